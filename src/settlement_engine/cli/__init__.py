@@ -1,0 +1,95 @@
+"""The command line: what a person or a script does with the engine.
+
+Promises: a command that fails says in three lines what failed, why, and what to do; it never shows a
+traceback without ``--debug`` and never a secret. Commands are imported when they are used, so that
+``--help`` is there at once; grpc, nats and pydantic must never be imported from here.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong configuration, 4 something it needs is down, 5 the
+books do not balance.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from settlement_engine import __version__
+from settlement_engine.cli.commands import LazyGroup, lasting
+from settlement_engine.cli.failures import ExitCode, code_for, explain, explain_usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROGRAM: Final = "settlement-engine"
+
+COMMANDS: Final = {
+    "Run": {
+        "dev": ("development.command:dev", "Run everything on this machine, to develop against."),
+        "demo": ("demo.command:demo", "Show the promises: settle, crash, recover, prove."),
+        "serve": ("serve:serve", "Run the engine with your own PostgreSQL and NATS."),
+        "migrate": ("database:migrate", "Bring the database's schema up to date."),
+    },
+    "Settle": {
+        "submit": ("settlements:submit", "Send a settlement and wait for its end."),
+        "show": ("settlements:show", "Tell the life of a settlement."),
+        "list": ("settlements:list_", "List settlements, newest first."),
+        "tail": ("settlements:tail", "Follow everything that happens."),
+        "cancel": ("settlements:cancel", "Ask for a settlement not to be made."),
+        "accounts": ("accounts:accounts", "Open, fund, list and switch accounts."),
+    },
+    "Check": {
+        "prove": ("database:prove", "Recompute the books from the transfers."),
+        "config": ("configuration:config", "Check the configuration, or show it."),
+        "doctor": ("doctor.command:doctor", "Look at this machine for what would get in the way."),
+    },
+    "": {"engine-process": ("serve:engine_process", "One engine, as `dev` starts it.")},
+}
+"""Every command: under which heading it is listed, where it lives, and what it is for."""
+
+
+@lasting
+@click.group(
+    cls=LazyGroup,
+    sections=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="First steps: settlement-engine demo · settlement-engine dev --sample-data",
+)
+@click.version_option(__version__, prog_name=PROGRAM)
+def cli() -> None:
+    """Make fund transfers between banks final, and never pay twice."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and leave the process with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal without UTF-8 gets question marks, no crash
+            stream.reconfigure(errors="replace")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = cli.main(args=words, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except click.Abort:
+        return ExitCode.INTERRUPTED
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has gone, as `head` does. Python must not complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.BROKEN_PIPE
+    except click.ClickException as error:
+        click.echo(explain_usage(error), err=True)
+        return error.exit_code
+    except Exception as error:
+        if lasting.is_debugging:
+            raise
+        click.echo(explain(error), err=True)
+        return code_for(error)
+    return result if isinstance(result, int) else ExitCode.OK

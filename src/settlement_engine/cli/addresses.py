@@ -1,0 +1,66 @@
+"""Where a running engine is: the address file that ``dev`` writes and the other commands read.
+
+Promises: the file is whole or absent, readable by its owner only (it holds passwords), and believed
+only while the process that wrote it lives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+ADDRESS_FILE: Final = Path(".data") / "address.json"
+DEFAULT_ADDRESS: Final = "127.0.0.1:50056"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningAddresses:
+    """What a script needs to know of a running ``dev``."""
+
+    grpc: str
+    http: str
+    metrics: str
+    database_url: str
+    nats_url: str
+    pid: int
+    engine_pids: tuple[int, ...]
+    postgres_pid: int | None = None
+    nats_pid: int | None = None
+
+
+def write_addresses(path: Path, addresses: RunningAddresses) -> None:
+    """Write the file so that a reader sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(asdict(addresses), file, indent=2)
+            file.write("\n")
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def find_running(path: Path = ADDRESS_FILE) -> RunningAddresses | None:
+    """Read the file of the ``dev`` that runs in this directory, if one does."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        found = RunningAddresses(**{**values, "engine_pids": tuple(values["engine_pids"])})
+        os.kill(found.pid, 0)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return found
+
+
+def find_address() -> str:
+    """Say where to look for an engine when nobody has said it."""
+    named = os.environ.get("SETTLEMENT_ADDRESS")
+    if named:
+        return named
+    running = find_running()
+    return running.grpc if running else DEFAULT_ADDRESS

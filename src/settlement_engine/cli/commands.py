@@ -1,0 +1,101 @@
+"""How commands are made: imported on use, with the same few options everywhere.
+
+Promises: listing the commands imports none of them; ``--debug`` and ``--no-color`` are understood at
+every level.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import click
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOM: Final = "settlement_engine.cli"
+
+Sections: TypeAlias = "Mapping[str, Mapping[str, tuple[str, str]]]"
+AnyCommand = TypeVar("AnyCommand", bound=click.Command)
+
+
+class Lasting:
+    """The options that every command has, for as long as the process lives."""
+
+    def __init__(self) -> None:
+        self.is_debugging = False
+
+    def __call__(self, command: AnyCommand) -> AnyCommand:
+        """Give a command ``--debug`` and ``--no-color``."""
+        flags = {"is_flag": True, "is_eager": True, "expose_value": False}
+        command.params += [
+            click.Option(
+                ["--debug"], help="Show tracebacks.", callback=self._set_debugging, **flags
+            ),
+            click.Option(
+                ["--no-color"], help="Print no colors.", callback=self._set_colorless, **flags
+            ),
+        ]
+        return command
+
+    def _set_debugging(self, _context: object, _option: object, value: bool) -> None:  # noqa: FBT001 -- click calls it so
+        self.is_debugging = self.is_debugging or value
+
+    def _set_colorless(self, _context: object, _option: object, value: bool) -> None:  # noqa: FBT001
+        if value:
+            os.environ["NO_COLOR"] = "1"
+
+
+lasting: Final = Lasting()
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called.
+
+    ``sections`` maps a heading to its commands, each with where it lives and its short help; those
+    under the empty heading are not listed.
+    """
+
+    def __init__(self, *, sections: Sections, **settings: Any) -> None:  # noqa: ANN401 -- click's
+        super().__init__(**settings)
+        self._sections = sections
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands."""
+        return [name for heading, names in self._sections.items() if heading for name in names]
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        for commands in self._sections.values():
+            if cmd_name in commands:
+                module, _, attribute = commands[cmd_name][0].partition(":")
+                found = getattr(importlib.import_module(f"{ROOM}.{module}"), attribute)
+                assert isinstance(found, click.Command)
+                return found
+        return None
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; of an unknown one say which is like it, without importing any."""
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            alike = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f", did you mean {alike[0]}?" if alike else ""
+            message = f"there is no command {args[0]}{hint}"
+            raise click.UsageError(message, ctx)
+        return super().resolve_command(ctx, args)
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands under their headings."""
+        for heading, commands in self._sections.items():
+            if heading:
+                with formatter.section(heading):
+                    formatter.write_dl([(name, text) for name, (_, text) in commands.items()])

@@ -1,0 +1,109 @@
+"""``config``: whether the configuration is sound, and where each value comes from.
+
+Promises: secrets are masked, whatever else is shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.output import BAD, GOOD, WARN, as_json, example, mark, print_json, table
+from settlement_engine.cli.settings import config_options, load_config
+from settlement_engine.domain.money import MoneyError, parse_amount
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from settlement_engine.config import Loaded
+
+
+@lasting
+@click.group()
+def config() -> None:
+    """Check the configuration, or show it."""
+
+
+@lasting
+@config.command("check")
+@config_options
+@click.option("--production", is_flag=True, help="Check as `serve` will.")
+@as_json
+@example("""
+settlement-engine config check
+settlement-engine config check --production --config /etc/settlement-engine/config.toml
+""")
+def check(
+    *,
+    config_file: Path | None,
+    settings: tuple[str, ...],
+    production: bool,
+    is_json: bool,
+) -> int:
+    """Look for wrong values, unknown keys, and variables that nobody reads."""
+    loaded = load_config(config_file, settings)
+    wrong, odd, unsafe = _wrong_amounts(loaded), _oddities(loaded), _unsafe(loaded, settings)
+    if production:
+        wrong += unsafe
+    else:
+        odd += [f"`serve` would refuse: {text}" for text in unsafe]
+    if is_json:
+        file = str(loaded.config_file) if loaded.config_file else None
+        print_json({"file": file, "problems": wrong, "warnings": odd})
+        return ExitCode.MISCONFIGURED if wrong else ExitCode.OK
+    source = loaded.config_file or "the built-in defaults"
+    mark(GOOD, f"{source}: every key is known and every value is in range")
+    for text in odd:
+        mark(WARN, text)
+    for text in wrong:
+        mark(BAD, text)
+    return ExitCode.MISCONFIGURED if wrong else ExitCode.OK
+
+
+@lasting
+@config.command("show")
+@config_options
+@as_json
+@example("""
+settlement-engine config show
+SETTLEMENT_SERVER__GRPC_PORT=6000 settlement-engine config show --json
+""")
+def show(*, config_file: Path | None, settings: tuple[str, ...], is_json: bool) -> None:
+    """Print every value and where it comes from; secrets are masked."""
+    from settlement_engine.config import flatten, masked
+
+    loaded = load_config(config_file, settings)
+    values = {key: masked(value) for key, value in flatten(loaded.config).items()}
+    if is_json:
+        print_json({k: {"value": v, "origin": loaded.origins[k]} for k, v in values.items()})
+        return
+    table(("KEY", "VALUE", "ORIGIN"), [(k, v, loaded.origins[k]) for k, v in values.items()])
+
+
+def _wrong_amounts(loaded: Loaded) -> list[str]:
+    found: list[str] = []
+    for currency, text in loaded.config.screening.risk_limit_amounts.items():
+        try:
+            parse_amount(text, currency)
+        except MoneyError as error:
+            found.append(f"screening.risk_limit_amounts: {currency} {text} {error}")
+    return found
+
+
+def _unsafe(loaded: Loaded, settings: tuple[str, ...]) -> list[str]:
+    from settlement_engine.config import unsafe_settings
+
+    # A profile's own defaults are no fault of the file: `serve` brings those of production.
+    serving = load_config(loaded.config_file, settings, {"profile": "production"})
+    return unsafe_settings(serving.config, serving.origins)
+
+
+def _oddities(loaded: Loaded) -> list[str]:
+    return [
+        f"{variable.name} is set, but nobody reads it"
+        + (f", did you mean {variable.hint}?" if variable.hint else "")
+        for variable in loaded.unknown_variables
+    ]

@@ -1,0 +1,151 @@
+"""``migrate`` and ``prove``: the database's schema, and whether the books in it are right.
+
+Promises: ``migrate --dry-run`` and ``prove`` change nothing; ``prove`` ends with 5 on any difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.output import (
+    BAD,
+    GOOD,
+    as_json,
+    counted,
+    example,
+    mark,
+    print_json,
+    say,
+    table,
+)
+from settlement_engine.cli.settings import config_options, load_config
+from settlement_engine.domain.money import format_amount
+from settlement_engine.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from settlement_engine.ports import Proof
+
+_database = click.option(
+    "--database-url",
+    help="Which database; else the configuration's, else that of the `dev` that runs here.",
+)
+
+
+@lasting
+@click.command()
+@config_options
+@_database
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@as_json
+@example("""
+settlement-engine migrate --dry-run
+SETTLEMENT_DATABASE__URL=postgresql://owner@db/settlement settlement-engine migrate
+""")
+def migrate(
+    *,
+    config_file: Path | None,
+    settings: tuple[str, ...],
+    database_url: str | None,
+    dry_run: bool,
+    is_json: bool,
+) -> None:
+    """Bring the database's schema up to date."""
+    from settlement_engine import app
+
+    url = _find_database(config_file, settings, database_url)
+    names = asyncio.run(app.migrate(url, dry_run=dry_run))
+    if is_json:
+        print_json({"dryRun": dry_run, "migrations": names})
+        return
+    for name in names:
+        mark(GOOD, f"{'would apply' if dry_run else 'applied'} {name}")
+    if not names:
+        mark(GOOD, "the schema is up to date")
+
+
+@lasting
+@click.command()
+@config_options
+@_database
+@as_json
+@example("""
+settlement-engine prove
+settlement-engine prove --json --database-url postgresql://reader@db/settlement
+""")
+def prove(
+    *,
+    config_file: Path | None,
+    settings: tuple[str, ...],
+    database_url: str | None,
+    is_json: bool,
+) -> int:
+    """Recompute balances, holds and conservation from the transfers; exit 5 on any difference."""
+    from settlement_engine import app
+
+    url = _find_database(config_file, settings, database_url)
+    proof = asyncio.run(app.prove(url))
+    if is_json:
+        print_json(proof_as_dict(proof))
+    else:
+        print_proof(proof)
+    return ExitCode.UNBALANCED if proof.differences else ExitCode.OK
+
+
+def proof_as_dict(proof: Proof) -> dict[str, object]:
+    """Return the proof as JSON has it; amounts are decimal text."""
+    return {
+        "isProved": not proof.differences,
+        "accounts": proof.accounts,
+        "transfers": proof.transfers,
+        "settlements": proof.settlements,
+        "openSettlements": proof.open_settlements,
+        "openHolds": proof.open_holds,
+        "totals": {code: format_amount(minor, code) for code, minor in proof.totals.items()},
+        "differences": [
+            {"check": d.check, "subject": d.subject, "expected": d.expected, "found": d.found}
+            for d in proof.differences
+        ],
+    }
+
+
+def print_proof(proof: Proof) -> None:
+    """Print the proof for a person."""
+    say(
+        f"{counted(proof.settlements, 'settlement')}, {counted(proof.transfers, 'transfer')}"
+        f" on {counted(proof.accounts, 'account')};"
+        f" open: {counted(proof.open_settlements, 'settlement')}, {counted(proof.open_holds, 'hold')}"
+    )
+    if proof.totals:
+        rows = [(code, format_amount(minor, code)) for code, minor in sorted(proof.totals.items())]
+        table(("CURRENCY", "POSTED DEBITS = CREDITS"), rows, right=("POSTED DEBITS = CREDITS",))
+    for item in proof.differences:
+        text = f"{item.check}: {item.subject}: expected {item.expected}, found {item.found}"
+        mark(BAD, text)
+    if not proof.differences:
+        mark(GOOD, "the books balance: every balance and every hold follows from the transfers")
+
+
+def _find_database(
+    config_file: Path | None, settings: tuple[str, ...], database_url: str | None
+) -> str:
+    from settlement_engine.cli.addresses import find_running
+
+    loaded = load_config(config_file, settings, {"database.url": database_url})
+    url = loaded.config.database.url.get_secret_value()
+    if url:
+        return url
+    running = find_running()
+    if running is not None and running.database_url:
+        return running.database_url
+    raise Misconfigured(
+        "no database is named",
+        why="database.url is empty, and no `settlement-engine dev` runs in this directory",
+        todo="Set SETTLEMENT_DATABASE__URL, or start `settlement-engine dev`.",
+    )

@@ -1,0 +1,184 @@
+"""The command ``dev``."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from settlement_engine import __version__
+from settlement_engine.cli.addresses import ADDRESS_FILE
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.output import example, say
+from settlement_engine.cli.settings import config_options, load_config, warn_unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from settlement_engine.cli.development.world import World
+    from settlement_engine.config import Loaded
+
+DATA_DIR: Final = ADDRESS_FILE.parent
+WATCH_SECONDS: Final = 0.05
+ENGINES_MAX: Final = 16
+PORT: Final = click.IntRange(0, 65_535)
+
+WARNING: Final = """\
+┌──────────────────────────────────────────────────────────────────────┐
+│ For development only: a mock bank, open windows, no TLS, no callers'  │
+│ identities. For real money: settlement-engine serve                   │
+└──────────────────────────────────────────────────────────────────────┘"""
+
+
+@lasting
+@click.command()
+@config_options
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DATA_DIR,
+    show_default=True,
+    help="Where everything is kept; it stays when the command ends.",
+)
+@click.option("--grpc-port", type=PORT, help="0 takes any free port, here and below.")
+@click.option("--http-port", type=PORT)
+@click.option("--metrics-port", type=PORT)
+@click.option(
+    "--address-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write where everything is, as JSON, as soon as it is ready.",
+)
+@click.option("--sample-data", is_flag=True, help="Open and fund accounts of eight banks.")
+@click.option("--real-windows", is_flag=True, help="Let the settlement windows count.")
+@click.option(
+    "--engines",
+    type=click.IntRange(1, ENGINES_MAX),
+    default=1,
+    show_default=True,
+    help="How many engine processes share the work.",
+)
+@click.option("--database-url", help="Your own PostgreSQL instead of the embedded one.")
+@click.option("--nats-url", help="Your own NATS instead of the embedded one.")
+@click.option("--logs", is_flag=True, help="Show the engines' logs here, not in files.")
+@example("""
+settlement-engine dev --sample-data
+settlement-engine dev --grpc-port 0 --http-port 0 --metrics-port 0 --address-file here.json
+settlement-engine dev --set banks.mock_latency_ms=0 --engines 2
+""")
+def dev(  # noqa: PLR0913 -- each option of the command is an argument
+    *,
+    config_file: Path | None,
+    settings: tuple[str, ...],
+    data_dir: Path,
+    grpc_port: int | None,
+    http_port: int | None,
+    metrics_port: int | None,
+    address_file: Path | None,
+    sample_data: bool,
+    real_windows: bool,
+    engines: int,
+    database_url: str | None,
+    nats_url: str | None,
+    logs: bool,
+) -> None:
+    """Run PostgreSQL, NATS and the engine on this machine, until Ctrl-C."""
+    from settlement_engine.cli.development.world import Plan, World
+
+    overrides = {
+        "profile": "dev",
+        "server.grpc_port": grpc_port,
+        "server.http_port": http_port,
+        "monitoring.metrics_port": metrics_port,
+        "database.url": database_url,
+        "nats.url": nats_url,
+        "settlement.real_windows": True if real_windows else None,
+    }
+    data_dir = data_dir.absolute()
+    loaded = with_book(load_config(config_file, settings, overrides), data_dir)
+    warn_unknown(loaded)
+    own_file = data_dir / ADDRESS_FILE.name
+    plan = Plan(
+        config=loaded.config,
+        data_dir=data_dir,
+        engines=engines,
+        address_files=(own_file, *([address_file.absolute()] if address_file else [])),
+        is_loud=logs,
+        tell=say,
+    )
+    say(f"settlement {__version__} · dev · data in {data_dir}")
+    with _termination_interrupts(), World(plan) as world:
+        if sample_data:
+            _open_sample_accounts(world)
+        world.publish_addresses()
+        _print_addresses(world, is_loud=logs)
+        _watch_until_told(world)
+        say("stopping: engines drain, then the servers stop")
+    say("✓ stopped")
+
+
+def with_book(loaded: Loaded, data_dir: Path) -> Loaded:
+    """Let the mock bank keep its book in the data directory, unless another place was chosen."""
+    from dataclasses import replace
+
+    if loaded.config.banks.mock_book_file is not None:
+        return loaded
+    banks = loaded.config.banks.model_copy(update={"mock_book_file": data_dir / "mock-bank.book"})
+    return replace(loaded, config=loaded.config.model_copy(update={"banks": banks}))
+
+
+def _print_addresses(world: World, *, is_loud: bool) -> None:
+    at = world.addresses()
+    block = {
+        "gRPC": at.grpc,
+        "JSON and health": at.http,
+        "metrics": at.metrics,
+        "PostgreSQL": f"{_host(at.database_url)}   (password in the address file)",
+        "NATS": _host(at.nats_url) if at.nats_url else "switched off",
+        "logs": "here" if is_loud else ", ".join(str(path) for path in world.log_paths),
+    }
+    say()
+    for name, value in block.items():
+        say(f"  {name:>16}  {value}")
+    say()
+    say(WARNING)
+    say(f"Try: settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR --address {at.grpc}")
+    say("Ctrl-C stops everything.")
+
+
+def _host(url: str) -> str:
+    return url.rpartition("@")[2]
+
+
+def _open_sample_accounts(world: World) -> None:
+    from settlement_engine.cli.development.sample import open_sample_accounts
+
+    began = time.monotonic()
+    count = asyncio.run(open_sample_accounts(f"127.0.0.1:{world.grpc_port}"))
+    say(f"✓ sample accounts   {count:<17} {time.monotonic() - began:.2f} s")
+
+
+def _watch_until_told(world: World) -> None:
+    stopped: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: stopped.append(received))
+    while not stopped:
+        for news in world.watch():
+            say(f"! {news}")
+        time.sleep(WATCH_SECONDS)
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Let SIGTERM interrupt the bringing up as Ctrl-C does."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

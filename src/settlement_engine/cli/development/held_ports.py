@@ -1,0 +1,58 @@
+"""Ports that stay ours while the process that listens on them is away.
+
+Promises: a held port was free, and nobody else gets it until we let go: a socket of ours stays bound to
+it, without listening. The engines bind it too, with SO_REUSEPORT.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from typing import Final
+
+from settlement_engine.errors import Misconfigured
+
+HOST: Final = "127.0.0.1"
+
+
+class HeldPorts:
+    """Holds ports until it is closed."""
+
+    def __init__(self) -> None:
+        self._sockets = ExitStack()
+
+    def hold(self, port: int, option: str) -> int:
+        """Hold a port, any free one for 0. Raises Misconfigured when somebody listens there."""
+        if port:
+            _refuse_taken(port, option)
+        holder = self._sockets.enter_context(socket.socket())
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            holder.bind((HOST, port))
+        except OSError as error:
+            raise _taken(port, option, error) from None
+        found: int = holder.getsockname()[1]
+        return found
+
+    def close(self) -> None:
+        """Let go of all."""
+        self._sockets.close()
+
+
+def _refuse_taken(port: int, option: str) -> None:
+    # With SO_REUSEPORT alone, a second `dev` would share the port with the first, and each would get
+    # half of the calls. SO_REUSEADDR forgives connections that are still fading away.
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise _taken(port, option, error) from None
+
+
+def _taken(port: int, option: str, error: OSError) -> Misconfigured:
+    return Misconfigured(
+        f"port {port} cannot be used",
+        why=error.strerror or str(error),
+        todo=f"Stop the program that listens there, or take any free port with {option} 0.",
+    )

@@ -1,0 +1,94 @@
+"""The servers that a development installation needs: embedded, or the ones that were named.
+
+Promises: what has an address of its own is not started; what is started is watched and stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from settlement_engine.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedServers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from settlement_engine.config import Config
+
+
+class Servers:
+    """PostgreSQL and NATS, ours or others'."""
+
+    def __init__(self, config: Config, data_dir: Path) -> None:
+        self._database_url = config.database.url.get_secret_value()
+        self._nats_url = config.nats.url.get_secret_value()
+        self._needs_nats = config.nats.enabled and not self._nats_url
+        self._data_dir = data_dir
+        self._both: EmbeddedServers | None = None
+        self._postgres: EmbeddedPostgres | None = None
+        self._nats: EmbeddedNats | None = None
+        self._running = ExitStack()
+        self.own_pid = os.getpid()
+
+    def __enter__(self) -> Self:
+        """Start what is needed."""
+        if not self._database_url and self._needs_nats:
+            self._both = self._running.enter_context(EmbeddedServers(self._data_dir))
+            self._postgres, self._nats = self._both.postgres, self._both.nats
+        elif not self._database_url:
+            self._postgres = EmbeddedPostgres(self._data_dir / "postgres", port=0)
+            self._running.callback(self._postgres.stop)
+            self._postgres.start()
+        elif self._needs_nats:
+            self._nats = EmbeddedNats(self._data_dir / "nats", port=0)
+            self._running.callback(self._nats.stop)
+            self._nats.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop what was started."""
+        self._running.close()
+
+    @property
+    def database_url(self) -> str:
+        """Where PostgreSQL is, with the password."""
+        return self._postgres.url() if self._postgres else self._database_url
+
+    @property
+    def nats_url(self) -> str:
+        """Where NATS is, with the password; empty when it is switched off."""
+        return self._nats.url() if self._nats else self._nats_url
+
+    @property
+    def postgres_pid(self) -> int | None:
+        """The number of our PostgreSQL's process."""
+        return self._postgres.pid if self._postgres else None
+
+    @property
+    def nats_pid(self) -> int | None:
+        """The number of our NATS's process."""
+        return self._nats.pid if self._nats else None
+
+    def lines(self) -> Iterator[str]:
+        """Describe each server in a line."""
+        for server in (self._postgres, self._nats):
+            if server is not None:
+                name = f"{server.title} {server.server_version}"
+                yield f"✓ {name:<17} {server.address:<17} {server.ready_seconds:.2f} s"
+
+    def watch(self) -> tuple[str, ...]:
+        """Bring back what died, and say what it was."""
+        if self._both is not None:
+            return tuple(f"{title} was restarted" for title in self._both.watch())
+        alone = self._postgres or self._nats
+        if alone is not None and alone.restart_if_dead():
+            return (f"{alone.title} was restarted",)
+        return ()

@@ -1,0 +1,171 @@
+"""A whole installation on this machine: servers, schema, engines, address file.
+
+Promises: when the ``with`` block begins everything answers; ``watch`` brings back what died; at the end
+engines drain first and servers stop last, and nothing is left running. Main thread only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from settlement_engine.cli.addresses import RunningAddresses, write_addresses
+from settlement_engine.cli.development.engines import EngineProcess
+from settlement_engine.cli.development.held_ports import HOST, HeldPorts
+from settlement_engine.cli.development.servers import Servers
+from settlement_engine.config import env_name, to_environment
+from settlement_engine.embedded.files import PRIVATE_DIRECTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from settlement_engine.config import Config
+
+DRAIN_MARGIN_SECONDS: Final = 5.0
+"""How much longer than its own grace an engine gets before it is killed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to bring up. The ports are those of ``config``; ``tell`` hears of every step."""
+
+    config: Config
+    data_dir: Path
+    engines: int
+    address_files: tuple[Path, ...]
+    is_loud: bool
+    tell: Callable[[str], None]
+
+
+class World:
+    """Everything that runs, for as long as the ``with`` block lasts."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._running = ExitStack()
+        self._ports = HeldPorts()
+        self.servers = Servers(plan.config, plan.data_dir)
+        self.engines: tuple[EngineProcess, ...] = ()
+        self.grpc_port = 0
+        self.http_port = 0
+        self.metrics_port = 0
+
+    def __enter__(self) -> Self:
+        """Bring everything up, or leave nothing behind."""
+        with self._running as bring_up:
+            self._plan.data_dir.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+            bring_up.enter_context(self.servers)
+            for line in self.servers.lines():
+                self._plan.tell(line)
+            self._migrate()
+            bring_up.callback(self._ports.close)
+            self._hold_ports()
+            bring_up.callback(self._stop_engines)
+            self._start_engines()
+            self._running = bring_up.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Drain the engines, stop the servers."""
+        self._running.close()
+        for path in self._plan.address_files:
+            path.unlink(missing_ok=True)
+
+    @property
+    def log_paths(self) -> tuple[Path, ...]:
+        """Where each engine writes its log."""
+        numbers = range(1, self._plan.engines + 1)
+        return tuple(self._plan.data_dir / f"engine-{number}.log" for number in numbers)
+
+    def addresses(self) -> RunningAddresses:
+        """Say where everything is now."""
+        return RunningAddresses(
+            grpc=f"{HOST}:{self.grpc_port}",
+            http=f"http://{HOST}:{self.http_port}",
+            metrics=f"http://{HOST}:{self.metrics_port}/metrics",
+            database_url=self.servers.database_url,
+            nats_url=self.servers.nats_url,
+            pid=self.servers.own_pid,
+            engine_pids=tuple(engine.pid for engine in self.engines if engine.pid is not None),
+            postgres_pid=self.servers.postgres_pid,
+            nats_pid=self.servers.nats_pid,
+        )
+
+    def watch(self) -> tuple[str, ...]:
+        """Bring back what died, and say what it was. Call it many times a second."""
+        news = list(self.servers.watch())
+        has_changed = bool(news)
+        for number, engine in enumerate(self.engines, start=1):
+            if engine.watch():
+                has_changed = True
+                news.append(f"engine {number} {'is ready' if engine.is_ready else 'was restarted'}")
+        if has_changed:
+            self.publish_addresses()
+        return tuple(news)
+
+    def publish_addresses(self) -> None:
+        """Write the address files: from now on others rely on this world."""
+        for path in self._plan.address_files:
+            write_addresses(path, self.addresses())
+
+    def _migrate(self) -> None:
+        from settlement_engine import app
+
+        if not self._plan.config.database.auto_migrate:
+            return
+        began = time.monotonic()
+        names = asyncio.run(app.migrate(self.servers.database_url, dry_run=False))
+        done = f"{len(names)} applied" if names else "up to date"
+        self._plan.tell(f"✓ schema            {done:<17} {time.monotonic() - began:.2f} s")
+
+    def _hold_ports(self) -> None:
+        server = self._plan.config.server
+        self.grpc_port = self._ports.hold(server.grpc_port, "--grpc-port")
+        self.http_port = self._ports.hold(server.http_port, "--http-port")
+        metrics = self._plan.config.monitoring.metrics_port
+        self.metrics_port = self._ports.hold(metrics, "--metrics-port")
+
+    def _start_engines(self) -> None:
+        began = time.monotonic()
+        paths = self.log_paths
+        for number in range(self._plan.engines):
+            path = None if self._plan.is_loud else paths[number]
+            metrics = self.metrics_port if number == 0 else self._ports.hold(0, "--metrics-port")
+            engine = EngineProcess(self._environment(metrics), path)
+            self.engines += (engine,)
+            engine.start()
+        for engine in self.engines:
+            engine.await_ready()
+        title = "engine" if self._plan.engines == 1 else f"{self._plan.engines} engines"
+        address = f"{HOST}:{self.grpc_port}"
+        self._plan.tell(f"✓ {title:<17} {address:<17} {time.monotonic() - began:.2f} s")
+
+    def _environment(self, metrics_port: int) -> dict[str, str]:
+        ours = {
+            "server.host": HOST,
+            "server.grpc_port": str(self.grpc_port),
+            "server.http_port": str(self.http_port),
+            "monitoring.metrics_port": str(metrics_port),
+            "database.url": self.servers.database_url,
+            "nats.url": self.servers.nats_url,
+        }
+        settings = to_environment(self._plan.config)
+        return settings | {env_name(key): value for key, value in ours.items()}
+
+    def _stop_engines(self) -> None:
+        deadline = time.monotonic()
+        deadline += self._plan.config.server.drain_grace_seconds + DRAIN_MARGIN_SECONDS
+        for engine in self.engines:
+            engine.drain()
+        for engine in self.engines:
+            engine.end(deadline - time.monotonic())

@@ -1,0 +1,115 @@
+"""How commands speak: lines, tables and progress for people, JSON for programs.
+
+Promises: tables and bars only make a terminal prettier; a pipe gets plain text without colors, and
+``--json`` gets JSON and nothing else on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+as_json: Final = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+
+GOOD: Final = "✓"
+WARN: Final = "!"
+BAD: Final = "✗"
+COLORS: Final = {GOOD: "green", WARN: "yellow", BAD: "red"}
+PLAIN_WIDTH: Final = 160
+"""How wide a table may be where there is no terminal to ask."""
+
+
+@cache
+def console() -> Console:
+    """Return where people read. rich is imported by the first who speaks."""
+    from rich.console import Console
+
+    is_terminal = sys.stdout.isatty()
+    return Console(
+        highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else PLAIN_WIDTH
+    )
+
+
+def say(text: str = "") -> None:
+    """Print a line as it is, at once."""
+    click.echo(text)
+
+
+def mark(sign: str, text: str) -> None:
+    """Print a line that begins with a colored sign."""
+    say_styled(f"[{COLORS[sign]}]{sign}[/] ", text)
+
+
+def say_styled(markup: str, text: str = "") -> None:
+    """Print markup of ours, followed by text that is taken literally."""
+    from rich.markup import escape
+
+    console().print(markup + escape(text))
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_json_line(value: object) -> None:
+    """Print one JSON value on one line, for streams."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()
+) -> None:
+    """Print a table; the columns named in ``right`` are numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        side: Any = "right" if column in right else "left"
+        drawn.add_column(column, justify=side, no_wrap=True)
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    console().print(drawn)
+
+
+def progress() -> Progress:
+    """Make a progress bar; where there is no terminal it stays silent."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        console=console(),
+        disable=not console().is_terminal,
+        transient=True,
+    )
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Write a number with its noun."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def example(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    r"""Add examples to a command's help."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        lines = "\n".join(f"  {line}" for line in text.strip().splitlines())
+        function.__doc__ = f"{function.__doc__}\n\n\b\nExamples:\n{lines}\n"
+        return function
+
+    return add

@@ -1,0 +1,88 @@
+"""``serve``: one engine with servers of your own; and ``engine-process``, one as ``dev`` starts it.
+
+Promises: ``serve`` refuses every unsafe setting, all named at once; both drain on SIGTERM and end
+with 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.output import GOOD, example, mark
+from settlement_engine.cli.settings import config_options, load_config, warn_unknown
+from settlement_engine.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from settlement_engine.app import Addresses
+
+READY_PIPE: Final = "SETTLEMENT_READY_PIPE"
+"""The number of the pipe on which an engine process says that it is ready, and where."""
+
+PARENT: Final = "SETTLEMENT_PARENT_PID"
+_PR_SET_PDEATHSIG: Final = 1
+
+
+@lasting
+@click.command()
+@config_options
+@example("""
+SETTLEMENT_DATABASE__URL=postgresql://engine@db/settlement settlement-engine serve
+settlement-engine serve --config /etc/settlement-engine/config.toml
+""")
+def serve(config_file: Path | None, settings: tuple[str, ...]) -> None:
+    """Run the engine with your own PostgreSQL and NATS, until SIGTERM."""
+    from settlement_engine import app
+    from settlement_engine.config import unsafe_settings
+
+    loaded = load_config(config_file, settings, {"profile": "production"})
+    warn_unknown(loaded)
+    unsafe = unsafe_settings(loaded.config, loaded.origins)
+    if unsafe:
+        raise Misconfigured(
+            "`serve` does not run with unsafe settings",
+            why="\n       ".join(unsafe),
+            todo="Change them, or use `settlement-engine dev` on your desk.",
+        )
+    host = loaded.config.server.host
+
+    def announce(at: Addresses) -> None:
+        mark(GOOD, f"ready: gRPC {host}:{at.grpc} · HTTP {host}:{at.http} · metrics {at.metrics}")
+
+    asyncio.run(app.run_engine(loaded.config, on_ready=announce))
+
+
+@lasting
+@click.command("engine-process", hidden=True)
+def engine_process() -> None:
+    """Run one engine under ``dev``, configured by the environment alone."""
+    _die_with_parent()
+    from settlement_engine import app
+    from settlement_engine.config import load
+
+    loaded = load(search=False)
+    asyncio.run(app.run_engine(loaded.config, on_ready=_tell_parent))
+
+
+def _die_with_parent() -> None:
+    # A crash is nothing new to the engine, so that it is killed, not asked: nothing may linger.
+    libc = ctypes.CDLL(None, use_errno=True)
+    with suppress(AttributeError):  # only Linux has it
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
+        os.kill(os.getpid(), signal.SIGKILL)  # the parent died before we asked to be told
+
+
+def _tell_parent(at: Addresses) -> None:
+    with os.fdopen(int(os.environ[READY_PIPE]), "w", encoding="ascii") as pipe:
+        json.dump({"grpc": at.grpc, "http": at.http, "metrics": at.metrics}, pipe)

@@ -1,0 +1,59 @@
+"""The configuration: ``config.toml``, the environment and the command line as frozen values.
+
+Promises: ``load`` either returns values that are all in range, each with its origin, or raises
+``Misconfigured``. Importing it costs half a second, so that the command line does it late.
+"""
+
+from __future__ import annotations
+
+from settlement_engine.config.loading import (
+    Loaded,
+    UnknownVariable,
+    env_name,
+    flatten,
+    known_keys,
+    load,
+    masked,
+    to_environment,
+    unknown_variables,
+)
+from settlement_engine.config.safety import unsafe_settings
+from settlement_engine.config.sections import (
+    PROFILE_DEFAULTS,
+    BanksConfig,
+    Config,
+    DatabaseConfig,
+    EngineConfig,
+    MonitoringConfig,
+    NatsConfig,
+    RailEndpoint,
+    ReconciliationConfig,
+    ScreeningConfig,
+    ServerConfig,
+    SettlementConfig,
+)
+
+__all__ = [
+    "PROFILE_DEFAULTS",
+    "BanksConfig",
+    "Config",
+    "DatabaseConfig",
+    "EngineConfig",
+    "Loaded",
+    "MonitoringConfig",
+    "NatsConfig",
+    "RailEndpoint",
+    "ReconciliationConfig",
+    "ScreeningConfig",
+    "ServerConfig",
+    "SettlementConfig",
+    "UnknownVariable",
+    "env_name",
+    "flatten",
+    "known_keys",
+    "load",
+    "masked",
+    "to_environment",
+    "unknown_variables",
+    "unsafe_settings",
+]

@@ -1,0 +1,351 @@
+"""Reading the configuration: profile defaults, then the file, the environment, the command line.
+
+Promises: the strongest source wins key by key, where each value came from is known, and a wrong value
+is a ``Misconfigured`` that names the key, what is wrong and what is allowed. It never prints a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, cast
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource
+from pydantic_settings.exceptions import SettingsError
+
+from settlement_engine.config.sections import PROFILE_DEFAULTS, Config, Section
+from settlement_engine.errors import Misconfigured
+
+ENV_PREFIX: Final = "SETTLEMENT_"
+ENV_OTHERS: Final = frozenset(
+    {
+        "SETTLEMENT_ADDRESS",
+        "SETTLEMENT_CONFIG",
+        "SETTLEMENT_NATS_BIN",
+        "SETTLEMENT_PARENT_PID",
+        "SETTLEMENT_PG_BIN",
+        "SETTLEMENT_READY_PIPE",
+        "SETTLEMENT_TEST_DATABASE_URL",
+        "SETTLEMENT_TEST_NATS_URL",
+        "SETTLEMENT_TEST_PG",
+    }
+)
+"""Variables that are read elsewhere and are no keys of the configuration."""
+
+MASK: Final = "********"
+DEFAULT_FILE: Final = Path("config.toml")
+SECRET_FILE_MAX_BYTES: Final = 4096
+
+Values = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownVariable:
+    """A variable that looks like ours and is none; ``hint`` is the closest real one, or empty."""
+
+    name: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """The configuration, where each value came from, and what nobody read."""
+
+    config: Config
+    origins: Mapping[str, str]
+    unknown_variables: list[UnknownVariable]
+    config_file: Path | None
+
+
+def load(
+    config_file: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    search: bool = True,
+) -> Loaded:
+    """Read every source. ``overrides`` are the command line's, by ``section.key``.
+
+    Without ``config_file`` the file is ``$SETTLEMENT_CONFIG`` or ``./config.toml``, if there is one;
+    ``search=False`` looks for none. Raises Misconfigured.
+    """
+    path = config_file or (_find_file() if search else None)
+    file_values = _read_file(path) if path else {}
+    env_values = _read_environment()
+    flags = dict(overrides or {})
+    _refuse_unknown_keys(flags, "the command line")
+    layers = [(file_values, f"file {path}"), (env_values, "environment"), (flags, "command line")]
+    profile = next((v["profile"] for v, _ in reversed(layers) if "profile" in v), None)
+    profile = str(profile if profile is not None else Config().profile)
+    layers.insert(0, (dict(PROFILE_DEFAULTS.get(profile, {})), f"default of profile {profile}"))
+    values: Values = {}
+    origins = dict.fromkeys(known_keys(), "default")
+    for layer, origin in layers:
+        for key, value in layer.items():
+            values[key] = value
+            origins[key] = f"environment {env_name(key)}" if origin == "environment" else origin
+    config = _with_passwords(_validate(values, origins), origins)
+    return Loaded(
+        config=config,
+        origins=origins,
+        unknown_variables=unknown_variables(),
+        config_file=path,
+    )
+
+
+def known_keys() -> list[str]:
+    """List every key of the configuration as ``section.key``, in the order of the file."""
+    keys: list[str] = []
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            keys.extend(f"{name}.{key}" for key in section.model_fields)
+        else:
+            keys.append(name)
+    return keys
+
+
+def env_name(key: str) -> str:
+    """Name the environment variable of a key."""
+    return ENV_PREFIX + key.replace(".", "__").upper()
+
+
+def unknown_variables() -> list[UnknownVariable]:
+    """List the variables that start like ours and that nobody reads."""
+    known = {env_name(key) for key in known_keys()} | ENV_OTHERS
+    ours = sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX))
+    return [
+        UnknownVariable(name=name, hint=_closest(name.upper(), known))
+        for name in ours
+        if name.upper() not in known
+    ]
+
+
+def flatten(config: Config) -> dict[str, object]:
+    """Return every value by ``section.key``; secrets stay wrapped."""
+    found: dict[str, object] = {}
+    for key in known_keys():
+        section, _, name = key.partition(".")
+        found[key] = getattr(getattr(config, section), name) if name else getattr(config, section)
+    return found
+
+
+def masked(value: object) -> str:
+    """Write a value for people; of a secret address everything but the password."""
+    if isinstance(value, SecretStr):
+        return _mask_url(value.get_secret_value())
+    return _as_text(value)
+
+
+def to_environment(config: Config) -> dict[str, str]:
+    """Write the whole configuration as variables for a child process, secrets included.
+
+    The password files are read already, so that they are left out.
+    """
+    return {
+        env_name(key): _as_text(value)
+        for key, value in flatten(config).items()
+        if not key.endswith("password_file")
+    }
+
+
+# --- sources --------------------------------------------------------------------------------------
+
+
+def _find_file() -> Path | None:
+    named = os.environ.get("SETTLEMENT_CONFIG")
+    if named:
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+
+
+def _read_file(path: Path) -> Values:
+    try:
+        with path.open("rb") as file:
+            tree = tomllib.load(file, parse_float=Decimal)
+    except OSError as error:
+        raise Misconfigured(
+            f"the configuration file {path} cannot be read",
+            why=error.strerror or str(error),
+            todo="Name an existing file with --config, or leave it out to use the defaults.",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            f"the configuration file {path} is not TOML",
+            why=str(error),
+            todo="Correct the line; `settlement-engine config check` reads it again.",
+        ) from None
+    values = _flatten_tree(tree)
+    _refuse_unknown_keys(values, str(path))
+    return values
+
+
+def _read_environment() -> Values:
+    # The library parses JSON for lists and tables; what it makes of unknown names is dropped here,
+    # because those are reported, not fatal: Kubernetes plants variables with any prefix.
+    try:
+        tree = EnvSettingsSource(
+            cast("type[BaseSettings]", Config), env_prefix=ENV_PREFIX, env_nested_delimiter="__"
+        )()
+    except SettingsError as error:
+        name = str(error).split('"')[1] if '"' in str(error) else "a variable"
+        raise Misconfigured(
+            f"the environment's value for {name} is not JSON",
+            why="lists and tables are written as JSON in the environment",
+            todo='Write it like ["a", "b"] or {"EUR": "1000.00"}.',
+        ) from None
+    given = {name.upper() for name in os.environ}
+    values = _flatten_tree(tree)
+    return {key: values[key] for key in known_keys() if key in values and env_name(key) in given}
+
+
+def _flatten_tree(tree: Mapping[str, Any]) -> Values:
+    values: Values = {}
+    for name, value in tree.items():
+        if name in Config.model_fields and name != "profile" and isinstance(value, Mapping):
+            values.update({f"{name}.{key}": inner for key, inner in value.items()})
+        else:
+            values[name] = value
+    return values
+
+
+def _refuse_unknown_keys(values: Values, where: str) -> None:
+    known = known_keys()
+    for key in values:
+        if key in known:
+            continue
+        hint = _closest(key, known)
+        raise Misconfigured(
+            f"{key} in {where} is not a key of the configuration",
+            why=f"did you mean {hint}?" if hint else "no key has a name like it",
+            todo="`settlement-engine config show` lists every key.",
+        )
+
+
+def _closest(name: str, known: list[str] | set[str]) -> str:
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)), "")
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def _validate(values: Values, origins: Mapping[str, str]) -> Config:
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        if name:
+            tree.setdefault(section, {})[name] = value
+        else:
+            tree[section] = value
+    try:
+        return Config(**tree)
+    except ValidationError as error:
+        raise _misconfigured(error, origins) from None
+
+
+def _misconfigured(error: ValidationError, origins: Mapping[str, str]) -> Misconfigured:
+    lines: list[str] = []
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"][:2])
+        text = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        is_shown = isinstance(item["input"], (str, int, float, Decimal)) and "url" not in key
+        value = f" = {item['input']}" if is_shown else ""
+        inner = ".".join(str(part) for part in item["loc"][2:])
+        spot = f"{key}.{inner}" if inner else key
+        lines.append(f"{spot}{value} ({origins.get(key, 'in this section')}): {text}")
+    return Misconfigured(
+        f"the configuration cannot be used: {lines[0]}",
+        why="; ".join(lines[1:]) or "the value is outside of what is allowed",
+        todo="Correct it where it was set; `settlement-engine config check` looks again.",
+    )
+
+
+def _with_passwords(config: Config, origins: dict[str, str]) -> Config:
+    database = _with_password(config.database, "database", origins)
+    nats = _with_password(config.nats, "nats", origins)
+    if config.server.tls_key_file is not None:
+        _read_secret(config.server.tls_key_file, "server.tls_key_file")
+    return config.model_copy(update={"database": database, "nats": nats})
+
+
+def _with_password(section: BaseModel, name: str, origins: dict[str, str]) -> BaseModel:
+    path = cast("Path | None", getattr(section, "password_file"))  # noqa: B009
+    if path is None:
+        return section
+    key = f"{name}.password_file"
+    url = cast("SecretStr", getattr(section, "url")).get_secret_value()  # noqa: B009
+    parts = urlsplit(url)
+    if not parts.username or parts.password is not None:
+        raise Misconfigured(
+            f"{key} does not go with {name}.url",
+            why="the address must name a user and no password: the password comes from the file",
+            todo=f"Write {name}.url like {parts.scheme or 'scheme'}://user@host/ without a password.",
+        )
+    password = quote(_read_secret(path, key).strip(), safe="")
+    user, _, host = parts.netloc.rpartition("@")
+    full = urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
+    origins[f"{name}.url"] += f", password from {path}"
+    return section.model_copy(update={"url": SecretStr(full)})
+
+
+def _read_secret(path: Path, key: str) -> str:
+    try:
+        mode = path.stat().st_mode
+        text = path.read_bytes()[:SECRET_FILE_MAX_BYTES].decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            f"{key} cannot be read: {path}",
+            why=getattr(error, "strerror", None) or "it is not text",
+            todo="Name a file that this user can read.",
+        ) from None
+    if mode & stat.S_IROTH:
+        raise Misconfigured(
+            f"{key} is readable by everybody: {path}",
+            why="whoever is on this machine could read the secret",
+            todo=f"chmod 600 {path}",
+        )
+    return text
+
+
+def _as_text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (tuple, Mapping)):
+        return json.dumps(_plain(value))
+    return str(value)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _mask_url(url: str) -> str:
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return MASK
+    user, _, host = parts.netloc.rpartition("@")
+    if ":" in user:
+        user = f"{user.partition(':')[0]}:{MASK}"
+    elif user and parts.scheme in {"nats", "tls"}:
+        user = MASK  # a lone user part of a NATS address is a token
+    netloc = f"{user}@{host}" if user else host
+    query = MASK if parts.query else ""  # the query may carry a password too
+    return urlunsplit(parts._replace(netloc=netloc, query=query, fragment=""))

@@ -1,0 +1,266 @@
+"""The sections and keys of the configuration, as frozen values.
+
+Promises: a value that exists is a value that may be used; every key has a range. What each key means
+is explained in ``config.toml``, next to its default. The defaults here are those of *production*;
+``PROFILE_DEFAULTS`` says what development sets differently.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import model_validator as whole
+
+Profile = Literal["dev", "demo", "production"]
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def _check_amounts(amounts: Mapping[str, str]) -> Mapping[str, str]:
+    # The grammar only: whether the digits fit the currency is the domain's to say.
+    for currency, text in amounts.items():
+        if not (_CURRENCY.fullmatch(currency) and _AMOUNT.fullmatch(text)):
+            message = f'{currency} = "{text}" must be like EUR = "1000.00"'
+            raise ValueError(message)
+    return amounts
+
+
+def _check_cron(text: str) -> str:
+    if len(text.split()) != _CRON_FIELDS:
+        message = "must be five fields of cron, such as 0 */6 * * *"
+        raise ValueError(message)
+    return text
+
+
+def _check_scheme(*schemes: str) -> AfterValidator:
+    def check(url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        if text and not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            message = f"must start with {schemes[0]}:// or be empty"
+            raise ValueError(message)
+        return url
+
+    return AfterValidator(check)
+
+
+_CRON_FIELDS: Final = 5
+_CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
+_AMOUNT: Final = re.compile(r"[0-9]{1,18}(\.[0-9]{1,4})?", re.ASCII)
+_DAY: Final = 86_400
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seconds = Annotated[float, Field(gt=0, le=_DAY, allow_inf_nan=False)]
+SecondsOrZero = Annotated[float, Field(ge=0, le=_DAY, allow_inf_nan=False)]
+Milliseconds = Annotated[int, Field(ge=0, le=_DAY * 1000)]
+Share = Annotated[Decimal, Field(ge=0, le=1, allow_inf_nan=False)]
+Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
+Amounts = Annotated[Mapping[str, str], AfterValidator(_check_amounts)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}$")]
+
+
+class Section(BaseModel):
+    """What all sections have in common: frozen, and no key that nobody reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerConfig(Section):
+    """Where the engine listens, and how much it takes at once."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    grpc_port: Port = 50056
+    http_port: Port = 8086
+    max_concurrent_settlements: Count = 20_000
+    max_message_bytes: int = Field(default=4_194_304, ge=65_536, le=67_108_864)
+    max_batch_items: int = Field(default=5_000, ge=1, le=50_000)
+    max_concurrent_rpcs: Count = 4_096
+    execute_wait_seconds: Seconds = 20.0
+    drain_grace_seconds: Seconds = 20.0
+    reflection: bool = False
+    tls_cert_file: OptionalPath = None
+    tls_key_file: OptionalPath = None
+    tls_client_ca_file: OptionalPath = None
+
+    @whole(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            message = "tls_cert_file and tls_key_file go together"
+            raise ValueError(message)
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            message = "tls_client_ca_file needs tls_cert_file and tls_key_file"
+            raise ValueError(message)
+        return self
+
+
+class DatabaseConfig(Section):
+    """PostgreSQL; without a url the embedded one, in development."""
+
+    url: Annotated[SecretStr, _check_scheme("postgresql", "postgres")] = SecretStr("")
+    password_file: OptionalPath = None
+    max_connections: int = Field(default=20, ge=2, le=1_000)
+    min_connections: int = Field(default=5, ge=1, le=1_000)
+    connect_timeout_seconds: Seconds = 5.0
+    statement_timeout_seconds: Seconds = 5.0
+    lock_timeout_seconds: Seconds = 2.0
+    idle_in_transaction_timeout_seconds: Seconds = 1.0
+    transaction_timeout_seconds: Seconds = 5.0
+    auto_migrate: bool = False
+
+    @whole(mode="after")
+    def _check_pool(self) -> Self:
+        if self.min_connections > self.max_connections:
+            message = "min_connections must not be more than max_connections"
+            raise ValueError(message)
+        return self
+
+
+class NatsConfig(Section):
+    """NATS JetStream; without a url the embedded one, in development."""
+
+    url: Annotated[SecretStr, _check_scheme("nats", "tls")] = SecretStr("")
+    password_file: OptionalPath = None
+    enabled: bool = True
+    subject_prefix: Subject = "settlement"
+    stream: Name = "settlement-events"
+    clearing_stream: Name = "clearing"
+    clearing_subject: Subject = "clearing.instructions"
+    clearing_durable: Name = "settlement-engine"
+    publish_batch_max: int = Field(default=500, ge=1, le=1_000)
+    duplicate_window_seconds: Seconds = 120.0
+    stream_max_bytes: int = Field(default=0, ge=0)
+
+
+class SettlementConfig(Section):
+    """How long a settlement waits for what, and how much is done in one batch."""
+
+    default_timeout_seconds: Seconds = 300.0
+    max_retry_attempts: int = Field(default=3, ge=0, le=1_000)
+    retry_delay_seconds: Seconds = 60.0
+    enquiry_first_delay_seconds: Seconds = 1.0
+    enquiry_max_delay_seconds: Seconds = 60.0
+    screening_timeout_seconds: Seconds = 10.0
+    when_window_closed: Literal["refuse", "queue"] = "refuse"
+    real_windows: bool = True
+    intake_batch_max: int = Field(default=500, ge=1, le=10_000)
+    move_batch_max: int = Field(default=500, ge=1, le=10_000)
+    intake_queue_max: Count = 20_000
+
+    @whole(mode="after")
+    def _check_enquiries(self) -> Self:
+        if self.enquiry_first_delay_seconds > self.enquiry_max_delay_seconds:
+            message = "enquiry_first_delay_seconds must not be more than enquiry_max_delay_seconds"
+            raise ValueError(message)
+        return self
+
+
+class EngineConfig(Section):
+    """How engines share the work and notice that one of them is gone."""
+
+    lease_seconds: Seconds = 2.0
+    heartbeat_seconds: Seconds = 0.5
+    claim_interval_seconds: Seconds = 0.2
+    claim_batch_max: int = Field(default=2_000, ge=1, le=50_000)
+
+    @whole(mode="after")
+    def _check_lease(self) -> Self:
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            message = "heartbeat_seconds must be at most half of lease_seconds"
+            raise ValueError(message)
+        return self
+
+
+class ScreeningConfig(Section):
+    """What the built-in compliance and risk check blocks."""
+
+    blocked_obligations: tuple[str, ...] = ()
+    blocked_banks: tuple[str, ...] = ()
+    risk_limit_amounts: Amounts = {}
+
+
+class ReconciliationConfig(Section):
+    """When the books are compared with the banks' statements, and what may differ."""
+
+    schedule: Annotated[str, AfterValidator(_check_cron)] = "0 */6 * * *"
+    tolerance_amount: Amount = Decimal("0.01")
+    alert_threshold: Amount = Decimal("1000.00")
+
+
+class RailEndpoint(Section):
+    """A rail of a later version: kept, and refused in production while it is enabled."""
+
+    enabled: bool = False
+    endpoint: str = Field(default="", max_length=2_000)
+    timeout_seconds: Seconds = 60.0
+
+
+class BanksConfig(Section):
+    """The rails, and how the mock bank behaves."""
+
+    mock_enabled: bool = True
+    mock_allowed_in_production: bool = False
+    mock_latency_ms: Milliseconds = 500
+    mock_success_rate: Share = Decimal("0.95")
+    mock_seed: int = 1
+    mock_book_file: OptionalPath = None
+    mock_answer_timeout_ms: int = Field(default=2_000, ge=1, le=_DAY * 1000)
+    mock_late_seconds: SecondsOrZero = 3.0
+    mock_settlement_delay_ms: Milliseconds = 0
+    swift: tuple[RailEndpoint, ...] = ()
+    sepa: tuple[RailEndpoint, ...] = ()
+
+
+class MonitoringConfig(Section):
+    """What can be seen from outside."""
+
+    prometheus_enabled: bool = True
+    metrics_port: Port = 9096
+    health_check_interval: Seconds = 30.0
+    gauges_interval_seconds: Seconds = 5.0
+    balance_metrics: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = "auto"
+
+
+class Config(Section):
+    """The whole configuration. ``Config()`` is the built-in defaults and reads nothing else."""
+
+    profile: Profile = "production"
+    server: ServerConfig = ServerConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    nats: NatsConfig = NatsConfig()
+    settlement: SettlementConfig = SettlementConfig()
+    engine: EngineConfig = EngineConfig()
+    screening: ScreeningConfig = ScreeningConfig()
+    reconciliation: ReconciliationConfig = ReconciliationConfig()
+    banks: BanksConfig = BanksConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
+
+
+_DEVELOPMENT: Final[Mapping[str, object]] = MappingProxyType(
+    {
+        "server.reflection": True,
+        "database.auto_migrate": True,
+        "settlement.real_windows": False,
+        "settlement.enquiry_first_delay_seconds": 0.2,
+    }
+)
+
+PROFILE_DEFAULTS: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
+    {
+        "dev": _DEVELOPMENT,
+        "demo": MappingProxyType({**_DEVELOPMENT, "banks.mock_latency_ms": 5}),
+        "production": MappingProxyType({}),
+    }
+)
+"""What a profile sets where nobody else does."""

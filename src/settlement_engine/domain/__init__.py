@@ -1,0 +1,1 @@
+"""What the engine knows: pure decisions, without input or output, clock or chance."""

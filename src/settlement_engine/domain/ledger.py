@@ -1,0 +1,162 @@
+"""The double-entry book: kinds of accounts, balances, and the transfers that a settlement makes.
+
+A transfer debits one account and credits another by the same positive amount, so it cannot be
+unbalanced. Balances are a cache of the transfers and are recomputed from them by ``prove``. A hold takes
+funds out of what is available and moves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum, auto
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Route
+
+
+class AccountKind(StrEnum):
+    """What an account is for."""
+
+    NOSTRO = auto()  # our account at another bank
+    VOSTRO = auto()  # another bank's account with us
+    SETTLEMENT = auto()  # our account at a rail's settlement agent
+    CLEARING = auto()  # what a bank has paid in, or owes
+    SUSPENSE = auto()  # money whose home is not known yet
+    FEES = auto()
+    FX = auto()
+
+
+ASSETS: Final = frozenset({AccountKind.NOSTRO, AccountKind.SETTLEMENT, AccountKind.FX})
+"""Kinds whose balance grows by debits; the balance of the others grows by credits."""
+
+GUARDED: Final = frozenset({AccountKind.NOSTRO, AccountKind.VOSTRO})
+"""Kinds that may not fall below zero by more than their credit limit."""
+
+BALANCE_MAX: Final = 2**62
+"""No side of an account grows past this: the sum of two still fits a signed 64-bit integer."""
+
+
+class Leg(IntEnum):
+    """Which of the linked transfers of one event this is."""
+
+    CASH = 1
+    OBLIGATION = 2
+    FUNDING = 3
+    CASH_RETURNED = 4
+    OBLIGATION_RESTORED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An account with its balances, in minor units of its currency."""
+
+    id: int
+    kind: AccountKind
+    bank: str
+    currency: str
+    account_number: str
+    debits_posted: int = 0
+    credits_posted: int = 0
+    held: int = 0
+    credit_limit: int = 0
+    is_active: bool = True
+
+    @property
+    def posted(self) -> int:
+        """The balance, positive on the account's own side."""
+        balance = self.debits_posted - self.credits_posted
+        return balance if self.kind in ASSETS else -balance
+
+    @property
+    def available(self) -> int:
+        """What may still be held or paid out, without the credit limit."""
+        return self.posted - self.held
+
+    def has_room_for(self, amount_minor: int) -> bool:
+        """Say whether a hold of this amount is covered."""
+        return self.available + self.credit_limit >= amount_minor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """One movement between two accounts. ``group_id`` links the transfers of one event."""
+
+    group_id: UUID
+    leg: Leg
+    debit_id: int
+    credit_id: int
+    amount_minor: int
+    currency: str
+    reference: str = ""
+    at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could never be a movement."""
+        assert self.amount_minor > 0, "a transfer moves a positive amount"
+        assert self.debit_id != self.credit_id, "a transfer needs two accounts"
+
+
+def settle(group_id: UUID, route: Route, amount_minor: int, currency: str) -> tuple[Transfer, ...]:
+    """Make the two linked transfers of a settlement that the rail has settled.
+
+    Cash: our money at FROM falls and stands at the settlement agent. Obligation: FROM's debt is met,
+    and TO has as much more with us.
+    """
+    return (
+        Transfer(
+            group_id=group_id,
+            leg=Leg.CASH,
+            debit_id=route.agent_id,
+            credit_id=route.source_id,
+            amount_minor=amount_minor,
+            currency=currency,
+        ),
+        Transfer(
+            group_id=group_id,
+            leg=Leg.OBLIGATION,
+            debit_id=route.clearing_id,
+            credit_id=route.target_id,
+            amount_minor=amount_minor,
+            currency=currency,
+        ),
+    )
+
+
+def reverse(group_id: UUID, route: Route, amount_minor: int, currency: str) -> tuple[Transfer, ...]:
+    """Make the two transfers that a return makes: the settlement's own, the other way round."""
+    legs = {Leg.CASH: Leg.CASH_RETURNED, Leg.OBLIGATION: Leg.OBLIGATION_RESTORED}
+    return tuple(
+        Transfer(
+            group_id=group_id,
+            leg=legs[transfer.leg],
+            debit_id=transfer.credit_id,
+            credit_id=transfer.debit_id,
+            amount_minor=amount_minor,
+            currency=currency,
+        )
+        for transfer in settle(group_id, route, amount_minor, currency)
+    )
+
+
+def fund(
+    group_id: UUID,
+    nostro_id: int,
+    clearing_id: int,
+    amount_minor: int,
+    currency: str,
+    reference: str,
+) -> Transfer:
+    """Make the transfer of a bank's funding: it has paid in at our account with it."""
+    return Transfer(
+        group_id=group_id,
+        leg=Leg.FUNDING,
+        debit_id=nostro_id,
+        credit_id=clearing_id,
+        amount_minor=amount_minor,
+        currency=currency,
+        reference=reference,
+    )

@@ -1,0 +1,89 @@
+"""Settlement windows: when a currency may be settled, in the local time of its market.
+
+Times are local to an IANA zone and become instants per date, so that summer time moves them. A window
+may end on the next day. A currency without a window is never open: it fails closed. The clock comes in
+as an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+LOOK_AHEAD_DAYS: Final = 14
+"""How far the next opening is looked for; weekly windows need 8 days."""
+
+EVERY_DAY: Final = frozenset(range(1, 8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One daily session. ``weekdays`` are ISO numbers, 1 is Monday; they name the day of opening."""
+
+    currency: str
+    zone: str
+    opens: time
+    closes: time
+    weekdays: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One window on one date: open from ``opens_at``, shut at ``closes_at``."""
+
+    opens_at: datetime
+    closes_at: datetime
+
+    def holds(self, now: datetime) -> bool:
+        """Say whether the instant lies in the session; the closing instant no longer does."""
+        return self.opens_at <= now < self.closes_at
+
+
+def always_open(currency: str) -> Window:
+    """Make the window that never shuts, for development and for rails that run round the clock."""
+    return Window(currency=currency, zone="UTC", opens=time(0), closes=time(0), weekdays=EVERY_DAY)
+
+
+def _sessions(window: Window, now: datetime) -> Iterator[Session]:
+    zone = ZoneInfo(window.zone)
+    today = now.astimezone(zone).date()
+    for offset in range(-1, LOOK_AHEAD_DAYS):
+        day = today + timedelta(days=offset)
+        if day.isoweekday() not in window.weekdays:
+            continue
+        last_day = day if window.closes > window.opens else day + timedelta(days=1)
+        opens_at = datetime.combine(day, window.opens, zone).astimezone(UTC)
+        closes_at = datetime.combine(last_day, window.closes, zone).astimezone(UTC)
+        if opens_at < closes_at:
+            yield Session(opens_at, closes_at)
+
+
+def open_session(windows: Iterable[Window], currency: str, now: datetime) -> Session | None:
+    """Return the session that is open now, the one that shuts last if several are."""
+    found = [
+        session
+        for window in windows
+        if window.currency == currency
+        for session in _sessions(window, now)
+        if session.holds(now)
+    ]
+    return max(found, key=lambda session: session.closes_at, default=None)
+
+
+def next_opening(windows: Iterable[Window], currency: str, now: datetime) -> datetime | None:
+    """Return when the currency opens next after now, or None if it has no window."""
+    return min(
+        (
+            session.opens_at
+            for window in windows
+            if window.currency == currency
+            for session in _sessions(window, now)
+            if session.opens_at > now
+        ),
+        default=None,
+    )

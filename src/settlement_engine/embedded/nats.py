@@ -1,0 +1,135 @@
+"""An embedded NATS server with JetStream, for one machine and one developer.
+
+It promises a server on the loopback address only, with a random password, that forces every message to
+the disk before it acknowledges it. It must never run with NATS' own default there: two minutes of
+acknowledged messages are lost with the machine then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import signal
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from typing_extensions import override
+
+from settlement_engine.embedded import binaries as programs
+from settlement_engine.embedded import files, process
+from settlement_engine.embedded.process import LaunchMode
+from settlement_engine.embedded.server import HOST, EmbeddedServer
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import IO
+
+USER: Final = "settlement"
+MAX_FILE_DEFAULT: Final = "4G"
+# Every path is relative to the data directory, in which the server lives: none has to be quoted.
+CONFIGURATION: Final = """\
+# Written anew at each start.
+server_name: "settlement-embedded"
+listen: "{host}:{port}"
+ports_file_dir: "."
+authorization {{ user: "{user}", password: "{password}" }}
+jetstream {{
+  store_dir: "jetstream"
+  max_mem: 64M
+  max_file: {max_file}
+  # Jepsen lost acknowledged messages with the default of two minutes.
+  sync_interval: always
+}}
+"""
+
+
+class EmbeddedNats(EmbeddedServer):
+    """One NATS server, its data in ``data_dir``; ``max_file`` bounds what JetStream keeps on disk."""
+
+    title: ClassVar[str] = "NATS"
+    program: ClassVar[str] = "nats-server"
+    stop_steps: ClassVar[Sequence[tuple[signal.Signals, float]]] = ((signal.SIGTERM, 15.0),)
+
+    def __init__(self, data_dir: Path, *, port: int = 0, max_file: str = MAX_FILE_DEFAULT) -> None:
+        super().__init__(data_dir, port=port)
+        self._max_file = max_file
+
+    @property
+    @override
+    def home(self) -> Path:
+        """The directory in which the server lives."""
+        return self.data_dir
+
+    @functools.cached_property
+    def _program(self) -> Path:
+        return programs.find_nats().absolute()
+
+    @property
+    @override
+    def server_version(self) -> str:
+        """The version of the program, such as ``2.15.1``."""
+        return programs.nats_version(self._program)
+
+    @property
+    def password(self) -> str:
+        """The client's password, kept in the data directory."""
+        return files.password_in(self.data_dir / "password")
+
+    def url(self) -> str:
+        """Return the server's address, with user and password."""
+        return f"nats://{USER}:{self.password}@{self.address}"
+
+    @override
+    def init(self) -> bool:
+        """Make the data directory; false when it was there already."""
+        with self._lock.held():
+            store = self.data_dir / "jetstream"
+            if store.is_dir():
+                return False
+            store.mkdir(mode=files.PRIVATE_DIRECTORY)
+            return True
+
+    @override
+    def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        programs.nats_version(self._program)  # An old one is refused before it touches the data.
+        for stale in self.data_dir.glob("*.ports"):
+            stale.unlink(missing_ok=True)
+        text = CONFIGURATION.format(
+            host=HOST,
+            port=self._port or -1,
+            user=USER,
+            password=self.password,
+            max_file=self._max_file,
+        )
+        configuration = self.data_dir / "server.conf"
+        files.write_private(configuration, text)
+        return process.spawn(
+            [self._program, "--config", configuration],
+            mode=LaunchMode.SAME,
+            death_signal=signal.SIGTERM,
+            directory=self.data_dir,
+            log=log,
+        )
+
+    @override
+    def _find_port(self, child: subprocess.Popen[bytes]) -> int | None:
+        for file in self.data_dir.glob(f"*_{child.pid}.ports"):
+            # It may be read while it is being written.
+            with contextlib.suppress(OSError, ValueError, LookupError):
+                address: str = json.loads(file.read_text(encoding="utf-8"))["nats"][0]
+                return int(address.rpartition(":")[2])
+        return None
+
+    @override
+    def _main_resident(self) -> int | None:
+        return next(iter(self._residents()), None)
+
+    @override
+    def _after_start(self) -> None:
+        """Nothing is needed: clients make their own streams."""
+
+    @override
+    def _after_stop(self) -> None:
+        """Nothing is left over."""

@@ -1,0 +1,151 @@
+"""PostgreSQL and NATS side by side in one data directory.
+
+The promises: both answer when the ``with`` block begins, or nothing of either is left; two processes
+never share a directory; ``watch`` brings back what died, in the same place, but not for ever. It must
+be used from the main thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from typing_extensions import override
+
+from settlement_engine.embedded import files
+from settlement_engine.embedded.errors import EmbeddedServerError
+from settlement_engine.embedded.nats import MAX_FILE_DEFAULT, EmbeddedNats
+from settlement_engine.embedded.postgres import NO_OPTIONS, EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from settlement_engine.embedded.server import EmbeddedServer
+
+# A server that dies this often in this time does so for a reason that no restart removes.
+RESTARTS_MAX: Final = 5
+RESTARTS_WINDOW_SECONDS: Final = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStatus:
+    """What a person wants to see of a server."""
+
+    name: str
+    version: str
+    address: str
+    pid: int | None
+    ready_seconds: float
+
+    @override
+    def __str__(self) -> str:
+        """Return one line to print."""
+        mark = "✓" if self.pid is not None else "✗"
+        name = f"{self.name} {self.version}"
+        return f"{mark} {name:<17} {self.address:<17} {self.ready_seconds:.2f} s"
+
+
+class EmbeddedServers:
+    """Both servers, begun by ``with`` and ended by its end.
+
+    ``pg_options`` go before the default settings; port 0 takes any free one.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        pg_options: Mapping[str, str] = NO_OPTIONS,
+        pg_version: str | None = None,
+        pg_port: int = 0,
+        nats_port: int = 0,
+        nats_max_file: str = MAX_FILE_DEFAULT,
+    ) -> None:
+        self.data_dir = data_dir.absolute()
+        self.postgres = EmbeddedPostgres(
+            self.data_dir / "postgres", port=pg_port, options=pg_options, version=pg_version
+        )
+        self.nats = EmbeddedNats(self.data_dir / "nats", port=nats_port, max_file=nats_max_file)
+        self._lock = files.DirectoryLock(self.data_dir)
+        self._running = contextlib.ExitStack()
+        self._restarted_at: deque[float] = deque(maxlen=RESTARTS_MAX)
+
+    @property
+    def _servers(self) -> tuple[EmbeddedServer, ...]:
+        return (self.postgres, self.nats)
+
+    def __enter__(self) -> Self:
+        """Bring both servers up."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End both servers."""
+        self.stop()
+
+    def start(self) -> None:
+        """Bring both servers up; on failure or interruption end what was begun."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as bring_up:
+            self._lock.acquire()
+            bring_up.callback(self._lock.release)
+            for server in self._servers:
+                bring_up.callback(server.stop)
+                server.start()
+            self._running = bring_up.pop_all()
+
+    def stop(self) -> None:
+        """End both servers, cleanly if they will. Twice is fine."""
+        self._running.close()
+
+    def watch(self) -> tuple[str, ...]:
+        """Bring back whichever server died and name it. Call it again and again, a few times a second.
+
+        It does not wait unless a server is dead; then it takes as long as that server's start.
+        """
+        restarted = []
+        for server in self._servers:
+            status = server.poll()
+            if server.is_dead:
+                self._allow_restart(server)
+            if server.restart_if_dead():
+                logger.warning("%s ended with status %s and was restarted", server.title, status)
+                restarted.append(server.title)
+        return tuple(restarted)
+
+    def _allow_restart(self, server: EmbeddedServer) -> None:
+        now = time.monotonic()
+        is_full = len(self._restarted_at) == RESTARTS_MAX
+        if is_full and now - self._restarted_at[0] < RESTARTS_WINDOW_SECONDS:
+            raise EmbeddedServerError(
+                f"{server.title} keeps dying.",
+                why=f"{RESTARTS_MAX} restarts within {RESTARTS_WINDOW_SECONDS:g} s did not help",
+                todo=f"read {server.log_path}",
+            )
+        self._restarted_at.append(now)
+
+    def statuses(self) -> tuple[ServerStatus, ...]:
+        """Return one line's worth of news for each server."""
+        return tuple(
+            ServerStatus(
+                name=server.title,
+                version=server.server_version,
+                address=server.address,
+                pid=server.pid,
+                ready_seconds=server.ready_seconds,
+            )
+            for server in self._servers
+        )

@@ -1,0 +1,1 @@
+"""The engine: it interprets the page. Intake, runner, recovery, presence."""

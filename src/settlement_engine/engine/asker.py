@@ -1,0 +1,149 @@
+"""The asker: it puts questions to screening and to rails, outside any transaction.
+
+Promises: every question that is put ends in an answer, and if none comes in time the answer is
+NO_ANSWER. A slow or broken rail holds up nobody but its own questions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from settlement_engine.domain.lifecycle import QUESTION, Ask, Event
+from settlement_engine.ports import Answer, Question
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.presence import Presence
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.ports import Meter, Rail, Screening
+
+    Report = Callable[[Sequence[Answer]], None]
+
+QUESTIONS_BATCH_MAX: Final = 500
+"""No more questions are put in one call."""
+
+log = structlog.get_logger(__name__)
+
+
+class Asker:
+    """Groups questions by whom they are for, and makes silence an answer."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        rails: Mapping[str, Rail],
+        screening: Screening,
+        presence: Presence,
+        meter: Meter,
+    ) -> None:
+        self._settings = settings
+        self._rails = rails
+        self._screening = screening
+        self._presence = presence
+        self._meter = meter
+        self._hear: Report = _nobody
+
+    def attach(self, hear: Callable[[Iterable[Answer]], None]) -> None:
+        """Name who hears the answers; the rails' unasked words go there too."""
+        self._hear = hear
+        for rail in self._rails.values():
+            rail.listen(hear)
+
+    def ask(self, settlements: Sequence[Settlement]) -> None:
+        """Put the open question of each settlement; returns at once."""
+        groups: dict[tuple[Ask, str], list[Settlement]] = {}
+        for settlement in settlements:
+            question = QUESTION[settlement.state]
+            rail = "" if question is Ask.SCREEN else _rail_of(settlement)
+            groups.setdefault((question, rail), []).append(settlement)
+        for (question, rail), group in groups.items():
+            for start in range(0, len(group), QUESTIONS_BATCH_MAX):
+                batch = group[start : start + QUESTIONS_BATCH_MAX]
+                if question is Ask.SCREEN:
+                    self._presence.spawn(self._screen(batch))
+                else:
+                    self._presence.spawn(self._put(question, self._rails[rail], batch))
+
+    async def _screen(self, batch: list[Settlement]) -> None:
+        await self._listen_for(
+            "screening",
+            Ask.SCREEN,
+            {settlement.id: 0 for settlement in batch},
+            self._settings.screening_timeout_seconds,
+            lambda report: self._screening.screen(batch, report),
+        )
+
+    async def _put(self, question: Ask, rail: Rail, batch: list[Settlement]) -> None:
+        questions = [_question(settlement, question) for settlement in batch]
+        calls = {Ask.SEND: rail.send, Ask.ENQUIRE: rail.enquire, Ask.RECALL: rail.recall}
+        await self._listen_for(
+            rail.name,
+            question,
+            {each.settlement_id: each.attempt for each in questions},
+            rail.capabilities.answer_timeout_seconds,
+            lambda report: calls[question](questions, report),
+        )
+
+    async def _listen_for(
+        self,
+        name: str,
+        question: Ask,
+        open_questions: dict[UUID, int],
+        timeout_seconds: float,
+        put: Callable[[Report], Awaitable[None]],
+    ) -> None:
+        """Put a batch and pass answers on as they come; what is still open at the end is silence."""
+        started_at = self._presence.monotonic()
+        asked = len(open_questions)
+
+        def report(answers: Sequence[Answer]) -> None:
+            for answer in answers:
+                open_questions.pop(answer.settlement_id, None)
+            self._hear(answers)
+
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await put(report)
+        except TimeoutError:
+            pass
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong out there is silence
+            log.warning("question_failed", rail=name, ask=question.value, error=repr(error))
+        silent = len(open_questions)
+        seconds = self._presence.monotonic() - started_at
+        self._meter.rail_answered(name, question.value, seconds, asked - silent, silent)
+        if silent:
+            self._hear(
+                [
+                    Answer(settlement_id=settlement_id, event=Event.NO_ANSWER, attempt=attempt)
+                    for settlement_id, attempt in open_questions.items()
+                ]
+            )
+
+
+def _nobody(_answers: Sequence[Answer]) -> None:
+    message = "the asker was not attached to a runner"
+    raise AssertionError(message)
+
+
+def _rail_of(settlement: Settlement) -> str:
+    assert settlement.attempt is not None, "beyond the line P there is an attempt"
+    return settlement.attempt.route.rail
+
+
+def _question(settlement: Settlement, question: Ask) -> Question:
+    attempt = settlement.attempt
+    assert attempt is not None, "beyond the line P there is an attempt"
+    return Question(
+        settlement_id=settlement.id,
+        attempt=attempt.number,
+        references=attempt.references,
+        payload=attempt.payload,
+        valid_until=attempt.valid_until,
+        is_possible_duplicate=question is Ask.SEND and attempt.sends > 1,
+    )

@@ -1,0 +1,276 @@
+"""From an answer to a step: which row of the page applies, and what the row needs.
+
+Promises: the page decides; this module only chooses the event where a rule of ours stands between the
+answer and the page (a refusal, a wait, the last resend), and gathers what the row's work needs. It asks
+nobody and writes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.contradiction import contradicts
+from settlement_engine.domain.identifiers import references
+from settlement_engine.domain.ledger import AccountKind, reverse, settle
+from settlement_engine.domain.lifecycle import (
+    ENDS,
+    HOLDING,
+    LIFE,
+    QUESTION,
+    Ask,
+    Do,
+    Event,
+    State,
+    follow,
+)
+from settlement_engine.domain.preconditions import (
+    Refusal,
+    RefusalCode,
+    refuse_accounts,
+    refuse_window,
+)
+from settlement_engine.domain.settlement import Attempt
+from settlement_engine.ports import Answer, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from random import Random
+
+    from settlement_engine.domain.ledger import Transfer
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.directory import Directory
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.engine.timetable import Timetable
+    from settlement_engine.ports import Rail
+
+_REFUSED_AS: Final = {
+    Event.CANCELLED: RefusalCode.CANCELLED_BY_CALLER,
+    Event.REJECTED: RefusalCode.RAIL_REJECTED,
+    Event.RECALLED: RefusalCode.CANCELLED_BY_CALLER,
+    Event.ABANDONED: RefusalCode.UNDELIVERED,
+    Event.DECLINED: RefusalCode.DECLINED,
+    Event.LAPSED: RefusalCode.LAPSED,
+    Event.ATTESTED_NOT_SETTLED: RefusalCode.RAIL_REJECTED,
+}
+
+_QUIET: Final = frozenset({Event.NO_ANSWER, Event.ACKNOWLEDGED, Event.NOT_FOUND})
+"""Answers that leave a payment where it is, so that the rail's own limit may apply."""
+
+
+class Decider:
+    """Turns answers into steps."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        rails: Mapping[str, Rail],
+        directory: Directory,
+        timetable: Timetable,
+        chance: Random,
+    ) -> None:
+        self._settings = settings
+        self._rails = rails
+        self._directory = directory
+        self._timetable = timetable
+        self._chance = chance
+
+    async def prefetch(self, settlements: Sequence[Settlement]) -> None:
+        """Look up the accounts that these settlements are going to need."""
+        wanted = []
+        for settlement in settlements:
+            rail = self.choose_rail(settlement)
+            wanted.append((settlement, rail.name if rail else None))
+        await self._directory.prefetch(wanted)
+
+    def decide(self, settlement: Settlement, answer: Answer, now: datetime) -> Step | None:
+        """Return the step that the answer leads to; None when it says nothing new.
+
+        An answer that the page does not know in this state answers nothing: it counts as silence.
+        """
+        if settlement.state in ENDS:
+            return self._after_the_end(settlement, answer)
+        if answer.attempt and (
+            settlement.attempt is None or settlement.attempt.number != answer.attempt
+        ):
+            return None
+        event = self._event(settlement, answer, now)
+        if event not in LIFE[settlement.state]:
+            event = Event.NO_ANSWER
+        if event not in LIFE[settlement.state]:
+            return None
+        if event in (Event.CLEARED, Event.REFUSED):
+            return self._screened(settlement, answer, now)
+        return self._step(settlement, event, answer)
+
+    def _event(self, settlement: Settlement, answer: Answer, now: datetime) -> Event:
+        """Choose the event where a limit of ours or the rail's has been reached."""
+        attempt = settlement.attempt
+        if attempt is None:
+            return answer.event
+        if answer.event is Event.UNDELIVERED and self._is_abandoned(attempt):
+            return Event.ABANDONED
+        limit = self._rails[attempt.route.rail].capabilities.overdue_after_seconds
+        if settlement.state is State.SENT and answer.event in _QUIET and limit is not None:
+            sent_at = settlement.created_at
+            if now - sent_at > timedelta(seconds=limit):
+                return Event.OVERDUE
+        return answer.event
+
+    def _is_abandoned(self, attempt: Attempt) -> bool:
+        is_proved = attempt.sends == attempt.undelivered + 1
+        return is_proved and attempt.sends >= self._settings.sends_max
+
+    def _after_the_end(self, settlement: Settlement, answer: Answer) -> Step | None:
+        """Late word: a repeat says nothing new, a contradiction is for a person."""
+        event = answer.event
+        if event is not Event.RETURNED:
+            if not contradicts(settlement.state, event):
+                return None
+            event = Event.CONTRADICTED
+        if event not in LIFE[settlement.state]:
+            return None
+        return self._step(settlement, event, answer)
+
+    def _screened(self, settlement: Settlement, answer: Answer, now: datetime) -> Step:
+        """Apply our own preconditions, in their order of precedence, to what screening said."""
+        currency = settlement.instruction.amount.currency
+        session = self._timetable.session(currency, now)
+        rail = self.choose_rail(settlement)
+        refusal = self._refuse_sides(settlement)
+        if refusal is None and rail is None:
+            refusal = Refusal(code=RefusalCode.NO_ROUTE, detail={"currency": currency})
+        opening = None if session else self._timetable.next_opening(currency, now)
+        can_wait = self._settings.is_queueing and opening is not None
+        if refusal is None and session is None and not can_wait:
+            refusal = refuse_window(currency, opening)
+        refusal = refusal or answer.refusal
+        if refusal is not None:
+            return self._step(settlement, Event.REFUSED, answer, refusal)
+        if session is None:
+            assert opening is not None, "what waits has a time to wait for"
+            return _postponed(settlement, opening, now)
+        assert rail is not None, "what has no rail was refused"
+        return Step(
+            settlement=settlement,
+            event=Event.CLEARED,
+            row=follow(settlement.state, Event.CLEARED),
+            attempt=self._attempt(settlement, rail, now),
+            session=session,
+        )
+
+    def _refuse_sides(self, settlement: Settlement) -> Refusal | None:
+        wish = settlement.instruction
+        currency = wish.amount.currency
+        return refuse_accounts(
+            self._directory.facts(AccountKind.NOSTRO, wish.from_bank, currency),
+            self._directory.facts(AccountKind.VOSTRO, wish.to_bank, currency),
+        )
+
+    def choose_rail(self, settlement: Settlement) -> Rail | None:
+        """Choose the first rail that carries the currency; None when there is none."""
+        currency = settlement.instruction.amount.currency
+        for rail in self._rails.values():
+            carried = rail.capabilities.currencies
+            if carried is None or currency in carried:
+                return rail
+        return None
+
+    def _attempt(self, settlement: Settlement, rail: Rail, now: datetime) -> Attempt:
+        """Write down what is going to be sent, to the byte."""
+        number = (settlement.attempt.number if settlement.attempt else 0) + 1
+        wish = settlement.instruction
+        named = references(wish.caller, wish.idempotency_key, number)
+        return Attempt(
+            number=number,
+            route=self._directory.route(settlement, rail.name),
+            references=named,
+            payload=rail.prepare(settlement, named),
+            valid_until=now + timedelta(seconds=rail.capabilities.validity_seconds),
+        )
+
+    def refused(self, settlement: Settlement, refusal: Refusal) -> Step:
+        """Refuse what the ledger did not cover."""
+        answer = Answer(settlement_id=settlement.id, event=Event.REFUSED)
+        return self._step(settlement, Event.REFUSED, answer, refusal)
+
+    def _step(
+        self, settlement: Settlement, event: Event, answer: Answer, refusal: Refusal | None = None
+    ) -> Step:
+        row = follow(settlement.state, event)
+        if refusal is None and row.state in ENDS and row.state is not State.COMPLETED:
+            refusal = answer.refusal or _refusal_of(event, answer)
+        return Step(
+            settlement=settlement,
+            event=event,
+            row=row,
+            rest_seconds=self._rest_seconds(settlement, event),
+            transfers=_transfers(settlement, row.do),
+            refusal=refusal,
+            detail=_detail(event, answer, refusal),
+            rail_reference=answer.rail_reference,
+            confirmation=answer.confirmation,
+        )
+
+    def _rest_seconds(self, settlement: Settlement, event: Event) -> float | None:
+        """Say how long nobody asks: None means that the question is put at once."""
+        row = follow(settlement.state, event)
+        spread = self._chance.random()
+        if row.state in ENDS:
+            return None
+        if row.state is State.HELD:
+            return math.inf
+        if row.state is settlement.state:
+            waits = {Ask.SEND: self._settings.resend, Ask.SCREEN: self._settings.screening}
+            backoff = waits.get(QUESTION[row.state], self._settings.enquiry)
+            return backoff.seconds(settlement.asked + 1, spread)
+        if row.ask is Ask.ENQUIRE and settlement.state in HOLDING:
+            return self._settings.enquiry.seconds(1, spread)
+        return None
+
+
+def _transfers(settlement: Settlement, do: Do | None) -> tuple[Transfer, ...]:
+    """Make the transfers that the row's work posts."""
+    if do not in (Do.POST, Do.REVERSE):
+        return ()
+    assert settlement.attempt is not None, "what is posted was locked"
+    amount = settlement.instruction.amount
+    make = settle if do is Do.POST else reverse
+    return make(settlement.id, settlement.attempt.route, amount.minor, amount.currency)
+
+
+def _postponed(settlement: Settlement, opening: datetime, now: datetime) -> Step:
+    """Let it wait for its window."""
+    return Step(
+        settlement=settlement,
+        event=Event.POSTPONED,
+        row=follow(settlement.state, Event.POSTPONED),
+        rest_seconds=max((opening - now).total_seconds(), 0.0),
+        detail={"next_opening": opening.isoformat()},
+    )
+
+
+def _refusal_of(event: Event, answer: Answer) -> Refusal | None:
+    code = _REFUSED_AS.get(event)
+    if code is None:
+        return None
+    detail = {"code": answer.code, "text": answer.text}
+    return Refusal(code=code, detail={name: text for name, text in detail.items() if text})
+
+
+def _detail(event: Event, answer: Answer, refusal: Refusal | None) -> dict[str, str]:
+    """Keep the words of whoever answered, and the refusal, with the move."""
+    words = {
+        "code": answer.code,
+        "text": answer.text,
+        "rail_reference": answer.rail_reference,
+        "confirmation": answer.confirmation,
+        "said": answer.event.value if event is Event.CONTRADICTED else "",
+    }
+    found = {name: text for name, text in words.items() if text}
+    if refusal is not None:
+        found["refusal"] = refusal.code.value
+        found.update(refusal.detail)
+    return found

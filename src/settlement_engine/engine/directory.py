@@ -1,0 +1,114 @@
+"""Which accounts a settlement needs: a cache of names, never of balances.
+
+What is known here may be old; whether an account is active is checked again under the row lock, with
+the hold. What is not known is looked up: absence is never remembered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.preconditions import AccountFacts
+from settlement_engine.domain.settlement import Route
+from settlement_engine.ports import AccountFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from settlement_engine.domain.ledger import Account
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.ports import AccountStore
+
+ACCOUNTS_PER_BANK_MAX: Final = 1_000
+CACHED_MAX: Final = 200_000
+_Key = tuple[AccountKind, str, str]
+_ROLES: Final = {AccountKind.NOSTRO: "nostro", AccountKind.VOSTRO: "vostro"}
+
+
+class Directory:
+    """Finds the accounts of banks and rails."""
+
+    def __init__(self, accounts: AccountStore) -> None:
+        self._accounts = accounts
+        self._known: dict[_Key, tuple[int, bool]] = {}
+        self._elsewhere: dict[tuple[AccountKind, str], tuple[str, ...]] = {}
+
+    async def prefetch(self, wanted: Iterable[tuple[Settlement, str | None]]) -> None:
+        """Look up what is missing for these settlements and their rails.
+
+        Control accounts are opened on first need, once both sides are known to exist.
+        """
+        missing: dict[_Key, None] = {}
+        controls: dict[_Key, tuple[_Key, _Key]] = {}
+        for settlement, rail in wanted:
+            wish = settlement.instruction
+            currency = wish.amount.currency
+            sides = (
+                (AccountKind.NOSTRO, wish.from_bank, currency),
+                (AccountKind.VOSTRO, wish.to_bank, currency),
+            )
+            missing.update((side, None) for side in sides if side not in self._known)
+            if rail is not None:
+                for control in (
+                    (AccountKind.SETTLEMENT, rail, currency),
+                    (AccountKind.CLEARING, wish.from_bank, currency),
+                ):
+                    if control not in self._known:
+                        controls[control] = sides
+        for kind, bank, currency in missing:
+            await self._look_up(kind, bank, currency)
+        for (kind, owner, currency), sides in controls.items():
+            if all(side in self._known for side in sides):
+                self._remember(await self._accounts.ensure_control(kind, owner, currency))
+
+    async def _look_up(self, kind: AccountKind, bank: str, currency: str) -> None:
+        wanted = AccountFilter(kind=kind, bank=bank, limit=ACCOUNTS_PER_BANK_MAX)
+        found = await self._accounts.accounts(wanted)
+        here = [account for account in found if account.currency == currency]
+        self._elsewhere[kind, bank] = tuple({account.currency for account in found})
+        if here:
+            self._remember(_first(here))
+
+    def _remember(self, account: Account) -> None:
+        if len(self._known) >= CACHED_MAX:
+            # Half is enough: the batch at hand was fetched last and stays.
+            for key in list(self._known)[: CACHED_MAX // 2]:
+                del self._known[key]
+        found = (account.kind, account.bank, account.currency)
+        self._known[found] = (account.id, account.is_active)
+
+    def forget(self, settlement: Settlement) -> None:
+        """Look this settlement's accounts up again next time."""
+        wish = settlement.instruction
+        self._known.pop((AccountKind.NOSTRO, wish.from_bank, wish.amount.currency), None)
+        self._known.pop((AccountKind.VOSTRO, wish.to_bank, wish.amount.currency), None)
+
+    def facts(self, kind: AccountKind, bank: str, currency: str) -> AccountFacts:
+        """Say what is known of one side."""
+        account_id, is_active = self._known.get((kind, bank, currency), (None, False))
+        return AccountFacts(
+            role=_ROLES[kind],
+            bank=bank,
+            currency=currency,
+            account_id=account_id,
+            is_active=is_active,
+            elsewhere=self._elsewhere.get((kind, bank), ()) if account_id is None else (),
+        )
+
+    def route(self, settlement: Settlement, rail: str) -> Route:
+        """Name the four accounts of a settlement that was prefetched and whose sides exist."""
+        wish = settlement.instruction
+        currency = wish.amount.currency
+        return Route(
+            rail=rail,
+            source_id=self._known[AccountKind.NOSTRO, wish.from_bank, currency][0],
+            agent_id=self._known[AccountKind.SETTLEMENT, rail, currency][0],
+            clearing_id=self._known[AccountKind.CLEARING, wish.from_bank, currency][0],
+            target_id=self._known[AccountKind.VOSTRO, wish.to_bank, currency][0],
+        )
+
+
+def _first(accounts: list[Account]) -> Account:
+    """Choose the oldest active account, else the oldest."""
+    return min(accounts, key=lambda account: (not account.is_active, account.id))

@@ -1,0 +1,217 @@
+"""Intake: instructions come in, are written down in batches, and only then are accepted.
+
+Promises: what was accepted is durable; the same key gives the same settlement, however often and however
+many at once; a queue has a bound, and beyond it the caller is told to come back. The caller's going away
+changes nothing: the writing is not his task's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.settlement import Settlement
+from settlement_engine.engine.batching import Batcher
+from settlement_engine.errors import (
+    Contention,
+    IdempotencyConflict,
+    Overloaded,
+    SettlementEngineError,
+    Unavailable,
+)
+from settlement_engine.ports import Accepted, Admission, Admitted, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.engine.presence import Presence
+    from settlement_engine.engine.runner import Runner
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.ports import Ids, Meter, SettlementStore
+
+RETRY_AFTER_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """One call's instructions, and the future that is done when the last one is written."""
+
+    results: list[Accepted | Exception]
+    missing: int
+    done: asyncio.Future[None] = field(default_factory=asyncio.Future)
+
+    def put(self, index: int, result: Accepted | Exception) -> None:
+        self.results[index] = result
+        self.missing -= 1
+        if self.missing == 0 and not self.done.done():
+            self.done.set_result(None)
+
+
+@dataclass(slots=True)
+class _Entry:
+    admission: Admission
+    delivery: _Delivery
+    index: int
+
+    def put(self, result: Accepted | Exception) -> None:
+        self.delivery.put(self.index, result)
+
+
+class Intake:
+    """Writes instructions down."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        store: SettlementStore,
+        runner: Runner,
+        presence: Presence,
+        ids: Ids,
+        meter: Meter,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._runner = runner
+        self._presence = presence
+        self._ids = ids
+        self._meter = meter
+        self._batcher: Batcher[_Entry] = Batcher(self._write, batch_max=settings.intake_batch_max)
+        self._is_closed = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether nothing is being written down."""
+        return self._batcher.is_idle
+
+    def close(self) -> None:
+        """Take nothing more in."""
+        self._is_closed = True
+
+    async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
+        """Write instructions down; one result each, in order. Raises Overloaded."""
+        self._require_room(len(instructions))
+        if not instructions:
+            return []
+        unwritten = Overloaded("not written", retry_after_seconds=RETRY_AFTER_SECONDS)
+        delivery = _Delivery([unwritten] * len(instructions), missing=len(instructions))
+        self._batcher.offer(
+            _Entry(Admission(settlement_id=self._ids.new(), instruction=wish), delivery, index)
+            for index, wish in enumerate(instructions)
+        )
+        await asyncio.shield(delivery.done)
+        return delivery.results
+
+    def _require_room(self, count: int) -> None:
+        if self._is_closed:
+            what = "the engine is draining"
+            raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
+        waiting = len(self._batcher)
+        is_full = self._runner.open_count + waiting + count > self._settings.open_max
+        if is_full or waiting + count > self._settings.intake_queue_max:
+            what = "the engine carries as many settlements as it may"
+            raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
+
+    async def run(self) -> None:
+        """Write for ever."""
+        await self._batcher.run()
+
+    async def _write(self, batch: list[_Entry]) -> None:
+        started_at = self._presence.monotonic()
+        try:
+            admitted, is_repeat = await self._admit([entry.admission for entry in batch])
+            known = await self._look_up(admitted)
+        except SettlementEngineError as error:
+            for entry in batch:
+                entry.put(error)
+            return
+        self._meter.batch("intake", len(batch), self._presence.monotonic() - started_at)
+        self._answer(batch, admitted, known, is_repeat=is_repeat)
+
+    async def _admit(self, admissions: list[Admission]) -> tuple[list[Admitted], bool]:
+        """Write the batch; after a lost connection write it again, for admission is idempotent.
+
+        When the database stays away the outcome stays unknown. Whatever was written then belongs to a
+        number that nobody works for, so this engine takes a new one and finds it by a sweep.
+        """
+        deadline = self._presence.monotonic() + self._settings.admission_patience_seconds
+        is_repeat = False
+        while True:
+            try:
+                return await self._store.admit(admissions, self._presence.owner), is_repeat
+            except (Unavailable, Contention) as error:
+                is_repeat = is_repeat or isinstance(error, Unavailable)
+                self._meter.anomaly("commit_unknown" if is_repeat else "contention")
+                if self._presence.monotonic() > deadline:
+                    self._presence.renounce()
+                    raise
+                await self._presence.pause()
+
+    async def _look_up(self, admitted: list[Admitted]) -> Mapping[UUID, Settlement]:
+        wanted = {
+            answer.settlement_id for answer in admitted if answer.verdict is not Verdict.ACCEPTED
+        }
+        if not wanted:
+            return {}
+        here = {key: self._runner.open_settlement(key) for key in wanted}
+        found = {key: settlement for key, settlement in here.items() if settlement is not None}
+        missing = [key for key in wanted if key not in found]
+        return found | (await self._store.load(missing) if missing else {})
+
+    def _answer(
+        self,
+        batch: list[_Entry],
+        admitted: list[Admitted],
+        known: Mapping[UUID, Settlement],
+        *,
+        is_repeat: bool,
+    ) -> None:
+        begun: list[Settlement] = []
+        for entry, answer in zip(batch, admitted, strict=True):
+            wish = entry.admission.instruction
+            if answer.verdict is Verdict.ACCEPTED:
+                settlement = _new(answer.settlement_id, wish, answer.at)
+                begun.append(settlement)
+                entry.put(Accepted(settlement=settlement, is_replay=False))
+                continue
+            settlement = known[answer.settlement_id]
+            if answer.verdict is not Verdict.REPLAYED:
+                entry.put(_conflict(wish, settlement, answer.verdict))
+                continue
+            is_ours = is_repeat and answer.settlement_id == entry.admission.settlement_id
+            if is_ours and settlement.epoch == 1 and settlement.state is State.VALIDATING:
+                begun.append(settlement)
+            entry.put(Accepted(settlement=settlement, is_replay=not is_ours))
+        if admitted:
+            self._presence.saw(admitted[0].at)
+        if begun:
+            self._runner.begin(begun)
+
+
+def _new(settlement_id: UUID, wish: Instruction, at: datetime) -> Settlement:
+    return Settlement(
+        id=settlement_id,
+        instruction=wish,
+        state=State.VALIDATING,
+        seq=1,
+        epoch=1,
+        created_at=at,
+        value_date=wish.value_date or at.date(),
+    )
+
+
+def _conflict(wish: Instruction, settlement: Settlement, verdict: Verdict) -> IdempotencyConflict:
+    if verdict is Verdict.OBLIGATION_TAKEN:
+        what = (
+            f"obligation_id: {wish.obligation_id} has settlement {settlement.id},"
+            f" which is {settlement.state.value}"
+        )
+        return IdempotencyConflict(what, field="obligation_id", settlement_id=str(settlement.id))
+    before, now = settlement.instruction.content(), wish.content()
+    field_name = next((name for name in now if now[name] != before[name]), "idempotency_key")
+    what = f"{field_name}: the idempotency key stands for another {field_name}"
+    return IdempotencyConflict(what, field=field_name, settlement_id=str(settlement.id))

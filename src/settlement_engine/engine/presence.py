@@ -1,0 +1,130 @@
+"""The presence of this engine: its number, its clock, its background tasks.
+
+The number (owner) is held by a session of the database and by a lease. When others have declared this
+engine gone, it takes a new number and forgets what it carried: whatever that was is claimed again, by
+itself or by others, and NO_ANSWER is the event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from settlement_engine.errors import Contention, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from datetime import datetime
+
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.ports import Clock, EngineRegistry, Meter
+
+log = structlog.get_logger(__name__)
+
+
+class Presence:
+    """Knows who we are and what time the database says it is."""
+
+    def __init__(
+        self, settings: EngineSettings, registry: EngineRegistry, clock: Clock, meter: Meter
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._clock = clock
+        self._meter = meter
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._seen: tuple[datetime, float] | None = None
+        self._failure: asyncio.Future[None] | None = None
+        self._is_renounced = False
+        self.owner = 0
+
+    async def join(self) -> None:
+        """Take a number; waits for the database as long as it takes."""
+        while True:
+            try:
+                self.owner = await self._registry.join(self._settings.lease_seconds)
+            except (Unavailable, Contention) as error:
+                log.warning("database_out_of_reach", why=error.why or error.what)
+                await self.pause()
+                continue
+            log.info("engine_joined", owner=self.owner)
+            return
+
+    def renounce(self) -> None:
+        """Take a new number at the next beat: the old one may own what nobody here knows of."""
+        self._is_renounced = True
+
+    async def run(self, forget: Callable[[], None]) -> None:
+        """Renew the lease for ever; ``forget`` is called when we were declared gone."""
+        while True:
+            await asyncio.sleep(self._settings.heartbeat_seconds)
+            try:
+                if self._is_renounced:
+                    await self._registry.leave(self.owner)
+                    self._is_renounced = False
+                is_alive = await self._registry.beat(self.owner, self._settings.lease_seconds)
+            except (Unavailable, Contention):
+                self._meter.anomaly("heartbeat_missed")
+                continue
+            if not is_alive:
+                self._meter.anomaly("declared_gone")
+                log.warning("engine_declared_gone", owner=self.owner)
+                forget()
+                await self.join()
+
+    async def leave(self) -> None:
+        """Give the number back."""
+        if self.owner:
+            await self._registry.leave(self.owner)
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def monotonic(self) -> float:
+        """Return seconds for measuring, of no particular beginning."""
+        return asyncio.get_running_loop().time()
+
+    def saw(self, at: datetime) -> None:
+        """Remember the database's time."""
+        self._seen = (at, self.monotonic())
+
+    def now(self) -> datetime:
+        """Return the database's time as far as it is known: our own clock may be wrong or jump."""
+        if self._seen is None:
+            return self._clock.now()
+        at, then = self._seen
+        return at + timedelta(seconds=self.monotonic() - then)
+
+    async def pause(self) -> None:
+        """Wait a little before something is tried again."""
+        await asyncio.sleep(self._settings.retry_pause_seconds)
+
+    # --- background -----------------------------------------------------------------------------
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the loops; its failure is the engine's failure."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or task.exception() is None:
+            return
+        error = task.exception()
+        log.error("background_task_failed", error=repr(error), exc_info=error)
+        if self._failure is not None and not self._failure.done():
+            assert error is not None
+            self._failure.set_exception(error)
+
+    async def watch_tasks(self) -> None:
+        """Raise when a background task has failed: a bug must not be silent."""
+        self._failure = asyncio.get_running_loop().create_future()
+        await self._failure
+
+    def cancel_tasks(self) -> None:
+        """End what still runs beside the loops."""
+        for task in list(self._tasks):
+            task.cancel()

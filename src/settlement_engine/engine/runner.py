@@ -1,0 +1,351 @@
+"""The runner: it interprets the page.
+
+An answer comes in, the page says what follows, a batch of such steps is one commit, and after the commit
+the next questions are asked. The runner keeps in memory only what has a question open here and now; what
+rests lies in the store until it is due. What it cannot write it does not believe: every step is guarded
+by state, sequence and epoch, and a stale one is dropped.
+
+It never releases money by itself: a time-out is the event NO_ANSWER, and the page knows what that means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from settlement_engine.domain.lifecycle import ENDS, QUESTION, Ask, Event, State, is_recorded
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.preconditions import Refusal, RefusalCode, refuse_funds
+from settlement_engine.engine.batching import Batcher
+from settlement_engine.errors import Contention, Unavailable
+from settlement_engine.ports import Answer, Claimed, Outcome, Result, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.asker import Asker
+    from settlement_engine.engine.batching import Doorbell
+    from settlement_engine.engine.decider import Decider
+    from settlement_engine.engine.directory import Directory
+    from settlement_engine.engine.presence import Presence
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.engine.waiting import WaitingRoom
+    from settlement_engine.ports import Meter, SettlementStore
+
+T = TypeVar("T")
+
+LATE_ANSWERS_MAX: Final = 8
+"""How many answers one settlement may keep waiting while a step of its own is being written."""
+
+GUARD_REPEATS_MAX: Final = 3
+"""How often a step that the guards turned down (shut, inactive) is decided anew before it is refused."""
+
+
+@dataclass(slots=True)
+class Proposal:
+    """An answer that waits to become a step."""
+
+    settlement: Settlement
+    answer: Answer
+    is_takeover: bool = False
+    refusal: Refusal | None = None
+    repeats: int = 0
+
+
+class Runner:
+    """Carries settlements from answer to answer."""
+
+    def __init__(  # noqa: PLR0913 - the one place where the engine's parts meet
+        self,
+        settings: EngineSettings,
+        store: SettlementStore,
+        *,
+        presence: Presence,
+        decider: Decider,
+        directory: Directory,
+        asker: Asker,
+        waiting: WaitingRoom,
+        doorbell: Doorbell,
+        meter: Meter,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._presence = presence
+        self._decider = decider
+        self._directory = directory
+        self._asker = asker
+        self._waiting = waiting
+        self._doorbell = doorbell
+        self._meter = meter
+        self._open: dict[UUID, Settlement] = {}
+        self._busy: dict[UUID, list[Answer]] = {}
+        self._batcher: Batcher[Proposal] = Batcher(self._write, batch_max=settings.move_batch_max)
+        asker.attach(self.hear)
+
+    # --- coming in ------------------------------------------------------------------------------
+
+    @property
+    def open_count(self) -> int:
+        """Count the settlements that have a question open here."""
+        return len(self._open)
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether nothing is open here and nothing is being written."""
+        return not self._open and self._batcher.is_idle
+
+    def open_settlement(self, settlement_id: UUID) -> Settlement | None:
+        """Return a settlement that has a question open here."""
+        return self._open.get(settlement_id)
+
+    def begin(self, settlements: Sequence[Settlement]) -> None:
+        """Carry settlements that this engine owns and whose question is still to be put."""
+        for settlement in settlements:
+            self._open[settlement.id] = settlement
+        self._asker.ask(settlements)
+
+    def resume(self, claimed: Sequence[Claimed]) -> None:
+        """Carry on what was claimed: a rest that is over, or a life whose owner is gone."""
+        questions: list[Settlement] = []
+        proposals: list[Proposal] = []
+        for claim in claimed:
+            settlement = claim.settlement
+            self._open[settlement.id] = settlement
+            if settlement.state is State.QUEUED:
+                proposals.append(self._proposal(settlement, Event.RELEASED))
+            elif claim.was_asked and settlement.state is State.LOCKED:
+                proposals.append(self._proposal(settlement, Event.NO_ANSWER))
+            elif settlement.state in QUESTION:
+                questions.append(settlement)
+        for proposal in proposals:
+            self._busy[proposal.settlement.id] = []
+        self._batcher.offer(proposals)
+        if questions:
+            self._asker.ask(questions)
+
+    def _proposal(self, settlement: Settlement, event: Event) -> Proposal:
+        attempt = settlement.attempt.number if settlement.attempt else 0
+        answer = Answer(settlement_id=settlement.id, event=event, attempt=attempt)
+        return Proposal(settlement, answer, is_takeover=True)
+
+    def hear(self, answers: Iterable[Answer]) -> None:
+        """Take in answers, asked for or not."""
+        proposals: list[Proposal] = []
+        strangers: list[Answer] = []
+        for answer in answers:
+            settlement = self._open.get(answer.settlement_id)
+            if settlement is None:
+                strangers.append(answer)
+                continue
+            late = self._busy.get(settlement.id)
+            if late is None:
+                self._busy[settlement.id] = []
+                proposals.append(Proposal(settlement, answer))
+            elif len(late) < LATE_ANSWERS_MAX:
+                late.append(answer)
+        self._batcher.offer(proposals)
+        heard = [answer for answer in strangers if answer.event is not Event.NO_ANSWER]
+        if heard:
+            self._presence.spawn(self._hear_strangers(heard))
+
+    async def _hear_strangers(self, answers: list[Answer]) -> None:
+        """Take in word about settlements that rest, have ended, or are another engine's."""
+        wanted = [answer.settlement_id for answer in answers]
+        found = await self._until_reached(lambda: self._store.load(wanted))
+        for answer in answers:
+            settlement = found.get(answer.settlement_id)
+            if settlement is None:
+                self._meter.anomaly("answer_without_settlement")
+            elif answer.settlement_id in self._open:
+                self.hear([answer])
+            elif answer.settlement_id not in self._busy:
+                self._busy[settlement.id] = []
+                self._batcher.offer([Proposal(settlement, answer)])
+
+    def wish(self, settlement: Settlement, event: Event) -> None:
+        """Take in a wish from outside (a cancel), about a settlement as it was loaded."""
+        here = self._open.get(settlement.id, settlement)
+        attempt = here.attempt.number if here.attempt else 0
+        answer = Answer(settlement_id=here.id, event=event, attempt=attempt)
+        late = self._busy.get(here.id)
+        if late is not None:
+            late.append(answer)
+            return
+        self._busy[here.id] = []
+        self._batcher.offer([Proposal(here, answer)])
+
+    # --- writing --------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Write steps for ever."""
+        await self._batcher.run()
+
+    async def _write(self, batch: list[Proposal]) -> None:
+        cleared = [p.settlement for p in batch if p.answer.event is Event.CLEARED]
+        if cleared:
+            await self._until_reached(lambda: self._decider.prefetch(cleared))
+        pairs: list[tuple[Proposal, Step]] = []
+        for proposal in batch:
+            step = self._decide(proposal)
+            if step is not None:
+                pairs.append((proposal, step))
+            else:
+                self._batcher.offer(self._done(proposal.settlement))
+        if not pairs:
+            return
+        started_at = self._presence.monotonic()
+        outcomes = await self._apply([step for _, step in pairs])
+        self._meter.batch("move", len(pairs), self._presence.monotonic() - started_at)
+        self._take_in(pairs, outcomes)
+
+    def _decide(self, proposal: Proposal) -> Step | None:
+        if proposal.refusal is not None:
+            return self._decider.refused(proposal.settlement, proposal.refusal)
+        settlement, answer = proposal.settlement, proposal.answer
+        step = self._decider.decide(settlement, answer, self._presence.now())
+        if step is None:
+            return None
+        if step.event is Event.NO_ANSWER and answer.event is not Event.NO_ANSWER:
+            self._meter.anomaly("answer_without_row")
+        if proposal.is_takeover and step.row.state not in ENDS:
+            return replace(step, rest_seconds=None)
+        return step
+
+    async def _apply(self, steps: list[Step]) -> list[Outcome]:
+        """Write the batch; while the database is away, wait for it and write the same batch again.
+
+        After a failure nobody knows whether the batch was written. The guards make a second writing
+        harmless; what they then call stale may be our own first writing, so it is looked up.
+        """
+        is_repeat = False
+        while True:
+            try:
+                outcomes = await self._store.apply(steps, self._presence.owner)
+                return await self._recognise(steps, outcomes) if is_repeat else outcomes
+            except (Unavailable, Contention) as error:
+                is_repeat = is_repeat or isinstance(error, Unavailable)
+                self._meter.anomaly("commit_unknown" if is_repeat else "contention")
+                await self._presence.pause()
+
+    async def _recognise(self, steps: list[Step], outcomes: list[Outcome]) -> list[Outcome]:
+        """Tell our own earlier writing from somebody else's."""
+        stale = [
+            step.settlement.id
+            for step, outcome in zip(steps, outcomes, strict=True)
+            if outcome.result is Result.STALE
+        ]
+        found = await self._store.load(stale) if stale else {}
+        recognised = []
+        for step, outcome in zip(steps, outcomes, strict=True):
+            now = found.get(step.settlement.id)
+            is_ours = (
+                now is not None
+                and is_recorded(step.settlement.state, step.row)
+                and now.state is step.row.state
+                and now.seq == step.settlement.seq + 1
+                and now.epoch in (step.settlement.epoch, 0)
+            )
+            recognised.append(replace(outcome, result=Result.APPLIED) if is_ours else outcome)
+        return recognised
+
+    # --- afterwards -----------------------------------------------------------------------------
+
+    def _take_in(self, pairs: list[tuple[Proposal, Step]], outcomes: list[Outcome]) -> None:
+        """Believe what was written, and ask what comes next."""
+        asking: list[Settlement] = []
+        applied: list[Step] = []
+        again: list[Proposal] = []
+        for (proposal, step), outcome in zip(pairs, outcomes, strict=True):
+            self._presence.saw(outcome.at)
+            if outcome.result is Result.APPLIED:
+                applied.append(step)
+                if self._believe(step, outcome.at):
+                    asking.append(step.settlement)
+                again.extend(self._done(step.settlement))
+            elif outcome.result is Result.STALE:
+                self._meter.anomaly("stale_step")
+                self._drop(step.settlement)
+            else:
+                again.append(self._turned_down(proposal, outcome))
+        if applied:
+            self._meter.moved(applied)
+            self._doorbell.ring()
+        if asking:
+            self._asker.ask(asking)
+        self._batcher.offer(again)
+
+    def _believe(self, step: Step, at: datetime) -> bool:
+        """Bring the settlement in memory to where the store has it; True when it asks now."""
+        settlement, row = step.settlement, step.row
+        if is_recorded(settlement.state, row):
+            settlement.seq += 1
+            settlement.asked = 0
+        else:
+            settlement.asked += 1
+        attempt = step.attempt or settlement.attempt
+        if attempt is not None and step.event is Event.NOT_FOUND and row.ask is Ask.SEND:
+            attempt = replace(attempt, sends=attempt.sends + 1)
+        settlement.attempt = attempt
+        settlement.state = row.state
+        settlement.rail_reference = step.rail_reference or settlement.rail_reference
+        settlement.confirmation = step.confirmation or settlement.confirmation
+        if step.refusal is not None:
+            settlement.refusal_code = step.refusal.code.value
+            settlement.refusal_detail = step.refusal.detail
+        if row.state in ENDS:
+            settlement.ended_at = settlement.ended_at or at
+            self._open.pop(settlement.id, None)
+            self._waiting.ended(settlement)
+            return False
+        if step.rest_seconds is not None:
+            self._open.pop(settlement.id, None)
+            return False
+        self._open[settlement.id] = settlement
+        return True
+
+    def _done(self, settlement: Settlement) -> list[Proposal]:
+        """Let the settlement take its next answer; those that came meanwhile are taken up now."""
+        late = self._busy.pop(settlement.id, [])
+        if not late:
+            return []
+        self._busy[settlement.id] = late[1:]
+        return [Proposal(settlement, late[0])]
+
+    def _drop(self, settlement: Settlement) -> None:
+        """Forget a settlement that is no longer ours; whoever waits for it looks in the store."""
+        self._busy.pop(settlement.id, None)
+        self._open.pop(settlement.id, None)
+
+    def drop_all(self) -> None:
+        """Forget everything: this engine was declared gone, and others carry on."""
+        self._batcher.drain()
+        self._busy.clear()
+        self._open.clear()
+
+    def _turned_down(self, proposal: Proposal, outcome: Outcome) -> Proposal:
+        """Decide anew what the ledger's guards did not let through."""
+        settlement = proposal.settlement
+        required = settlement.instruction.amount
+        if outcome.result is Result.SHORT:
+            available = Money(max(outcome.available_minor, 0), required.currency)
+            return replace(proposal, refusal=refuse_funds(required, available))
+        if proposal.repeats >= GUARD_REPEATS_MAX:
+            code = (
+                RefusalCode.INACTIVE_ACCOUNT
+                if outcome.result is Result.INACTIVE
+                else RefusalCode.SETTLEMENT_WINDOW_CLOSED
+            )
+            return replace(proposal, refusal=Refusal(code=code))
+        self._directory.forget(settlement)
+        return replace(proposal, repeats=proposal.repeats + 1)
+
+    async def _until_reached(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call until the database answers."""
+        while True:
+            try:
+                return await call()
+            except (Unavailable, Contention):
+                await self._presence.pause()

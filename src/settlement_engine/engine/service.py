@@ -1,0 +1,201 @@
+"""The engine as the edge sees it (``ports.Engine``), and its start and stop.
+
+Money work never runs in a caller's task: a call writes its instruction down and waits; when the caller
+goes away, nothing changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from settlement_engine.domain.lifecycle import LIFE, Event
+from settlement_engine.engine.asker import Asker
+from settlement_engine.engine.batching import Doorbell
+from settlement_engine.engine.decider import Decider
+from settlement_engine.engine.directory import Directory
+from settlement_engine.engine.intake import Intake
+from settlement_engine.engine.presence import Presence
+from settlement_engine.engine.recovery import Recovery, keep_timetable
+from settlement_engine.engine.runner import Runner
+from settlement_engine.engine.timetable import Timetable
+from settlement_engine.engine.waiting import WaitingRoom
+from settlement_engine.errors import Contention, WrongState
+from settlement_engine.ports import Accepted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from random import Random
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Instruction, Settlement
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.ports import (
+        AccountStore,
+        Announcement,
+        Clock,
+        EngineRegistry,
+        Ids,
+        Meter,
+        Rail,
+        Screening,
+        SettlementStore,
+        Stream,
+    )
+
+CANCEL_LOOKS_MAX: Final = 40
+CANCEL_LOOK_SECONDS: Final = 0.05
+DRAIN_LOOK_SECONDS: Final = 0.02
+
+log = structlog.get_logger(__name__)
+
+
+class SettlementService:
+    """Built once by ``app.py``; ``run`` carries settlements until it is cancelled."""
+
+    def __init__(  # noqa: PLR0913 - the ports that the engine stands on
+        self,
+        settings: EngineSettings,
+        *,
+        store: SettlementStore,
+        accounts: AccountStore,
+        stream: Stream,
+        registry: EngineRegistry,
+        rails: Mapping[str, Rail],
+        screening: Screening,
+        clock: Clock,
+        ids: Ids,
+        chance: Random,
+        meter: Meter,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._accounts = accounts
+        self._stream = stream
+        self.doorbell = Doorbell()
+        self._timetable = Timetable(has_real_windows=settings.has_real_windows)
+        self._presence = Presence(settings, registry, clock, meter)
+        self._waiting = WaitingRoom(settings, store)
+        directory = Directory(accounts)
+        self._runner = Runner(
+            settings,
+            store,
+            presence=self._presence,
+            decider=Decider(settings, rails, directory, self._timetable, chance),
+            directory=directory,
+            asker=Asker(settings, rails, screening, self._presence, meter),
+            waiting=self._waiting,
+            doorbell=self.doorbell,
+            meter=meter,
+        )
+        self._intake = Intake(settings, store, self._runner, self._presence, ids, meter)
+        self._recovery = Recovery(settings, store, self._runner, self._presence)
+        self.is_draining = False
+
+    # --- life of the process ----------------------------------------------------------------------
+
+    async def join(self) -> None:
+        """Become known; windows are read before the first settlement is."""
+        await self._presence.join()
+        self._timetable.replace(await self._accounts.windows())
+
+    async def run(self) -> None:
+        """Carry settlements; ends only by cancellation or by a bug."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for work in (
+                    self._intake.run(),
+                    self._runner.run(),
+                    self._recovery.run(),
+                    self._presence.run(self._runner.drop_all),
+                    self._presence.watch_tasks(),
+                    self._waiting.run(self._is_carried_here),
+                    keep_timetable(self._settings, self._accounts, self._timetable),
+                ):
+                    group.create_task(work)
+        finally:
+            self._presence.cancel_tasks()
+
+    async def drain(self) -> bool:
+        """Take nothing more in and bring what is open to rest; False when the grace was too short."""
+        self.is_draining = True
+        self._intake.close()
+        self._recovery.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.drain_grace_seconds
+        while loop.time() < deadline:
+            if self._intake.is_idle and self._runner.is_idle:
+                return True
+            await asyncio.sleep(DRAIN_LOOK_SECONDS)
+        return False
+
+    async def leave(self) -> None:
+        """Give everything that is still carried to whoever comes next, at once."""
+        await self._presence.leave()
+
+    def _is_carried_here(self, settlement_id: UUID) -> bool:
+        return self._runner.open_settlement(settlement_id) is not None
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
+        """Accept a batch durably; see the port."""
+        return await self._intake.submit(instructions)
+
+    async def settle(self, instruction: Instruction, wait_seconds: float) -> Accepted:
+        """Accept one and wait for its end; see the port."""
+        [result] = await self._intake.submit([instruction])
+        if isinstance(result, Exception):
+            raise result
+        if result.settlement.is_ended:
+            return result
+        ended = await self._wait(result.settlement.id, wait_seconds)
+        return Accepted(settlement=ended, is_replay=result.is_replay)
+
+    async def wait(self, settlement_id: UUID, wait_seconds: float) -> Settlement:
+        """Wait for the end of one that exists; see the port."""
+        settlement = await self._waiting.load(settlement_id)
+        return settlement if settlement.is_ended else await self._wait(settlement_id, wait_seconds)
+
+    async def _wait(self, settlement_id: UUID, seconds: float) -> Settlement:
+        ended = await self._waiting.wait(settlement_id, seconds)
+        if ended is not None:
+            return ended
+        here = self._runner.open_settlement(settlement_id)
+        return here or await self._waiting.load(settlement_id)
+
+    async def cancel(self, settlement_id: UUID) -> Settlement:
+        """Pass on the caller's wish; see the port."""
+        for _ in range(CANCEL_LOOKS_MAX):
+            settlement = await self._waiting.load(settlement_id)
+            if Event.CANCELLED not in LIFE[settlement.state]:
+                what = f"a settlement that is {settlement.state.value} cannot be cancelled"
+                why = (
+                    "it has ended"
+                    if settlement.is_ended
+                    else "the rail may have it, and only the rail can say that it has not"
+                )
+                raise WrongState(what, why=why, todo="Ask GetSettlementStatus for its state.")
+            before = settlement.state
+            self._runner.wish(settlement, Event.CANCELLED)
+            await asyncio.sleep(CANCEL_LOOK_SECONDS)
+            settlement = await self._waiting.load(settlement_id)
+            if settlement.state is not before:
+                return settlement
+        what = "the settlement is in other hands"
+        raise Contention(what, todo="Try again.")
+
+    async def moves(
+        self, after: int, settlement_id: UUID | None = None
+    ) -> AsyncIterator[Sequence[Announcement]]:
+        """Follow the stream for ever; see the port."""
+        position = after
+        while True:
+            found = await self._stream.read(position, self._settings.stream_page_max, settlement_id)
+            if found:
+                position = found[-1].moved.position
+                yield found
+            else:
+                await self.doorbell.wait(self._settings.stream_poll_seconds)

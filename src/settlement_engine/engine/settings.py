@@ -1,0 +1,42 @@
+"""The engine's settings: bounds and waits, each with its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from settlement_engine.domain.backoff import Backoff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What the engine is told once, at its start.
+
+    ``open_max`` bounds the settlements in memory; beyond it intake answers Overloaded.
+    ``sends_max`` bounds the sendings of one attempt that are proved undelivered.
+    ``is_queueing`` parks what comes while its window is shut instead of refusing it.
+    """
+
+    open_max: int = 20_000
+    intake_queue_max: int = 20_000
+    intake_batch_max: int = 500
+    move_batch_max: int = 500
+    claim_batch_max: int = 2_000
+    claim_interval_seconds: float = 0.2
+    sweep_interval_seconds: float = 2.0
+    lease_seconds: float = 2.0
+    heartbeat_seconds: float = 0.5
+    screening_timeout_seconds: float = 10.0
+    sends_max: int = 3
+    resend: Backoff = field(default_factory=lambda: Backoff(first_seconds=1, max_seconds=60))
+    enquiry: Backoff = field(default_factory=lambda: Backoff(first_seconds=1, max_seconds=60))
+    screening: Backoff = field(default_factory=lambda: Backoff(first_seconds=1, max_seconds=60))
+    is_queueing: bool = False
+    has_real_windows: bool = True
+    windows_refresh_seconds: float = 30.0
+    admission_patience_seconds: float = 10.0
+    retry_pause_seconds: float = 0.1
+    stream_page_max: int = 500
+    stream_poll_seconds: float = 0.25
+    watch_interval_seconds: float = 0.1
+    watch_batch_max: int = 1_000
+    drain_grace_seconds: float = 20.0

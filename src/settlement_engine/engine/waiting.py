@@ -1,0 +1,75 @@
+"""The waiting room: callers who want to know how a settlement ends.
+
+Whoever waits costs one future. Settlements that are carried elsewhere, or rest, are looked up for all
+who wait together, in batches. A caller who goes away changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from settlement_engine.errors import Contention, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.ports import SettlementStore
+
+
+class WaitingRoom:
+    """Wakes callers at the end of the settlement that they wait for."""
+
+    def __init__(self, settings: EngineSettings, store: SettlementStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._futures: dict[UUID, list[asyncio.Future[Settlement]]] = {}
+
+    def ended(self, settlement: Settlement) -> None:
+        """Tell all who wait."""
+        for future in self._futures.pop(settlement.id, ()):
+            if not future.done():
+                future.set_result(settlement)
+
+    async def wait(self, settlement_id: UUID, seconds: float) -> Settlement | None:
+        """Wait for the end, at most that long; None when it has not come."""
+        future: asyncio.Future[Settlement] = asyncio.get_running_loop().create_future()
+        self._futures.setdefault(settlement_id, []).append(future)
+        try:
+            async with asyncio.timeout(seconds):
+                return await future
+        except TimeoutError:
+            return None
+        finally:
+            waiting = self._futures.get(settlement_id)
+            if waiting is not None and future in waiting:
+                waiting.remove(future)
+                if not waiting:
+                    del self._futures[settlement_id]
+
+    async def load(self, settlement_id: UUID) -> Settlement:
+        """Return a settlement as the store has it."""
+        found = await self._store.load([settlement_id])
+        if settlement_id not in found:
+            what = f"there is no settlement {settlement_id}"
+            raise NotFound(what)
+        return found[settlement_id]
+
+    async def run(self, is_carried_here: object) -> None:
+        """Look up, again and again, what is waited for and not carried here."""
+        assert callable(is_carried_here)
+        while True:
+            await asyncio.sleep(self._settings.watch_interval_seconds)
+            elsewhere = [key for key in self._futures if not is_carried_here(key)]
+            batch = elsewhere[: self._settings.watch_batch_max]
+            if not batch:
+                continue
+            try:
+                found = await self._store.load(batch)
+            except (Unavailable, Contention):
+                continue
+            for settlement in found.values():
+                if settlement.is_ended:
+                    self.ended(settlement)

@@ -1,0 +1,285 @@
+"""Clearing's instructions: from a JetStream stream into the engine, each settled once.
+
+An instruction is acknowledged after the engine has written it down, never before; until then NATS hands
+it out again, which is harmless, because admission is idempotent. What can never be admitted (it cannot be
+parsed, or its key or obligation stands for something else) is buried with the reason, for a person, and
+is not handed out again. Whatever may pass by itself is handed out again later: nothing is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import nats.errors
+import structlog
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import NotFoundError
+
+from settlement_engine.errors import (
+    CallerError,
+    Contention,
+    InvalidInstruction,
+    Misconfigured,
+    Overloaded,
+    SettlementEngineError,
+    Unavailable,
+)
+from settlement_engine.events.connection import RECONNECT, TROUBLE, NatsAccess, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+    from settlement_engine.domain.backoff import Backoff
+    from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.ports import Accepted, DeadLetterStore, Engine
+
+log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
+
+DELIVERIES_WITHOUT_END: Final = -1
+PASSING: Final = (Overloaded, Unavailable, Contention)
+"""What says nothing about the instruction: it is handed out again, without end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearingSettings:
+    """The intake's bounds.
+
+    ``faults_max`` is how often an instruction may meet a fault of ours before it is buried, so that one
+    that always does cannot go round for ever. ``makes_stream`` is for development: elsewhere the stream
+    belongs to clearing.
+    """
+
+    stream: str = "clearing"
+    subject: str = "clearing.instructions"
+    durable: str = "settlement-engine"
+    makes_stream: bool = False
+    batch_max: int = 200
+    fetch_seconds: float = 1.0
+    ack_wait_seconds: float = 30.0
+    ack_timeout_seconds: float = 5.0
+    ack_pending_max: int = 1_000
+    again_after_seconds: float = 1.0
+    faults_max: int = 5
+    payload_bytes_max: int = 64 * 1024
+    reconnect: Backoff = RECONNECT
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """An instruction and the message that brought it."""
+
+    message: Msg
+    instruction: Instruction
+
+
+class ClearingIntake:
+    """Takes instructions from clearing. One task runs ``run``; ``stop`` ends it after its batch."""
+
+    def __init__(
+        self,
+        *,
+        nats: NatsAccess,
+        parse: Callable[[bytes], Instruction],
+        engine: Engine,
+        graveyard: DeadLetterStore,
+        settings: ClearingSettings | None = None,
+    ) -> None:
+        self._nats = nats
+        self._parse = parse
+        self._engine = engine
+        self._graveyard = graveyard
+        self._settings = settings or ClearingSettings()
+        self._stopping = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._failures = 0
+        self._last_trouble = ""
+        self._is_connected = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether NATS answers and the stream is there."""
+        return self._is_connected
+
+    async def run(self) -> None:
+        """Take instructions until ``stop``. What is wrong with NATS is waited out, without end."""
+        try:
+            while not self._stopping.is_set():
+                try:
+                    await self._session()
+                except TROUBLE as trouble:
+                    self._note_trouble(trouble)
+                    await self._rest(self._settings.reconnect.seconds(self._failures, 0.0))
+                finally:
+                    self._is_connected = False
+        finally:
+            self._stopped.set()
+
+    async def stop(self) -> None:
+        """Finish the batch in hand and end ``run``; what was not taken stays with NATS."""
+        self._stopping.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.ack_wait_seconds):
+                await self._stopped.wait()
+
+    async def _session(self) -> None:
+        async with connect(self._nats) as connection:
+            jetstream = connection.jetstream(timeout=self._settings.ack_timeout_seconds)
+            await self._ensure(jetstream)
+            subscription = await jetstream.pull_subscribe_bind(
+                durable=self._settings.durable, stream=self._settings.stream
+            )
+            self._note_health()
+            while not self._stopping.is_set():
+                try:
+                    messages = await subscription.fetch(
+                        self._settings.batch_max, timeout=self._settings.fetch_seconds
+                    )
+                except nats.errors.TimeoutError:
+                    if connection.lost.is_set():
+                        raise connection.lost_error() from None
+                    continue
+                await self._rest(await self._take(messages))
+
+    async def _ensure(self, jetstream: JetStreamContext) -> None:
+        """Find the durable consumer, or make it; make the stream only where we may."""
+        wanted = self._settings
+        if wanted.makes_stream:
+            try:
+                await jetstream.stream_info(wanted.stream)
+            except NotFoundError:
+                await jetstream.add_stream(
+                    StreamConfig(
+                        name=wanted.stream,
+                        subjects=[wanted.subject],
+                        retention=RetentionPolicy.LIMITS,
+                        storage=StorageType.FILE,
+                    )
+                )
+        try:
+            found = (await jetstream.consumer_info(wanted.stream, wanted.durable)).config
+        except NotFoundError:
+            found = (
+                await jetstream.add_consumer(
+                    wanted.stream,
+                    ConsumerConfig(
+                        durable_name=wanted.durable,
+                        filter_subject=wanted.subject,
+                        ack_policy=AckPolicy.EXPLICIT,
+                        ack_wait=wanted.ack_wait_seconds,
+                        max_deliver=DELIVERIES_WITHOUT_END,
+                        max_ack_pending=wanted.ack_pending_max,
+                    ),
+                )
+            ).config
+        if found is None or found.ack_policy != AckPolicy.EXPLICIT or found.deliver_subject:
+            raise Misconfigured(
+                f"the consumer {wanted.durable} of the stream {wanted.stream} cannot be used",
+                why="it is not a pull consumer with explicit acknowledgement",
+                todo="delete the consumer: it is made anew",
+            )
+
+    async def _take(self, messages: Sequence[Msg]) -> float:
+        """Bring a batch into the engine; return how long to hold back before the next."""
+        parsed = [one for message in messages if (one := await self._parse_one(message))]
+        if not parsed:
+            return 0.0
+        results = await self._submit(parsed)
+        waits = await asyncio.gather(
+            *(
+                self._answer(one.message, result)
+                for one, result in zip(parsed, results, strict=True)
+            )
+        )
+        return max(waits)
+
+    async def _parse_one(self, message: Msg) -> _Parsed | None:
+        """Read an instruction; bury what is none."""
+        if len(message.data) > self._settings.payload_bytes_max:
+            limit = self._settings.payload_bytes_max
+            await self._bury(message, f"the message has more than {limit} bytes")
+            return None
+        try:
+            return _Parsed(message, self._parse(message.data))
+        except InvalidInstruction as fault:
+            await self._bury(message, _words(fault))
+        return None
+
+    async def _submit(self, parsed: Sequence[_Parsed]) -> Sequence[Accepted | Exception]:
+        """Ask the engine. A fault that takes down a whole batch is looked for one by one."""
+        try:
+            return await self._engine.submit([one.instruction for one in parsed])
+        except PASSING as fault:
+            return [fault] * len(parsed)
+        except Exception as fault:  # noqa: BLE001 - one bad instruction must not stop the others
+            if len(parsed) == 1:
+                return [fault]
+        return [result for one in parsed for result in await self._submit([one])]
+
+    async def _answer(self, message: Msg, result: Accepted | Exception) -> float:
+        """Tell NATS what became of a message; return how long to hold back."""
+        if not isinstance(result, Exception):
+            await self._tell(message, message.ack_sync(self._settings.ack_timeout_seconds))
+            return 0.0
+        if isinstance(result, CallerError):
+            await self._bury(message, _words(result))
+            return 0.0
+        wait_seconds = self._settings.again_after_seconds
+        if isinstance(result, Overloaded):
+            wait_seconds = max(wait_seconds, result.retry_after_seconds)
+        elif not isinstance(result, PASSING):
+            log.error("clearing.fault", fault=_words(result))
+            if message.metadata.num_delivered >= self._settings.faults_max:
+                await self._bury(message, _words(result))
+                return 0.0
+        await self._tell(message, message.nak(wait_seconds))
+        return wait_seconds if isinstance(result, PASSING) else 0.0
+
+    async def _bury(self, message: Msg, why: str) -> None:
+        """Keep the message for a person, then tell NATS not to hand it out again."""
+        try:
+            await self._graveyard.bury(message.subject, message.data, why)
+        except Unavailable:
+            await self._tell(message, message.nak(self._settings.again_after_seconds))
+            return
+        log.warning("clearing.buried", subject=message.subject, why=why)
+        await self._tell(message, message.term())
+
+    async def _tell(self, message: Msg, telling: Awaitable[object]) -> None:
+        """Answer NATS. An answer that is lost does no harm: the message is handed out again."""
+        try:
+            await telling
+        except TROUBLE as trouble:
+            log.info("clearing.answer_lost", subject=message.subject, trouble=_words(trouble))
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait; being stopped ends the wait."""
+        if seconds <= 0:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    def _note_trouble(self, trouble: Exception) -> None:
+        self._failures += 1
+        text = _words(trouble)
+        if text != self._last_trouble:
+            log.warning("clearing.waiting", trouble=text)
+            self._last_trouble = text
+
+    def _note_health(self) -> None:
+        self._failures = 0
+        self._last_trouble = ""
+        self._is_connected = True
+        log.info("clearing.listening", stream=self._settings.stream)
+
+
+def _words(fault: BaseException) -> str:
+    """Say in one line what went wrong."""
+    why = fault.why if isinstance(fault, SettlementEngineError) else ""
+    return " ".join(part for part in (f"{type(fault).__name__}: {fault}", why) if part)

@@ -1,0 +1,199 @@
+"""Appends messages to a JetStream stream: right after a known sequence number, or not at all.
+
+Every append names the sequence number that it must follow (``Nats-Expected-Last-Sequence``). So two
+relays cannot interleave, a message that was sent twice is stored once, and there is never a gap: whoever
+is wrong about the end of the stream gets a ``Conflict`` and has to look again. Duplicate detection by
+message id, which forgets after a while, is only the second line.
+
+With a server from 2.12 on a batch is atomic: one acknowledgement and one fsync for up to a thousand
+messages. Otherwise the messages are sent one by one without waiting, each naming its predecessor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.errors import SettlementEngineError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nats.aio.msg import Msg
+
+    from settlement_engine.events.announce import Message
+    from settlement_engine.events.connection import Connection
+
+BATCH_MAX: Final = 1_000
+"""The server's own limit for an atomic batch."""
+
+NO_RESPONDERS: Final = "503"
+KNOWN_ID: Final = 10201
+ATOMIC_DISABLED: Final = 10174
+BATCH_INCOMPLETE: Final = 10176
+WRONG_LAST_SEQUENCE: Final = 10071
+CONFLICTS: Final = frozenset({KNOWN_ID, ATOMIC_DISABLED, BATCH_INCOMPLETE, WRONG_LAST_SEQUENCE})
+
+
+class Conflict(SettlementEngineError):
+    """The stream does not end where we thought, or holds one of the messages. Nothing was stored.
+
+    ``is_known_id`` tells the second case: then the messages have to be sent one by one.
+    """
+
+    reason = "CONFLICT"
+
+    def __init__(self, what: str, *, why: str, is_known_id: bool) -> None:
+        super().__init__(what, why=why)
+        self.is_known_id = is_known_id
+
+
+class _Fault(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Ack(msgspec.Struct):
+    seq: int = 0
+    duplicate: bool = False
+    error: _Fault | None = None
+
+
+class Publisher:
+    """Publishes on one connection to one stream."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        stream: str,
+        ack_timeout_seconds: float,
+        is_atomic: bool,
+    ) -> None:
+        self.is_atomic = is_atomic
+        self._connection = connection
+        self._stream = stream
+        self._ack_timeout_seconds = ack_timeout_seconds
+        self._inbox = connection.new_inbox()
+        self._rounds = 0
+        self._acks: dict[int, _Ack] = {}
+        self._wanted = 0
+        self._complete = asyncio.Event()
+        self._decoder = msgspec.json.Decoder(_Ack)
+
+    async def start(self) -> None:
+        """Listen for acknowledgements."""
+        self._connection.call_when_lost(self._complete.set)
+        await self._connection.subscribe(f"{self._inbox}.*.*", cb=self._hear)
+
+    async def append(
+        self, messages: Sequence[Message], after: int, *, one_by_one: bool = False
+    ) -> tuple[int, int]:
+        """Append after the sequence number; return how many are stored, and the new last number.
+
+        At least one is stored. Raises Conflict when the stream ends elsewhere, Unavailable when no
+        acknowledgement came: then it is unknown what was stored.
+        """
+        assert 0 < len(messages) <= BATCH_MAX
+        self._rounds += 1
+        if self.is_atomic and len(messages) > 1 and not one_by_one:
+            return await self._append_batch(messages, after)
+        return await self._append_singles(messages, after)
+
+    async def _append_batch(self, messages: Sequence[Message], after: int) -> tuple[int, int]:
+        (ack,) = await self._exchange(self._batch_frames(messages, after), wanted=1)
+        if ack.error is not None:
+            if ack.error.err_code == ATOMIC_DISABLED:
+                self.is_atomic = False
+            raise _refusal(ack.error)
+        return len(messages), ack.seq
+
+    async def _append_singles(self, messages: Sequence[Message], after: int) -> tuple[int, int]:
+        acks = await self._exchange(self._single_frames(messages, after), wanted=len(messages))
+        count = 0
+        last = after
+        for ack in acks:
+            if ack.error is not None:
+                if count == 0:
+                    raise _refusal(ack.error)
+                break
+            count += 1
+            last = max(last, ack.seq)
+        return count, last
+
+    def _batch_frames(self, messages: Sequence[Message], after: int) -> bytes:
+        batch_id = f"{self._inbox.rpartition('.')[2]}-{self._rounds}"
+        first = f"Nats-Expected-Last-Sequence: {after}\r\nNats-Expected-Stream: {self._stream}\r\n"
+        frames: list[bytes] = []
+        for number, message in enumerate(messages, 1):
+            batch = f"Nats-Batch-Id: {batch_id}\r\nNats-Batch-Sequence: {number}\r\n"
+            if number == 1:
+                batch += first
+            if number == len(messages):
+                reply = f"{self._inbox}.{self._rounds}.0 "
+                frames.append(_frame(message, batch + "Nats-Batch-Commit: 1\r\n", reply))
+            else:
+                frames.append(_frame(message, batch, ""))
+        return b"".join(frames)
+
+    def _single_frames(self, messages: Sequence[Message], after: int) -> bytes:
+        return b"".join(
+            _frame(
+                message,
+                f"Nats-Expected-Last-Sequence: {after + number}\r\n"
+                f"Nats-Expected-Stream: {self._stream}\r\n",
+                f"{self._inbox}.{self._rounds}.{number} ",
+            )
+            for number, message in enumerate(messages)
+        )
+
+    async def _exchange(self, frames: bytes, *, wanted: int) -> list[_Ack]:
+        """Send the frames and wait for their acknowledgements, in the order of the frames."""
+        self._acks = {}
+        self._wanted = wanted
+        self._complete.clear()
+        if self._connection.lost.is_set():
+            raise self._connection.lost_error()
+        try:
+            async with asyncio.timeout(self._ack_timeout_seconds):
+                await self._connection.write(frames)
+                await self._complete.wait()
+        except TimeoutError:
+            raise Unavailable(
+                "NATS did not acknowledge in time", why=f"waited {self._ack_timeout_seconds:g} s"
+            ) from None
+        if len(self._acks) < wanted:
+            raise self._connection.lost_error()
+        return [self._acks[number] for number in range(wanted)]
+
+    async def _hear(self, message: Msg) -> None:
+        """Note an acknowledgement. What belongs to an earlier round comes too late to count."""
+        _, round_text, number_text = message.subject.rsplit(".", 2)
+        if int(round_text) != self._rounds:
+            return
+        if message.headers is not None and message.headers.get("Status") == NO_RESPONDERS:
+            ack = _Ack(error=_Fault(code=503, description="no stream takes the subject"))
+        else:
+            ack = self._decoder.decode(message.data)
+        self._acks[int(number_text)] = ack
+        if len(self._acks) >= self._wanted:
+            self._complete.set()
+
+
+def _refusal(fault: _Fault) -> SettlementEngineError:
+    why = f"{fault.description} ({fault.err_code or fault.code})"
+    if fault.err_code in CONFLICTS:
+        is_known_id = fault.err_code == KNOWN_ID
+        return Conflict("the stream is not as it was seen", why=why, is_known_id=is_known_id)
+    return Unavailable("JetStream does not take the announcements", why=why)
+
+
+def _frame(message: Message, more: str, reply: str) -> bytes:
+    """Write one HPUB frame of the NATS protocol."""
+    head = f"NATS/1.0\r\n{message.headers}{more}\r\n".encode("ascii")
+    total = len(head) + len(message.body)
+    start = f"HPUB {message.subject} {reply}{len(head)} {total}\r\n".encode("ascii")
+    return b"".join((start, head, message.body, b"\r\n"))

@@ -1,0 +1,293 @@
+"""The outbox's way out: everything that happened, published to JetStream once, in one order.
+
+The outbox is the stream of moves itself, and the relay's whole memory is one number: the position up to
+which JetStream holds everything. It promises that each announcement is in the stream exactly once, in
+the order of positions, however often the engine, the relay or NATS dies on the way, and whoever else
+runs a relay at the same time. NATS may be away for hours: then the relay waits, and holds up nobody.
+
+It must never skip a position, never write one out of order, and never call published what JetStream has
+not acknowledged. Nothing else publishes on these subjects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from settlement_engine.errors import SettlementEngineError
+from settlement_engine.events.announce import Announcer
+from settlement_engine.events.connection import RECONNECT, TROUBLE, NatsAccess, connect
+from settlement_engine.events.place import Place, Surveyor
+from settlement_engine.events.publisher import BATCH_MAX, Conflict, Publisher
+from settlement_engine.events.stream import StreamSpec, ensure_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nats.js import JetStreamContext
+
+    from settlement_engine.domain.backoff import Backoff
+    from settlement_engine.ports import Announcement, Meter, Stream
+
+log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
+
+
+class Doorbell(Protocol):
+    """Rings when there may be something new to publish."""
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Return when it rings or rang since the last call, at the latest after the timeout."""
+        ...
+
+
+class Leadership(Protocol):
+    """Which of several engines publishes.
+
+    For economy only: two that publish at once would still not write anything twice.
+    """
+
+    async def is_leader(self) -> bool:
+        """Say whether this engine leads now. Asked before each batch: answer from memory."""
+        ...
+
+
+class SoleLeader:
+    """Leads always: for one engine alone."""
+
+    async def is_leader(self) -> bool:
+        """Say yes."""
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelaySettings:
+    """The relay's bounds.
+
+    ``mark_seconds`` is how often, under load, the outbox is told what is published; when there is no
+    more to do it is told at once. ``survey_seconds`` is how often the stream is compared with the outbox
+    while all goes well. ``drain_seconds`` bounds ``stop``.
+    """
+
+    stream: StreamSpec = field(default_factory=StreamSpec)
+    source: str = "/settlement-engine"
+    batch_max: int = 500
+    poll_seconds: float = 0.25
+    standby_poll_seconds: float = 1.0
+    ack_timeout_seconds: float = 5.0
+    mark_seconds: float = 0.25
+    survey_seconds: float = 30.0
+    drain_seconds: float = 5.0
+    reconnect: Backoff = RECONNECT
+
+
+class Relay:
+    """Publishes the outbox. One task runs ``run``; ``stop`` ends it after the rest is published."""
+
+    def __init__(
+        self,
+        *,
+        outbox: Stream,
+        nats: NatsAccess,
+        meter: Meter,
+        settings: RelaySettings | None = None,
+        leadership: Leadership | None = None,
+        doorbell: Doorbell | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._nats = nats
+        self._meter = meter
+        self._settings = settings or RelaySettings()
+        self._spec = self._settings.stream
+        self._leadership = leadership or SoleLeader()
+        self._doorbell = doorbell
+        assert 0 < self._settings.batch_max <= BATCH_MAX
+        self._announcer = Announcer(prefix=self._spec.prefix, source=self._settings.source)
+        self._surveyor = Surveyor(self._spec.name, outbox, meter)
+        self._stopping = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._drain_until = 0.0
+        self._marked = 0
+        self._mark_due = 0.0
+        self._survey_due = 0.0
+        self._head = 0
+        self._position = 0
+        self._gap = 0
+        self._was_healthy = False
+        self._failures = 0
+        self._last_trouble = ""
+        self._is_connected = False
+
+    @property
+    def backlog(self) -> int:
+        """How many announcements wait to be published, as far as was seen lately."""
+        return max(0, self._head - self._position)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether NATS answers."""
+        return self._is_connected
+
+    async def run(self) -> None:
+        """Publish until ``stop``. What is wrong with NATS or the store is waited out, without end."""
+        try:
+            while not self._stopping.is_set():
+                try:
+                    await self._session()
+                except TROUBLE as trouble:
+                    self._note_trouble(trouble)
+                    await self._measure()
+                    wait_seconds = self._settings.reconnect.seconds(self._failures, 0.0)
+                    await self._rest(wait_seconds)
+                finally:
+                    self._is_connected = False
+        finally:
+            self._stopped.set()
+
+    async def stop(self) -> None:
+        """Publish what is committed, within ``drain_seconds``, and end ``run``.
+
+        What could not be published by then is published after the next start.
+        """
+        bound = self._settings.drain_seconds
+        self._drain_until = self._now() + bound
+        self._stopping.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(bound + self._settings.ack_timeout_seconds):
+                await self._stopped.wait()
+
+    async def _session(self) -> None:
+        """Publish on one connection until it is lost or the work is done."""
+        async with connect(self._nats) as connection:
+            jetstream = connection.jetstream(timeout=self._settings.ack_timeout_seconds)
+            publisher = Publisher(
+                connection,
+                stream=self._spec.name,
+                ack_timeout_seconds=self._settings.ack_timeout_seconds,
+                is_atomic=await ensure_stream(jetstream, self._spec),
+            )
+            await publisher.start()
+            self._is_connected = True
+            await self._publish_all(publisher, jetstream)
+
+    async def _publish_all(self, publisher: Publisher, jetstream: JetStreamContext) -> None:
+        place: Place | None = None
+        refused: Place | None = None
+        while not self._is_out_of_time():
+            if not await self._leadership.is_leader():
+                if self._stopping.is_set():
+                    return
+                place = None
+                await self._rest(self._settings.standby_poll_seconds)
+                continue
+            if place is None:
+                place = await self._look(jetstream)
+            try:
+                reached = await self._advance(publisher, place, one_by_one=place == refused)
+            except Conflict as conflict:
+                # Another relay was first, or the stream was touched: look again. When it looks the same
+                # again, a batch that holds a known id has to be sent one by one.
+                log.info("relay.conflict", why=conflict.why)
+                refused = place if conflict.is_known_id else None
+                place = None
+                await self._rest(self._settings.poll_seconds)
+                continue
+            if reached == place:
+                if self._stopping.is_set():
+                    return
+                await self._listen()
+            place = None if self._is_survey_due() else reached
+
+    async def _look(self, jetstream: JetStreamContext) -> Place:
+        self._survey_due = self._now() + self._settings.survey_seconds
+        published = await self._outbox.published()
+        self._marked = max(self._marked, published)
+        return await self._surveyor.find(jetstream, published)
+
+    async def _advance(self, publisher: Publisher, place: Place, *, one_by_one: bool) -> Place:
+        """Publish the next batch; return the place after it, or the same one if there is none."""
+        found = await self._outbox.read(place.position, self._settings.batch_max)
+        self._position = place.position
+        self._head = max(self._head, found[-1].moved.position if found else place.position)
+        batch = self._without_gap(found, place.position)
+        if not batch:
+            self._note_health()
+            await self._mark(place.position)
+            return place
+        messages = [self._announcer.message(announcement) for announcement in batch]
+        count, sequence = await publisher.append(messages, place.sequence, one_by_one=one_by_one)
+        self._note_health()
+        self._position = batch[count - 1].moved.position
+        if self._now() >= self._mark_due:
+            await self._mark(self._position)
+            self._head = max(self._head, await self._outbox.head())
+        return Place(self._position, sequence)
+
+    def _without_gap(self, batch: Sequence[Announcement], after: int) -> Sequence[Announcement]:
+        """Cut the batch before a missing position: it may be on its way, and is never skipped."""
+        for number, announcement in enumerate(batch):
+            missing = after + 1 + number
+            if announcement.moved.position != missing:
+                if missing != self._gap:
+                    self._gap = missing
+                    self._meter.anomaly("outbox_gap")
+                    log.error("relay.outbox_gap", missing=missing)
+                return batch[:number]
+        return batch
+
+    async def _mark(self, position: int) -> None:
+        """Tell the outbox what JetStream has acknowledged."""
+        self._mark_due = self._now() + self._settings.mark_seconds
+        if position > self._marked:
+            await self._outbox.mark_published(position)
+            self._marked = position
+
+    async def _measure(self) -> None:
+        """Keep the backlog true while nothing can be published."""
+        with contextlib.suppress(*TROUBLE):
+            self._head = max(self._head, await self._outbox.head())
+            self._position = max(self._position, await self._outbox.published())
+
+    async def _listen(self) -> None:
+        """Wait for the doorbell, or for the next look in case that it did not ring."""
+        if self._doorbell is None:
+            await self._rest(self._settings.poll_seconds)
+        else:
+            await self._doorbell.wait(self._settings.poll_seconds)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait; being stopped ends the wait."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    def _is_out_of_time(self) -> bool:
+        return self._stopping.is_set() and self._now() >= self._drain_until
+
+    def _is_survey_due(self) -> bool:
+        """Say whether to look at the stream again: somebody may have deleted it meanwhile."""
+        return self._now() >= self._survey_due
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _note_trouble(self, trouble: Exception) -> None:
+        """Count a failure, and log it if it is another one than the last."""
+        self._failures += 1
+        why = trouble.why if isinstance(trouble, SettlementEngineError) else ""
+        text = f"{type(trouble).__name__}: {trouble} {why}".rstrip()
+        if text != self._last_trouble:
+            log.warning("relay.waiting", trouble=text)
+            self._last_trouble = text
+
+    def _note_health(self) -> None:
+        """Forget the failures: something was acknowledged, or there is nothing to do."""
+        self._failures = 0
+        if self._last_trouble or not self._was_healthy:
+            log.info("relay.publishing", position=self._position, backlog=self.backlog)
+            self._last_trouble = ""
+            self._was_healthy = True

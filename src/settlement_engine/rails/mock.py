@@ -1,0 +1,228 @@
+"""The mock rail: a bank in this process that can be asked what *it* did.
+
+It is a rail of class A, and honest about why. It recognises a resend by the end-to-end identification
+for as long as its book exists. It can be asked by our reference. It refuses what arrives for the first
+time after its validity. And *not found* is definite in this sense: the mock's network lives in the
+sending process and dies with it, so that nothing is on its way that a later enquiry could miss, with one
+exception: a process that is frozen between the question and the bank's door delivers when it thaws.
+That late message carries the same reference, meets the book, and is counted, not carried out again.
+
+Silence is real here: what the script leaves unanswered is not reported, and the call returns only after
+the answer time-out, as in life. What is answered is reported at once and waits for nobody.
+
+The mock must never run in production: whoever builds the rails refuses it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+
+from settlement_engine.errors import Misconfigured
+from settlement_engine.ports import RailCapabilities, RailClass
+from settlement_engine.rails.mock_bank import MockBank
+from settlement_engine.rails.mock_book import LedgerEntry, MockBook
+from settlement_engine.rails.mock_message import Payment, write_payment
+from settlement_engine.rails.scripts import MILLION, Fates
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from settlement_engine.domain.identifiers import References
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.ports import Answer, Clock, Question
+    from settlement_engine.rails.mock_bank import Visit
+
+VALIDITY_SECONDS: Final = 86_400.0
+DEDUPLICATES_SECONDS: Final = 10 * 365 * 86_400.0
+CONTRADICTS_AFTER_SECONDS: Final = 0.25
+"""How long after *settled* a contradicting bank says, unasked, that it rejected."""
+
+VISIT_MAX: Final = 1_000
+"""The bank deals with no more questions than this in one transaction."""
+
+SCRIPT_KEY: Final = "simulate"
+MOST_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MockSettings:
+    """How the mock bank behaves.
+
+    ``success_rate`` is the share of payments without a script that settle. ``settlement_delay_seconds``
+    lies between acknowledged and settled; at 0 the first answer is already *settled*.
+    ``late_seconds`` is how long the scripts ``late_settle`` and ``late_reject`` keep one waiting.
+    """
+
+    book_file: Path
+    latency_seconds: float = 0.5
+    success_rate: Decimal = Decimal("0.95")
+    seed: int = 1
+    answer_timeout_seconds: float = 5.0
+    late_seconds: float = 5.0
+    settlement_delay_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no bank. Raises Misconfigured."""
+        if not 0 <= self.success_rate <= 1:
+            what = f"the mock's success rate must lie between 0 and 1, not {self.success_rate}"
+            raise Misconfigured(what)
+        for name in ("latency_seconds", "late_seconds", "settlement_delay_seconds"):
+            if not 0 <= getattr(self, name) * 1000 <= MOST_MS:
+                what = f"the mock's {name} must lie between 0 and a day, not {getattr(self, name)}"
+                raise Misconfigured(what)
+        if self.answer_timeout_seconds <= self.latency_seconds:
+            raise Misconfigured(
+                "the mock's answer time-out must be longer than its latency",
+                why="every answer would come too late, and every payment would be in doubt",
+            )
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class MockRail:
+    """A Rail whose bank is ``MockBook``. One thread of its own carries all visits, one after the other."""
+
+    name: Final = "mock"
+
+    def __init__(self, settings: MockSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._thread: ThreadPoolExecutor | None = None
+        self._hear: Callable[[Sequence[Answer]], None] | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
+        fates = Fates(
+            successes_per_million=int(settings.success_rate * MILLION),
+            seed=settings.seed,
+            settlement_delay_ms=round(settings.settlement_delay_seconds * 1000),
+            late_ms=round(settings.late_seconds * 1000),
+        )
+        self._bank = MockBank(MockBook(settings.book_file), fates)
+        self._capabilities = RailCapabilities(
+            rail_class=RailClass.A,
+            answer_timeout_seconds=settings.answer_timeout_seconds,
+            is_not_found_definite=True,
+            validity_seconds=VALIDITY_SECONDS,
+            deduplicates_seconds=DEDUPLICATES_SECONDS,
+        )
+
+    @property
+    def capabilities(self) -> RailCapabilities:
+        """The rail's rules."""
+        return self._capabilities
+
+    async def start(self) -> None:
+        """Open the bank's book. Raises Misconfigured for a file of another kind."""
+        assert self._thread is None, "the rail has been started already"
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mock-bank")
+        await self._at_the_bank(self._bank.open)
+
+    async def stop(self) -> None:
+        """Close the book; what the bank wanted to say unasked is not said any more."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        if self._thread is not None:
+            await self._at_the_bank(self._bank.close)
+            self._thread.shutdown()
+            self._thread = None
+
+    def listen(self, report: Callable[[Sequence[Answer]], None]) -> None:
+        """Name who hears what the bank says unasked."""
+        self._hear = report
+
+    def prepare(self, settlement: Settlement, references: References) -> bytes:
+        """Write the message: canonical JSON, with the script in it if there is one."""
+        instruction = settlement.instruction
+        return write_payment(
+            Payment(
+                uetr=references.uetr,
+                end_to_end_id=references.end_to_end_id,
+                message_id=references.message_id,
+                settlement_id=settlement.id,
+                obligation_id=instruction.obligation_id,
+                from_bank=instruction.from_bank,
+                to_bank=instruction.to_bank,
+                amount=str(instruction.amount),
+                currency=instruction.amount.currency,
+                value_date=settlement.value_date,
+                simulate=instruction.metadata.get(SCRIPT_KEY, ""),
+            )
+        )
+
+    async def send(
+        self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Deliver the bytes; answers acknowledged, settled, rejected or undelivered."""
+        await self._ask(questions, report, self._bank.deliver, self._settings.latency_seconds)
+
+    async def enquire(
+        self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Ask by our references; answers acknowledged, settled, rejected or not found."""
+        await self._ask(questions, report, self._bank.look_up, self._settings.latency_seconds / 2)
+
+    async def recall(
+        self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Ask for it back; answers recalled, settled or rejected. What had not come never will."""
+        await self._ask(questions, report, self._bank.take_back, self._settings.latency_seconds / 3)
+
+    async def ledger_pages(self) -> AsyncIterator[list[LedgerEntry]]:
+        """Read the bank's own book in pages, in the order of receipt."""
+        page, last_id = await self._at_the_bank(self._bank.page, 0, self._clock.now())
+        while page:
+            yield page
+            page, last_id = await self._at_the_bank(self._bank.page, last_id, self._clock.now())
+
+    # --- the way there and back ---------------------------------------------------------------
+
+    async def _ask(
+        self,
+        questions: Sequence[Question],
+        report: Callable[[Sequence[Answer]], None],
+        visit: Callable[[Sequence[Question], datetime], Visit],
+        travel_seconds: float,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        gives_up_at = loop.time() + self._settings.answer_timeout_seconds
+        await asyncio.sleep(travel_seconds)
+        answered = 0
+        for start in range(0, len(questions), VISIT_MAX):
+            batch = questions[start : start + VISIT_MAX]
+            answers, second_thoughts = await self._at_the_bank(visit, batch, self._clock.now())
+            if answers:
+                answered += len(answers)
+                report(answers)
+            if second_thoughts:
+                self._say_later(second_thoughts)
+        if answered < len(questions):
+            await asyncio.sleep(max(0.0, gives_up_at - loop.time()))
+
+    async def _at_the_bank(
+        self, work: Callable[P, R], /, *arguments: P.args, **named: P.kwargs
+    ) -> R:
+        """Have the bank's thread do something, so that the event loop goes on meanwhile."""
+        assert self._thread is not None, "the rail is not started"
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(work, *arguments, **named))
+
+    def _say_later(self, answers: Sequence[Answer]) -> None:
+        """Contradict, but never before *settled* was reported: then it is the later word."""
+
+        def say() -> None:
+            self._timers.discard(timer)
+            if self._hear is not None:
+                self._hear(answers)
+
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(CONTRADICTS_AFTER_SECONDS, say)
+        self._timers.add(timer)

@@ -1,0 +1,215 @@
+"""The mock bank's counter: reads what comes in, asks the book, and says what the bank says.
+
+Everything here runs in the bank's own thread, a batch at a time. It answers with the page's events and
+with nothing where the bank keeps quiet. Rules and luck are in ``scripts``, memory is in ``mock_book``.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from settlement_engine.domain.lifecycle import Event
+from settlement_engine.ports import Answer
+from settlement_engine.rails.mock_book import Entry, LedgerEntry, MockBook, Parcel
+from settlement_engine.rails.mock_message import (
+    UNREADABLE_ERRORS,
+    Payment,
+    read_payment,
+    write_payment,
+)
+from settlement_engine.rails.scripts import (
+    BARRED,
+    DEBITED,
+    EXPIRED,
+    NO_CONNECTION,
+    NO_REASON,
+    SECOND_THOUGHTS,
+    UNREADABLE,
+    BookState,
+    Fate,
+    Fates,
+    Reason,
+    rejected,
+    script_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from settlement_engine.ports import Question
+
+_TOMBSTONE: Final = Fate(BookState.RECALLED, BookState.RECALLED, None, BARRED)
+
+
+class Visit(NamedTuple):
+    """What a visit to the bank brought: answers, and what the bank will say unasked."""
+
+    answers: list[Answer]
+    second_thoughts: list[Answer]
+
+
+class MockBank:
+    """The bank behind the mock rail."""
+
+    def __init__(self, book: MockBook, fates: Fates) -> None:
+        self._book = book
+        self._fates = fates
+
+    def open(self) -> None:
+        """Open the book. Raises Misconfigured for a file of another kind."""
+        self._book.open()
+
+    def close(self) -> None:
+        """Close the book."""
+        self._book.close()
+
+    def page(self, after_id: int, now: datetime) -> tuple[list[LedgerEntry], int]:
+        """Read a page of the book."""
+        return self._book.page(after_id, _milliseconds(now))
+
+    def deliver(self, questions: Sequence[Question], now: datetime) -> Visit:
+        """Take in what arrives; what gets lost on the way is not mentioned."""
+        parcels = [self._parcel(question, now) for question in questions]
+        lost, undelivered = self._trouble_on_the_way(parcels)
+        missing = lost | undelivered
+        arrived = [parcel for parcel in parcels if parcel.reference not in missing]
+        entries = self._book.receive(arrived, _milliseconds(now)) if arrived else {}
+        visit = Visit([], [])
+        for question, parcel in zip(questions, parcels, strict=True):
+            entry = entries.get(parcel.reference)
+            if entry is not None:
+                if script_of(entry.script).is_answered:
+                    _answer(visit, question, entry)
+            elif parcel.reference in undelivered:
+                visit.answers.append(_reply(question, Event.UNDELIVERED, NO_CONNECTION))
+        return visit
+
+    def look_up(self, questions: Sequence[Question], now: datetime) -> Visit:
+        """Say what the book says of our references."""
+        references = {question.references.end_to_end_id for question in questions}
+        entries = self._book.look_up(references, _milliseconds(now))
+        visit = Visit([], [])
+        for question in questions:
+            entry = entries.get(question.references.end_to_end_id)
+            if entry is None:
+                visit.answers.append(_reply(question, Event.NOT_FOUND))
+            else:
+                _answer(visit, question, entry)
+        return visit
+
+    def take_back(self, questions: Sequence[Question], now: datetime) -> Visit:
+        """Give back what is not final, and bar what has not come."""
+        parcels = [
+            self._parcel(question, now)._replace(
+                reference=question.references.end_to_end_id, script="", fate=_TOMBSTONE
+            )
+            for question in questions
+        ]
+        entries = self._book.recall(parcels, _milliseconds(now))
+        visit = Visit([], [])
+        for question, parcel in zip(questions, parcels, strict=True):
+            entry = entries[parcel.reference]
+            if entry.state is BookState.RECALLED:
+                visit.answers.append(_reply(question, Event.RECALLED, BARRED))
+            else:
+                _answer(visit, question, entry)
+        return visit
+
+    def _parcel(self, question: Question, now: datetime) -> Parcel:
+        """Read the message as the bank does; what it cannot read it refuses, by the envelope's name."""
+        try:
+            payment = read_payment(question.payload)
+        except UNREADABLE_ERRORS:
+            names = question.references
+            blank = _blank(question)
+            return Parcel(names.end_to_end_id, write_payment(blank), "", rejected(UNREADABLE))
+        reference, word = payment.end_to_end_id, payment.simulate
+        is_late = now > question.valid_until
+        fate = rejected(EXPIRED) if is_late else self._fates.of(reference, word)
+        return Parcel(reference, question.payload, word, fate)
+
+    def _trouble_on_the_way(self, parcels: Sequence[Parcel]) -> tuple[set[str], set[str]]:
+        """Say which sendings get lost and which provably never leave, by script and count."""
+        scripts = {
+            parcel.reference: script
+            for parcel in parcels
+            if (script := script_of(parcel.script)).lost_sendings or script.undelivered_sendings
+        }
+        if not scripts:
+            return set(), set()
+        times = self._book.count_sendings(scripts)
+        lost = {ref for ref, script in scripts.items() if times[ref] <= script.lost_sendings}
+        undelivered = {
+            ref for ref, script in scripts.items() if times[ref] <= script.undelivered_sendings
+        }
+        return lost, undelivered
+
+
+def _milliseconds(instant: datetime) -> int:
+    return round(instant.timestamp() * 1000)
+
+
+def _blank(question: Question) -> Payment:
+    """Make the entry for a message that nobody can read, from what stands on its envelope."""
+    return Payment(
+        uetr=question.references.uetr,
+        end_to_end_id=question.references.end_to_end_id,
+        message_id=question.references.message_id,
+        settlement_id=question.settlement_id,
+        obligation_id="",
+        from_bank="",
+        to_bank="",
+        amount="",
+        currency="",
+        value_date=date.min,
+    )
+
+
+def _names(reference: str) -> tuple[str, str]:
+    """Make the bank's reference and confirmation out of ours: asked again, the bank says the same."""
+    name = blake2b(reference.encode(), digest_size=16).hexdigest().upper()
+    return f"MOCK-{name[:16]}", f"CONF-{name[16:]}"
+
+
+def _reply(
+    question: Question, event: Event, reason: Reason = NO_REASON, *, rail: str = ""
+) -> Answer:
+    return Answer(
+        settlement_id=question.settlement_id,
+        event=event,
+        attempt=question.attempt,
+        code=reason.code,
+        text=reason.text,
+        rail_reference=rail,
+    )
+
+
+def _settled(question: Question, reference: str) -> Answer:
+    rail_reference, confirmation = _names(reference)
+    return Answer(
+        settlement_id=question.settlement_id,
+        event=Event.SETTLED,
+        attempt=question.attempt,
+        rail_reference=rail_reference,
+        confirmation=confirmation,
+    )
+
+
+def _answer(visit: Visit, question: Question, entry: Entry) -> None:
+    """Tell what the book says; of a payment that the bank keeps quiet about, nothing."""
+    state = entry.state
+    if state in DEBITED:
+        visit.answers.append(_settled(question, entry.reference))
+        if state is BookState.CONTRADICTED:
+            visit.second_thoughts.append(_reply(question, Event.REJECTED, SECOND_THOUGHTS))
+        return
+    if state is BookState.RECEIVED:
+        return
+    rail = _names(entry.reference)[0]
+    if state is BookState.ACKNOWLEDGED:
+        visit.answers.append(_reply(question, Event.ACKNOWLEDGED, rail=rail))
+    else:
+        reason = BARRED if state is BookState.RECALLED else Reason(entry.code, entry.text)
+        visit.answers.append(_reply(question, Event.REJECTED, reason, rail=rail))

@@ -1,0 +1,290 @@
+"""The mock bank's own book, in a SQLite file of its own: what *the bank* received and did.
+
+Promises: the first receipt of a reference decides its fate for ever, later ones are only counted; a
+final state stays (a trigger guards it); every debit is counted where it is made, and nowhere else. The
+file survives ``kill -9`` of the engine, and several engines may share it. It must never be shown to the
+engine's decisions: the engine learns what happened by asking the rail.
+
+Every batch costs a handful of statements that carry the whole batch as one JSON document, not one
+statement a payment. ``sqlite3`` gives the interpreter's lock away and takes it back around every step,
+and under a busy event loop each taking costs up to 5 ms: 500 single inserts were seen to last 250 ms.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter, defaultdict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+
+import msgspec
+
+from settlement_engine.errors import Misconfigured
+from settlement_engine.rails import mock_statements as statements
+from settlement_engine.rails.mock_message import read_payment
+from settlement_engine.rails.scripts import DEBITED, BookState, Fate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
+
+BUSY_TIMEOUT_SECONDS: Final = 5.0
+"""How long a visit waits for another process that is writing; past that it fails, which is silence."""
+
+OPENINGS_MAX: Final = 50
+OPENING_PAUSE_SECONDS: Final = 0.1
+PAGE_ROWS: Final = 1_000
+RIPENED_MAX: Final = 5_000
+"""No more payments than this fall due in one transaction."""
+
+LOG_PAGES: Final = 4_000
+"""The write-ahead log is folded back into the file after this many pages, 16 MB."""
+
+
+class Parcel(NamedTuple):
+    """A message at the bank's door, with the fate that it has if nothing is known of it yet."""
+
+    reference: str
+    message: bytes
+    script: str
+    fate: Fate
+
+
+class Entry(NamedTuple):
+    """What the book says of a reference."""
+
+    reference: str
+    state: BookState
+    ends_as: BookState
+    due_at_ms: int | None
+    code: str
+    text: str
+    script: str
+
+
+class LedgerEntry(TypedDict):
+    """One payment as the bank's book tells it to whoever compares books."""
+
+    reference: str
+    settlement_id: str
+    obligation_id: str
+    from_bank: str
+    to_bank: str
+    amount: str
+    currency: str
+    state: str
+    times_received: int
+    times_debited: int
+
+
+def _document(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _entry(row: tuple[str, str, str, int | None, str, str, str]) -> Entry:
+    reference, state, ends_as, *rest = row
+    return Entry(reference, BookState(state), BookState(ends_as), *rest)  # type: ignore[arg-type]
+
+
+class MockBook:
+    """The book. All calls but construction belong to one thread at a time."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open the file, made if it is not there. Raises Misconfigured for a book of another kind.
+
+        Engines that start together get in each other's way while the file is made, or repaired after
+        a crash, and SQLite then gives up at once: hence the bounded repetition.
+        """
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        for opening in range(1, OPENINGS_MAX + 1):
+            connection = sqlite3.connect(
+                self._file,
+                timeout=BUSY_TIMEOUT_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            try:
+                self._prepare(connection)
+            except sqlite3.OperationalError:
+                connection.close()
+                if opening == OPENINGS_MAX:
+                    raise
+                time.sleep(OPENING_PAUSE_SECONDS)
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                self._connection = connection
+                return
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in {0, statements.VERSION}:
+            what = f"the mock bank's book {self._file} is of version {version}, not {statements.VERSION}"
+            raise Misconfigured(what, todo="Name another file, or remove it: it is only a mock's.")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+        if version != statements.VERSION:
+            connection.executescript(statements.SCHEMA)
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        assert self._connection is not None, "the book is not open"
+        return self._connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Be the only writer, of all processes, until the block ends."""
+        database = self._db
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield database
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:  # SQLite may have rolled back by itself, on a full disk
+                database.execute("ROLLBACK")
+            raise
+
+    # --- what the bank does -------------------------------------------------------------------
+
+    def receive(self, parcels: Sequence[Parcel], now_ms: int) -> dict[str, Entry]:
+        """Take messages in, in one transaction; returns what the book then says of each reference."""
+        times = Counter(parcel.reference for parcel in parcels)
+        with self._writing():
+            known = self._find(times, now_ms)
+            fresh = {p.reference: p for p in parcels if p.reference not in known}
+            again = {ref: count - (ref in fresh) for ref, count in times.items()}
+            known |= self._enter(fresh.values(), now_ms, times_received=1)
+            self._count_again(again)
+        return known
+
+    def look_up(self, references: Collection[str], now_ms: int) -> dict[str, Entry]:
+        """Say what the book says of the references that it knows."""
+        found = self._select(references)
+        if not any(_is_due(entry, now_ms) for entry in found.values()):
+            return found
+        with self._writing():
+            return self._find(references, now_ms)
+
+    def recall(self, parcels: Sequence[Parcel], now_ms: int) -> dict[str, Entry]:
+        """Give back what is not final; bar for ever what has not come (a tombstone)."""
+        with self._writing() as database:
+            known = self._find({parcel.reference for parcel in parcels}, now_ms)
+            unknown = {p.reference: p for p in parcels if p.reference not in known}
+            pending = [r for r, entry in known.items() if entry.state is BookState.ACKNOWLEDGED]
+            if pending:
+                barred = (BookState.RECALLED, BookState.RECALLED, _document(pending))
+                database.execute(statements.BAR, barred)
+            known |= self._enter(unknown.values(), now_ms, times_received=0)
+            return known | self._select(pending)
+
+    def count_sendings(self, references: Collection[str]) -> dict[str, int]:
+        """Count one more sending of each, and say the how manieth it is: the network's memory."""
+        document = _document(list(references))
+        with self._writing() as database:
+            database.execute(statements.SENDING, (document,))
+            return dict(database.execute(statements.SENDINGS, (document,)).fetchall())
+
+    def _enter(
+        self, parcels: Collection[Parcel], now_ms: int, times_received: int
+    ) -> dict[str, Entry]:
+        """Write new payments down, those of one fate in one statement, and debit what settles now."""
+        entries: dict[str, Entry] = {}
+        groups: dict[tuple[str, Fate], dict[str, msgspec.Raw]] = defaultdict(dict)
+        for parcel in parcels:
+            reference, message, script, fate = parcel
+            groups[script, fate][reference] = msgspec.Raw(message)
+        debits: list[str] = []
+        for (script, fate), messages in groups.items():
+            state, end, after_ms, (code, text) = fate
+            due_at_ms = None if after_ms is None else now_ms + after_ms
+            facts = (script, state, end, due_at_ms, code, text, times_received)
+            self._db.execute(statements.ENTER, (*facts, _document(messages)))
+            for reference in messages:
+                entries[reference] = Entry(reference, state, end, due_at_ms, code, text, script)
+            if state in DEBITED:
+                debits.extend(messages)
+        self._debit(debits)
+        return entries
+
+    def _count_again(self, again: dict[str, int]) -> None:
+        by_count: dict[int, list[str]] = defaultdict(list)
+        for reference, count in again.items():
+            by_count[count].append(reference)
+        by_count.pop(0, None)
+        for count, references in by_count.items():
+            self._db.execute(statements.RECEIVED_AGAIN, (count, _document(references)))
+
+    def _debit(self, references: Sequence[str]) -> None:
+        """Take the money: the only place that does, whatever the state says."""
+        if references:
+            self._db.execute(statements.DEBIT, (_document(references),))
+
+    def _select(self, references: Collection[str]) -> dict[str, Entry]:
+        if not references:
+            return {}
+        rows = self._db.execute(statements.FIND, (_document(list(references)),)).fetchall()
+        return {row[0]: _entry(row) for row in rows}
+
+    def _find(self, references: Collection[str], now_ms: int) -> dict[str, Entry]:
+        """Look references up inside a transaction, and let come what has fallen due among them."""
+        found = self._select(references)
+        due = [(ref, entry.ends_as) for ref, entry in found.items() if _is_due(entry, now_ms)]
+        if not due:
+            return found
+        self._ripen(due)
+        return self._select(references)
+
+    def _ripen(self, due: Sequence[tuple[str, str]]) -> None:
+        self._db.execute(statements.RIPEN, (_document([reference for reference, _ in due]),))
+        self._debit([reference for reference, ends_as in due if ends_as in DEBITED])
+
+    # --- what the bank shows ------------------------------------------------------------------
+
+    def page(self, after_id: int, now_ms: int) -> tuple[list[LedgerEntry], int]:
+        """Read a page of the book, in the order of receipt; returns it with its last id."""
+        if self._db.execute(statements.DUE, (now_ms, 1)).fetchone() is not None:
+            with self._writing() as database:
+                self._ripen(database.execute(statements.DUE, (now_ms, RIPENED_MAX)).fetchall())
+        rows = self._db.execute(statements.PAGE, (after_id, PAGE_ROWS)).fetchall()
+        return [_ledger_entry(row) for row in rows], rows[-1][0] if rows else after_id
+
+    def ledger(self, now_ms: int) -> Iterator[LedgerEntry]:
+        """Read the whole book, a page at a time."""
+        page, last_id = self.page(0, now_ms)
+        while page:
+            yield from page
+            page, last_id = self.page(last_id, now_ms)
+
+
+def _is_due(entry: Entry, now_ms: int) -> bool:
+    return entry.due_at_ms is not None and entry.due_at_ms <= now_ms
+
+
+def _ledger_entry(row: tuple[int, str, str, str, int, int]) -> LedgerEntry:
+    _, reference, message, state, times_received, times_debited = row
+    payment = read_payment(message)
+    return LedgerEntry(
+        reference=reference,
+        settlement_id=str(payment.settlement_id),
+        obligation_id=payment.obligation_id,
+        from_bank=payment.from_bank,
+        to_bank=payment.to_bank,
+        amount=payment.amount,
+        currency=payment.currency,
+        state=state,
+        times_received=times_received,
+        times_debited=times_debited,
+    )

@@ -1,0 +1,232 @@
+"""Accounts, fundings, windows and dead letters in PostgreSQL (``ports.AccountStore``)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.identifiers import key_hash
+from settlement_engine.domain.ledger import AccountKind, fund
+from settlement_engine.domain.money import format_amount
+from settlement_engine.errors import IdempotencyConflict, NotFound
+from settlement_engine.ports import AccountFilter, DeadLetter
+from settlement_engine.store.database import Line
+from settlement_engine.store.queries import query
+from settlement_engine.store.rows import to_account, to_transfer, to_window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from settlement_engine.domain.ledger import Account, Transfer
+    from settlement_engine.domain.windows import Window
+    from settlement_engine.ports import AccountSpec, Funding, Ids, TransferFilter
+    from settlement_engine.store.database import Connection, DatabaseSettings, Readers
+
+CONTROL_NUMBER: Final = "control"
+"""The account number of control accounts: there is one per owner and currency."""
+
+
+class PostgresAccounts:
+    """See ``ports.AccountStore`` and ``ports.DeadLetterStore``."""
+
+    def __init__(self, settings: DatabaseSettings, readers: Readers, ids: Ids) -> None:
+        self._readers = readers
+        self._writing = Line(settings)
+        self._ids = ids
+
+    async def close(self) -> None:
+        """Close the line."""
+        await self._writing.close()
+
+    async def open_account(self, spec: AccountSpec) -> Account:
+        """Open an account, or return the one that the same key opened."""
+        number = spec.account_number or f"{spec.kind}-{spec.bank}-{spec.currency}"
+        content: dict[str, object] = {
+            "kind": spec.kind.value,
+            "bank": spec.bank,
+            "currency": spec.currency,
+            "account_number": number,
+            "credit_limit": spec.credit_limit,
+        }
+        named = spec.idempotency_key or f"account:{spec.kind}:{spec.bank}:{spec.currency}:{number}"
+        hashed = key_hash(spec.caller, named, "open_account")
+        async with self._writing.session() as connection, connection.transaction():
+            opened = await connection.fetchrow(
+                query("open_account"),
+                spec.kind.value,
+                spec.bank,
+                spec.currency,
+                number,
+                spec.credit_limit,
+            )
+            if opened is None:
+                return await _replay(connection, hashed, content)
+            await connection.fetchrow(
+                query("remember_call"),
+                hashed,
+                spec.caller,
+                named,
+                "open_account",
+                json.dumps(content),
+                opened["id"],
+            )
+            row = await connection.fetchrow(query("account_by_id"), opened["id"])
+        assert row is not None
+        return to_account(row)
+
+    async def ensure_control(self, kind: AccountKind, owner: str, currency: str) -> Account:
+        """Return the control account of a rail or bank, opened on first need."""
+        async with self._writing.session() as connection:
+            await connection.fetchrow(
+                query("open_account"), kind.value, owner, currency, CONTROL_NUMBER, 0
+            )
+            row = await connection.fetchrow(
+                query("list_accounts"), kind.value, owner, currency, CONTROL_NUMBER, 0, 1
+            )
+        assert row is not None
+        return to_account(row)
+
+    async def fund(self, funding: Funding) -> Account:
+        """Post a funding once per key."""
+        currency = funding.amount.currency
+        nostro = await self._nostro(funding)
+        clearing = await self.ensure_control(AccountKind.CLEARING, funding.bank, currency)
+        group_id = self._ids.new()
+        key = funding.idempotency_key or str(group_id)
+        content: dict[str, object] = {
+            "bank": funding.bank,
+            "currency": currency,
+            "amount": format_amount(funding.amount.minor, currency),
+            "reference": funding.reference,
+            "account_number": funding.account_number,
+        }
+        hashed = key_hash(funding.caller, key, "fund_account")
+        transfer = fund(
+            group_id, nostro.id, clearing.id, funding.amount.minor, currency, funding.reference
+        )
+        async with self._writing.session() as connection, connection.transaction():
+            new = await connection.fetchrow(
+                query("remember_call"),
+                hashed,
+                funding.caller,
+                key,
+                "fund_account",
+                json.dumps(content),
+                nostro.id,
+            )
+            if new is None:
+                return await _replay(connection, hashed, content)
+            await _post(connection, transfer)
+            row = await connection.fetchrow(query("account_by_id"), nostro.id)
+        assert row is not None
+        return to_account(row)
+
+    async def _nostro(self, funding: Funding) -> Account:
+        wanted = AccountFilter(
+            kind=AccountKind.NOSTRO,
+            bank=funding.bank,
+            currency=funding.amount.currency,
+            account_number=funding.account_number,
+            limit=1,
+        )
+        found = await self.accounts(wanted)
+        if not found:
+            what = f"there is no nostro account of {funding.bank} in {funding.amount.currency}"
+            raise NotFound(what, todo="Open it first: settlement-engine accounts open.")
+        return found[0]
+
+    async def accounts(self, wanted: AccountFilter) -> list[Account]:
+        """Return accounts, oldest first."""
+        rows = await self._readers.fetch(
+            "list_accounts",
+            wanted.kind.value if wanted.kind else None,
+            wanted.bank or None,
+            wanted.currency or None,
+            wanted.account_number or None,
+            wanted.after_id,
+            wanted.limit,
+        )
+        return [to_account(row) for row in rows]
+
+    async def account(self, account_id: int) -> Account | None:
+        """Return one account."""
+        row = await self._readers.fetchrow("account_by_id", account_id)
+        return to_account(row) if row else None
+
+    async def set_active(self, account_id: int, *, is_active: bool) -> Account:
+        """Switch an account on or off."""
+        async with self._writing.session() as connection:
+            if await connection.fetchrow(query("set_active"), account_id, is_active) is None:
+                what = f"there is no account {account_id}"
+                raise NotFound(what)
+            row = await connection.fetchrow(query("account_by_id"), account_id)
+        assert row is not None
+        return to_account(row)
+
+    async def transfers(self, wanted: TransferFilter) -> list[Transfer]:
+        """Return transfers, newest first."""
+        group_id, leg = wanted.before or (None, None)
+        rows = await self._readers.fetch(
+            "list_transfers", wanted.account_id, wanted.group_id, group_id, leg, wanted.limit
+        )
+        return [to_transfer(row) for row in rows]
+
+    async def windows(self) -> list[Window]:
+        """Return the settlement windows that are in force."""
+        return [to_window(row) for row in await self._readers.fetch("windows")]
+
+    async def bury(self, subject: str, payload: bytes, why: str) -> None:
+        """Keep a message with the reason why it was refused."""
+        await self._writing.fetch("bury", subject, payload, why)
+
+    async def dead_letters(self, limit: int) -> list[DeadLetter]:
+        """Return the latest dead letters."""
+        rows = await self._readers.fetch("dead_letters", limit)
+        return [
+            DeadLetter(
+                id=row["id"],
+                subject=row["subject"],
+                payload=row["payload"],
+                why=row["why"],
+                received_at=row["received_at"],
+            )
+            for row in rows
+        ]
+
+
+async def _post(connection: Connection, transfer: Transfer) -> None:
+    """Write one transfer and the two balances that it changes."""
+    sides = sorted((transfer.debit_id, transfer.credit_id))
+    await connection.fetch(query("lock_accounts"), sides)
+    await connection.execute(
+        query("post_transfer"),
+        transfer.group_id,
+        transfer.leg.value,
+        transfer.debit_id,
+        transfer.credit_id,
+        transfer.amount_minor,
+        transfer.currency,
+        transfer.reference,
+    )
+    await connection.execute(
+        query("post_balances"), transfer.debit_id, transfer.credit_id, transfer.amount_minor
+    )
+
+
+async def _replay(connection: Connection, hashed: UUID, content: Mapping[str, object]) -> Account:
+    """Return what the key stood for, or say which field is different now."""
+    known = await connection.fetchrow(query("recall_call"), hashed)
+    before: dict[str, object] = json.loads(known["content"]) if known else {}
+    different = next((name for name in content if before.get(name) != content[name]), None)
+    if known is None or different is not None:
+        field = different if known and different else "account_number"
+        what = (
+            f"the idempotency key stands for another {field}"
+            if known
+            else "an account of this kind, bank, currency and number exists already"
+        )
+        raise IdempotencyConflict(what, field=field)
+    row = await connection.fetchrow(query("account_by_id"), known["account_id"])
+    assert row is not None
+    return to_account(row)

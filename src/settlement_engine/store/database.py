@@ -1,0 +1,253 @@
+"""Connections to PostgreSQL, and what their failures mean.
+
+Promises: nothing outside is awaited while a connection is held; a COMMIT is never cancelled by us; a
+commit that the server itself cut short (a synchronous standby that did not answer) counts as not
+committed. Every session carries time limits, so that a frozen process cannot hold a row.
+
+``Unavailable`` means that the outcome is unknown. ``Contention`` means that nothing was written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import asyncpg
+
+from settlement_engine.errors import Contention, InvariantViolated, Misconfigured, Unavailable
+from settlement_engine.store.queries import query
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+
+NOT_REPLICATED: Final = "canceling wait for synchronous replication"
+WRITERS_PLAN: Final = {
+    # The hot path touches few rows by key in tables that grow from nothing: a plan that was made
+    # while a table was empty must not scan it when it holds millions.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+
+_CONTENTION: Final = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+)
+_OUT_OF_REACH: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    OSError,
+    TimeoutError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSettings:
+    """Where the server is and how patient a session is."""
+
+    url: str
+    connect_timeout_seconds: float = 5.0
+    statement_timeout_seconds: float = 5.0
+    lock_timeout_seconds: float = 2.0
+    idle_in_transaction_timeout_seconds: float = 1.0
+    transaction_timeout_seconds: float = 5.0
+    readers_max: int = 8
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's exceptions into ours, once and here only."""
+    try:
+        yield
+    except _CONTENTION as error:
+        what = "the database gave way to somebody else"
+        raise Contention(what, why=str(error)) from error
+    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        what = "PostgreSQL refuses the user or the password"
+        raise Unavailable(what, why=str(error), todo="Check database.url.") from error
+    except _OUT_OF_REACH as error:
+        what = "PostgreSQL is out of reach"
+        raise Unavailable(what, why=f"{type(error).__name__}: {error}") from error
+    except (asyncpg.IntegrityConstraintViolationError, asyncpg.UnknownPostgresError) as error:
+        what = "the database refused a write that breaks the books"
+        raise InvariantViolated(what, why=str(error)) from error
+
+
+def server_settings(settings: DatabaseSettings, version: int) -> dict[str, str]:
+    """Return the limits of a session; PostgreSQL 16 has no transaction time-out yet."""
+
+    def milliseconds(seconds: float) -> str:
+        return str(int(seconds * 1000))
+
+    limits = {
+        "application_name": "settlement-engine",
+        "timezone": "UTC",
+        "jit": "off",
+        "statement_timeout": milliseconds(settings.statement_timeout_seconds),
+        "lock_timeout": milliseconds(settings.lock_timeout_seconds),
+        "idle_in_transaction_session_timeout": milliseconds(
+            settings.idle_in_transaction_timeout_seconds
+        ),
+    }
+    if version >= 170000:  # noqa: PLR2004 - the release that introduced the setting
+        limits["transaction_timeout"] = milliseconds(settings.transaction_timeout_seconds)
+    return limits
+
+
+class Line:
+    """One connection for one kind of work, opened on first use and again after a failure.
+
+    Calls on a line are serialised. A call that fails for want of a connection closes the line, so the
+    next call opens a new one.
+    """
+
+    def __init__(self, settings: DatabaseSettings, plan: dict[str, str] | None = None) -> None:
+        self._settings = settings
+        self._plan = plan or {}
+        self._connection: Connection | None = None
+        self._lock = asyncio.Lock()
+        self._is_unreplicated = False
+
+    async def fetchrow(self, name: str, *arguments: object) -> asyncpg.Record | None:
+        """Run a named statement and return its first row."""
+        async with self.session() as connection:
+            return await connection.fetchrow(query(name), *arguments)
+
+    async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run a named statement and return its rows."""
+        async with self.session() as connection:
+            return await connection.fetch(query(name), *arguments)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """Hold the connection for a few statements; raises Unavailable or Contention."""
+        async with self._lock:
+            with translated():
+                connection = await self._open()
+                try:
+                    yield connection
+                except BaseException as error:
+                    if not isinstance(error, asyncpg.PostgresError) or connection.is_closed():
+                        self._drop()
+                    raise
+            if self._is_unreplicated:
+                self._is_unreplicated = False
+                self._drop()
+                what = "the commit did not reach the synchronous standby"
+                raise Unavailable(what, why="the server stopped waiting for it")
+
+    async def _open(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._settings, self._plan)
+            self._connection.add_log_listener(self._heard)
+        return self._connection
+
+    def _heard(self, _connection: object, message: Any) -> None:  # noqa: ANN401 - the driver's own
+        if NOT_REPLICATED in str(message):
+            self._is_unreplicated = True
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Close the line; it may be used again."""
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed():
+            connection.terminate()
+
+
+async def connect(settings: DatabaseSettings, plan: dict[str, str] | None = None) -> Connection:
+    """Open a connection with the limits of a session."""
+    connection: Connection = await asyncpg.connect(
+        settings.url, timeout=settings.connect_timeout_seconds
+    )
+    version = connection.get_server_version()
+    number = version.major * 10000 + version.minor
+    limits = server_settings(settings, number) | (plan or {})
+    for name, value in limits.items():
+        await connection.execute("SELECT set_config($1, $2, false)", name, value)
+    return connection
+
+
+class Readers:
+    """A small pool of connections for reading. Decisions about money are not made from what it says."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._lines = [Line(settings) for _ in range(settings.readers_max)]
+        self._free: asyncio.LifoQueue[Line] = asyncio.LifoQueue()
+        for line in self._lines:
+            self._free.put_nowait(line)
+
+    @asynccontextmanager
+    async def line(self) -> AsyncIterator[Line]:
+        """Borrow a line."""
+        line = await self._free.get()
+        try:
+            yield line
+        finally:
+            self._free.put_nowait(line)
+
+    async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run a named statement and return its rows; a connection that had died is tried anew once."""
+        async with self.line() as line:
+            try:
+                return await line.fetch(name, *arguments)
+            except Unavailable:
+                return await line.fetch(name, *arguments)
+
+    async def fetchrow(self, name: str, *arguments: object) -> asyncpg.Record | None:
+        """Run a named statement and return its first row."""
+        rows = await self.fetch(name, *arguments)
+        return rows[0] if rows else None
+
+    async def close(self) -> None:
+        """Close every line."""
+        for line in self._lines:
+            await line.close()
+
+
+async def check_safety(settings: DatabaseSettings) -> list[str]:
+    """Return what makes this server unfit for money; empty is good (defects G8)."""
+    with translated():
+        connection = await connect(settings)
+        try:
+            rows = await connection.fetch(query("safety_settings"))
+        finally:
+            connection.terminate()
+    found = {row["name"]: row["setting"] for row in rows}
+    wanted = {
+        "fsync": ("on",),
+        "full_page_writes": ("on",),
+        "synchronous_commit": ("on", "remote_apply", "local", "remote_write"),
+        "default_transaction_isolation": ("read committed",),
+    }
+    problems = [
+        f"{name} is {found.get(name)}, must be {allowed[0]}"
+        for name, allowed in wanted.items()
+        if found.get(name) not in allowed
+    ]
+    if int(found["server_version_num"]) < 160000:  # noqa: PLR2004 - PostgreSQL 16
+        problems.append("the server is older than PostgreSQL 16")
+    return problems
+
+
+async def require_safety(settings: DatabaseSettings) -> None:
+    """Raise Misconfigured when the server is unfit for money."""
+    problems = await check_safety(settings)
+    if problems:
+        what = "this PostgreSQL server is not safe for money"
+        raise Misconfigured(
+            what, why="; ".join(problems), todo="Correct its settings, then restart."
+        )

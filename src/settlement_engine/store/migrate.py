@@ -1,0 +1,121 @@
+"""Migrations: numbered folders of SQL, applied once each, in order, under a lock.
+
+A folder ``NNNN_name`` holds ``*.sql`` files, run in the order of ``ORDER``, all in one transaction. The
+hash of what was applied is kept: a folder that was edited afterwards is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import time
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.money import currencies
+from settlement_engine.errors import CorruptRecord, Misconfigured
+from settlement_engine.store.database import connect, translated
+from settlement_engine.store.queries import query
+
+if TYPE_CHECKING:
+    from settlement_engine.store.database import Connection, DatabaseSettings
+
+ORDER: Final = ("up.sql", "page.sql", "functions.sql", "views.sql")
+LOCK_KEY: Final = 8088
+SESSION: Final = {"lock_timeout": "10000", "statement_timeout": "0", "transaction_timeout": "0"}
+
+WINDOWS: Final = (
+    # The specification's five rows, each in the zone of its market (defects W1).
+    ("USD", "America/New_York", time(9), time(17)),
+    ("EUR", "Europe/Berlin", time(8), time(16)),
+    ("GBP", "Europe/London", time(8), time(16)),
+    ("AED", "Asia/Dubai", time(8), time(16)),
+    ("INR", "Asia/Kolkata", time(9), time(17)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema."""
+
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """The fingerprint of the text."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations() -> list[Migration]:
+    """Return every migration of this version, in order."""
+    folder = resources.files(__package__) / "sql" / "migrations"
+    found = []
+    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+        number, _, name = entry.name.partition("_")
+        if not number.isdigit():
+            continue
+        texts = [(entry / part).read_text("utf-8") for part in ORDER if (entry / part).is_file()]
+        found.append(Migration(int(number), name, "\n".join(texts)))
+    return found
+
+
+async def migrate(settings: DatabaseSettings, *, is_dry_run: bool = False) -> list[str]:
+    """Bring the database to this version; returns the names of what was (or would be) applied."""
+    with translated():
+        connection = await connect(settings, SESSION)
+        try:
+            await connection.execute(query("lock_migrations"), LOCK_KEY)
+            await connection.execute(query("create_migrations"))
+            missing = await _missing(connection)
+            if not is_dry_run:
+                for migration in missing:
+                    await _apply(connection, migration)
+                await _load_reference_data(connection)
+        finally:
+            await connection.close()
+    return [f"{migration.number:04d}_{migration.name}" for migration in missing]
+
+
+async def require_head(settings: DatabaseSettings) -> None:
+    """Raise Misconfigured when the database is not at this version."""
+    missing = await migrate(settings, is_dry_run=True)
+    if missing:
+        what = "the database is not at this version"
+        raise Misconfigured(
+            what, why=f"missing: {', '.join(missing)}", todo="Run: settlement-engine migrate"
+        )
+
+
+async def _missing(connection: Connection) -> list[Migration]:
+    applied = {
+        row["number"]: row["checksum"] for row in await connection.fetch(query("migrations"))
+    }
+    known = migrations()
+    for migration in known:
+        checksum = applied.get(migration.number)
+        if checksum is not None and checksum != migration.checksum:
+            what = f"migration {migration.number:04d}_{migration.name} was edited after it ran"
+            raise CorruptRecord(what, todo="Restore the file; write a new migration instead.")
+    if applied.keys() - {migration.number for migration in known}:
+        what = "the database is ahead of this version"
+        raise Misconfigured(what, todo="Run the version that migrated it, or a newer one.")
+    return [migration for migration in known if migration.number not in applied]
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    async with connection.transaction():
+        await connection.execute(migration.sql)
+        await connection.execute(
+            query("remember_migration"), migration.number, migration.name, migration.checksum
+        )
+
+
+async def _load_reference_data(connection: Connection) -> None:
+    table = currencies()
+    async with connection.transaction():
+        await connection.execute(
+            query("load_currencies"), list(table), [table[code] for code in table]
+        )
+        await connection.execute(query("load_windows"), *map(list, zip(*WINDOWS, strict=True)))

@@ -1,0 +1,35 @@
+"""The SQL of the house, by name.
+
+Statements live in ``sql/queries/*.sql``: ``-- name: x``, a line that says what it does, the statement.
+Nothing else in the project contains SQL.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NAME: Final = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
+
+
+@cache
+def queries() -> Mapping[str, str]:
+    """Return every statement by its name."""
+    found: dict[str, str] = {}
+    folder = resources.files(__package__) / "sql" / "queries"
+    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        parts = _NAME.split(file.read_text(encoding="utf-8"))
+        for name, body in zip(parts[1::2], parts[2::2], strict=True):
+            assert name not in found, f"two statements are called {name}"
+            found[name] = body.strip().rstrip(";")
+    return found
+
+
+def query(name: str) -> str:
+    """Return one statement."""
+    return queries()[name]

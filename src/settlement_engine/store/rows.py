@@ -1,0 +1,156 @@
+"""From rows to nouns: the one place where a record becomes a settlement, a move or an account."""
+
+from __future__ import annotations
+
+import json
+from datetime import MAXYEAR
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.identifiers import References
+from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.settlement import (
+    Attempt,
+    Instruction,
+    Moved,
+    Priority,
+    Route,
+    Settlement,
+)
+from settlement_engine.domain.windows import Window
+from settlement_engine.ports import Announcement
+
+if TYPE_CHECKING:
+    import asyncpg
+
+
+def to_instruction(row: asyncpg.Record) -> Instruction:
+    """Rebuild what the caller asked for."""
+    return Instruction(
+        caller=row["caller"],
+        idempotency_key=row["idempotency_key"],
+        obligation_id=row["obligation_id"],
+        from_bank=row["from_bank"],
+        to_bank=row["to_bank"],
+        amount=Money(row["amount_minor"], row["currency"]),
+        value_date=row["requested_value_date"],
+        priority=Priority(row["priority"]),
+        metadata=json.loads(row["metadata"]) if row["metadata"] else {},
+    )
+
+
+def to_attempt(row: asyncpg.Record) -> Attempt | None:
+    """Rebuild the attempt that is under way, if there is one."""
+    if row["number"] is None:
+        return None
+    return Attempt(
+        number=row["number"],
+        route=Route(
+            rail=row["rail"],
+            source_id=row["source_id"],
+            agent_id=row["agent_id"],
+            clearing_id=row["clearing_id"],
+            target_id=row["target_id"],
+        ),
+        references=References(
+            uetr=row["uetr"], end_to_end_id=row["end_to_end_id"], message_id=row["message_id"]
+        ),
+        payload=row["payload"],
+        valid_until=row["valid_until"],
+        sends=row["sends"],
+        undelivered=row["undelivered"],
+    )
+
+
+def to_settlement(row: asyncpg.Record) -> Settlement:
+    """Rebuild a settlement."""
+    due_at = row["due_at"]
+    # PostgreSQL's infinity comes as the greatest datetime: due never, that is.
+    is_timed = due_at is not None and due_at.year < MAXYEAR
+    return Settlement(
+        id=row["id"],
+        instruction=to_instruction(row),
+        state=State(row["state"]),
+        seq=row["seq"],
+        epoch=row["epoch"],
+        created_at=row["created_at"],
+        value_date=row["value_date"],
+        ended_at=row["ended_at"],
+        attempt=to_attempt(row),
+        asked=row["asked"],
+        refusal_code=row["refusal_code"] or "",
+        refusal_detail=json.loads(row["refusal_detail"]) if row["refusal_detail"] else {},
+        rail_reference=row["rail_reference"] or "",
+        confirmation=row["confirmation"] or "",
+        is_frozen=row["is_frozen"],
+        next_action_at=due_at if is_timed else None,
+    )
+
+
+def to_moved(row: asyncpg.Record) -> Moved:
+    """Rebuild a move."""
+    return Moved(
+        position=row["position"],
+        settlement_id=row["settlement_id"],
+        seq=row["seq"],
+        from_state=State(row["from_state"]),
+        event=Event(row["event"]),
+        to_state=State(row["to_state"]),
+        at=row["at"],
+        detail=json.loads(row["detail"]) if row["detail"] else {},
+    )
+
+
+def to_announcement(row: asyncpg.Record) -> Announcement:
+    """Rebuild a move with the facts of its settlement."""
+    return Announcement(
+        moved=to_moved(row),
+        obligation_id=row["obligation_id"],
+        from_bank=row["from_bank"],
+        to_bank=row["to_bank"],
+        amount=Money(row["amount_minor"], row["currency"]),
+        value_date=row["value_date"],
+        priority=row["priority"],
+    )
+
+
+def to_account(row: asyncpg.Record) -> Account:
+    """Rebuild an account."""
+    return Account(
+        id=row["id"],
+        kind=AccountKind(row["kind"]),
+        bank=row["bank"],
+        currency=row["currency"],
+        account_number=row["account_number"],
+        debits_posted=row["debits_posted"],
+        credits_posted=row["credits_posted"],
+        held=row["held"],
+        credit_limit=row["credit_limit"],
+        is_active=row["is_active"],
+    )
+
+
+def to_transfer(row: asyncpg.Record) -> Transfer:
+    """Rebuild a transfer."""
+    return Transfer(
+        group_id=row["group_id"],
+        leg=Leg(row["leg"]),
+        debit_id=row["debit_id"],
+        credit_id=row["credit_id"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        reference=row["reference"],
+        at=row["at"],
+    )
+
+
+def to_window(row: asyncpg.Record) -> Window:
+    """Rebuild a settlement window."""
+    return Window(
+        currency=row["currency"],
+        zone=row["zone"],
+        opens=row["window_start"],
+        closes=row["window_end"],
+        weekdays=frozenset(row["days_of_week"]),
+    )

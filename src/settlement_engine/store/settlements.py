@@ -1,0 +1,246 @@
+"""Settlements in PostgreSQL: admission, steps, claims and reading (``ports.SettlementStore``).
+
+A batch is one call with parallel arrays and one transaction. The calls guard and record; which row of
+the page applies was decided before. Admission, steps and claims have a connection each, so that none
+waits for another's answer.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.lifecycle import Do, is_recorded
+from settlement_engine.errors import Contention
+from settlement_engine.ports import Admitted, Claimed, Outcome, Result, Verdict
+from settlement_engine.store.database import WRITERS_PLAN, Line
+from settlement_engine.store.rows import to_moved, to_settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    import asyncpg
+
+    from settlement_engine.domain.settlement import Moved, Settlement
+    from settlement_engine.ports import Admission, SettlementFilter, Step
+    from settlement_engine.store.database import DatabaseSettings, Readers
+
+ADMISSION_TRIES_MAX: Final = 5
+_VERDICTS: Final = (
+    Verdict.ACCEPTED,
+    Verdict.REPLAYED,
+    Verdict.KEY_TAKEN,
+    Verdict.OBLIGATION_TAKEN,
+)
+_TRY_AGAIN: Final = 4
+_RESULTS: Final = (Result.APPLIED, Result.STALE, Result.SHORT, Result.INACTIVE, Result.SHUT)
+
+
+def _json(value: Mapping[str, str]) -> str | None:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True) if value else None
+
+
+class PostgresSettlements:
+    """See ``ports.SettlementStore``."""
+
+    def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
+        self._readers = readers
+        self._admitting = Line(settings, WRITERS_PLAN)
+        self._applying = Line(settings, WRITERS_PLAN)
+        self._claiming = Line(settings)
+
+    async def close(self) -> None:
+        """Close the lines."""
+        for line in (self._admitting, self._applying, self._claiming):
+            await line.close()
+
+    async def admit(self, admissions: Sequence[Admission], owner: int) -> list[Admitted]:
+        """Write new instructions down; see the port."""
+        answers: dict[int, Admitted] = {}
+        pending = list(range(len(admissions)))
+        for _ in range(ADMISSION_TRIES_MAX):
+            pending = await self._admit(admissions, owner, pending, answers)
+            if not pending:
+                return [answers[index] for index in range(len(admissions))]
+        # Whoever held the obligation let go between two looks, again and again.
+        what = "the obligation changes hands too fast"
+        raise Contention(what)
+
+    async def _admit(
+        self,
+        admissions: Sequence[Admission],
+        owner: int,
+        indices: list[int],
+        answers: dict[int, Admitted],
+    ) -> list[int]:
+        batch = [admissions[index] for index in indices]
+        row = await self._admitting.fetchrow("admit", owner, *_admission_arrays(batch))
+        assert row is not None
+        at, verdicts, ids = row
+        again = []
+        for place, index in enumerate(indices):
+            verdict = verdicts[place] if verdicts else 0
+            if verdict == _TRY_AGAIN:
+                again.append(index)
+                continue
+            answers[index] = Admitted(
+                verdict=_VERDICTS[verdict],
+                settlement_id=ids[place] if ids else batch[place].settlement_id,
+                at=at,
+            )
+        return again
+
+    async def apply(self, steps: Sequence[Step], owner: int) -> list[Outcome]:
+        """Apply steps; see the port."""
+        arrays = [*_step_arrays(steps), *_lock_arrays(steps), *_transfer_arrays(steps)]
+        row = await self._applying.fetchrow("apply", owner, _accounts(steps), *arrays)
+        assert row is not None
+        at, results, available = row
+        return [
+            Outcome(
+                result=_RESULTS[result],
+                at=at,
+                available_minor=available[index] if available else 0,
+            )
+            for index, result in enumerate(results)
+        ]
+
+    async def claim(self, owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
+        """Take over what is due and what the dead have left; see the port."""
+        rows = await self._claiming.fetch("claim", owner, limit, is_sweep)
+        if not rows:
+            return []
+        was_asked = {row["settlement_id"]: row["was_asked"] for row in rows}
+        found = await self._claiming.fetch("load", list(was_asked))
+        settlements = [to_settlement(row) for row in found]
+        return [Claimed(settlement=each, was_asked=was_asked[each.id]) for each in settlements]
+
+    async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
+        """Return the settlements that exist."""
+        rows = await self._readers.fetch("load", list(settlement_ids))
+        return {row["id"]: to_settlement(row) for row in rows}
+
+    async def find_by_obligation(self, obligation_id: str) -> Settlement | None:
+        """Return the live or completed settlement of an obligation, else its latest."""
+        row = await self._readers.fetchrow("find_by_obligation", obligation_id)
+        return (await self.load([row["id"]]))[row["id"]] if row else None
+
+    async def life(self, settlement_id: UUID) -> list[Moved]:
+        """Return all moves of a settlement, oldest first."""
+        return [to_moved(row) for row in await self._readers.fetch("life", settlement_id)]
+
+    async def list_settlements(self, wanted: SettlementFilter) -> list[Settlement]:
+        """Return settlements, newest first."""
+        rows: list[asyncpg.Record] = await self._readers.fetch(
+            "list_settlements",
+            sorted(wanted.states) or None,
+            wanted.bank or None,
+            wanted.currency or None,
+            wanted.obligation_id or None,
+            wanted.before_id,
+            wanted.limit,
+        )
+        found = await self.load([row["id"] for row in rows])
+        return [found[row["id"]] for row in rows]
+
+
+def _admission_arrays(batch: Sequence[Admission]) -> tuple[list[object], ...]:
+    wishes = [admission.instruction for admission in batch]
+    return (
+        [admission.settlement_id for admission in batch],
+        [wish.key_hash for wish in wishes],
+        [wish.caller for wish in wishes],
+        [wish.idempotency_key for wish in wishes],
+        [wish.content_hash for wish in wishes],
+        [wish.obligation_id for wish in wishes],
+        [wish.from_bank for wish in wishes],
+        [wish.to_bank for wish in wishes],
+        [wish.amount.minor for wish in wishes],
+        [wish.amount.currency for wish in wishes],
+        [wish.value_date for wish in wishes],
+        [wish.priority.value for wish in wishes],
+        [_json(wish.metadata) for wish in wishes],
+    )
+
+
+def _accounts(steps: Sequence[Step]) -> list[int]:
+    """Name every account whose row the steps may change; the database locks them in order."""
+    touched: set[int] = set()
+    for step in steps:
+        attempt = step.attempt or step.settlement.attempt
+        if step.row.do in (Do.LOCK, Do.POST, Do.RELEASE, Do.REVERSE) and attempt is not None:
+            touched.add(attempt.route.source_id)
+            touched.add(attempt.route.target_id)
+        for transfer in step.transfers:
+            touched.add(transfer.debit_id)
+            touched.add(transfer.credit_id)
+    return sorted(touched)
+
+
+def _step_arrays(steps: Sequence[Step]) -> tuple[list[object], ...]:
+    return (
+        [step.settlement.id for step in steps],
+        [step.settlement.seq for step in steps],
+        [step.settlement.epoch for step in steps],
+        [step.settlement.state.value for step in steps],
+        [step.event.value for step in steps],
+        [step.row.state.value for step in steps],
+        [step.row.do.value if step.row.do else None for step in steps],
+        [is_recorded(step.settlement.state, step.row) for step in steps],
+        [step.rest_seconds for step in steps],
+        [_json(step.detail) for step in steps],
+        [step.refusal.code.value if step.refusal else None for step in steps],
+        [_json(step.refusal.detail) if step.refusal else None for step in steps],
+        [step.rail_reference or None for step in steps],
+        [step.confirmation or None for step in steps],
+    )
+
+
+def _lock_arrays(steps: Sequence[Step]) -> tuple[list[object], ...]:
+    columns: tuple[list[object], ...] = tuple([] for _ in range(16))
+    for number, step in enumerate(steps, start=1):
+        if step.row.do is not Do.LOCK:
+            continue
+        attempt, session = step.attempt, step.session
+        assert attempt is not None
+        assert session is not None
+        amount = step.settlement.instruction.amount
+        values = (
+            number,
+            attempt.number,
+            attempt.route.rail,
+            attempt.route.source_id,
+            attempt.route.agent_id,
+            attempt.route.clearing_id,
+            attempt.route.target_id,
+            attempt.references.uetr,
+            attempt.references.end_to_end_id,
+            attempt.references.message_id,
+            attempt.payload,
+            attempt.valid_until,
+            amount.minor,
+            amount.currency,
+            session.opens_at,
+            session.closes_at,
+        )
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+    return columns
+
+
+def _transfer_arrays(steps: Sequence[Step]) -> tuple[list[object], ...]:
+    columns: tuple[list[object], ...] = tuple([] for _ in range(6))
+    for number, step in enumerate(steps, start=1):
+        for transfer in step.transfers:
+            values = (
+                number,
+                transfer.leg.value,
+                transfer.debit_id,
+                transfer.credit_id,
+                transfer.amount_minor,
+                transfer.currency,
+            )
+            for column, value in zip(columns, values, strict=True):
+                column.append(value)
+    return columns

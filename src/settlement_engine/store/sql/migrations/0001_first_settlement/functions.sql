@@ -1,0 +1,347 @@
+-- The calls of the hot path. Each is one transaction for a whole batch, given as parallel arrays; each
+-- takes its row locks in sorted order: open settlements, then accounts, then the head of the stream.
+-- They guard and record; which row of the page applies was decided before.
+
+-- Verdicts: 0 accepted, 1 replayed, 2 key taken, 3 obligation taken, 4 try again.
+CREATE FUNCTION admit_settlements(
+    p_owner bigint, p_id uuid[], p_key_hash uuid[], p_caller text[], p_key text[],
+    p_content_hash bytea[], p_obligation text[], p_from text[], p_to text[], p_amount bigint[],
+    p_currency text[], p_value_date date[], p_priority smallint[], p_metadata text[],
+    OUT at timestamptz, OUT verdicts smallint[], OUT ids uuid[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_new uuid[];
+    v_head bigint;
+BEGIN
+    at := clock_timestamp();
+    WITH written AS (
+        INSERT INTO settlement_transactions (
+            id, key_hash, caller, idempotency_key, content_hash, obligation_id, from_bank, to_bank,
+            amount_minor, currency, requested_value_date, value_date, priority, metadata, state, seq,
+            created_at
+        )
+        SELECT q.id, q.key_hash, q.caller, q.key, q.content_hash, q.obligation, q.from_bank,
+            q.to_bank, q.amount, q.currency, q.value_date,
+            coalesce(q.value_date, (at AT TIME ZONE 'UTC')::date), q.priority, q.metadata::jsonb,
+            'validating', 1, at
+        FROM unnest(
+            p_id, p_key_hash, p_caller, p_key, p_content_hash, p_obligation, p_from, p_to, p_amount,
+            p_currency, p_value_date, p_priority, p_metadata
+        ) AS q (
+            id, key_hash, caller, key, content_hash, obligation, from_bank, to_bank, amount,
+            currency, value_date, priority, metadata
+        )
+        ORDER BY q.key_hash
+        ON CONFLICT DO NOTHING
+        RETURNING id
+    )
+    SELECT coalesce(array_agg(id), '{}') INTO v_new FROM written;
+
+    IF cardinality(v_new) > 0 THEN
+        INSERT INTO open_settlements (settlement_id, owner, epoch, due_at)
+        SELECT id, p_owner, 1, at FROM unnest(v_new) AS n (id);
+        UPDATE stream_head SET position = position + cardinality(v_new)
+        RETURNING position - cardinality(v_new) INTO v_head;
+        INSERT INTO moves (
+            position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt
+        )
+        SELECT v_head + n.ord, n.id, 1, 'pending', 'admitted', 'validating', at, 1, 0
+        FROM unnest(v_new) WITH ORDINALITY AS n (id, ord);
+    END IF;
+    IF cardinality(v_new) = cardinality(p_id) THEN
+        RETURN;  -- The usual case: no verdicts means that all are accepted.
+    END IF;
+    SELECT
+        array_agg((CASE
+            WHEN n.id IS NOT NULL THEN 0
+            WHEN k.content_hash = q.content_hash THEN 1
+            WHEN k.id IS NOT NULL THEN 2
+            WHEN o.id IS NOT NULL THEN 3
+            ELSE 4
+        END)::smallint ORDER BY q.ord),
+        array_agg(coalesce(n.id, k.id, o.id) ORDER BY q.ord)
+    INTO verdicts, ids
+    FROM unnest(p_id, p_key_hash, p_content_hash, p_obligation)
+        WITH ORDINALITY AS q (id, key_hash, content_hash, obligation, ord)
+    LEFT JOIN unnest(v_new) AS n (id) ON n.id = q.id
+    LEFT JOIN settlement_transactions AS k ON k.key_hash = q.key_hash
+    LEFT JOIN settlement_transactions AS o ON o.obligation_id = q.obligation AND o.holds_obligation;
+END $$;
+
+-- Results: 0 applied, 1 stale, 2 short of funds, 3 inactive account, 4 window shut.
+-- p_lock_step and p_transfer_step are indices into the steps.
+CREATE FUNCTION apply_steps(
+    p_owner bigint, p_accounts bigint[],
+    p_id uuid[], p_seq integer[], p_epoch bigint[], p_from text[], p_event text[], p_to text[],
+    p_do text[], p_is_move boolean[], p_rest_seconds double precision[], p_detail text[],
+    p_refusal_code text[], p_refusal_detail text[], p_rail_reference text[], p_confirmation text[],
+    p_lock_step integer[], p_lock_attempt smallint[], p_lock_rail text[], p_lock_source bigint[],
+    p_lock_agent bigint[], p_lock_clearing bigint[], p_lock_target bigint[], p_lock_uetr uuid[],
+    p_lock_end_to_end text[], p_lock_message text[], p_lock_payload bytea[],
+    p_lock_valid_until timestamptz[], p_lock_amount bigint[], p_lock_currency text[],
+    p_lock_opens timestamptz[], p_lock_closes timestamptz[],
+    p_transfer_step integer[], p_transfer_leg smallint[], p_transfer_debit bigint[],
+    p_transfer_credit bigint[], p_transfer_amount bigint[], p_transfer_currency text[],
+    OUT at timestamptz, OUT results smallint[], OUT available bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    r record;
+    v_account bigint := 0;
+    v_left bigint := 0;
+    v_limit bigint := 0;
+    v_count bigint;
+    v_head bigint;
+    v_resolving bigint;
+BEGIN
+    PERFORM 1 FROM open_settlements WHERE settlement_id = ANY (p_id)
+    ORDER BY settlement_id FOR UPDATE;
+    IF 'except' = ANY (p_do) OR 'reverse' = ANY (p_do) THEN
+        PERFORM 1 FROM settlement_transactions WHERE id = ANY (p_id) ORDER BY id FOR UPDATE;
+    END IF;
+    PERFORM 1 FROM accounts WHERE id = ANY (p_accounts) ORDER BY id FOR NO KEY UPDATE;
+    at := clock_timestamp();
+
+    -- Is what the caller believes still true? A resting settlement is anybody's; an ended one has no
+    -- owner and no epoch.
+    SELECT array_agg((CASE
+        WHEN s.state IS DISTINCT FROM q.from_state::settlement_state OR s.seq <> q.seq THEN 1
+        WHEN w.owner IN (p_owner, 0) AND w.epoch = q.epoch THEN 0
+        WHEN s.ended_at IS NOT NULL AND w.owner IS NULL THEN 0
+        ELSE 1
+    END)::smallint ORDER BY q.ord)
+    INTO results
+    FROM unnest(p_id, p_seq, p_epoch, p_from) WITH ORDINALITY AS q (id, seq, epoch, from_state, ord)
+    LEFT JOIN settlement_transactions AS s ON s.id = q.id
+    LEFT JOIN open_settlements AS w ON w.settlement_id = q.id;
+
+    -- Giving up takes the proof that no sending ever left: this one's, and each one before it.
+    IF 'abandoned' = ANY (p_event) THEN
+        FOR r IN
+            SELECT q.ord FROM unnest(p_id, p_event) WITH ORDINALITY AS q (id, event, ord)
+            JOIN settlement_transactions AS s ON s.id = q.id
+            JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
+            WHERE q.event = 'abandoned' AND a.sends <> a.undelivered + 1
+        LOOP
+            results[r.ord] := 1;
+        END LOOP;
+    END IF;
+
+    -- Holds are granted in the order of the batch, as far as the funds of each account go.
+    FOR r IN
+        SELECT l.step, l.source, l.amount, l.opens, l.closes, s.is_active AND t.is_active AS active,
+            s.debits_posted - s.credits_posted - s.held AS room, s.credit_limit
+        FROM unnest(p_lock_step, p_lock_source, p_lock_target, p_lock_amount, p_lock_opens,
+            p_lock_closes) AS l (step, source, target, amount, opens, closes)
+        JOIN accounts AS s ON s.id = l.source
+        JOIN accounts AS t ON t.id = l.target
+        ORDER BY l.source, l.step
+    LOOP
+        IF r.source <> v_account THEN
+            v_account := r.source;
+            v_left := r.room;
+            v_limit := r.credit_limit;
+        END IF;
+        CONTINUE WHEN results[r.step] <> 0;
+        IF NOT r.active THEN
+            results[r.step] := 3;
+        ELSIF at < r.opens OR at >= r.closes THEN
+            results[r.step] := 4;
+        ELSIF r.amount > v_left + v_limit THEN
+            results[r.step] := 2;
+            available := coalesce(available, array_fill(0::bigint, ARRAY[cardinality(p_id)]));
+            available[r.step] := v_left;
+        ELSE
+            v_left := v_left - r.amount;
+        END IF;
+    END LOOP;
+
+    -- The same contradiction twice is one exception.
+    FOR r IN
+        SELECT q.id, q.detail, q.ord
+        FROM unnest(p_id, p_do, p_detail, results) WITH ORDINALITY AS q (id, do_, detail, result, ord)
+        WHERE q.do_ = 'except' AND q.result = 0 ORDER BY q.ord
+    LOOP
+        INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
+        VALUES (r.id, 'contradiction', md5(r.detail), r.detail::jsonb, at)
+        ON CONFLICT DO NOTHING;
+        IF NOT found THEN
+            results[r.ord] := 1;
+        END IF;
+    END LOOP;
+
+    UPDATE settlement_transactions AS s SET
+        state = q.to_state::settlement_state,
+        seq = s.seq + 1,
+        attempt = CASE WHEN q.do_ = 'lock' THEN s.attempt + 1 ELSE s.attempt END,
+        ended_at = CASE
+            WHEN q.to_state IN ('completed', 'failed', 'rolled_back', 'returned')
+            THEN coalesce(s.ended_at, at)
+        END,
+        holds_obligation = q.to_state NOT IN ('failed', 'rolled_back', 'returned'),
+        is_frozen = s.is_frozen OR q.do_ IS NOT DISTINCT FROM 'except',
+        refusal_code = coalesce(q.refusal_code, s.refusal_code),
+        refusal_detail = coalesce(q.refusal_detail::jsonb, s.refusal_detail),
+        rail_reference = coalesce(q.rail_reference, s.rail_reference),
+        confirmation = coalesce(q.confirmation, s.confirmation)
+    FROM unnest(p_id, p_to, p_do, p_is_move, p_refusal_code, p_refusal_detail, p_rail_reference,
+        p_confirmation, results) AS q (id, to_state, do_, is_move, refusal_code, refusal_detail,
+        rail_reference, confirmation, result)
+    WHERE s.id = q.id AND q.is_move AND q.result = 0;
+
+    DELETE FROM open_settlements AS w USING unnest(p_id, p_to, results) AS q (id, to_state, result)
+    WHERE w.settlement_id = q.id AND q.result = 0
+        AND q.to_state IN ('completed', 'failed', 'rolled_back', 'returned');
+    UPDATE open_settlements AS w SET
+        owner = CASE WHEN q.rest_seconds IS NULL THEN p_owner ELSE 0 END,
+        asked = CASE WHEN q.is_move THEN 0 ELSE w.asked + 1 END,
+        due_at = CASE
+            WHEN q.rest_seconds IS NULL THEN w.due_at
+            WHEN q.rest_seconds = 'infinity' THEN 'infinity'
+            ELSE at + make_interval(secs => q.rest_seconds)
+        END
+    FROM unnest(p_id, p_is_move, p_rest_seconds, results) AS q (id, is_move, rest_seconds, result)
+    WHERE w.settlement_id = q.id AND q.result = 0
+        AND (q.rest_seconds IS NOT NULL OR NOT q.is_move OR w.asked <> 0 OR w.owner <> p_owner);
+
+    IF cardinality(p_lock_step) > 0 THEN
+        INSERT INTO attempts (
+            settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr,
+            end_to_end_id, message_id, payload, valid_until, recorded_at
+        )
+        SELECT p_id[l.step], l.number, l.rail, l.source, l.agent, l.clearing, l.target, l.uetr,
+            l.end_to_end, l.message, l.payload, l.valid_until, at
+        FROM unnest(p_lock_step, p_lock_attempt, p_lock_rail, p_lock_source, p_lock_agent,
+            p_lock_clearing, p_lock_target, p_lock_uetr, p_lock_end_to_end, p_lock_message,
+            p_lock_payload, p_lock_valid_until) AS l (step, number, rail, source, agent, clearing,
+            target, uetr, end_to_end, message, payload, valid_until)
+        WHERE results[l.step] = 0;
+        INSERT INTO fund_locks (settlement_id, account_id, amount_minor, currency, locked_at)
+        SELECT p_id[l.step], l.source, l.amount, l.currency, at
+        FROM unnest(p_lock_step, p_lock_source, p_lock_amount, p_lock_currency)
+            AS l (step, source, amount, currency)
+        WHERE results[l.step] = 0;
+    END IF;
+    IF 'not_found' = ANY (p_event) OR 'undelivered' = ANY (p_event) THEN
+        UPDATE attempts AS a SET
+            sends = a.sends + (q.event = 'not_found')::int,
+            undelivered = a.undelivered + (q.event = 'undelivered')::int
+        FROM unnest(p_id, p_event, p_to, results) AS q (id, event, to_state, result)
+        JOIN settlement_transactions AS s ON s.id = q.id
+        WHERE a.settlement_id = q.id AND a.number = s.attempt AND q.result = 0
+            AND q.to_state = 'locked' AND q.event IN ('not_found', 'undelivered');
+    END IF;
+
+    -- Money. Every account that is touched changes once, however many settlements touch it.
+    SELECT count(*) INTO v_resolving
+    FROM unnest(p_do, results) AS q (do_, result)
+    WHERE q.do_ IN ('post', 'release') AND q.result = 0;
+    WITH resolved AS (
+        UPDATE fund_locks AS f SET
+            resolved_at = at,
+            outcome = CASE q.do_ WHEN 'post' THEN 'posted' ELSE 'released' END
+        FROM unnest(p_id, p_do, results) AS q (id, do_, result)
+        WHERE f.settlement_id = q.id AND q.do_ IN ('post', 'release') AND q.result = 0
+        RETURNING f.account_id, f.amount_minor
+    ), posted AS (
+        INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
+        SELECT p_id[t.step], t.leg, t.debit, t.credit, t.amount, t.currency, at
+        FROM unnest(p_transfer_step, p_transfer_leg, p_transfer_debit, p_transfer_credit,
+            p_transfer_amount, p_transfer_currency) AS t (step, leg, debit, credit, amount, currency)
+        WHERE results[t.step] = 0
+        RETURNING debit_id, credit_id, amount_minor
+    ), changes AS (
+        SELECT debit_id AS id, amount_minor AS debits, 0::bigint AS credits, 0::bigint AS held
+        FROM posted
+        UNION ALL SELECT credit_id, 0, amount_minor, 0 FROM posted
+        UNION ALL SELECT account_id, 0, 0, -amount_minor FROM resolved
+        UNION ALL SELECT l.source, 0, 0, l.amount
+        FROM unnest(p_lock_step, p_lock_source, p_lock_amount) AS l (step, source, amount)
+        WHERE results[l.step] = 0
+    ), applied AS (
+        UPDATE accounts AS a SET
+            debits_posted = a.debits_posted + c.debits,
+            credits_posted = a.credits_posted + c.credits,
+            held = a.held + c.held
+        FROM (
+            SELECT id, sum(debits)::bigint AS debits, sum(credits)::bigint AS credits,
+                sum(held)::bigint AS held
+            FROM changes GROUP BY id
+        ) AS c
+        WHERE a.id = c.id
+    )
+    SELECT count(*) INTO v_count FROM resolved;
+    IF v_count <> v_resolving THEN
+        RAISE EXCEPTION '% holds to resolve, % found', v_resolving, v_count USING ERRCODE = 'SE005';
+    END IF;
+
+    INSERT INTO answers (settlement_id, attempt, state, event, asked, detail, at)
+    SELECT q.id, s.attempt, s.state, q.event::settlement_event, w.asked, q.detail::jsonb, at
+    FROM unnest(p_id, p_event, p_is_move, p_detail, results) AS q (id, event, is_move, detail, result)
+    JOIN settlement_transactions AS s ON s.id = q.id
+    JOIN open_settlements AS w ON w.settlement_id = q.id
+    WHERE NOT q.is_move AND q.result = 0;
+
+    SELECT count(*) INTO v_count
+    FROM unnest(p_is_move, results) AS q (is_move, result) WHERE q.is_move AND q.result = 0;
+    IF v_count > 0 THEN
+        UPDATE stream_head SET position = position + v_count
+        RETURNING position - v_count INTO v_head;
+        INSERT INTO moves (
+            position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt, detail
+        )
+        SELECT v_head + row_number() OVER (ORDER BY q.ord), q.id, q.seq + 1,
+            q.from_state::settlement_state, q.event::settlement_event,
+            q.to_state::settlement_state, apply_steps.at, q.epoch, s.attempt, q.detail::jsonb
+        FROM unnest(p_id, p_seq, p_epoch, p_from, p_event, p_to, p_is_move, p_detail, results)
+            WITH ORDINALITY AS q (id, seq, epoch, from_state, event, to_state, is_move, detail,
+            result, ord)
+        JOIN settlement_transactions AS s ON s.id = q.id
+        WHERE q.is_move AND q.result = 0;
+    END IF;
+END $$;
+
+-- Take over what is due and owned by nobody, and, when asked to sweep or when an engine has just been
+-- found gone, what is owned by engines that are gone. Class 8086 names the engines' session locks.
+CREATE FUNCTION claim_settlements(p_owner bigint, p_limit integer, p_sweep boolean)
+RETURNS TABLE (settlement_id uuid, was_asked boolean) LANGUAGE plpgsql AS $$
+DECLARE
+    e record;
+    v_now timestamptz := clock_timestamp();
+    v_sweep boolean := p_sweep;
+BEGIN
+    FOR e IN SELECT g.id, g.lease_until FROM engines AS g WHERE g.gone_at IS NULL AND g.id <> p_owner
+    LOOP
+        IF e.lease_until < v_now OR pg_try_advisory_xact_lock(8086, e.id::int) THEN
+            UPDATE engines SET gone_at = v_now WHERE id = e.id AND gone_at IS NULL;
+            v_sweep := true;
+        END IF;
+    END LOOP;
+    RETURN QUERY
+    WITH due AS (
+        SELECT w.settlement_id AS id FROM open_settlements AS w
+        WHERE w.owner = 0 AND w.due_at <= v_now
+        ORDER BY w.due_at LIMIT p_limit FOR UPDATE SKIP LOCKED
+    ), taken AS (
+        UPDATE open_settlements AS w SET owner = p_owner, epoch = w.epoch + 1
+        FROM due WHERE w.settlement_id = due.id AND w.owner = 0
+        RETURNING w.settlement_id
+    ), resent AS (
+        UPDATE attempts AS a SET sends = a.sends + 1
+        FROM taken JOIN settlement_transactions AS s ON s.id = taken.settlement_id
+        WHERE s.state = 'locked' AND a.settlement_id = s.id AND a.number = s.attempt
+    )
+    SELECT taken.settlement_id, false FROM taken;
+    IF v_sweep THEN
+        RETURN QUERY
+        WITH orphans AS (
+            SELECT w.settlement_id AS id, w.owner FROM open_settlements AS w
+            WHERE w.owner NOT IN (0, p_owner) AND NOT EXISTS (
+                SELECT 1 FROM engines AS g WHERE g.id = w.owner AND g.gone_at IS NULL
+            )
+            ORDER BY w.settlement_id LIMIT p_limit FOR UPDATE SKIP LOCKED
+        )
+        UPDATE open_settlements AS w SET owner = p_owner, epoch = w.epoch + 1
+        FROM orphans WHERE w.settlement_id = orphans.id AND w.owner = orphans.owner
+        RETURNING w.settlement_id, true;
+    END IF;
+END $$;

@@ -1,0 +1,82 @@
+-- name: account_by_id
+-- One account.
+SELECT id, kind::text AS kind, bank, currency, account_number, debits_posted, credits_posted, held,
+    credit_limit, is_active
+FROM accounts WHERE id = $1;
+
+-- name: list_accounts
+-- Oldest first. Empty filters are null.
+SELECT id, kind::text AS kind, bank, currency, account_number, debits_posted, credits_posted, held,
+    credit_limit, is_active
+FROM accounts
+WHERE ($1::text IS NULL OR kind = $1::text::account_kind)
+    AND ($2::text IS NULL OR bank = $2) AND ($3::text IS NULL OR currency = $3)
+    AND ($4::text IS NULL OR account_number = $4) AND id > $5
+ORDER BY id LIMIT $6;
+
+-- name: open_account
+-- Nothing comes back when an account of that number exists.
+INSERT INTO accounts (kind, bank, currency, account_number, credit_limit)
+VALUES ($1::text::account_kind, $2, $3, $4, $5)
+ON CONFLICT (kind, bank, currency, account_number) DO NOTHING RETURNING id;
+
+-- name: remember_call
+-- The key of a call and what it stood for; nothing comes back when the key is known.
+INSERT INTO idempotent_calls (key_hash, caller, idempotency_key, call, content, account_id)
+VALUES ($1, $2, $3, $4, $5::text::jsonb, $6) ON CONFLICT (key_hash) DO NOTHING RETURNING account_id;
+
+-- name: recall_call
+-- What a key stood for.
+SELECT content::text AS content, account_id FROM idempotent_calls WHERE key_hash = $1;
+
+-- name: lock_accounts
+-- Row locks in sorted order.
+SELECT id FROM accounts WHERE id = ANY ($1::bigint[]) ORDER BY id FOR NO KEY UPDATE;
+
+-- name: post_transfer
+-- One transfer outside a settlement, such as a funding.
+INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, reference, at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp());
+
+-- name: post_balances
+-- The two balances that a transfer changes.
+UPDATE accounts SET
+    debits_posted = debits_posted + CASE WHEN id = $1 THEN $3::bigint ELSE 0 END,
+    credits_posted = credits_posted + CASE WHEN id = $2 THEN $3::bigint ELSE 0 END
+WHERE id IN ($1, $2);
+
+-- name: set_active
+-- Switch an account on or off.
+UPDATE accounts SET is_active = $2 WHERE id = $1 RETURNING id;
+
+-- name: list_transfers
+-- Newest first. Empty filters are null.
+SELECT group_id, leg, debit_id, credit_id, amount_minor, currency, reference, at
+FROM transfers
+WHERE ($1::bigint IS NULL OR debit_id = $1 OR credit_id = $1)
+    AND ($2::uuid IS NULL OR group_id = $2)
+    AND ($3::uuid IS NULL OR (group_id, leg) < ($3, $4::smallint))
+ORDER BY group_id DESC, leg DESC LIMIT $5;
+
+-- name: windows
+-- The windows in force.
+SELECT currency, zone, window_start, window_end, days_of_week FROM settlement_windows
+WHERE is_active ORDER BY currency, id;
+
+-- name: load_currencies
+-- Reference data of ISO 4217; a known currency never changes its exponent.
+INSERT INTO currencies (code, exponent) SELECT * FROM unnest($1::text[], $2::smallint[])
+ON CONFLICT (code) DO NOTHING;
+
+-- name: load_windows
+-- The specification's five windows, in the zones of their markets.
+INSERT INTO settlement_windows (currency, zone, window_start, window_end)
+SELECT * FROM unnest($1::text[], $2::text[], $3::time[], $4::time[]) ON CONFLICT DO NOTHING;
+
+-- name: bury
+-- Keep what could not be understood.
+INSERT INTO dead_letters (subject, payload, why) VALUES ($1, $2, $3);
+
+-- name: dead_letters
+-- The latest ones.
+SELECT id, subject, payload, why, received_at FROM dead_letters ORDER BY id DESC LIMIT $1;

@@ -1,0 +1,27 @@
+-- name: next_engine
+-- A number for a new owner, before its row exists.
+SELECT nextval(pg_get_serial_sequence('engines', 'id'));
+
+-- name: hold_session
+-- The session lock that says that this engine lives. Class 8086 is the engines'.
+SELECT pg_try_advisory_lock(8086, $1::bigint::int);
+
+-- name: join_engine
+-- Make the engine known; its session lock is held already.
+INSERT INTO engines (id, host, pid, lease_until) OVERRIDING SYSTEM VALUE
+VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4));
+
+-- name: beat
+-- Renew the lease, unless others have declared this engine gone.
+UPDATE engines SET lease_until = clock_timestamp() + make_interval(secs => $2)
+WHERE id = $1 AND gone_at IS NULL RETURNING id;
+
+-- name: leave_engine
+-- The engine goes of its own will.
+UPDATE engines SET gone_at = clock_timestamp() WHERE id = $1 AND gone_at IS NULL;
+
+-- name: safety_settings
+-- What must hold before money is entrusted to this server.
+SELECT name, setting FROM pg_settings
+WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'server_version_num',
+    'default_transaction_isolation', 'data_checksums');

@@ -1,0 +1,132 @@
+"""The stream of everything that happened, engines' presence, gauges (PostgreSQL).
+
+The moves are the outbox: each carries its gapless place, taken under the row lock of ``stream_head`` in
+the transaction that makes the move, so that places are given in the order of the commits.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.lifecycle import HOLDING, State
+from settlement_engine.errors import Unavailable
+from settlement_engine.ports import AccountFilter, Gauges
+from settlement_engine.store.database import Line, require_safety
+from settlement_engine.store.queries import query
+from settlement_engine.store.rows import to_account, to_announcement
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from settlement_engine.ports import Announcement
+    from settlement_engine.store.database import DatabaseSettings, Readers
+
+
+class PostgresStream:
+    """See ``ports.Stream``; leadership of the relay is a session lock on a line of its own."""
+
+    def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
+        self._readers = readers
+        self._relay = Line(settings)
+
+    async def close(self) -> None:
+        """Close the line, and with it give up the leadership."""
+        await self._relay.close()
+
+    async def read(
+        self, after: int, limit: int, settlement_id: UUID | None = None
+    ) -> list[Announcement]:
+        """Return what follows the position, oldest first."""
+        if settlement_id is None:
+            rows = await self._readers.fetch("read_stream", after, limit)
+        else:
+            rows = await self._readers.fetch("read_stream_of", after, limit, settlement_id)
+        return [to_announcement(row) for row in rows]
+
+    async def head(self) -> int:
+        """Return the last position."""
+        row = await self._readers.fetchrow("stream_head")
+        assert row is not None
+        return int(row["position"])
+
+    async def published(self) -> int:
+        """Return the position up to which JetStream is known to hold everything."""
+        row = await self._readers.fetchrow("stream_head")
+        assert row is not None
+        return int(row["published"])
+
+    async def mark_published(self, position: int) -> None:
+        """Remember it; never goes back."""
+        await self._relay.fetch("mark_published", position)
+
+    async def is_leader(self) -> bool:
+        """Be, or become, the one relay; False while another session is."""
+        try:
+            row = await self._relay.fetchrow("try_leadership")
+        except Unavailable:
+            return False
+        return row is not None and bool(row[0])
+
+
+class PostgresRegistry:
+    """See ``ports.EngineRegistry``: a session lock and a lease say that an engine lives."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._presence = Line(settings)
+
+    async def join(self, lease_seconds: float) -> int:
+        """Register this process; the session lock comes first, so that nobody sees it without."""
+        await require_safety(self._settings)
+        async with self._presence.session() as connection:
+            owner = int(await connection.fetchval(query("next_engine")))
+            held = await connection.fetchval(query("hold_session"), owner)
+            assert held, "a new number is nobody else's"
+            await connection.execute(
+                query("join_engine"), owner, socket.gethostname(), os.getpid(), lease_seconds
+            )
+        return owner
+
+    async def beat(self, owner: int, lease_seconds: float) -> bool:
+        """Renew the lease and hold the session lock, also after the connection was lost."""
+        async with self._presence.session() as connection:
+            if not await connection.fetchval(query("hold_session"), owner):
+                return False
+            return await connection.fetchrow(query("beat"), owner, lease_seconds) is not None
+
+    async def leave(self, owner: int) -> None:
+        """End the session."""
+        try:
+            await self._presence.fetch("leave_engine", owner)
+        finally:
+            await self._presence.close()
+
+
+class PostgresGauges:
+    """See ``ports.GaugeSource``."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+
+    async def gauges(self, accounts_max: int) -> Gauges:
+        """Measure what cannot be counted in passing."""
+        rows = await self._readers.fetch("gauges")
+        head = await self._readers.fetchrow("stream_head")
+        assert head is not None
+        wanted = AccountFilter(limit=accounts_max)
+        accounts = (
+            await self._readers.fetch("list_accounts", None, None, None, None, 0, wanted.limit)
+            if accounts_max > 0
+            else []
+        )
+        oldest = {row["state"]: float(row["oldest_seconds"]) for row in rows}
+        assert State.IN_DOUBT in HOLDING
+        return Gauges(
+            open_by_state={row["state"]: row["settlements"] for row in rows},
+            oldest_open_seconds=max(oldest.values(), default=0.0),
+            oldest_in_doubt_seconds=oldest.get(State.IN_DOUBT.value, 0.0),
+            outbox_backlog=head["position"] - head["published"],
+            balances=[to_account(row) for row in accounts],
+        )

@@ -1,0 +1,66 @@
+"""``config check`` and ``config show``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.config import known_keys
+from tests.unit.cli.conftest import Run
+
+
+def test_check_is_content_with_the_defaults_and_says_what_serve_would_refuse(command: Run) -> None:
+    said = command("config", "check")
+    assert said.code == ExitCode.OK
+    assert "every key is known" in said.out
+    assert "`serve` would refuse: database.url is empty" in said.out
+
+
+def test_check_for_production_ends_with_three(command: Run) -> None:
+    said = command("config", "check", "--production", "--json")
+    assert said.code == ExitCode.MISCONFIGURED
+    assert any("database.url" in problem for problem in json.loads(said.out)["problems"])
+
+
+def test_check_names_variables_that_nobody_reads(
+    command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SETTLEMENT_SERVR__GRPC_PORT", "1")
+    assert "did you mean SETTLEMENT_SERVER__GRPC_PORT?" in command("config", "check").out
+
+
+def test_check_knows_how_many_decimals_a_currency_has(command: Run, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[screening]\nrisk_limit_amounts = { JPY = "1.5" }\n', encoding="utf-8")
+    said = command("config", "check")
+    assert said.code == ExitCode.MISCONFIGURED
+    assert "JPY has 0" in said.out
+
+
+def test_a_wrong_value_is_told_in_three_lines(command: Run) -> None:
+    said = command("config", "check", "--set", "server.grpc_port=99999")
+    assert said.code == ExitCode.MISCONFIGURED
+    assert len(said.err.splitlines()) == 3
+    assert "server.grpc_port = 99999" in said.err
+
+
+def test_set_needs_a_key_and_a_value(command: Run) -> None:
+    assert command("config", "check", "--set", "server.grpc_port").code == ExitCode.USAGE
+
+
+def test_show_lists_every_key_with_its_origin_and_masks_secrets(
+    command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SETTLEMENT_DATABASE__URL", "postgresql://me:hunter2@db/x")
+    shown = json.loads(command("config", "show", "--json").out)
+    assert list(shown) == known_keys()
+    assert shown["database.url"] == {
+        "value": "postgresql://me:********@db/x",
+        "origin": "environment SETTLEMENT_DATABASE__URL",
+    }
+    said = command("config", "show")
+    assert "hunter2" not in said.out
+    assert "server.grpc_port" in said.out

@@ -1,0 +1,144 @@
+"""An outbox, a meter and a graveyard in memory, for the tests of the events room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.settlement import Moved
+from settlement_engine.ports import Announcement, DeadLetter
+
+LIFE = (
+    (State.PENDING, Event.ADMITTED, State.VALIDATING),
+    (State.VALIDATING, Event.CLEARED, State.LOCKED),
+    (State.LOCKED, Event.ACKNOWLEDGED, State.SENT),
+    (State.SENT, Event.SETTLED, State.COMPLETED),
+)
+BEGUN = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+
+
+def announcement(
+    position: int, *, settlement: int = 1, seq: int = 1, move=LIFE[0], **detail
+) -> Announcement:
+    from_state, event, to_state = move
+    return Announcement(
+        moved=Moved(
+            position=position,
+            settlement_id=UUID(int=settlement),
+            seq=seq,
+            from_state=from_state,
+            event=event,
+            to_state=to_state,
+            at=BEGUN + timedelta(milliseconds=position),
+            detail=detail,
+        ),
+        obligation_id=f"OBL-{settlement}",
+        from_bank="ALPHA",
+        to_bank="BETA",
+        amount=Money(1250, "EUR"),
+        value_date=date(2026, 1, 31),
+        priority=1,
+    )
+
+
+class MemoryOutbox:
+    """The Stream port in memory. ``timeline`` makes the moves of a restored database other ones."""
+
+    def __init__(self) -> None:
+        self.announcements: list[Announcement] = []
+        self.marked = 0
+        self.marks = 0
+        self.trouble: Exception | None = None
+        self.marking = asyncio.Event()
+        self.may_mark = asyncio.Event()
+        self.may_mark.set()
+
+    def add(self, count: int, *, timeline: int = 0) -> None:
+        for _ in range(count):
+            index = len(self.announcements)
+            self.announcements.append(
+                announcement(
+                    index + 1,
+                    settlement=timeline * 10**9 + index // 4 + 1,
+                    seq=index % 4 + 1,
+                    move=LIFE[index % 4],
+                )
+            )
+
+    def restore(self, position: int) -> None:
+        del self.announcements[position:]
+        self.marked = min(self.marked, position)
+
+    async def read(self, after, limit, settlement_id=None):
+        self._fail()
+        await asyncio.sleep(0)
+        assert settlement_id is None
+        # Positions are gapless but for the test that plants a gap: then this is still right.
+        near = self.announcements[max(0, after - 1) : after + limit]
+        return [one for one in near if one.moved.position > after][:limit]
+
+    async def head(self):
+        self._fail()
+        return self.announcements[-1].moved.position if self.announcements else 0
+
+    async def published(self):
+        self._fail()
+        return self.marked
+
+    async def mark_published(self, position):
+        self._fail()
+        self.marking.set()
+        await self.may_mark.wait()
+        self.marks += 1
+        self.marked = max(self.marked, position)
+
+    def _fail(self):
+        if self.trouble is not None:
+            raise self.trouble
+
+
+class CountingMeter:
+    """Counts anomalies; the rest of the port is not used here."""
+
+    def __init__(self) -> None:
+        self.anomalies: Counter[str] = Counter()
+
+    def moved(self, steps):
+        raise NotImplementedError
+
+    def rail_answered(self, rail, ask, seconds, answered, silent):
+        raise NotImplementedError
+
+    def batch(self, stage, size, seconds):
+        raise NotImplementedError
+
+    def anomaly(self, kind, count=1):
+        self.anomalies[kind] += count
+
+
+class Graveyard:
+    """The DeadLetterStore port in memory."""
+
+    def __init__(self) -> None:
+        self.buried: list[DeadLetter] = []
+        self.trouble: Exception | None = None
+
+    async def bury(self, subject, payload, why):
+        if self.trouble is not None:
+            raise self.trouble
+        self.buried.append(
+            DeadLetter(
+                id=len(self.buried) + 1,
+                subject=subject,
+                payload=payload,
+                why=why,
+                received_at=BEGUN,
+            )
+        )
+
+    async def dead_letters(self, limit):
+        return self.buried[-limit:]

@@ -1,0 +1,72 @@
+"""Resolve the dependencies into the locks (`make lock`), or check the locks (`--check`).
+
+A lock names every release with the hashes of its files and no address: where the files come from is
+the business of the machine that installs them. One lock serves all Pythons and platforms.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+import tomllib
+
+import bootstrap
+
+ROOT = bootstrap.ROOT
+LOCKS = {
+    "requirements.lock": ("pyproject.toml", "--extra", "embedded", "--group", "dev"),
+    "requirements-pg16.lock": ("--group", "pg16", "--constraint", "requirements.lock"),
+    "tools/boot.lock": ("--group", "boot"),
+}
+OPTIONS = (
+    *("--universal", "--python-version", "3.11", "--generate-hashes"),
+    *("--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "make lock"),
+)
+
+
+def resolve(upgrade: bool) -> int:
+    """Write every lock again; releases stay as they are unless an upgrade is asked for."""
+    environment = bootstrap.uv_environment()
+    uv = bootstrap.find_uv(environment)
+    for lock, inputs in LOCKS.items():
+        command = [uv, "pip", "compile", "-q", *OPTIONS, *inputs, "--output-file", lock]
+        command += ["--upgrade"] if upgrade else []
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    return check()
+
+
+def check() -> int:
+    """Say what is wrong with the locks, without asking any index."""
+    wrong = []
+    for lock in LOCKS:
+        text = (ROOT / lock).read_text()
+        if "://" in text:
+            wrong.append(f"{lock} names an address")
+        locked = set(re.findall(r"^([a-z0-9][a-z0-9.-]*)==", text, re.MULTILINE))
+        absent = sorted(asked_for(lock) - locked)
+        wrong += [f"{lock} lacks {name}: run make lock" for name in absent]
+    for line in wrong:
+        print(f"check-lock: {line}", file=sys.stderr)
+    return len(wrong) > 0
+
+
+def asked_for(lock: str) -> set[str]:
+    """Return the names that pyproject.toml asks of a lock."""
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, groups = asked["project"], asked["dependency-groups"]
+    lines: list[str] = []
+    inputs = LOCKS[lock]
+    if "pyproject.toml" in inputs:
+        lines += project["dependencies"]
+    for option, value in itertools.pairwise(inputs):
+        if option == "--extra":
+            lines += project["optional-dependencies"][value]
+        if option == "--group":
+            lines += groups[value]
+    return {re.split(r"[^A-Za-z0-9._-]", line)[0].lower().replace("_", "-") for line in lines}
+
+
+if __name__ == "__main__":
+    raise SystemExit(check() if "--check" in sys.argv else resolve("--upgrade" in sys.argv))

@@ -1,0 +1,69 @@
+"""Make the Python messages and their types from the protos, or check them (`--check`).
+
+The include root is `src`, so what is generated imports `settlement_engine.proto` by its full name.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+ROOM = Path("settlement_engine", "proto")
+KINDS = ("python", "mypy", "grpc_python", "mypy_grpc")
+PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+
+
+def generate(out: Path) -> list[Path]:
+    """Write everything that is generated below a folder; return the names, relative to it."""
+    protos = sorted(
+        str(path.relative_to(ROOT / "src")) for path in (ROOT / "src" / ROOM).glob("*.proto")
+    )
+    if not protos:
+        raise SystemExit(f"proto: there is no .proto in src/{ROOM}")
+    (out / ROOM).mkdir(parents=True)
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'src'}"]
+    command += [f"--plugin={name}={BIN / name}" for name in PLUGINS]
+    command += [f"--{kind}_out={out}" for kind in KINDS]
+    done = subprocess.run(
+        [*command, *protos], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"proto: {done.stderr.strip()}")
+    return sorted(path.relative_to(out) for path in (out / ROOM).iterdir())
+
+
+def committed() -> set[Path]:
+    """Return the generated files that stand in the source tree."""
+    return {path.relative_to(ROOT / "src") for path in (ROOT / "src" / ROOM).glob("*_pb2*.py*")}
+
+
+def main(check: bool) -> int:
+    """Generate into a temporary folder; then compare with the source tree, or replace it."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        made = generate(out)
+        pairs = [(out / name, ROOT / "src" / name) for name in made]
+        differ = [b for a, b in pairs if not b.exists() or not filecmp.cmp(a, b, shallow=False)]
+        differ += [ROOT / "src" / name for name in committed() - set(made)]
+        if check:
+            for path in differ:
+                print(
+                    f"proto: {path.relative_to(ROOT)} is not fresh: run make proto", file=sys.stderr
+                )
+            return len(differ) > 0
+        for old in committed() - set(made):
+            (ROOT / "src" / old).unlink()
+        for new, place in pairs:
+            shutil.copyfile(new, place)
+    print(f"proto: {len(made)} files in src/{ROOM}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main("--check" in sys.argv))
