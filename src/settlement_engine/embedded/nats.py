@@ -1,8 +1,8 @@
 """An embedded NATS server with JetStream, for one machine and one developer.
 
-It promises a server on the loopback address only, with a random password, that forces every message to
-the disk before it acknowledges it. It must never run with NATS' own default there: two minutes of
-acknowledged messages are lost with the machine then.
+It promises a server on the loopback address only, with a random password, that forces every
+message to the disk before it acknowledges it. It must never run with NATS' own default there: two
+minutes of acknowledged messages are lost with the machine then.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ jetstream {{
 
 
 class EmbeddedNats(EmbeddedServer):
-    """One NATS server, its data in ``data_dir``; ``max_file`` bounds what JetStream keeps on disk."""
+    """One NATS server, its data in ``data_dir``; ``max_file`` bounds JetStream's disk."""
 
     title: ClassVar[str] = "NATS"
     program: ClassVar[str] = "nats-server"

@@ -1,8 +1,8 @@
 """A free port for PostgreSQL, which cannot choose one itself.
 
-The port is taken from below the range from which the kernel gives ports to outgoing connections: while
-a server is away, a client that tries again and again could be given the server's own port there, be
-connected to itself, and keep the server from coming back.
+The port is taken from below the range from which the kernel gives ports to outgoing connections:
+while a server is away, a client that tries again and again could be given the server's own port
+there, be connected to itself, and keep the server from coming back.
 """
 
 from __future__ import annotations

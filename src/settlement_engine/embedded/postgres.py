@@ -1,8 +1,8 @@
 """An embedded PostgreSQL: a real one, with fsync on, for one machine and one developer.
 
-It promises a server on the loopback address only, with a random password, the database ``settlement``
-and settings under which an acknowledged commit survives a power cut. It must never weaken durability
-by itself: whoever wants ``fsync=off`` in a test says so in ``options``.
+It promises a server on the loopback address only, with a random password, the database
+``settlement`` and settings under which an acknowledged commit survives a power cut. It must never
+weaken durability by itself: whoever wants ``fsync=off`` in a test says so in ``options``.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ DEFAULT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
 class EmbeddedPostgres(EmbeddedServer):
     """One PostgreSQL server, its data in ``data_dir``, which must be its own.
 
-    ``options`` are settings that go before the defaults; ``version`` asks for a major version such as
-    ``"16"``; ``launch_mode`` is chosen by what the machine allows unless it is given.
+    ``options`` are settings that go before the defaults; ``version`` asks for a major version such
+    as ``"16"``; ``launch_mode`` is chosen by what the machine allows unless it is given.
     """
 
     title: ClassVar[str] = "PostgreSQL"
@@ -237,9 +237,9 @@ class EmbeddedPostgres(EmbeddedServer):
     def _remove_stale_pid_file(self) -> None:
         """Remove a pid file whose number now means another process, or a zombie.
 
-        PostgreSQL would take that process for itself and refuse to start. If the number means nobody
-        the file stays: it then leads PostgreSQL to shared memory that may still be in use. We hold
-        the directory's lock, and no process of the server's lives here.
+        PostgreSQL would take that process for itself and refuse to start. If the number means
+        nobody the file stays: it then leads PostgreSQL to shared memory that may still be in use.
+        We hold the directory's lock, and no process of the server's lives here.
         """
         pid = self._pid_in_file()
         if pid is not None and proctable.exists(pid) and not self._residents():

@@ -1,9 +1,9 @@
 """How a server process is begun, waited for and ended.
 
-The promises: a server dies with the process that began it; ending escalates within named bounds and
-takes the whole tree along; only processes that we began, or that prove to be their orphans, are ended,
-by number. It must never begin a server from a worker thread: the kernel ties the child's life to the
-*thread*, so that the server would be killed when that thread ends.
+The promises: a server dies with the process that began it; ending escalates within named bounds
+and takes the whole tree along; only processes that we began, or that prove to be their orphans,
+are ended, by number. It must never begin a server from a worker thread: the kernel ties the
+child's life to the *thread*, so that the server would be killed when that thread ends.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Questions to the kernel's table of processes.
 
-It promises to name a process ours only on proof: it descends from our child, or it runs the server's
-program inside the server's own data directory. A number alone proves nothing, for numbers are used
-again; so whoever is to be killed is held by a handle (a pidfd) and proved once more through it.
+It promises to name a process ours only on proof: it descends from our child, or it runs the
+server's program inside the server's own data directory. A number alone proves nothing, for numbers
+are used again; so whoever is to be killed is held by a handle (a pidfd) and proved once more
+through it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What PostgreSQL and NATS have in common: to be begun, to be watched, to be ended.
 
-The promises: ``start`` returns when the server answers, or raises and leaves nothing behind; a server
-that died comes back on the same port with the same data; a predecessor that is still shutting down is
-waited for, never run beside. It must never take a directory that another process holds.
+The promises: ``start`` returns when the server answers, or raises and leaves nothing behind; a
+server that died comes back on the same port with the same data; a predecessor that is still
+shutting down is waited for, never run beside. It must never take a directory that another process
+holds.
 """
 
 from __future__ import annotations
@@ -143,7 +144,8 @@ class EmbeddedServer(abc.ABC):
     def stop(self) -> None:
         """End the server, cleanly if it will, and give the directory back. Twice is fine.
 
-        Without the directory's lock nothing in it is ours to end: another process may run there now.
+        Without the directory's lock nothing in it is ours to end: another process may run there
+        now.
         """
         self._is_wanted = False
         if not self._lock.is_held:
@@ -240,7 +242,7 @@ class EmbeddedServer(abc.ABC):
         if not wait_until(lambda: not self._residents(), timeout_seconds=KILL_SECONDS):
             raise EmbeddedServerError(
                 f"Children of a dead {self.title} are still in {self.home}.",
-                why=f"processes {self._residents()} did not end within {KILL_SECONDS:g} s of SIGKILL",
+                why=f"processes {self._residents()} outlived SIGKILL by {KILL_SECONDS:g} s",
                 todo="look at the kernel's messages (dmesg) before anything else",
             )
 

@@ -1,9 +1,9 @@
 """A small program that becomes the server: it changes who it is, then executes the command.
 
-Run as ``python -I -S shim.py MODE UID GID SIGNAL PARENT COMMAND...``. It promises that the server is
-not root when PostgreSQL would refuse root, and that the server ends when the process that asked for it
-ends, however violently. It must import nothing outside the standard library: it runs without our
-packages, and before the privileges are given up.
+Run as ``python -I -S shim.py MODE UID GID SIGNAL PARENT COMMAND...``. It promises that the server
+is not root when PostgreSQL would refuse root, and that the server ends when the process that asked
+for it ends, however violently. It must import nothing outside the standard library: it runs
+without our packages, and before the privileges are given up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EXIT_ORPHANED = 125
 
 
 def enter_namespace(libc: ctypes.CDLL, inner_uid: int, inner_gid: int) -> None:
-    """Become ``inner_uid`` in the eyes of the program, and stay the same user for the file system."""
+    """Become ``inner_uid`` in the program's eyes and stay the same user for the file system."""
     outer_uid, outer_gid = os.geteuid(), os.getegid()
     if libc.unshare(CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), "user namespaces are forbidden here")
@@ -62,7 +62,8 @@ def main(arguments: list[str]) -> None:
         elif mode == "drop":
             drop_to(uid, gid)
         die_with_parent(libc, death_signal, parent_pid)
-        os.execv(command[0], command)  # noqa: S606  a shell in between would be the one that is signalled
+        # No shell in between: it would be the one that is signalled.
+        os.execv(command[0], command)  # noqa: S606
     except OSError as error:
         sys.stderr.write(f"cannot execute {command[0]}: {error}\n")
         sys.exit(EXIT_NOT_EXECUTABLE)

@@ -1,8 +1,8 @@
 """The short directory of PostgreSQL's Unix socket.
 
-A socket's path may have 107 bytes and PostgreSQL takes a list of directories, so that neither a deep
-data directory nor one with a space in its name would do. The directory's name is noted beside the
-data: one that a killed process left behind is used again by the next, and then removed.
+A socket's path may have 107 bytes and PostgreSQL takes a list of directories, so that neither a
+deep data directory nor one with a space in its name would do. The directory's name is noted beside
+the data: one that a killed process left behind is used again by the next, and then removed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "settlement-"
 # $TMPDIR comes last: it may be long, and closed to the server's user.
-PARENTS: Final[Sequence[Path]] = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108  mkdtemp makes it safe
+PARENTS: Final[Sequence[Path]] = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108  made by mkdtemp
 
 
 class SocketDirectory:

@@ -1,8 +1,8 @@
 """PostgreSQL and NATS side by side in one data directory.
 
-The promises: both answer when the ``with`` block begins, or nothing of either is left; two processes
-never share a directory; ``watch`` brings back what died, in the same place, but not for ever. It must
-be used from the main thread.
+The promises: both answer when the ``with`` block begins, or nothing of either is left; two
+processes never share a directory; ``watch`` brings back what died, in the same place, but not for
+ever. It must be used from the main thread.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ class EmbeddedServers:
         self._running.close()
 
     def watch(self) -> tuple[str, ...]:
-        """Bring back whichever server died and name it. Call it again and again, a few times a second.
+        """Bring back whichever server died and name it. Call it again and again, a few times a
+        second.
 
         It does not wait unless a server is dead; then it takes as long as that server's start.
         """

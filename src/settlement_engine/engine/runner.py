@@ -188,8 +188,9 @@ class Runner:
         if cleared:
             await self._until_reached(lambda: self._decider.prefetch(cleared))
         pairs: list[tuple[Proposal, Step]] = []
+        now = self._presence.now()
         for proposal in batch:
-            step = self._decide(proposal)
+            step = self._decide(proposal, now)
             if step is not None:
                 pairs.append((proposal, step))
             else:
@@ -201,11 +202,11 @@ class Runner:
         self._meter.batch("move", len(pairs), self._presence.monotonic() - started_at)
         self._take_in(pairs, outcomes)
 
-    def _decide(self, proposal: Proposal) -> Step | None:
+    def _decide(self, proposal: Proposal, now: datetime) -> Step | None:
         if proposal.refusal is not None:
             return self._decider.refused(proposal.settlement, proposal.refusal)
         settlement, answer = proposal.settlement, proposal.answer
-        step = self._decider.decide(settlement, answer, self._presence.now())
+        step = self._decider.decide(settlement, answer, now)
         if step is None:
             return None
         if step.event is Event.NO_ANSWER and answer.event is not Event.NO_ANSWER:
@@ -258,8 +259,8 @@ class Runner:
         asking: list[Settlement] = []
         applied: list[Step] = []
         again: list[Proposal] = []
+        self._presence.saw(outcomes[0].at)
         for (proposal, step), outcome in zip(pairs, outcomes, strict=True):
-            self._presence.saw(outcome.at)
             if outcome.result is Result.APPLIED:
                 applied.append(step)
                 if self._believe(step, outcome.at):

@@ -99,6 +99,7 @@ class ClearingIntake:
         self._stopped = asyncio.Event()
         self._failures = 0
         self._last_trouble = ""
+        self._was_healthy = False
         self._is_connected = False
 
     @property
@@ -134,16 +135,16 @@ class ClearingIntake:
             subscription = await jetstream.pull_subscribe_bind(
                 durable=self._settings.durable, stream=self._settings.stream
             )
-            self._note_health()
+            self._is_connected = True
             while not self._stopping.is_set():
-                try:
+                messages: list[Msg] = []
+                with contextlib.suppress(nats.errors.TimeoutError):  # There was nothing.
                     messages = await subscription.fetch(
                         self._settings.batch_max, timeout=self._settings.fetch_seconds
                     )
-                except nats.errors.TimeoutError:
-                    if connection.lost.is_set():
-                        raise connection.lost_error() from None
-                    continue
+                if connection.lost.is_set():
+                    raise connection.lost_error()
+                self._note_health()
                 await self._rest(await self._take(messages))
 
     async def _ensure(self, jetstream: JetStreamContext) -> None:
@@ -274,9 +275,10 @@ class ClearingIntake:
 
     def _note_health(self) -> None:
         self._failures = 0
-        self._last_trouble = ""
-        self._is_connected = True
-        log.info("clearing.listening", stream=self._settings.stream)
+        if self._last_trouble or not self._was_healthy:
+            log.info("clearing.listening", stream=self._settings.stream)
+            self._last_trouble = ""
+            self._was_healthy = True
 
 
 def _words(fault: BaseException) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
+NO_LIMIT: Final = -1
 COMPARED: Final = (
     "allow_atomic",
     "discard",
@@ -37,12 +38,13 @@ class StreamSpec:
 
     ``duplicate_window_seconds`` is convenience only: what keeps announcements single is the expected
     sequence number. When ``max_bytes`` is reached new announcements wait; old ones are never pushed out.
+    0 means without limit.
     """
 
     name: str = "settlement-events"
     prefix: str = "settlement"
     max_age_seconds: float = 30 * 86_400.0
-    max_bytes: int = -1
+    max_bytes: int = 0
     duplicate_window_seconds: float = 120.0
     replicas: int = 1
 
@@ -56,7 +58,7 @@ class StreamSpec:
             storage=StorageType.FILE,
             discard=DiscardPolicy.NEW,
             max_age=self.max_age_seconds,
-            max_bytes=self.max_bytes,
+            max_bytes=self.max_bytes or NO_LIMIT,
             duplicate_window=self.duplicate_window_seconds,
             num_replicas=self.replicas,
             allow_atomic=True,

@@ -7,7 +7,6 @@ with nothing where the bank keeps quiet. Rules and luck are in ``scripts``, memo
 from __future__ import annotations
 
 from datetime import date, datetime
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from settlement_engine.domain.lifecycle import Event
@@ -81,7 +80,7 @@ class MockBank:
             entry = entries.get(parcel.reference)
             if entry is not None:
                 if script_of(entry.script).is_answered:
-                    _answer(visit, question, entry)
+                    _answer(visit, question, parcel.reference, entry)
             elif parcel.reference in undelivered:
                 visit.answers.append(_reply(question, Event.UNDELIVERED, NO_CONNECTION))
         return visit
@@ -92,11 +91,12 @@ class MockBank:
         entries = self._book.look_up(references, _milliseconds(now))
         visit = Visit([], [])
         for question in questions:
-            entry = entries.get(question.references.end_to_end_id)
+            reference = question.references.end_to_end_id
+            entry = entries.get(reference)
             if entry is None:
                 visit.answers.append(_reply(question, Event.NOT_FOUND))
             else:
-                _answer(visit, question, entry)
+                _answer(visit, question, reference, entry)
         return visit
 
     def take_back(self, questions: Sequence[Question], now: datetime) -> Visit:
@@ -114,7 +114,7 @@ class MockBank:
             if entry.state is BookState.RECALLED:
                 visit.answers.append(_reply(question, Event.RECALLED, BARRED))
             else:
-                _answer(visit, question, entry)
+                _answer(visit, question, parcel.reference, entry)
         return visit
 
     def _parcel(self, question: Question, now: datetime) -> Parcel:
@@ -135,6 +135,7 @@ class MockBank:
         scripts = {
             parcel.reference: script
             for parcel in parcels
+            if parcel.script
             if (script := script_of(parcel.script)).lost_sendings or script.undelivered_sendings
         }
         if not scripts:
@@ -167,10 +168,9 @@ def _blank(question: Question) -> Payment:
     )
 
 
-def _names(reference: str) -> tuple[str, str]:
-    """Make the bank's reference and confirmation out of ours: asked again, the bank says the same."""
-    name = blake2b(reference.encode(), digest_size=16).hexdigest().upper()
-    return f"MOCK-{name[:16]}", f"CONF-{name[16:]}"
+def _rail_reference(reference: str) -> str:
+    """Make the bank's name out of ours, within Max35Text: asked again, the bank says the same."""
+    return f"MOCK-{reference[-30:]}"
 
 
 def _reply(
@@ -187,27 +187,26 @@ def _reply(
 
 
 def _settled(question: Question, reference: str) -> Answer:
-    rail_reference, confirmation = _names(reference)
     return Answer(
         settlement_id=question.settlement_id,
         event=Event.SETTLED,
         attempt=question.attempt,
-        rail_reference=rail_reference,
-        confirmation=confirmation,
+        rail_reference=_rail_reference(reference),
+        confirmation=f"CONF-{reference[-30:]}",
     )
 
 
-def _answer(visit: Visit, question: Question, entry: Entry) -> None:
+def _answer(visit: Visit, question: Question, reference: str, entry: Entry) -> None:
     """Tell what the book says; of a payment that the bank keeps quiet about, nothing."""
     state = entry.state
     if state in DEBITED:
-        visit.answers.append(_settled(question, entry.reference))
+        visit.answers.append(_settled(question, reference))
         if state is BookState.CONTRADICTED:
             visit.second_thoughts.append(_reply(question, Event.REJECTED, SECOND_THOUGHTS))
         return
     if state is BookState.RECEIVED:
         return
-    rail = _names(entry.reference)[0]
+    rail = _rail_reference(reference)
     if state is BookState.ACKNOWLEDGED:
         visit.answers.append(_reply(question, Event.ACKNOWLEDGED, rail=rail))
     else:

@@ -52,9 +52,8 @@ class Parcel(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the book says of a reference."""
+    """What the book says of a payment."""
 
-    reference: str
     state: BookState
     ends_as: BookState
     due_at_ms: int | None
@@ -83,8 +82,8 @@ def _document(value: object) -> str:
 
 
 def _entry(row: tuple[str, str, str, int | None, str, str, str]) -> Entry:
-    reference, state, ends_as, *rest = row
-    return Entry(reference, BookState(state), BookState(ends_as), *rest)  # type: ignore[arg-type]
+    _, state, ends_as, due_at_ms, code, text, script = row
+    return Entry(BookState(state), BookState(ends_as), due_at_ms, code, text, script)
 
 
 class MockBook:
@@ -203,8 +202,7 @@ class MockBook:
         """Write new payments down, those of one fate in one statement, and debit what settles now."""
         entries: dict[str, Entry] = {}
         groups: dict[tuple[str, Fate], dict[str, msgspec.Raw]] = defaultdict(dict)
-        for parcel in parcels:
-            reference, message, script, fate = parcel
+        for reference, message, script, fate in parcels:
             groups[script, fate][reference] = msgspec.Raw(message)
         debits: list[str] = []
         for (script, fate), messages in groups.items():
@@ -212,8 +210,8 @@ class MockBook:
             due_at_ms = None if after_ms is None else now_ms + after_ms
             facts = (script, state, end, due_at_ms, code, text, times_received)
             self._db.execute(statements.ENTER, (*facts, _document(messages)))
-            for reference in messages:
-                entries[reference] = Entry(reference, state, end, due_at_ms, code, text, script)
+            entry = Entry(state, end, due_at_ms, code, text, script)
+            entries |= dict.fromkeys(messages, entry)
             if state in DEBITED:
                 debits.extend(messages)
         self._debit(debits)

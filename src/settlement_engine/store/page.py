@@ -19,9 +19,19 @@ def legal_moves() -> list[tuple[str, str, str]]:
     ]
 
 
+def _legal_move() -> str:
+    """Write the CHECK by the state that is left, so that few comparisons are made for each move."""
+    lines = []
+    for state in LIFE:
+        ways = [(event, to) for source, event, to in legal_moves() if source == state.value]
+        if ways:
+            listed = ", ".join(f"('{event}', '{to}')" for event, to in ways)
+            lines.append(f"        WHEN '{state.value}' THEN (event, to_state) IN ({listed})")
+    return "    CASE from_state\n" + "\n".join(lines) + "\n        ELSE false\n    END\n"
+
+
 def page_sql() -> str:
     """Write the page as SQL."""
-    moves = ",\n".join(f"        ('{a}', '{b}', '{c}')" for a, b, c in legal_moves())
     rows = []
     for state, events in LIFE.items():
         for event, row in events.items():
@@ -35,10 +45,10 @@ def page_sql() -> str:
     return (
         "-- Generated from the page (domain/lifecycle.py) by `python -m settlement_engine.store.page`.\n"
         "\n"
+        "-- The table is new and empty.\n"
+        "-- squawk-ignore constraint-missing-not-valid\n"
         "ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (\n"
-        "    (from_state, event, to_state) IN (\n"
-        f"{moves}\n"
-        "    )\n"
+        f"{_legal_move()}"
         ");\n"
         "\n"
         "CREATE TABLE page (\n"

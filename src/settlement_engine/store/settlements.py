@@ -8,11 +8,12 @@ waits for another's answer.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from settlement_engine.domain.lifecycle import Do, is_recorded
 from settlement_engine.errors import Contention
 from settlement_engine.ports import Admitted, Claimed, Outcome, Result, Verdict
+from settlement_engine.store import arrays
 from settlement_engine.store.database import WRITERS_PLAN, Line
 from settlement_engine.store.rows import to_moved, to_settlement
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.ports import Admission, SettlementFilter, Step
     from settlement_engine.store.database import DatabaseSettings, Readers
+
+T = TypeVar("T")
 
 ADMISSION_TRIES_MAX: Final = 5
 _VERDICTS: Final = (
@@ -93,8 +96,8 @@ class PostgresSettlements:
 
     async def apply(self, steps: Sequence[Step], owner: int) -> list[Outcome]:
         """Apply steps; see the port."""
-        arrays = [*_step_arrays(steps), *_lock_arrays(steps), *_transfer_arrays(steps)]
-        row = await self._applying.fetchrow("apply", owner, _accounts(steps), *arrays)
+        columns = (*_step_arrays(steps), *_lock_arrays(steps), *_transfer_arrays(steps))
+        row = await self._applying.fetchrow("apply", owner, _accounts(steps), *columns)
         assert row is not None
         at, results, available = row
         return [
@@ -145,26 +148,26 @@ class PostgresSettlements:
         return [found[row["id"]] for row in rows]
 
 
-def _admission_arrays(batch: Sequence[Admission]) -> tuple[list[object], ...]:
+def _admission_arrays(batch: Sequence[Admission]) -> tuple[str, ...]:
     wishes = [admission.instruction for admission in batch]
     return (
-        [admission.settlement_id for admission in batch],
-        [wish.key_hash for wish in wishes],
-        [wish.caller for wish in wishes],
-        [wish.idempotency_key for wish in wishes],
-        [wish.content_hash for wish in wishes],
-        [wish.obligation_id for wish in wishes],
-        [wish.from_bank for wish in wishes],
-        [wish.to_bank for wish in wishes],
-        [wish.amount.minor for wish in wishes],
-        [wish.amount.currency for wish in wishes],
-        [wish.value_date for wish in wishes],
-        [wish.priority.value for wish in wishes],
-        [_json(wish.metadata) for wish in wishes],
+        arrays.uuids(admission.settlement_id for admission in batch),
+        arrays.uuids(wish.key_hash for wish in wishes),
+        arrays.texts(wish.caller for wish in wishes),
+        arrays.texts(wish.idempotency_key for wish in wishes),
+        arrays.octets(wish.content_hash for wish in wishes),
+        arrays.texts(wish.obligation_id for wish in wishes),
+        arrays.texts(wish.from_bank for wish in wishes),
+        arrays.texts(wish.to_bank for wish in wishes),
+        arrays.integers(wish.amount.minor for wish in wishes),
+        arrays.texts(wish.amount.currency for wish in wishes),
+        arrays.dates(wish.value_date for wish in wishes),
+        arrays.integers(wish.priority.value for wish in wishes),
+        arrays.texts(_json(wish.metadata) for wish in wishes),
     )
 
 
-def _accounts(steps: Sequence[Step]) -> list[int]:
+def _accounts(steps: Sequence[Step]) -> str:
     """Name every account whose row the steps may change; the database locks them in order."""
     touched: set[int] = set()
     for step in steps:
@@ -175,72 +178,75 @@ def _accounts(steps: Sequence[Step]) -> list[int]:
         for transfer in step.transfers:
             touched.add(transfer.debit_id)
             touched.add(transfer.credit_id)
-    return sorted(touched)
+    return arrays.integers(sorted(touched))
 
 
-def _step_arrays(steps: Sequence[Step]) -> tuple[list[object], ...]:
+def _step_arrays(steps: Sequence[Step]) -> tuple[str, ...]:
+    lives = [step.settlement for step in steps]
+    refusals = [step.refusal for step in steps]
     return (
-        [step.settlement.id for step in steps],
-        [step.settlement.seq for step in steps],
-        [step.settlement.epoch for step in steps],
-        [step.settlement.state.value for step in steps],
-        [step.event.value for step in steps],
-        [step.row.state.value for step in steps],
-        [step.row.do.value if step.row.do else None for step in steps],
-        [is_recorded(step.settlement.state, step.row) for step in steps],
-        [step.rest_seconds for step in steps],
-        [_json(step.detail) for step in steps],
-        [step.refusal.code.value if step.refusal else None for step in steps],
-        [_json(step.refusal.detail) if step.refusal else None for step in steps],
-        [step.rail_reference or None for step in steps],
-        [step.confirmation or None for step in steps],
+        arrays.uuids(life.id for life in lives),
+        arrays.integers(life.seq for life in lives),
+        arrays.integers(life.epoch for life in lives),
+        arrays.words(life.state.value for life in lives),
+        arrays.words(step.event.value for step in steps),
+        arrays.words(step.row.state.value for step in steps),
+        arrays.words(step.row.do.value if step.row.do else None for step in steps),
+        arrays.booleans(is_recorded(step.settlement.state, step.row) for step in steps),
+        arrays.seconds(step.rest_seconds for step in steps),
+        arrays.texts(_json(step.detail) for step in steps),
+        arrays.texts(refusal.code.value if refusal else None for refusal in refusals),
+        arrays.texts(_json(refusal.detail) if refusal else None for refusal in refusals),
+        arrays.texts(step.rail_reference or None for step in steps),
+        arrays.texts(step.confirmation or None for step in steps),
     )
 
 
-def _lock_arrays(steps: Sequence[Step]) -> tuple[list[object], ...]:
-    columns: tuple[list[object], ...] = tuple([] for _ in range(16))
-    for number, step in enumerate(steps, start=1):
-        if step.row.do is not Do.LOCK:
-            continue
-        attempt, session = step.attempt, step.session
-        assert attempt is not None
-        assert session is not None
-        amount = step.settlement.instruction.amount
-        values = (
-            number,
-            attempt.number,
-            attempt.route.rail,
-            attempt.route.source_id,
-            attempt.route.agent_id,
-            attempt.route.clearing_id,
-            attempt.route.target_id,
-            attempt.references.uetr,
-            attempt.references.end_to_end_id,
-            attempt.references.message_id,
-            attempt.payload,
-            attempt.valid_until,
-            amount.minor,
-            amount.currency,
-            session.opens_at,
-            session.closes_at,
-        )
-        for column, value in zip(columns, values, strict=True):
-            column.append(value)
-    return columns
+def _lock_arrays(steps: Sequence[Step]) -> tuple[str, ...]:
+    numbers = [number for number, step in enumerate(steps, start=1) if step.row.do is Do.LOCK]
+    locks = [steps[number - 1] for number in numbers]
+    attempts = [_present(lock.attempt) for lock in locks]
+    sessions = [_present(lock.session) for lock in locks]
+    routes = [attempt.route for attempt in attempts]
+    names = [attempt.references for attempt in attempts]
+    amounts = [lock.settlement.instruction.amount for lock in locks]
+    return (
+        arrays.integers(numbers),
+        arrays.integers(attempt.number for attempt in attempts),
+        arrays.texts(route.rail for route in routes),
+        arrays.integers(route.source_id for route in routes),
+        arrays.integers(route.agent_id for route in routes),
+        arrays.integers(route.clearing_id for route in routes),
+        arrays.integers(route.target_id for route in routes),
+        arrays.uuids(name.uetr for name in names),
+        arrays.texts(name.end_to_end_id for name in names),
+        arrays.texts(name.message_id for name in names),
+        arrays.octets(attempt.payload for attempt in attempts),
+        arrays.instants(attempt.valid_until for attempt in attempts),
+        arrays.integers(amount.minor for amount in amounts),
+        arrays.texts(amount.currency for amount in amounts),
+        arrays.instants(session.opens_at for session in sessions),
+        arrays.instants(session.closes_at for session in sessions),
+    )
 
 
-def _transfer_arrays(steps: Sequence[Step]) -> tuple[list[object], ...]:
-    columns: tuple[list[object], ...] = tuple([] for _ in range(6))
-    for number, step in enumerate(steps, start=1):
-        for transfer in step.transfers:
-            values = (
-                number,
-                transfer.leg.value,
-                transfer.debit_id,
-                transfer.credit_id,
-                transfer.amount_minor,
-                transfer.currency,
-            )
-            for column, value in zip(columns, values, strict=True):
-                column.append(value)
-    return columns
+def _transfer_arrays(steps: Sequence[Step]) -> tuple[str, ...]:
+    pairs = [
+        (number, transfer)
+        for number, step in enumerate(steps, start=1)
+        for transfer in step.transfers
+    ]
+    transfers = [transfer for _, transfer in pairs]
+    return (
+        arrays.integers(number for number, _ in pairs),
+        arrays.integers(transfer.leg.value for transfer in transfers),
+        arrays.integers(transfer.debit_id for transfer in transfers),
+        arrays.integers(transfer.credit_id for transfer in transfers),
+        arrays.integers(transfer.amount_minor for transfer in transfers),
+        arrays.texts(transfer.currency for transfer in transfers),
+    )
+
+
+def _present(value: T | None) -> T:
+    assert value is not None, "a lock comes with its attempt and its session"
+    return value

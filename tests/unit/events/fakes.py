@@ -22,7 +22,7 @@ BEGUN = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
 
 def announcement(
-    position: int, *, settlement: int = 1, seq: int = 1, move=LIFE[0], **detail
+    position: int, *, settlement: int = 1, seq: int = 1, move=LIFE[0], detail=None
 ) -> Announcement:
     from_state, event, to_state = move
     return Announcement(
@@ -34,7 +34,7 @@ def announcement(
             event=event,
             to_state=to_state,
             at=BEGUN + timedelta(milliseconds=position),
-            detail=detail,
+            detail=detail or {},
         ),
         obligation_id=f"OBL-{settlement}",
         from_bank="ALPHA",

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,12 +11,11 @@ import click
 from settlement_engine import __version__
 from settlement_engine.cli.addresses import ADDRESS_FILE
 from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.interruption import collect_stop_signals, termination_interrupts
 from settlement_engine.cli.output import example, say
 from settlement_engine.cli.settings import config_options, load_config, warn_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from settlement_engine.cli.development.world import World
     from settlement_engine.config import Loaded
 
@@ -111,7 +107,7 @@ def dev(  # noqa: PLR0913 -- each option of the command is an argument
         tell=say,
     )
     say(f"settlement {__version__} · dev · data in {data_dir}")
-    with _termination_interrupts(), World(plan) as world:
+    with termination_interrupts(), World(plan) as world:
         if sample_data:
             _open_sample_accounts(world)
         world.publish_addresses()
@@ -158,27 +154,13 @@ def _open_sample_accounts(world: World) -> None:
     from settlement_engine.cli.development.sample import open_sample_accounts
 
     began = time.monotonic()
-    count = asyncio.run(open_sample_accounts(f"127.0.0.1:{world.grpc_port}"))
+    count = open_sample_accounts(world.addresses().grpc)
     say(f"✓ sample accounts   {count:<17} {time.monotonic() - began:.2f} s")
 
 
 def _watch_until_told(world: World) -> None:
-    stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _frame: stopped.append(received))
+    stopped = collect_stop_signals()
     while not stopped:
         for news in world.watch():
             say(f"! {news}")
         time.sleep(WATCH_SECONDS)
-
-
-@contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """Let SIGTERM interrupt the bringing up as Ctrl-C does."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,20 +1,20 @@
 -- name: admit
 -- Write instructions down; no verdicts come back when all of them are new.
 SELECT at, verdicts, ids FROM admit_settlements(
-    $1, $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::text[],
-    $9::text[], $10::bigint[], $11::text[], $12::date[], $13::smallint[], $14::text[]
+    $1, $2::text::uuid[], $3::text::uuid[], $4::text::text[], $5::text::text[], $6::text::bytea[], $7::text::text[], $8::text::text[],
+    $9::text::text[], $10::text::bigint[], $11::text::text[], $12::text::date[], $13::text::smallint[], $14::text::text[]
 );
 
 -- name: apply
 -- Apply rows of the page to settlements, guarded, in one transaction.
 SELECT at, results, available FROM apply_steps(
-    $1, $2::bigint[], $3::uuid[], $4::integer[], $5::bigint[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::boolean[], $11::double precision[], $12::text[], $13::text[], $14::text[],
-    $15::text[], $16::text[], $17::integer[], $18::smallint[], $19::text[], $20::bigint[],
-    $21::bigint[], $22::bigint[], $23::bigint[], $24::uuid[], $25::text[], $26::text[],
-    $27::bytea[], $28::timestamptz[], $29::bigint[], $30::text[], $31::timestamptz[],
-    $32::timestamptz[], $33::integer[], $34::smallint[], $35::bigint[], $36::bigint[],
-    $37::bigint[], $38::text[]
+    $1, $2::text::bigint[], $3::text::uuid[], $4::text::integer[], $5::text::bigint[], $6::text::text[], $7::text::text[], $8::text::text[],
+    $9::text::text[], $10::text::boolean[], $11::text::double precision[], $12::text::text[], $13::text::text[], $14::text::text[],
+    $15::text::text[], $16::text::text[], $17::text::integer[], $18::text::smallint[], $19::text::text[], $20::text::bigint[],
+    $21::text::bigint[], $22::text::bigint[], $23::text::bigint[], $24::text::uuid[], $25::text::text[], $26::text::text[],
+    $27::text::bytea[], $28::text::timestamptz[], $29::text::bigint[], $30::text::text[], $31::text::timestamptz[],
+    $32::text::timestamptz[], $33::text::integer[], $34::text::smallint[], $35::text::bigint[], $36::text::bigint[],
+    $37::text::bigint[], $38::text::text[]
 );
 
 -- name: claim

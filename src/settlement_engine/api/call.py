@@ -1,0 +1,135 @@
+"""A call, apart from the protocol that carried it: who calls, until when, under which key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
+
+from settlement_engine.errors import Overloaded, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Mapping
+
+    from google.protobuf.message import Message
+
+T = TypeVar("T")
+
+LOCAL_CALLER: Final = "local"
+"""Who calls when no certificate says it."""
+
+KEY_HEADER: Final = "idempotency-key"
+"""The name of the metadata entry, and of the HTTP header, that carries an idempotency key."""
+
+RETRY_AFTER_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What is known of a call. ``deadline_seconds`` is what is left of it; None when there is none."""
+
+    caller: str
+    deadline_seconds: float | None = None
+    idempotency_key: str = ""
+
+
+Serve: TypeAlias = Callable[[Any, Call], Awaitable[Any]]
+
+
+class Unary(NamedTuple):
+    """One question, one answer: the type of the request, and who serves it."""
+
+    request: type[Message]
+    serve: Serve
+
+
+Service: TypeAlias = "Mapping[str, Unary]"
+"""The unary calls of a service by the names that the proto gives them."""
+
+
+class Drain:
+    """Ends what would not end by itself, once the engine is told to stop."""
+
+    def __init__(self) -> None:
+        self._scopes: set[asyncio.Timeout] = set()
+        self._is_begun = False
+
+    def begin(self) -> None:
+        """End all bodies of ``until_drained``, now and from now on."""
+        if self._is_begun:
+            return
+        self._is_begun = True
+        now = asyncio.get_running_loop().time()
+        for scope in self._scopes:
+            scope.reschedule(now)
+
+    @asynccontextmanager
+    async def until_drained(self) -> AsyncIterator[None]:
+        """Run the body; raise Unavailable when draining begins meanwhile."""
+        if self._is_begun:
+            raise _draining()
+        try:
+            async with asyncio.timeout(None) as scope:
+                self._scopes.add(scope)
+                try:
+                    yield
+                finally:
+                    self._scopes.discard(scope)
+        except TimeoutError:
+            if scope.expired():
+                raise _draining() from None
+            raise
+
+
+def _draining() -> Unavailable:
+    return Unavailable("the engine is draining", todo="Connect again: another engine goes on.")
+
+
+class Bound:
+    """Counts what goes on at once, and refuses what is too much."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        self._what = what
+        self._limit = limit
+        self._count = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __enter__(self) -> None:
+        """Count one more, or raise Overloaded."""
+        if self._count >= self._limit:
+            what = f"more than {self._limit} {self._what} at once"
+            raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
+        self._count += 1
+        self._idle.clear()
+
+    def __exit__(self, *_: object) -> None:
+        """Count one less."""
+        self._count -= 1
+        if self._count == 0:
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until nothing goes on."""
+        await self._idle.wait()
+
+
+class Undisturbed:
+    """Runs work to its end although its caller may have gone: a commit is never cancelled."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work in a task of ours; being cancelled ends the waiting, not the work."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def finished(self) -> None:
+        """Wait for what is still going on."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))

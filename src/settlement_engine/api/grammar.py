@@ -1,0 +1,159 @@
+"""The grammar of single fields, the same for every call.
+
+Each check returns the value that it found, or None after it has noted what is wrong. Nothing of a value is
+ever repeated in the description: it may be long, secret or not printable.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, TypeAlias
+from uuid import UUID
+
+from settlement_engine.domain.money import Money, MoneyError, exponent, parse_amount
+from settlement_engine.errors import InvalidInstruction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Found: TypeAlias = list[tuple[str, str]]
+"""What is wrong: names of fields and descriptions."""
+
+REQUIRED: Final = "is required"
+KEY_CHARACTERS_MAX: Final = 128
+PAGE_SIZE_DEFAULT: Final = 100
+PAGE_SIZE_MAX: Final = 1_000
+
+_BANK: Final = re.compile(r"[A-Za-z0-9._-]{1,20}", re.ASCII)
+_KEY: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
+_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
+_ACCOUNT_ID: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CARD_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z-])[2-6](?:[ -]?[0-9]){12,18}(?![0-9A-Za-z-])", re.ASCII)
+_ZERO: Final = re.compile(r"0(?:\.(0+))?", re.ASCII)
+
+
+def refuse(found: Found) -> None:
+    """Raise InvalidInstruction if anything is wrong."""
+    if found:
+        raise InvalidInstruction(found)
+
+
+def check_bank(field: str, text: str, found: Found) -> None:
+    """Check the name of a bank."""
+    if not text:
+        found.append((field, REQUIRED))
+    elif _BANK.fullmatch(text) is None:
+        found.append((field, "must be 1 to 20 of A-Z, a-z, 0-9, dot, underscore and hyphen"))
+
+
+def check_currency(text: str, found: Found) -> bool:
+    """Check that the text is a currency that can be settled."""
+    if not text:
+        found.append(("currency", REQUIRED))
+        return False
+    try:
+        exponent(text)
+    except MoneyError as error:
+        found.append(("currency", str(error)))
+        return False
+    return True
+
+
+def check_money(amount: str, currency: str, found: Found) -> Money | None:
+    """Read an amount and its currency; both are named by what is wrong with them."""
+    is_known = check_currency(currency, found)
+    if not amount:
+        found.append(("amount", REQUIRED))
+        return None
+    if not is_known:
+        return None
+    try:
+        return parse_amount(amount, currency)
+    except MoneyError as error:
+        found.append(("amount", str(error)))
+        return None
+
+
+def check_limit(text: str, currency: str, found: Found) -> int:
+    """Read a credit limit, in minor units: an amount that may be zero, or empty for zero."""
+    try:
+        zero = _ZERO.fullmatch(text) if text else None
+        if not text or (zero and len(zero[1] or "") <= exponent(currency)):
+            return 0
+        return parse_amount(text, currency).minor
+    except MoneyError as error:
+        found.append(("credit_limit", str(error)))
+        return 0
+
+
+def check_key(text: str, header: str, found: Found) -> str:
+    """Choose between the field and the header, and check the choice; empty when there is neither."""
+    if text and header and text != header:
+        found.append(("idempotency_key", "is not the same as the header idempotency-key"))
+    key = text or header
+    if key and _KEY.fullmatch(key) is None:
+        limit = KEY_CHARACTERS_MAX
+        description = f"must be at most {limit} printable ASCII characters, without spaces around"
+        found.append(("idempotency_key", description))
+    return key
+
+
+def check_text(field: str, text: str, characters_max: int, found: Found) -> None:
+    """Check free text: bounded, without control characters, no card number."""
+    if len(text) > characters_max:
+        found.append((field, f"has more than {characters_max} characters"))
+    elif _CONTROL.search(text) is not None:
+        found.append((field, "contains control characters"))
+    elif has_card_number(text):
+        found.append((field, "looks like a card number, and card numbers are not accepted"))
+
+
+def has_card_number(text: str) -> bool:
+    """Say whether 13 to 19 digits in a row pass the check that card numbers pass."""
+    if len(text) < 13:  # noqa: PLR2004 - the shortest card number
+        return False
+    return any(_passes_luhn(match[0]) for match in _CARD_NUMBER.finditer(text))
+
+
+def _passes_luhn(text: str) -> bool:
+    digits = [int(character) for character in text if character not in " -"]
+    doubled = (sum(divmod(2 * digit, 10)) for digit in digits[-2::-2])
+    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+def check_uuid(field: str, text: str, found: Found) -> UUID | None:
+    """Read an identifier of ours."""
+    if not text:
+        found.append((field, REQUIRED))
+    elif _UUID.fullmatch(text) is None:
+        found.append((field, "must be a UUID such as 0193a5c2-7d1e-7b3a-9f00-1c2d3e4f5a6b"))
+    else:
+        return UUID(text)
+    return None
+
+
+def check_account_id(field: str, text: str, found: Found) -> int:
+    """Read the number of an account."""
+    if not text:
+        found.append((field, REQUIRED))
+    elif _ACCOUNT_ID.fullmatch(text) is None:
+        found.append((field, "must be a positive whole number, as accounts have it in their id"))
+    else:
+        return int(text)
+    return 0
+
+
+def check_page_size(size: int, found: Found) -> int:
+    """Choose how many are given at once: 0 is the default, and too many are as many as there may be."""
+    if size < 0:
+        found.append(("page_size", "must not be negative"))
+    return min(size, PAGE_SIZE_MAX) or PAGE_SIZE_DEFAULT
+
+
+def one_key(values: Iterable[str]) -> str:
+    """Return the one key that the headers name; empty when there is none."""
+    keys = set(values)
+    if len(keys) > 1:
+        raise InvalidInstruction([("idempotency_key", "the header idempotency-key is given twice")])
+    return keys.pop() if keys else ""

@@ -1,0 +1,162 @@
+"""From settlements, moves and announcements to the wire."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from settlement_engine.api.sentences import next_action, refusal_sentence
+from settlement_engine.domain.announcement import announcement_type, event_id
+from settlement_engine.domain.lifecycle import LIFE, STATUS
+from settlement_engine.domain.money import format_amount
+from settlement_engine.proto import settlement_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from settlement_engine.domain.settlement import Moved, Settlement
+    from settlement_engine.ports import Announcement
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_SECONDS: Final = 86_400
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_MOVED_URL: Final = f"type.googleapis.com/{pb.SettlementMoved.DESCRIPTOR.full_name}"
+_STATUSES: Final = {
+    state: pb.SettlementStatus.ValueType(int(status)) for state, status in STATUS.items()
+}
+_REACHED: Final = {
+    (state, event): row.reached for state, rows in LIFE.items() for event, row in rows.items()
+}
+
+
+def timestamp(at: datetime) -> Timestamp:
+    """Write an instant, to the microsecond."""
+    since = at - _EPOCH
+    return Timestamp(
+        seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1_000
+    )
+
+
+def unix_seconds(at: datetime) -> int:
+    """Write an instant in whole seconds."""
+    since = at - _EPOCH
+    return since.days * _DAY_SECONDS + since.seconds
+
+
+def response(settlement: Settlement, *, is_replay: bool = False) -> pb.SettlementResponse:
+    """Say what became of a request."""
+    answer = pb.SettlementResponse(
+        settlement_id=str(settlement.id),
+        status=_STATUSES[settlement.state],
+        reference=settlement.rail_reference,
+        confirmation_code=settlement.confirmation,
+        replayed=is_replay,
+        obligation_id=settlement.instruction.obligation_id,
+    )
+    if settlement.ended_at is not None:
+        answer.completed_at = unix_seconds(settlement.ended_at)
+        answer.completed_time.CopyFrom(timestamp(settlement.ended_at))
+    if settlement.refusal_code:
+        detail = settlement.refusal_detail
+        answer.refusal_code = settlement.refusal_code
+        answer.refusal_detail = refusal_sentence(settlement.refusal_code, detail)
+        answer.refusal_fields.update(detail)
+    return answer
+
+
+def status_response(
+    settlement: Settlement, moves: Iterable[Moved] = (), *, has_metadata: bool = False
+) -> pb.SettlementStatusResponse:
+    """Tell how a settlement stands; with the moves, its life so far."""
+    wish = settlement.instruction
+    answer = pb.SettlementStatusResponse(
+        settlement_id=str(settlement.id),
+        obligation_id=wish.obligation_id,
+        status=_STATUSES[settlement.state],
+        state=settlement.state.name,
+        from_bank=wish.from_bank,
+        to_bank=wish.to_bank,
+        amount=format_amount(wish.amount.minor, wish.amount.currency),
+        currency=wish.amount.currency,
+        priority=pb.Priority.ValueType(int(wish.priority)),
+        settlement_date=(settlement.value_date.toordinal() - _EPOCH_DAY) * _DAY_SECONDS,
+        value_date=settlement.value_date.isoformat(),
+        created_at=unix_seconds(settlement.created_at),
+        created_time=timestamp(settlement.created_at),
+        reference=settlement.rail_reference,
+        confirmation_code=settlement.confirmation,
+        next_action=next_action(settlement.state),
+        is_frozen=settlement.is_frozen,
+        caller=wish.caller,
+        idempotency_key=wish.idempotency_key,
+        metadata=wish.metadata if has_metadata else {},
+        moves=[move(moved) for moved in moves],
+    )
+    _add_progress(answer, settlement)
+    return answer
+
+
+def _add_progress(answer: pb.SettlementStatusResponse, settlement: Settlement) -> None:
+    """Add what a settlement has only after some of its life."""
+    if settlement.ended_at is not None:
+        answer.ended_at = unix_seconds(settlement.ended_at)
+        answer.ended_time.CopyFrom(timestamp(settlement.ended_at))
+    elif settlement.next_action_at is not None:
+        answer.next_action_at.CopyFrom(timestamp(settlement.next_action_at))
+    if settlement.attempt is not None:
+        answer.rail = settlement.attempt.route.rail
+        answer.end_to_end_id = settlement.attempt.references.end_to_end_id
+        answer.uetr = str(settlement.attempt.references.uetr)
+        answer.attempt = settlement.attempt.number
+    if settlement.refusal_code:
+        detail = settlement.refusal_detail
+        answer.refusal_code = settlement.refusal_code
+        answer.refusal_detail = refusal_sentence(settlement.refusal_code, detail)
+        answer.refusal_fields.update(detail)
+
+
+def move(moved: Moved) -> pb.Move:
+    """Write one move, with the checkpoints that its row of the page reaches."""
+    return pb.Move(
+        sequence=moved.position,
+        seq=moved.seq,
+        from_state=moved.from_state.name,
+        event=moved.event.name,
+        to_state=moved.to_state.name,
+        at=timestamp(moved.at),
+        reached=_REACHED.get((moved.from_state, moved.event), ()),
+        detail=moved.detail,
+    )
+
+
+def event(announcement: Announcement) -> pb.SettlementEvent:
+    """Write one announcement, with the move and its settlement's facts as the payload."""
+    moved = announcement.moved
+    amount = announcement.amount
+    status = _STATUSES[moved.to_state]
+    payload = pb.SettlementMoved(
+        settlement_id=str(moved.settlement_id),
+        obligation_id=announcement.obligation_id,
+        move=move(moved),
+        status=status,
+        from_bank=announcement.from_bank,
+        to_bank=announcement.to_bank,
+        amount=format_amount(amount.minor, amount.currency),
+        currency=amount.currency,
+        value_date=announcement.value_date.isoformat(),
+        priority=pb.Priority.ValueType(int(announcement.priority)),
+    )
+    return pb.SettlementEvent(
+        event_id=event_id(moved),
+        settlement_id=str(moved.settlement_id),
+        event_type=announcement_type(moved),
+        timestamp=unix_seconds(moved.at),
+        payload=AnyMessage(type_url=_MOVED_URL, value=payload.SerializeToString()),
+        sequence=moved.position,
+        time=timestamp(moved.at),
+        obligation_id=announcement.obligation_id,
+        status=status,
+    )

@@ -1,0 +1,88 @@
+"""What people read: refusals and next actions as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from settlement_engine.domain.lifecycle import QUESTION, Ask, State
+from settlement_engine.domain.preconditions import RefusalCode
+
+Detail: TypeAlias = Mapping[str, str]
+
+
+def _words(detail: Detail) -> str:
+    """Join what the answerer said: its code and its text."""
+    return " ".join(filter(None, (detail.get("code", ""), detail.get("text", ""))))
+
+
+def _said(sentence: str) -> Callable[[Detail], str]:
+    def tell(detail: Detail) -> str:
+        words = _words(detail)
+        return f"{sentence}: {words}" if words else sentence
+
+    return tell
+
+
+def _funds(detail: Detail) -> str:
+    required, available = detail.get("required", "?"), detail.get("available", "?")
+    return f"required {required}, available {available} {detail.get('currency', '')}".rstrip()
+
+
+def _mismatch(detail: Detail) -> str:
+    only = detail.get("currencies", "")
+    return f"there is no {_account(detail)}" + (f", only in {only}" if only else "")
+
+
+def _account(detail: Detail) -> str:
+    return detail.get("account", "account")
+
+
+def _window(detail: Detail) -> str:
+    currency, opening = detail.get("currency", "the currency"), detail.get("next_opening", "")
+    if opening:
+        return f"the window of {currency} is closed, it opens at {opening}"
+    return f"the window of {currency} is closed, and no opening is known"
+
+
+_REFUSALS: Final[Mapping[str, Callable[[Detail], str]]] = {
+    RefusalCode.UNKNOWN_ACCOUNT: lambda detail: f"there is no {_account(detail)}",
+    RefusalCode.INACTIVE_ACCOUNT: lambda detail: f"the {_account(detail)} is not active",
+    RefusalCode.CURRENCY_MISMATCH: _mismatch,
+    RefusalCode.NO_ROUTE: lambda detail: f"no rail carries {detail.get('currency', 'it')}",
+    RefusalCode.SETTLEMENT_WINDOW_CLOSED: _window,
+    RefusalCode.COMPLIANCE_BLOCKED: _said("blocked by compliance"),
+    RefusalCode.RISK_LIMIT_EXCEEDED: _said("a risk limit is exceeded"),
+    RefusalCode.INSUFFICIENT_FUNDS: _funds,
+    RefusalCode.CANCELLED_BY_CALLER: _said("cancelled by the caller"),
+    RefusalCode.RAIL_REJECTED: _said("the rail said no"),
+    RefusalCode.UNDELIVERED: _said("it could not be delivered to the rail, and no byte left"),
+    RefusalCode.DECLINED: _said("a person declined it"),
+    RefusalCode.LAPSED: _said("it waited too long"),
+}
+
+_QUESTIONS: Final[Mapping[Ask, str]] = {
+    Ask.SCREEN: "compliance and risk are asked",
+    Ask.SEND: "it is sent to the rail",
+    Ask.ENQUIRE: "the rail is asked what became of it",
+    Ask.RECALL: "the rail is asked to give it back",
+}
+
+_WAITS: Final[Mapping[State, str]] = {
+    State.HELD: "a person decides",
+    State.QUEUED: "it is released when its window opens or liquidity arrives",
+}
+
+
+def refusal_sentence(code: str, detail: Detail) -> str:
+    """Say why it was refused; empty when it was not."""
+    tell = _REFUSALS.get(code)
+    if tell is not None:
+        return tell(detail)
+    return ", ".join(f"{name} {text}" for name, text in detail.items())
+
+
+def next_action(state: State) -> str:
+    """Say what happens next in a state; empty after the end."""
+    ask = QUESTION.get(state)
+    return _QUESTIONS[ask] if ask is not None else _WAITS.get(state, "")

@@ -1,0 +1,195 @@
+"""The calls of SettlementService, apart from the protocol that carries them.
+
+Promises: what a caller sends is checked before the engine hears of it; a caller who goes away changes
+nothing, because the engine's work does not run in the caller's task; and a status that is no end is an
+answer, never an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.api import render
+from settlement_engine.api.call import Service, Unary
+from settlement_engine.api.errors import status_of
+from settlement_engine.api.grammar import Found, check_page_size, check_uuid, refuse
+from settlement_engine.api.pages import make_token, read_token
+from settlement_engine.api.translate import to_instruction
+from settlement_engine.domain.lifecycle import STATUS
+from settlement_engine.errors import InvalidInstruction, NotFound, NotOffered
+from settlement_engine.ports import Accepted, SettlementFilter
+from settlement_engine.proto import settlement_pb2 as pb
+
+if TYPE_CHECKING:
+    from settlement_engine.api.call import Call
+    from settlement_engine.api.settings import ApiSettings
+    from settlement_engine.domain.settlement import Instruction, Settlement
+    from settlement_engine.ports import Engine, SettlementStore
+
+YIELD_EVERY_ITEMS: Final = 250
+"""After so many items of a batch other callers get their turn."""
+
+FILTER_STATUSES_MAX: Final = 32
+
+
+class SettlementCalls:
+    """Serves the unary calls; the streams are in ``streams.py``."""
+
+    def __init__(self, engine: Engine, settlements: SettlementStore, settings: ApiSettings) -> None:
+        self._engine = engine
+        self._settlements = settlements
+        self._settings = settings
+
+    def unary(self) -> Service:
+        """Name the calls as the proto does."""
+        return {
+            "ExecuteSettlement": Unary(pb.SettlementRequest, self.execute),
+            "GetSettlementStatus": Unary(pb.SettlementStatusRequest, self.status),
+            "ReconcileAccounts": Unary(pb.ReconcileRequest, self.reconcile),
+            "SubmitSettlements": Unary(pb.SubmitSettlementsRequest, self.submit),
+            "ListSettlements": Unary(pb.ListSettlementsRequest, self.list_settlements),
+            "CancelSettlement": Unary(pb.CancelSettlementRequest, self.cancel),
+        }
+
+    async def execute(self, request: pb.SettlementRequest, call: Call) -> pb.SettlementResponse:
+        """Accept one and wait for its end, as long as the caller does."""
+        instruction = to_instruction(
+            request, caller=call.caller, header_key=call.idempotency_key
+        )
+        wait_seconds = self._settings.wait_seconds(call.deadline_seconds)
+        accepted = await self._engine.settle(instruction, wait_seconds)
+        return render.response(accepted.settlement, is_replay=accepted.is_replay)
+
+    async def submit(
+        self, request: pb.SubmitSettlementsRequest, call: Call
+    ) -> pb.SubmitSettlementsResponse:
+        """Accept a batch. What is wrong with one item does not touch the others."""
+        self._check_batch(request, call)
+        results = [pb.SubmitResult() for _ in request.settlements]
+        instructions: list[Instruction] = []
+        places: list[int] = []
+        for place, item in enumerate(request.settlements):
+            try:
+                instructions.append(to_instruction(item, caller=call.caller))
+                places.append(place)
+            except InvalidInstruction as error:
+                results[place].error.CopyFrom(status_of(error))
+            if place % YIELD_EVERY_ITEMS == YIELD_EVERY_ITEMS - 1:
+                await asyncio.sleep(0)
+        answers = await self._engine.submit(instructions) if instructions else []
+        for count, (place, answer) in enumerate(zip(places, answers, strict=True), start=1):
+            _tell(results[place], answer)
+            if count % YIELD_EVERY_ITEMS == 0:
+                await asyncio.sleep(0)
+        return pb.SubmitSettlementsResponse(results=results)
+
+    def _check_batch(self, request: pb.SubmitSettlementsRequest, call: Call) -> None:
+        found: Found = []
+        limit = self._settings.batch_items_max
+        if len(request.settlements) > limit:
+            count = len(request.settlements)
+            found.append(("settlements", f"has {count} items, at most {limit} are taken at once"))
+        if call.idempotency_key:
+            description = "each settlement of a batch has its own; the header is for single calls"
+            found.append(("idempotency_key", description))
+        refuse(found)
+
+    async def status(
+        self, request: pb.SettlementStatusRequest, call: Call
+    ) -> pb.SettlementStatusResponse:
+        """Tell where a settlement stands, with its life so far."""
+        del call
+        settlement = await self._find(request)
+        moves = await self._settlements.life(settlement.id)
+        return render.status_response(settlement, moves, has_metadata=True)
+
+    async def _find(self, request: pb.SettlementStatusRequest) -> Settlement:
+        """Find a settlement by its id, or by its obligation."""
+        obligation_id = request.obligation_id
+        if not request.settlement_id and obligation_id:
+            by_obligation = await self._settlements.find_by_obligation(obligation_id)
+            if by_obligation is None:
+                raise NotFound("there is no settlement of this obligation")
+            return by_obligation
+        found: Found = []
+        settlement_id = check_uuid("settlement_id", request.settlement_id, found)
+        if settlement_id is None:
+            raise InvalidInstruction(found)
+        settlement = (await self._settlements.load([settlement_id])).get(settlement_id)
+        if settlement is None:
+            raise _unknown()
+        if obligation_id and settlement.instruction.obligation_id != obligation_id:
+            raise InvalidInstruction([("obligation_id", "is not that of the settlement")])
+        return settlement
+
+    async def cancel(
+        self, request: pb.CancelSettlementRequest, call: Call
+    ) -> pb.SettlementResponse:
+        """Pass on the caller's wish."""
+        del call
+        found: Found = []
+        settlement_id = check_uuid("settlement_id", request.settlement_id, found)
+        if settlement_id is None:
+            raise InvalidInstruction(found)
+        return render.response(await self._engine.cancel(settlement_id))
+
+    async def list_settlements(
+        self, request: pb.ListSettlementsRequest, call: Call
+    ) -> pb.ListSettlementsResponse:
+        """List settlements, newest first."""
+        del call
+        found: Found = []
+        statuses = _statuses(request, found)
+        filters = (tuple(sorted(statuses)), request.bank, request.currency, request.obligation_id)
+        size = check_page_size(request.page_size, found)
+        place = read_token(request.page_token, filters, found)
+        before_id = check_uuid("page_token", place, found) if place else None
+        refuse(found)
+        wanted = SettlementFilter(
+            states=frozenset(state for state, status in STATUS.items() if status in statuses),
+            bank=request.bank,
+            currency=request.currency,
+            obligation_id=request.obligation_id,
+            limit=size + 1,
+            before_id=before_id,
+        )
+        settlements = await self._settlements.list_settlements(wanted)
+        page = settlements[:size]
+        has_more = len(settlements) > size
+        return pb.ListSettlementsResponse(
+            settlements=[render.status_response(settlement) for settlement in page],
+            next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
+        )
+
+    async def reconcile(self, request: pb.ReconcileRequest, call: Call) -> pb.ReconcileResponse:
+        """Say that this version does not reconcile."""
+        del request, call
+        raise NotOffered(
+            "ReconcileAccounts is not served by this version: reconciliation is not built in yet",
+            todo="Use `settlement-engine prove`, which recomputes our own books from the transfers.",
+        )
+
+
+def _unknown() -> NotFound:
+    return NotFound("there is no settlement with this id")
+
+
+def _tell(result: pb.SubmitResult, answer: Accepted | Exception) -> None:
+    """Write one item's result."""
+    if isinstance(answer, Exception):
+        result.error.CopyFrom(status_of(answer))
+    else:
+        accepted = render.response(answer.settlement, is_replay=answer.is_replay)
+        result.settlement.CopyFrom(accepted)
+
+
+def _statuses(request: pb.ListSettlementsRequest, found: Found) -> frozenset[int]:
+    """Read which statuses are wanted; an unknown one is an error and not an empty list."""
+    if len(request.statuses) > FILTER_STATUSES_MAX:
+        found.append(("statuses", f"has more than {FILTER_STATUSES_MAX} items"))
+        return frozenset()
+    known = {int(status) for status in STATUS.values()}
+    if any(status not in known for status in request.statuses):
+        found.append(("statuses", "contains a number that is no status"))
+    return frozenset(request.statuses)

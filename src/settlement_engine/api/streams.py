@@ -1,0 +1,190 @@
+"""The calls that stream: events that are followed, and settlements that are executed many at once.
+
+Both write only as fast as the caller reads, both are bounded, and both end when the engine drains. A stream
+that ended is taken up again without gap or repeat: events by their sequence, settlements by their key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from settlement_engine.api import render
+from settlement_engine.api.call import Bound, Call, Drain
+from settlement_engine.api.errors import fault_of
+from settlement_engine.api.grammar import Found, check_uuid, refuse
+from settlement_engine.domain.announcement import announcement_type
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.errors import InvalidInstruction, Unavailable
+from settlement_engine.proto import settlement_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from uuid import UUID
+
+    from settlement_engine.api.service import SettlementCalls
+    from settlement_engine.api.settings import ApiSettings
+    from settlement_engine.ports import Announcement, Engine, Stream
+
+SendEvents: TypeAlias = Callable[[Sequence[pb.SettlementEvent]], Awaitable[None]]
+SendResponse: TypeAlias = Callable[[pb.SettlementResponse], Awaitable[None]]
+
+READ_BATCH_MAX: Final = 500
+EVENT_TYPES_MAX: Final = 32
+EVENT_TYPES: Final = frozenset(
+    {"settlement.accepted", "settlement.contradicted", *(f"settlement.{state}" for state in State)}
+)
+
+
+class EventStreams:
+    """Serves StreamSettlementEvents."""
+
+    def __init__(self, engine: Engine, stream: Stream, settings: ApiSettings, drain: Drain) -> None:
+        self._engine = engine
+        self._stream = stream
+        self._drain = drain
+        self._bound = Bound("event streams", settings.event_streams_max)
+
+    async def follow(self, request: pb.StreamRequest, call: Call, send: SendEvents) -> None:
+        """Send what follows a sequence, until the caller goes, the head is reached, or the drain."""
+        del call
+        settlement_id, types = _read(request)
+        after = request.after_sequence
+        with self._bound:
+            async with self._drain.until_drained():
+                if request.ends_at_head:
+                    await self._send_all(after, settlement_id, types, send)
+                else:
+                    await self._send_for_ever(after, settlement_id, types, send)
+
+    async def _send_all(
+        self, after: int, settlement_id: UUID | None, types: frozenset[str], send: SendEvents
+    ) -> None:
+        """Send what there is up to the present head."""
+        head = await self._stream.head()
+        while after < head:
+            batch = await self._stream.read(after, READ_BATCH_MAX, settlement_id)
+            wanted = [one for one in batch if one.moved.position <= head]
+            await _send(wanted, types, send)
+            if len(wanted) < READ_BATCH_MAX:
+                return
+            after = wanted[-1].moved.position
+
+    async def _send_for_ever(
+        self, after: int, settlement_id: UUID | None, types: frozenset[str], send: SendEvents
+    ) -> None:
+        """Send what there is and what will be."""
+        moves = self._engine.moves(after, settlement_id)
+        try:
+            async for batch in moves:
+                await _send(batch, types, send)
+        finally:
+            if isinstance(moves, AsyncGenerator):
+                await moves.aclose()
+
+
+def _read(request: pb.StreamRequest) -> tuple[UUID | None, frozenset[str]]:
+    """Check what is to be followed."""
+    found: Found = []
+    if request.after_sequence < 0:
+        found.append(("after_sequence", "must not be negative"))
+    settlement_id = None
+    if request.settlement_id:
+        settlement_id = check_uuid("settlement_id", request.settlement_id, found)
+    if len(request.event_types) > EVENT_TYPES_MAX:
+        found.append(("event_types", f"has more than {EVENT_TYPES_MAX} items"))
+    elif not EVENT_TYPES.issuperset(request.event_types):
+        found.append(("event_types", f"must be of: {', '.join(sorted(EVENT_TYPES))}"))
+    refuse(found)
+    return settlement_id, frozenset(request.event_types)
+
+
+async def _send(
+    batch: Sequence[Announcement], types: frozenset[str], send: SendEvents
+) -> None:
+    """Send those of a batch that are wanted; no types means all."""
+    events = [
+        render.event(one) for one in batch if not types or announcement_type(one.moved) in types
+    ]
+    if events:
+        await send(events)
+
+
+class ManySettlements:
+    """Serves the streaming ExecuteSettlements."""
+
+    def __init__(self, calls: SettlementCalls, settings: ApiSettings, drain: Drain) -> None:
+        self._calls = calls
+        self._in_flight_max = settings.stream_in_flight_max
+        self._drain = drain
+
+    async def execute(
+        self,
+        requests: AsyncIterator[pb.SettlementRequest | Exception],
+        call: Call,
+        send: SendResponse,
+    ) -> None:
+        """Execute what comes, so many at once, and answer each when it has ended."""
+        if call.idempotency_key:
+            description = "each settlement of a stream has its own; the header is for single calls"
+            raise InvalidInstruction([("idempotency_key", description)])
+        free = asyncio.Semaphore(self._in_flight_max)
+        sending = asyncio.Lock()
+        until = _deadline(call)
+
+        async def one(request: pb.SettlementRequest | Exception) -> None:
+            try:
+                answer = await self._answer(request, _left(call, until))
+                async with sending:
+                    await send(answer)
+            finally:
+                free.release()
+
+        drained: Unavailable | None = None
+        async with asyncio.TaskGroup() as group:
+            try:
+                async with self._drain.until_drained():
+                    async for request in requests:
+                        await free.acquire()
+                        group.create_task(one(request))
+            except Unavailable as error:
+                drained = error
+        if drained is not None:
+            raise drained
+
+    async def _answer(
+        self, request: pb.SettlementRequest | Exception, call: Call
+    ) -> pb.SettlementResponse:
+        """Execute one; what could not be served is an answer too, because the stream goes on."""
+        if isinstance(request, Exception):
+            return _unserved("", request)
+        try:
+            return await self._calls.execute(request, call)
+        except Exception as error:  # noqa: BLE001 - one item must not end the others' stream
+            return _unserved(request.obligation_id, error)
+
+
+def _deadline(call: Call) -> float | None:
+    if call.deadline_seconds is None:
+        return None
+    return asyncio.get_running_loop().time() + call.deadline_seconds
+
+
+def _left(call: Call, until: float | None) -> Call:
+    """Say what is left of the stream's deadline for one of its items."""
+    if until is None:
+        return call
+    left = max(until - asyncio.get_running_loop().time(), 0.0)
+    return Call(caller=call.caller, deadline_seconds=left)
+
+
+def _unserved(obligation_id: str, error: Exception) -> pb.SettlementResponse:
+    """Write an error as an item of the stream: no settlement, and the reason in its place."""
+    fault = fault_of(error)
+    answer = pb.SettlementResponse(
+        obligation_id=obligation_id, refusal_code=fault.reason, refusal_detail=fault.message
+    )
+    answer.refusal_fields.update(fault.metadata)
+    answer.refusal_fields.update(fault.violations)
+    return answer

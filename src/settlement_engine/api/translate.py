@@ -1,0 +1,103 @@
+"""From the wire to an instruction: the strict grammar of what a caller may ask for.
+
+Promises: an ``Instruction`` that leaves this module is well formed in every field, and one that does not is
+refused with the names of all fields that are wrong, before anything is written. This is the hot path: no
+reflection, no regular expression that is compiled twice.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.api.grammar import (
+    REQUIRED,
+    Found,
+    check_bank,
+    check_key,
+    check_money,
+    check_text,
+)
+from settlement_engine.domain.settlement import Instruction, Priority
+from settlement_engine.errors import InvalidInstruction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from settlement_engine.proto.settlement_pb2 import SettlementRequest
+
+METADATA_ENTRIES_MAX: Final = 32
+METADATA_VALUE_CHARACTERS_MAX: Final = 512
+SETTLEMENT_DATE_MAX: Final = 253_402_300_799
+"""The last second of the year 9999."""
+
+_OBLIGATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}", re.ASCII)
+_METADATA_KEY: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_PRIORITIES: Final = {int(priority): priority for priority in Priority}
+_DAY_SECONDS: Final = 86_400
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+
+
+def to_instruction(request: SettlementRequest, *, caller: str, header_key: str = "") -> Instruction:
+    """Check a request and make an instruction of it. Raises InvalidInstruction."""
+    found: Found = []
+    obligation_id = request.obligation_id
+    if not obligation_id:
+        found.append(("obligation_id", REQUIRED))
+    elif _OBLIGATION.fullmatch(obligation_id) is None:
+        found.append(("obligation_id", _OBLIGATION_GRAMMAR))
+    from_bank, to_bank = request.from_bank, request.to_bank
+    check_bank("from_bank", from_bank, found)
+    check_bank("to_bank", to_bank, found)
+    if from_bank == to_bank and to_bank:
+        found.append(("to_bank", "must be another bank than from_bank"))
+    amount = check_money(request.amount, request.currency, found)
+    value_date = _value_date(request.settlement_date, found)
+    priority = _PRIORITIES.get(request.priority)
+    if priority is None:
+        found.append(("priority", "must be NORMAL, HIGH or URGENT"))
+    metadata = dict(request.metadata) if request.metadata else {}
+    if metadata:
+        _check_metadata(metadata, found)
+    key = check_key(request.idempotency_key, header_key, found)
+    if found or amount is None or priority is None:
+        raise InvalidInstruction(found)
+    return Instruction(
+        caller=caller,
+        idempotency_key=key or obligation_id,
+        obligation_id=obligation_id,
+        from_bank=from_bank,
+        to_bank=to_bank,
+        amount=amount,
+        value_date=value_date,
+        priority=priority,
+        metadata=metadata,
+    )
+
+
+_OBLIGATION_GRAMMAR: Final = (
+    "must be 1 to 64 of A-Z, a-z, 0-9 and ._:/- and begin with a letter or a digit"
+)
+
+
+def _value_date(seconds: int, found: Found) -> date | None:
+    """Read the day in UTC; 0 leaves it open."""
+    if seconds == 0:
+        return None
+    if not 0 < seconds <= SETTLEMENT_DATE_MAX:
+        found.append(("settlement_date", "must be Unix seconds from 0 to the end of the year 9999"))
+        return None
+    return date.fromordinal(_EPOCH_DAY + seconds // _DAY_SECONDS)
+
+
+def _check_metadata(metadata: Mapping[str, str], found: Found) -> None:
+    """Check all entries; of a wrong key the place is not named, because it may be anything."""
+    if len(metadata) > METADATA_ENTRIES_MAX:
+        found.append(("metadata", f"has more than {METADATA_ENTRIES_MAX} entries"))
+        return
+    for key, value in metadata.items():
+        if _METADATA_KEY.fullmatch(key) is None:
+            found.append(("metadata", "a key must be 1 to 64 of A-Z, a-z, 0-9 and _.-"))
+        else:
+            check_text(f"metadata.{key}", value, METADATA_VALUE_CHARACTERS_MAX, found)

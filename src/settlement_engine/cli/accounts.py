@@ -1,0 +1,275 @@
+"""``accounts``: open, fund, list, show and switch accounts, and look at their transfers.
+
+Promises: a call that is repeated by the network posts nothing twice: each has a key.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
+from settlement_engine.cli.messages import as_dict, day_and_time
+from settlement_engine.cli.output import GOOD, as_json, example, mark, print_json, say, table
+from settlement_engine.proto import settlement_pb2 as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PAGE_MAX: Final = 1_000
+LIST_MAX: Final = 100_000
+KINDS: Final = [name.lower() for name in wire.AccountKind.keys() if name.isupper()][1:]  # noqa: SIM118 -- no dict
+OPENED: Final = ["nostro", "vostro"]
+
+_limit = click.option(
+    "--limit",
+    type=click.IntRange(1, LIST_MAX),
+    default=100,
+    show_default=True,
+    help="How many at most.",
+)
+_key = click.option("--idempotency-key", help="The same key never does it twice.")
+
+
+@lasting
+@click.group()
+def accounts() -> None:
+    """Open, fund, list and switch accounts."""
+
+
+@lasting
+@accounts.command("open")
+@click.argument("kind", type=click.Choice(OPENED, case_sensitive=False))
+@click.argument("bank")
+@click.argument("currency")
+@click.option("--account-number", default="", help="Its number; empty gives it a name of its own.")
+@click.option("--credit-limit", default="", help="How far it may go below zero.")
+@_key
+@engine_options
+@as_json
+@example("""
+settlement-engine accounts open nostro DEUTDEFF EUR
+settlement-engine accounts open vostro CHASUS33 USD --credit-limit 5000.00
+""")
+def open_(  # noqa: PLR0913 -- each option of the command is an argument
+    *,
+    kind: str,
+    bank: str,
+    currency: str,
+    account_number: str,
+    credit_limit: str,
+    idempotency_key: str | None,
+    address: EngineAddress,
+    is_json: bool,
+) -> None:
+    """Open an account: KIND is nostro (ours at BANK) or vostro (BANK's with us)."""
+    request = wire.OpenAccountRequest(
+        kind=wire.AccountKind.Value(kind.upper()),
+        bank=bank,
+        currency=currency,
+        account_number=account_number,
+        credit_limit=credit_limit,
+        idempotency_key=idempotency_key or "",
+    )
+    with reach(address) as engine:
+        account = engine.accounts.OpenAccount(request, timeout=CALL_SECONDS)
+    _print_accounts([account], is_json=is_json, single=True)
+
+
+@lasting
+@accounts.command()
+@click.argument("bank")
+@click.argument("currency")
+@click.argument("amount")
+@click.option("--reference", default="", help="What the bank calls the payment.")
+@click.option("--account-number", default="", help="Which nostro; empty: the oldest.")
+@_key
+@engine_options
+@as_json
+@example("""
+settlement-engine accounts fund DEUTDEFF EUR 1000000.00 --reference PAY-IN-7
+""")
+def fund(  # noqa: PLR0913
+    *,
+    bank: str,
+    currency: str,
+    amount: str,
+    reference: str,
+    account_number: str,
+    idempotency_key: str | None,
+    address: EngineAddress,
+    is_json: bool,
+) -> None:
+    """Post AMOUNT that BANK has paid in at our account with it."""
+    request = wire.FundAccountRequest(
+        bank=bank,
+        currency=currency,
+        amount=amount,
+        reference=reference,
+        account_number=account_number,
+        idempotency_key=idempotency_key or f"cli-{uuid.uuid4()}",
+    )
+    with reach(address) as engine:
+        account = engine.accounts.FundAccount(request, timeout=CALL_SECONDS)
+    _print_accounts([account], is_json=is_json, single=True)
+
+
+@lasting
+@accounts.command("list")
+@click.option("--kind", type=click.Choice(KINDS, case_sensitive=False), help="Only this kind.")
+@click.option("--bank", default="", help="Only of this bank.")
+@click.option("--currency", default="", help="Only in this currency.")
+@_limit
+@engine_options
+@as_json
+@example("""
+settlement-engine accounts list --kind nostro --currency EUR
+settlement-engine accounts list --json
+""")
+def list_(
+    *,
+    kind: str | None,
+    bank: str,
+    currency: str,
+    limit: int,
+    address: EngineAddress,
+    is_json: bool,
+) -> None:
+    """List accounts with their balances, oldest first."""
+    wanted = wire.ListAccountsRequest(
+        kind=wire.AccountKind.Value(kind.upper()) if kind else wire.ACCOUNT_KIND_UNSPECIFIED,
+        bank=bank,
+        currency=currency,
+    )
+    found: list[wire.Account] = []
+    with reach(address) as engine:
+        while len(found) < limit:
+            wanted.page_size = min(limit - len(found), PAGE_MAX)
+            page = engine.accounts.ListAccounts(wanted, timeout=CALL_SECONDS)
+            found += page.accounts
+            wanted.page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+    _print_accounts(found, is_json=is_json)
+
+
+@lasting
+@accounts.command()
+@click.argument("account_id", metavar="ID")
+@engine_options
+@as_json
+@example("settlement-engine accounts show 7")
+def show(*, account_id: str, address: EngineAddress, is_json: bool) -> None:
+    """Show one account."""
+    with reach(address) as engine:
+        account = engine.accounts.GetAccount(
+            wire.GetAccountRequest(id=account_id), timeout=CALL_SECONDS
+        )
+    _print_accounts([account], is_json=is_json, single=True)
+
+
+@lasting
+@accounts.command()
+@click.argument("account_id", metavar="ID")
+@engine_options
+@example("settlement-engine accounts activate 7")
+def activate(*, account_id: str, address: EngineAddress) -> None:
+    """Let new settlements use the account."""
+    _switch(address, account_id, is_active=True)
+
+
+@lasting
+@accounts.command()
+@click.argument("account_id", metavar="ID")
+@engine_options
+@example("settlement-engine accounts deactivate 7")
+def deactivate(*, account_id: str, address: EngineAddress) -> None:
+    """Let no new settlement use the account; what is on its way goes on."""
+    _switch(address, account_id, is_active=False)
+
+
+@lasting
+@accounts.command()
+@click.option("--account", "account_id", default="", metavar="ID", help="Only of this account.")
+@click.option("--settlement", default="", metavar="ID", help="Only of this settlement.")
+@_limit
+@engine_options
+@as_json
+@example("""
+settlement-engine accounts transfers --account 7
+settlement-engine accounts transfers --settlement 0199c2d4-6f0e-7c1a-9d51-1f2a33445566 --json
+""")
+def transfers(
+    *, account_id: str, settlement: str, limit: int, address: EngineAddress, is_json: bool
+) -> None:
+    """List transfers, newest first."""
+    wanted = wire.ListTransfersRequest(account_id=account_id, settlement_id=settlement)
+    found: list[wire.Transfer] = []
+    with reach(address) as engine:
+        while len(found) < limit:
+            wanted.page_size = min(limit - len(found), PAGE_MAX)
+            page = engine.accounts.ListTransfers(wanted, timeout=CALL_SECONDS)
+            found += page.transfers
+            wanted.page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+    if is_json:
+        print_json({"transfers": [as_dict(transfer) for transfer in found]})
+        return
+    columns = ("CREATED", "LEG", "DEBIT", "CREDIT", "AMOUNT", "", "GROUP", "REFERENCE")
+    table(columns, [_transfer_row(transfer) for transfer in found], right=("AMOUNT",))
+    if not found:
+        say("nothing found")
+
+
+def _switch(address: EngineAddress, account_id: str, *, is_active: bool) -> None:
+    request = wire.SetAccountActiveRequest(id=account_id, is_active=is_active)
+    with reach(address) as engine:
+        account = engine.accounts.SetAccountActive(request, timeout=CALL_SECONDS)
+    state = "active" if account.is_active else "not active"
+    kind = wire.AccountKind.Name(account.kind).lower()
+    mark(GOOD, f"{kind} of {account.bank} in {account.currency} is {state}")
+
+
+def _print_accounts(found: Sequence[wire.Account], *, is_json: bool, single: bool = False) -> None:
+    if is_json:
+        many = [as_dict(account) for account in found]
+        print_json(many[0] if single else {"accounts": many})
+        return
+    numbers = ("POSTED", "HELD", "AVAILABLE", "LIMIT")
+    columns = ("ID", "KIND", "BANK", "", *numbers, "", "NUMBER")
+    table(columns, [_account_row(account) for account in found], right=numbers)
+    if not found:
+        say("nothing found")
+
+
+def _account_row(account: wire.Account) -> tuple[str, ...]:
+    return (
+        account.id,
+        wire.AccountKind.Name(account.kind).lower(),
+        account.bank,
+        account.currency,
+        account.posted,
+        account.held,
+        account.available,
+        account.credit_limit,
+        "" if account.is_active else "not active",
+        account.account_number,
+    )
+
+
+def _transfer_row(transfer: wire.Transfer) -> tuple[str, ...]:
+    leg = wire.TransferLeg.Name(transfer.leg).removeprefix("TRANSFER_LEG_").lower()
+    return (
+        day_and_time(transfer.created_time),
+        leg.replace("_", " "),
+        transfer.debit_account_id,
+        transfer.credit_account_id,
+        transfer.amount,
+        transfer.currency,
+        transfer.group_id,
+        transfer.reference,
+    )

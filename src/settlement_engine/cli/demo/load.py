@@ -1,0 +1,185 @@
+"""The callers of the demo: they submit in batches, several at a time, and send again what was lost.
+
+Promises: a batch is sent until each of its items was answered, always with the same keys; the waiting
+is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from settlement_engine.cli.connection import CHANNEL_OPTIONS, explain_status
+from settlement_engine.errors import SettlementEngineError, Unavailable
+from settlement_engine.proto import settlement_pb2 as wire
+from settlement_engine.proto import settlement_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from settlement_engine.cli.demo.wishes import Wish
+
+BATCH_ITEMS: Final = 250
+CALLERS: Final = 4
+CALL_SECONDS: Final = 20.0
+RESEND_SECONDS: Final = 0.1
+PATIENCE_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 0.1
+PAGE_ITEMS: Final = 1_000
+TAIL_EVENTS: Final = 1_000
+RECONNECTING: Final = (
+    *CHANNEL_OPTIONS,
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
+)
+PASSING: Final = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+    }
+)
+"""What says nothing against the instruction: it is sent again under the same key."""
+
+PASSING_NUMBERS: Final = frozenset(code.value[0] for code in PASSING)
+OPEN: Final = (
+    *(wire.PENDING, wire.VALIDATING, wire.HELD, wire.QUEUED),
+    *(wire.EXECUTING, wire.IN_DOUBT, wire.RECALLING),
+)
+
+
+class Callers:
+    """Clients of a running engine."""
+
+    def __init__(self, target: str) -> None:
+        self._channel = grpc.aio.insecure_channel(target, RECONNECTING)
+        self._settlements = settlement_pb2_grpc.SettlementServiceStub(self._channel)
+        self._accounts = settlement_pb2_grpc.AccountServiceStub(self._channel)
+        self.resent = 0
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._channel.close()
+
+    async def submit(self, wishes: Sequence[Wish], accepted: Callable[[int], None]) -> None:
+        """Submit everything; ``accepted`` hears how many were accepted each time."""
+        starts = iter(range(0, len(wishes), BATCH_ITEMS))
+
+        async def caller() -> None:
+            for start in starts:
+                batch = [_request(wish) for wish in wishes[start : start + BATCH_ITEMS]]
+                await self._submit_batch(batch, accepted)
+
+        async with asyncio.TaskGroup() as callers:
+            for _ in range(CALLERS):
+                callers.create_task(caller())
+
+    async def await_ends(self, note: Callable[[int], None]) -> None:
+        """Wait until nothing is open, or until the patience is over; the checks say which."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        wanted = wire.ListSettlementsRequest(statuses=OPEN, page_size=PAGE_ITEMS)
+        while time.monotonic() < deadline:
+            try:
+                page = await self._settlements.ListSettlements(wanted, timeout=CALL_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                _raise_unless_passing(error)
+            else:
+                note(len(page.settlements))
+                if not page.settlements:
+                    return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def settlements(self) -> list[wire.SettlementStatusResponse]:
+        """Read our whole book."""
+        found: list[wire.SettlementStatusResponse] = []
+        wanted = wire.ListSettlementsRequest(page_size=PAGE_ITEMS)
+        while True:
+            page = await self._settlements.ListSettlements(wanted, timeout=CALL_SECONDS)
+            found += page.settlements
+            wanted.page_token = page.next_page_token
+            if not page.next_page_token:
+                return found
+
+    async def accounts(self) -> list[wire.Account]:
+        """Read every account with its balances."""
+        found: list[wire.Account] = []
+        wanted = wire.ListAccountsRequest(page_size=PAGE_ITEMS)
+        while True:
+            page = await self._accounts.ListAccounts(wanted, timeout=CALL_SECONDS)
+            found += page.accounts
+            wanted.page_token = page.next_page_token
+            if not page.next_page_token:
+                return found
+
+    async def events(self, after: int) -> AsyncIterator[wire.SettlementEvent]:
+        """Read the engine's own stream from a position to its head."""
+        request = wire.StreamRequest(after_sequence=after, ends_at_head=True)
+        async for event in self._settlements.StreamSettlementEvents(request, timeout=CALL_SECONDS):
+            yield event
+
+    async def _submit_batch(
+        self, requests: list[wire.SettlementRequest], accepted: Callable[[int], None]
+    ) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        is_first = True
+        while requests:
+            if not is_first:
+                self.resent += len(requests)
+                await asyncio.sleep(RESEND_SECONDS)
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"{len(requests)} instructions were not accepted",
+                    why=f"the engine did not answer for {PATIENCE_SECONDS:g} s",
+                    todo="Look into the engine's log.",
+                )
+            is_first = False
+            before = len(requests)
+            requests = await self._submit_once(requests)
+            accepted(before - len(requests))
+
+    async def _submit_once(
+        self, requests: list[wire.SettlementRequest]
+    ) -> list[wire.SettlementRequest]:
+        """Send a batch; returns what has to be sent again."""
+        batch = wire.SubmitSettlementsRequest(settlements=requests)
+        try:
+            answer = await self._settlements.SubmitSettlements(batch, timeout=CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            _raise_unless_passing(error)
+            return requests
+        again: list[wire.SettlementRequest] = []
+        for request, result in zip(requests, answer.results, strict=True):
+            if not result.HasField("error"):
+                continue
+            if result.error.code not in PASSING_NUMBERS:
+                raise SettlementEngineError(
+                    f"{request.obligation_id} was not accepted", why=explain_status(result.error)
+                )
+            again.append(request)
+        return again
+
+
+def _raise_unless_passing(error: grpc.aio.AioRpcError) -> None:
+    if error.code() not in PASSING:
+        raise SettlementEngineError(
+            "the engine refused a call of the demo", why=error.details() or error.code().name
+        ) from error
+
+
+def _request(wish: Wish) -> wire.SettlementRequest:
+    return wire.SettlementRequest(
+        obligation_id=wish.obligation_id,
+        from_bank=wish.from_bank,
+        to_bank=wish.to_bank,
+        amount=wish.amount,
+        currency=wish.currency,
+        priority=wish.priority,  # type: ignore[arg-type] -- a number of the enum
+        metadata=wish.metadata,
+        idempotency_key=wish.key,
+    )

@@ -1,0 +1,130 @@
+"""What the world outside knows: the bank's own book, and the announcements on JetStream.
+
+Promises: reads only, bounded in time and size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import nats
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from settlement_engine.cli.demo.checks import BankEntry, EventSeen
+from settlement_engine.events import MemoryInbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+LEDGER_SECONDS: Final = 60.0
+LEDGER_LINE_BYTES_MAX: Final = 1 << 20
+FETCH_MESSAGES: Final = 500
+FETCH_SECONDS: Final = 0.5
+CONNECT_SECONDS: Final = 5
+EVENTS_SECONDS: Final = 60.0
+
+
+async def read_bank_ledger(http: str) -> list[BankEntry]:
+    """Ask the mock bank for its book, as anybody can while ``dev`` runs."""
+    timeout = aiohttp.ClientTimeout(total=LEDGER_SECONDS)
+    entries: list[BankEntry] = []
+    async with (
+        aiohttp.ClientSession(timeout=timeout, read_bufsize=LEDGER_LINE_BYTES_MAX) as session,
+        session.get(f"{http}/dev/bank-ledger") as answer,
+    ):
+        answer.raise_for_status()
+        async for raw in answer.content:
+            if raw.strip():
+                line = json.loads(raw)
+                entries.append(
+                    BankEntry(
+                        settlement_id=line["settlement_id"],
+                        obligation_id=line["obligation_id"],
+                        state=line["state"],
+                        times_received=int(line["times_received"]),
+                        times_debited=int(line["times_debited"]),
+                    )
+                )
+    return entries
+
+
+class Consumer:
+    """An idempotent consumer: each announcement is handled once, however often it is delivered."""
+
+    def __init__(self, url: str, stream: str, subjects: str) -> None:
+        self._url = url
+        self._stream = stream
+        self._subjects = subjects
+        self._inbox = MemoryInbox()
+        self.handled: list[EventSeen] = []
+        self.deliveries = 0
+
+    @property
+    def reached(self) -> int:
+        """The position of the last announcement."""
+        return self.handled[-1].position if self.handled else 0
+
+    async def crash_once(self) -> None:
+        """Handle a first batch and go away without acknowledging it: it will come again."""
+        async with self._subscribed() as subscription:
+            await self._take(subscription)
+
+    async def read(self, tell_head: Callable[[int], Awaitable[int]]) -> None:
+        """Handle everything up to the head, which ``tell_head`` knows, or until time is over."""
+        with suppress(TimeoutError):  # what is missing then is for the checks to say
+            async with asyncio.timeout(EVENTS_SECONDS), self._subscribed() as subscription:
+                while True:
+                    last = await self._take(subscription)
+                    if last is not None:
+                        await last.ack()
+                    elif await tell_head(self.reached) <= self.reached:
+                        return
+
+    @asynccontextmanager
+    async def _subscribed(self) -> AsyncIterator[JetStreamContext.PullSubscription]:
+        connection = await nats.connect(
+            self._url, allow_reconnect=False, connect_timeout=CONNECT_SECONDS
+        )
+        try:
+            wanted = ConsumerConfig(
+                ack_policy=AckPolicy.ALL,
+                deliver_policy=DeliverPolicy.ALL,
+                max_ack_pending=FETCH_MESSAGES * 4,
+            )
+            yield await connection.jetstream().pull_subscribe(
+                self._subjects, stream=self._stream, config=wanted
+            )
+        finally:
+            await connection.close()
+
+    async def _take(self, subscription: JetStreamContext.PullSubscription) -> Msg | None:
+        """Handle what there is; returns the last message, or none when nothing came."""
+        try:
+            messages = await subscription.fetch(FETCH_MESSAGES, timeout=FETCH_SECONDS)
+        except NatsTimeoutError:
+            return None
+        for message in messages:
+            headers = message.headers or {}
+            self.deliveries += 1
+            if await self._inbox.take(headers["ce-id"]):
+                self.handled.append(_seen(headers, message.data))
+        return messages[-1]
+
+
+def _seen(headers: dict[str, str], body: bytes) -> EventSeen:
+    told = json.loads(body)
+    return EventSeen(
+        event_id=headers["ce-id"],
+        settlement_id=told["settlement_id"],
+        seq=int(told["seq"]),
+        position=int(headers["ce-sequence"]),
+        status=told["status"],
+    )

@@ -1,0 +1,76 @@
+"""Sample accounts: eight banks, seven currencies, opened and funded through the public API.
+
+Promises: doing it again changes nothing, because every call has its key.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, reach
+from settlement_engine.domain.money import exponent, format_amount
+from settlement_engine.proto import settlement_pb2 as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BANKS: Final = (
+    "DEUTDEFF",
+    "CHASUS33",
+    "BNPAFRPP",
+    "HSBCGB2L",
+    "EBILAEAD",
+    "HDFCINBB",
+    "UBSWCHZH",
+    "SBZAZAJJ",
+)
+CURRENCIES: Final = ("EUR", "USD", "GBP", "AED", "INR", "JPY", "KWD")
+FUNDED_UNITS: Final = 10_000_000
+
+
+def open_sample_accounts(target: str) -> int:
+    """Open and fund every account; returns how many there are."""
+    opened = open_accounts(target, BANKS, CURRENCIES)
+    fund_accounts(target, BANKS, CURRENCIES, FUNDED_UNITS)
+    return opened
+
+
+def open_accounts(target: str, banks: Sequence[str], currencies: Sequence[str]) -> int:
+    """Open a nostro and a vostro account for each bank and currency."""
+    requests = [
+        wire.OpenAccountRequest(
+            kind=kind,
+            bank=bank,
+            currency=currency,
+            idempotency_key=f"sample/{wire.AccountKind.Name(kind).lower()}/{bank}/{currency}",
+        )
+        for bank in banks
+        for currency in currencies
+        for kind in (wire.NOSTRO, wire.VOSTRO)
+    ]
+    with reach(EngineAddress(target=target)) as engine:
+        _call_all(engine.accounts.OpenAccount, requests)
+    return len(requests)
+
+
+def fund_accounts(target: str, banks: Sequence[str], currencies: Sequence[str], units: int) -> None:
+    """Pay in as many whole units at each bank in each currency."""
+    requests = [
+        wire.FundAccountRequest(
+            bank=bank,
+            currency=currency,
+            amount=format_amount(units * 10 ** exponent(currency), currency),
+            reference="SAMPLE",
+            idempotency_key=f"sample/fund/{bank}/{currency}",
+        )
+        for bank in banks
+        for currency in currencies
+    ]
+    with reach(EngineAddress(target=target)) as engine:
+        _call_all(engine.accounts.FundAccount, requests)
+
+
+def _call_all(method: Any, requests: Iterable[object]) -> None:  # noqa: ANN401 -- a stub's method
+    # All at once: the engine writes what arrives together in one transaction.
+    for answer in [method.future(request, timeout=CALL_SECONDS) for request in requests]:
+        answer.result()

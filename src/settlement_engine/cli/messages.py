@@ -1,0 +1,59 @@
+"""Wire messages as people and programs read them.
+
+Promises: JSON has the names of the gateway; nothing is rounded or left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf.json_format import MessageToDict
+
+from settlement_engine.cli.output import BAD, GOOD, WARN
+from settlement_engine.proto import settlement_pb2 as wire
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from google.protobuf.message import Message
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+ENDED: Final = frozenset({wire.COMPLETED, wire.FAILED, wire.ROLLED_BACK, wire.RETURNED})
+NOT_SETTLED: Final = ENDED - {wire.COMPLETED}
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """Return what the JSON gateway would."""
+    return MessageToDict(message, always_print_fields_with_no_presence=True)
+
+
+def status_name(status: int) -> str:
+    """Name a status, one of a later version too."""
+    try:
+        return wire.SettlementStatus.Name(status)  # type: ignore[arg-type]
+    except ValueError:
+        return f"STATUS_{status}"
+
+
+def status_sign(status: int) -> str:
+    """Choose the sign of a status."""
+    if status == wire.COMPLETED:
+        return GOOD
+    return BAD if status in NOT_SETTLED else WARN
+
+
+def instant(at: Timestamp) -> datetime:
+    """Return the local time of an instant."""
+    from datetime import UTC
+
+    return at.ToDatetime(tzinfo=UTC).astimezone()
+
+
+def clock_time(at: Timestamp) -> str:
+    """Write an instant's local time of day to the millisecond."""
+    return instant(at).strftime("%H:%M:%S.%f")[:-3]
+
+
+def day_and_time(at: Timestamp) -> str:
+    """Write an instant's local day and time."""
+    return instant(at).strftime("%Y-%m-%d %H:%M:%S")

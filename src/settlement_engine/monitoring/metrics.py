@@ -1,0 +1,260 @@
+"""Prometheus metrics: the specification's names exactly, and what it takes to see trouble coming.
+
+Promises: counting costs microseconds a batch, for sums are made in Python first. Labels come from
+bounded sets. Engine time and rail time are kept apart. Amounts and balances are in **minor units** and
+indicative: Prometheus keeps floats, exact up to 2**53. The ledger is the source, never a metric.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter as Tally
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import ENDS, Do, State
+from settlement_engine.monitoring.families import Families
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from settlement_engine.domain.ledger import Account
+    from settlement_engine.ports import GaugeSource, Step
+
+# fmt: off
+SECONDS: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200,
+)
+COMMIT_SECONDS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.5, 2, 5)
+SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+# fmt: on
+
+OPEN_STATES: Final = tuple(state for state in State if state not in ENDS)
+
+
+class Metrics:
+    """All metrics of one process, in a registry of its own; the engine's Meter."""
+
+    def __init__(self, version: str, *, balance_accounts_max: int = 0) -> None:
+        """Register everything. Balances are shown for so many accounts at most, by default for none.
+
+        A balance per bank and currency tells a competitor a lot and can be many series, therefore.
+        """
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        self._balance_accounts_max = balance_accounts_max
+        families = Families(self.registry)
+        self._register_ends(families)
+        self._register_reconciliation(families)
+        self._register_engine(families)
+        self._register_rails(families)
+        self._register_open_work(families)
+        self._register_balances(families)
+        families.gauge("build_info", "Always 1; the label says what runs.", "version")(version).set(
+            1
+        )
+        ProcessCollector(registry=self.registry)
+
+    def _register_ends(self, families: Families) -> None:
+        registry = self.registry
+        self._ended = families.counter(
+            "settlement_total", "Settlements that have ended, by how.", "status"
+        )
+        for state in ENDS:
+            self._ended(state.value)
+        self._duration = Histogram(
+            "settlement_duration_seconds",
+            "From acceptance to the end, the rail's time included.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._amount = families.counter(
+            "settlement_amount_total",
+            "Completed amounts in minor units; indicative, the ledger is the source.",
+            "currency",
+        )
+        operations = families.counter(
+            "atomic_operations_total", "Holds that were posted or given back.", "state"
+        )
+        self._operations = {
+            Do.POST: operations("committed"),
+            Do.RELEASE: operations("rolled_back"),
+        }
+        self._rollback = Histogram(
+            "atomic_rollback_duration_seconds",
+            "Writing a rollback: from the decision to the funds being free, durably.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+
+    def _register_reconciliation(self, families: Families) -> None:
+        self._discrepancies = Counter(
+            "reconciliation_discrepancies_total",
+            "Differences found against statements.",
+            registry=self.registry,
+        )
+        self._discrepancy_amount = families.table(
+            "reconciliation_discrepancy_amount",
+            "Sum of the differences of the latest run, in minor units; indicative.",
+            "currency",
+        )
+
+    def _register_engine(self, families: Families) -> None:
+        self._batch_size = families.histogram(
+            "engine_batch_size", "Settlements in one group commit.", SIZES, "stage"
+        )
+        self._commit = families.histogram(
+            "engine_commit_seconds", "Duration of one group commit.", COMMIT_SECONDS, "stage"
+        )
+        self._anomalies = families.counter(
+            "engine_anomalies_total", "What should not happen, by kind.", "kind"
+        )
+
+    def _register_rails(self, families: Families) -> None:
+        self._rail_seconds = families.histogram(
+            "rail_answer_seconds",
+            "Until a rail had answered all of a batch of questions.",
+            SECONDS,
+            "rail",
+            "ask",
+        )
+        self._rail_answers = families.counter(
+            "rail_answers_total", "Questions that were answered.", "rail", "ask"
+        )
+        self._rail_silences = families.counter(
+            "rail_silences_total", "Questions that were not answered in time.", "rail", "ask"
+        )
+
+    def _register_open_work(self, families: Families) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(name, text, registry=self.registry)
+
+        self._open = families.gauge("settlement_open", "Settlements not at an end.", "state")
+        self._oldest_open = gauge(
+            "settlement_oldest_open_seconds", "Age of the oldest settlement not at an end."
+        )
+        self._in_doubt = gauge(
+            "settlement_in_doubt", "Settlements whose outcome at the rail is not known."
+        )
+        self._oldest_in_doubt = gauge(
+            "settlement_in_doubt_oldest_seconds", "How long the oldest has been in doubt."
+        )
+        self._backlog = gauge("outbox_backlog", "Moves that JetStream does not hold yet.")
+        self._measured_at = gauge(
+            "settlement_gauges_timestamp_seconds", "When these gauges were last measured."
+        )
+
+    def _register_balances(self, families: Families) -> None:
+        self._balances = {
+            AccountKind.NOSTRO: families.table(
+                "nostro_balance",
+                "Posted balance of our accounts there, in minor units; indicative.",
+                "bank",
+                "currency",
+            ),
+            AccountKind.VOSTRO: families.table(
+                "vostro_balance",
+                "Posted balance of their accounts here, in minor units; indicative.",
+                "bank",
+                "currency",
+            ),
+        }
+
+    # --- what the engine counts in passing ------------------------------------------------------
+
+    def moved(self, steps: Sequence[Step], commit_seconds: float | None = None) -> None:
+        """Count applied steps, with how long the commit took that they share."""
+        ended: Tally[State] = Tally()
+        done: Tally[Do] = Tally()
+        amounts: Tally[str] = Tally()
+        for step in steps:
+            row = step.row
+            if row.do is Do.EXCEPT or row.state not in ENDS:
+                continue  # still open, or word about what had ended before
+            settlement = step.settlement
+            ended[row.state] += 1
+            if row.do is not None:
+                done[row.do] += 1
+            if row.state is State.COMPLETED:
+                amount = settlement.instruction.amount
+                amounts[amount.currency] += amount.minor
+            if settlement.ended_at is not None and row.do is not Do.REVERSE:
+                lasted = settlement.ended_at - settlement.created_at
+                self._duration.observe(lasted.total_seconds())
+        self._count_ends(ended, amounts)
+        self._count_operations(done, commit_seconds)
+
+    def _count_ends(self, ended: Mapping[State, int], amounts: Mapping[str, int]) -> None:
+        for state, count in ended.items():
+            self._ended(state.value).inc(count)
+        for currency, minor in amounts.items():
+            self._amount(currency).inc(minor)
+
+    def _count_operations(self, done: Mapping[Do, int], commit_seconds: float | None) -> None:
+        for do, operation in self._operations.items():
+            operation.inc(done.get(do, 0))
+        if commit_seconds is not None:
+            for _ in range(done.get(Do.RELEASE, 0)):
+                self._rollback.observe(commit_seconds)
+
+    def rail_answered(
+        self, rail: str, ask: str, seconds: float, answered: int, silent: int
+    ) -> None:
+        """Note how a batch of questions went; a batch with a silence in it lasts as long as patience."""
+        if answered and not silent:
+            self._rail_seconds(rail, ask).observe(seconds)
+        if answered:
+            self._rail_answers(rail, ask).inc(answered)
+        if silent:
+            self._rail_silences(rail, ask).inc(silent)
+
+    def batch(self, stage: str, size: int, seconds: float) -> None:
+        """Note one group commit."""
+        self._batch_size(stage).observe(size)
+        self._commit(stage).observe(seconds)
+
+    def anomaly(self, kind: str, count: int = 1) -> None:
+        """Count what should not happen."""
+        self._anomalies(kind).inc(count)
+
+    def reconciled(self, differences: int, amounts_minor: Mapping[str, int]) -> None:
+        """Note one run of reconciliation: how many differences, and their sum per currency."""
+        self._discrepancies.inc(differences)
+        self._discrepancy_amount.show({(code,): sum_ for code, sum_ in amounts_minor.items()})
+
+    # --- what is measured now and then ----------------------------------------------------------
+
+    async def refresh(self, source: GaugeSource) -> None:
+        """Measure what cannot be counted in passing; what the source raises is the caller's."""
+        gauges = await source.gauges(self._balance_accounts_max)
+        for state in OPEN_STATES:
+            self._open(state.value).set(gauges.open_by_state.get(state, 0))
+        self._in_doubt.set(gauges.open_by_state.get(State.IN_DOUBT, 0))
+        self._oldest_open.set(gauges.oldest_open_seconds)
+        self._oldest_in_doubt.set(gauges.oldest_in_doubt_seconds)
+        self._backlog.set(gauges.outbox_backlog)
+        if self._balance_accounts_max:
+            self._show_balances(gauges.balances)
+        self._measured_at.set(time.time())
+
+    def _show_balances(self, accounts: Sequence[Account]) -> None:
+        for kind, table in self._balances.items():
+            sums: Tally[tuple[str, ...]] = Tally()
+            for account in accounts:
+                if account.kind is kind:
+                    sums[account.bank, account.currency] += account.posted
+            table.show(sums)
+
+    def text(self) -> bytes:
+        """Write everything in Prometheus' text format. Takes milliseconds: not on the event loop."""
+        return generate_latest(self.registry)

@@ -1,0 +1,107 @@
+"""Keeping secrets and forged lines out of what is written down.
+
+Promises: passwords in URLs and in ``key=value`` text, and whatever stands under a key that sounds like
+a secret, are masked; line breaks and other control characters are written as escapes, so that nobody's
+input can look like a line of ours. It would rather mask too much. It raises nothing, whatever the value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Set
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+MASK: Final = "[redacted]"
+TEXT_MAX: Final = 2_000
+"""Twice as much is looked through for secrets before the text is cut: no secret is cut in half."""
+
+LINES_MAX: Final = 200
+ITEMS_MAX: Final = 100
+DEPTH_MAX: Final = 6
+WHOLE_MAX: Final = 2**63 - 1
+"""JSON readers, and our writer, are not at ease with whole numbers beyond this."""
+
+_SECRET_KEY: Final = re.compile(
+    r"passw|passphrase|pwd|secret|token|credential|api_?key|private_?key|authorization|cookie", re.I
+)
+_URL_WITH_PASSWORD: Final = re.compile(r"(?<=://)([^\s:/@]*):\S*@")
+_URL_WITH_TOKEN: Final = re.compile(r"(?<=://)[^\s:/@]+@")
+_ASSIGNMENT: Final = re.compile(
+    r"""((?:passw|passphrase|pwd|secret|token|api_?key)\w*["']?\s*[=:]\s*)("[^"]*"|'[^']*'|\S+)""",
+    re.I,
+)
+_BEARER: Final = re.compile(r"\b(bearer|basic)\s+\S+", re.I)
+
+
+def is_secret(key: str) -> bool:
+    """Say whether a key sounds like that of a secret."""
+    return _SECRET_KEY.search(key) is not None
+
+
+def mask(text: str) -> str:
+    """Mask the secrets that stand in a text."""
+    if "://" in text:
+        text = _URL_WITH_PASSWORD.sub(rf"\1:{MASK}@", text)
+        text = _URL_WITH_TOKEN.sub(f"{MASK}@", text)
+    if "=" in text or ":" in text:
+        text = _ASSIGNMENT.sub(rf"\1{MASK}", text)
+    return _BEARER.sub(rf"\1 {MASK}", text)
+
+
+def printable(text: str) -> str:
+    """Write line breaks, other control characters and broken characters as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def clean(value: object, depth: int = 0) -> object:
+    """Make any value fit to be written: masked, printable, of bounded size and depth."""
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, str):
+        return _clean_text(str(value))
+    if isinstance(value, int):
+        return int(value) if abs(value) <= WHOLE_MAX else _clean_text(str(value))
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if depth >= DEPTH_MAX:
+        return "…"
+    if isinstance(value, Mapping):
+        return clean_mapping(value, depth + 1)
+    if isinstance(value, list | tuple | Set):
+        return [clean(item, depth + 1) for item in list(value)[:ITEMS_MAX]]
+    return _clean_text(_describe(value))
+
+
+def clean_mapping(mapping: Mapping[Any, Any], depth: int = 0) -> dict[str, object]:
+    """Clean a mapping: what stands under a secret's key is masked whole."""
+    cleaned: dict[str, object] = {}
+    for key, value in list(mapping.items())[:ITEMS_MAX]:
+        name = printable(str(key))
+        cleaned[name] = MASK if value and is_secret(name) else clean(value, depth)
+    return cleaned
+
+
+def _clean_text(text: str) -> str:
+    shown = printable(mask(text[: 2 * TEXT_MAX]))
+    return shown if len(shown) <= TEXT_MAX else shown[:TEXT_MAX] + "…"
+
+
+def clean_lines(text: str) -> list[str]:
+    """Clean a text of several lines, such as a traceback, line by line; of too many, the last."""
+    return [_clean_text(line) for line in text.splitlines()[-LINES_MAX:]]
+
+
+def _describe(value: object) -> str:
+    try:
+        text = str(value)
+        return f"{type(value).__name__}: {text}" if isinstance(value, BaseException) else text
+    except Exception as error:  # noqa: BLE001 - a log line must not fail over its own words
+        return f"<{type(value).__name__}: {type(error).__name__}>"

@@ -1,0 +1,78 @@
+"""The built-in screening: clears at once what no configured list names and no limit stops.
+
+Promises: compliance before risk, one report for a batch, and the same answer for the same settlement.
+The refusal names the list that blocked, never what else stands on it. Must never: wait for anybody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.lifecycle import Event
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.preconditions import Refusal, RefusalCode
+from settlement_engine.ports import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from settlement_engine.domain.settlement import Instruction, Settlement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreeningRules:
+    """What is blocked. ``largest_minor`` is the largest amount per currency, in minor units.
+
+    A currency without a largest amount has no limit.
+    """
+
+    blocked_obligations: frozenset[str] = frozenset()
+    blocked_banks: frozenset[str] = frozenset()
+    largest_minor: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def refuse(self, instruction: Instruction) -> Refusal | None:
+        """Say why the instruction is refused, or None."""
+        if instruction.obligation_id in self.blocked_obligations:
+            return _blocked("blocked_obligations")
+        if not self.blocked_banks.isdisjoint((instruction.from_bank, instruction.to_bank)):
+            return _blocked("blocked_banks")
+        amount = instruction.amount
+        largest = self.largest_minor.get(amount.currency)
+        if largest is not None and amount.minor > largest:
+            return _too_large(amount, Money(largest, amount.currency))
+        return None
+
+
+def _blocked(name: str) -> Refusal:
+    return Refusal(code=RefusalCode.COMPLIANCE_BLOCKED, detail={"list": name})
+
+
+def _too_large(amount: Money, limit: Money) -> Refusal:
+    detail = {"limit": str(limit), "amount": str(amount), "currency": amount.currency}
+    return Refusal(code=RefusalCode.RISK_LIMIT_EXCEEDED, detail=detail)
+
+
+class BuiltinScreening:
+    """A Screening that needs nobody."""
+
+    def __init__(self, rules: ScreeningRules) -> None:
+        self._rules = rules
+
+    async def screen(
+        self, settlements: Sequence[Settlement], report: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Answer a batch, all of it at once."""
+        report([self._answer(settlement) for settlement in settlements])
+
+    def _answer(self, settlement: Settlement) -> Answer:
+        refusal = self._rules.refuse(settlement.instruction)
+        if refusal is None:
+            return Answer(settlement_id=settlement.id, event=Event.CLEARED)
+        return Answer(
+            settlement_id=settlement.id,
+            event=Event.REFUSED,
+            code=refusal.code,
+            refusal=refusal,
+        )

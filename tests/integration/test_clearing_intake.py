@@ -1,0 +1,361 @@
+"""Clearing's intake against a real NATS server: each instruction once, nothing lost, poison buried."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from datetime import UTC, date, datetime
+from uuid import UUID, uuid4
+
+import nats
+import pytest
+from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
+
+from settlement_engine.domain.backoff import Backoff
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.settlement import Instruction, Priority, Settlement
+from settlement_engine.embedded import EmbeddedNats
+from settlement_engine.errors import (
+    Broken,
+    IdempotencyConflict,
+    InvalidInstruction,
+    NotPermitted,
+    Overloaded,
+    Unavailable,
+)
+from settlement_engine.events import ClearingIntake, ClearingSettings, NatsAccess
+from settlement_engine.ports import Accepted
+from tests.unit.events.fakes import Graveyard
+
+PATIENCE_SECONDS = 20.0
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = EmbeddedNats(tmp_path / "nats")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def engine():
+    return Clerk()
+
+
+@pytest.fixture
+def graveyard():
+    return Graveyard()
+
+
+class Clerk:
+    """The engine's ``submit`` in memory. ``say`` maps obligations to what is answered for them."""
+
+    def __init__(self):
+        self.accepted: dict[str, UUID] = {}
+        self.submitted = []
+        self.say = {}
+        self.raises: list[Exception] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def submit(self, instructions):
+        await self.gate.wait()
+        if self.raises:
+            raise self.raises.pop(0)
+        self.submitted += [one.obligation_id for one in instructions]
+        return [self._admit(one) for one in instructions]
+
+    def _admit(self, instruction):
+        said = self.say.get(instruction.obligation_id)
+        if isinstance(said, list):
+            said = said.pop(0) if said else None
+        if isinstance(said, ZeroDivisionError):
+            raise said
+        if said is not None:
+            return said
+        is_replay = instruction.obligation_id in self.accepted
+        key = self.accepted.setdefault(instruction.obligation_id, uuid4())
+        now = datetime(2026, 1, 31, tzinfo=UTC)
+        settlement = Settlement(
+            id=key,
+            instruction=instruction,
+            state=State.VALIDATING,
+            seq=1,
+            epoch=1,
+            created_at=now,
+            value_date=date(2026, 1, 31),
+        )
+        return Accepted(settlement=settlement, is_replay=is_replay)
+
+
+def parse(payload):
+    try:
+        fields = json.loads(payload)
+        return Instruction(
+            caller="clearing",
+            idempotency_key=fields.get("idempotency_key", fields["obligation_id"]),
+            obligation_id=fields["obligation_id"],
+            from_bank="ALPHA",
+            to_bank="BETA",
+            amount=Money(100, "EUR"),
+            value_date=None,
+            priority=Priority.NORMAL,
+            metadata={},
+        )
+    except (ValueError, KeyError) as fault:
+        raise InvalidInstruction([("obligation_id", f"cannot be read: {fault}")]) from fault
+
+
+def make_intake(url, engine, graveyard, **changes):
+    defaults = {
+        "makes_stream": True,
+        "fetch_seconds": 0.2,
+        "again_after_seconds": 0.05,
+        "ack_wait_seconds": 1.0,
+        "reconnect": Backoff(first_seconds=0.02, max_seconds=0.1),
+    }
+    return ClearingIntake(
+        nats=NatsAccess(servers=(url,)),
+        parse=parse,
+        engine=engine,
+        graveyard=graveyard,
+        settings=ClearingSettings(**{**defaults, **changes}),
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(intake):
+    task = asyncio.create_task(intake.run())
+    try:
+        await until(lambda: intake.is_connected)
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.asynccontextmanager
+async def jetstream(url):
+    connection = await nats.connect(url, allow_reconnect=False)
+    try:
+        yield connection.jetstream()
+    finally:
+        await connection.close()
+
+
+async def send(url, *payloads):
+    async with jetstream(url) as js:
+        for payload in payloads:
+            text = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+            await js.publish("clearing.instructions", text)
+
+
+def obligations(first, last):
+    return [{"obligation_id": f"OBL-{number}"} for number in range(first, last)]
+
+
+async def until(condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.005)
+
+
+async def until_settled(url):
+    """Wait until NATS has an answer for every message."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    async with jetstream(url) as js:
+        while True:
+            info = await js.consumer_info("clearing", "settlement-engine")
+            if info.num_pending == 0 and info.num_ack_pending == 0:
+                return info
+            assert time.monotonic() < deadline, f"still open: {info}"
+            await asyncio.sleep(0.01)
+
+
+async def test_instructions_are_submitted_in_batches_and_acknowledged(server, engine, graveyard):
+    async with running(make_intake(server.url(), engine, graveyard)):
+        await send(server.url(), *obligations(0, 300))
+        await until(lambda: len(engine.accepted) == 300)
+        await until_settled(server.url())
+    assert engine.submitted == [f"OBL-{number}" for number in range(300)]
+    assert not graveyard.buried
+
+
+async def test_nothing_is_acknowledged_before_it_is_written_down(server, engine, graveyard):
+    async with running(make_intake(server.url(), engine, graveyard)):
+        engine.gate.clear()
+        await send(server.url(), *obligations(0, 3))
+        async with jetstream(server.url()) as js:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while not (await js.consumer_info("clearing", "settlement-engine")).num_ack_pending:
+                assert time.monotonic() < deadline
+        assert not engine.accepted
+        # The intake dies here, before the commit.
+    engine.gate.set()
+    async with running(make_intake(server.url(), engine, graveyard)):
+        await until_settled(server.url())
+    assert set(engine.accepted) == {"OBL-0", "OBL-1", "OBL-2"}
+
+
+async def test_what_cannot_be_parsed_is_buried_with_the_reason_and_stops_nothing(
+    server, engine, graveyard
+):
+    big = json.dumps({"obligation_id": "x" * 70_000}).encode()
+    rubbish = [b"", b"{", b"\xff\xfe", b"{}", big]
+    async with running(make_intake(server.url(), engine, graveyard)):
+        await send(server.url(), *obligations(0, 2), *rubbish, *obligations(2, 4))
+        await until_settled(server.url())
+    assert len(engine.accepted) == 4
+    assert [letter.payload for letter in graveyard.buried] == rubbish
+    assert {letter.subject for letter in graveyard.buried} == {"clearing.instructions"}
+    assert all("obligation_id" in letter.why for letter in graveyard.buried[:4])
+    assert "65536 bytes" in graveyard.buried[4].why
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        IdempotencyConflict("the key stands for another amount", field="amount"),
+        NotPermitted("clearing may not do this"),
+    ],
+)
+async def test_what_can_never_be_admitted_is_buried(server, engine, graveyard, fault):
+    engine.say["OBL-1"] = fault
+    async with running(make_intake(server.url(), engine, graveyard)):
+        await send(server.url(), *obligations(0, 3))
+        await until_settled(server.url())
+    assert set(engine.accepted) == {"OBL-0", "OBL-2"}
+    assert len(graveyard.buried) == 1
+    assert str(fault) in graveyard.buried[0].why
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Overloaded("draining", retry_after_seconds=0.05),
+        Unavailable("PostgreSQL is out of reach"),
+    ],
+)
+async def test_what_passes_is_handed_out_again_until_it_works(server, engine, graveyard, fault):
+    engine.raises = [fault] * 8
+    engine.say["OBL-1"] = [fault] * 7
+    async with running(make_intake(server.url(), engine, graveyard, faults_max=2)):
+        await send(server.url(), *obligations(0, 3))
+        await until_settled(server.url())
+    assert len(engine.accepted) == 3
+    assert not graveyard.buried
+
+
+async def test_an_instruction_that_breaks_its_batch_is_found_and_buried(server, engine, graveyard):
+    engine.say["OBL-5"] = ZeroDivisionError("a bug of ours")
+    engine.say["OBL-6"] = Broken("damaged")
+    async with running(make_intake(server.url(), engine, graveyard, faults_max=3)):
+        await send(server.url(), *obligations(0, 10))
+        await until_settled(server.url())
+    assert len(engine.accepted) == 8
+    assert {json.loads(one.payload)["obligation_id"] for one in graveyard.buried} == {
+        "OBL-5",
+        "OBL-6",
+    }
+
+
+async def test_a_fault_that_goes_away_buries_nothing(server, engine, graveyard):
+    engine.say["OBL-1"] = [Broken("for a moment")] * 2
+    async with running(make_intake(server.url(), engine, graveyard)):
+        await send(server.url(), *obligations(0, 3))
+        await until_settled(server.url())
+    assert len(engine.accepted) == 3
+    assert not graveyard.buried
+
+
+async def test_poison_waits_while_the_graveyard_is_out_of_reach(server, engine, graveyard):
+    graveyard.trouble = Unavailable("PostgreSQL is out of reach")
+    async with running(make_intake(server.url(), engine, graveyard)):
+        await send(server.url(), b"rubbish", *obligations(0, 1))
+        await until(lambda: engine.accepted)
+        async with jetstream(server.url()) as js:
+            info = await js.consumer_info("clearing", "settlement-engine")
+            assert info.num_ack_pending == 1
+        graveyard.trouble = None
+        await until_settled(server.url())
+    assert [letter.payload for letter in graveyard.buried] == [b"rubbish"]
+
+
+@pytest.mark.kill
+async def test_nats_killed_and_restarted_loses_no_instruction(server, engine, graveyard):
+    intake = make_intake(server.url(), engine, graveyard)
+    async with running(intake):
+        await send(server.url(), *obligations(0, 200))
+        await until(lambda: engine.accepted)
+        os.kill(server.pid, signal.SIGKILL)
+        await until(lambda: not intake.is_connected)
+        server.restart_if_dead()
+        await send(server.url(), *obligations(200, 300))
+        await until(lambda: len(engine.accepted) == 300)
+        await until_settled(server.url())
+    assert not graveyard.buried
+
+
+async def test_two_engines_share_the_work(server, graveyard):
+    first, second = Clerk(), Clerk()
+    async with (
+        running(make_intake(server.url(), first, graveyard, batch_max=5)),
+        running(make_intake(server.url(), second, graveyard, batch_max=5)),
+    ):
+        await send(server.url(), *obligations(0, 200))
+        await until_settled(server.url())
+    assert len(set(first.accepted) | set(second.accepted)) == 200
+
+
+async def test_stop_finishes_the_batch_in_hand(server, engine, graveyard):
+    intake = make_intake(server.url(), engine, graveyard)
+    async with running(intake) as task:
+        engine.gate.clear()
+        await send(server.url(), *obligations(0, 1))
+        stopping = asyncio.create_task(intake.stop())
+        engine.gate.set()
+        await stopping
+        await task
+    assert set(engine.submitted) == set(engine.accepted)
+
+
+async def test_a_stream_that_belongs_to_others_is_waited_for(server, engine, graveyard):
+    intake = make_intake(server.url(), engine, graveyard, makes_stream=False)
+    task = asyncio.create_task(intake.run())
+    try:
+        await until(lambda: intake._failures > 2)
+        async with jetstream(server.url()) as js:
+            await js.add_stream(StreamConfig(name="clearing", subjects=["clearing.>"]))
+        await send(server.url(), *obligations(0, 1))
+        await until(lambda: engine.accepted)
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_consumer_that_would_lose_instructions_is_not_used(
+    server, engine, graveyard, capsys
+):
+    async with jetstream(server.url()) as js:
+        await js.add_stream(StreamConfig(name="clearing", subjects=["clearing.>"]))
+        await js.add_consumer(
+            "clearing", ConsumerConfig(durable_name="settlement-engine", ack_policy=AckPolicy.NONE)
+        )
+    intake = make_intake(server.url(), engine, graveyard)
+    task = asyncio.create_task(intake.run())
+    try:
+        await until(lambda: intake._failures > 0)
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert "explicit acknowledgement" in capsys.readouterr().out

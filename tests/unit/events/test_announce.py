@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from nats.aio.client import Client
+
+from settlement_engine.domain.lifecycle import LIFE, STATUS, is_recorded
+from settlement_engine.events.announce import BODY_BYTES_MAX, Announcer, rfc3339
+from tests.unit.events.fakes import announcement
+
+ANNOUNCER = Announcer(prefix="settlement", source="/settlement-engine/test")
+MOVES = [
+    (state, event, row.state)
+    for state, rows in LIFE.items()
+    for event, row in rows.items()
+    if is_recorded(state, row)
+]
+
+
+def headers_of(message):
+    return Client._parse_header_lines(message.headers.encode())
+
+
+@pytest.mark.parametrize("move", MOVES, ids=lambda move: f"{move[0]}-{move[1]}")
+def test_every_move_of_the_page_can_be_announced(move):
+    message = ANNOUNCER.message(announcement(9, settlement=3, seq=2, move=move))
+    headers = headers_of(message)
+    body = json.loads(message.body)
+    assert message.subject == headers["ce-type"] == body["event_type"]
+    assert body["state"] == move[2].name
+    assert body["previous_state"] == move[0].name
+    assert body["event"] == move[1].name
+    assert body["status"] == STATUS[move[2]].name
+    assert headers["ce-sequence"] == "9" == str(body["sequence"])
+    assert headers["ce-id"] == headers["Nats-Msg-Id"] == message.event_id == body["event_id"]
+    assert message.event_id == f"{body['settlement_id']}.{body['seq']}"
+
+
+def test_the_same_move_gives_the_same_bytes():
+    one = announcement(5, detail={"text": "the bank's words"})
+    assert ANNOUNCER.message(one) == Announcer(
+        prefix="settlement", source="/settlement-engine/test"
+    ).message(one)
+
+
+def test_the_subject_has_the_configured_prefix_and_the_type_has_not():
+    message = Announcer(prefix="bank.settle", source="/x").message(announcement(1))
+    assert message.subject == "bank.settle.accepted"
+    assert headers_of(message)["ce-type"] == "settlement.accepted"
+
+
+def test_words_of_others_stay_in_the_body():
+    text = 'x\r\nNats-Rollup: all\r\n\r\n"quoted" \u0001 ⚠'
+    message = ANNOUNCER.message(announcement(1, detail={"text": text, "code": text}))
+    assert json.loads(message.body)["detail"] == {"text": text, "code": text}
+    assert set(headers_of(message)) == set(headers_of(ANNOUNCER.message(announcement(1))))
+    assert message.headers.isascii()
+
+
+def test_overlong_details_are_shortened_and_the_facts_stay():
+    message = ANNOUNCER.message(
+        announcement(1, detail={f"key{n}": "y" * 9_000 for n in range(100)})
+    )
+    assert len(message.body) < BODY_BYTES_MAX
+    body = json.loads(message.body)
+    assert body["amount"] == "12.50"
+    assert body["detail"]["key0"] == "y" * 1_000
+
+
+def test_times_are_in_utc_with_microseconds():
+    dubai = timezone(timedelta(hours=4))
+    assert rfc3339(datetime(2026, 1, 31, 9, 30, tzinfo=UTC)) == "2026-01-31T09:30:00.000000Z"
+    assert rfc3339(datetime(2026, 1, 31, 1, 30, 0, 7, dubai)) == "2026-01-30T21:30:00.000007Z"
+
+
+@pytest.mark.parametrize("prefix", ["", "a b", "a.>", "*", "a..b", "a\r\n"])
+def test_a_prefix_that_is_no_subject_is_refused(prefix):
+    with pytest.raises(AssertionError):
+        Announcer(prefix=prefix, source="/x")
+
+
+@pytest.mark.parametrize("source", ["", "a b", "a\r\nb", "ü"])
+def test_a_source_that_could_break_a_header_is_refused(source):
+    with pytest.raises(AssertionError):
+        Announcer(prefix="settlement", source=source)
