@@ -428,6 +428,20 @@ async def test_a_purged_stream_goes_on_where_the_outbox_says(server, outbox, met
     assert positions == list(range(51, 61))
 
 
+async def test_a_message_that_was_deleted_by_hand_stops_nothing(server, outbox, meter):
+    outbox.add(10)
+    async with running(make_relay(server.url(), outbox, meter)):
+        await until_published(outbox)
+    async with jetstream(server.url()) as js:
+        await js.delete_msg(STREAM, 10)
+    outbox.add(10)
+    # Its id is still known to the server: a batch with it is refused whole.
+    async with running(make_relay(server.url(), outbox, meter)):
+        await until_published(outbox)
+    positions = [int(one.headers["ce-sequence"]) for one in await stored(server.url())]
+    assert positions == [*range(1, 10), *range(11, 21)]
+
+
 async def test_a_full_stream_makes_announcements_wait_and_pushes_none_out(server, outbox, meter):
     spec = StreamSpec(name=STREAM, max_bytes=100_000)
     relay = make_relay(server.url(), outbox, meter, stream=spec, batch_max=10)
@@ -503,8 +517,10 @@ async def test_stop_publishes_the_rest_first(server, outbox, meter):
         outbox.add(10)
         await until(lambda: relay.is_connected)
         outbox.add(3000)
+        begun = time.monotonic()
         await relay.stop()
         await task
+    assert time.monotonic() - begun < RelaySettings().drain_seconds
     assert outbox.marked == 3010
     await check_exact(server.url(), outbox)
 

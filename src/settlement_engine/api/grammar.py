@@ -21,15 +21,18 @@ Found: TypeAlias = list[tuple[str, str]]
 
 REQUIRED: Final = "is required"
 KEY_CHARACTERS_MAX: Final = 128
+ACCOUNT_NUMBER_CHARACTERS_MAX: Final = 34
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 1_000
 
+_OBLIGATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}", re.ASCII)
 _BANK: Final = re.compile(r"[A-Za-z0-9._-]{1,20}", re.ASCII)
 _KEY: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 _ACCOUNT_ID: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CARD_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z-])[2-6](?:[ -]?[0-9]){12,18}(?![0-9A-Za-z-])", re.ASCII)
+_ACCOUNT_NUMBER: Final = re.compile(r"[A-Za-z0-9._:/-]+(?: [A-Za-z0-9._:/-]+)*", re.ASCII)
 _ZERO: Final = re.compile(r"0(?:\.(0+))?", re.ASCII)
 
 
@@ -37,6 +40,15 @@ def refuse(found: Found) -> None:
     """Raise InvalidInstruction if anything is wrong."""
     if found:
         raise InvalidInstruction(found)
+
+
+def check_obligation(text: str, found: Found) -> None:
+    """Check what clearing calls an obligation."""
+    if not text:
+        found.append(("obligation_id", REQUIRED))
+    elif _OBLIGATION.fullmatch(text) is None:
+        grammar = "must be 1 to 64 of A-Z, a-z, 0-9 and ._:/- and begin with a letter or a digit"
+        found.append(("obligation_id", grammar))
 
 
 def check_bank(field: str, text: str, found: Found) -> None:
@@ -85,6 +97,16 @@ def check_limit(text: str, currency: str, found: Found) -> int:
     except MoneyError as error:
         found.append(("credit_limit", str(error)))
         return 0
+
+
+def check_account_number(text: str, found: Found) -> None:
+    """Check the number of an account; it may be empty."""
+    if len(text) > ACCOUNT_NUMBER_CHARACTERS_MAX:
+        limit = ACCOUNT_NUMBER_CHARACTERS_MAX
+        found.append(("account_number", f"has more than {limit} characters"))
+    elif text and _ACCOUNT_NUMBER.fullmatch(text) is None:
+        grammar = "must be A-Z, a-z, 0-9 and ._:/- with single spaces between them"
+        found.append(("account_number", grammar))
 
 
 def check_key(text: str, header: str, found: Found) -> str:
@@ -142,6 +164,14 @@ def check_account_id(field: str, text: str, found: Found) -> int:
     else:
         return int(text)
     return 0
+
+
+def check_filter(bank: str, currency: str, found: Found) -> None:
+    """Check what a list is filtered by; empty fields do not filter."""
+    if bank:
+        check_bank("bank", bank, found)
+    if currency:
+        check_currency(currency, found)
 
 
 def check_page_size(size: int, found: Found) -> int:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.api import render
 from settlement_engine.api.call import Service, Unary
 from settlement_engine.api.errors import status_of
-from settlement_engine.api.grammar import Found, check_page_size, check_uuid, refuse
+from settlement_engine.api.grammar import (
+    Found,
+    check_filter,
+    check_obligation,
+    check_page_size,
+    check_uuid,
+    refuse,
+)
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.translate import to_instruction
 from settlement_engine.domain.lifecycle import STATUS
@@ -107,14 +114,17 @@ class SettlementCalls:
     async def _find(self, request: pb.SettlementStatusRequest) -> Settlement:
         """Find a settlement by its id, or by its obligation."""
         obligation_id = request.obligation_id
+        found: Found = []
+        if obligation_id:
+            check_obligation(obligation_id, found)
         if not request.settlement_id and obligation_id:
+            refuse(found)
             by_obligation = await self._settlements.find_by_obligation(obligation_id)
             if by_obligation is None:
                 raise NotFound("there is no settlement of this obligation")
             return by_obligation
-        found: Found = []
         settlement_id = check_uuid("settlement_id", request.settlement_id, found)
-        if settlement_id is None:
+        if settlement_id is None or found:
             raise InvalidInstruction(found)
         settlement = (await self._settlements.load([settlement_id])).get(settlement_id)
         if settlement is None:
@@ -141,6 +151,9 @@ class SettlementCalls:
         del call
         found: Found = []
         statuses = _statuses(request, found)
+        check_filter(request.bank, request.currency, found)
+        if request.obligation_id:
+            check_obligation(request.obligation_id, found)
         filters = (tuple(sorted(statuses)), request.bank, request.currency, request.obligation_id)
         size = check_page_size(request.page_size, found)
         place = read_token(request.page_token, filters, found)

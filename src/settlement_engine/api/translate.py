@@ -12,11 +12,11 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api.grammar import (
-    REQUIRED,
     Found,
     check_bank,
     check_key,
     check_money,
+    check_obligation,
     check_text,
 )
 from settlement_engine.domain.settlement import Instruction, Priority
@@ -32,7 +32,6 @@ METADATA_VALUE_CHARACTERS_MAX: Final = 512
 SETTLEMENT_DATE_MAX: Final = 253_402_300_799
 """The last second of the year 9999."""
 
-_OBLIGATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}", re.ASCII)
 _METADATA_KEY: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _PRIORITIES: Final = {int(priority): priority for priority in Priority}
 _DAY_SECONDS: Final = 86_400
@@ -43,10 +42,7 @@ def to_instruction(request: SettlementRequest, *, caller: str, header_key: str =
     """Check a request and make an instruction of it. Raises InvalidInstruction."""
     found: Found = []
     obligation_id = request.obligation_id
-    if not obligation_id:
-        found.append(("obligation_id", REQUIRED))
-    elif _OBLIGATION.fullmatch(obligation_id) is None:
-        found.append(("obligation_id", _OBLIGATION_GRAMMAR))
+    check_obligation(obligation_id, found)
     from_bank, to_bank = request.from_bank, request.to_bank
     check_bank("from_bank", from_bank, found)
     check_bank("to_bank", to_bank, found)
@@ -74,11 +70,6 @@ def to_instruction(request: SettlementRequest, *, caller: str, header_key: str =
         priority=priority,
         metadata=metadata,
     )
-
-
-_OBLIGATION_GRAMMAR: Final = (
-    "must be 1 to 64 of A-Z, a-z, 0-9 and ._:/- and begin with a letter or a digit"
-)
 
 
 def _value_date(seconds: int, found: Found) -> date | None:

@@ -124,6 +124,7 @@ def reach(address: EngineAddress) -> Iterator[Engine]:
 
 def translate(error: grpc.RpcError, target: str) -> SettlementEngineError:
     """Turn a failed call into an error that tells a person what to do."""
+    assert isinstance(error, grpc.Call), "a failed call is a call"
     code = error.code()
     detail = error.details() or code.name
     if code is grpc.StatusCode.UNAVAILABLE:

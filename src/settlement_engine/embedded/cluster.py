@@ -146,10 +146,22 @@ def settle_owner(data_dir: Path, mode: LaunchMode) -> None:
             todo=f"run as user {owner}, or choose another data directory",
         )
     if mode is LaunchMode.DROP:  # All of it, each time: what we wrote since is still root's.
-        files.give_to(data_dir, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
+        _give_away(data_dir)
     if (obstacle := process.obstacle(data_dir, mode)) is not None:
         raise EmbeddedServerError(
             f"PostgreSQL's user cannot reach {data_dir}.",
             why=f"{obstacle} is closed to it, and root's privileges are not the server's",
             todo="choose a data directory outside, for example /var/lib/settlement",
         )
+
+
+def _give_away(data_dir: Path) -> None:
+    try:
+        files.give_to(data_dir, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
+    except OSError as error:
+        raise EmbeddedServerError(
+            "PostgreSQL refuses to run as root, and there is nobody else to run it as.",
+            why=f"user namespaces are forbidden here, and user {UNPRIVILEGED_ID} cannot own "
+            f"{data_dir}: {error.strerror}",
+            todo="run as an ordinary user, or allow user namespaces in this container",
+        ) from error

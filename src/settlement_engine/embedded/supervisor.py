@@ -112,8 +112,7 @@ class EmbeddedServers:
         self._running.close()
 
     def watch(self) -> tuple[str, ...]:
-        """Bring back whichever server died and name it. Call it again and again, a few times a
-        second.
+        """Bring back whichever server died, and name it. Meant to be called a few times a second.
 
         It does not wait unless a server is dead; then it takes as long as that server's start.
         """

@@ -26,7 +26,7 @@ class Labelled(Generic[M]):
     """A metric with labels; called with their values it gives the child."""
 
     def __init__(self, metric: M, labels: int) -> None:
-        self._metric = metric
+        self._metric: M = metric
         self._others = (OTHER,) * labels
         self._children: dict[tuple[str, ...], M] = {}
 

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
+from typing_extensions import override
 
 from settlement_engine.errors import Misconfigured
 from settlement_engine.monitoring.redaction import clean_lines, clean_mapping

@@ -50,7 +50,7 @@ class Metrics:
 
         A balance per bank and currency tells a competitor a lot and can be many series, therefore.
         """
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._balance_accounts_max = balance_accounts_max
         families = Families(self.registry)

@@ -8,8 +8,9 @@ input can look like a line of ours. It would rather mask too much. It raises not
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Set
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from datetime import date
 from typing import Any, Final
 
 MASK: Final = "[redacted]"
@@ -23,15 +24,16 @@ WHOLE_MAX: Final = 2**63 - 1
 """JSON readers, and our writer, are not at ease with whole numbers beyond this."""
 
 _SECRET_KEY: Final = re.compile(
-    r"passw|passphrase|pwd|secret|token|credential|api_?key|private_?key|authorization|cookie", re.I
+    r"passw|passphrase|pwd|secret|token|credential|api_?key|private_?key|authorization|cookie",
+    re.IGNORECASE,
 )
 _URL_WITH_PASSWORD: Final = re.compile(r"(?<=://)([^\s:/@]*):\S*@")
 _URL_WITH_TOKEN: Final = re.compile(r"(?<=://)[^\s:/@]+@")
 _ASSIGNMENT: Final = re.compile(
     r"""((?:passw|passphrase|pwd|secret|token|api_?key)\w*["']?\s*[=:]\s*)("[^"]*"|'[^']*'|\S+)""",
-    re.I,
+    re.IGNORECASE,
 )
-_BEARER: Final = re.compile(r"\b(bearer|basic)\s+\S+", re.I)
+_BEARER: Final = re.compile(r"\b(bearer|basic)\s+\S+", re.IGNORECASE)
 
 
 def is_secret(key: str) -> bool:
@@ -61,22 +63,21 @@ def printable(text: str) -> str:
 
 def clean(value: object, depth: int = 0) -> object:
     """Make any value fit to be written: masked, printable, of bounded size and depth."""
+    if isinstance(value, Mapping):
+        return clean_mapping(value, depth + 1) if depth < DEPTH_MAX else "…"
+    if isinstance(value, list | tuple | AbstractSet):
+        items = list(value)[:ITEMS_MAX] if depth < DEPTH_MAX else ["…"]
+        return [clean(item, depth + 1) for item in items]
+    return _clean_leaf(value)
+
+
+def _clean_leaf(value: object) -> object:
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, str):
         return _clean_text(str(value))
-    if isinstance(value, int):
-        return int(value) if abs(value) <= WHOLE_MAX else _clean_text(str(value))
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if depth >= DEPTH_MAX:
-        return "…"
-    if isinstance(value, Mapping):
-        return clean_mapping(value, depth + 1)
-    if isinstance(value, list | tuple | Set):
-        return [clean(item, depth + 1) for item in list(value)[:ITEMS_MAX]]
+    if isinstance(value, int) and abs(value) <= WHOLE_MAX:
+        return int(value)
     return _clean_text(_describe(value))
 
 
@@ -101,7 +102,7 @@ def clean_lines(text: str) -> list[str]:
 
 def _describe(value: object) -> str:
     try:
-        text = str(value)
+        text = value.isoformat() if isinstance(value, date) else str(value)
         return f"{type(value).__name__}: {text}" if isinstance(value, BaseException) else text
     except Exception as error:  # noqa: BLE001 - a log line must not fail over its own words
         return f"<{type(value).__name__}: {type(error).__name__}>"

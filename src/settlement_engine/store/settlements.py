@@ -193,6 +193,7 @@ def _step_arrays(steps: Sequence[Step]) -> tuple[str, ...]:
         arrays.words(step.row.state.value for step in steps),
         arrays.words(step.row.do.value if step.row.do else None for step in steps),
         arrays.booleans(is_recorded(step.settlement.state, step.row) for step in steps),
+        arrays.integers(_attempt_number(step) for step in steps),
         arrays.seconds(step.rest_seconds for step in steps),
         arrays.texts(_json(step.detail) for step in steps),
         arrays.texts(refusal.code.value if refusal else None for refusal in refusals),
@@ -200,6 +201,11 @@ def _step_arrays(steps: Sequence[Step]) -> tuple[str, ...]:
         arrays.texts(step.rail_reference or None for step in steps),
         arrays.texts(step.confirmation or None for step in steps),
     )
+
+
+def _attempt_number(step: Step) -> int:
+    attempt = step.attempt or step.settlement.attempt
+    return attempt.number if attempt else 0
 
 
 def _lock_arrays(steps: Sequence[Step]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import grpc
 
@@ -179,7 +179,7 @@ def _request(wish: Wish) -> wire.SettlementRequest:
         to_bank=wish.to_bank,
         amount=wish.amount,
         currency=wish.currency,
-        priority=wish.priority,  # type: ignore[arg-type] -- a number of the enum
+        priority=cast("wire.Priority", wish.priority),
         metadata=wish.metadata,
         idempotency_key=wish.key,
     )

@@ -8,13 +8,16 @@ SELECT at, verdicts, ids FROM admit_settlements(
 -- name: apply
 -- Apply rows of the page to settlements, guarded, in one transaction.
 SELECT at, results, available FROM apply_steps(
-    $1, $2::text::bigint[], $3::text::uuid[], $4::text::integer[], $5::text::bigint[], $6::text::text[], $7::text::text[], $8::text::text[],
-    $9::text::text[], $10::text::boolean[], $11::text::double precision[], $12::text::text[], $13::text::text[], $14::text::text[],
-    $15::text::text[], $16::text::text[], $17::text::integer[], $18::text::smallint[], $19::text::text[], $20::text::bigint[],
-    $21::text::bigint[], $22::text::bigint[], $23::text::bigint[], $24::text::uuid[], $25::text::text[], $26::text::text[],
-    $27::text::bytea[], $28::text::timestamptz[], $29::text::bigint[], $30::text::text[], $31::text::timestamptz[],
-    $32::text::timestamptz[], $33::text::integer[], $34::text::smallint[], $35::text::bigint[], $36::text::bigint[],
-    $37::text::bigint[], $38::text::text[]
+    $1, $2::text::bigint[], $3::text::uuid[], $4::text::integer[], $5::text::bigint[],
+    $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::boolean[],
+    $11::text::smallint[], $12::text::double precision[], $13::text::text[], $14::text::text[],
+    $15::text::text[], $16::text::text[], $17::text::text[], $18::text::integer[],
+    $19::text::smallint[], $20::text::text[], $21::text::bigint[], $22::text::bigint[],
+    $23::text::bigint[], $24::text::bigint[], $25::text::uuid[], $26::text::text[],
+    $27::text::text[], $28::text::bytea[], $29::text::timestamptz[], $30::text::bigint[],
+    $31::text::text[], $32::text::timestamptz[], $33::text::timestamptz[], $34::text::integer[],
+    $35::text::smallint[], $36::text::bigint[], $37::text::bigint[], $38::text::bigint[],
+    $39::text::text[]
 );
 
 -- name: claim

@@ -73,8 +73,8 @@ END $$;
 CREATE FUNCTION apply_steps(
     p_owner bigint, p_accounts bigint[],
     p_id uuid[], p_seq integer[], p_epoch bigint[], p_from text[], p_event text[], p_to text[],
-    p_do text[], p_is_move boolean[], p_rest_seconds double precision[], p_detail text[],
-    p_refusal_code text[], p_refusal_detail text[], p_rail_reference text[], p_confirmation text[],
+    p_do text[], p_is_move boolean[], p_attempt smallint[], p_rest_seconds double precision[],
+    p_detail text[], p_refusal_code text[], p_refusal_detail text[], p_rail_reference text[], p_confirmation text[],
     p_lock_step integer[], p_lock_attempt smallint[], p_lock_rail text[], p_lock_source bigint[],
     p_lock_agent bigint[], p_lock_clearing bigint[], p_lock_target bigint[], p_lock_uetr uuid[],
     p_lock_end_to_end text[], p_lock_message text[], p_lock_payload bytea[],
@@ -92,6 +92,9 @@ DECLARE
     v_count bigint;
     v_head bigint;
     v_resolving bigint;
+    v_has_locks boolean := cardinality(p_lock_step) > 0;
+    v_has_quiet boolean := false = ANY (p_is_move);
+    v_has_odd_owners boolean;
 BEGIN
     PERFORM 1 FROM open_settlements WHERE settlement_id = ANY (p_id)
     ORDER BY settlement_id FOR UPDATE;
@@ -103,13 +106,13 @@ BEGIN
 
     -- Is what the caller believes still true? A resting settlement is anybody's; an ended one has no
     -- owner and no epoch.
-    SELECT array_agg((CASE
+    SELECT bool_or(w.asked <> 0 OR w.owner <> p_owner), array_agg((CASE
         WHEN s.state IS DISTINCT FROM q.from_state::settlement_state OR s.seq <> q.seq THEN 1
         WHEN w.owner IN (p_owner, 0) AND w.epoch = q.epoch THEN 0
         WHEN s.ended_at IS NOT NULL AND w.owner IS NULL THEN 0
         ELSE 1
     END)::smallint ORDER BY q.ord)
-    INTO results
+    INTO v_has_odd_owners, results
     FROM unnest(p_id, p_seq, p_epoch, p_from) WITH ORDINALITY AS q (id, seq, epoch, from_state, ord)
     LEFT JOIN settlement_transactions AS s ON s.id = q.id
     LEFT JOIN open_settlements AS w ON w.settlement_id = q.id;
@@ -156,23 +159,25 @@ BEGIN
     END LOOP;
 
     -- The same contradiction twice is one exception.
-    FOR r IN
-        SELECT q.id, q.detail, q.ord
-        FROM unnest(p_id, p_do, p_detail, results) WITH ORDINALITY AS q (id, do_, detail, result, ord)
-        WHERE q.do_ = 'except' AND q.result = 0 ORDER BY q.ord
-    LOOP
-        INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
-        VALUES (r.id, 'contradiction', md5(r.detail), r.detail::jsonb, at)
-        ON CONFLICT DO NOTHING;
-        IF NOT found THEN
-            results[r.ord] := 1;
-        END IF;
-    END LOOP;
+    IF 'except' = ANY (p_do) THEN
+        FOR r IN
+            SELECT q.id, q.detail, q.ord
+            FROM unnest(p_id, p_do, p_detail, results) WITH ORDINALITY AS q (id, do_, detail, result, ord)
+            WHERE q.do_ = 'except' AND q.result = 0 ORDER BY q.ord
+        LOOP
+            INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
+            VALUES (r.id, 'contradiction', md5(r.detail), r.detail::jsonb, at)
+            ON CONFLICT DO NOTHING;
+            IF NOT found THEN
+                results[r.ord] := 1;
+            END IF;
+        END LOOP;
+    END IF;
 
     UPDATE settlement_transactions AS s SET
         state = q.to_state::settlement_state,
         seq = s.seq + 1,
-        attempt = CASE WHEN q.do_ = 'lock' THEN s.attempt + 1 ELSE s.attempt END,
+        attempt = q.attempt,
         ended_at = CASE
             WHEN q.to_state IN ('completed', 'failed', 'rolled_back', 'returned')
             THEN coalesce(s.ended_at, at)
@@ -183,27 +188,30 @@ BEGIN
         refusal_detail = coalesce(q.refusal_detail::jsonb, s.refusal_detail),
         rail_reference = coalesce(q.rail_reference, s.rail_reference),
         confirmation = coalesce(q.confirmation, s.confirmation)
-    FROM unnest(p_id, p_to, p_do, p_is_move, p_refusal_code, p_refusal_detail, p_rail_reference,
-        p_confirmation, results) AS q (id, to_state, do_, is_move, refusal_code, refusal_detail,
-        rail_reference, confirmation, result)
+    FROM unnest(p_id, p_to, p_do, p_is_move, p_attempt, p_refusal_code, p_refusal_detail,
+        p_rail_reference, p_confirmation, results) AS q (id, to_state, do_, is_move, attempt,
+        refusal_code, refusal_detail, rail_reference, confirmation, result)
     WHERE s.id = q.id AND q.is_move AND q.result = 0;
 
-    DELETE FROM open_settlements AS w USING unnest(p_id, p_to, results) AS q (id, to_state, result)
-    WHERE w.settlement_id = q.id AND q.result = 0
-        AND q.to_state IN ('completed', 'failed', 'rolled_back', 'returned');
-    UPDATE open_settlements AS w SET
-        owner = CASE WHEN q.rest_seconds IS NULL THEN p_owner ELSE 0 END,
-        asked = CASE WHEN q.is_move THEN 0 ELSE w.asked + 1 END,
-        due_at = CASE
-            WHEN q.rest_seconds IS NULL THEN w.due_at
-            WHEN q.rest_seconds = 'infinity' THEN 'infinity'
-            ELSE at + make_interval(secs => q.rest_seconds)
-        END
-    FROM unnest(p_id, p_is_move, p_rest_seconds, results) AS q (id, is_move, rest_seconds, result)
-    WHERE w.settlement_id = q.id AND q.result = 0
-        AND (q.rest_seconds IS NOT NULL OR NOT q.is_move OR w.asked <> 0 OR w.owner <> p_owner);
+    IF p_to && '{completed,failed,rolled_back,returned}' THEN
+        DELETE FROM open_settlements AS w USING unnest(p_id, p_to, results) AS q (id, to_state, result)
+        WHERE w.settlement_id = q.id AND q.result = 0
+            AND q.to_state IN ('completed', 'failed', 'rolled_back', 'returned');
+    END IF;
+    IF v_has_odd_owners OR v_has_quiet OR array_remove(p_rest_seconds, NULL) <> '{}' THEN
+        UPDATE open_settlements AS w SET
+            owner = CASE WHEN q.rest_seconds IS NULL THEN p_owner ELSE 0 END,
+            asked = CASE WHEN q.is_move THEN 0 ELSE w.asked + 1 END,
+            due_at = CASE
+                WHEN q.rest_seconds IS NULL THEN w.due_at
+                WHEN q.rest_seconds = 'infinity' THEN 'infinity'
+                ELSE at + make_interval(secs => q.rest_seconds)
+            END
+        FROM unnest(p_id, p_is_move, p_rest_seconds, results) AS q (id, is_move, rest_seconds, result)
+        WHERE w.settlement_id = q.id AND q.result = 0;
+    END IF;
 
-    IF cardinality(p_lock_step) > 0 THEN
+    IF v_has_locks THEN
         INSERT INTO attempts (
             settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr,
             end_to_end_id, message_id, payload, valid_until, recorded_at
@@ -232,54 +240,59 @@ BEGIN
     END IF;
 
     -- Money. Every account that is touched changes once, however many settlements touch it.
-    SELECT count(*) INTO v_resolving
-    FROM unnest(p_do, results) AS q (do_, result)
-    WHERE q.do_ IN ('post', 'release') AND q.result = 0;
-    WITH resolved AS (
-        UPDATE fund_locks AS f SET
-            resolved_at = at,
-            outcome = CASE q.do_ WHEN 'post' THEN 'posted' ELSE 'released' END
-        FROM unnest(p_id, p_do, results) AS q (id, do_, result)
-        WHERE f.settlement_id = q.id AND q.do_ IN ('post', 'release') AND q.result = 0
-        RETURNING f.account_id, f.amount_minor
-    ), posted AS (
-        INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
-        SELECT p_id[t.step], t.leg, t.debit, t.credit, t.amount, t.currency, at
-        FROM unnest(p_transfer_step, p_transfer_leg, p_transfer_debit, p_transfer_credit,
-            p_transfer_amount, p_transfer_currency) AS t (step, leg, debit, credit, amount, currency)
-        WHERE results[t.step] = 0
-        RETURNING debit_id, credit_id, amount_minor
-    ), changes AS (
-        SELECT debit_id AS id, amount_minor AS debits, 0::bigint AS credits, 0::bigint AS held
-        FROM posted
-        UNION ALL SELECT credit_id, 0, amount_minor, 0 FROM posted
-        UNION ALL SELECT account_id, 0, 0, -amount_minor FROM resolved
-        UNION ALL SELECT l.source, 0, 0, l.amount
-        FROM unnest(p_lock_step, p_lock_source, p_lock_amount) AS l (step, source, amount)
-        WHERE results[l.step] = 0
-    ), applied AS (
-        UPDATE accounts AS a SET
-            debits_posted = a.debits_posted + c.debits,
-            credits_posted = a.credits_posted + c.credits,
-            held = a.held + c.held
-        FROM (
-            SELECT id, sum(debits)::bigint AS debits, sum(credits)::bigint AS credits,
-                sum(held)::bigint AS held
-            FROM changes GROUP BY id
-        ) AS c
-        WHERE a.id = c.id
-    )
-    SELECT count(*) INTO v_count FROM resolved;
-    IF v_count <> v_resolving THEN
-        RAISE EXCEPTION '% holds to resolve, % found', v_resolving, v_count USING ERRCODE = 'SE005';
+    IF v_has_locks OR p_do && '{post,release,reverse}' THEN
+        SELECT count(*) INTO v_resolving
+        FROM unnest(p_do, results) AS q (do_, result)
+        WHERE q.do_ IN ('post', 'release') AND q.result = 0;
+        WITH resolved AS (
+            UPDATE fund_locks AS f SET
+                resolved_at = at,
+                outcome = CASE q.do_ WHEN 'post' THEN 'posted' ELSE 'released' END
+            FROM unnest(p_id, p_do, results) AS q (id, do_, result)
+            WHERE f.settlement_id = q.id AND q.do_ IN ('post', 'release') AND q.result = 0
+            RETURNING f.account_id, f.amount_minor
+        ), posted AS (
+            INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
+            SELECT p_id[t.step], t.leg, t.debit, t.credit, t.amount, t.currency, at
+            FROM unnest(p_transfer_step, p_transfer_leg, p_transfer_debit, p_transfer_credit,
+                p_transfer_amount, p_transfer_currency) AS t (step, leg, debit, credit, amount, currency)
+            WHERE results[t.step] = 0
+            RETURNING debit_id, credit_id, amount_minor
+        ), changes AS (
+            SELECT debit_id AS id, amount_minor AS debits, 0::bigint AS credits, 0::bigint AS held
+            FROM posted
+            UNION ALL SELECT credit_id, 0, amount_minor, 0 FROM posted
+            UNION ALL SELECT account_id, 0, 0, -amount_minor FROM resolved
+            UNION ALL SELECT l.source, 0, 0, l.amount
+            FROM unnest(p_lock_step, p_lock_source, p_lock_amount) AS l (step, source, amount)
+            WHERE results[l.step] = 0
+        ), applied AS (
+            UPDATE accounts AS a SET
+                debits_posted = a.debits_posted + c.debits,
+                credits_posted = a.credits_posted + c.credits,
+                held = a.held + c.held
+            FROM (
+                SELECT id, sum(debits)::bigint AS debits, sum(credits)::bigint AS credits,
+                    sum(held)::bigint AS held
+                FROM changes GROUP BY id
+            ) AS c
+            WHERE a.id = c.id
+        )
+        SELECT count(*) INTO v_count FROM resolved;
+        IF v_count <> v_resolving THEN
+            RAISE EXCEPTION '% holds to resolve, % found', v_resolving, v_count USING ERRCODE = 'SE005';
+        END IF;
     END IF;
 
-    INSERT INTO answers (settlement_id, attempt, state, event, asked, detail, at)
-    SELECT q.id, s.attempt, s.state, q.event::settlement_event, w.asked, q.detail::jsonb, at
-    FROM unnest(p_id, p_event, p_is_move, p_detail, results) AS q (id, event, is_move, detail, result)
-    JOIN settlement_transactions AS s ON s.id = q.id
-    JOIN open_settlements AS w ON w.settlement_id = q.id
-    WHERE NOT q.is_move AND q.result = 0;
+    IF v_has_quiet THEN
+        INSERT INTO answers (settlement_id, attempt, state, event, asked, detail, at)
+        SELECT q.id, q.attempt, q.to_state::settlement_state, q.event::settlement_event, w.asked,
+            q.detail::jsonb, apply_steps.at
+        FROM unnest(p_id, p_attempt, p_to, p_event, p_is_move, p_detail, results)
+            AS q (id, attempt, to_state, event, is_move, detail, result)
+        JOIN open_settlements AS w ON w.settlement_id = q.id
+        WHERE NOT q.is_move AND q.result = 0;
+    END IF;
 
     SELECT count(*) INTO v_count
     FROM unnest(p_is_move, results) AS q (is_move, result) WHERE q.is_move AND q.result = 0;
@@ -291,11 +304,10 @@ BEGIN
         )
         SELECT v_head + row_number() OVER (ORDER BY q.ord), q.id, q.seq + 1,
             q.from_state::settlement_state, q.event::settlement_event,
-            q.to_state::settlement_state, apply_steps.at, q.epoch, s.attempt, q.detail::jsonb
-        FROM unnest(p_id, p_seq, p_epoch, p_from, p_event, p_to, p_is_move, p_detail, results)
-            WITH ORDINALITY AS q (id, seq, epoch, from_state, event, to_state, is_move, detail,
-            result, ord)
-        JOIN settlement_transactions AS s ON s.id = q.id
+            q.to_state::settlement_state, apply_steps.at, q.epoch, q.attempt, q.detail::jsonb
+        FROM unnest(p_id, p_seq, p_epoch, p_from, p_event, p_to, p_is_move, p_attempt, p_detail,
+            results) WITH ORDINALITY AS q (id, seq, epoch, from_state, event, to_state, is_move,
+            attempt, detail, result, ord)
         WHERE q.is_move AND q.result = 0;
     END IF;
 END $$;
