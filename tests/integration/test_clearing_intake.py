@@ -29,6 +29,7 @@ from settlement_engine.errors import (
     Unavailable,
 )
 from settlement_engine.events import ClearingIntake, ClearingSettings, NatsAccess
+from settlement_engine.events.clearing import _Parsed
 from settlement_engine.ports import Accepted
 from tests.unit.events.fakes import Graveyard
 
@@ -59,6 +60,7 @@ class Clerk:
     def __init__(self):
         self.accepted: dict[str, UUID] = {}
         self.submitted = []
+        self.calls = []
         self.say = {}
         self.raises: list[Exception] = []
         self.gate = asyncio.Event()
@@ -66,6 +68,7 @@ class Clerk:
 
     async def submit(self, instructions):
         await self.gate.wait()
+        self.calls.append(len(instructions))
         if self.raises:
             raise self.raises.pop(0)
         self.submitted += [one.obligation_id for one in instructions]
@@ -233,6 +236,7 @@ async def test_what_can_never_be_admitted_is_buried(server, engine, graveyard, f
         await send(server.url(), *obligations(0, 3))
         await until_settled(server.url())
     assert set(engine.accepted) == {"OBL-0", "OBL-2"}
+    assert engine.submitted.count("OBL-1") == 1
     assert len(graveyard.buried) == 1
     assert str(fault) in graveyard.buried[0].why
 
@@ -252,6 +256,16 @@ async def test_what_passes_is_handed_out_again_until_it_works(server, engine, gr
         await until_settled(server.url())
     assert len(engine.accepted) == 3
     assert not graveyard.buried
+
+
+async def test_a_batch_that_meets_an_overload_is_not_cut_up(engine, graveyard):
+    intake = make_intake("nats://127.0.0.1:1", engine, graveyard)
+    fault = Overloaded("draining", retry_after_seconds=0.05)
+    engine.raises = [fault]
+    instructions = [parse(json.dumps(one)) for one in obligations(0, 3)]
+    parsed = [_Parsed(None, one) for one in instructions]
+    assert await intake._submit(parsed) == [fault] * 3
+    assert engine.calls == [3]
 
 
 async def test_an_instruction_that_breaks_its_batch_is_found_and_buried(server, engine, graveyard):
@@ -278,7 +292,8 @@ async def test_a_fault_that_goes_away_buries_nothing(server, engine, graveyard):
 
 async def test_poison_waits_while_the_graveyard_is_out_of_reach(server, engine, graveyard):
     graveyard.trouble = Unavailable("PostgreSQL is out of reach")
-    async with running(make_intake(server.url(), engine, graveyard)):
+    intake = make_intake(server.url(), engine, graveyard)
+    async with running(intake):
         await send(server.url(), b"rubbish", *obligations(0, 1))
         await until(lambda: engine.accepted)
         async with jetstream(server.url()) as js:
@@ -286,6 +301,7 @@ async def test_poison_waits_while_the_graveyard_is_out_of_reach(server, engine, 
             assert info.num_ack_pending == 1
         graveyard.trouble = None
         await until_settled(server.url())
+    assert intake._failures == 0, "the connection was no part of the trouble"
     assert [letter.payload for letter in graveyard.buried] == [b"rubbish"]
 
 

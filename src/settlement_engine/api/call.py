@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 from settlement_engine.errors import Overloaded, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Coroutine
 
     from google.protobuf.message import Message
 
@@ -45,7 +45,7 @@ class Unary(NamedTuple):
     serve: Serve
 
 
-Service: TypeAlias = "Mapping[str, Unary]"
+Service: TypeAlias = Mapping[str, Unary]
 """The unary calls of a service by the names that the proto gives them."""
 
 
@@ -70,8 +70,9 @@ class Drain:
         """Run the body; raise Unavailable when draining begins meanwhile."""
         if self._is_begun:
             raise _draining()
+        scope = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(None) as scope:
+            async with scope:
                 self._scopes.add(scope)
                 try:
                     yield

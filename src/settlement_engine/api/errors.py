@@ -14,8 +14,12 @@ import grpc
 import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
-from google.rpc.status_pb2 import Status
+from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
+    BadRequest,
+    ErrorInfo,
+    RetryInfo,
+)
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from settlement_engine import errors
 
@@ -73,7 +77,10 @@ HTTP_CODES: Final[Mapping[grpc.StatusCode, int]] = MappingProxyType(
     }
 )
 
-_RETRY_SECONDS: Final = {errors.Contention: 0.1, errors.Unavailable: 1.0}
+_RETRY_SECONDS: Final[Mapping[type[errors.SettlementEngineError], float]] = {
+    errors.Contention: 0.1,
+    errors.Unavailable: 1.0,
+}
 _OURS: Final = frozenset({_Code.INTERNAL, _Code.DATA_LOSS})
 _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 _NANOS: Final = 1_000_000_000
@@ -117,12 +124,17 @@ def fault_of(error: Exception) -> Fault:
         metadata["settlement_id"] = error.settlement_id
         if error.field not in message:
             message += f" (field {error.field})"
-    retry_after_seconds = (
-        error.retry_after_seconds
-        if isinstance(error, errors.Overloaded)
-        else next((wait for kind, wait in _RETRY_SECONDS.items() if isinstance(error, kind)), None)
-    )
-    return Fault(code, error.reason, message, metadata, violations, retry_after_seconds)
+    return Fault(code, error.reason, message, metadata, violations, _retry_after_seconds(error))
+
+
+def _retry_after_seconds(error: errors.SettlementEngineError) -> float | None:
+    """Say when the same call may be tried again; None when it would fail again."""
+    if isinstance(error, errors.Overloaded):
+        return error.retry_after_seconds
+    for kind, seconds in _RETRY_SECONDS.items():
+        if isinstance(error, kind):
+            return seconds
+    return None
 
 
 def _incident(error: Exception, code: grpc.StatusCode) -> Fault:

@@ -31,7 +31,9 @@ _KEY: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 _ACCOUNT_ID: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_CARD_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z-])[2-6](?:[ -]?[0-9]){12,18}(?![0-9A-Za-z-])", re.ASCII)
+_CARD_NUMBER: Final = re.compile(
+    r"(?<![0-9A-Za-z-])[2-6](?:[ -]?[0-9]){12,18}(?![0-9A-Za-z-])", re.ASCII
+)
 _ACCOUNT_NUMBER: Final = re.compile(r"[A-Za-z0-9._:/-]+(?: [A-Za-z0-9._:/-]+)*", re.ASCII)
 _ZERO: Final = re.compile(r"0(?:\.(0+))?", re.ASCII)
 

@@ -34,7 +34,9 @@ def read_token(token: str, filters: tuple[object, ...], found: Found) -> str:
         return ""
     try:
         padded = token + "=" * (-len(token) % 4)
-        text = base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True).decode("ascii")
+        text = base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True).decode(
+            "ascii"
+        )
     except (binascii.Error, UnicodeError):
         found.append(("page_token", _NOT_OURS))
         return ""

@@ -61,9 +61,7 @@ class SettlementCalls:
 
     async def execute(self, request: pb.SettlementRequest, call: Call) -> pb.SettlementResponse:
         """Accept one and wait for its end, as long as the caller does."""
-        instruction = to_instruction(
-            request, caller=call.caller, header_key=call.idempotency_key
-        )
+        instruction = to_instruction(request, caller=call.caller, header_key=call.idempotency_key)
         wait_seconds = self._settings.wait_seconds(call.deadline_seconds)
         accepted = await self._engine.settle(instruction, wait_seconds)
         return render.response(accepted.settlement, is_replay=accepted.is_replay)

@@ -47,12 +47,16 @@ class EventStreams:
         self._bound = Bound("event streams", settings.event_streams_max)
 
     async def follow(self, request: pb.StreamRequest, call: Call, send: SendEvents) -> None:
-        """Send what follows a sequence, until the caller goes, the head is reached, or the drain."""
+        """Send what follows a sequence, until the caller goes, the head is reached, or the drain.
+
+        An empty batch comes first: it says that the stream is open.
+        """
         del call
         settlement_id, types = _read(request)
         after = request.after_sequence
         with self._bound:
             async with self._drain.until_drained():
+                await send(())
                 if request.ends_at_head:
                     await self._send_all(after, settlement_id, types, send)
                 else:
@@ -100,9 +104,7 @@ def _read(request: pb.StreamRequest) -> tuple[UUID | None, frozenset[str]]:
     return settlement_id, frozenset(request.event_types)
 
 
-async def _send(
-    batch: Sequence[Announcement], types: frozenset[str], send: SendEvents
-) -> None:
+async def _send(batch: Sequence[Announcement], types: frozenset[str], send: SendEvents) -> None:
     """Send those of a batch that are wanted; no types means all."""
     events = [
         render.event(one) for one in batch if not types or announcement_type(one.moved) in types

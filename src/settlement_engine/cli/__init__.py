@@ -81,9 +81,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read has gone, as `head` does. Python must not complain when it flushes at its end.
+        # Whoever read has gone, as `head` does; click and rich end the same way, silently and with 1.
+        # Python must not complain either when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.BROKEN_PIPE
+        return ExitCode.FAILED
     except click.ClickException as error:
         click.echo(explain_usage(error), err=True)
         return error.exit_code

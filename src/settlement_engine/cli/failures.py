@@ -26,7 +26,6 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 4
     UNBALANCED = 5
     INTERRUPTED = 130  # 128 + SIGINT, as shells say it
-    BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 def code_for(error: Exception) -> ExitCode:

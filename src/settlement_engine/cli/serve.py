@@ -66,7 +66,7 @@ def serve(config_file: Path | None, settings: tuple[str, ...]) -> None:
 @click.command("engine-process", hidden=True)
 def engine_process() -> None:
     """Run one engine under ``dev``, configured by the environment alone."""
-    _die_with_parent()
+    die_with_parent()
     from settlement_engine import app
     from settlement_engine.config import load
 
@@ -74,7 +74,8 @@ def engine_process() -> None:
     asyncio.run(app.run_engine(loaded.config, on_ready=_tell_parent))
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Be killed when whoever began this process dies, and at once if that has happened."""
     # A crash is nothing new to the engine, so that it is killed, not asked: nothing may linger.
     libc = ctypes.CDLL(None, use_errno=True)
     with suppress(AttributeError):  # only Linux has it

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from settlement_engine.embedded.server import EmbeddedServer
 
 # A server that dies this often in this time does so for a reason that no restart removes.
-RESTARTS_MAX: Final = 5
+RESTARTS_MAX: Final = 30
 RESTARTS_WINDOW_SECONDS: Final = 60.0
 
 logger = logging.getLogger(__name__)

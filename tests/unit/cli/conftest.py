@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from settlement_engine.cli import run
 from settlement_engine.cli.commands import lasting
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Said(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +16,9 @@ from settlement_engine.cli.addresses import (
     find_running,
     write_addresses,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOBODY = 2**22 - 1
 """A process number that hardly anybody has."""

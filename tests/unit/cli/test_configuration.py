@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.config import known_keys
-from tests.unit.cli.conftest import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from tests.unit.cli.conftest import Run
 
 
 def test_check_is_content_with_the_defaults_and_says_what_serve_would_refuse(command: Run) -> None:

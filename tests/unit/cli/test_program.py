@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -19,7 +19,11 @@ from settlement_engine.errors import (
     SettlementEngineError,
     Unavailable,
 )
-from tests.unit.cli.conftest import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.unit.cli.conftest import Run
 
 HELP_CPU_SECONDS_MAX = 0.25
 HEAVY = {"asyncpg", "grpc", "nats", "pydantic", "rich", "aiohttp", "google.protobuf", "asyncio"}
@@ -37,13 +41,12 @@ def every_command() -> Iterator[tuple[str, ...]]:
     yield from walk(cli.cli, ())
 
 
-def program(*words: str, **settings: object) -> subprocess.Popen[str]:
+def program(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "settlement_engine", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **settings,  # type: ignore[call-overload]
     )
 
 
@@ -140,11 +143,10 @@ def test_each_kind_of_failure_has_its_code(error: Exception, code: int) -> None:
 def test_a_bug_is_told_without_a_traceback_and_with_debug_with_one(
     command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(**_: object) -> None:
+    def fail(*_: object) -> None:
         message = "all wrong"
         raise ZeroDivisionError(message)
 
-    monkeypatch.setattr("settlement_engine.cli.settings.load_config", fail)
     monkeypatch.setattr("settlement_engine.cli.configuration.load_config", fail)
     said = command("config", "check")
     assert said.code == ExitCode.FAILED
@@ -155,14 +157,14 @@ def test_a_bug_is_told_without_a_traceback_and_with_debug_with_one(
         command("config", "check", "--debug")
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_a_reader_that_goes_away_is_met_with_silence() -> None:
     child = program("config", "show")
     assert child.stdout is not None
     assert child.stderr is not None
     child.stdout.close()
     assert child.stderr.read() == ""
     child.stderr.close()
-    assert child.wait(timeout=20) in {ExitCode.OK, ExitCode.BROKEN_PIPE}
+    assert child.wait(timeout=20) in {ExitCode.OK, ExitCode.FAILED}
 
 
 @pytest.mark.parametrize("variable", ["NO_COLOR", "--no-color"])

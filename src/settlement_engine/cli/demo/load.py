@@ -179,7 +179,7 @@ def _request(wish: Wish) -> wire.SettlementRequest:
         to_bank=wish.to_bank,
         amount=wish.amount,
         currency=wish.currency,
-        priority=cast("wire.Priority", wish.priority),
+        priority=cast("wire.Priority.ValueType", wish.priority),
         metadata=wish.metadata,
         idempotency_key=wish.key,
     )

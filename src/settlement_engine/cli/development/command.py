@@ -41,9 +41,9 @@ WARNING: Final = """\
     show_default=True,
     help="Where everything is kept; it stays when the command ends.",
 )
-@click.option("--grpc-port", type=PORT, help="0 takes any free port, here and below.")
-@click.option("--http-port", type=PORT)
-@click.option("--metrics-port", type=PORT)
+@click.option("--grpc-port", type=PORT, help="Where gRPC listens; 0 takes any free port.")
+@click.option("--http-port", type=PORT, help="The same for JSON and health.")
+@click.option("--metrics-port", type=PORT, help="The same for metrics.")
 @click.option(
     "--address-file",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -22,7 +22,7 @@ from settlement_engine.embedded import files
 from settlement_engine.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 YOUNG_SECONDS: Final = 1.0
@@ -49,11 +49,20 @@ class BoundPorts:
     metrics: int
 
 
+COMMAND: Final = (sys.executable, "-m", "settlement_engine", "engine-process")
+
+
 class EngineProcess:
     """One engine, again and again. ``log_path`` None lets it write to our standard error."""
 
-    def __init__(self, environment: Mapping[str, str], log_path: Path | None) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        log_path: Path | None,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
         self._environment = dict(environment)
+        self._command = tuple(command)
         self._log_path = log_path
         self._log_offset = 0
         self._child: subprocess.Popen[bytes] | None = None
@@ -83,8 +92,8 @@ class EngineProcess:
         log = files.open_log(self._log_path) if self._log_path else None
         try:
             self._log_offset = log.tell() if log else 0
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "settlement_engine", "engine-process"],
+            self._child = subprocess.Popen(  # noqa: S603 -- our own program
+                self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log or sys.stderr.fileno(),
                 stderr=log or sys.stderr.fileno(),

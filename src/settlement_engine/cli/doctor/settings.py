@@ -30,9 +30,9 @@ def check_settings(config_file: Path | None, settings: tuple[str, ...]) -> Itera
         return
     yield good("configuration", str(loaded.config_file or "the built-in defaults"))
     yield from _variables(loaded)
-    yield from _ports(loaded.config)
+    yield from check_ports(loaded.config)
     yield from _postgres(loaded.config)
-    yield _nats(loaded.config)
+    yield check_nats(loaded.config)
 
 
 def _variables(loaded: Loaded) -> Iterator[Finding]:
@@ -41,7 +41,8 @@ def _variables(loaded: Loaded) -> Iterator[Finding]:
         yield warn(variable.name, "is set, but nobody reads it", hint)
 
 
-def _ports(config: Config) -> Iterator[Finding]:
+def check_ports(config: Config) -> Iterator[Finding]:
+    """Look whether somebody listens where we will."""
     ports = {
         "gRPC": config.server.grpc_port,
         "HTTP": config.server.http_port,
@@ -77,7 +78,8 @@ def _postgres(config: Config) -> Iterator[Finding]:
         yield good("PostgreSQL", "reachable; fsync, synchronous_commit and full_page_writes are on")
 
 
-def _nats(config: Config) -> Finding:
+def check_nats(config: Config) -> Finding:
+    """Look whether NATS answers."""
     url = config.nats.url.get_secret_value()
     if not config.nats.enabled:
         return good("NATS", "switched off")

@@ -1,0 +1,228 @@
+"""The calls of AccountService, apart from the protocol that carries them.
+
+Promises: what is wrong in a request is named before the store hears of it; and what changes an account runs
+to its end, although the caller may have gone.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.api import grammar
+from settlement_engine.api.call import Service, Unary
+from settlement_engine.api.pages import make_token, read_token
+from settlement_engine.api.render import timestamp, unix_seconds
+from settlement_engine.domain.ledger import GUARDED, AccountKind
+from settlement_engine.domain.money import format_amount
+from settlement_engine.errors import InvalidInstruction, NotFound
+from settlement_engine.ports import AccountFilter, AccountSpec, Funding, TransferFilter
+from settlement_engine.proto import settlement_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from settlement_engine.api.call import Call, Undisturbed
+    from settlement_engine.domain.ledger import Account, Transfer
+    from settlement_engine.ports import AccountStore
+
+REFERENCE_CHARACTERS_MAX: Final = 140
+
+KINDS: Final[Mapping[int, AccountKind]] = MappingProxyType(
+    {
+        pb.NOSTRO: AccountKind.NOSTRO,
+        pb.VOSTRO: AccountKind.VOSTRO,
+        pb.SETTLEMENT: AccountKind.SETTLEMENT,
+        pb.CLEARING: AccountKind.CLEARING,
+        pb.SUSPENSE: AccountKind.SUSPENSE,
+        pb.FEES: AccountKind.FEES,
+        pb.FX: AccountKind.FX,
+    }
+)
+_NUMBERS: Final = {kind: pb.AccountKind.ValueType(number) for number, kind in KINDS.items()}
+
+
+class AccountCalls:
+    """Serves the calls."""
+
+    def __init__(self, accounts: AccountStore, undisturbed: Undisturbed) -> None:
+        self._accounts = accounts
+        self._undisturbed = undisturbed
+
+    def unary(self) -> Service:
+        """Name the calls as the proto does."""
+        return {
+            "OpenAccount": Unary(pb.OpenAccountRequest, self.open),
+            "FundAccount": Unary(pb.FundAccountRequest, self.fund),
+            "ListAccounts": Unary(pb.ListAccountsRequest, self.list_accounts),
+            "GetAccount": Unary(pb.GetAccountRequest, self.get),
+            "SetAccountActive": Unary(pb.SetAccountActiveRequest, self.set_active),
+            "ListTransfers": Unary(pb.ListTransfersRequest, self.list_transfers),
+        }
+
+    async def open(self, request: pb.OpenAccountRequest, call: Call) -> pb.Account:
+        """Open an account once per key."""
+        found: grammar.Found = []
+        kind = KINDS.get(request.kind)
+        if kind is None:
+            found.append(("kind", f"must be one of {', '.join(kind.name for kind in AccountKind)}"))
+        grammar.check_bank("bank", request.bank, found)
+        credit_limit = 0
+        if grammar.check_currency(request.currency, found):
+            credit_limit = grammar.check_limit(request.credit_limit, request.currency, found)
+        if credit_limit and kind not in GUARDED:
+            found.append(("credit_limit", "only nostro and vostro accounts have one"))
+        grammar.check_account_number(request.account_number, found)
+        key = grammar.check_key(request.idempotency_key, call.idempotency_key, found)
+        if found or kind is None:
+            raise InvalidInstruction(found)
+        spec = AccountSpec(
+            kind=kind,
+            bank=request.bank,
+            currency=request.currency,
+            account_number=request.account_number,
+            credit_limit=credit_limit,
+            caller=call.caller,
+            idempotency_key=key,
+        )
+        return to_account(await self._undisturbed.run(self._accounts.open_account(spec)))
+
+    async def fund(self, request: pb.FundAccountRequest, call: Call) -> pb.Account:
+        """Post what a bank has paid in, once per key."""
+        found: grammar.Found = []
+        grammar.check_bank("bank", request.bank, found)
+        amount = grammar.check_money(request.amount, request.currency, found)
+        grammar.check_text("reference", request.reference, REFERENCE_CHARACTERS_MAX, found)
+        grammar.check_account_number(request.account_number, found)
+        key = grammar.check_key(request.idempotency_key, call.idempotency_key, found)
+        if found or amount is None:
+            raise InvalidInstruction(found)
+        funding = Funding(
+            bank=request.bank,
+            amount=amount,
+            reference=request.reference,
+            account_number=request.account_number,
+            caller=call.caller,
+            idempotency_key=key,
+        )
+        return to_account(await self._undisturbed.run(self._accounts.fund(funding)))
+
+    async def list_accounts(
+        self, request: pb.ListAccountsRequest, call: Call
+    ) -> pb.ListAccountsResponse:
+        """List accounts, oldest first."""
+        del call
+        found: grammar.Found = []
+        kind = KINDS.get(request.kind)
+        if kind is None and request.kind != pb.ACCOUNT_KIND_UNSPECIFIED:
+            found.append(("kind", "is a number that is no kind"))
+        grammar.check_filter(request.bank, request.currency, found)
+        filters = (request.kind, request.bank, request.currency)
+        size = grammar.check_page_size(request.page_size, found)
+        place = read_token(request.page_token, filters, found)
+        after_id = grammar.check_account_id("page_token", place, found) if place else 0
+        grammar.refuse(found)
+        wanted = AccountFilter(
+            kind=kind,
+            bank=request.bank,
+            currency=request.currency,
+            limit=size + 1,
+            after_id=after_id,
+        )
+        accounts = await self._accounts.accounts(wanted)
+        page = accounts[:size]
+        has_more = len(accounts) > size
+        return pb.ListAccountsResponse(
+            accounts=[to_account(account) for account in page],
+            next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
+        )
+
+    async def get(self, request: pb.GetAccountRequest, call: Call) -> pb.Account:
+        """Return one account."""
+        del call
+        found: grammar.Found = []
+        account_id = grammar.check_account_id("id", request.id, found)
+        grammar.refuse(found)
+        account = await self._accounts.account(account_id)
+        if account is None:
+            raise NotFound(f"there is no account {account_id}")
+        return to_account(account)
+
+    async def set_active(self, request: pb.SetAccountActiveRequest, call: Call) -> pb.Account:
+        """Switch an account on or off."""
+        del call
+        found: grammar.Found = []
+        account_id = grammar.check_account_id("id", request.id, found)
+        grammar.refuse(found)
+        switching = self._accounts.set_active(account_id, is_active=request.is_active)
+        return to_account(await self._undisturbed.run(switching))
+
+    async def list_transfers(
+        self, request: pb.ListTransfersRequest, call: Call
+    ) -> pb.ListTransfersResponse:
+        """List transfers, newest first."""
+        del call
+        found: grammar.Found = []
+        account_id = group_id = None
+        if request.account_id:
+            account_id = grammar.check_account_id("account_id", request.account_id, found)
+        if request.settlement_id:
+            group_id = grammar.check_uuid("settlement_id", request.settlement_id, found)
+        filters = (request.account_id, request.settlement_id)
+        size = grammar.check_page_size(request.page_size, found)
+        place = read_token(request.page_token, filters, found)
+        before = _read_place(place, found) if place else None
+        grammar.refuse(found)
+        wanted = TransferFilter(
+            account_id=account_id, group_id=group_id, limit=size + 1, before=before
+        )
+        transfers = await self._accounts.transfers(wanted)
+        page = transfers[:size]
+        last = f"{page[-1].group_id}/{int(page[-1].leg)}" if len(transfers) > size else ""
+        return pb.ListTransfersResponse(
+            transfers=[to_transfer(transfer) for transfer in page],
+            next_page_token=make_token(filters, last) if last else "",
+        )
+
+
+def _read_place(place: str, found: grammar.Found) -> tuple[UUID, int] | None:
+    """Read the transfer after which a list goes on."""
+    group, _, leg = place.partition("/")
+    group_id = grammar.check_uuid("page_token", group, found)
+    number = grammar.check_account_id("page_token", leg, found)
+    return (group_id, number) if group_id else None
+
+
+def to_account(account: Account) -> pb.Account:
+    """Write an account."""
+    currency = account.currency
+    return pb.Account(
+        id=str(account.id),
+        kind=_NUMBERS[account.kind],
+        bank=account.bank,
+        currency=currency,
+        account_number=account.account_number,
+        posted=format_amount(account.posted, currency),
+        held=format_amount(account.held, currency),
+        available=format_amount(account.available, currency),
+        credit_limit=format_amount(account.credit_limit, currency),
+        is_active=account.is_active,
+    )
+
+
+def to_transfer(transfer: Transfer) -> pb.Transfer:
+    """Write a transfer."""
+    answer = pb.Transfer(
+        group_id=str(transfer.group_id),
+        leg=pb.TransferLeg.ValueType(int(transfer.leg)),
+        debit_account_id=str(transfer.debit_id),
+        credit_account_id=str(transfer.credit_id),
+        amount=format_amount(transfer.amount_minor, transfer.currency),
+        currency=transfer.currency,
+        reference=transfer.reference,
+    )
+    if transfer.at is not None:
+        answer.created_at = unix_seconds(transfer.at)
+        answer.created_time.CopyFrom(timestamp(transfer.at))
+    return answer

@@ -1,0 +1,257 @@
+"""The same calls as JSON over HTTP: ``POST /settlement.SettlementService/ExecuteSettlement``.
+
+Promises: the calls are those of gRPC, not copies of them; whatever is wrong is answered as JSON with the
+name of the field; no body is read beyond its bound. A page in somebody's browser must never get anything
+done here: a request from another origin is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+from google.protobuf.json_format import MessageToDict
+
+from settlement_engine.api.call import KEY_HEADER, Bound, Call
+from settlement_engine.api.errors import http_error
+from settlement_engine.api.grammar import one_key
+from settlement_engine.api.read_json import read_json
+from settlement_engine.api.tls import caller_of_certificate
+from settlement_engine.errors import InvalidInstruction, NotOffered, NotPermitted
+from settlement_engine.proto import settlement_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from google.protobuf.message import Message
+
+    from settlement_engine.api.call import Unary
+    from settlement_engine.api.calls import Calls
+    from settlement_engine.api.settings import ApiSettings
+
+JSON: Final = "application/json"
+JSON_LINES: Final = "application/x-ndjson"
+DEADLINE_SECONDS_MAX: Final = 86_400.0
+
+_SETTLEMENT: Final = pb.DESCRIPTOR.services_by_name["SettlementService"].full_name
+_ACCOUNT: Final = pb.DESCRIPTOR.services_by_name["AccountService"].full_name
+_STREAM: Final = "StreamSettlementEvents"
+_BIDIRECTIONAL: Final = "ExecuteSettlements"
+_GRPC_TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
+_UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
+_SECONDS: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
+
+
+class Gateway:
+    """Serves the calls over HTTP; ``routes`` are mounted beside others on the HTTP port."""
+
+    def __init__(self, calls: Calls, settings: ApiSettings) -> None:
+        self._calls = calls
+        self._settings = settings
+        self._in_flight = Bound("calls", settings.calls_max)
+        self._services: dict[str, Mapping[str, Unary]] = {
+            _SETTLEMENT: calls.settlement.unary(),
+            _ACCOUNT: calls.account.unary(),
+        }
+
+    def routes(self) -> list[web.RouteDef]:
+        """Name the paths: one for each service, whose last part is the call."""
+        return [
+            web.route("*", f"/{{service:{re.escape(service)}}}/{{method}}", self._handle)
+            for service in self._services
+        ]
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request; whatever is raised is answered as JSON."""
+        service, method = request.match_info["service"], request.match_info["method"]
+        try:
+            if request.method != "POST":
+                return _not_post()
+            with self._in_flight:
+                _refuse_other_origins(request)
+                call = _call_of(request)
+                if service == _SETTLEMENT and method == _STREAM:
+                    return await self._stream(request, call)
+                return await self._unary(request, call, self._find(service, method))
+        except _TooLarge:
+            return _too_large(self._settings.message_bytes_max)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets JSON
+            return _failed(error)
+
+    async def _unary(self, request: web.Request, call: Call, unary: Unary) -> web.StreamResponse:
+        message = read_json(await self._body(request), unary.request)
+        scope = asyncio.timeout(call.deadline_seconds)
+        try:
+            async with scope:
+                answer = await unary.serve(message, call)
+        except TimeoutError:
+            if scope.expired():
+                return _deadline_reached()
+            raise
+        return web.Response(body=to_json(answer), content_type=JSON)
+
+    async def _stream(self, request: web.Request, call: Call) -> web.StreamResponse:
+        """Send events as JSON lines. An error before the first event has a status of its own."""
+        wanted = read_json(await self._body(request), pb.StreamRequest)
+        response = web.StreamResponse(headers={"Content-Type": JSON_LINES})
+
+        async def send(events: Sequence[pb.SettlementEvent]) -> None:
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(b"".join(to_json(event) + b"\n" for event in events))
+
+        try:
+            async with self._while_connected(request, call):
+                await self._calls.events.follow(wanted, call, send)
+            await response.write_eof()
+        except ConnectionError:
+            pass  # nobody is left to be told
+        except Exception as error:
+            if not response.prepared:
+                raise
+            line = json.dumps({"error": http_error(error).body}, ensure_ascii=False)
+            await response.write(line.encode() + b"\n")
+        return response
+
+    @asynccontextmanager
+    async def _while_connected(self, request: web.Request, call: Call) -> AsyncIterator[None]:
+        """Run the body until its end, the caller's going away or the caller's deadline.
+
+        A stream that has nothing to write would not notice by itself that nobody listens.
+        """
+        loop = asyncio.get_running_loop()
+        scope = asyncio.timeout(call.deadline_seconds)
+
+        def look() -> None:
+            nonlocal timer
+            is_gone = request.transport is None or request.transport.is_closing()
+            if is_gone and not scope.expired():
+                scope.reschedule(loop.time())
+            timer = loop.call_later(self._settings.disconnect_poll_seconds, look)
+
+        timer = loop.call_later(self._settings.disconnect_poll_seconds, look)
+        try:
+            async with scope:
+                yield
+        except TimeoutError:
+            if not scope.expired():
+                raise
+        finally:
+            timer.cancel()
+
+    async def _body(self, request: web.Request) -> bytes:
+        """Read the body up to its bound."""
+        limit = self._settings.message_bytes_max
+        if request.content_length is not None and request.content_length > limit:
+            raise _TooLarge
+        parts: list[bytes] = []
+        size = 0
+        async for part in request.content.iter_any():
+            size += len(part)
+            if size > limit:
+                raise _TooLarge
+            parts.append(part)
+        return b"".join(parts)
+
+    def _find(self, service: str, method: str) -> Unary:
+        """Find a call by its name. Raises NotOffered."""
+        unary = self._services[service].get(method)
+        if unary is not None:
+            return unary
+        if service == _SETTLEMENT and method == _BIDIRECTIONAL:
+            raise NotOffered(f"{method} streams in both directions, which only gRPC can do")
+        names = ", ".join(sorted(self._services[service]))
+        raise NotOffered(f"there is no such call; {service} has: {names}")
+
+
+class _TooLarge(Exception):
+    """The body is larger than its bound."""
+
+
+def to_json(message: Message) -> bytes:
+    """Write a message as proto3 JSON, with the fields that have their zero value too."""
+    loaded = MessageToDict(message, always_print_fields_with_no_presence=True)
+    return json.dumps(loaded, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _call_of(request: web.Request) -> Call:
+    transport = request.transport
+    certificate = transport.get_extra_info("peercert") if transport is not None else None
+    keys = (_unquoted(key) for key in request.headers.getall(KEY_HEADER, []))
+    return Call(
+        caller=caller_of_certificate(certificate),
+        deadline_seconds=_deadline_seconds(request.headers),
+        idempotency_key=one_key(keys),
+    )
+
+
+def _unquoted(key: str) -> str:
+    """Take a key as the header's draft writes it, in double quotes, or bare."""
+    is_quoted = len(key) > 1 and key.startswith('"') and key.endswith('"')
+    return key[1:-1] if is_quoted else key
+
+
+def _deadline_seconds(headers: Mapping[str, str]) -> float | None:
+    """Read how long the caller waits, in whichever of three ways it says so."""
+    found: float | None = None
+    if (text := headers.get("Grpc-Timeout")) is not None:
+        match = _GRPC_TIMEOUT.fullmatch(text)
+        found = int(match[1]) * _UNITS[match[2]] if match else math.nan
+    elif (text := headers.get("Connect-Timeout-Ms")) is not None:
+        found = int(text) / 1000 if _MILLISECONDS.fullmatch(text) else math.nan
+    elif (text := headers.get("X-Timeout-Seconds")) is not None:
+        found = float(text) if _SECONDS.fullmatch(text) else math.nan
+    if found is not None and math.isnan(found):
+        raise InvalidInstruction(
+            [("timeout", "the header must be like Grpc-Timeout: 500m or X-Timeout-Seconds: 0.5")]
+        )
+    return None if found is None else min(found, DEADLINE_SECONDS_MAX)
+
+
+def _refuse_other_origins(request: web.Request) -> None:
+    """Refuse what a browser sends on behalf of another site's page."""
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2] != request.headers.get("Host", ""):
+        raise NotPermitted("a page of another origin may not call this engine")
+
+
+def _failed(error: Exception) -> web.Response:
+    http = http_error(error)
+    response = _json(http.http_status, http.body)
+    if http.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(math.ceil(http.retry_after_seconds))
+    return response
+
+
+def _too_large(limit: int) -> web.Response:
+    message = f"the body has more than {limit} bytes"
+    response = _json(413, _plain(8, "RESOURCE_EXHAUSTED", message, "BODY_TOO_LARGE"))
+    response.force_close()
+    return response
+
+
+def _not_post() -> web.Response:
+    response = _json(405, _plain(12, "UNIMPLEMENTED", "calls are made by POST", "NOT_POST"))
+    response.headers["Allow"] = "POST"
+    return response
+
+
+def _deadline_reached() -> web.Response:
+    message = "the deadline was reached; what was accepted goes on"
+    return _json(504, _plain(4, "DEADLINE_EXCEEDED", message, "DEADLINE_EXCEEDED"))
+
+
+def _plain(code: int, status: str, message: str, reason: str) -> dict[str, Any]:
+    words = {"code": code, "status": status, "message": message, "reason": reason}
+    return words | {"details": [], "violations": []}
+
+
+def _json(status: int, body: dict[str, Any]) -> web.Response:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return web.Response(status=status, body=text.encode(), content_type=JSON)

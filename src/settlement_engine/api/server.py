@@ -1,0 +1,230 @@
+"""The gRPC server: limits, health, reflection, TLS and an orderly end.
+
+Promises: no message, connection or number of calls without a bound; a handler that is cancelled because its
+caller went away has cancelled nothing of the engine's; whatever fails is answered with a status of
+``errors.py``. It must never answer with the text of an exception that is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+
+import grpc
+import grpc.aio
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from settlement_engine.api.call import KEY_HEADER, Bound, Call
+from settlement_engine.api.errors import code_of_status, status_of
+from settlement_engine.api.grammar import one_key
+from settlement_engine.api.read_proto import read_proto
+from settlement_engine.api.tls import Certificates, caller_of
+from settlement_engine.errors import InvalidInstruction, Misconfigured
+from settlement_engine.proto import settlement_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from google.protobuf.message import Message
+
+    from settlement_engine.api.call import Service, Unary
+    from settlement_engine.api.calls import Calls
+    from settlement_engine.api.settings import ApiSettings
+
+    Context: TypeAlias = grpc.aio.ServicerContext[bytes, Message]
+
+log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
+
+SETTLEMENT_SERVICE: Final = pb.DESCRIPTOR.services_by_name["SettlementService"].full_name
+ACCOUNT_SERVICE: Final = pb.DESCRIPTOR.services_by_name["AccountService"].full_name
+
+_EVERYTHING: Final = ""
+_STATUS_ENTRY: Final = "grpc-status-details-bin"
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_MILLISECONDS: Final = 1_000
+
+
+class GrpcServer:
+    """Listens for gRPC. ``start``, then ``drain`` or ``stop``; none of them twice."""
+
+    def __init__(self, calls: Calls, settings: ApiSettings) -> None:
+        self._calls = calls
+        self._settings = settings
+        self._in_flight = Bound("calls", settings.calls_max)
+        self._health = health.aio.HealthServicer()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> int:
+        """Listen, and return the port. Raises Misconfigured when the port cannot be had."""
+        server = grpc.aio.server(
+            options=_options(self._settings),
+            maximum_concurrent_rpcs=self._settings.calls_max,
+        )
+        server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(SETTLEMENT_SERVICE, self._settlement()),
+                grpc.method_handlers_generic_handler(ACCOUNT_SERVICE, self._account()),
+            )
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self._settings.has_reflection:
+            named = (SETTLEMENT_SERVICE, ACCOUNT_SERVICE, health.SERVICE_NAME)
+            reflection.enable_server_reflection((*named, reflection.SERVICE_NAME), server)
+        port = self._bind(server)
+        await server.start()
+        self._server = server
+        await self.set_serving(is_serving=True)
+        log.info("grpc.listening", port=port, tls=self._settings.tls is not None)
+        return port
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        address = _address(self._settings.host, self._settings.grpc_port)
+        try:
+            if self._settings.tls is None:
+                return server.add_insecure_port(address)
+            credentials = Certificates(self._settings.tls).credentials()
+            return server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            what = f"gRPC cannot listen on {address}"
+            why = "the address is in use, or is not one of this machine"
+            todo = "Choose another [server] grpc_port; 0 takes any free one."
+            raise Misconfigured(what, why=why, todo=todo) from error
+
+    async def set_serving(self, *, is_serving: bool) -> None:
+        """Tell whoever asks for our health; after ``drain`` the answer stays no."""
+        status = _SERVING if is_serving else _NOT_SERVING
+        for service in (_EVERYTHING, SETTLEMENT_SERVICE, ACCOUNT_SERVICE):
+            await self._health.set(service, status)
+
+    async def drain(self) -> None:
+        """Say that we are not serving, and end the streams that would not end by themselves."""
+        await self._health.enter_graceful_shutdown()
+        self._calls.drain.begin()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take nothing new; let what is in progress finish for so long, then cut it off."""
+        if self._server is None:
+            return
+        await self.drain()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._server.stop(grace_seconds))
+            await self._in_flight.idle()
+            # Only those who watch our health are left now, and they would wait for ever.
+            await self._server.stop(None)
+        await self._calls.undisturbed.finished()
+
+    # --- what is served ---------------------------------------------------------------------------
+
+    def _settlement(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        streams: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "StreamSettlementEvents": grpc.unary_stream_rpc_method_handler(
+                self._guarded(self._stream_events), None, pb.SettlementEvent.SerializeToString
+            ),
+            "ExecuteSettlements": grpc.stream_stream_rpc_method_handler(
+                self._guarded(self._execute_many), None, pb.SettlementResponse.SerializeToString
+            ),
+        }
+        return self._unary(self._calls.settlement.unary()) | streams
+
+    def _account(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        return self._unary(self._calls.account.unary())
+
+    def _unary(self, service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        return {
+            name: grpc.unary_unary_rpc_method_handler(
+                self._guarded(_serving(unary)), None, _to_bytes
+            )
+            for name, unary in service.items()
+        }
+
+    def _guarded(self, serve: Callable[[Any, Context], Awaitable[Any]]) -> Any:  # noqa: ANN401 - grpc's own
+        """Count a call and answer what it raises with a status."""
+
+        async def handle(request: Any, context: Context) -> Any:  # noqa: ANN401 - bytes, or an iterator
+            try:
+                with self._in_flight:
+                    return await serve(request, context)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
+                await _abort(context, error)
+
+        return handle
+
+    async def _stream_events(self, request: bytes, context: Context) -> None:
+        async def send(events: Sequence[pb.SettlementEvent]) -> None:
+            if not events:
+                await context.send_initial_metadata(())
+            for event in events:
+                await context.write(event)
+
+        call = call_of(context)
+        await self._calls.events.follow(read_proto(request, pb.StreamRequest), call, send)
+
+    async def _execute_many(self, requests: AsyncIterator[bytes], context: Context) -> None:
+        await self._calls.many.execute(_read_each(requests), call_of(context), context.write)
+
+
+def _serving(unary: Unary) -> Callable[[bytes, Context], Awaitable[Any]]:
+    """Make the handler of a unary call."""
+
+    async def serve(request: bytes, context: Context) -> Any:  # noqa: ANN401 - the call's own message
+        return await unary.serve(read_proto(request, unary.request), call_of(context))
+
+    return serve
+
+
+def _to_bytes(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+async def _read_each(
+    requests: AsyncIterator[bytes],
+) -> AsyncIterator[pb.SettlementRequest | Exception]:
+    """Read what comes; what cannot be read is passed on as what is wrong with it."""
+    async for request in requests:
+        try:
+            yield read_proto(request, pb.SettlementRequest)
+        except InvalidInstruction as error:
+            yield error
+
+
+def call_of(context: Context) -> Call:
+    """Say who calls, until when and under which key. Raises NotAuthenticated, InvalidInstruction."""
+    metadata = context.invocation_metadata() or ()
+    keys = [str(value) for name, value in metadata if name == KEY_HEADER]
+    return Call(
+        caller=caller_of(context.auth_context()),
+        deadline_seconds=context.time_remaining(),
+        idempotency_key=one_key(keys),
+    )
+
+
+async def _abort(context: Context, error: Exception) -> NoReturn:
+    """End the call with the error's status and its details."""
+    status = status_of(error)
+    entry = (_STATUS_ENTRY, status.SerializeToString())
+    await context.abort(code_of_status(status), status.message, (entry,))
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _options(settings: ApiSettings) -> list[tuple[str, Any]]:
+    """Write the bounds as gRPC wants them."""
+    alive = settings.keep_alive
+    at_least_every = alive.caller_pings_at_least_every_seconds
+    return [
+        ("grpc.max_receive_message_length", settings.message_bytes_max),
+        ("grpc.max_send_message_length", settings.reply_bytes_max),
+        ("grpc.max_metadata_size", settings.metadata_bytes_max),
+        ("grpc.absolute_max_metadata_size", 2 * settings.metadata_bytes_max),
+        ("grpc.max_concurrent_streams", settings.calls_per_connection_max),
+        ("grpc.keepalive_time_ms", int(alive.ping_after_seconds * _MILLISECONDS)),
+        ("grpc.keepalive_timeout_ms", int(alive.ping_timeout_seconds * _MILLISECONDS)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", int(at_least_every * _MILLISECONDS)),
+        ("grpc.so_reuseport", int(settings.is_port_shared)),
+    ]

@@ -1,0 +1,35 @@
+"""The one place that knows all rooms: it builds them from the configuration and joins them.
+
+Promises: it refuses to start without assertions, on an unsafe database, or on a schema of another
+version; on SIGTERM it takes nothing more in, brings what is open to rest, publishes what is committed,
+and ends with 0. It decides nothing about money.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from settlement_engine.app.process import Addresses, run_engine
+from settlement_engine.store.audit import PostgresAuditor
+from settlement_engine.store.database import DatabaseSettings, check_safety
+from settlement_engine.store.migrate import migrate as migrate_database
+
+if TYPE_CHECKING:
+    from settlement_engine.ports import Proof
+
+__all__ = ["Addresses", "check_database", "migrate", "prove", "run_engine"]
+
+
+async def migrate(database_url: str, *, dry_run: bool) -> list[str]:
+    """Bring a database to this version; returns what was, or would be, applied."""
+    return await migrate_database(DatabaseSettings(url=database_url), is_dry_run=dry_run)
+
+
+async def prove(database_url: str) -> Proof:
+    """Recompute the books."""
+    return await PostgresAuditor(DatabaseSettings(url=database_url)).prove()
+
+
+async def check_database(url: str) -> list[str]:
+    """Say what makes a database unfit; empty is good."""
+    return await check_safety(DatabaseSettings(url=url))

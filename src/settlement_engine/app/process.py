@@ -1,0 +1,159 @@
+"""The life of one engine process: start, run, drain, end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from settlement_engine.api.server import GrpcServer
+from settlement_engine.app.application import Application
+from settlement_engine.app.http import HttpPorts
+from settlement_engine.errors import SettlementEngineError, Unavailable
+from settlement_engine.monitoring import logs
+from settlement_engine.monitoring.health import HealthBoard
+from settlement_engine.store.migrate import migrate, require_head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from settlement_engine.config import Config
+
+CALLS_GRACE_SECONDS: Final = 2.0
+BACKLOG_MAX: Final = 1_000_000
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """The ports on which the engine listens."""
+
+    grpc: int
+    http: int
+    metrics: int
+
+
+async def run_engine(config: Config, *, on_ready: Callable[[Addresses], None]) -> None:
+    """Run one engine until SIGTERM or SIGINT, then drain it.
+
+    Raises Misconfigured or Unavailable when it cannot start.
+    """
+    logs.configure(config.monitoring.log_level, config.monitoring.log_format)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    application = Application(config)
+    if config.database.auto_migrate:
+        await migrate(application.database)
+    await require_head(application.database)
+    process = EngineProcess(application)
+    try:
+        await process.start(on_ready)
+        await process.until(stopping)
+        await process.drain()
+    finally:
+        await process.end()
+
+
+class EngineProcess:
+    """The servers and background tasks around one Application."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._board = HealthBoard()
+        self._grpc = GrpcServer(application.calls, application.api)
+        self._http = HttpPorts(application, self._board)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, on_ready: Callable[[Addresses], None]) -> None:
+        """Become known and carry on what is open first; then listen."""
+        application = self._application
+        await application.mock.start()
+        await application.engine.join()
+        self._spawn(application.engine.run())
+        if application.relay is not None:
+            self._spawn(application.relay.run())
+        if application.clearing is not None:
+            self._spawn(application.clearing.run())
+        self._add_checks()
+        await self._board.refresh()
+        monitoring = application.config.monitoring
+        self._spawn(self._board.run(min(monitoring.health_check_interval, 5.0)))
+        self._spawn(self._measure(monitoring.gauges_interval_seconds))
+        grpc = await self._grpc.start()
+        http, metrics = await self._http.start()
+        on_ready(Addresses(grpc=grpc, http=http, metrics=metrics))
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(work))
+
+    def _add_checks(self) -> None:
+        application = self._application
+
+        async def database() -> str:
+            head = await application.stream.head()
+            return f"the stream is at {head}"
+
+        async def events() -> str:
+            relay = application.relay
+            if relay is None:
+                return "events are switched off"
+            backlog = await application.stream.head() - await application.stream.published()
+            state = "connected" if relay.is_connected else "not connected"
+            if backlog > BACKLOG_MAX:
+                what = f"{backlog} events wait for NATS"
+                raise Unavailable(what)
+            return f"NATS {state}, {backlog} events wait"
+
+        self._board.add("database", database)
+        self._board.add("events", events)
+
+    async def _measure(self, interval_seconds: float) -> None:
+        """Refresh the gauges again and again; what is out of reach keeps its last value."""
+        while True:
+            with suppress(SettlementEngineError):
+                await self._application.metrics.refresh(self._application.gauges)
+            await asyncio.sleep(interval_seconds)
+
+    async def until(self, stopping: asyncio.Event) -> None:
+        """Wait for the signal; a task that ends before it has failed, and so has the process."""
+        signalled = asyncio.create_task(stopping.wait())
+        waiting: set[asyncio.Task[bool] | asyncio.Task[None]] = {signalled, *self._tasks}
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if signalled in done:
+            return
+        signalled.cancel()
+        for task in done:
+            task.result()
+        message = "a part of the engine has ended by itself"
+        raise AssertionError(message)
+
+    async def drain(self) -> None:
+        """Take nothing more in, bring what is open to rest, publish what is committed."""
+        log.info("draining")
+        self._board.drain()
+        await self._grpc.drain()
+        is_at_rest = await self._application.engine.drain()
+        await self._grpc.stop(CALLS_GRACE_SECONDS)
+        if self._application.clearing is not None:
+            await self._application.clearing.stop()
+        if self._application.relay is not None:
+            await self._application.relay.stop()
+        log.info("drained", is_at_rest=is_at_rest)
+
+    async def end(self) -> None:
+        """Give everything back; whatever is still carried is claimed by whoever comes next."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._grpc.stop(0)
+        await self._http.stop()
+        with suppress(SettlementEngineError):
+            await self._application.engine.leave()
+        await self._application.close()

@@ -1,0 +1,111 @@
+"""From the configuration to each room's own settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from settlement_engine.api.settings import ApiSettings, TlsFiles
+from settlement_engine.domain.backoff import Backoff
+from settlement_engine.domain.money import parse_amount
+from settlement_engine.engine.settings import EngineSettings
+from settlement_engine.errors import Misconfigured
+from settlement_engine.rails.mock import MockSettings
+from settlement_engine.screening.builtin import ScreeningRules
+from settlement_engine.store.database import DatabaseSettings
+
+if TYPE_CHECKING:
+    from settlement_engine.config import Config
+
+
+def database_settings(config: Config) -> DatabaseSettings:
+    """Read the section."""
+    section = config.database
+    return DatabaseSettings(
+        url=section.url.get_secret_value(),
+        connect_timeout_seconds=section.connect_timeout_seconds,
+        statement_timeout_seconds=section.statement_timeout_seconds,
+        lock_timeout_seconds=section.lock_timeout_seconds,
+        idle_in_transaction_timeout_seconds=section.idle_in_transaction_timeout_seconds,
+        transaction_timeout_seconds=section.transaction_timeout_seconds,
+        readers_max=max(2, min(section.max_connections - 6, 8)),
+    )
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    """Read the sections."""
+    settlement, engine = config.settlement, config.engine
+    resend_first = min(1.0, settlement.retry_delay_seconds)
+    return EngineSettings(
+        open_max=config.server.max_concurrent_settlements,
+        intake_queue_max=settlement.intake_queue_max,
+        intake_batch_max=settlement.intake_batch_max,
+        move_batch_max=settlement.move_batch_max,
+        claim_batch_max=engine.claim_batch_max,
+        claim_interval_seconds=engine.claim_interval_seconds,
+        lease_seconds=engine.lease_seconds,
+        heartbeat_seconds=engine.heartbeat_seconds,
+        screening_timeout_seconds=settlement.screening_timeout_seconds,
+        sends_max=settlement.max_retry_attempts + 1,
+        resend=Backoff(first_seconds=resend_first, max_seconds=settlement.retry_delay_seconds),
+        enquiry=Backoff(
+            first_seconds=settlement.enquiry_first_delay_seconds,
+            max_seconds=settlement.enquiry_max_delay_seconds,
+        ),
+        is_queueing=settlement.when_window_closed == "queue",
+        has_real_windows=settlement.real_windows,
+        drain_grace_seconds=config.server.drain_grace_seconds,
+    )
+
+
+def mock_settings(config: Config) -> MockSettings:
+    """Read the section."""
+    banks = config.banks
+    if banks.mock_book_file is None:
+        what = "the mock bank has no book"
+        raise Misconfigured(what, todo="Set banks.mock_book_file to a file of its own.")
+    return MockSettings(
+        book_file=banks.mock_book_file,
+        latency_seconds=banks.mock_latency_ms / 1000,
+        success_rate=banks.mock_success_rate,
+        seed=banks.mock_seed,
+        answer_timeout_seconds=banks.mock_answer_timeout_ms / 1000,
+        late_seconds=banks.mock_late_seconds,
+        settlement_delay_seconds=banks.mock_settlement_delay_ms / 1000,
+    )
+
+
+def screening_rules(config: Config) -> ScreeningRules:
+    """Read the section."""
+    section = config.screening
+    return ScreeningRules(
+        blocked_obligations=frozenset(section.blocked_obligations),
+        blocked_banks=frozenset(section.blocked_banks),
+        largest_minor={
+            currency: parse_amount(text, currency).minor
+            for currency, text in section.risk_limit_amounts.items()
+        },
+    )
+
+
+def api_settings(config: Config) -> ApiSettings:
+    """Read the section."""
+    server = config.server
+    tls = None
+    if server.tls_cert_file is not None and server.tls_key_file is not None:
+        tls = TlsFiles(
+            certificate=server.tls_cert_file,
+            key=server.tls_key_file,
+            client_ca=server.tls_client_ca_file,
+        )
+    return ApiSettings(
+        host=server.host,
+        grpc_port=server.grpc_port,
+        is_port_shared=config.profile != "production",
+        has_reflection=server.reflection,
+        tls=tls,
+        message_bytes_max=server.max_message_bytes,
+        calls_max=server.max_concurrent_rpcs,
+        batch_items_max=server.max_batch_items,
+        execute_wait_seconds=server.execute_wait_seconds,
+        execute_wait_seconds_max=config.settlement.default_timeout_seconds,
+    )

@@ -1,0 +1,111 @@
+"""Health: named checks, made now and then, told at any time.
+
+Promises: telling costs nothing and asks nobody, for what is told is the latest result with its age; a
+check that hangs is cut off and fails; a check that nobody has made for too long counts as failed; so
+does one that has not been made yet. Must never: let a slow dependency make the process look dead
+(``/healthz`` depends on nothing), or tell a secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from settlement_engine.monitoring.redaction import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Check = Callable[[], Awaitable[str]]
+"""Returns in a few words what it found, or raises what is wrong."""
+
+CHECK_TIMEOUT_SECONDS: Final = 5.0
+STALE_AFTER_SECONDS: Final = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The result of one check."""
+
+    is_ok: bool
+    text: str
+    at: float  # monotonic seconds
+
+
+class HealthBoard:
+    """The latest findings, and whether this process wants work at all."""
+
+    def __init__(
+        self,
+        checks: Mapping[str, Check] | None = None,
+        *,
+        timeout_seconds: float = CHECK_TIMEOUT_SECONDS,
+        stale_after_seconds: float = STALE_AFTER_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._checks: dict[str, Check] = dict(checks or {})
+        self._timeout_seconds = timeout_seconds
+        self._stale_after_seconds = stale_after_seconds
+        self._monotonic = monotonic
+        self._findings: dict[str, Finding] = {}
+        self._is_draining = False
+
+    def add(self, name: str, check: Check) -> None:
+        """Add a check; until it has been made once, it counts as failed."""
+        assert name not in self._checks, f"there is a check named {name} already"
+        self._checks[name] = check
+
+    def drain(self) -> None:
+        """Say from now on that no new work is wanted."""
+        self._is_draining = True
+
+    async def refresh(self) -> None:
+        """Make every check once, side by side."""
+        await asyncio.gather(*(self._make(name, check) for name, check in self._checks.items()))
+
+    async def run(self, interval_seconds: float) -> None:
+        """Make the checks for ever, so often."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(interval_seconds)
+
+    async def _make(self, name: str, check: Check) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                text, is_ok = await check(), True
+        except TimeoutError:
+            text, is_ok = f"no answer within {self._timeout_seconds:g} s", False
+        except Exception as error:  # noqa: BLE001 - whatever a check raises is its finding
+            text, is_ok = str(clean(error)), False
+        before = self._findings.get(name)
+        self._findings[name] = Finding(is_ok=is_ok, text=text, at=self._monotonic())
+        if before is None or before.is_ok is not is_ok:
+            (log.info if is_ok else log.warning)("health", check=name, is_ok=is_ok, text=text)
+
+    def _told(self, name: str) -> dict[str, object]:
+        finding = self._findings.get(name)
+        if finding is None:
+            return {"ok": False, "text": "not checked yet", "age_seconds": None}
+        age_seconds = round(self._monotonic() - finding.at, 3)
+        if age_seconds > self._stale_after_seconds:
+            text = f"not checked for too long; was: {finding.text}"
+            return {"ok": False, "text": text, "age_seconds": age_seconds}
+        return {"ok": finding.is_ok, "text": finding.text, "age_seconds": age_seconds}
+
+    def snapshot(self) -> dict[str, object]:
+        """Tell everything: ready, draining, and each check with its age."""
+        checks = {name: self._told(name) for name in self._checks}
+        is_ready = not self._is_draining and all(told["ok"] for told in checks.values())
+        return {"ready": is_ready, "draining": self._is_draining, "checks": checks}
+
+    @property
+    def is_ready(self) -> bool:
+        """Say whether work is welcome."""
+        return bool(self.snapshot()["ready"])

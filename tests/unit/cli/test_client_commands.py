@@ -1,0 +1,233 @@
+"""The commands that talk to a running engine, against one that only pretends."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from google.rpc import code_pb2, error_details_pb2
+
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.proto import settlement_pb2 as wire
+from tests.unit.cli.fake_engine import ID, INVALID, FakeEngine, life, not_a_field, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.unit.cli.conftest import Run
+
+SUBMIT = ("submit", "DEUTDEFF", "CHASUS33", "1000.00", "EUR")
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+    fake = FakeEngine()
+    with serving(fake) as address:
+        monkeypatch.setenv("SETTLEMENT_ADDRESS", address)
+        yield fake
+
+
+# --- submit ---------------------------------------------------------------------------------------
+
+
+def test_submit_sends_what_was_said(command: Run, engine: FakeEngine) -> None:
+    said = command(
+        *SUBMIT,
+        *("--obligation-id", "OB-7", "--priority", "URGENT", "--idempotency-key", "K-1"),
+        *("--metadata", "simulate=lost_answer", "--metadata", "note=a=b"),
+    )
+    assert said.code == ExitCode.OK
+    assert engine.asked[0] == wire.SettlementRequest(
+        obligation_id="OB-7",
+        from_bank="DEUTDEFF",
+        to_bank="CHASUS33",
+        amount="1000.00",
+        currency="EUR",
+        priority=wire.URGENT,
+        metadata={"simulate": "lost_answer", "note": "a=b"},
+        idempotency_key="K-1",
+    )
+    assert "✓ COMPLETED" in said.out
+    assert ID in said.out
+
+
+def test_submit_without_a_name_makes_one_and_uses_it_as_the_key(
+    command: Run, engine: FakeEngine
+) -> None:
+    command(*SUBMIT)
+    command(*SUBMIT)
+    first, second = engine.asked
+    assert first.obligation_id == first.idempotency_key
+    assert first.obligation_id != second.obligation_id
+
+
+def test_submit_without_waiting_submits_a_batch_of_one(command: Run, engine: FakeEngine) -> None:
+    engine.answer.status = wire.VALIDATING
+    said = command(*SUBMIT, "--no-wait")
+    assert said.code == ExitCode.OK
+    assert isinstance(engine.asked[0], wire.SubmitSettlementsRequest)
+    assert f"settlement-engine show {ID}" in said.out
+
+
+def test_a_settlement_that_moved_no_money_ends_with_one(command: Run, engine: FakeEngine) -> None:
+    engine.answer.status = wire.FAILED
+    engine.answer.refusal_code = "INSUFFICIENT_FUNDS"
+    engine.answer.refusal_detail = "required 1000.00, available 20.00 EUR"
+    said = command(*SUBMIT)
+    assert said.code == ExitCode.FAILED
+    assert "INSUFFICIENT_FUNDS: required 1000.00, available 20.00 EUR" in said.out
+
+
+def test_submit_prints_json_and_nothing_else(command: Run, engine: FakeEngine) -> None:
+    answer = json.loads(command(*SUBMIT, "--json").out)
+    assert answer["settlementId"] == ID
+    assert answer["status"] == "COMPLETED"
+    assert answer["replayed"] is False
+
+
+def test_a_wrong_field_is_named_in_three_lines(command: Run, engine: FakeEngine) -> None:
+    engine.fail("ExecuteSettlement", INVALID, "bad", not_a_field("amount", "must be plain"))
+    said = command(*SUBMIT)
+    assert said.code == ExitCode.FAILED
+    assert said.err.splitlines()[0] == "✗ amount: must be plain"
+    assert len(said.err.splitlines()) == 3
+
+
+def test_a_wrong_field_of_an_item_is_named_too(command: Run, engine: FakeEngine) -> None:
+    engine.fail("item", INVALID, "bad", not_a_field("amount", "must be plain"))
+    said = command(*SUBMIT, "--no-wait")
+    assert said.code == ExitCode.FAILED
+    assert "amount: must be plain" in said.err
+
+
+def test_an_engine_that_is_overloaded_says_when_to_come_back(
+    command: Run, engine: FakeEngine
+) -> None:
+    info = error_details_pb2.ErrorInfo(reason="OVERLOADED", domain="settlement-engine")
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromMilliseconds(1500)
+    engine.fail("ExecuteSettlement", code_pb2.RESOURCE_EXHAUSTED, "too much", info, retry)
+    said = command(*SUBMIT)
+    assert said.code == ExitCode.FAILED
+    assert "OVERLOADED" in said.err
+    assert "Try again after 1.5 s." in said.err
+
+
+def test_an_engine_that_is_away_ends_with_four_and_tells_how_to_send_again(command: Run) -> None:
+    said = command(*SUBMIT, "--address", "127.0.0.1:1", "--obligation-id", "OB-7")
+    assert said.code == ExitCode.UNAVAILABLE
+    assert "settlement-engine dev" in said.err
+    assert "--obligation-id OB-7 --idempotency-key OB-7" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_metadata_needs_a_key_and_a_value(command: Run) -> None:
+    assert command(*SUBMIT, "--metadata", "simulate").code == ExitCode.USAGE
+
+
+# --- show, tail -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [ID, "OB-7"])
+def test_show_tells_the_life_as_a_path_through_the_page(
+    command: Run, engine: FakeEngine, name: str
+) -> None:
+    said = command("show", name)
+    assert said.code == ExitCode.OK
+    lines = [line for line in said.out.splitlines() if "──" in line]
+    assert len(lines) == 4
+    assert "VALIDATING ── CLEARED" in lines[1]
+    assert "→ LOCKED ✓ validation_complete ✓ funds_locked" in lines[1]
+    assert "+0.250 s" in lines[1]
+    assert "✓ settlement_finalized" in lines[3]
+
+
+def test_show_says_what_comes_next(command: Run, engine: FakeEngine) -> None:
+    engine.settlements[0].next_action = "ENQUIRE"
+    assert "next: ENQUIRE" in command("show", ID).out
+
+
+def test_show_of_an_unknown_settlement_fails(command: Run, engine: FakeEngine) -> None:
+    said = command("show", "0199c2d4-0000-7c1a-9d51-1f2a33445566")
+    assert said.code == ExitCode.FAILED
+    assert "no such settlement" in said.err
+
+
+def test_show_prints_json(command: Run, engine: FakeEngine) -> None:
+    assert len(json.loads(command("show", ID, "--json").out)["moves"]) == 4
+
+
+def test_tail_resumes_after_a_number(command: Run, engine: FakeEngine) -> None:
+    said = command("tail", "--after", "42", "--no-follow", "--json")
+    events = [json.loads(line) for line in said.out.splitlines()]
+    assert [event["sequence"] for event in events] == ["43", "44"]
+    assert events[0]["payload"]["amount"] == "1000.00"
+    assert engine.asked[0].ends_at_head
+
+
+def test_tail_prints_a_line_for_each_move(command: Run, engine: FakeEngine) -> None:
+    said = command("tail", "--settlement", ID)
+    assert len(said.out.splitlines()) == 4
+    assert engine.asked[0].settlement_id == ID
+    assert not engine.asked[0].ends_at_head
+
+
+# --- list, cancel ---------------------------------------------------------------------------------
+
+
+def test_list_reads_as_many_pages_as_it_needs(command: Run, engine: FakeEngine) -> None:
+    engine.settlements = [life() for _ in range(5)]
+    said = command("list", "--limit", "4", "--status", "completed", "--bank", "DEUTDEFF", "--json")
+    assert len(json.loads(said.out)["settlements"]) == 4
+    assert [asked.page_size for asked in engine.asked] == [4, 2]
+    assert list(engine.asked[0].statuses) == [wire.COMPLETED]
+
+
+def test_list_prints_a_table(command: Run, engine: FakeEngine) -> None:
+    said = command("list")
+    assert "OBLIGATION" in said.out
+    assert "OB-7" in said.out
+    engine.settlements = []
+    assert "nothing found" in command("list").out
+
+
+def test_cancel_says_what_became_of_the_wish(command: Run, engine: FakeEngine) -> None:
+    said = command("cancel", ID)
+    assert "RECALLING" in said.out
+    assert engine.asked[0].settlement_id == ID
+    assert json.loads(command("cancel", ID, "--json").out)["status"] == "RECALLING"
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+
+def test_accounts_open_and_fund(command: Run, engine: FakeEngine) -> None:
+    words = ("open", "nostro", "DEUTDEFF", "EUR", "--credit-limit", "5.00")
+    assert command("accounts", *words).code == ExitCode.OK
+    assert engine.asked[0] == wire.OpenAccountRequest(
+        kind=wire.NOSTRO, bank="DEUTDEFF", currency="EUR", credit_limit="5.00"
+    )
+    said = command("accounts", "fund", "DEUTDEFF", "EUR", "10.00", "--reference", "R", "--json")
+    assert engine.asked[1].amount == "10.00"
+    assert engine.asked[1].idempotency_key
+    assert json.loads(said.out)["available"] == "9.00"
+
+
+def test_accounts_list_reads_every_page(command: Run, engine: FakeEngine) -> None:
+    said = command("accounts", "list", "--kind", "nostro", "--json")
+    assert len(json.loads(said.out)["accounts"]) == 3
+    assert "AVAILABLE" in command("accounts", "list").out
+
+
+def test_accounts_show_and_switch(command: Run, engine: FakeEngine) -> None:
+    assert json.loads(command("accounts", "show", "1", "--json").out)["id"] == "1"
+    assert "is not active" in command("accounts", "deactivate", "1").out
+    assert "is active" in command("accounts", "activate", "1").out
+
+
+def test_accounts_transfers(command: Run, engine: FakeEngine) -> None:
+    said = command("accounts", "transfers", "--account", "1")
+    assert "cash" in said.out
+    said = command("accounts", "transfers", "--settlement", ID, "--json")
+    assert json.loads(said.out)["transfers"][0]["amount"] == "1000.00"

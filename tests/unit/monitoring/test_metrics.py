@@ -1,0 +1,269 @@
+"""Metrics: the specification's names, what is counted when, and what it costs."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from settlement_engine.domain.ledger import Account, AccountKind
+from settlement_engine.domain.lifecycle import ENDS, LIFE, Event, State, follow
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.settlement import Instruction, Priority, Settlement
+from settlement_engine.monitoring.families import LABEL_SETS_MAX
+from settlement_engine.monitoring.metrics import Metrics
+from settlement_engine.ports import Gauges, Step
+
+if TYPE_CHECKING:
+    from settlement_engine.ports import Meter
+
+START = datetime(2026, 11, 25, tzinfo=UTC)
+SPECIFIED = {
+    "settlement_total": {"status"},
+    "settlement_duration_seconds_count": set(),
+    "settlement_amount_total": {"currency"},
+    "reconciliation_discrepancies_total": set(),
+    "reconciliation_discrepancy_amount": {"currency"},
+    "atomic_operations_total": {"state"},
+    "atomic_rollback_duration_seconds_count": set(),
+    "nostro_balance": {"bank", "currency"},
+    "vostro_balance": {"bank", "currency"},
+}
+ADDED = {
+    "settlement_open": {"state"},
+    "settlement_oldest_open_seconds": set(),
+    "settlement_in_doubt": set(),
+    "settlement_in_doubt_oldest_seconds": set(),
+    "outbox_backlog": set(),
+    "engine_batch_size_count": {"stage"},
+    "engine_commit_seconds_count": {"stage"},
+    "rail_answer_seconds_count": {"rail", "ask"},
+    "rail_silences_total": {"rail", "ask"},
+    "engine_anomalies_total": {"kind"},
+    "build_info": {"version"},
+}
+
+
+def step(state: State, event: Event, *, seconds: float = 3.0, amount: Money | None = None) -> Step:
+    row = follow(state, event)
+    instruction = Instruction(
+        caller="a-caller",
+        idempotency_key="k",
+        obligation_id="OB-1",
+        from_bank="DEUTDEFF",
+        to_bank="CHASUS33",
+        amount=amount or Money(12_50, "EUR"),
+        value_date=None,
+        priority=Priority.NORMAL,
+        metadata={},
+    )
+    settlement = Settlement(
+        id=uuid4(),
+        instruction=instruction,
+        state=row.state,
+        seq=3,
+        epoch=1,
+        created_at=START,
+        value_date=date(2026, 11, 25),
+        ended_at=START + timedelta(seconds=seconds) if row.state in ENDS else None,
+    )
+    return Step(settlement=settlement, event=event, row=row)
+
+
+class Measured:
+    """A source of gauges that answers what it was given."""
+
+    def __init__(self, *accounts: Account, open_by_state: dict[str, int] | None = None) -> None:
+        self.accounts = accounts
+        self.open_by_state = open_by_state or {}
+        self.asked: list[int] = []
+
+    async def gauges(self, accounts_max: int) -> Gauges:
+        self.asked.append(accounts_max)
+        return Gauges(
+            open_by_state=self.open_by_state,
+            oldest_open_seconds=61.5,
+            oldest_in_doubt_seconds=7.25,
+            outbox_backlog=42,
+            balances=self.accounts[:accounts_max],
+        )
+
+
+def account(number: int, kind: AccountKind, bank: str, currency: str, minor: int) -> Account:
+    side = {"debits_posted": minor} if kind is AccountKind.NOSTRO else {"credits_posted": minor}
+    return Account(
+        id=number, kind=kind, bank=bank, currency=currency, account_number=str(number), **side
+    )
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics("1.2.3")
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_the_engine_can_use_it_as_its_meter(metrics: Metrics) -> None:
+    meter: Meter = metrics
+    meter.moved([])
+
+
+async def test_every_specified_name_stands_there_with_its_labels() -> None:
+    metrics = Metrics("1.2.3", balance_accounts_max=10)
+    metrics.moved([step(State.SENT, Event.SETTLED), step(State.SENT, Event.REJECTED)], 0.01)
+    metrics.batch("move", 3, 0.01)
+    metrics.rail_answered("mock", "send", 0.1, 3, 0)
+    metrics.rail_answered("mock", "send", 0.1, 3, 1)
+    metrics.anomaly("stale_step")
+    metrics.reconciled(1, {"EUR": 12_34})
+    await metrics.refresh(
+        Measured(
+            account(1, AccountKind.NOSTRO, "DEUTDEFF", "EUR", 5),
+            account(2, AccountKind.VOSTRO, "CHASUS33", "EUR", 6),
+        )
+    )
+    found: dict[str, set[str]] = {}
+    for family in metrics.registry.collect():
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels.keys() - {"le"})
+    for name, labels in (SPECIFIED | ADDED).items():
+        assert found.get(name) == labels, name
+    text = metrics.text().decode()
+    assert 'settlement_total{status="completed"} 1.0' in text
+    assert "_created" not in text
+
+
+def test_every_row_that_ends_a_life_is_counted_once_and_no_other(metrics: Metrics) -> None:
+    ending = {state: 0 for state in ENDS}
+    for state, rows in LIFE.items():
+        for event, row in rows.items():
+            metrics.moved([step(state, event)])
+            if row.state in ENDS and event is not Event.CONTRADICTED:
+                ending[row.state] += 1
+    for state, count in ending.items():
+        assert value(metrics, "settlement_total", status=state.value) == count, state
+    lives = sum(count for state, count in ending.items() if state is not State.RETURNED)
+    assert value(metrics, "settlement_duration_seconds_count") == lives
+
+
+def test_a_batch_is_summed_up(metrics: Metrics) -> None:
+    metrics.moved(
+        [
+            step(State.SENT, Event.SETTLED, seconds=3, amount=Money(1_00, "EUR")),
+            step(State.LOCKED, Event.SETTLED, seconds=4, amount=Money(2_50, "EUR")),
+            step(State.SENT, Event.SETTLED, seconds=5, amount=Money(7, "JPY")),
+            step(State.LOCKED, Event.REJECTED, seconds=6, amount=Money(99_99, "EUR")),
+            step(State.VALIDATING, Event.REFUSED, seconds=7),
+            step(State.VALIDATING, Event.CLEARED),
+        ],
+        0.02,
+    )
+    assert value(metrics, "settlement_total", status="completed") == 3
+    assert value(metrics, "settlement_total", status="rolled_back") == 1
+    assert value(metrics, "settlement_total", status="failed") == 1
+    assert value(metrics, "settlement_amount_total", currency="EUR") == 3_50
+    assert value(metrics, "settlement_amount_total", currency="JPY") == 7
+    assert value(metrics, "settlement_duration_seconds_sum") == 25
+    assert value(metrics, "atomic_operations_total", state="committed") == 3
+    assert value(metrics, "atomic_operations_total", state="rolled_back") == 1
+    assert value(metrics, "atomic_rollback_duration_seconds_count") == 1
+    assert value(metrics, "atomic_rollback_duration_seconds_sum") == 0.02
+
+
+def test_a_return_is_no_second_life_and_no_operation(metrics: Metrics) -> None:
+    metrics.moved([step(State.COMPLETED, Event.RETURNED)], 0.1)
+    assert value(metrics, "settlement_total", status="returned") == 1
+    assert value(metrics, "settlement_duration_seconds_count") == 0
+    assert value(metrics, "atomic_operations_total", state="rolled_back") == 0
+    assert value(metrics, "settlement_amount_total", currency="EUR") is None
+
+
+def test_rail_time_is_the_rails_and_silence_does_not_lengthen_it(metrics: Metrics) -> None:
+    metrics.rail_answered("mock", "send", 0.5, 10, 0)
+    metrics.rail_answered("mock", "send", 300.0, 9, 1)
+    metrics.rail_answered("mock", "enquire", 300.0, 0, 4)
+    labels = {"rail": "mock", "ask": "send"}
+    assert value(metrics, "rail_answer_seconds_count", **labels) == 1
+    assert value(metrics, "rail_answer_seconds_sum", **labels) == 0.5
+    assert value(metrics, "rail_answers_total", **labels) == 19
+    assert value(metrics, "rail_silences_total", **labels) == 1
+    assert value(metrics, "rail_silences_total", rail="mock", ask="enquire") == 4
+    assert value(metrics, "rail_answer_seconds_count", rail="mock", ask="enquire") is None
+
+
+def test_group_commits_and_anomalies_are_noted(metrics: Metrics) -> None:
+    metrics.batch("intake", 200, 0.004)
+    metrics.batch("intake", 100, 0.001)
+    metrics.anomaly("stale_step", 3)
+    assert value(metrics, "engine_batch_size_sum", stage="intake") == 300
+    assert value(metrics, "engine_commit_seconds_count", stage="intake") == 2
+    assert value(metrics, "engine_anomalies_total", kind="stale_step") == 3
+
+
+def test_no_input_makes_labels_without_end(metrics: Metrics) -> None:
+    kinds = LABEL_SETS_MAX + 50
+    for number in range(kinds):
+        metrics.anomaly(f"kind-{number}")
+    shown = metrics.text().decode().count("engine_anomalies_total{")
+    assert shown == LABEL_SETS_MAX + 1
+    assert value(metrics, "engine_anomalies_total", kind="other") == 50
+
+
+async def test_gauges_show_every_open_state_also_when_nothing_is_there(metrics: Metrics) -> None:
+    await metrics.refresh(Measured(open_by_state={State.IN_DOUBT: 3, State.SENT: 2}))
+    assert value(metrics, "settlement_open", state="sent") == 2
+    assert value(metrics, "settlement_open", state="locked") == 0
+    assert value(metrics, "settlement_open", state="completed") is None
+    assert value(metrics, "settlement_in_doubt") == 3
+    assert value(metrics, "settlement_in_doubt_oldest_seconds") == 7.25
+    assert value(metrics, "settlement_oldest_open_seconds") == 61.5
+    assert value(metrics, "outbox_backlog") == 42
+    await metrics.refresh(Measured())
+    assert value(metrics, "settlement_in_doubt") == 0
+    measured_at = value(metrics, "settlement_gauges_timestamp_seconds")
+    assert measured_at is not None
+    assert abs(measured_at - time.time()) < 60
+
+
+async def test_balances_are_off_by_default(metrics: Metrics) -> None:
+    source = Measured(account(1, AccountKind.NOSTRO, "DEUTDEFF", "EUR", 5))
+    await metrics.refresh(source)
+    assert source.asked == [0]
+    assert value(metrics, "nostro_balance", bank="DEUTDEFF", currency="EUR") is None
+
+
+async def test_balances_are_summed_per_bank_and_currency_and_vanish_with_their_account() -> None:
+    metrics = Metrics("1.2.3", balance_accounts_max=10)
+    await metrics.refresh(
+        Measured(
+            account(1, AccountKind.NOSTRO, "DEUTDEFF", "EUR", 5),
+            account(2, AccountKind.NOSTRO, "DEUTDEFF", "EUR", 6),
+            account(3, AccountKind.VOSTRO, "DEUTDEFF", "EUR", 7),
+            account(4, AccountKind.CLEARING, "DEUTDEFF", "EUR", 8),
+        )
+    )
+    assert value(metrics, "nostro_balance", bank="DEUTDEFF", currency="EUR") == 11
+    assert value(metrics, "vostro_balance", bank="DEUTDEFF", currency="EUR") == 7
+    await metrics.refresh(Measured(account(3, AccountKind.VOSTRO, "DEUTDEFF", "EUR", 9)))
+    assert value(metrics, "nostro_balance", bank="DEUTDEFF", currency="EUR") is None
+    assert value(metrics, "vostro_balance", bank="DEUTDEFF", currency="EUR") == 9
+
+
+async def test_a_source_that_fails_is_the_callers_and_leaves_the_gauges(metrics: Metrics) -> None:
+    class Away:
+        async def gauges(self, accounts_max: int) -> Gauges:
+            raise ConnectionError(accounts_max)
+
+    await metrics.refresh(Measured(open_by_state={State.SENT: 2}))
+    with pytest.raises(ConnectionError):
+        await metrics.refresh(Away())
+    assert value(metrics, "settlement_open", state="sent") == 2
+
+
+def test_what_runs_is_told(metrics: Metrics) -> None:
+    assert value(metrics, "build_info", version="1.2.3") == 1

@@ -1,0 +1,125 @@
+"""The built-in screening: what it clears, what it blocks, and how little it says about it."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from types import MappingProxyType
+from uuid import uuid4
+
+import pytest
+
+from settlement_engine.domain.lifecycle import LIFE, Event, State
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.preconditions import RefusalCode
+from settlement_engine.domain.settlement import Instruction, Priority, Settlement
+from settlement_engine.ports import Answer
+from settlement_engine.screening.builtin import BuiltinScreening, ScreeningRules
+
+RULES = ScreeningRules(
+    blocked_obligations=frozenset({"OB-bad", "OB-worse"}),
+    blocked_banks=frozenset({"BADDBANK", "EVILBANK"}),
+    largest_minor=MappingProxyType({"EUR": 1_000_00, "JPY": 1_000, "KWD": 0}),
+)
+
+
+def settlement(
+    obligation_id: str = "OB-1",
+    banks: tuple[str, str] = ("DEUTDEFF", "CHASUS33"),
+    amount: Money = Money(5_00, "EUR"),
+) -> Settlement:
+    instruction = Instruction(
+        caller="a-caller",
+        idempotency_key="k",
+        obligation_id=obligation_id,
+        from_bank=banks[0],
+        to_bank=banks[1],
+        amount=amount,
+        value_date=None,
+        priority=Priority.NORMAL,
+        metadata={},
+    )
+    return Settlement(
+        id=uuid4(),
+        instruction=instruction,
+        state=State.VALIDATING,
+        seq=1,
+        epoch=1,
+        created_at=datetime(2026, 11, 25, tzinfo=UTC),
+        value_date=date(2026, 11, 25),
+    )
+
+
+async def screen(rules: ScreeningRules, *settlements: Settlement) -> list[list[Answer]]:
+    reports: list[list[Answer]] = []
+    await BuiltinScreening(rules).screen(settlements, lambda answers: reports.append(list(answers)))
+    return reports
+
+
+async def only(asked: Settlement) -> Answer:
+    ((answer,),) = await screen(RULES, asked)
+    return answer
+
+
+async def test_a_batch_is_answered_at_once_in_one_report() -> None:
+    asked = [settlement(), settlement("OB-bad"), settlement()]
+    (answers,) = await screen(RULES, *asked)
+    assert [answer.settlement_id for answer in answers] == [each.id for each in asked]
+    assert [answer.event for answer in answers] == [Event.CLEARED, Event.REFUSED, Event.CLEARED]
+    assert {answer.attempt for answer in answers} == {0}
+
+
+async def test_without_rules_everything_is_cleared() -> None:
+    ((answer,),) = await screen(ScreeningRules(), settlement("OB-bad", amount=Money(10**17, "EUR")))
+    assert answer.event is Event.CLEARED
+    assert answer.refusal is None
+
+
+async def test_a_listed_obligation_is_blocked_and_only_its_list_is_named() -> None:
+    answer = await only(settlement("OB-bad"))
+    assert answer.refusal is not None
+    assert answer.refusal.code is RefusalCode.COMPLIANCE_BLOCKED
+    assert answer.refusal.detail == {"list": "blocked_obligations"}
+
+
+@pytest.mark.parametrize("banks", [("BADDBANK", "CHASUS33"), ("DEUTDEFF", "EVILBANK")])
+async def test_a_listed_bank_is_blocked_on_either_side(banks: tuple[str, str]) -> None:
+    answer = await only(settlement(banks=banks))
+    assert answer.refusal is not None
+    assert answer.refusal.code is RefusalCode.COMPLIANCE_BLOCKED
+    assert answer.refusal.detail == {"list": "blocked_banks"}
+    assert "BANK" not in str(answer.refusal.detail).replace("blocked_banks", "")
+
+
+@pytest.mark.parametrize(
+    ("amount", "is_refused"),
+    [
+        (Money(1_000_00, "EUR"), False),
+        (Money(1_000_01, "EUR"), True),
+        (Money(1_001, "JPY"), True),
+        (Money(1, "KWD"), True),
+        (Money(10**17, "USD"), False),
+    ],
+)
+async def test_the_largest_amount_itself_passes_and_a_unit_more_does_not(
+    amount: Money, is_refused: bool
+) -> None:
+    answer = await only(settlement(amount=amount))
+    assert (answer.event is Event.REFUSED) is is_refused
+
+
+async def test_a_limit_is_refused_with_both_figures() -> None:
+    answer = await only(settlement(amount=Money(1_000_01, "EUR")))
+    assert answer.refusal is not None
+    assert answer.refusal.code is RefusalCode.RISK_LIMIT_EXCEEDED
+    assert answer.refusal.detail == {"limit": "1000.00", "amount": "1000.01", "currency": "EUR"}
+
+
+async def test_compliance_comes_before_risk() -> None:
+    answer = await only(settlement("OB-bad", amount=Money(10**9, "EUR")))
+    assert answer.refusal is not None
+    assert answer.refusal.code is RefusalCode.COMPLIANCE_BLOCKED
+
+
+async def test_every_answer_has_its_row_on_the_page() -> None:
+    for asked in (settlement(), settlement("OB-bad")):
+        assert (await only(asked)).event in LIFE[State.VALIDATING]
