@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -218,6 +219,15 @@ class World:
     def await_new_engine(self, old: list[int], seconds: float = 20) -> None:
         """Wait until another engine process answers."""
         until(lambda: set(self.engine_pids()).isdisjoint(old), seconds, "a new engine")
+        self.close_channel()
+        grpc.channel_ready_future(self.channel).result(timeout=seconds)
+        until(self._answers_http, seconds, "the HTTP port")
+
+    def _answers_http(self) -> bool:
+        try:
+            return self.get("/healthz")[0] == HTTPStatus.OK
+        except OSError:
+            return False
 
 
 def wish(**fields: Any) -> pb.SettlementRequest:  # noqa: ANN401

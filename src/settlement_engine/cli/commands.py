@@ -72,12 +72,12 @@ class LazyGroup(click.Group):
         self._sections = sections
 
     @override
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's
         """Name the commands."""
         return [name for heading, names in self._sections.items() if heading for name in names]
 
     @override
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- click's
         """Import a command."""
         for commands in self._sections.values():
             if cmd_name in commands:
@@ -100,7 +100,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     @override
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
         """List the commands under their headings."""
         for heading, commands in self._sections.items():
             if heading:

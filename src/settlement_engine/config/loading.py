@@ -9,19 +9,18 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, cast
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
+from settlement_engine.config.secrets import mask_url, with_passwords
 from settlement_engine.config.sections import PROFILE_DEFAULTS, Config, Section
 from settlement_engine.errors import Misconfigured
 
@@ -41,9 +40,7 @@ ENV_OTHERS: Final = frozenset(
 )
 """Variables that are read elsewhere and are no keys of the configuration."""
 
-MASK: Final = "********"
 DEFAULT_FILE: Final = Path("config.toml")
-SECRET_FILE_MAX_BYTES: Final = 4096
 
 Values = dict[str, object]
 
@@ -92,7 +89,7 @@ def load(
         for key, value in layer.items():
             values[key] = value
             origins[key] = f"environment {env_name(key)}" if origin == "environment" else origin
-    config = _with_passwords(_validate(values, origins), origins)
+    config = with_passwords(_validate(values, origins), origins)
     return Loaded(
         config=config,
         origins=origins,
@@ -141,7 +138,7 @@ def flatten(config: Config) -> dict[str, object]:
 def masked(value: object) -> str:
     """Write a value for people; of a secret address everything but the password."""
     if isinstance(value, SecretStr):
-        return _mask_url(value.get_secret_value())
+        return mask_url(value.get_secret_value())
     return _as_text(value)
 
 
@@ -268,53 +265,6 @@ def _misconfigured(error: ValidationError, origins: Mapping[str, str]) -> Miscon
     )
 
 
-def _with_passwords(config: Config, origins: dict[str, str]) -> Config:
-    database = _with_password(config.database, "database", origins)
-    nats = _with_password(config.nats, "nats", origins)
-    if config.server.tls_key_file is not None:
-        _read_secret(config.server.tls_key_file, "server.tls_key_file")
-    return config.model_copy(update={"database": database, "nats": nats})
-
-
-def _with_password(section: BaseModel, name: str, origins: dict[str, str]) -> BaseModel:
-    path = cast("Path | None", getattr(section, "password_file"))  # noqa: B009
-    if path is None:
-        return section
-    key = f"{name}.password_file"
-    url = cast("SecretStr", getattr(section, "url")).get_secret_value()  # noqa: B009
-    parts = urlsplit(url)
-    if not parts.username or parts.password is not None:
-        raise Misconfigured(
-            f"{key} does not go with {name}.url",
-            why="the address must name a user and no password: the password comes from the file",
-            todo=f"Write {name}.url like {parts.scheme or 'scheme'}://user@host/ without a password.",
-        )
-    password = quote(_read_secret(path, key).strip(), safe="")
-    user, _, host = parts.netloc.rpartition("@")
-    full = urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
-    origins[f"{name}.url"] += f", password from {path}"
-    return section.model_copy(update={"url": SecretStr(full)})
-
-
-def _read_secret(path: Path, key: str) -> str:
-    try:
-        mode = path.stat().st_mode
-        text = path.read_bytes()[:SECRET_FILE_MAX_BYTES].decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(
-            f"{key} cannot be read: {path}",
-            why=getattr(error, "strerror", None) or "it is not text",
-            todo="Name a file that this user can read.",
-        ) from None
-    if mode & stat.S_IROTH:
-        raise Misconfigured(
-            f"{key} is readable by everybody: {path}",
-            why="whoever is on this machine could read the secret",
-            todo=f"chmod 600 {path}",
-        )
-    return text
-
-
 def _as_text(value: object) -> str:
     if value is None:
         return ""
@@ -333,19 +283,3 @@ def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return dict(value) if isinstance(value, Mapping) else value
-
-
-def _mask_url(url: str) -> str:
-    if not url:
-        return ""
-    parts = urlsplit(url)
-    if not parts.hostname:
-        return MASK
-    user, _, host = parts.netloc.rpartition("@")
-    if ":" in user:
-        user = f"{user.partition(':')[0]}:{MASK}"
-    elif user and parts.scheme in {"nats", "tls"}:
-        user = MASK  # a lone user part of a NATS address is a token
-    netloc = f"{user}@{host}" if user else host
-    query = MASK if parts.query else ""  # the query may carry a password too
-    return urlunsplit(parts._replace(netloc=netloc, query=query, fragment=""))

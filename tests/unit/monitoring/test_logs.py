@@ -42,6 +42,10 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -98,7 +102,7 @@ def test_no_secret_comes_out_of_a_text(stream: io.StringIO, text: str, layout: s
     log.info(text)
     log.info("event", detail=text, nested={"deep": [text]}, error=ValueError(text))
     try:
-        raise ValueError(text)
+        fail(text)
     except ValueError:
         log.exception("failed")
     logging.getLogger("library").error("said %s", text)
@@ -147,8 +151,7 @@ def test_a_traceback_is_one_line_for_machines_and_indented_for_people() -> None:
         stream = io.StringIO()
         configure("info", layout, stream)
         try:
-            message = "first\nat=2026 level=info event=forged"
-            raise ValueError(message)
+            fail("first\nat=2026 level=info event=forged")
         except ValueError:
             structlog.get_logger().exception("failed")
         written = stream.getvalue().splitlines()

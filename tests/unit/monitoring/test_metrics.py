@@ -93,9 +93,15 @@ class Measured:
 
 
 def account(number: int, kind: AccountKind, bank: str, currency: str, minor: int) -> Account:
-    side = {"debits_posted": minor} if kind is AccountKind.NOSTRO else {"credits_posted": minor}
+    is_nostro = kind is AccountKind.NOSTRO
     return Account(
-        id=number, kind=kind, bank=bank, currency=currency, account_number=str(number), **side
+        id=number,
+        kind=kind,
+        bank=bank,
+        currency=currency,
+        account_number=str(number),
+        debits_posted=minor if is_nostro else 0,
+        credits_posted=0 if is_nostro else minor,
     )
 
 
@@ -139,7 +145,7 @@ async def test_every_specified_name_stands_there_with_its_labels() -> None:
 
 
 def test_every_row_that_ends_a_life_is_counted_once_and_no_other(metrics: Metrics) -> None:
-    ending = {state: 0 for state in ENDS}
+    ending = dict.fromkeys(ENDS, 0)
     for state, rows in LIFE.items():
         for event, row in rows.items():
             metrics.moved([step(state, event)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -12,8 +13,12 @@ from settlement_engine.domain.lifecycle import LIFE, Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
-from settlement_engine.ports import Answer
 from settlement_engine.screening.builtin import BuiltinScreening, ScreeningRules
+
+if TYPE_CHECKING:
+    from settlement_engine.ports import Answer
+
+FIVE_EUROS = Money(5_00, "EUR")
 
 RULES = ScreeningRules(
     blocked_obligations=frozenset({"OB-bad", "OB-worse"}),
@@ -25,7 +30,7 @@ RULES = ScreeningRules(
 def settlement(
     obligation_id: str = "OB-1",
     banks: tuple[str, str] = ("DEUTDEFF", "CHASUS33"),
-    amount: Money = Money(5_00, "EUR"),
+    amount: Money = FIVE_EUROS,
 ) -> Settlement:
     instruction = Instruction(
         caller="a-caller",

@@ -1,0 +1,88 @@
+"""Secrets of the configuration: read from files of their own, masked when they are shown.
+
+Promises: a secret that everybody on the machine may read is refused, and none is ever in an error.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import SecretStr
+
+from settlement_engine.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from settlement_engine.config.sections import Config, DatabaseConfig, NatsConfig
+
+MASK: Final = "********"
+SECRET_FILE_MAX_BYTES: Final = 4096
+
+Located = TypeVar("Located", "DatabaseConfig", "NatsConfig")
+
+
+def with_passwords(config: Config, origins: dict[str, str]) -> Config:
+    """Put the passwords from their files into the addresses. Raises Misconfigured."""
+    database = _with_password(config.database, "database", origins)
+    nats = _with_password(config.nats, "nats", origins)
+    if config.server.tls_key_file is not None:
+        _read_secret(config.server.tls_key_file, "server.tls_key_file")
+    return config.model_copy(update={"database": database, "nats": nats})
+
+
+def _with_password(section: Located, name: str, origins: dict[str, str]) -> Located:
+    path = section.password_file
+    if path is None:
+        return section
+    key = f"{name}.password_file"
+    parts = urlsplit(section.url.get_secret_value())
+    if not parts.username or parts.password is not None:
+        raise Misconfigured(
+            f"{key} does not go with {name}.url",
+            why="the address must name a user and no password: the password comes from the file",
+            todo=f"Write {name}.url like {parts.scheme or 'scheme'}://user@host/ without a password.",
+        )
+    password = quote(_read_secret(path, key).strip(), safe="")
+    user, _, host = parts.netloc.rpartition("@")
+    full = urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
+    origins[f"{name}.url"] += f", password from {path}"
+    return section.model_copy(update={"url": SecretStr(full)})
+
+
+def _read_secret(path: Path, key: str) -> str:
+    try:
+        mode = path.stat().st_mode
+        text = path.read_bytes()[:SECRET_FILE_MAX_BYTES].decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            f"{key} cannot be read: {path}",
+            why=getattr(error, "strerror", None) or "it is not text",
+            todo="Name a file that this user can read.",
+        ) from None
+    if mode & stat.S_IROTH:
+        raise Misconfigured(
+            f"{key} is readable by everybody: {path}",
+            why="whoever is on this machine could read the secret",
+            todo=f"chmod 600 {path}",
+        )
+    return text
+
+
+def mask_url(url: str) -> str:
+    """Write an address without what is secret in it."""
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return MASK
+    user, _, host = parts.netloc.rpartition("@")
+    if ":" in user:
+        user = f"{user.partition(':')[0]}:{MASK}"
+    elif user and parts.scheme in {"nats", "tls"}:
+        user = MASK  # a lone user part of a NATS address is a token
+    netloc = f"{user}@{host}" if user else host
+    query = MASK if parts.query else ""  # the query may carry a password too
+    return urlunsplit(parts._replace(netloc=netloc, query=query, fragment=""))
