@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import nats
 import pytest
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 
@@ -264,7 +265,7 @@ async def test_a_batch_that_meets_an_overload_is_not_cut_up(engine, graveyard):
     fault = Overloaded("draining", retry_after_seconds=0.05)
     engine.raises = [fault]
     instructions = [parse(json.dumps(one)) for one in obligations(0, 3)]
-    parsed = [_Parsed(Msg(None), one) for one in instructions]
+    parsed = [_Parsed(Msg(Client()), one) for one in instructions]
     assert await intake._submit(parsed) == [fault] * 3
     assert engine.calls == [3]
 

@@ -274,6 +274,22 @@ async def test_nats_killed_and_restarted_under_load_loses_and_doubles_nothing(
     assert "stream_disagrees" not in meter.anomalies
 
 
+@pytest.mark.kill
+@pytest.mark.parametrize("is_leader", [True, False])
+async def test_a_relay_with_nothing_to_do_notices_that_nats_is_gone(
+    server, outbox, meter, is_leader
+):
+    throne = Throne()
+    throne.holder = "it" if is_leader else "another"
+    relay = make_relay(server.url(), outbox, meter, leadership=throne.claim("it"))
+    async with running(relay):
+        await until(lambda: relay.is_connected)
+        os.kill(server.pid, signal.SIGKILL)
+        await until(lambda: not relay.is_connected, seconds=5)
+        server.restart_if_dead()
+        await until(lambda: relay.is_connected)
+
+
 async def test_a_relay_waits_for_a_server_that_is_not_there_yet(tmp_path, outbox, meter):
     server = EmbeddedNats(tmp_path / "nats")
     server.start()

@@ -127,15 +127,17 @@ class Gateway:
         """
         loop = asyncio.get_running_loop()
         scope = asyncio.timeout(call.deadline_seconds)
+        poll_seconds = self._settings.disconnect_poll_seconds
+        timer: asyncio.TimerHandle
 
         def look() -> None:
             nonlocal timer
             is_gone = request.transport is None or request.transport.is_closing()
             if is_gone and not scope.expired():
                 scope.reschedule(loop.time())
-            timer = loop.call_later(self._settings.disconnect_poll_seconds, look)
+            timer = loop.call_later(poll_seconds, look)
 
-        timer = loop.call_later(self._settings.disconnect_poll_seconds, look)
+        timer = loop.call_later(poll_seconds, look)
         try:
             async with scope:
                 yield

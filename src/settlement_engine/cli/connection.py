@@ -131,8 +131,9 @@ def translate(error: grpc.RpcError, target: str) -> SettlementEngineError:
         return Unavailable(f"no engine answers at {target}", why=detail, todo=START_ONE)
     status = rpc_status.from_call(error)
     if code is grpc.StatusCode.INVALID_ARGUMENT:
-        violations = _violations(status)
-        return InvalidInstruction(violations) if violations else SettlementEngineError(detail)
+        invalid = InvalidInstruction(_violations(status) or [("the call", detail)])
+        invalid.why = "the engine refused it, and nothing was written"
+        return invalid
     if code is grpc.StatusCode.NOT_FOUND:
         return NotFound(detail, why="the engine does not know it", todo="Look with `list`.")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

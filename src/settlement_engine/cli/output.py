@@ -7,7 +7,6 @@ Promises: tables and bars only make a terminal prettier; a pipe gets plain text 
 from __future__ import annotations
 
 import json
-import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,8 +24,8 @@ GOOD: Final = "✓"
 WARN: Final = "!"
 BAD: Final = "✗"
 COLORS: Final = {GOOD: "green", WARN: "yellow", BAD: "red"}
-PLAIN_WIDTH: Final = 160
-"""How wide a table may be where there is no terminal to ask."""
+WIDTH_MAX: Final = 1_000
+"""How wide a table may be: an identifier that is cut off helps nobody, so that lines may wrap."""
 
 
 @cache
@@ -34,10 +33,7 @@ def console() -> Console:
     """Return where people read. rich is imported by the first who speaks."""
     from rich.console import Console
 
-    is_terminal = sys.stdout.isatty()
-    return Console(
-        highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else PLAIN_WIDTH
-    )
+    return Console(highlight=False, soft_wrap=True)
 
 
 def say(text: str = "") -> None:
@@ -80,7 +76,7 @@ def table(
         drawn.add_column(column, justify=side, no_wrap=True)
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    console().print(drawn)
+    console().print(drawn, width=WIDTH_MAX, crop=False)
 
 
 def progress() -> Progress:

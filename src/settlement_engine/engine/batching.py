@@ -17,49 +17,61 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[T]):
-    """A bounded queue with one consumer that takes all there is, up to a bound."""
+    """A bounded queue with one consumer that takes all there is, up to a bound.
+
+    It has two lanes: what finishes begun work goes before what begins new work, so that under a burst
+    settlements end one after the other instead of all together at its end.
+    """
 
     def __init__(self, work: Callable[[list[T]], Awaitable[None]], *, batch_max: int) -> None:
         self._work = work
         self._batch_max = batch_max
         self._waiting: deque[T] = deque()
+        self._finishing: deque[T] = deque()
         self._arrived = asyncio.Event()
         self._is_busy = False
 
     def __len__(self) -> int:
         """Count what waits."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._finishing)
 
     @property
     def is_idle(self) -> bool:
         """Say whether nothing waits and nothing is being written."""
-        return not self._waiting and not self._is_busy
+        return not self and not self._is_busy
 
-    def offer(self, items: Iterable[T]) -> None:
-        """Put items at the end of the queue. Whoever offers keeps the queue's bound."""
-        self._waiting.extend(items)
-        if self._waiting:
+    def offer(self, items: Iterable[T], *, is_finishing: bool = False) -> None:
+        """Put items at the end of a lane. Whoever offers keeps the queue's bound."""
+        (self._finishing if is_finishing else self._waiting).extend(items)
+        if self:
             self._arrived.set()
 
     def drain(self) -> list[T]:
         """Take everything out, to give it up."""
-        items = list(self._waiting)
+        items = [*self._finishing, *self._waiting]
+        self._finishing.clear()
         self._waiting.clear()
         return items
 
     async def run(self) -> None:
         """Work for ever; ``work`` handles its own failures."""
         while True:
-            if not self._waiting:
+            if not self:
                 self._arrived.clear()
                 await self._arrived.wait()
-            size = min(len(self._waiting), self._batch_max)
-            batch = [self._waiting.popleft() for _ in range(size)]
+            batch = self._take()
             self._is_busy = True
             try:
                 await self._work(batch)
             finally:
                 self._is_busy = False
+
+    def _take(self) -> list[T]:
+        batch: list[T] = []
+        for lane in (self._finishing, self._waiting):
+            size = min(len(lane), self._batch_max - len(batch))
+            batch += [lane.popleft() for _ in range(size)]
+        return batch
 
 
 class Doorbell:

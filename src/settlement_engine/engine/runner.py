@@ -133,7 +133,8 @@ class Runner:
 
     def hear(self, answers: Iterable[Answer]) -> None:
         """Take in answers, asked for or not."""
-        proposals: list[Proposal] = []
+        beginning: list[Proposal] = []
+        finishing: list[Proposal] = []
         strangers: list[Answer] = []
         for answer in answers:
             settlement = self._open.get(answer.settlement_id)
@@ -143,10 +144,12 @@ class Runner:
             late = self._busy.get(settlement.id)
             if late is None:
                 self._busy[settlement.id] = []
-                proposals.append(Proposal(settlement, answer))
+                lane = beginning if answer.event is Event.CLEARED else finishing
+                lane.append(Proposal(settlement, answer))
             elif len(late) < LATE_ANSWERS_MAX:
                 late.append(answer)
-        self._batcher.offer(proposals)
+        self._batcher.offer(beginning)
+        self._batcher.offer(finishing, is_finishing=True)
         heard = [answer for answer in strangers if answer.event is not Event.NO_ANSWER]
         if heard:
             self._presence.spawn(self._hear_strangers(heard))

@@ -89,6 +89,11 @@ class Publisher:
         self._connection.call_when_lost(self._complete.set)
         await self._connection.subscribe(f"{self._inbox}.*.*", cb=self._hear)
 
+    def check(self) -> None:
+        """Raise Unavailable when the connection is lost: with nothing to send nobody would notice."""
+        if self._connection.lost.is_set():
+            raise self._connection.lost_error()
+
     async def append(
         self, messages: Sequence[Message], after: int, *, one_by_one: bool = False
     ) -> tuple[int, int]:
@@ -155,8 +160,7 @@ class Publisher:
         self._acks = {}
         self._wanted = wanted
         self._complete.clear()
-        if self._connection.lost.is_set():
-            raise self._connection.lost_error()
+        self.check()
         try:
             async with asyncio.timeout(self._ack_timeout_seconds):
                 await self._connection.write(frames)

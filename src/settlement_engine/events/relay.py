@@ -177,6 +177,7 @@ class Relay:
         place: Place | None = None
         refused: Place | None = None
         while not self._is_out_of_time():
+            publisher.check()
             if not await self._leadership.is_leader():
                 if self._stopping.is_set():
                     return

@@ -118,7 +118,7 @@ def _never_twice(evidence: Evidence) -> Check:
     return _check(
         "each obligation settled at most once, says the bank",
         wrong,
-        f"{debits.total():,} debits for {len(debits):,} payments; {again:,} were sent again",
+        f"{debits.total():,} debits, {len(debits):,} payments, {again:,} received more than once",
     )
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from settlement_engine.cli.demo.wishes import Wish
 
-BATCH_ITEMS: Final = 250
+BATCH_ITEMS_MAX: Final = 250
+BATCHES_MIN: Final = 20
 CALLERS: Final = 4
 CALL_SECONDS: Final = 20.0
 RESEND_SECONDS: Final = 0.1
@@ -61,19 +62,25 @@ class Callers:
         self._channel = grpc.aio.insecure_channel(target, RECONNECTING)
         self._settlements = settlement_pb2_grpc.SettlementServiceStub(self._channel)
         self._accounts = settlement_pb2_grpc.AccountServiceStub(self._channel)
-        self.resent = 0
+        self._resent: set[str] = set()
 
     async def close(self) -> None:
         """Hang up."""
         await self._channel.close()
 
+    @property
+    def resent(self) -> int:
+        """How many instructions were sent more than once, because an answer was lost."""
+        return len(self._resent)
+
     async def submit(self, wishes: Sequence[Wish], accepted: Callable[[int], None]) -> None:
         """Submit everything; ``accepted`` hears how many were accepted each time."""
-        starts = iter(range(0, len(wishes), BATCH_ITEMS))
+        size = max(1, min(BATCH_ITEMS_MAX, len(wishes) // BATCHES_MIN))
+        starts = iter(range(0, len(wishes), size))
 
         async def caller() -> None:
             for start in starts:
-                batch = [_request(wish) for wish in wishes[start : start + BATCH_ITEMS]]
+                batch = [_request(wish) for wish in wishes[start : start + size]]
                 await self._submit_batch(batch, accepted)
 
         async with asyncio.TaskGroup() as callers:
@@ -127,21 +134,20 @@ class Callers:
         self, requests: list[wire.SettlementRequest], accepted: Callable[[int], None]
     ) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        is_first = True
-        while requests:
-            if not is_first:
-                self.resent += len(requests)
-                await asyncio.sleep(RESEND_SECONDS)
+        while True:
+            before = len(requests)
+            requests = await self._submit_once(requests)
+            accepted(before - len(requests))
+            if not requests:
+                return
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"{len(requests)} instructions were not accepted",
                     why=f"the engine did not answer for {PATIENCE_SECONDS:g} s",
                     todo="Look into the engine's log.",
                 )
-            is_first = False
-            before = len(requests)
-            requests = await self._submit_once(requests)
-            accepted(before - len(requests))
+            self._resent.update(request.idempotency_key for request in requests)
+            await asyncio.sleep(RESEND_SECONDS)
 
     async def _submit_once(
         self, requests: list[wire.SettlementRequest]

@@ -63,7 +63,8 @@ async def tell(world: World, config: Config, wishes: Sequence[Wish]) -> tuple[St
 async def _watch(world: World, story: Story) -> None:
     while True:
         world.watch()
-        if story.killed_at and not story.back_at and world.engines[0].is_ready:
+        engine = world.engines[0]
+        if story.killed_at and not story.back_at and engine.restarts and engine.is_ready:
             story.back_at = time.time()
         await asyncio.sleep(WATCH_SECONDS)
 

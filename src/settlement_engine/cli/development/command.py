@@ -26,7 +26,7 @@ PORT: Final = click.IntRange(0, 65_535)
 
 WARNING: Final = """\
 ┌──────────────────────────────────────────────────────────────────────┐
-│ For development only: a mock bank, open windows, no TLS, no callers'  │
+│ For development only: a mock bank, open windows, no TLS, no callers' │
 │ identities. For real money: settlement-engine serve                   │
 └──────────────────────────────────────────────────────────────────────┘"""
 
