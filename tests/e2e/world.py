@@ -46,7 +46,7 @@ class World:
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
         self.address_file = folder / "address.json"
-        self._log = (folder / "dev.log").open("ab")
+        self._log = (folder / "dev.log").open("ab")  # noqa: SIM115 - closed by stop
         self._arguments = arguments
         self.process: subprocess.Popen[bytes] | None = None
         self._channel: grpc.Channel | None = None
@@ -79,7 +79,7 @@ class World:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout=40)
-        self._log.flush()
+        self._log.close()
         return code
 
     @property

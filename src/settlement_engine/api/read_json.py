@@ -97,7 +97,7 @@ def _no_constant(text: str) -> None:
 
 def _shown(name: str) -> str:
     """Write a name that came from outside: short and printable."""
-    return name[:NAME_CHARACTERS_MAX].encode("ascii", "backslashreplace").decode()
+    return ascii(name[:NAME_CHARACTERS_MAX])[1:-1]
 
 
 @cache

@@ -8,6 +8,7 @@ caller went away has cancelled nothing of the engine's; whatever fails is answer
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import grpc
@@ -15,13 +16,14 @@ import grpc.aio
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from typing_extensions import override
 
-from settlement_engine.api.call import KEY_HEADER, Bound, Call
+from settlement_engine.api.call import KEY_HEADER, Bound, Call, Drain
 from settlement_engine.api.errors import code_of_status, status_of
 from settlement_engine.api.grammar import one_key
 from settlement_engine.api.read_proto import read_proto
 from settlement_engine.api.tls import Certificates, caller_of
-from settlement_engine.errors import InvalidInstruction, Misconfigured
+from settlement_engine.errors import InvalidInstruction, Misconfigured, Unavailable
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
@@ -48,13 +50,13 @@ _MILLISECONDS: Final = 1_000
 
 
 class GrpcServer:
-    """Listens for gRPC. ``start``, then ``drain`` or ``stop``; none of them twice."""
+    """Listens for gRPC. ``start`` once; ``drain`` and ``stop`` may be said again."""
 
     def __init__(self, calls: Calls, settings: ApiSettings) -> None:
         self._calls = calls
         self._settings = settings
         self._in_flight = Bound("calls", settings.calls_max)
-        self._health = health.aio.HealthServicer()
+        self._health = _Health()
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
@@ -106,14 +108,15 @@ class GrpcServer:
 
     async def stop(self, grace_seconds: float) -> None:
         """Take nothing new; let what is in progress finish for so long, then cut it off."""
-        if self._server is None:
+        # gRPC's own server must not be stopped twice: it crashes the process.
+        server, self._server = self._server, None
+        if server is None:
             return
         await self.drain()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._server.stop(grace_seconds))
+            group.create_task(server.stop(grace_seconds))
             await self._in_flight.idle()
-            # Only those who watch our health are left now, and they would wait for ever.
-            await self._server.stop(None)
+            self._health.end_watches()
         await self._calls.undisturbed.finished()
 
     # --- what is served ---------------------------------------------------------------------------
@@ -164,6 +167,25 @@ class GrpcServer:
 
     async def _execute_many(self, requests: AsyncIterator[bytes], context: Context) -> None:
         await self._calls.many.execute(_read_each(requests), call_of(context), context.write)
+
+
+class _Health(health.aio.HealthServicer):
+    """Health whose watchers do not hold up the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._drain = Drain()
+
+    def end_watches(self) -> None:
+        """End the streams of those who watch; they would wait for ever."""
+        self._drain.begin()
+
+    @override
+    async def Watch(self, request: Any, context: Any) -> None:
+        """Watch until the end of the server."""
+        with suppress(Unavailable):
+            async with self._drain.until_drained():
+                await super().Watch(request, context)
 
 
 def _serving(unary: Unary) -> Callable[[bytes, Context], Awaitable[Any]]:

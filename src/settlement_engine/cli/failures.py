@@ -13,6 +13,8 @@ from settlement_engine.errors import Misconfigured, SettlementEngineError, Unava
 if TYPE_CHECKING:
     import click
 
+UNREACHED_TODO: Final = "Start it, or correct its address: settlement-engine doctor"
+SHOW_MORE_TODO: Final = "Run it again with --debug to see more."
 BUG_TODO: Final = "Run it again with --debug and report what it prints."
 
 
@@ -49,10 +51,9 @@ def explain(error: Exception) -> str:
         what, why, todo = (str(getattr(error, name)) for name in ("what", "why", "todo"))
     else:
         what, why, todo = f"{type(error).__name__}: {error}", "this is a bug", BUG_TODO
-    lines = [f"✗ {what}", f"  why: {why or 'that is all that is known'}"]
-    if todo:
-        lines.append(f"  do:  {todo}")
-    return "\n".join(lines)
+    if not todo:
+        todo = UNREACHED_TODO if isinstance(error, Unavailable) else SHOW_MORE_TODO
+    return f"✗ {what}\n  why: {why or 'that is all that is known'}\n  do:  {todo}"
 
 
 def explain_usage(error: click.ClickException) -> str:

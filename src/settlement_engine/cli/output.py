@@ -67,6 +67,7 @@ def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()
 ) -> None:
     """Print a table; the columns named in ``right`` are numbers."""
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -76,7 +77,7 @@ def table(
         drawn.add_column(column, justify=side, no_wrap=True)
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    console().print(drawn, width=WIDTH_MAX, crop=False)
+    Console(highlight=False, width=WIDTH_MAX).print(drawn, crop=False)
 
 
 def progress() -> Progress:

@@ -20,7 +20,7 @@ import structlog
 from typing_extensions import override
 
 from settlement_engine.errors import Misconfigured
-from settlement_engine.monitoring.redaction import clean_lines, clean_mapping
+from settlement_engine.monitoring.redaction import clean, clean_lines, clean_mapping, printable
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -38,7 +38,6 @@ LAYOUTS: Final = ("auto", "json", "console")
 LIBRARIES_LEVEL: Final = logging.WARNING
 """Other people's libraries are heard from this level on, whatever ours is."""
 
-_FIRST: Final = ("at", "level", "logger", "event")
 _MARGIN: Final = "    | "
 """Stands before the lines of a traceback on a terminal: none of them can look like a line of ours."""
 
@@ -59,7 +58,6 @@ def configure(level: str = "info", layout: str = "auto", stream: IO[str] | None 
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
             _finish,
             _console(target) if is_console else _json,
@@ -111,14 +109,18 @@ class _Relay(logging.Handler):
         structlog.get_logger(record.name).log(number, text, exc_info=record.exc_info)
 
 
-def _finish(logger: Any, _method: str, event: EventDict) -> EventDict:  # noqa: ANN401
+def _finish(logger: Any, method: str, event: EventDict) -> EventDict:  # noqa: ANN401
     """Stamp, clean and order the line."""
     event.pop("stack_info", None)
     exception = event.pop("exception", None)
-    event["at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
-    event["logger"] = getattr(logger, "name", "")
-    ordered = {key: event.pop(key) for key in _FIRST if key in event}
-    line = clean_mapping(ordered | dict(event))
+    line: dict[str, object] = {
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "level": method,
+        "logger": printable(getattr(logger, "name", "")),
+        "event": clean(event.pop("event", "")),
+    }
+    for key, value in clean_mapping(event).items():
+        line.setdefault(key, value)
     if exception is not None:
         line["exception"] = "\n".join(clean_lines(str(exception)))
     return line

@@ -15,7 +15,6 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
@@ -23,7 +22,7 @@ from prometheus_client import (
 
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import ENDS, Do, State
-from settlement_engine.monitoring.families import Families
+from settlement_engine.monitoring.families import Families, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,17 +65,16 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def _register_ends(self, families: Families) -> None:
-        registry = self.registry
         self._ended = families.counter(
             "settlement_total", "Settlements that have ended, by how.", "status"
         )
         for state in ENDS:
             self._ended(state.value)
-        self._duration = Histogram(
+        self._duration = Spread(
             "settlement_duration_seconds",
             "From acceptance to the end, the rail's time included.",
-            buckets=SECONDS,
-            registry=registry,
+            SECONDS,
+            self.registry,
         )
         self._amount = families.counter(
             "settlement_amount_total",
@@ -90,11 +88,11 @@ class Metrics:
             Do.POST: operations("committed"),
             Do.RELEASE: operations("rolled_back"),
         }
-        self._rollback = Histogram(
+        self._rollback = Spread(
             "atomic_rollback_duration_seconds",
             "Writing a rollback: from the decision to the funds being free, durably.",
-            buckets=SECONDS,
-            registry=registry,
+            SECONDS,
+            self.registry,
         )
 
     def _register_reconciliation(self, families: Families) -> None:
@@ -177,6 +175,7 @@ class Metrics:
         ended: Tally[State] = Tally()
         done: Tally[Do] = Tally()
         amounts: Tally[str] = Tally()
+        lasted: list[float] = []
         for step in steps:
             row = step.row
             if row.do is Do.EXCEPT or row.state not in ENDS:
@@ -189,8 +188,8 @@ class Metrics:
                 amount = settlement.instruction.amount
                 amounts[amount.currency] += amount.minor
             if settlement.ended_at is not None and row.do is not Do.REVERSE:
-                lasted = settlement.ended_at - settlement.created_at
-                self._duration.observe(lasted.total_seconds())
+                lasted.append((settlement.ended_at - settlement.created_at).total_seconds())
+        self._duration.observe(lasted)
         self._count_ends(ended, amounts)
         self._count_operations(done, commit_seconds)
 
@@ -204,8 +203,7 @@ class Metrics:
         for do, operation in self._operations.items():
             operation.inc(done.get(do, 0))
         if commit_seconds is not None:
-            for _ in range(done.get(Do.RELEASE, 0)):
-                self._rollback.observe(commit_seconds)
+            self._rollback.observe([commit_seconds] * done.get(Do.RELEASE, 0))
 
     def rail_answered(
         self, rail: str, ask: str, seconds: float, answered: int, silent: int

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date
+from functools import lru_cache
 from typing import Any, Final
 
 MASK: Final = "[redacted]"
@@ -18,6 +19,7 @@ TEXT_MAX: Final = 2_000
 """Twice as much is looked through for secrets before the text is cut: no secret is cut in half."""
 
 LINES_MAX: Final = 200
+KEYS_KEPT_MAX: Final = 1_000
 ITEMS_MAX: Final = 100
 DEPTH_MAX: Final = 6
 WHOLE_MAX: Final = 2**63 - 1
@@ -36,9 +38,11 @@ _ASSIGNMENT: Final = re.compile(
 _BEARER: Final = re.compile(r"\b(bearer|basic)\s+\S+", re.IGNORECASE)
 
 
-def is_secret(key: str) -> bool:
-    """Say whether a key sounds like that of a secret."""
-    return _SECRET_KEY.search(key) is not None
+@lru_cache(maxsize=KEYS_KEPT_MAX)
+def _key(key: str) -> tuple[str, bool]:
+    """Make a key printable, and say whether it sounds like that of a secret."""
+    name = printable(key[:TEXT_MAX])
+    return name, _SECRET_KEY.search(name) is not None
 
 
 def mask(text: str) -> str:
@@ -48,7 +52,7 @@ def mask(text: str) -> str:
         text = _URL_WITH_TOKEN.sub(f"{MASK}@", text)
     if "=" in text or ":" in text:
         text = _ASSIGNMENT.sub(rf"\1{MASK}", text)
-    return _BEARER.sub(rf"\1 {MASK}", text)
+    return _BEARER.sub(rf"\1 {MASK}", text) if " " in text else text
 
 
 def printable(text: str) -> str:
@@ -63,6 +67,8 @@ def printable(text: str) -> str:
 
 def clean(value: object, depth: int = 0) -> object:
     """Make any value fit to be written: masked, printable, of bounded size and depth."""
+    if isinstance(value, str | int | float | None):
+        return _clean_leaf(value)
     if isinstance(value, Mapping):
         return clean_mapping(value, depth + 1) if depth < DEPTH_MAX else "…"
     if isinstance(value, list | tuple | AbstractSet):
@@ -72,10 +78,10 @@ def clean(value: object, depth: int = 0) -> object:
 
 
 def _clean_leaf(value: object) -> object:
-    if value is None or isinstance(value, bool | float):
-        return value
     if isinstance(value, str):
         return _clean_text(str(value))
+    if value is None or isinstance(value, bool | float):
+        return value
     if isinstance(value, int) and abs(value) <= WHOLE_MAX:
         return int(value)
     return _clean_text(_describe(value))
@@ -85,8 +91,8 @@ def clean_mapping(mapping: Mapping[Any, Any], depth: int = 0) -> dict[str, objec
     """Clean a mapping: what stands under a secret's key is masked whole."""
     cleaned: dict[str, object] = {}
     for key, value in list(mapping.items())[:ITEMS_MAX]:
-        name = printable(str(key))
-        cleaned[name] = MASK if value and is_secret(name) else clean(value, depth)
+        name, is_secret = _key(key if isinstance(key, str) else _describe(key))
+        cleaned[name] = MASK if value and is_secret else clean(value, depth)
     return cleaned
 
 

@@ -43,6 +43,7 @@ _CONTENTION: Final = (
 _OUT_OF_REACH: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver, when its connection ends in the middle of an answer
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     OSError,

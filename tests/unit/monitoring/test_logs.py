@@ -92,7 +92,7 @@ def test_below_the_level_nothing_is_written(stream: io.StringIO) -> None:
         f"Settings(db_password='{SECRET}')",
         f"api_key: {SECRET}",
         f"Authorization: Bearer {SECRET}",
-        "x" * (redaction.TEXT_MAX - 20) + f" postgres://engine:{SECRET}@host",
+        "x" * (redaction.TEXT_MAX - 26) + f" postgres://engine:{SECRET}@host",
     ],
 )
 @pytest.mark.parametrize("layout", ["json", "console"])

@@ -181,6 +181,16 @@ def test_a_batch_is_summed_up(metrics: Metrics) -> None:
     assert value(metrics, "atomic_rollback_duration_seconds_sum") == 0.02
 
 
+def test_a_duration_lies_in_the_bucket_whose_bound_it_reaches(metrics: Metrics) -> None:
+    lives = [step(State.SENT, Event.SETTLED, seconds=s) for s in (0.0, 0.005, 0.0051, 1.0, 9e6)]
+    metrics.moved(lives)
+    counts = {
+        bound: value(metrics, "settlement_duration_seconds_bucket", le=bound)
+        for bound in ("0.001", "0.005", "0.01", "1.0", "7200.0", "+Inf")
+    }
+    assert counts == {"0.001": 1, "0.005": 2, "0.01": 3, "1.0": 4, "7200.0": 4, "+Inf": 5}
+
+
 def test_a_return_is_no_second_life_and_no_operation(metrics: Metrics) -> None:
     metrics.moved([step(State.COMPLETED, Event.RETURNED)], 0.1)
     assert value(metrics, "settlement_total", status="returned") == 1

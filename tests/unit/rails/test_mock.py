@@ -10,16 +10,24 @@ import pytest
 
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.errors import Misconfigured
+from settlement_engine.ports import Answer
 from settlement_engine.rails import mock
 from settlement_engine.rails.mock import MockRail
 from settlement_engine.rails.scripts import SCRIPTS
-from tests.unit.rails.builders import HandClock, Heard, book_of, mock_settings, question
+from tests.unit.rails.builders import (
+    HandClock,
+    Heard,
+    book_of,
+    mock_settings,
+    question,
+    settlement_id,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from settlement_engine.ports import Answer, Question
+    from settlement_engine.ports import Question
 
 SILENCE: list[Event] = []
 WAIT_MAX_SECONDS = 5.0
@@ -245,7 +253,8 @@ async def test_after_stop_the_bank_contradicts_nobody(
     await rail.start()
     unasked = Heard()
     rail.listen(unasked)
-    rail._say_later([])
+    word = Answer(settlement_id=settlement_id("k"), event=Event.REJECTED, attempt=1)
+    rail._say_later([word])
     await rail.stop()
     await asyncio.sleep(0.01)
     assert unasked.answers == []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import nats
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from settlement_engine.cli.demo.checks import BankEntry, EventSeen
 from settlement_engine.events import MemoryInbox
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 LEDGER_SECONDS: Final = 60.0
 LEDGER_LINE_BYTES_MAX: Final = 1 << 20
-FETCH_MESSAGES: Final = 500
-FETCH_SECONDS: Final = 0.5
+CRASH_MESSAGES: Final = 500
+QUIET_SECONDS: Final = 0.2
 CONNECT_SECONDS: Final = 5
 EVENTS_SECONDS: Final = 60.0
 
@@ -74,49 +74,42 @@ class Consumer:
 
     async def crash_once(self) -> None:
         """Handle a first batch and go away without acknowledging it: it will come again."""
-        async with self._subscribed() as subscription:
-            await self._take(subscription)
+        async with self._connected() as jetstream:
+            wanted = ConsumerConfig(deliver_policy=DeliverPolicy.ALL)
+            subscription = await jetstream.pull_subscribe(
+                self._subjects, stream=self._stream, config=wanted
+            )
+            with suppress(NatsTimeoutError):
+                for message in await subscription.fetch(CRASH_MESSAGES, timeout=QUIET_SECONDS):
+                    await self._handle(message)
 
     async def read(self, tell_head: Callable[[int], Awaitable[int]]) -> None:
         """Handle everything up to the head, which ``tell_head`` knows, or until time is over."""
         with suppress(TimeoutError):  # what is missing then is for the checks to say
-            async with asyncio.timeout(EVENTS_SECONDS), self._subscribed() as subscription:
-                while True:
-                    last = await self._take(subscription)
-                    if last is not None:
-                        await last.ack()
-                    elif await tell_head(self.reached) <= self.reached:
-                        return
+            async with asyncio.timeout(EVENTS_SECONDS), self._connected() as jetstream:
+                await jetstream.subscribe(
+                    self._subjects, stream=self._stream, ordered_consumer=True, cb=self._handle
+                )
+                before = -1
+                while before != self.deliveries or await tell_head(self.reached) > self.reached:
+                    before = self.deliveries
+                    await asyncio.sleep(QUIET_SECONDS)
 
     @asynccontextmanager
-    async def _subscribed(self) -> AsyncIterator[JetStreamContext.PullSubscription]:
+    async def _connected(self) -> AsyncIterator[JetStreamContext]:
         connection = await nats.connect(
             self._url, allow_reconnect=False, connect_timeout=CONNECT_SECONDS
         )
         try:
-            wanted = ConsumerConfig(
-                ack_policy=AckPolicy.ALL,
-                deliver_policy=DeliverPolicy.ALL,
-                max_ack_pending=FETCH_MESSAGES * 4,
-            )
-            yield await connection.jetstream().pull_subscribe(
-                self._subjects, stream=self._stream, config=wanted
-            )
+            yield connection.jetstream()
         finally:
             await connection.close()
 
-    async def _take(self, subscription: JetStreamContext.PullSubscription) -> Msg | None:
-        """Handle what there is; returns the last message, or none when nothing came."""
-        try:
-            messages = await subscription.fetch(FETCH_MESSAGES, timeout=FETCH_SECONDS)
-        except NatsTimeoutError:
-            return None
-        for message in messages:
-            headers = message.headers or {}
-            self.deliveries += 1
-            if await self._inbox.take(headers["ce-id"]):
-                self.handled.append(_seen(headers, message.data))
-        return messages[-1]
+    async def _handle(self, message: Msg) -> None:
+        headers = message.headers or {}
+        self.deliveries += 1
+        if await self._inbox.take(headers["ce-id"]):
+            self.handled.append(_seen(headers, message.data))
 
 
 def _seen(headers: dict[str, str], body: bytes) -> EventSeen:

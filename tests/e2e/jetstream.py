@@ -1,0 +1,44 @@
+"""Read a whole JetStream stream, as a consumer would."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import nats
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+if TYPE_CHECKING:
+    from tests.e2e.world import World
+
+FETCH = 500
+
+
+async def _read(url: str, stream: str) -> list[tuple[str, int]]:
+    connection = await nats.connect(url, allow_reconnect=False)
+    try:
+        jetstream = connection.jetstream()
+        info = await jetstream.stream_info(stream)
+        subscription = await jetstream.pull_subscribe(
+            "",
+            stream=stream,
+            config=ConsumerConfig(
+                ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL, mem_storage=True
+            ),
+        )
+        found: list[tuple[str, int]] = []
+        while len(found) < info.state.messages:
+            for message in await subscription.fetch(FETCH, timeout=5):
+                headers = message.headers or {}
+                found.append((headers["ce-id"], int(headers["ce-sequence"])))
+        return found
+    finally:
+        await connection.close()
+
+
+def read_stream(world: World, stream: str = "settlement-events") -> list[tuple[str, int]]:
+    """Return the id and the sequence number of every event in the stream, in its order."""
+    try:
+        return asyncio.run(_read(world.address["nats_url"], stream))
+    except (OSError, nats.errors.Error):
+        return []

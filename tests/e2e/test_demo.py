@@ -1,0 +1,46 @@
+"""``demo`` on a small scale: it crashes the engine, every promise holds, and it cleans up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from settlement_engine.cli.failures import ExitCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROMISES = (
+    "whatever was accepted ended (500 sent, 500 ended)",
+    "each obligation settled at most once, says the bank",
+    "completed means debited, and nothing else does",
+    "money is conserved",
+    "no money is left on hold",
+    "each move was announced exactly once, in order",
+    "who hears the events knows the books",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.kill
+def test_the_demo_keeps_every_promise_across_a_crash_and_removes_its_data(tmp_path: Path) -> None:
+    home = tmp_path / "a path with spaces"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "settlement_engine", "demo", "--quick"),
+            *("--data-dir", str(home)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == ExitCode.OK, done.stdout + done.stderr
+    for promise in PROMISES:
+        assert f"✓ {promise}" in done.stdout
+    assert "killed the engine with -9" in done.stdout
+    assert done.stderr == ""
+    assert list(home.iterdir()) == []

@@ -1,0 +1,200 @@
+"""``dev`` as a user has it: it starts everything, keeps it alive, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from settlement_engine.cli.addresses import ADDRESS_FILE
+from settlement_engine.cli.development.sample import BANKS, CURRENCIES
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.proto import settlement_pb2 as wire
+from tests.e2e.world import World, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+PATIENCE_SECONDS = 30.0
+QUICK = ("--set", "banks.mock_latency_ms=5", "--set", "banks.mock_success_rate=1")
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def pids(world: World) -> list[int]:
+    at = world.address
+    return [*at["engine_pids"], at["postgres_pid"], at["nats_pid"]]
+
+
+def run_dev(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "settlement_engine", "dev", "--data-dir", str(folder / "data")]
+    ports = ("--grpc-port", "0", "--http-port", "0", "--metrics-port", "0")
+    return subprocess.run(
+        [*command, *ports, *words], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def is_settled(world: World) -> bool:
+    """Say whether a settlement can be made now; nobody minds if not yet."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "settlement_engine", "submit"),
+            *("DEUTDEFF", "CHASUS33", "1.00", "EUR"),
+        ],
+        env={**os.environ, "SETTLEMENT_ADDRESS": world.address["grpc"]},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode == ExitCode.OK
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Start one ``dev`` for the tests that do not end it."""
+    with World(tmp_path_factory.mktemp("dev"), "--sample-data", *QUICK) as world:
+        yield world
+
+
+def test_the_address_file_says_where_everything_is(world: World) -> None:
+    at = world.address
+    assert set(at) == {
+        *("grpc", "http", "metrics", "database_url", "nats_url"),
+        *("pid", "engine_pids", "postgres_pid", "nats_pid"),
+    }
+    assert world.process is not None
+    assert at["pid"] == world.process.pid
+    own = world.folder / "data" / ADDRESS_FILE.name
+    assert json.loads(own.read_text(encoding="utf-8")) == at
+    assert world.get("/healthz")[0] == 200
+    assert world.get("/metrics")[0] == 200
+
+
+def test_sample_data_funds_eight_banks_in_seven_currencies(world: World) -> None:
+    found = world.accounts.ListAccounts(
+        wire.ListAccountsRequest(kind=wire.NOSTRO, page_size=1000), timeout=10
+    ).accounts
+    assert {(account.bank, account.currency) for account in found} == {
+        (bank, currency) for bank in BANKS for currency in CURRENCIES
+    }
+    assert is_settled(world)
+
+
+def test_secrets_are_on_no_command_line(world: World) -> None:
+    for pid in [world.address["pid"], *pids(world)]:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:  # noqa: PTH123
+            words = file.read()
+        for url in (world.address["database_url"], world.address["nats_url"]):
+            password = url.partition("@")[0].rpartition(":")[2]
+            assert password not in words
+
+
+def test_what_dev_prints_holds_no_password(world: World) -> None:
+    words = (world.folder / "dev.log").read_text(encoding="utf-8")
+    password = world.address["database_url"].partition("@")[0].rpartition(":")[2]
+    assert "PostgreSQL" in words
+    assert password not in words
+
+
+@pytest.mark.kill
+def test_a_killed_engine_comes_back_on_the_same_ports(world: World) -> None:
+    before = world.address
+    os.kill(before["engine_pids"][0], signal.SIGKILL)
+    until(lambda: world.address["engine_pids"] != before["engine_pids"], PATIENCE_SECONDS, "it")
+    assert world.address["grpc"] == before["grpc"]
+    until(lambda: is_settled(world), PATIENCE_SECONDS, "the engine to settle again")
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("server", ["postgres_pid", "nats_pid"])
+def test_a_killed_server_comes_back_in_the_same_place(world: World, server: str) -> None:
+    before = world.address
+    os.kill(before[server], signal.SIGKILL)
+    until(lambda: world.address[server] not in {before[server], None}, PATIENCE_SECONDS, server)
+    assert world.address["database_url"] == before["database_url"]
+    assert world.address["nats_url"] == before["nats_url"]
+    until(lambda: is_settled(world), PATIENCE_SECONDS, "the engine to settle again")
+
+
+def test_a_second_dev_in_the_same_directory_is_refused(world: World) -> None:
+    done = run_dev(world.folder)
+    assert done.returncode == ExitCode.UNAVAILABLE
+    assert "is in use" in done.stderr
+    assert len(done.stderr.splitlines()) == 3
+
+
+def test_with_servers_of_its_own_nothing_embedded_starts(world: World, tmp_path: Path) -> None:
+    at = world.address
+    urls = ("--database-url", at["database_url"], "--nats-url", at["nats_url"])
+    with World(tmp_path, *urls) as second:
+        assert second.address["postgres_pid"] is None
+        assert second.address["nats_pid"] is None
+        assert second.address["database_url"] == at["database_url"]
+        assert not (tmp_path / "data" / "postgres").exists()
+        assert is_settled(second)
+
+
+def test_dev_ends_with_zero_and_leaves_nothing_running(tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        began = pids(world)
+    assert world.process is not None
+    assert world.process.returncode == ExitCode.OK
+    assert all(is_gone(pid) for pid in began)
+    assert not (tmp_path / "data" / ADDRESS_FILE.name).exists()
+
+
+def test_the_data_is_there_the_next_time_and_sample_data_is_not_doubled(tmp_path: Path) -> None:
+    with World(tmp_path, "--sample-data", *QUICK) as world:
+        assert is_settled(world)
+        funded = world.nostro("HSBCGB2L", "GBP").posted
+    with World(tmp_path, "--sample-data", *QUICK) as world:
+        assert world.nostro("HSBCGB2L", "GBP").posted == funded
+        found = world.settlements.ListSettlements(wire.ListSettlementsRequest(), timeout=10)
+        assert len(found.settlements) == 1
+
+
+@pytest.mark.kill
+def test_everything_dies_with_a_dev_that_is_killed(tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        began = pids(world)
+        assert world.process is not None
+        world.process.kill()
+        world.process.wait(timeout=PATIENCE_SECONDS)
+    until(lambda: all(is_gone(pid) for pid in began), PATIENCE_SECONDS, "all to be gone")
+
+
+def test_two_engines_share_the_ports(tmp_path: Path) -> None:
+    with World(tmp_path, "--engines", "2", "--sample-data", *QUICK) as world:
+        assert len(set(world.address["engine_pids"])) == 2
+        assert is_settled(world)
+        os.kill(world.address["engine_pids"][0], signal.SIGKILL)
+        until(lambda: is_settled(world), PATIENCE_SECONDS, "the other engine to settle")
+
+
+def test_a_port_that_is_taken_is_refused_in_three_lines(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run_dev(tmp_path, "--http-port", str(taken.getsockname()[1]))
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert "--http-port 0" in done.stderr
+    assert len(done.stderr.splitlines()) == 3
+
+
+def test_an_engine_that_cannot_start_is_told_with_its_own_words(tmp_path: Path) -> None:
+    done = run_dev(tmp_path, "--set", "banks.mock_enabled=false")
+    assert done.returncode == ExitCode.UNAVAILABLE
+    assert "no rail is switched on" in done.stderr
+    assert "Traceback" not in done.stderr

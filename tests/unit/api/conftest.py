@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import aiohttp
+import grpc.aio
+import pytest
+from aiohttp import web
+
+from settlement_engine.api.gateway import Gateway
+from settlement_engine.api.server import GrpcServer
+from settlement_engine.api.settings import ApiSettings
+from settlement_engine.proto import settlement_pb2_grpc as rpc
+from tests.unit.api import fakes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture
+def settings() -> ApiSettings:
+    return ApiSettings(grpc_port=0, has_reflection=True, disconnect_poll_seconds=0.01)
+
+
+@pytest.fixture
+def world() -> fakes.World:
+    return fakes.World()
+
+
+class Edge:
+    """Both servers over one world, and a client of each."""
+
+    def __init__(self, world: fakes.World, settings: ApiSettings) -> None:
+        self.world = world
+        self.calls = fakes.calls(world, settings)
+        self.server = GrpcServer(self.calls, settings)
+        self.gateway = Gateway(self.calls, settings)
+        self.runner = web.AppRunner(web.Application(), access_log=None)
+        self.runner.app.add_routes(self.gateway.routes())
+
+    async def start(self) -> None:
+        self.port = await self.server.start()
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        self.http = f"http://127.0.0.1:{self.runner.addresses[0][1]}"
+        self.session = aiohttp.ClientSession(self.http)
+        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}")
+        self.settlements = rpc.SettlementServiceStub(self.channel)
+        self.accounts = rpc.AccountServiceStub(self.channel)
+
+    async def stop(self) -> None:
+        await self.channel.close()
+        await self.session.close()
+        await self.server.stop(0)
+        await self.runner.cleanup()
+
+    async def post(self, call: str, body: object = None, **options):
+        """Post JSON, or bytes as they are; return the status, the body and the headers."""
+        service = (
+            "AccountService" if "Account" in call or "Transfer" in call else "SettlementService"
+        )
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        path = f"/settlement.{service}/{call}"
+        async with self.session.post(path, data=io.BytesIO(data), **options) as got:
+            return got.status, await got.json(), got.headers
+
+
+@pytest.fixture
+async def edge(world: fakes.World, settings: ApiSettings) -> AsyncIterator[Edge]:
+    edge = Edge(world, settings)
+    await edge.start()
+    yield edge
+    await edge.stop()
+
+
+@pytest.fixture
+async def make_edge(world: fakes.World, settings: ApiSettings):
+    """Make an edge with other bounds."""
+    made: list[Edge] = []
+
+    async def make(**bounds) -> Edge:
+        edge = Edge(world, replace(settings, **bounds))
+        await edge.start()
+        made.append(edge)
+        return edge
+
+    yield make
+    for edge in made:
+        await edge.stop()

@@ -1,0 +1,282 @@
+"""The ports behind the edge, in memory: as much of them as the edge can tell apart."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from settlement_engine.api.calls import Calls
+from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.settlement import Moved, Settlement
+from settlement_engine.errors import IdempotencyConflict, NotFound, WrongState
+from settlement_engine.ports import Accepted, Announcement
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from settlement_engine.api.settings import ApiSettings
+    from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.ports import (
+        AccountFilter,
+        AccountSpec,
+        Funding,
+        SettlementFilter,
+        TransferFilter,
+    )
+
+NOON = datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC)
+DAY = date(2026, 1, 31)
+POLL_SECONDS = 0.005
+POLLS_MAX = 1_000
+
+
+class World:
+    """Settlements, moves and accounts, and an engine over them that ends what it is told to end."""
+
+    def __init__(self) -> None:
+        self.settlements: dict[UUID, Settlement] = {}
+        self.moves_made: list[Announcement] = []
+        self.accounts_known: dict[int, Account] = {}
+        self.transfers_made: list[Transfer] = []
+        self.submitted: list[Sequence[Instruction]] = []
+        self.waits: list[float] = []
+        self.failure: Exception | None = None
+        self.failures: dict[str, Exception] = {}
+        self.ends = True
+        self.changed = asyncio.Condition()
+        self.holding: asyncio.Event | None = None
+        self.waiting = 0
+        self.waiting_max = 0
+
+    # --- the engine ---------------------------------------------------------------------------
+
+    async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
+        self.submitted.append(instructions)
+        if self.failure is not None:
+            raise self.failure
+        return [self.failures.get(one.obligation_id) or self._accept(one) for one in instructions]
+
+    async def settle(self, instruction: Instruction, wait_seconds: float) -> Accepted:
+        self.waits.append(wait_seconds)
+        failure = self.failures.get(instruction.obligation_id) or self.failure
+        if failure is not None:
+            raise failure
+        accepted = self._accept(instruction)
+        await self._tell()
+        self.waiting += 1
+        self.waiting_max = max(self.waiting, self.waiting_max)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    if self.holding is not None:
+                        await self.holding.wait()
+                    if self.ends and not accepted.settlement.is_ended:
+                        await self.move(accepted.settlement.id, Event.SETTLED, State.COMPLETED)
+        finally:
+            self.waiting -= 1
+        found = self.settlements[accepted.settlement.id]
+        return Accepted(settlement=found, is_replay=accepted.is_replay)
+
+    async def wait(self, settlement_id: UUID, wait_seconds: float) -> Settlement:
+        del wait_seconds
+        return self.settlements[settlement_id]
+
+    async def cancel(self, settlement_id: UUID) -> Settlement:
+        settlement = self.settlements.get(settlement_id)
+        if settlement is None:
+            raise NotFound("there is no such settlement")
+        if settlement.is_ended:
+            raise WrongState("it has ended as COMPLETED")
+        await self.move(settlement_id, Event.CANCELLED, State.RECALLING)
+        return self.settlements[settlement_id]
+
+    async def moves(
+        self, after: int, settlement_id: UUID | None = None
+    ) -> AsyncIterator[Sequence[Announcement]]:
+        while True:
+            batch = await self.read(after, 2, settlement_id)
+            if batch:
+                yield batch
+                after = batch[-1].moved.position
+                continue
+            async with self.changed:
+                await self.changed.wait()
+
+    def _accept(self, instruction: Instruction) -> Accepted:
+        for known in self.settlements.values():
+            if known.instruction.key_hash == instruction.key_hash:
+                if known.instruction.content_hash != instruction.content_hash:
+                    what = "the idempotency key stands for another instruction"
+                    raise IdempotencyConflict(what, field="amount", settlement_id=str(known.id))
+                return Accepted(settlement=known, is_replay=True)
+        number = len(self.settlements) + 1
+        settlement = Settlement(
+            id=UUID(int=number),
+            instruction=instruction,
+            state=State.VALIDATING,
+            seq=0,
+            epoch=1,
+            created_at=NOON,
+            value_date=instruction.value_date or DAY,
+            next_action_at=NOON + timedelta(seconds=9),
+        )
+        self.settlements[settlement.id] = settlement
+        self._note(settlement, Event.ADMITTED, State.PENDING)
+        return Accepted(settlement=settlement, is_replay=False)
+
+    def _note(self, settlement: Settlement, event: Event, before: State, **detail: str) -> None:
+        settlement.seq += 1
+        moved = Moved(
+            position=len(self.moves_made) + 1,
+            settlement_id=settlement.id,
+            seq=settlement.seq,
+            from_state=before,
+            event=event,
+            to_state=settlement.state,
+            at=NOON + timedelta(seconds=settlement.seq),
+            detail=detail,
+        )
+        wish = settlement.instruction
+        self.moves_made.append(
+            Announcement(
+                moved=moved,
+                obligation_id=wish.obligation_id,
+                from_bank=wish.from_bank,
+                to_bank=wish.to_bank,
+                amount=wish.amount,
+                value_date=settlement.value_date,
+                priority=int(wish.priority),
+            )
+        )
+
+    async def move(self, settlement_id: UUID, event: Event, state: State, **detail: str) -> None:
+        """Move a settlement, whatever the page says about it."""
+        before = self.settlements[settlement_id]
+        is_end = state in (State.COMPLETED, State.FAILED, State.ROLLED_BACK)
+        after = replace(before, state=state, ended_at=NOON if is_end else None)
+        self.settlements[settlement_id] = after
+        self._note(after, event, before.state, **detail)
+        await self._tell()
+
+    async def _tell(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    # --- the stores ---------------------------------------------------------------------------
+
+    async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
+        return {one: self.settlements[one] for one in settlement_ids if one in self.settlements}
+
+    async def find_by_obligation(self, obligation_id: str) -> Settlement | None:
+        found = (
+            one
+            for one in self.settlements.values()
+            if one.instruction.obligation_id == obligation_id
+        )
+        return next(found, None)
+
+    async def life(self, settlement_id: UUID) -> list[Moved]:
+        return [one.moved for one in self.moves_made if one.moved.settlement_id == settlement_id]
+
+    async def list_settlements(self, wanted: SettlementFilter) -> list[Settlement]:
+        found = [
+            one
+            for one in reversed(self.settlements.values())
+            if (not wanted.states or one.state in wanted.states)
+            and (wanted.before_id is None or one.id < wanted.before_id)
+            and wanted.obligation_id in ("", one.instruction.obligation_id)
+        ]
+        return found[: wanted.limit]
+
+    async def read(
+        self, after: int, limit: int, settlement_id: UUID | None = None
+    ) -> list[Announcement]:
+        found = [
+            one
+            for one in self.moves_made
+            if one.moved.position > after and settlement_id in (None, one.moved.settlement_id)
+        ]
+        return found[:limit]
+
+    async def head(self) -> int:
+        return len(self.moves_made)
+
+    async def open_account(self, spec: AccountSpec) -> Account:
+        if self.holding is not None:
+            await self.holding.wait()
+        number = len(self.accounts_known) + 1
+        account = Account(
+            id=number,
+            kind=spec.kind,
+            bank=spec.bank,
+            currency=spec.currency,
+            account_number=spec.account_number or f"number-{number}",
+            credit_limit=spec.credit_limit,
+        )
+        self.accounts_known[number] = account
+        return account
+
+    async def fund(self, funding: Funding) -> Account:
+        wanted = (AccountKind.NOSTRO, funding.bank, funding.amount.currency)
+        for number, one in self.accounts_known.items():
+            if (one.kind, one.bank, one.currency) == wanted:
+                posted = one.debits_posted + funding.amount.minor
+                self.accounts_known[number] = replace(one, debits_posted=posted)
+                self.transfers_made.append(
+                    Transfer(
+                        group_id=UUID(int=len(self.transfers_made) + 1),
+                        leg=Leg.FUNDING,
+                        debit_id=number,
+                        credit_id=99,
+                        amount_minor=funding.amount.minor,
+                        currency=one.currency,
+                        reference=funding.reference,
+                        at=NOON,
+                    )
+                )
+                return self.accounts_known[number]
+        raise NotFound("there is no nostro account of this bank")
+
+    async def accounts(self, wanted: AccountFilter) -> list[Account]:
+        found = [
+            one
+            for one in self.accounts_known.values()
+            if one.id > wanted.after_id and wanted.kind in (None, one.kind)
+        ]
+        return found[: wanted.limit]
+
+    async def account(self, account_id: int) -> Account | None:
+        return self.accounts_known.get(account_id)
+
+    async def set_active(self, account_id: int, *, is_active: bool) -> Account:
+        if account_id not in self.accounts_known:
+            raise NotFound("there is no such account")
+        changed = replace(self.accounts_known[account_id], is_active=is_active)
+        self.accounts_known[account_id] = changed
+        return changed
+
+    async def transfers(self, wanted: TransferFilter) -> list[Transfer]:
+        found = [
+            one
+            for one in reversed(self.transfers_made)
+            if wanted.before is None or (one.group_id, int(one.leg)) < wanted.before
+        ]
+        return found[: wanted.limit]
+
+
+def calls(world: Any, settings: ApiSettings) -> Calls:
+    return Calls(engine=world, settlements=world, accounts=world, stream=world, settings=settings)
+
+
+async def until(truth, what: str) -> None:
+    """Poll until something is true."""
+    for _ in range(POLLS_MAX):
+        if truth():
+            return
+        await asyncio.sleep(POLL_SECONDS)
+    raise AssertionError(what)

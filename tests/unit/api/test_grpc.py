@@ -1,0 +1,373 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC
+from typing import Any
+from uuid import UUID
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
+
+from settlement_engine.api.server import ACCOUNT_SERVICE, SETTLEMENT_SERVICE
+from settlement_engine.domain.lifecycle import STATUS, Event, State
+from settlement_engine.domain.settlement import Priority
+from settlement_engine.errors import (
+    Contention,
+    IdempotencyConflict,
+    Misconfigured,
+    Overloaded,
+    Unavailable,
+)
+from settlement_engine.proto import settlement_pb2 as pb
+from tests.unit.api import fakes
+
+STATUS_NAMES = {int(number): name for name, number in pb.SettlementStatus.items()}
+FULL = "/settlement.SettlementService/"
+
+
+def wish(number: int = 1, **change: Any) -> pb.SettlementRequest:
+    good: dict[str, Any] = {
+        "obligation_id": f"OBL-{number}",
+        "from_bank": "DEUTDEFF",
+        "to_bank": "CHASUS33",
+        "amount": "12.50",
+        "currency": "EUR",
+    }
+    return pb.SettlementRequest(**good | change)
+
+
+def violations(error: Any) -> list[str]:
+    status = rpc_status.from_call(error)
+    found = BadRequest()
+    for packed in status.details:
+        packed.Unpack(found)
+    return [one.field for one in found.field_violations]
+
+
+async def failed(call) -> Any:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+def test_the_wire_numbers_are_the_domains() -> None:
+    for state, status in STATUS.items():
+        assert STATUS_NAMES[int(status)] == status.name, state
+    assert {one.name: int(one) for one in Priority} == dict(pb.Priority.items())
+
+
+def test_every_call_of_the_proto_is_served_with_its_own_messages(edge) -> None:
+    services = pb.DESCRIPTOR.services_by_name
+    streams = {"StreamSettlementEvents", "ExecuteSettlements"}
+    for name, calls in (
+        ("SettlementService", edge.calls.settlement),
+        ("AccountService", edge.calls.account),
+    ):
+        served = calls.unary()
+        methods = {method.name: method for method in services[name].methods}
+        assert set(served) == set(methods) - streams
+        for method, unary in served.items():
+            assert unary.request.DESCRIPTOR is methods[method].input_type
+
+
+async def test_a_settlement_is_executed_to_its_end(edge) -> None:
+    answer = await edge.settlements.ExecuteSettlement(wish(), timeout=10)
+    assert answer.status == pb.COMPLETED
+    assert answer.settlement_id == str(UUID(int=1))
+    assert answer.obligation_id == "OBL-1"
+    assert answer.completed_at == answer.completed_time.seconds > 0
+    assert answer.completed_time.nanos == 250_000_000
+    assert not answer.replayed
+    again = await edge.settlements.ExecuteSettlement(wish(), timeout=10)
+    assert again.replayed
+    assert again.settlement_id == answer.settlement_id
+
+
+@pytest.mark.parametrize(
+    ("seconds", "least", "most"),
+    [(None, 20, 20), (10, 9, 9.5), (2, 1.5, 1.75), (0.9, 0.4, 0.65), (3600, 300, 300)],
+)
+async def test_the_wait_ends_before_the_deadline(edge, seconds, least, most) -> None:
+    await edge.settlements.ExecuteSettlement(wish(), timeout=seconds)
+    assert least <= edge.world.waits[0] <= most
+
+
+async def test_a_status_that_is_no_end_is_an_answer(edge) -> None:
+    edge.world.holding = asyncio.Event()
+    answer = await edge.settlements.ExecuteSettlement(wish(), timeout=0.5)
+    assert answer.status == pb.VALIDATING
+    assert answer.completed_at == 0
+    assert not answer.HasField("completed_time")
+
+
+async def test_a_caller_who_goes_away_changes_nothing(edge) -> None:
+    edge.world.holding = asyncio.Event()
+    call = edge.settlements.ExecuteSettlement(wish(), timeout=10)
+    await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
+    call.cancel()
+    await fakes.until(lambda: edge.world.waiting == 0, "the handler has gone")
+    found = await edge.settlements.GetSettlementStatus(
+        pb.SettlementStatusRequest(obligation_id="OBL-1")
+    )
+    assert found.state == "VALIDATING"
+
+
+async def test_a_refusal_is_an_answer_with_both_figures(edge) -> None:
+    edge.world.ends = False
+    first = await edge.settlements.ExecuteSettlement(wish(), timeout=5)
+    settlement = edge.world.settlements[UUID(first.settlement_id)]
+    settlement.refusal_code = "INSUFFICIENT_FUNDS"
+    settlement.refusal_detail = {"required": "100.00", "available": "20.00", "currency": "EUR"}
+    await edge.world.move(settlement.id, Event.REFUSED, State.FAILED)
+    answer = await edge.settlements.ExecuteSettlement(wish(), timeout=5)
+    assert (answer.status, answer.refusal_code) == (pb.FAILED, "INSUFFICIENT_FUNDS")
+    assert answer.refusal_detail == "required 100.00, available 20.00 EUR"
+    assert answer.refusal_fields["available"] == "20.00"
+    assert answer.completed_at > 0
+
+
+async def test_a_wrong_field_is_named_and_nothing_is_written(edge) -> None:
+    error = await failed(edge.settlements.ExecuteSettlement(wish(amount="1.001"), timeout=5))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "amount" in error.details()
+    assert violations(error) == ["amount"]
+    assert not edge.world.settlements
+
+
+async def test_the_same_key_with_other_content_names_the_field(edge) -> None:
+    await edge.settlements.ExecuteSettlement(wish(), timeout=5)
+    error = await failed(edge.settlements.ExecuteSettlement(wish(amount="9.00"), timeout=5))
+    assert error.code() is grpc.StatusCode.ALREADY_EXISTS
+    assert "amount" in error.details()
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (Overloaded("full", retry_after_seconds=1), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (Unavailable("away"), grpc.StatusCode.UNAVAILABLE),
+        (Contention("busy"), grpc.StatusCode.ABORTED),
+        (KeyError("secret"), grpc.StatusCode.INTERNAL),
+    ],
+)
+async def test_what_the_engine_raises_has_its_status(edge, failure, code) -> None:
+    edge.world.failure = failure
+    error = await failed(edge.settlements.ExecuteSettlement(wish(), timeout=5))
+    assert error.code() is code
+    assert "secret" not in error.details()
+
+
+async def test_a_key_comes_with_the_metadata_too(edge) -> None:
+    for key, number in (("k-1", 1), ("k-2", 2)):
+        await edge.settlements.ExecuteSettlement(
+            wish(number), timeout=5, metadata=(("idempotency-key", key),)
+        )
+    keys = [one.instruction.idempotency_key for one in edge.world.settlements.values()]
+    assert keys == ["k-1", "k-2"]
+    twice = (("idempotency-key", "a"), ("idempotency-key", "b"))
+    error = await failed(edge.settlements.ExecuteSettlement(wish(3), timeout=5, metadata=twice))
+    assert violations(error) == ["idempotency_key"]
+
+
+async def test_rubbish_is_refused_and_the_server_lives(edge) -> None:
+    raw = edge.channel.unary_unary(f"{FULL}ExecuteSettlement")
+    error = await failed(raw(b"\x22\x02\xff\xfe", timeout=5))
+    assert (error.code(), violations(error)) == (grpc.StatusCode.INVALID_ARGUMENT, ["amount"])
+    error = await failed(raw(b"\xff\xff\xff", timeout=5))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    error = await failed(raw(b"\x0a\x80\x80\x80\x05" + b"x" * 10_485_760, timeout=5))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    error = await failed(edge.channel.unary_unary(f"{FULL}Nothing")(b"", timeout=5))
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert (await edge.settlements.ExecuteSettlement(wish(), timeout=5)).status == pb.COMPLETED
+    assert len(edge.world.settlements) == 1
+
+
+async def test_a_batch_has_a_result_per_item_and_one_submission(edge) -> None:
+    edge.world.failures["OBL-4"] = IdempotencyConflict("taken", field="obligation_id")
+    items = [wish(1), wish(2, amount="x"), wish(3), wish(4), wish(1)]
+    answer = await edge.settlements.SubmitSettlements(
+        pb.SubmitSettlementsRequest(settlements=items), timeout=5
+    )
+    assert [result.HasField("error") for result in answer.results] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert answer.results[1].error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert "amount" in answer.results[1].error.message
+    assert answer.results[3].error.code == grpc.StatusCode.ALREADY_EXISTS.value[0]
+    assert answer.results[2].settlement.obligation_id == "OBL-3"
+    assert answer.results[4].settlement.replayed
+    assert len(edge.world.submitted) == 1
+
+
+async def test_a_batch_is_bounded_and_takes_no_key(make_edge) -> None:
+    edge = await make_edge(batch_items_max=2)
+    request = pb.SubmitSettlementsRequest(settlements=[wish(n) for n in range(3)])
+    error = await failed(edge.settlements.SubmitSettlements(request, timeout=5))
+    assert violations(error) == ["settlements"]
+    request = pb.SubmitSettlementsRequest(settlements=[wish()])
+    metadata = (("idempotency-key", "k"),)
+    error = await failed(edge.settlements.SubmitSettlements(request, timeout=5, metadata=metadata))
+    assert violations(error) == ["idempotency_key"]
+    assert not edge.world.submitted
+
+
+async def test_an_empty_batch_is_an_empty_answer(edge) -> None:
+    answer = await edge.settlements.SubmitSettlements(pb.SubmitSettlementsRequest(), timeout=5)
+    assert not answer.results
+    assert not edge.world.submitted
+
+
+async def test_the_life_so_far_is_told(edge) -> None:
+    edge.world.ends = False
+    answer = await edge.settlements.ExecuteSettlement(wish(metadata={"a": "b"}), timeout=5)
+    number = UUID(answer.settlement_id)
+    await edge.world.move(number, Event.CLEARED, State.LOCKED)
+    await edge.world.move(number, Event.NO_ANSWER, State.IN_DOUBT, text="silence")
+    edge.world.settlements[number].next_action_at = fakes.NOON
+    found = await edge.settlements.GetSettlementStatus(
+        pb.SettlementStatusRequest(settlement_id=answer.settlement_id, obligation_id="OBL-1")
+    )
+    assert (found.status, found.state) == (pb.IN_DOUBT, "IN_DOUBT")
+    assert [(one.seq, one.sequence) for one in found.moves] == [(1, 1), (2, 2), (3, 3)]
+    assert list(found.moves[1].reached) == ["validation_complete", "funds_locked"]
+    assert dict(found.moves[2].detail) == {"text": "silence"}
+    assert "rail is asked" in found.next_action
+    assert found.next_action_at.ToDatetime(UTC) == fakes.NOON
+    assert (found.amount, found.value_date, found.metadata["a"]) == ("12.50", "2026-01-31", "b")
+    assert found.created_at == found.created_time.seconds
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "code"),
+    [
+        ({}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"settlement_id": "x"}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"obligation_id": "a\x00b"}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"settlement_id": str(UUID(int=9))}, grpc.StatusCode.NOT_FOUND),
+        ({"obligation_id": "none"}, grpc.StatusCode.NOT_FOUND),
+    ],
+)
+async def test_what_is_not_there_is_said(edge, request_fields, code) -> None:
+    request = pb.SettlementStatusRequest(**request_fields)
+    error = await failed(edge.settlements.GetSettlementStatus(request, timeout=5))
+    assert error.code() is code
+
+
+async def test_lists_are_read_page_by_page(edge) -> None:
+    for number in range(5):
+        await edge.settlements.ExecuteSettlement(wish(number), timeout=5)
+    seen, token = [], ""
+    for _ in range(3):
+        request = pb.ListSettlementsRequest(statuses=[pb.COMPLETED], page_size=2, page_token=token)
+        page = await edge.settlements.ListSettlements(request, timeout=5)
+        seen += [one.obligation_id for one in page.settlements]
+        token = page.next_page_token
+    assert not token
+    assert seen == ["OBL-4", "OBL-3", "OBL-2", "OBL-1", "OBL-0"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"page_size": -1}, "page_size"),
+        ({"page_token": "?"}, "page_token"),
+        ({"page_token": "ä"}, "page_token"),
+        ({"statuses": [99]}, "statuses"),
+        ({"bank": "a b"}, "bank"),
+        ({"currency": "zzz"}, "currency"),
+    ],
+)
+async def test_a_list_that_is_asked_for_wrongly_is_refused(edge, change, field) -> None:
+    error = await failed(edge.settlements.ListSettlements(pb.ListSettlementsRequest(**change)))
+    assert violations(error) == [field]
+
+
+async def test_a_page_token_belongs_to_its_filter(edge) -> None:
+    for number in range(3):
+        await edge.settlements.ExecuteSettlement(wish(number), timeout=5)
+    page = await edge.settlements.ListSettlements(pb.ListSettlementsRequest(page_size=1))
+    other = pb.ListSettlementsRequest(page_token=page.next_page_token, currency="EUR")
+    assert violations(await failed(edge.settlements.ListSettlements(other))) == ["page_token"]
+
+
+async def test_cancelling_asks_and_says_when_it_is_too_late(edge) -> None:
+    edge.world.ends = False
+    answer = await edge.settlements.ExecuteSettlement(wish(), timeout=5)
+    request = pb.CancelSettlementRequest(settlement_id=answer.settlement_id)
+    assert (await edge.settlements.CancelSettlement(request)).status == pb.RECALLING
+    await edge.world.move(UUID(answer.settlement_id), Event.SETTLED, State.COMPLETED)
+    error = await failed(edge.settlements.CancelSettlement(request))
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_reconciliation_is_not_offered_yet(edge) -> None:
+    error = await failed(edge.settlements.ReconcileAccounts(pb.ReconcileRequest()))
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert "reconciliation" in error.details()
+
+
+async def test_health_and_reflection_answer(edge) -> None:
+    health: Any = health_pb2_grpc.HealthStub(edge.channel)
+    for service in ("", SETTLEMENT_SERVICE, ACCOUNT_SERVICE):
+        got = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+        assert got.status == health_pb2.HealthCheckResponse.SERVING
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(edge.channel)
+    call = stub.ServerReflectionInfo(timeout=5)
+    await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+    listed = await call.read()
+    assert SETTLEMENT_SERVICE in {one.name for one in listed.list_services_response.service}
+    call.cancel()
+
+
+async def test_a_port_that_is_taken_is_a_clear_error(edge, make_edge) -> None:
+    with pytest.raises(Misconfigured, match=str(edge.port)):
+        await make_edge(grpc_port=edge.port)
+
+
+async def test_draining_says_so_and_finishes_what_is_in_progress(edge) -> None:
+    edge.world.holding = asyncio.Event()
+    executing = edge.settlements.ExecuteSettlement(wish(), timeout=10)
+    health: Any = health_pb2_grpc.HealthStub(edge.channel)
+    watching = health.Watch(health_pb2.HealthCheckRequest(service=SETTLEMENT_SERVICE))
+    assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
+    await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
+    await edge.server.drain()
+    assert (await watching.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    async with asyncio.TaskGroup() as group:
+        stopping = group.create_task(edge.server.stop(5))
+        edge.world.holding.set()
+        assert (await executing).status == pb.COMPLETED
+        async with asyncio.timeout(2):
+            await stopping
+    await edge.server.stop(0)
+
+
+async def test_what_does_not_finish_in_its_grace_is_cut_off(edge) -> None:
+    edge.world.holding = asyncio.Event()
+    executing = edge.settlements.ExecuteSettlement(wish(), timeout=10)
+    await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
+    async with asyncio.timeout(5):
+        await edge.server.stop(0.05)
+    error = await failed(executing)
+    assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+    assert len(edge.world.settlements) == 1
+
+
+async def test_calls_beyond_the_bound_are_told_to_come_back(make_edge) -> None:
+    edge = await make_edge(calls_max=2)
+    edge.world.holding = asyncio.Event()
+    running = [edge.settlements.ExecuteSettlement(wish(n), timeout=10) for n in range(2)]
+    await fakes.until(lambda: edge.world.waiting == 2, "two are waiting")
+    error = await failed(edge.settlements.ExecuteSettlement(wish(3), timeout=10))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    edge.world.holding.set()
+    assert [(await call).status for call in running] == [pb.COMPLETED] * 2

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import grpc
+import pytest
+
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.errors import Unavailable
+from settlement_engine.proto import settlement_pb2 as pb
+from tests.unit.api import fakes
+from tests.unit.api.test_grpc import failed, violations, wish
+
+
+async def sequences(call) -> list[int]:
+    return [event.sequence async for event in call]
+
+
+async def settle(edge, count: int) -> None:
+    for number in range(count):
+        await edge.settlements.ExecuteSettlement(wish(number), timeout=5)
+
+
+async def test_events_are_streamed_up_to_the_head(edge) -> None:
+    await settle(edge, 3)
+    request = pb.StreamRequest(ends_at_head=True)
+    events = [event async for event in edge.settlements.StreamSettlementEvents(request, timeout=5)]
+    assert [event.sequence for event in events] == [1, 2, 3, 4, 5, 6]
+    first = events[0]
+    assert first.event_id == f"{first.settlement_id}.1"
+    assert [event.event_type for event in events[:2]] == [
+        "settlement.accepted",
+        "settlement.completed",
+    ]
+    assert first.timestamp == first.time.seconds
+    payload = pb.SettlementMoved()
+    assert events[1].payload.Unpack(payload)
+    assert (payload.move.event, payload.move.to_state) == ("SETTLED", "COMPLETED")
+    assert (payload.amount, payload.currency) == ("12.50", "EUR")
+
+
+@pytest.mark.parametrize("after", range(7))
+async def test_a_stream_is_resumed_without_gap_or_repeat(edge, after: int) -> None:
+    await settle(edge, 3)
+    request = pb.StreamRequest(after_sequence=after, ends_at_head=True)
+    got = await sequences(edge.settlements.StreamSettlementEvents(request, timeout=5))
+    assert got == list(range(after + 1, 7))
+
+
+async def test_a_stream_follows_what_comes(edge) -> None:
+    await settle(edge, 1)
+    call = edge.settlements.StreamSettlementEvents(pb.StreamRequest(), timeout=10)
+    assert [(await call.read()).sequence for _ in range(2)] == [1, 2]
+    await settle(edge, 2)
+    assert [(await call.read()).sequence for _ in range(2)] == [3, 4]
+    call.cancel()
+
+
+async def test_a_stream_is_narrowed_by_settlement_and_by_type(edge) -> None:
+    await settle(edge, 3)
+    request = pb.StreamRequest(settlement_id=str(UUID(int=2)), ends_at_head=True)
+    assert await sequences(edge.settlements.StreamSettlementEvents(request)) == [3, 4]
+    request = pb.StreamRequest(event_types=["settlement.completed"], ends_at_head=True)
+    assert await sequences(edge.settlements.StreamSettlementEvents(request)) == [2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"after_sequence": -1}, "after_sequence"),
+        ({"settlement_id": "x"}, "settlement_id"),
+        ({"event_types": ["settlement.done"]}, "event_types"),
+    ],
+)
+async def test_a_stream_that_is_asked_for_wrongly_is_refused(edge, change, field) -> None:
+    call = edge.settlements.StreamSettlementEvents(pb.StreamRequest(**change), timeout=5)
+    assert violations(await failed(call.read())) == [field]
+
+
+async def test_event_streams_are_bounded(make_edge) -> None:
+    edge = await make_edge(event_streams_max=1)
+    first = edge.settlements.StreamSettlementEvents(pb.StreamRequest(), timeout=10)
+    await first.initial_metadata()
+    second = edge.settlements.StreamSettlementEvents(pb.StreamRequest(), timeout=5)
+    assert (await failed(second.read())).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    first.cancel()
+
+
+async def test_an_idle_stream_ends_when_the_engine_drains(edge) -> None:
+    call = edge.settlements.StreamSettlementEvents(pb.StreamRequest(), timeout=10)
+    await call.initial_metadata()
+    await edge.server.drain()
+    error = await failed(call.read())
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert "draining" in error.details()
+    late = edge.settlements.StreamSettlementEvents(pb.StreamRequest(), timeout=5)
+    assert (await failed(late.read())).code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_an_engine_that_fails_ends_the_stream_with_its_status(edge) -> None:
+    async def broken(_after, _limit, _settlement_id=None):
+        raise Unavailable("PostgreSQL is out of reach")
+
+    edge.world.read = broken
+    call = edge.settlements.StreamSettlementEvents(pb.StreamRequest(), timeout=5)
+    assert (await failed(call.read())).code() is grpc.StatusCode.UNAVAILABLE
+
+
+# --- many at once -------------------------------------------------------------------------------------
+
+
+async def test_many_are_executed_and_answered_as_they_end(edge) -> None:
+    call = edge.settlements.ExecuteSettlements(timeout=10)
+    for number in range(20):
+        await call.write(wish(number))
+    await call.done_writing()
+    answers = [answer async for answer in call]
+    assert {answer.obligation_id for answer in answers} == {f"OBL-{n}" for n in range(20)}
+    assert {answer.status for answer in answers} == {pb.COMPLETED}
+
+
+async def test_an_item_that_cannot_be_served_is_answered_in_the_stream(edge) -> None:
+    edge.world.failures["OBL-3"] = Unavailable("away")
+
+    async def requests():
+        yield wish(1, amount="x")
+        yield wish(2)
+        yield wish(3)
+
+    answers = {
+        one.obligation_id: one async for one in edge.settlements.ExecuteSettlements(requests())
+    }
+    wrong, good, away = (answers[f"OBL-{n}"] for n in (1, 2, 3))
+    assert (wrong.settlement_id, wrong.refusal_code) == ("", "INVALID_ARGUMENT")
+    assert "amount" in wrong.refusal_detail
+    assert "amount" in wrong.refusal_fields
+    assert good.status == pb.COMPLETED
+    assert away.refusal_code == "UNAVAILABLE"
+
+
+async def test_bytes_that_are_no_request_do_not_end_the_stream(edge) -> None:
+    call = edge.channel.stream_stream("/settlement.SettlementService/ExecuteSettlements")(timeout=5)
+    for data in (b"\xff", wish().SerializeToString()):
+        await call.write(data)
+    await call.done_writing()
+    answers = [pb.SettlementResponse.FromString(data) async for data in call]
+    assert {answer.refusal_code for answer in answers} == {"INVALID_ARGUMENT", ""}
+
+
+async def test_so_many_are_in_flight_and_no_more(make_edge) -> None:
+    edge = await make_edge(stream_in_flight_max=3)
+    edge.world.holding = asyncio.Event()
+    call = edge.settlements.ExecuteSettlements(timeout=10)
+
+    async def write() -> None:
+        for number in range(12):
+            await call.write(wish(number))
+        await call.done_writing()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(write())
+        await fakes.until(lambda: edge.world.waiting == 3, "three wait")
+        edge.world.holding.set()
+        answers = [answer async for answer in call]
+    assert len(answers) == 12
+    assert edge.world.waiting_max == 3
+
+
+async def test_a_stream_that_is_cut_changes_nothing(edge) -> None:
+    edge.world.holding = asyncio.Event()
+    call = edge.settlements.ExecuteSettlements(timeout=10)
+    for number in range(3):
+        await call.write(wish(number))
+    await fakes.until(lambda: edge.world.waiting == 3, "three wait")
+    call.cancel()
+    await fakes.until(lambda: edge.world.waiting == 0, "the handler has gone")
+    assert len(edge.world.settlements) == 3
+
+
+async def test_draining_ends_the_reading_and_answers_what_was_read(edge) -> None:
+    edge.world.holding = asyncio.Event()
+    call = edge.settlements.ExecuteSettlements(timeout=10)
+    await call.write(wish(1))
+    await fakes.until(lambda: edge.world.waiting == 1, "one waits")
+    await edge.server.drain()
+    edge.world.holding.set()
+    assert (await call.read()).status == pb.COMPLETED
+    assert (await failed(call.read())).code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_contradiction_is_announced_as_one(edge) -> None:
+    await settle(edge, 1)
+    await edge.world.move(UUID(int=1), Event.CONTRADICTED, State.COMPLETED)
+    request = pb.StreamRequest(event_types=["settlement.contradicted"], ends_at_head=True)
+    assert await sequences(edge.settlements.StreamSettlementEvents(request)) == [3]

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from settlement_engine.api.clearing import read_instruction
+from settlement_engine.api.grammar import has_card_number
+from settlement_engine.api.translate import to_instruction
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.settlement import Priority
+from settlement_engine.errors import InvalidInstruction
+from settlement_engine.proto import settlement_pb2 as pb
+
+GOOD: dict[str, Any] = {
+    "obligation_id": "OBL-1",
+    "from_bank": "DEUTDEFF",
+    "to_bank": "CHASUS33",
+    "amount": "12.50",
+    "currency": "EUR",
+}
+
+
+def fields(header_key: str = "", **change: Any) -> list[str]:
+    """Name the fields that are refused."""
+    with pytest.raises(InvalidInstruction) as caught:
+        to_instruction(pb.SettlementRequest(**GOOD | change), caller="me", header_key=header_key)
+    return [field for field, _ in caught.value.violations]
+
+
+def test_a_well_formed_request_becomes_an_instruction() -> None:
+    more = {"settlement_date": 1_790_000_000, "priority": pb.URGENT, "metadata": {"simulate": "x"}}
+    made = to_instruction(pb.SettlementRequest(**GOOD | more), caller="me")
+    assert made.amount == Money(1250, "EUR")
+    assert made.value_date == date(2026, 9, 21)
+    assert made.priority is Priority.URGENT
+    assert made.metadata == {"simulate": "x"}
+    assert (made.caller, made.idempotency_key) == ("me", "OBL-1")
+
+
+def test_a_date_of_zero_leaves_the_value_date_open() -> None:
+    assert to_instruction(pb.SettlementRequest(**GOOD), caller="me").value_date is None
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        "",
+        "1.001",
+        "-1",
+        "0",
+        "0.00",
+        "1e3",
+        "NaN",
+        "٣",
+        "1" * 40,
+        "+1",
+        " 1",
+        "01",
+        ".5",
+        "1.",
+        "1,0",
+    ],
+)
+def test_an_amount_that_is_none_is_named(amount: str) -> None:
+    assert fields(amount=amount) == ["amount"]
+
+
+@pytest.mark.parametrize(("amount", "currency"), [("100.5", "JPY"), ("1.0005", "KWD")])
+def test_a_digit_more_than_the_currency_has_is_never_rounded(amount: str, currency: str) -> None:
+    assert fields(amount=amount, currency=currency) == ["amount"]
+
+
+def test_three_decimals_of_a_dinar_are_kept() -> None:
+    request = pb.SettlementRequest(**GOOD | {"amount": "1.005", "currency": "KWD"})
+    assert to_instruction(request, caller="me").amount.minor == 1005
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"obligation_id": ""}, "obligation_id"),
+        ({"obligation_id": "-x"}, "obligation_id"),
+        ({"obligation_id": "x" * 65}, "obligation_id"),
+        ({"obligation_id": "a\nb"}, "obligation_id"),
+        ({"obligation_id": "a\n"}, "obligation_id"),
+        ({"from_bank": ""}, "from_bank"),
+        ({"to_bank": "x" * 21}, "to_bank"),
+        ({"to_bank": "DEUTDEFF"}, "to_bank"),
+        ({"currency": "zzz"}, "currency"),
+        ({"currency": "ZZZ"}, "currency"),
+        ({"currency": ""}, "currency"),
+        ({"priority": 9}, "priority"),
+        ({"priority": -1}, "priority"),
+        ({"settlement_date": -1}, "settlement_date"),
+        ({"settlement_date": 253_402_300_800}, "settlement_date"),
+        ({"metadata": {f"k{n}": "" for n in range(33)}}, "metadata"),
+        ({"metadata": {"a b": ""}}, "metadata"),
+        ({"metadata": {"k": "x" * 513}}, "metadata.k"),
+        ({"metadata": {"k": "a\x00b"}}, "metadata.k"),
+        ({"metadata": {"card": "4111 1111 1111 1111"}}, "metadata.card"),
+        ({"idempotency_key": "x" * 129}, "idempotency_key"),
+        ({"idempotency_key": "schlüssel"}, "idempotency_key"),
+        ({"idempotency_key": " x"}, "idempotency_key"),
+    ],
+)
+def test_a_field_that_breaks_its_grammar_is_named(change: dict[str, Any], field: str) -> None:
+    assert fields(**change) == [field]
+
+
+def test_everything_that_is_wrong_is_named_at_once() -> None:
+    found = fields(obligation_id="", from_bank="", amount="x", priority=7)
+    assert found == ["obligation_id", "from_bank", "amount", "priority"]
+
+
+def test_a_description_never_repeats_what_the_caller_sent() -> None:
+    with pytest.raises(InvalidInstruction) as caught:
+        to_instruction(pb.SettlementRequest(**GOOD | {"amount": "secret"}), caller="me")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "header", "key"),
+    [("", "", "OBL-1"), ("a", "", "a"), ("", "b", "b"), ("c", "c", "c")],
+)
+def test_the_key_is_the_field_then_the_header_then_the_obligation(
+    field: str, header: str, key: str
+) -> None:
+    request = pb.SettlementRequest(**GOOD, idempotency_key=field)
+    assert to_instruction(request, caller="me", header_key=header).idempotency_key == key
+
+
+def test_a_field_and_a_header_that_differ_are_refused() -> None:
+    assert fields(header_key="b", idempotency_key="a") == ["idempotency_key"]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_card"),
+    [
+        ("4111111111111111", True),
+        ("paid with 5500-0000-0000-0004.", True),
+        ("378282246310005", True),
+        ("4111111111111112", False),
+        ("550e8400-e29b-41d4-a716-446655440000", False),
+        ("1732320000000", False),
+        ("411111111111", False),
+    ],
+)
+def test_card_numbers_are_recognised(text: str, is_card: bool) -> None:
+    assert has_card_number(text) is is_card
+
+
+def test_clearing_speaks_the_json_of_the_same_request() -> None:
+    made = read_instruction(
+        b'{"obligationId":"OBL-9","fromBank":"A","toBank":"B","amount":"1.00","currency":"EUR"}'
+    )
+    assert (made.caller, made.obligation_id) == ("clearing", "OBL-9")
+    with pytest.raises(InvalidInstruction) as caught:
+        read_instruction(b'{"obligationId":"OBL-9","frmBank":"A"}')
+    assert caught.value.violations[0][0] == "frmBank"
+
+
+texts = st.text(max_size=80)
+
+
+@given(
+    st.builds(
+        pb.SettlementRequest,
+        obligation_id=texts,
+        from_bank=texts,
+        to_bank=texts,
+        amount=texts,
+        currency=st.sampled_from(["EUR", "JPY", "KWD", "eur", ""]),
+        settlement_date=st.integers(-(2**63), 2**63 - 1),
+        priority=st.integers(-3, 5),
+        metadata=st.dictionaries(texts, texts, max_size=3),
+        idempotency_key=texts,
+    )
+)
+def test_whatever_comes_is_an_instruction_or_is_refused(request: pb.SettlementRequest) -> None:
+    try:
+        made = to_instruction(request, caller="me")
+    except InvalidInstruction:
+        pass
+    else:
+        assert made.amount.minor > 0
+        assert made.from_bank != made.to_bank

@@ -1,0 +1,371 @@
+"""The rules that the page must keep, each a function that walks a table and says what breaks it.
+
+They take the table as an argument, so that ``test_page_mutations.py`` can walk a thousand broken ones.
+What a word means is written here a second time, on purpose: a row that says otherwise must fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from settlement_engine.domain.lifecycle import Ask, Do, Event, Row, State
+
+Life = Mapping[State, Mapping[Event, Row]]
+Rule = Callable[[Life], Iterator[str]]
+
+S, E = State, Event
+
+START: Final = S.PENDING
+ENDS: Final = {S.COMPLETED, S.FAILED, S.ROLLED_BACK, S.RETURNED}
+AFTER_P: Final = {S.LOCKED, S.IN_DOUBT, S.SENT, S.RECALLING}
+BEFORE_P: Final = {S.PENDING, S.VALIDATING, S.HELD, S.QUEUED}
+THE_MONEY_MOVED: Final = {E.SETTLED, E.ATTESTED_SETTLED}
+THE_MONEY_DID_NOT_MOVE: Final = {E.REJECTED, E.RECALLED, E.ABANDONED, E.ATTESTED_NOT_SETTLED}
+
+CHECKPOINTS: Final = (
+    "validation_complete",
+    "funds_locked",
+    "transfer_initiated",
+    "transfer_confirmed",
+    "settlement_finalized",
+)
+"""The specification's five, in its order."""
+
+LEADS_TO: Final[Mapping[Event, State]] = {
+    E.ADMITTED: S.VALIDATING,
+    E.APPROVED: S.VALIDATING,
+    E.RELEASED: S.VALIDATING,
+    E.POSTPONED: S.QUEUED,
+    E.PARKED: S.HELD,
+    E.REFUSED: S.FAILED,
+    E.DECLINED: S.FAILED,
+    E.LAPSED: S.FAILED,
+    E.CLEARED: S.LOCKED,
+    E.UNDELIVERED: S.LOCKED,
+    E.SETTLED: S.COMPLETED,
+    E.ATTESTED_SETTLED: S.COMPLETED,
+    E.REJECTED: S.ROLLED_BACK,
+    E.ABANDONED: S.ROLLED_BACK,
+    E.RECALLED: S.ROLLED_BACK,
+    E.ATTESTED_NOT_SETTLED: S.ROLLED_BACK,
+    E.OVERDUE: S.RECALLING,
+    E.RECALL_REFUSED: S.SENT,
+    E.RETURNED: S.RETURNED,
+}
+"""Words that lead to the same state wherever they are heard."""
+
+DEPENDS: Final[Mapping[tuple[State, Event], State]] = {
+    # Silence changes nothing, except that a sending without an answer is in doubt.
+    (S.VALIDATING, E.NO_ANSWER): S.VALIDATING,
+    (S.LOCKED, E.NO_ANSWER): S.IN_DOUBT,
+    (S.IN_DOUBT, E.NO_ANSWER): S.IN_DOUBT,
+    (S.SENT, E.NO_ANSWER): S.SENT,
+    (S.RECALLING, E.NO_ANSWER): S.RECALLING,
+    # A recall that is being worked on is still a recall.
+    (S.LOCKED, E.ACKNOWLEDGED): S.SENT,
+    (S.IN_DOUBT, E.ACKNOWLEDGED): S.SENT,
+    (S.SENT, E.ACKNOWLEDGED): S.SENT,
+    (S.RECALLING, E.ACKNOWLEDGED): S.RECALLING,
+    # What was acknowledged is not sent again because of one denial.
+    (S.IN_DOUBT, E.NOT_FOUND): S.LOCKED,
+    (S.SENT, E.NOT_FOUND): S.SENT,
+    # A wish ends what is still ours, and asks for what is not.
+    (S.VALIDATING, E.CANCELLED): S.FAILED,
+    (S.HELD, E.CANCELLED): S.FAILED,
+    (S.QUEUED, E.CANCELLED): S.FAILED,
+    (S.SENT, E.CANCELLED): S.RECALLING,
+    # Late word is heard, and moves nothing.
+    (S.COMPLETED, E.CONTRADICTED): S.COMPLETED,
+    (S.ROLLED_BACK, E.CONTRADICTED): S.ROLLED_BACK,
+    (S.RETURNED, E.CONTRADICTED): S.RETURNED,
+}
+"""Words whose meaning depends on where they are heard."""
+
+MAY_SAY: Final[Mapping[Ask, frozenset[Event]]] = {
+    Ask.SCREEN: frozenset({E.CLEARED, E.PARKED, E.REFUSED, E.NO_ANSWER}),
+    Ask.SEND: frozenset({E.ACKNOWLEDGED, E.SETTLED, E.REJECTED, E.UNDELIVERED, E.NO_ANSWER}),
+    Ask.ENQUIRE: frozenset({E.ACKNOWLEDGED, E.SETTLED, E.REJECTED, E.NOT_FOUND, E.NO_ANSWER}),
+    Ask.RECALL: frozenset(
+        {E.RECALLED, E.RECALL_REFUSED, E.SETTLED, E.REJECTED, E.ACKNOWLEDGED, E.NO_ANSWER}
+    ),
+}
+"""What may come back for a question (``ports.Rail`` and ``ports.Screening``)."""
+
+ASKS: Final[Mapping[State, Ask]] = {
+    S.VALIDATING: Ask.SCREEN,
+    S.LOCKED: Ask.SEND,
+    S.IN_DOUBT: Ask.ENQUIRE,
+    S.SENT: Ask.ENQUIRE,
+    S.RECALLING: Ask.RECALL,
+}
+"""Which question a state has open; the others wait for a person or for a time, or have ended."""
+
+HEARS: Final[Mapping[State, frozenset[Event]]] = {
+    S.PENDING: frozenset({E.ADMITTED}),
+    S.VALIDATING: frozenset({E.POSTPONED, E.CANCELLED}),
+    S.HELD: frozenset({E.APPROVED, E.DECLINED, E.CANCELLED}),
+    S.QUEUED: frozenset({E.RELEASED, E.LAPSED, E.CANCELLED}),
+    S.LOCKED: frozenset({E.ABANDONED}),
+    S.IN_DOUBT: frozenset({E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
+    S.SENT: frozenset({E.OVERDUE, E.CANCELLED, E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
+    S.RECALLING: frozenset({E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
+    S.COMPLETED: frozenset({E.RETURNED, E.CONTRADICTED}),
+    S.FAILED: frozenset(),
+    S.ROLLED_BACK: frozenset({E.CONTRADICTED}),
+    S.RETURNED: frozenset({E.CONTRADICTED}),
+}
+"""What a state hears besides the answers to its own question: wishes, people, limits, late word."""
+
+
+def rows(life: Life) -> Iterator[tuple[State, Event, Row]]:
+    """Name every row of a table."""
+    for state, events in life.items():
+        for event, row in events.items():
+            yield state, event, row
+
+
+# --- money ----------------------------------------------------------------------------------------
+
+
+def holds_are_locked_once_and_resolved_once(life: Life) -> Iterator[str]:
+    """Walk every life with its hold: none, held, then posted or released, and no way back."""
+    follows = {
+        ("none", Do.LOCK): "held",
+        ("held", Do.POST): "posted",
+        ("held", Do.RELEASE): "released",
+        ("posted", Do.REVERSE): "reversed",
+    }
+    seen = {(START, "none")}
+    waiting = [(START, "none")]
+    while waiting:
+        state, hold = waiting.pop()
+        for event, row in life[state].items():
+            after = hold
+            if row.do not in (None, Do.EXCEPT):
+                after = follows.get((hold, row.do), "")
+                if not after:
+                    yield f"{state} {event}: {row.do} of a hold that is {hold}"
+                    continue
+            if (row.state, after) not in seen:
+                seen.add((row.state, after))
+                waiting.append((row.state, after))
+    belongs = {
+        **dict.fromkeys(BEFORE_P, "none"),
+        **dict.fromkeys(AFTER_P, "held"),
+        S.COMPLETED: "posted",
+        S.FAILED: "none",
+        S.ROLLED_BACK: "released",
+        S.RETURNED: "reversed",
+    }
+    for state, hold in seen:
+        if belongs[state] != hold:
+            yield f"{state} with a hold that is {hold}"
+
+
+def only_screening_opens_the_lock(life: Life) -> Iterator[str]:
+    """LOCK is done by CLEARED and by nothing else."""
+    for state, event, row in rows(life):
+        if (row.do is Do.LOCK) != (event is E.CLEARED):
+            yield f"{state} {event}: {row.do}"
+
+
+def money_is_posted_when_it_moved(life: Life) -> Iterator[str]:
+    """POST is done when the rail or two people say that the money moved, and never otherwise."""
+    for state, event, row in rows(life):
+        if (row.do is Do.POST) != (event in THE_MONEY_MOVED):
+            yield f"{state} {event}: {row.do}"
+
+
+def only_a_definite_no_releases(life: Life) -> Iterator[str]:
+    """RELEASE is done by the four definite noes, and never otherwise."""
+    for state, event, row in rows(life):
+        if (row.do is Do.RELEASE) != (event in THE_MONEY_DID_NOT_MOVE):
+            yield f"{state} {event}: {row.do}"
+
+
+def only_a_return_reverses(life: Life) -> Iterator[str]:
+    """REVERSE is done by RETURNED, and by nothing else."""
+    for state, event, row in rows(life):
+        if (row.do is Do.REVERSE) != (event is E.RETURNED):
+            yield f"{state} {event}: {row.do}"
+
+
+def late_word_only_opens_an_exception(life: Life) -> Iterator[str]:
+    """A contradiction is for a person: it touches no money and no state; nothing else does EXCEPT."""
+    for state, event, row in rows(life):
+        if (row.do is Do.EXCEPT) != (event is E.CONTRADICTED):
+            yield f"{state} {event}: {row.do}"
+        if event is E.CONTRADICTED and row.state is not state:
+            yield f"{state} {event}: moves to {row.state}"
+
+
+# --- silence --------------------------------------------------------------------------------------
+
+
+def every_question_may_stay_unanswered(life: Life) -> Iterator[str]:
+    """A state that asks has a row for NO_ANSWER, and a state that does not has none."""
+    for state, events in life.items():
+        if (state in ASKS) != (E.NO_ANSWER in events):
+            yield f"{state}: asks {ASKS.get(state)}"
+
+
+def silence_is_not_a_no(life: Life) -> Iterator[str]:
+    """NO_ANSWER moves no money, ends nothing, and asks on."""
+    for state, event, row in rows(life):
+        if event is E.NO_ANSWER and (row.do or row.state in ENDS or row.ask is None):
+            yield f"{state}: silence does {row.do}, leads to {row.state}, asks {row.ask}"
+
+
+def a_wish_releases_nothing(life: Life) -> Iterator[str]:
+    """CANCELLED ends only what never left the house; beyond P it is a question to the rail."""
+    for state, event, row in rows(life):
+        if event is not E.CANCELLED:
+            continue
+        if row.do is not None or (state in AFTER_P and row.ask is not Ask.RECALL):
+            yield f"{state}: a cancel does {row.do} and asks {row.ask}"
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def a_word_leads_where_it_says(life: Life) -> Iterator[str]:
+    """Each event leads to one state, or to the one that is written down for where it is heard."""
+    for state, event, row in rows(life):
+        expected = LEADS_TO.get(event) or DEPENDS.get((state, event))
+        if row.state is not expected:
+            yield f"{state} {event}: leads to {row.state}, not to {expected}"
+
+
+def each_state_hears_what_may_be_said(life: Life) -> Iterator[str]:
+    """Each state has rows for the answers to its question and for what else it hears; no others."""
+    for state in State:
+        answers = MAY_SAY[ASKS[state]] if state in ASKS else frozenset()
+        expected = answers | HEARS[state]
+        for event in expected ^ life[state].keys():
+            yield f"{state} {event}: " + ("no row" if event in expected else "a row too many")
+
+
+def a_state_asks_one_question(life: Life) -> Iterator[str]:
+    """Whatever leads to a state asks the state's question."""
+    for state, event, row in rows(life):
+        if row.ask is not ASKS.get(row.state):
+            yield f"{state} {event}: asks {row.ask} in {row.state}"
+
+
+# --- the whole ------------------------------------------------------------------------------------
+
+
+def every_state_is_reached(life: Life) -> Iterator[str]:
+    """From the beginning there is a way to every state."""
+    found = {START}
+    waiting = [START]
+    while waiting:
+        for row in life[waiting.pop()].values():
+            if row.state not in found:
+                found.add(row.state)
+                waiting.append(row.state)
+    for state in set(State) - found:
+        yield f"{state} is never reached"
+
+
+def every_event_and_question_is_used(life: Life) -> Iterator[str]:
+    """No event is without a row, no question unput, no work undone."""
+    used = {event for _, event, _ in rows(life)}
+    yield from (f"{event} has no row" for event in set(Event) - used)
+    asked = {row.ask for _, _, row in rows(life)}
+    yield from (f"{ask} is never asked" for ask in set(Ask) - asked)
+    done = {row.do for _, _, row in rows(life)}
+    yield from (f"{do} is never done" for do in set(Do) - done)
+
+
+def every_life_can_end(life: Life) -> Iterator[str]:
+    """From every state there is a way to an end: nothing is accepted and then stuck."""
+    ending = set(ENDS)
+    is_growing = True
+    while is_growing:
+        found = {
+            state
+            for state, events in life.items()
+            if state not in ending and any(row.state in ending for row in events.values())
+        }
+        ending |= found
+        is_growing = bool(found)
+    for state in set(State) - ending:
+        yield f"{state} cannot end"
+
+
+def an_end_stays_an_end(life: Life) -> Iterator[str]:
+    """Only a return follows an end; it too is an end."""
+    for state, event, row in rows(life):
+        is_return = (state, event, row.state) == (S.COMPLETED, E.RETURNED, S.RETURNED)
+        if state in ENDS and row.state is not state and not is_return:
+            yield f"{state} {event}: leads to {row.state}"
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+
+
+def checkpoints_come_once_and_in_order(life: Life) -> Iterator[str]:
+    """On every way they are the specification's five in its order; who completes has all of them."""
+    start: tuple[State, tuple[str, ...]] = (START, ())
+    seen = {start}
+    waiting = [start]
+    while waiting:
+        state, reached = waiting.pop()
+        for event, row in life[state].items():
+            now = reached + row.reached
+            if now != CHECKPOINTS[: len(now)]:
+                yield f"{state} {event}: {now}"
+            elif (row.state, now) not in seen:
+                seen.add((row.state, now))
+                waiting.append((row.state, now))
+    for state, reached in seen:
+        if state in (S.COMPLETED, S.RETURNED) and reached != CHECKPOINTS:
+            yield f"{state} with {reached}"
+        if state in (S.FAILED, *BEFORE_P) and reached:
+            yield f"{state} with {reached}"
+
+
+def a_checkpoint_says_what_was_done(life: Life) -> Iterator[str]:
+    """Funds are locked with LOCK, initiated when the rail has it, confirmed with POST."""
+    for state, event, row in rows(life):
+        if ("funds_locked" in row.reached) != (row.do is Do.LOCK):
+            yield f"{state} {event}: {row.do} reaches {row.reached}"
+        for name in ("transfer_confirmed", "settlement_finalized"):
+            if (name in row.reached) != (row.do is Do.POST):
+                yield f"{state} {event}: {row.do} reaches {row.reached}"
+        is_taken = state in (S.LOCKED, S.IN_DOUBT) and row.state in (S.SENT, S.COMPLETED)
+        if ("transfer_initiated" in row.reached) != is_taken:
+            yield f"{state} {event}: leads to {row.state} and reaches {row.reached}"
+
+
+MONEY_RULES: Final[tuple[Rule, ...]] = (
+    holds_are_locked_once_and_resolved_once,
+    only_screening_opens_the_lock,
+    money_is_posted_when_it_moved,
+    only_a_definite_no_releases,
+    only_a_return_reverses,
+    late_word_only_opens_an_exception,
+    silence_is_not_a_no,
+    a_wish_releases_nothing,
+)
+
+RULES: Final[tuple[Rule, ...]] = (
+    *MONEY_RULES,
+    every_question_may_stay_unanswered,
+    a_word_leads_where_it_says,
+    each_state_hears_what_may_be_said,
+    a_state_asks_one_question,
+    every_state_is_reached,
+    every_event_and_question_is_used,
+    every_life_can_end,
+    an_end_stays_an_end,
+    checkpoints_come_once_and_in_order,
+    a_checkpoint_says_what_was_done,
+)
+
+
+def is_killed(life: Life, rules: tuple[Rule, ...] = RULES) -> bool:
+    """Say whether any rule speaks up."""
+    return any(next(rule(life), None) is not None for rule in rules)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pytest
+
+from settlement_engine.domain.lifecycle import (
+    ENDS,
+    HOLDING,
+    LIFE,
+    QUESTION,
+    STATUS,
+    Ask,
+    Event,
+    PublicStatus,
+    State,
+    follow,
+    is_recorded,
+)
+from settlement_engine.errors import IllegalMove
+from tests.unit.domain import page_rules
+from tests.unit.domain.page_rules import AFTER_P, ASKS, RULES, rows
+
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_page_keeps_the_rule(rule):
+    assert list(rule(LIFE)) == []
+
+
+def test_every_rule_is_walked():
+    named = {
+        value
+        for name, value in vars(page_rules).items()
+        if callable(value)
+        and getattr(value, "__module__", "") == page_rules.__name__
+        and name not in {"rows", "is_killed"}
+    }
+    assert named == set(RULES)
+
+
+def test_every_state_has_its_place_in_the_table():
+    assert set(LIFE) == set(State)
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_is_not_a_row_is_an_illegal_move(state):
+    for event in set(Event) - LIFE[state].keys():
+        with pytest.raises(IllegalMove) as raised:
+            follow(state, event)
+        assert (raised.value.state, raised.value.event) == (state, event)
+
+
+def test_what_is_a_row_is_followed():
+    for state, event, row in rows(LIFE):
+        assert follow(state, event) is row
+
+
+def test_every_change_of_state_is_recorded():
+    for state, event, row in rows(LIFE):
+        if row.state is not state:
+            assert is_recorded(state, row), (state, event)
+
+
+def test_every_ending_is_recorded_and_so_announced():
+    for state, event, row in rows(LIFE):
+        if row.state in ENDS:
+            assert is_recorded(state, row), (state, event)
+
+
+def test_whatever_touches_money_is_recorded():
+    for state, event, row in rows(LIFE):
+        if row.do is not None:
+            assert is_recorded(state, row), (state, event)
+
+
+def test_a_question_that_is_put_again_is_no_move():
+    again = {
+        (state, event) for state, event, row in rows(LIFE) if not is_recorded(state, row)
+    }
+    assert again == {
+        (State.VALIDATING, Event.NO_ANSWER),
+        (State.LOCKED, Event.UNDELIVERED),
+        (State.IN_DOUBT, Event.NO_ANSWER),
+        (State.SENT, Event.ACKNOWLEDGED),
+        (State.SENT, Event.NOT_FOUND),
+        (State.SENT, Event.NO_ANSWER),
+        (State.RECALLING, Event.ACKNOWLEDGED),
+        (State.RECALLING, Event.NO_ANSWER),
+    }
+
+
+def test_a_checkpoint_is_reached_only_by_a_recorded_move():
+    for state, event, row in rows(LIFE):
+        if row.reached:
+            assert is_recorded(state, row), (state, event)
+
+
+def test_the_open_question_is_a_function_of_the_state():
+    asked: dict[State, set[Ask | None]] = {}
+    for _, _, row in rows(LIFE):
+        asked.setdefault(row.state, set()).add(row.ask)
+    assert all(len(questions) == 1 for questions in asked.values())
+    assert QUESTION == ASKS
+
+
+def test_the_ends_and_the_holding_states_are_those_of_the_design():
+    assert page_rules.ENDS == ENDS
+    assert AFTER_P == HOLDING
+
+
+def test_a_state_that_asks_nothing_waits_for_a_time_or_a_person_or_has_ended():
+    assert set(State) - QUESTION.keys() - ENDS == {State.PENDING, State.HELD, State.QUEUED}
+
+
+def test_the_public_status_keeps_the_numbers_of_the_specification():
+    assert [status.value for status in PublicStatus] == list(range(11))
+    assert PublicStatus.PENDING == 0
+    assert PublicStatus.VALIDATING == 1
+    assert PublicStatus.EXECUTING == 2
+    assert PublicStatus.COMPLETED == 3
+    assert PublicStatus.FAILED == 4
+    assert PublicStatus.ROLLED_BACK == 5
+    assert PublicStatus.QUEUED == 6
+    assert PublicStatus.HELD == 7
+    assert PublicStatus.IN_DOUBT == 8
+    assert PublicStatus.RECALLING == 9
+    assert PublicStatus.RETURNED == 10
+
+
+def test_every_state_has_the_status_of_its_name_and_what_is_on_its_way_is_executing():
+    for state in State:
+        is_on_its_way = state in (State.LOCKED, State.SENT)
+        expected = "EXECUTING" if is_on_its_way else state.name
+        assert STATUS[state].name == expected
+    assert set(STATUS.values()) == set(PublicStatus)
