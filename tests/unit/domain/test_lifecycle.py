@@ -20,7 +20,6 @@ from tests.unit.domain import page_rules
 from tests.unit.domain.page_rules import AFTER_P, ASKS, RULES, rows
 
 
-
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_page_keeps_the_rule(rule):
     assert list(rule(LIFE)) == []
@@ -73,9 +72,7 @@ def test_whatever_touches_money_is_recorded():
 
 
 def test_a_question_that_is_put_again_is_no_move():
-    again = {
-        (state, event) for state, event, row in rows(LIFE) if not is_recorded(state, row)
-    }
+    again = {(state, event) for state, event, row in rows(LIFE) if not is_recorded(state, row)}
     assert again == {
         (State.VALIDATING, Event.NO_ANSWER),
         (State.LOCKED, Event.UNDELIVERED),
@@ -112,18 +109,19 @@ def test_a_state_that_asks_nothing_waits_for_a_time_or_a_person_or_has_ended():
 
 
 def test_the_public_status_keeps_the_numbers_of_the_specification():
-    assert [status.value for status in PublicStatus] == list(range(11))
-    assert PublicStatus.PENDING == 0
-    assert PublicStatus.VALIDATING == 1
-    assert PublicStatus.EXECUTING == 2
-    assert PublicStatus.COMPLETED == 3
-    assert PublicStatus.FAILED == 4
-    assert PublicStatus.ROLLED_BACK == 5
-    assert PublicStatus.QUEUED == 6
-    assert PublicStatus.HELD == 7
-    assert PublicStatus.IN_DOUBT == 8
-    assert PublicStatus.RECALLING == 9
-    assert PublicStatus.RETURNED == 10
+    assert {status.name: status.value for status in PublicStatus} == {
+        "PENDING": 0,
+        "VALIDATING": 1,
+        "EXECUTING": 2,
+        "COMPLETED": 3,
+        "FAILED": 4,
+        "ROLLED_BACK": 5,
+        "QUEUED": 6,
+        "HELD": 7,
+        "IN_DOUBT": 8,
+        "RECALLING": 9,
+        "RETURNED": 10,
+    }
 
 
 def test_every_state_has_the_status_of_its_name_and_what_is_on_its_way_is_executing():

@@ -66,8 +66,9 @@ def additions() -> Iterator[tuple[str, Life]]:
             for target in State:
                 for do in (None, *Do):
                     row = Row(target, do, None, ())
-                    yield f"{state} {event}: added, to {target}, does {do}", with_row(
-                        state, event, row
+                    yield (
+                        f"{state} {event}: added, to {target}, does {do}",
+                        with_row(state, event, row),
                     )
 
 

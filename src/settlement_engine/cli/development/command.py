@@ -110,9 +110,13 @@ def dev(  # noqa: PLR0913 -- each option of the command is an argument
     with termination_interrupts(), World(plan) as world:
         if sample_data:
             _open_sample_accounts(world)
+        stopped = collect_stop_signals()  # whoever reads the addresses may also end us, with 0
         world.publish_addresses()
         _print_addresses(world, is_loud=logs)
-        _watch_until_told(world)
+        while not stopped:
+            for news in world.watch():
+                say(f"! {news}")
+            time.sleep(WATCH_SECONDS)
         say("stopping: engines drain, then the servers stop")
     say("✓ stopped")
 
@@ -156,11 +160,3 @@ def _open_sample_accounts(world: World) -> None:
     began = time.monotonic()
     count = open_sample_accounts(world.addresses().grpc)
     say(f"✓ sample accounts   {count:<17} {time.monotonic() - began:.2f} s")
-
-
-def _watch_until_told(world: World) -> None:
-    stopped = collect_stop_signals()
-    while not stopped:
-        for news in world.watch():
-            say(f"! {news}")
-        time.sleep(WATCH_SECONDS)

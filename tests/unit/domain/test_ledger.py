@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from settlement_engine.domain.ledger import (
+    ASSETS,
+    BALANCE_MAX,
+    GUARDED,
+    Account,
+    AccountKind,
+    Leg,
+    Transfer,
+    fund,
+    reverse,
+    settle,
+)
+from settlement_engine.domain.settlement import Route
+
+GROUP = UUID("0199c2d4-6f0e-7c1a-9d51-1f2a33445566")
+NOSTRO, AGENT, CLEARING, VOSTRO = 1, 2, 3, 4
+ROUTE = Route(rail="mock", source_id=NOSTRO, agent_id=AGENT, clearing_id=CLEARING, target_id=VOSTRO)
+KINDS = {
+    NOSTRO: AccountKind.NOSTRO,
+    AGENT: AccountKind.SETTLEMENT,
+    CLEARING: AccountKind.CLEARING,
+    VOSTRO: AccountKind.VOSTRO,
+}
+amounts = st.integers(min_value=1, max_value=10**18 - 1)
+
+
+def account(kind=AccountKind.NOSTRO, **balances):
+    return Account(id=1, kind=kind, bank="B", currency="EUR", account_number="N", **balances)
+
+
+def posted(*transfers):
+    """Recompute the posted balance of each account from transfers alone."""
+    books = {}
+    for number, kind in KINDS.items():
+        debits = sum(t.amount_minor for t in transfers if t.debit_id == number)
+        credits_ = sum(t.amount_minor for t in transfers if t.credit_id == number)
+        books[number] = account(kind, debits_posted=debits, credits_posted=credits_).posted
+    return books
+
+
+@given(amounts)
+def test_a_settlement_moves_cash_and_obligation_by_the_same_amount(amount):
+    cash, obligation = settle(GROUP, ROUTE, amount, "EUR")
+    assert (cash.leg, cash.debit_id, cash.credit_id) == (Leg.CASH, AGENT, NOSTRO)
+    assert (obligation.leg, obligation.debit_id, obligation.credit_id) == (
+        Leg.OBLIGATION,
+        CLEARING,
+        VOSTRO,
+    )
+    assert {(t.group_id, t.amount_minor, t.currency) for t in (cash, obligation)} == {
+        (GROUP, amount, "EUR")
+    }
+
+
+@given(amounts)
+def test_from_has_less_with_us_at_its_bank_and_to_has_more_with_us(amount):
+    books = posted(*settle(GROUP, ROUTE, amount, "EUR"))
+    assert books == {NOSTRO: -amount, AGENT: amount, CLEARING: -amount, VOSTRO: amount}
+
+
+@given(amounts)
+def test_debits_equal_credits_over_all_accounts(amount):
+    transfers = (
+        fund(GROUP, NOSTRO, CLEARING, amount, "EUR", "PAY-IN"),
+        *settle(GROUP, ROUTE, amount, "EUR"),
+    )
+    books = posted(*transfers)
+    assets = sum(books[number] for number, kind in KINDS.items() if kind in ASSETS)
+    liabilities = sum(books[number] for number, kind in KINDS.items() if kind not in ASSETS)
+    assert assets == liabilities
+
+
+@given(amounts)
+def test_a_funded_settlement_leaves_the_control_accounts_even(amount):
+    books = posted(
+        fund(GROUP, NOSTRO, CLEARING, amount, "EUR", "PAY-IN"), *settle(GROUP, ROUTE, amount, "EUR")
+    )
+    assert books == {NOSTRO: 0, AGENT: amount, CLEARING: 0, VOSTRO: amount}
+
+
+@given(amounts)
+def test_a_return_takes_back_exactly_what_the_settlement_did(amount):
+    done, undone = settle(GROUP, ROUTE, amount, "EUR"), reverse(GROUP, ROUTE, amount, "EUR")
+    assert set(posted(*done, *undone).values()) == {0}
+    assert [transfer.leg for transfer in undone] == [Leg.CASH_RETURNED, Leg.OBLIGATION_RESTORED]
+
+
+def test_no_two_transfers_of_one_settlement_share_a_leg():
+    every = (*settle(GROUP, ROUTE, 1, "EUR"), *reverse(GROUP, ROUTE, 1, "EUR"))
+    assert len({transfer.leg for transfer in every}) == len(every)
+
+
+def test_a_funding_debits_our_account_and_credits_what_the_bank_has_paid_in():
+    found = fund(GROUP, NOSTRO, CLEARING, 500, "EUR", "PAY-IN-7")
+    assert (found.leg, found.debit_id, found.credit_id) == (Leg.FUNDING, NOSTRO, CLEARING)
+    assert (found.amount_minor, found.currency, found.reference) == (500, "EUR", "PAY-IN-7")
+
+
+@pytest.mark.parametrize("amount", [0, -1, -(10**18)])
+def test_a_transfer_of_nothing_or_less_is_a_bug(amount):
+    with pytest.raises(AssertionError, match="positive"):
+        Transfer(
+            group_id=GROUP,
+            leg=Leg.CASH,
+            debit_id=1,
+            credit_id=2,
+            amount_minor=amount,
+            currency="EUR",
+        )
+
+
+def test_a_transfer_to_itself_is_a_bug():
+    with pytest.raises(AssertionError, match="two accounts"):
+        Transfer(
+            group_id=GROUP, leg=Leg.CASH, debit_id=1, credit_id=1, amount_minor=1, currency="EUR"
+        )
+
+
+@pytest.mark.parametrize("kind", AccountKind)
+def test_each_kind_grows_on_its_own_side(kind):
+    found = account(kind, debits_posted=30, credits_posted=10)
+    assert found.posted == (20 if kind in ASSETS else -20)
+
+
+def test_assets_and_guarded_kinds_are_those_of_the_design():
+    assert {AccountKind.NOSTRO, AccountKind.SETTLEMENT, AccountKind.FX} == ASSETS
+    assert {AccountKind.NOSTRO, AccountKind.VOSTRO} == GUARDED
+
+
+def test_what_is_held_is_posted_but_not_available():
+    found = account(debits_posted=100, credits_posted=20, held=30)
+    assert (found.posted, found.available) == (80, 50)
+
+
+@pytest.mark.parametrize(
+    ("amount", "limit", "has_room"),
+    [(50, 0, True), (51, 0, False), (51, 1, True), (60, 10, True), (61, 10, False), (1, 0, True)],
+)
+def test_a_hold_is_covered_by_what_is_available_and_the_credit_limit(amount, limit, has_room):
+    found = account(debits_posted=100, credits_posted=20, held=30, credit_limit=limit)
+    assert found.has_room_for(amount) is has_room
+
+
+def test_the_sum_of_two_full_sides_still_fits_the_database():
+    assert 2 * BALANCE_MAX - 1 <= 2**63 - 1

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from settlement_engine.domain.announcement import announcement_type, event_id
+from settlement_engine.domain.lifecycle import ENDS, Event, State
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.settlement import Instruction, Moved, Priority, Settlement
+
+WISH = Instruction(
+    caller="clearing",
+    idempotency_key="key-1",
+    obligation_id="OBL-1",
+    from_bank="DEUTDEFF",
+    to_bank="CHASUS33",
+    amount=Money(1_250, "EUR"),
+    value_date=date(2026, 1, 14),
+    priority=Priority.HIGH,
+    metadata={"desk": "fx", "simulate": "settle"},
+)
+OTHERS: dict[str, Any] = {
+    "obligation_id": "OBL-2",
+    "from_bank": "BNPAFRPP",
+    "to_bank": "BNPAFRPP",
+    "amount": Money(1_251, "EUR"),
+    "currency": Money(1_250, "USD"),
+    "settlement_date": date(2026, 1, 15),
+    "priority": Priority.NORMAL,
+    "metadata": {"desk": "fx"},
+}
+FIELD = {"currency": "amount", "settlement_date": "value_date"}
+ID = UUID("0199c2d4-6f0e-7c1a-9d51-1f2a33445566")
+
+
+def test_the_content_names_what_must_be_equal_for_a_replay():
+    assert WISH.content().keys() == OTHERS.keys()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_any_other_content_has_another_hash_and_the_field_is_found(name):
+    other = replace(WISH, **{FIELD.get(name, name): OTHERS[name]})
+    assert other.content_hash != WISH.content_hash
+    differing = [key for key in WISH.content() if other.content()[key] != WISH.content()[key]]
+    assert differing == [name]
+
+
+@pytest.mark.parametrize("changes", [{"caller": "other"}, {"idempotency_key": "key-2"}])
+def test_the_key_is_not_part_of_the_content_but_of_the_key_hash(changes):
+    other = replace(WISH, **changes)
+    assert other.content_hash == WISH.content_hash
+    assert other.key_hash != WISH.key_hash
+
+
+def test_the_order_of_the_metadata_does_not_matter():
+    turned = replace(WISH, metadata=dict(reversed(list(WISH.metadata.items()))))
+    assert turned.content_hash == WISH.content_hash
+
+
+def test_a_value_date_that_is_left_open_differs_from_one_that_is_named():
+    assert replace(WISH, value_date=None).content_hash != WISH.content_hash
+
+
+def test_the_content_hash_is_the_same_for_ever():
+    assert (
+        WISH.content_hash.hex()
+        == "497fe8a50e6bbcc173da41b30107cc3a6b5f25384ef2f7d25111a4585f3fd32d"
+    )
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_settlement_has_ended_exactly_in_the_ends(state):
+    found = Settlement(
+        id=ID,
+        instruction=WISH,
+        state=state,
+        seq=1,
+        epoch=1,
+        created_at=datetime(2026, 1, 14, tzinfo=UTC),
+        value_date=date(2026, 1, 14),
+    )
+    assert found.is_ended is (state in ENDS)
+
+
+def moved(from_state, event, to_state):
+    return Moved(
+        position=7,
+        settlement_id=ID,
+        seq=3,
+        from_state=from_state,
+        event=event,
+        to_state=to_state,
+        at=datetime(2026, 1, 14, tzinfo=UTC),
+        detail={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("move", "name"),
+    [
+        (moved(State.PENDING, Event.ADMITTED, State.VALIDATING), "settlement.accepted"),
+        (moved(State.QUEUED, Event.RELEASED, State.VALIDATING), "settlement.validating"),
+        (moved(State.LOCKED, Event.SETTLED, State.COMPLETED), "settlement.completed"),
+        (moved(State.LOCKED, Event.NO_ANSWER, State.IN_DOUBT), "settlement.in_doubt"),
+        (moved(State.SENT, Event.REJECTED, State.ROLLED_BACK), "settlement.rolled_back"),
+        (moved(State.COMPLETED, Event.CONTRADICTED, State.COMPLETED), "settlement.contradicted"),
+    ],
+)
+def test_an_announcement_is_named_after_what_was_reached(move, name):
+    assert announcement_type(move) == name
+
+
+def test_an_announcement_has_the_same_name_for_ever():
+    found = moved(State.LOCKED, Event.SETTLED, State.COMPLETED)
+    assert event_id(found) == "0199c2d4-6f0e-7c1a-9d51-1f2a33445566.3"
