@@ -6,9 +6,11 @@ what it raises. Ports stand on ``domain`` and ``errors`` only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -46,8 +48,7 @@ class Ids(Protocol):
 # --- questions and answers ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What came back for a question: an event of the page, with the words of whoever answered.
 
     ``attempt`` names the payment it speaks of (0 for screening). ``code`` and ``text`` are the
@@ -64,8 +65,7 @@ class Answer:
     refusal: Refusal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, kw_only=True):
     """One payment to send, to ask about or to recall. ``payload`` are the bytes recorded with P.
 
     ``is_possible_duplicate`` is set on every sending but the first.
@@ -182,16 +182,14 @@ class Verdict(StrEnum):
     OBLIGATION_TAKEN = auto()  # the obligation has a settlement that lives or has completed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
     """An instruction under the identifier that it gets if it is new."""
 
     settlement_id: UUID
     instruction: Instruction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to an admission. ``settlement_id`` is that of the settlement in question."""
 
     verdict: Verdict
@@ -209,8 +207,7 @@ class Result(StrEnum):
     SHUT = auto()  # by the database's clock the window is not open
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the page to be applied to one settlement, with what the row needs.
 
     ``settlement`` is the settlement as the caller knows it; the store compares state, sequence, epoch.
@@ -227,13 +224,12 @@ class Step:
     session: Session | None = None
     transfers: tuple[Transfer, ...] = ()
     refusal: Refusal | None = None
-    detail: Mapping[str, str] = field(default_factory=dict)
+    detail: Mapping[str, str] = msgspec.field(default_factory=dict)
     rail_reference: str = ""
     confirmation: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the store answers to a step. ``at`` is the database's time of the transaction."""
 
     result: Result
@@ -241,8 +237,7 @@ class Outcome:
     available_minor: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """A settlement that this engine owns from now on.
 
     ``was_asked`` says that an owner who is gone may have put its question: the event is NO_ANSWER.
@@ -327,8 +322,7 @@ class EngineRegistry(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Announcement:
+class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     """A move as the outside world hears it: with the facts of its settlement."""
 
     moved: Moved
@@ -416,8 +410,17 @@ class AccountStore(Protocol):
         """Open an account, or return the one that the same key opened. Raises IdempotencyConflict."""
         ...
 
-    async def ensure_control(self, kind: AccountKind, owner: str, currency: str) -> Account:
-        """Return the control account of a rail (settlement) or bank (clearing), opened on first need."""
+    async def ensure_controls(
+        self, wanted: Sequence[tuple[AccountKind, str, str]]
+    ) -> list[Account]:
+        """Return control accounts by kind, owner and currency, opened on first need.
+
+        The owner is a rail (settlement) or a bank (clearing).
+        """
+        ...
+
+    async def accounts_of(self, wanted: Sequence[tuple[AccountKind, str]]) -> list[Account]:
+        """Return all accounts of these kinds and banks, oldest first."""
         ...
 
     async def fund(self, funding: Funding) -> Account:
@@ -521,8 +524,7 @@ class GaugeSource(Protocol):
 # --- the engine, as the edge sees it --------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller gets for an instruction."""
 
     settlement: Settlement

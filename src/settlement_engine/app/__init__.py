@@ -7,7 +7,10 @@ and ends with 0. It decides nothing about money.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
+
+import uvloop
 
 from settlement_engine.app.process import Addresses, run_engine
 from settlement_engine.store.audit import PostgresAuditor
@@ -15,9 +18,18 @@ from settlement_engine.store.database import DatabaseSettings, check_safety
 from settlement_engine.store.migrate import migrate as migrate_database
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from settlement_engine.config import Config
     from settlement_engine.ports import Proof
 
-__all__ = ["Addresses", "check_database", "migrate", "prove", "run_engine"]
+__all__ = ["Addresses", "check_database", "migrate", "prove", "run", "run_engine"]
+
+
+def run(config: Config, *, on_ready: Callable[[Addresses], None]) -> None:
+    """Run one engine on the faster event loop until it is told to end; see ``run_engine``."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run_engine(config, on_ready=on_ready))
 
 
 async def migrate(database_url: str, *, dry_run: bool) -> list[str]:

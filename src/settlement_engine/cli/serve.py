@@ -6,7 +6,6 @@ with 0.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import json
 import os
@@ -59,7 +58,7 @@ def serve(config_file: Path | None, settings: tuple[str, ...]) -> None:
     def announce(at: Addresses) -> None:
         mark(GOOD, f"ready: gRPC {host}:{at.grpc} · HTTP {host}:{at.http} · metrics {at.metrics}")
 
-    asyncio.run(app.run_engine(loaded.config, on_ready=announce))
+    app.run(loaded.config, on_ready=announce)
 
 
 @lasting
@@ -71,7 +70,7 @@ def engine_process() -> None:
     from settlement_engine.config import load
 
     loaded = load(search=False)
-    asyncio.run(app.run_engine(loaded.config, on_ready=_tell_parent))
+    app.run(loaded.config, on_ready=_tell_parent)
 
 
 def die_with_parent() -> None:

@@ -8,21 +8,20 @@ recognises them. No secret enters them: a lost or changed secret would make new 
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+import msgspec
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
 _DOMAIN: Final = b"settlement-engine/1"
 _UUID_V4_MASK: Final = ~((0xF << 76) | (0x3 << 62))
 _UUID_V4_BITS: Final = (0x4 << 76) | (0x2 << 62)
 
 
-@dataclass(frozen=True, slots=True)
-class References:
+class References(msgspec.Struct, frozen=True):
     """Our names for one attempt at the rail.
 
     ``uetr`` has the shape of a version 4 UUID (ISO 20022 ``UUIDv4Identifier``); the two others keep to
@@ -59,7 +58,6 @@ def references(caller: str, idempotency_key: str, attempt: int) -> References:
     )
 
 
-def content_hash(fields: Iterable[object]) -> bytes:
+def content_hash(fields: Mapping[str, object]) -> bytes:
     """Hash what an instruction asks for, so that the same key with other content is noticed."""
-    text = json.dumps(list(fields), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).digest()

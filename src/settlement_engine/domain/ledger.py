@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum, auto
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
@@ -81,8 +83,7 @@ class Account:
         return self.available + self.credit_limit >= amount_minor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
+class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     """One movement between two accounts. ``group_id`` links the transfers of one event."""
 
     group_id: UUID

@@ -7,10 +7,10 @@ here and no ``Decimal``. Exponents are those of ISO 4217 (JPY 0, KWD 3, CLF 4).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+import msgspec
 from iso4217 import Currency as IsoCurrency
 from typing_extensions import override
 
@@ -28,8 +28,7 @@ class MoneyError(ValueError):
     """The text is not an amount, or not a currency."""
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
+class Money(msgspec.Struct, frozen=True):
     """An amount of one currency, in minor units."""
 
     minor: int

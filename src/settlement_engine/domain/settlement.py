@@ -11,6 +11,8 @@ from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from settlement_engine.domain.identifiers import content_hash, key_hash
 from settlement_engine.domain.lifecycle import ENDS, Event, State
 
@@ -71,11 +73,10 @@ class Instruction:
     @cached_property
     def content_hash(self) -> bytes:
         """The fingerprint of ``content``."""
-        return content_hash(self.content().items())
+        return content_hash(self.content())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The four accounts of a settlement and its rail, chosen with the lock and kept for ever."""
 
     rail: str
@@ -85,8 +86,7 @@ class Route:
     target_id: int  # vostro(TO): what we owe TO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One payment at the rail: what was to be sent, recorded before the first byte leaves.
 
     ``sends`` counts how often the question was put, ``undelivered`` how often it was proved that not a
@@ -133,8 +133,7 @@ class Settlement:
         return self.state in ENDS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
     """One recorded change of state, with its place in the stream of everything that happened.
 
     ``position`` is gapless over the whole engine and grows with time; ``seq`` is gapless within the

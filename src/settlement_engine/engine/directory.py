@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.preconditions import AccountFacts
 from settlement_engine.domain.settlement import Route
-from settlement_engine.ports import AccountFilter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.ports import AccountStore
 
-ACCOUNTS_PER_BANK_MAX: Final = 1_000
 CACHED_MAX: Final = 200_000
 _Key = tuple[AccountKind, str, str]
 _ROLES: Final = {AccountKind.NOSTRO: "nostro", AccountKind.VOSTRO: "vostro"}
@@ -56,19 +54,29 @@ class Directory:
                 ):
                     if control not in self._known:
                         controls[control] = sides
-        for kind, bank, currency in missing:
-            await self._look_up(kind, bank, currency)
-        for (kind, owner, currency), sides in controls.items():
-            if all(side in self._known for side in sides):
-                self._remember(await self._accounts.ensure_control(kind, owner, currency))
+        if missing:
+            await self._look_up(list(missing))
+        wanted_controls = [
+            control
+            for control, sides in controls.items()
+            if all(side in self._known for side in sides)
+        ]
+        if wanted_controls:
+            for account in await self._accounts.ensure_controls(wanted_controls):
+                self._remember(account)
 
-    async def _look_up(self, kind: AccountKind, bank: str, currency: str) -> None:
-        wanted = AccountFilter(kind=kind, bank=bank, limit=ACCOUNTS_PER_BANK_MAX)
-        found = await self._accounts.accounts(wanted)
-        here = [account for account in found if account.currency == currency]
-        self._elsewhere[kind, bank] = tuple({account.currency for account in found})
-        if here:
-            self._remember(_first(here))
+    async def _look_up(self, missing: list[_Key]) -> None:
+        banks = list(dict.fromkeys((kind, bank) for kind, bank, _ in missing))
+        found: dict[tuple[AccountKind, str], dict[str, list[Account]]] = {}
+        for account in await self._accounts.accounts_of(banks):
+            by_currency = found.setdefault((account.kind, account.bank), {})
+            by_currency.setdefault(account.currency, []).append(account)
+        for looked_up in banks:
+            self._elsewhere[looked_up] = tuple(found.get(looked_up, ()))
+        for kind, bank, currency in missing:
+            here = found.get((kind, bank), {}).get(currency)
+            if here:
+                self._remember(_first(here))
 
     def _remember(self, account: Account) -> None:
         if len(self._known) >= CACHED_MAX:

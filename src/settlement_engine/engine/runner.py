@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import msgspec
+
 from settlement_engine.domain.lifecycle import ENDS, QUESTION, Ask, Event, State, is_recorded
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode, refuse_funds
@@ -215,7 +217,7 @@ class Runner:
         if step.event is Event.NO_ANSWER and answer.event is not Event.NO_ANSWER:
             self._meter.anomaly("answer_without_row")
         if proposal.is_takeover and step.row.state not in ENDS:
-            return replace(step, rest_seconds=None)
+            return msgspec.structs.replace(step, rest_seconds=None)
         return step
 
     async def _apply(self, steps: list[Step]) -> list[Outcome]:
@@ -252,7 +254,9 @@ class Runner:
                 and now.seq == step.settlement.seq + 1
                 and now.epoch in (step.settlement.epoch, 0)
             )
-            recognised.append(replace(outcome, result=Result.APPLIED) if is_ours else outcome)
+            recognised.append(
+                msgspec.structs.replace(outcome, result=Result.APPLIED) if is_ours else outcome
+            )
         return recognised
 
     # --- afterwards -----------------------------------------------------------------------------
@@ -291,7 +295,7 @@ class Runner:
             settlement.asked += 1
         attempt = step.attempt or settlement.attempt
         if attempt is not None and step.event is Event.NOT_FOUND and row.ask is Ask.SEND:
-            attempt = replace(attempt, sends=attempt.sends + 1)
+            attempt = msgspec.structs.replace(attempt, sends=attempt.sends + 1)
         settlement.attempt = attempt
         settlement.state = row.state
         settlement.rail_reference = step.rail_reference or settlement.rail_reference

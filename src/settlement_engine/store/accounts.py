@@ -15,7 +15,7 @@ from settlement_engine.store.queries import query
 from settlement_engine.store.rows import to_account, to_transfer, to_window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from settlement_engine.domain.ledger import Account, Transfer
@@ -75,23 +75,31 @@ class PostgresAccounts:
         assert row is not None
         return to_account(row)
 
-    async def ensure_control(self, kind: AccountKind, owner: str, currency: str) -> Account:
-        """Return the control account of a rail or bank, opened on first need."""
+    async def ensure_controls(
+        self, wanted: Sequence[tuple[AccountKind, str, str]]
+    ) -> list[Account]:
+        """Return control accounts of rails and banks, opened on first need."""
+        kinds = [kind.value for kind, _, _ in wanted]
+        owners = [owner for _, owner, _ in wanted]
+        currencies = [currency for _, _, currency in wanted]
+        columns = (kinds, owners, currencies, CONTROL_NUMBER)
         async with self._writing.session() as connection:
-            await connection.fetchrow(
-                query("open_account"), kind.value, owner, currency, CONTROL_NUMBER, 0
-            )
-            row = await connection.fetchrow(
-                query("list_accounts"), kind.value, owner, currency, CONTROL_NUMBER, 0, 1
-            )
-        assert row is not None
-        return to_account(row)
+            await connection.execute(query("open_controls"), *columns)
+            rows = await connection.fetch(query("find_controls"), *columns)
+        assert len(rows) == len(set(wanted)), "every control account that was asked for is there"
+        return [to_account(row) for row in rows]
+
+    async def accounts_of(self, wanted: Sequence[tuple[AccountKind, str]]) -> list[Account]:
+        """Return all accounts of these kinds and banks, oldest first."""
+        kinds = [kind.value for kind, _ in wanted]
+        rows = await self._readers.fetch("accounts_of", kinds, [bank for _, bank in wanted])
+        return [to_account(row) for row in rows]
 
     async def fund(self, funding: Funding) -> Account:
         """Post a funding once per key."""
         currency = funding.amount.currency
         nostro = await self._nostro(funding)
-        clearing = await self.ensure_control(AccountKind.CLEARING, funding.bank, currency)
+        [clearing] = await self.ensure_controls([(AccountKind.CLEARING, funding.bank, currency)])
         group_id = self._ids.new()
         key = funding.idempotency_key or str(group_id)
         content: dict[str, object] = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from datetime import MAXYEAR
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from settlement_engine.domain.identifiers import References
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
@@ -24,6 +25,10 @@ from settlement_engine.ports import Announcement
 if TYPE_CHECKING:
     import asyncpg
 
+_decode: Final = msgspec.json.Decoder(dict[str, str]).decode
+_STATES: Final = {state.value: state for state in State}
+_EVENTS: Final = {event.value: event for event in Event}
+
 
 def to_instruction(row: asyncpg.Record) -> Instruction:
     """Rebuild what the caller asked for."""
@@ -36,7 +41,7 @@ def to_instruction(row: asyncpg.Record) -> Instruction:
         amount=Money(row["amount_minor"], row["currency"]),
         value_date=row["requested_value_date"],
         priority=Priority(row["priority"]),
-        metadata=json.loads(row["metadata"]) if row["metadata"] else {},
+        metadata=_decode(row["metadata"]) if row["metadata"] else {},
     )
 
 
@@ -80,7 +85,7 @@ def to_settlement(row: asyncpg.Record) -> Settlement:
         attempt=to_attempt(row),
         asked=row["asked"],
         refusal_code=row["refusal_code"] or "",
-        refusal_detail=json.loads(row["refusal_detail"]) if row["refusal_detail"] else {},
+        refusal_detail=_decode(row["refusal_detail"]) if row["refusal_detail"] else {},
         rail_reference=row["rail_reference"] or "",
         confirmation=row["confirmation"] or "",
         is_frozen=row["is_frozen"],
@@ -89,29 +94,31 @@ def to_settlement(row: asyncpg.Record) -> Settlement:
 
 
 def to_moved(row: asyncpg.Record) -> Moved:
-    """Rebuild a move."""
+    """Rebuild a move from its eight columns, which come first."""
+    position, settlement_id, seq, from_state, event, to_state, at, detail = row[:8]
     return Moved(
-        position=row["position"],
-        settlement_id=row["settlement_id"],
-        seq=row["seq"],
-        from_state=State(row["from_state"]),
-        event=Event(row["event"]),
-        to_state=State(row["to_state"]),
-        at=row["at"],
-        detail=json.loads(row["detail"]) if row["detail"] else {},
+        position=position,
+        settlement_id=settlement_id,
+        seq=seq,
+        from_state=_STATES[from_state],
+        event=_EVENTS[event],
+        to_state=_STATES[to_state],
+        at=at,
+        detail=_decode(detail) if detail else {},
     )
 
 
 def to_announcement(row: asyncpg.Record) -> Announcement:
-    """Rebuild a move with the facts of its settlement."""
+    """Rebuild a move with the facts of its settlement, the seven columns after its own."""
+    obligation_id, from_bank, to_bank, amount_minor, currency, value_date, priority = row[8:]
     return Announcement(
         moved=to_moved(row),
-        obligation_id=row["obligation_id"],
-        from_bank=row["from_bank"],
-        to_bank=row["to_bank"],
-        amount=Money(row["amount_minor"], row["currency"]),
-        value_date=row["value_date"],
-        priority=row["priority"],
+        obligation_id=obligation_id,
+        from_bank=from_bank,
+        to_bank=to_bank,
+        amount=Money(amount_minor, currency),
+        value_date=value_date,
+        priority=priority,
     )
 
 

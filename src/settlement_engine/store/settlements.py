@@ -7,8 +7,9 @@ waits for another's answer.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
 
 from settlement_engine.domain.lifecycle import Do, is_recorded
 from settlement_engine.errors import Contention
@@ -41,7 +42,7 @@ _RESULTS: Final = (Result.APPLIED, Result.STALE, Result.SHORT, Result.INACTIVE, 
 
 
 def _json(value: Mapping[str, str]) -> str | None:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True) if value else None
+    return msgspec.json.encode(value).decode() if value else None
 
 
 class PostgresSettlements:

@@ -20,6 +20,30 @@ INSERT INTO accounts (kind, bank, currency, account_number, credit_limit)
 VALUES ($1::text::account_kind, $2, $3, $4, $5)
 ON CONFLICT (kind, bank, currency, account_number) DO NOTHING RETURNING id;
 
+-- name: open_controls
+-- Control accounts that are missing; the others stay as they are.
+INSERT INTO accounts (kind, bank, currency, account_number)
+SELECT q.kind::account_kind, q.bank, q.currency, $4
+FROM unnest($1::text[], $2::text[], $3::text[]) AS q (kind, bank, currency)
+ORDER BY q.kind, q.bank, q.currency
+ON CONFLICT (kind, bank, currency, account_number) DO NOTHING;
+
+-- name: find_controls
+-- Control accounts by kind, owner and currency.
+SELECT a.id, a.kind::text AS kind, a.bank, a.currency, a.account_number, a.debits_posted,
+    a.credits_posted, a.held, a.credit_limit, a.is_active
+FROM unnest($1::text[], $2::text[], $3::text[]) AS q (kind, bank, currency)
+JOIN accounts AS a ON a.kind = q.kind::account_kind AND a.bank = q.bank
+    AND a.currency = q.currency AND a.account_number = $4;
+
+-- name: accounts_of
+-- All accounts of the kinds and banks, oldest first.
+SELECT a.id, a.kind::text AS kind, a.bank, a.currency, a.account_number, a.debits_posted,
+    a.credits_posted, a.held, a.credit_limit, a.is_active
+FROM unnest($1::text[], $2::text[]) AS q (kind, bank)
+JOIN accounts AS a ON a.kind = q.kind::account_kind AND a.bank = q.bank
+ORDER BY a.id;
+
 -- name: remember_call
 -- The key of a call and what it stood for; nothing comes back when the key is known.
 INSERT INTO idempotent_calls (key_hash, caller, idempotency_key, call, content, account_id)

@@ -1,0 +1,23 @@
+"""The store in memory: the promises of the ports without PostgreSQL, for simulation and unit tests.
+
+It gives the same answers as the SQL functions, guard by guard; one suite (``tests/contract``) holds both
+to it. Each call is atomic, because nothing is awaited between its reads and its writes. There is no I/O
+and no time of its own: the clock is given. It must never be used where money has to outlive the process.
+"""
+
+from settlement_engine.store.memory.accounts import MemoryAccounts
+from settlement_engine.store.memory.audit import MemoryAuditor
+from settlement_engine.store.memory.records import Records, Sessions
+from settlement_engine.store.memory.settlements import MemorySettlements
+from settlement_engine.store.memory.stream import MemoryGauges, MemoryRegistry, MemoryStream
+
+__all__ = [
+    "MemoryAccounts",
+    "MemoryAuditor",
+    "MemoryGauges",
+    "MemoryRegistry",
+    "MemorySettlements",
+    "MemoryStream",
+    "Records",
+    "Sessions",
+]

@@ -1,0 +1,257 @@
+"""One batch of steps in memory: judge, grant, check, and only then write.
+
+Everything that can refuse comes first, so that a refused batch has changed nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from math import isinf
+from typing import TYPE_CHECKING, TypeVar
+
+from settlement_engine.domain.lifecycle import ENDS, Do, Event, State, is_recorded
+from settlement_engine.domain.settlement import Moved
+from settlement_engine.ports import Outcome, Result
+from settlement_engine.store.memory.guards import (
+    require_account,
+    require_balance,
+    require_hold,
+    require_legal,
+)
+from settlement_engine.store.memory.records import NOBODY, Lock, Objection, Quiet, words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from settlement_engine.domain.ledger import Account, Transfer
+    from settlement_engine.ports import Step
+    from settlement_engine.store.memory.records import Open, Records
+
+T = TypeVar("T")
+
+RESOLVED_AS = {Do.POST: "posted", Do.RELEASE: "released"}
+
+
+class Applying:
+    """One call of ``SettlementStore.apply``."""
+
+    def __init__(self, records: Records, steps: Sequence[Step], owner: int) -> None:
+        self._records = records
+        self._steps = steps
+        self._owner = owner
+        self._at = records.clock.now()
+        self._results = [self._judge(step) for step in steps]
+        self._available = [0] * len(steps)
+
+    def run(self) -> list[Outcome]:
+        """Apply what the guards let through."""
+        self._grant_holds()
+        applied = [
+            step
+            for step, result in zip(self._steps, self._results, strict=True)
+            if result is Result.APPLIED
+        ]
+        for step in applied:
+            require_legal(step)
+        accounts = self._post(applied)
+        self._write_money(applied, accounts)
+        for step in applied:
+            self._write_life(step)
+        return [
+            Outcome(result=result, at=self._at, available_minor=available)
+            for result, available in zip(self._results, self._available, strict=True)
+        ]
+
+    # --- guards ---------------------------------------------------------------------------------
+
+    def _judge(self, step: Step) -> Result:
+        """Say whether what the caller believes is still true."""
+        believed = step.settlement
+        life = self._records.lives.get(believed.id)
+        if life is None or life.state is not believed.state or life.seq != believed.seq:
+            return Result.STALE
+        resting = self._records.open.get(believed.id)
+        if resting is None:
+            is_known = step.row.do is Do.EXCEPT and self._is_on_file(step)
+            return Result.STALE if is_known else Result.APPLIED
+        is_ours = resting.owner in (self._owner, NOBODY) and resting.epoch == believed.epoch
+        return Result.APPLIED if is_ours and self._is_proved(step, resting) else Result.STALE
+
+    def _is_on_file(self, step: Step) -> bool:
+        """Say whether the same contradiction was heard before: twice is one exception."""
+        return (step.settlement.id, words(step.detail)) in self._records.objections
+
+    def _is_proved(self, step: Step, resting: Open) -> bool:
+        """Giving up takes the proof that no sending ever left: this one's, and each before it.
+
+        Each sending is proved once: what rests, or was proved as often as it was sent, has no sending
+        that this word could be about.
+        """
+        attempt = self._records.lives[step.settlement.id].attempt
+        if attempt is None:
+            return True
+        if step.event is Event.ABANDONED:
+            return attempt.sends == attempt.undelivered + 1
+        if step.event is Event.UNDELIVERED:
+            return resting.owner != NOBODY and attempt.undelivered < attempt.sends
+        return True
+
+    def _grant_holds(self) -> None:
+        """Grant holds in the order of the batch, as far as the funds of each account go."""
+        rest: dict[int, Account] = {}
+        for place, step in enumerate(self._steps):
+            if step.row.do is not Do.LOCK:
+                continue
+            attempt, session = _present(step.attempt), _present(step.session)
+            amount = step.settlement.instruction.amount.minor
+            source = rest.get(attempt.route.source_id)
+            source = source or self._records.accounts.get(attempt.route.source_id)
+            target = self._records.accounts.get(attempt.route.target_id)
+            if self._results[place] is not Result.APPLIED:
+                continue
+            if not (source and source.is_active and target and target.is_active):
+                self._results[place] = Result.INACTIVE
+            elif not session.holds(self._at):
+                self._results[place] = Result.SHUT
+            elif not source.has_room_for(amount):
+                self._results[place] = Result.SHORT
+                self._available[place] = source.available
+            else:
+                rest[source.id] = replace(source, held=source.held + amount)
+
+    # --- money ----------------------------------------------------------------------------------
+
+    def _post(self, applied: Iterable[Step]) -> dict[int, Account]:
+        """Return the accounts as they are after the steps; refuse balances that must not be."""
+        changed: dict[int, Account] = {}
+
+        def change(account_id: int, *, debits: int = 0, credits_: int = 0, held: int = 0) -> None:
+            account = changed.get(account_id) or self._records.accounts.get(account_id)
+            known = require_account(account, account_id)
+            changed[account_id] = replace(
+                known,
+                debits_posted=known.debits_posted + debits,
+                credits_posted=known.credits_posted + credits_,
+                held=known.held + held,
+            )
+
+        for step in applied:
+            if step.row.do is Do.LOCK:
+                amount = step.settlement.instruction.amount.minor
+                change(_present(step.attempt).route.source_id, held=amount)
+            elif step.row.do in RESOLVED_AS:
+                lock = self._records.locks.get(step.settlement.id)
+                require_hold(is_standing=lock is not None and not lock.outcome)
+                hold = _present(lock)
+                change(hold.account_id, held=-hold.amount_minor)
+            for transfer in _transfers(step):
+                change(transfer.debit_id, debits=transfer.amount_minor)
+                change(transfer.credit_id, credits_=transfer.amount_minor)
+        for account in changed.values():
+            require_balance(account)
+        return changed
+
+    def _write_money(self, applied: Iterable[Step], accounts: dict[int, Account]) -> None:
+        self._records.accounts.update(accounts)
+        for step in applied:
+            key = step.settlement.id
+            if step.row.do is Do.LOCK:
+                amount = step.settlement.instruction.amount
+                self._records.locks[key] = Lock(
+                    account_id=_present(step.attempt).route.source_id,
+                    amount_minor=amount.minor,
+                    currency=amount.currency,
+                )
+            elif step.row.do in RESOLVED_AS:
+                self._records.locks[key].outcome = RESOLVED_AS[step.row.do]
+            for transfer in _transfers(step):
+                made = replace(transfer, group_id=key, at=self._at)
+                self._records.transfers[key, transfer.leg] = made
+
+    # --- lives ----------------------------------------------------------------------------------
+
+    def _write_life(self, step: Step) -> None:
+        key = step.settlement.id
+        is_move = is_recorded(step.settlement.state, step.row)
+        resting = self._records.open.get(key)
+        epoch = resting.epoch if resting else 0
+        if step.row.state in ENDS:
+            self._records.open.pop(key, None)
+        elif resting is not None:
+            self._rest(step, resting, is_move=is_move)
+        self._count(step)
+        if step.row.do is Do.EXCEPT:
+            self._records.objections[key, words(step.detail)] = Objection(
+                settlement_id=key, detail=dict(step.detail), opened_at=self._at
+            )
+        if is_move:
+            self._move(step)
+        else:
+            self._note(step, asked=resting.asked if resting else 0)
+        assert epoch == step.settlement.epoch or resting is None, "a stale step was judged so"
+
+    def _rest(self, step: Step, resting: Open, *, is_move: bool) -> None:
+        """Keep it, or let it rest until it is due."""
+        resting.asked = 0 if is_move else resting.asked + 1
+        resting.owner = self._owner if step.rest_seconds is None else NOBODY
+        if step.rest_seconds is not None:
+            is_endless = isinf(step.rest_seconds)
+            due_at = None if is_endless else self._at + timedelta(seconds=step.rest_seconds)
+            resting.due_at = due_at
+
+    def _count(self, step: Step) -> None:
+        """Count a sending that was proved not to have left, or one more that is put at once."""
+        if step.row.state is State.LOCKED and step.event is Event.NOT_FOUND:
+            self._records.count(step.settlement.id, sends=1)
+        elif step.row.state is State.LOCKED and step.event is Event.UNDELIVERED:
+            self._records.count(step.settlement.id, undelivered=1)
+
+    def _move(self, step: Step) -> None:
+        life = self._records.lives[step.settlement.id]
+        from_state, life.state = life.state, step.row.state
+        life.seq += 1
+        life.is_frozen = life.is_frozen or step.row.do is Do.EXCEPT
+        life.rail_reference = step.rail_reference or life.rail_reference
+        life.confirmation = step.confirmation or life.confirmation
+        if step.row.state in ENDS:
+            life.ended_at = life.ended_at or self._at
+        if step.row.do is Do.LOCK:
+            life.attempt = replace(_present(step.attempt), sends=1, undelivered=0)
+        if step.refusal is not None:
+            life.refusal_code = step.refusal.code.value
+            life.refusal_detail = dict(step.refusal.detail) or life.refusal_detail
+        self._records.append(
+            Moved(
+                position=len(self._records.moves) + 1,
+                settlement_id=life.id,
+                seq=life.seq,
+                from_state=from_state,
+                event=step.event,
+                to_state=life.state,
+                at=self._at,
+                detail=dict(step.detail),
+            )
+        )
+
+    def _note(self, step: Step, asked: int) -> None:
+        attempt = self._records.lives[step.settlement.id].attempt
+        self._records.answers.append(
+            Quiet(
+                settlement_id=step.settlement.id,
+                attempt=attempt.number if attempt else 0,
+                state=step.row.state,
+                event=step.event,
+                asked=asked,
+                at=self._at,
+            )
+        )
+
+
+def _transfers(step: Step) -> tuple[Transfer, ...]:
+    return step.transfers if step.row.do in (Do.POST, Do.REVERSE) else ()
+
+
+def _present(value: T | None) -> T:
+    assert value is not None, "a lock comes with its attempt and its session"
+    return value

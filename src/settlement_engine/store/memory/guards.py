@@ -1,0 +1,79 @@
+"""What the tables' constraints refuse, refused here: a batch that breaks one changes nothing.
+
+Raises InvariantViolated, as the store on PostgreSQL does: no caller can reach these guards, so whoever
+does has a bug.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.ledger import BALANCE_MAX, GUARDED
+from settlement_engine.domain.lifecycle import LIFE, is_recorded
+from settlement_engine.domain.money import AMOUNT_DIGITS_MAX, currencies
+from settlement_engine.errors import InvariantViolated
+
+if TYPE_CHECKING:
+    from settlement_engine.domain.ledger import Account
+    from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.ports import Step
+
+OBLIGATION_LENGTH_MAX: Final = 64
+BANK_LENGTH_MAX: Final = 20
+ACCOUNT_NUMBER_LENGTH_MAX: Final = 64
+CREDIT_LIMIT_MAX: Final = 10**18
+
+
+def _require(truth: object, why: str) -> None:
+    if not truth:
+        what = "the store refused a write that breaks the books"
+        raise InvariantViolated(what, why=why)
+
+
+def require_sound(wish: Instruction) -> None:
+    """Refuse an instruction that the edge should never have let in."""
+    _require(1 <= len(wish.obligation_id) <= OBLIGATION_LENGTH_MAX, "the obligation's length")
+    _require(wish.from_bank != wish.to_bank, "a settlement is between two banks")
+    _require(1 <= wish.amount.minor < 10**AMOUNT_DIGITS_MAX, "the amount's size")
+
+
+def require_legal(step: Step) -> None:
+    """Refuse what is not a row of the page, be it a move or an answer that moves nothing.
+
+    The work that goes with the row is not compared: PostgreSQL's CHECK does not know it either.
+    """
+    state, row = step.settlement.state, step.row
+    known = LIFE[state].get(step.event)
+    is_legal = known is not None and known.state is row.state
+    is_legal = is_legal and known is not None and is_recorded(state, known) == is_recorded(state, row)
+    _require(is_legal, f"the page has no row from {state} by {step.event} to {row.state}")
+
+
+def require_opening(account: Account) -> None:
+    """Refuse an account that cannot be one."""
+    _require(account.currency in currencies(), f"unknown currency {account.currency}")
+    _require(1 <= len(account.bank) <= BANK_LENGTH_MAX, "the bank's length")
+    number = account.account_number
+    _require(1 <= len(number) <= ACCOUNT_NUMBER_LENGTH_MAX, "the account number's length")
+    _require(0 <= account.credit_limit <= CREDIT_LIMIT_MAX, "the credit limit's size")
+
+
+def require_balance(account: Account) -> None:
+    """Refuse balances that no account may have."""
+    sides = (account.debits_posted, account.credits_posted)
+    _require(all(0 <= side <= BALANCE_MAX for side in sides), "a side of the account is too large")
+    _require(account.held >= 0, "less than nothing is held")
+    is_covered = account.kind not in GUARDED or account.has_room_for(0)
+    _require(is_covered, f"account {account.id} falls below its limit")
+
+
+def require_hold(*, is_standing: bool) -> None:
+    """Refuse to end a hold that does not stand."""
+    _require(is_standing, "there is no hold to resolve")
+
+
+def require_account(account: Account | None, account_id: int) -> Account:
+    """Refuse to move money on an account that does not exist."""
+    _require(account is not None, f"there is no account {account_id}")
+    assert account is not None
+    return account

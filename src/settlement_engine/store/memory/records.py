@@ -1,0 +1,190 @@
+"""What PostgreSQL keeps in tables, kept in dicts: shared by every part of the store in memory.
+
+Nobody outside this package ever holds a record that is edited in place: what is given out is frozen, or
+a copy.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.settlement import Settlement
+from settlement_engine.domain.windows import Window
+from settlement_engine.store.migrate import WINDOWS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+    from settlement_engine.domain.ledger import Account, Leg, Transfer
+    from settlement_engine.domain.lifecycle import Event
+    from settlement_engine.domain.settlement import Moved
+    from settlement_engine.ports import Clock, DeadLetter
+
+NOBODY: Final = 0
+"""The owner of what rests."""
+
+OBLIGATION_FREED: Final = frozenset({State.FAILED, State.ROLLED_BACK, State.RETURNED})
+"""The ends after which an obligation may be settled by another settlement."""
+
+WORKING_DAYS: Final = frozenset({1, 2, 3, 4, 5})
+"""Monday to Friday: the weekdays of a window that names none."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Open:
+    """A row of the list of what is open. ``due_at`` None is never."""
+
+    owner: int
+    epoch: int
+    due_at: datetime | None
+    asked: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Lock:
+    """A hold on an account; ``outcome`` is empty while it stands."""
+
+    account_id: int
+    amount_minor: int
+    currency: str
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quiet:
+    """An answer that changed no state."""
+
+    settlement_id: UUID
+    attempt: int
+    state: State
+    event: Event
+    asked: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objection:
+    """Word that contradicts a known end, kept for a person."""
+
+    settlement_id: UUID
+    detail: Mapping[str, str]
+    opened_at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class Engine:
+    """An engine that joined, and whether it was found gone."""
+
+    lease_until: datetime
+    is_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """An idempotent call and the account that it was about."""
+
+    content: Mapping[str, object]
+    account_id: int
+
+
+class Sessions:
+    """The sessions by which engines are known to live. A simulation ends one as a crash would."""
+
+    def __init__(self) -> None:
+        self._owners: set[int] = set()
+
+    def hold(self, owner: int) -> None:
+        """Open the session of an engine, or keep it open."""
+        self._owners.add(owner)
+
+    def kill(self, owner: int) -> None:
+        """End the session: whoever claims next finds the engine gone, unless it beats before."""
+        self._owners.discard(owner)
+
+    def is_held(self, owner: int) -> bool:
+        """Say whether the engine's session is open."""
+        return owner in self._owners
+
+
+def _reference_windows() -> list[Window]:
+    """Return the specification's windows, as a new database has them."""
+    return sorted(
+        (
+            Window(currency=code, zone=zone, opens=opens, closes=closes, weekdays=WORKING_DAYS)
+            for code, zone, opens, closes in WINDOWS
+        ),
+        key=lambda window: window.currency,
+    )
+
+
+def words(detail: Mapping[str, str]) -> str:
+    """Write a detail so that equal ones are equal texts."""
+    return json.dumps(detail, separators=(",", ":"), sort_keys=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class Records:
+    """Everything that is kept. ``moves`` are in order: a move's position is its place plus one."""
+
+    clock: Clock
+    sessions: Sessions = field(default_factory=Sessions)
+
+    lives: dict[UUID, Settlement] = field(default_factory=dict)
+    open: dict[UUID, Open] = field(default_factory=dict)
+    by_key: dict[UUID, UUID] = field(default_factory=dict)
+    by_obligation: dict[str, list[UUID]] = field(default_factory=dict)
+    moves: list[Moved] = field(default_factory=list)
+    moves_of: dict[UUID, list[Moved]] = field(default_factory=dict)
+    answers: list[Quiet] = field(default_factory=list)
+    locks: dict[UUID, Lock] = field(default_factory=dict)
+    objections: dict[tuple[UUID, str], Objection] = field(default_factory=dict)
+    published: int = 0
+
+    accounts: dict[int, Account] = field(default_factory=dict)
+    by_number: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
+    transfers: dict[tuple[UUID, Leg], Transfer] = field(default_factory=dict)
+    calls: dict[UUID, Call] = field(default_factory=dict)
+    windows: list[Window] = field(default_factory=_reference_windows)
+
+    engines: dict[int, Engine] = field(default_factory=dict)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+
+    def holder(self, obligation_id: str) -> UUID | None:
+        """Return the settlement of the obligation that lives or has completed."""
+        for settlement_id in self.by_obligation.get(obligation_id, ()):
+            if self.lives[settlement_id].state not in OBLIGATION_FREED:
+                return settlement_id
+        return None
+
+    def copy(self, settlement_id: UUID) -> Settlement:
+        """Return a settlement as ``load`` does: the caller may change it."""
+        life = self.lives[settlement_id]
+        resting = self.open.get(settlement_id)
+        return replace(
+            life,
+            epoch=resting.epoch if resting else 0,
+            asked=resting.asked if resting else 0,
+            next_action_at=resting.due_at if resting else None,
+            refusal_detail=dict(life.refusal_detail),
+        )
+
+    def append(self, moved: Moved) -> None:
+        """Put a move at the end of the stream."""
+        assert moved.position == len(self.moves) + 1, "positions are gapless"
+        self.moves.append(moved)
+        self.moves_of.setdefault(moved.settlement_id, []).append(moved)
+
+    def count(self, settlement_id: UUID, *, sends: int = 0, undelivered: int = 0) -> None:
+        """Count sendings of the attempt that is under way, or proofs that one did not leave."""
+        life = self.lives[settlement_id]
+        if life.attempt is not None:
+            life.attempt = replace(
+                life.attempt,
+                sends=life.attempt.sends + sends,
+                undelivered=life.attempt.undelivered + undelivered,
+            )
