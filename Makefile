@@ -64,7 +64,8 @@ check: $(CHECKS:%=check-%) ## Run every check but the tests, in less than a minu
 format: setup ## Put everything into form.
 	@$(bin)/ruff format $(sources)
 	@$(bin)/ruff check --fix $(sources)
-	@$(if $(protos),$(bin)/buf format -w)
+	@$(if $(protos),$(bin)/python tools/proto.py --imports)
+	@$(if $(protos),$(bin)/buf format -w src)
 
 proto: setup ## Make the Python messages from settlement.proto again.
 	@$(bin)/python tools/proto.py
@@ -93,9 +94,9 @@ check-migrations: setup
 	@$(if $(migrations),$(bin)/squawk $(migrations),echo "check-migrations: none yet")
 
 check-proto: setup
-	@$(if $(protos),$(bin)/buf lint,echo "check-proto: no proto yet")
-	@$(if $(protos),$(bin)/buf format --diff --exit-code)
-	@$(if $(protos),$(bin)/python tools/proto.py --check)
+	@$(if $(protos),$(bin)/python tools/proto.py --check,echo "check-proto: no proto yet")
+	@$(if $(protos),$(bin)/buf lint)
+	@$(if $(protos),$(bin)/buf format --diff --exit-code src)
 
 check-lock: setup
 	@$(bin)/python tools/lock.py --check

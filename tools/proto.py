@@ -1,6 +1,8 @@
 """Make the Python messages and their types from the protos, or check them (`--check`).
 
-The include root is `src`, so what is generated imports `settlement_engine.proto` by its full name.
+The include root is `src`, so what is generated imports `settlement_engine.proto` by its full name. What
+the protos import from `google/rpc` comes with the wheel googleapis-common-protos; buf knows nothing of
+wheels, so that a copy is laid where buf.yaml says (`--imports` does this and nothing else).
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import filecmp
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -17,6 +20,17 @@ BIN = Path(sys.executable).parent
 ROOM = Path("settlement_engine", "proto")
 KINDS = ("python", "mypy", "grpc_python", "mypy_grpc")
 PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+WHEELS = Path(sysconfig.get_path("purelib"))
+IMPORTS = (Path("google", "rpc", "status.proto"),)
+IMPORTS_FOR_BUF = ROOT / ".cache" / "proto"
+
+
+def lay_imports() -> None:
+    """Copy what our protos import out of its wheel, for buf."""
+    for name in IMPORTS:
+        target = IMPORTS_FOR_BUF / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(WHEELS / name, target)
 
 
 def generate(out: Path) -> list[Path]:
@@ -27,7 +41,7 @@ def generate(out: Path) -> list[Path]:
     if not protos:
         raise SystemExit(f"proto: there is no .proto in src/{ROOM}")
     (out / ROOM).mkdir(parents=True)
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'src'}"]
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'src'}", f"-I{WHEELS}"]
     command += [f"--plugin={name}={BIN / name}" for name in PLUGINS]
     command += [f"--{kind}_out={out}" for kind in KINDS]
     done = subprocess.run(
@@ -45,6 +59,7 @@ def committed() -> set[Path]:
 
 def main(check: bool) -> int:
     """Generate into a temporary folder; then compare with the source tree, or replace it."""
+    lay_imports()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         made = generate(out)
@@ -66,4 +81,7 @@ def main(check: bool) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main("--check" in sys.argv))
+    if "--imports" in sys.argv:
+        lay_imports()
+    else:
+        raise SystemExit(main("--check" in sys.argv))

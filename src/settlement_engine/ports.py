@@ -510,6 +510,7 @@ class Gauges:
     oldest_open_seconds: float
     oldest_in_doubt_seconds: float
     outbox_backlog: int
+    without_next_action: int  # open settlements that nobody and no time will move; must be 0
     balances: Sequence[Account]
 
 
@@ -563,8 +564,8 @@ class Engine(Protocol):
 class Meter(Protocol):
     """What the engine counts in passing; cheap, and called once per batch."""
 
-    def moved(self, steps: Sequence[Step]) -> None:
-        """Count applied steps."""
+    def moved(self, steps: Sequence[Step], commit_seconds: float | None = None) -> None:
+        """Count applied steps, with how long the commit took that they share."""
         ...
 
     def rail_answered(

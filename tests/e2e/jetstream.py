@@ -42,3 +42,17 @@ def read_stream(world: World, stream: str = "settlement-events") -> list[tuple[s
         return asyncio.run(_read(world.address["nats_url"], stream))
     except (OSError, nats.errors.Error):
         return []
+
+
+async def _publish(url: str, subject: str, bodies: tuple[bytes, ...]) -> None:
+    connection = await nats.connect(url, allow_reconnect=False)
+    try:
+        for body in bodies:
+            await connection.jetstream().publish(subject, body)
+    finally:
+        await connection.close()
+
+
+def publish(world: World, subject: str, *bodies: bytes) -> None:
+    """Publish messages and wait until JetStream has them."""
+    asyncio.run(_publish(world.address["nats_url"], subject, bodies))

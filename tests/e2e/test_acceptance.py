@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from google.rpc import error_details_pb2
 from settlement_engine.proto import settlement_pb2 as pb
+from tests.e2e.jetstream import publish
 from tests.e2e.world import World, events, until, wish
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def violations(error: grpc.RpcError) -> list[str]:
     """Name the fields that the error complains about."""
+    assert isinstance(error, grpc.Call)
     status = rpc_status.from_call(error)
     assert status is not None
     fields = []
@@ -105,7 +107,7 @@ def test_the_same_key_with_other_content_names_the_field(world: World) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         world.settlements.ExecuteSettlement(request, timeout=20)
     assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
-    assert "amount" in caught.value.details()
+    assert "amount" in (caught.value.details() or "")
 
 
 def test_an_obligation_is_settled_once_but_may_be_tried_again_after_a_failure(world: World) -> None:
@@ -116,7 +118,7 @@ def test_an_obligation_is_settled_once_but_may_be_tried_again_after_a_failure(wo
     with pytest.raises(grpc.RpcError) as caught:
         world.settlements.ExecuteSettlement(second, timeout=20)
     assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
-    assert "obligation_id" in caught.value.details()
+    assert "obligation_id" in (caught.value.details() or "")
     failed = wish(simulate="reject", idempotency_key="c" + uuid.uuid4().hex)
     assert world.settlements.ExecuteSettlement(failed, timeout=20).status == pb.ROLLED_BACK
     again = wish(obligation_id=failed.obligation_id, idempotency_key="d" + uuid.uuid4().hex)
@@ -156,9 +158,7 @@ def test_silence_holds_the_money_for_ever(world: World) -> None:
     assert answer.status in (pb.EXECUTING, pb.IN_DOUBT)
     found = world.wait_for(answer.settlement_id, pb.IN_DOUBT)
     assert found.next_action
-    until(
-        lambda: world.status(answer.settlement_id).next_action_at.seconds > 0, 5, "a time for it"
-    )
+    until(lambda: world.status(answer.settlement_id).next_action_at.seconds > 0, 5, "a time for it")
     account = world.nostro("SILENTBK", "EUR")
     assert (account.posted, account.held, account.available) == ("10.00", "10.00", "0.00")
     with pytest.raises(grpc.RpcError) as caught:
@@ -331,7 +331,7 @@ def test_reconciliation_says_that_it_is_not_there_yet(world: World) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         world.settlements.ReconcileAccounts(pb.ReconcileRequest(), timeout=10)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "reconcil" in caught.value.details().lower()
+    assert "reconcil" in (caught.value.details() or "").lower()
 
 
 def test_health_and_metrics_speak(world: World) -> None:
@@ -342,3 +342,59 @@ def test_health_and_metrics_speak(world: World) -> None:
     _, text = world.get("/metrics")
     for name in ("settlement_total", "settlement_duration_seconds", "atomic_operations_total"):
         assert name in text
+
+
+def test_clearings_instructions_are_settled_and_rubbish_is_buried(world: World) -> None:
+    """From NATS to the books; what cannot be parsed is kept with the reason."""
+    good = str(uuid.uuid4())
+    publish(
+        world,
+        "clearing.instructions",
+        json.dumps(
+            {
+                "obligationId": good,
+                "fromBank": "DEUTDEFF",
+                "toBank": "CHASUS33",
+                "amount": "3.00",
+                "currency": "EUR",
+            }
+        ).encode(),
+        b"not an instruction",
+    )
+    found = until(lambda: listed(world, good), 20, "clearing's instruction to be taken")
+    assert world.wait_for(found[0].settlement_id, pb.COMPLETED).caller == "clearing"
+
+
+def test_a_caller_may_cancel_only_before_the_line(world: World) -> None:
+    """What has ended cannot be cancelled."""
+    answer = world.execute()
+    with pytest.raises(grpc.RpcError) as caught:
+        world.settlements.CancelSettlement(
+            pb.CancelSettlementRequest(settlement_id=answer.settlement_id), timeout=10
+        )
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_a_shut_window_refuses_or_queues(tmp_path: Path) -> None:
+    """No window ever opens for SEK: refused. A queued one waits for its opening, and may be cancelled."""
+    settings = ("--real-windows", "--set", "settlement.when_window_closed=queue")
+    with World(tmp_path, *FAST, *settings) as other:
+        for currency in ("SEK", "GBP", "EUR", "USD", "INR", "AED"):
+            other.open_bank("DEUTDEFF", currency, "100.00")
+            other.open_bank("CHASUS33", currency, "100.00")
+        refused = other.execute(currency="SEK")
+        assert refused.refusal_code == "SETTLEMENT_WINDOW_CLOSED"
+        for currency in ("GBP", "EUR", "USD", "INR", "AED"):
+            request = wish(currency=currency)
+            answer = other.settlements.ExecuteSettlement(request, timeout=2)
+            found = other.status(answer.settlement_id)
+            if found.status == pb.QUEUED:
+                assert found.next_action_at.seconds > 0
+                cancelled = other.settlements.CancelSettlement(
+                    pb.CancelSettlementRequest(settlement_id=answer.settlement_id), timeout=10
+                )
+                assert cancelled.status == pb.FAILED
+                assert cancelled.refusal_code == "CANCELLED_BY_CALLER"
+            else:
+                assert found.status == pb.COMPLETED
+        other.prove()

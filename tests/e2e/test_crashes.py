@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 import pytest
@@ -23,6 +23,10 @@ from tests.e2e.world import World, events, until, wish
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    Submit: TypeAlias = grpc.UnaryUnaryMultiCallable[
+        pb.SubmitSettlementsRequest, pb.SubmitSettlementsResponse
+    ]
 
 BANKS = ("DEUTDEFF", "CHASUS33", "BNPAFRPP")
 SCRIPTS = ("settle", "settle", "settle", "lost_answer", "lost_request", "reject", "late_settle")
@@ -67,7 +71,7 @@ class Load:
         except BaseException as error:  # noqa: BLE001 - told by stop()
             self.failure = error
 
-    def _submit(self, submit: grpc.UnaryUnaryMultiCallable, batch: list[pb.SettlementRequest]) -> None:
+    def _submit(self, submit: Submit, batch: list[pb.SettlementRequest]) -> None:
         deadline = time.monotonic() + 60
         while batch and time.monotonic() < deadline:
             request = pb.SubmitSettlementsRequest(settlements=batch)
@@ -176,7 +180,7 @@ def test_kill_9_of_postgresql_under_load(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seconds", [2.0])
 def test_settlements_go_on_without_nats(tmp_path: Path, seconds: float) -> None:
     """NATS stands still: settlements end; afterwards every event is in the stream, once, in order."""
-    from tests.e2e.jetstream import read_stream  # noqa: PLC0415 - only this test needs NATS
+    from tests.e2e.jetstream import read_stream
 
     with running(tmp_path) as world:
         load = Load(world, seed=3)

@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 import uuid
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
@@ -22,13 +21,14 @@ from settlement_engine.proto import settlement_pb2_grpc as rpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 READY_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.02
 ENDED = frozenset({pb.COMPLETED, pb.FAILED, pb.ROLLED_BACK, pb.RETURNED})
 
 
-def until(truth: Callable[[], Any], seconds: float, what: str) -> Any:  # noqa: ANN401
+def until(truth: Callable[[], Any], seconds: float, what: str) -> Any:
     """Poll until something is true, and return it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -46,7 +46,7 @@ class World:
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
         self.address_file = folder / "address.json"
-        self._log = (folder / "dev.log").open("ab")  # noqa: SIM115 - closed by stop
+        self._log = (folder / "dev.log").open("ab")
         self._arguments = arguments
         self.process: subprocess.Popen[bytes] | None = None
         self._channel: grpc.Channel | None = None
@@ -117,7 +117,7 @@ class World:
         """The account calls."""
         return rpc.AccountServiceStub(self.channel)
 
-    def execute(self, **fields: Any) -> pb.SettlementResponse:  # noqa: ANN401
+    def execute(self, **fields: Any) -> pb.SettlementResponse:
         """Settle one and wait for its end."""
         return self.settlements.ExecuteSettlement(wish(**fields), timeout=20)
 
@@ -126,7 +126,7 @@ class World:
         request = pb.SettlementStatusRequest(settlement_id=settlement_id)
         return self.settlements.GetSettlementStatus(request, timeout=10)
 
-    def wait_for(self, settlement_id: str, *statuses: int, seconds: float = 20) -> Any:  # noqa: ANN401
+    def wait_for(self, settlement_id: str, *statuses: int, seconds: float = 20) -> Any:
         """Poll until a settlement has one of the statuses."""
 
         def look() -> pb.SettlementStatusResponse | None:
@@ -157,14 +157,14 @@ class World:
     def post(self, call: str, body: object | bytes, **headers: str) -> tuple[int, dict[str, Any]]:
         """Call the JSON gateway; returns the status and the answer."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310 - loopback
+        request = urllib.request.Request(
             f"{self.address['http']}/settlement.{call}",
             data=data,
             headers={"content-type": "application/json", **headers},
             method="POST",
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
@@ -173,7 +173,7 @@ class World:
         """Get a page of the HTTP port."""
         url = f"{self.address['http']}{path}"
         try:
-            with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(url, timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -230,7 +230,7 @@ class World:
             return False
 
 
-def wish(**fields: Any) -> pb.SettlementRequest:  # noqa: ANN401
+def wish(**fields: Any) -> pb.SettlementRequest:
     """Make a request; what is not said is ordinary."""
     fields.setdefault("obligation_id", str(uuid.uuid4()))
     fields.setdefault("from_bank", "DEUTDEFF")
@@ -247,7 +247,5 @@ def events(
     world: World, after: int = 0, settlement_id: str = "", timeout: float = 20
 ) -> Iterator[pb.SettlementEvent]:
     """Stream events from a sequence number on, up to the head."""
-    request = pb.StreamRequest(
-        after_sequence=after, settlement_id=settlement_id, ends_at_head=True
-    )
+    request = pb.StreamRequest(after_sequence=after, settlement_id=settlement_id, ends_at_head=True)
     yield from world.settlements.StreamSettlementEvents(request, timeout=timeout)

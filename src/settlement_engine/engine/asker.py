@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Meter, Rail, Screening
 
     Report = Callable[[Sequence[Answer]], None]
+    Hear = Callable[[Iterable[Answer]], None]
 
 QUESTIONS_BATCH_MAX: Final = 500
 """No more questions are put in one call."""
+
+ONLY_ANSWERS: Final = frozenset({Event.UNDELIVERED, Event.NOT_FOUND})
+"""Events that speak of the question just put: told twice or late, they would speak of another one."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,13 +51,17 @@ class Asker:
         self._screening = screening
         self._presence = presence
         self._meter = meter
-        self._hear: Report = _nobody
+        self._hear: Hear = _nobody
 
-    def attach(self, hear: Callable[[Iterable[Answer]], None]) -> None:
+    def attach(self, hear: Hear) -> None:
         """Name who hears the answers; the rails' unasked words go there too."""
         self._hear = hear
         for rail in self._rails.values():
-            rail.listen(hear)
+            rail.listen(self._hear_unasked)
+
+    def _hear_unasked(self, answers: Iterable[Answer]) -> None:
+        """Pass on what nobody asked; what means something only as an answer does not count."""
+        self._hear([answer for answer in answers if answer.event not in ONLY_ANSWERS])
 
     def ask(self, settlements: Sequence[Settlement]) -> None:
         """Put the open question of each settlement; returns at once."""
@@ -103,9 +111,13 @@ class Asker:
         asked = len(open_questions)
 
         def report(answers: Sequence[Answer]) -> None:
-            for answer in answers:
-                open_questions.pop(answer.settlement_id, None)
-            self._hear(answers)
+            asked_for = [
+                answer
+                for answer in answers
+                if open_questions.pop(answer.settlement_id, None) is not None
+                or answer.event not in ONLY_ANSWERS
+            ]
+            self._hear(asked_for)
 
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -126,7 +138,7 @@ class Asker:
             )
 
 
-def _nobody(_answers: Sequence[Answer]) -> None:
+def _nobody(_answers: Iterable[Answer]) -> None:
     message = "the asker was not attached to a runner"
     raise AssertionError(message)
 

@@ -204,8 +204,9 @@ class Runner:
             return
         started_at = self._presence.monotonic()
         outcomes = await self._apply([step for _, step in pairs])
-        self._meter.batch("move", len(pairs), self._presence.monotonic() - started_at)
-        self._take_in(pairs, outcomes)
+        seconds = self._presence.monotonic() - started_at
+        self._meter.batch("move", len(pairs), seconds)
+        self._take_in(pairs, outcomes, seconds)
 
     def _decide(self, proposal: Proposal, now: datetime) -> Step | None:
         if proposal.refusal is not None:
@@ -261,7 +262,9 @@ class Runner:
 
     # --- afterwards -----------------------------------------------------------------------------
 
-    def _take_in(self, pairs: list[tuple[Proposal, Step]], outcomes: list[Outcome]) -> None:
+    def _take_in(
+        self, pairs: list[tuple[Proposal, Step]], outcomes: list[Outcome], commit_seconds: float
+    ) -> None:
         """Believe what was written, and ask what comes next."""
         asking: list[Settlement] = []
         applied: list[Step] = []
@@ -279,7 +282,7 @@ class Runner:
             else:
                 again.append(self._turned_down(proposal, outcome))
         if applied:
-            self._meter.moved(applied)
+            self._meter.moved(applied, commit_seconds)
             self._doorbell.ring()
         if asking:
             self._asker.ask(asking)

@@ -147,6 +147,9 @@ class Metrics:
         self._oldest_in_doubt = gauge(
             "settlement_in_doubt_oldest_seconds", "How long the oldest has been in doubt."
         )
+        self._without_next_action = gauge(
+            "settlement_without_next_action", "Open settlements that nothing will move; must be 0."
+        )
         self._backlog = gauge("outbox_backlog", "Moves that JetStream does not hold yet.")
         self._measured_at = gauge(
             "settlement_gauges_timestamp_seconds", "When these gauges were last measured."
@@ -240,6 +243,7 @@ class Metrics:
         self._in_doubt.set(gauges.open_by_state.get(State.IN_DOUBT, 0))
         self._oldest_open.set(gauges.oldest_open_seconds)
         self._oldest_in_doubt.set(gauges.oldest_in_doubt_seconds)
+        self._without_next_action.set(gauges.without_next_action)
         self._backlog.set(gauges.outbox_backlog)
         if self._balance_accounts_max:
             self._show_balances(gauges.balances)

@@ -10,9 +10,9 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from settlement_engine.domain.lifecycle import HOLDING, State
+from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import Unavailable
-from settlement_engine.ports import AccountFilter, Gauges
+from settlement_engine.ports import Gauges
 from settlement_engine.store.database import Line, require_safety
 from settlement_engine.store.queries import query
 from settlement_engine.store.rows import to_account, to_announcement
@@ -115,18 +115,19 @@ class PostgresGauges:
         rows = await self._readers.fetch("gauges")
         head = await self._readers.fetchrow("stream_head")
         assert head is not None
-        wanted = AccountFilter(limit=accounts_max)
+        stuck = await self._readers.fetchrow("without_next_action")
+        assert stuck is not None
         accounts = (
-            await self._readers.fetch("list_accounts", None, None, None, None, 0, wanted.limit)
+            await self._readers.fetch("list_accounts", None, None, None, None, 0, accounts_max)
             if accounts_max > 0
             else []
         )
         oldest = {row["state"]: float(row["oldest_seconds"]) for row in rows}
-        assert State.IN_DOUBT in HOLDING
         return Gauges(
             open_by_state={row["state"]: row["settlements"] for row in rows},
             oldest_open_seconds=max(oldest.values(), default=0.0),
             oldest_in_doubt_seconds=oldest.get(State.IN_DOUBT.value, 0.0),
             outbox_backlog=head["position"] - head["published"],
+            without_next_action=stuck["settlements"],
             balances=[to_account(row) for row in accounts],
         )

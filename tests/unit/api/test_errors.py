@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 import structlog
-from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import (
     BadRequest,
     ErrorInfo,
     RetryInfo,

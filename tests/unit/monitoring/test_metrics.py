@@ -87,6 +87,7 @@ class Measured:
             open_by_state=self.open_by_state,
             oldest_open_seconds=61.5,
             oldest_in_doubt_seconds=7.25,
+            without_next_action=0,
             outbox_backlog=42,
             balances=self.accounts[:accounts_max],
         )

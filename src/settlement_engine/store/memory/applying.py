@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from math import isinf
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
 
 from settlement_engine.domain.lifecycle import ENDS, Do, Event, State, is_recorded
 from settlement_engine.domain.settlement import Moved
@@ -22,7 +24,7 @@ from settlement_engine.store.memory.guards import (
 from settlement_engine.store.memory.records import NOBODY, Lock, Objection, Quiet, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from settlement_engine.domain.ledger import Account, Transfer
     from settlement_engine.ports import Step
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RESOLVED_AS = {Do.POST: "posted", Do.RELEASE: "released"}
+RESOLVED_AS: Final = {Do.POST: "posted", Do.RELEASE: "released"}
 
 
 class Applying:
@@ -83,9 +85,9 @@ class Applying:
         return (step.settlement.id, words(step.detail)) in self._records.objections
 
     def _is_proved(self, step: Step, resting: Open) -> bool:
-        """Giving up takes the proof that no sending ever left: this one's, and each before it.
+        """Say whether the word about a sending holds.
 
-        Each sending is proved once: what rests, or was proved as often as it was sent, has no sending
+        Giving up takes the proof that no sending ever left: this one's, and each before it. Each sending is proved once: what rests, or was proved as often as it was sent, has no sending
         that this word could be about.
         """
         attempt = self._records.lives[step.settlement.id].attempt
@@ -125,32 +127,33 @@ class Applying:
     def _post(self, applied: Iterable[Step]) -> dict[int, Account]:
         """Return the accounts as they are after the steps; refuse balances that must not be."""
         changed: dict[int, Account] = {}
-
-        def change(account_id: int, *, debits: int = 0, credits_: int = 0, held: int = 0) -> None:
-            account = changed.get(account_id) or self._records.accounts.get(account_id)
-            known = require_account(account, account_id)
-            changed[account_id] = replace(
-                known,
-                debits_posted=known.debits_posted + debits,
-                credits_posted=known.credits_posted + credits_,
-                held=known.held + held,
-            )
-
         for step in applied:
-            if step.row.do is Do.LOCK:
-                amount = step.settlement.instruction.amount.minor
-                change(_present(step.attempt).route.source_id, held=amount)
-            elif step.row.do in RESOLVED_AS:
-                lock = self._records.locks.get(step.settlement.id)
-                require_hold(is_standing=lock is not None and not lock.outcome)
-                hold = _present(lock)
-                change(hold.account_id, held=-hold.amount_minor)
-            for transfer in _transfers(step):
-                change(transfer.debit_id, debits=transfer.amount_minor)
-                change(transfer.credit_id, credits_=transfer.amount_minor)
+            for account_id, debits, credits_, held in self._changes(step):
+                account = changed.get(account_id) or self._records.accounts.get(account_id)
+                known = require_account(account, account_id)
+                changed[account_id] = replace(
+                    known,
+                    debits_posted=known.debits_posted + debits,
+                    credits_posted=known.credits_posted + credits_,
+                    held=known.held + held,
+                )
         for account in changed.values():
             require_balance(account)
         return changed
+
+    def _changes(self, step: Step) -> Iterator[tuple[int, int, int, int]]:
+        """List what a step does to accounts: which, debits, credits, held."""
+        if step.row.do is Do.LOCK:
+            amount = step.settlement.instruction.amount.minor
+            yield _present(step.attempt).route.source_id, 0, 0, amount
+        elif step.row.do in RESOLVED_AS:
+            lock = self._records.locks.get(step.settlement.id)
+            require_hold(is_standing=lock is not None and not lock.outcome)
+            hold = _present(lock)
+            yield hold.account_id, 0, 0, -hold.amount_minor
+        for transfer in _transfers(step):
+            yield transfer.debit_id, transfer.amount_minor, 0, 0
+            yield transfer.credit_id, 0, transfer.amount_minor, 0
 
     def _write_money(self, applied: Iterable[Step], accounts: dict[int, Account]) -> None:
         self._records.accounts.update(accounts)
@@ -166,7 +169,7 @@ class Applying:
             elif step.row.do in RESOLVED_AS:
                 self._records.locks[key].outcome = RESOLVED_AS[step.row.do]
             for transfer in _transfers(step):
-                made = replace(transfer, group_id=key, at=self._at)
+                made = msgspec.structs.replace(transfer, group_id=key, at=self._at)
                 self._records.transfers[key, transfer.leg] = made
 
     # --- lives ----------------------------------------------------------------------------------
@@ -175,7 +178,6 @@ class Applying:
         key = step.settlement.id
         is_move = is_recorded(step.settlement.state, step.row)
         resting = self._records.open.get(key)
-        epoch = resting.epoch if resting else 0
         if step.row.state in ENDS:
             self._records.open.pop(key, None)
         elif resting is not None:
@@ -189,7 +191,6 @@ class Applying:
             self._move(step)
         else:
             self._note(step, asked=resting.asked if resting else 0)
-        assert epoch == step.settlement.epoch or resting is None, "a stale step was judged so"
 
     def _rest(self, step: Step, resting: Open, *, is_move: bool) -> None:
         """Keep it, or let it rest until it is due."""
@@ -217,7 +218,8 @@ class Applying:
         if step.row.state in ENDS:
             life.ended_at = life.ended_at or self._at
         if step.row.do is Do.LOCK:
-            life.attempt = replace(_present(step.attempt), sends=1, undelivered=0)
+            attempt = _present(step.attempt)
+            life.attempt = msgspec.structs.replace(attempt, sends=1, undelivered=0)
         if step.refusal is not None:
             life.refusal_code = step.refusal.code.value
             life.refusal_detail = dict(step.refusal.detail) or life.refusal_detail

@@ -45,7 +45,9 @@ def require_legal(step: Step) -> None:
     state, row = step.settlement.state, step.row
     known = LIFE[state].get(step.event)
     is_legal = known is not None and known.state is row.state
-    is_legal = is_legal and known is not None and is_recorded(state, known) == is_recorded(state, row)
+    is_legal = (
+        is_legal and known is not None and is_recorded(state, known) == is_recorded(state, row)
+    )
     _require(is_legal, f"the page has no row from {state} by {step.event} to {row.state}")
 
 

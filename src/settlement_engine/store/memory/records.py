@@ -10,8 +10,9 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from settlement_engine.domain.lifecycle import State
-from settlement_engine.domain.settlement import Settlement
 from settlement_engine.domain.windows import Window
 from settlement_engine.store.migrate import WINDOWS
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.ledger import Account, Leg, Transfer
     from settlement_engine.domain.lifecycle import Event
-    from settlement_engine.domain.settlement import Moved
+    from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.ports import Clock, DeadLetter
 
 NOBODY: Final = 0
@@ -183,7 +184,7 @@ class Records:
         """Count sendings of the attempt that is under way, or proofs that one did not leave."""
         life = self.lives[settlement_id]
         if life.attempt is not None:
-            life.attempt = replace(
+            life.attempt = msgspec.structs.replace(
                 life.attempt,
                 sends=life.attempt.sends + sends,
                 undelivered=life.attempt.undelivered + undelivered,

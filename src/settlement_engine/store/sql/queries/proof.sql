@@ -147,3 +147,9 @@ SELECT s.state::text AS state, count(*) AS settlements,
     extract(epoch FROM clock_timestamp() - min(s.created_at))::double precision AS oldest_seconds
 FROM open_settlements AS w JOIN settlement_transactions AS s ON s.id = w.settlement_id
 GROUP BY s.state;
+
+-- name: without_next_action
+-- Open settlements that rest without a time and without a person to wait for.
+SELECT count(*) AS settlements
+FROM open_settlements AS w JOIN settlement_transactions AS s ON s.id = w.settlement_id
+WHERE w.owner = 0 AND w.due_at = 'infinity' AND s.state <> 'held';

@@ -117,13 +117,13 @@ BEGIN
     LEFT JOIN settlement_transactions AS s ON s.id = q.id
     LEFT JOIN open_settlements AS w ON w.settlement_id = q.id;
 
-    -- Giving up takes the proof that no sending ever left: this one's, and each one before it.
-    IF 'abandoned' = ANY (p_event) THEN
+    -- Each sending is proved undelivered once at most; giving up takes the proof of every one of them.
+    IF p_event && '{abandoned,undelivered}' THEN
         FOR r IN
             SELECT q.ord FROM unnest(p_id, p_event) WITH ORDINALITY AS q (id, event, ord)
             JOIN settlement_transactions AS s ON s.id = q.id
             JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
-            WHERE q.event = 'abandoned' AND a.sends <> a.undelivered + 1
+            WHERE q.event IN ('abandoned', 'undelivered') AND a.sends <> a.undelivered + 1
         LOOP
             results[r.ord] := 1;
         END LOOP;

@@ -1,0 +1,213 @@
+"""Accounts, fundings, windows and dead letters in memory (``ports.AccountStore``, ``DeadLetterStore``)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from settlement_engine.domain.identifiers import key_hash
+from settlement_engine.domain.ledger import Account, AccountKind, fund
+from settlement_engine.domain.money import format_amount
+from settlement_engine.errors import IdempotencyConflict, NotFound
+from settlement_engine.ports import AccountFilter, DeadLetter
+from settlement_engine.store.accounts import CONTROL_NUMBER
+from settlement_engine.store.memory.guards import require_balance, require_opening
+from settlement_engine.store.memory.records import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from settlement_engine.domain.ledger import Transfer
+    from settlement_engine.domain.windows import Window
+    from settlement_engine.ports import AccountSpec, Funding, Ids, TransferFilter
+    from settlement_engine.store.memory.records import Records
+
+
+class MemoryAccounts:
+    """See ``ports.AccountStore`` and ``ports.DeadLetterStore``."""
+
+    def __init__(self, records: Records, ids: Ids) -> None:
+        self._records = records
+        self._ids = ids
+
+    async def open_account(self, spec: AccountSpec) -> Account:
+        """Open an account, or return the one that the same key opened."""
+        number = spec.account_number or f"{spec.kind}-{spec.bank}-{spec.currency}"
+        content: dict[str, object] = {
+            "kind": spec.kind.value,
+            "bank": spec.bank,
+            "currency": spec.currency,
+            "account_number": number,
+            "credit_limit": spec.credit_limit,
+        }
+        named = spec.idempotency_key or f"account:{spec.kind}:{spec.bank}:{spec.currency}:{number}"
+        hashed = key_hash(spec.caller, named, "open_account")
+        if hashed in self._records.calls:
+            return self._replay(hashed, content)
+        if (spec.kind, spec.bank, spec.currency, number) in self._records.by_number:
+            what = "an account of this kind, bank, currency and number exists already"
+            raise IdempotencyConflict(what, field="account_number")
+        opened = self._open(spec.kind, spec.bank, spec.currency, number, spec.credit_limit)
+        self._records.calls[hashed] = Call(content=content, account_id=opened.id)
+        return opened
+
+    def _open(
+        self, kind: AccountKind, bank: str, currency: str, number: str, credit_limit: int = 0
+    ) -> Account:
+        account = Account(
+            id=len(self._records.accounts) + 1,
+            kind=kind,
+            bank=bank,
+            currency=currency,
+            account_number=number,
+            credit_limit=credit_limit,
+        )
+        require_opening(account)
+        self._records.accounts[account.id] = account
+        self._records.by_number[kind, bank, currency, number] = account.id
+        return account
+
+    async def ensure_controls(
+        self, wanted: Sequence[tuple[AccountKind, str, str]]
+    ) -> list[Account]:
+        """Return control accounts of rails and banks, opened on first need; oldest first."""
+        found = {self._control(kind, owner, currency).id for kind, owner, currency in wanted}
+        return [self._records.accounts[key] for key in sorted(found)]
+
+    def _control(self, kind: AccountKind, owner: str, currency: str) -> Account:
+        known = self._records.by_number.get((kind, owner, currency, CONTROL_NUMBER))
+        if known is not None:
+            return self._records.accounts[known]
+        return self._open(kind, owner, currency, CONTROL_NUMBER)
+
+    async def fund(self, funding: Funding) -> Account:
+        """Post a funding once per key."""
+        currency = funding.amount.currency
+        nostro = self._nostro(funding)
+        group_id = self._ids.new()
+        content: dict[str, object] = {
+            "bank": funding.bank,
+            "currency": currency,
+            "amount": format_amount(funding.amount.minor, currency),
+            "reference": funding.reference,
+            "account_number": funding.account_number,
+        }
+        hashed = key_hash(funding.caller, funding.idempotency_key or str(group_id), "fund_account")
+        clearing = self._control(AccountKind.CLEARING, funding.bank, currency)
+        if hashed in self._records.calls:
+            return self._replay(hashed, content)
+        self._post(
+            fund(
+                group_id, nostro.id, clearing.id, funding.amount.minor, currency, funding.reference
+            )
+        )
+        self._records.calls[hashed] = Call(content=content, account_id=nostro.id)
+        return self._records.accounts[nostro.id]
+
+    def _nostro(self, funding: Funding) -> Account:
+        wanted = AccountFilter(
+            kind=AccountKind.NOSTRO,
+            bank=funding.bank,
+            currency=funding.amount.currency,
+            account_number=funding.account_number,
+            limit=1,
+        )
+        found = self._list(wanted)
+        if not found:
+            what = f"there is no nostro account of {funding.bank} in {funding.amount.currency}"
+            raise NotFound(what, todo="Open it first: settlement-engine accounts open.")
+        return found[0]
+
+    def _post(self, transfer: Transfer) -> None:
+        """Write one transfer and the two balances that it changes, or neither."""
+        known = self._records.accounts
+        debited, credited = known[transfer.debit_id], known[transfer.credit_id]
+        debited = replace(debited, debits_posted=debited.debits_posted + transfer.amount_minor)
+        credited = replace(credited, credits_posted=credited.credits_posted + transfer.amount_minor)
+        for account in (debited, credited):
+            require_balance(account)
+        known.update({debited.id: debited, credited.id: credited})
+        made = msgspec.structs.replace(transfer, at=self._records.clock.now())
+        self._records.transfers[transfer.group_id, transfer.leg] = made
+
+    def _replay(self, hashed: UUID, content: Mapping[str, object]) -> Account:
+        """Return what the key stood for, or say which field is different now."""
+        known = self._records.calls[hashed]
+        different = next((name for name in content if known.content[name] != content[name]), None)
+        if different is not None:
+            what = f"the idempotency key stands for another {different}"
+            raise IdempotencyConflict(what, field=different)
+        return self._records.accounts[known.account_id]
+
+    # --- reading --------------------------------------------------------------------------------
+
+    async def accounts(self, wanted: AccountFilter) -> list[Account]:
+        """Return accounts, oldest first."""
+        return self._list(wanted)
+
+    def _list(self, wanted: AccountFilter) -> list[Account]:
+        found = [
+            account
+            for account in self._records.accounts.values()
+            if account.id > wanted.after_id
+            and wanted.kind in (None, account.kind)
+            and wanted.bank in ("", account.bank)
+            and wanted.currency in ("", account.currency)
+            and wanted.account_number in ("", account.account_number)
+        ]
+        return found[: wanted.limit]
+
+    async def accounts_of(self, wanted: Sequence[tuple[AccountKind, str]]) -> list[Account]:
+        """Return all accounts of these kinds and banks, oldest first."""
+        sides = set(wanted)
+        return [each for each in self._records.accounts.values() if (each.kind, each.bank) in sides]
+
+    async def account(self, account_id: int) -> Account | None:
+        """Return one account."""
+        return self._records.accounts.get(account_id)
+
+    async def set_active(self, account_id: int, *, is_active: bool) -> Account:
+        """Switch an account on or off."""
+        known = self._records.accounts.get(account_id)
+        if known is None:
+            what = f"there is no account {account_id}"
+            raise NotFound(what)
+        self._records.accounts[account_id] = replace(known, is_active=is_active)
+        return self._records.accounts[account_id]
+
+    async def transfers(self, wanted: TransferFilter) -> list[Transfer]:
+        """Return transfers, newest first."""
+        found = [
+            transfer
+            for place, transfer in self._records.transfers.items()
+            if wanted.account_id in (None, transfer.debit_id, transfer.credit_id)
+            and wanted.group_id in (None, transfer.group_id)
+            and (wanted.before is None or place < wanted.before)
+        ]
+        found.sort(key=lambda transfer: (transfer.group_id, transfer.leg), reverse=True)
+        return found[: wanted.limit]
+
+    async def windows(self) -> list[Window]:
+        """Return the settlement windows that are in force."""
+        return list(self._records.windows)
+
+    # --- dead letters ---------------------------------------------------------------------------
+
+    async def bury(self, subject: str, payload: bytes, why: str) -> None:
+        """Keep a message with the reason why it was refused."""
+        self._records.dead_letters.append(
+            DeadLetter(
+                id=len(self._records.dead_letters) + 1,
+                subject=subject,
+                payload=payload,
+                why=why,
+                received_at=self._records.clock.now(),
+            )
+        )
+
+    async def dead_letters(self, limit: int) -> list[DeadLetter]:
+        """Return the latest dead letters."""
+        return self._records.dead_letters[::-1][:limit]

@@ -1,0 +1,128 @@
+"""The stream, engines' presence and gauges in memory."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.ports import Announcement, Gauges
+from settlement_engine.store.memory.records import NOBODY, Engine
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Moved
+    from settlement_engine.store.memory.records import Records
+
+
+class MemoryStream:
+    """See ``ports.Stream``. There is one process, so whoever asks is the leader."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def read(
+        self, after: int, limit: int, settlement_id: UUID | None = None
+    ) -> list[Announcement]:
+        """Return what follows the position, oldest first."""
+        if settlement_id is None:
+            found = self._records.moves[max(after, 0) : max(after, 0) + limit]
+        else:
+            moves = self._records.moves_of.get(settlement_id, ())
+            found = list(islice((moved for moved in moves if moved.position > after), limit))
+        return [self._announcement(moved) for moved in found]
+
+    def _announcement(self, moved: Moved) -> Announcement:
+        life = self._records.lives[moved.settlement_id]
+        wish = life.instruction
+        return Announcement(
+            moved=moved,
+            obligation_id=wish.obligation_id,
+            from_bank=wish.from_bank,
+            to_bank=wish.to_bank,
+            amount=wish.amount,
+            value_date=life.value_date,
+            priority=wish.priority.value,
+        )
+
+    async def head(self) -> int:
+        """Return the last position."""
+        return len(self._records.moves)
+
+    async def published(self) -> int:
+        """Return the position up to which JetStream is known to hold everything."""
+        return self._records.published
+
+    async def mark_published(self, position: int) -> None:
+        """Remember it; never goes back."""
+        self._records.published = max(self._records.published, position)
+
+    async def is_leader(self) -> bool:
+        """Be the one relay."""
+        return True
+
+
+class MemoryRegistry:
+    """See ``ports.EngineRegistry``: a session and a lease say that an engine lives."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def join(self, lease_seconds: float) -> int:
+        """Register an engine and hold its session."""
+        owner = len(self._records.engines) + 1
+        self._records.sessions.hold(owner)
+        self._records.engines[owner] = Engine(
+            lease_until=self._records.clock.now() + timedelta(seconds=lease_seconds)
+        )
+        return owner
+
+    async def beat(self, owner: int, lease_seconds: float) -> bool:
+        """Renew the lease and hold the session, also after it was lost."""
+        self._records.sessions.hold(owner)
+        engine = self._records.engines.get(owner)
+        if engine is None or engine.is_gone:
+            return False
+        engine.lease_until = self._records.clock.now() + timedelta(seconds=lease_seconds)
+        return True
+
+    async def leave(self, owner: int) -> None:
+        """End the session."""
+        engine = self._records.engines.get(owner)
+        if engine is not None:
+            engine.is_gone = True
+        self._records.sessions.kill(owner)
+
+
+class MemoryGauges:
+    """See ``ports.GaugeSource``."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def gauges(self, accounts_max: int) -> Gauges:
+        """Measure what cannot be counted in passing."""
+        now = self._records.clock.now()
+        counts: dict[str, int] = {}
+        oldest: dict[str, float] = {}
+        for key in self._records.open:
+            life = self._records.lives[key]
+            state = life.state.value
+            age = (now - life.created_at).total_seconds()
+            counts[state] = counts.get(state, 0) + 1
+            oldest[state] = max(oldest.get(state, age), age)
+        return Gauges(
+            open_by_state=counts,
+            oldest_open_seconds=max(oldest.values(), default=0.0),
+            oldest_in_doubt_seconds=oldest.get(State.IN_DOUBT.value, 0.0),
+            outbox_backlog=len(self._records.moves) - self._records.published,
+            without_next_action=sum(
+                resting.owner == NOBODY
+                and resting.due_at is None
+                and self._records.lives[key].state is not State.HELD
+                for key, resting in self._records.open.items()
+            ),
+            balances=list(self._records.accounts.values())[: max(accounts_max, 0)],
+        )
