@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    Submit: TypeAlias = grpc.UnaryUnaryMultiCallable[
-        pb.SubmitSettlementsRequest, pb.SubmitSettlementsResponse
-    ]
+    from google.protobuf.message import Message
+
+    Submit: TypeAlias = grpc.UnaryUnaryMultiCallable[Message, pb.SubmitSettlementsResponse]
 
 BANKS = ("DEUTDEFF", "CHASUS33", "BNPAFRPP")
 SCRIPTS = ("settle", "settle", "settle", "lost_answer", "lost_request", "reject", "late_settle")
