@@ -273,6 +273,9 @@ def test_a_child_process_gets_the_same_configuration_through_its_environment(
         ("screening.risk_limit_amounts", {"EURO": "5.00"}),
         ("screening.risk_limit_amounts", {"EUR": "5,00"}),
         ("screening.risk_limit_amounts", {"EUR": "1e3"}),
+        ("screening.risk_limit_amounts", {"EUR": "0"}),
+        ("screening.risk_limit_amounts", {"JPY": "1.5"}),
+        ("screening.risk_limit_amounts", {"ZZZ": "5.00"}),
         ("monitoring.log_level", "chatty"),
         ("profile", "test"),
     ],
@@ -487,6 +490,18 @@ def test_tls_makes_another_host_safe(tmp_path: Path) -> None:
     key = str(secret_file(tmp_path))
     settings = {"server__tls_cert_file": "cert.pem", "server__tls_key_file": key}
     assert unsafe(tmp_path, server__host="10.0.0.1", **settings) == []
+
+
+def test_callers_must_not_go_around_the_certificates_that_grpc_asks_for(tmp_path: Path) -> None:
+    settings = {
+        "server__tls_cert_file": "cert.pem",
+        "server__tls_key_file": str(secret_file(tmp_path)),
+        "server__tls_client_ca_file": "ca.pem",
+    }
+    [found] = unsafe(tmp_path, server__host="10.0.0.1", **settings)
+    assert "server.tls_client_ca_file" in found
+    assert "server.host is 10.0.0.1" in found
+    assert unsafe(tmp_path, server__host="127.0.0.1", **settings) == []
 
 
 def test_the_mock_bank_may_be_allowed_for_a_rehearsal(tmp_path: Path) -> None:

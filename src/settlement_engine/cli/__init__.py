@@ -19,6 +19,7 @@ import click
 from settlement_engine import __version__
 from settlement_engine.cli.commands import LazyGroup, lasting
 from settlement_engine.cli.failures import ExitCode, code_for, explain, explain_usage
+from settlement_engine.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run(arguments))
 
 
+def _require_assertions() -> None:
+    # The engine refuses as well, whoever starts it; here no command begins, and nothing is imported.
+    if not __debug__:
+        raise Misconfigured(
+            "nothing here runs without assertions: they guard the money",
+            why="Python was started with -O, or PYTHONOPTIMIZE is set",
+            todo="Start it without.",
+        )
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -74,6 +85,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        _require_assertions()
         result = cli.main(args=words, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except click.Abort:

@@ -13,7 +13,6 @@ from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.output import BAD, GOOD, WARN, as_json, example, mark, print_json, table
 from settlement_engine.cli.settings import config_options, load_config
-from settlement_engine.domain.money import MoneyError, parse_amount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,10 +44,9 @@ def check(
 ) -> int:
     """Look for wrong values, unknown keys, and variables that nobody reads."""
     loaded = load_config(config_file, settings)
-    wrong, odd, unsafe = _wrong_amounts(loaded), _oddities(loaded), _unsafe(loaded, settings)
-    if production:
-        wrong += unsafe
-    else:
+    odd, unsafe = _oddities(loaded), _unsafe(loaded, settings)
+    wrong = unsafe if production else []
+    if not production:
         odd += [f"`serve` would refuse: {text}" for text in unsafe]
     if is_json:
         file = str(loaded.config_file) if loaded.config_file else None
@@ -81,16 +79,6 @@ def show(*, config_file: Path | None, settings: tuple[str, ...], is_json: bool) 
         print_json({k: {"value": v, "origin": loaded.origins[k]} for k, v in values.items()})
         return
     table(("KEY", "VALUE", "ORIGIN"), [(k, v, loaded.origins[k]) for k, v in values.items()])
-
-
-def _wrong_amounts(loaded: Loaded) -> list[str]:
-    found: list[str] = []
-    for currency, text in loaded.config.screening.risk_limit_amounts.items():
-        try:
-            parse_amount(text, currency)
-        except MoneyError as error:
-            found.append(f"screening.risk_limit_amounts: {currency} {text} {error}")
-    return found
 
 
 def _unsafe(loaded: Loaded, settings: tuple[str, ...]) -> list[str]:

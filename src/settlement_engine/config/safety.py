@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pydantic import SecretStr
 
-    from settlement_engine.config.sections import Config
+    from settlement_engine.config.sections import Config, ServerConfig
+
+    Check: TypeAlias = tuple[bool, str]
 
 NO_ORIGINS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -26,51 +28,64 @@ def unsafe_settings(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> 
     ``origins`` tells which passwords were written into the configuration file.
     """
     checks = (
-        (
-            not config.database.url.get_secret_value(),
-            "database.url is empty: the embedded PostgreSQL is for development",
-        ),
-        (
-            config.nats.enabled and not config.nats.url.get_secret_value(),
-            "nats.url is empty: the embedded NATS is for development (or set nats.enabled = false)",
-        ),
-        (
-            config.banks.mock_enabled and not config.banks.mock_allowed_in_production,
-            (
-                "banks.mock_enabled is true: the mock bank moves no money; for a rehearsal with it,"
-                " set banks.mock_allowed_in_production = true"
-            ),
-        ),
-        (
-            any(rail.enabled for rail in config.banks.swift),
-            "banks.swift is enabled, but this version has no SWIFT rail",
-        ),
-        (
-            any(rail.enabled for rail in config.banks.sepa),
-            "banks.sepa is enabled, but this version has no SEPA rail",
-        ),
-        (config.server.reflection, "server.reflection is true: it tells everybody every call"),
-        (
-            config.server.tls_cert_file is None and not _is_loopback(config.server.host),
-            f"server.tls_cert_file is empty while server.host is {config.server.host}",
-        ),
+        *_servers(config, origins),
+        *_rails(config),
+        *_doors(config.server),
         (not config.settlement.real_windows, "settlement.real_windows is false"),
-        (
-            _is_written_down(config.database.url, origins.get("database.url", "")),
-            (
-                "database.url has its password in the configuration file:"
-                " use SETTLEMENT_DATABASE__URL or database.password_file"
-            ),
-        ),
-        (
-            _is_written_down(config.nats.url, origins.get("nats.url", "")),
-            (
-                "nats.url has its password in the configuration file:"
-                " use SETTLEMENT_NATS__URL or nats.password_file"
-            ),
-        ),
     )
     return [text for is_unsafe, text in checks if is_unsafe]
+
+
+def _servers(config: Config, origins: Mapping[str, str]) -> Iterator[Check]:
+    yield (
+        not config.database.url.get_secret_value(),
+        "database.url is empty: the embedded PostgreSQL is for development",
+    )
+    yield (
+        config.nats.enabled and not config.nats.url.get_secret_value(),
+        "nats.url is empty: the embedded NATS is for development (or set nats.enabled = false)",
+    )
+    for name, url in (("database", config.database.url), ("nats", config.nats.url)):
+        yield (
+            _is_written_down(url, origins.get(f"{name}.url", "")),
+            (
+                f"{name}.url has its password in the configuration file:"
+                f" use SETTLEMENT_{name.upper()}__URL or {name}.password_file"
+            ),
+        )
+
+
+def _rails(config: Config) -> Iterator[Check]:
+    banks = config.banks
+    yield (
+        banks.mock_enabled and not banks.mock_allowed_in_production,
+        (
+            "banks.mock_enabled is true: the mock bank moves no money; for a rehearsal with it,"
+            " set banks.mock_allowed_in_production = true"
+        ),
+    )
+    for name, rails in (("swift", banks.swift), ("sepa", banks.sepa)):
+        yield (
+            any(rail.enabled for rail in rails),
+            f"banks.{name} is enabled, but this version has no {name.upper()} rail",
+        )
+
+
+def _doors(server: ServerConfig) -> Iterator[Check]:
+    is_open = not _is_loopback(server.host)
+    yield server.reflection, "server.reflection is true: it tells everybody every call"
+    yield (
+        server.tls_cert_file is None and is_open,
+        f"server.tls_cert_file is empty while server.host is {server.host}",
+    )
+    yield (
+        server.tls_client_ca_file is not None and is_open,
+        (
+            "server.tls_client_ca_file asks callers of gRPC for certificates, but the JSON gateway"
+            f" asks for none, has no TLS, and server.host is {server.host}: listen on loopback,"
+            " behind a proxy that passes gRPC's TLS through"
+        ),
+    )
 
 
 def _is_loopback(host: str) -> bool:

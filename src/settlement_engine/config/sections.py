@@ -7,7 +7,6 @@ is explained in ``config.toml``, next to its default. The defaults here are thos
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic import model_validator as whole
 
+from settlement_engine.domain.money import MoneyError, parse_amount
+
 Profile = Literal["dev", "demo", "production"]
 
 
@@ -25,11 +26,12 @@ def _none_if_empty(value: object) -> object:
 
 
 def _check_amounts(amounts: Mapping[str, str]) -> Mapping[str, str]:
-    # The grammar only: whether the digits fit the currency is the domain's to say.
     for currency, text in amounts.items():
-        if not (_CURRENCY.fullmatch(currency) and _AMOUNT.fullmatch(text)):
-            message = f'{currency} = "{text}" must be like EUR = "1000.00"'
-            raise ValueError(message)
+        try:
+            parse_amount(text, currency)
+        except MoneyError as error:
+            message = f'{currency} = "{text}" {error}; write it like EUR = "1000.00"'
+            raise ValueError(message) from None
     return amounts
 
 
@@ -52,8 +54,6 @@ def _check_scheme(*schemes: str) -> AfterValidator:
 
 
 _CRON_FIELDS: Final = 5
-_CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
-_AMOUNT: Final = re.compile(r"[0-9]{1,18}(\.[0-9]{1,4})?", re.ASCII)
 _DAY: Final = 86_400
 
 Port = Annotated[int, Field(ge=0, le=65_535)]

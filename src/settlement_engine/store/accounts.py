@@ -62,7 +62,7 @@ class PostgresAccounts:
             )
             if opened is None:
                 return await _replay(connection, hashed, content)
-            await connection.fetchrow(
+            new = await connection.fetchrow(
                 query("remember_call"),
                 hashed,
                 spec.caller,
@@ -71,6 +71,8 @@ class PostgresAccounts:
                 json.dumps(content),
                 opened["id"],
             )
+            if new is None:  # Raises, for the content differs: what was just opened is undone.
+                return await _replay(connection, hashed, content)
             row = await connection.fetchrow(query("account_by_id"), opened["id"])
         assert row is not None
         return to_account(row)

@@ -19,6 +19,16 @@ def legal_moves() -> list[tuple[str, str, str]]:
     ]
 
 
+def legal_answers() -> list[tuple[str, str]]:
+    """List every answer that may leave a settlement where it is: state, event."""
+    return [
+        (state.value, event.value)
+        for state, rows in LIFE.items()
+        for event, row in rows.items()
+        if not is_recorded(state, row)
+    ]
+
+
 def _legal_move() -> str:
     """Write the CHECK by the state that is left, so that few comparisons are made for each move."""
     lines = []
@@ -28,6 +38,11 @@ def _legal_move() -> str:
             listed = ", ".join(f"('{event}', '{to}')" for event, to in ways)
             lines.append(f"        WHEN '{state.value}' THEN (event, to_state) IN ({listed})")
     return "    CASE from_state\n" + "\n".join(lines) + "\n        ELSE false\n    END\n"
+
+
+def _legal_answer() -> str:
+    listed = ",\n".join(f"        ('{state}', '{event}')" for state, event in legal_answers())
+    return f"    (state, event) IN (\n{listed}\n    )\n"
 
 
 def page_sql() -> str:
@@ -45,10 +60,14 @@ def page_sql() -> str:
     return (
         "-- Generated from the page (domain/lifecycle.py) by `python -m settlement_engine.store.page`.\n"
         "\n"
-        "-- The table is new and empty.\n"
+        "-- The tables are new and empty.\n"
         "-- squawk-ignore constraint-missing-not-valid\n"
         "ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (\n"
         f"{_legal_move()}"
+        ");\n"
+        "-- squawk-ignore constraint-missing-not-valid\n"
+        "ALTER TABLE answers ADD CONSTRAINT legal_answer CHECK (\n"
+        f"{_legal_answer()}"
         ");\n"
         "\n"
         "CREATE TABLE page (\n"

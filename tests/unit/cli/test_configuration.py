@@ -41,7 +41,8 @@ def test_check_knows_how_many_decimals_a_currency_has(command: Run, tmp_path: Pa
     path.write_text('[screening]\nrisk_limit_amounts = { JPY = "1.5" }\n', encoding="utf-8")
     said = command("config", "check")
     assert said.code == ExitCode.MISCONFIGURED
-    assert "JPY has 0" in said.out
+    assert "JPY has 0" in said.err
+    assert len(said.err.splitlines()) == 3
 
 
 def test_a_wrong_value_is_told_in_three_lines(command: Run) -> None:

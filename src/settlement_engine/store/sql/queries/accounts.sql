@@ -29,18 +29,19 @@ ORDER BY q.kind, q.bank, q.currency
 ON CONFLICT (kind, bank, currency, account_number) DO NOTHING;
 
 -- name: find_controls
--- Control accounts by kind, owner and currency.
+-- Control accounts by kind, owner and currency, oldest first.
 SELECT a.id, a.kind::text AS kind, a.bank, a.currency, a.account_number, a.debits_posted,
     a.credits_posted, a.held, a.credit_limit, a.is_active
-FROM unnest($1::text[], $2::text[], $3::text[]) AS q (kind, bank, currency)
+FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::text[])) AS q (kind, bank, currency)
 JOIN accounts AS a ON a.kind = q.kind::account_kind AND a.bank = q.bank
-    AND a.currency = q.currency AND a.account_number = $4;
+    AND a.currency = q.currency AND a.account_number = $4
+ORDER BY a.id;
 
 -- name: accounts_of
 -- All accounts of the kinds and banks, oldest first.
 SELECT a.id, a.kind::text AS kind, a.bank, a.currency, a.account_number, a.debits_posted,
     a.credits_posted, a.held, a.credit_limit, a.is_active
-FROM unnest($1::text[], $2::text[]) AS q (kind, bank)
+FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS q (kind, bank)
 JOIN accounts AS a ON a.kind = q.kind::account_kind AND a.bank = q.bank
 ORDER BY a.id;
 

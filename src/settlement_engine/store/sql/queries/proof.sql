@@ -72,15 +72,37 @@ SELECT f.settlement_id::text AS subject, 'a settlement' AS expected, 'none' AS f
 FROM fund_locks AS f LEFT JOIN settlement_transactions AS s ON s.id = f.settlement_id
 WHERE s.id IS NULL;
 
+-- name: prove_locks_have_accounts
+-- Every lock is on the account that its attempt names, in the account's currency.
+SELECT f.settlement_id::text AS subject, format('%s in %s', t.source_id, f.currency) AS expected,
+    format('%s in %s', f.account_id, coalesce(a.currency, 'none')) AS found
+FROM fund_locks AS f
+LEFT JOIN accounts AS a ON a.id = f.account_id
+LEFT JOIN settlement_transactions AS s ON s.id = f.settlement_id
+LEFT JOIN attempts AS t ON t.settlement_id = s.id AND t.number = s.attempt
+WHERE a.currency IS DISTINCT FROM f.currency OR f.account_id <> t.source_id;
+
 -- name: prove_postings_follow_lives
--- Completed settlements have their two transfers, once; the others have none.
+-- Completed settlements have their two transfers, once, between the accounts that their attempt names;
+-- the others have none.
 SELECT s.id::text AS subject,
     CASE s.state WHEN 'completed' THEN '2' WHEN 'returned' THEN '4' ELSE '0' END AS expected,
-    coalesce(t.legs, 0)::text || CASE WHEN t.wrong THEN ' with a wrong amount' ELSE '' END AS found
+    coalesce(t.legs, 0)::text || CASE WHEN t.wrong THEN ', one of them wrong' ELSE '' END AS found
 FROM settlement_transactions AS s
 LEFT JOIN (
-    SELECT t.group_id, count(*) AS legs, bool_or(t.amount_minor <> x.amount_minor) AS wrong
-    FROM transfers AS t JOIN settlement_transactions AS x ON x.id = t.group_id GROUP BY 1
+    SELECT t.group_id, count(*) AS legs, coalesce(bool_or(
+        t.amount_minor <> x.amount_minor OR t.currency <> x.currency
+        OR (t.debit_id, t.credit_id) IS DISTINCT FROM CASE t.leg
+            WHEN 1 THEN (a.agent_id, a.source_id)
+            WHEN 2 THEN (a.clearing_id, a.target_id)
+            WHEN 4 THEN (a.source_id, a.agent_id)
+            WHEN 5 THEN (a.target_id, a.clearing_id)
+        END
+    ), false) AS wrong
+    FROM transfers AS t
+    JOIN settlement_transactions AS x ON x.id = t.group_id
+    LEFT JOIN attempts AS a ON a.settlement_id = x.id AND a.number = x.attempt
+    GROUP BY 1
 ) AS t ON t.group_id = s.id
 WHERE coalesce(t.legs, 0) <> CASE s.state WHEN 'completed' THEN 2 WHEN 'returned' THEN 4 ELSE 0 END
     OR coalesce(t.wrong, false);

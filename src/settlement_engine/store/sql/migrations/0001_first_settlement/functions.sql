@@ -27,11 +27,11 @@ BEGIN
         FROM unnest(
             p_id, p_key_hash, p_caller, p_key, p_content_hash, p_obligation, p_from, p_to, p_amount,
             p_currency, p_value_date, p_priority, p_metadata
-        ) AS q (
+        ) WITH ORDINALITY AS q (
             id, key_hash, caller, key, content_hash, obligation, from_bank, to_bank, amount,
-            currency, value_date, priority, metadata
+            currency, value_date, priority, metadata, ord
         )
-        ORDER BY q.key_hash
+        ORDER BY q.key_hash, q.ord  -- The first of a batch has the key.
         ON CONFLICT DO NOTHING
         RETURNING id
     )
@@ -92,6 +92,7 @@ DECLARE
     v_count bigint;
     v_head bigint;
     v_resolving bigint;
+    v_missing bigint;
     v_has_locks boolean := cardinality(p_lock_step) > 0;
     v_has_quiet boolean := false = ANY (p_is_move);
     v_has_odd_owners boolean;
@@ -117,13 +118,16 @@ BEGIN
     LEFT JOIN settlement_transactions AS s ON s.id = q.id
     LEFT JOIN open_settlements AS w ON w.settlement_id = q.id;
 
-    -- Each sending is proved undelivered once at most; giving up takes the proof of every one of them.
+    -- Each sending is proved undelivered once at most: what rests, or was proved as often as it was
+    -- sent, has no sending that the word could be about. Giving up takes the proof of every one of them.
     IF p_event && '{abandoned,undelivered}' THEN
         FOR r IN
             SELECT q.ord FROM unnest(p_id, p_event) WITH ORDINALITY AS q (id, event, ord)
             JOIN settlement_transactions AS s ON s.id = q.id
             JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
-            WHERE q.event IN ('abandoned', 'undelivered') AND a.sends <> a.undelivered + 1
+            JOIN open_settlements AS w ON w.settlement_id = s.id
+            WHERE (q.event = 'abandoned' AND a.sends <> a.undelivered + 1)
+                OR (q.event = 'undelivered' AND (w.owner = 0 OR a.undelivered >= a.sends))
         LOOP
             results[r.ord] := 1;
         END LOOP;
@@ -135,8 +139,8 @@ BEGIN
             s.debits_posted - s.credits_posted - s.held AS room, s.credit_limit
         FROM unnest(p_lock_step, p_lock_source, p_lock_target, p_lock_amount, p_lock_opens,
             p_lock_closes) AS l (step, source, target, amount, opens, closes)
-        JOIN accounts AS s ON s.id = l.source
-        JOIN accounts AS t ON t.id = l.target
+        LEFT JOIN accounts AS s ON s.id = l.source
+        LEFT JOIN accounts AS t ON t.id = l.target
         ORDER BY l.source, l.step
     LOOP
         IF r.source <> v_account THEN
@@ -145,7 +149,7 @@ BEGIN
             v_limit := r.credit_limit;
         END IF;
         CONTINUE WHEN results[r.step] <> 0;
-        IF NOT r.active THEN
+        IF r.active IS NOT TRUE THEN
             results[r.step] := 3;
         ELSIF at < r.opens OR at >= r.closes THEN
             results[r.step] := 4;
@@ -161,12 +165,13 @@ BEGIN
     -- The same contradiction twice is one exception.
     IF 'except' = ANY (p_do) THEN
         FOR r IN
-            SELECT q.id, q.detail, q.ord
-            FROM unnest(p_id, p_do, p_detail, results) WITH ORDINALITY AS q (id, do_, detail, result, ord)
+            SELECT q.id, coalesce(q.detail, '{}')::jsonb AS detail, q.ord
+            FROM unnest(p_id, p_do, p_detail, results)
+                WITH ORDINALITY AS q (id, do_, detail, result, ord)
             WHERE q.do_ = 'except' AND q.result = 0 ORDER BY q.ord
         LOOP
             INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
-            VALUES (r.id, 'contradiction', md5(r.detail), r.detail::jsonb, at)
+            VALUES (r.id, 'contradiction', md5(r.detail::text), r.detail, at)
             ON CONFLICT DO NOTHING;
             IF NOT found THEN
                 results[r.ord] := 1;
@@ -266,31 +271,36 @@ BEGIN
             UNION ALL SELECT l.source, 0, 0, l.amount
             FROM unnest(p_lock_step, p_lock_source, p_lock_amount) AS l (step, source, amount)
             WHERE results[l.step] = 0
+        ), totals AS (
+            SELECT id, sum(debits)::bigint AS debits, sum(credits)::bigint AS credits,
+                sum(held)::bigint AS held
+            FROM changes GROUP BY id
         ), applied AS (
             UPDATE accounts AS a SET
                 debits_posted = a.debits_posted + c.debits,
                 credits_posted = a.credits_posted + c.credits,
                 held = a.held + c.held
-            FROM (
-                SELECT id, sum(debits)::bigint AS debits, sum(credits)::bigint AS credits,
-                    sum(held)::bigint AS held
-                FROM changes GROUP BY id
-            ) AS c
-            WHERE a.id = c.id
+            FROM totals AS c WHERE a.id = c.id
+            RETURNING a.id
         )
-        SELECT count(*) INTO v_count FROM resolved;
+        SELECT (SELECT count(*) FROM resolved),
+            (SELECT count(*) FROM totals) - (SELECT count(*) FROM applied)
+        INTO v_count, v_missing;
         IF v_count <> v_resolving THEN
             RAISE EXCEPTION '% holds to resolve, % found', v_resolving, v_count USING ERRCODE = 'SE005';
+        END IF;
+        IF v_missing > 0 THEN
+            RAISE EXCEPTION '% accounts do not exist', v_missing USING ERRCODE = 'SE006';
         END IF;
     END IF;
 
     IF v_has_quiet THEN
         INSERT INTO answers (settlement_id, attempt, state, event, asked, detail, at)
-        SELECT q.id, q.attempt, q.to_state::settlement_state, q.event::settlement_event, w.asked,
-            q.detail::jsonb, apply_steps.at
+        SELECT q.id, q.attempt, q.to_state::settlement_state, q.event::settlement_event,
+            coalesce(w.asked, 0), q.detail::jsonb, apply_steps.at
         FROM unnest(p_id, p_attempt, p_to, p_event, p_is_move, p_detail, results)
             AS q (id, attempt, to_state, event, is_move, detail, result)
-        JOIN open_settlements AS w ON w.settlement_id = q.id
+        LEFT JOIN open_settlements AS w ON w.settlement_id = q.id
         WHERE NOT q.is_move AND q.result = 0;
     END IF;
 

@@ -1,6 +1,6 @@
 -- Generated from the page (domain/lifecycle.py) by `python -m settlement_engine.store.page`.
 
--- The table is new and empty.
+-- The tables are new and empty.
 -- squawk-ignore constraint-missing-not-valid
 ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (
     CASE from_state
@@ -17,6 +17,19 @@ ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (
         WHEN 'returned' THEN (event, to_state) IN (('contradicted', 'returned'))
         ELSE false
     END
+);
+-- squawk-ignore constraint-missing-not-valid
+ALTER TABLE answers ADD CONSTRAINT legal_answer CHECK (
+    (state, event) IN (
+        ('validating', 'no_answer'),
+        ('locked', 'undelivered'),
+        ('in_doubt', 'no_answer'),
+        ('sent', 'acknowledged'),
+        ('sent', 'not_found'),
+        ('sent', 'no_answer'),
+        ('recalling', 'acknowledged'),
+        ('recalling', 'no_answer')
+    )
 );
 
 CREATE TABLE page (

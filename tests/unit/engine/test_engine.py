@@ -1,0 +1,315 @@
+"""The engine, answer by answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.errors import (
+    IdempotencyConflict,
+    NotFound,
+    Overloaded,
+    Unavailable,
+    WrongState,
+)
+from settlement_engine.ports import Answer
+from tests.unit.engine.house import House, running, shut_window, wish
+
+
+async def test_a_settlement_is_locked_sent_and_posted() -> None:
+    async with running() as house:
+        found = await house.settle()
+        assert found.state is State.COMPLETED
+        assert await house.life(found) == ["validating", "locked", "completed"]
+        account = await house.nostro()
+        assert (account.posted, account.held) == (9_900, 0)
+
+
+async def test_a_rejection_releases_the_hold_and_says_why() -> None:
+    async with running() as house:
+        house.rail.sends.append(Event.REJECTED)
+        found = await house.settle()
+        assert found.state is State.ROLLED_BACK
+        assert (found.refusal_code, found.refusal_detail["code"]) == ("RAIL_REJECTED", "X1")
+        assert (await house.nostro()).available == 10_000
+
+
+async def test_silence_holds_the_money_and_asks_again() -> None:
+    async with running() as house:
+        house.rail.sends.append(None)
+        house.rail.enquiries.extend([None] * 50)
+        found = await house.settle(wait_seconds=0.2)
+        assert found.state is State.IN_DOUBT
+        await house.until(lambda: len(house.rail.asked) > 4)
+        assert (await house.nostro()).held == 100
+        assert [word for word, _, _ in house.rail.asked].count("send") == 1
+
+
+async def test_a_lost_answer_is_found_by_enquiry_and_never_sent_again() -> None:
+    async with running() as house:
+        house.rail.sends.append(None)
+        found = await house.settle()
+        assert found.state is State.COMPLETED
+        assert [word for word, _, _ in house.rail.asked] == ["send", "enquire"]
+
+
+async def test_what_the_rail_does_not_know_is_sent_again_to_the_byte() -> None:
+    async with running() as house:
+        house.rail.sends.extend([None, Event.SETTLED])
+        house.rail.enquiries.append(Event.NOT_FOUND)
+        found = await house.settle()
+        assert found.state is State.COMPLETED
+        first, _, again = house.rail.asked
+        assert (first[0], first[2]) == ("send", False)
+        assert (again[0], again[2]) == ("send", True)
+        assert first[1] == again[1]
+
+
+async def test_three_sendings_that_never_left_are_given_up() -> None:
+    async with running(sends_max=3) as house:
+        house.rail.sends.extend([Event.UNDELIVERED] * 3)
+        found = await house.settle()
+        assert found.state is State.ROLLED_BACK
+        assert found.refusal_code == "UNDELIVERED"
+        assert len(house.rail.asked) == 3
+
+
+async def test_after_a_doubt_undelivered_proves_nothing() -> None:
+    async with running(sends_max=1) as house:
+        house.rail.sends.extend([None, *[Event.UNDELIVERED] * 5, Event.SETTLED])
+        house.rail.enquiries.append(Event.NOT_FOUND)
+        found = await house.settle()
+        assert found.state is State.COMPLETED
+        assert "rolled_back" not in await house.life(found)
+
+
+async def test_an_acknowledged_payment_is_asked_about_until_it_ends() -> None:
+    async with running() as house:
+        house.rail.sends.append(Event.ACKNOWLEDGED)
+        house.rail.enquiries.extend([Event.ACKNOWLEDGED, None, Event.NOT_FOUND, Event.REJECTED])
+        found = await house.settle()
+        assert found.state is State.ROLLED_BACK
+        assert await house.life(found) == ["validating", "locked", "sent", "rolled_back"]
+
+
+async def test_a_cancelled_payment_is_recalled_and_released_only_on_the_rails_word() -> None:
+    async with running() as house:
+        house.rail.sends.append(Event.ACKNOWLEDGED)
+        house.rail.enquiries.extend([Event.ACKNOWLEDGED] * 1_000)
+        house.rail.recalls.extend([None, Event.RECALLED])
+        sent = await house.settle(wait_seconds=0.1)
+        assert sent.state is State.SENT
+        assert (await house.engine.cancel(sent.id)).state in (State.RECALLING, State.ROLLED_BACK)
+        ended = await house.engine.wait(sent.id, 5)
+        assert ended.state is State.ROLLED_BACK
+        assert (await house.nostro()).available == 10_000
+
+
+async def test_what_has_ended_or_is_in_doubt_cannot_be_cancelled() -> None:
+    async with running() as house:
+        done = await house.settle()
+        with pytest.raises(WrongState):
+            await house.engine.cancel(done.id)
+        with pytest.raises(NotFound):
+            await house.engine.cancel(house.ids.new())
+
+
+async def test_a_contradiction_opens_one_exception_and_moves_no_money() -> None:
+    async with running() as house:
+        found = await house.settle()
+        before = await house.nostro()
+        for _ in range(3):
+            word = Answer(settlement_id=found.id, event=Event.REJECTED, attempt=1, code="AC04")
+            house.rail.say([word])
+            await asyncio.sleep(0.02)
+        after = (await house.store.load([found.id]))[found.id]
+        assert after.is_frozen
+        assert after.state is State.COMPLETED
+        assert (await house.life(found)).count("completed") == 2
+        assert await house.nostro() == before
+
+
+async def test_settled_word_that_comes_unasked_ends_what_rests() -> None:
+    async with running() as house:
+        house.rail.sends.append(Event.ACKNOWLEDGED)
+        house.rail.enquiries.extend([Event.ACKNOWLEDGED] * 1_000)
+        sent = await house.settle(wait_seconds=0.1)
+        house.rail.say([Answer(settlement_id=sent.id, event=Event.SETTLED, attempt=1)])
+        assert (await house.engine.wait(sent.id, 5)).state is State.COMPLETED
+
+
+async def test_undelivered_or_not_found_that_nobody_asked_for_is_not_heard() -> None:
+    async with running() as house:
+        house.rail.sends.append(None)
+        house.rail.enquiries.extend([None] * 1_000)
+        found = await house.settle(wait_seconds=0.1)
+        for event in (Event.UNDELIVERED, Event.NOT_FOUND):
+            house.rail.say([Answer(settlement_id=found.id, event=event, attempt=1)])
+        await asyncio.sleep(0.05)
+        assert [word for word, _, _ in house.rail.asked].count("send") == 1
+
+
+async def test_an_answer_about_another_attempt_is_not_heard() -> None:
+    async with running() as house:
+        house.rail.sends.append(None)
+        house.rail.enquiries.extend([None] * 1_000)
+        found = await house.settle(wait_seconds=0.1)
+        house.rail.say([Answer(settlement_id=found.id, event=Event.REJECTED, attempt=2)])
+        await asyncio.sleep(0.05)
+        assert (await house.nostro()).held == 100
+
+
+async def test_twenty_at_once_and_money_for_one() -> None:
+    async with running(funds=100) as house:
+        found = await asyncio.gather(*(house.settle(f"k{n}") for n in range(20)))
+        states = [each.state for each in found]
+        assert states.count(State.COMPLETED) == 1
+        refused = [each for each in found if each.state is State.FAILED]
+        assert len(refused) == 19
+        assert {each.refusal_code for each in refused} == {"INSUFFICIENT_FUNDS"}
+        detail = {"required": "1.00", "available": "0.00", "currency": "EUR"}
+        assert all(each.refusal_detail == detail for each in refused)
+
+
+async def test_the_same_key_at_once_is_one_settlement_and_other_content_a_conflict() -> None:
+    async with running() as house:
+        found = await asyncio.gather(*(house.engine.settle(wish(), 5) for _ in range(20)))
+        assert len({each.settlement.id for each in found}) == 1
+        assert sum(each.is_replay for each in found) == 19
+        with pytest.raises(IdempotencyConflict) as caught:
+            await house.engine.settle(wish(amount=200), 5)
+        assert caught.value.field == "amount"
+        with pytest.raises(IdempotencyConflict) as caught:
+            await house.engine.settle(wish("k2", obligation_id="o-k1"), 5)
+        assert caught.value.field == "obligation_id"
+
+
+async def test_refusals_come_in_their_order() -> None:
+    async with running() as house:
+        house.screening.told.append(Event.REFUSED)
+        unknown = await house.settle("k1", to_bank="NOBODY")
+        assert unknown.refusal_code == "UNKNOWN_ACCOUNT"
+        account = await house.nostro()
+        await house.accounts.set_active(account.id, is_active=False)
+        assert (await house.settle("k2", amount=10**9)).refusal_code == "INACTIVE_ACCOUNT"
+
+
+async def test_screening_that_is_silent_is_asked_again() -> None:
+    async with running() as house:
+        house.screening.told.extend([None, None])
+        assert (await house.settle()).state is State.COMPLETED
+        assert house.screening.asked == 3
+
+
+async def test_parked_settlements_wait_for_a_person_and_may_be_cancelled() -> None:
+    async with running() as house:
+        house.screening.told.append(Event.PARKED)
+        held = await house.settle(wait_seconds=0.1)
+        assert held.state is State.HELD
+        assert (await house.engine.cancel(held.id)).state is State.FAILED
+
+
+async def test_a_shut_window_refuses_or_queues() -> None:
+    async with running(has_real_windows=True) as house:
+        house.records.windows[:] = [shut_window()]
+        house.engine._timetable.replace([shut_window()])
+        assert (await house.settle()).refusal_code == "SETTLEMENT_WINDOW_CLOSED"
+    async with running(has_real_windows=True, is_queueing=True) as house:
+        house.engine._timetable.replace([shut_window()])
+        queued = await house.settle(wait_seconds=0.1)
+        assert queued.state is State.QUEUED
+        assert (await house.store.load([queued.id]))[queued.id].next_action_at is not None
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("call", ["admit", "apply"])
+async def test_a_lost_connection_around_a_commit_changes_nothing(call: str, when: str) -> None:
+    async with running() as house:
+        house.store.losses.append((call, when))
+        found = await house.engine.settle(wish(), 5)
+        assert found.settlement.state is State.COMPLETED
+        assert not found.is_replay
+        assert await house.life(found.settlement) == ["validating", "locked", "completed"]
+        assert len(house.rail.asked) == 1
+
+
+async def test_a_database_that_stays_away_is_told_and_what_was_written_still_ends() -> None:
+    async with running() as house:
+        house.store.losses.extend([("admit", "after"), *[("admit", "before")] * 1_000])
+        with pytest.raises(Unavailable):
+            await house.engine.settle(wish(), 5)
+        house.store.losses.clear()
+        [settlement_id] = house.records.lives
+        assert (await house.engine.wait(settlement_id, 5)).state is State.COMPLETED
+
+
+@pytest.mark.parametrize("state", [State.VALIDATING, State.LOCKED, State.IN_DOUBT, State.SENT])
+async def test_what_a_crashed_engine_left_is_carried_on_by_the_next(state: State) -> None:
+    async with running() as first:
+        if state is State.VALIDATING:
+            first.screening.told.extend([None] * 1_000)
+        else:
+            first.rail.sends.append(Event.ACKNOWLEDGED if state is State.SENT else None)
+            first.rail.enquiries.extend([None] * 1_000)
+        wait = 0.02 if state is State.LOCKED else 0.15
+        left = await first.settle(wait_seconds=wait)
+        await first.crash()
+        second = House(first.records)
+        await second.start()
+        ended = await second.engine.wait(left.id, 5)
+        assert ended.state is State.COMPLETED
+        sends = [word for word, _, _ in first.rail.asked + second.rail.asked].count("send")
+        assert sends == 1
+        await second.crash()
+
+
+async def test_an_engine_that_was_declared_gone_takes_a_new_number() -> None:
+    async with running() as house:
+        before = house.engine._presence.owner
+        house.records.engines[before].is_gone = True
+        await house.until(lambda: house.engine._presence.owner != before)
+        assert (await house.settle()).state is State.COMPLETED
+
+
+async def test_beyond_the_bound_callers_are_told_to_come_back() -> None:
+    async with running(open_max=2) as house:
+        with pytest.raises(Overloaded) as caught:
+            await house.engine.submit([wish(f"k{n}") for n in range(3)])
+        assert caught.value.retry_after_seconds > 0
+
+
+async def test_a_caller_who_goes_away_changes_nothing() -> None:
+    async with running() as house:
+        task = asyncio.get_running_loop().create_task(house.engine.settle(wish(), 5))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await house.until(lambda: len(house.records.lives) == 1)
+        [settlement_id] = house.records.lives
+        assert (await house.engine.wait(settlement_id, 5)).state is State.COMPLETED
+
+
+async def test_draining_takes_nothing_in_and_brings_what_is_open_to_rest() -> None:
+    async with running() as house:
+        house.rail.sends.append(None)
+        house.rail.enquiries.extend([None] * 1_000)
+        found = await house.settle(wait_seconds=0.02)
+        assert await house.engine.drain()
+        assert (await house.store.load([found.id]))[found.id].state is State.IN_DOUBT
+        with pytest.raises(Overloaded):
+            await house.engine.submit([wish("k2")])
+
+
+async def test_the_stream_is_followed_from_anywhere() -> None:
+    async with running() as house:
+        await house.settle("k1")
+        found: list[int] = []
+        async for batch in house.engine.moves(1):
+            found += [each.moved.position for each in batch]
+            if found == [2, 3]:
+                await house.settle("k2")
+            if len(found) == 5:
+                break
+        assert found == [2, 3, 4, 5, 6]
