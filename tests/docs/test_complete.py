@@ -11,12 +11,15 @@ import click
 import pytest
 
 from settlement_engine import errors
+from settlement_engine.api.call import LOCAL_CALLER
 from settlement_engine.cli import COMMANDS, cli
 from settlement_engine.config import Config, env_name, known_keys
+from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.preconditions import RefusalCode
+from settlement_engine.domain.settlement import FIRST_ATTEMPT
 from settlement_engine.monitoring.metrics import Metrics
-from settlement_engine.rails.scripts import SCRIPTS
+from settlement_engine.rails.scripts import MILLION, SCRIPTS, BookState, Fates
 from tests.docs.markdown import ROOT, blocks
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -214,3 +217,20 @@ def test_the_curl_examples_carry_a_request_that_is_understood():
     for body in bodies:
         request = read_json(body.encode(), wire.SettlementRequest)
         assert to_instruction(request, caller="reader").amount.minor == 1_250
+
+
+def test_the_first_settlements_of_the_readme_complete():
+    """The mock bank rejects some payments by its dice; those of the first page must not be among them."""
+    banks = Config().banks
+    fates = Fates(
+        successes_per_million=int(banks.mock_success_rate * MILLION),
+        seed=banks.mock_seed,
+        settlement_delay_ms=0,
+        late_ms=0,
+    )
+    text = (ROOT / "README.md").read_text("utf-8")
+    named = re.findall(r'--obligation-id (\S+)|"obligationId":"(\S+?)"', text)
+    assert len(named) >= 3
+    for word in ("".join(pair) for pair in named):
+        reference = references(LOCAL_CALLER, word, FIRST_ATTEMPT).end_to_end_id
+        assert fates.of(reference, "").state is BookState.SETTLED, word

@@ -13,6 +13,7 @@ from settlement_engine.engine.service import SettlementService
 from settlement_engine.monitoring.metrics import Metrics
 from settlement_engine.rails.mock import MockRail
 from settlement_engine.screening.builtin import BuiltinScreening
+from settlement_engine.store import memory
 from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.audit import PostgresAuditor
 from settlement_engine.store.settlements import PostgresSettlements
@@ -39,6 +40,22 @@ def rooms_fit_their_ports(
     _5: ports.GaugeSource = gauges
     _6: ports.Auditor = auditor
     _7: ports.DeadLetterStore = accounts
+
+
+def the_store_in_memory_fits_the_same_ports(
+    settlements: memory.MemorySettlements,
+    accounts: memory.MemoryAccounts,
+    stream: memory.MemoryStream,
+    registry: memory.MemoryRegistry,
+    gauges: memory.MemoryGauges,
+    auditor: memory.MemoryAuditor,
+) -> None:
+    _1: ports.SettlementStore = settlements
+    _2: ports.AccountStore = accounts
+    _3: ports.Stream = stream
+    _4: ports.EngineRegistry = registry
+    _5: ports.GaugeSource = gauges
+    _6: ports.Auditor = auditor
 
 
 def the_others_fit_too(

@@ -74,7 +74,7 @@ def _require_assertions() -> None:
         raise Misconfigured(
             "nothing here runs without assertions: they guard the money",
             why="Python was started with -O, or PYTHONOPTIMIZE is set",
-            todo="Start it without.",
+            todo="Start Python without -O, and unset PYTHONOPTIMIZE.",
         )
 
 

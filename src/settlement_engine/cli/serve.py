@@ -41,7 +41,6 @@ settlement-engine serve --config /etc/settlement-engine/config.toml
 """)
 def serve(config_file: Path | None, settings: tuple[str, ...]) -> None:
     """Run the engine with your own PostgreSQL and NATS, until SIGTERM."""
-    from settlement_engine import app
     from settlement_engine.config import unsafe_settings
 
     loaded = load_config(config_file, settings, {"profile": "production"})
@@ -53,6 +52,8 @@ def serve(config_file: Path | None, settings: tuple[str, ...]) -> None:
             why="\n       ".join(unsafe),
             todo="Change them, or use `settlement-engine dev` on your desk.",
         )
+    from settlement_engine import app
+
     host = loaded.config.server.host
 
     def announce(at: Addresses) -> None:

@@ -67,7 +67,8 @@ async def migrate(settings: DatabaseSettings, *, is_dry_run: bool = False) -> li
         connection = await connect(settings, SESSION)
         try:
             await connection.execute(query("lock_migrations"), LOCK_KEY)
-            await connection.execute(query("create_migrations"))
+            if not is_dry_run:
+                await connection.execute(query("create_migrations"))
             missing = await _missing(connection)
             if not is_dry_run:
                 for migration in missing:
@@ -89,9 +90,9 @@ async def require_head(settings: DatabaseSettings) -> None:
 
 
 async def _missing(connection: Connection) -> list[Migration]:
-    applied = {
-        row["number"]: row["checksum"] for row in await connection.fetch(query("migrations"))
-    }
+    is_new = not await connection.fetchval(query("has_migrations"))
+    rows = [] if is_new else await connection.fetch(query("migrations"))
+    applied = {row["number"]: row["checksum"] for row in rows}
     known = migrations()
     for migration in known:
         checksum = applied.get(migration.number)

@@ -97,6 +97,8 @@ class PostgresSettlements:
 
     async def apply(self, steps: Sequence[Step], owner: int) -> list[Outcome]:
         """Apply steps; see the port."""
+        if not steps:
+            return []
         columns = (*_step_arrays(steps), *_lock_arrays(steps), *_transfer_arrays(steps))
         row = await self._applying.fetchrow("apply", owner, _accounts(steps), *columns)
         assert row is not None

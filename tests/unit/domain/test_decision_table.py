@@ -139,6 +139,19 @@ def test_a_repeat_or_a_late_echo_does_not_contradict(state, event):
     assert not contradicts(state, event)
 
 
+def test_exactly_the_other_word_about_the_money_contradicts():
+    moved = {E.SETTLED, E.ATTESTED_SETTLED}
+    did_not_move = {E.REJECTED, E.RECALLED, E.NOT_FOUND, E.ATTESTED_NOT_SETTLED}
+    expected = {
+        S.COMPLETED: did_not_move,
+        S.RETURNED: did_not_move,
+        S.ROLLED_BACK: {*moved, E.ACKNOWLEDGED},
+    }
+    for state in State:
+        found = {event for event in Event if contradicts(state, event)}
+        assert found == expected.get(state, set()), state
+
+
 @pytest.mark.parametrize("state", State)
 def test_silence_never_contradicts(state):
     assert not contradicts(state, E.NO_ANSWER)

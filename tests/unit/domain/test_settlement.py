@@ -68,7 +68,7 @@ def test_a_value_date_that_is_left_open_differs_from_one_that_is_named():
 def test_the_content_hash_is_the_same_for_ever():
     assert (
         WISH.content_hash.hex()
-        == "497fe8a50e6bbcc173da41b30107cc3a6b5f25384ef2f7d25111a4585f3fd32d"
+        == "6a4833933c760c1a8092f5dce542f63c242faa751be41490ab7e284e624f75cd"
     )
 
 

@@ -11,6 +11,10 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- name: has_migrations
+-- Whether anything was ever applied: a dry run must not write even the table.
+SELECT to_regclass('schema_migrations') IS NOT NULL;
+
 -- name: migrations
 -- What has been applied, in order.
 SELECT number, name, checksum FROM schema_migrations ORDER BY number;

@@ -1,0 +1,50 @@
+"""Each store test runs on both stores, and leaves books behind that prove.
+
+The tests of a module share a store, and each brings banks of its own: on PostgreSQL a database and its
+connections cost more than most tests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from tests.support.lives import Scene
+from tests.support.stores import MemoryStores, PostgresStores
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.databases import Databases
+    from tests.support.stores import Stores
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["memory", "postgres"])
+async def module_stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
+    """What one process has of a store."""
+    if request.param == "memory":
+        yield MemoryStores()
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    url = await databases.migrated()
+    made = PostgresStores(url)
+    yield made
+    await made.close()
+    await databases.drop(url)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stores(module_stores: Stores) -> AsyncIterator[Stores]:
+    """The store of the module, whose books are proved after each test."""
+    yield module_stores
+    await module_stores.close_beside()
+    proof = await module_stores.auditor.prove()
+    assert list(proof.differences) == []
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def scene(stores: Stores) -> Scene:
+    """Two banks with ten million between them, and one engine."""
+    return await Scene.open(stores)

@@ -1,0 +1,233 @@
+"""Admission: written down once, whoever sends it and however often."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import pytest
+
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.settlement import Priority
+from settlement_engine.errors import InvariantViolated
+from settlement_engine.ports import Verdict
+from tests.support.lives import admission, wish
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ACCEPTED, REPLAYED = Verdict.ACCEPTED, Verdict.REPLAYED
+KEY_TAKEN, OBLIGATION_TAKEN = Verdict.KEY_TAKEN, Verdict.OBLIGATION_TAKEN
+
+
+async def test_an_instruction_is_kept_as_it_came(scene):
+    metadata = {"simulate": "settle", "quote\"d": "back\\slash {brace} , comma", "ü": "日本 ' NULL"}
+    told = scene.wish(
+        caller="some caller, \"quoted\"",
+        obligation_id="NULL",
+        minor=10**18 - 1,
+        currency="JPY",
+        value_date=date(2026, 2, 28),
+        priority=Priority.URGENT,
+        metadata=metadata,
+    )
+    [found] = await scene.admit(told)
+    assert found.instruction == told
+    assert (found.state, found.seq, found.epoch, found.asked) == (State.VALIDATING, 1, 1, 0)
+    assert found.value_date == date(2026, 2, 28)
+    assert (found.attempt, found.ended_at, found.is_frozen) == (None, None, False)
+    assert (found.refusal_code, found.rail_reference, found.confirmation) == ("", "", "")
+
+
+async def test_without_a_value_date_the_day_of_receipt_counts(scene):
+    before = datetime.now(UTC).date()
+    found = await scene.new(value_date=None)
+    assert found.instruction.value_date is None
+    assert before <= found.value_date <= datetime.now(UTC).date()
+
+
+async def test_the_first_move_of_a_life_is_its_admission(scene):
+    found = await scene.new()
+    [moved] = await scene.stores.settlements.life(found.id)
+    assert (moved.seq, moved.from_state, moved.event) == (1, State.PENDING, Event.ADMITTED)
+    assert (moved.to_state, moved.at, moved.detail) == (State.VALIDATING, found.created_at, {})
+
+
+async def test_the_same_key_and_content_is_a_replay_in_any_state(scene):
+    settlements = scene.stores.settlements
+    for state in (State.VALIDATING, State.SENT, State.COMPLETED, State.FAILED, State.RETURNED):
+        settlement = await scene.bring(state)
+        [again] = await settlements.admit([admission(settlement.instruction)], scene.owner)
+        assert (again.verdict, again.settlement_id) == (REPLAYED, settlement.id)
+        assert await scene.load(settlement) == settlement
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"amount": Money(101, "EUR")},
+        {"amount": Money(100, "USD")},
+        {"to_bank": "GAMMA"},
+        {"from_bank": "GAMMA"},
+        {"obligation_id": "another"},
+        {"value_date": date(2026, 1, 1)},
+        {"priority": Priority.HIGH},
+        {"metadata": {"note": "x"}},
+    ],
+    ids=lambda change: "-".join(change),
+)
+async def test_the_same_key_with_other_content_is_taken(scene, change):
+    settlement = await scene.new()
+    other = admission(replace(settlement.instruction, **change))
+    [answer] = await scene.stores.settlements.admit([other], scene.owner)
+    assert (answer.verdict, answer.settlement_id) == (KEY_TAKEN, settlement.id)
+    assert await scene.stores.settlements.load([other.settlement_id]) == {}
+
+
+async def test_keys_belong_to_their_caller(scene):
+    first = await scene.new(caller="one", idempotency_key=f"of {scene.source_bank}")
+    second = await scene.new(caller="two", idempotency_key=f"of {scene.source_bank}")
+    assert first.id != second.id
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"),
+    [
+        (State.VALIDATING, OBLIGATION_TAKEN),
+        (State.HELD, OBLIGATION_TAKEN),
+        (State.IN_DOUBT, OBLIGATION_TAKEN),
+        (State.COMPLETED, OBLIGATION_TAKEN),
+        (State.FAILED, ACCEPTED),
+        (State.ROLLED_BACK, ACCEPTED),
+        (State.RETURNED, ACCEPTED),
+    ],
+)
+async def test_an_obligation_is_taken_while_its_settlement_lives_or_has_completed(
+    scene, state, verdict
+):
+    first = await scene.bring(state, obligation_id=scene.source_bank)
+    second = scene.admission(obligation_id=scene.source_bank)
+    [answer] = await scene.stores.settlements.admit([second], scene.owner)
+    assert answer.verdict is verdict
+    expected = second.settlement_id if verdict is ACCEPTED else first.id
+    assert answer.settlement_id == expected
+    found = await scene.stores.settlements.find_by_obligation(scene.source_bank)
+    assert found.id == expected
+
+
+async def test_of_freed_settlements_the_latest_is_found_by_the_obligation(scene):
+    await scene.bring(State.FAILED, obligation_id=scene.source_bank)
+    latest = await scene.bring(State.ROLLED_BACK, obligation_id=scene.source_bank)
+    found = await scene.stores.settlements.find_by_obligation(scene.source_bank)
+    assert found == latest
+    assert await scene.stores.settlements.find_by_obligation("unheard of") is None
+
+
+async def test_a_batch_answers_in_its_order_and_in_a_batch_the_first_has_the_key(scene):
+    known = await scene.new()
+    one = scene.wish()
+    batch = [
+        admission(one),
+        admission(known.instruction),
+        admission(one),
+        admission(replace(one, amount=Money(5, "EUR"))),
+        scene.admission(obligation_id=known.instruction.obligation_id),
+        scene.admission(),
+    ]
+    answers = await scene.stores.settlements.admit(batch, scene.owner)
+    assert [answer.verdict for answer in answers] == [
+        ACCEPTED,
+        REPLAYED,
+        REPLAYED,
+        KEY_TAKEN,
+        OBLIGATION_TAKEN,
+        ACCEPTED,
+    ]
+    first = batch[0].settlement_id
+    expected = [first, known.id, first, first, known.id, batch[5].settlement_id]
+    assert [answer.settlement_id for answer in answers] == expected
+    assert await scene.moves() == 3
+
+
+async def test_of_one_key_with_many_contents_in_a_batch_the_first_is_kept(scene):
+    one = scene.wish()
+    batch = [admission(replace(one, amount=Money(minor, "EUR"))) for minor in range(1, 101)]
+    answers = await scene.stores.settlements.admit(batch, scene.owner)
+    assert [answer.verdict for answer in answers] == [ACCEPTED, *[KEY_TAKEN] * 99]
+    assert {answer.settlement_id for answer in answers} == {batch[0].settlement_id}
+
+
+async def test_of_one_obligation_in_a_batch_one_settlement_is_kept(scene):
+    batch = [scene.admission(obligation_id=scene.source_bank) for _ in range(10)]
+    answers = await scene.stores.settlements.admit(batch, scene.owner)
+    counts = Counter(answer.verdict for answer in answers)
+    assert counts == {ACCEPTED: 1, OBLIGATION_TAKEN: 9}
+    [kept] = {answer.settlement_id for answer in answers}
+    assert list(await scene.stores.settlements.load([each.settlement_id for each in batch])) == [kept]
+
+
+async def test_a_batch_that_was_written_may_be_written_again(scene):
+    """After a lost connection nobody knows, so the same batch is sent again under the same ids."""
+    batch = [scene.admission() for _ in range(20)]
+    await scene.stores.settlements.admit(batch, scene.owner)
+    again = await scene.stores.settlements.admit(batch, scene.owner)
+    assert {answer.verdict for answer in again} == {REPLAYED}
+    assert [answer.settlement_id for answer in again] == [each.settlement_id for each in batch]
+    assert await scene.moves() == 20
+
+
+async def test_an_empty_batch_is_no_work(scene):
+    assert await scene.stores.settlements.admit([], scene.owner) == []
+    assert await scene.stores.settlements.apply([], scene.owner) == []
+
+
+async def test_twenty_at_once_with_one_key_are_one_settlement(scene):
+    one = scene.wish()
+    sides = [scene.stores.beside() for _ in range(4)]
+    attempts = [admission(one) for _ in range(20)]
+    answers = await asyncio.gather(
+        *(
+            sides[number % 4].settlements.admit([each], scene.owner)
+            for number, each in enumerate(attempts)
+        )
+    )
+    verdicts = Counter(answer.verdict for [answer] in answers)
+    assert verdicts == {ACCEPTED: 1, REPLAYED: 19}
+    assert len({answer.settlement_id for [answer] in answers}) == 1
+    assert await scene.moves() == 1
+
+
+async def test_twenty_at_once_for_one_obligation_are_one_settlement(scene):
+    sides = [scene.stores.beside() for _ in range(4)]
+    answers = await asyncio.gather(
+        *(
+            sides[number % 4].settlements.admit(
+                [scene.admission(obligation_id=scene.source_bank)], scene.owner
+            )
+            for number in range(20)
+        )
+    )
+    verdicts = Counter(answer.verdict for [answer] in answers)
+    assert verdicts == {ACCEPTED: 1, OBLIGATION_TAKEN: 19}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"amount": Money(0, "EUR")},
+        {"amount": Money(-1, "EUR")},
+        {"amount": Money(10**18, "EUR")},
+        {"to_bank": "ALFA"},
+        {"obligation_id": ""},
+        {"obligation_id": "x" * 65},
+    ],
+    ids=["nothing", "less", "too much", "one bank", "no obligation", "long obligation"],
+)
+async def test_what_the_edge_should_have_refused_is_refused_and_takes_its_batch_along(scene, change):
+    batch = [scene.admission(), scene.admission(**change)]
+    with pytest.raises(InvariantViolated):
+        await scene.stores.settlements.admit(batch, scene.owner)
+    assert await scene.stores.settlements.load([each.settlement_id for each in batch]) == {}
+    assert await scene.moves() == 0

@@ -1,0 +1,253 @@
+"""How the program starts and ends in production: ``serve`` and ``migrate`` on servers of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Self
+
+import asyncpg
+import grpc
+import pytest
+
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.embedded import EmbeddedServers
+from settlement_engine.proto import settlement_pb2 as pb
+from settlement_engine.proto import settlement_pb2_grpc as rpc
+from tests.e2e.world import until, wish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+PATIENCE_SECONDS = 30.0
+NONE: Mapping[str, str] = MappingProxyType({})
+READY = re.compile(r"✓ ready: gRPC 127\.0\.0\.1:(\d+) · HTTP 127\.0\.0\.1:(\d+) · metrics (\d+)")
+PROGRAM = (sys.executable, "-m", "settlement_engine")
+ANY_PORTS = (
+    *("--set", "server.grpc_port=0"),
+    *("--set", "server.http_port=0"),
+    *("--set", "monitoring.metrics_port=0"),
+)
+REHEARSAL = ("--set", "banks.mock_allowed_in_production=true")
+OPEN_ALL_DAY = "INSERT INTO settlement_windows VALUES (DEFAULT, 'EUR', 'UTC', '0:00', '0:00', $1)"
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Take ours without what stands in it about the engine, and add some."""
+    kept = {name: value for name, value in os.environ.items() if "SETTLEMENT_" not in name}
+    return {**kept, "NO_COLOR": "1", **variables}
+
+
+def run(
+    folder: Path, *words: str, variables: Mapping[str, str] = NONE, python: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, where no configuration file lies about."""
+    return subprocess.run(
+        [sys.executable, *python, "-m", "settlement_engine", *words],
+        cwd=folder,
+        env=environment(variables),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
+    with EmbeddedServers(tmp_path_factory.mktemp("servers")) as servers:
+        yield servers
+
+
+@pytest.fixture
+def urls(servers: EmbeddedServers, request: pytest.FixtureRequest) -> dict[str, str]:
+    """Name an empty database of this test's own, and the NATS of all."""
+    name = re.sub(r"\W", "_", request.node.name)[-63:]
+    do(servers.postgres.url(), f'CREATE DATABASE "{name}"')
+    return {
+        "SETTLEMENT_DATABASE__URL": servers.postgres.url(name),
+        "SETTLEMENT_NATS__URL": servers.nats.url(),
+    }
+
+
+def do(url: str, statement: str, *arguments: object) -> None:
+    async def inner() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(statement, *arguments)
+        finally:
+            await connection.close()
+
+    asyncio.run(inner())
+
+
+class Serve:
+    """A ``serve`` in a process of its own."""
+
+    def __init__(self, folder: Path, *words: str, variables: Mapping[str, str]) -> None:
+        self._log_path = folder / "serve.log"
+        book = ("--set", f"banks.mock_book_file={folder / 'mock.book'}")
+        with self._log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*PROGRAM, "serve", *ANY_PORTS, *REHEARSAL, *book, *words],
+                cwd=folder,
+                env=environment(variables),
+                stdout=log,
+                stderr=log,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(timeout=PATIENCE_SECONDS)
+
+    @property
+    def said(self) -> str:
+        return self._log_path.read_text(encoding="utf-8")
+
+    def ports(self) -> tuple[int, int, int]:
+        """Wait until it is ready; gRPC, HTTP and metrics."""
+
+        def look() -> re.Match[str] | None:
+            assert self.process.poll() is None, self.said
+            return READY.search(self.said)
+
+        found = until(look, PATIENCE_SECONDS, "serve to be ready")
+        grpc_port, http_port, metrics_port = found.groups()
+        return int(grpc_port), int(http_port), int(metrics_port)
+
+    def terminate(self) -> int:
+        """Ask it to end, and return how it did."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=PATIENCE_SECONDS)
+
+
+# --- before anything begins -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["doctor", "serve", "engine-process", "--help"])
+def test_without_assertions_no_command_begins(tmp_path: Path, command: str) -> None:
+    done = run(tmp_path, command, python=("-O",))
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert done.stdout == ""
+    what, why, todo = done.stderr.splitlines()
+    assert "assertions" in what
+    assert "-O" in why
+    assert "-O" in todo
+
+
+def test_assertions_cannot_be_switched_off_by_the_environment(tmp_path: Path) -> None:
+    done = run(tmp_path, "doctor", variables={"PYTHONOPTIMIZE": "2"})
+    assert done.returncode == ExitCode.MISCONFIGURED
+
+
+def test_serve_refuses_unsafe_settings_all_named_at_once(tmp_path: Path) -> None:
+    unsafe = ("server.host=0.0.0.0", "server.reflection=true", "settlement.real_windows=false")
+    done = run(tmp_path, "serve", *[word for each in unsafe for word in ("--set", each)])
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert done.stdout == ""
+    for name in (
+        *("database.url", "nats.url", "banks.mock_enabled"),
+        *("server.tls_cert_file", "server.reflection", "settlement.real_windows"),
+    ):
+        assert name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_serve_cannot_be_made_to_run_as_if_in_development(tmp_path: Path) -> None:
+    done = run(tmp_path, "serve", "--set", "profile=dev", variables={"SETTLEMENT_PROFILE": "dev"})
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert "database.url is empty" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "prove"])
+def test_without_postgresql_a_command_ends_with_four(tmp_path: Path, command: str) -> None:
+    settings = [*REHEARSAL, "--set", f"banks.mock_book_file={tmp_path / 'mock.book'}"]
+    done = run(
+        tmp_path,
+        *(command, *settings, *ANY_PORTS),
+        variables={  # nobody can listen on port 0
+            "SETTLEMENT_DATABASE__URL": "postgresql://engine:hunter2@127.0.0.1:0/settlement",
+            "SETTLEMENT_NATS__URL": "nats://127.0.0.1:0",
+        },
+    )
+    assert done.returncode == ExitCode.UNAVAILABLE, done.stderr
+    assert "✗ PostgreSQL is out of reach\n" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- a whole life ---------------------------------------------------------------------------------
+
+
+def test_serve_waits_for_migrate(tmp_path: Path, urls: dict[str, str]) -> None:
+    """It does not touch the schema by itself; once ``migrate`` ran, it starts."""
+    with Serve(tmp_path, variables=urls) as early:
+        assert early.process.wait(timeout=PATIENCE_SECONDS) == ExitCode.MISCONFIGURED
+        assert "Run: settlement-engine migrate" in early.said
+    first = run(tmp_path, "migrate", variables=urls)
+    assert first.returncode == ExitCode.OK, first.stderr
+    assert "✓ applied 0001_first_settlement" in first.stdout
+    again = run(tmp_path, "migrate", variables=urls)
+    assert again.stdout == "✓ the schema is up to date\n"
+    with Serve(tmp_path, variables=urls) as serving:
+        assert all(serving.ports())
+        assert serving.terminate() == ExitCode.OK
+
+
+def test_serve_may_be_allowed_to_migrate_by_itself(tmp_path: Path, urls: dict[str, str]) -> None:
+    with Serve(tmp_path, "--set", "database.auto_migrate=true", variables=urls) as serving:
+        assert all(serving.ports())
+        assert serving.terminate() == ExitCode.OK
+    assert run(tmp_path, "migrate", variables=urls).stdout == "✓ the schema is up to date\n"
+
+
+def test_serve_answers_a_call_in_progress_before_it_ends(
+    tmp_path: Path, urls: dict[str, str]
+) -> None:
+    """SIGTERM in the middle of a settlement: it completes, the caller hears it, the books are right."""
+    assert run(tmp_path, "migrate", variables=urls).returncode == ExitCode.OK
+    do(urls["SETTLEMENT_DATABASE__URL"], OPEN_ALL_DAY, [1, 2, 3, 4, 5, 6, 7])
+    slow = (
+        *("--set", "banks.mock_latency_ms=1000"),
+        *("--set", "banks.mock_answer_timeout_ms=20000"),
+        *("--set", "banks.mock_success_rate=1"),
+    )
+    with Serve(tmp_path, *slow, variables=urls) as serving:
+        grpc_port, *_ = serving.ports()
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+            open_accounts(rpc.AccountServiceStub(channel))
+            settlements = rpc.SettlementServiceStub(channel)
+            asked = settlements.ExecuteSettlement.future(wish(), timeout=PATIENCE_SECONDS)
+            executing = pb.ListSettlementsRequest(statuses=[pb.EXECUTING])
+            until(
+                lambda: settlements.ListSettlements(executing, timeout=10).settlements,
+                PATIENCE_SECONDS,
+                "the settlement to be sent",
+            )
+            serving.process.send_signal(signal.SIGTERM)
+            assert asked.result().status == pb.COMPLETED
+        assert serving.process.wait(timeout=PATIENCE_SECONDS) == ExitCode.OK
+        assert "Traceback" not in serving.said
+    proof = run(tmp_path, "prove", variables=urls)
+    assert proof.returncode == ExitCode.OK, proof.stdout
+    assert "open: 0 settlements, 0 holds" in proof.stdout
+
+
+def open_accounts(accounts: rpc.AccountServiceStub) -> None:
+    for bank in ("DEUTDEFF", "CHASUS33"):
+        for kind in (pb.NOSTRO, pb.VOSTRO):
+            request = pb.OpenAccountRequest(kind=kind, bank=bank, currency="EUR")
+            accounts.OpenAccount(request, timeout=10)
+    funding = pb.FundAccountRequest(
+        bank="DEUTDEFF", currency="EUR", amount="10.00", idempotency_key="funds"
+    )
+    accounts.FundAccount(funding, timeout=10)

@@ -1,0 +1,269 @@
+"""Accounts, instructions and steps for tests of the store: lives made by hand, row by row of the page."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from settlement_engine.domain.identifiers import references
+from settlement_engine.domain.ledger import Account, AccountKind, reverse, settle
+from settlement_engine.domain.lifecycle import ENDS, LIFE, Do, Event, Row, State
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.preconditions import Refusal, RefusalCode
+from settlement_engine.domain.settlement import Attempt, Instruction, Priority, Route, Settlement
+from settlement_engine.domain.windows import Session
+from settlement_engine.ports import (
+    AccountFilter,
+    AccountSpec,
+    Admission,
+    Funding,
+    Result,
+    Step,
+    TransferFilter,
+    Verdict,
+)
+from tests.support.stores import CountedIds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from settlement_engine.ports import Outcome
+    from tests.support.stores import Stores
+
+EUR = "EUR"
+OPEN = Session(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+SHUT = Session(datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 1, 2, tzinfo=UTC))
+VALID_UNTIL = datetime(2100, 1, 1, tzinfo=UTC)
+
+ALL_ACCOUNTS = AccountFilter(limit=1000)
+ALL_TRANSFERS = TransferFilter(limit=10_000)
+
+_numbers = itertools.count(1)
+_ids = CountedIds()
+
+
+def wish(**changes: Any) -> Instruction:
+    """An instruction unlike every other one, but for what is asked for."""
+    number = next(_numbers)
+    fields: dict[str, Any] = {
+        "caller": "tester",
+        "idempotency_key": f"key-{number}",
+        "obligation_id": f"obligation-{number}",
+        "from_bank": "ALFA",
+        "to_bank": "BETA",
+        "amount": Money(100, EUR),
+        "value_date": None,
+        "priority": Priority.NORMAL,
+        "metadata": {},
+    }
+    if "minor" in changes:
+        changes["amount"] = Money(changes.pop("minor"), changes.pop("currency", EUR))
+    return Instruction(**{**fields, **changes})
+
+
+def admission(instruction: Instruction) -> Admission:
+    return Admission(settlement_id=_ids.new(), instruction=instruction)
+
+
+def path_to(state: State) -> list[tuple[State, Event]]:
+    """The shortest way from VALIDATING to a state, as rows of the page."""
+    ways: dict[State, list[tuple[State, Event]]] = {State.VALIDATING: []}
+    queue = deque([State.VALIDATING])
+    while queue:
+        here = queue.popleft()
+        for event, row in LIFE[here].items():
+            if row.state not in ways:
+                ways[row.state] = [*ways[here], (here, event)]
+                queue.append(row.state)
+    return ways[state]
+
+
+class Scene:
+    """Two banks of its own in a store that others may use too, an engine, and settlements between them.
+
+    ``before`` is the head of the stream at the beginning.
+    """
+
+    def __init__(
+        self, stores: Stores, owner: int, accounts: dict[AccountKind, Account], before: int
+    ) -> None:
+        self.stores = stores
+        self.owner = owner
+        self.before = before
+        self.source_bank = accounts[AccountKind.NOSTRO].bank
+        self.target_bank = accounts[AccountKind.VOSTRO].bank
+        self._accounts = accounts
+
+    @classmethod
+    async def open(cls, stores: Stores, *, funds_minor: int = 10**9, currency: str = EUR) -> Scene:
+        number = next(_numbers)
+        source, target = f"ALFA{number}", f"BETA{number}"
+        store = stores.accounts
+        accounts = {
+            AccountKind.NOSTRO: await store.open_account(
+                spec(AccountKind.NOSTRO, source, currency=currency)
+            ),
+            AccountKind.VOSTRO: await store.open_account(
+                spec(AccountKind.VOSTRO, target, currency=currency)
+            ),
+        }
+        controls = [
+            (AccountKind.SETTLEMENT, "mock", currency),
+            (AccountKind.CLEARING, source, currency),
+        ]
+        accounts |= {each.kind: each for each in await store.ensure_controls(controls)}
+        before = await stores.stream.head()
+        scene = cls(stores, await stores.owner(), accounts, before)
+        if funds_minor:
+            await scene.fund(funds_minor, currency)
+        return scene
+
+    async def fund(self, minor: int, currency: str = EUR) -> None:
+        paid_in = funding(minor, bank=self.source_bank, currency=currency)
+        await self.stores.accounts.fund(paid_in)
+
+    def wish(self, **changes: Any) -> Instruction:
+        """An instruction between the two banks."""
+        sides = {"from_bank": self.source_bank, "to_bank": self.target_bank}
+        return wish(**{**sides, **changes})
+
+    def admission(self, **changes: Any) -> Admission:
+        return admission(self.wish(**changes))
+
+    async def moves(self) -> int:
+        """Count what has come onto the stream since the beginning."""
+        return await self.stores.stream.head() - self.before
+
+    @property
+    def route(self) -> Route:
+        return Route(
+            rail="mock",
+            source_id=self._accounts[AccountKind.NOSTRO].id,
+            agent_id=self._accounts[AccountKind.SETTLEMENT].id,
+            clearing_id=self._accounts[AccountKind.CLEARING].id,
+            target_id=self._accounts[AccountKind.VOSTRO].id,
+        )
+
+    async def account(self, kind: AccountKind) -> Account:
+        found: Account | None = await self.stores.accounts.account(self._accounts[kind].id)
+        assert found is not None
+        return found
+
+    async def source(self) -> Account:
+        return await self.account(AccountKind.NOSTRO)
+
+    # --- settlements ----------------------------------------------------------------------------
+
+    async def admit(self, *wishes: Instruction, owner: int | None = None) -> list[Settlement]:
+        """Write new instructions down and load them."""
+        batch = [admission(each) for each in wishes]
+        answers = await self.stores.settlements.admit(
+            batch, self.owner if owner is None else owner
+        )
+        assert [answer.verdict for answer in answers] == [Verdict.ACCEPTED] * len(wishes)
+        found = await self.stores.settlements.load([each.settlement_id for each in batch])
+        return [found[each.settlement_id] for each in batch]
+
+    async def new(self, **changes: Any) -> Settlement:
+        [settlement] = await self.admit(self.wish(**changes))
+        return settlement
+
+    async def bring(self, state: State, **changes: Any) -> Settlement:
+        """Make a settlement and bring it to a state."""
+        settlement = await self.new(**changes)
+        for _, event in path_to(state):
+            settlement = await self.move(settlement, event)
+        assert settlement.state is state
+        return settlement
+
+    async def load(self, settlement: Settlement) -> Settlement:
+        found = await self.stores.settlements.load([settlement.id])
+        return found[settlement.id]
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    def attempt(self, settlement: Settlement, **route: int) -> Attempt:
+        instruction = settlement.instruction
+        return Attempt(
+            number=1,
+            route=msgspec.structs.replace(self.route, **route),
+            references=references(instruction.caller, instruction.idempotency_key, 1),
+            payload=b"\x00the exact bytes\\\"{}",
+            valid_until=VALID_UNTIL,
+        )
+
+    def step(
+        self, settlement: Settlement, event: Event, row: Row | None = None, **changes: Any
+    ) -> Step:
+        """Make the step of a row with everything that the row needs."""
+        row = row or LIFE[settlement.state][event]
+        amount = settlement.instruction.amount
+        fields: dict[str, Any] = {"settlement": settlement, "event": event, "row": row}
+        if row.do is Do.LOCK:
+            fields |= {"attempt": self.attempt(settlement), "session": OPEN}
+        if row.do in (Do.POST, Do.REVERSE):
+            make = settle if row.do is Do.POST else reverse
+            fields["transfers"] = make(settlement.id, self.route, amount.minor, amount.currency)
+            fields |= {"rail_reference": "R-1", "confirmation": "C-1"}
+        if row.state in ENDS and row.state is not State.COMPLETED and row.do is not Do.EXCEPT:
+            fields["refusal"] = Refusal(code=RefusalCode.RAIL_REJECTED, detail={"code": "AC04"})
+        fields["detail"] = {"text": f"{event} \"quoted\", {{braced}} and \\ back"}
+        return Step(**{**fields, **changes})
+
+    async def apply(self, *steps: Step, owner: int | None = None) -> list[Outcome]:
+        return await self.stores.settlements.apply(steps, self.owner if owner is None else owner)
+
+    async def move(self, settlement: Settlement, event: Event, **changes: Any) -> Settlement:
+        """Apply a row and load what has become of the settlement."""
+        [outcome] = await self.apply(self.step(settlement, event, **changes))
+        assert outcome.result is Result.APPLIED, (settlement.state, event)
+        return await self.load(settlement)
+
+    # --- looking --------------------------------------------------------------------------------
+
+    async def everything(self, *settlements: Settlement) -> tuple[object, ...]:
+        """All that a step could change, to be compared before and after."""
+        found = await self.stores.settlements.load([each.id for each in settlements])
+        lives = [await self.stores.settlements.life(each.id) for each in settlements]
+        accounts = await self.stores.accounts.accounts(ALL_ACCOUNTS)
+        transfers = await self.stores.accounts.transfers(ALL_TRANSFERS)
+        return found, lives, accounts, transfers, await self.stores.stream.head()
+
+
+def spec(kind: AccountKind, bank: str, **changes: Any) -> AccountSpec:
+    fields: dict[str, Any] = {
+        "kind": kind,
+        "bank": bank,
+        "currency": EUR,
+        "account_number": "",
+        "credit_limit": 0,
+        "caller": "tester",
+        "idempotency_key": "",
+    }
+    return AccountSpec(**{**fields, **changes})
+
+
+def funding(minor: int, **changes: Any) -> Funding:
+    fields: dict[str, Any] = {
+        "bank": "ALFA",
+        "amount": Money(minor, changes.pop("currency", EUR)),
+        "reference": "paid in",
+        "account_number": "",
+        "caller": "tester",
+        "idempotency_key": f"funding-{next(_numbers)}",
+    }
+    return Funding(**{**fields, **changes})
+
+
+def results(outcomes: Sequence[Outcome]) -> list[Result]:
+    return [outcome.result for outcome in outcomes]
+
+
+def aged(settlement: Settlement, **changes: Any) -> Settlement:
+    """A settlement as somebody believes it to be who is not up to date."""
+    return replace(settlement, **changes)

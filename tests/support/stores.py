@@ -1,0 +1,162 @@
+"""The two stores, each with everything that a process has of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from typing_extensions import override
+
+from settlement_engine.store.accounts import PostgresAccounts
+from settlement_engine.store.audit import PostgresAuditor
+from settlement_engine.store.database import DatabaseSettings, Readers
+from settlement_engine.store.memory import (
+    MemoryAccounts,
+    MemoryAuditor,
+    MemoryGauges,
+    MemoryRegistry,
+    MemorySettlements,
+    MemoryStream,
+    Records,
+)
+from settlement_engine.store.settlements import PostgresSettlements
+from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
+
+if TYPE_CHECKING:
+    from settlement_engine import ports
+
+PATIENCE_SECONDS = 10.0
+POLL_SECONDS = 0.005
+LEASE_SECONDS = 600.0
+
+
+class WallClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class CountedIds:
+    """Identifiers that grow, and that tests can read."""
+
+    _numbers = itertools.count(1)
+
+    def new(self) -> uuid.UUID:
+        return uuid.UUID(int=(0x0190 << 112) + next(self._numbers))
+
+
+class Stores(ABC):
+    """What one process has of a store."""
+
+    name: str
+    settlements: ports.SettlementStore
+    accounts: Any  # ports.AccountStore and ports.DeadLetterStore
+    stream: ports.Stream
+    registry: ports.EngineRegistry
+    auditor: ports.Auditor
+    gauges: ports.GaugeSource
+    _owner = 0
+
+    async def owner(self) -> int:
+        """Return the number of the engine that this process is."""
+        if not self._owner:
+            self._owner = await self.registry.join(LEASE_SECONDS)
+        return self._owner
+
+    @abstractmethod
+    def beside(self) -> Stores:
+        """Return what another process has of the same data."""
+
+    @abstractmethod
+    async def end_session(self, owner: int) -> None:
+        """End the session of an engine as its crash would."""
+
+    async def close_beside(self) -> None:
+        """Let go of what the other processes had."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of everything."""
+
+
+class MemoryStores(Stores):
+    name = "memory"
+
+    def __init__(self, records: Records | None = None) -> None:
+        self.records = records or Records(clock=WallClock())
+        self.settlements = MemorySettlements(self.records)
+        self.accounts = MemoryAccounts(self.records, CountedIds())
+        self.stream = MemoryStream(self.records)
+        self.registry = MemoryRegistry(self.records)
+        self.auditor = MemoryAuditor(self.records)
+        self.gauges = MemoryGauges(self.records)
+
+    @override
+    def beside(self) -> Stores:
+        return MemoryStores(self.records)
+
+    @override
+    async def end_session(self, owner: int) -> None:
+        self.records.sessions.kill(owner)
+
+    @override
+    async def close(self) -> None:
+        pass
+
+
+class PostgresStores(Stores):
+    name = "postgres"
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        settings = DatabaseSettings(url=url, readers_max=1)
+        self._readers = Readers(settings)
+        self.settlements = PostgresSettlements(settings, self._readers)
+        self.accounts = PostgresAccounts(settings, self._readers, CountedIds())
+        self.stream = PostgresStream(settings, self._readers)
+        self.registry = PostgresRegistry(settings)
+        self.auditor = PostgresAuditor(settings)
+        self.gauges = PostgresGauges(self._readers)
+        self._beside: list[Stores] = []
+
+    @override
+    def beside(self) -> Stores:
+        other = PostgresStores(self.url)
+        self._beside.append(other)
+        return other
+
+    @override
+    async def end_session(self, owner: int) -> None:
+        connection = await asyncpg.connect(self.url)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while await connection.fetchval(_END_SESSION, owner):
+                    await asyncio.sleep(POLL_SECONDS)
+        finally:
+            await connection.close()
+
+    @override
+    async def close_beside(self) -> None:
+        for other in self._beside:
+            await other.close()
+        self._beside.clear()
+
+    @override
+    async def close(self) -> None:
+        await self.close_beside()
+        await self.settlements.close()
+        await self.accounts.close()
+        await self.stream.close()
+        await self.registry._presence.close()
+        await self._readers.close()
+
+
+_END_SESSION = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_locks
+WHERE locktype = 'advisory' AND classid = 8086 AND objid = $1::bigint::oid
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
