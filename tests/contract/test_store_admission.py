@@ -219,7 +219,7 @@ async def test_twenty_at_once_for_one_obligation_are_one_settlement(scene):
         {"amount": Money(0, "EUR")},
         {"amount": Money(-1, "EUR")},
         {"amount": Money(10**18, "EUR")},
-        {"to_bank": "ALFA"},
+        {"from_bank": "ALFA", "to_bank": "ALFA"},
         {"obligation_id": ""},
         {"obligation_id": "x" * 65},
     ],

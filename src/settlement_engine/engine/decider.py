@@ -56,6 +56,9 @@ _REFUSED_AS: Final = {
     Event.ATTESTED_NOT_SETTLED: RefusalCode.RAIL_REJECTED,
 }
 
+WORDS_MAX: Final = 500
+"""No more is kept of what a bank says in one field."""
+
 _QUIET: Final = frozenset({Event.NO_ANSWER, Event.ACKNOWLEDGED, Event.NOT_FOUND})
 """Answers that leave a payment where it is, so that the rail's own limit may apply."""
 
@@ -210,8 +213,8 @@ class Decider:
             transfers=_transfers(settlement, row.do),
             refusal=refusal,
             detail=_detail(event, answer, refusal),
-            rail_reference=answer.rail_reference,
-            confirmation=answer.confirmation,
+            rail_reference=plain(answer.rail_reference),
+            confirmation=plain(answer.confirmation),
         )
 
     def _rest_seconds(self, settlement: Settlement, event: Event) -> float | None:
@@ -229,6 +232,13 @@ class Decider:
         if row.ask is Ask.ENQUIRE and settlement.state in HOLDING:
             return self._settings.enquiry.seconds(1, spread)
         return None
+
+
+def plain(text: str) -> str:
+    """Bound foreign words, and replace what cannot be printed: it is kept for people to read."""
+    if text.isprintable() and len(text) <= WORDS_MAX:
+        return text
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:WORDS_MAX])
 
 
 def _transfers(settlement: Settlement, do: Do | None) -> tuple[Transfer, ...]:
@@ -257,7 +267,7 @@ def _refusal_of(event: Event, answer: Answer) -> Refusal | None:
     if code is None:
         return None
     detail = {"code": answer.code, "text": answer.text}
-    return Refusal(code=code, detail={name: text for name, text in detail.items() if text})
+    return Refusal(code=code, detail={name: plain(text) for name, text in detail.items() if text})
 
 
 def _detail(event: Event, answer: Answer, refusal: Refusal | None) -> dict[str, str]:
@@ -269,7 +279,7 @@ def _detail(event: Event, answer: Answer, refusal: Refusal | None) -> dict[str, 
         "confirmation": answer.confirmation,
         "said": answer.event.value if event is Event.CONTRADICTED else "",
     }
-    found = {name: text for name, text in words.items() if text}
+    found = {name: plain(text) for name, text in words.items() if text}
     if refusal is not None:
         found["refusal"] = refusal.code.value
         found.update(refusal.detail)

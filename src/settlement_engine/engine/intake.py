@@ -15,6 +15,7 @@ from settlement_engine.domain.lifecycle import State
 from settlement_engine.domain.settlement import Settlement
 from settlement_engine.engine.batching import Batcher
 from settlement_engine.errors import (
+    Broken,
     Contention,
     IdempotencyConflict,
     Overloaded,
@@ -125,12 +126,25 @@ class Intake:
         try:
             admitted, is_repeat = await self._admit([entry.admission for entry in batch])
             known = await self._look_up(admitted)
+        except Broken as error:
+            await self._write_around_the_broken(batch, error)
+            return
         except SettlementEngineError as error:
             for entry in batch:
                 entry.put(error)
             return
         self._meter.batch("intake", len(batch), self._presence.monotonic() - started_at)
         self._answer(batch, admitted, known, is_repeat=is_repeat)
+
+    async def _write_around_the_broken(self, batch: list[_Entry], error: Broken) -> None:
+        """Halve a batch that the database finds broken, until the culprit is alone and is told."""
+        if len(batch) == 1:
+            self._meter.anomaly("admission_broken")
+            batch[0].put(error)
+            return
+        middle = len(batch) // 2
+        await self._write(batch[:middle])
+        await self._write(batch[middle:])
 
     async def _admit(self, admissions: list[Admission]) -> tuple[list[Admitted], bool]:
         """Write the batch; after a lost connection write it again, for admission is idempotent.

@@ -10,6 +10,7 @@ It never releases money by itself: a time-out is the event NO_ANSWER, and the pa
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -19,6 +20,7 @@ from settlement_engine.domain.lifecycle import ENDS, QUESTION, Ask, Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode, refuse_funds
 from settlement_engine.engine.batching import Batcher
+from settlement_engine.engine.writer import StepWriter
 from settlement_engine.errors import Contention, Unavailable
 from settlement_engine.ports import Answer, Claimed, Outcome, Result, Step
 
@@ -75,6 +77,7 @@ class Runner:
     ) -> None:
         self._settings = settings
         self._store = store
+        self._writer = StepWriter(store, presence, meter)
         self._presence = presence
         self._decider = decider
         self._directory = directory
@@ -203,7 +206,7 @@ class Runner:
         if not pairs:
             return
         started_at = self._presence.monotonic()
-        outcomes = await self._apply([step for _, step in pairs])
+        outcomes = await self._writer.write([step for _, step in pairs])
         seconds = self._presence.monotonic() - started_at
         self._meter.batch("move", len(pairs), seconds)
         self._take_in(pairs, outcomes, seconds)
@@ -221,57 +224,31 @@ class Runner:
             return msgspec.structs.replace(step, rest_seconds=None)
         return step
 
-    async def _apply(self, steps: list[Step]) -> list[Outcome]:
-        """Write the batch; while the database is away, wait for it and write the same batch again.
+    def _set_aside(self, proposal: Proposal) -> None:
+        """Try a settlement that the database finds broken again later; it must not stop the others."""
+        self._presence.spawn(self._try_later(proposal))
 
-        After a failure nobody knows whether the batch was written. The guards make a second writing
-        harmless; what they then call stale may be our own first writing, so it is looked up.
-        """
-        is_repeat = False
-        while True:
-            try:
-                outcomes = await self._store.apply(steps, self._presence.owner)
-                return await self._recognise(steps, outcomes) if is_repeat else outcomes
-            except (Unavailable, Contention) as error:
-                is_repeat = is_repeat or isinstance(error, Unavailable)
-                self._meter.anomaly("commit_unknown" if is_repeat else "contention")
-                await self._presence.pause()
-
-    async def _recognise(self, steps: list[Step], outcomes: list[Outcome]) -> list[Outcome]:
-        """Tell our own earlier writing from somebody else's."""
-        stale = [
-            step.settlement.id
-            for step, outcome in zip(steps, outcomes, strict=True)
-            if outcome.result is Result.STALE
-        ]
-        found = await self._store.load(stale) if stale else {}
-        recognised = []
-        for step, outcome in zip(steps, outcomes, strict=True):
-            now = found.get(step.settlement.id)
-            is_ours = (
-                now is not None
-                and is_recorded(step.settlement.state, step.row)
-                and now.state is step.row.state
-                and now.seq == step.settlement.seq + 1
-                and now.epoch in (step.settlement.epoch, 0)
-            )
-            recognised.append(
-                msgspec.structs.replace(outcome, result=Result.APPLIED) if is_ours else outcome
-            )
-        return recognised
+    async def _try_later(self, proposal: Proposal) -> None:
+        await asyncio.sleep(self._settings.broken_rest_seconds)
+        if self._busy.get(proposal.settlement.id) is not None:
+            self._batcher.offer([proposal])
 
     # --- afterwards -----------------------------------------------------------------------------
 
     def _take_in(
-        self, pairs: list[tuple[Proposal, Step]], outcomes: list[Outcome], commit_seconds: float
+        self,
+        pairs: list[tuple[Proposal, Step]],
+        outcomes: list[Outcome | None],
+        commit_seconds: float,
     ) -> None:
         """Believe what was written, and ask what comes next."""
         asking: list[Settlement] = []
         applied: list[Step] = []
         again: list[Proposal] = []
-        self._presence.saw(outcomes[0].at)
         for (proposal, step), outcome in zip(pairs, outcomes, strict=True):
-            if outcome.result is Result.APPLIED:
+            if outcome is None:
+                self._set_aside(proposal)
+            elif outcome.result is Result.APPLIED:
                 applied.append(step)
                 if self._believe(step, outcome.at):
                     asking.append(step.settlement)

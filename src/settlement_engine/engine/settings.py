@@ -35,6 +35,7 @@ class EngineSettings:
     windows_refresh_seconds: float = 30.0
     admission_patience_seconds: float = 10.0
     retry_pause_seconds: float = 0.1
+    broken_rest_seconds: float = 30.0
     stream_page_max: int = 500
     stream_poll_seconds: float = 0.25
     watch_interval_seconds: float = 0.1

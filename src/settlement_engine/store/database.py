@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 
-from settlement_engine.errors import Contention, InvariantViolated, Misconfigured, Unavailable
+from settlement_engine.errors import (
+    Contention,
+    CorruptRecord,
+    InvariantViolated,
+    Misconfigured,
+    Unavailable,
+)
 from settlement_engine.store.queries import query
 
 if TYPE_CHECKING:
@@ -81,6 +87,9 @@ def translated() -> Iterator[None]:
     except (asyncpg.IntegrityConstraintViolationError, asyncpg.UnknownPostgresError) as error:
         what = "the database refused a write that breaks the books"
         raise InvariantViolated(what, why=str(error)) from error
+    except asyncpg.PostgresError as error:
+        what = "the database could not make sense of a statement"
+        raise CorruptRecord(what, why=f"{type(error).__name__}: {error}") from error
 
 
 def server_settings(settings: DatabaseSettings, version: int) -> dict[str, str]:

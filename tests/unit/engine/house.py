@@ -18,7 +18,7 @@ from settlement_engine.domain.settlement import Instruction, Priority
 from settlement_engine.domain.windows import Window
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.settings import EngineSettings
-from settlement_engine.errors import Unavailable
+from settlement_engine.errors import InvariantViolated, Unavailable
 from settlement_engine.ports import (
     AccountFilter,
     AccountSpec,
@@ -58,6 +58,7 @@ SETTINGS: dict[str, Any] = {
     "has_real_windows": False,
     "admission_patience_seconds": 0.3,
     "drain_grace_seconds": 2.0,
+    "broken_rest_seconds": 0.05,
 }
 PATIENCE_SECONDS = 5.0
 
@@ -197,6 +198,7 @@ class ShakyStore(MemorySettlements):
     def __init__(self, records: Records) -> None:
         super().__init__(records)
         self.losses: deque[tuple[str, str]] = deque()
+        self.poison: set[str] = set()
 
     def _is_lost(self, call: str, when: str) -> bool:
         if self.losses and self.losses[0] == (call, when):
@@ -206,6 +208,9 @@ class ShakyStore(MemorySettlements):
 
     async def admit(self, admissions: Any, owner: int) -> Any:
         """Lose the connection around the writing."""
+        for admission in admissions:
+            if admission.instruction.idempotency_key in self.poison:
+                raise InvariantViolated("poison")
         if self._is_lost("admit", "before"):
             raise Unavailable("lost")
         found = await super().admit(admissions, owner)
@@ -215,6 +220,9 @@ class ShakyStore(MemorySettlements):
 
     async def apply(self, steps: Any, owner: int) -> Any:
         """Lose the connection around the writing."""
+        for step in steps:
+            if step.settlement.instruction.obligation_id in self.poison:
+                raise InvariantViolated("poison")
         if self._is_lost("apply", "before"):
             raise Unavailable("lost")
         found = await super().apply(steps, owner)

@@ -313,3 +313,36 @@ async def test_the_stream_is_followed_from_anywhere() -> None:
             if len(found) == 5:
                 break
         assert found == [2, 3, 4, 5, 6]
+
+
+async def test_one_broken_settlement_does_not_stop_the_others() -> None:
+    async with running() as house:
+        house.store.poison.add("o-k3")
+        found = await house.engine.submit([wish(f"k{n}") for n in range(8)])
+        settled = [each.settlement.id for each in found if not isinstance(each, Exception)]
+        for number, settlement_id in enumerate(settled):
+            if number != 3:
+                ended = await house.engine.wait(settlement_id, 5)
+                assert ended.state is State.COMPLETED
+        assert "step_broken" in house.meter.anomalies
+        house.store.poison.clear()
+        assert (await house.engine.wait(settled[3], 5)).state is State.COMPLETED
+
+
+async def test_one_broken_admission_is_told_to_its_caller_alone() -> None:
+    async with running() as house:
+        house.store.poison.add("k3")
+        found = await house.engine.submit([wish(f"k{n}") for n in range(8)])
+        assert [isinstance(each, Exception) for each in found] == [n == 3 for n in range(8)]
+
+
+async def test_a_banks_words_are_kept_plain_and_short() -> None:
+    async with running() as house:
+        house.rail.sends.append(None)
+        house.rail.enquiries.extend([None] * 1_000)
+        found = await house.settle(wait_seconds=0.1)
+        text = "no\x00\n" + "x" * 10_000
+        word = Answer(settlement_id=found.id, event=Event.REJECTED, attempt=1, text=text)
+        house.rail.say([word])
+        ended = await house.engine.wait(found.id, 5)
+        assert ended.refusal_detail["text"] == "no??" + "x" * 496

@@ -1,0 +1,90 @@
+"""The writer: a batch of steps becomes one commit, whatever happens to the connection.
+
+After a failure nobody knows whether the batch was written. The guards make a second writing harmless, so
+the same batch is written again; what the guards then call stale may be our own first writing, and is
+looked up. A step that the database finds broken is found by halving, and does not stop the others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from settlement_engine.domain.lifecycle import is_recorded
+from settlement_engine.errors import Broken, Contention, Unavailable
+from settlement_engine.ports import Result
+
+if TYPE_CHECKING:
+    from settlement_engine.engine.presence import Presence
+    from settlement_engine.ports import Meter, Outcome, SettlementStore, Step
+
+log = structlog.get_logger(__name__)
+
+
+class StepWriter:
+    """Writes batches of steps."""
+
+    def __init__(self, store: SettlementStore, presence: Presence, meter: Meter) -> None:
+        self._store = store
+        self._presence = presence
+        self._meter = meter
+
+    async def write(self, steps: list[Step]) -> list[Outcome | None]:
+        """Write the steps; one outcome each, in order, and None for a step that is broken."""
+        try:
+            outcomes = await self._apply(steps)
+        except Broken as error:
+            if len(steps) == 1:
+                self._tell(steps[0], error)
+                return [None]
+            middle = len(steps) // 2
+            return [*await self.write(steps[:middle]), *await self.write(steps[middle:])]
+        self._presence.saw(outcomes[0].at)
+        return list(outcomes)
+
+    def _tell(self, step: Step, error: Broken) -> None:
+        self._meter.anomaly("step_broken")
+        log.error(
+            "step_broken",
+            settlement=str(step.settlement.id),
+            state=step.settlement.state.value,
+            happened=step.event.value,
+            why=error.why or error.what,
+        )
+
+    async def _apply(self, steps: list[Step]) -> list[Outcome]:
+        """Write the batch; while the database is away, wait for it and write the same batch again."""
+        is_repeat = False
+        while True:
+            try:
+                outcomes = await self._store.apply(steps, self._presence.owner)
+                return await self._recognise(steps, outcomes) if is_repeat else outcomes
+            except (Unavailable, Contention) as error:
+                is_repeat = is_repeat or isinstance(error, Unavailable)
+                self._meter.anomaly("commit_unknown" if is_repeat else "contention")
+                await self._presence.pause()
+
+    async def _recognise(self, steps: list[Step], outcomes: list[Outcome]) -> list[Outcome]:
+        """Tell our own earlier writing from somebody else's."""
+        stale = [
+            step.settlement.id
+            for step, outcome in zip(steps, outcomes, strict=True)
+            if outcome.result is Result.STALE
+        ]
+        found = await self._store.load(stale) if stale else {}
+        recognised = []
+        for step, outcome in zip(steps, outcomes, strict=True):
+            now = found.get(step.settlement.id)
+            is_ours = (
+                now is not None
+                and is_recorded(step.settlement.state, step.row)
+                and now.state is step.row.state
+                and now.seq == step.settlement.seq + 1
+                and now.epoch in (step.settlement.epoch, 0)
+            )
+            recognised.append(
+                msgspec.structs.replace(outcome, result=Result.APPLIED) if is_ours else outcome
+            )
+        return recognised

@@ -1,0 +1,442 @@
+"""Steps: every row of the page is applied as it says, and nothing that is not a row changes anything."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from settlement_engine.domain.ledger import AccountKind, Leg
+from settlement_engine.domain.lifecycle import (
+    ENDS,
+    HOLDING,
+    LIFE,
+    Do,
+    Event,
+    Row,
+    State,
+    is_recorded,
+)
+from settlement_engine.domain.preconditions import Refusal, RefusalCode
+from settlement_engine.errors import InvariantViolated
+from settlement_engine.ports import Result, TransferFilter
+from tests.support.lives import results
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+APPLIED, STALE = Result.APPLIED, Result.STALE
+REACHED = [state for state in LIFE if state is not State.PENDING]
+FROM = [state for state in REACHED if LIFE[state]]
+LEGS = {
+    Do.POST: [Leg.CASH, Leg.OBLIGATION],
+    Do.REVERSE: [Leg.CASH, Leg.OBLIGATION, Leg.CASH_RETURNED, Leg.OBLIGATION_RESTORED],
+}
+MINOR = 100
+
+
+# --- rows -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", FROM)
+async def test_every_row_is_applied_as_the_page_says(scene, state):
+    for event, row in LIFE[state].items():
+        before = await scene.bring(state)
+        step = scene.step(before, event)
+        held, head = (await scene.source()).held, await scene.stores.stream.head()
+        counts = (await scene.stores.gauges.gauges(0)).open_by_state
+
+        [outcome] = await scene.apply(step)
+
+        assert outcome.result is APPLIED, event
+        after = await scene.load(before)
+        is_move = is_recorded(state, row)
+        assert (after.state, after.seq) == (row.state, before.seq + is_move)
+        assert after.asked == (0 if is_move else before.asked + 1)
+        assert after.epoch == (0 if row.state in ENDS else before.epoch)
+        assert await scene.stores.stream.head() == head + is_move
+        if is_move:
+            await check_move(scene, step, outcome.at)
+        check_words(before, step, after)
+        await check_open(scene, state, row, counts)
+        await check_money(scene, step, held)
+
+
+async def check_move(scene, step, at):
+    moved = (await scene.stores.settlements.life(step.settlement.id))[-1]
+    assert (moved.seq, moved.from_state) == (step.settlement.seq + 1, step.settlement.state)
+    assert (moved.event, moved.to_state) == (step.event, step.row.state)
+    assert (moved.at, moved.detail) == (at, step.detail)
+    assert moved.position == await scene.stores.stream.head()
+
+
+def check_words(before, step, after):
+    """Words and the end are kept from the step that brought them."""
+    refusal = step.refusal
+    code = refusal.code.value if refusal else before.refusal_code
+    assert (after.refusal_code, after.refusal_detail) == (
+        code,
+        refusal.detail if refusal else before.refusal_detail,
+    )
+    assert after.rail_reference == (step.rail_reference or before.rail_reference)
+    assert after.confirmation == (step.confirmation or before.confirmation)
+    assert after.is_frozen == (step.row.do is Do.EXCEPT)
+    assert (after.ended_at is not None) == (step.row.state in ENDS)
+    if before.ended_at is not None:
+        assert after.ended_at == before.ended_at
+    if step.row.do is Do.LOCK:
+        assert after.attempt == step.attempt
+
+
+async def check_open(scene, state, row, counts):
+    """The list of what is open holds what has not ended."""
+    now = (await scene.stores.gauges.gauges(0)).open_by_state
+    expected = dict(counts)
+    if state not in ENDS:
+        expected[state.value] -= 1
+    if row.state not in ENDS:
+        expected[row.state.value] = expected.get(row.state.value, 0) + 1
+    assert dict(now) == {name: count for name, count in expected.items() if count}
+
+
+async def check_money(scene, step, held):
+    """A hold stands in the holding states only, and money moves with POST and REVERSE only."""
+    was_held, is_held = step.settlement.state in HOLDING, step.row.state in HOLDING
+    assert (await scene.source()).held == held + (is_held - was_held) * MINOR
+    made = await scene.stores.accounts.transfers(TransferFilter(group_id=step.settlement.id))
+    legs = sorted(transfer.leg for transfer in made)
+    if step.row.do in LEGS:
+        assert legs == LEGS[step.row.do]
+        known = {(each.leg, each.debit_id, each.credit_id, each.amount_minor) for each in made}
+        asked = {
+            (each.leg, each.debit_id, each.credit_id, each.amount_minor) for each in step.transfers
+        }
+        assert asked <= known
+    else:
+        assert len(legs) == {State.COMPLETED: 2, State.RETURNED: 4}.get(step.settlement.state, 0)
+
+
+async def test_a_life_to_completion_moves_the_money_between_four_accounts(scene):
+    await scene.bring(State.COMPLETED, minor=250)
+    posted = {kind: (await scene.account(kind)).posted for kind in AccountKind if kind in KINDS}
+    assert posted[AccountKind.NOSTRO] == 10**9 - 250
+    assert posted[AccountKind.CLEARING] == 10**9 - 250
+    assert posted[AccountKind.VOSTRO] == 250
+
+
+KINDS = {AccountKind.NOSTRO, AccountKind.VOSTRO, AccountKind.CLEARING}
+
+
+async def test_many_settlements_in_one_batch_change_each_account_once_and_by_their_sum(scene):
+    count = 60
+    lives = await scene.admit(*(scene.wish(minor=minor) for minor in range(1, count + 1)))
+    lock = [scene.step(each, Event.CLEARED) for each in lives]
+    assert results(await scene.apply(*lock)) == [APPLIED] * count
+    locked = [await scene.load(each) for each in lives]
+    events = [
+        (Event.SETTLED, Event.REJECTED, Event.NO_ANSWER)[number % 3] for number in range(count)
+    ]
+    steps = [scene.step(each, event) for each, event in zip(locked, events, strict=True)]
+    assert results(await scene.apply(*steps)) == [APPLIED] * count
+    sums = [sum(range(first, count + 1, 3)) for first in (1, 2, 3)]
+    source, target = await scene.source(), await scene.account(AccountKind.VOSTRO)
+    assert source.posted == 10**9 - sums[0]
+    assert source.held == sums[2]
+    assert target.posted == sums[0]
+
+
+# --- what is no row ---------------------------------------------------------------------------------
+
+
+def forgeries(state):
+    """Steps that the page does not know: no such event here, or another state than the row's."""
+    for event in Event:
+        known = LIFE[state].get(event)
+        if known is None:
+            yield event, Row(State.COMPLETED, None, None, ())
+            yield event, Row(state, None, None, ())
+            yield event, Row(State.ROLLED_BACK, Do.RELEASE, None, ())
+        else:
+            other = State.FAILED if known.state is not State.FAILED else State.COMPLETED
+            yield event, Row(other, None, None, ())
+            if is_recorded(state, known):
+                yield event, Row(state, None, None, ())
+
+
+@pytest.mark.parametrize("state", REACHED)
+async def test_what_is_not_a_row_is_refused_and_changes_nothing(scene, state):
+    settlement, other = await scene.bring(state), await scene.new()
+    before = await scene.everything(settlement, other)
+    for event, row in forgeries(state):
+        forged = scene.step(settlement, event, row)
+        with pytest.raises(InvariantViolated):
+            await scene.apply(scene.step(other, Event.PARKED, rest_seconds=math.inf), forged)
+    assert await scene.everything(settlement, other) == before
+
+
+@pytest.mark.parametrize("state", [State.VALIDATING, State.FAILED, State.COMPLETED])
+@pytest.mark.parametrize("do", [Do.POST, Do.RELEASE])
+async def test_a_hold_that_does_not_stand_cannot_end(scene, state, do):
+    settlement = await scene.bring(state)
+    before = await scene.everything(settlement)
+    for event, row in LIFE[State.SENT].items():
+        if row.do is do:
+            with pytest.raises(InvariantViolated):
+                await scene.apply(scene.step(settlement, event, row))
+    assert await scene.everything(settlement) == before
+
+
+# --- guards -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [State.VALIDATING, State.LOCKED, State.SENT])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seq": 0},
+        {"seq": 99},
+        {"epoch": 0},
+        {"epoch": 2},
+        {"state": State.RECALLING},
+    ],
+    ids=lambda change: "-".join(map(str, change.items())),
+)
+async def test_whoever_is_not_up_to_date_changes_nothing(scene, state, change):
+    settlement = await scene.bring(state)
+    before = await scene.everything(settlement)
+    believed = replace(settlement, **change)
+    steps = [scene.step(believed, event) for event in LIFE[believed.state]]
+    for step in steps:
+        [outcome] = await scene.apply(step)
+        assert outcome.result is STALE
+    assert await scene.everything(settlement) == before
+
+
+@pytest.mark.parametrize("state", [State.VALIDATING, State.LOCKED, State.IN_DOUBT])
+async def test_another_engines_settlement_is_not_ours_to_move(scene, state):
+    settlement = await scene.bring(state)
+    before = await scene.everything(settlement)
+    for event in LIFE[state]:
+        [outcome] = await scene.apply(scene.step(settlement, event), owner=scene.owner + 1)
+        assert outcome.result is STALE
+    assert await scene.everything(settlement) == before
+
+
+async def test_a_settlement_that_nobody_knows_is_stale(scene):
+    settlement = replace(await scene.new(), id=scene.admission().settlement_id)
+    [outcome] = await scene.apply(scene.step(settlement, Event.PARKED))
+    assert outcome.result is STALE
+
+
+async def test_what_rests_is_anybodys(scene):
+    settlement = await scene.bring(State.SENT)
+    await scene.apply(scene.step(settlement, Event.NO_ANSWER, rest_seconds=math.inf))
+    resting = await scene.load(settlement)
+    step = scene.step(resting, Event.SETTLED)
+    [outcome] = await scene.apply(step, owner=scene.owner + 1)
+    assert outcome.result is APPLIED
+    assert (await scene.load(settlement)).state is State.COMPLETED
+
+
+async def test_who_moves_what_rests_and_keeps_it_owns_it(scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    await scene.apply(scene.step(settlement, Event.NO_ANSWER, rest_seconds=math.inf))
+    resting = await scene.load(settlement)
+    [outcome] = await scene.apply(scene.step(resting, Event.ACKNOWLEDGED), owner=scene.owner + 1)
+    assert outcome.result is APPLIED
+    sent = await scene.load(settlement)
+    assert results(await scene.apply(scene.step(sent, Event.SETTLED))) == [STALE]
+    answer = await scene.apply(scene.step(sent, Event.SETTLED), owner=scene.owner + 1)
+    assert results(answer) == [APPLIED]
+
+
+async def test_after_the_end_there_is_no_owner_and_no_epoch(scene):
+    settlement = await scene.bring(State.COMPLETED)
+    believed = replace(settlement, epoch=7)
+    answer = await scene.apply(scene.step(believed, Event.RETURNED), owner=scene.owner + 1)
+    assert results(answer) == [APPLIED]
+
+
+async def test_a_stale_step_does_not_hold_up_its_batch(scene):
+    one, two, three = [await scene.bring(State.LOCKED) for _ in range(3)]
+    answer = await scene.apply(
+        scene.step(one, Event.SETTLED),
+        scene.step(replace(two, seq=two.seq - 1), Event.SETTLED),
+        scene.step(three, Event.REJECTED),
+    )
+    assert results(answer) == [APPLIED, STALE, APPLIED]
+    states = [(await scene.load(each)).state for each in (one, two, three)]
+    assert states == [State.COMPLETED, State.LOCKED, State.ROLLED_BACK]
+
+
+async def test_of_many_at_once_one_moves_the_settlement(scene):
+    settlement = await scene.bring(State.LOCKED)
+    sides = [scene.stores.beside() for _ in range(4)]
+    events = [Event.SETTLED, Event.REJECTED, Event.NO_ANSWER, Event.ACKNOWLEDGED] * 5
+    answers = await asyncio.gather(
+        *(
+            sides[number % 4].settlements.apply([scene.step(settlement, event)], scene.owner)
+            for number, event in enumerate(events)
+        )
+    )
+    assert sorted(results([answer for [answer] in answers])) == [APPLIED, *[STALE] * 19]
+    assert (await scene.load(settlement)).seq == settlement.seq + 1
+
+
+# --- rest -------------------------------------------------------------------------------------------
+
+
+async def test_rest_says_when_the_next_action_is(scene):
+    settlement = await scene.bring(State.SENT)
+    for seconds, expected in ((0.0, 0.0), (90.5, 90.5), (3600.0 * 24 * 365, 3600.0 * 24 * 365)):
+        [outcome] = await scene.apply(
+            scene.step(settlement, Event.NO_ANSWER, rest_seconds=seconds)
+        )
+        settlement = await scene.load(settlement)
+        assert settlement.next_action_at == outcome.at + timedelta(seconds=expected)
+    await scene.apply(scene.step(settlement, Event.NO_ANSWER, rest_seconds=math.inf))
+    assert (await scene.load(settlement)).next_action_at is None
+
+
+async def test_questions_without_news_are_counted_until_a_move(scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    for asked in range(1, 4):
+        settlement = await scene.move(settlement, Event.NO_ANSWER, rest_seconds=0.0)
+        assert settlement.asked == asked
+    settlement = await scene.move(settlement, Event.ACKNOWLEDGED)
+    assert settlement.asked == 0
+
+
+# --- sendings ---------------------------------------------------------------------------------------
+
+
+async def claim_again(scene, settlement):
+    """Let the rest end: the question is put once more."""
+    claimed = await scene.stores.settlements.claim(scene.owner, 10_000)
+    assert settlement.id in {each.settlement.id for each in claimed}
+    return await scene.load(settlement)
+
+
+def counted(settlement):
+    return settlement.attempt.sends, settlement.attempt.undelivered
+
+
+async def test_sendings_and_proofs_that_nothing_left_are_counted(scene):
+    settlement = await scene.bring(State.LOCKED)
+    assert counted(settlement) == (1, 0)
+    settlement = await scene.move(settlement, Event.UNDELIVERED, rest_seconds=0.0)
+    assert counted(settlement) == (1, 1)
+    settlement = await claim_again(scene, settlement)
+    assert counted(settlement) == (2, 1)
+    settlement = await scene.move(settlement, Event.NO_ANSWER)
+    settlement = await scene.move(settlement, Event.NOT_FOUND)
+    assert counted(settlement) == (3, 1)
+    settlement = await scene.move(settlement, Event.UNDELIVERED, rest_seconds=0.0)
+    assert counted(settlement) == (3, 2)
+
+
+async def test_giving_up_takes_the_proof_that_no_sending_left(scene):
+    settlement = await scene.bring(State.LOCKED)
+    settlement = await scene.move(settlement, Event.NO_ANSWER)
+    settlement = await scene.move(settlement, Event.NOT_FOUND)
+    assert counted(settlement) == (2, 0)
+    before = await scene.everything(settlement)
+    assert results(await scene.apply(scene.step(settlement, Event.ABANDONED))) == [STALE]
+    assert await scene.everything(settlement) == before
+    settlement = await scene.move(settlement, Event.UNDELIVERED, rest_seconds=0.0)
+    settlement = await claim_again(scene, settlement)
+    assert counted(settlement) == (3, 1)
+    assert results(await scene.apply(scene.step(settlement, Event.ABANDONED))) == [STALE]
+
+
+async def test_what_never_left_may_be_given_up(scene):
+    settlement = await scene.bring(State.LOCKED)
+    for _ in range(3):
+        settlement = await scene.move(settlement, Event.UNDELIVERED, rest_seconds=0.0)
+        settlement = await claim_again(scene, settlement)
+    assert counted(settlement) == (4, 3)
+    settlement = await scene.move(settlement, Event.ABANDONED)
+    assert settlement.state is State.ROLLED_BACK
+
+
+async def test_a_sending_is_proved_undelivered_once(scene):
+    """Told twice, the second word must not stand for another sending that may have arrived."""
+    settlement = await scene.bring(State.LOCKED)
+    settlement = await scene.move(settlement, Event.NO_ANSWER)
+    settlement = await scene.move(settlement, Event.NOT_FOUND)
+    settlement = await scene.move(settlement, Event.UNDELIVERED, rest_seconds=math.inf)
+    assert counted(settlement) == (2, 1)
+    for seconds in (None, 0.0):
+        step = scene.step(settlement, Event.UNDELIVERED, rest_seconds=seconds)
+        assert results(await scene.apply(step)) == [STALE]
+    assert counted(await scene.load(settlement)) == (2, 1)
+
+
+# --- contradictions ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.ROLLED_BACK, State.RETURNED])
+async def test_a_contradiction_is_told_once_and_freezes(scene, state):
+    settlement = await scene.bring(state)
+    detail = {"said": "rejected", "code": "AC04"}
+    told = await scene.move(settlement, Event.CONTRADICTED, detail=detail)
+    assert (told.is_frozen, told.state, told.seq) == (True, state, settlement.seq + 1)
+    before = await scene.everything(settlement)
+    again = dict(reversed(detail.items()))
+    step = scene.step(told, Event.CONTRADICTED, detail=again)
+    assert results(await scene.apply(step)) == [STALE]
+    assert await scene.everything(settlement) == before
+    other = await scene.move(told, Event.CONTRADICTED, detail={"said": "recalled"})
+    assert other.seq == told.seq + 1
+
+
+async def test_a_contradiction_without_words_is_one_too(scene):
+    settlement = await scene.bring(State.COMPLETED)
+    told = await scene.move(settlement, Event.CONTRADICTED, detail={})
+    assert told.is_frozen
+    step = scene.step(told, Event.CONTRADICTED, detail={})
+    assert results(await scene.apply(step)) == [STALE]
+
+
+async def test_a_frozen_settlement_stays_frozen(scene):
+    settlement = await scene.bring(State.COMPLETED)
+    settlement = await scene.move(settlement, Event.CONTRADICTED)
+    settlement = await scene.move(settlement, Event.RETURNED)
+    assert settlement.is_frozen
+
+
+# --- what is given out ------------------------------------------------------------------------------
+
+
+async def test_what_is_given_out_is_the_callers_to_change(scene):
+    settlement = await scene.bring(State.SENT)
+    given = await scene.load(settlement)
+    given.state, given.seq, given.epoch, given.asked = State.COMPLETED, 99, 99, 99
+    given.attempt, given.refusal_code = None, "X"
+    assert await scene.load(settlement) == settlement
+
+
+async def test_a_refusal_and_its_detail_are_kept(scene):
+    detail = {"required": "100.00", "available": "12.50", "note": "a \"quote\", a \\ and {}"}
+    refusal = Refusal(code=RefusalCode.INSUFFICIENT_FUNDS, detail=detail)
+    settlement = await scene.new()
+    settlement = await scene.move(settlement, Event.REFUSED, refusal=refusal)
+    assert settlement.refusal_code == "INSUFFICIENT_FUNDS"
+    assert settlement.refusal_detail == detail
+
+
+async def test_the_time_of_a_batch_is_one_and_lies_between_question_and_answer(scene):
+    lives = [await scene.new() for _ in range(3)]
+    before = datetime.now(UTC)
+    outcomes = await scene.apply(*(scene.step(each, Event.PARKED) for each in lives))
+    [at] = {outcome.at for outcome in outcomes}
+    assert before - timedelta(seconds=1) <= at <= datetime.now(UTC) + timedelta(seconds=1)
+
+
+async def test_what_does_not_exist_is_not_loaded(scene):
+    missing = scene.admission().settlement_id
+    assert await scene.stores.settlements.load([missing]) == {}
+    assert await scene.stores.settlements.load([]) == {}
+    assert await scene.stores.settlements.life(missing) == []
