@@ -15,6 +15,8 @@ any_python = for python in $(PYTHONS); do \
 	done; echo "$(NO_PYTHON)" >&2; exit 1
 
 export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
+# Bytecode is kept, as Python does by itself: else each engine that a test starts compiles itself anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 bin := .venv/bin
 sources := $(wildcard src tests tools)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
     server.start()
     yield server
     server.stop()
+    shutil.rmtree(server.data_dir, ignore_errors=True)  # Thousands of files, which pytest would keep.
 
 
 @pytest.fixture(scope="session")

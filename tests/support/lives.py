@@ -100,8 +100,15 @@ class Scene:
         self._accounts = accounts
 
     @classmethod
-    async def open(cls, stores: Stores, *, funds_minor: int = 10**9, currency: str = EUR) -> Scene:
-        number = next(_numbers)
+    async def open(
+        cls,
+        stores: Stores,
+        *,
+        funds_minor: int = 10**9,
+        currency: str = EUR,
+        number: int | None = None,
+    ) -> Scene:
+        number = number or next(_numbers)
         source, target = f"ALFA{number}", f"BETA{number}"
         store = stores.accounts
         accounts = {

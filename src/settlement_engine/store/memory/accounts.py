@@ -74,7 +74,7 @@ class MemoryAccounts:
         self, wanted: Sequence[tuple[AccountKind, str, str]]
     ) -> list[Account]:
         """Return control accounts of rails and banks, opened on first need; oldest first."""
-        found = {self._control(kind, owner, currency).id for kind, owner, currency in wanted}
+        found = {self._control(*control).id for control in sorted(wanted)}
         return [self._records.accounts[key] for key in sorted(found)]
 
     def _control(self, kind: AccountKind, owner: str, currency: str) -> Account:

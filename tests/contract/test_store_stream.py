@@ -1,0 +1,191 @@
+"""The stream of everything that happened, lists of settlements, gauges, and the proof itself."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+import pytest_asyncio
+
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.settlement import Priority
+from settlement_engine.ports import SettlementFilter
+from tests.support.lives import Scene
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ALL = 100_000
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def rich(stores):
+    """A scene with a currency of its own kind, to be told apart in announcements."""
+    return await Scene.open(stores, currency="KWD")
+
+
+async def test_positions_are_gapless_and_in_the_order_of_the_commits(scene):
+    for state in (State.COMPLETED, State.ROLLED_BACK, State.FAILED):
+        await scene.bring(state)
+    announced = await scene.stores.stream.read(scene.before, ALL)
+    positions = [each.moved.position for each in announced]
+    assert positions == list(range(scene.before + 1, await scene.stores.stream.head() + 1))
+    times = [each.moved.at for each in announced]
+    assert times == sorted(times)
+
+
+async def test_reading_resumes_after_any_position(scene):
+    await scene.bring(State.COMPLETED)
+    await scene.bring(State.SENT)
+    stream = scene.stores.stream
+    everything = await stream.read(scene.before, ALL)
+    for size in (1, 2, 3):
+        read, after = [], scene.before
+        while page := await stream.read(after, size):
+            assert len(page) <= size
+            read += page
+            after = page[-1].moved.position
+        assert read == everything
+    assert await stream.read(await stream.head(), ALL) == []
+
+
+async def test_one_settlement_can_be_followed_alone(scene):
+    one, two = await scene.bring(State.COMPLETED), await scene.bring(State.COMPLETED)
+    await scene.move(one, Event.RETURNED)
+    stream = scene.stores.stream
+    alone = await stream.read(0, ALL, one.id)
+    assert [each.moved for each in alone] == await scene.stores.settlements.life(one.id)
+    assert [each.moved.seq for each in alone] == [1, 2, 3, 4]
+    assert await stream.read(alone[1].moved.position, 1, one.id) == alone[2:3]
+    assert len(await stream.read(0, ALL, two.id)) == 3
+
+
+async def test_an_announcement_brings_the_facts_of_its_settlement(rich):
+    settlement = await rich.new(
+        amount=Money(1005, "KWD"), priority=Priority.URGENT, obligation_id=f"O {rich.source_bank}"
+    )
+    [told] = await rich.stores.stream.read(0, ALL, settlement.id)
+    assert (told.obligation_id, told.from_bank) == (f"O {rich.source_bank}", rich.source_bank)
+    assert (told.to_bank, told.amount) == (rich.target_bank, Money(1005, "KWD"))
+    assert (told.value_date, told.priority) == (settlement.value_date, 2)
+    assert (told.moved.settlement_id, told.moved.to_state) == (settlement.id, State.VALIDATING)
+
+
+async def test_many_writers_at_once_leave_no_gap_and_a_reader_misses_nothing(scene):
+    """Whoever reads on from the last position that he saw must never skip one that comes later."""
+    sides = [scene.stores.beside() for _ in range(4)]
+    seen: list[int] = []
+    is_over = asyncio.Event()
+
+    async def write(side):
+        for _ in range(6):
+            batch = [scene.admission() for _ in range(3)]
+            await side.settlements.admit(batch, scene.owner)
+            found = await side.settlements.load([each.settlement_id for each in batch])
+            await side.settlements.apply(
+                [scene.step(each, Event.PARKED, rest_seconds=math.inf) for each in found.values()],
+                scene.owner,
+            )
+
+    async def read():
+        after = scene.before
+        while True:
+            was_over = is_over.is_set()
+            page = await scene.stores.stream.read(after, 5)
+            seen.extend(each.moved.position for each in page)
+            after = seen[-1] if seen else after
+            if was_over and not page:
+                return
+            await asyncio.sleep(0)
+
+    reading = asyncio.create_task(read())
+    await asyncio.gather(*(write(side) for side in sides))
+    is_over.set()
+    await reading
+    assert seen == list(range(scene.before + 1, scene.before + 4 * 6 * 3 * 2 + 1))
+
+
+async def test_what_was_published_is_remembered_and_never_goes_back(scene):
+    stream = scene.stores.stream
+    await scene.new()
+    head = await stream.head()
+    for position, expected in ((head - 1, head - 1), (head, head), (1, head)):
+        await stream.mark_published(position)
+        assert await stream.published() == expected
+    await scene.new()
+    assert (await scene.stores.gauges.gauges(0)).outbox_backlog == 1
+
+
+# --- lists ------------------------------------------------------------------------------------------
+
+
+async def test_settlements_are_listed_by_what_is_asked_for(scene):
+    for state in (State.COMPLETED, State.SENT, State.SENT, State.FAILED):
+        await scene.bring(state)
+    last = await scene.new(from_bank=scene.target_bank, to_bank="GAMMA", minor=7, currency="USD")
+
+    async def count(**wanted):
+        wanted = SettlementFilter(**{"bank": scene.target_bank, **wanted})
+        return len(await scene.stores.settlements.list_settlements(wanted))
+
+    assert await count() == 5
+    assert await count(bank=scene.source_bank) == 4
+    assert await count(currency="USD") == 1
+    assert await count(states=frozenset({State.SENT})) == 2
+    assert await count(states=frozenset({State.SENT, State.COMPLETED})) == 3
+    assert await count(states=frozenset({State.HELD})) == 0
+    assert await count(obligation_id=last.instruction.obligation_id) == 1
+    assert await count(obligation_id=last.instruction.obligation_id, bank="GAMMA") == 1
+    assert await count(obligation_id=last.instruction.obligation_id, bank=scene.source_bank) == 0
+
+
+async def test_pages_of_settlements_follow_each_other_without_gap_or_repeat(scene):
+    lives = [await scene.new() for _ in range(7)]
+    store, bank = scene.stores.settlements, scene.source_bank
+    pages, before = [], None
+    while page := await store.list_settlements(
+        SettlementFilter(bank=bank, limit=3, before_id=before)
+    ):
+        assert len(page) <= 3
+        pages += page
+        before = page[-1].id
+    assert pages == lives[::-1]
+
+
+# --- gauges and proof -------------------------------------------------------------------------------
+
+
+async def test_gauges_say_what_is_open_and_since_when(scene):
+    before = await scene.stores.gauges.gauges(0)
+    await scene.bring(State.IN_DOUBT)
+    await scene.bring(State.COMPLETED)
+    after = await scene.stores.gauges.gauges(1000)
+    assert after.open_by_state["in_doubt"] == before.open_by_state.get("in_doubt", 0) + 1
+    assert "completed" not in after.open_by_state
+    assert 0 <= after.oldest_in_doubt_seconds <= after.oldest_open_seconds < 600
+    assert await scene.source() in after.balances
+    assert before.balances == []
+    assert len((await scene.stores.gauges.gauges(2)).balances) == 2
+
+
+async def test_what_rests_for_ever_without_a_person_to_wait_for_is_counted(scene):
+    before = (await scene.stores.gauges.gauges(0)).without_next_action
+    await scene.move(await scene.new(), Event.PARKED, rest_seconds=math.inf)
+    assert (await scene.stores.gauges.gauges(0)).without_next_action == before
+    await scene.move(await scene.bring(State.SENT), Event.NO_ANSWER, rest_seconds=math.inf)
+    assert (await scene.stores.gauges.gauges(0)).without_next_action == before + 1
+
+
+async def test_the_proof_says_what_it_looked_at(scene):
+    before = await scene.stores.auditor.prove()
+    await scene.bring(State.COMPLETED, minor=40)
+    await scene.bring(State.SENT)
+    after = await scene.stores.auditor.prove()
+    assert list(after.differences) == []
+    assert after.settlements == before.settlements + 2
+    assert after.open_settlements == before.open_settlements + 1
+    assert after.open_holds == before.open_holds + 1
+    assert after.transfers == before.transfers + 2
+    assert after.totals["EUR"] == before.totals["EUR"] + 80
+    assert after.accounts == before.accounts
