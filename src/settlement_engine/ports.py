@@ -286,6 +286,14 @@ class SettlementStore(Protocol):
         """
         ...
 
+    async def owned(self, owner: int) -> set[UUID]:
+        """Name the open settlements that an engine owns."""
+        ...
+
+    async def reclaim(self, owner: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
+        """Take over anew what the engine owns and has lost sight of, as if it were another's."""
+        ...
+
     async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
         """Return the settlements that exist."""
         ...

@@ -384,9 +384,11 @@ def test_a_shut_window_refuses_or_queues(tmp_path: Path) -> None:
             other.open_bank("CHASUS33", currency, "100.00")
         refused = other.execute(currency="SEK")
         assert refused.refusal_code == "SETTLEMENT_WINDOW_CLOSED"
-        for currency in ("GBP", "EUR", "USD", "INR", "AED"):
-            request = wish(currency=currency)
-            answer = other.settlements.ExecuteSettlement(request, timeout=2)
+        asked = [  # all at once: each is answered only when its caller's deadline comes near
+            other.settlements.ExecuteSettlement.future(wish(currency=currency), timeout=2)
+            for currency in ("GBP", "EUR", "USD", "INR", "AED")
+        ]
+        for answer in [call.result() for call in asked]:
             found = other.status(answer.settlement_id)
             if found.status == pb.QUEUED:
                 assert found.next_action_at.seconds > 0

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import uuid
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
@@ -16,13 +17,12 @@ import grpc
 import pytest
 
 from settlement_engine.cli.failures import ExitCode
-from settlement_engine.embedded import EmbeddedServers
 from settlement_engine.proto import settlement_pb2 as pb
 from settlement_engine.proto import settlement_pb2_grpc as rpc
 from tests.e2e.world import until, wish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 PATIENCE_SECONDS = 30.0
@@ -59,20 +59,15 @@ def run(
     )
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
-    with EmbeddedServers(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
-
-
 @pytest.fixture
-def urls(servers: EmbeddedServers, request: pytest.FixtureRequest) -> dict[str, str]:
-    """Name an empty database of this test's own, and the NATS of all."""
-    name = re.sub(r"\W", "_", request.node.name)[-63:]
-    do(servers.postgres.url(), f'CREATE DATABASE "{name}"')
+def urls(empty_database_url: str, nats_url: str) -> dict[str, str]:
+    """Name an empty database and a stream of this test's own."""
+    name = f"start-{uuid.uuid4().hex}"
     return {
-        "SETTLEMENT_DATABASE__URL": servers.postgres.url(name),
-        "SETTLEMENT_NATS__URL": servers.nats.url(),
+        "SETTLEMENT_DATABASE__URL": empty_database_url,
+        "SETTLEMENT_NATS__URL": nats_url,
+        "SETTLEMENT_NATS__STREAM": name,
+        "SETTLEMENT_NATS__SUBJECT_PREFIX": name,
     }
 
 

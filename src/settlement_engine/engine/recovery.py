@@ -15,11 +15,13 @@ import structlog
 from settlement_engine.errors import Contention, Unavailable
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.runner import Runner
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.engine.timetable import Timetable
-    from settlement_engine.ports import AccountStore, SettlementStore
+    from settlement_engine.ports import AccountStore, Meter, SettlementStore
 
 log = structlog.get_logger(__name__)
 
@@ -33,11 +35,13 @@ class Recovery:
         store: SettlementStore,
         runner: Runner,
         presence: Presence,
+        meter: Meter,
     ) -> None:
         self._settings = settings
         self._store = store
         self._runner = runner
         self._presence = presence
+        self._meter = meter
         self._is_closed = False
 
     def close(self) -> None:
@@ -61,6 +65,31 @@ class Recovery:
             if is_sweep:
                 swept_at = now
             await asyncio.sleep(self._settings.claim_interval_seconds)
+
+    async def look_after_own(self) -> None:
+        """Find, for ever, what this engine owns and does not carry, and carry it on.
+
+        There should be no such thing: whatever is accepted ends, even where we have a bug. What is
+        missing at two looks in a row is not just on its way from the store to memory.
+        """
+        missing: set[UUID] = set()
+        while not self._is_closed:
+            await asyncio.sleep(self._settings.look_interval_seconds)
+            try:
+                before, missing = missing, await self._missing()
+                lost = list(before & missing)[: self._settings.claim_batch_max]
+                if lost:
+                    self._meter.anomaly("lost_from_memory", len(lost))
+                    log.error("lost_from_memory", count=len(lost))
+                    owner = self._presence.owner
+                    self._runner.resume(await self._store.reclaim(owner, lost))
+                    missing = set()
+            except (Unavailable, Contention):
+                missing = set()
+
+    async def _missing(self) -> set[UUID]:
+        owned = await self._store.owned(self._presence.owner)
+        return {key for key in owned if not self._runner.is_carried(key)}
 
     async def claim(self, *, is_sweep: bool) -> int:
         """Claim once; returns how many settlements were taken."""

@@ -106,6 +106,10 @@ class Runner:
         """Return a settlement that has a question open here."""
         return self._open.get(settlement_id)
 
+    def is_carried(self, settlement_id: UUID) -> bool:
+        """Say whether the settlement is open here, or a step of it is being written."""
+        return settlement_id in self._open or settlement_id in self._busy
+
     def begin(self, settlements: Sequence[Settlement]) -> None:
         """Carry settlements that this engine owns and whose question is still to be put."""
         for settlement in settlements:

@@ -91,7 +91,7 @@ class SettlementService:
             meter=meter,
         )
         self._intake = Intake(settings, store, self._runner, self._presence, ids, meter)
-        self._recovery = Recovery(settings, store, self._runner, self._presence)
+        self._recovery = Recovery(settings, store, self._runner, self._presence, meter)
         self.is_draining = False
 
     # --- life of the process ----------------------------------------------------------------------
@@ -109,6 +109,7 @@ class SettlementService:
                     self._intake.run(),
                     self._runner.run(),
                     self._recovery.run(),
+                    self._recovery.look_after_own(),
                     self._presence.run(self._runner.drop_all),
                     self._presence.watch_tasks(),
                     self._waiting.run(self._is_carried_here),

@@ -23,6 +23,7 @@ class EngineSettings:
     claim_batch_max: int = 2_000
     claim_interval_seconds: float = 0.2
     sweep_interval_seconds: float = 2.0
+    look_interval_seconds: float = 5.0
     lease_seconds: float = 2.0
     heartbeat_seconds: float = 0.5
     screening_timeout_seconds: float = 10.0

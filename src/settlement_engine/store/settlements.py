@@ -117,10 +117,21 @@ class PostgresSettlements:
         rows = await self._claiming.fetch("claim", owner, limit, is_sweep)
         if not rows:
             return []
-        was_asked = {row["settlement_id"]: row["was_asked"] for row in rows}
+        return await self._claimed({row["settlement_id"]: row["was_asked"] for row in rows})
+
+    async def _claimed(self, was_asked: Mapping[UUID, bool]) -> list[Claimed]:
         found = await self._claiming.fetch("load", list(was_asked))
         settlements = [to_settlement(row) for row in found]
         return [Claimed(settlement=each, was_asked=was_asked[each.id]) for each in settlements]
+
+    async def owned(self, owner: int) -> set[UUID]:
+        """Name the open settlements that an engine owns."""
+        return {row["settlement_id"] for row in await self._claiming.fetch("owned", owner)}
+
+    async def reclaim(self, owner: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
+        """Take over anew what the engine has lost sight of; see the port."""
+        rows = await self._claiming.fetch("reclaim", owner, list(settlement_ids))
+        return await self._claimed({row["settlement_id"]: True for row in rows})
 
     async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
         """Return the settlements that exist."""

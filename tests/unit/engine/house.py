@@ -47,6 +47,7 @@ SOON = Backoff(first_seconds=0.01, max_seconds=0.02)
 SETTINGS: dict[str, Any] = {
     "claim_interval_seconds": 0.005,
     "sweep_interval_seconds": 0.02,
+    "look_interval_seconds": 0.02,
     "heartbeat_seconds": 0.02,
     "lease_seconds": 0.2,
     "retry_pause_seconds": 0.005,
@@ -141,6 +142,7 @@ class ToldRail:
         self.enquiries: deque[Event | None] = deque()
         self.recalls: deque[Event | None] = deque()
         self.asked: list[tuple[str, bytes, bool]] = []
+        self.answer_delay_seconds = 0.0
         self.say: Callable[[Sequence[Answer]], None] = lambda _: None
 
     def prepare(self, settlement: Settlement, references: Any) -> bytes:
@@ -157,6 +159,7 @@ class ToldRail:
         for question in questions:
             self.asked.append((word, question.payload, question.is_possible_duplicate))
             event = told.popleft() if told else Event.SETTLED
+            await asyncio.sleep(self.answer_delay_seconds)
             if event is not None:
                 report(
                     [

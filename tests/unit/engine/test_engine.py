@@ -346,3 +346,15 @@ async def test_a_banks_words_are_kept_plain_and_short() -> None:
         house.rail.say([word])
         ended = await house.engine.wait(found.id, 5)
         assert ended.refusal_detail["text"] == "no??" + "x" * 496
+
+
+async def test_what_is_owned_and_lost_from_memory_is_found_again() -> None:
+    async with running() as house:
+        house.rail.sends.append(None)
+        house.rail.answer_delay_seconds = 10.0
+        found = await house.settle(wait_seconds=0.02)
+        house.engine._runner.drop_all()
+        house.rail.answer_delay_seconds = 0.0
+        assert (await house.engine.wait(found.id, 5)).state is State.COMPLETED
+        assert "lost_from_memory" in house.meter.anomalies
+        assert [word for word, _, _ in house.rail.asked].count("send") == 1

@@ -124,10 +124,12 @@ def _said(lock: Lock | None) -> str:
 def _locks_follow_lives(records: Records) -> Found:
     """Each lock stands while the rail may have the payment, is posted with completion, else released."""
     for life in records.lives.values():
-        lock = records.locks.get(life.id)
-        is_whole = lock is None or lock.amount_minor == life.instruction.amount.minor
-        if _said(lock) != _hold_of(life) or not is_whole:
-            yield life.id, _hold_of(life), _said(lock)
+        lock, amount_minor = records.locks.get(life.id), life.instruction.amount.minor
+        found = _said(lock)
+        if lock is not None and lock.amount_minor != amount_minor:
+            found += f", of {lock.amount_minor} instead of {amount_minor}"
+        if found != _hold_of(life):
+            yield life.id, _hold_of(life), found
 
 
 def _locks_have_lives(records: Records) -> Found:

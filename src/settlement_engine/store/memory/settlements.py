@@ -108,6 +108,18 @@ class MemorySettlements:
             for key, was_asked in claimed
         ]
 
+    async def owned(self, owner: int) -> set[UUID]:
+        """Name the open settlements that an engine owns."""
+        return {key for key, each in self._records.open.items() if each.owner == owner}
+
+    async def reclaim(self, owner: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
+        """Take over anew what the engine has lost sight of; see the port."""
+        mine = await self.owned(owner)
+        found = [key for key in settlement_ids if key in mine]
+        for key in found:
+            self._take(key, owner)
+        return [Claimed(settlement=self._records.copy(key), was_asked=True) for key in found]
+
     def _notice_the_dead(self, owner: int, now: datetime) -> bool:
         """Declare engines gone whose session has ended or whose lease has run out."""
         dead = [

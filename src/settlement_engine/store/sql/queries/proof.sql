@@ -55,7 +55,9 @@ SELECT s.id::text AS subject,
         WHEN s.state = 'rolled_back' THEN 'released'
         ELSE 'none'
     END AS expected,
-    CASE WHEN f.settlement_id IS NULL THEN 'none' ELSE coalesce(f.outcome, 'open') END AS found
+    CASE WHEN f.settlement_id IS NULL THEN 'none' ELSE coalesce(f.outcome, 'open') END
+        || CASE WHEN f.amount_minor <> s.amount_minor
+            THEN format(', of %s instead of %s', f.amount_minor, s.amount_minor) ELSE '' END AS found
 FROM settlement_transactions AS s
 LEFT JOIN fund_locks AS f ON f.settlement_id = s.id
 WHERE CASE

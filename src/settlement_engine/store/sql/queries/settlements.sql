@@ -24,6 +24,15 @@ SELECT at, results, available FROM apply_steps(
 -- Take over what is due and what the dead have left.
 SELECT settlement_id, was_asked FROM claim_settlements($1, $2, $3);
 
+-- name: owned
+-- What an engine owns.
+SELECT settlement_id FROM open_settlements WHERE owner = $1;
+
+-- name: reclaim
+-- Take over anew what the owner has lost sight of; the epoch fences whatever it may still write.
+UPDATE open_settlements SET epoch = epoch + 1
+WHERE owner = $1 AND settlement_id = ANY ($2::uuid[]) RETURNING settlement_id;
+
 -- name: load
 -- Whole settlements, with their owner's epoch and the attempt that is under way.
 SELECT s.id, s.caller, s.idempotency_key, s.obligation_id, s.from_bank, s.to_bank, s.amount_minor,

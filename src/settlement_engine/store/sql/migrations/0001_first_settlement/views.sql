@@ -2,8 +2,9 @@
 
 CREATE VIEW nostro_accounts AS
 SELECT a.id, a.bank, a.account_number, a.currency,
-    (a.debits_posted - a.credits_posted)::numeric / power(10::numeric, c.exponent) AS balance,
-    (a.debits_posted - a.credits_posted - a.held)::numeric / power(10::numeric, c.exponent)
+    round((a.debits_posted - a.credits_posted) / power(10::numeric, c.exponent), c.exponent)
+        AS balance,
+    round((a.debits_posted - a.credits_posted - a.held) / power(10::numeric, c.exponent), c.exponent)
         AS available_balance,
     a.last_reconciled_at AS last_reconciled, a.is_active, a.opened_at AS created_at
 FROM accounts AS a JOIN currencies AS c ON c.code = a.currency
@@ -11,8 +12,9 @@ WHERE a.kind = 'nostro';
 
 CREATE VIEW vostro_accounts AS
 SELECT a.id, a.bank, a.account_number, a.currency,
-    (a.credits_posted - a.debits_posted)::numeric / power(10::numeric, c.exponent) AS balance,
-    a.credit_limit::numeric / power(10::numeric, c.exponent) AS credit_limit,
+    round((a.credits_posted - a.debits_posted) / power(10::numeric, c.exponent), c.exponent)
+        AS balance,
+    round(a.credit_limit / power(10::numeric, c.exponent), c.exponent) AS credit_limit,
     a.is_active, a.opened_at AS created_at
 FROM accounts AS a JOIN currencies AS c ON c.code = a.currency
 WHERE a.kind = 'vostro';
@@ -28,7 +30,8 @@ SELECT s.id, 'settlement'::text AS type, s.created_at AS started_at, s.ended_at 
 FROM settlement_transactions AS s;
 
 CREATE VIEW operation_checkpoints AS
-SELECT m.settlement_id AS operation_id, m.seq, r.name, m.at AS "timestamp",
+SELECT md5(format('%s/%s/%s', m.settlement_id, m.seq, r.name))::uuid AS id,
+    m.settlement_id AS operation_id, m.seq, r.name, m.at AS "timestamp",
     coalesce(m.detail, '{}'::jsonb) AS data
 FROM moves AS m
 JOIN page AS p ON p.from_state = m.from_state AND p.event = m.event

@@ -1,0 +1,410 @@
+"""The SQL itself: its types, its guards, its constraints and its views, on a real server."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import LIFE, Event, State
+from settlement_engine.domain.money import Money, currencies
+from settlement_engine.store import page
+from settlement_engine.store.audit import checks
+from settlement_engine.store.database import DatabaseSettings, check_safety
+from settlement_engine.store.queries import queries
+from tests.support.lives import Scene, funding, spec
+from tests.support.stores import PostgresStores
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+MIGRATIONS = Path(page.__file__).parent / "sql" / "migrations"
+
+ACCOUNT = (
+    "id int8, kind text, bank text, currency text, account_number text, debits_posted int8,"
+    " credits_posted int8, held int8, credit_limit int8, is_active bool"
+)
+MOVE = (
+    "position int8, settlement_id uuid, seq int4, from_state text, event text, to_state text,"
+    " at timestamptz, detail text"
+)
+ANNOUNCEMENT = (
+    f"{MOVE}, obligation_id text, from_bank text, to_bank text, amount_minor int8, currency text,"
+    " value_date date, priority int2"
+)
+SETTLEMENT = (
+    "id uuid, caller text, idempotency_key text, obligation_id text, from_bank text, to_bank text,"
+    " amount_minor int8, currency text, requested_value_date date, value_date date, priority int2,"
+    " metadata text, state text, seq int4, is_frozen bool, refusal_code text, refusal_detail text,"
+    " rail_reference text, confirmation text, created_at timestamptz, ended_at timestamptz,"
+    " epoch int8, asked int4, due_at timestamptz, number int2, rail text, source_id int8,"
+    " agent_id int8, clearing_id int8, target_id int8, uetr uuid, end_to_end_id text,"
+    " message_id text, payload bytea, valid_until timestamptz, sends int4, undelivered int4"
+)
+TRANSFER = (
+    "group_id uuid, leg int2, debit_id int8, credit_id int8, amount_minor int8, currency text,"
+    " reference text, at timestamptz"
+)
+DIFFERENCE = "subject text, expected text, found text"
+
+SIGNATURES: dict[str, tuple[str, str]] = {
+    # What the wrappers in Python pass, and what they read.
+    "account_by_id": ("int8", ACCOUNT),
+    "accounts_of": ("text[] text[]", ACCOUNT),
+    "admit": (f"int8{' text' * 13}", "at timestamptz, verdicts int2[], ids uuid[]"),
+    "apply": (f"int8{' text' * 38}", "at timestamptz, results int2[], available int8[]"),
+    "beat": ("int8 float8", "id int8"),
+    "bury": ("text bytea text", ""),
+    "claim": ("int8 int4 bool", "settlement_id uuid, was_asked bool"),
+    "create_migrations": ("", ""),
+    "dead_letters": (
+        "int8",
+        "id int8, subject text, payload bytea, why text, received_at timestamptz",
+    ),
+    "find_by_obligation": ("text", "id uuid"),
+    "find_controls": ("text[] text[] text[] text", ACCOUNT),
+    "gauges": ("", "state text, settlements int8, oldest_seconds float8"),
+    "has_migrations": ("", "?column? bool"),
+    "hold_session": ("int8", "pg_try_advisory_lock bool"),
+    "join_engine": ("int8 text int4 float8", ""),
+    "leave_engine": ("int8", ""),
+    "life": ("uuid", MOVE),
+    "list_accounts": ("text text text text int8 int8", ACCOUNT),
+    "list_settlements": ("text[] text text text uuid int8", "id uuid"),
+    "list_transfers": ("int8 uuid uuid int2 int8", TRANSFER),
+    "load": ("uuid[]", SETTLEMENT),
+    "load_currencies": ("text[] int2[]", ""),
+    "load_windows": ("text[] text[] time[] time[]", ""),
+    "lock_accounts": ("int8[]", "id int8"),
+    "lock_migrations": ("int8", "pg_advisory_lock void"),
+    "mark_published": ("int8", ""),
+    "migrations": ("", "number int4, name text, checksum text"),
+    "next_engine": ("", "nextval int8"),
+    "open_account": ("text text text text int8", "id int8"),
+    "open_controls": ("text[] text[] text[] text", ""),
+    "post_balances": ("int8 int8 int8", ""),
+    "post_transfer": ("uuid int2 int8 int8 int8 text text", ""),
+    "prove_totals": (
+        "",
+        "accounts int8, transfers int8, settlements int8, open_settlements int8, open_holds int8",
+    ),
+    "prove_turnover": ("", "currency text, total text"),
+    "read_stream": ("int8 int8", ANNOUNCEMENT),
+    "read_stream_of": ("int8 int8 uuid", ANNOUNCEMENT),
+    "recall_call": ("uuid", "content text, account_id int8"),
+    "remember_call": ("uuid text text text text int8", "account_id int8"),
+    "remember_migration": ("int4 text text", ""),
+    "safety_settings": ("", "name text, setting text"),
+    "set_active": ("int8 bool", "id int8"),
+    "stream_head": ("", "position int8, published int8"),
+    "try_leadership": ("", "pg_try_advisory_lock bool"),
+    "windows": (
+        "",
+        "currency text, zone text, window_start time, window_end time, days_of_week int2[]",
+    ),
+    "without_next_action": ("", "settlements int8"),
+} | {f"prove_{name.removeprefix('prove_')}": ("", DIFFERENCE) for name in checks()}
+
+APPEND_ONLY = ("moves", "transfers", "answers")
+KEPT = ("settlement_transactions", "fund_locks")
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A superuser's connection: what stops it stops everybody."""
+    made = await asyncpg.connect(database_url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def scene(database_url: str) -> AsyncIterator[Scene]:
+    stores = PostgresStores(database_url)
+    yield await Scene.open(stores)
+    await stores.close()
+
+
+# --- types ------------------------------------------------------------------------------------------
+
+
+async def test_every_statement_has_the_types_that_its_wrapper_expects(connection):
+    found = {}
+    for name, statement in queries().items():
+        prepared = await connection.prepare(statement)
+        found[name] = (
+            " ".join(each.name for each in prepared.get_parameters()),
+            ", ".join(f"{each.name} {each.type.name}" for each in prepared.get_attributes()),
+        )
+    assert found == SIGNATURES
+
+
+def test_every_statement_is_used_and_every_used_statement_exists():
+    """Statements are named in calls of query, fetch and fetchrow; the proof runs all of its own."""
+    code = "\n".join(path.read_text() for path in Path(page.__file__).parent.glob("*.py"))
+    used = set(re.findall(r"\b(?:query|fetch|fetchrow)\(\s*\"(\w+)\"", code)) | set(checks())
+    assert used == queries().keys()
+
+
+# --- the page ---------------------------------------------------------------------------------------
+
+
+async def allowed(connection, constraint, columns):
+    """Ask the server which combinations of states and events its CHECK lets through."""
+    check = await connection.fetchval(
+        "SELECT pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE conname = $1", constraint
+    )
+    assert check
+    kinds = {"event": "settlement_event"}
+    tables = ", ".join(
+        f"unnest(enum_range(NULL::{kinds.get(name, 'settlement_state')})) AS {name}"
+        for name in columns
+    )
+    chosen = ", ".join(f"{name}::text" for name in columns)
+    rows = await connection.fetch(f"SELECT {chosen} FROM {tables} WHERE ({check})")
+    return {tuple(row) for row in rows}
+
+
+async def test_the_check_on_moves_lets_through_the_page_and_nothing_else(connection):
+    found = await allowed(connection, "legal_move", ["from_state", "event", "to_state"])
+    assert found == set(page.legal_moves())
+
+
+async def test_the_check_on_answers_lets_through_the_page_and_nothing_else(connection):
+    found = await allowed(connection, "legal_answer", ["state", "event"])
+    assert found == set(page.legal_answers())
+
+
+async def test_the_table_of_the_page_is_the_page(connection):
+    rows = await connection.fetch(
+        "SELECT from_state::text, event::text, to_state::text, does, asks, reached FROM page"
+    )
+    assert {tuple(row)[:5]: row["reached"] for row in rows} == {
+        (state, event, row.state, row.do, row.ask): list(row.reached)
+        for state, events in LIFE.items()
+        for event, row in events.items()
+    }
+
+
+async def test_states_and_events_are_those_of_the_page_in_its_order(connection):
+    for kind, known in (("settlement_state", State), ("settlement_event", Event)):
+        labels = await connection.fetchval(f"SELECT enum_range(NULL::{kind})::text[]")
+        assert labels == [each.value for each in known]
+    kinds = await connection.fetchval("SELECT enum_range(NULL::account_kind)::text[]")
+    assert kinds == [kind.value for kind in AccountKind]
+
+
+def test_the_page_in_the_migrations_is_not_stale():
+    latest = sorted(MIGRATIONS.glob("*/page.sql"))[-1]
+    assert latest.read_text("utf-8") == page.page_sql()
+
+
+async def test_the_currencies_are_those_of_iso_4217(connection):
+    rows = await connection.fetch("SELECT code, exponent FROM currencies")
+    assert {row["code"]: row["exponent"] for row in rows} == currencies()
+
+
+# --- guards -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_what_was_recorded_cannot_be_changed_or_removed(scene, connection, role):
+    """Also not by a session that says it replicates: the triggers fire always."""
+    settlement = await scene.bring(State.SENT)
+    await scene.move(settlement, Event.NO_ANSWER, rest_seconds=0.0)
+    await connection.execute(f"SET session_replication_role = {role}")
+    for table in (*APPEND_ONLY, *KEPT):
+        assert await connection.fetchval(f"SELECT count(*) FROM {table}") > 0
+        changes = [f"DELETE FROM {table}", f"TRUNCATE {table}", f"TRUNCATE {table} CASCADE"]
+        if table in APPEND_ONLY:
+            changes.append(f"UPDATE {table} SET at = at")
+        for change in changes:
+            with pytest.raises(asyncpg.PostgresError) as refused:
+                await connection.execute(change)
+            assert refused.value.sqlstate == "SE004", change
+
+
+@pytest.mark.parametrize("role", ["origin", "replica"])
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.ROLLED_BACK, State.RETURNED])
+async def test_a_settlement_ends_once(scene, connection, role, state):
+    settlement = await scene.bring(state)
+    await connection.execute(f"SET session_replication_role = {role}")
+    for other in State:
+        if other is state or (state, other) == (State.COMPLETED, State.RETURNED):
+            continue
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await connection.execute(
+                "UPDATE settlement_transactions SET state = $2::text::settlement_state WHERE id = $1",
+                settlement.id,
+                other.value,
+            )
+        assert refused.value.sqlstate == "SE002", other
+
+
+@pytest.mark.parametrize("role", ["origin", "replica"])
+@pytest.mark.parametrize("state", [State.COMPLETED, State.ROLLED_BACK])
+async def test_a_hold_is_resolved_once(scene, connection, role, state):
+    await scene.bring(state)
+    await connection.execute(f"SET session_replication_role = {role}")
+    for change in ("outcome = 'released'", "resolved_at = NULL, outcome = NULL", "amount_minor = 1"):
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await connection.execute(f"UPDATE fund_locks SET {change}")
+        assert refused.value.sqlstate == "SE003", change
+
+
+REFUSED_BY_A_CONSTRAINT = {
+    "a balance below the limit": "UPDATE accounts SET held = 10 ^ 10 WHERE kind = 'nostro'",
+    "a vostro below its limit": "UPDATE accounts SET debits_posted = 1 WHERE kind = 'vostro'",
+    "less than nothing held": "UPDATE accounts SET held = -1 WHERE kind = 'clearing'",
+    "a side beyond its bound": "UPDATE accounts SET debits_posted = 4611686018427387905"
+    " WHERE kind = 'clearing'",
+    "an unknown currency": "UPDATE accounts SET currency = 'ZZZ'",
+    "two accounts of one number": "UPDATE accounts SET kind = 'fees', bank = 'X',"
+    " account_number = '1'",
+    "a transfer of nothing": "INSERT INTO transfers SELECT gen_random_uuid(), 1, 1, 2, 0, 'EUR',"
+    " '', now()",
+    "a transfer to itself": "INSERT INTO transfers SELECT gen_random_uuid(), 1, 1, 1, 5, 'EUR',"
+    " '', now()",
+    "an ended life without an end": "UPDATE settlement_transactions SET state = 'failed'",
+    "an open life with an end": "UPDATE settlement_transactions SET ended_at = now()",
+    "a freed obligation that is held": "UPDATE settlement_transactions SET state = 'failed',"
+    " ended_at = now()",
+    "a live obligation that is not": "UPDATE settlement_transactions SET holds_obligation = false",
+    "more proofs than sendings": "UPDATE attempts SET undelivered = sends + 1",
+    "a resolution without an outcome": "UPDATE fund_locks SET resolved_at = now()",
+    "a second head of the stream": "INSERT INTO stream_head (is_only, position) VALUES (false, 1)",
+    "a move that is not on the page": "INSERT INTO moves SELECT 1000, settlement_id, 99, 'locked',"
+    " 'cancelled', 'failed', now(), 1, 1 FROM moves LIMIT 1",
+    "the same move twice": "INSERT INTO moves SELECT position + 1000, settlement_id, seq,"
+    " from_state, event, to_state, at, epoch, attempt FROM moves LIMIT 1",
+    "an answer that is not on the page": "INSERT INTO answers (settlement_id, attempt, state, event,"
+    " asked, at) SELECT settlement_id, 1, 'queued', 'no_answer', 1, now() FROM moves LIMIT 1",
+}
+
+
+@pytest.fixture
+async def locked(scene):
+    return await scene.bring(State.LOCKED)
+
+
+async def test_constraints_refuse_what_must_not_be(scene, locked, connection):
+    for what, change in REFUSED_BY_A_CONSTRAINT.items():
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+            await connection.execute(change)
+            pytest.fail(f"{what} was let through")
+
+
+async def test_the_server_of_the_tests_is_safe_for_money(database_url):
+    assert await check_safety(DatabaseSettings(url=database_url)) == []
+
+
+# --- views ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("currency", "minor", "expected"),
+    [
+        ("KWD", 1005, "1.005"),
+        ("JPY", 100, "100"),
+        ("EUR", 1250, "12.50"),
+        ("CLF", 12345, "1.2345"),
+        ("KWD", 10**18 - 1, "999999999999999.999"),
+    ],
+)
+async def test_account_views_show_amounts_with_the_currencys_decimals(
+    scene, connection, currency, minor, expected
+):
+    bank = "DEUTDEFF"
+    accounts = scene.stores.accounts
+    await accounts.open_account(spec(AccountKind.NOSTRO, bank, currency=currency))
+    await accounts.open_account(
+        spec(AccountKind.VOSTRO, bank, currency=currency, credit_limit=minor, account_number="V-1")
+    )
+    await accounts.fund(funding(minor, bank=bank, currency=currency))
+    nostro = await connection.fetchrow("SELECT * FROM nostro_accounts WHERE bank = $1", bank)
+    assert (str(nostro["balance"]), str(nostro["available_balance"])) == (expected, expected)
+    assert (nostro["currency"], nostro["is_active"]) == (currency, True)
+    assert nostro["last_reconciled"] is None
+    vostro = await connection.fetchrow("SELECT * FROM vostro_accounts WHERE bank = $1", bank)
+    assert str(vostro["credit_limit"]) == expected
+    assert vostro["account_number"] == "V-1"
+    assert vostro["balance"] == 0
+
+
+async def test_account_views_follow_holds_and_postings(scene, connection):
+    await scene.bring(State.LOCKED, minor=150)
+    await scene.bring(State.COMPLETED, minor=250)
+    nostro = await connection.fetchrow("SELECT * FROM nostro_accounts")
+    assert nostro["balance"] == Decimal("9999997.50")
+    assert nostro["available_balance"] == Decimal("9999996.00")
+    vostro = await connection.fetchrow("SELECT * FROM vostro_accounts")
+    assert vostro["balance"] == Decimal("2.50")
+
+
+VIEWS = {
+    "nostro_accounts": "id bank account_number currency balance available_balance last_reconciled"
+    " is_active created_at",
+    "vostro_accounts": "id bank account_number currency balance credit_limit is_active created_at",
+    "atomic_operations": "id type started_at completed_at state rollback_reason",
+    "operation_checkpoints": "id operation_id name timestamp data",
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+async def test_views_have_the_specifications_columns(connection, view):
+    statement = await connection.prepare(f"SELECT * FROM {view}")
+    found = {each.name for each in statement.get_attributes()}
+    assert set(VIEWS[view].split()) <= found
+
+
+@pytest.mark.parametrize(
+    ("state", "shown", "checkpoints"),
+    [
+        (State.VALIDATING, "in_progress", []),
+        (State.LOCKED, "in_progress", ["validation_complete", "funds_locked"]),
+        (State.IN_DOUBT, "in_progress", ["validation_complete", "funds_locked"]),
+        (
+            State.SENT,
+            "in_progress",
+            ["validation_complete", "funds_locked", "transfer_initiated"],
+        ),
+        (
+            State.COMPLETED,
+            "committed",
+            [
+                *("validation_complete", "funds_locked"),
+                *("transfer_initiated", "transfer_confirmed", "settlement_finalized"),
+            ],
+        ),
+        (State.ROLLED_BACK, "rolled_back", ["validation_complete", "funds_locked"]),
+        (State.FAILED, "rolled_back", []),
+    ],
+)
+async def test_a_life_is_shown_as_an_atomic_operation(scene, connection, state, shown, checkpoints):
+    settlement = await scene.bring(state)
+    found = await connection.fetchrow(
+        "SELECT * FROM atomic_operations WHERE id = $1", settlement.id
+    )
+    assert (found["type"], found["state"]) == ("settlement", shown)
+    assert (found["started_at"], found["completed_at"]) == (
+        settlement.created_at,
+        settlement.ended_at,
+    )
+    assert found["rollback_reason"] == (settlement.refusal_code or None)
+    rows = await connection.fetch(
+        "SELECT * FROM operation_checkpoints WHERE operation_id = $1 ORDER BY seq", settlement.id
+    )
+    assert sorted(row["name"] for row in rows) == sorted(checkpoints)
+    assert len({row["id"] for row in rows}) == len(rows)
+    times = {moved.seq: moved.at for moved in await scene.stores.settlements.life(settlement.id)}
+    assert all(row["timestamp"] == times[row["seq"]] for row in rows)
+
+
+async def test_money_survives_the_way_there_and_back_to_the_last_unit(scene):
+    for minor in (1, 999, 10**18 - 1):
+        settlement = await scene.new(amount=Money(minor, "KWD"))
+        assert settlement.instruction.amount == Money(minor, "KWD")
