@@ -174,6 +174,23 @@ async def test_what_belongs_to_a_number_that_nobody_has_is_found_by_a_sweep(scen
     assert (await claim(scene, is_sweep=True)).keys() == {settlement.id}
 
 
+async def test_an_engine_takes_over_anew_what_it_has_lost_sight_of(scene):
+    stores = scene.stores
+    owner = await stores.registry.join(LEASE_SECONDS)
+    lost, kept = await scene.admit(scene.wish(), scene.wish(), owner=owner)
+    others, ended = await scene.new(), await scene.bring(State.COMPLETED)
+    resting = await rest(scene, seconds=math.inf)
+    assert await stores.settlements.owned(owner) == {lost.id, kept.id}
+    found = await stores.settlements.reclaim(owner, [lost.id, others.id, ended.id, resting.id])
+    assert [(each.settlement.id, each.was_asked) for each in found] == [(lost.id, True)]
+    assert found[0].settlement == await scene.load(lost)
+    assert found[0].settlement.epoch == lost.epoch + 1
+    stale = scene.step(lost, Event.PARKED, rest_seconds=math.inf)
+    assert results(await scene.apply(stale, owner=owner)) == [Result.STALE]
+    assert (await scene.load(kept)).epoch == kept.epoch
+    assert await stores.settlements.reclaim(owner, []) == []
+
+
 async def test_numbers_of_engines_are_never_given_twice(scene):
     stores = scene.stores.beside()
     numbers = [await stores.registry.join(LEASE_SECONDS) for _ in range(3)]

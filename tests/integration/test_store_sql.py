@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import LIFE, Event, State
@@ -22,6 +23,10 @@ from tests.support.stores import PostgresStores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.support.databases import Databases
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MIGRATIONS = Path(page.__file__).parent / "sql" / "migrations"
 
@@ -87,6 +92,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "next_engine": ("", "nextval int8"),
     "open_account": ("text text text text int8", "id int8"),
     "open_controls": ("text[] text[] text[] text", ""),
+    "owned": ("int8", "settlement_id uuid"),
     "post_balances": ("int8 int8 int8", ""),
     "post_transfer": ("uuid int2 int8 int8 int8 text text", ""),
     "prove_totals": (
@@ -96,6 +102,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "prove_turnover": ("", "currency text, total text"),
     "read_stream": ("int8 int8", ANNOUNCEMENT),
     "read_stream_of": ("int8 int8 uuid", ANNOUNCEMENT),
+    "reclaim": ("int8 uuid[]", "settlement_id uuid"),
     "recall_call": ("uuid", "content text, account_id int8"),
     "remember_call": ("uuid text text text text int8", "account_id int8"),
     "remember_migration": ("int4 text text", ""),
@@ -114,19 +121,33 @@ APPEND_ONLY = ("moves", "transfers", "answers")
 KEPT = ("settlement_transactions", "fund_locks")
 
 
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A superuser's connection: what stops it stops everybody."""
-    made = await asyncpg.connect(database_url)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stores(databases: Databases) -> AsyncIterator[PostgresStores]:
+    """One database for all: each test brings banks of its own."""
+    made = PostgresStores(await databases.migrated())
+    yield made
+    assert await made.differences() == []
+    await made.close()
+    await databases.drop(made.url)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def scene(stores: PostgresStores) -> Scene:
+    return await Scene.open(stores)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def superuser(stores: PostgresStores) -> AsyncIterator[asyncpg.Connection]:
+    made = await asyncpg.connect(stores.url)
     yield made
     await made.close()
 
 
-@pytest.fixture
-async def scene(database_url: str) -> AsyncIterator[Scene]:
-    stores = PostgresStores(database_url)
-    yield await Scene.open(stores)
-    await stores.close()
+@pytest_asyncio.fixture(loop_scope="module")
+async def connection(superuser: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+    """A superuser's connection: what stops it stops everybody."""
+    yield superuser
+    await superuser.execute("SET session_replication_role = origin")
 
 
 # --- types ------------------------------------------------------------------------------------------
@@ -248,11 +269,13 @@ async def test_a_settlement_ends_once(scene, connection, role, state):
 @pytest.mark.parametrize("role", ["origin", "replica"])
 @pytest.mark.parametrize("state", [State.COMPLETED, State.ROLLED_BACK])
 async def test_a_hold_is_resolved_once(scene, connection, role, state):
-    await scene.bring(state)
+    settlement = await scene.bring(state)
     await connection.execute(f"SET session_replication_role = {role}")
     for change in ("outcome = 'released'", "resolved_at = NULL, outcome = NULL", "amount_minor = 1"):
         with pytest.raises(asyncpg.PostgresError) as refused:
-            await connection.execute(f"UPDATE fund_locks SET {change}")
+            await connection.execute(
+                f"UPDATE fund_locks SET {change} WHERE settlement_id = $1", settlement.id
+            )
         assert refused.value.sqlstate == "SE003", change
 
 
@@ -286,20 +309,16 @@ REFUSED_BY_A_CONSTRAINT = {
 }
 
 
-@pytest.fixture
-async def locked(scene):
-    return await scene.bring(State.LOCKED)
-
-
-async def test_constraints_refuse_what_must_not_be(scene, locked, connection):
+async def test_constraints_refuse_what_must_not_be(scene, connection):
+    await scene.bring(State.LOCKED)
     for what, change in REFUSED_BY_A_CONSTRAINT.items():
         with pytest.raises(asyncpg.IntegrityConstraintViolationError):
             await connection.execute(change)
             pytest.fail(f"{what} was let through")
 
 
-async def test_the_server_of_the_tests_is_safe_for_money(database_url):
-    assert await check_safety(DatabaseSettings(url=database_url)) == []
+async def test_the_server_of_the_tests_is_safe_for_money(stores):
+    assert await check_safety(DatabaseSettings(url=stores.url)) == []
 
 
 # --- views ------------------------------------------------------------------------------------------
@@ -318,7 +337,7 @@ async def test_the_server_of_the_tests_is_safe_for_money(database_url):
 async def test_account_views_show_amounts_with_the_currencys_decimals(
     scene, connection, currency, minor, expected
 ):
-    bank = "DEUTDEFF"
+    bank = f"N{scene.source_bank}"
     accounts = scene.stores.accounts
     await accounts.open_account(spec(AccountKind.NOSTRO, bank, currency=currency))
     await accounts.open_account(
@@ -338,10 +357,14 @@ async def test_account_views_show_amounts_with_the_currencys_decimals(
 async def test_account_views_follow_holds_and_postings(scene, connection):
     await scene.bring(State.LOCKED, minor=150)
     await scene.bring(State.COMPLETED, minor=250)
-    nostro = await connection.fetchrow("SELECT * FROM nostro_accounts")
+    nostro = await connection.fetchrow(
+        "SELECT * FROM nostro_accounts WHERE bank = $1", scene.source_bank
+    )
     assert nostro["balance"] == Decimal("9999997.50")
     assert nostro["available_balance"] == Decimal("9999996.00")
-    vostro = await connection.fetchrow("SELECT * FROM vostro_accounts")
+    vostro = await connection.fetchrow(
+        "SELECT * FROM vostro_accounts WHERE bank = $1", scene.target_bank
+    )
     assert vostro["balance"] == Decimal("2.50")
 
 

@@ -15,7 +15,10 @@ from tests.e2e.test_crashes import BATCH, Load, check_everything, running
 from tests.e2e.world import events, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.e2e.world import World
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -48,9 +51,8 @@ def test_five_kills_of_postgresql(tmp_path: Path) -> None:
             time.sleep(chance.uniform(0.5, 2.0))
             old = world.address["postgres_pid"]
             os.kill(old, signal.SIGKILL)
-            until(lambda old=old: world.address["postgres_pid"] != old, 30, "PostgreSQL")
-            before = len(load.accepted)
-            until(lambda before=before: len(load.accepted) > before + BATCH, 30, "going on")
+            until(_is_other(world, old), 30, "PostgreSQL to be back")
+            until(_is_more(load, len(load.accepted) + BATCH), 30, "the engine to go on")
         check_everything(world, load.stop(), seconds=120)
 
 
@@ -69,3 +71,11 @@ def test_a_minute_without_nats(tmp_path: Path) -> None:
             "every event to be in JetStream",
         )
         assert found == wanted
+
+
+def _is_other(world: World, old: int) -> Callable[[], bool]:
+    return lambda: world.address["postgres_pid"] != old
+
+
+def _is_more(load: Load, count: int) -> Callable[[], bool]:
+    return lambda: len(load.accepted) > count

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from typing_extensions import override
 
+from settlement_engine.ports import Difference
 from settlement_engine.store.accounts import PostgresAccounts
-from settlement_engine.store.audit import PostgresAuditor
+from settlement_engine.store.audit import PostgresAuditor, checks
 from settlement_engine.store.database import DatabaseSettings, Readers
 from settlement_engine.store.memory import (
     MemoryAccounts,
@@ -24,6 +25,7 @@ from settlement_engine.store.memory import (
     MemoryStream,
     Records,
 )
+from settlement_engine.store.queries import query
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
 
@@ -70,6 +72,10 @@ class Stores(ABC):
     @abstractmethod
     def beside(self) -> Stores:
         """Return what another process has of the same data."""
+
+    async def differences(self) -> list[ports.Difference]:
+        """Prove the books."""
+        return list((await self.auditor.prove()).differences)
 
     @abstractmethod
     async def end_session(self, owner: int) -> None:
@@ -128,6 +134,25 @@ class PostgresStores(Stores):
         other = PostgresStores(self.url)
         self._beside.append(other)
         return other
+
+    @override
+    async def differences(self) -> list[ports.Difference]:
+        """Prove the books with the auditor's own checks, in one statement: it is done very often."""
+        parts = [
+            f"SELECT '{name}' AS check, q.subject, q.expected, q.found FROM ({query(name)}) AS q"
+            for name in checks()
+        ]
+        async with self._readers.line() as line, line.session() as connection:
+            rows = await connection.fetch(" UNION ALL ".join(parts))
+        return [
+            Difference(
+                check=row["check"].removeprefix("prove_"),
+                subject=row["subject"],
+                expected=row["expected"],
+                found=row["found"],
+            )
+            for row in rows
+        ]
 
     @override
     async def end_session(self, owner: int) -> None:

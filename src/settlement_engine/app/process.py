@@ -43,7 +43,8 @@ async def run_engine(config: Config, *, on_ready: Callable[[Addresses], None]) -
 
     Raises Misconfigured or Unavailable when it cannot start.
     """
-    logs.configure(config.monitoring.log_level, config.monitoring.log_format)
+    layout = config.monitoring.log_format
+    logs.configure(config.monitoring.log_level, "console" if layout == "text" else layout)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -21,6 +21,7 @@ _DID_NOT_MOVE: Final = frozenset(
 CONTRADICTS: Final[Mapping[State, frozenset[Event]]] = {
     State.COMPLETED: _DID_NOT_MOVE,
     State.RETURNED: _DID_NOT_MOVE,
+    State.FAILED: _MOVED | {Event.ACKNOWLEDGED},
     State.ROLLED_BACK: _MOVED | {Event.ACKNOWLEDGED},
 }
 

@@ -180,7 +180,9 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
         E.RETURNED: to(S.RETURNED, Do.REVERSE),
         E.CONTRADICTED: to(S.COMPLETED, Do.EXCEPT),
     },
-    S.FAILED: {},
+    S.FAILED: {
+        E.CONTRADICTED: to(S.FAILED, Do.EXCEPT),  # a restored database may have forgotten a payment
+    },
     S.ROLLED_BACK: {
         E.CONTRADICTED: to(S.ROLLED_BACK, Do.EXCEPT),
     },

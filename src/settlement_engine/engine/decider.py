@@ -32,7 +32,7 @@ from settlement_engine.domain.preconditions import (
     refuse_window,
 )
 from settlement_engine.domain.settlement import Attempt
-from settlement_engine.ports import Answer, Step
+from settlement_engine.ports import Answer, RailClass, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.directory import Directory
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.engine.timetable import Timetable
-    from settlement_engine.ports import Rail
+    from settlement_engine.ports import Rail, RailCapabilities
 
 _REFUSED_AS: Final = {
     Event.CANCELLED: RefusalCode.CANCELLED_BY_CALLER,
@@ -113,18 +113,26 @@ class Decider:
         attempt = settlement.attempt
         if attempt is None:
             return answer.event
-        if answer.event is Event.UNDELIVERED and self._is_abandoned(attempt):
-            return Event.ABANDONED
-        limit = self._rails[attempt.route.rail].capabilities.overdue_after_seconds
+        rules = self._rails[attempt.route.rail].capabilities
+        if answer.event is Event.UNDELIVERED:
+            return self._undelivered(attempt, now)
+        if answer.event is Event.NOT_FOUND and not may_send_again(attempt, rules, now):
+            return Event.NO_ANSWER
+        limit = rules.overdue_after_seconds
         if settlement.state is State.SENT and answer.event in _QUIET and limit is not None:
             sent_at = settlement.created_at
             if now - sent_at > timedelta(seconds=limit):
                 return Event.OVERDUE
         return answer.event
 
-    def _is_abandoned(self, attempt: Attempt) -> bool:
-        is_proved = attempt.sends == attempt.undelivered + 1
-        return is_proved and attempt.sends >= self._settings.sends_max
+    def _undelivered(self, attempt: Attempt, now: datetime) -> Event:
+        """Resend what never left, give up what never left at all, doubt what may have left before."""
+        is_late = now >= attempt.valid_until
+        if not is_late and attempt.sends < self._settings.sends_max:
+            return Event.UNDELIVERED
+        if attempt.sends == attempt.undelivered + 1:
+            return Event.ABANDONED
+        return Event.NO_ANSWER if is_late else Event.UNDELIVERED
 
     def _after_the_end(self, settlement: Settlement, answer: Answer) -> Step | None:
         """Late word: a repeat says nothing new, a contradiction is for a person."""
@@ -232,6 +240,22 @@ class Decider:
         if row.ask is Ask.ENQUIRE and settlement.state in HOLDING:
             return self._settings.enquiry.seconds(1, spread)
         return None
+
+
+def may_send_again(attempt: Attempt, rules: RailCapabilities, now: datetime) -> bool:
+    """Say whether "not found" lets the same bytes go out again, by the rail's own rules.
+
+    Only where the rail's "not found" is definite, its class allows a resend, the bytes are still valid
+    and the rail still recognises them should they have arrived after all (reliability.md 3.3).
+    """
+    recorded_at = attempt.valid_until - timedelta(seconds=rules.validity_seconds)
+    is_recognised = (now - recorded_at).total_seconds() < rules.deduplicates_seconds
+    return (
+        rules.is_not_found_definite
+        and rules.rail_class in (RailClass.A, RailClass.B)
+        and now < attempt.valid_until
+        and is_recognised
+    )
 
 
 def plain(text: str) -> str:

@@ -127,6 +127,8 @@ class Runner:
                 proposals.append(self._proposal(settlement, Event.RELEASED))
             elif claim.was_asked and settlement.state is State.LOCKED:
                 proposals.append(self._proposal(settlement, Event.NO_ANSWER))
+            elif self._is_too_late_to_send(settlement):
+                proposals.append(self._proposal(settlement, Event.UNDELIVERED))
             elif settlement.state in QUESTION:
                 questions.append(settlement)
         for proposal in proposals:
@@ -134,6 +136,15 @@ class Runner:
         self._batcher.offer(proposals)
         if questions:
             self._asker.ask(questions)
+
+    def _is_too_late_to_send(self, settlement: Settlement) -> bool:
+        """Say whether a sending that is due now may no longer leave: its bytes are not valid any more."""
+        attempt = settlement.attempt
+        return (
+            settlement.state is State.LOCKED
+            and attempt is not None
+            and self._presence.now() >= attempt.valid_until
+        )
 
     def _proposal(self, settlement: Settlement, event: Event) -> Proposal:
         attempt = settlement.attempt.number if settlement.attempt else 0

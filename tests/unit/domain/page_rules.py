@@ -77,6 +77,7 @@ DEPENDS: Final[Mapping[tuple[State, Event], State]] = {
     (S.SENT, E.CANCELLED): S.RECALLING,
     # Late word is heard, and moves nothing.
     (S.COMPLETED, E.CONTRADICTED): S.COMPLETED,
+    (S.FAILED, E.CONTRADICTED): S.FAILED,
     (S.ROLLED_BACK, E.CONTRADICTED): S.ROLLED_BACK,
     (S.RETURNED, E.CONTRADICTED): S.RETURNED,
 }
@@ -111,7 +112,7 @@ HEARS: Final[Mapping[State, frozenset[Event]]] = {
     S.SENT: frozenset({E.OVERDUE, E.CANCELLED, E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
     S.RECALLING: frozenset({E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
     S.COMPLETED: frozenset({E.RETURNED, E.CONTRADICTED}),
-    S.FAILED: frozenset(),
+    S.FAILED: frozenset({E.CONTRADICTED}),
     S.ROLLED_BACK: frozenset({E.CONTRADICTED}),
     S.RETURNED: frozenset({E.CONTRADICTED}),
 }

@@ -145,6 +145,7 @@ def test_exactly_the_other_word_about_the_money_contradicts():
     expected = {
         S.COMPLETED: did_not_move,
         S.RETURNED: did_not_move,
+        S.FAILED: {*moved, E.ACKNOWLEDGED},
         S.ROLLED_BACK: {*moved, E.ACKNOWLEDGED},
     }
     for state in State:

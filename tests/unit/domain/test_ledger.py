@@ -149,5 +149,26 @@ def test_a_hold_is_covered_by_what_is_available_and_the_credit_limit(amount, lim
     assert found.has_room_for(amount) is has_room
 
 
+def test_the_legs_keep_their_numbers_because_the_books_and_the_wire_hold_them():
+    assert {leg.name: leg.value for leg in Leg} == {
+        "CASH": 1,
+        "OBLIGATION": 2,
+        "FUNDING": 3,
+        "CASH_RETURNED": 4,
+        "OBLIGATION_RESTORED": 5,
+    }
+
+
+def test_a_new_account_is_empty_active_and_without_credit():
+    found = account()
+    assert (found.posted, found.held, found.available, found.credit_limit) == (0, 0, 0, 0)
+    assert (found.debits_posted, found.credits_posted, found.is_active) == (0, 0, True)
+    assert not found.has_room_for(1)
+
+
+def test_the_largest_balance_is_that_of_the_databases_check():
+    assert BALANCE_MAX == 4_611_686_018_427_387_904
+
+
 def test_the_sum_of_two_full_sides_still_fits_the_database():
     assert 2 * BALANCE_MAX - 1 <= 2**63 - 1

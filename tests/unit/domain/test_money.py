@@ -228,6 +228,23 @@ def test_plain_digits_are_refused_only_for_a_reason(currency, text):
         assert parse_amount(text, currency).minor == Decimal(text).scaleb(exponent(currency))
 
 
+@pytest.mark.parametrize(
+    ("minor", "currency", "text"),
+    [
+        (0, "EUR", "0.00"),
+        (0, "JPY", "0"),
+        (0, "KWD", "0.000"),
+        (1, "EUR", "0.01"),
+        (-1, "EUR", "-0.01"),
+        (-1, "JPY", "-1"),
+        (-100, "EUR", "-1.00"),
+        (123_456, "CLF", "12.3456"),
+    ],
+)
+def test_minor_units_are_written_as_people_write_them(minor, currency, text):
+    assert format_amount(minor, currency) == text
+
+
 def test_two_amounts_are_equal_only_in_the_same_currency():
     assert Money(100, "EUR") == Money(100, "EUR")
     assert Money(100, "EUR") != Money(100, "USD")

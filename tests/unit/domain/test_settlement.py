@@ -8,9 +8,18 @@ from uuid import UUID
 import pytest
 
 from settlement_engine.domain.announcement import announcement_type, event_id
+from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import ENDS, Event, State
 from settlement_engine.domain.money import Money
-from settlement_engine.domain.settlement import Instruction, Moved, Priority, Settlement
+from settlement_engine.domain.settlement import (
+    FIRST_ATTEMPT,
+    Attempt,
+    Instruction,
+    Moved,
+    Priority,
+    Route,
+    Settlement,
+)
 
 WISH = Instruction(
     caller="clearing",
@@ -72,6 +81,26 @@ def test_the_content_hash_is_the_same_for_ever():
     )
 
 
+def test_an_attempt_begins_with_one_sending_of_which_nothing_is_proved():
+    route = Route(rail="mock", source_id=1, agent_id=2, clearing_id=3, target_id=4)
+    found = Attempt(
+        number=FIRST_ATTEMPT,
+        route=route,
+        references=references("clearing", "key-1", FIRST_ATTEMPT),
+        payload=b"",
+        valid_until=datetime(2026, 1, 15, tzinfo=UTC),
+    )
+    assert (found.number, found.sends, found.undelivered) == (1, 1, 0)
+
+
+def test_priorities_have_the_numbers_of_the_wire():
+    assert {priority.name: priority.value for priority in Priority} == {
+        "NORMAL": 0,
+        "HIGH": 1,
+        "URGENT": 2,
+    }
+
+
 @pytest.mark.parametrize("state", State)
 def test_a_settlement_has_ended_exactly_in_the_ends(state):
     found = Settlement(
@@ -84,6 +113,7 @@ def test_a_settlement_has_ended_exactly_in_the_ends(state):
         value_date=date(2026, 1, 14),
     )
     assert found.is_ended is (state in ENDS)
+    assert (found.asked, found.is_frozen, found.attempt) == (0, False, None)
 
 
 def moved(from_state, event, to_state):

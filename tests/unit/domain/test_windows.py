@@ -57,6 +57,11 @@ def test_the_instant_counts_and_not_the_zone_in_which_it_is_written():
         assert open_session([EUR], "EUR", now.astimezone(ZoneInfo(zone))) is not None
 
 
+def test_every_day_is_the_seven_days_of_iso():
+    assert {1, 2, 3, 4, 5, 6, 7} == EVERY_DAY
+    assert always_open("EUR").weekdays == EVERY_DAY
+
+
 def test_a_currency_without_a_window_is_never_open():
     now = local(BERLIN, 2026, 1, 14, 12)
     assert open_session([EUR], "GBP", now) is None
@@ -177,6 +182,12 @@ def test_a_window_that_the_missing_hour_swallows_does_not_open_that_day():
     swallowed = window(BERLIN, time(2, 15), time(3), EVERY_DAY)
     assert open_session([swallowed], "EUR", utc(2026, 3, 29, 1, 15)) is None
     assert next_opening([swallowed], "EUR", utc(2026, 3, 29)) == utc(2026, 3, 30, 0, 15)
+
+
+def test_a_window_that_is_just_the_missing_hour_does_not_open_that_day():
+    missing = window(BERLIN, time(2), time(3), EVERY_DAY)
+    assert open_session([missing], "EUR", utc(2026, 3, 29, 1)) is None
+    assert next_opening([missing], "EUR", utc(2026, 3, 29)) == utc(2026, 3, 30, 0)
 
 
 def test_a_time_that_comes_twice_is_its_first_coming():

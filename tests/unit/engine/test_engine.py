@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from settlement_engine.errors import (
     Unavailable,
     WrongState,
 )
-from settlement_engine.ports import Answer
+from settlement_engine.ports import Answer, RailClass
 from tests.unit.engine.house import House, running, shut_window, wish
 
 
@@ -358,3 +359,44 @@ async def test_what_is_owned_and_lost_from_memory_is_found_again() -> None:
         assert (await house.engine.wait(found.id, 5)).state is State.COMPLETED
         assert "lost_from_memory" in house.meter.anomalies
         assert [word for word, _, _ in house.rail.asked].count("send") == 1
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"is_not_found_definite": False},
+        {"rail_class": RailClass.D},
+        {"rail_class": RailClass.C},
+        {"validity_seconds": -1.0},
+        {"deduplicates_seconds": 0.0},
+    ],
+)
+async def test_not_found_sends_again_only_where_the_rails_rules_allow_it(
+    rules: dict[str, object],
+) -> None:
+    async with running() as house:
+        house.rail.capabilities = replace(house.rail.capabilities, **rules)
+        house.rail.sends.append(None)
+        house.rail.enquiries.extend([Event.NOT_FOUND] * 1_000)
+        found = await house.settle(wait_seconds=0.2)
+        assert found.state is State.IN_DOUBT
+        assert [word for word, _, _ in house.rail.asked].count("send") == 1
+        assert (await house.nostro()).held == 100
+
+
+async def test_bytes_that_are_no_longer_valid_are_not_sent() -> None:
+    async with running(sends_max=10) as house:
+        house.rail.capabilities = replace(house.rail.capabilities, validity_seconds=0.02)
+        house.rail.sends.extend([Event.UNDELIVERED] * 20)
+        found = await house.settle()
+        assert found.state is State.ROLLED_BACK
+        assert found.refusal_code == "UNDELIVERED"
+        assert len(house.rail.asked) < 10
+
+
+async def test_late_word_against_a_failed_settlement_is_not_dropped() -> None:
+    async with running() as house:
+        found = await house.settle(to_bank="NOBODY")
+        house.rail.say([Answer(settlement_id=found.id, event=Event.SETTLED)])
+        await asyncio.sleep(0.05)
+        assert (await house.store.load([found.id]))[found.id].is_frozen

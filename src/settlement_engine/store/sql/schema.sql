@@ -1,0 +1,893 @@
+-- What all migrations amount to, for reading. Generated from a migrated database:
+-- SETTLEMENT_WRITE_SCHEMA=1 make test ARGS=tests/migration/test_schema.py
+
+CREATE TYPE account_kind AS ENUM ('nostro', 'vostro', 'settlement', 'clearing', 'suspense', 'fees', 'fx');
+
+CREATE TYPE settlement_event AS ENUM ('admitted', 'cleared', 'postponed', 'parked', 'refused', 'cancelled', 'approved', 'declined', 'released', 'lapsed', 'acknowledged', 'settled', 'rejected', 'undelivered', 'abandoned', 'not_found', 'no_answer', 'attested_settled', 'attested_not_settled', 'overdue', 'recalled', 'recall_refused', 'returned', 'contradicted');
+
+CREATE TYPE settlement_state AS ENUM ('pending', 'validating', 'held', 'queued', 'locked', 'sent', 'in_doubt', 'recalling', 'completed', 'failed', 'rolled_back', 'returned');
+
+CREATE TABLE accounts (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    kind account_kind NOT NULL,
+    bank text NOT NULL,
+    currency text NOT NULL,
+    account_number text NOT NULL,
+    debits_posted bigint NOT NULL DEFAULT 0,
+    credits_posted bigint NOT NULL DEFAULT 0,
+    held bigint NOT NULL DEFAULT 0,
+    credit_limit bigint NOT NULL DEFAULT 0,
+    is_active boolean NOT NULL DEFAULT true,
+    opened_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    last_reconciled_at timestamp with time zone
+) WITH (fillfactor=40, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000);
+
+CREATE TABLE answers (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    settlement_id uuid NOT NULL,
+    attempt smallint NOT NULL,
+    state settlement_state NOT NULL,
+    event settlement_event NOT NULL,
+    asked integer NOT NULL,
+    detail jsonb,
+    at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE attempts (
+    settlement_id uuid NOT NULL,
+    number smallint NOT NULL,
+    rail text NOT NULL,
+    source_id bigint NOT NULL,
+    agent_id bigint NOT NULL,
+    clearing_id bigint NOT NULL,
+    target_id bigint NOT NULL,
+    uetr uuid NOT NULL,
+    end_to_end_id text NOT NULL,
+    message_id text NOT NULL,
+    payload bytea NOT NULL,
+    valid_until timestamp with time zone NOT NULL,
+    sends integer NOT NULL DEFAULT 1,
+    undelivered integer NOT NULL DEFAULT 0,
+    recorded_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE currencies (
+    code text NOT NULL,
+    exponent smallint NOT NULL
+);
+
+CREATE TABLE dead_letters (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    subject text NOT NULL,
+    payload bytea NOT NULL,
+    why text NOT NULL,
+    received_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE engines (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    joined_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    lease_until timestamp with time zone NOT NULL,
+    gone_at timestamp with time zone
+);
+
+CREATE TABLE exceptions (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    settlement_id uuid NOT NULL,
+    kind text NOT NULL,
+    fingerprint text NOT NULL,
+    detail jsonb NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    closed_at timestamp with time zone
+);
+
+CREATE TABLE fund_locks (
+    settlement_id uuid NOT NULL,
+    account_id bigint NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    locked_at timestamp with time zone NOT NULL,
+    resolved_at timestamp with time zone,
+    outcome text
+) WITH (fillfactor=75);
+
+CREATE TABLE idempotent_calls (
+    key_hash uuid NOT NULL,
+    caller text NOT NULL,
+    idempotency_key text NOT NULL,
+    call text NOT NULL,
+    content jsonb NOT NULL,
+    account_id bigint NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE moves (
+    "position" bigint NOT NULL,
+    settlement_id uuid NOT NULL,
+    seq integer NOT NULL,
+    from_state settlement_state NOT NULL,
+    event settlement_event NOT NULL,
+    to_state settlement_state NOT NULL,
+    at timestamp with time zone NOT NULL,
+    epoch bigint NOT NULL,
+    attempt smallint NOT NULL,
+    detail jsonb
+);
+
+CREATE TABLE open_settlements (
+    settlement_id uuid NOT NULL,
+    owner bigint NOT NULL,
+    epoch bigint NOT NULL,
+    asked integer NOT NULL DEFAULT 0,
+    due_at timestamp with time zone NOT NULL
+) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000);
+
+CREATE TABLE page (
+    from_state settlement_state NOT NULL,
+    event settlement_event NOT NULL,
+    to_state settlement_state NOT NULL,
+    does text,
+    asks text,
+    reached text[] NOT NULL
+);
+
+CREATE TABLE schema_migrations (
+    number integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE settlement_transactions (
+    id uuid NOT NULL,
+    key_hash uuid NOT NULL,
+    caller text NOT NULL,
+    idempotency_key text NOT NULL,
+    content_hash bytea NOT NULL,
+    obligation_id text NOT NULL,
+    from_bank text NOT NULL,
+    to_bank text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    requested_value_date date,
+    value_date date NOT NULL,
+    priority smallint NOT NULL,
+    metadata jsonb,
+    state settlement_state NOT NULL,
+    seq integer NOT NULL,
+    attempt smallint NOT NULL DEFAULT 0,
+    holds_obligation boolean NOT NULL DEFAULT true,
+    is_frozen boolean NOT NULL DEFAULT false,
+    refusal_code text,
+    refusal_detail jsonb,
+    rail_reference text,
+    confirmation text,
+    created_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone
+) WITH (fillfactor=60);
+
+CREATE TABLE settlement_windows (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    currency text NOT NULL,
+    zone text NOT NULL,
+    window_start time without time zone NOT NULL,
+    window_end time without time zone NOT NULL,
+    days_of_week smallint[] NOT NULL DEFAULT ARRAY[(1)::smallint, (2)::smallint, (3)::smallint, (4)::smallint, (5)::smallint],
+    is_active boolean NOT NULL DEFAULT true,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE stream_head (
+    is_only boolean NOT NULL DEFAULT true,
+    "position" bigint NOT NULL,
+    published bigint NOT NULL DEFAULT 0
+) WITH (fillfactor=10, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=500);
+
+CREATE TABLE transfers (
+    group_id uuid NOT NULL,
+    leg smallint NOT NULL,
+    debit_id bigint NOT NULL,
+    credit_id bigint NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    reference text NOT NULL DEFAULT ''::text,
+    at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
+
+ALTER TABLE answers ADD CONSTRAINT answers_pkey PRIMARY KEY (id);
+
+ALTER TABLE attempts ADD CONSTRAINT attempts_pkey PRIMARY KEY (settlement_id, number);
+
+ALTER TABLE currencies ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
+
+ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
+
+ALTER TABLE engines ADD CONSTRAINT engines_pkey PRIMARY KEY (id);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_pkey PRIMARY KEY (id);
+
+ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_pkey PRIMARY KEY (settlement_id);
+
+ALTER TABLE idempotent_calls ADD CONSTRAINT idempotent_calls_pkey PRIMARY KEY (key_hash);
+
+ALTER TABLE moves ADD CONSTRAINT moves_pkey PRIMARY KEY ("position");
+
+ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_pkey PRIMARY KEY (settlement_id);
+
+ALTER TABLE page ADD CONSTRAINT page_pkey PRIMARY KEY (from_state, event);
+
+ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_pkey PRIMARY KEY (id);
+
+ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_pkey PRIMARY KEY (id);
+
+ALTER TABLE stream_head ADD CONSTRAINT stream_head_pkey PRIMARY KEY (is_only);
+
+ALTER TABLE transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (group_id, leg);
+
+ALTER TABLE accounts ADD CONSTRAINT accounts_kind_bank_currency_account_number_key UNIQUE (kind, bank, currency, account_number);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_settlement_id_kind_fingerprint_key UNIQUE (settlement_id, kind, fingerprint);
+
+ALTER TABLE moves ADD CONSTRAINT moves_settlement_id_seq_key UNIQUE (settlement_id, seq);
+
+ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_zone_window_start_key UNIQUE (currency, zone, window_start);
+
+ALTER TABLE accounts ADD CONSTRAINT accounts_account_number_check CHECK (length(account_number) >= 1 AND length(account_number) <= 64);
+
+ALTER TABLE accounts ADD CONSTRAINT accounts_bank_check CHECK (length(bank) >= 1 AND length(bank) <= 20);
+
+ALTER TABLE accounts ADD CONSTRAINT accounts_credit_limit_check CHECK (credit_limit >= 0 AND credit_limit <= '1000000000000000000'::bigint);
+
+ALTER TABLE accounts ADD CONSTRAINT accounts_credits_posted_check CHECK (credits_posted >= 0 AND credits_posted <= '4611686018427387904'::bigint);
+
+ALTER TABLE accounts ADD CONSTRAINT accounts_debits_posted_check CHECK (debits_posted >= 0 AND debits_posted <= '4611686018427387904'::bigint);
+
+ALTER TABLE accounts ADD CONSTRAINT accounts_held_check CHECK (held >= 0);
+
+ALTER TABLE accounts ADD CONSTRAINT no_overdraft CHECK (
+CASE kind
+    WHEN 'nostro'::account_kind THEN (debits_posted - credits_posted - held + credit_limit) >= 0
+    WHEN 'vostro'::account_kind THEN (credits_posted - debits_posted - held + credit_limit) >= 0
+    ELSE true
+END);
+
+ALTER TABLE answers ADD CONSTRAINT legal_answer CHECK (state = 'validating'::settlement_state AND event = 'no_answer'::settlement_event OR state = 'locked'::settlement_state AND event = 'undelivered'::settlement_event OR state = 'in_doubt'::settlement_state AND event = 'no_answer'::settlement_event OR state = 'sent'::settlement_state AND event = 'acknowledged'::settlement_event OR state = 'sent'::settlement_state AND event = 'not_found'::settlement_event OR state = 'sent'::settlement_state AND event = 'no_answer'::settlement_event OR state = 'recalling'::settlement_state AND event = 'acknowledged'::settlement_event OR state = 'recalling'::settlement_state AND event = 'no_answer'::settlement_event);
+
+ALTER TABLE attempts ADD CONSTRAINT attempts_check CHECK (undelivered >= 0 AND undelivered <= sends);
+
+ALTER TABLE attempts ADD CONSTRAINT attempts_number_check CHECK (number > 0);
+
+ALTER TABLE attempts ADD CONSTRAINT attempts_sends_check CHECK (sends > 0);
+
+ALTER TABLE currencies ADD CONSTRAINT currencies_code_check CHECK (code ~ '^[A-Z]{3}$'::text);
+
+ALTER TABLE currencies ADD CONSTRAINT currencies_exponent_check CHECK (exponent >= 0 AND exponent <= 4);
+
+ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_amount_minor_check CHECK (amount_minor > 0);
+
+ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_check CHECK ((resolved_at IS NULL) = (outcome IS NULL));
+
+ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_outcome_check CHECK (outcome = ANY (ARRAY['posted'::text, 'released'::text]));
+
+ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (
+CASE from_state
+    WHEN 'pending'::settlement_state THEN event = 'admitted'::settlement_event AND to_state = 'validating'::settlement_state
+    WHEN 'validating'::settlement_state THEN event = 'cleared'::settlement_event AND to_state = 'locked'::settlement_state OR event = 'postponed'::settlement_event AND to_state = 'queued'::settlement_state OR event = 'parked'::settlement_event AND to_state = 'held'::settlement_state OR event = 'refused'::settlement_event AND to_state = 'failed'::settlement_state OR event = 'cancelled'::settlement_event AND to_state = 'failed'::settlement_state
+    WHEN 'held'::settlement_state THEN event = 'approved'::settlement_event AND to_state = 'validating'::settlement_state OR event = 'declined'::settlement_event AND to_state = 'failed'::settlement_state OR event = 'cancelled'::settlement_event AND to_state = 'failed'::settlement_state
+    WHEN 'queued'::settlement_state THEN event = 'released'::settlement_event AND to_state = 'validating'::settlement_state OR event = 'lapsed'::settlement_event AND to_state = 'failed'::settlement_state OR event = 'cancelled'::settlement_event AND to_state = 'failed'::settlement_state
+    WHEN 'locked'::settlement_state THEN event = 'acknowledged'::settlement_event AND to_state = 'sent'::settlement_state OR event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'abandoned'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'no_answer'::settlement_event AND to_state = 'in_doubt'::settlement_state
+    WHEN 'in_doubt'::settlement_state THEN event = 'acknowledged'::settlement_event AND to_state = 'sent'::settlement_state OR event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'not_found'::settlement_event AND to_state = 'locked'::settlement_state OR event = 'attested_settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'attested_not_settled'::settlement_event AND to_state = 'rolled_back'::settlement_state
+    WHEN 'sent'::settlement_state THEN event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'overdue'::settlement_event AND to_state = 'recalling'::settlement_state OR event = 'cancelled'::settlement_event AND to_state = 'recalling'::settlement_state OR event = 'attested_settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'attested_not_settled'::settlement_event AND to_state = 'rolled_back'::settlement_state
+    WHEN 'recalling'::settlement_state THEN event = 'recalled'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'recall_refused'::settlement_event AND to_state = 'sent'::settlement_state OR event = 'attested_settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'attested_not_settled'::settlement_event AND to_state = 'rolled_back'::settlement_state
+    WHEN 'completed'::settlement_state THEN event = 'returned'::settlement_event AND to_state = 'returned'::settlement_state OR event = 'contradicted'::settlement_event AND to_state = 'completed'::settlement_state
+    WHEN 'rolled_back'::settlement_state THEN event = 'contradicted'::settlement_event AND to_state = 'rolled_back'::settlement_state
+    WHEN 'returned'::settlement_state THEN event = 'contradicted'::settlement_event AND to_state = 'returned'::settlement_state
+    ELSE false
+END);
+
+ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_epoch_check CHECK (epoch > 0);
+
+ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_owner_check CHECK (owner >= 0);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_amount_minor_check CHECK (amount_minor >= 1 AND amount_minor <= '999999999999999999'::bigint);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_attempt_check CHECK (attempt >= 0);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_check CHECK (from_bank <> to_bank);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_check1 CHECK ((ended_at IS NOT NULL) = (state = ANY (ARRAY['completed'::settlement_state, 'failed'::settlement_state, 'rolled_back'::settlement_state, 'returned'::settlement_state])));
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_check2 CHECK (holds_obligation = (state <> ALL (ARRAY['failed'::settlement_state, 'rolled_back'::settlement_state, 'returned'::settlement_state])));
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_currency_check CHECK (length(currency) = 3);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_obligation_id_check CHECK (length(obligation_id) >= 1 AND length(obligation_id) <= 64);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_priority_check CHECK (priority >= 0 AND priority <= 2);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_seq_check CHECK (seq > 0);
+
+ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_days_of_week_check CHECK (days_of_week <@ ARRAY[1::smallint, 2::smallint, 3::smallint, 4::smallint, 5::smallint, 6::smallint, 7::smallint] AND cardinality(days_of_week) > 0);
+
+ALTER TABLE stream_head ADD CONSTRAINT stream_head_is_only_check CHECK (is_only);
+
+ALTER TABLE stream_head ADD CONSTRAINT stream_head_position_check CHECK ("position" >= 0);
+
+ALTER TABLE stream_head ADD CONSTRAINT stream_head_published_check CHECK (published >= 0);
+
+ALTER TABLE transfers ADD CONSTRAINT transfers_amount_minor_check CHECK (amount_minor > 0);
+
+ALTER TABLE transfers ADD CONSTRAINT transfers_check CHECK (debit_id <> credit_id);
+
+ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 5);
+
+ALTER TABLE accounts ADD CONSTRAINT accounts_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
+
+ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
+
+CREATE INDEX answers_by_settlement ON public.answers USING btree (settlement_id, id);
+
+CREATE INDEX engines_alive ON public.engines USING btree (id) WHERE (gone_at IS NULL);
+
+CREATE UNIQUE INDEX one_live_settlement_per_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE holds_obligation;
+
+CREATE UNIQUE INDEX one_settlement_per_key ON public.settlement_transactions USING btree (key_hash);
+
+CREATE INDEX open_settlements_due ON public.open_settlements USING btree (due_at) WHERE (owner = 0);
+
+CREATE INDEX settlements_freed_by_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE (NOT holds_obligation);
+
+CREATE INDEX transfers_by_credit ON public.transfers USING btree (credit_id, group_id);
+
+CREATE INDEX transfers_by_debit ON public.transfers USING btree (debit_id, group_id);
+
+CREATE OR REPLACE FUNCTION public.admit_settlements(p_owner bigint, p_id uuid[], p_key_hash uuid[], p_caller text[], p_key text[], p_content_hash bytea[], p_obligation text[], p_from text[], p_to text[], p_amount bigint[], p_currency text[], p_value_date date[], p_priority smallint[], p_metadata text[], OUT at timestamp with time zone, OUT verdicts smallint[], OUT ids uuid[])
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_new uuid[];
+    v_head bigint;
+BEGIN
+    at := clock_timestamp();
+    WITH written AS (
+        INSERT INTO settlement_transactions (
+            id, key_hash, caller, idempotency_key, content_hash, obligation_id, from_bank, to_bank,
+            amount_minor, currency, requested_value_date, value_date, priority, metadata, state, seq,
+            created_at
+        )
+        SELECT q.id, q.key_hash, q.caller, q.key, q.content_hash, q.obligation, q.from_bank,
+            q.to_bank, q.amount, q.currency, q.value_date,
+            coalesce(q.value_date, (at AT TIME ZONE 'UTC')::date), q.priority, q.metadata::jsonb,
+            'validating', 1, at
+        FROM unnest(
+            p_id, p_key_hash, p_caller, p_key, p_content_hash, p_obligation, p_from, p_to, p_amount,
+            p_currency, p_value_date, p_priority, p_metadata
+        ) WITH ORDINALITY AS q (
+            id, key_hash, caller, key, content_hash, obligation, from_bank, to_bank, amount,
+            currency, value_date, priority, metadata, ord
+        )
+        ORDER BY q.key_hash, q.ord  -- The first of a batch has the key.
+        ON CONFLICT DO NOTHING
+        RETURNING id
+    )
+    SELECT coalesce(array_agg(id), '{}') INTO v_new FROM written;
+
+    IF cardinality(v_new) > 0 THEN
+        INSERT INTO open_settlements (settlement_id, owner, epoch, due_at)
+        SELECT id, p_owner, 1, at FROM unnest(v_new) AS n (id);
+        UPDATE stream_head SET position = position + cardinality(v_new)
+        RETURNING position - cardinality(v_new) INTO v_head;
+        INSERT INTO moves (
+            position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt
+        )
+        SELECT v_head + n.ord, n.id, 1, 'pending', 'admitted', 'validating', at, 1, 0
+        FROM unnest(v_new) WITH ORDINALITY AS n (id, ord);
+    END IF;
+    IF cardinality(v_new) = cardinality(p_id) THEN
+        RETURN;  -- The usual case: no verdicts means that all are accepted.
+    END IF;
+    SELECT
+        array_agg((CASE
+            WHEN n.id IS NOT NULL THEN 0
+            WHEN k.content_hash = q.content_hash THEN 1
+            WHEN k.id IS NOT NULL THEN 2
+            WHEN o.id IS NOT NULL THEN 3
+            ELSE 4
+        END)::smallint ORDER BY q.ord),
+        array_agg(coalesce(n.id, k.id, o.id) ORDER BY q.ord)
+    INTO verdicts, ids
+    FROM unnest(p_id, p_key_hash, p_content_hash, p_obligation)
+        WITH ORDINALITY AS q (id, key_hash, content_hash, obligation, ord)
+    LEFT JOIN unnest(v_new) AS n (id) ON n.id = q.id
+    LEFT JOIN settlement_transactions AS k ON k.key_hash = q.key_hash
+    LEFT JOIN settlement_transactions AS o ON o.obligation_id = q.obligation AND o.holds_obligation;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.apply_steps(p_owner bigint, p_accounts bigint[], p_id uuid[], p_seq integer[], p_epoch bigint[], p_from text[], p_event text[], p_to text[], p_do text[], p_is_move boolean[], p_attempt smallint[], p_rest_seconds double precision[], p_detail text[], p_refusal_code text[], p_refusal_detail text[], p_rail_reference text[], p_confirmation text[], p_lock_step integer[], p_lock_attempt smallint[], p_lock_rail text[], p_lock_source bigint[], p_lock_agent bigint[], p_lock_clearing bigint[], p_lock_target bigint[], p_lock_uetr uuid[], p_lock_end_to_end text[], p_lock_message text[], p_lock_payload bytea[], p_lock_valid_until timestamp with time zone[], p_lock_amount bigint[], p_lock_currency text[], p_lock_opens timestamp with time zone[], p_lock_closes timestamp with time zone[], p_transfer_step integer[], p_transfer_leg smallint[], p_transfer_debit bigint[], p_transfer_credit bigint[], p_transfer_amount bigint[], p_transfer_currency text[], OUT at timestamp with time zone, OUT results smallint[], OUT available bigint[])
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    r record;
+    v_account bigint := 0;
+    v_left bigint := 0;
+    v_limit bigint := 0;
+    v_count bigint;
+    v_head bigint;
+    v_resolving bigint;
+    v_missing bigint;
+    v_has_locks boolean := cardinality(p_lock_step) > 0;
+    v_has_quiet boolean := false = ANY (p_is_move);
+    v_has_odd_owners boolean;
+BEGIN
+    PERFORM 1 FROM open_settlements WHERE settlement_id = ANY (p_id)
+    ORDER BY settlement_id FOR UPDATE;
+    IF 'except' = ANY (p_do) OR 'reverse' = ANY (p_do) THEN
+        PERFORM 1 FROM settlement_transactions WHERE id = ANY (p_id) ORDER BY id FOR UPDATE;
+    END IF;
+    PERFORM 1 FROM accounts WHERE id = ANY (p_accounts) ORDER BY id FOR NO KEY UPDATE;
+    at := clock_timestamp();
+
+    -- Is what the caller believes still true? A resting settlement is anybody's; an ended one has no
+    -- owner and no epoch.
+    SELECT bool_or(w.asked <> 0 OR w.owner <> p_owner), array_agg((CASE
+        WHEN s.state IS DISTINCT FROM q.from_state::settlement_state OR s.seq <> q.seq THEN 1
+        WHEN w.owner IN (p_owner, 0) AND w.epoch = q.epoch THEN 0
+        WHEN s.ended_at IS NOT NULL AND w.owner IS NULL THEN 0
+        ELSE 1
+    END)::smallint ORDER BY q.ord)
+    INTO v_has_odd_owners, results
+    FROM unnest(p_id, p_seq, p_epoch, p_from) WITH ORDINALITY AS q (id, seq, epoch, from_state, ord)
+    LEFT JOIN settlement_transactions AS s ON s.id = q.id
+    LEFT JOIN open_settlements AS w ON w.settlement_id = q.id;
+
+    -- Each sending is proved undelivered once at most: what rests, or was proved as often as it was
+    -- sent, has no sending that the word could be about. Giving up takes the proof of every one of them.
+    IF p_event && '{abandoned,undelivered}' THEN
+        FOR r IN
+            SELECT q.ord FROM unnest(p_id, p_event) WITH ORDINALITY AS q (id, event, ord)
+            JOIN settlement_transactions AS s ON s.id = q.id
+            JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
+            JOIN open_settlements AS w ON w.settlement_id = s.id
+            WHERE (q.event = 'abandoned' AND a.sends <> a.undelivered + 1)
+                OR (q.event = 'undelivered' AND (w.owner = 0 OR a.undelivered >= a.sends))
+        LOOP
+            results[r.ord] := 1;
+        END LOOP;
+    END IF;
+
+    -- Holds are granted in the order of the batch, as far as the funds of each account go.
+    FOR r IN
+        SELECT l.step, l.source, l.amount, l.opens, l.closes, s.is_active AND t.is_active AS active,
+            s.debits_posted - s.credits_posted - s.held AS room, s.credit_limit
+        FROM unnest(p_lock_step, p_lock_source, p_lock_target, p_lock_amount, p_lock_opens,
+            p_lock_closes) AS l (step, source, target, amount, opens, closes)
+        LEFT JOIN accounts AS s ON s.id = l.source
+        LEFT JOIN accounts AS t ON t.id = l.target
+        ORDER BY l.source, l.step
+    LOOP
+        IF r.source <> v_account THEN
+            v_account := r.source;
+            v_left := r.room;
+            v_limit := r.credit_limit;
+        END IF;
+        CONTINUE WHEN results[r.step] <> 0;
+        IF r.active IS NOT TRUE THEN
+            results[r.step] := 3;
+        ELSIF at < r.opens OR at >= r.closes THEN
+            results[r.step] := 4;
+        ELSIF r.amount > v_left + v_limit THEN
+            results[r.step] := 2;
+            available := coalesce(available, array_fill(0::bigint, ARRAY[cardinality(p_id)]));
+            available[r.step] := v_left;
+        ELSE
+            v_left := v_left - r.amount;
+        END IF;
+    END LOOP;
+
+    -- The same contradiction twice is one exception.
+    IF 'except' = ANY (p_do) THEN
+        FOR r IN
+            SELECT q.id, coalesce(q.detail, '{}')::jsonb AS detail, q.ord
+            FROM unnest(p_id, p_do, p_detail, results)
+                WITH ORDINALITY AS q (id, do_, detail, result, ord)
+            WHERE q.do_ = 'except' AND q.result = 0 ORDER BY q.ord
+        LOOP
+            INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
+            VALUES (r.id, 'contradiction', md5(r.detail::text), r.detail, at)
+            ON CONFLICT DO NOTHING;
+            IF NOT found THEN
+                results[r.ord] := 1;
+            END IF;
+        END LOOP;
+    END IF;
+
+    UPDATE settlement_transactions AS s SET
+        state = q.to_state::settlement_state,
+        seq = s.seq + 1,
+        attempt = q.attempt,
+        ended_at = CASE
+            WHEN q.to_state IN ('completed', 'failed', 'rolled_back', 'returned')
+            THEN coalesce(s.ended_at, at)
+        END,
+        holds_obligation = q.to_state NOT IN ('failed', 'rolled_back', 'returned'),
+        is_frozen = s.is_frozen OR q.do_ IS NOT DISTINCT FROM 'except',
+        refusal_code = coalesce(q.refusal_code, s.refusal_code),
+        refusal_detail = coalesce(q.refusal_detail::jsonb, s.refusal_detail),
+        rail_reference = coalesce(q.rail_reference, s.rail_reference),
+        confirmation = coalesce(q.confirmation, s.confirmation)
+    FROM unnest(p_id, p_to, p_do, p_is_move, p_attempt, p_refusal_code, p_refusal_detail,
+        p_rail_reference, p_confirmation, results) AS q (id, to_state, do_, is_move, attempt,
+        refusal_code, refusal_detail, rail_reference, confirmation, result)
+    WHERE s.id = q.id AND q.is_move AND q.result = 0;
+
+    IF p_to && '{completed,failed,rolled_back,returned}' THEN
+        DELETE FROM open_settlements AS w USING unnest(p_id, p_to, results) AS q (id, to_state, result)
+        WHERE w.settlement_id = q.id AND q.result = 0
+            AND q.to_state IN ('completed', 'failed', 'rolled_back', 'returned');
+    END IF;
+    IF v_has_odd_owners OR v_has_quiet OR array_remove(p_rest_seconds, NULL) <> '{}' THEN
+        UPDATE open_settlements AS w SET
+            owner = CASE WHEN q.rest_seconds IS NULL THEN p_owner ELSE 0 END,
+            asked = CASE WHEN q.is_move THEN 0 ELSE w.asked + 1 END,
+            due_at = CASE
+                WHEN q.rest_seconds IS NULL THEN w.due_at
+                WHEN q.rest_seconds = 'infinity' THEN 'infinity'
+                ELSE at + make_interval(secs => q.rest_seconds)
+            END
+        FROM unnest(p_id, p_is_move, p_rest_seconds, results) AS q (id, is_move, rest_seconds, result)
+        WHERE w.settlement_id = q.id AND q.result = 0;
+    END IF;
+
+    IF v_has_locks THEN
+        INSERT INTO attempts (
+            settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr,
+            end_to_end_id, message_id, payload, valid_until, recorded_at
+        )
+        SELECT p_id[l.step], l.number, l.rail, l.source, l.agent, l.clearing, l.target, l.uetr,
+            l.end_to_end, l.message, l.payload, l.valid_until, at
+        FROM unnest(p_lock_step, p_lock_attempt, p_lock_rail, p_lock_source, p_lock_agent,
+            p_lock_clearing, p_lock_target, p_lock_uetr, p_lock_end_to_end, p_lock_message,
+            p_lock_payload, p_lock_valid_until) AS l (step, number, rail, source, agent, clearing,
+            target, uetr, end_to_end, message, payload, valid_until)
+        WHERE results[l.step] = 0;
+        INSERT INTO fund_locks (settlement_id, account_id, amount_minor, currency, locked_at)
+        SELECT p_id[l.step], l.source, l.amount, l.currency, at
+        FROM unnest(p_lock_step, p_lock_source, p_lock_amount, p_lock_currency)
+            AS l (step, source, amount, currency)
+        WHERE results[l.step] = 0;
+    END IF;
+    IF 'not_found' = ANY (p_event) OR 'undelivered' = ANY (p_event) THEN
+        UPDATE attempts AS a SET
+            sends = a.sends + (q.event = 'not_found')::int,
+            undelivered = a.undelivered + (q.event = 'undelivered')::int
+        FROM unnest(p_id, p_event, p_to, results) AS q (id, event, to_state, result)
+        JOIN settlement_transactions AS s ON s.id = q.id
+        WHERE a.settlement_id = q.id AND a.number = s.attempt AND q.result = 0
+            AND q.to_state = 'locked' AND q.event IN ('not_found', 'undelivered');
+    END IF;
+
+    -- Money. Every account that is touched changes once, however many settlements touch it.
+    IF v_has_locks OR p_do && '{post,release,reverse}' THEN
+        SELECT count(*) INTO v_resolving
+        FROM unnest(p_do, results) AS q (do_, result)
+        WHERE q.do_ IN ('post', 'release') AND q.result = 0;
+        WITH resolved AS (
+            UPDATE fund_locks AS f SET
+                resolved_at = at,
+                outcome = CASE q.do_ WHEN 'post' THEN 'posted' ELSE 'released' END
+            FROM unnest(p_id, p_do, results) AS q (id, do_, result)
+            WHERE f.settlement_id = q.id AND q.do_ IN ('post', 'release') AND q.result = 0
+            RETURNING f.account_id, f.amount_minor
+        ), posted AS (
+            INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
+            SELECT p_id[t.step], t.leg, t.debit, t.credit, t.amount, t.currency, at
+            FROM unnest(p_transfer_step, p_transfer_leg, p_transfer_debit, p_transfer_credit,
+                p_transfer_amount, p_transfer_currency) AS t (step, leg, debit, credit, amount, currency)
+            WHERE results[t.step] = 0
+            RETURNING debit_id, credit_id, amount_minor
+        ), changes AS (
+            SELECT debit_id AS id, amount_minor AS debits, 0::bigint AS credits, 0::bigint AS held
+            FROM posted
+            UNION ALL SELECT credit_id, 0, amount_minor, 0 FROM posted
+            UNION ALL SELECT account_id, 0, 0, -amount_minor FROM resolved
+            UNION ALL SELECT l.source, 0, 0, l.amount
+            FROM unnest(p_lock_step, p_lock_source, p_lock_amount) AS l (step, source, amount)
+            WHERE results[l.step] = 0
+        ), totals AS (
+            SELECT id, sum(debits)::bigint AS debits, sum(credits)::bigint AS credits,
+                sum(held)::bigint AS held
+            FROM changes GROUP BY id
+        ), applied AS (
+            UPDATE accounts AS a SET
+                debits_posted = a.debits_posted + c.debits,
+                credits_posted = a.credits_posted + c.credits,
+                held = a.held + c.held
+            FROM totals AS c WHERE a.id = c.id
+            RETURNING a.id
+        )
+        SELECT (SELECT count(*) FROM resolved),
+            (SELECT count(*) FROM totals) - (SELECT count(*) FROM applied)
+        INTO v_count, v_missing;
+        IF v_count <> v_resolving THEN
+            RAISE EXCEPTION '% holds to resolve, % found', v_resolving, v_count USING ERRCODE = 'SE005';
+        END IF;
+        IF v_missing > 0 THEN
+            RAISE EXCEPTION '% accounts do not exist', v_missing USING ERRCODE = 'SE006';
+        END IF;
+    END IF;
+
+    IF v_has_quiet THEN
+        INSERT INTO answers (settlement_id, attempt, state, event, asked, detail, at)
+        SELECT q.id, q.attempt, q.to_state::settlement_state, q.event::settlement_event,
+            coalesce(w.asked, 0), q.detail::jsonb, apply_steps.at
+        FROM unnest(p_id, p_attempt, p_to, p_event, p_is_move, p_detail, results)
+            AS q (id, attempt, to_state, event, is_move, detail, result)
+        LEFT JOIN open_settlements AS w ON w.settlement_id = q.id
+        WHERE NOT q.is_move AND q.result = 0;
+    END IF;
+
+    SELECT count(*) INTO v_count
+    FROM unnest(p_is_move, results) AS q (is_move, result) WHERE q.is_move AND q.result = 0;
+    IF v_count > 0 THEN
+        UPDATE stream_head SET position = position + v_count
+        RETURNING position - v_count INTO v_head;
+        INSERT INTO moves (
+            position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt, detail
+        )
+        SELECT v_head + row_number() OVER (ORDER BY q.ord), q.id, q.seq + 1,
+            q.from_state::settlement_state, q.event::settlement_event,
+            q.to_state::settlement_state, apply_steps.at, q.epoch, q.attempt, q.detail::jsonb
+        FROM unnest(p_id, p_seq, p_epoch, p_from, p_event, p_to, p_is_move, p_attempt, p_detail,
+            results) WITH ORDINALITY AS q (id, seq, epoch, from_state, event, to_state, is_move,
+            attempt, detail, result, ord)
+        WHERE q.is_move AND q.result = 0;
+    END IF;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.claim_settlements(p_owner bigint, p_limit integer, p_sweep boolean)
+ RETURNS TABLE(settlement_id uuid, was_asked boolean)
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    e record;
+    v_now timestamptz := clock_timestamp();
+    v_sweep boolean := p_sweep;
+BEGIN
+    FOR e IN SELECT g.id, g.lease_until FROM engines AS g WHERE g.gone_at IS NULL AND g.id <> p_owner
+    LOOP
+        IF e.lease_until < v_now OR pg_try_advisory_xact_lock(8086, e.id::int) THEN
+            UPDATE engines SET gone_at = v_now WHERE id = e.id AND gone_at IS NULL;
+            v_sweep := true;
+        END IF;
+    END LOOP;
+    RETURN QUERY
+    WITH due AS (
+        SELECT w.settlement_id AS id FROM open_settlements AS w
+        WHERE w.owner = 0 AND w.due_at <= v_now
+        ORDER BY w.due_at LIMIT p_limit FOR UPDATE SKIP LOCKED
+    ), taken AS (
+        UPDATE open_settlements AS w SET owner = p_owner, epoch = w.epoch + 1
+        FROM due WHERE w.settlement_id = due.id AND w.owner = 0
+        RETURNING w.settlement_id
+    ), resent AS (
+        UPDATE attempts AS a SET sends = a.sends + 1
+        FROM taken JOIN settlement_transactions AS s ON s.id = taken.settlement_id
+        WHERE s.state = 'locked' AND a.settlement_id = s.id AND a.number = s.attempt
+    )
+    SELECT taken.settlement_id, false FROM taken;
+    IF v_sweep THEN
+        RETURN QUERY
+        WITH orphans AS (
+            SELECT w.settlement_id AS id, w.owner FROM open_settlements AS w
+            WHERE w.owner NOT IN (0, p_owner) AND NOT EXISTS (
+                SELECT 1 FROM engines AS g WHERE g.id = w.owner AND g.gone_at IS NULL
+            )
+            ORDER BY w.settlement_id LIMIT p_limit FOR UPDATE SKIP LOCKED
+        )
+        UPDATE open_settlements AS w SET owner = p_owner, epoch = w.epoch + 1
+        FROM orphans WHERE w.settlement_id = orphans.id AND w.owner = orphans.owner
+        RETURNING w.settlement_id, true;
+    END IF;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.refuse_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION '% is append-only: % refused', tg_table_name, tg_op USING ERRCODE = 'SE004';
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.refuse_second_end()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'settlement % has ended: % to % refused', old.id, old.state, new.state
+    USING ERRCODE = 'SE002';
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.refuse_second_resolution()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'the hold of settlement % is resolved already', old.settlement_id
+    USING ERRCODE = 'SE003';
+END $function$;
+
+CREATE TRIGGER answers_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.answers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE answers ENABLE ALWAYS TRIGGER answers_append_only;
+
+CREATE TRIGGER fund_lock_resolved_once BEFORE UPDATE ON public.fund_locks FOR EACH ROW WHEN ((old.resolved_at IS NOT NULL)) EXECUTE FUNCTION refuse_second_resolution();
+ALTER TABLE fund_locks ENABLE ALWAYS TRIGGER fund_lock_resolved_once;
+
+CREATE TRIGGER fund_locks_stay BEFORE DELETE OR TRUNCATE ON public.fund_locks FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE fund_locks ENABLE ALWAYS TRIGGER fund_locks_stay;
+
+CREATE TRIGGER moves_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.moves FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE moves ENABLE ALWAYS TRIGGER moves_append_only;
+
+CREATE TRIGGER settlement_ends_once BEFORE UPDATE ON public.settlement_transactions FOR EACH ROW WHEN (((old.ended_at IS NOT NULL) AND (new.state <> old.state) AND (NOT ((old.state = 'completed'::settlement_state) AND (new.state = 'returned'::settlement_state))))) EXECUTE FUNCTION refuse_second_end();
+ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlement_ends_once;
+
+CREATE TRIGGER settlements_stay BEFORE DELETE OR TRUNCATE ON public.settlement_transactions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlements_stay;
+
+CREATE TRIGGER transfers_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.transfers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE transfers ENABLE ALWAYS TRIGGER transfers_append_only;
+
+CREATE VIEW atomic_operations AS
+ SELECT id,
+    'settlement'::text AS type,
+    created_at AS started_at,
+    ended_at AS completed_at,
+        CASE
+            WHEN ended_at IS NULL THEN 'in_progress'::text
+            WHEN state = ANY (ARRAY['completed'::settlement_state, 'returned'::settlement_state]) THEN 'committed'::text
+            ELSE 'rolled_back'::text
+        END AS state,
+    refusal_code AS rollback_reason
+   FROM settlement_transactions s;
+
+CREATE VIEW nostro_accounts AS
+ SELECT a.id,
+    a.bank,
+    a.account_number,
+    a.currency,
+    round((a.debits_posted - a.credits_posted)::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS balance,
+    round((a.debits_posted - a.credits_posted - a.held)::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS available_balance,
+    a.last_reconciled_at AS last_reconciled,
+    a.is_active,
+    a.opened_at AS created_at
+   FROM accounts a
+     JOIN currencies c ON c.code = a.currency
+  WHERE a.kind = 'nostro'::account_kind;
+
+CREATE VIEW operation_checkpoints AS
+ SELECT md5(format('%s/%s/%s'::text, m.settlement_id, m.seq, r.name))::uuid AS id,
+    m.settlement_id AS operation_id,
+    m.seq,
+    r.name,
+    m.at AS "timestamp",
+    COALESCE(m.detail, '{}'::jsonb) AS data
+   FROM moves m
+     JOIN page p ON p.from_state = m.from_state AND p.event = m.event
+     CROSS JOIN LATERAL unnest(p.reached) r(name);
+
+CREATE VIEW vostro_accounts AS
+ SELECT a.id,
+    a.bank,
+    a.account_number,
+    a.currency,
+    round((a.credits_posted - a.debits_posted)::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS balance,
+    round(a.credit_limit::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS credit_limit,
+    a.is_active,
+    a.opened_at AS created_at
+   FROM accounts a
+     JOIN currencies c ON c.code = a.currency
+  WHERE a.kind = 'vostro'::account_kind;
+
+INSERT INTO page VALUES ('pending', 'admitted', 'validating', NULL, 'screen', '{}');
+
+INSERT INTO page VALUES ('validating', 'cleared', 'locked', 'lock', 'send', '{validation_complete,funds_locked}');
+
+INSERT INTO page VALUES ('validating', 'postponed', 'queued', NULL, NULL, '{}');
+
+INSERT INTO page VALUES ('validating', 'parked', 'held', NULL, NULL, '{}');
+
+INSERT INTO page VALUES ('validating', 'refused', 'failed', NULL, NULL, '{}');
+
+INSERT INTO page VALUES ('validating', 'cancelled', 'failed', NULL, NULL, '{}');
+
+INSERT INTO page VALUES ('validating', 'no_answer', 'validating', NULL, 'screen', '{}');
+
+INSERT INTO page VALUES ('held', 'cancelled', 'failed', NULL, NULL, '{}');
+
+INSERT INTO page VALUES ('held', 'approved', 'validating', NULL, 'screen', '{}');
+
+INSERT INTO page VALUES ('held', 'declined', 'failed', NULL, NULL, '{}');
+
+INSERT INTO page VALUES ('queued', 'cancelled', 'failed', NULL, NULL, '{}');
+
+INSERT INTO page VALUES ('queued', 'released', 'validating', NULL, 'screen', '{}');
+
+INSERT INTO page VALUES ('queued', 'lapsed', 'failed', NULL, NULL, '{}');
+
+INSERT INTO page VALUES ('locked', 'acknowledged', 'sent', NULL, 'enquire', '{transfer_initiated}');
+
+INSERT INTO page VALUES ('locked', 'settled', 'completed', 'post', NULL, '{transfer_initiated,transfer_confirmed,settlement_finalized}');
+
+INSERT INTO page VALUES ('locked', 'rejected', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('locked', 'undelivered', 'locked', NULL, 'send', '{}');
+
+INSERT INTO page VALUES ('locked', 'abandoned', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('locked', 'no_answer', 'in_doubt', NULL, 'enquire', '{}');
+
+INSERT INTO page VALUES ('sent', 'cancelled', 'recalling', NULL, 'recall', '{}');
+
+INSERT INTO page VALUES ('sent', 'acknowledged', 'sent', NULL, 'enquire', '{}');
+
+INSERT INTO page VALUES ('sent', 'settled', 'completed', 'post', NULL, '{transfer_confirmed,settlement_finalized}');
+
+INSERT INTO page VALUES ('sent', 'rejected', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('sent', 'not_found', 'sent', NULL, 'enquire', '{}');
+
+INSERT INTO page VALUES ('sent', 'no_answer', 'sent', NULL, 'enquire', '{}');
+
+INSERT INTO page VALUES ('sent', 'attested_settled', 'completed', 'post', NULL, '{transfer_confirmed,settlement_finalized}');
+
+INSERT INTO page VALUES ('sent', 'attested_not_settled', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('sent', 'overdue', 'recalling', NULL, 'recall', '{}');
+
+INSERT INTO page VALUES ('in_doubt', 'acknowledged', 'sent', NULL, 'enquire', '{transfer_initiated}');
+
+INSERT INTO page VALUES ('in_doubt', 'settled', 'completed', 'post', NULL, '{transfer_initiated,transfer_confirmed,settlement_finalized}');
+
+INSERT INTO page VALUES ('in_doubt', 'rejected', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('in_doubt', 'not_found', 'locked', NULL, 'send', '{}');
+
+INSERT INTO page VALUES ('in_doubt', 'no_answer', 'in_doubt', NULL, 'enquire', '{}');
+
+INSERT INTO page VALUES ('in_doubt', 'attested_settled', 'completed', 'post', NULL, '{transfer_initiated,transfer_confirmed,settlement_finalized}');
+
+INSERT INTO page VALUES ('in_doubt', 'attested_not_settled', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('recalling', 'acknowledged', 'recalling', NULL, 'recall', '{}');
+
+INSERT INTO page VALUES ('recalling', 'settled', 'completed', 'post', NULL, '{transfer_confirmed,settlement_finalized}');
+
+INSERT INTO page VALUES ('recalling', 'rejected', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('recalling', 'no_answer', 'recalling', NULL, 'recall', '{}');
+
+INSERT INTO page VALUES ('recalling', 'attested_settled', 'completed', 'post', NULL, '{transfer_confirmed,settlement_finalized}');
+
+INSERT INTO page VALUES ('recalling', 'attested_not_settled', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('recalling', 'recalled', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('recalling', 'recall_refused', 'sent', NULL, 'enquire', '{}');
+
+INSERT INTO page VALUES ('completed', 'returned', 'returned', 'reverse', NULL, '{}');
+
+INSERT INTO page VALUES ('completed', 'contradicted', 'completed', 'except', NULL, '{}');
+
+INSERT INTO page VALUES ('rolled_back', 'contradicted', 'rolled_back', 'except', NULL, '{}');
+
+INSERT INTO page VALUES ('returned', 'contradicted', 'returned', 'except', NULL, '{}');
+
+INSERT INTO stream_head (position) VALUES (0);

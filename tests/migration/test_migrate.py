@@ -1,0 +1,128 @@
+"""Migrations run once, in order, under a lock; what was edited or is unknown is refused."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from settlement_engine.errors import CorruptRecord, Misconfigured, Unavailable
+from settlement_engine.store import migrate as module
+from settlement_engine.store.database import DatabaseSettings
+from settlement_engine.store.migrate import Migration, migrate, migrations, require_head
+from tests.support.schema import fingerprint
+
+RUNNERS = 4
+
+
+@pytest.fixture
+def settings(empty_database_url):
+    return DatabaseSettings(url=empty_database_url)
+
+
+@pytest.fixture
+async def connection(empty_database_url):
+    made = await asyncpg.connect(empty_database_url)
+    yield made
+    await made.close()
+
+
+def names():
+    return [f"{each.number:04d}_{each.name}" for each in migrations()]
+
+
+def pretend(monkeypatch, *found):
+    monkeypatch.setattr(module, "migrations", lambda: list(found))
+
+
+TWO = Migration(number=2, name="second", sql="CREATE TABLE second (id integer); SELECT 1;")
+
+
+def test_migrations_are_numbered_without_a_gap():
+    assert [each.number for each in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+async def test_the_second_time_there_is_nothing_to_do(settings, connection):
+    assert await migrate(settings) == names()
+    before = await fingerprint(connection)
+    assert await migrate(settings) == []
+    assert await fingerprint(connection) == before
+    await require_head(settings)
+
+
+async def test_of_many_runners_at_once_one_does_the_work(settings):
+    applied = await asyncio.gather(*(migrate(settings) for _ in range(RUNNERS)))
+    assert sorted(applied) == [[]] * (RUNNERS - 1) + [names()]
+
+
+async def test_a_dry_run_says_what_it_would_do_and_does_nothing(settings, connection):
+    assert await migrate(settings, is_dry_run=True) == names()
+    relations = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    assert await connection.fetchval(relations) == 0
+    await migrate(settings)
+    assert await migrate(settings, is_dry_run=True) == []
+
+
+async def test_a_database_that_is_behind_is_refused_by_the_engine(settings):
+    with pytest.raises(Misconfigured) as refused:
+        await require_head(settings)
+    assert names()[0] in refused.value.why
+    assert "settlement-engine migrate" in refused.value.todo
+
+
+async def test_what_is_missing_is_applied_after_what_is_there(settings, connection, monkeypatch):
+    await migrate(settings)
+    pretend(monkeypatch, *migrations(), TWO)
+    assert await migrate(settings, is_dry_run=True) == ["0002_second"]
+    assert await migrate(settings) == ["0002_second"]
+    assert await connection.fetchval("SELECT count(*) FROM second") == 0
+    rows = await connection.fetch("SELECT number, name, checksum FROM schema_migrations")
+    assert {row["number"] for row in rows} == {1, 2}
+    assert all(len(row["checksum"]) == 64 for row in rows)
+
+
+async def test_an_edited_migration_is_refused(settings, monkeypatch):
+    await migrate(settings)
+    first, *rest = migrations()
+    edited = Migration(number=first.number, name=first.name, sql=first.sql + "\n-- edited")
+    pretend(monkeypatch, edited, *rest, TWO)
+    for is_dry_run in (True, False):
+        with pytest.raises(CorruptRecord):
+            await migrate(settings, is_dry_run=is_dry_run)
+
+
+async def test_a_database_of_a_newer_version_is_refused(settings, monkeypatch):
+    known = migrations()
+    pretend(monkeypatch, *known, TWO)
+    await migrate(settings)
+    pretend(monkeypatch, *known)
+    for is_dry_run in (True, False):
+        with pytest.raises(Misconfigured, match="ahead"):
+            await migrate(settings, is_dry_run=is_dry_run)
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(settings, connection, monkeypatch):
+    await migrate(settings)
+    before = await fingerprint(connection)
+    broken = Migration(number=2, name="broken", sql="CREATE TABLE half (id integer); SELECT 1 / 0;")
+    pretend(monkeypatch, *migrations(), broken)
+    with pytest.raises(CorruptRecord, match="statement"):
+        await migrate(settings)
+    assert await fingerprint(connection) == before
+    pretend(monkeypatch, *migrations()[:1], TWO)
+    assert await migrate(settings) == ["0002_second"]
+
+
+async def test_reference_data_is_loaded_once_and_kept_as_it_is(settings, connection):
+    await migrate(settings)
+    await connection.execute("UPDATE settlement_windows SET is_active = false")
+    await migrate(settings)
+    assert await connection.fetchval("SELECT count(*) FROM settlement_windows") == 5
+    assert await connection.fetchval("SELECT bool_or(is_active) FROM settlement_windows") is False
+
+
+async def test_without_a_server_nothing_is_guessed(settings):
+    nowhere = DatabaseSettings(url="postgresql://nobody:nothing@127.0.0.1:1/none")
+    with pytest.raises(Unavailable):
+        await migrate(nowhere)
