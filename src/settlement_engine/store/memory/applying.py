@@ -87,8 +87,8 @@ class Applying:
     def _is_proved(self, step: Step, resting: Open) -> bool:
         """Say whether the word about a sending holds.
 
-        Giving up takes the proof that no sending ever left: this one's, and each before it. Each sending is proved once: what rests, or was proved as often as it was sent, has no sending
-        that this word could be about.
+        Giving up takes the proof that no sending ever left: this one's, and each before it. Each is
+        proved once: what rests, or was proved as often as it was sent, has none under way.
         """
         attempt = self._records.lives[step.settlement.id].attempt
         if attempt is None:

@@ -166,7 +166,7 @@ def _sides(transfers: tuple[Transfer, ...]) -> list[tuple[object, ...]]:
     return sorted((t.leg, t.debit_id, t.credit_id, t.amount_minor, t.currency) for t in transfers)
 
 
-def _postings_follow_lives(records: Records) -> Found:
+def _transfers_follow_lives(records: Records) -> Found:
     """Completed settlements have their two transfers, once; the others have none."""
     groups: dict[object, tuple[Transfer, ...]] = {}
     for transfer in records.transfers.values():
@@ -217,7 +217,7 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "locks_follow_lives": _locks_follow_lives,
     "locks_have_lives": _locks_have_lives,
     "locks_have_accounts": _locks_have_accounts,
-    "postings_follow_lives": _postings_follow_lives,
+    "postings_follow_lives": _transfers_follow_lives,
     "attempts_follow_lives": _attempts_follow_lives,
     "lives_are_whole": _lives_are_whole,
     "open_are_open": _open_are_open,
