@@ -75,8 +75,21 @@ class Asker:
                 batch = group[start : start + QUESTIONS_BATCH_MAX]
                 if question is Ask.SCREEN:
                     self._presence.spawn(self._screen(batch))
-                else:
+                elif rail in self._rails:
                     self._presence.spawn(self._put(question, self._rails[rail], batch))
+                else:
+                    self._presence.spawn(self._miss(rail, batch))
+
+    async def _miss(self, rail: str, batch: list[Settlement]) -> None:
+        """Answer for a rail that this engine does not have: with silence, for it may have the payment."""
+        self._meter.anomaly("rail_missing", len(batch))
+        log.error("rail_missing", rail=rail, count=len(batch))
+        answers = [
+            Answer(settlement_id=each.id, event=Event.NO_ANSWER, attempt=each.attempt.number)
+            for each in batch
+            if each.attempt is not None
+        ]
+        self._hear(answers)
 
     async def _screen(self, batch: list[Settlement]) -> None:
         await self._listen_for(

@@ -59,6 +59,19 @@ _REFUSED_AS: Final = {
 WORDS_MAX: Final = 500
 """No more is kept of what a bank says in one field."""
 
+RAIL_WORDS: Final = frozenset(
+    {
+        Event.ACKNOWLEDGED,
+        Event.SETTLED,
+        Event.REJECTED,
+        Event.NOT_FOUND,
+        Event.UNDELIVERED,
+        Event.RECALLED,
+        Event.RECALL_REFUSED,
+    }
+)
+"""What a rail may answer: in a state whose page does not know it, it answers nothing."""
+
 _QUIET: Final = frozenset({Event.NO_ANSWER, Event.ACKNOWLEDGED, Event.NOT_FOUND})
 """Answers that leave a payment where it is, so that the rail's own limit may apply."""
 
@@ -101,6 +114,8 @@ class Decider:
             return None
         event = self._event(settlement, answer, now)
         if event not in LIFE[settlement.state]:
+            if answer.event not in RAIL_WORDS or not answer.attempt:
+                return None  # a wish that came too late, or screening told twice: nothing to doubt
             event = Event.NO_ANSWER
         if event not in LIFE[settlement.state]:
             return None
@@ -113,10 +128,14 @@ class Decider:
         attempt = settlement.attempt
         if attempt is None:
             return answer.event
-        rules = self._rails[attempt.route.rail].capabilities
+        rail = self._rails.get(attempt.route.rail)
+        if rail is None:
+            return answer.event  # a rail that is gone has no rules to ask; its word still counts
+        rules = rail.capabilities
         if answer.event is Event.UNDELIVERED:
             return self._undelivered(attempt, now)
-        if answer.event is Event.NOT_FOUND and not may_send_again(attempt, rules, now):
+        is_doubted = settlement.state is State.IN_DOUBT and answer.event is Event.NOT_FOUND
+        if is_doubted and not may_send_again(attempt, rules, now):
             return Event.NO_ANSWER
         limit = rules.overdue_after_seconds
         if settlement.state is State.SENT and answer.event in _QUIET and limit is not None:

@@ -46,7 +46,10 @@ class Directory:
                 (AccountKind.NOSTRO, wish.from_bank, currency),
                 (AccountKind.VOSTRO, wish.to_bank, currency),
             )
-            missing.update((side, None) for side in sides if side not in self._known)
+            # What was inactive may be active by now: only what is good is remembered.
+            missing.update(
+                (side, None) for side in sides if not self._known.get(side, (0, False))[1]
+            )
             if rail is not None:
                 for control in (
                     (AccountKind.SETTLEMENT, rail, currency),

@@ -124,8 +124,7 @@ class Intake:
     async def _write(self, batch: list[_Entry]) -> None:
         started_at = self._presence.monotonic()
         try:
-            admitted, is_repeat = await self._admit([entry.admission for entry in batch])
-            known = await self._look_up(admitted)
+            admitted = await self._admit([entry.admission for entry in batch])
         except Broken as error:
             await self._write_around_the_broken(batch, error)
             return
@@ -134,7 +133,12 @@ class Intake:
                 entry.put(error)
             return
         self._meter.batch("intake", len(batch), self._presence.monotonic() - started_at)
-        self._answer(batch, admitted, known, is_repeat=is_repeat)
+        self._presence.saw(admitted[0].at)
+        pairs = list(zip(batch, admitted, strict=True))
+        self._begin([pair for pair in pairs if pair[1].verdict is Verdict.ACCEPTED])
+        known = [pair for pair in pairs if pair[1].verdict is not Verdict.ACCEPTED]
+        if known:
+            await self._answer_known(known)
 
     async def _write_around_the_broken(self, batch: list[_Entry], error: Broken) -> None:
         """Halve a batch that the database finds broken, until the culprit is alone and is told."""
@@ -146,64 +150,66 @@ class Intake:
         await self._write(batch[:middle])
         await self._write(batch[middle:])
 
-    async def _admit(self, admissions: list[Admission]) -> tuple[list[Admitted], bool]:
+    async def _admit(self, admissions: list[Admission]) -> list[Admitted]:
         """Write the batch; after a lost connection write it again, for admission is idempotent.
 
         When the database stays away the outcome stays unknown. Whatever was written then belongs to a
         number that nobody works for, so this engine takes a new one and finds it by a sweep.
         """
         deadline = self._presence.monotonic() + self._settings.admission_patience_seconds
-        is_repeat = False
         while True:
             try:
-                return await self._store.admit(admissions, self._presence.owner), is_repeat
+                return await self._store.admit(admissions, self._presence.owner)
             except (Unavailable, Contention) as error:
-                is_repeat = is_repeat or isinstance(error, Unavailable)
-                self._meter.anomaly("commit_unknown" if is_repeat else "contention")
+                is_unknown = isinstance(error, Unavailable)
+                self._meter.anomaly("commit_unknown" if is_unknown else "contention")
                 if self._presence.monotonic() > deadline:
                     self._presence.renounce()
                     raise
                 await self._presence.pause()
 
-    async def _look_up(self, admitted: list[Admitted]) -> Mapping[UUID, Settlement]:
-        wanted = {
-            answer.settlement_id for answer in admitted if answer.verdict is not Verdict.ACCEPTED
-        }
-        if not wanted:
-            return {}
+    def _begin(self, pairs: list[tuple[_Entry, Admitted]]) -> None:
+        """Carry what is new, and tell its callers."""
+        begun = [
+            _new(answer.settlement_id, entry.admission.instruction, answer.at)
+            for entry, answer in pairs
+        ]
+        for (entry, _), settlement in zip(pairs, begun, strict=True):
+            entry.put(Accepted(settlement=settlement, is_replay=False))
+        if begun:
+            self._runner.begin(begun)
+
+    async def _answer_known(self, pairs: list[tuple[_Entry, Admitted]]) -> None:
+        """Tell the callers whose key or obligation was known before.
+
+        What bears the identifier that we had just made is ours: an earlier writing of this batch, whose
+        answer was lost.
+        """
+        try:
+            known = await self._look_up({answer.settlement_id for _, answer in pairs})
+        except SettlementEngineError as error:
+            for entry, _ in pairs:
+                entry.put(error)
+            return
+        begun: list[Settlement] = []
+        for entry, answer in pairs:
+            settlement = known[answer.settlement_id]
+            if answer.verdict is not Verdict.REPLAYED:
+                entry.put(_conflict(entry.admission.instruction, settlement, answer.verdict))
+                continue
+            is_ours = answer.settlement_id == entry.admission.settlement_id
+            is_unbegun = settlement.epoch == 1 and settlement.state is State.VALIDATING
+            if is_ours and is_unbegun and not self._runner.is_carried(settlement.id):
+                begun.append(settlement)
+            entry.put(Accepted(settlement=settlement, is_replay=not is_ours))
+        if begun:
+            self._runner.begin(begun)
+
+    async def _look_up(self, wanted: set[UUID]) -> Mapping[UUID, Settlement]:
         here = {key: self._runner.open_settlement(key) for key in wanted}
         found = {key: settlement for key, settlement in here.items() if settlement is not None}
         missing = [key for key in wanted if key not in found]
         return found | (await self._store.load(missing) if missing else {})
-
-    def _answer(
-        self,
-        batch: list[_Entry],
-        admitted: list[Admitted],
-        known: Mapping[UUID, Settlement],
-        *,
-        is_repeat: bool,
-    ) -> None:
-        begun: list[Settlement] = []
-        for entry, answer in zip(batch, admitted, strict=True):
-            wish = entry.admission.instruction
-            if answer.verdict is Verdict.ACCEPTED:
-                settlement = _new(answer.settlement_id, wish, answer.at)
-                begun.append(settlement)
-                entry.put(Accepted(settlement=settlement, is_replay=False))
-                continue
-            settlement = known[answer.settlement_id]
-            if answer.verdict is not Verdict.REPLAYED:
-                entry.put(_conflict(wish, settlement, answer.verdict))
-                continue
-            is_ours = is_repeat and answer.settlement_id == entry.admission.settlement_id
-            if is_ours and settlement.epoch == 1 and settlement.state is State.VALIDATING:
-                begun.append(settlement)
-            entry.put(Accepted(settlement=settlement, is_replay=not is_ours))
-        if admitted:
-            self._presence.saw(admitted[0].at)
-        if begun:
-            self._runner.begin(begun)
 
 
 def _new(settlement_id: UUID, wish: Instruction, at: datetime) -> Settlement:

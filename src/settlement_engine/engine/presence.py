@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from settlement_engine.errors import Contention, Unavailable
+from settlement_engine.errors import Broken, Contention, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -46,7 +46,7 @@ class Presence:
         while True:
             try:
                 self.owner = await self._registry.join(self._settings.lease_seconds)
-            except (Unavailable, Contention) as error:
+            except (Unavailable, Contention, Broken) as error:
                 log.warning("database_out_of_reach", why=error.why or error.what)
                 await self.pause()
                 continue
@@ -66,7 +66,7 @@ class Presence:
                     await self._registry.leave(self.owner)
                     self._is_renounced = False
                 is_alive = await self._registry.beat(self.owner, self._settings.lease_seconds)
-            except (Unavailable, Contention):
+            except (Unavailable, Contention, Broken):
                 self._meter.anomaly("heartbeat_missed")
                 continue
             if not is_alive:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from settlement_engine.errors import Contention, Unavailable
+from settlement_engine.errors import Broken, Contention, Unavailable
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -56,7 +56,7 @@ class Recovery:
             is_sweep = now - swept_at >= self._settings.sweep_interval_seconds
             try:
                 count = await self.claim(is_sweep=is_sweep)
-            except (Unavailable, Contention) as error:
+            except (Unavailable, Contention, Broken) as error:
                 log.warning("claim_failed", why=error.why or error.what)
                 await self._presence.pause()
                 continue
@@ -84,7 +84,7 @@ class Recovery:
                     owner = self._presence.owner
                     self._runner.resume(await self._store.reclaim(owner, lost))
                     missing = set()
-            except (Unavailable, Contention):
+            except (Unavailable, Contention, Broken):
                 missing = set()
 
     async def _missing(self) -> set[UUID]:
@@ -114,6 +114,6 @@ async def keep_timetable(
     while True:
         try:
             timetable.replace(await accounts.windows())
-        except (Unavailable, Contention) as error:
+        except (Unavailable, Contention, Broken) as error:
             log.warning("windows_not_read", why=error.why or error.what)
         await asyncio.sleep(settings.windows_refresh_seconds)

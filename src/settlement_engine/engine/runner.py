@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
+import structlog
 
 from settlement_engine.domain.lifecycle import ENDS, QUESTION, Ask, Event, State, is_recorded
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode, refuse_funds
 from settlement_engine.engine.batching import Batcher
 from settlement_engine.engine.writer import StepWriter
-from settlement_engine.errors import Contention, Unavailable
+from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import Answer, Claimed, Outcome, Result, Step
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.engine.waiting import WaitingRoom
     from settlement_engine.ports import Meter, SettlementStore
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -131,9 +134,7 @@ class Runner:
                 proposals.append(self._proposal(settlement, Event.UNDELIVERED))
             elif settlement.state in QUESTION:
                 questions.append(settlement)
-        for proposal in proposals:
-            self._busy[proposal.settlement.id] = []
-        self._batcher.offer(proposals)
+        self._batcher.offer([each for each in proposals if self._is_next(each)])
         if questions:
             self._asker.ask(questions)
 
@@ -151,6 +152,21 @@ class Runner:
         answer = Answer(settlement_id=settlement.id, event=event, attempt=attempt)
         return Proposal(settlement, answer, is_takeover=True)
 
+    def _is_next(self, proposal: Proposal) -> bool:
+        """Let a settlement take one answer at a time; the others wait, up to a bound."""
+        late = self._busy.get(proposal.settlement.id)
+        if late is None:
+            self._busy[proposal.settlement.id] = []
+            return True
+        is_known = proposal.answer.event is Event.CANCELLED and any(
+            answer.event is Event.CANCELLED for answer in late
+        )
+        if len(late) < LATE_ANSWERS_MAX and not is_known:
+            late.append(proposal.answer)
+        elif not is_known:
+            self._meter.anomaly("late_answer_dropped")
+        return False
+
     def hear(self, answers: Iterable[Answer]) -> None:
         """Take in answers, asked for or not."""
         beginning: list[Proposal] = []
@@ -161,13 +177,10 @@ class Runner:
             if settlement is None:
                 strangers.append(answer)
                 continue
-            late = self._busy.get(settlement.id)
-            if late is None:
-                self._busy[settlement.id] = []
+            proposal = Proposal(settlement, answer)
+            if self._is_next(proposal):
                 lane = beginning if answer.event is Event.CLEARED else finishing
-                lane.append(Proposal(settlement, answer))
-            elif len(late) < LATE_ANSWERS_MAX:
-                late.append(answer)
+                lane.append(proposal)
         self._batcher.offer(beginning)
         self._batcher.offer(finishing, is_finishing=True)
         heard = [answer for answer in strangers if answer.event is not Event.NO_ANSWER]
@@ -177,28 +190,28 @@ class Runner:
     async def _hear_strangers(self, answers: list[Answer]) -> None:
         """Take in word about settlements that rest, have ended, or are another engine's."""
         wanted = [answer.settlement_id for answer in answers]
-        found = await self._until_reached(lambda: self._store.load(wanted))
+        try:
+            found = await self._until_reached(lambda: self._store.load(wanted))
+        except Broken as error:
+            log.exception("strangers_not_read", why=error.why or error.what)
+            return
         for answer in answers:
             settlement = found.get(answer.settlement_id)
             if settlement is None:
                 self._meter.anomaly("answer_without_settlement")
             elif answer.settlement_id in self._open:
                 self.hear([answer])
-            elif answer.settlement_id not in self._busy:
-                self._busy[settlement.id] = []
-                self._batcher.offer([Proposal(settlement, answer)])
+            elif self._is_next(proposal := Proposal(settlement, answer)):
+                self._batcher.offer([proposal])
 
     def wish(self, settlement: Settlement, event: Event) -> None:
         """Take in a wish from outside (a cancel), about a settlement as it was loaded."""
         here = self._open.get(settlement.id, settlement)
         attempt = here.attempt.number if here.attempt else 0
         answer = Answer(settlement_id=here.id, event=event, attempt=attempt)
-        late = self._busy.get(here.id)
-        if late is not None:
-            late.append(answer)
-            return
-        self._busy[here.id] = []
-        self._batcher.offer([Proposal(here, answer)])
+        proposal = Proposal(here, answer)
+        if self._is_next(proposal):
+            self._batcher.offer([proposal])
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -208,12 +221,27 @@ class Runner:
 
     async def _write(self, batch: list[Proposal]) -> None:
         cleared = [p.settlement for p in batch if p.answer.event is Event.CLEARED]
-        if cleared:
-            await self._until_reached(lambda: self._decider.prefetch(cleared))
+        try:
+            if cleared:
+                await self._until_reached(lambda: self._decider.prefetch(cleared))
+        except Broken as error:
+            # Without their accounts these cannot be decided; the others can.
+            log.exception("accounts_not_read", why=error.why or error.what)
+            for proposal in (p for p in batch if p.answer.event is Event.CLEARED):
+                self._set_aside(proposal)
+            batch = [p for p in batch if p.answer.event is not Event.CLEARED]
         pairs: list[tuple[Proposal, Step]] = []
         now = self._presence.now()
         for proposal in batch:
-            step = self._decide(proposal, now)
+            try:
+                step = self._decide(proposal, now)
+            except Exception:
+                # One settlement that cannot be decided must not end the engine, nor its successors.
+                settlement_id = str(proposal.settlement.id)
+                log.exception("not_decided", settlement=settlement_id)
+                self._meter.anomaly("not_decided")
+                self._set_aside(proposal)
+                continue
             if step is not None:
                 pairs.append((proposal, step))
             else:
@@ -270,7 +298,7 @@ class Runner:
                 again.extend(self._done(step.settlement))
             elif outcome.result is Result.STALE:
                 self._meter.anomaly("stale_step")
-                self._drop(step.settlement)
+                again.extend(self._drop(step.settlement))
             else:
                 again.append(self._turned_down(proposal, outcome))
         if applied:
@@ -300,14 +328,19 @@ class Runner:
             settlement.refusal_detail = step.refusal.detail
         if row.state in ENDS:
             settlement.ended_at = settlement.ended_at or at
-            self._open.pop(settlement.id, None)
+            self._let_go(settlement)
             self._waiting.ended(settlement)
             return False
         if step.rest_seconds is not None:
-            self._open.pop(settlement.id, None)
+            self._let_go(settlement)
             return False
         self._open[settlement.id] = settlement
         return True
+
+    def _let_go(self, settlement: Settlement) -> None:
+        """Carry it no longer, unless it was claimed anew meanwhile: then another object stands for it."""
+        if self._open.get(settlement.id) is settlement:
+            del self._open[settlement.id]
 
     def _done(self, settlement: Settlement) -> list[Proposal]:
         """Let the settlement take its next answer; those that came meanwhile are taken up now."""
@@ -315,12 +348,15 @@ class Runner:
         if not late:
             return []
         self._busy[settlement.id] = late[1:]
-        return [Proposal(settlement, late[0])]
+        return [Proposal(self._open.get(settlement.id, settlement), late[0])]
 
-    def _drop(self, settlement: Settlement) -> None:
-        """Forget a settlement that is no longer ours; whoever waits for it looks in the store."""
+    def _drop(self, settlement: Settlement) -> list[Proposal]:
+        """Forget what is no longer ours, but not what was claimed anew, nor the answers to that."""
+        self._let_go(settlement)
+        if settlement.id in self._open:
+            return self._done(settlement)
         self._busy.pop(settlement.id, None)
-        self._open.pop(settlement.id, None)
+        return []
 
     def drop_all(self) -> None:
         """Forget everything: this engine was declared gone, and others carry on."""

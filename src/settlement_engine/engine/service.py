@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from settlement_engine.domain.lifecycle import LIFE, Event
+from settlement_engine.domain.lifecycle import LIFE, Event, State
+from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.engine.asker import Asker
 from settlement_engine.engine.batching import Doorbell
 from settlement_engine.engine.decider import Decider
@@ -169,8 +170,10 @@ class SettlementService:
 
     async def cancel(self, settlement_id: UUID) -> Settlement:
         """Pass on the caller's wish; see the port."""
-        for _ in range(CANCEL_LOOKS_MAX):
+        for look in range(CANCEL_LOOKS_MAX):
             settlement = await self._waiting.load(settlement_id)
+            if look and _was_cancelled(settlement):
+                return settlement
             if Event.CANCELLED not in LIFE[settlement.state]:
                 what = f"a settlement that is {settlement.state.value} cannot be cancelled"
                 why = (
@@ -179,12 +182,8 @@ class SettlementService:
                     else "the rail may have it, and only the rail can say that it has not"
                 )
                 raise WrongState(what, why=why, todo="Ask GetSettlementStatus for its state.")
-            before = settlement.state
             self._runner.wish(settlement, Event.CANCELLED)
             await asyncio.sleep(CANCEL_LOOK_SECONDS)
-            settlement = await self._waiting.load(settlement_id)
-            if settlement.state is not before:
-                return settlement
         what = "the settlement is in other hands"
         raise Contention(what, todo="Try again.")
 
@@ -200,3 +199,9 @@ class SettlementService:
                 yield found
             else:
                 await self.doorbell.wait(self._settings.stream_poll_seconds)
+
+
+def _was_cancelled(settlement: Settlement) -> bool:
+    """Say whether the wish has had its effect: the end, or the question to the rail."""
+    is_refused = settlement.refusal_code == RefusalCode.CANCELLED_BY_CALLER
+    return is_refused or settlement.state is State.RECALLING

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from settlement_engine.errors import Contention, NotFound, Unavailable
+from settlement_engine.errors import Broken, Contention, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -68,7 +68,7 @@ class WaitingRoom:
                 continue
             try:
                 found = await self._store.load(batch)
-            except (Unavailable, Contention):
+            except (Unavailable, Contention, Broken):
                 continue
             for settlement in found.values():
                 if settlement.is_ended:

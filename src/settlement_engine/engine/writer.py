@@ -31,18 +31,29 @@ class StepWriter:
         self._presence = presence
         self._meter = meter
 
-    async def write(self, steps: list[Step]) -> list[Outcome | None]:
-        """Write the steps; one outcome each, in order, and None for a step that is broken."""
-        try:
-            outcomes = await self._apply(steps)
-        except Broken as error:
-            if len(steps) == 1:
-                self._tell(steps[0], error)
-                return [None]
-            middle = len(steps) // 2
-            return [*await self.write(steps[:middle]), *await self.write(steps[middle:])]
-        self._presence.saw(outcomes[0].at)
-        return list(outcomes)
+    async def write(self, steps: list[Step], *, is_repeat: bool = False) -> list[Outcome | None]:
+        """Write the steps; one outcome each, in order, and None for a step that is broken.
+
+        While the database is away, wait for it and write the same batch again.
+        """
+        while True:
+            try:
+                outcomes = await self._store.apply(steps, self._presence.owner)
+                self._presence.saw(outcomes[0].at)
+                return list(await self._recognise(steps, outcomes) if is_repeat else outcomes)
+            except (Unavailable, Contention) as error:
+                is_repeat = is_repeat or isinstance(error, Unavailable)
+                self._meter.anomaly("commit_unknown" if is_repeat else "contention")
+                await self._presence.pause()
+            except Broken as error:
+                if len(steps) == 1:
+                    self._tell(steps[0], error)
+                    return [None]
+                middle = len(steps) // 2
+                return [
+                    *await self.write(steps[:middle], is_repeat=is_repeat),
+                    *await self.write(steps[middle:], is_repeat=is_repeat),
+                ]
 
     def _tell(self, step: Step, error: Broken) -> None:
         self._meter.anomaly("step_broken")
@@ -53,18 +64,6 @@ class StepWriter:
             happened=step.event.value,
             why=error.why or error.what,
         )
-
-    async def _apply(self, steps: list[Step]) -> list[Outcome]:
-        """Write the batch; while the database is away, wait for it and write the same batch again."""
-        is_repeat = False
-        while True:
-            try:
-                outcomes = await self._store.apply(steps, self._presence.owner)
-                return await self._recognise(steps, outcomes) if is_repeat else outcomes
-            except (Unavailable, Contention) as error:
-                is_repeat = is_repeat or isinstance(error, Unavailable)
-                self._meter.anomaly("commit_unknown" if is_repeat else "contention")
-                await self._presence.pause()
 
     async def _recognise(self, steps: list[Step], outcomes: list[Outcome]) -> list[Outcome]:
         """Tell our own earlier writing from somebody else's."""

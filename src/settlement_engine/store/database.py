@@ -10,6 +10,7 @@ committed. Every session carries time limits, so that a frozen process cannot ho
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
 
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
+WIRE_OPTIONS: Final = {
+    "TCP_KEEPIDLE": 5,  # seconds of quiet before the first probe
+    "TCP_KEEPINTVL": 2,  # seconds between probes
+    "TCP_KEEPCNT": 3,  # probes without an answer
+    "TCP_USER_TIMEOUT": 10_000,  # milliseconds for what was sent and is not acknowledged
+}
 NOT_REPLICATED: Final = "canceling wait for synchronous replication"
 WRITERS_PLAN: Final = {
     # The hot path touches few rows by key in tables that grow from nothing: a plan that was made
@@ -52,6 +59,7 @@ _OUT_OF_REACH: Final = (
     asyncpg.InternalClientError,  # the driver, when its connection ends in the middle of an answer
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby: the primary is elsewhere now
     OSError,
     TimeoutError,
 )
@@ -146,7 +154,9 @@ class Line:
                 try:
                     yield connection
                 except BaseException as error:
-                    if not isinstance(error, asyncpg.PostgresError) or connection.is_closed():
+                    is_elsewhere = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+                    is_ours = isinstance(error, asyncpg.PostgresError) and not is_elsewhere
+                    if not is_ours or connection.is_closed():
                         self._drop()
                     raise
             if self._is_unreplicated:
@@ -182,12 +192,28 @@ async def connect(settings: DatabaseSettings, plan: dict[str, str] | None = None
     connection: Connection = await asyncpg.connect(
         settings.url, timeout=settings.connect_timeout_seconds
     )
+    _watch_the_wire(connection)
     version = connection.get_server_version()
     number = version.major * 10000 + version.minor
     limits = server_settings(settings, number) | (plan or {})
     for name, value in limits.items():
         await connection.execute("SELECT set_config($1, $2, false)", name, value)
     return connection
+
+
+def _watch_the_wire(connection: Connection) -> None:
+    """Let the kernel end a connection whose other side has vanished without a word.
+
+    A time-out of the driver's would cancel the statement, and with it perhaps a COMMIT.
+    """
+    transport: asyncio.Transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 - the driver offers no other way
+    wire = transport.get_extra_info("socket")
+    if wire is None or wire.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in WIRE_OPTIONS.items():
+        if hasattr(socket, option):
+            wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 class Readers:

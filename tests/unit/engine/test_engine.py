@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +18,9 @@ from settlement_engine.errors import (
 )
 from settlement_engine.ports import Answer, RailClass
 from tests.unit.engine.house import House, running, shut_window, wish
+
+if TYPE_CHECKING:
+    from settlement_engine.domain.settlement import Settlement
 
 
 async def test_a_settlement_is_locked_sent_and_posted() -> None:
@@ -372,7 +376,7 @@ async def test_what_is_owned_and_lost_from_memory_is_found_again() -> None:
     ],
 )
 async def test_not_found_sends_again_only_where_the_rails_rules_allow_it(
-    rules: dict[str, object],
+    rules: dict[str, Any],
 ) -> None:
     async with running() as house:
         house.rail.capabilities = replace(house.rail.capabilities, **rules)
@@ -400,3 +404,55 @@ async def test_late_word_against_a_failed_settlement_is_not_dropped() -> None:
         house.rail.say([Answer(settlement_id=found.id, event=Event.SETTLED)])
         await asyncio.sleep(0.05)
         assert (await house.store.load([found.id]))[found.id].is_frozen
+
+
+async def test_one_instruction_that_cannot_be_prepared_does_not_end_the_engine() -> None:
+    async with running() as house:
+        good, prepare = house.rail.prepare, house.rail.prepare
+
+        def broken(settlement: Settlement, references: object) -> bytes:
+            if settlement.instruction.idempotency_key == "k1":
+                raise ValueError("no message can be built of this")
+            return good(settlement, references)
+
+        house.rail.prepare = broken  # type: ignore[method-assign]
+        results = await house.engine.submit([wish("k1"), wish("k2")])
+        ids = [each.settlement.id for each in results if not isinstance(each, Exception)]
+        assert (await house.engine.wait(ids[1], 5)).state is State.COMPLETED
+        assert "not_decided" in house.meter.anomalies
+        house.rail.prepare = prepare  # type: ignore[method-assign]
+        assert (await house.engine.wait(ids[0], 5)).state is State.COMPLETED
+
+
+async def test_a_cancel_that_comes_too_late_raises_no_doubt() -> None:
+    async with running() as house:
+        house.rail.answer_delay_seconds = 0.1
+        house.rail.capabilities = replace(house.rail.capabilities, answer_timeout_seconds=5.0)
+        [accepted] = await house.engine.submit([wish()])
+        assert not isinstance(accepted, Exception)
+        await house.until(lambda: house.rail.asked)
+        house.engine._runner.wish(accepted.settlement, Event.CANCELLED)
+        ended = await house.engine.wait(accepted.settlement.id, 5)
+        assert ended.state is State.COMPLETED
+        assert await house.life(ended) == ["validating", "locked", "completed"]
+
+
+async def test_an_account_that_is_active_again_is_seen_to_be() -> None:
+    async with running() as house:
+        account = await house.nostro()
+        await house.accounts.set_active(account.id, is_active=False)
+        assert (await house.settle("k1")).refusal_code == "INACTIVE_ACCOUNT"
+        await house.accounts.set_active(account.id, is_active=True)
+        assert (await house.settle("k2")).state is State.COMPLETED
+
+
+async def test_two_words_at_once_about_what_has_ended_are_both_heard() -> None:
+    async with running() as house:
+        found = await house.settle()
+        words = [
+            Answer(settlement_id=found.id, event=event, attempt=1)
+            for event in (Event.SETTLED, Event.RETURNED)
+        ]
+        house.rail.say(words)
+        await house.until(lambda: house.records.lives[found.id].state is State.RETURNED)
+        assert (await house.nostro()).posted == 10_000

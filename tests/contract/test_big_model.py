@@ -1,0 +1,268 @@
+"""The two stores side by side: whatever is asked of them, in whatever order, they answer alike."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import hypothesis.strategies as st
+import msgspec
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from settlement_engine.domain.lifecycle import LIFE, Do, Event, Row, State
+from settlement_engine.domain.money import Money
+from settlement_engine.errors import SettlementEngineError
+from settlement_engine.ports import SettlementFilter
+from tests.support.lives import ALL_ACCOUNTS, OPEN, SHUT, Scene, admission, funding
+from tests.support.stores import LEASE_SECONDS, MemoryStores, PostgresStores
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from settlement_engine.domain.settlement import Settlement
+    from tests.support.databases import Databases
+    from tests.support.stores import Stores
+
+EXAMPLES_MAX = 120
+STEPS_MAX = 30
+ENGINES_MAX = 3
+BATCHES = 3
+NEW = 3
+"""The kind of instruction that has nothing to do with an earlier one."""
+LIMIT = 10_000
+STEPS = settings(
+    max_examples=EXAMPLES_MAX,
+    stateful_step_count=STEPS_MAX,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+RESTS = st.sampled_from([None, None, 0.0, 3600.0, math.inf])
+EVENTS = st.sampled_from(list(Event))
+
+
+def plain(value: Any) -> Any:
+    """An answer without its times, which belong to two clocks."""
+    match value:
+        case list() | tuple():
+            return [plain(each) for each in value]
+        case dict():
+            return {key: plain(each) for key, each in value.items()}
+        case msgspec.Struct() if hasattr(value, "at"):
+            return msgspec.structs.replace(value, at=None)
+        case _ if hasattr(value, "next_action_at"):
+            is_timed, is_ended = bool(value.next_action_at), bool(value.ended_at)
+            return replace(
+                value, created_at=None, value_date=None, ended_at=is_ended, next_action_at=is_timed
+            )
+        case _:
+            return value
+
+
+class Pair:
+    """Both stores, to which the same things have happened. The examples share them."""
+
+    def __init__(self, databases: Databases) -> None:
+        self.run = asyncio.Runner()
+        self._databases = databases
+        self.is_apart = False
+        self._open()
+
+    def _open(self) -> None:
+        self._url = self.run.run(self._databases.migrated())
+        self.stores: list[Stores] = [MemoryStores(), PostgresStores(self._url)]
+        self.scene: Scene = self.run.run(self._open_scene())
+        self.engines = [self.scene.owner]
+
+    async def _open_scene(self) -> Scene:
+        """Open the same accounts in both: they have the same numbers."""
+        scenes = [await Scene.open(each, funds_minor=0, number=1) for each in self.stores]
+        assert scenes[0].route == scenes[1].route
+        return scenes[0]
+
+    def renew(self) -> None:
+        """After a difference the two are apart for ever: begin anew, so that it can be shrunk."""
+        if self.is_apart:
+            self.close()
+            self.is_apart = False
+            self.run = asyncio.Runner()
+            self._open()
+
+    def ask(self, call: Callable[[Stores], Awaitable[Any]]) -> Any:
+        """Ask both, and return the memory's answer; they must be alike, failures included."""
+        answers = [self.run.run(self._answer(call, stores)) for stores in self.stores]
+        self.is_apart = plain(answers[0]) != plain(answers[1])
+        assert plain(answers[0]) == plain(answers[1])
+        return answers[0]
+
+    async def _answer(self, call: Callable[[Stores], Awaitable[Any]], stores: Stores) -> Any:
+        try:
+            return await call(stores)
+        except SettlementEngineError as error:
+            return type(error)
+
+    def prove(self) -> None:
+        proofs = [self.run.run(stores.auditor.prove()) for stores in self.stores]
+        self.is_apart = proofs[0] != proofs[1]
+        assert proofs[0] == proofs[1]
+        assert list(proofs[0].differences) == []
+
+    def close(self) -> None:
+        for stores in self.stores:
+            self.run.run(stores.close())
+        self.run.run(self._databases.drop(self._url))
+        self.run.close()
+
+
+class Machine(RuleBasedStateMachine):
+    """Random operations, and what is believed of the settlements."""
+
+    pair: Pair
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair.renew()
+        self.known: dict[Any, Settlement] = {}
+
+    @property
+    def scene(self) -> Scene:
+        return self.pair.scene
+
+    @initialize(data=st.data(), funds=st.integers(0, 500), count=st.integers(1, 6))
+    def begin(self, data: st.DataObject, funds: int, count: int) -> None:
+        """Leave to a living engine whatever earlier examples have left, and take in some more."""
+        keeper = self.scene.owner
+        self.pair.ask(lambda stores: self._claim(stores, keeper, is_sweep=True))
+        if len(self.pair.engines) < ENGINES_MAX:
+            self._join()
+        if funds:
+            self._fund(funds)
+        self.admit(data, [NEW] * count)
+
+    def _join(self) -> None:
+        self.pair.engines.append(self.pair.ask(lambda stores: stores.registry.join(LEASE_SECONDS)))
+
+    def _fund(self, minor: int) -> None:
+        paid_in = funding(minor, bank=self.scene.source_bank)
+        self.pair.ask(lambda stores: stores.accounts.fund(paid_in))
+
+    # --- rules ----------------------------------------------------------------------------------
+
+    @rule(data=st.data(), kind=st.integers(0, 3))
+    def do_chores(self, data: st.DataObject, kind: int) -> None:
+        route = self.scene.route
+        if kind == 0:
+            self._fund(data.draw(st.integers(1, 300)))
+        elif kind == 1:
+            account_id = data.draw(st.sampled_from([route.source_id, route.target_id]))
+            is_active = data.draw(st.booleans())
+            self.pair.ask(
+                lambda stores: stores.accounts.set_active(account_id, is_active=is_active)
+            )
+        elif len(self.pair.engines) < ENGINES_MAX:
+            self._join()
+        else:
+            owner = self.pair.engines.pop()  # Its lease has run out by the next claim.
+            self.pair.ask(lambda stores: stores.registry.beat(owner, -1.0))
+
+    @rule(data=st.data(), kinds=st.lists(st.integers(0, 5), min_size=1, max_size=5))
+    def admit(self, data: st.DataObject, kinds: list[int]) -> None:
+        batch = [admission(self._wish(data, kind)) for kind in kinds]
+        owner = data.draw(st.sampled_from(self.pair.engines))
+        self.pair.ask(lambda stores: stores.settlements.admit(batch, owner))
+        self._look([each.settlement_id for each in batch])
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), size=st.integers(1, 5), is_looking=st.booleans())
+    def apply(self, data: st.DataObject, size: int, *, is_looking: bool) -> None:
+        keys = data.draw(
+            st.lists(st.sampled_from(list(self.known)), min_size=1, max_size=size, unique=True)
+        )
+        owner = data.draw(st.sampled_from(self.pair.engines))
+        for _ in range(BATCHES):
+            steps = [self._step(data, self.known[key]) for key in keys]
+            self.pair.ask(lambda stores, steps=steps: stores.settlements.apply(steps, owner))
+            if is_looking:
+                self._look(keys)
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), is_sweep=st.booleans())
+    def claim(self, data: st.DataObject, *, is_sweep: bool) -> None:
+        owner = data.draw(st.sampled_from(self.pair.engines))
+        found = self.pair.ask(lambda stores: self._claim(stores, owner, is_sweep=is_sweep))
+        self.known |= {key: each for key, (_, each) in found.items() if key in self.known}
+
+    @precondition(lambda self: self.known)
+    @rule()
+    def look(self) -> None:
+        self._look(list(self.known))
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    async def _claim(self, stores: Stores, owner: int, *, is_sweep: bool) -> Any:
+        claimed = await stores.settlements.claim(owner, LIMIT, is_sweep=is_sweep)
+        return {each.settlement.id: (each.was_asked, each.settlement) for each in claimed}
+
+    def _look(self, keys: list[Any]) -> None:
+        found = self.pair.ask(lambda stores: stores.settlements.load(keys))
+        self.known |= found
+
+    def _wish(self, data: st.DataObject, kind: int) -> Any:
+        """A new instruction, or one that has something to do with an earlier one."""
+        if kind >= NEW or not self.known:
+            return self.scene.wish(minor=data.draw(st.integers(1, 200)))
+        key = data.draw(st.sampled_from(list(self.known)))
+        earlier = self.known[key].instruction
+        if kind == 0:
+            return earlier
+        if kind == 1:
+            return replace(earlier, amount=Money(data.draw(st.integers(1, 3)), "EUR"))
+        return self.scene.wish(obligation_id=earlier.obligation_id)
+
+    def _step(self, data: st.DataObject, believed: Settlement) -> Any:
+        """Mostly a row of the page; now and then something that nobody should ask for."""
+        rows = LIFE[believed.state]
+        chance = data.draw(st.integers(0, 19))
+        rest_seconds = data.draw(RESTS)
+        if not rows or chance == 0:
+            row = Row(data.draw(st.sampled_from(list(State))), None, None, ())
+            return self.scene.step(believed, data.draw(EVENTS), row, rest_seconds=rest_seconds)
+        event = data.draw(st.sampled_from(list(rows)))
+        changes: dict[str, Any] = {"rest_seconds": rest_seconds}
+        if rows[event].do is Do.LOCK:
+            changes["session"] = SHUT if chance == 1 else OPEN
+        if chance == 2:
+            believed = replace(believed, seq=believed.seq - 1)
+        return self.scene.step(believed, event, **changes)
+
+    def teardown(self) -> None:
+        """Compare everything that can be seen from outside."""
+        if self.pair.is_apart:
+            return
+        keys = list(self.known)
+        self._look(keys)
+        for key in keys:
+            self.pair.ask(lambda stores, key=key: stores.settlements.life(key))
+        self.pair.ask(lambda stores: stores.stream.head())
+        self.pair.ask(lambda stores: stores.accounts.accounts(ALL_ACCOUNTS))
+        wanted = SettlementFilter(currency="EUR", states=frozenset({State.LOCKED, State.SENT}))
+        self.pair.ask(lambda stores: stores.settlements.list_settlements(wanted))
+        self.pair.prove()
+
+
+def test_memory_and_postgresql_answer_alike(databases):
+    pair = Pair(databases)
+    machine = type("Machine", (Machine,), {"pair": pair})
+    try:
+        run_state_machine_as_test(machine, settings=STEPS)
+    finally:
+        pair.close()
