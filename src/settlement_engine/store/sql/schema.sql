@@ -286,6 +286,7 @@ CASE from_state
     WHEN 'sent'::settlement_state THEN event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'overdue'::settlement_event AND to_state = 'recalling'::settlement_state OR event = 'cancelled'::settlement_event AND to_state = 'recalling'::settlement_state OR event = 'attested_settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'attested_not_settled'::settlement_event AND to_state = 'rolled_back'::settlement_state
     WHEN 'recalling'::settlement_state THEN event = 'recalled'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'recall_refused'::settlement_event AND to_state = 'sent'::settlement_state OR event = 'attested_settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'attested_not_settled'::settlement_event AND to_state = 'rolled_back'::settlement_state
     WHEN 'completed'::settlement_state THEN event = 'returned'::settlement_event AND to_state = 'returned'::settlement_state OR event = 'contradicted'::settlement_event AND to_state = 'completed'::settlement_state
+    WHEN 'failed'::settlement_state THEN event = 'contradicted'::settlement_event AND to_state = 'failed'::settlement_state
     WHEN 'rolled_back'::settlement_state THEN event = 'contradicted'::settlement_event AND to_state = 'rolled_back'::settlement_state
     WHEN 'returned'::settlement_state THEN event = 'contradicted'::settlement_event AND to_state = 'returned'::settlement_state
     ELSE false
@@ -885,6 +886,8 @@ INSERT INTO page VALUES ('recalling', 'recall_refused', 'sent', NULL, 'enquire',
 INSERT INTO page VALUES ('completed', 'returned', 'returned', 'reverse', NULL, '{}');
 
 INSERT INTO page VALUES ('completed', 'contradicted', 'completed', 'except', NULL, '{}');
+
+INSERT INTO page VALUES ('failed', 'contradicted', 'failed', 'except', NULL, '{}');
 
 INSERT INTO page VALUES ('rolled_back', 'contradicted', 'rolled_back', 'except', NULL, '{}');
 
