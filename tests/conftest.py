@@ -34,7 +34,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
     server.start()
     yield server
     server.stop()
-    shutil.rmtree(server.data_dir, ignore_errors=True)  # Thousands of files, which pytest would keep.
+    shutil.rmtree(
+        server.data_dir, ignore_errors=True
+    )  # Thousands of files, which pytest would keep.
 
 
 @pytest.fixture(scope="session")

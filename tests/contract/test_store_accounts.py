@@ -28,10 +28,10 @@ NOSTRO, VOSTRO, CLEARING = AccountKind.NOSTRO, AccountKind.VOSTRO, AccountKind.C
 async def test_an_account_is_opened_empty_and_active(scene):
     bank = f"NEW{scene.source_bank}"
     opened = await scene.stores.accounts.open_account(
-        spec(VOSTRO, bank, currency="KWD", account_number="KW-1 \"a\"", credit_limit=500)
+        spec(VOSTRO, bank, currency="KWD", account_number='KW-1 "a"', credit_limit=500)
     )
     assert (opened.kind, opened.bank, opened.currency) == (VOSTRO, bank, "KWD")
-    assert (opened.account_number, opened.credit_limit) == ("KW-1 \"a\"", 500)
+    assert (opened.account_number, opened.credit_limit) == ('KW-1 "a"', 500)
     assert (opened.posted, opened.held, opened.available, opened.is_active) == (0, 0, 0, True)
     assert await scene.stores.accounts.account(opened.id) == opened
 
@@ -347,7 +347,9 @@ async def test_the_specifications_windows_are_there_in_the_zones_of_their_market
 
 async def test_dead_letters_are_kept_with_their_reason_latest_first(stores):
     for number in range(3):
-        await stores.accounts.bury("clearing.instructions", bytes([0, 255, number]), f"why {number}")
+        await stores.accounts.bury(
+            "clearing.instructions", bytes([0, 255, number]), f"why {number}"
+        )
     letters = await stores.accounts.dead_letters(2)
     assert [each.payload for each in letters] == [bytes([0, 255, 2]), bytes([0, 255, 1])]
     assert [each.why for each in letters] == ["why 2", "why 1"]

@@ -23,9 +23,9 @@ KEY_TAKEN, OBLIGATION_TAKEN = Verdict.KEY_TAKEN, Verdict.OBLIGATION_TAKEN
 
 
 async def test_an_instruction_is_kept_as_it_came(scene):
-    metadata = {"simulate": "settle", "quote\"d": "back\\slash {brace} , comma", "ü": "日本 ' NULL"}
+    metadata = {"simulate": "settle", 'quote"d': "back\\slash {brace} , comma", "ü": "日本 ' NULL"}
     told = scene.wish(
-        caller="some caller, \"quoted\"",
+        caller='some caller, "quoted"',
         obligation_id="NULL",
         minor=10**18 - 1,
         currency="JPY",
@@ -165,7 +165,9 @@ async def test_of_one_obligation_in_a_batch_one_settlement_is_kept(scene):
     counts = Counter(answer.verdict for answer in answers)
     assert counts == {ACCEPTED: 1, OBLIGATION_TAKEN: 9}
     [kept] = {answer.settlement_id for answer in answers}
-    assert list(await scene.stores.settlements.load([each.settlement_id for each in batch])) == [kept]
+    assert list(await scene.stores.settlements.load([each.settlement_id for each in batch])) == [
+        kept
+    ]
 
 
 async def test_a_batch_that_was_written_may_be_written_again(scene):
@@ -225,7 +227,9 @@ async def test_twenty_at_once_for_one_obligation_are_one_settlement(scene):
     ],
     ids=["nothing", "less", "too much", "one bank", "no obligation", "long obligation"],
 )
-async def test_what_the_edge_should_have_refused_is_refused_and_takes_its_batch_along(scene, change):
+async def test_what_the_edge_should_have_refused_is_refused_and_takes_its_batch_along(
+    scene, change
+):
     batch = [scene.admission(), scene.admission(**change)]
     with pytest.raises(InvariantViolated):
         await scene.stores.settlements.admit(batch, scene.owner)

@@ -203,7 +203,9 @@ async def test_numbers_of_engines_are_never_given_twice(scene):
 async def test_two_claimers_at_once_never_take_the_same(scene):
     due = {(await rest(scene)).id for _ in range(12)}
     owner, _ = await owned_by(scene, scene.stores.beside())
-    orphans = {each.id for each in await scene.admit(*(scene.wish() for _ in range(12)), owner=owner)}
+    orphans = {
+        each.id for each in await scene.admit(*(scene.wish() for _ in range(12)), owner=owner)
+    }
     orphans |= {each.id for each in await scene.admit(scene.wish(), owner=10**6)}
     await scene.stores.end_session(owner)
     sides = [scene.stores.beside() for _ in range(4)]
@@ -231,9 +233,7 @@ async def test_a_claim_and_a_step_at_once_agree_on_the_owner(scene):
     side = scene.stores.beside()
     claimed, outcomes = await asyncio.gather(
         claim(scene, owner=other),
-        side.settlements.apply(
-            [scene.step(each, Event.SETTLED) for each in lives], scene.owner
-        ),
+        side.settlements.apply([scene.step(each, Event.SETTLED) for each in lives], scene.owner),
     )
     for life, outcome in zip(lives, outcomes, strict=True):
         is_fenced = outcome.result is Result.STALE

@@ -67,7 +67,10 @@ async def test_the_credit_limit_counts_for_the_hold_but_not_for_what_is_availabl
     account = await stores.accounts.open_account(spec(AccountKind.NOSTRO, bank, credit_limit=70))
     await stores.accounts.fund(funding(30, bank=bank))
     lives = await scene.admit(
-        *(scene.wish(from_bank=bank, to_bank=scene.source_bank, minor=each) for each in (60, 50, 40))
+        *(
+            scene.wish(from_bank=bank, to_bank=scene.source_bank, minor=each)
+            for each in (60, 50, 40)
+        )
     )
     outcomes = await scene.apply(
         *(
@@ -161,9 +164,7 @@ async def test_twenty_at_once_never_hold_more_than_there_is(stores):
     watching = asyncio.create_task(watch(scene))
     answers = await asyncio.gather(
         *(
-            sides[number % 4].settlements.apply(
-                [scene.step(each, Event.CLEARED)], scene.owner
-            )
+            sides[number % 4].settlements.apply([scene.step(each, Event.CLEARED)], scene.owner)
             for number, each in enumerate(lives)
         )
     )

@@ -190,7 +190,7 @@ class Machine(RuleBasedStateMachine):
         owner = data.draw(st.sampled_from(self.pair.engines))
         for _ in range(BATCHES):
             steps = [self._step(data, self.known[key]) for key in keys]
-            self.pair.ask(lambda stores, steps=steps: stores.settlements.apply(steps, owner))
+            self.pair.ask(_applying(steps, owner))
             if is_looking:
                 self._look(keys)
 
@@ -251,7 +251,7 @@ class Machine(RuleBasedStateMachine):
         keys = list(self.known)
         self._look(keys)
         for key in keys:
-            self.pair.ask(lambda stores, key=key: stores.settlements.life(key))
+            self.pair.ask(_life_of(key))
         self.pair.ask(lambda stores: stores.stream.head())
         self.pair.ask(lambda stores: stores.accounts.accounts(ALL_ACCOUNTS))
         wanted = SettlementFilter(currency="EUR", states=frozenset({State.LOCKED, State.SENT}))
@@ -266,3 +266,11 @@ def test_memory_and_postgresql_answer_alike(databases):
         run_state_machine_as_test(machine, settings=STEPS)
     finally:
         pair.close()
+
+
+def _applying(steps, owner):
+    return lambda stores: stores.settlements.apply(steps, owner)
+
+
+def _life_of(key):
+    return lambda stores: stores.settlements.life(key)

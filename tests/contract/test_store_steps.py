@@ -291,9 +291,7 @@ async def test_of_many_at_once_one_moves_the_settlement(scene):
 async def test_rest_says_when_the_next_action_is(scene):
     settlement = await scene.bring(State.SENT)
     for seconds, expected in ((0.0, 0.0), (90.5, 90.5), (3600.0 * 24 * 365, 3600.0 * 24 * 365)):
-        [outcome] = await scene.apply(
-            scene.step(settlement, Event.NO_ANSWER, rest_seconds=seconds)
-        )
+        [outcome] = await scene.apply(scene.step(settlement, Event.NO_ANSWER, rest_seconds=seconds))
         settlement = await scene.load(settlement)
         assert settlement.next_action_at == outcome.at + timedelta(seconds=expected)
     await scene.apply(scene.step(settlement, Event.NO_ANSWER, rest_seconds=math.inf))
@@ -419,7 +417,7 @@ async def test_what_is_given_out_is_the_callers_to_change(scene):
 
 
 async def test_a_refusal_and_its_detail_are_kept(scene):
-    detail = {"required": "100.00", "available": "12.50", "note": "a \"quote\", a \\ and {}"}
+    detail = {"required": "100.00", "available": "12.50", "note": 'a "quote", a \\ and {}'}
     refusal = Refusal(code=RefusalCode.INSUFFICIENT_FUNDS, detail=detail)
     settlement = await scene.new()
     settlement = await scene.move(settlement, Event.REFUSED, refusal=refusal)

@@ -126,8 +126,8 @@ async def test_settlements_are_listed_by_what_is_asked_for(scene):
     last = await scene.new(from_bank=scene.target_bank, to_bank="GAMMA", minor=7, currency="USD")
 
     async def count(**wanted):
-        wanted = SettlementFilter(**{"bank": scene.target_bank, **wanted})
-        return len(await scene.stores.settlements.list_settlements(wanted))
+        asked = SettlementFilter(**{"bank": scene.target_bank, **wanted})
+        return len(await scene.stores.settlements.list_settlements(asked))
 
     assert await count() == 5
     assert await count(bank=scene.source_bank) == 4

@@ -203,7 +203,10 @@ KEPT = (*GUARDED, "accounts", "attempts", "open_settlements", "stream_head")
 
 
 async def keep(connection):
-    return {table: await connection.fetch(f"SELECT t.*::text AS row FROM {table} AS t") for table in KEPT}
+    return {
+        table: await connection.fetch(f"SELECT t.*::text AS row FROM {table} AS t")
+        for table in KEPT
+    }
 
 
 async def restore(connection, kept):

@@ -234,7 +234,9 @@ async def test_what_was_recorded_cannot_be_changed_or_removed(scene, connection,
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
-@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.ROLLED_BACK, State.RETURNED])
+@pytest.mark.parametrize(
+    "state", [State.COMPLETED, State.FAILED, State.ROLLED_BACK, State.RETURNED]
+)
 async def test_a_settlement_ends_once(scene, connection, role, state):
     settlement = await scene.bring(state)
     await connection.execute(f"SET session_replication_role = {role}")
@@ -255,7 +257,11 @@ async def test_a_settlement_ends_once(scene, connection, role, state):
 async def test_a_hold_is_resolved_once(scene, connection, role, state):
     settlement = await scene.bring(state)
     await connection.execute(f"SET session_replication_role = {role}")
-    for change in ("outcome = 'released'", "resolved_at = NULL, outcome = NULL", "amount_minor = 1"):
+    for change in (
+        "outcome = 'released'",
+        "resolved_at = NULL, outcome = NULL",
+        "amount_minor = 1",
+    ):
         with pytest.raises(asyncpg.PostgresError) as refused:
             await connection.execute(
                 f"UPDATE fund_locks SET {change} WHERE settlement_id = $1", settlement.id
@@ -278,8 +284,7 @@ REFUSED_BY_A_CONSTRAINT = {
     " '', now()",
     "an ended life without an end": "UPDATE settlement_transactions SET state = 'failed'"
     " WHERE id = $1",
-    "an open life with an end": "UPDATE settlement_transactions SET ended_at = now()"
-    " WHERE id = $1",
+    "an open life with an end": "UPDATE settlement_transactions SET ended_at = now() WHERE id = $1",
     "a freed obligation that is held": "UPDATE settlement_transactions SET state = 'failed',"
     " ended_at = now() WHERE id = $1",
     "a live obligation that is not": "UPDATE settlement_transactions SET holds_obligation = false"

@@ -169,9 +169,7 @@ class Scene:
     async def admit(self, *wishes: Instruction, owner: int | None = None) -> list[Settlement]:
         """Write new instructions down and load them."""
         batch = [admission(each) for each in wishes]
-        answers = await self.stores.settlements.admit(
-            batch, self.owner if owner is None else owner
-        )
+        answers = await self.stores.settlements.admit(batch, self.owner if owner is None else owner)
         assert [answer.verdict for answer in answers] == [Verdict.ACCEPTED] * len(wishes)
         found = await self.stores.settlements.load([each.settlement_id for each in batch])
         return [found[each.settlement_id] for each in batch]
@@ -200,7 +198,7 @@ class Scene:
             number=1,
             route=msgspec.structs.replace(self.route, **route),
             references=references(instruction.caller, instruction.idempotency_key, 1),
-            payload=b"\x00the exact bytes\\\"{}",
+            payload=b'\x00the exact bytes\\"{}',
             valid_until=VALID_UNTIL,
         )
 
@@ -219,7 +217,7 @@ class Scene:
             fields |= {"rail_reference": "R-1", "confirmation": "C-1"}
         if row.state in ENDS and row.state is not State.COMPLETED and row.do is not Do.EXCEPT:
             fields["refusal"] = Refusal(code=RefusalCode.RAIL_REJECTED, detail={"code": "AC04"})
-        fields["detail"] = {"text": f"{event} \"quoted\", {{braced}} and \\ back"}
+        fields["detail"] = {"text": f'{event} "quoted", {{braced}} and \\ back'}
         return Step(**{**fields, **changes})
 
     async def apply(self, *steps: Step, owner: int | None = None) -> list[Outcome]:

@@ -114,17 +114,30 @@ class MemoryStores(Stores):
         pass
 
 
+def patient_settings(url: str) -> DatabaseSettings:
+    """A busy machine stalls for seconds now and then; only a wrong answer is a failure."""
+    return DatabaseSettings(
+        url=url,
+        connect_timeout_seconds=60.0,
+        statement_timeout_seconds=60.0,
+        lock_timeout_seconds=60.0,
+        idle_in_transaction_timeout_seconds=60.0,
+        transaction_timeout_seconds=60.0,
+        readers_max=1,
+    )
+
+
 class PostgresStores(Stores):
     name = "postgres"
 
     def __init__(self, url: str) -> None:
         self.url = url
-        settings = DatabaseSettings(url=url, readers_max=1)
+        settings = patient_settings(url)
         self._readers = Readers(settings)
-        self.settlements = PostgresSettlements(settings, self._readers)
+        self.settlements: PostgresSettlements = PostgresSettlements(settings, self._readers)
         self.accounts = PostgresAccounts(settings, self._readers, CountedIds())
-        self.stream = PostgresStream(settings, self._readers)
-        self.registry = PostgresRegistry(settings)
+        self.stream: PostgresStream = PostgresStream(settings, self._readers)
+        self.registry: PostgresRegistry = PostgresRegistry(settings)
         self.auditor = PostgresAuditor(settings)
         self.gauges = PostgresGauges(self._readers)
         self._beside: list[Stores] = []
