@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 import pytest_asyncio
 
 from tests.support.lives import Scene
@@ -16,6 +15,8 @@ from tests.support.stores import MemoryStores, PostgresStores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import pytest
 
     from tests.support.databases import Databases
     from tests.support.stores import Stores

@@ -14,7 +14,7 @@ from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Priority
 from settlement_engine.errors import InvariantViolated
 from settlement_engine.ports import Verdict
-from tests.support.lives import admission, wish
+from tests.support.lives import admission
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -76,7 +76,7 @@ async def test_the_same_key_and_content_is_a_replay_in_any_state(scene):
         {"priority": Priority.HIGH},
         {"metadata": {"note": "x"}},
     ],
-    ids=lambda change: "-".join(change),
+    ids="-".join,
 )
 async def test_the_same_key_with_other_content_is_taken(scene, change):
     settlement = await scene.new()

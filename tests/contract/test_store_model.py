@@ -26,7 +26,7 @@ from tests.support.lives import ALL_ACCOUNTS, OPEN, SHUT, Scene, admission, fund
 from tests.support.stores import LEASE_SECONDS, MemoryStores, PostgresStores
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from settlement_engine.domain.settlement import Settlement
     from tests.support.databases import Databases

@@ -41,15 +41,19 @@ TAMPERED = {
         {"balances", "postings_follow_lives"},
     ),
     "a settlement's money went to another account, and the balances with it": (
-        f"UPDATE transfers SET credit_id = {NOSTRO} WHERE leg = 2;"
-        f"UPDATE accounts SET credits_posted = credits_posted + 100 WHERE id = {NOSTRO};"
-        "UPDATE accounts SET credits_posted = 0 WHERE kind = 'vostro'",
+        (
+            f"UPDATE transfers SET credit_id = {NOSTRO} WHERE leg = 2;"
+            f"UPDATE accounts SET credits_posted = credits_posted + 100 WHERE id = {NOSTRO};"
+            "UPDATE accounts SET credits_posted = 0 WHERE kind = 'vostro'"
+        ),
         {"postings_follow_lives"},
     ),
     "a completed settlement was posted with a third transfer": (
-        f"INSERT INTO transfers SELECT s.id, 3, {NOSTRO}, a.id, 1, 'EUR', '', now()"
-        f" FROM settlement_transactions AS s, accounts AS a WHERE s.id = {COMPLETED}"
-        " AND a.kind = 'clearing'",
+        (
+            f"INSERT INTO transfers SELECT s.id, 3, {NOSTRO}, a.id, 1, 'EUR', '', now()"
+            f" FROM settlement_transactions AS s, accounts AS a WHERE s.id = {COMPLETED}"
+            " AND a.kind = 'clearing'"
+        ),
         {"balances", "postings_follow_lives"},
     ),
     "an open settlement was posted": (
@@ -73,9 +77,11 @@ TAMPERED = {
         {"held", "locks_follow_lives"},
     ),
     "a hold was released while the rail may have the payment": (
-        f"UPDATE fund_locks SET outcome = 'released', resolved_at = now()"
-        f" WHERE settlement_id = {SENT};"
-        f"UPDATE accounts SET held = 0 WHERE id = {NOSTRO}",
+        (
+            f"UPDATE fund_locks SET outcome = 'released', resolved_at = now()"
+            f" WHERE settlement_id = {SENT};"
+            f"UPDATE accounts SET held = 0 WHERE id = {NOSTRO}"
+        ),
         {"locks_follow_lives"},
     ),
     "a hold was removed": (
@@ -83,8 +89,10 @@ TAMPERED = {
         {"held", "locks_follow_lives"},
     ),
     "a hold stands for nobody": (
-        "INSERT INTO fund_locks SELECT gen_random_uuid(), account_id, amount_minor, currency,"
-        f" locked_at, now(), 'released' FROM fund_locks WHERE settlement_id = {SENT}",
+        (
+            "INSERT INTO fund_locks SELECT gen_random_uuid(), account_id, amount_minor, currency,"
+            f" locked_at, now(), 'released' FROM fund_locks WHERE settlement_id = {SENT}"
+        ),
         {"locks_have_lives"},
     ),
     "a hold is on an account that does not exist": (
@@ -92,8 +100,10 @@ TAMPERED = {
         {"locks_have_accounts"},
     ),
     "a hold is on the account of another bank": (
-        "UPDATE fund_locks SET account_id = (SELECT id FROM accounts WHERE kind = 'vostro')"
-        f" WHERE settlement_id = {COMPLETED}",
+        (
+            "UPDATE fund_locks SET account_id = (SELECT id FROM accounts WHERE kind = 'vostro')"
+            f" WHERE settlement_id = {COMPLETED}"
+        ),
         {"locks_have_accounts"},
     ),
     "a hold is in another currency": (
@@ -125,8 +135,10 @@ TAMPERED = {
         {"lives_are_whole", "stream_is_whole"},
     ),
     "a move was rewritten": (
-        f"UPDATE moves SET event = 'refused', to_state = 'failed'"
-        f" WHERE settlement_id = {SENT} AND from_state = 'validating'",
+        (
+            f"UPDATE moves SET event = 'refused', to_state = 'failed'"
+            f" WHERE settlement_id = {SENT} AND from_state = 'validating'"
+        ),
         {"lives_are_whole"},
     ),
     "moves were numbered anew": (
@@ -154,8 +166,10 @@ TAMPERED = {
         {"stream_is_whole"},
     ),
     "a position was left out": (
-        "UPDATE moves SET position = position + 1"
-        " WHERE position = (SELECT max(position) FROM moves)",
+        (
+            "UPDATE moves SET position = position + 1"
+            " WHERE position = (SELECT max(position) FROM moves)"
+        ),
         {"stream_is_whole"},
     ),
 }

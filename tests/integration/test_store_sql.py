@@ -305,7 +305,7 @@ async def test_constraints_refuse_what_must_not_be(scene, connection):
     settlement = await scene.bring(State.LOCKED)
     for what, change in REFUSED_BY_A_CONSTRAINT.items():
         arguments = [settlement.id] if "$1" in change else []
-        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError):  # noqa: PT012 - says which
             await connection.execute(change, *arguments)
             pytest.fail(f"{what} was let through")
 

@@ -81,7 +81,7 @@ class Stores(ABC):
     async def end_session(self, owner: int) -> None:
         """End the session of an engine as its crash would."""
 
-    async def close_beside(self) -> None:
+    async def close_beside(self) -> None:  # noqa: B027 - in memory there is nothing to let go of
         """Let go of what the other processes had."""
 
     @abstractmethod
@@ -172,7 +172,7 @@ class PostgresStores(Stores):
         connection = await asyncpg.connect(self.url)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while await connection.fetchval(_END_SESSION, owner):
+                while await connection.fetchval(_END_SESSION, owner):  # noqa: ASYNC110 - no bell
                     await asyncio.sleep(POLL_SECONDS)
         finally:
             await connection.close()

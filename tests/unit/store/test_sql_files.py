@@ -24,7 +24,7 @@ def test_every_statement_is_used_and_every_used_statement_exists():
 
 
 def test_the_page_in_the_migrations_is_not_stale():
-    latest = sorted((STORE / "sql" / "migrations").glob("*/page.sql"))[-1]
+    latest = max((STORE / "sql" / "migrations").glob("*/page.sql"))
     assert latest.read_text("utf-8") == page.page_sql()
 
 
