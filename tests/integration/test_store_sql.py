@@ -104,6 +104,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "remember_migration": ("int4 text text", ""),
     "safety_settings": ("", "name text, setting text"),
     "set_active": ("int8 bool", "id int8"),
+    "set_limits": ("text[] text[]", "set_config text"),
     "stream_head": ("", "position int8, published int8"),
     "try_leadership": ("", "pg_try_advisory_lock bool"),
     "windows": (

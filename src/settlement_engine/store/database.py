@@ -38,6 +38,9 @@ WIRE_OPTIONS: Final = {
     "TCP_USER_TIMEOUT": 10_000,  # milliseconds for what was sent and is not acknowledged
 }
 NOT_REPLICATED: Final = "canceling wait for synchronous replication"
+TRANSACTION_TIMEOUT_RELEASE: Final = 17
+"""The release that introduced the setting."""
+
 WRITERS_PLAN: Final = {
     # The hot path touches few rows by key in tables that grow from nothing: a plan that was made
     # while a table was empty must not scan it when it holds millions.
@@ -100,8 +103,13 @@ def translated() -> Iterator[None]:
         raise CorruptRecord(what, why=f"{type(error).__name__}: {error}") from error
 
 
-def server_settings(settings: DatabaseSettings, version: int) -> dict[str, str]:
-    """Return the limits of a session; PostgreSQL 16 has no transaction time-out yet."""
+def session_limits(
+    settings: DatabaseSettings, plan: dict[str, str], release: int
+) -> dict[str, str]:
+    """Return the settings of a session: its limits, and over them what its kind of work needs.
+
+    PostgreSQL 16 has no transaction time-out yet.
+    """
 
     def milliseconds(seconds: float) -> str:
         return str(int(seconds * 1000))
@@ -115,9 +123,11 @@ def server_settings(settings: DatabaseSettings, version: int) -> dict[str, str]:
         "idle_in_transaction_session_timeout": milliseconds(
             settings.idle_in_transaction_timeout_seconds
         ),
+        "transaction_timeout": milliseconds(settings.transaction_timeout_seconds),
+        **plan,
     }
-    if version >= 170000:  # noqa: PLR2004 - the release that introduced the setting
-        limits["transaction_timeout"] = milliseconds(settings.transaction_timeout_seconds)
+    if release < TRANSACTION_TIMEOUT_RELEASE:
+        del limits["transaction_timeout"]
     return limits
 
 
@@ -193,11 +203,12 @@ async def connect(settings: DatabaseSettings, plan: dict[str, str] | None = None
         settings.url, timeout=settings.connect_timeout_seconds
     )
     _watch_the_wire(connection)
-    version = connection.get_server_version()
-    number = version.major * 10000 + version.minor
-    limits = server_settings(settings, number) | (plan or {})
-    for name, value in limits.items():
-        await connection.execute("SELECT set_config($1, $2, false)", name, value)
+    limits = session_limits(settings, plan or {}, connection.get_server_version().major)
+    try:
+        await connection.fetch(query("set_limits"), list(limits), list(limits.values()))
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 

@@ -20,6 +20,10 @@ WHERE id = $1 AND gone_at IS NULL RETURNING id;
 -- The engine goes of its own will.
 UPDATE engines SET gone_at = clock_timestamp() WHERE id = $1 AND gone_at IS NULL;
 
+-- name: set_limits
+-- The limits of a session, for as long as it lasts.
+SELECT set_config(q.name, q.value, false) FROM unnest($1::text[], $2::text[]) AS q (name, value);
+
 -- name: safety_settings
 -- What must hold before money is entrusted to this server.
 SELECT name, setting FROM pg_settings
