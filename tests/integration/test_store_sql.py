@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from settlement_engine.domain.lifecycle import LIFE, Event, State
 from settlement_engine.domain.money import Money, currencies
 from settlement_engine.store import page
 from settlement_engine.store.audit import checks
-from settlement_engine.store.database import DatabaseSettings, check_safety
+from settlement_engine.store.database import DatabaseSettings, check_safety, connect
 from settlement_engine.store.queries import queries
 from tests.support.lives import Scene, funding, spec
 from tests.support.stores import PostgresStores
@@ -425,3 +426,10 @@ async def test_money_survives_the_way_there_and_back_to_the_last_unit(scene):
     for minor in (1, 999, 10**18 - 1):
         settlement = await scene.new(amount=Money(minor, "KWD"))
         assert settlement.instruction.amount == Money(minor, "KWD")
+
+
+async def test_a_session_that_cannot_have_its_limits_is_closed(stores):
+    """Left open, it would be reported by the interpreter as a warning, which is an error here."""
+    with pytest.raises(asyncpg.UndefinedObjectError):
+        await connect(DatabaseSettings(url=stores.url), {"no_such_setting": "1"})
+    gc.collect()

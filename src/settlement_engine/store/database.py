@@ -38,7 +38,7 @@ WIRE_OPTIONS: Final = {
     "TCP_USER_TIMEOUT": 10_000,  # milliseconds for what was sent and is not acknowledged
 }
 NOT_REPLICATED: Final = "canceling wait for synchronous replication"
-TRANSACTION_TIMEOUT_RELEASE: Final = 17
+TRANSACTION_LIMIT_RELEASE: Final = 17
 """The release that introduced the setting."""
 
 WRITERS_PLAN: Final = {
@@ -126,7 +126,7 @@ def session_limits(
         "transaction_timeout": milliseconds(settings.transaction_timeout_seconds),
         **plan,
     }
-    if release < TRANSACTION_TIMEOUT_RELEASE:
+    if release < TRANSACTION_LIMIT_RELEASE:
         del limits["transaction_timeout"]
     return limits
 

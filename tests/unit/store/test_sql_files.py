@@ -11,6 +11,7 @@ from uuid import UUID
 from settlement_engine.domain.lifecycle import LIFE
 from settlement_engine.store import arrays, page
 from settlement_engine.store.audit import checks
+from settlement_engine.store.database import DatabaseSettings, session_limits
 from settlement_engine.store.queries import queries
 
 STORE = Path(page.__file__).parent
@@ -52,3 +53,10 @@ def test_literals_of_arrays_of_numbers_and_times():
     assert arrays.dates([date(2026, 1, 2), None]) == "{2026-01-02,NULL}"
     assert arrays.instants([datetime(2026, 1, 2, tzinfo=UTC)]) == '{"2026-01-02T00:00:00+00:00"}'
     assert arrays.integers([]) == "{}"
+
+
+def test_postgresql_16_is_not_asked_for_a_limit_that_it_does_not_know():
+    settings = DatabaseSettings(url="", transaction_timeout_seconds=5.0)
+    for plan, expected in (({}, "5000"), ({"transaction_timeout": "0"}, "0")):
+        assert "transaction_timeout" not in session_limits(settings, plan, 16)
+        assert session_limits(settings, plan, 17)["transaction_timeout"] == expected
