@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.errors import InvariantViolated
 from settlement_engine.store.audit import DIFFERENCES_MAX, checks
 from settlement_engine.store.memory.audit import CHECKS
 from tests.support.lives import Scene
@@ -241,6 +242,23 @@ def test_every_check_is_made_to_fail():
 
 def test_the_store_in_memory_knows_the_same_checks():
     assert list(CHECKS) == [name.removeprefix("prove_") for name in checks()]
+
+
+@pytest.mark.parametrize("event", [Event.SETTLED, Event.REJECTED])
+async def test_a_payment_whose_hold_is_missing_is_not_ended(scene, event):
+    """The page alone does not know it: what was locked may have been lost behind the guards."""
+    settlement = await scene.bring(State.LOCKED)
+    connection = await asyncpg.connect(scene.stores.url)
+    try:
+        await without_guards(connection)
+        await connection.execute("DELETE FROM fund_locks WHERE settlement_id = $1", settlement.id)
+    finally:
+        await connection.close()
+    before = await scene.everything(settlement)
+    with pytest.raises(InvariantViolated) as refused:
+        await scene.apply(scene.step(settlement, event))
+    assert "holds to resolve" in refused.value.why
+    assert await scene.everything(settlement) == before
 
 
 async def test_what_is_wrong_everywhere_is_listed_up_to_a_bound(scene):
