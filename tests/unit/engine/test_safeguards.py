@@ -1,0 +1,455 @@
+"""Each safeguard of the engine, one by one: taken out, one of these fails.
+
+The simulation finds that money can be lost without them; here is said which one is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from settlement_engine.domain.identifiers import references
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import Event, State, follow
+from settlement_engine.domain.preconditions import Refusal, RefusalCode
+from settlement_engine.domain.windows import Window
+from settlement_engine.engine.writer import StepWriter
+from settlement_engine.errors import Unavailable, WrongState
+from settlement_engine.ports import AccountSpec, Answer, Claimed, Outcome, Result, Step
+from tests.unit.engine.house import House, running, shut_window, wish
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Settlement
+
+NEVER_SECONDS = 1_000.0
+
+
+def carried(house: House, settlement_id: UUID) -> Settlement:
+    found = house.engine._runner.open_settlement(settlement_id)
+    assert found is not None
+    return found
+
+
+async def sent_and_silent(house: House) -> Settlement:
+    """Bring a settlement to LOCKED, with its question open."""
+    house.rail.sends.append(None)
+    house.rail.answer_delay_seconds = NEVER_SECONDS
+    [accepted] = await house.engine.submit([wish()])
+    assert not isinstance(accepted, Exception)
+    await house.until(lambda: house.rail.asked)
+    return carried(house, accepted.settlement.id)
+
+
+def decide(house: House, settlement: Settlement, event: Event, **answer: Any) -> Step | None:
+    number = settlement.attempt.number if settlement.attempt else 0
+    said = Answer(settlement_id=settlement.id, event=event, attempt=number, **answer)
+    return house.engine._runner._decider.decide(settlement, said, datetime.now(UTC))
+
+
+# --- deciding -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sends", "undelivered", "is_late", "event"),
+    [
+        (1, 0, False, Event.UNDELIVERED),  # the same bytes again
+        (3, 2, False, Event.ABANDONED),  # the last of three, each proved not to have left
+        (3, 1, False, Event.UNDELIVERED),  # one of them may have left: never given up
+        (1, 0, True, Event.ABANDONED),
+        (2, 0, True, Event.NO_ANSWER),  # the first may have left, and no more may be sent
+    ],
+)
+async def test_what_was_not_delivered_is_given_up_only_on_proof(
+    sends: int, undelivered: int, is_late: bool, event: Event
+) -> None:
+    async with running(sends_max=3) as house:
+        settlement = await sent_and_silent(house)
+        assert settlement.attempt is not None
+        late = datetime.now(UTC) + timedelta(seconds=-1 if is_late else 60)
+        settlement.attempt = msgspec.structs.replace(
+            settlement.attempt, sends=sends, undelivered=undelivered, valid_until=late
+        )
+        step = decide(house, settlement, Event.UNDELIVERED)
+        assert step is not None
+        assert step.event is event
+
+
+async def test_a_repeat_after_the_end_says_nothing_new() -> None:
+    async with running() as house:
+        completed = await house.settle()
+        assert decide(house, completed, Event.SETTLED) is None
+        house.rail.sends.append(Event.REJECTED)
+        released = await house.settle("k2")
+        assert decide(house, released, Event.REJECTED) is None
+        assert decide(house, released, Event.NO_ANSWER) is None
+
+
+async def test_screenings_refusal_is_the_refusal() -> None:
+    async with running() as house:
+        house.screening.told.append(None)
+        [accepted] = await house.engine.submit([wish()])
+        assert not isinstance(accepted, Exception)
+        settlement = carried(house, accepted.settlement.id)
+        await house.engine._runner._decider.prefetch([settlement])
+        refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)
+        step = decide(house, settlement, Event.REFUSED, refusal=refusal)
+        assert step is not None
+        assert (step.row.state, step.refusal) == (State.FAILED, refusal)
+
+
+async def test_references_are_the_callers_key_and_the_attempt_for_ever() -> None:
+    async with running() as house:
+        settlement = await house.settle("k1")
+        assert settlement.attempt is not None
+        assert settlement.attempt.references == references("test", "k1", 1)
+        assert house.rail.asked[0][1] == house.rail.prepare(settlement, references("test", "k1", 1))
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+async def test_a_rail_that_fails_has_said_nothing() -> None:
+    async with running() as house:
+
+        async def fail(_questions: Any, _report: Any) -> None:
+            raise ConnectionError("reset by peer")
+
+        house.rail.send = fail  # type: ignore[method-assign, assignment]
+        found = await house.settle()
+        assert found.state is State.COMPLETED
+        assert await house.life(found) == ["validating", "locked", "in_doubt", "completed"]
+
+
+async def test_a_rail_that_never_returns_is_silent_after_its_time() -> None:
+    async with running() as house:
+
+        async def hang(_questions: Any, _report: Any) -> None:
+            await asyncio.sleep(NEVER_SECONDS)
+
+        house.rail.send = hang  # type: ignore[method-assign, assignment]
+        found = await house.settle()
+        assert await house.life(found) == ["validating", "locked", "in_doubt", "completed"]
+
+
+async def test_undelivered_told_twice_is_one_proof() -> None:
+    async with running(sends_max=2) as house:
+        told: list[int] = []
+
+        async def twice(questions: Any, report: Any) -> None:
+            told.append(len(questions))
+            if len(told) > 1:
+                return
+            word = Answer(
+                settlement_id=questions[0].settlement_id, event=Event.UNDELIVERED, attempt=1
+            )
+            report([word])
+            report([word])
+
+        house.rail.send = twice  # type: ignore[method-assign]
+        house.rail.enquiries.extend([None] * 1_000)
+        found = await house.settle(wait_seconds=0.3)
+        assert found.state is State.IN_DOUBT  # the second sending is silent: it may have arrived
+
+
+async def test_what_was_taken_over_for_a_rail_that_is_gone_is_in_doubt_not_forgotten() -> None:
+    async with running(look_interval_seconds=NEVER_SECONDS) as house:
+        house.rail.sends.append(None)
+        house.rail.enquiries.extend([None] * 1_000)
+        found = await house.settle(wait_seconds=0.2)
+        assert found.state is State.IN_DOUBT
+        await house.crash()
+        other = House(house.records)
+        other.engine._runner._asker._rails = {}
+        other.engine._runner._decider._rails = {}
+        await other.start()
+        await house.until(lambda: "rail_missing" in other.meter.anomalies)
+        asked = house.records.open[found.id].asked
+        await house.until(lambda: house.records.open[found.id].asked > asked)
+        await other.crash()
+
+
+# --- running --------------------------------------------------------------------------------------
+
+
+async def test_two_words_at_once_about_one_settlement_are_two_steps() -> None:
+    async with running() as house:
+        settlement = await sent_and_silent(house)
+        both = [
+            Answer(settlement_id=settlement.id, event=event, attempt=1)
+            for event in (Event.SETTLED, Event.REJECTED)
+        ]
+        batches: list[int] = []
+        write = house.engine._runner._writer.write
+
+        async def counted(steps: list[Step], *, is_repeat: bool = False) -> Any:
+            batches.append(len(steps))
+            return await write(steps, is_repeat=is_repeat)
+
+        house.engine._runner._writer.write = counted  # type: ignore[method-assign]
+        house.rail.say(both)
+        await house.until(lambda: house.records.lives[settlement.id].is_frozen)
+        assert house.records.lives[settlement.id].state is State.COMPLETED
+        assert batches == [1, 1]
+
+
+async def test_a_step_that_was_too_late_is_not_believed() -> None:
+    async with running(look_interval_seconds=NEVER_SECONDS) as house:
+        settlement = await sent_and_silent(house)
+        taken = house.records.open[settlement.id]
+        taken.owner, taken.epoch = 99, taken.epoch + 1
+        house.records.engines[99] = type(house.records.engines[1])(
+            lease_until=datetime.now(UTC) + timedelta(hours=1)
+        )
+        house.records.sessions.hold(99)
+        house.rail.say([Answer(settlement_id=settlement.id, event=Event.SETTLED, attempt=1)])
+        await house.until(lambda: "stale_step" in house.meter.anomalies)
+        found = await house.engine.wait(settlement.id, 0.05)
+        assert found.state is State.LOCKED
+        assert house.engine._runner.open_settlement(settlement.id) is None
+
+
+async def test_a_stale_step_does_not_drop_what_was_claimed_anew() -> None:
+    async with running() as house:
+        before = await sent_and_silent(house)
+        runner = house.engine._runner
+        anew = house.records.copy(before.id)
+        runner._open[before.id] = anew
+        runner._busy[before.id] = [Answer(settlement_id=before.id, event=Event.SETTLED, attempt=1)]
+        [next_one] = runner._drop(before)
+        assert runner.open_settlement(before.id) is anew
+        assert (next_one.settlement, next_one.answer.event) == (anew, Event.SETTLED)
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (Result.SHUT, RefusalCode.SETTLEMENT_WINDOW_CLOSED),
+        (Result.INACTIVE, RefusalCode.INACTIVE_ACCOUNT),
+    ],
+)
+async def test_what_the_ledger_turns_down_again_and_again_is_refused(
+    result: Result, code: RefusalCode
+) -> None:
+    async with running() as house:
+        apply, turned_down = house.store.apply, []
+
+        async def turn_down(steps: Any, owner: int) -> Any:
+            if steps[0].event is Event.CLEARED:
+                turned_down.append(steps[0])
+                return [Outcome(result=result, at=datetime.now(UTC))]
+            return await apply(steps, owner)
+
+        house.store.apply = turn_down  # type: ignore[method-assign]
+        found = await house.settle()
+        assert (found.state, found.refusal_code) == (State.FAILED, code)
+        assert len(turned_down) == 4
+
+
+async def test_bytes_that_grew_old_while_they_rested_do_not_leave() -> None:
+    async with running(claim_interval_seconds=0.05) as house:
+        settlement = await sent_and_silent(house)
+        attempt = house.records.lives[settlement.id].attempt
+        assert attempt is not None
+        await house.crash()
+        house.records.lives[settlement.id].attempt = msgspec.structs.replace(
+            attempt, sends=1, undelivered=1, valid_until=datetime.now(UTC) - timedelta(seconds=1)
+        )
+        resting = house.records.open[settlement.id]
+        resting.owner, resting.due_at = 0, datetime.now(UTC)
+        other = House(house.records)
+        await other.start()
+        ended = await other.engine.wait(settlement.id, 5)
+        assert (ended.state, ended.refusal_code) == (State.ROLLED_BACK, "UNDELIVERED")
+        assert other.rail.asked == []
+        await other.crash()
+
+
+async def test_what_waits_for_its_window_goes_on_when_it_opens() -> None:
+    async with running(
+        has_real_windows=True, is_queueing=True, windows_refresh_seconds=0.01
+    ) as house:
+        house.records.windows[:] = [shut_window()]
+        house.engine._timetable.replace([shut_window()])
+        queued = await house.settle(wait_seconds=0.1)
+        assert queued.state is State.QUEUED
+        always = Window(
+            currency="EUR",
+            zone="UTC",
+            opens=time(0, 0),
+            closes=time(0, 0),
+            weekdays=frozenset(range(1, 8)),
+        )
+        house.records.windows[:] = [always]
+        await house.until(lambda: house.engine._timetable.session("EUR", datetime.now(UTC)))
+        house.records.open[queued.id].due_at = datetime.now(UTC)
+        ended = await house.engine.wait(queued.id, 5)
+        assert ended.state is State.COMPLETED
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+class LostAnswer:
+    """A store that wrote, but whose answer was lost; it then says stale, and shows what it has."""
+
+    def __init__(self, now: Settlement) -> None:
+        self.now = now
+        self.calls = 0
+
+    async def apply(self, steps: list[Step], _owner: int) -> list[Outcome]:
+        self.calls += 1
+        if self.calls == 1:
+            raise Unavailable("the answer was lost")
+        return [Outcome(result=Result.STALE, at=datetime.now(UTC)) for _ in steps]
+
+    async def load(self, _ids: list[UUID]) -> dict[UUID, Settlement]:
+        return {self.now.id: self.now}
+
+
+@pytest.mark.parametrize(
+    ("event", "state", "seq", "epoch", "result"),
+    [
+        (Event.NO_ANSWER, State.IN_DOUBT, 1, 0, Result.APPLIED),
+        (Event.NO_ANSWER, State.SENT, 1, 0, Result.STALE),  # another answer was first
+        (Event.NO_ANSWER, State.IN_DOUBT, 3, 0, Result.STALE),  # it has gone round since
+        (Event.NO_ANSWER, State.IN_DOUBT, 1, 1, Result.STALE),  # another engine has it now
+        (Event.UNDELIVERED, State.LOCKED, 0, 0, Result.STALE),  # no move: nothing to know it by
+        (Event.UNDELIVERED, State.LOCKED, 1, 0, Result.STALE),
+    ],
+)
+async def test_only_our_own_earlier_writing_is_taken_for_ours(
+    event: Event, state: State, seq: int, epoch: int, result: Result
+) -> None:
+    async with running() as house:
+        believed = await sent_and_silent(house)
+        now = house.records.copy(believed.id)
+        now.state, now.seq = state, believed.seq + seq
+        now.epoch = believed.epoch + epoch
+        step = Step(settlement=believed, event=event, row=follow(State.LOCKED, event))
+        writer = StepWriter(LostAnswer(now), house.engine._presence, house.meter)  # type: ignore[arg-type]
+        [outcome] = await writer.write([step])
+        assert outcome is not None
+        assert outcome.result is result
+
+
+# --- taking in and taking over --------------------------------------------------------------------
+
+
+async def test_an_admission_whose_answer_was_lost_begins_at_once() -> None:
+    async with running(
+        look_interval_seconds=NEVER_SECONDS, sweep_interval_seconds=NEVER_SECONDS
+    ) as house:
+        house.store.losses.append(("admit", "after"))
+        assert (await house.settle(wait_seconds=2)).state is State.COMPLETED
+
+
+async def test_an_admission_that_nobody_waited_for_is_found_under_the_old_number() -> None:
+    async with running(look_interval_seconds=NEVER_SECONDS) as house:
+        house.store.losses.extend([("admit", "after"), *[("admit", "before")] * 1_000])
+        with pytest.raises(Unavailable):
+            await house.engine.settle(wish(), 5)
+        house.store.losses.clear()
+        [settlement_id] = house.records.lives
+        assert (await house.engine.wait(settlement_id, 5)).state is State.COMPLETED
+
+
+async def test_a_replay_of_what_rests_asks_nobody() -> None:
+    async with running() as house:
+        house.screening.told.append(Event.PARKED)
+        held = await house.settle(wait_seconds=0.1)
+        again = await house.settle(wait_seconds=0.1)
+        assert (held.state, again.state, again.id) == (State.HELD, State.HELD, held.id)
+        assert house.screening.asked == 1
+        assert house.engine._runner.open_settlement(held.id) is None
+
+
+async def test_what_a_former_number_claimed_is_not_carried_under_the_new_one() -> None:
+    async with running(
+        look_interval_seconds=NEVER_SECONDS, claim_interval_seconds=NEVER_SECONDS
+    ) as house:
+        settlement = await sent_and_silent(house)
+        house.engine._runner.drop_all()
+        claim = Claimed(settlement=house.records.copy(settlement.id), was_asked=True)
+
+        async def renumbered(_owner: int, _limit: int, *, is_sweep: bool = False) -> list[Claimed]:
+            house.engine._presence.owner += 1
+            return [claim]
+
+        house.store.claim = renumbered  # type: ignore[method-assign, assignment]
+        assert await house.engine._recovery.claim(is_sweep=True) == 0
+        assert house.engine._runner.open_settlement(settlement.id) is None
+
+
+async def test_an_engine_that_carries_all_it_may_claims_nothing() -> None:
+    async with running(open_max=1, claim_interval_seconds=NEVER_SECONDS) as house:
+        await sent_and_silent(house)
+        limits: list[int] = []
+
+        async def claim(_owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
+            limits.append(limit)
+            return []
+
+        house.store.claim = claim  # type: ignore[method-assign, assignment]
+        assert await house.engine._recovery.claim(is_sweep=True) == 0
+        assert limits == []
+
+
+# --- presence -------------------------------------------------------------------------------------
+
+
+async def test_an_engine_that_was_declared_gone_forgets_what_it_carried() -> None:
+    async with running(claim_interval_seconds=NEVER_SECONDS) as house:
+        settlement = await sent_and_silent(house)
+        before = house.engine._presence.owner
+        house.records.engines[before].is_gone = True
+        await house.until(lambda: house.engine._presence.owner != before)
+        assert house.engine._runner.open_settlement(settlement.id) is None
+
+
+async def test_a_number_that_was_renounced_is_given_back_and_another_taken() -> None:
+    async with running() as house:
+        before = house.engine._presence.owner
+        house.engine._presence.renounce()
+        await house.until(lambda: house.engine._presence.owner != before)
+        assert house.records.engines[before].is_gone
+
+
+async def test_the_time_is_the_databases_and_not_our_own() -> None:
+    async with running() as house:
+        far = datetime(2040, 1, 1, tzinfo=UTC)
+        house.engine._presence.saw(far)
+        assert timedelta(0) <= house.engine._presence.now() - far < timedelta(minutes=1)
+
+
+async def test_an_account_that_was_switched_off_is_looked_up_again() -> None:
+    async with running() as house:
+        assert (await house.settle("k1")).state is State.COMPLETED
+        first = await house.nostro()
+        spec = AccountSpec(
+            kind=AccountKind.NOSTRO,
+            bank="AAA",
+            currency="EUR",
+            account_number="second",
+            credit_limit=1_000,
+            caller="test",
+            idempotency_key="",
+        )
+        second = await house.accounts.open_account(spec)
+        await house.accounts.set_active(first.id, is_active=False)
+        found = await house.settle("k2")
+        assert found.state is State.COMPLETED
+        assert found.attempt is not None
+        assert found.attempt.route.source_id == second.id
+
+
+async def test_what_the_rail_may_have_cannot_be_cancelled() -> None:
+    async with running() as house:
+        settlement = await sent_and_silent(house)
+        with pytest.raises(WrongState, match="locked cannot be cancelled"):
+            await house.engine.cancel(settlement.id)
