@@ -7,6 +7,10 @@ WORKERS ?= 2
 # A file stays together, for what its tests share; the long ones, end to end, begin early.
 SPREAD = $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
 
+# How long the soak lasts, and which long tests run.
+SECONDS ?= 1800
+SOAK ?= tests/soak/test_soak.py
+
 # Tried in this order; .venv first, because it is there after the first time.
 PYTHON ?=
 PYTHONS := $(or $(PYTHON),.venv/bin/python python3.14 python3.13 python3.12 python3.11 python3)
@@ -57,8 +61,8 @@ test: setup ## Run the tests; ARGS="-k money", WORKERS=0, PG=16 for PostgreSQL 1
 	@$(if $(PG),SETTLEMENT_TEST_PG=$(PG) )$(bin)/python -m pytest -q \
 		$(SPREAD) $(ARGS)
 
-soak: setup ## Run the long tests: twenty kills, a minute without NATS, speed (about 8 minutes).
-	@$(bin)/python -m pytest -q --timeout=0 tests/soak $(ARGS)
+soak: setup ## Kill and freeze everything for 30 minutes; SECONDS=300, SOAK=tests/soak for all long tests.
+	@SOAK_SECONDS=$(SECONDS) $(bin)/python -m pytest -q -s --timeout=0 $(SOAK) $(ARGS)
 
 CHECKS := form types imports migrations proto lock docs
 .PHONY: $(CHECKS:%=check-%)

@@ -1,4 +1,4 @@
-"""Accounts, fundings, transfers, windows and dead letters."""
+"""Accounts, fundings, transfers and windows."""
 
 from __future__ import annotations
 
@@ -331,7 +331,7 @@ async def test_an_account_is_switched_off_and_on(scene):
         assert await scene.source() == switched
 
 
-# --- windows and dead letters -----------------------------------------------------------------------
+# --- windows ----------------------------------------------------------------------------------------
 
 
 async def test_the_specifications_windows_are_there_in_the_zones_of_their_markets(stores):
@@ -343,15 +343,3 @@ async def test_the_specifications_windows_are_there_in_the_zones_of_their_market
     )
     assert known["EUR"].zone == "Europe/Berlin"
     assert [each.currency for each in await stores.accounts.windows()] == sorted(known)
-
-
-async def test_dead_letters_are_kept_with_their_reason_latest_first(stores):
-    for number in range(3):
-        await stores.accounts.bury(
-            "clearing.instructions", bytes([0, 255, number]), f"why {number}"
-        )
-    letters = await stores.accounts.dead_letters(2)
-    assert [each.payload for each in letters] == [bytes([0, 255, 2]), bytes([0, 255, 1])]
-    assert [each.why for each in letters] == ["why 2", "why 1"]
-    assert letters[0].id > letters[1].id
-    assert letters[0].received_at >= letters[1].received_at

@@ -40,9 +40,17 @@ async def rest(scene, state=State.SENT, seconds=0.0):
 
 
 @pytest.mark.parametrize(
-    "state", [State.VALIDATING, State.LOCKED, State.IN_DOUBT, State.SENT, State.RECALLING]
+    ("state", "asked"),
+    [
+        (State.VALIDATING, 1),
+        (State.LOCKED, 1),
+        # Beyond the line P every question counts, whatever the rail said in between.
+        (State.IN_DOUBT, 2),
+        (State.SENT, 2),
+        (State.RECALLING, 3),
+    ],
 )
-async def test_what_is_due_is_claimed_and_its_epoch_raised(scene, state):
+async def test_what_is_due_is_claimed_and_its_epoch_raised(scene, state, asked):
     settlement = await rest(scene, state)
     claimed = await claim(scene)
     assert claimed.keys() == {settlement.id}
@@ -51,8 +59,16 @@ async def test_what_is_due_is_claimed_and_its_epoch_raised(scene, state):
     assert taken.settlement.epoch == settlement.epoch + 1
     assert taken.settlement == await scene.load(settlement)
     assert (taken.settlement.state, taken.settlement.seq) == (settlement.state, settlement.seq)
-    assert taken.settlement.asked == settlement.asked == 1
+    assert taken.settlement.asked == settlement.asked == asked
     assert await claim(scene) == {}
+
+
+async def test_the_registrys_clock_is_the_one_that_steps_are_dated_by(scene):
+    before = await scene.stores.registry.now()
+    settlement = await scene.bring(State.SENT)
+    after = await scene.stores.registry.now()
+    moves = await scene.stores.settlements.life(settlement.id)
+    assert before <= moves[-1].at <= after
 
 
 async def test_what_is_not_due_is_left(scene):
@@ -119,6 +135,22 @@ async def test_an_engine_whose_lease_has_run_out_is_noticed_at_once(scene):
     claimed = await claim(scene)
     assert claimed.keys() == {settlement.id}
     assert claimed[settlement.id].was_asked
+
+
+async def test_what_the_last_transaction_of_the_dead_leaves_is_found_without_a_sweep(scene):
+    """It may come to its end after the engine was found gone, or hold its rows until then."""
+    owner, settlement = await owned_by(scene, scene.stores.beside())
+    await scene.stores.end_session(owner)
+    assert (await claim(scene)).keys() == {settlement.id}
+    [late] = await scene.admit(scene.wish(), owner=owner)
+    assert (await claim(scene)).keys() == {late.id}
+
+
+async def test_what_an_engine_left_behind_is_found_at_once(scene):
+    stores = scene.stores.beside()
+    owner, settlement = await owned_by(scene, stores)
+    await stores.registry.leave(owner)
+    assert (await claim(scene)).keys() == {settlement.id}
 
 
 async def test_a_taken_over_question_is_not_one_sending_more(scene):

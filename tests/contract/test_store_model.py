@@ -142,7 +142,7 @@ class Machine(RuleBasedStateMachine):
         """Leave to a living engine whatever earlier examples have left, and take in some more."""
         keeper = self.scene.owner
         self.pair.ask(lambda stores: self._claim(stores, keeper, is_sweep=True))
-        if len(self.pair.engines) < ENGINES_MAX:
+        while len(self.pair.engines) < ENGINES_MAX:  # every life has as many to choose from
             self._join()
         if funds:
             self._fund(funds)

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from settlement_engine.domain.ledger import AccountKind, Leg
@@ -18,6 +19,7 @@ from settlement_engine.domain.lifecycle import (
     Event,
     Row,
     State,
+    is_one_more_question,
     is_recorded,
 )
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
@@ -33,6 +35,14 @@ FROM = [state for state in REACHED if LIFE[state]]
 LEGS = {
     Do.POST: [Leg.CASH, Leg.OBLIGATION],
     Do.REVERSE: [Leg.CASH, Leg.OBLIGATION, Leg.CASH_RETURNED, Leg.OBLIGATION_RESTORED],
+}
+SUSPENDED_LEGS = {
+    (State.COMPLETED, Event.DISPROVED): [Leg.CASH, Leg.OBLIGATION, Leg.LATE_CASH],
+    (State.ROLLED_BACK, Event.DISPROVED): [Leg.LATE_CASH],
+    (State.COMPLETED, Event.UNCOVERED): [
+        *(Leg.CASH, Leg.OBLIGATION),
+        *(Leg.CASH_RETURNED, Leg.OBLIGATION_SUSPENDED),
+    ],
 }
 MINOR = 100
 
@@ -54,7 +64,8 @@ async def test_every_row_is_applied_as_the_page_says(scene, state):
         after = await scene.load(before)
         is_move = is_recorded(state, row)
         assert (after.state, after.seq) == (row.state, before.seq + is_move)
-        assert after.asked == (0 if is_move else before.asked + 1)
+        is_counted = not is_move or is_one_more_question(row)
+        assert after.asked == (before.asked + 1 if is_counted and row.state not in ENDS else 0)
         assert after.epoch == (0 if row.state in ENDS else before.epoch)
         assert await scene.stores.stream.head() == head + is_move
         if is_move:
@@ -82,12 +93,14 @@ def check_words(before, step, after):
     )
     assert after.rail_reference == (step.rail_reference or before.rail_reference)
     assert after.confirmation == (step.confirmation or before.confirmation)
-    assert after.is_frozen == (step.row.do is Do.EXCEPT)
+    assert after.is_frozen == (step.row.do in (Do.EXCEPT, Do.SUSPEND))
     assert (after.ended_at is not None) == (step.row.state in ENDS)
     if before.ended_at is not None:
         assert after.ended_at == before.ended_at
     if step.row.do is Do.LOCK:
-        assert after.attempt == step.attempt
+        assert after.attempt is not None
+        recorded_at = after.attempt.recorded_at
+        assert after.attempt == msgspec.structs.replace(step.attempt, recorded_at=recorded_at)
 
 
 async def check_open(scene, state, row, counts):
@@ -107,8 +120,9 @@ async def check_money(scene, step, held):
     assert (await scene.source()).held == held + (is_held - was_held) * MINOR
     made = await scene.stores.accounts.transfers(TransferFilter(group_id=step.settlement.id))
     legs = sorted(transfer.leg for transfer in made)
-    if step.row.do in LEGS:
-        assert legs == LEGS[step.row.do]
+    expected = LEGS.get(step.row.do) or SUSPENDED_LEGS.get((step.settlement.state, step.event))
+    if expected:
+        assert legs == expected
         known = {(each.leg, each.debit_id, each.credit_id, each.amount_minor) for each in made}
         asked = {
             (each.leg, each.debit_id, each.credit_id, each.amount_minor) for each in step.transfers
@@ -298,13 +312,29 @@ async def test_rest_says_when_the_next_action_is(scene):
     assert (await scene.load(settlement)).next_action_at is None
 
 
-async def test_questions_without_news_are_counted_until_a_move(scene):
-    settlement = await scene.bring(State.IN_DOUBT)
-    for asked in range(1, 4):
-        settlement = await scene.move(settlement, Event.NO_ANSWER, rest_seconds=0.0)
-        assert settlement.asked == asked
-    settlement = await scene.move(settlement, Event.ACKNOWLEDGED)
+async def test_questions_about_a_payment_are_counted_from_state_to_state_until_the_end(scene):
+    settlement = await scene.new()
+    settlement = await scene.move(settlement, Event.NO_ANSWER, rest_seconds=0.0)
+    assert settlement.asked == 1
+    settlement = await scene.move(settlement, Event.CLEARED)
+    assert settlement.asked == 0  # what screening was asked is another question
+    to_and_fro = (Event.NO_ANSWER, Event.NOT_FOUND, Event.NO_ANSWER, Event.NO_ANSWER)
+    at_the_rail = (Event.ACKNOWLEDGED, Event.OVERDUE, Event.NO_ANSWER, Event.RECALL_REFUSED)
+    for asked, event in enumerate((*to_and_fro, *at_the_rail), start=1):
+        settlement = await scene.move(settlement, event)
+        assert settlement.asked == asked, event
+    settlement = await scene.move(settlement, Event.SETTLED)
     assert settlement.asked == 0
+
+
+async def test_a_batch_of_moves_that_are_asked_on_at_once_is_counted_too(scene):
+    """Nothing of such a batch rests, and nothing in it was asked before."""
+    lives = [await scene.bring(State.LOCKED) for _ in range(3)]
+    assert (
+        results(await scene.apply(*(scene.step(each, Event.NO_ANSWER) for each in lives)))
+        == [APPLIED] * 3
+    )
+    assert [(await scene.load(each)).asked for each in lives] == [1, 1, 1]
 
 
 # --- sendings ---------------------------------------------------------------------------------------

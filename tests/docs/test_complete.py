@@ -201,6 +201,8 @@ def test_every_key_that_is_named_exists():
             is_event = found.startswith("settlement.") and found.rpartition(".")[2] in {
                 "accepted",
                 "contradicted",
+                "disproved",
+                "reopened",
                 *(state.value for state in State),
             }
             is_file = found == "settlement.proto"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import nats
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from settlement_engine.store.hosts import addresses
+
 if TYPE_CHECKING:
     from tests.e2e.world import World
 
@@ -15,7 +17,7 @@ FETCH = 500
 
 
 async def _read(url: str, stream: str) -> list[tuple[str, int]]:
-    connection = await nats.connect(url, allow_reconnect=False)
+    connection = await nats.connect(addresses(url), allow_reconnect=False)
     try:
         jetstream = connection.jetstream()
         info = await jetstream.stream_info(stream)

@@ -376,3 +376,43 @@ async def test_a_consumer_that_would_lose_instructions_is_not_used(
         with contextlib.suppress(asyncio.CancelledError):
             await task
     assert "explicit acknowledgement" in capsys.readouterr().out
+
+
+class SwallowingClerk(Clerk):
+    """Answers in the very moment in which the intake is cancelled, and so swallows the cancellation.
+
+    ``asyncio.wait_for`` does that to nats-py's waits, before Python 3.12.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.is_asked = asyncio.Event()
+        self.swallowed = 0
+
+    async def submit(self, instructions):
+        if not self.swallowed:
+            self.is_asked.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.swallowed += 1
+        return await super().submit(instructions)
+
+
+async def test_an_intake_ends_although_its_cancellation_was_swallowed(server, graveyard):
+    engine = SwallowingClerk()
+    task = asyncio.create_task(make_intake(server.url(), engine, graveyard).run())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not task.done():
+            with contextlib.suppress(nats.js.errors.NoStreamResponseError):
+                await send(server.url(), *obligations(0, 1))
+                break
+            await asyncio.sleep(0.01)
+        await engine.is_asked.wait()
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+    ended = task in done
+    task.cancel()
+    await asyncio.wait([task])
+    assert engine.swallowed == 1
+    assert ended, "the intake goes on, although it was cancelled"

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from settlement_engine.domain.deadletters import LetterAct, LetterOutcome
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import LIFE, Event, State
 from settlement_engine.domain.money import Money, currencies
@@ -42,11 +43,11 @@ ANNOUNCEMENT = (
 SETTLEMENT = (
     "id uuid, caller text, idempotency_key text, obligation_id text, from_bank text, to_bank text,"
     " amount_minor int8, currency text, requested_value_date date, value_date date, priority int2,"
-    " metadata text, state text, seq int4, is_frozen bool, refusal_code text, refusal_detail text,"
+    " metadata text, state text, seq int4, is_frozen bool, attestation text, refusal_code text, refusal_detail text,"
     " rail_reference text, confirmation text, created_at timestamptz, ended_at timestamptz,"
     " epoch int8, asked int4, due_at timestamptz, number int2, rail text, source_id int8,"
     " agent_id int8, clearing_id int8, target_id int8, uetr uuid, end_to_end_id text,"
-    " message_id text, payload bytea, valid_until timestamptz, sends int4, undelivered int4"
+    " message_id text, payload bytea, recorded_at timestamptz, valid_until timestamptz, sends int4, undelivered int4"
 )
 TRANSFER = (
     "group_id uuid, leg int2, debit_id int8, credit_id int8, amount_minor int8, currency text,"
@@ -54,20 +55,124 @@ TRANSFER = (
 )
 DIFFERENCE = "subject text, expected text, found text"
 
+LETTER = "id int8, subject text, payload bytea, why text, received_at timestamptz"
+
+MATTER = (
+    "id int8, kind text, settlement_id uuid, detail text, opened_at timestamptz,"
+    " acknowledged_at timestamptz, acknowledged_by text, closed_at timestamptz, closed_by text,"
+    " close_reason text, seen_at timestamptz"
+)
+PROPOSAL = (
+    "id int8, settlement_id uuid, finding text, reason text, evidence_name text,"
+    " evidence_bytes int4, evidence_sha256 bytea, content_sha256 bytea, proposed_by text,"
+    " proposed_at timestamptz, expires_at timestamptz, decision text, decided_by text,"
+    " decided_at timestamptz, finished_at timestamptz, ending text, seen_at timestamptz"
+)
+
 SIGNATURES: dict[str, tuple[str, str]] = {
+    "acknowledge_matter": ("int8 text", ""),
+    "close_ended_doubts": ("text int8", "id int8"),
+    "close_matter": ("int8 text text", ""),
+    "database_time": ("", "clock_timestamp timestamptz"),
+    "decide_proposal": ("int8 text text timestamptz", "id int8"),
+    "evidence_of_proposal": ("int8", "evidence bytea"),
+    "finish_resolutions": ("int8", "id int8"),
+    "last_answer": ("uuid", "state text, event text, at timestamptz, owner int8"),
+    "list_matters": ("text[] uuid bool int8 int8", MATTER),
+    "live_proposal": ("uuid", PROPOSAL),
+    "lock_matter": ("int8", MATTER),
+    "lock_settlement": ("uuid", "id uuid"),
+    "matter_by_id": ("int8", MATTER),
+    "open_doubts": ("text[] float8[] float8[] int8", "id int8"),
+    "open_matters": ("", "kind text, matters int8, oldest_seconds float8"),
+    "proposal_by_id": ("int8", PROPOSAL),
+    "proposals_of_settlement": ("uuid int8", PROPOSAL),
+    "supersede_ended_proposals": ("text int8", "id int8"),
+    "take_up_resolutions": ("float8 int8", PROPOSAL),
+    "write_proposal": ("uuid text text text bytea bytea text float8", "id int8"),
     # What the wrappers in Python pass, and what they read.
     "account_by_id": ("int8", ACCOUNT),
     "accounts_of": ("text[] text[]", ACCOUNT),
+    "all_openings": (
+        "int8",
+        "era int4, step text, why text, timeline int4, detail text, at timestamptz",
+    ),
+    "confirm_replication": ("", "pg_logical_emit_message pg_lsn"),
+    "is_confirmed": ("uuid", "exists bool"),
+    "known_payments": (
+        "text[] uuid",
+        "reference text, settlement_id uuid, number int2, state text",
+    ),
+    "last_opening": (
+        "",
+        (
+            "era int4, incarnation uuid, step text, why text, system_identifier text,"
+            " timeline int4, database_id int8, since timestamptz, at timestamptz"
+        ),
+    ),
+    "last_written": ("", "coalesce timestamptz"),
+    "move_at": ("int8", "settlement_id uuid, seq int4, at timestamptz"),
+    "note_opening": ("uuid text text", "era int4"),
+    "others_alive": ("", "count int8"),
+    "report_unknown": ("text[] text[]", "id int8"),
+    "server": (
+        "",
+        (
+            "system_identifier text, database_id int8, timeline int4, flushed int8,"
+            " started_at timestamptz"
+        ),
+    ),
+    "shut_engines": (
+        "uuid text int4 int8 timestamptz text int4 int8",
+        "shut_engines bool",
+    ),
+    "try_opening": ("", "pg_try_advisory_lock bool"),
+    "unclaimed": ("", "count int8"),
+    "unknown_payments": ("int8", "reference text"),
     "admit": (f"int8{' text' * 13}", "at timestamptz, verdicts int2[], ids uuid[]"),
     "apply": (f"int8{' text' * 38}", "at timestamptz, results int2[], available int8[]"),
-    "beat": ("int8 float8", "id int8"),
+    "beat": ("int8 float8", "id int8, flushed int8"),
     "bury": ("text bytea text", ""),
     "claim": ("int8 int4 bool", "settlement_id uuid, was_asked bool"),
     "create_migrations": ("", ""),
-    "dead_letters": (
-        "int8",
-        "id int8, subject text, payload bytea, why text, received_at timestamptz",
+    "dead_letter": ("int8", LETTER),
+    "dead_letter_acts": (
+        "int8[] int8",
+        "dead_letter_id int8, at timestamptz, who text, outcome text, words text, settlement_id uuid",
     ),
+    "dead_letters": ("int8 int8 bool", LETTER),
+    "dossier_accounts": ("int8[]", ACCOUNT),
+    "dossier_answers": (
+        "uuid int8",
+        "at timestamptz, state text, event text, attempt int2, asked int4",
+    ),
+    "dossier_answers_total": ("uuid", "total int8"),
+    "dossier_attempts": (
+        "uuid",
+        (
+            "number int2, rail text, source_id int8, agent_id int8, clearing_id int8,"
+            " target_id int8, uetr uuid, end_to_end_id text, message_id text, payload bytea,"
+            " valid_until timestamptz, sends int4, undelivered int4, recorded_at timestamptz"
+        ),
+    ),
+    "dossier_hold": (
+        "uuid",
+        (
+            "account_id int8, amount_minor int8, currency text, locked_at timestamptz,"
+            " resolved_at timestamptz, outcome text"
+        ),
+    ),
+    "dossier_owner": ("uuid", "owner int8, taken_at timestamptz"),
+    "dossier_proposals": (
+        "uuid int8",
+        (
+            "id int8, settlement_id uuid, finding text, reason text, evidence_name text,"
+            " evidence bytea, evidence_bytes int4, evidence_sha256 bytea, content_sha256 bytea,"
+            " proposed_by text, proposed_at timestamptz, expires_at timestamptz, decision text,"
+            " decided_by text, decided_at timestamptz, finished_at timestamptz, ending text"
+        ),
+    ),
+    "dossier_transfers": ("uuid", TRANSFER),
     "find_by_obligation": ("text", "id uuid"),
     "find_controls": ("text[] text[] text[] text", ACCOUNT),
     "gauges": ("", "state text, settlements int8, oldest_seconds float8"),
@@ -87,6 +192,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "mark_published": ("int8", ""),
     "migrations": ("", "number int4, name text, checksum text"),
     "next_engine": ("", "nextval int8"),
+    "note_letter": ("int8 text text text uuid", "id int8"),
+    "now": ("", "found_at timestamptz"),
     "open_account": ("text text text text int8", "id int8"),
     "open_controls": ("text[] text[] text[] text", ""),
     "owned": ("int8", "settlement_id uuid"),
@@ -107,6 +214,13 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "set_active": ("int8 bool", "id int8"),
     "set_limits": ("text[] text[]", "set_config text"),
     "stream_head": ("", "position int8, published int8"),
+    "stuck": (
+        "float8 float8 float8 float8 text[] float8[] float8 int8",
+        (
+            "settlement_id uuid, obligation_id text, state text, rail text, since timestamptz,"
+            " reason text, found_at timestamptz, of_reason int8"
+        ),
+    ),
     "try_leadership": ("", "pg_try_advisory_lock bool"),
     "windows": (
         "",
@@ -117,6 +231,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
 
 APPEND_ONLY = ("moves", "transfers", "answers")
 KEPT = ("settlement_transactions", "fund_locks")
+REFERRED_TO = {"settlement_transactions"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -232,7 +347,37 @@ async def test_what_was_recorded_cannot_be_changed_or_removed(scene, connection,
         for change in changes:
             with pytest.raises(asyncpg.PostgresError) as refused:
                 await connection.execute(change)
-            assert refused.value.sqlstate == "SE004", change
+            # What others refer to is refused by the database itself, before any trigger.
+            is_referred_to = change == f"TRUNCATE {table}" and table in REFERRED_TO
+            expected = "0A000" if is_referred_to else "SE004"
+            assert refused.value.sqlstate == expected, change
+
+
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_dead_letters_and_what_was_done_about_them_stay(stores, connection, role):
+    await stores.letters.bury("clearing.instructions", b"rubbish", "why")
+    [letter] = await stores.letters.dead_letters(1)
+    act = LetterAct(who="mara", outcome=LetterOutcome.DROPPED, words="a test")
+    await stores.letters.note_letter(letter.id, act)
+    late = await connection.fetch(
+        queries()["note_letter"], letter.id, "olaf", "refused", "too late", None
+    )
+    assert late == []
+    await connection.execute(f"SET session_replication_role = {role}")
+    for change in (
+        "DELETE FROM dead_letters",
+        "UPDATE dead_letters SET why = 'another'",
+        "TRUNCATE dead_letters CASCADE",
+        "DELETE FROM dead_letter_acts",
+        "UPDATE dead_letter_acts SET who = 'another'",
+        "TRUNCATE dead_letter_acts",
+    ):
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await connection.execute(change)
+        assert refused.value.sqlstate == "SE004", change
+    second = "INSERT INTO dead_letter_acts (dead_letter_id, who, outcome, words) VALUES ($1, 'x', 'dropped', 'y')"
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await connection.execute(second, letter.id)
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.identifiers import references
-from settlement_engine.domain.ledger import Account, AccountKind, reverse, settle
+from settlement_engine.domain.ledger import (
+    Account,
+    AccountKind,
+    reverse,
+    settle,
+    suspend_cash,
+    suspend_return,
+)
 from settlement_engine.domain.lifecycle import ENDS, LIFE, Do, Event, Row, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
@@ -32,6 +40,7 @@ from tests.support.stores import CountedIds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from settlement_engine.domain.ledger import Transfer
     from settlement_engine.ports import Outcome
     from tests.support.stores import Stores
 
@@ -42,6 +51,11 @@ VALID_UNTIL = datetime(2100, 1, 1, tzinfo=UTC)
 
 ALL_ACCOUNTS = AccountFilter(limit=1000)
 ALL_TRANSFERS = TransferFilter(limit=10_000)
+
+EXCEPTIONS = {
+    Event.DISPROVED: MatterKind.DISPROVED,
+    Event.UNCOVERED: MatterKind.UNCOVERED_RETURN,
+}
 
 _numbers = itertools.count(1)
 _ids = CountedIds()
@@ -120,6 +134,7 @@ class Scene:
             ),
         }
         controls = [
+            (AccountKind.SUSPENSE, "mock", currency),
             (AccountKind.SETTLEMENT, "mock", currency),
             (AccountKind.CLEARING, source, currency),
         ]
@@ -199,6 +214,7 @@ class Scene:
             route=msgspec.structs.replace(self.route, **route),
             references=references(instruction.caller, instruction.idempotency_key, 1),
             payload=b'\x00the exact bytes\\"{}',
+            recorded_at=OPEN.opens_at,  # the store writes its own time
             valid_until=VALID_UNTIL,
         )
 
@@ -215,10 +231,23 @@ class Scene:
             make = settle if row.do is Do.POST else reverse
             fields["transfers"] = make(settlement.id, self.route, amount.minor, amount.currency)
             fields |= {"rail_reference": "R-1", "confirmation": "C-1"}
-        if row.state in ENDS and row.state is not State.COMPLETED and row.do is not Do.EXCEPT:
+        if row.do is Do.SUSPEND:
+            fields["transfers"] = self._suspended(settlement, event)
+        is_late = row.do in (Do.EXCEPT, Do.SUSPEND)
+        if row.state in ENDS and row.state is not State.COMPLETED and not is_late:
             fields["refusal"] = Refusal(code=RefusalCode.RAIL_REJECTED, detail={"code": "AC04"})
         fields["detail"] = {"text": f'{event} "quoted", {{braced}} and \\ back'}
+        if event in EXCEPTIONS:
+            fields["detail"]["exception"] = EXCEPTIONS[event].value
         return Step(**{**fields, **changes})
+
+    def _suspended(self, settlement: Settlement, event: Event) -> tuple[Transfer, ...]:
+        amount = settlement.instruction.amount
+        suspense_id = self._accounts[AccountKind.SUSPENSE].id
+        sides = (settlement.id, self.route, suspense_id, amount.minor, amount.currency)
+        if event is Event.UNCOVERED:
+            return suspend_return(*sides)
+        return suspend_cash(*sides, is_at_agent=settlement.state is State.ROLLED_BACK)
 
     async def apply(self, *steps: Step, owner: int | None = None) -> list[Outcome]:
         return await self.stores.settlements.apply(steps, self.owner if owner is None else owner)

@@ -7,27 +7,40 @@ import itertools
 import uuid
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 from typing_extensions import override
 
 from settlement_engine.ports import Difference
 from settlement_engine.store.accounts import PostgresAccounts
+from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.audit import PostgresAuditor, checks
 from settlement_engine.store.database import DatabaseSettings, Readers
+from settlement_engine.store.exceptions import PostgresMatters
+from settlement_engine.store.letters import PostgresLetters
 from settlement_engine.store.memory import (
     MemoryAccounts,
+    MemoryArchive,
     MemoryAuditor,
     MemoryGauges,
+    MemoryLetters,
+    MemoryMatters,
+    MemoryOpenings,
     MemoryRegistry,
+    MemoryResolutions,
     MemorySettlements,
     MemoryStream,
+    MemoryStuckFinder,
     Records,
 )
+from settlement_engine.store.openings import PostgresOpenings
 from settlement_engine.store.queries import query
+from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
+from settlement_engine.store.stuck import PostgresStuckFinder
+from settlement_engine.store.watch import ServerWatch
 
 if TYPE_CHECKING:
     from settlement_engine import ports
@@ -56,11 +69,17 @@ class Stores(ABC):
 
     name: str
     settlements: ports.SettlementStore
-    accounts: Any  # ports.AccountStore and ports.DeadLetterStore
+    accounts: ports.AccountStore
+    letters: ports.DeadLetterStore
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
     gauges: ports.GaugeSource
+    archive: ports.Archive
+    finder: ports.StuckFinder
+    openings: ports.Openings
+    matters: ports.MatterStore
+    resolutions: ports.ResolutionStore
     _owner = 0
 
     async def owner(self) -> int:
@@ -100,6 +119,12 @@ class MemoryStores(Stores):
         self.registry = MemoryRegistry(self.records)
         self.auditor = MemoryAuditor(self.records)
         self.gauges = MemoryGauges(self.records)
+        self.matters = MemoryMatters(self.records)
+        self.resolutions = MemoryResolutions(self.records)
+        self.archive = MemoryArchive(self.records)
+        self.letters = MemoryLetters(self.records)
+        self.finder = MemoryStuckFinder(self.records)
+        self.openings = MemoryOpenings(self.records)
 
     @override
     def beside(self) -> Stores:
@@ -135,11 +160,17 @@ class PostgresStores(Stores):
         settings = patient_settings(url)
         self._readers = Readers(settings)
         self.settlements: PostgresSettlements = PostgresSettlements(settings, self._readers)
-        self.accounts = PostgresAccounts(settings, self._readers, CountedIds())
+        self.accounts: PostgresAccounts = PostgresAccounts(settings, self._readers, CountedIds())
         self.stream: PostgresStream = PostgresStream(settings, self._readers)
         self.registry: PostgresRegistry = PostgresRegistry(settings)
         self.auditor = PostgresAuditor(settings)
         self.gauges = PostgresGauges(self._readers)
+        self.matters: PostgresMatters = PostgresMatters(settings, self._readers)
+        self.resolutions: PostgresResolutions = PostgresResolutions(settings, self._readers)
+        self.archive = PostgresArchive(self._readers)
+        self.letters: PostgresLetters = PostgresLetters(settings, self._readers)
+        self.finder = PostgresStuckFinder(self._readers)
+        self.openings: PostgresOpenings = PostgresOpenings(settings, ServerWatch())
         self._beside: list[Stores] = []
 
     @override
@@ -188,8 +219,12 @@ class PostgresStores(Stores):
         await self.close_beside()
         await self.settlements.close()
         await self.accounts.close()
+        await self.letters.close()
+        await self.matters.close()
+        await self.resolutions.close()
         await self.stream.close()
         await self.registry._presence.close()
+        await self.openings.close()
         await self._readers.close()
 
 

@@ -15,9 +15,12 @@ from settlement_engine.rails.mock import MockRail
 from settlement_engine.screening.builtin import BuiltinScreening
 from settlement_engine.store import memory
 from settlement_engine.store.accounts import PostgresAccounts
+from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.audit import PostgresAuditor
+from settlement_engine.store.letters import PostgresLetters
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
+from settlement_engine.store.stuck import PostgresStuckFinder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +42,22 @@ def rooms_fit_their_ports(
     _4: ports.EngineRegistry = registry
     _5: ports.GaugeSource = gauges
     _6: ports.Auditor = auditor
-    _7: ports.DeadLetterStore = accounts
+
+
+def what_people_look_at_fits_its_ports(
+    letters: PostgresLetters, archive: PostgresArchive, finder: PostgresStuckFinder
+) -> None:
+    _1: ports.DeadLetterStore = letters
+    _2: ports.Archive = archive
+    _3: ports.StuckFinder = finder
+
+
+def what_people_look_at_in_memory_fits_the_same_ports(
+    letters: memory.MemoryLetters, archive: memory.MemoryArchive, finder: memory.MemoryStuckFinder
+) -> None:
+    _1: ports.DeadLetterStore = letters
+    _2: ports.Archive = archive
+    _3: ports.StuckFinder = finder
 
 
 def the_store_in_memory_fits_the_same_ports(

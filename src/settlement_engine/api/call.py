@@ -23,16 +23,23 @@ LOCAL_CALLER: Final = "local"
 KEY_HEADER: Final = "idempotency-key"
 """The name of the metadata entry, and of the HTTP header, that carries an idempotency key."""
 
+ACTOR_HEADER: Final = "settlement-actor"
+"""The name of the metadata entry, and of the HTTP header, that names the person who acts."""
+
 RETRY_AFTER_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What is known of a call. ``deadline_seconds`` is what is left of it; None when there is none."""
+    """What is known of a call. ``deadline_seconds`` is what is left of it; None when there is none.
+
+    ``actor`` is the person that the caller says it is; a certificate's name is never overruled by it.
+    """
 
     caller: str
     deadline_seconds: float | None = None
     idempotency_key: str = ""
+    actor: str = ""
 
 
 Serve: TypeAlias = Callable[[Any, Call], Awaitable[Any]]

@@ -6,29 +6,66 @@ from typing import TYPE_CHECKING
 
 from settlement_engine.api.accounts import AccountCalls
 from settlement_engine.api.call import Drain, Undisturbed
+from settlement_engine.api.dossiers import DossierCalls
+from settlement_engine.api.exceptions import ExceptionCalls
+from settlement_engine.api.intake import IntakeCalls
 from settlement_engine.api.service import SettlementCalls
 from settlement_engine.api.streams import EventStreams, ManySettlements
+from settlement_engine.domain.stuck import StuckLimits
+from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from settlement_engine.api.call import Service
     from settlement_engine.api.settings import ApiSettings
-    from settlement_engine.ports import AccountStore, Engine, SettlementStore, Stream
+    from settlement_engine.ports import (
+        AccountStore,
+        Archive,
+        DeadLetterStore,
+        Desk,
+        Engine,
+        SettlementStore,
+        Stream,
+        StuckFinder,
+    )
 
 
 class Calls:
     """The calls, over the ports that serve them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the ports that are served
         self,
         *,
         engine: Engine,
         settlements: SettlementStore,
         accounts: AccountStore,
         stream: Stream,
+        archive: Archive,
+        finder: StuckFinder,
+        letters: DeadLetterStore,
+        desk: Desk,
         settings: ApiSettings,
+        stuck_limits: StuckLimits | None = None,
     ) -> None:
         self.drain = Drain()
         self.undisturbed = Undisturbed()
         self.settlement = SettlementCalls(engine, settlements, settings)
+        limits = stuck_limits or StuckLimits()
+        self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)
         self.account = AccountCalls(accounts, self.undisturbed)
+        self.exceptions = ExceptionCalls(desk, self.undisturbed)
+        self.intake = IntakeCalls(engine, letters, self.undisturbed)
         self.events = EventStreams(engine, stream, settings, self.drain)
         self.many = ManySettlements(self.settlement, settings, self.drain)
+
+    def services(self) -> Mapping[str, Service]:
+        """Name each service, in full, with its unary calls."""
+        named: dict[str, Service] = {
+            "SettlementService": {**self.settlement.unary(), **self.dossier.unary()},
+            "AccountService": self.account.unary(),
+            "IntakeService": self.intake.unary(),
+            "ExceptionService": self.exceptions.unary(),
+        }
+        known = pb.DESCRIPTOR.services_by_name
+        return {known[name].full_name: service for name, service in named.items()}

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 
-from settlement_engine.api.call import KEY_HEADER, Bound, Call
+from settlement_engine.api.call import ACTOR_HEADER, KEY_HEADER, Bound, Call
 from settlement_engine.api.errors import http_error
-from settlement_engine.api.grammar import one_key
+from settlement_engine.api.grammar import one_actor, one_key
 from settlement_engine.api.read_json import read_json
 from settlement_engine.api.tls import caller_of_certificate
 from settlement_engine.errors import InvalidInstruction, NotOffered, NotPermitted
@@ -39,7 +39,6 @@ JSON_LINES: Final = "application/x-ndjson"
 DEADLINE_SECONDS_MAX: Final = 86_400.0
 
 _SETTLEMENT: Final = pb.DESCRIPTOR.services_by_name["SettlementService"].full_name
-_ACCOUNT: Final = pb.DESCRIPTOR.services_by_name["AccountService"].full_name
 _STREAM: Final = "StreamSettlementEvents"
 _BIDIRECTIONAL: Final = "ExecuteSettlements"
 _GRPC_TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
@@ -55,10 +54,7 @@ class Gateway:
         self._calls = calls
         self._settings = settings
         self._in_flight = Bound("calls", settings.calls_max)
-        self._services: dict[str, Mapping[str, Unary]] = {
-            _SETTLEMENT: calls.settlement.unary(),
-            _ACCOUNT: calls.account.unary(),
-        }
+        self._services: Mapping[str, Mapping[str, Unary]] = calls.services()
 
     def routes(self) -> list[web.RouteDef]:
         """Name the paths: one for each service, whose last part is the call."""
@@ -190,6 +186,7 @@ def _call_of(request: web.Request) -> Call:
         caller=caller_of_certificate(certificate),
         deadline_seconds=_deadline_seconds(request.headers),
         idempotency_key=one_key(keys),
+        actor=one_actor(request.headers.getall(ACTOR_HEADER, [])),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import UUID
 
 from settlement_engine.domain.money import Money, MoneyError, exponent, parse_amount
-from settlement_engine.errors import InvalidInstruction
+from settlement_engine.errors import InvalidInstruction, NotAuthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +36,9 @@ _CARD_NUMBER: Final = re.compile(
     r"(?<![0-9A-Za-z-])[2-6](?:[ -]?[0-9]){12,18}(?![0-9A-Za-z-])", re.ASCII
 )
 _ACCOUNT_NUMBER: Final = re.compile(r"[A-Za-z0-9._:/-]+(?: [A-Za-z0-9._:/-]+)*", re.ASCII)
+_ACTOR: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
+_NOT_A_PERSON: Final = frozenset({"engine", "local", "nobody", "unknown"})
+_DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _ZERO: Final = re.compile(r"0(?:\.(0+))?", re.ASCII)
 
 
@@ -188,3 +191,41 @@ def one_key(values: Iterable[str]) -> str:
     if len(keys) > 1:
         raise InvalidInstruction([("idempotency_key", "the header idempotency-key is given twice")])
     return keys.pop() if keys else ""
+
+
+def one_actor(values: Iterable[str]) -> str:
+    """Return the one person that the headers name, in small letters; empty when they name nobody.
+
+    Raises NotAuthenticated for a name that is none.
+    """
+    names = {value.casefold() for value in values if value}
+    if not names:
+        return ""
+    [name, *others] = names
+    if others or _ACTOR.fullmatch(name) is None or name in _NOT_A_PERSON:
+        what = "the header settlement-actor does not name one person"
+        todo = "Give one name of at most 64 of A-Z, a-z, 0-9 and ._@+- that is nobody else's."
+        raise NotAuthenticated(what, todo=todo)
+    return name
+
+
+def check_digest(field: str, text: str, found: Found) -> bytes:
+    """Read a SHA-256 in hexadecimal digits."""
+    if not text:
+        found.append((field, REQUIRED))
+    elif _DIGEST.fullmatch(text) is None:
+        found.append((field, "must be 64 hexadecimal digits"))
+    else:
+        return bytes.fromhex(text)
+    return b""
+
+
+def check_number(field: str, text: str, found: Found) -> int:
+    """Read the number of something that we have numbered."""
+    if not text:
+        found.append((field, REQUIRED))
+    elif _ACCOUNT_ID.fullmatch(text) is None:
+        found.append((field, "must be a positive whole number"))
+    else:
+        return int(text)
+    return 0

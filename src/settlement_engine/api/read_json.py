@@ -2,12 +2,15 @@
 
 ``json_format`` of the library is lenient where money must not be: it takes digits of other scripts, numbers
 with a point for whole numbers, and names the place of a mistake in prose. The requests of this engine need
-only texts, whole numbers, flags, enums, maps of texts and lists of messages; anything else cannot be read.
+only texts, whole numbers, flags, enums, bytes (in base64), maps of texts and lists of messages; anything else
+cannot be read.
 Field names may be those of proto3 JSON (``fromBank``) or the original ones (``from_bank``).
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 from functools import cache
@@ -166,6 +169,8 @@ class _Reader:
         """Read a single value."""
         if field.type == FieldDescriptor.TYPE_STRING:
             return _text(value)
+        if field.type == FieldDescriptor.TYPE_BYTES:
+            return _bytes(value)
         if field.type in _RANGES:
             return _whole(value, *_RANGES[field.type])
         if field.type == FieldDescriptor.TYPE_BOOL:
@@ -189,6 +194,16 @@ def _text(value: object) -> str:
         message = "contains half of a surrogate pair"
         raise _Wrong(message)
     return text
+
+
+def _bytes(value: object) -> bytes:
+    """Read bytes, written in base64 with its padding."""
+    text = _checked(value, str, "a text in base64")
+    try:
+        return base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeError):
+        message = "must be base64 with its padding"
+        raise _Wrong(message) from None
 
 
 def _whole(value: object, least: int, most: int) -> int:

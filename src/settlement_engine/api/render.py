@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from settlement_engine.api.sentences import next_action, refusal_sentence
 from settlement_engine.domain.announcement import announcement_type, event_id
 from settlement_engine.domain.lifecycle import LIFE, STATUS
 from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.sentences import next_action, refusal_sentence
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from settlement_engine.domain.lifecycle import State
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.ports import Announcement
 
@@ -38,6 +39,11 @@ def timestamp(at: datetime) -> Timestamp:
     return Timestamp(
         seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1_000
     )
+
+
+def status_number(state: State) -> pb.SettlementStatus.ValueType:
+    """Name the status of a state as the wire does."""
+    return _STATUSES[state]
 
 
 def unix_seconds(at: datetime) -> int:

@@ -18,9 +18,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from typing_extensions import override
 
-from settlement_engine.api.call import KEY_HEADER, Bound, Call, Drain
+from settlement_engine.api.call import ACTOR_HEADER, KEY_HEADER, Bound, Call, Drain
 from settlement_engine.api.errors import code_of_status, status_of
-from settlement_engine.api.grammar import one_key
+from settlement_engine.api.grammar import one_actor, one_key
 from settlement_engine.api.read_proto import read_proto
 from settlement_engine.api.tls import Certificates, caller_of
 from settlement_engine.errors import InvalidInstruction, Misconfigured, Unavailable
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 SETTLEMENT_SERVICE: Final = pb.DESCRIPTOR.services_by_name["SettlementService"].full_name
-ACCOUNT_SERVICE: Final = pb.DESCRIPTOR.services_by_name["AccountService"].full_name
 
 _EVERYTHING: Final = ""
 _STATUS_ENTRY: Final = "grpc-status-details-bin"
@@ -54,6 +53,7 @@ class GrpcServer:
 
     def __init__(self, calls: Calls, settings: ApiSettings) -> None:
         self._calls = calls
+        self._services = calls.services()
         self._settings = settings
         self._in_flight = Bound("calls", settings.calls_max)
         self._health = _Health()
@@ -66,14 +66,14 @@ class GrpcServer:
             maximum_concurrent_rpcs=self._settings.calls_max,
         )
         server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler(SETTLEMENT_SERVICE, self._settlement()),
-                grpc.method_handlers_generic_handler(ACCOUNT_SERVICE, self._account()),
+            tuple(
+                grpc.method_handlers_generic_handler(name, self._handlers(name, service))
+                for name, service in self._services.items()
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._settings.has_reflection:
-            named = (SETTLEMENT_SERVICE, ACCOUNT_SERVICE, health.SERVICE_NAME)
+            named = (*self._services, health.SERVICE_NAME)
             reflection.enable_server_reflection((*named, reflection.SERVICE_NAME), server)
         port = self._bind(server)
         await server.start()
@@ -98,7 +98,7 @@ class GrpcServer:
     async def set_serving(self, *, is_serving: bool) -> None:
         """Tell whoever asks for our health; after ``drain`` the answer stays no."""
         status = _SERVING if is_serving else _NOT_SERVING
-        for service in (_EVERYTHING, SETTLEMENT_SERVICE, ACCOUNT_SERVICE):
+        for service in (_EVERYTHING, *self._services):
             await self._health.set(service, status)
 
     async def drain(self) -> None:
@@ -121,7 +121,9 @@ class GrpcServer:
 
     # --- what is served ---------------------------------------------------------------------------
 
-    def _settlement(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    def _handlers(self, name: str, service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        if name != SETTLEMENT_SERVICE:
+            return self._unary(service)
         streams: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "StreamSettlementEvents": grpc.unary_stream_rpc_method_handler(
                 self._guarded(self._stream_events), None, pb.SettlementEvent.SerializeToString
@@ -130,10 +132,7 @@ class GrpcServer:
                 self._guarded(self._execute_many), None, pb.SettlementResponse.SerializeToString
             ),
         }
-        return self._unary(self._calls.settlement.unary()) | streams
-
-    def _account(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-        return self._unary(self._calls.account.unary())
+        return self._unary(service) | streams
 
     def _unary(self, service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         return {
@@ -216,10 +215,12 @@ def call_of(context: Context) -> Call:
     """Say who calls, until when and under which key. Raises NotAuthenticated, InvalidInstruction."""
     metadata = context.invocation_metadata() or ()
     keys = [str(value) for name, value in metadata if name == KEY_HEADER]
+    actors = [str(value) for name, value in metadata if name == ACTOR_HEADER]
     return Call(
         caller=caller_of(context.auth_context()),
         deadline_seconds=context.time_remaining(),
         idempotency_key=one_key(keys),
+        actor=one_actor(actors),
     )
 
 

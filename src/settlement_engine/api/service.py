@@ -105,12 +105,12 @@ class SettlementCalls:
     ) -> pb.SettlementStatusResponse:
         """Tell where a settlement stands, with its life so far."""
         del call
-        settlement = await self._find(request)
+        settlement = await self.find(request)
         moves = await self._settlements.life(settlement.id)
         return render.status_response(settlement, moves, has_metadata=True)
 
-    async def _find(self, request: pb.SettlementStatusRequest) -> Settlement:
-        """Find a settlement by its id, or by its obligation."""
+    async def find(self, request: pb.SettlementStatusRequest) -> Settlement:
+        """Find a settlement by its id, or by its obligation. Raises NotFound, InvalidInstruction."""
         obligation_id = request.obligation_id
         found: Found = []
         if obligation_id:

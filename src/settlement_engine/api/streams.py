@@ -33,7 +33,10 @@ SendResponse: TypeAlias = Callable[[pb.SettlementResponse], Awaitable[None]]
 READ_BATCH_MAX: Final = 500
 EVENT_TYPES_MAX: Final = 32
 EVENT_TYPES: Final = frozenset(
-    {"settlement.accepted", "settlement.contradicted", *(f"settlement.{state}" for state in State)}
+    {
+        *("settlement.accepted", "settlement.contradicted", "settlement.disproved"),
+        *(f"settlement.{state}" for state in State),
+    }
 )
 
 

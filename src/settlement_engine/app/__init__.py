@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from settlement_engine.app.process import Addresses, run_engine
+from settlement_engine.app.reopening import confirm_opening, openings, reopen
+from settlement_engine.app.replaying import ReplayWish, replay
 from settlement_engine.store.audit import PostgresAuditor
 from settlement_engine.store.database import DatabaseSettings, check_safety
 from settlement_engine.store.migrate import migrate as migrate_database
@@ -23,7 +25,19 @@ if TYPE_CHECKING:
     from settlement_engine.config import Config
     from settlement_engine.ports import Proof
 
-__all__ = ["Addresses", "check_database", "migrate", "prove", "run", "run_engine"]
+__all__ = [
+    "Addresses",
+    "ReplayWish",
+    "check_database",
+    "confirm_opening",
+    "migrate",
+    "openings",
+    "prove",
+    "reopen",
+    "replay",
+    "run",
+    "run_engine",
+]
 
 
 def run(config: Config, *, on_ready: Callable[[Addresses], None]) -> None:

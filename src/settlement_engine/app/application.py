@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -18,20 +19,31 @@ from settlement_engine.app.settings import (
     engine_settings,
     mock_settings,
     screening_rules,
+    stuck_limits,
 )
+from settlement_engine.engine.desk import Desk
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.errors import Misconfigured
 from settlement_engine.events.clearing import ClearingIntake, ClearingSettings
 from settlement_engine.events.connection import NatsAccess
 from settlement_engine.events.relay import Relay, RelaySettings
 from settlement_engine.events.stream import StreamSpec
+from settlement_engine.events.witness import StreamWitness
 from settlement_engine.monitoring.metrics import Metrics
 from settlement_engine.rails.mock import MockRail
 from settlement_engine.screening.builtin import BuiltinScreening
 from settlement_engine.store.accounts import PostgresAccounts
+from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.database import Readers
+from settlement_engine.store.exceptions import PostgresMatters
+from settlement_engine.store.hosts import addresses
+from settlement_engine.store.letters import PostgresLetters
+from settlement_engine.store.openings import PostgresOpenings
+from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
+from settlement_engine.store.stuck import PostgresStuckFinder
+from settlement_engine.store.watch import ServerWatch
 
 if TYPE_CHECKING:
     from settlement_engine.config import Config
@@ -69,23 +81,39 @@ class Application:
         require_assertions()
         self.config = config
         self.database = database_settings(config)
+        watch = ServerWatch()
+        self.watched = replace(self.database, watch=watch)
+        self.openings = PostgresOpenings(self.database, watch)
         shown = BALANCES_SHOWN_MAX if config.monitoring.balance_metrics else 0
         self.metrics = Metrics(__version__, balance_accounts_max=shown)
-        self.readers = Readers(self.database)
+        self.readers = Readers(self.watched)
         self.ids = TimedIds()
-        self.accounts = PostgresAccounts(self.database, self.readers, self.ids)
-        self.settlements = PostgresSettlements(self.database, self.readers)
-        self.stream = PostgresStream(self.database, self.readers)
+        self.accounts = PostgresAccounts(self.watched, self.readers, self.ids)
+        self.settlements = PostgresSettlements(self.watched, self.readers)
+        self.stream = PostgresStream(self.watched, self.readers)
         self.gauges = PostgresGauges(self.readers)
+        self.archive = PostgresArchive(self.readers)
+        self.letters = PostgresLetters(self.watched, self.readers)
+        self.finder = PostgresStuckFinder(self.readers)
+        self.matters = PostgresMatters(self.watched, self.readers)
+        self.resolutions = PostgresResolutions(self.watched, self.readers)
         self.mock = self._mock()
+        self.rails = {self.mock.name: self.mock}
+        self.desk = Desk(engine_settings(config), self.matters, self.resolutions, self.rails)
         self.engine = self._engine()
         self.api = api_settings(config)
+        self.stuck_limits = stuck_limits(config, {self.mock.name: self.mock.capabilities})
         self.calls = Calls(
             engine=self.engine,
             settlements=self.settlements,
             accounts=self.accounts,
             stream=self.stream,
+            archive=self.archive,
+            finder=self.finder,
+            letters=self.letters,
+            desk=self.desk,
             settings=self.api,
+            stuck_limits=self.stuck_limits,
         )
         self.relay, self.clearing = self._events()
 
@@ -102,25 +130,37 @@ class Application:
             store=self.settlements,
             accounts=self.accounts,
             stream=self.stream,
-            registry=PostgresRegistry(self.database),
-            rails={self.mock.name: self.mock},
+            registry=PostgresRegistry(self.watched),
+            rails=self.rails,
             screening=BuiltinScreening(screening_rules(self.config)),
             clock=SystemClock(),
             ids=self.ids,
             chance=random.Random(),  # noqa: S311 - it spreads waits, it keeps no secret
             meter=self.metrics,
+            openings=self.openings,
+            desk=self.desk,
+            witness=self._witness(),
         )
 
-    def _events(self) -> tuple[Relay | None, ClearingIntake | None]:
+    def _nats(self) -> NatsAccess | None:
         nats = self.config.nats
-        if not nats.enabled or not nats.url.get_secret_value():
+        url = nats.url.get_secret_value()
+        return NatsAccess(servers=tuple(addresses(url))) if nats.enabled and url else None
+
+    def _witness(self) -> StreamWitness | None:
+        access = self._nats()
+        return StreamWitness(access, self.config.nats.stream) if access is not None else None
+
+    def _events(self) -> tuple[Relay | None, ClearingIntake | None]:
+        nats, access = self.config.nats, self._nats()
+        if access is None:
             return None, None
-        access = NatsAccess(servers=(nats.url.get_secret_value(),))
         spec = StreamSpec(
             name=nats.stream,
             prefix=nats.subject_prefix,
             max_bytes=nats.stream_max_bytes or -1,
             duplicate_window_seconds=nats.duplicate_window_seconds,
+            replicas=nats.stream_replicas,
         )
         relay = Relay(
             outbox=self.stream,
@@ -129,12 +169,13 @@ class Application:
             settings=RelaySettings(stream=spec, batch_max=nats.publish_batch_max),
             leadership=self.stream,
             doorbell=self.engine.doorbell,
+            suspect=self.engine.suspect,
         )
         clearing = ClearingIntake(
             nats=access,
             parse=read_instruction,
             engine=self.engine,
-            graveyard=self.accounts,
+            graveyard=self.letters,
             settings=ClearingSettings(
                 stream=nats.clearing_stream,
                 subject=nats.clearing_subject,
@@ -148,6 +189,10 @@ class Application:
         """Close what was opened."""
         await self.mock.stop()
         await self.settlements.close()
+        await self.matters.close()
+        await self.resolutions.close()
         await self.accounts.close()
+        await self.letters.close()
         await self.stream.close()
         await self.readers.close()
+        await self.openings.close()

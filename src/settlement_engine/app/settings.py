@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 from settlement_engine.api.settings import ApiSettings, TlsFiles
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.money import parse_amount
+from settlement_engine.domain.stuck import StuckLimits
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.errors import Misconfigured
+from settlement_engine.ports import DoubtLimit
 from settlement_engine.rails.mock import MockSettings
 from settlement_engine.screening.builtin import ScreeningRules
 from settlement_engine.store.database import DatabaseSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from settlement_engine.config import Config
+    from settlement_engine.ports import RailCapabilities
 
 
 def database_settings(config: Config) -> DatabaseSettings:
@@ -27,7 +32,7 @@ def database_settings(config: Config) -> DatabaseSettings:
         lock_timeout_seconds=section.lock_timeout_seconds,
         idle_in_transaction_timeout_seconds=section.idle_in_transaction_timeout_seconds,
         transaction_timeout_seconds=section.transaction_timeout_seconds,
-        readers_max=max(2, min(section.max_connections - 6, 8)),
+        readers_max=max(2, min(section.max_connections - 9, 8)),
     )
 
 
@@ -51,9 +56,30 @@ def engine_settings(config: Config) -> EngineSettings:
             first_seconds=settlement.enquiry_first_delay_seconds,
             max_seconds=settlement.enquiry_max_delay_seconds,
         ),
+        desk_interval_seconds=config.desk.interval_seconds,
+        proposal_valid_seconds=config.desk.proposal_valid_seconds,
+        doubt_limits=_doubt_limits(config),
         is_queueing=settlement.when_window_closed == "queue",
         has_real_windows=settlement.real_windows,
         drain_grace_seconds=config.server.drain_grace_seconds,
+    )
+
+
+def _doubt_limits(config: Config) -> tuple[DoubtLimit, ...]:
+    """Read when a payment is a matter for a person, for each rail that is named and for all others."""
+    desk = config.desk
+    named = {*desk.in_doubt_after_seconds_by_rail, *desk.overdue_after_seconds_by_rail}
+    return tuple(
+        DoubtLimit(
+            rail=rail,
+            in_doubt_seconds=desk.in_doubt_after_seconds_by_rail.get(
+                rail, desk.in_doubt_after_seconds
+            ),
+            overdue_seconds=desk.overdue_after_seconds_by_rail.get(
+                rail, desk.overdue_after_seconds
+            ),
+        )
+        for rail in ("", *sorted(named))
     )
 
 
@@ -71,6 +97,22 @@ def mock_settings(config: Config) -> MockSettings:
         answer_timeout_seconds=banks.mock_answer_timeout_ms / 1000,
         late_seconds=banks.mock_late_seconds,
         settlement_delay_seconds=banks.mock_settlement_delay_ms / 1000,
+    )
+
+
+def stuck_limits(config: Config, rails: Mapping[str, RailCapabilities]) -> StuckLimits:
+    """Read how long what may last; a rail's own limit comes before ours."""
+    section = config.monitoring
+    return StuckLimits(
+        unattended_seconds=section.stuck_unattended_seconds,
+        screening_seconds=section.stuck_screening_seconds,
+        held_seconds=section.stuck_held_seconds,
+        at_rail_seconds=section.stuck_at_rail_seconds,
+        by_rail={
+            name: rules.overdue_after_seconds
+            for name, rules in rails.items()
+            if rules.overdue_after_seconds is not None
+        },
     )
 
 

@@ -64,6 +64,8 @@ class Engine:
 
     settlements: settlement_pb2_grpc.SettlementServiceStub
     accounts: settlement_pb2_grpc.AccountServiceStub
+    intake: settlement_pb2_grpc.IntakeServiceStub
+    exceptions: settlement_pb2_grpc.ExceptionServiceStub
 
 
 def _file(flag: str, text: str) -> Callable[[AnyFunction], AnyFunction]:
@@ -117,6 +119,8 @@ def reach(address: EngineAddress) -> Iterator[Engine]:
             yield Engine(
                 settlements=settlement_pb2_grpc.SettlementServiceStub(channel),
                 accounts=settlement_pb2_grpc.AccountServiceStub(channel),
+                intake=settlement_pb2_grpc.IntakeServiceStub(channel),
+                exceptions=settlement_pb2_grpc.ExceptionServiceStub(channel),
             )
     except grpc.RpcError as error:
         raise translate(error, address.target) from None

@@ -1,14 +1,17 @@
-"""``migrate`` and ``prove``: the database's schema, and whether the books in it are right.
+"""``migrate``, ``prove``, ``reopen``: the database's schema, whether the books in it are right, its eras.
 
-Promises: ``migrate --dry-run`` and ``prove`` change nothing; ``prove`` ends with 5 on any difference.
+Promises: ``migrate --dry-run``, ``prove`` and ``reopen`` without a wish change nothing; ``prove`` ends with
+5 on any difference.
 """
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.failures import ExitCode
@@ -28,6 +31,7 @@ from settlement_engine.domain.money import format_amount
 from settlement_engine.errors import Misconfigured
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from settlement_engine.ports import Proof
@@ -96,6 +100,74 @@ def prove(
     else:
         print_proof(proof)
     return ExitCode.UNBALANCED if proof.differences else ExitCode.OK
+
+
+@lasting
+@click.command()
+@config_options
+@_database
+@click.option(
+    "--restored", is_flag=True, help="An older state was restored: open anew, ask the banks."
+)
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]),
+    help="With --restored: from when on something may be missing; else the last move that is left.",
+)
+@click.option("--confirm", is_flag=True, help="Go on without the list of a bank that gives none.")
+@click.option("--reason", default="", help="Why, for the record; a confirmation needs it.")
+@click.option("--as", "who", help="Who confirms; else the user of this machine.")
+@as_json
+@example("""
+settlement-engine reopen
+settlement-engine reopen --restored --since 2026-01-31T09:30:00+0000
+settlement-engine reopen --confirm --reason "statement of 31 January compared by hand"
+""")
+def reopen(  # noqa: PLR0913 -- each option of the command is an argument
+    *,
+    config_file: Path | None,
+    settings: tuple[str, ...],
+    database_url: str | None,
+    restored: bool,
+    since: datetime | None,
+    confirm: bool,
+    reason: str,
+    who: str | None,
+    is_json: bool,
+) -> None:
+    """Say how the database was opened, open it anew after a restore, or confirm an opening."""
+    from settlement_engine import app
+
+    _check_wish(restored=restored, since=since, confirm=confirm, reason=reason)
+    url = _find_database(config_file, settings, database_url)
+    if restored or confirm:
+        era = asyncio.run(
+            app.reopen(url, since=since)
+            if restored
+            else app.confirm_opening(url, who=who or getpass.getuser(), reason=reason)
+        )
+        if is_json:
+            print_json({"era": era, "isShut": True})
+        else:
+            mark(GOOD, f"era {era}: nothing is sent until the banks were asked")
+        return
+    steps = asyncio.run(app.openings(url))
+    if is_json:
+        print_json([msgspec.structs.asdict(step) for step in steps])
+        return
+    rows = [
+        (str(s.era), s.step, s.why, str(s.timeline), s.at.isoformat("T", "seconds")) for s in steps
+    ]
+    table(("ERA", "STEP", "WHY", "TIMELINE", "AT"), rows, right=("ERA", "TIMELINE"))
+
+
+def _check_wish(*, restored: bool, since: datetime | None, confirm: bool, reason: str) -> None:
+    if restored and confirm:
+        raise click.UsageError("--restored and --confirm do not go together")
+    if since is not None and not restored:
+        raise click.UsageError("--since goes with --restored")
+    if confirm and not reason.strip():
+        raise click.UsageError("--confirm needs a --reason")
 
 
 def proof_as_dict(proof: Proof) -> dict[str, object]:

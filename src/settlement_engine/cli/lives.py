@@ -1,4 +1,4 @@
-"""``show`` and ``tail``: what happened to a settlement, and what happens to all.
+"""``show``, ``explain`` and ``tail``: what happened to a settlement, and what happens to all.
 
 Promises: a life is told as a path through the page, a line for each move; a stream can be resumed
 after any sequence number.
@@ -6,10 +6,11 @@ after any sequence number.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import UUID
 
 import click
+import grpc
 
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
@@ -33,7 +34,10 @@ from settlement_engine.errors import NotFound
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
+
+Answered = TypeVar("Answered")
 
 STATE_WIDTH: Final = 11
 EVENT_WIDTH: Final = 14
@@ -114,6 +118,38 @@ def find(address: EngineAddress, name: str) -> wire.SettlementStatusResponse:
         except NotFound:
             return _ask(address, by_obligation)
     return _ask(address, by_obligation)
+
+
+def asked_for(name: str, call: Callable[..., Answered], timeout_seconds: float) -> Answered:
+    """Make a call that names a settlement by its id, else by its obligation."""
+    by_obligation = wire.SettlementStatusRequest(obligation_id=name)
+    if not _is_uuid(name):
+        return call(by_obligation, timeout=timeout_seconds)
+    try:
+        return call(wire.SettlementStatusRequest(settlement_id=name), timeout=timeout_seconds)
+    except grpc.RpcError as error:
+        if not isinstance(error, grpc.Call) or error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+        return call(by_obligation, timeout=timeout_seconds)
+
+
+@lasting
+@click.command()
+@click.argument("name", metavar="ID")
+@engine_options
+@as_json
+@example("""
+settlement-engine explain 0199c2d4-6f0e-7c1a-9d51-1f2a33445566
+settlement-engine explain MY-OBLIGATION-7 --json
+""")
+def explain(*, name: str, address: EngineAddress, is_json: bool) -> None:
+    """Tell the life of a settlement in sentences: what happened, why, what is next, who may act."""
+    with reach(address) as engine:
+        told = asked_for(name, engine.settlements.ExplainSettlement, CALL_SECONDS)
+    if is_json:
+        print_json(as_dict(told))
+        return
+    say(told.text.rstrip())
 
 
 def _ask(

@@ -29,7 +29,16 @@ from settlement_engine.cli.messages import (
     status_name,
     status_sign,
 )
-from settlement_engine.cli.output import as_json, console, example, mark, print_json, say, table
+from settlement_engine.cli.output import (
+    GOOD,
+    as_json,
+    console,
+    example,
+    mark,
+    print_json,
+    say,
+    table,
+)
 from settlement_engine.errors import SettlementEngineError, Unavailable
 from settlement_engine.proto import settlement_pb2 as wire
 
@@ -128,6 +137,7 @@ def submit(  # noqa: PLR0913 -- each option of the command is an argument
     type=click.Choice(STATUSES, case_sensitive=False),
     help="Only these; may be given again.",
 )
+@click.option("--stuck", is_flag=True, help="Only what nothing moves, or what lasts too long.")
 @click.option("--bank", default="", help="Only with this bank, on either side.")
 @click.option("--currency", default="", help="Only in this currency.")
 @click.option(
@@ -142,17 +152,24 @@ def submit(  # noqa: PLR0913 -- each option of the command is an argument
 @example("""
 settlement-engine list --status in_doubt --status executing
 settlement-engine list --bank DEUTDEFF --currency EUR --limit 100 --json
+settlement-engine list --stuck
 """)
-def list_(
+def list_(  # noqa: PLR0913 -- each option of the command is an argument
     *,
     statuses: tuple[str, ...],
+    stuck: bool,
     bank: str,
     currency: str,
     limit: int,
     address: EngineAddress,
     is_json: bool,
 ) -> None:
-    """List settlements, newest first."""
+    """List settlements, newest first; what is stuck, oldest first."""
+    if stuck:
+        if statuses or bank or currency:
+            raise click.UsageError("--stuck goes with no other filter")
+        _list_stuck(address, limit, is_json=is_json)
+        return
     wanted = wire.ListSettlementsRequest(
         statuses=[wire.SettlementStatus.Value(name.upper()) for name in statuses],
         bank=bank,
@@ -193,6 +210,25 @@ def cancel(*, settlement_id: str, address: EngineAddress, is_json: bool) -> None
         print_json(as_dict(answer))
         return
     mark(status_sign(answer.status), f"{status_name(answer.status)}  {answer.settlement_id}")
+
+
+def _list_stuck(address: EngineAddress, limit: int, *, is_json: bool) -> None:
+    wanted = wire.ListStuckSettlementsRequest(page_size=min(limit, PAGE_MAX))
+    with reach(address) as engine:
+        found = engine.settlements.ListStuckSettlements(wanted, timeout=CALL_SECONDS)
+    if is_json:
+        print_json(as_dict(found))
+        return
+    rows = [
+        (each.settlement_id, each.obligation_id, each.state, each.text, day_and_time(each.since))
+        for each in found.settlements
+    ]
+    if not rows:
+        mark(GOOD, "nothing is stuck")
+        return
+    table(("SETTLEMENT", "OBLIGATION", "STATE", "WHY", "SINCE"), rows)
+    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(found.counts.items()))
+    say(f"{counts}; look at one with: settlement-engine explain {rows[0][0]}")
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:

@@ -66,6 +66,7 @@ Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 Amounts = Annotated[Mapping[str, str], AfterValidator(_check_amounts)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+RailSeconds = Annotated[Mapping[Name, SecondsOrZero], Field(max_length=100)]
 Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}$")]
 
 
@@ -139,6 +140,7 @@ class NatsConfig(Section):
     publish_batch_max: int = Field(default=500, ge=1, le=1_000)
     duplicate_window_seconds: Seconds = 120.0
     stream_max_bytes: int = Field(default=0, ge=0)
+    stream_replicas: int = Field(default=1, ge=1, le=5)
 
 
 class SettlementConfig(Section):
@@ -167,8 +169,8 @@ class SettlementConfig(Section):
 class EngineConfig(Section):
     """How engines share the work and notice that one of them is gone."""
 
-    lease_seconds: Seconds = 2.0
-    heartbeat_seconds: Seconds = 0.5
+    lease_seconds: Seconds = 1.5
+    heartbeat_seconds: Seconds = 0.25
     claim_interval_seconds: Seconds = 0.2
     claim_batch_max: int = Field(default=2_000, ge=1, le=50_000)
 
@@ -178,6 +180,17 @@ class EngineConfig(Section):
             message = "heartbeat_seconds must be at most half of lease_seconds"
             raise ValueError(message)
         return self
+
+
+class DeskConfig(Section):
+    """When a payment without an end is a matter for a person, and for how long a proposal is good."""
+
+    interval_seconds: Seconds = 2.0
+    in_doubt_after_seconds: SecondsOrZero = 300.0
+    overdue_after_seconds: SecondsOrZero = 3_600.0
+    in_doubt_after_seconds_by_rail: RailSeconds = {}
+    overdue_after_seconds_by_rail: RailSeconds = {}
+    proposal_valid_seconds: Seconds = 86_400.0
 
 
 class ScreeningConfig(Section):
@@ -227,6 +240,10 @@ class MonitoringConfig(Section):
     metrics_port: Port = 9096
     health_check_interval: Seconds = 30.0
     gauges_interval_seconds: Seconds = 5.0
+    stuck_unattended_seconds: Seconds = 30.0
+    stuck_screening_seconds: Seconds = 300.0
+    stuck_held_seconds: Seconds = 86_400.0
+    stuck_at_rail_seconds: Seconds = 3_600.0
     balance_metrics: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
@@ -241,6 +258,7 @@ class Config(Section):
     nats: NatsConfig = NatsConfig()
     settlement: SettlementConfig = SettlementConfig()
     engine: EngineConfig = EngineConfig()
+    desk: DeskConfig = DeskConfig()
     screening: ScreeningConfig = ScreeningConfig()
     reconciliation: ReconciliationConfig = ReconciliationConfig()
     banks: BanksConfig = BanksConfig()

@@ -2,27 +2,79 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import Event, State
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from settlement_engine.domain.settlement import Moved
 
 
 def announcement_type(moved: Moved) -> str:
     """Name what happened, such as ``settlement.completed``.
 
-    The first move says that the instruction was accepted; a contradiction changes no state but is
-    announced as what it is.
+    The first move says that the instruction was accepted; late word changes no state but is
+    announced as what it is: a contradiction, or the proof that people were wrong.
     """
-    if moved.event is Event.CONTRADICTED:
-        return "settlement.contradicted"
+    if moved.event in (Event.CONTRADICTED, Event.DISPROVED):
+        return f"settlement.{moved.event.value}"
     if moved.from_state is State.PENDING and moved.to_state is State.VALIDATING:
         return "settlement.accepted"
     return f"settlement.{moved.to_state.value}"
 
 
+ERA_PLACES: Final = 10**13
+"""How many places of the stream an era has: ten years at 30,000 moves a second.
+
+An era begins whenever the database may have forgotten something. Its first place is that of the marker
+which says so; the first move follows it.
+"""
+
+
+def era_of(position: int) -> int:
+    """Say in which era a place of the stream lies; the first one is 0."""
+    return position // ERA_PLACES
+
+
 def event_id(moved: Moved) -> str:
-    """Name the announcement: the same move has the same name for ever."""
-    return f"{moved.settlement_id}.{moved.seq}"
+    """Name the announcement: the same move has the same name for ever.
+
+    A move that was forgotten and the one that is made in its stead have the same number in the life of
+    their settlement. The era tells them apart.
+    """
+    return event_name(moved.settlement_id, moved.seq, moved.position)
+
+
+def event_name(settlement_id: UUID, seq: int, position: int) -> str:
+    """Name the announcement of a move by its facts."""
+    era = era_of(position)
+    name = f"{settlement_id}.{seq}"
+    return f"{name}.{era}" if era else name
+
+
+REOPENED: Final = "settlement.reopened"
+"""The type of the marker at an era's first place."""
+
+
+def marker_id(era: int) -> str:
+    """Name the marker of an era."""
+    return f"reopened.{era}"
+
+
+def follows(position: int, before: int) -> bool:
+    """Say whether a place is the next one: the following, or the first of a later era.
+
+    Eras begin under the lock that places are given under, so nothing can come in between any more.
+    """
+    return position == before + 1 or (
+        position % ERA_PLACES == 1 and era_of(position) > era_of(before)
+    )
+
+
+def waiting(published: int, head: int) -> int:
+    """Count the places after ``published``; of an era that is over, what was left is not counted."""
+    if era_of(published) == era_of(head):
+        return max(0, head - published)
+    return head % ERA_PLACES

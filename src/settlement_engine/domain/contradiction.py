@@ -1,17 +1,23 @@
-"""Late word about a settlement that has ended: a repeat, or a contradiction.
+"""Late word about a settlement that has ended: a repeat, a contradiction, or the truth after all.
 
 A contradiction changes no money. It opens an exception with both messages and freezes the settlement
-(rails.md 4.3, rows 19, 24, 25).
+(rails.md 4.3, rows 19, 24, 25). Where the end stands on what two people attested, a definite word of the
+rail's proves them wrong: then the cash is booked to suspense, once, and never to a customer's account.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.preconditions import RefusalCode
+from settlement_engine.domain.settlement import Attestation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from settlement_engine.domain.settlement import Settlement
 
 _MOVED: Final = frozenset({Event.SETTLED, Event.ATTESTED_SETTLED})
 _DID_NOT_MOVE: Final = frozenset(
@@ -25,7 +31,85 @@ CONTRADICTS: Final[Mapping[State, frozenset[Event]]] = {
     State.ROLLED_BACK: _MOVED | {Event.ACKNOWLEDGED},
 }
 
+DISPROVES: Final[Mapping[State, frozenset[Event]]] = {
+    State.COMPLETED: frozenset({Event.REJECTED, Event.RECALLED}),
+    State.ROLLED_BACK: frozenset({Event.SETTLED}),
+}
+"""Definite words against an attested end. *Not found* is none: the two people knew of it, or could have,
+and a payment that is not known yet may still arrive."""
+
+DISAGREES_ONCE_DISPROVED: Final[Mapping[State, frozenset[Event]]] = {
+    State.COMPLETED: frozenset({Event.SETTLED, Event.RETURNED}),
+    State.ROLLED_BACK: _DID_NOT_MOVE | {Event.RETURNED},
+}
+"""What the rail cannot say truly after it has spoken against the people."""
+
 
 def contradicts(state: State, event: Event) -> bool:
     """Say whether the event cannot be true if the end is."""
     return event in CONTRADICTS.get(state, frozenset())
+
+
+def disproves(state: State, event: Event) -> bool:
+    """Say whether the event proves people wrong who have attested the end."""
+    return event in DISPROVES.get(state, frozenset())
+
+
+def contradicts_disproof(state: State, event: Event) -> bool:
+    """Say whether the event cannot be true if what disproved the end is; all else is a repeat."""
+    return event in DISAGREES_ONCE_DISPROVED.get(state, frozenset())
+
+
+_RAILS_OWN_NO: Final = frozenset({RefusalCode.RAIL_REJECTED, RefusalCode.CANCELLED_BY_CALLER})
+"""Why a settlement was rolled back after the rail had rejected it, or had given it back."""
+
+
+class LateWord(NamedTuple):
+    """What late word amounts to: which row of the page, and what the matter for a person is about."""
+
+    event: Event
+    kind: MatterKind | None = None
+
+
+def judge(settlement: Settlement, event: Event, confirmation: str = "") -> LateWord | None:
+    """Judge what is said about a settlement that has ended; None when it is no news.
+
+    ``confirmation`` is the rail's own with that word, if it has one.
+    """
+    state = settlement.state
+    if settlement.attestation is Attestation.DISPROVED:
+        # The same truth again, or word that fits both, is no news.
+        is_news = contradicts_disproof(state, event)
+        return LateWord(Event.CONTRADICTED, MatterKind.CONTRADICTION) if is_news else None
+    if event is Event.RETURNED:
+        return LateWord(Event.RETURNED) if state is State.COMPLETED else None
+    if settlement.attestation is Attestation.STANDS and disproves(state, event):
+        return LateWord(Event.DISPROVED, MatterKind.DISPROVED)
+    kind = _kind(settlement, event, confirmation)
+    return LateWord(Event.CONTRADICTED, kind) if kind is not None else None
+
+
+def _kind(settlement: Settlement, event: Event, confirmation: str) -> MatterKind | None:
+    """Say what a contradiction is about; None when there is none."""
+    if event is Event.ACKNOWLEDGED and is_refused_by_the_rail(settlement):
+        return None  # said before the no, and late: what was received is not final
+    if event is Event.NOT_FOUND and not settlement.attestation:
+        return None  # the answer to a question that was put before the payment had arrived
+    if contradicts(settlement.state, event):
+        return MatterKind.LATE_DEBIT if event in _MOVED else MatterKind.CONTRADICTION
+    if event is Event.SETTLED and is_second_debit(settlement, confirmation):
+        return MatterKind.SECOND_DEBIT
+    return None
+
+
+def is_refused_by_the_rail(settlement: Settlement) -> bool:
+    """Say whether the funds were released on the rail's own definite word, and not on people's."""
+    is_its_word = settlement.refusal_code in _RAILS_OWN_NO and not settlement.attestation
+    return settlement.state is State.ROLLED_BACK and is_its_word
+
+
+def is_second_debit(settlement: Settlement, confirmation: str) -> bool:
+    """Say whether the rail confirms another payment than the one that completed the settlement."""
+    has_moved = settlement.state in (State.COMPLETED, State.RETURNED)
+    known = settlement.confirmation
+    return has_moved and bool(known) and bool(confirmation) and confirmation != known

@@ -33,23 +33,30 @@ class References(msgspec.Struct, frozen=True):
     message_id: str
 
 
+def _framed(part: bytes) -> bytes:
+    """Put the length before it, so that no two lists of parts give the same bytes."""
+    return len(part).to_bytes(4, "big") + part
+
+
+_KEY: Final = _DOMAIN + _framed(b"key")
+_PAYMENT: Final = _DOMAIN + _framed(b"end-to-end")
+_MESSAGE: Final = _DOMAIN + _framed(b"message")
+
+
 def _digest(purpose: bytes, *parts: str) -> bytes:
-    hashed = hashlib.sha256(_DOMAIN)
-    for part in (purpose, *(text.encode() for text in parts)):
-        hashed.update(len(part).to_bytes(4, "big"))
-        hashed.update(part)
-    return hashed.digest()
+    framed = [_framed(text.encode()) for text in parts]
+    return hashlib.sha256(b"".join([purpose, *framed])).digest()
 
 
 def key_hash(caller: str, idempotency_key: str, call: str = "settle") -> UUID:
     """Return the 128 bits under which a caller's key is unique."""
-    return UUID(bytes=_digest(b"key", call, caller, idempotency_key)[:16])
+    return UUID(bytes=_digest(_KEY, call, caller, idempotency_key)[:16])
 
 
 def references(caller: str, idempotency_key: str, attempt: int) -> References:
     """Derive the references of an attempt; attempt 1 is the first."""
-    payment = _digest(b"end-to-end", caller, idempotency_key)
-    message = _digest(b"message", caller, idempotency_key, str(attempt))
+    payment = _digest(_PAYMENT, caller, idempotency_key)
+    message = _digest(_MESSAGE, caller, idempotency_key, str(attempt))
     number = int.from_bytes(message[:16], "big") & _UUID_V4_MASK | _UUID_V4_BITS
     return References(
         uetr=UUID(int=number),

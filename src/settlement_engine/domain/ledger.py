@@ -50,6 +50,10 @@ class Leg(IntEnum):
     FUNDING = 3
     CASH_RETURNED = 4
     OBLIGATION_RESTORED = 5
+    LATE_CASH = 6  # cash that is, or is not, at the agent against what was attested
+    OBLIGATION_SUSPENDED = (
+        7  # FROM's debt is open again, at the cost of suspense instead of TO's account
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +144,49 @@ def reverse(group_id: UUID, route: Route, amount_minor: int, currency: str) -> t
             currency=currency,
         )
         for transfer in settle(group_id, route, amount_minor, currency)
+    )
+
+
+def suspend_return(
+    group_id: UUID, route: Route, suspense_id: int, amount_minor: int, currency: str
+) -> tuple[Transfer, ...]:
+    """Make the two transfers of a return that TO's account with us no longer covers.
+
+    The cash has come back all the same, and FROM's debt is open again. What TO owes for it stands in
+    suspense until a person has it from TO (docs/decisions/0013).
+    """
+    cash, obligation = reverse(group_id, route, amount_minor, currency)
+    return (
+        cash,
+        msgspec.structs.replace(obligation, leg=Leg.OBLIGATION_SUSPENDED, debit_id=suspense_id),
+    )
+
+
+def suspend_cash(
+    group_id: UUID,
+    route: Route,
+    suspense_id: int,
+    amount_minor: int,
+    currency: str,
+    *,
+    is_at_agent: bool,
+) -> tuple[Transfer, ...]:
+    """Make the transfer of cash that is at the agent, or is not there, against what was attested.
+
+    It concerns the agent's account and suspense alone: whose loss or gain it is, a person finds out.
+    """
+    debit_id, credit_id = route.agent_id, suspense_id
+    if not is_at_agent:
+        debit_id, credit_id = credit_id, debit_id
+    return (
+        Transfer(
+            group_id=group_id,
+            leg=Leg.LATE_CASH,
+            debit_id=debit_id,
+            credit_id=credit_id,
+            amount_minor=amount_minor,
+            currency=currency,
+        ),
     )
 
 

@@ -72,7 +72,9 @@ class Event(StrEnum):
     RECALLED = auto()  # the rail gave it back
     RECALL_REFUSED = auto()  # the rail did not
     RETURNED = auto()  # the receiver sent the money back (pacs.004)
+    UNCOVERED = auto()  # it came back, and the receiver's account with us no longer covers it
     CONTRADICTED = auto()  # late word against a known end
+    DISPROVED = auto()  # late definite word of the rail against what two people attested
 
 
 class Do(StrEnum):
@@ -83,6 +85,7 @@ class Do(StrEnum):
     RELEASE = auto()  # end the hold, give the funds back
     REVERSE = auto()  # post the transfers the other way round
     EXCEPT = auto()  # open an exception for a person; no money is touched
+    SUSPEND = auto()  # open an exception, and book to suspense what has no other home
 
 
 class Ask(StrEnum):
@@ -178,13 +181,16 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
     },
     S.COMPLETED: {
         E.RETURNED: to(S.RETURNED, Do.REVERSE),
+        E.UNCOVERED: to(S.RETURNED, Do.SUSPEND),
         E.CONTRADICTED: to(S.COMPLETED, Do.EXCEPT),
+        E.DISPROVED: to(S.COMPLETED, Do.SUSPEND),  # only where the end was attested
     },
     S.FAILED: {
         E.CONTRADICTED: to(S.FAILED, Do.EXCEPT),  # a restored database may have forgotten a payment
     },
     S.ROLLED_BACK: {
         E.CONTRADICTED: to(S.ROLLED_BACK, Do.EXCEPT),
+        E.DISPROVED: to(S.ROLLED_BACK, Do.SUSPEND),  # only where the end was attested
     },
     S.RETURNED: {
         E.CONTRADICTED: to(S.RETURNED, Do.EXCEPT),
@@ -251,3 +257,12 @@ def is_recorded(state: State, row: Row) -> bool:
     A question that is put again changes nothing, so it is no move and announces nothing.
     """
     return row.state is not state or row.do is not None
+
+
+def is_one_more_question(row: Row) -> bool:
+    """Say whether the row leads to one more question about a payment that is beyond the line P.
+
+    Such questions are counted together, whatever state they are put in: a payment that goes to and fro
+    between two states without news is asked about ever more seldom.
+    """
+    return row.state in HOLDING and row.do is not Do.LOCK

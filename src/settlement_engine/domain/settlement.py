@@ -7,8 +7,7 @@ as the engine carries it. Data changes shape four times only: wire, instruction,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
-from functools import cached_property
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -35,7 +34,7 @@ class Priority(IntEnum):
     URGENT = 2
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
     """A request to settle an obligation, as received and found well formed.
 
@@ -65,15 +64,23 @@ class Instruction:
             "metadata": dict(self.metadata),
         }
 
-    @cached_property
+    @property
     def key_hash(self) -> UUID:
         """The 128 bits under which the caller's key is unique."""
         return key_hash(self.caller, self.idempotency_key)
 
-    @cached_property
+    @property
     def content_hash(self) -> bytes:
         """The fingerprint of ``content``."""
         return content_hash(self.content())
+
+
+class Attestation(StrEnum):
+    """Whether an end stands on the word of two people, and whether the rail has proved them wrong."""
+
+    NONE = ""
+    STANDS = "stands"
+    DISPROVED = "disproved"
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +104,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     route: Route
     references: References
     payload: bytes
+    recorded_at: datetime
     valid_until: datetime
     sends: int = 1
     undelivered: int = 0
@@ -107,7 +115,8 @@ class Settlement:
     """The life of an instruction.
 
     ``seq`` counts its moves, ``epoch`` fences its owners: a write under an older epoch changes nothing.
-    ``asked`` counts how often the present state's question has been put without bringing news.
+    ``asked`` counts how often the present state's question has been put without bringing news; beyond the
+    line P it goes on counting from state to state, until the end.
     """
 
     id: UUID
@@ -125,6 +134,7 @@ class Settlement:
     rail_reference: str = ""
     confirmation: str = ""
     is_frozen: bool = False
+    attestation: Attestation = Attestation.NONE
     next_action_at: datetime | None = None
 
     @property

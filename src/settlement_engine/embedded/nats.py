@@ -96,21 +96,24 @@ class EmbeddedNats(EmbeddedServer):
         programs.nats_version(self._program)  # An old one is refused before it touches the data.
         for stale in self.data_dir.glob("*.ports"):
             stale.unlink(missing_ok=True)
-        text = CONFIGURATION.format(
-            host=HOST,
-            port=self._port or -1,
-            user=USER,
-            password=self.password,
-            max_file=self._max_file,
-        )
         configuration = self.data_dir / "server.conf"
-        files.write_private(configuration, text)
+        files.write_private(configuration, self._configuration())
         return process.spawn(
             [self._program, "--config", configuration],
             mode=LaunchMode.SAME,
             death_signal=signal.SIGTERM,
             directory=self.data_dir,
             log=log,
+        )
+
+    def _configuration(self) -> str:
+        """Write the server's configuration."""
+        return CONFIGURATION.format(
+            host=HOST,
+            port=self._port or -1,
+            user=USER,
+            password=self.password,
+            max_file=self._max_file,
         )
 
     @override

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.gate import Gate
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Meter, Rail, Screening
@@ -45,12 +46,14 @@ class Asker:
         screening: Screening,
         presence: Presence,
         meter: Meter,
+        gate: Gate,
     ) -> None:
         self._settings = settings
         self._rails = rails
         self._screening = screening
         self._presence = presence
         self._meter = meter
+        self._gate = gate
         self._hear: Hear = _nobody
 
     def attach(self, hear: Hear) -> None:
@@ -74,11 +77,33 @@ class Asker:
             for start in range(0, len(group), QUESTIONS_BATCH_MAX):
                 batch = group[start : start + QUESTIONS_BATCH_MAX]
                 if question is Ask.SCREEN:
-                    self._presence.spawn(self._screen(batch))
-                elif rail in self._rails:
+                    self._presence.spawn(self._screen(batch, self._gate.turn))
+                elif rail not in self._rails:
+                    self._presence.spawn(self._miss(rail, batch))
+                elif question is Ask.ENQUIRE:
                     self._presence.spawn(self._put(question, self._rails[rail], batch))
                 else:
-                    self._presence.spawn(self._miss(rail, batch))
+                    turn = self._gate.turn
+                    self._presence.spawn(self._put_later(question, self._rails[rail], batch, turn))
+
+    async def _put_later(
+        self, question: Ask, rail: Rail, batch: list[Settlement], turn: int
+    ) -> None:
+        """Put a question that can move money: not before the gate is open.
+
+        What the bank has from time that was forgotten is not sent: it is doubted, and asked about.
+        """
+        if not await self._gate.passes(turn):
+            return
+        if question is Ask.SEND:
+            self._hear(
+                Answer(settlement_id=each.id, event=Event.NO_ANSWER, attempt=_number(each))
+                for each in batch
+                if self._gate.is_at_bank(_reference(each))
+            )
+            batch = [each for each in batch if not self._gate.is_at_bank(_reference(each))]
+        if batch:
+            await self._put(question, rail, batch)
 
     async def _miss(self, rail: str, batch: list[Settlement]) -> None:
         """Answer for a rail that this engine does not have: with silence, for it may have the payment."""
@@ -91,7 +116,9 @@ class Asker:
         ]
         self._hear(answers)
 
-    async def _screen(self, batch: list[Settlement]) -> None:
+    async def _screen(self, batch: list[Settlement], turn: int) -> None:
+        if not await self._gate.passes(turn):
+            return
         await self._listen_for(
             "screening",
             Ask.SCREEN,
@@ -101,7 +128,7 @@ class Asker:
         )
 
     async def _put(self, question: Ask, rail: Rail, batch: list[Settlement]) -> None:
-        questions = [_question(settlement, question) for settlement in batch]
+        questions = [question_of(settlement, question) for settlement in batch]
         calls = {Ask.SEND: rail.send, Ask.ENQUIRE: rail.enquire, Ask.RECALL: rail.recall}
         await self._listen_for(
             rail.name,
@@ -139,14 +166,16 @@ class Asker:
             pass
         except Exception as error:  # noqa: BLE001 - whatever goes wrong out there is silence
             log.warning("question_failed", rail=name, ask=question.value, error=repr(error))
-        silent = len(open_questions)
+        unanswered = dict(open_questions)
+        open_questions.clear()  # what comes from now on is no answer to these any more
+        silent = len(unanswered)
         seconds = self._presence.monotonic() - started_at
         self._meter.rail_answered(name, question.value, seconds, asked - silent, silent)
         if silent:
             self._hear(
                 [
                     Answer(settlement_id=settlement_id, event=Event.NO_ANSWER, attempt=attempt)
-                    for settlement_id, attempt in open_questions.items()
+                    for settlement_id, attempt in unanswered.items()
                 ]
             )
 
@@ -156,12 +185,23 @@ def _nobody(_answers: Iterable[Answer]) -> None:
     raise AssertionError(message)
 
 
+def _reference(settlement: Settlement) -> str:
+    assert settlement.attempt is not None, "beyond the line P there is an attempt"
+    return settlement.attempt.references.end_to_end_id
+
+
+def _number(settlement: Settlement) -> int:
+    assert settlement.attempt is not None, "beyond the line P there is an attempt"
+    return settlement.attempt.number
+
+
 def _rail_of(settlement: Settlement) -> str:
     assert settlement.attempt is not None, "beyond the line P there is an attempt"
     return settlement.attempt.route.rail
 
 
-def _question(settlement: Settlement, question: Ask) -> Question:
+def question_of(settlement: Settlement, question: Ask) -> Question:
+    """Write a question about the payment that is under way."""
     attempt = settlement.attempt
     assert attempt is not None, "beyond the line P there is an attempt"
     return Question(

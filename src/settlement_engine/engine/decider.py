@@ -11,9 +11,16 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from settlement_engine.domain.contradiction import contradicts
+from settlement_engine.domain.contradiction import judge
+from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.identifiers import references
-from settlement_engine.domain.ledger import AccountKind, reverse, settle
+from settlement_engine.domain.ledger import (
+    AccountKind,
+    reverse,
+    settle,
+    suspend_cash,
+    suspend_return,
+)
 from settlement_engine.domain.lifecycle import (
     ENDS,
     HOLDING,
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from settlement_engine.domain.ledger import Transfer
+    from settlement_engine.domain.lifecycle import Row
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.directory import Directory
     from settlement_engine.engine.settings import EngineSettings
@@ -101,6 +109,15 @@ class Decider:
             wanted.append((settlement, rail.name if rail else None))
         await self._directory.prefetch(wanted)
 
+    async def prefetch_suspense(self, settlements: Sequence[Settlement]) -> None:
+        """Look up the suspense accounts of ended settlements, opened on first need."""
+        await self._directory.prefetch_suspense(settlements)
+
+    def is_disproof(self, settlement: Settlement, answer: Answer) -> bool:
+        """Say whether the answer proves people wrong who have attested the end."""
+        word = judge(settlement, answer.event, answer.confirmation) if settlement.is_ended else None
+        return word is not None and word.event is Event.DISPROVED
+
     def decide(self, settlement: Settlement, answer: Answer, now: datetime) -> Step | None:
         """Return the step that the answer leads to; None when it says nothing new.
 
@@ -133,36 +150,43 @@ class Decider:
             return answer.event  # a rail that is gone has no rules to ask; its word still counts
         rules = rail.capabilities
         if answer.event is Event.UNDELIVERED:
-            return self._undelivered(attempt, now)
+            return self._undelivered(attempt, rules, now)
         is_doubted = settlement.state is State.IN_DOUBT and answer.event is Event.NOT_FOUND
         if is_doubted and not may_send_again(attempt, rules, now):
             return Event.NO_ANSWER
         limit = rules.overdue_after_seconds
-        if settlement.state is State.SENT and answer.event in _QUIET and limit is not None:
-            sent_at = settlement.created_at
-            if now - sent_at > timedelta(seconds=limit):
-                return Event.OVERDUE
+        is_waiting = settlement.state is State.SENT and answer.event in _QUIET
+        if is_waiting and limit is not None:
+            is_overdue = now - attempt.recorded_at > timedelta(seconds=limit)
+            return Event.OVERDUE if is_overdue else answer.event
         return answer.event
 
-    def _undelivered(self, attempt: Attempt, now: datetime) -> Event:
+    def _undelivered(self, attempt: Attempt, rules: RailCapabilities, now: datetime) -> Event:
         """Resend what never left, give up what never left at all, doubt what may have left before."""
-        is_late = now >= attempt.valid_until
+        is_late = is_too_late_to_send(attempt, rules, now)
         if not is_late and attempt.sends < self._settings.sends_max:
             return Event.UNDELIVERED
         if attempt.sends == attempt.undelivered + 1:
             return Event.ABANDONED
         return Event.NO_ANSWER if is_late else Event.UNDELIVERED
 
+    def is_too_late_to_send(self, attempt: Attempt, now: datetime) -> bool:
+        """Say whether a sending that is due now may no longer leave."""
+        rail = self._rails.get(attempt.route.rail)
+        if rail is None:
+            return now >= attempt.valid_until
+        return is_too_late_to_send(attempt, rail.capabilities, now)
+
     def _after_the_end(self, settlement: Settlement, answer: Answer) -> Step | None:
         """Late word: a repeat says nothing new, a contradiction is for a person."""
-        event = answer.event
-        if event is not Event.RETURNED:
-            if not contradicts(settlement.state, event):
-                return None
-            event = Event.CONTRADICTED
-        if event not in LIFE[settlement.state]:
+        word = judge(settlement, answer.event, answer.confirmation)
+        if word is None or word.event not in LIFE[settlement.state]:
             return None
-        return self._step(settlement, event, answer)
+        return self._step(settlement, word.event, answer, kind=word.kind)
+
+    def uncovered(self, settlement: Settlement, answer: Answer) -> Step:
+        """Take a return from suspense that the receiver's account does not cover."""
+        return self._step(settlement, Event.UNCOVERED, answer, kind=MatterKind.UNCOVERED_RETURN)
 
     def _screened(self, settlement: Settlement, answer: Answer, now: datetime) -> Step:
         """Apply our own preconditions, in their order of precedence, to what screening said."""
@@ -177,6 +201,8 @@ class Decider:
         if refusal is None and session is None and not can_wait:
             refusal = refuse_window(currency, opening)
         refusal = refusal or answer.refusal
+        if refusal is None and answer.event is Event.REFUSED:
+            refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)  # a no without a reason is a no
         if refusal is not None:
             return self._step(settlement, Event.REFUSED, answer, refusal)
         if session is None:
@@ -192,6 +218,8 @@ class Decider:
         )
 
     def _refuse_sides(self, settlement: Settlement) -> Refusal | None:
+        if self._directory.are_both_active(settlement):
+            return None
         wish = settlement.instruction
         currency = wish.amount.currency
         return refuse_accounts(
@@ -218,6 +246,7 @@ class Decider:
             route=self._directory.route(settlement, rail.name),
             references=named,
             payload=rail.prepare(settlement, named),
+            recorded_at=now,
             valid_until=now + timedelta(seconds=rail.capabilities.validity_seconds),
         )
 
@@ -227,7 +256,12 @@ class Decider:
         return self._step(settlement, Event.REFUSED, answer, refusal)
 
     def _step(
-        self, settlement: Settlement, event: Event, answer: Answer, refusal: Refusal | None = None
+        self,
+        settlement: Settlement,
+        event: Event,
+        answer: Answer,
+        refusal: Refusal | None = None,
+        kind: MatterKind | None = None,
     ) -> Step:
         row = follow(settlement.state, event)
         if refusal is None and row.state in ENDS and row.state is not State.COMPLETED:
@@ -237,12 +271,27 @@ class Decider:
             event=event,
             row=row,
             rest_seconds=self._rest_seconds(settlement, event),
-            transfers=_transfers(settlement, row.do),
+            transfers=self._transfers(settlement, row),
             refusal=refusal,
-            detail=_detail(event, answer, refusal),
+            detail=_detail(answer, refusal, kind),
             rail_reference=plain(answer.rail_reference),
             confirmation=plain(answer.confirmation),
         )
+
+    def _transfers(self, settlement: Settlement, row: Row) -> tuple[Transfer, ...]:
+        """Make the transfers that the row's work posts."""
+        if row.do not in (Do.POST, Do.REVERSE, Do.SUSPEND):
+            return ()
+        assert settlement.attempt is not None, "what is posted was locked"
+        route, amount = settlement.attempt.route, settlement.instruction.amount
+        if row.do is not Do.SUSPEND:
+            make = settle if row.do is Do.POST else reverse
+            return make(settlement.id, route, amount.minor, amount.currency)
+        suspense_id = self._directory.suspense(route.rail, amount.currency)
+        sides = (settlement.id, route, suspense_id, amount.minor, amount.currency)
+        if row.state is not settlement.state:
+            return suspend_return(*sides)
+        return suspend_cash(*sides, is_at_agent=settlement.state is State.ROLLED_BACK)
 
     def _rest_seconds(self, settlement: Settlement, event: Event) -> float | None:
         """Say how long nobody asks: None means that the question is put at once."""
@@ -257,7 +306,7 @@ class Decider:
             backoff = waits.get(QUESTION[row.state], self._settings.enquiry)
             return backoff.seconds(settlement.asked + 1, spread)
         if row.ask is Ask.ENQUIRE and settlement.state in HOLDING:
-            return self._settings.enquiry.seconds(1, spread)
+            return self._settings.enquiry.seconds(settlement.asked + 1, spread)
         return None
 
 
@@ -267,14 +316,28 @@ def may_send_again(attempt: Attempt, rules: RailCapabilities, now: datetime) -> 
     Only where the rail's "not found" is definite, its class allows a resend, the bytes are still valid
     and the rail still recognises them should they have arrived after all (reliability.md 3.3).
     """
-    recorded_at = attempt.valid_until - timedelta(seconds=rules.validity_seconds)
-    is_recognised = (now - recorded_at).total_seconds() < rules.deduplicates_seconds
     return (
         rules.is_not_found_definite
         and rules.rail_class in (RailClass.A, RailClass.B)
         and now < attempt.valid_until
-        and is_recognised
+        and _is_recognised(attempt, rules, now)
     )
+
+
+def is_too_late_to_send(attempt: Attempt, rules: RailCapabilities, now: datetime) -> bool:
+    """Say whether the bytes may not leave any more, the latest sending not having left.
+
+    They are no longer valid; or an earlier sending may have arrived, and the rail would not recognise
+    another one as the same payment.
+    """
+    is_the_only_one = attempt.sends == attempt.undelivered + 1
+    is_safe = is_the_only_one or _is_recognised(attempt, rules, now)
+    return now >= attempt.valid_until or not is_safe
+
+
+def _is_recognised(attempt: Attempt, rules: RailCapabilities, now: datetime) -> bool:
+    """Say whether the rail still knows the reference of everything that was sent so far."""
+    return (now - attempt.recorded_at).total_seconds() < rules.deduplicates_seconds
 
 
 def plain(text: str) -> str:
@@ -282,16 +345,6 @@ def plain(text: str) -> str:
     if text.isprintable() and len(text) <= WORDS_MAX:
         return text
     return "".join(letter if letter.isprintable() else "?" for letter in text[:WORDS_MAX])
-
-
-def _transfers(settlement: Settlement, do: Do | None) -> tuple[Transfer, ...]:
-    """Make the transfers that the row's work posts."""
-    if do not in (Do.POST, Do.REVERSE):
-        return ()
-    assert settlement.attempt is not None, "what is posted was locked"
-    amount = settlement.instruction.amount
-    make = settle if do is Do.POST else reverse
-    return make(settlement.id, settlement.attempt.route, amount.minor, amount.currency)
 
 
 def _postponed(settlement: Settlement, opening: datetime, now: datetime) -> Step:
@@ -313,15 +366,17 @@ def _refusal_of(event: Event, answer: Answer) -> Refusal | None:
     return Refusal(code=code, detail={name: plain(text) for name, text in detail.items() if text})
 
 
-def _detail(event: Event, answer: Answer, refusal: Refusal | None) -> dict[str, str]:
+def _detail(answer: Answer, refusal: Refusal | None, kind: MatterKind | None) -> dict[str, str]:
     """Keep the words of whoever answered, and the refusal, with the move."""
     words = {
         "code": answer.code,
         "text": answer.text,
         "rail_reference": answer.rail_reference,
         "confirmation": answer.confirmation,
-        "said": answer.event.value if event is Event.CONTRADICTED else "",
+        **(answer.papers or {}),
     }
+    if kind is not None:
+        words |= {"exception": kind.value, "said": answer.event.value}
     found = {name: plain(text) for name, text in words.items() if text}
     if refusal is not None:
         found["refusal"] = refusal.code.value

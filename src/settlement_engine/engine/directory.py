@@ -68,6 +68,22 @@ class Directory:
             for account in await self._accounts.ensure_controls(wanted_controls):
                 self._remember(account)
 
+    async def prefetch_suspense(self, settlements: Iterable[Settlement]) -> None:
+        """Look up, and open on first need, the suspense accounts of these settlements' rails."""
+        wanted = {
+            (AccountKind.SUSPENSE, each.attempt.route.rail, each.instruction.amount.currency)
+            for each in settlements
+            if each.attempt is not None
+        }
+        missing = sorted(wanted - self._known.keys())
+        if missing:
+            for account in await self._accounts.ensure_controls(missing):
+                self._remember(account)
+
+    def suspense(self, rail: str, currency: str) -> int:
+        """Name the suspense account of a rail that was prefetched."""
+        return self._known[AccountKind.SUSPENSE, rail, currency][0]
+
     async def _look_up(self, missing: list[_Key]) -> None:
         banks = list(dict.fromkeys((kind, bank) for kind, bank, _ in missing))
         found: dict[tuple[AccountKind, str], dict[str, list[Account]]] = {}
@@ -106,6 +122,14 @@ class Directory:
             is_active=is_active,
             elsewhere=self._elsewhere.get((kind, bank), ()) if account_id is None else (),
         )
+
+    def are_both_active(self, settlement: Settlement) -> bool:
+        """Say whether both sides are known and were active: then there is nothing to refuse."""
+        wish = settlement.instruction
+        currency = wish.amount.currency
+        source = self._known.get((AccountKind.NOSTRO, wish.from_bank, currency))
+        target = self._known.get((AccountKind.VOSTRO, wish.to_bank, currency))
+        return source is not None and source[1] and target is not None and target[1]
 
     def route(self, settlement: Settlement, rail: str) -> Route:
         """Name the four accounts of a settlement that was prefetched and whose sides exist."""

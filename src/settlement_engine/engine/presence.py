@@ -8,6 +8,7 @@ itself or by others, and NO_ANSWER is the event.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +40,17 @@ class Presence:
         self._seen: tuple[datetime, float] | None = None
         self._failure: asyncio.Future[None] | None = None
         self._is_renounced = False
+        self._hurried = asyncio.Event()
         self.owner = 0
 
     async def join(self) -> None:
-        """Take a number; waits for the database as long as it takes."""
+        """Take a number; waits for the database as long as it takes.
+
+        Its time is asked for first: what is claimed may have to be decided before anything is written.
+        """
         while True:
             try:
+                self.saw(await self._registry.now())
                 self.owner = await self._registry.join(self._settings.lease_seconds)
             except (Unavailable, Contention, Broken) as error:
                 log.warning("database_out_of_reach", why=error.why or error.what)
@@ -57,10 +63,20 @@ class Presence:
         """Take a new number at the next beat: the old one may own what nobody here knows of."""
         self._is_renounced = True
 
+    def hurry(self) -> None:
+        """Renew the lease at once, to find out whether we were declared gone."""
+        self._hurried.set()
+
+    async def _until_beat(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.heartbeat_seconds):
+                await self._hurried.wait()
+        self._hurried.clear()
+
     async def run(self, forget: Callable[[], None]) -> None:
         """Renew the lease for ever; ``forget`` is called when we were declared gone."""
         while True:
-            await asyncio.sleep(self._settings.heartbeat_seconds)
+            await self._until_beat()
             try:
                 if self._is_renounced:
                     await self._registry.leave(self.owner)
@@ -73,6 +89,8 @@ class Presence:
                 self._meter.anomaly("declared_gone")
                 log.warning("engine_declared_gone", owner=self.owner)
                 forget()
+                with suppress(Unavailable, Contention, Broken):
+                    await self._registry.leave(self.owner)  # nobody needs to wait for its lease
                 await self.join()
 
     async def leave(self) -> None:

@@ -8,7 +8,7 @@ the former owner may have put has got no answer: that is an event of the page.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.engine.timetable import Timetable
     from settlement_engine.ports import AccountStore, Meter, SettlementStore
+
+CLOSE_LOOKS: Final = 3
+"""How often an engine looks closely after its own when the answer to a claim was lost."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +46,7 @@ class Recovery:
         self._presence = presence
         self._meter = meter
         self._is_closed = False
+        self._close_looks = 0
 
     def close(self) -> None:
         """Claim nothing more."""
@@ -58,6 +62,7 @@ class Recovery:
                 count = await self.claim(is_sweep=is_sweep)
             except (Unavailable, Contention, Broken) as error:
                 log.warning("claim_failed", why=error.why or error.what)
+                self._close_looks = CLOSE_LOOKS
                 await self._presence.pause()
                 continue
             if count >= self._settings.claim_batch_max:
@@ -69,23 +74,40 @@ class Recovery:
     async def look_after_own(self) -> None:
         """Find, for ever, what this engine owns and does not carry, and carry it on.
 
-        There should be no such thing: whatever is accepted ends, even where we have a bug. What is
-        missing at two looks in a row is not just on its way from the store to memory.
+        There should be no such thing, but for a claim whose answer was lost: after that the looks are
+        close. What is missing at two looks in a row is not just on its way from the store to memory.
         """
         missing: set[UUID] = set()
+        looked_at = self._presence.monotonic()
+        settings = self._settings
         while not self._is_closed:
-            await asyncio.sleep(self._settings.look_interval_seconds)
+            await asyncio.sleep(min(settings.close_look_seconds, settings.look_interval_seconds))
+            now = self._presence.monotonic()
+            if not self._close_looks and now - looked_at < settings.look_interval_seconds:
+                continue
+            looked_at = now
             try:
-                before, missing = missing, await self._missing()
-                lost = list(before & missing)[: self._settings.claim_batch_max]
-                if lost:
-                    self._meter.anomaly("lost_from_memory", len(lost))
-                    log.error("lost_from_memory", count=len(lost))
-                    owner = self._presence.owner
-                    self._runner.resume(await self._store.reclaim(owner, lost))
-                    missing = set()
+                missing = await self._carry_on(missing)
             except (Unavailable, Contention, Broken):
                 missing = set()
+            else:
+                self._close_looks = max(0, self._close_looks - 1)
+
+    async def _carry_on(self, missing_before: set[UUID]) -> set[UUID]:
+        """Take over anew what is missing for the second time; return what is for the first."""
+        owner = self._presence.owner
+        missing = await self._missing()
+        lost = list(missing & missing_before)[: self._settings.claim_batch_max]
+        if not lost:
+            return missing
+        kind = "claim_answer_lost" if self._close_looks else "lost_from_memory"
+        self._meter.anomaly(kind, len(lost))
+        log.error(kind, count=len(lost))
+        self._close_looks = CLOSE_LOOKS  # this answer may be lost as well
+        found = await self._store.reclaim(owner, lost)
+        if owner == self._presence.owner:
+            self._runner.resume(found)
+        return set()
 
     async def _missing(self) -> set[UUID]:
         owned = await self._store.owned(self._presence.owner)

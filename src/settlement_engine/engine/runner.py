@@ -11,13 +11,21 @@ It never releases money by itself: a time-out is the event NO_ANSWER, and the pa
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 import structlog
 
-from settlement_engine.domain.lifecycle import ENDS, QUESTION, Ask, Event, State, is_recorded
+from settlement_engine.domain.lifecycle import (
+    ENDS,
+    QUESTION,
+    Ask,
+    Event,
+    State,
+    is_one_more_question,
+    is_recorded,
+)
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode, refuse_funds
 from settlement_engine.engine.batching import Batcher
@@ -47,6 +55,9 @@ T = TypeVar("T")
 LATE_ANSWERS_MAX: Final = 8
 """How many answers one settlement may keep waiting while a step of its own is being written."""
 
+SCREENED: Final = frozenset({Event.CLEARED, Event.REFUSED})
+"""What screening says of a settlement whose accounts are then looked at: ours is the first word."""
+
 GUARD_REPEATS_MAX: Final = 3
 """How often a step that the guards turned down (shut, inactive) is decided anew before it is refused."""
 
@@ -59,7 +70,10 @@ class Proposal:
     answer: Answer
     is_takeover: bool = False
     refusal: Refusal | None = None
+    is_uncovered: bool = False
     repeats: int = 0
+    late: list[Answer] = field(default_factory=list)
+    """What came while this one is being written: by this list the runner knows whose turn it is."""
 
 
 class Runner:
@@ -125,6 +139,8 @@ class Runner:
         proposals: list[Proposal] = []
         for claim in claimed:
             settlement = claim.settlement
+            if settlement.state not in QUESTION and settlement.state is not State.QUEUED:
+                continue  # a step of ours has ended or parked it between the claim and the reading
             self._open[settlement.id] = settlement
             if settlement.state is State.QUEUED:
                 proposals.append(self._proposal(settlement, Event.RELEASED))
@@ -132,20 +148,18 @@ class Runner:
                 proposals.append(self._proposal(settlement, Event.NO_ANSWER))
             elif self._is_too_late_to_send(settlement):
                 proposals.append(self._proposal(settlement, Event.UNDELIVERED))
-            elif settlement.state in QUESTION:
+            else:
                 questions.append(settlement)
         self._batcher.offer([each for each in proposals if self._is_next(each)])
         if questions:
             self._asker.ask(questions)
 
     def _is_too_late_to_send(self, settlement: Settlement) -> bool:
-        """Say whether a sending that is due now may no longer leave: its bytes are not valid any more."""
+        """Say whether a sending that is due now may no longer leave."""
         attempt = settlement.attempt
-        return (
-            settlement.state is State.LOCKED
-            and attempt is not None
-            and self._presence.now() >= attempt.valid_until
-        )
+        if settlement.state is not State.LOCKED or attempt is None:
+            return False
+        return self._decider.is_too_late_to_send(attempt, self._presence.now())
 
     def _proposal(self, settlement: Settlement, event: Event) -> Proposal:
         attempt = settlement.attempt.number if settlement.attempt else 0
@@ -156,7 +170,7 @@ class Runner:
         """Let a settlement take one answer at a time; the others wait, up to a bound."""
         late = self._busy.get(proposal.settlement.id)
         if late is None:
-            self._busy[proposal.settlement.id] = []
+            self._busy[proposal.settlement.id] = proposal.late
             return True
         is_known = proposal.answer.event is Event.CANCELLED and any(
             answer.event is Event.CANCELLED for answer in late
@@ -220,16 +234,17 @@ class Runner:
         await self._batcher.run()
 
     async def _write(self, batch: list[Proposal]) -> None:
-        cleared = [p.settlement for p in batch if p.answer.event is Event.CLEARED]
+        screened = [p.settlement for p in batch if p.answer.event in SCREENED]
         try:
-            if cleared:
-                await self._until_reached(lambda: self._decider.prefetch(cleared))
+            if screened:
+                await self._until_reached(lambda: self._decider.prefetch(screened))
         except Broken as error:
             # Without their accounts these cannot be decided; the others can.
             log.exception("accounts_not_read", why=error.why or error.what)
-            for proposal in (p for p in batch if p.answer.event is Event.CLEARED):
+            for proposal in (p for p in batch if p.answer.event in SCREENED):
                 self._set_aside(proposal)
-            batch = [p for p in batch if p.answer.event is not Event.CLEARED]
+            batch = [p for p in batch if p.answer.event not in SCREENED]
+        batch = await self._find_suspense(batch)
         pairs: list[tuple[Proposal, Step]] = []
         now = self._presence.now()
         for proposal in batch:
@@ -245,7 +260,7 @@ class Runner:
             if step is not None:
                 pairs.append((proposal, step))
             else:
-                self._batcher.offer(self._done(proposal.settlement))
+                self._batcher.offer(self._done(proposal))
         if not pairs:
             return
         started_at = self._presence.monotonic()
@@ -254,9 +269,31 @@ class Runner:
         self._meter.batch("move", len(pairs), seconds)
         self._take_in(pairs, outcomes, seconds)
 
+    async def _find_suspense(self, batch: list[Proposal]) -> list[Proposal]:
+        """Look up where to book what has no other home, which hardly ever happens."""
+        wanted = [
+            proposal
+            for proposal in batch
+            if proposal.is_uncovered
+            or self._decider.is_disproof(proposal.settlement, proposal.answer)
+        ]
+        if not wanted:
+            return batch
+        settlements = [proposal.settlement for proposal in wanted]
+        try:
+            await self._until_reached(lambda: self._decider.prefetch_suspense(settlements))
+        except Broken as error:
+            log.exception("suspense_not_found", why=error.why or error.what)
+            for proposal in wanted:
+                self._set_aside(proposal)
+            return [proposal for proposal in batch if proposal not in wanted]
+        return batch
+
     def _decide(self, proposal: Proposal, now: datetime) -> Step | None:
         if proposal.refusal is not None:
             return self._decider.refused(proposal.settlement, proposal.refusal)
+        if proposal.is_uncovered:
+            return self._decider.uncovered(proposal.settlement, proposal.answer)
         settlement, answer = proposal.settlement, proposal.answer
         step = self._decider.decide(settlement, answer, now)
         if step is None:
@@ -273,7 +310,7 @@ class Runner:
 
     async def _try_later(self, proposal: Proposal) -> None:
         await asyncio.sleep(self._settings.broken_rest_seconds)
-        if self._busy.get(proposal.settlement.id) is not None:
+        if self._has_its_turn(proposal):
             self._batcher.offer([proposal])
 
     # --- afterwards -----------------------------------------------------------------------------
@@ -295,10 +332,10 @@ class Runner:
                 applied.append(step)
                 if self._believe(step, outcome.at):
                     asking.append(step.settlement)
-                again.extend(self._done(step.settlement))
+                again.extend(self._done(proposal))
             elif outcome.result is Result.STALE:
                 self._meter.anomaly("stale_step")
-                again.extend(self._drop(step.settlement))
+                again.extend(self._drop(proposal))
             else:
                 again.append(self._turned_down(proposal, outcome))
         if applied:
@@ -313,7 +350,7 @@ class Runner:
         settlement, row = step.settlement, step.row
         if is_recorded(settlement.state, row):
             settlement.seq += 1
-            settlement.asked = 0
+            settlement.asked = settlement.asked + 1 if is_one_more_question(row) else 0
         else:
             settlement.asked += 1
         attempt = step.attempt or settlement.attempt
@@ -342,20 +379,34 @@ class Runner:
         if self._open.get(settlement.id) is settlement:
             del self._open[settlement.id]
 
-    def _done(self, settlement: Settlement) -> list[Proposal]:
+    def _has_its_turn(self, proposal: Proposal) -> bool:
+        """Say whether it is this answer that the settlement is taking.
+
+        All may have been forgotten since, and another answer have come. Two of one settlement must never
+        stand in one batch.
+        """
+        return self._busy.get(proposal.settlement.id) is proposal.late
+
+    def _done(self, proposal: Proposal) -> list[Proposal]:
         """Let the settlement take its next answer; those that came meanwhile are taken up now."""
-        late = self._busy.pop(settlement.id, [])
+        if not self._has_its_turn(proposal):
+            return []
+        settlement, late = proposal.settlement, proposal.late
+        del self._busy[settlement.id]
         if not late:
             return []
-        self._busy[settlement.id] = late[1:]
-        return [Proposal(self._open.get(settlement.id, settlement), late[0])]
+        here = self._open.get(settlement.id, settlement)
+        following = Proposal(here, late[0], late=late[1:])
+        self._busy[settlement.id] = following.late
+        return [following]
 
-    def _drop(self, settlement: Settlement) -> list[Proposal]:
+    def _drop(self, proposal: Proposal) -> list[Proposal]:
         """Forget what is no longer ours, but not what was claimed anew, nor the answers to that."""
-        self._let_go(settlement)
-        if settlement.id in self._open:
-            return self._done(settlement)
-        self._busy.pop(settlement.id, None)
+        self._let_go(proposal.settlement)
+        if proposal.settlement.id in self._open:
+            return self._done(proposal)
+        if self._has_its_turn(proposal):
+            del self._busy[proposal.settlement.id]
         return []
 
     def drop_all(self) -> None:
@@ -368,6 +419,8 @@ class Runner:
         """Decide anew what the ledger's guards did not let through."""
         settlement = proposal.settlement
         required = settlement.instruction.amount
+        if outcome.result is Result.SHORT and settlement.is_ended:
+            return replace(proposal, is_uncovered=True)
         if outcome.result is Result.SHORT:
             available = Money(max(outcome.available_minor, 0), required.currency)
             return replace(proposal, refusal=refuse_funds(required, available))

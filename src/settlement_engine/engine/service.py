@@ -16,14 +16,17 @@ from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.engine.asker import Asker
 from settlement_engine.engine.batching import Doorbell
 from settlement_engine.engine.decider import Decider
+from settlement_engine.engine.desk import Desk, DeskClerk
 from settlement_engine.engine.directory import Directory
+from settlement_engine.engine.gate import Gate
 from settlement_engine.engine.intake import Intake
+from settlement_engine.engine.opening import Opener
 from settlement_engine.engine.presence import Presence
 from settlement_engine.engine.recovery import Recovery, keep_timetable
 from settlement_engine.engine.runner import Runner
 from settlement_engine.engine.timetable import Timetable
 from settlement_engine.engine.waiting import WaitingRoom
-from settlement_engine.errors import Contention, WrongState
+from settlement_engine.errors import Contention, Unavailable, WrongState
 from settlement_engine.ports import Accepted
 
 if TYPE_CHECKING:
@@ -40,10 +43,13 @@ if TYPE_CHECKING:
         EngineRegistry,
         Ids,
         Meter,
+        Openings,
         Rail,
         Screening,
         SettlementStore,
         Stream,
+        Suspicion,
+        Witness,
     )
 
 CANCEL_LOOKS_MAX: Final = 40
@@ -70,6 +76,9 @@ class SettlementService:
         ids: Ids,
         chance: Random,
         meter: Meter,
+        openings: Openings | None = None,
+        witness: Witness | None = None,
+        desk: Desk | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -78,29 +87,85 @@ class SettlementService:
         self.doorbell = Doorbell()
         self._timetable = Timetable(has_real_windows=settings.has_real_windows)
         self._presence = Presence(settings, registry, clock, meter)
+        self._gate = Gate(is_open=openings is None)
         self._waiting = WaitingRoom(settings, store)
-        directory = Directory(accounts)
-        self._runner = Runner(
-            settings,
-            store,
+        asker = Asker(settings, rails, screening, self._presence, meter, self._gate)
+        self._runner = self._make_runner(rails, asker, chance, meter)
+        self._intake = Intake(settings, store, self._runner, self._presence, ids, meter)
+        self._recovery = Recovery(settings, store, self._runner, self._presence, meter)
+        self._opener = self._make_opener(openings, witness, rails, meter)
+        self._clerk = self._make_clerk(desk, rails, meter)
+        self.is_draining = False
+
+    def _make_runner(
+        self, rails: Mapping[str, Rail], asker: Asker, chance: Random, meter: Meter
+    ) -> Runner:
+        directory = Directory(self._accounts)
+        return Runner(
+            self._settings,
+            self._store,
             presence=self._presence,
-            decider=Decider(settings, rails, directory, self._timetable, chance),
+            decider=Decider(self._settings, rails, directory, self._timetable, chance),
             directory=directory,
-            asker=Asker(settings, rails, screening, self._presence, meter),
+            asker=asker,
             waiting=self._waiting,
             doorbell=self.doorbell,
             meter=meter,
         )
-        self._intake = Intake(settings, store, self._runner, self._presence, ids, meter)
-        self._recovery = Recovery(settings, store, self._runner, self._presence, meter)
-        self.is_draining = False
+
+    def _make_opener(
+        self,
+        openings: Openings | None,
+        witness: Witness | None,
+        rails: Mapping[str, Rail],
+        meter: Meter,
+    ) -> Opener | None:
+        """Make the keeper of the gate; without a record of openings the gate is always open."""
+        if openings is None:
+            return None
+        opener = Opener(
+            self._settings,
+            openings,
+            rails=rails,
+            gate=self._gate,
+            presence=self._presence,
+            meter=meter,
+            witness=witness,
+        )
+        opener.attach(self._runner.hear)
+        return opener
+
+    def _make_clerk(
+        self, desk: Desk | None, rails: Mapping[str, Rail], meter: Meter
+    ) -> DeskClerk | None:
+        """Make whoever looks after the desk, if there is one."""
+        if desk is None:
+            return None
+        return DeskClerk(
+            self._settings,
+            desk,
+            store=self._store,
+            rails=rails,
+            runner=self._runner,
+            presence=self._presence,
+            gate=self._gate,
+            meter=meter,
+        )
 
     # --- life of the process ----------------------------------------------------------------------
 
     async def join(self) -> None:
-        """Become known; windows are read before the first settlement is."""
+        """Become known, to the right database; windows are read before the first settlement is."""
+        if self._opener is not None:
+            await self._opener.settle()
         await self._presence.join()
-        self._timetable.replace(await self._accounts.windows())
+        while True:
+            try:
+                self._timetable.replace(await self._accounts.windows())
+            except (Unavailable, Contention):
+                await self._presence.pause()
+            else:
+                return
 
     async def run(self) -> None:
         """Carry settlements; ends only by cancellation or by a bug."""
@@ -111,14 +176,35 @@ class SettlementService:
                     self._runner.run(),
                     self._recovery.run(),
                     self._recovery.look_after_own(),
-                    self._presence.run(self._runner.drop_all),
+                    self._presence.run(self._forget),
                     self._presence.watch_tasks(),
                     self._waiting.run(self._is_carried_here),
                     keep_timetable(self._settings, self._accounts, self._timetable),
                 ):
                     group.create_task(work)
+                if self._opener is not None:
+                    group.create_task(self._opener.run())
+                if self._clerk is not None:
+                    group.create_task(self._clerk.run())
         finally:
             self._presence.cancel_tasks()
+
+    def _forget(self) -> None:
+        """Carry nothing any more: others have declared this engine gone, or an era has begun."""
+        self._runner.drop_all()
+        self._gate.forget()
+        if self._opener is not None:
+            self._opener.look_again()
+
+    def suspect(self, suspicion: Suspicion) -> None:
+        """Hear that somebody knows more than the database: nothing is sent until that is cleared up."""
+        if self._opener is not None:
+            self._opener.suspect(suspicion)
+
+    @property
+    def opening(self) -> str:
+        """Say whether questions leave this engine, and if not why."""
+        return self._opener.state if self._opener is not None else "open"
 
     async def drain(self) -> bool:
         """Take nothing more in and bring what is open to rest; False when the grace was too short."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from settlement_engine.domain.backoff import Backoff
+from settlement_engine.ports import DoubtLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,8 +13,10 @@ class EngineSettings:
     """What the engine is told once, at its start.
 
     ``open_max`` bounds the settlements in memory; beyond it intake answers Overloaded.
+    ``close_look_seconds`` is how soon an engine looks after its own when it has reason to.
     ``sends_max`` bounds the sendings of one attempt that are proved undelivered.
     ``is_queueing`` parks what comes while its window is shut instead of refusing it.
+    ``doubt_limits`` say after how long a payment without an end is a matter for a person.
     """
 
     open_max: int = 20_000
@@ -24,8 +27,9 @@ class EngineSettings:
     claim_interval_seconds: float = 0.2
     sweep_interval_seconds: float = 2.0
     look_interval_seconds: float = 5.0
-    lease_seconds: float = 2.0
-    heartbeat_seconds: float = 0.5
+    close_look_seconds: float = 0.5
+    lease_seconds: float = 1.5
+    heartbeat_seconds: float = 0.25
     screening_timeout_seconds: float = 10.0
     sends_max: int = 3
     resend: Backoff = field(default_factory=lambda: Backoff(first_seconds=1, max_seconds=60))
@@ -42,3 +46,10 @@ class EngineSettings:
     watch_interval_seconds: float = 0.1
     watch_batch_max: int = 1_000
     drain_grace_seconds: float = 20.0
+    desk_interval_seconds: float = 2.0
+    desk_batch_max: int = 500
+    resolve_pause_seconds: float = 10.0
+    proposal_valid_seconds: float = 86_400.0
+    doubt_limits: tuple[DoubtLimit, ...] = (
+        DoubtLimit(rail="", in_doubt_seconds=300.0, overdue_seconds=3_600.0),
+    )

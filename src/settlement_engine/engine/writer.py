@@ -73,6 +73,7 @@ class StepWriter:
             if outcome.result is Result.STALE
         ]
         found = await self._store.load(stale) if stale else {}
+        owned = await self._store.owned(self._presence.owner) if stale else set()
         recognised = []
         for step, outcome in zip(steps, outcomes, strict=True):
             now = found.get(step.settlement.id)
@@ -82,6 +83,8 @@ class StepWriter:
                 and now.state is step.row.state
                 and now.seq == step.settlement.seq + 1
                 and now.epoch in (step.settlement.epoch, 0)
+                # Another engine may have written the same; then the question is its own to put.
+                and (now.is_ended or step.rest_seconds is not None or now.id in owned)
             )
             recognised.append(
                 msgspec.structs.replace(outcome, result=Result.APPLIED) if is_ours else outcome

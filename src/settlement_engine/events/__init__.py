@@ -10,6 +10,7 @@ from settlement_engine.events.clearing import ClearingIntake, ClearingSettings
 from settlement_engine.events.connection import NatsAccess
 from settlement_engine.events.inbox import Inbox, MemoryInbox, PostgresInbox
 from settlement_engine.events.relay import Doorbell, Leadership, Relay, RelaySettings, SoleLeader
+from settlement_engine.events.replay import Replay, ReplayPlan, ReplaySettings
 from settlement_engine.events.stream import StreamSpec
 
 __all__ = [
@@ -25,6 +26,9 @@ __all__ = [
     "PostgresInbox",
     "Relay",
     "RelaySettings",
+    "Replay",
+    "ReplayPlan",
+    "ReplaySettings",
     "SoleLeader",
     "StreamSpec",
 ]

@@ -13,12 +13,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from settlement_engine.domain.announcement import announcement_type, event_id
+from settlement_engine.domain.announcement import (
+    ERA_PLACES,
+    REOPENED,
+    announcement_type,
+    era_of,
+    event_id,
+    marker_id,
+)
 from settlement_engine.domain.lifecycle import STATUS
 from settlement_engine.domain.money import format_amount
 from settlement_engine.domain.settlement import Priority
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from settlement_engine.domain.lifecycle import Event, State
@@ -34,6 +42,7 @@ DETAIL_TEXT_MAX: Final = 1_000
 
 POSITION_HEADER: Final = "ce-sequence"
 ID_HEADER: Final = "Nats-Msg-Id"
+TIME_HEADER: Final = "ce-time"
 
 _SUBJECT_PREFIX: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 _SOURCE: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
@@ -71,6 +80,20 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     priority: str
     time: str
     detail: dict[str, str]
+
+
+class Marker(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of the marker at the beginning of an era.
+
+    What was announced after ``last_sequence``, and before this, may be forgotten: it is not in our books
+    any more, and its settlements are being asked about anew.
+    """
+
+    event_id: str
+    sequence: int
+    event_type: str
+    era: int
+    last_sequence: int
 
 
 class _Words(NamedTuple):
@@ -132,10 +155,40 @@ class Announcer:
         )
         headers = (
             f"{ID_HEADER}: {name}\r\nce-id: {name}\r\n{words.headers}"
-            f"ce-subject: {settlement_id}\r\nce-time: {self._time}\r\n"
+            f"ce-subject: {settlement_id}\r\n{TIME_HEADER}: {self._time}\r\n"
             f"{POSITION_HEADER}: {moved.position}\r\n"
         )
         return Message(moved.position, name, words.subject, headers, self._encode(body))
+
+    def marker(self, era: int, last_position: int) -> Message:
+        """Write the marker of an era; ``last_position`` is the last place of before that still counts."""
+        position = era * ERA_PLACES
+        name = marker_id(era)
+        body = Marker(
+            event_id=name,
+            sequence=position,
+            event_type=REOPENED,
+            era=era,
+            last_sequence=last_position,
+        )
+        headers = (
+            f"{ID_HEADER}: {name}\r\nce-id: {name}\r\nce-source: {self._source}\r\n"
+            f"ce-specversion: 1.0\r\nce-type: {REOPENED}\r\n"
+            f"ce-datacontenttype: application/json\r\n{POSITION_HEADER}: {position}\r\n"
+        )
+        subject = f"{self._prefix}.{REOPENED.removeprefix(TYPE_PREFIX)}"
+        return Message(position, name, subject, headers, self._encoder.encode(body))
+
+    def messages(self, announcements: Sequence[Announcement], after: int) -> list[Message]:
+        """Write announcements that follow a place, with the marker of each era that begins among them."""
+        found: list[Message] = []
+        for announcement in announcements:
+            position = announcement.moved.position
+            if position != after + 1:
+                found.append(self.marker(era_of(position), after))
+            found.append(self.message(announcement))
+            after = position
+        return found
 
     def _find_words(self, moved: Moved) -> _Words:
         kind = announcement_type(moved)

@@ -27,7 +27,13 @@ from settlement_engine.errors import (
     SettlementEngineError,
     Unavailable,
 )
-from settlement_engine.events.connection import RECONNECT, TROUBLE, NatsAccess, connect
+from settlement_engine.events.connection import (
+    RECONNECT,
+    TROUBLE,
+    NatsAccess,
+    connect,
+    heed_cancellation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -111,6 +117,7 @@ class ClearingIntake:
         """Take instructions until ``stop``. What is wrong with NATS is waited out, without end."""
         try:
             while not self._stopping.is_set():
+                heed_cancellation()
                 try:
                     await self._session()
                 except TROUBLE as trouble:
@@ -137,6 +144,7 @@ class ClearingIntake:
             )
             self._is_connected = True
             while not self._stopping.is_set():
+                heed_cancellation()
                 messages: list[Msg] = []
                 with contextlib.suppress(nats.errors.TimeoutError):  # There was nothing.
                     messages = await subscription.fetch(

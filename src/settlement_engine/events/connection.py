@@ -50,6 +50,17 @@ class NatsAccess:
     credentials_file: Path | None = None
 
 
+def heed_cancellation() -> None:
+    """Raise CancelledError if this task was cancelled and somebody has swallowed it.
+
+    ``asyncio.wait_for``, which nats-py waits with, does so before Python 3.12 when the answer comes in
+    the very moment of the cancellation. A loop without end that does not ask would then never end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling() > 0:
+        raise asyncio.CancelledError
+
+
 class Connection(Client):
     """One connection. ``lost`` is set when it has ended, for whatever reason."""
 

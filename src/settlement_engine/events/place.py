@@ -2,8 +2,10 @@
 
 The relay keeps no memory of its own that could be wrong. The last message of the stream that the outbox
 knows too is where it goes on. So it does not matter whether an acknowledgement was lost, the stream was
-deleted, a power cut took its tail, or the database was restored from a backup: nothing is left out, and
-nothing is written twice.
+deleted or a power cut took its tail: nothing is left out, and nothing is written twice.
+
+It may hold what the outbox does not know of its own era. Then the database is an older state of itself, and
+whoever was named is told; nothing is published before an era has begun (``engine/opening.py``).
 """
 
 from __future__ import annotations
@@ -13,10 +15,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import structlog
 from nats.js.errors import NotFoundError
 
-from settlement_engine.domain.announcement import event_id
-from settlement_engine.events.announce import ID_HEADER, POSITION_HEADER
+from settlement_engine.domain.announcement import ERA_PLACES, era_of, event_id, marker_id
+from settlement_engine.errors import Unavailable
+from settlement_engine.events.announce import (
+    ID_HEADER,
+    POSITION_HEADER,
+    TIME_HEADER,
+    rfc3339,
+)
+from settlement_engine.ports import Suspicion
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from nats.js import JetStreamContext
 
     from settlement_engine.ports import Meter, Stream
@@ -34,10 +45,17 @@ class Place(NamedTuple):
 class Surveyor:
     """Compares a JetStream stream with the outbox."""
 
-    def __init__(self, stream_name: str, outbox: Stream, meter: Meter) -> None:
+    def __init__(
+        self,
+        stream_name: str,
+        outbox: Stream,
+        meter: Meter,
+        suspect: Callable[[Suspicion], None] | None = None,
+    ) -> None:
         self._stream_name = stream_name
         self._outbox = outbox
         self._meter = meter
+        self._suspect = suspect
 
     async def find(self, jetstream: JetStreamContext, published: int) -> Place:
         """Return the place at which to go on; ``published`` is the outbox's own note of it."""
@@ -73,7 +91,19 @@ class Surveyor:
             stream=self._stream_name,
             sequence=last,
         )
-        return await self._search(jetstream, first, last)
+        found = await self._search(jetstream, first, last)
+        await self._check_era(jetstream, last, found or 0)
+        return found
+
+    async def _check_era(self, jetstream: JetStreamContext, last: int, known_to: int) -> None:
+        """Raise Unavailable when the last message is of the outbox's era, or a later one: it was forgotten."""
+        position = position_in(await self._headers(jetstream, last))
+        era = era_of(position or 0)
+        if self._suspect is None or position is None or era < era_of(await self._outbox.head()):
+            return
+        self._suspect(Suspicion(why="stream_ahead", era_min=era + 1, known_to=known_to))
+        what = "the stream holds what the database has forgotten"
+        raise Unavailable(what, why=f"position {position}, known up to {known_to}")
 
     async def _search(self, jetstream: JetStreamContext, first: int, last: int) -> int | None:
         """Go back in doubling steps to a message that agrees, then halve the way to the last one."""
@@ -98,16 +128,31 @@ class Surveyor:
 
     async def _common(self, jetstream: JetStreamContext, sequence: int) -> int | None:
         """Return the position of a message if the outbox holds the same one there."""
-        try:
-            message = await jetstream.get_msg(self._stream_name, seq=sequence)
-        except NotFoundError:
+        headers = await self._headers(jetstream, sequence)
+        position = position_in(headers)
+        if position is None:
             return None
-        headers = message.headers or {}
-        text = headers.get(POSITION_HEADER, "")
-        if not (text.isascii() and text.isdigit()):
-            return None
-        position = int(text)
+        name = headers.get(ID_HEADER)
+        if position % ERA_PLACES == 0:
+            era = era_of(position)
+            is_begun = era <= era_of(await self._outbox.head())
+            return position if is_begun and name == marker_id(era) else None
         known = await self._outbox.read(position - 1, 1)
         if not known or known[0].moved.position != position:
             return None
-        return position if event_id(known[0].moved) == headers.get(ID_HEADER) else None
+        moved = known[0].moved
+        is_same = event_id(moved) == name and rfc3339(moved.at) == headers.get(TIME_HEADER)
+        return position if is_same else None
+
+    async def _headers(self, jetstream: JetStreamContext, sequence: int) -> Mapping[str, str]:
+        try:
+            message = await jetstream.get_msg(self._stream_name, seq=sequence)
+        except NotFoundError:
+            return {}
+        return message.headers or {}
+
+
+def position_in(headers: Mapping[str, str]) -> int | None:
+    """Read the place that a message says it has in the outbox; None when it is not one of ours."""
+    text = headers.get(POSITION_HEADER, "")
+    return int(text) if text.isascii() and text.isdigit() else None

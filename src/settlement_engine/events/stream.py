@@ -26,6 +26,7 @@ COMPARED: Final = (
     "duplicate_window",
     "max_age",
     "max_bytes",
+    "num_replicas",
     "retention",
     "storage",
     "subjects",

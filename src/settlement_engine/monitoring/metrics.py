@@ -20,8 +20,10 @@ from prometheus_client import (
     generate_latest,
 )
 
+from settlement_engine.domain.exceptions import LATE, SEVERITY, MatterKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import ENDS, Do, State
+from settlement_engine.domain.stuck import StuckReason
 from settlement_engine.monitoring.families import Families, Spread
 
 if TYPE_CHECKING:
@@ -150,6 +152,17 @@ class Metrics:
         self._without_next_action = gauge(
             "settlement_without_next_action", "Open settlements that nothing will move; must be 0."
         )
+        self._matters = families.gauge(
+            "exceptions_open", "Exceptions that a person has not closed.", "kind", "severity"
+        )
+        self._oldest_matters = families.gauge(
+            "exceptions_oldest_seconds", "Age of the oldest open exception.", "kind", "severity"
+        )
+        self._stuck = families.gauge(
+            "settlement_stuck", "Open settlements that are stuck, by why; must be 0.", "reason"
+        )
+        for reason in StuckReason:
+            self._stuck(reason.value).set(0)
         self._backlog = gauge("outbox_backlog", "Moves that JetStream does not hold yet.")
         self._measured_at = gauge(
             "settlement_gauges_timestamp_seconds", "When these gauges were last measured."
@@ -181,7 +194,7 @@ class Metrics:
         lasted: list[float] = []
         for step in steps:
             row = step.row
-            if row.do is Do.EXCEPT or row.state not in ENDS:
+            if step.event in LATE or row.state not in ENDS:
                 continue  # still open, or word about what had ended before
             settlement = step.settlement
             ended[row.state] += 1
@@ -190,7 +203,7 @@ class Metrics:
             if row.state is State.COMPLETED:
                 amount = settlement.instruction.amount
                 amounts[amount.currency] += amount.minor
-            if settlement.ended_at is not None and row.do is not Do.REVERSE:
+            if settlement.ended_at is not None and row.state is not State.RETURNED:
                 lasted.append((settlement.ended_at - settlement.created_at).total_seconds())
         self._duration.observe(lasted)
         self._count_ends(ended, amounts)
@@ -244,10 +257,19 @@ class Metrics:
         self._oldest_open.set(gauges.oldest_open_seconds)
         self._oldest_in_doubt.set(gauges.oldest_in_doubt_seconds)
         self._without_next_action.set(gauges.without_next_action)
+        for kind in MatterKind:
+            labels = (kind.value, SEVERITY[kind].value)
+            self._matters(*labels).set(gauges.open_matters.get(kind, 0))
+            self._oldest_matters(*labels).set(gauges.oldest_matters_seconds.get(kind, 0.0))
         self._backlog.set(gauges.outbox_backlog)
         if self._balance_accounts_max:
             self._show_balances(gauges.balances)
         self._measured_at.set(time.time())
+
+    def show_stuck(self, counts: Mapping[StuckReason, int]) -> None:
+        """Show how many are stuck, by why."""
+        for reason in StuckReason:
+            self._stuck(reason.value).set(counts.get(reason, 0))
 
     def _show_balances(self, accounts: Sequence[Account]) -> None:
         for kind, table in self._balances.items():

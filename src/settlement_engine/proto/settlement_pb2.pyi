@@ -191,6 +191,10 @@ class _TransferLegEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TransferL
     TRANSFER_LEG_FUNDING: _TransferLeg.ValueType  # 3
     TRANSFER_LEG_CASH_RETURNED: _TransferLeg.ValueType  # 4
     TRANSFER_LEG_OBLIGATION_RESTORED: _TransferLeg.ValueType  # 5
+    TRANSFER_LEG_LATE_CASH: _TransferLeg.ValueType  # 6
+    """Cash that is, or is not, at the settlement agent against what was attested: to or from suspense."""
+    TRANSFER_LEG_OBLIGATION_SUSPENDED: _TransferLeg.ValueType  # 7
+    """FROM's debt is open again, out of suspense: TO's account did not cover the return."""
 
 class TransferLeg(_TransferLeg, metaclass=_TransferLegEnumTypeWrapper): ...
 
@@ -202,7 +206,141 @@ TRANSFER_LEG_OBLIGATION: TransferLeg.ValueType  # 2
 TRANSFER_LEG_FUNDING: TransferLeg.ValueType  # 3
 TRANSFER_LEG_CASH_RETURNED: TransferLeg.ValueType  # 4
 TRANSFER_LEG_OBLIGATION_RESTORED: TransferLeg.ValueType  # 5
+TRANSFER_LEG_LATE_CASH: TransferLeg.ValueType  # 6
+"""Cash that is, or is not, at the settlement agent against what was attested: to or from suspense."""
+TRANSFER_LEG_OBLIGATION_SUSPENDED: TransferLeg.ValueType  # 7
+"""FROM's debt is open again, out of suspense: TO's account did not cover the return."""
 Global___TransferLeg: _TypeAlias = TransferLeg  # noqa: Y015
+
+class _ExceptionKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExceptionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExceptionKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXCEPTION_KIND_UNSPECIFIED: _ExceptionKind.ValueType  # 0
+    EXCEPTION_KIND_IN_DOUBT: _ExceptionKind.ValueType  # 1
+    """The rail may have the payment, for too long."""
+    EXCEPTION_KIND_OVERDUE: _ExceptionKind.ValueType  # 2
+    """The rail has the payment, or is asked to give it back, for too long."""
+    EXCEPTION_KIND_CONTRADICTION: _ExceptionKind.ValueType  # 3
+    """Late word that the money did not move after all."""
+    EXCEPTION_KIND_LATE_DEBIT: _ExceptionKind.ValueType  # 4
+    """Late word that the money moved although it was given back, or never held."""
+    EXCEPTION_KIND_SECOND_DEBIT: _ExceptionKind.ValueType  # 5
+    """Word of a second payment beside the one that completed the settlement."""
+    EXCEPTION_KIND_DISPROVED: _ExceptionKind.ValueType  # 6
+    """A definite word of the rail's against what two people attested; the cash is in suspense."""
+    EXCEPTION_KIND_UNCOVERED_RETURN: _ExceptionKind.ValueType  # 7
+    """The money came back, and the receiver's account did not cover it; its debt is in suspense."""
+    EXCEPTION_KIND_UNKNOWN_PAYMENT: _ExceptionKind.ValueType  # 8
+    """The bank has a payment that we do not know."""
+
+class ExceptionKind(_ExceptionKind, metaclass=_ExceptionKindEnumTypeWrapper):
+    """--- exceptions ----------------------------------------------------------------------------------"""
+
+EXCEPTION_KIND_UNSPECIFIED: ExceptionKind.ValueType  # 0
+EXCEPTION_KIND_IN_DOUBT: ExceptionKind.ValueType  # 1
+"""The rail may have the payment, for too long."""
+EXCEPTION_KIND_OVERDUE: ExceptionKind.ValueType  # 2
+"""The rail has the payment, or is asked to give it back, for too long."""
+EXCEPTION_KIND_CONTRADICTION: ExceptionKind.ValueType  # 3
+"""Late word that the money did not move after all."""
+EXCEPTION_KIND_LATE_DEBIT: ExceptionKind.ValueType  # 4
+"""Late word that the money moved although it was given back, or never held."""
+EXCEPTION_KIND_SECOND_DEBIT: ExceptionKind.ValueType  # 5
+"""Word of a second payment beside the one that completed the settlement."""
+EXCEPTION_KIND_DISPROVED: ExceptionKind.ValueType  # 6
+"""A definite word of the rail's against what two people attested; the cash is in suspense."""
+EXCEPTION_KIND_UNCOVERED_RETURN: ExceptionKind.ValueType  # 7
+"""The money came back, and the receiver's account did not cover it; its debt is in suspense."""
+EXCEPTION_KIND_UNKNOWN_PAYMENT: ExceptionKind.ValueType  # 8
+"""The bank has a payment that we do not know."""
+Global___ExceptionKind: _TypeAlias = ExceptionKind  # noqa: Y015
+
+class _ExceptionSeverity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExceptionSeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExceptionSeverity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXCEPTION_SEVERITY_UNSPECIFIED: _ExceptionSeverity.ValueType  # 0
+    EXCEPTION_SEVERITY_NORMAL: _ExceptionSeverity.ValueType  # 1
+    """In working hours: the funds are held, and the engine goes on asking."""
+    EXCEPTION_SEVERITY_HIGH: _ExceptionSeverity.ValueType  # 2
+    """Today: two messages cannot both be true."""
+    EXCEPTION_SEVERITY_CRITICAL: _ExceptionSeverity.ValueType  # 3
+    """Now: money is where nobody wanted it."""
+
+class ExceptionSeverity(_ExceptionSeverity, metaclass=_ExceptionSeverityEnumTypeWrapper): ...
+
+EXCEPTION_SEVERITY_UNSPECIFIED: ExceptionSeverity.ValueType  # 0
+EXCEPTION_SEVERITY_NORMAL: ExceptionSeverity.ValueType  # 1
+"""In working hours: the funds are held, and the engine goes on asking."""
+EXCEPTION_SEVERITY_HIGH: ExceptionSeverity.ValueType  # 2
+"""Today: two messages cannot both be true."""
+EXCEPTION_SEVERITY_CRITICAL: ExceptionSeverity.ValueType  # 3
+"""Now: money is where nobody wanted it."""
+Global___ExceptionSeverity: _TypeAlias = ExceptionSeverity  # noqa: Y015
+
+class _ResolutionFinding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResolutionFindingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResolutionFinding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESOLUTION_FINDING_UNSPECIFIED: _ResolutionFinding.ValueType  # 0
+    RESOLUTION_FINDING_SETTLED: _ResolutionFinding.ValueType  # 1
+    """The money moved."""
+    RESOLUTION_FINDING_NOT_SETTLED: _ResolutionFinding.ValueType  # 2
+    """The money did not move."""
+
+class ResolutionFinding(_ResolutionFinding, metaclass=_ResolutionFindingEnumTypeWrapper):
+    """What two people attest."""
+
+RESOLUTION_FINDING_UNSPECIFIED: ResolutionFinding.ValueType  # 0
+RESOLUTION_FINDING_SETTLED: ResolutionFinding.ValueType  # 1
+"""The money moved."""
+RESOLUTION_FINDING_NOT_SETTLED: ResolutionFinding.ValueType  # 2
+"""The money did not move."""
+Global___ResolutionFinding: _TypeAlias = ResolutionFinding  # noqa: Y015
+
+class _ProposalStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProposalStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProposalStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROPOSAL_STATUS_UNSPECIFIED: _ProposalStatus.ValueType  # 0
+    PROPOSAL_STATUS_OPEN: _ProposalStatus.ValueType  # 1
+    """Waits for another person, until it expires."""
+    PROPOSAL_STATUS_EXPIRED: _ProposalStatus.ValueType  # 2
+    PROPOSAL_STATUS_DECLINED: _ProposalStatus.ValueType  # 3
+    PROPOSAL_STATUS_SUPERSEDED: _ProposalStatus.ValueType  # 4
+    """A newer proposal, or the settlement's end, came first."""
+    PROPOSAL_STATUS_APPROVED: _ProposalStatus.ValueType  # 5
+    """The bank is asked once more."""
+    PROPOSAL_STATUS_APPLIED: _ProposalStatus.ValueType  # 6
+    """The settlement ended as proposed."""
+    PROPOSAL_STATUS_OVERTAKEN: _ProposalStatus.ValueType  # 7
+    """The bank's own word came first."""
+
+class ProposalStatus(_ProposalStatus, metaclass=_ProposalStatusEnumTypeWrapper): ...
+
+PROPOSAL_STATUS_UNSPECIFIED: ProposalStatus.ValueType  # 0
+PROPOSAL_STATUS_OPEN: ProposalStatus.ValueType  # 1
+"""Waits for another person, until it expires."""
+PROPOSAL_STATUS_EXPIRED: ProposalStatus.ValueType  # 2
+PROPOSAL_STATUS_DECLINED: ProposalStatus.ValueType  # 3
+PROPOSAL_STATUS_SUPERSEDED: ProposalStatus.ValueType  # 4
+"""A newer proposal, or the settlement's end, came first."""
+PROPOSAL_STATUS_APPROVED: ProposalStatus.ValueType  # 5
+"""The bank is asked once more."""
+PROPOSAL_STATUS_APPLIED: ProposalStatus.ValueType  # 6
+"""The settlement ended as proposed."""
+PROPOSAL_STATUS_OVERTAKEN: ProposalStatus.ValueType  # 7
+"""The bank's own word came first."""
+Global___ProposalStatus: _TypeAlias = ProposalStatus  # noqa: Y015
 
 @_typing.final
 class SettlementRequest(_message.Message):
@@ -658,6 +796,267 @@ class CancelSettlementRequest(_message.Message):
 Global___CancelSettlementRequest: _TypeAlias = CancelSettlementRequest  # noqa: Y015
 
 @_typing.final
+class SettlementExplanation(_message.Message):
+    """A life in sentences."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    HEADLINE_FIELD_NUMBER: _builtins.int
+    STORY_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    MONEY_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    settlement_id: _builtins.str
+    status: Global___SettlementStatus.ValueType
+    state: _builtins.str
+    """The exact state of the lifecycle's page."""
+    headline: _builtins.str
+    text: _builtins.str
+    """All of it as plain text."""
+    @_builtins.property
+    def story(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoryLine]:
+        """What happened, oldest first."""
+
+    @_builtins.property
+    def standing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why it is where it is."""
+
+    @_builtins.property
+    def next(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is asked next, and when."""
+
+    @_builtins.property
+    def money(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is held, what has moved, and what would have to happen for money to move or be released."""
+
+    @_builtins.property
+    def who(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who may act, and how."""
+
+    def __init__(
+        self,
+        *,
+        settlement_id: _builtins.str = ...,
+        status: Global___SettlementStatus.ValueType = ...,
+        state: _builtins.str = ...,
+        headline: _builtins.str = ...,
+        story: _abc.Iterable[Global___StoryLine] | None = ...,
+        standing: _abc.Iterable[_builtins.str] | None = ...,
+        next: _abc.Iterable[_builtins.str] | None = ...,
+        money: _abc.Iterable[_builtins.str] | None = ...,
+        who: _abc.Iterable[_builtins.str] | None = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["headline", b"headline", "money", b"money", "next", b"next", "settlement_id", b"settlement_id", "standing", b"standing", "state", b"state", "status", b"status", "story", b"story", "text", b"text", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettlementExplanation: _TypeAlias = SettlementExplanation  # noqa: Y015
+
+@_typing.final
+class StoryLine(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoryLine: _TypeAlias = StoryLine  # noqa: Y015
+
+@_typing.final
+class SettlementEvidence(_message.Message):
+    """Everything about a settlement, as files. Their bytes follow from what is recorded and from nothing else."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    ROOT_SHA256_FIELD_NUMBER: _builtins.int
+    settlement_id: _builtins.str
+    root_sha256: _builtins.str
+    """Stands for every byte of every file. Whoever notes it elsewhere can tell later that nothing was changed."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___EvidenceFile]:
+        """By name; manifest.json is among them."""
+
+    def __init__(
+        self,
+        *,
+        settlement_id: _builtins.str = ...,
+        files: _abc.Iterable[Global___EvidenceFile] | None = ...,
+        root_sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "root_sha256", b"root_sha256", "settlement_id", b"settlement_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettlementEvidence: _TypeAlias = SettlementEvidence  # noqa: Y015
+
+@_typing.final
+class EvidenceFile(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    content: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvidenceFile: _TypeAlias = EvidenceFile  # noqa: Y015
+
+@_typing.final
+class ListStuckSettlementsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """0: 100. More than 1,000 are not given at once."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStuckSettlementsRequest: _TypeAlias = ListStuckSettlementsRequest  # noqa: Y015
+
+@_typing.final
+class ListStuckSettlementsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SETTLEMENTS_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def settlements(self) -> _containers.RepeatedCompositeFieldContainer[Global___StuckSettlement]:
+        """Those that have been stuck for longest."""
+
+    @_builtins.property
+    def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """How many there are, by reason."""
+
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """The database's time of the finding."""
+
+    def __init__(
+        self,
+        *,
+        settlements: _abc.Iterable[Global___StuckSettlement] | None = ...,
+        counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "counts", b"counts", "settlements", b"settlements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStuckSettlementsResponse: _TypeAlias = ListStuckSettlementsResponse  # noqa: Y015
+
+@_typing.final
+class StuckSettlement(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    OBLIGATION_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    RAIL_FIELD_NUMBER: _builtins.int
+    settlement_id: _builtins.str
+    obligation_id: _builtins.str
+    status: Global___SettlementStatus.ValueType
+    state: _builtins.str
+    """The exact state of the lifecycle's page."""
+    reason: _builtins.str
+    """NO_NEXT_ACTION, UNATTENDED or PAST_LIMIT."""
+    text: _builtins.str
+    """The reason as a sentence."""
+    rail: _builtins.str
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """When its state began; of what holds funds, when they were held."""
+
+    def __init__(
+        self,
+        *,
+        settlement_id: _builtins.str = ...,
+        obligation_id: _builtins.str = ...,
+        status: Global___SettlementStatus.ValueType = ...,
+        state: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        text: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        rail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["obligation_id", b"obligation_id", "rail", b"rail", "reason", b"reason", "settlement_id", b"settlement_id", "since", b"since", "state", b"state", "status", b"status", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StuckSettlement: _TypeAlias = StuckSettlement  # noqa: Y015
+
+@_typing.final
 class ListSettlementsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -855,6 +1254,7 @@ class SettlementEvent(_message.Message):
     settlement_id: _builtins.str
     event_type: _builtins.str
     """settlement.accepted for the first move, settlement.contradicted for late word against the end,
+    settlement.disproved for a definite one against what two people attested,
     otherwise "settlement." and the state that was reached: settlement.completed, settlement.in_doubt.
     """
     timestamp: _builtins.int
@@ -1410,3 +1810,669 @@ class Transfer(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
+
+@_typing.final
+class DeadLetter(_message.Message):
+    """--- intake --------------------------------------------------------------------------------------
+
+    A message that could not be taken in.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    PAYLOAD_BYTES_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    RECEIVED_AT_FIELD_NUMBER: _builtins.int
+    ACTS_FIELD_NUMBER: _builtins.int
+    IS_OPEN_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    subject: _builtins.str
+    payload: _builtins.bytes
+    """The message as it came; empty in lists."""
+    payload_bytes: _builtins.int
+    why: _builtins.str
+    """Why it was refused."""
+    is_open: _builtins.bool
+    """Whether it waits for a person."""
+    @_builtins.property
+    def received_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def acts(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadLetterAct]:
+        """What was done about it, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        subject: _builtins.str = ...,
+        payload: _builtins.bytes = ...,
+        payload_bytes: _builtins.int = ...,
+        why: _builtins.str = ...,
+        received_at: _timestamp_pb2.Timestamp | None = ...,
+        acts: _abc.Iterable[Global___DeadLetterAct] | None = ...,
+        is_open: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["received_at", b"received_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acts", b"acts", "id", b"id", "is_open", b"is_open", "payload", b"payload", "payload_bytes", b"payload_bytes", "received_at", b"received_at", "subject", b"subject", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadLetter: _TypeAlias = DeadLetter  # noqa: Y015
+
+@_typing.final
+class DeadLetterAct(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    who: _builtins.str
+    outcome: _builtins.str
+    """ACCEPTED, REPLAYED, REFUSED or DROPPED."""
+    words: _builtins.str
+    """The refusal, or the person's reason."""
+    settlement_id: _builtins.str
+    """What it has become."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        who: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        words: _builtins.str = ...,
+        settlement_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "outcome", b"outcome", "settlement_id", b"settlement_id", "who", b"who", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadLetterAct: _TypeAlias = DeadLetterAct  # noqa: Y015
+
+@_typing.final
+class ListDeadLettersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITH_ENDED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    with_ended: _builtins.bool
+    """Those too that are at their end."""
+    page_size: _builtins.int
+    """0: 100. More than 1,000 are not given at once."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        with_ended: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "with_ended", b"with_ended"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeadLettersRequest: _TypeAlias = ListDeadLettersRequest  # noqa: Y015
+
+@_typing.final
+class ListDeadLettersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LETTERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def letters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadLetter]: ...
+    def __init__(
+        self,
+        *,
+        letters: _abc.Iterable[Global___DeadLetter] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["letters", b"letters", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeadLettersResponse: _TypeAlias = ListDeadLettersResponse  # noqa: Y015
+
+@_typing.final
+class GetDeadLetterRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadLetterRequest: _TypeAlias = GetDeadLetterRequest  # noqa: Y015
+
+@_typing.final
+class RetryDeadLetterRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    who: _builtins.str
+    """Who acts, where the caller is a program. Written down beside the caller's name."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        who: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryDeadLetterRequest: _TypeAlias = RetryDeadLetterRequest  # noqa: Y015
+
+@_typing.final
+class DropDeadLetterRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    reason: _builtins.str
+    """Must say something."""
+    who: _builtins.str
+    """As above."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        who: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "reason", b"reason", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropDeadLetterRequest: _TypeAlias = DropDeadLetterRequest  # noqa: Y015
+
+@_typing.final
+class SettlementException(_message.Message):
+    """A matter for a person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SaidEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    OBLIGATION_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    IS_FROZEN_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    FROM_BANK_FIELD_NUMBER: _builtins.int
+    TO_BANK_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    RAIL_FIELD_NUMBER: _builtins.int
+    END_TO_END_ID_FIELD_NUMBER: _builtins.int
+    UETR_FIELD_NUMBER: _builtins.int
+    OPENED_TIME_FIELD_NUMBER: _builtins.int
+    AGE_SECONDS_FIELD_NUMBER: _builtins.int
+    SAID_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_TIME_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_BY_FIELD_NUMBER: _builtins.int
+    CLOSED_TIME_FIELD_NUMBER: _builtins.int
+    CLOSED_BY_FIELD_NUMBER: _builtins.int
+    CLOSE_REASON_FIELD_NUMBER: _builtins.int
+    NEXT_QUESTION_FIELD_NUMBER: _builtins.int
+    NEXT_QUESTION_TIME_FIELD_NUMBER: _builtins.int
+    ASKED_NOW_FIELD_NUMBER: _builtins.int
+    BELIEVED_FIELD_NUMBER: _builtins.int
+    LAST_QUESTION_FIELD_NUMBER: _builtins.int
+    LAST_ANSWER_FIELD_NUMBER: _builtins.int
+    LAST_ANSWER_TIME_FIELD_NUMBER: _builtins.int
+    SAFE_FIELD_NUMBER: _builtins.int
+    UNSAFE_FIELD_NUMBER: _builtins.int
+    PROPOSALS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """A positive whole number as a text."""
+    kind: Global___ExceptionKind.ValueType
+    severity: Global___ExceptionSeverity.ValueType
+    settlement_id: _builtins.str
+    """Empty for a payment that we do not know."""
+    obligation_id: _builtins.str
+    state: _builtins.str
+    """The settlement's state on the lifecycle's page."""
+    is_frozen: _builtins.bool
+    amount: _builtins.str
+    """What is exposed, and the account with us, or of ours, on which it stands."""
+    currency: _builtins.str
+    from_bank: _builtins.str
+    to_bank: _builtins.str
+    account_id: _builtins.str
+    rail: _builtins.str
+    end_to_end_id: _builtins.str
+    """Our names for the payment at the rail."""
+    uetr: _builtins.str
+    age_seconds: _builtins.int
+    acknowledged_by: _builtins.str
+    closed_by: _builtins.str
+    close_reason: _builtins.str
+    next_question: _builtins.str
+    """What the engine asks next, and when; asked_now says that it is asking at this moment."""
+    asked_now: _builtins.bool
+    last_question: _builtins.str
+    """In GetException only: the question last asked, the event that answered it, and when."""
+    last_answer: _builtins.str
+    @_builtins.property
+    def opened_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def said(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The message that brought it about: said (an event of the page), code, text, since, ..."""
+
+    @_builtins.property
+    def acknowledged_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def closed_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def next_question_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def believed(self) -> Global___Move:
+        """In GetException only: the move on which our books stand, with its words."""
+
+    @_builtins.property
+    def last_answer_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def safe(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is safe to do now and what is not, as sentences."""
+
+    @_builtins.property
+    def unsafe(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def proposals(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResolutionProposal]:
+        """In GetException only: oldest first, without evidence."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        kind: Global___ExceptionKind.ValueType = ...,
+        severity: Global___ExceptionSeverity.ValueType = ...,
+        settlement_id: _builtins.str = ...,
+        obligation_id: _builtins.str = ...,
+        state: _builtins.str = ...,
+        is_frozen: _builtins.bool = ...,
+        amount: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        from_bank: _builtins.str = ...,
+        to_bank: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        rail: _builtins.str = ...,
+        end_to_end_id: _builtins.str = ...,
+        uetr: _builtins.str = ...,
+        opened_time: _timestamp_pb2.Timestamp | None = ...,
+        age_seconds: _builtins.int = ...,
+        said: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        acknowledged_time: _timestamp_pb2.Timestamp | None = ...,
+        acknowledged_by: _builtins.str = ...,
+        closed_time: _timestamp_pb2.Timestamp | None = ...,
+        closed_by: _builtins.str = ...,
+        close_reason: _builtins.str = ...,
+        next_question: _builtins.str = ...,
+        next_question_time: _timestamp_pb2.Timestamp | None = ...,
+        asked_now: _builtins.bool = ...,
+        believed: Global___Move | None = ...,
+        last_question: _builtins.str = ...,
+        last_answer: _builtins.str = ...,
+        last_answer_time: _timestamp_pb2.Timestamp | None = ...,
+        safe: _abc.Iterable[_builtins.str] | None = ...,
+        unsafe: _abc.Iterable[_builtins.str] | None = ...,
+        proposals: _abc.Iterable[Global___ResolutionProposal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_time", b"acknowledged_time", "believed", b"believed", "closed_time", b"closed_time", "last_answer_time", b"last_answer_time", "next_question_time", b"next_question_time", "opened_time", b"opened_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "acknowledged_by", b"acknowledged_by", "acknowledged_time", b"acknowledged_time", "age_seconds", b"age_seconds", "amount", b"amount", "asked_now", b"asked_now", "believed", b"believed", "close_reason", b"close_reason", "closed_by", b"closed_by", "closed_time", b"closed_time", "currency", b"currency", "end_to_end_id", b"end_to_end_id", "from_bank", b"from_bank", "id", b"id", "is_frozen", b"is_frozen", "kind", b"kind", "last_answer", b"last_answer", "last_answer_time", b"last_answer_time", "last_question", b"last_question", "next_question", b"next_question", "next_question_time", b"next_question_time", "obligation_id", b"obligation_id", "opened_time", b"opened_time", "proposals", b"proposals", "rail", b"rail", "safe", b"safe", "said", b"said", "settlement_id", b"settlement_id", "severity", b"severity", "state", b"state", "to_bank", b"to_bank", "uetr", b"uetr", "unsafe", b"unsafe"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettlementException: _TypeAlias = SettlementException  # noqa: Y015
+
+@_typing.final
+class ListExceptionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KINDS_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_CLOSED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    settlement_id: _builtins.str
+    include_closed: _builtins.bool
+    """Whether those are listed too that are closed."""
+    page_size: _builtins.int
+    """0: 100. More than 1,000 are not given at once."""
+    page_token: _builtins.str
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___ExceptionKind.ValueType]:
+        """Empty: every kind."""
+
+    def __init__(
+        self,
+        *,
+        kinds: _abc.Iterable[Global___ExceptionKind.ValueType] | None = ...,
+        settlement_id: _builtins.str = ...,
+        include_closed: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_closed", b"include_closed", "kinds", b"kinds", "page_size", b"page_size", "page_token", b"page_token", "settlement_id", b"settlement_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExceptionsRequest: _TypeAlias = ListExceptionsRequest  # noqa: Y015
+
+@_typing.final
+class ListExceptionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettlementException]: ...
+    def __init__(
+        self,
+        *,
+        exceptions: _abc.Iterable[Global___SettlementException] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExceptionsResponse: _TypeAlias = ListExceptionsResponse  # noqa: Y015
+
+@_typing.final
+class GetExceptionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExceptionRequest: _TypeAlias = GetExceptionRequest  # noqa: Y015
+
+@_typing.final
+class AcknowledgeExceptionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeExceptionRequest: _TypeAlias = AcknowledgeExceptionRequest  # noqa: Y015
+
+@_typing.final
+class CloseExceptionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    reason: _builtins.str
+    """At most 1,000 characters without control characters."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseExceptionRequest: _TypeAlias = CloseExceptionRequest  # noqa: Y015
+
+@_typing.final
+class ResolutionProposal(_message.Message):
+    """One person's word on a settlement in doubt, and what became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_NAME_FIELD_NUMBER: _builtins.int
+    EVIDENCE_BYTES_FIELD_NUMBER: _builtins.int
+    EVIDENCE_SHA256_FIELD_NUMBER: _builtins.int
+    PROPOSED_BY_FIELD_NUMBER: _builtins.int
+    CONTENT_SHA256_FIELD_NUMBER: _builtins.int
+    PROPOSED_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRES_TIME_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    DECIDED_TIME_FIELD_NUMBER: _builtins.int
+    FINISHED_TIME_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """A positive whole number as a text."""
+    settlement_id: _builtins.str
+    finding: Global___ResolutionFinding.ValueType
+    reason: _builtins.str
+    evidence_name: _builtins.str
+    evidence_bytes: _builtins.int
+    evidence_sha256: _builtins.str
+    """SHA-256 in hexadecimal digits."""
+    proposed_by: _builtins.str
+    content_sha256: _builtins.str
+    """The fingerprint of all of the above but the id: whoever approves, signs it."""
+    status: Global___ProposalStatus.ValueType
+    decided_by: _builtins.str
+    evidence: _builtins.bytes
+    """Only where it was asked for."""
+    @_builtins.property
+    def proposed_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def expires_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def decided_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def finished_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        settlement_id: _builtins.str = ...,
+        finding: Global___ResolutionFinding.ValueType = ...,
+        reason: _builtins.str = ...,
+        evidence_name: _builtins.str = ...,
+        evidence_bytes: _builtins.int = ...,
+        evidence_sha256: _builtins.str = ...,
+        proposed_by: _builtins.str = ...,
+        content_sha256: _builtins.str = ...,
+        proposed_time: _timestamp_pb2.Timestamp | None = ...,
+        expires_time: _timestamp_pb2.Timestamp | None = ...,
+        status: Global___ProposalStatus.ValueType = ...,
+        decided_by: _builtins.str = ...,
+        decided_time: _timestamp_pb2.Timestamp | None = ...,
+        finished_time: _timestamp_pb2.Timestamp | None = ...,
+        evidence: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_time", b"decided_time", "expires_time", b"expires_time", "finished_time", b"finished_time", "proposed_time", b"proposed_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_sha256", b"content_sha256", "decided_by", b"decided_by", "decided_time", b"decided_time", "evidence", b"evidence", "evidence_bytes", b"evidence_bytes", "evidence_name", b"evidence_name", "evidence_sha256", b"evidence_sha256", "expires_time", b"expires_time", "finding", b"finding", "finished_time", b"finished_time", "id", b"id", "proposed_by", b"proposed_by", "proposed_time", b"proposed_time", "reason", b"reason", "settlement_id", b"settlement_id", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolutionProposal: _TypeAlias = ResolutionProposal  # noqa: Y015
+
+@_typing.final
+class ProposeResolutionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    EXCEPTION_ID_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_NAME_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    settlement_id: _builtins.str
+    """Either of both: the settlement, or an exception of it."""
+    exception_id: _builtins.str
+    finding: Global___ResolutionFinding.ValueType
+    reason: _builtins.str
+    """At most 1,000 characters without control characters."""
+    evidence_name: _builtins.str
+    """At most 255 characters."""
+    evidence: _builtins.bytes
+    """1 byte to 1 MiB; in JSON base64."""
+    def __init__(
+        self,
+        *,
+        settlement_id: _builtins.str = ...,
+        exception_id: _builtins.str = ...,
+        finding: Global___ResolutionFinding.ValueType = ...,
+        reason: _builtins.str = ...,
+        evidence_name: _builtins.str = ...,
+        evidence: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "evidence_name", b"evidence_name", "exception_id", b"exception_id", "finding", b"finding", "reason", b"reason", "settlement_id", b"settlement_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeResolutionRequest: _TypeAlias = ProposeResolutionRequest  # noqa: Y015
+
+@_typing.final
+class GetProposalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_EVIDENCE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    include_evidence: _builtins.bool
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        include_evidence: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "include_evidence", b"include_evidence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetProposalRequest: _TypeAlias = GetProposalRequest  # noqa: Y015
+
+@_typing.final
+class ApproveProposalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CONTENT_SHA256_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    content_sha256: _builtins.str
+    """As the proposal has it. Another one is refused: then something else was read than is approved."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        content_sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_sha256", b"content_sha256", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveProposalRequest: _TypeAlias = ApproveProposalRequest  # noqa: Y015
+
+@_typing.final
+class DeclineProposalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeclineProposalRequest: _TypeAlias = DeclineProposalRequest  # noqa: Y015

@@ -75,6 +75,21 @@ class SettlementServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.CancelSettlementRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementResponse.FromString,
                 _registered_method=True)
+        self.ExplainSettlement = channel.unary_unary(
+                '/settlement.SettlementService/ExplainSettlement',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementExplanation.FromString,
+                _registered_method=True)
+        self.GetEvidence = channel.unary_unary(
+                '/settlement.SettlementService/GetEvidence',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementEvidence.FromString,
+                _registered_method=True)
+        self.ListStuckSettlements = channel.unary_unary(
+                '/settlement.SettlementService/ListStuckSettlements',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStuckSettlementsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStuckSettlementsResponse.FromString,
+                _registered_method=True)
 
 
 class SettlementServiceServicer:
@@ -143,6 +158,28 @@ class SettlementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainSettlement(self, request, context):
+        """Tells a settlement's life in sentences: what happened, why it is where it is, what is asked next and
+        when, what would have to happen for money to move or be released, and who may act.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvidence(self, request, context):
+        """Copies everything about a settlement, in one snapshot, as files with their hashes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStuckSettlements(self, request, context):
+        """Lists open settlements that nothing moves, or that have been where they are for too long.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SettlementServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -185,6 +222,21 @@ def add_SettlementServiceServicer_to_server(servicer, server):
                     servicer.CancelSettlement,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.CancelSettlementRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementResponse.SerializeToString,
+            ),
+            'ExplainSettlement': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainSettlement,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementExplanation.SerializeToString,
+            ),
+            'GetEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvidence,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementEvidence.SerializeToString,
+            ),
+            'ListStuckSettlements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStuckSettlements,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStuckSettlementsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStuckSettlementsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -404,6 +456,87 @@ class SettlementService:
             '/settlement.SettlementService/CancelSettlement',
             settlement__engine_dot_proto_dot_settlement__pb2.CancelSettlementRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.SettlementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainSettlement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.SettlementService/ExplainSettlement',
+            settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.SettlementExplanation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.SettlementService/GetEvidence',
+            settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.SettlementEvidence.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStuckSettlements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.SettlementService/ListStuckSettlements',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListStuckSettlementsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListStuckSettlementsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -700,6 +833,614 @@ class AccountService:
             '/settlement.AccountService/ListTransfers',
             settlement__engine_dot_proto_dot_settlement__pb2.ListTransfersRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.ListTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class IntakeServiceStub:
+    """What intake could not take in from clearing's stream, and what people do about it. Nothing is deleted.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ListDeadLetters = channel.unary_unary(
+                '/settlement.IntakeService/ListDeadLetters',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/settlement.IntakeService/GetDeadLetter',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.DeadLetter.FromString,
+                _registered_method=True)
+        self.RetryDeadLetter = channel.unary_unary(
+                '/settlement.IntakeService/RetryDeadLetter',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.RetryDeadLetterRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.DeadLetter.FromString,
+                _registered_method=True)
+        self.DropDeadLetter = channel.unary_unary(
+                '/settlement.IntakeService/DropDeadLetter',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.DropDeadLetterRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.DeadLetter.FromString,
+                _registered_method=True)
+
+
+class IntakeServiceServicer:
+    """What intake could not take in from clearing's stream, and what people do about it. Nothing is deleted.
+    """
+
+    def ListDeadLetters(self, request, context):
+        """Lists dead letters, newest first, without their payload.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeadLetter(self, request, context):
+        """Returns one with its payload and everything that was done about it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryDeadLetter(self, request, context):
+        """Reads it again and submits it, under its own idempotency key: never twice. What came of it is written
+        down and answered; a letter that is refused again stays open.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropDeadLetter(self, request, context):
+        """Ends it: a person has decided that nothing is to come of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_IntakeServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.DeadLetter.SerializeToString,
+            ),
+            'RetryDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryDeadLetter,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.RetryDeadLetterRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.DeadLetter.SerializeToString,
+            ),
+            'DropDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropDeadLetter,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.DropDeadLetterRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.DeadLetter.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'settlement.IntakeService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('settlement.IntakeService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class IntakeService:
+    """What intake could not take in from clearing's stream, and what people do about it. Nothing is deleted.
+    """
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.IntakeService/ListDeadLetters',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListDeadLettersRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.IntakeService/GetDeadLetter',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetDeadLetterRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.DeadLetter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.IntakeService/RetryDeadLetter',
+            settlement__engine_dot_proto_dot_settlement__pb2.RetryDeadLetterRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.DeadLetter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.IntakeService/DropDeadLetter',
+            settlement__engine_dot_proto_dot_settlement__pb2.DropDeadLetterRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.DeadLetter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class ExceptionServiceStub:
+    """The desk for what is in doubt: exceptions for people, and what two people attest.
+
+    Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+    Nobody approves what the same person has proposed. Roles come with a later version: until then whoever
+    reaches this port may act, so keep it to those who may.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ListExceptions = channel.unary_unary(
+                '/settlement.ExceptionService/ListExceptions',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListExceptionsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListExceptionsResponse.FromString,
+                _registered_method=True)
+        self.GetException = channel.unary_unary(
+                '/settlement.ExceptionService/GetException',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetExceptionRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementException.FromString,
+                _registered_method=True)
+        self.AcknowledgeException = channel.unary_unary(
+                '/settlement.ExceptionService/AcknowledgeException',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.AcknowledgeExceptionRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementException.FromString,
+                _registered_method=True)
+        self.CloseException = channel.unary_unary(
+                '/settlement.ExceptionService/CloseException',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.CloseExceptionRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementException.FromString,
+                _registered_method=True)
+        self.ProposeResolution = channel.unary_unary(
+                '/settlement.ExceptionService/ProposeResolution',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ProposeResolutionRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.FromString,
+                _registered_method=True)
+        self.GetProposal = channel.unary_unary(
+                '/settlement.ExceptionService/GetProposal',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetProposalRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.FromString,
+                _registered_method=True)
+        self.ApproveProposal = channel.unary_unary(
+                '/settlement.ExceptionService/ApproveProposal',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ApproveProposalRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.FromString,
+                _registered_method=True)
+        self.DeclineProposal = channel.unary_unary(
+                '/settlement.ExceptionService/DeclineProposal',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.DeclineProposalRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.FromString,
+                _registered_method=True)
+
+
+class ExceptionServiceServicer:
+    """The desk for what is in doubt: exceptions for people, and what two people attest.
+
+    Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+    Nobody approves what the same person has proposed. Roles come with a later version: until then whoever
+    reaches this port may act, so keep it to those who may.
+    """
+
+    def ListExceptions(self, request, context):
+        """Lists exceptions, newest first; those that are closed only when they are asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetException(self, request, context):
+        """Returns one with everything that is needed to decide it: both messages, the question last asked and
+        the next one, what was proposed, and what is safe to do now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeException(self, request, context):
+        """Notes that somebody is looking. The first one is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseException(self, request, context):
+        """Closes one that people close. With money in suspense it was acknowledged by another person before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeResolution(self, request, context):
+        """Proposes how a settlement in doubt has ended, with evidence. Nothing happens before another person
+        approves it; a newer proposal supersedes one that is not decided.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProposal(self, request, context):
+        """Returns a proposal, with its evidence if that is asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveProposal(self, request, context):
+        """Approves a proposal. The engine then asks the bank once more: a definite word of the bank's wins, and
+        otherwise the settlement ends as proposed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeclineProposal(self, request, context):
+        """Declines a proposal; whoever proposed it may take it back so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ExceptionServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ListExceptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExceptions,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListExceptionsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListExceptionsResponse.SerializeToString,
+            ),
+            'GetException': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetException,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetExceptionRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementException.SerializeToString,
+            ),
+            'AcknowledgeException': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeException,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.AcknowledgeExceptionRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementException.SerializeToString,
+            ),
+            'CloseException': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseException,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.CloseExceptionRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementException.SerializeToString,
+            ),
+            'ProposeResolution': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeResolution,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ProposeResolutionRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.SerializeToString,
+            ),
+            'GetProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProposal,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetProposalRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.SerializeToString,
+            ),
+            'ApproveProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveProposal,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ApproveProposalRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.SerializeToString,
+            ),
+            'DeclineProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclineProposal,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.DeclineProposalRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'settlement.ExceptionService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('settlement.ExceptionService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class ExceptionService:
+    """The desk for what is in doubt: exceptions for people, and what two people attest.
+
+    Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+    Nobody approves what the same person has proposed. Roles come with a later version: until then whoever
+    reaches this port may act, so keep it to those who may.
+    """
+
+    @staticmethod
+    def ListExceptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ExceptionService/ListExceptions',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListExceptionsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListExceptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetException(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ExceptionService/GetException',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetExceptionRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.SettlementException.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeException(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ExceptionService/AcknowledgeException',
+            settlement__engine_dot_proto_dot_settlement__pb2.AcknowledgeExceptionRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.SettlementException.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseException(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ExceptionService/CloseException',
+            settlement__engine_dot_proto_dot_settlement__pb2.CloseExceptionRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.SettlementException.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeResolution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ExceptionService/ProposeResolution',
+            settlement__engine_dot_proto_dot_settlement__pb2.ProposeResolutionRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ExceptionService/GetProposal',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetProposalRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ExceptionService/ApproveProposal',
+            settlement__engine_dot_proto_dot_settlement__pb2.ApproveProposalRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclineProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ExceptionService/DeclineProposal',
+            settlement__engine_dot_proto_dot_settlement__pb2.DeclineProposalRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.FromString,
             options,
             channel_credentials,
             insecure,

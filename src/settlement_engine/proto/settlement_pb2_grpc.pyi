@@ -75,6 +75,14 @@ class SettlementServiceStub:
     """Passes on the caller's wish not to settle. What has not been sent ends as FAILED; for what the rail
     has, the rail is asked to give it back, and the answer says RECALLING.
     """
+    ExplainSettlement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementExplanation]
+    """Tells a settlement's life in sentences: what happened, why it is where it is, what is asked next and
+    when, what would have to happen for money to move or be released, and who may act.
+    """
+    GetEvidence: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementEvidence]
+    """Copies everything about a settlement, in one snapshot, as files with their hashes."""
+    ListStuckSettlements: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListStuckSettlementsRequest, _settlement_pb2.ListStuckSettlementsResponse]
+    """Lists open settlements that nothing moves, or that have been where they are for too long."""
 
 @_typing.type_check_only
 class SettlementServiceAsyncStub(SettlementServiceStub):
@@ -106,6 +114,14 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     """Passes on the caller's wish not to settle. What has not been sent ends as FAILED; for what the rail
     has, the rail is asked to give it back, and the answer says RECALLING.
     """
+    ExplainSettlement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementExplanation]  # type: ignore[assignment]
+    """Tells a settlement's life in sentences: what happened, why it is where it is, what is asked next and
+    when, what would have to happen for money to move or be released, and who may act.
+    """
+    GetEvidence: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementEvidence]  # type: ignore[assignment]
+    """Copies everything about a settlement, in one snapshot, as files with their hashes."""
+    ListStuckSettlements: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListStuckSettlementsRequest, _settlement_pb2.ListStuckSettlementsResponse]  # type: ignore[assignment]
+    """Lists open settlements that nothing moves, or that have been where they are for too long."""
 
 class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
     """Settles obligations between banks. One obligation is settled at most once."""
@@ -182,6 +198,32 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         """Passes on the caller's wish not to settle. What has not been sent ends as FAILED; for what the rail
         has, the rail is asked to give it back, and the answer says RECALLING.
         """
+
+    @_abc_1.abstractmethod
+    def ExplainSettlement(
+        self,
+        request: _settlement_pb2.SettlementStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.SettlementExplanation, _abc.Awaitable[_settlement_pb2.SettlementExplanation]]:
+        """Tells a settlement's life in sentences: what happened, why it is where it is, what is asked next and
+        when, what would have to happen for money to move or be released, and who may act.
+        """
+
+    @_abc_1.abstractmethod
+    def GetEvidence(
+        self,
+        request: _settlement_pb2.SettlementStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.SettlementEvidence, _abc.Awaitable[_settlement_pb2.SettlementEvidence]]:
+        """Copies everything about a settlement, in one snapshot, as files with their hashes."""
+
+    @_abc_1.abstractmethod
+    def ListStuckSettlements(
+        self,
+        request: _settlement_pb2.ListStuckSettlementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListStuckSettlementsResponse, _abc.Awaitable[_settlement_pb2.ListStuckSettlementsResponse]]:
+        """Lists open settlements that nothing moves, or that have been where they are for too long."""
 
 def add_SettlementServiceServicer_to_server(servicer: SettlementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
@@ -275,3 +317,224 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists transfers, newest first."""
 
 def add_AccountServiceServicer_to_server(servicer: AccountServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class IntakeServiceStub:
+    """What intake could not take in from clearing's stream, and what people do about it. Nothing is deleted."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> IntakeServiceAsyncStub: ...
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListDeadLettersRequest, _settlement_pb2.ListDeadLettersResponse]
+    """Lists dead letters, newest first, without their payload."""
+    GetDeadLetter: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetDeadLetterRequest, _settlement_pb2.DeadLetter]
+    """Returns one with its payload and everything that was done about it."""
+    RetryDeadLetter: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.RetryDeadLetterRequest, _settlement_pb2.DeadLetter]
+    """Reads it again and submits it, under its own idempotency key: never twice. What came of it is written
+    down and answered; a letter that is refused again stays open.
+    """
+    DropDeadLetter: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.DropDeadLetterRequest, _settlement_pb2.DeadLetter]
+    """Ends it: a person has decided that nothing is to come of it."""
+
+@_typing.type_check_only
+class IntakeServiceAsyncStub(IntakeServiceStub):
+    """What intake could not take in from clearing's stream, and what people do about it. Nothing is deleted."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListDeadLettersRequest, _settlement_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Lists dead letters, newest first, without their payload."""
+    GetDeadLetter: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetDeadLetterRequest, _settlement_pb2.DeadLetter]  # type: ignore[assignment]
+    """Returns one with its payload and everything that was done about it."""
+    RetryDeadLetter: _aio.UnaryUnaryMultiCallable[_settlement_pb2.RetryDeadLetterRequest, _settlement_pb2.DeadLetter]  # type: ignore[assignment]
+    """Reads it again and submits it, under its own idempotency key: never twice. What came of it is written
+    down and answered; a letter that is refused again stays open.
+    """
+    DropDeadLetter: _aio.UnaryUnaryMultiCallable[_settlement_pb2.DropDeadLetterRequest, _settlement_pb2.DeadLetter]  # type: ignore[assignment]
+    """Ends it: a person has decided that nothing is to come of it."""
+
+class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
+    """What intake could not take in from clearing's stream, and what people do about it. Nothing is deleted."""
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _settlement_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListDeadLettersResponse, _abc.Awaitable[_settlement_pb2.ListDeadLettersResponse]]:
+        """Lists dead letters, newest first, without their payload."""
+
+    @_abc_1.abstractmethod
+    def GetDeadLetter(
+        self,
+        request: _settlement_pb2.GetDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.DeadLetter, _abc.Awaitable[_settlement_pb2.DeadLetter]]:
+        """Returns one with its payload and everything that was done about it."""
+
+    @_abc_1.abstractmethod
+    def RetryDeadLetter(
+        self,
+        request: _settlement_pb2.RetryDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.DeadLetter, _abc.Awaitable[_settlement_pb2.DeadLetter]]:
+        """Reads it again and submits it, under its own idempotency key: never twice. What came of it is written
+        down and answered; a letter that is refused again stays open.
+        """
+
+    @_abc_1.abstractmethod
+    def DropDeadLetter(
+        self,
+        request: _settlement_pb2.DropDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.DeadLetter, _abc.Awaitable[_settlement_pb2.DeadLetter]]:
+        """Ends it: a person has decided that nothing is to come of it."""
+
+def add_IntakeServiceServicer_to_server(servicer: IntakeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class ExceptionServiceStub:
+    """The desk for what is in doubt: exceptions for people, and what two people attest.
+
+    Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+    Nobody approves what the same person has proposed. Roles come with a later version: until then whoever
+    reaches this port may act, so keep it to those who may.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> ExceptionServiceAsyncStub: ...
+    ListExceptions: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListExceptionsRequest, _settlement_pb2.ListExceptionsResponse]
+    """Lists exceptions, newest first; those that are closed only when they are asked for."""
+    GetException: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetExceptionRequest, _settlement_pb2.SettlementException]
+    """Returns one with everything that is needed to decide it: both messages, the question last asked and
+    the next one, what was proposed, and what is safe to do now.
+    """
+    AcknowledgeException: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.AcknowledgeExceptionRequest, _settlement_pb2.SettlementException]
+    """Notes that somebody is looking. The first one is kept."""
+    CloseException: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.CloseExceptionRequest, _settlement_pb2.SettlementException]
+    """Closes one that people close. With money in suspense it was acknowledged by another person before."""
+    ProposeResolution: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ProposeResolutionRequest, _settlement_pb2.ResolutionProposal]
+    """Proposes how a settlement in doubt has ended, with evidence. Nothing happens before another person
+    approves it; a newer proposal supersedes one that is not decided.
+    """
+    GetProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetProposalRequest, _settlement_pb2.ResolutionProposal]
+    """Returns a proposal, with its evidence if that is asked for."""
+    ApproveProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ApproveProposalRequest, _settlement_pb2.ResolutionProposal]
+    """Approves a proposal. The engine then asks the bank once more: a definite word of the bank's wins, and
+    otherwise the settlement ends as proposed.
+    """
+    DeclineProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.DeclineProposalRequest, _settlement_pb2.ResolutionProposal]
+    """Declines a proposal; whoever proposed it may take it back so."""
+
+@_typing.type_check_only
+class ExceptionServiceAsyncStub(ExceptionServiceStub):
+    """The desk for what is in doubt: exceptions for people, and what two people attest.
+
+    Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+    Nobody approves what the same person has proposed. Roles come with a later version: until then whoever
+    reaches this port may act, so keep it to those who may.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ListExceptions: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListExceptionsRequest, _settlement_pb2.ListExceptionsResponse]  # type: ignore[assignment]
+    """Lists exceptions, newest first; those that are closed only when they are asked for."""
+    GetException: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetExceptionRequest, _settlement_pb2.SettlementException]  # type: ignore[assignment]
+    """Returns one with everything that is needed to decide it: both messages, the question last asked and
+    the next one, what was proposed, and what is safe to do now.
+    """
+    AcknowledgeException: _aio.UnaryUnaryMultiCallable[_settlement_pb2.AcknowledgeExceptionRequest, _settlement_pb2.SettlementException]  # type: ignore[assignment]
+    """Notes that somebody is looking. The first one is kept."""
+    CloseException: _aio.UnaryUnaryMultiCallable[_settlement_pb2.CloseExceptionRequest, _settlement_pb2.SettlementException]  # type: ignore[assignment]
+    """Closes one that people close. With money in suspense it was acknowledged by another person before."""
+    ProposeResolution: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ProposeResolutionRequest, _settlement_pb2.ResolutionProposal]  # type: ignore[assignment]
+    """Proposes how a settlement in doubt has ended, with evidence. Nothing happens before another person
+    approves it; a newer proposal supersedes one that is not decided.
+    """
+    GetProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetProposalRequest, _settlement_pb2.ResolutionProposal]  # type: ignore[assignment]
+    """Returns a proposal, with its evidence if that is asked for."""
+    ApproveProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ApproveProposalRequest, _settlement_pb2.ResolutionProposal]  # type: ignore[assignment]
+    """Approves a proposal. The engine then asks the bank once more: a definite word of the bank's wins, and
+    otherwise the settlement ends as proposed.
+    """
+    DeclineProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.DeclineProposalRequest, _settlement_pb2.ResolutionProposal]  # type: ignore[assignment]
+    """Declines a proposal; whoever proposed it may take it back so."""
+
+class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
+    """The desk for what is in doubt: exceptions for people, and what two people attest.
+
+    Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+    Nobody approves what the same person has proposed. Roles come with a later version: until then whoever
+    reaches this port may act, so keep it to those who may.
+    """
+
+    @_abc_1.abstractmethod
+    def ListExceptions(
+        self,
+        request: _settlement_pb2.ListExceptionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListExceptionsResponse, _abc.Awaitable[_settlement_pb2.ListExceptionsResponse]]:
+        """Lists exceptions, newest first; those that are closed only when they are asked for."""
+
+    @_abc_1.abstractmethod
+    def GetException(
+        self,
+        request: _settlement_pb2.GetExceptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.SettlementException, _abc.Awaitable[_settlement_pb2.SettlementException]]:
+        """Returns one with everything that is needed to decide it: both messages, the question last asked and
+        the next one, what was proposed, and what is safe to do now.
+        """
+
+    @_abc_1.abstractmethod
+    def AcknowledgeException(
+        self,
+        request: _settlement_pb2.AcknowledgeExceptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.SettlementException, _abc.Awaitable[_settlement_pb2.SettlementException]]:
+        """Notes that somebody is looking. The first one is kept."""
+
+    @_abc_1.abstractmethod
+    def CloseException(
+        self,
+        request: _settlement_pb2.CloseExceptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.SettlementException, _abc.Awaitable[_settlement_pb2.SettlementException]]:
+        """Closes one that people close. With money in suspense it was acknowledged by another person before."""
+
+    @_abc_1.abstractmethod
+    def ProposeResolution(
+        self,
+        request: _settlement_pb2.ProposeResolutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ResolutionProposal, _abc.Awaitable[_settlement_pb2.ResolutionProposal]]:
+        """Proposes how a settlement in doubt has ended, with evidence. Nothing happens before another person
+        approves it; a newer proposal supersedes one that is not decided.
+        """
+
+    @_abc_1.abstractmethod
+    def GetProposal(
+        self,
+        request: _settlement_pb2.GetProposalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ResolutionProposal, _abc.Awaitable[_settlement_pb2.ResolutionProposal]]:
+        """Returns a proposal, with its evidence if that is asked for."""
+
+    @_abc_1.abstractmethod
+    def ApproveProposal(
+        self,
+        request: _settlement_pb2.ApproveProposalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ResolutionProposal, _abc.Awaitable[_settlement_pb2.ResolutionProposal]]:
+        """Approves a proposal. The engine then asks the bank once more: a definite word of the bank's wins, and
+        otherwise the settlement ends as proposed.
+        """
+
+    @_abc_1.abstractmethod
+    def DeclineProposal(
+        self,
+        request: _settlement_pb2.DeclineProposalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ResolutionProposal, _abc.Awaitable[_settlement_pb2.ResolutionProposal]]:
+        """Declines a proposal; whoever proposed it may take it back so."""
+
+def add_ExceptionServiceServicer_to_server(servicer: ExceptionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.ports import Answer, Clock, Question
+    from settlement_engine.ports import Answer, BankPage, Clock, Question
     from settlement_engine.rails.mock_bank import Visit
 
 VALIDITY_SECONDS: Final = 86_400.0
@@ -175,6 +175,10 @@ class MockRail:
     ) -> None:
         """Ask for it back; answers recalled, settled or rejected. What had not come never will."""
         await self._ask(questions, report, self._bank.take_back, self._settings.latency_seconds / 3)
+
+    async def payments_since(self, since: datetime, after: str = "") -> BankPage:
+        """List what the bank has received of us since then (``ports.Lister``)."""
+        return await self._at_the_bank(self._bank.list, since, after, self._clock.now())
 
     async def ledger_pages(self) -> AsyncIterator[list[LedgerEntry]]:
         """Read the bank's own book in pages, in the order of receipt."""

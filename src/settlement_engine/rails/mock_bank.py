@@ -6,12 +6,12 @@ with nothing where the bank keeps quiet. Rules and luck are in ``scripts``, memo
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from settlement_engine.domain.lifecycle import Event
-from settlement_engine.ports import Answer
-from settlement_engine.rails.mock_book import Entry, LedgerEntry, MockBook, Parcel
+from settlement_engine.ports import Answer, BankPage, BankPayment
+from settlement_engine.rails.mock_book import Entry, LedgerEntry, Listed, MockBook, Parcel
 from settlement_engine.rails.mock_message import (
     UNREADABLE_ERRORS,
     Payment,
@@ -38,6 +38,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from settlement_engine.ports import Question
+
+_SAID: Final = {
+    BookState.RECEIVED: Event.ACKNOWLEDGED,
+    BookState.ACKNOWLEDGED: Event.ACKNOWLEDGED,
+    BookState.SETTLED: Event.SETTLED,
+    BookState.CONTRADICTED: Event.SETTLED,
+    BookState.REJECTED: Event.REJECTED,
+    BookState.RECALLED: Event.RECALLED,
+}
+"""What a line of the bank's list says, as an event of the page."""
 
 _TOMBSTONE: Final = Fate(BookState.RECALLED, BookState.RECALLED, None, BARRED)
 
@@ -67,6 +77,16 @@ class MockBank:
     def page(self, after_id: int, now: datetime) -> tuple[list[LedgerEntry], int]:
         """Read a page of the book."""
         return self._book.page(after_id, _milliseconds(now))
+
+    def list(self, since: datetime, after: str, now: datetime) -> BankPage:
+        """List what came in since then, whatever became of it."""
+        after_id = int(after or "0")
+        found, last_id = self._book.received_since(
+            _milliseconds(since), after_id, _milliseconds(now)
+        )
+        return BankPage(
+            payments=[_listed(each) for each in found], after=str(last_id) if last_id else ""
+        )
 
     def deliver(self, questions: Sequence[Question], now: datetime) -> Visit:
         """Take in what arrives; what gets lost on the way is not mentioned."""
@@ -150,6 +170,23 @@ class MockBank:
 
 def _milliseconds(instant: datetime) -> int:
     return round(instant.timestamp() * 1000)
+
+
+def _listed(found: Listed) -> BankPayment:
+    payment = read_payment(found.message)
+    return BankPayment(
+        reference=found.reference,
+        event=_SAID[found.state],
+        received_at=datetime.fromtimestamp(found.received_at_ms / 1000, UTC),
+        facts={
+            "obligation_id": payment.obligation_id,
+            "from_bank": payment.from_bank,
+            "to_bank": payment.to_bank,
+            "amount": payment.amount,
+            "currency": payment.currency,
+            "uetr": str(payment.uetr),
+        },
+    )
 
 
 def _blank(question: Question) -> Payment:

@@ -62,6 +62,15 @@ class Entry(NamedTuple):
     script: str
 
 
+class Listed(NamedTuple):
+    """A payment in the list that the bank gives its customer."""
+
+    reference: str
+    message: bytes
+    state: BookState
+    received_at_ms: int
+
+
 class LedgerEntry(TypedDict):
     """One payment as the bank's book tells it to whoever compares books."""
 
@@ -208,7 +217,7 @@ class MockBook:
         for (script, fate), messages in groups.items():
             state, end, after_ms, (code, text) = fate
             due_at_ms = None if after_ms is None else now_ms + after_ms
-            facts = (script, state, end, due_at_ms, code, text, times_received)
+            facts = (script, state, end, due_at_ms, code, text, times_received, now_ms)
             self._db.execute(statements.ENTER, (*facts, _document(messages)))
             entry = Entry(state, end, due_at_ms, code, text, script)
             entries |= dict.fromkeys(messages, entry)
@@ -253,11 +262,22 @@ class MockBook:
 
     def page(self, after_id: int, now_ms: int) -> tuple[list[LedgerEntry], int]:
         """Read a page of the book, in the order of receipt; returns it with its last id."""
+        self._ripen_all(now_ms)
+        rows = self._db.execute(statements.PAGE, (after_id, PAGE_ROWS)).fetchall()
+        return [_ledger_entry(row) for row in rows], rows[-1][0] if rows else after_id
+
+    def received_since(self, since_ms: int, after_id: int, now_ms: int) -> tuple[list[Listed], int]:
+        """List what came in since then, in the order of receipt; the id is 0 with the last page."""
+        self._ripen_all(now_ms)
+        rows = self._db.execute(statements.LIST, (after_id, since_ms, PAGE_ROWS)).fetchall()
+        found = [Listed(row[1], row[2], BookState(row[3]), row[4]) for row in rows]
+        return found, rows[-1][0] if len(rows) == PAGE_ROWS else 0
+
+    def _ripen_all(self, now_ms: int) -> None:
+        """Let come what has fallen due, up to a bound."""
         if self._db.execute(statements.DUE, (now_ms, 1)).fetchone() is not None:
             with self._writing() as database:
                 self._ripen(database.execute(statements.DUE, (now_ms, RIPENED_MAX)).fetchall())
-        rows = self._db.execute(statements.PAGE, (after_id, PAGE_ROWS)).fetchall()
-        return [_ledger_entry(row) for row in rows], rows[-1][0] if rows else after_id
 
     def ledger(self, now_ms: int) -> Iterator[LedgerEntry]:
         """Read the whole book, a page at a time."""

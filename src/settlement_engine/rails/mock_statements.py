@@ -9,7 +9,7 @@ from typing import Final
 
 from settlement_engine.rails.scripts import FINAL
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _FINAL_WORDS: Final = ", ".join(f"'{state}'" for state in sorted(FINAL))
 SCHEMA: Final = f"""
@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS payments (
     state          TEXT    NOT NULL,
     ends_as        TEXT    NOT NULL,
     due_at_ms      INTEGER,
+    received_at_ms INTEGER NOT NULL,
     code           TEXT    NOT NULL,
     text           TEXT    NOT NULL,
     times_received INTEGER NOT NULL,
@@ -45,8 +46,8 @@ SELECT end_to_end_id, state, ends_as, due_at_ms, code, text, script
 """
 ENTER: Final = """
 INSERT INTO payments (end_to_end_id, message, script, state, ends_as, due_at_ms, code, text,
-                      times_received)
-SELECT key, value, ?, ?, ?, ?, ?, ?, ? FROM json_each(?)
+                      times_received, received_at_ms)
+SELECT key, value, ?, ?, ?, ?, ?, ?, ?, ? FROM json_each(?)
 """
 RECEIVED_AGAIN: Final = """
 UPDATE payments SET times_received = times_received + ?
@@ -78,4 +79,8 @@ SELECT end_to_end_id, times FROM sendings
 PAGE: Final = """
 SELECT id, end_to_end_id, message, state, times_received, times_debited
   FROM payments WHERE id > ? ORDER BY id LIMIT ?
+"""
+LIST: Final = """
+SELECT id, end_to_end_id, message, state, received_at_ms
+  FROM payments WHERE id > ? AND received_at_ms >= ? ORDER BY id LIMIT ?
 """

@@ -1,4 +1,4 @@
-"""Accounts, fundings, windows and dead letters in PostgreSQL (``ports.AccountStore``)."""
+"""Accounts, fundings and windows in PostgreSQL (``ports.AccountStore``)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from settlement_engine.domain.identifiers import key_hash
 from settlement_engine.domain.ledger import AccountKind, fund
 from settlement_engine.domain.money import format_amount
 from settlement_engine.errors import IdempotencyConflict, NotFound
-from settlement_engine.ports import AccountFilter, DeadLetter
+from settlement_engine.ports import AccountFilter
 from settlement_engine.store.database import Line
 from settlement_engine.store.queries import query
 from settlement_engine.store.rows import to_account, to_transfer, to_window
@@ -28,11 +28,11 @@ CONTROL_NUMBER: Final = "control"
 
 
 class PostgresAccounts:
-    """See ``ports.AccountStore`` and ``ports.DeadLetterStore``."""
+    """See ``ports.AccountStore``."""
 
     def __init__(self, settings: DatabaseSettings, readers: Readers, ids: Ids) -> None:
         self._readers = readers
-        self._writing = Line(settings)
+        self._writing = Line(settings, is_writing=True)
         self._ids = ids
 
     async def close(self) -> None:
@@ -185,24 +185,6 @@ class PostgresAccounts:
     async def windows(self) -> list[Window]:
         """Return the settlement windows that are in force."""
         return [to_window(row) for row in await self._readers.fetch("windows")]
-
-    async def bury(self, subject: str, payload: bytes, why: str) -> None:
-        """Keep a message with the reason why it was refused."""
-        await self._writing.fetch("bury", subject, payload, why)
-
-    async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        """Return the latest dead letters."""
-        rows = await self._readers.fetch("dead_letters", limit)
-        return [
-            DeadLetter(
-                id=row["id"],
-                subject=row["subject"],
-                payload=row["payload"],
-                why=row["why"],
-                received_at=row["received_at"],
-            )
-            for row in rows
-        ]
 
 
 async def _post(connection: Connection, transfer: Transfer) -> None:

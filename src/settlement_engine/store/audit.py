@@ -5,6 +5,7 @@ Each check is a statement of ``sql/queries/proof.sql`` that returns rows only wh
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.ports import Difference, Proof
@@ -29,7 +30,7 @@ class PostgresAuditor:
     """See ``ports.Auditor``."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
-        self._settings = settings
+        self._settings = replace(settings, may_be_standby=True)  # it decides nothing
 
     async def prove(self) -> Proof:
         """Recompute balances, holds, conservation, lives and the stream."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from settlement_engine.errors import (
     Contention,
@@ -24,10 +25,14 @@ from settlement_engine.errors import (
     Misconfigured,
     Unavailable,
 )
+from settlement_engine.ports import Server
+from settlement_engine.store.hosts import addresses
 from settlement_engine.store.queries import query
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from settlement_engine.store.watch import ServerWatch
 
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
@@ -37,7 +42,10 @@ WIRE_OPTIONS: Final = {
     "TCP_KEEPCNT": 3,  # probes without an answer
     "TCP_USER_TIMEOUT": 10_000,  # milliseconds for what was sent and is not acknowledged
 }
-NOT_REPLICATED: Final = "canceling wait for synchronous replication"
+NOT_REPLICATED: Final = frozenset({"01000", "57P01"})
+"""What the server warns with when it stops waiting for the synchronous standby: because somebody has
+cancelled the wait, or ended the session. The words are of the server's language, the codes are not."""
+
 TRANSACTION_LIMIT_RELEASE: Final = 17
 """The release that introduced the setting."""
 
@@ -79,6 +87,8 @@ class DatabaseSettings:
     idle_in_transaction_timeout_seconds: float = 1.0
     transaction_timeout_seconds: float = 5.0
     readers_max: int = 8
+    watch: ServerWatch | None = None  # refuses a server that was not accepted
+    may_be_standby: bool = False  # of a single host; of several the primary is taken
 
 
 @contextmanager
@@ -136,11 +146,22 @@ class Line:
 
     Calls on a line are serialised. A call that fails for want of a connection closes the line, so the
     next call opens a new one.
+
+    What is found written may be lost all the same, with a primary that no longer waits for its synchronous
+    standby: it was told to stop, or was killed and came back. A line that ``is_writing`` therefore begins
+    each connection with a commit that waits, for itself and so for all before it.
     """
 
-    def __init__(self, settings: DatabaseSettings, plan: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        plan: dict[str, str] | None = None,
+        *,
+        is_writing: bool = False,
+    ) -> None:
         self._settings = settings
         self._plan = plan or {}
+        self._is_writing = is_writing
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
         self._is_unreplicated = False
@@ -169,20 +190,35 @@ class Line:
                     if not is_ours or connection.is_closed():
                         self._drop()
                     raise
-            if self._is_unreplicated:
-                self._is_unreplicated = False
-                self._drop()
-                what = "the commit did not reach the synchronous standby"
-                raise Unavailable(what, why="the server stopped waiting for it")
+            self._require_replicated()
+
+    def _require_replicated(self) -> None:
+        """Raise Unavailable if the server has stopped waiting for the standby."""
+        if self._is_unreplicated:
+            self._drop()
+            what = "the commit did not reach the synchronous standby"
+            raise Unavailable(what, why="the server stopped waiting for it")
 
     async def _open(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
+            self._is_unreplicated = False
             self._connection = await connect(self._settings, self._plan)
             self._connection.add_log_listener(self._heard)
+            if self._is_writing:
+                await self._confirm(self._connection)
         return self._connection
 
+    async def _confirm(self, connection: Connection) -> None:
+        """Wait until the standby has everything that can be seen here."""
+        try:
+            await connection.fetchval(query("confirm_replication"))
+        except BaseException:
+            self._drop()
+            raise
+        self._require_replicated()
+
     def _heard(self, _connection: object, message: Any) -> None:  # noqa: ANN401 - the driver's own
-        if NOT_REPLICATED in str(message):
+        if message.severity_en == "WARNING" and message.sqlstate in NOT_REPLICATED:
             self._is_unreplicated = True
 
     def _drop(self) -> None:
@@ -198,14 +234,35 @@ class Line:
 
 
 async def connect(settings: DatabaseSettings, plan: dict[str, str] | None = None) -> Connection:
-    """Open a connection with the limits of a session."""
+    """Open a connection with the limits of a session, to the first host that takes our writes."""
+    failures: list[Exception] = []
+    for url in addresses(settings.url):
+        try:
+            return await _connect(settings, url, plan or {})
+        except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError, Unavailable) as error:
+            failures.append(error)
+    refusals = [error for error in failures if isinstance(error, Unavailable)]
+    if refusals and settings.watch is not None:
+        settings.watch.tell_refusal()
+    raise (refusals or failures)[-1]
+
+
+async def _connect(settings: DatabaseSettings, url: str, plan: dict[str, str]) -> Connection:
+    is_any_good = settings.may_be_standby and url == settings.url
     connection: Connection = await asyncpg.connect(
-        settings.url, timeout=settings.connect_timeout_seconds
+        url,
+        timeout=settings.connect_timeout_seconds,
+        target_session_attrs=SessionAttribute.any if is_any_good else SessionAttribute.read_write,
     )
     _watch_the_wire(connection)
-    limits = session_limits(settings, plan or {}, connection.get_server_version().major)
+    limits = session_limits(settings, plan, connection.get_server_version().major)
     try:
         await connection.fetch(query("set_limits"), list(limits), list(limits.values()))
+        if settings.watch is not None:
+            seen_before = settings.watch.flushed
+            row = await connection.fetchrow(query("server"))
+            assert row is not None
+            settings.watch.require(Server(**dict(row)), seen_before)
     except BaseException:
         connection.terminate()
         raise

@@ -20,7 +20,14 @@ from settlement_engine.store.queries import query
 if TYPE_CHECKING:
     from settlement_engine.store.database import Connection, DatabaseSettings
 
-ORDER: Final = ("up.sql", "page.sql", "functions.sql", "views.sql")
+ORDER: Final = (
+    "up.sql",
+    "page.sql",
+    "exceptions.sql",
+    "functions.sql",
+    "openings.sql",
+    "views.sql",
+)
 LOCK_KEY: Final = 8088
 SESSION: Final = {"lock_timeout": "10000", "statement_timeout": "0", "transaction_timeout": "0"}
 

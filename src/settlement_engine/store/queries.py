@@ -23,11 +23,17 @@ def queries() -> Mapping[str, str]:
     found: dict[str, str] = {}
     folder = resources.files(__package__) / "sql" / "queries"
     for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        parts = _NAME.split(file.read_text(encoding="utf-8"))
-        for name, body in zip(parts[1::2], parts[2::2], strict=True):
+        for name, body in statements(file.read_text(encoding="utf-8")).items():
             assert name not in found, f"two statements are called {name}"
-            found[name] = body.strip().rstrip(";")
+            found[name] = body
     return found
+
+
+def statements(text: str) -> dict[str, str]:
+    """Take a file apart into its statements by name."""
+    parts = _NAME.split(text)
+    bodies = [body.strip().rstrip(";") for body in parts[2::2]]
+    return dict(zip(parts[1::2], bodies, strict=True))
 
 
 def query(name: str) -> str:

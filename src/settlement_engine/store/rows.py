@@ -13,6 +13,7 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import (
     Attempt,
+    Attestation,
     Instruction,
     Moved,
     Priority,
@@ -62,6 +63,7 @@ def to_attempt(row: asyncpg.Record) -> Attempt | None:
             uetr=row["uetr"], end_to_end_id=row["end_to_end_id"], message_id=row["message_id"]
         ),
         payload=row["payload"],
+        recorded_at=row["recorded_at"],
         valid_until=row["valid_until"],
         sends=row["sends"],
         undelivered=row["undelivered"],
@@ -89,6 +91,7 @@ def to_settlement(row: asyncpg.Record) -> Settlement:
         rail_reference=row["rail_reference"] or "",
         confirmation=row["confirmation"] or "",
         is_frozen=row["is_frozen"],
+        attestation=Attestation(row["attestation"] or ""),
         next_action_at=due_at if is_timed else None,
     )
 

@@ -50,9 +50,9 @@ class PostgresSettlements:
 
     def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
         self._readers = readers
-        self._admitting = Line(settings, WRITERS_PLAN)
-        self._applying = Line(settings, WRITERS_PLAN)
-        self._claiming = Line(settings)
+        self._admitting = Line(settings, WRITERS_PLAN, is_writing=True)
+        self._applying = Line(settings, WRITERS_PLAN, is_writing=True)
+        self._claiming = Line(settings, is_writing=True)
 
     async def close(self) -> None:
         """Close the lines."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.announcement import waiting
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Gauges
@@ -18,18 +20,28 @@ from settlement_engine.store.queries import query
 from settlement_engine.store.rows import to_account, to_announcement
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from settlement_engine.ports import Announcement
     from settlement_engine.store.database import DatabaseSettings, Readers
 
+LEADER_KNOWN_SECONDS: Final = 0.25
+LEADER_QUIET_MS: Final = 1_500
+"""A leader of the relay that keeps quiet for longer leads no more."""
+
 
 class PostgresStream:
-    """See ``ports.Stream``; leadership of the relay is a session lock on a line of its own."""
+    """See ``ports.Stream``; leadership of the relay is a session lock on a line of its own.
+
+    The leader asks before each batch and several times a second besides. One that does not is frozen, or
+    cut off: the server ends its session, and another engine leads.
+    """
 
     def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
         self._readers = readers
-        self._relay = Line(settings)
+        self._leads_until = 0.0
+        self._relay = Line(settings, {"idle_session_timeout": str(LEADER_QUIET_MS)})
 
     async def close(self) -> None:
         """Close the line, and with it give up the leadership."""
@@ -58,16 +70,27 @@ class PostgresStream:
         return int(row["published"])
 
     async def mark_published(self, position: int) -> None:
-        """Remember it; never goes back."""
-        await self._relay.fetch("mark_published", position)
+        """Remember it; never goes back. A session that was ended for its silence is opened anew once."""
+        try:
+            await self._relay.fetch("mark_published", position)
+        except Unavailable:
+            await self._relay.fetch("mark_published", position)
 
     async def is_leader(self) -> bool:
-        """Be, or become, the one relay; False while another session is."""
+        """Be, or become, the one relay; False while another session is.
+
+        An answer is good for a moment, so that a crowd of small batches does not ask before each.
+        """
+        now = time.monotonic()
+        if now < self._leads_until:
+            return True
         try:
             row = await self._relay.fetchrow("try_leadership")
         except Unavailable:
             return False
-        return row is not None and bool(row[0])
+        leads = row is not None and bool(row[0])
+        self._leads_until = now + LEADER_KNOWN_SECONDS if leads else 0.0
+        return leads
 
 
 class PostgresRegistry:
@@ -76,6 +99,12 @@ class PostgresRegistry:
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
         self._presence = Line(settings)
+
+    async def now(self) -> datetime:
+        """Return the database's time."""
+        async with self._presence.session() as connection:
+            found: datetime = await connection.fetchval(query("database_time"))
+        return found
 
     async def join(self, lease_seconds: float) -> int:
         """Register this process; the session lock comes first, so that nobody sees it without."""
@@ -94,7 +123,10 @@ class PostgresRegistry:
         async with self._presence.session() as connection:
             if not await connection.fetchval(query("hold_session"), owner):
                 return False
-            return await connection.fetchrow(query("beat"), owner, lease_seconds) is not None
+            row = await connection.fetchrow(query("beat"), owner, lease_seconds)
+        if row is not None and self._settings.watch is not None:
+            self._settings.watch.saw(row["flushed"])
+        return row is not None
 
     async def leave(self, owner: int) -> None:
         """End the session."""
@@ -117,6 +149,7 @@ class PostgresGauges:
         assert head is not None
         stuck = await self._readers.fetchrow("without_next_action")
         assert stuck is not None
+        matters = await self._readers.fetch("open_matters")
         accounts = (
             await self._readers.fetch("list_accounts", None, None, None, None, 0, accounts_max)
             if accounts_max > 0
@@ -127,7 +160,9 @@ class PostgresGauges:
             open_by_state={row["state"]: row["settlements"] for row in rows},
             oldest_open_seconds=max(oldest.values(), default=0.0),
             oldest_in_doubt_seconds=oldest.get(State.IN_DOUBT.value, 0.0),
-            outbox_backlog=head["position"] - head["published"],
+            outbox_backlog=waiting(head["published"], head["position"]),
             without_next_action=stuck["settlements"],
             balances=[to_account(row) for row in accounts],
+            open_matters={row["kind"]: row["matters"] for row in matters},
+            oldest_matters_seconds={row["kind"]: float(row["oldest_seconds"]) for row in matters},
         )

@@ -13,6 +13,7 @@ from aiohttp import web
 from settlement_engine.api.gateway import Gateway
 from settlement_engine.api.server import GrpcServer
 from settlement_engine.api.settings import ApiSettings
+from settlement_engine.proto import settlement_pb2 as pb
 from settlement_engine.proto import settlement_pb2_grpc as rpc
 from tests.unit.api import fakes
 
@@ -28,6 +29,13 @@ def settings() -> ApiSettings:
 @pytest.fixture
 def world() -> fakes.World:
     return fakes.World()
+
+
+def service_of(call: str) -> str:
+    """Name the service that has the call."""
+    services = pb.DESCRIPTOR.services_by_name
+    found = [name for name, each in services.items() if call in each.methods_by_name]
+    return found[0] if found else "SettlementService"
 
 
 class Edge:
@@ -50,6 +58,8 @@ class Edge:
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}")
         self.settlements = rpc.SettlementServiceStub(self.channel)
         self.accounts = rpc.AccountServiceStub(self.channel)
+        self.intake = rpc.IntakeServiceStub(self.channel)
+        self.exceptions = rpc.ExceptionServiceStub(self.channel)
 
     async def stop(self) -> None:
         await self.channel.close()
@@ -59,9 +69,7 @@ class Edge:
 
     async def post(self, call: str, body: object = None, **options):
         """Post JSON, or bytes as they are; return the status, the body and the headers."""
-        service = (
-            "AccountService" if "Account" in call or "Transfer" in call else "SettlementService"
-        )
+        service = service_of(call)
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         path = f"/settlement.{service}/{call}"
         async with self.session.post(path, data=io.BytesIO(data), **options) as got:

@@ -15,12 +15,15 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.settlement import Moved, Settlement
 from settlement_engine.errors import IdempotencyConflict, NotFound, WrongState
 from settlement_engine.ports import Accepted, Announcement
+from tests.support.stores import MemoryStores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from settlement_engine.api.settings import ApiSettings
+    from settlement_engine.domain.dossier import Dossier
     from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.domain.stuck import StuckLimits, StuckReport
     from settlement_engine.ports import (
         AccountFilter,
         AccountSpec,
@@ -35,11 +38,25 @@ POLL_SECONDS = 0.005
 POLLS_MAX = 1_000
 
 
+class FakeDesk:
+    """The desk of a store in memory; every rail is of class A."""
+
+    proposal_valid_seconds = 3_600.0
+
+    def __init__(self, stores: MemoryStores) -> None:
+        self.matters = stores.matters
+        self.resolutions = stores.resolutions
+
+    def rail_class(self, rail: str) -> str:
+        return "a" if rail else ""
+
+
 class World:
     """Settlements, moves and accounts, and an engine over them that ends what it is told to end."""
 
     def __init__(self) -> None:
         self.settlements: dict[UUID, Settlement] = {}
+        self.by_key: dict[UUID, UUID] = {}
         self.moves_made: list[Announcement] = []
         self.accounts_known: dict[int, Account] = {}
         self.transfers_made: list[Transfer] = []
@@ -52,6 +69,9 @@ class World:
         self.holding: asyncio.Event | None = None
         self.waiting = 0
         self.waiting_max = 0
+        self.stores = MemoryStores()
+        self.letters = self.stores.letters
+        self.desk = FakeDesk(self.stores)
 
     # --- the engine ---------------------------------------------------------------------------
 
@@ -108,12 +128,13 @@ class World:
                 await self.changed.wait()
 
     def _accept(self, instruction: Instruction) -> Accepted:
-        for known in self.settlements.values():
-            if known.instruction.key_hash == instruction.key_hash:
-                if known.instruction.content_hash != instruction.content_hash:
-                    what = "the idempotency key stands for another instruction"
-                    raise IdempotencyConflict(what, field="amount", settlement_id=str(known.id))
-                return Accepted(settlement=known, is_replay=True)
+        known_id = self.by_key.get(instruction.key_hash)
+        if known_id is not None:
+            known = self.settlements[known_id]
+            if known.instruction.content_hash != instruction.content_hash:
+                what = "the idempotency key stands for another instruction"
+                raise IdempotencyConflict(what, field="amount", settlement_id=str(known.id))
+            return Accepted(settlement=known, is_replay=True)
         number = len(self.settlements) + 1
         settlement = Settlement(
             id=UUID(int=number),
@@ -126,6 +147,7 @@ class World:
             next_action_at=NOON + timedelta(seconds=9),
         )
         self.settlements[settlement.id] = settlement
+        self.by_key[instruction.key_hash] = settlement.id
         self._note(settlement, Event.ADMITTED, State.PENDING)
         return Accepted(settlement=settlement, is_replay=False)
 
@@ -171,6 +193,12 @@ class World:
 
     async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
         return {one: self.settlements[one] for one in settlement_ids if one in self.settlements}
+
+    async def dossier(self, settlement_id: UUID) -> Dossier | None:
+        return await self.stores.archive.dossier(settlement_id)
+
+    async def stuck(self, limits: StuckLimits, limit: int) -> StuckReport:
+        return await self.stores.finder.stuck(limits, limit)
 
     async def find_by_obligation(self, obligation_id: str) -> Settlement | None:
         found = (
@@ -270,7 +298,17 @@ class World:
 
 
 def calls(world: Any, settings: ApiSettings) -> Calls:
-    return Calls(engine=world, settlements=world, accounts=world, stream=world, settings=settings)
+    return Calls(
+        engine=world,
+        settlements=world,
+        accounts=world,
+        stream=world,
+        archive=world,
+        finder=world,
+        letters=world.letters,
+        desk=world.desk,
+        settings=settings,
+    )
 
 
 async def until(truth, what: str) -> None:

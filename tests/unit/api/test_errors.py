@@ -13,10 +13,10 @@ from google.rpc.error_details_pb2 import (
 
 from settlement_engine import errors
 from settlement_engine.api.errors import CODES, HTTP_CODES, code_of, http_error, status_of
-from settlement_engine.api.sentences import next_action, refusal_sentence
 from settlement_engine.domain.lifecycle import ENDS, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import RefusalCode, refuse_funds
+from settlement_engine.domain.sentences import next_action, refusal_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
-from settlement_engine.api.server import ACCOUNT_SERVICE, SETTLEMENT_SERVICE
+from settlement_engine.api.server import SETTLEMENT_SERVICE
 from settlement_engine.domain.lifecycle import STATUS, Event, State
 from settlement_engine.domain.settlement import Priority
 from settlement_engine.errors import (
@@ -63,12 +63,10 @@ def test_the_wire_numbers_are_the_domains() -> None:
 def test_every_call_of_the_proto_is_served_with_its_own_messages(edge) -> None:
     services = pb.DESCRIPTOR.services_by_name
     streams = {"StreamSettlementEvents", "ExecuteSettlements"}
-    for name, calls in (
-        ("SettlementService", edge.calls.settlement),
-        ("AccountService", edge.calls.account),
-    ):
-        served = calls.unary()
-        methods = {method.name: method for method in services[name].methods}
+    served_by = edge.calls.services()
+    assert served_by.keys() == {each.full_name for each in services.values()}
+    for full_name, served in served_by.items():
+        methods = {each.name: each for each in services[full_name.rpartition(".")[2]].methods}
         assert set(served) == set(methods) - streams
         for method, unary in served.items():
             assert unary.request.DESCRIPTOR is methods[method].input_type
@@ -317,7 +315,7 @@ async def test_reconciliation_is_not_offered_yet(edge) -> None:
 
 async def test_health_and_reflection_answer(edge) -> None:
     health: Any = health_pb2_grpc.HealthStub(edge.channel)
-    for service in ("", SETTLEMENT_SERVICE, ACCOUNT_SERVICE):
+    for service in ("", *edge.calls.services()):
         got = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
         assert got.status == health_pb2.HealthCheckResponse.SERVING
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(edge.channel)

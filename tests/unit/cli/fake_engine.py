@@ -159,6 +159,15 @@ class FakeEngine(
     def ExecuteSettlements(self, request_iterator: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         raise NotImplementedError
 
+    def ExplainSettlement(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise NotImplementedError
+
+    def GetEvidence(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise NotImplementedError
+
+    def ListStuckSettlements(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise NotImplementedError
+
     def ReconcileAccounts(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError
 

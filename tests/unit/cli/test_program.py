@@ -58,12 +58,23 @@ def test_help_lists_every_command_but_the_hidden_one(command: Run) -> None:
             assert (f"  {name} " in said.out) is (name != "engine-process")
 
 
+def named(path: tuple[str, ...]) -> click.Command:
+    """Find a command by its words."""
+    found: click.Command = cli.cli
+    for name in path:
+        assert isinstance(found, click.Group)
+        inner = found.get_command(click.Context(found), name)
+        assert inner is not None
+        found = inner
+    return found
+
+
 @pytest.mark.parametrize("path", list(every_command()), ids=" ".join)
 def test_every_command_has_help_with_an_example(command: Run, path: tuple[str, ...]) -> None:
     said = command(*path, "--help")
     assert said.code == ExitCode.OK
     assert "--debug" in said.out
-    is_group = path in {(), ("config",), ("accounts",)}
+    is_group = isinstance(named(path), click.Group)
     assert is_group or "settlement-engine " + " ".join(path) in said.out.partition("Examples:")[2]
 
 

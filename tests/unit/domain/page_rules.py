@@ -52,6 +52,7 @@ LEADS_TO: Final[Mapping[Event, State]] = {
     E.OVERDUE: S.RECALLING,
     E.RECALL_REFUSED: S.SENT,
     E.RETURNED: S.RETURNED,
+    E.UNCOVERED: S.RETURNED,
 }
 """Words that lead to the same state wherever they are heard."""
 
@@ -80,6 +81,8 @@ DEPENDS: Final[Mapping[tuple[State, Event], State]] = {
     (S.FAILED, E.CONTRADICTED): S.FAILED,
     (S.ROLLED_BACK, E.CONTRADICTED): S.ROLLED_BACK,
     (S.RETURNED, E.CONTRADICTED): S.RETURNED,
+    (S.COMPLETED, E.DISPROVED): S.COMPLETED,
+    (S.ROLLED_BACK, E.DISPROVED): S.ROLLED_BACK,
 }
 """Words whose meaning depends on where they are heard."""
 
@@ -111,9 +114,9 @@ HEARS: Final[Mapping[State, frozenset[Event]]] = {
     S.IN_DOUBT: frozenset({E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
     S.SENT: frozenset({E.OVERDUE, E.CANCELLED, E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
     S.RECALLING: frozenset({E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
-    S.COMPLETED: frozenset({E.RETURNED, E.CONTRADICTED}),
+    S.COMPLETED: frozenset({E.RETURNED, E.UNCOVERED, E.CONTRADICTED, E.DISPROVED}),
     S.FAILED: frozenset({E.CONTRADICTED}),
-    S.ROLLED_BACK: frozenset({E.CONTRADICTED}),
+    S.ROLLED_BACK: frozenset({E.CONTRADICTED, E.DISPROVED}),
     S.RETURNED: frozenset({E.CONTRADICTED}),
 }
 """What a state hears besides the answers to its own question: wishes, people, limits, late word."""
@@ -136,6 +139,9 @@ def holds_are_locked_once_and_resolved_once(life: Life) -> Iterator[str]:
         ("held", Do.POST): "posted",
         ("held", Do.RELEASE): "released",
         ("posted", Do.REVERSE): "reversed",
+        ("posted", Do.SUSPEND, E.UNCOVERED): "reversed",
+        ("posted", Do.SUSPEND, E.DISPROVED): "posted",
+        ("released", Do.SUSPEND, E.DISPROVED): "released",
     }
     seen = {(START, "none")}
     waiting = [(START, "none")]
@@ -144,7 +150,7 @@ def holds_are_locked_once_and_resolved_once(life: Life) -> Iterator[str]:
         for event, row in life[state].items():
             after = hold
             if row.do not in (None, Do.EXCEPT):
-                after = follows.get((hold, row.do), "")
+                after = follows.get((hold, row.do)) or follows.get((hold, row.do, event), "")
                 if not after:
                     yield f"{state} {event}: {row.do} of a hold that is {hold}"
                     continue
@@ -197,8 +203,15 @@ def late_word_only_opens_an_exception(life: Life) -> Iterator[str]:
     for state, event, row in rows(life):
         if (row.do is Do.EXCEPT) != (event is E.CONTRADICTED):
             yield f"{state} {event}: {row.do}"
-        if event is E.CONTRADICTED and row.state is not state:
+        if event in (E.CONTRADICTED, E.DISPROVED) and row.state is not state:
             yield f"{state} {event}: moves to {row.state}"
+
+
+def only_what_has_no_other_home_goes_to_suspense(life: Life) -> Iterator[str]:
+    """SUSPEND is done where people were proved wrong, and where a return is not covered."""
+    for state, event, row in rows(life):
+        if (row.do is Do.SUSPEND) != (event in (E.DISPROVED, E.UNCOVERED)):
+            yield f"{state} {event}: {row.do}"
 
 
 # --- silence --------------------------------------------------------------------------------------
@@ -297,9 +310,10 @@ def every_life_can_end(life: Life) -> Iterator[str]:
 
 
 def an_end_stays_an_end(life: Life) -> Iterator[str]:
-    """Only a return follows an end; it too is an end."""
+    """Only a return follows an end, covered or not; it too is an end."""
     for state, event, row in rows(life):
-        is_return = (state, event, row.state) == (S.COMPLETED, E.RETURNED, S.RETURNED)
+        is_word = event in (E.RETURNED, E.UNCOVERED)
+        is_return = is_word and (state, row.state) == (S.COMPLETED, S.RETURNED)
         if state in ENDS and row.state is not state and not is_return:
             yield f"{state} {event}: leads to {row.state}"
 
@@ -348,6 +362,7 @@ MONEY_RULES: Final[tuple[Rule, ...]] = (
     only_a_definite_no_releases,
     only_a_return_reverses,
     late_word_only_opens_an_exception,
+    only_what_has_no_other_home_goes_to_suspense,
     silence_is_not_a_no,
     a_wish_releases_nothing,
 )

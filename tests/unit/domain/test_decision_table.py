@@ -15,7 +15,8 @@ from settlement_engine.domain.lifecycle import ENDS, HOLDING, LIFE, Ask, Do, Eve
 
 S, E = State, Event
 KEPT, RELEASED, POSTED, REVERSED, NONE = "kept", "released", "posted", "reversed", "none"
-MONEY = {Do.RELEASE: RELEASED, Do.POST: POSTED, Do.REVERSE: REVERSED}
+SUSPENSE = "suspense"
+MONEY = {Do.RELEASE: RELEASED, Do.POST: POSTED, Do.REVERSE: REVERSED, Do.SUSPEND: SUSPENSE}
 
 
 class Case(NamedTuple):
@@ -63,8 +64,11 @@ CASES = [
     Case(20, "cut-off passed: ask on", S.IN_DOUBT, E.NO_ANSWER, S.IN_DOUBT, Ask.ENQUIRE, KEPT),
     Case(20, "E6", S.IN_DOUBT, E.ATTESTED_NOT_SETTLED, S.ROLLED_BACK, None, RELEASED),
     Case(23, "pacs.004", S.COMPLETED, E.RETURNED, S.RETURNED, None, REVERSED),
+    Case(23, "and is not covered", S.COMPLETED, E.UNCOVERED, S.RETURNED, None, SUSPENSE),
     Case(24, "RJCT after the end", S.COMPLETED, E.CONTRADICTED, S.COMPLETED, None, NONE),
+    Case(24, "after attesting", S.COMPLETED, E.DISPROVED, S.COMPLETED, None, SUSPENSE),
     Case(25, "ACSC after release", S.ROLLED_BACK, E.CONTRADICTED, S.ROLLED_BACK, None, NONE),
+    Case(25, "after attesting", S.ROLLED_BACK, E.DISPROVED, S.ROLLED_BACK, None, SUSPENSE),
 ]
 
 BY_CONSTRUCTION = {
@@ -83,7 +87,8 @@ NOT_YET = {
 
 PARTLY = {
     23: "a return that comes before the settled word counts as no answer, until the rails have returns",
-    25: "the late debit opens an exception; booking it to suspense comes with reconciliation",
+    25: "after a release on the rail's own word the late debit opens an exception and books nothing:"
+    " one of two words is wrong, and which one comes out with reconciliation",
 }
 
 OTHER_RAILS = {29, 30, 31, 32, 33}

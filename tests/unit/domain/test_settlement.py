@@ -88,6 +88,7 @@ def test_an_attempt_begins_with_one_sending_of_which_nothing_is_proved():
         route=route,
         references=references("clearing", "key-1", FIRST_ATTEMPT),
         payload=b"",
+        recorded_at=datetime(2026, 1, 14, tzinfo=UTC),
         valid_until=datetime(2026, 1, 15, tzinfo=UTC),
     )
     assert (found.number, found.sends, found.undelivered) == (1, 1, 0)

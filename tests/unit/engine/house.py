@@ -16,6 +16,7 @@ from settlement_engine.domain.lifecycle import Event
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Instruction, Priority
 from settlement_engine.domain.windows import Window
+from settlement_engine.engine.desk import Desk
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.errors import InvariantViolated, Unavailable
@@ -30,7 +31,9 @@ from settlement_engine.ports import (
 from settlement_engine.store.memory import (
     MemoryAccounts,
     MemoryAuditor,
+    MemoryMatters,
     MemoryRegistry,
+    MemoryResolutions,
     MemorySettlements,
     MemoryStream,
     Records,
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.ledger import Account
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.ports import Question
+    from settlement_engine.ports import Openings, Question, Witness
 
 SOON = Backoff(first_seconds=0.01, max_seconds=0.02)
 SETTINGS: dict[str, Any] = {
@@ -60,6 +63,8 @@ SETTINGS: dict[str, Any] = {
     "admission_patience_seconds": 0.3,
     "drain_grace_seconds": 2.0,
     "broken_rest_seconds": 0.05,
+    "desk_interval_seconds": 0.02,
+    "resolve_pause_seconds": 0.05,
 }
 PATIENCE_SECONDS = 5.0
 
@@ -237,17 +242,32 @@ class ShakyStore(MemorySettlements):
 class House:
     """One engine and everything around it."""
 
-    def __init__(self, records: Records | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        records: Records | None = None,
+        *,
+        openings: Openings | None = None,
+        witness: Witness | None = None,
+        rail: ToldRail | None = None,
+        **settings: Any,
+    ) -> None:
         self.records = records or Records(clock=RealClock())
         self.ids = CountedIds()
-        self.rail = ToldRail()
+        self.rail = rail or ToldRail()
         self.screening = ToldScreening()
         self.meter = Tally()
         self.store = ShakyStore(self.records)
         self.accounts = MemoryAccounts(self.records, self.ids)
         self.stream = MemoryStream(self.records)
+        told = EngineSettings(**(SETTINGS | settings))
+        self.desk = Desk(
+            told,
+            MemoryMatters(self.records),
+            MemoryResolutions(self.records),
+            {"told": self.rail},
+        )
         self.engine = SettlementService(
-            EngineSettings(**(SETTINGS | settings)),
+            told,
             store=self.store,
             accounts=self.accounts,
             stream=self.stream,
@@ -258,6 +278,9 @@ class House:
             ids=self.ids,
             chance=random.Random(1),
             meter=self.meter,
+            openings=openings,
+            witness=witness,
+            desk=self.desk,
         )
         self._task: asyncio.Task[None] | None = None
 

@@ -6,6 +6,7 @@ The simulation finds that money can be lost without them; here is said which one
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State, follow
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.domain.windows import Window
+from settlement_engine.engine.runner import Proposal
 from settlement_engine.engine.writer import StepWriter
 from settlement_engine.errors import Unavailable, WrongState
 from settlement_engine.ports import AccountSpec, Answer, Claimed, Outcome, Result, Step
@@ -78,6 +80,30 @@ async def test_what_was_not_delivered_is_given_up_only_on_proof(
         step = decide(house, settlement, Event.UNDELIVERED)
         assert step is not None
         assert step.event is event
+
+
+@pytest.mark.parametrize(
+    ("sends", "undelivered", "event"),
+    [
+        (2, 0, Event.NO_ANSWER),  # the first may have arrived, and would not be recognised any more
+        (2, 1, Event.UNDELIVERED),  # nothing has arrived: nothing needs to be recognised
+    ],
+)
+async def test_what_may_have_arrived_is_not_sent_again_when_the_rail_has_forgotten_it(
+    sends: int, undelivered: int, event: Event
+) -> None:
+    async with running(sends_max=3) as house:
+        settlement = await sent_and_silent(house)
+        assert settlement.attempt is not None
+        house.rail.capabilities = replace(house.rail.capabilities, deduplicates_seconds=0)
+        settlement.attempt = msgspec.structs.replace(
+            settlement.attempt, sends=sends, undelivered=undelivered
+        )
+        step = decide(house, settlement, Event.UNDELIVERED)
+        assert step is not None
+        assert step.event is event
+        is_too_late = house.engine._runner._is_too_late_to_send(settlement)
+        assert is_too_late is (event is Event.NO_ANSWER)
 
 
 async def test_a_repeat_after_the_end_says_nothing_new() -> None:
@@ -219,9 +245,13 @@ async def test_a_stale_step_does_not_drop_what_was_claimed_anew() -> None:
         before = await sent_and_silent(house)
         runner = house.engine._runner
         anew = house.records.copy(before.id)
+        written = Proposal(
+            before, Answer(settlement_id=before.id, event=Event.NO_ANSWER, attempt=1)
+        )
+        assert runner._is_next(written)
         runner._open[before.id] = anew
-        runner._busy[before.id] = [Answer(settlement_id=before.id, event=Event.SETTLED, attempt=1)]
-        [next_one] = runner._drop(before)
+        runner.hear([Answer(settlement_id=before.id, event=Event.SETTLED, attempt=1)])
+        [next_one] = runner._drop(written)
         assert runner.open_settlement(before.id) is anew
         assert (next_one.settlement, next_one.answer.event) == (anew, Event.SETTLED)
 
@@ -298,8 +328,9 @@ async def test_what_waits_for_its_window_goes_on_when_it_opens() -> None:
 class LostAnswer:
     """A store that wrote, but whose answer was lost; it then says stale, and shows what it has."""
 
-    def __init__(self, now: Settlement) -> None:
+    def __init__(self, now: Settlement, *, is_owned: bool = True) -> None:
         self.now = now
+        self.is_owned = is_owned
         self.calls = 0
 
     async def apply(self, steps: list[Step], _owner: int) -> list[Outcome]:
@@ -310,6 +341,9 @@ class LostAnswer:
 
     async def load(self, _ids: list[UUID]) -> dict[UUID, Settlement]:
         return {self.now.id: self.now}
+
+    async def owned(self, _owner: int) -> set[UUID]:
+        return {self.now.id} if self.is_owned else set()
 
 
 @pytest.mark.parametrize(
@@ -333,6 +367,25 @@ async def test_only_our_own_earlier_writing_is_taken_for_ours(
         now.epoch = believed.epoch + epoch
         step = Step(settlement=believed, event=event, row=follow(State.LOCKED, event))
         writer = StepWriter(LostAnswer(now), house.engine._presence, house.meter)  # type: ignore[arg-type]
+        [outcome] = await writer.write([step])
+        assert outcome is not None
+        assert outcome.result is result
+
+
+@pytest.mark.parametrize(("is_owned", "result"), [(True, Result.APPLIED), (False, Result.STALE)])
+async def test_what_another_engine_wrote_at_the_same_time_is_not_taken_for_ours(
+    is_owned: bool, result: Result
+) -> None:
+    """Both would send, and only one of the sendings would be counted."""
+    async with running() as house:
+        believed = await sent_and_silent(house)
+        now = house.records.copy(believed.id)
+        now.state, now.seq = State.IN_DOUBT, believed.seq + 1
+        step = Step(
+            settlement=believed, event=Event.NO_ANSWER, row=follow(State.LOCKED, Event.NO_ANSWER)
+        )
+        store = LostAnswer(now, is_owned=is_owned)
+        writer = StepWriter(store, house.engine._presence, house.meter)  # type: ignore[arg-type]
         [outcome] = await writer.write([step])
         assert outcome is not None
         assert outcome.result is result

@@ -7,10 +7,11 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
+from settlement_engine.domain.deadletters import DeadLetter
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Moved
-from settlement_engine.ports import Announcement, DeadLetter
+from settlement_engine.ports import Announcement
 
 LIFE = (
     (State.PENDING, Event.ADMITTED, State.VALIDATING),
@@ -107,7 +108,7 @@ class CountingMeter:
     def __init__(self) -> None:
         self.anomalies: Counter[str] = Counter()
 
-    def moved(self, steps):
+    def moved(self, steps, commit_seconds=None):
         raise NotImplementedError
 
     def rail_answered(self, rail, ask, seconds, answered, silent):

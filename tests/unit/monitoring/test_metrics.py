@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from settlement_engine.domain.exceptions import LATE
 from settlement_engine.domain.ledger import Account, AccountKind
 from settlement_engine.domain.lifecycle import ENDS, LIFE, Event, State, follow
 from settlement_engine.domain.money import Money
@@ -150,7 +151,7 @@ def test_every_row_that_ends_a_life_is_counted_once_and_no_other(metrics: Metric
     for state, rows in LIFE.items():
         for event, row in rows.items():
             metrics.moved([step(state, event)])
-            if row.state in ENDS and event is not Event.CONTRADICTED:
+            if row.state in ENDS and event not in LATE:
                 ending[row.state] += 1
     for state, count in ending.items():
         assert value(metrics, "settlement_total", status=state.value) == count, state

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from settlement_engine.cli.doctor.finding import Finding, bad, good, warn
+from settlement_engine.cli.output import GOOD
 from settlement_engine.cli.settings import load_config
 from settlement_engine.errors import SettlementEngineError
 
@@ -85,7 +86,13 @@ def check_nats(config: Config) -> Finding:
         return good("NATS", "switched off")
     if not url:
         return good("NATS", "embedded, started by `dev` and `demo`")
-    parts = urlsplit(url)
+    hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+    found = [_reach_nats(host) for host in hosts]
+    return next((finding for finding in found if finding.sign != GOOD), found[0])
+
+
+def _reach_nats(host: str) -> Finding:
+    parts = urlsplit(f"//{host}")
     address = (parts.hostname or "", parts.port or NATS_PORT)
     try:
         with socket.create_connection(address, timeout=REACH_SECONDS) as connection:

@@ -6,18 +6,29 @@ and no time of its own: the clock is given. It must never be used where money ha
 """
 
 from settlement_engine.store.memory.accounts import MemoryAccounts
+from settlement_engine.store.memory.archive import MemoryArchive
 from settlement_engine.store.memory.audit import MemoryAuditor
+from settlement_engine.store.memory.exceptions import MemoryMatters, MemoryResolutions
+from settlement_engine.store.memory.letters import MemoryLetters
+from settlement_engine.store.memory.openings import MemoryOpenings
 from settlement_engine.store.memory.records import Records, Sessions
 from settlement_engine.store.memory.settlements import MemorySettlements
 from settlement_engine.store.memory.stream import MemoryGauges, MemoryRegistry, MemoryStream
+from settlement_engine.store.memory.stuck import MemoryStuckFinder
 
 __all__ = [
     "MemoryAccounts",
+    "MemoryArchive",
     "MemoryAuditor",
     "MemoryGauges",
+    "MemoryLetters",
+    "MemoryMatters",
+    "MemoryOpenings",
     "MemoryRegistry",
+    "MemoryResolutions",
     "MemorySettlements",
     "MemoryStream",
+    "MemoryStuckFinder",
     "Records",
     "Sessions",
 ]

@@ -1,4 +1,4 @@
-"""Accounts, fundings, windows and dead letters in memory (``ports.AccountStore``, ``DeadLetterStore``)."""
+"""Accounts, fundings and windows in memory (``ports.AccountStore``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from settlement_engine.domain.identifiers import key_hash
 from settlement_engine.domain.ledger import Account, AccountKind, fund
 from settlement_engine.domain.money import format_amount
 from settlement_engine.errors import IdempotencyConflict, NotFound
-from settlement_engine.ports import AccountFilter, DeadLetter
+from settlement_engine.ports import AccountFilter
 from settlement_engine.store.accounts import CONTROL_NUMBER
 from settlement_engine.store.memory.guards import require_balance, require_opening
 from settlement_engine.store.memory.records import Call
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class MemoryAccounts:
-    """See ``ports.AccountStore`` and ``ports.DeadLetterStore``."""
+    """See ``ports.AccountStore``."""
 
     def __init__(self, records: Records, ids: Ids) -> None:
         self._records = records
@@ -193,21 +193,3 @@ class MemoryAccounts:
     async def windows(self) -> list[Window]:
         """Return the settlement windows that are in force."""
         return list(self._records.windows)
-
-    # --- dead letters ---------------------------------------------------------------------------
-
-    async def bury(self, subject: str, payload: bytes, why: str) -> None:
-        """Keep a message with the reason why it was refused."""
-        self._records.dead_letters.append(
-            DeadLetter(
-                id=len(self._records.dead_letters) + 1,
-                subject=subject,
-                payload=payload,
-                why=why,
-                received_at=self._records.clock.now(),
-            )
-        )
-
-    async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        """Return the latest dead letters."""
-        return self._records.dead_letters[::-1][:limit]

@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from settlement_engine.domain.lifecycle import ENDS, Do, Event, State, is_recorded
-from settlement_engine.domain.settlement import Moved
+from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import (
+    ENDS,
+    Do,
+    Event,
+    State,
+    is_one_more_question,
+    is_recorded,
+)
+from settlement_engine.domain.settlement import Attestation, Moved
 from settlement_engine.ports import Outcome, Result
 from settlement_engine.store.memory.guards import (
     require_account,
@@ -21,7 +30,7 @@ from settlement_engine.store.memory.guards import (
     require_hold,
     require_legal,
 )
-from settlement_engine.store.memory.records import NOBODY, Lock, Objection, Quiet, words
+from settlement_engine.store.memory.records import NOBODY, Lock, Quiet, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +42,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RESOLVED_AS: Final = {Do.POST: "posted", Do.RELEASE: "released"}
+ATTESTED_BY: Final = {
+    Event.ATTESTED_SETTLED: Attestation.STANDS,
+    Event.ATTESTED_NOT_SETTLED: Attestation.STANDS,
+    Event.DISPROVED: Attestation.DISPROVED,
+}
 
 
 class Applying:
@@ -49,6 +63,7 @@ class Applying:
     def run(self) -> list[Outcome]:
         """Apply what the guards let through."""
         self._grant_holds()
+        self._cover_returns()
         applied = [
             step
             for step, result in zip(self._steps, self._results, strict=True)
@@ -75,14 +90,14 @@ class Applying:
             return Result.STALE
         resting = self._records.open.get(believed.id)
         if resting is None:
-            is_known = step.row.do is Do.EXCEPT and self._is_on_file(step)
+            is_known = step.row.do in (Do.EXCEPT, Do.SUSPEND) and self._is_on_file(step)
             return Result.STALE if is_known else Result.APPLIED
         is_ours = resting.owner in (self._owner, NOBODY) and resting.epoch == believed.epoch
         return Result.APPLIED if is_ours and self._is_proved(step, resting) else Result.STALE
 
     def _is_on_file(self, step: Step) -> bool:
         """Say whether the same contradiction was heard before: twice is one exception."""
-        return (step.settlement.id, words(step.detail)) in self._records.objections
+        return (step.settlement.id, *_matter(step)) in self._records.matters
 
     def _is_proved(self, step: Step, resting: Open) -> bool:
         """Say whether the word about a sending holds.
@@ -121,6 +136,23 @@ class Applying:
                 self._available[place] = source.available
             else:
                 rest[source.id] = replace(source, held=source.held + amount)
+
+    def _cover_returns(self) -> None:
+        """Take returns from the receivers' accounts, in the order of the batch, as far as these go."""
+        left: dict[int, int] = {}
+        for place, step in enumerate(self._steps):
+            if step.row.do is not Do.REVERSE or self._results[place] is not Result.APPLIED:
+                continue
+            for transfer in step.transfers:
+                account = self._records.accounts.get(transfer.debit_id)
+                if account is None or account.kind is not AccountKind.VOSTRO:
+                    continue
+                room = left.get(account.id, account.available)
+                if transfer.amount_minor > room + account.credit_limit:
+                    self._results[place] = Result.SHORT
+                    self._available[place] = room
+                else:
+                    left[account.id] = room - transfer.amount_minor
 
     # --- money ----------------------------------------------------------------------------------
 
@@ -165,9 +197,11 @@ class Applying:
                     account_id=_present(step.attempt).route.source_id,
                     amount_minor=amount.minor,
                     currency=amount.currency,
+                    locked_at=self._at,
                 )
             elif step.row.do in RESOLVED_AS:
                 self._records.locks[key].outcome = RESOLVED_AS[step.row.do]
+                self._records.locks[key].resolved_at = self._at
             for transfer in _transfers(step):
                 made = msgspec.structs.replace(transfer, group_id=key, at=self._at)
                 self._records.transfers[key, transfer.leg] = made
@@ -181,20 +215,19 @@ class Applying:
         if step.row.state in ENDS:
             self._records.open.pop(key, None)
         elif resting is not None:
-            self._rest(step, resting, is_move=is_move)
+            self._rest(step, resting, is_counted=not is_move or is_one_more_question(step.row))
         self._count(step)
-        if step.row.do is Do.EXCEPT:
-            self._records.objections[key, words(step.detail)] = Objection(
-                settlement_id=key, detail=dict(step.detail), opened_at=self._at
-            )
+        if step.row.do in (Do.EXCEPT, Do.SUSPEND):
+            kind, fingerprint = _matter(step)
+            self._records.open_matter(kind, key, fingerprint, step.detail, self._at)
         if is_move:
             self._move(step)
         else:
             self._note(step, asked=resting.asked if resting else 0)
 
-    def _rest(self, step: Step, resting: Open, *, is_move: bool) -> None:
+    def _rest(self, step: Step, resting: Open, *, is_counted: bool) -> None:
         """Keep it, or let it rest until it is due."""
-        resting.asked = 0 if is_move else resting.asked + 1
+        resting.asked = resting.asked + 1 if is_counted else 0
         resting.owner = self._owner if step.rest_seconds is None else NOBODY
         if step.rest_seconds is not None:
             is_endless = isinf(step.rest_seconds)
@@ -212,20 +245,23 @@ class Applying:
         life = self._records.lives[step.settlement.id]
         from_state, life.state = life.state, step.row.state
         life.seq += 1
-        life.is_frozen = life.is_frozen or step.row.do is Do.EXCEPT
+        life.is_frozen = life.is_frozen or step.row.do in (Do.EXCEPT, Do.SUSPEND)
+        life.attestation = ATTESTED_BY.get(step.event, life.attestation)
         life.rail_reference = step.rail_reference or life.rail_reference
         life.confirmation = step.confirmation or life.confirmation
         if step.row.state in ENDS:
             life.ended_at = life.ended_at or self._at
         if step.row.do is Do.LOCK:
             attempt = _present(step.attempt)
-            life.attempt = msgspec.structs.replace(attempt, sends=1, undelivered=0)
+            life.attempt = msgspec.structs.replace(
+                attempt, recorded_at=self._at, sends=1, undelivered=0
+            )
         if step.refusal is not None:
             life.refusal_code = step.refusal.code.value
             life.refusal_detail = dict(step.refusal.detail) or life.refusal_detail
         self._records.append(
             Moved(
-                position=len(self._records.moves) + 1,
+                position=self._records.head + 1,
                 settlement_id=life.id,
                 seq=life.seq,
                 from_state=from_state,
@@ -251,7 +287,14 @@ class Applying:
 
 
 def _transfers(step: Step) -> tuple[Transfer, ...]:
-    return step.transfers if step.row.do in (Do.POST, Do.REVERSE) else ()
+    return step.transfers if step.row.do in (Do.POST, Do.REVERSE, Do.SUSPEND) else ()
+
+
+def _matter(step: Step) -> tuple[MatterKind, str]:
+    """Name the matter that a step opens; what goes to suspense goes there once, whatever is said."""
+    kind = MatterKind(step.detail.get("exception", MatterKind.CONTRADICTION))
+    is_once = step.row.do is Do.SUSPEND
+    return kind, step.event.value if is_once else words(step.detail)
 
 
 def _present(value: T | None) -> T:

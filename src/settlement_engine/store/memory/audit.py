@@ -10,9 +10,20 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from settlement_engine.domain.ledger import GUARDED, reverse, settle
+from settlement_engine.domain.announcement import ERA_PLACES, follows
+from settlement_engine.domain.ledger import (
+    GUARDED,
+    AccountKind,
+    Leg,
+    reverse,
+    settle,
+    suspend_cash,
+    suspend_return,
+)
 from settlement_engine.domain.lifecycle import HOLDING, State
+from settlement_engine.domain.settlement import Attestation
 from settlement_engine.ports import Difference, Proof
+from settlement_engine.store.accounts import CONTROL_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -151,14 +162,24 @@ def _locks_have_accounts(records: Records) -> Found:
             yield key, expected, found
 
 
-def _due_transfers(life: Settlement) -> tuple[Transfer, ...]:
+def _due_transfers(life: Settlement, records: Records) -> tuple[Transfer, ...]:
     """Make the transfers that a life must have by now."""
-    if life.state not in POSTED or life.attempt is None:
+    if life.attempt is None:
         return ()
     amount, route = life.instruction.amount, life.attempt.route
-    made = settle(life.id, route, amount.minor, amount.currency)
-    if life.state is State.RETURNED:
-        made += reverse(life.id, route, amount.minor, amount.currency)
+    sides = (amount.minor, amount.currency)
+    control = (AccountKind.SUSPENSE, route.rail, amount.currency, CONTROL_NUMBER)
+    suspense_id = records.by_number.get(control, 0)
+    made: tuple[Transfer, ...] = ()
+    if life.state in POSTED:
+        made += settle(life.id, route, *sides)
+    if life.state is State.RETURNED and (life.id, Leg.OBLIGATION_SUSPENDED) in records.transfers:
+        made += suspend_return(life.id, route, suspense_id, *sides)
+    elif life.state is State.RETURNED:
+        made += reverse(life.id, route, *sides)
+    if life.attestation is Attestation.DISPROVED:
+        is_at_agent = life.state is State.ROLLED_BACK
+        made += suspend_cash(life.id, route, suspense_id, *sides, is_at_agent=is_at_agent)
     return made
 
 
@@ -167,12 +188,12 @@ def _sides(transfers: tuple[Transfer, ...]) -> list[tuple[object, ...]]:
 
 
 def _transfers_follow_lives(records: Records) -> Found:
-    """Completed settlements have their two transfers, once; the others have none."""
+    """Completed settlements have their two transfers, once; the others have none, but for suspense."""
     groups: dict[object, tuple[Transfer, ...]] = {}
     for transfer in records.transfers.values():
         groups[transfer.group_id] = (*groups.get(transfer.group_id, ()), transfer)
     for life in records.lives.values():
-        expected, found = _sides(_due_transfers(life)), _sides(groups.get(life.id, ()))
+        expected, found = _sides(_due_transfers(life, records)), _sides(groups.get(life.id, ()))
         if expected != found:
             yield life.id, expected, found
 
@@ -203,8 +224,11 @@ def _open_are_open(records: Records) -> Found:
 
 
 def _stream_is_whole(records: Records) -> Found:
-    """Positions are gapless up to the head."""
-    if [moved.position for moved in records.moves] != list(range(1, len(records.moves) + 1)):
+    """Positions are gapless in each era, from its first place up to the head."""
+    places = [0, *(moved.position for moved in records.moves)]
+    is_unused = records.head % ERA_PLACES == 0 and records.head > places[-1]
+    is_gapless = all(follows(two, one) for one, two in pairwise(places))
+    if not is_gapless or not (is_unused or records.head == places[-1]):
         yield "stream", len(records.moves), "gaps"
 
 

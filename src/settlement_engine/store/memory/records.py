@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.exceptions import Matter
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.domain.windows import Window
+from settlement_engine.ports import Server
 from settlement_engine.store.migrate import WINDOWS
 
 if TYPE_CHECKING:
@@ -21,16 +23,23 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from settlement_engine.domain.deadletters import DeadLetter
+    from settlement_engine.domain.exceptions import MatterKind, Proposal
     from settlement_engine.domain.ledger import Account, Leg, Transfer
     from settlement_engine.domain.lifecycle import Event
     from settlement_engine.domain.settlement import Moved, Settlement
-    from settlement_engine.ports import Clock, DeadLetter
+    from settlement_engine.ports import Clock, Opening
+
+    MatterKey = tuple[UUID | None, MatterKind, str]
 
 NOBODY: Final = 0
 """The owner of what rests."""
 
 OBLIGATION_FREED: Final = frozenset({State.FAILED, State.ROLLED_BACK, State.RETURNED})
 """The ends after which an obligation may be settled by another settlement."""
+
+FIRST_SERVER: Final = Server(system_identifier="memory", timeline=1, database_id=1, flushed=0)
+"""Where a store in memory is, until a test says that it is elsewhere."""
 
 WORKING_DAYS: Final = frozenset({1, 2, 3, 4, 5})
 """Monday to Friday: the weekdays of a window that names none."""
@@ -53,6 +62,8 @@ class Lock:
     account_id: int
     amount_minor: int
     currency: str
+    locked_at: datetime
+    resolved_at: datetime | None = None
     outcome: str = ""
 
 
@@ -68,21 +79,13 @@ class Quiet:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objection:
-    """Word that contradicts a known end, kept for a person."""
-
-    settlement_id: UUID
-    detail: Mapping[str, str]
-    opened_at: datetime
-
-
 @dataclass(slots=True, kw_only=True)
 class Engine:
     """An engine that joined, and whether it was found gone."""
 
     lease_until: datetime
     is_gone: bool = False
+    gone_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,23 @@ class Call:
 
     content: Mapping[str, object]
     account_id: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Filed:
+    """What a person proposed, with its evidence."""
+
+    proposal: Proposal
+    evidence: bytes
+    taken_up_at: datetime | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Era:
+    """An era and the steps of its opening."""
+
+    opening: Opening
+    steps: list[str] = field(default_factory=list)
 
 
 class Sessions:
@@ -130,7 +150,7 @@ def words(detail: Mapping[str, str]) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class Records:
-    """Everything that is kept. ``moves`` are in order: a move's position is its place plus one."""
+    """Everything that is kept. ``moves`` are in order; ``head`` is the last place that was given."""
 
     clock: Clock
     sessions: Sessions = field(default_factory=Sessions)
@@ -143,7 +163,9 @@ class Records:
     moves_of: dict[UUID, list[Moved]] = field(default_factory=dict)
     answers: list[Quiet] = field(default_factory=list)
     locks: dict[UUID, Lock] = field(default_factory=dict)
-    objections: dict[tuple[UUID, str], Objection] = field(default_factory=dict)
+    matters: dict[MatterKey, Matter] = field(default_factory=dict)
+    resolutions: dict[int, Filed] = field(default_factory=dict)
+    head: int = 0
     published: int = 0
 
     accounts: dict[int, Account] = field(default_factory=dict)
@@ -154,6 +176,14 @@ class Records:
 
     engines: dict[int, Engine] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+
+    server: Server = FIRST_SERVER
+    eras: list[Era] = field(default_factory=list)
+    made_at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Note when all began."""
+        self.made_at = self.clock.now()
 
     def holder(self, obligation_id: str) -> UUID | None:
         """Return the settlement of the obligation that lives or has completed."""
@@ -176,9 +206,32 @@ class Records:
 
     def append(self, moved: Moved) -> None:
         """Put a move at the end of the stream."""
-        assert moved.position == len(self.moves) + 1, "positions are gapless"
+        assert moved.position == self.head + 1, "positions are gapless"
+        self.head = moved.position
         self.moves.append(moved)
         self.moves_of.setdefault(moved.settlement_id, []).append(moved)
+
+    def open_matter(
+        self,
+        kind: MatterKind,
+        settlement_id: UUID | None,
+        fingerprint: str,
+        detail: Mapping[str, str],
+        at: datetime,
+    ) -> bool:
+        """Put a matter on the desk; False if it lies there already, or was closed."""
+        key = (settlement_id, kind, fingerprint)
+        if key in self.matters:
+            return False
+        self.matters[key] = Matter(
+            id=len(self.matters) + 1,
+            kind=kind,
+            settlement_id=settlement_id,
+            detail=dict(detail),
+            opened_at=at,
+            seen_at=at,
+        )
+        return True
 
     def count(self, settlement_id: UUID, *, sends: int = 0, undelivered: int = 0) -> None:
         """Count sendings of the attempt that is under way, or proofs that one did not leave."""

@@ -5,7 +5,8 @@ The same guards as ``sql/migrations/*/functions.sql``, in the same order.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.settlement import Moved, Settlement
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from settlement_engine.ports import Admission, Outcome, SettlementFilter, Step
     from settlement_engine.store.memory.records import Records
+
+GONE_LATELY: Final = timedelta(seconds=3)
+"""So long every claim looks for what engines have left that were found gone."""
 
 
 class MemorySettlements:
@@ -62,7 +66,7 @@ class MemorySettlements:
         records.open[key] = Open(owner=owner, epoch=1, due_at=at)
         records.append(
             Moved(
-                position=len(records.moves) + 1,
+                position=records.head + 1,
                 settlement_id=key,
                 seq=1,
                 from_state=State.PENDING,
@@ -99,10 +103,9 @@ class MemorySettlements:
     async def claim(self, owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
         """Take over what is due and what the dead have left; see the port."""
         now = self._records.clock.now()
-        is_sweep = self._notice_the_dead(owner, now) or is_sweep
+        self._notice_the_dead(owner, now)
         claimed = self._take_due(owner, limit, now)
-        if is_sweep:
-            claimed += self._take_orphans(owner, limit)
+        claimed += self._take_orphans(owner, limit, now, is_sweep=is_sweep)
         return [
             Claimed(settlement=self._records.copy(key), was_asked=was_asked)
             for key, was_asked in claimed
@@ -120,7 +123,7 @@ class MemorySettlements:
             self._take(key, owner)
         return [Claimed(settlement=self._records.copy(key), was_asked=True) for key in found]
 
-    def _notice_the_dead(self, owner: int, now: datetime) -> bool:
+    def _notice_the_dead(self, owner: int, now: datetime) -> None:
         """Declare engines gone whose session has ended or whose lease has run out."""
         dead = [
             engine
@@ -129,8 +132,7 @@ class MemorySettlements:
             if engine.lease_until < now or not self._records.sessions.is_held(number)
         ]
         for engine in dead:
-            engine.is_gone = True
-        return bool(dead)
+            engine.is_gone, engine.gone_at = True, now
 
     def _take_due(self, owner: int, limit: int, now: datetime) -> list[tuple[UUID, bool]]:
         due = sorted(
@@ -146,11 +148,24 @@ class MemorySettlements:
                 self._records.count(key, sends=1)
         return [(key, False) for _, key in due]
 
-    def _take_orphans(self, owner: int, limit: int) -> list[tuple[UUID, bool]]:
-        living = {number for number, each in self._records.engines.items() if not each.is_gone}
-        living |= {NOBODY, owner}
+    def _take_orphans(
+        self, owner: int, limit: int, now: datetime, *, is_sweep: bool
+    ) -> list[tuple[UUID, bool]]:
+        """Take what belongs to engines that are gone: lately, or ever when asked to sweep."""
+        engines = self._records.engines
+        gone = {
+            number
+            for number, each in engines.items()
+            if each.gone_at is not None and each.gone_at > now - GONE_LATELY
+        }
+        if not gone and not is_sweep:
+            return []
+        living = {number for number, each in engines.items() if not each.is_gone}
+        spared = living | {NOBODY, owner}
         orphans = sorted(
-            key for key, each in self._records.open.items() if each.owner not in living
+            key
+            for key, each in self._records.open.items()
+            if each.owner not in spared and (is_sweep or each.owner in gone)
         )[:limit]
         for key in orphans:
             self._take(key, owner)

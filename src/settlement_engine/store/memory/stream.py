@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import timedelta
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from settlement_engine.domain.announcement import waiting
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.ports import Announcement, Gauges
 from settlement_engine.store.memory.records import NOBODY, Engine
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Moved
@@ -28,10 +32,12 @@ class MemoryStream:
     ) -> list[Announcement]:
         """Return what follows the position, oldest first."""
         if settlement_id is None:
-            found = self._records.moves[max(after, 0) : max(after, 0) + limit]
+            moves = self._records.moves
+            start = bisect_right(moves, after, key=attrgetter("position"))
+            found = moves[start : start + limit]
         else:
-            moves = self._records.moves_of.get(settlement_id, ())
-            found = list(islice((moved for moved in moves if moved.position > after), limit))
+            own = self._records.moves_of.get(settlement_id, ())
+            found = list(islice((moved for moved in own if moved.position > after), limit))
         return [self._announcement(moved) for moved in found]
 
     def _announcement(self, moved: Moved) -> Announcement:
@@ -49,7 +55,7 @@ class MemoryStream:
 
     async def head(self) -> int:
         """Return the last position."""
-        return len(self._records.moves)
+        return self._records.head
 
     async def published(self) -> int:
         """Return the position up to which JetStream is known to hold everything."""
@@ -70,9 +76,13 @@ class MemoryRegistry:
     def __init__(self, records: Records) -> None:
         self._records = records
 
+    async def now(self) -> datetime:
+        """Return the time by the records' clock."""
+        return self._records.clock.now()
+
     async def join(self, lease_seconds: float) -> int:
         """Register an engine and hold its session."""
-        owner = len(self._records.engines) + 1
+        owner = max(self._records.engines, default=0) + 1
         self._records.sessions.hold(owner)
         self._records.engines[owner] = Engine(
             lease_until=self._records.clock.now() + timedelta(seconds=lease_seconds)
@@ -93,6 +103,7 @@ class MemoryRegistry:
         engine = self._records.engines.get(owner)
         if engine is not None:
             engine.is_gone = True
+            engine.gone_at = engine.gone_at or self._records.clock.now()
         self._records.sessions.kill(owner)
 
 
@@ -113,11 +124,18 @@ class MemoryGauges:
             age = (now - life.created_at).total_seconds()
             counts[state] = counts.get(state, 0) + 1
             oldest[state] = max(oldest.get(state, age), age)
+        matters: dict[str, int] = {}
+        oldest_matters: dict[str, float] = {}
+        for matter in self._records.matters.values():
+            if matter.closed_at is None:
+                kind, age = matter.kind.value, (now - matter.opened_at).total_seconds()
+                matters[kind] = matters.get(kind, 0) + 1
+                oldest_matters[kind] = max(oldest_matters.get(kind, age), age)
         return Gauges(
             open_by_state=counts,
             oldest_open_seconds=max(oldest.values(), default=0.0),
             oldest_in_doubt_seconds=oldest.get(State.IN_DOUBT.value, 0.0),
-            outbox_backlog=len(self._records.moves) - self._records.published,
+            outbox_backlog=waiting(self._records.published, self._records.head),
             without_next_action=sum(
                 resting.owner == NOBODY
                 and resting.due_at is None
@@ -125,4 +143,6 @@ class MemoryGauges:
                 for key, resting in self._records.open.items()
             ),
             balances=list(self._records.accounts.values())[: max(accounts_max, 0)],
+            open_matters=matters,
+            oldest_matters_seconds=oldest_matters,
         )

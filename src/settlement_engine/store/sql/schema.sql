@@ -3,7 +3,7 @@
 
 CREATE TYPE account_kind AS ENUM ('nostro', 'vostro', 'settlement', 'clearing', 'suspense', 'fees', 'fx');
 
-CREATE TYPE settlement_event AS ENUM ('admitted', 'cleared', 'postponed', 'parked', 'refused', 'cancelled', 'approved', 'declined', 'released', 'lapsed', 'acknowledged', 'settled', 'rejected', 'undelivered', 'abandoned', 'not_found', 'no_answer', 'attested_settled', 'attested_not_settled', 'overdue', 'recalled', 'recall_refused', 'returned', 'contradicted');
+CREATE TYPE settlement_event AS ENUM ('admitted', 'cleared', 'postponed', 'parked', 'refused', 'cancelled', 'approved', 'declined', 'released', 'lapsed', 'acknowledged', 'settled', 'rejected', 'undelivered', 'abandoned', 'not_found', 'no_answer', 'attested_settled', 'attested_not_settled', 'overdue', 'recalled', 'recall_refused', 'returned', 'uncovered', 'contradicted', 'disproved');
 
 CREATE TYPE settlement_state AS ENUM ('pending', 'validating', 'held', 'queued', 'locked', 'sent', 'in_doubt', 'recalling', 'completed', 'failed', 'rolled_back', 'returned');
 
@@ -56,6 +56,16 @@ CREATE TABLE currencies (
     exponent smallint NOT NULL
 );
 
+CREATE TABLE dead_letter_acts (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    dead_letter_id bigint NOT NULL,
+    who text NOT NULL,
+    outcome text NOT NULL,
+    words text NOT NULL,
+    settlement_id uuid,
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE dead_letters (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     subject text NOT NULL,
@@ -75,12 +85,16 @@ CREATE TABLE engines (
 
 CREATE TABLE exceptions (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
-    settlement_id uuid NOT NULL,
+    settlement_id uuid,
     kind text NOT NULL,
     fingerprint text NOT NULL,
     detail jsonb NOT NULL,
     opened_at timestamp with time zone NOT NULL,
-    closed_at timestamp with time zone
+    acknowledged_at timestamp with time zone,
+    acknowledged_by text,
+    closed_at timestamp with time zone,
+    closed_by text,
+    close_reason text
 );
 
 CREATE TABLE fund_locks (
@@ -124,6 +138,19 @@ CREATE TABLE open_settlements (
     due_at timestamp with time zone NOT NULL
 ) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000);
 
+CREATE TABLE openings (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    era integer NOT NULL,
+    incarnation uuid NOT NULL,
+    step text NOT NULL,
+    why text NOT NULL,
+    system_identifier text NOT NULL,
+    timeline integer NOT NULL,
+    database_id bigint NOT NULL,
+    detail jsonb NOT NULL,
+    at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE page (
     from_state settlement_state NOT NULL,
     event settlement_event NOT NULL,
@@ -131,6 +158,26 @@ CREATE TABLE page (
     does text,
     asks text,
     reached text[] NOT NULL
+);
+
+CREATE TABLE resolutions (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    settlement_id uuid NOT NULL,
+    finding text NOT NULL,
+    reason text NOT NULL,
+    evidence_name text NOT NULL,
+    evidence bytea NOT NULL,
+    evidence_sha256 bytea NOT NULL,
+    content_sha256 bytea NOT NULL,
+    proposed_by text NOT NULL,
+    proposed_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    decision text,
+    decided_by text,
+    decided_at timestamp with time zone,
+    taken_up_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    ending text
 );
 
 CREATE TABLE schema_migrations (
@@ -160,6 +207,7 @@ CREATE TABLE settlement_transactions (
     attempt smallint NOT NULL DEFAULT 0,
     holds_obligation boolean NOT NULL DEFAULT true,
     is_frozen boolean NOT NULL DEFAULT false,
+    attestation text,
     refusal_code text,
     refusal_detail jsonb,
     rail_reference text,
@@ -204,6 +252,8 @@ ALTER TABLE attempts ADD CONSTRAINT attempts_pkey PRIMARY KEY (settlement_id, nu
 
 ALTER TABLE currencies ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
 
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_pkey PRIMARY KEY (id);
+
 ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
 
 ALTER TABLE engines ADD CONSTRAINT engines_pkey PRIMARY KEY (id);
@@ -218,7 +268,11 @@ ALTER TABLE moves ADD CONSTRAINT moves_pkey PRIMARY KEY ("position");
 
 ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_pkey PRIMARY KEY (settlement_id);
 
+ALTER TABLE openings ADD CONSTRAINT openings_pkey PRIMARY KEY (id);
+
 ALTER TABLE page ADD CONSTRAINT page_pkey PRIMARY KEY (from_state, event);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_pkey PRIMARY KEY (id);
 
 ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
 
@@ -232,7 +286,7 @@ ALTER TABLE transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (group_id, leg);
 
 ALTER TABLE accounts ADD CONSTRAINT accounts_kind_bank_currency_account_number_key UNIQUE (kind, bank, currency, account_number);
 
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_settlement_id_kind_fingerprint_key UNIQUE (settlement_id, kind, fingerprint);
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_settlement_id_kind_fingerprint_key UNIQUE NULLS NOT DISTINCT (settlement_id, kind, fingerprint);
 
 ALTER TABLE moves ADD CONSTRAINT moves_settlement_id_seq_key UNIQUE (settlement_id, seq);
 
@@ -269,6 +323,34 @@ ALTER TABLE currencies ADD CONSTRAINT currencies_code_check CHECK (code ~ '^[A-Z
 
 ALTER TABLE currencies ADD CONSTRAINT currencies_exponent_check CHECK (exponent >= 0 AND exponent <= 4);
 
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_check CHECK (outcome <> 'dropped'::text OR words <> ''::text);
+
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_check1 CHECK ((settlement_id IS NOT NULL) = (outcome = ANY (ARRAY['accepted'::text, 'replayed'::text])));
+
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_outcome_check CHECK (outcome = ANY (ARRAY['accepted'::text, 'replayed'::text, 'refused'::text, 'dropped'::text]));
+
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_who_check CHECK (length(who) >= 1 AND length(who) <= 256);
+
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_words_check CHECK (length(words) <= 1000);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_acknowledged_by_check CHECK (length(acknowledged_by) >= 1 AND length(acknowledged_by) <= 256);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_check CHECK (settlement_id IS NOT NULL OR kind = 'unknown_payment'::text);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_check1 CHECK ((acknowledged_at IS NULL) = (acknowledged_by IS NULL));
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_check2 CHECK ((closed_at IS NULL) = (closed_by IS NULL));
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_check3 CHECK ((closed_at IS NULL) = (close_reason IS NULL));
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_close_reason_check CHECK (length(close_reason) >= 1 AND length(close_reason) <= 1000);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_closed_by_check CHECK (length(closed_by) >= 1 AND length(closed_by) <= 256);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text]));
+
+ALTER TABLE exceptions ADD CONSTRAINT suspense_needs_four_eyes CHECK (closed_by IS NULL OR (kind <> ALL (ARRAY['disproved'::text, 'uncovered_return'::text])) OR acknowledged_by IS NOT NULL AND lower(acknowledged_by) <> lower(closed_by));
+
 ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_amount_minor_check CHECK (amount_minor > 0);
 
 ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_check CHECK ((resolved_at IS NULL) = (outcome IS NULL));
@@ -285,9 +367,9 @@ CASE from_state
     WHEN 'in_doubt'::settlement_state THEN event = 'acknowledged'::settlement_event AND to_state = 'sent'::settlement_state OR event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'not_found'::settlement_event AND to_state = 'locked'::settlement_state OR event = 'attested_settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'attested_not_settled'::settlement_event AND to_state = 'rolled_back'::settlement_state
     WHEN 'sent'::settlement_state THEN event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'overdue'::settlement_event AND to_state = 'recalling'::settlement_state OR event = 'cancelled'::settlement_event AND to_state = 'recalling'::settlement_state OR event = 'attested_settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'attested_not_settled'::settlement_event AND to_state = 'rolled_back'::settlement_state
     WHEN 'recalling'::settlement_state THEN event = 'recalled'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'recall_refused'::settlement_event AND to_state = 'sent'::settlement_state OR event = 'attested_settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'attested_not_settled'::settlement_event AND to_state = 'rolled_back'::settlement_state
-    WHEN 'completed'::settlement_state THEN event = 'returned'::settlement_event AND to_state = 'returned'::settlement_state OR event = 'contradicted'::settlement_event AND to_state = 'completed'::settlement_state
+    WHEN 'completed'::settlement_state THEN event = 'returned'::settlement_event AND to_state = 'returned'::settlement_state OR event = 'uncovered'::settlement_event AND to_state = 'returned'::settlement_state OR event = 'contradicted'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'disproved'::settlement_event AND to_state = 'completed'::settlement_state
     WHEN 'failed'::settlement_state THEN event = 'contradicted'::settlement_event AND to_state = 'failed'::settlement_state
-    WHEN 'rolled_back'::settlement_state THEN event = 'contradicted'::settlement_event AND to_state = 'rolled_back'::settlement_state
+    WHEN 'rolled_back'::settlement_state THEN event = 'contradicted'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'disproved'::settlement_event AND to_state = 'rolled_back'::settlement_state
     WHEN 'returned'::settlement_state THEN event = 'contradicted'::settlement_event AND to_state = 'returned'::settlement_state
     ELSE false
 END);
@@ -296,9 +378,51 @@ ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_epoch_check CHECK (
 
 ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_owner_check CHECK (owner >= 0);
 
+ALTER TABLE openings ADD CONSTRAINT openings_era_check CHECK (era >= 0 AND era <= 900000);
+
+ALTER TABLE openings ADD CONSTRAINT openings_step_check CHECK (step = ANY (ARRAY['shut'::text, 'listed'::text, 'confirmed'::text, 'opened'::text]));
+
+ALTER TABLE resolutions ADD CONSTRAINT approved_by_another CHECK (decision IS DISTINCT FROM 'approved'::text OR lower(decided_by) <> lower(proposed_by));
+
+ALTER TABLE resolutions ADD CONSTRAINT approved_in_time CHECK (decision IS DISTINCT FROM 'approved'::text OR decided_at < expires_at);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check CHECK (evidence_sha256 = sha256(evidence));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check1 CHECK (expires_at > proposed_at);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check2 CHECK ((decision IS NULL) = (decided_by IS NULL));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check3 CHECK ((decision IS NULL) = (decided_at IS NULL));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check4 CHECK ((finished_at IS NULL) = (ending IS NULL));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check5 CHECK (taken_up_at IS NULL OR NOT decision IS DISTINCT FROM 'approved'::text);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check6 CHECK (finished_at IS NULL OR NOT decision IS DISTINCT FROM 'approved'::text);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_content_sha256_check CHECK (octet_length(content_sha256) = 32);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_decided_by_check CHECK (length(decided_by) >= 1 AND length(decided_by) <= 256);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_decision_check CHECK (decision = ANY (ARRAY['approved'::text, 'declined'::text, 'superseded'::text]));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_ending_check CHECK (ending = ANY (ARRAY['attested'::text, 'overtaken'::text]));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_evidence_check CHECK (octet_length(evidence) >= 1 AND octet_length(evidence) <= 1048576);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_evidence_name_check CHECK (length(evidence_name) >= 1 AND length(evidence_name) <= 255);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_finding_check CHECK (finding = ANY (ARRAY['settled'::text, 'not_settled'::text]));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_proposed_by_check CHECK (length(proposed_by) >= 1 AND length(proposed_by) <= 256);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
+
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_amount_minor_check CHECK (amount_minor >= 1 AND amount_minor <= '999999999999999999'::bigint);
 
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_attempt_check CHECK (attempt >= 0);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_attestation_check CHECK (attestation = ANY (ARRAY['stands'::text, 'disproved'::text]));
 
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_check CHECK (from_bank <> to_bank);
 
@@ -326,21 +450,39 @@ ALTER TABLE transfers ADD CONSTRAINT transfers_amount_minor_check CHECK (amount_
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_check CHECK (debit_id <> credit_id);
 
-ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 5);
+ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 7);
 
 ALTER TABLE accounts ADD CONSTRAINT accounts_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
+
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KEY (settlement_id) REFERENCES settlement_transactions(id);
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
 
 CREATE INDEX answers_by_settlement ON public.answers USING btree (settlement_id, id);
 
+CREATE INDEX dead_letter_acts_by_letter ON public.dead_letter_acts USING btree (dead_letter_id, id);
+
+CREATE UNIQUE INDEX dead_letter_ends_once ON public.dead_letter_acts USING btree (dead_letter_id) WHERE (outcome <> 'refused'::text);
+
 CREATE INDEX engines_alive ON public.engines USING btree (id) WHERE (gone_at IS NULL);
 
+CREATE INDEX engines_gone ON public.engines USING btree (gone_at) WHERE (gone_at IS NOT NULL);
+
+CREATE UNIQUE INDEX era_is_shut_once ON public.openings USING btree (era) WHERE (step = 'shut'::text);
+
+CREATE INDEX exceptions_open ON public.exceptions USING btree (id) WHERE (closed_at IS NULL);
+
 CREATE UNIQUE INDEX one_live_settlement_per_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE holds_obligation;
+
+CREATE UNIQUE INDEX one_resolution_at_a_time ON public.resolutions USING btree (settlement_id) WHERE ((finished_at IS NULL) AND ((decision IS NULL) OR (decision = 'approved'::text)));
 
 CREATE UNIQUE INDEX one_settlement_per_key ON public.settlement_transactions USING btree (key_hash);
 
 CREATE INDEX open_settlements_due ON public.open_settlements USING btree (due_at) WHERE (owner = 0);
+
+CREATE INDEX resolutions_of_settlement ON public.resolutions USING btree (settlement_id, id);
 
 CREATE INDEX settlements_freed_by_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE (NOT holds_obligation);
 
@@ -394,6 +536,11 @@ BEGIN
     IF cardinality(v_new) = cardinality(p_id) THEN
         RETURN;  -- The usual case: no verdicts means that all are accepted.
     END IF;
+    IF cardinality(v_new) = 0 THEN
+        -- A replay writes nothing, so that nothing would wait for the standby: and what it finds may not
+        -- have got there. It waits by a commit of its own.
+        PERFORM pg_logical_emit_message(true, 'settlement-engine', 'replay');
+    END IF;
     SELECT
         array_agg((CASE
             WHEN n.id IS NOT NULL THEN 0
@@ -426,11 +573,12 @@ DECLARE
     v_missing bigint;
     v_has_locks boolean := cardinality(p_lock_step) > 0;
     v_has_quiet boolean := false = ANY (p_is_move);
+    v_is_asking boolean := p_to && '{sent,in_doubt,recalling}' OR 'in_doubt' = ANY (p_from);
     v_has_odd_owners boolean;
 BEGIN
     PERFORM 1 FROM open_settlements WHERE settlement_id = ANY (p_id)
     ORDER BY settlement_id FOR UPDATE;
-    IF 'except' = ANY (p_do) OR 'reverse' = ANY (p_do) THEN
+    IF p_do && '{except,reverse,suspend}' THEN
         PERFORM 1 FROM settlement_transactions WHERE id = ANY (p_id) ORDER BY id FOR UPDATE;
     END IF;
     PERFORM 1 FROM accounts WHERE id = ANY (p_accounts) ORDER BY id FOR NO KEY UPDATE;
@@ -493,16 +641,46 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- The same contradiction twice is one exception.
-    IF 'except' = ANY (p_do) THEN
+    -- A return is taken from the receiver's account as far as that goes. Otherwise it goes to suspense.
+    IF 'reverse' = ANY (p_do) THEN
+        v_account := 0;
         FOR r IN
-            SELECT q.id, coalesce(q.detail, '{}')::jsonb AS detail, q.ord
-            FROM unnest(p_id, p_do, p_detail, results)
-                WITH ORDINALITY AS q (id, do_, detail, result, ord)
-            WHERE q.do_ = 'except' AND q.result = 0 ORDER BY q.ord
+            SELECT t.step, t.debit, t.amount, a.credit_limit,
+                a.credits_posted - a.debits_posted - a.held AS room
+            FROM unnest(p_transfer_step, p_transfer_debit, p_transfer_amount)
+                AS t (step, debit, amount)
+            JOIN accounts AS a ON a.id = t.debit AND a.kind = 'vostro'
+            WHERE p_do[t.step] = 'reverse'
+            ORDER BY t.debit, t.step
+        LOOP
+            IF r.debit <> v_account THEN
+                v_account := r.debit;
+                v_left := r.room;
+            END IF;
+            CONTINUE WHEN results[r.step] <> 0;
+            IF r.amount > v_left + r.credit_limit THEN
+                results[r.step] := 2;
+                available := coalesce(available, array_fill(0::bigint, ARRAY[cardinality(p_id)]));
+                available[r.step] := v_left;
+            ELSE
+                v_left := v_left - r.amount;
+            END IF;
+        END LOOP;
+    END IF;
+
+    -- The same contradiction twice is one exception; what goes to suspense goes there once, whatever is said.
+    IF p_do && '{except,suspend}' THEN
+        FOR r IN
+            SELECT q.id, coalesce(q.detail, '{}')::jsonb AS detail, q.do_, q.event, q.ord
+            FROM unnest(p_id, p_do, p_event, p_detail, results)
+                WITH ORDINALITY AS q (id, do_, event, detail, result, ord)
+            WHERE q.do_ IN ('except', 'suspend') AND q.result = 0 ORDER BY q.ord
         LOOP
             INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
-            VALUES (r.id, 'contradiction', md5(r.detail::text), r.detail, at)
+            VALUES (
+                r.id, coalesce(r.detail ->> 'exception', 'contradiction'),
+                CASE r.do_ WHEN 'suspend' THEN r.event ELSE md5(r.detail::text) END, r.detail, at
+            )
             ON CONFLICT DO NOTHING;
             IF NOT found THEN
                 results[r.ord] := 1;
@@ -519,7 +697,7 @@ BEGIN
             THEN coalesce(s.ended_at, at)
         END,
         holds_obligation = q.to_state NOT IN ('failed', 'rolled_back', 'returned'),
-        is_frozen = s.is_frozen OR q.do_ IS NOT DISTINCT FROM 'except',
+        is_frozen = s.is_frozen OR coalesce(q.do_ IN ('except', 'suspend'), false),
         refusal_code = coalesce(q.refusal_code, s.refusal_code),
         refusal_detail = coalesce(q.refusal_detail::jsonb, s.refusal_detail),
         rail_reference = coalesce(q.rail_reference, s.rail_reference),
@@ -529,21 +707,35 @@ BEGIN
         refusal_code, refusal_detail, rail_reference, confirmation, result)
     WHERE s.id = q.id AND q.is_move AND q.result = 0;
 
+    IF p_event && '{attested_settled,attested_not_settled,disproved}' THEN
+        UPDATE settlement_transactions AS s SET
+            attestation = CASE q.event WHEN 'disproved' THEN 'disproved' ELSE 'stands' END
+        FROM unnest(p_id, p_event, results) AS q (id, event, result)
+        WHERE s.id = q.id AND q.result = 0
+            AND q.event IN ('attested_settled', 'attested_not_settled', 'disproved');
+    END IF;
     IF p_to && '{completed,failed,rolled_back,returned}' THEN
         DELETE FROM open_settlements AS w USING unnest(p_id, p_to, results) AS q (id, to_state, result)
         WHERE w.settlement_id = q.id AND q.result = 0
             AND q.to_state IN ('completed', 'failed', 'rolled_back', 'returned');
     END IF;
-    IF v_has_odd_owners OR v_has_quiet OR array_remove(p_rest_seconds, NULL) <> '{}' THEN
+    IF v_has_odd_owners OR v_has_quiet OR v_is_asking OR array_remove(p_rest_seconds, NULL) <> '{}' THEN
         UPDATE open_settlements AS w SET
             owner = CASE WHEN q.rest_seconds IS NULL THEN p_owner ELSE 0 END,
-            asked = CASE WHEN q.is_move THEN 0 ELSE w.asked + 1 END,
+            -- Beyond the line P the questions about a payment are counted together.
+            asked = CASE
+                WHEN q.do_ IS DISTINCT FROM 'lock'
+                    AND (NOT q.is_move OR q.to_state IN ('locked', 'in_doubt', 'sent', 'recalling'))
+                THEN w.asked + 1
+                ELSE 0
+            END,
             due_at = CASE
                 WHEN q.rest_seconds IS NULL THEN w.due_at
                 WHEN q.rest_seconds = 'infinity' THEN 'infinity'
                 ELSE at + make_interval(secs => q.rest_seconds)
             END
-        FROM unnest(p_id, p_is_move, p_rest_seconds, results) AS q (id, is_move, rest_seconds, result)
+        FROM unnest(p_id, p_do, p_to, p_is_move, p_rest_seconds, results)
+            AS q (id, do_, to_state, is_move, rest_seconds, result)
         WHERE w.settlement_id = q.id AND q.result = 0;
     END IF;
 
@@ -576,7 +768,7 @@ BEGIN
     END IF;
 
     -- Money. Every account that is touched changes once, however many settlements touch it.
-    IF v_has_locks OR p_do && '{post,release,reverse}' THEN
+    IF v_has_locks OR p_do && '{post,release,reverse,suspend}' THEN
         SELECT count(*) INTO v_resolving
         FROM unnest(p_do, results) AS q (do_, result)
         WHERE q.do_ IN ('post', 'release') AND q.result = 0;
@@ -660,15 +852,19 @@ AS $function$
 DECLARE
     e record;
     v_now timestamptz := clock_timestamp();
-    v_sweep boolean := p_sweep;
+    v_gone bigint[];
 BEGIN
     FOR e IN SELECT g.id, g.lease_until FROM engines AS g WHERE g.gone_at IS NULL AND g.id <> p_owner
     LOOP
         IF e.lease_until < v_now OR pg_try_advisory_xact_lock(8086, e.id::int) THEN
             UPDATE engines SET gone_at = v_now WHERE id = e.id AND gone_at IS NULL;
-            v_sweep := true;
         END IF;
     END LOOP;
+    -- The last transaction of the dead may still hold rows, which are skipped now and free in a moment.
+    v_gone := ARRAY(
+        SELECT g.id FROM engines AS g
+        WHERE g.gone_at > v_now - interval '3 seconds' AND g.id <> p_owner
+    );
     RETURN QUERY
     WITH due AS (
         SELECT w.settlement_id AS id FROM open_settlements AS w
@@ -684,13 +880,13 @@ BEGIN
         WHERE s.state = 'locked' AND a.settlement_id = s.id AND a.number = s.attempt
     )
     SELECT taken.settlement_id, false FROM taken;
-    IF v_sweep THEN
+    IF p_sweep OR cardinality(v_gone) > 0 THEN
         RETURN QUERY
         WITH orphans AS (
             SELECT w.settlement_id AS id, w.owner FROM open_settlements AS w
-            WHERE w.owner NOT IN (0, p_owner) AND NOT EXISTS (
+            WHERE w.owner NOT IN (0, p_owner) AND (w.owner = ANY (v_gone) OR (p_sweep AND NOT EXISTS (
                 SELECT 1 FROM engines AS g WHERE g.id = w.owner AND g.gone_at IS NULL
-            )
+            )))
             ORDER BY w.settlement_id LIMIT p_limit FOR UPDATE SKIP LOCKED
         )
         UPDATE open_settlements AS w SET owner = p_owner, epoch = w.epoch + 1
@@ -725,8 +921,91 @@ BEGIN
     USING ERRCODE = 'SE003';
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.shut_engines(p_believed uuid, p_why text, p_era integer, p_known_to bigint, p_since timestamp with time zone, p_system_identifier text, p_timeline integer, p_database_id bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_now timestamptz;
+    v_last openings;
+    v_era integer;
+    v_head bigint;
+    v_since timestamptz;
+    v_nobody bigint;
+    v_open bigint;
+BEGIN
+    -- In the order of the hot path: open settlements, then the head of the stream.
+    LOCK TABLE open_settlements IN EXCLUSIVE MODE;
+    SELECT position INTO v_head FROM stream_head FOR UPDATE;
+    SELECT * INTO v_last FROM openings ORDER BY id DESC LIMIT 1;
+    IF v_last.incarnation IS DISTINCT FROM p_believed THEN
+        RETURN false;
+    END IF;
+    v_now := clock_timestamp();
+    IF p_why = 'first' THEN
+        INSERT INTO openings (
+            era, incarnation, step, why, system_identifier, timeline, database_id, detail, at
+        ) VALUES (
+            0, gen_random_uuid(), 'opened', p_why, p_system_identifier, p_timeline, p_database_id,
+            '{}', v_now
+        );
+        RETURN true;
+    END IF;
+
+    v_era := greatest(coalesce(v_last.era, 0) + 1, p_era);
+    v_since := least(p_since, coalesce(
+        (SELECT m.at FROM moves AS m WHERE m.position <= coalesce(p_known_to, v_head)
+            ORDER BY m.position DESC LIMIT 1),
+        (SELECT min(s.applied_at) FROM schema_migrations AS s)
+    ));
+    UPDATE stream_head SET position = v_era * 10000000000000;
+    -- Engines take new numbers, from a block that nobody had before.
+    v_nobody := greatest(v_era * 1000000::bigint, nextval(pg_get_serial_sequence('engines', 'id')));
+    PERFORM setval(pg_get_serial_sequence('engines', 'id'), v_nobody);
+    INSERT INTO engines (id, host, pid, lease_until, gone_at) OVERRIDING SYSTEM VALUE
+    VALUES (v_nobody, 'an opening', 0, v_now, v_now);
+    UPDATE engines SET gone_at = v_now WHERE gone_at IS NULL;
+    -- What is beyond the line P is nobody's, so that it is claimed as what a dead engine has left and
+    -- asked about. One sending more than is known may have been made: no proof covers them all.
+    UPDATE open_settlements AS w SET owner = v_nobody
+    FROM settlement_transactions AS s
+    WHERE s.id = w.settlement_id AND s.state IN ('locked', 'sent', 'in_doubt', 'recalling');
+    GET DIAGNOSTICS v_open = ROW_COUNT;
+    UPDATE attempts AS a SET sends = a.sends + 1
+    FROM settlement_transactions AS s, open_settlements AS w
+    WHERE w.owner = v_nobody AND s.id = w.settlement_id
+        AND a.settlement_id = s.id AND a.number = s.attempt;
+    INSERT INTO openings (
+        era, incarnation, step, why, system_identifier, timeline, database_id, detail, at
+    ) VALUES (
+        v_era, gen_random_uuid(), 'shut', p_why, p_system_identifier, p_timeline, p_database_id,
+        jsonb_build_object(
+            'since', v_since, 'last_position', v_head, 'in_flight', v_open, 'was', to_jsonb(v_last)
+        ), v_now
+    );
+    RETURN true;
+END $function$;
+
 CREATE TRIGGER answers_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.answers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE answers ENABLE ALWAYS TRIGGER answers_append_only;
+
+CREATE TRIGGER dead_letter_acts_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.dead_letter_acts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE dead_letter_acts ENABLE ALWAYS TRIGGER dead_letter_acts_append_only;
+
+CREATE TRIGGER dead_letters_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_append_only;
+
+CREATE TRIGGER exception_is_acknowledged_once BEFORE UPDATE ON public.exceptions FOR EACH ROW WHEN (((old.acknowledged_at IS NOT NULL) AND ((ROW(new.acknowledged_at, new.acknowledged_by))::text IS DISTINCT FROM (ROW(old.acknowledged_at, old.acknowledged_by))::text))) EXECUTE FUNCTION refuse_change();
+ALTER TABLE exceptions ENABLE ALWAYS TRIGGER exception_is_acknowledged_once;
+
+CREATE TRIGGER exception_is_closed_once BEFORE UPDATE ON public.exceptions FOR EACH ROW WHEN ((old.closed_at IS NOT NULL)) EXECUTE FUNCTION refuse_change();
+ALTER TABLE exceptions ENABLE ALWAYS TRIGGER exception_is_closed_once;
+
+CREATE TRIGGER exceptions_stay BEFORE DELETE OR TRUNCATE ON public.exceptions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE exceptions ENABLE ALWAYS TRIGGER exceptions_stay;
+
+CREATE TRIGGER finding_stays BEFORE UPDATE ON public.exceptions FOR EACH ROW WHEN (((ROW(new.settlement_id, new.kind, new.fingerprint, new.detail, new.opened_at))::text IS DISTINCT FROM (ROW(old.settlement_id, old.kind, old.fingerprint, old.detail, old.opened_at))::text)) EXECUTE FUNCTION refuse_change();
+ALTER TABLE exceptions ENABLE ALWAYS TRIGGER finding_stays;
 
 CREATE TRIGGER fund_lock_resolved_once BEFORE UPDATE ON public.fund_locks FOR EACH ROW WHEN ((old.resolved_at IS NOT NULL)) EXECUTE FUNCTION refuse_second_resolution();
 ALTER TABLE fund_locks ENABLE ALWAYS TRIGGER fund_lock_resolved_once;
@@ -736,6 +1015,21 @@ ALTER TABLE fund_locks ENABLE ALWAYS TRIGGER fund_locks_stay;
 
 CREATE TRIGGER moves_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.moves FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE moves ENABLE ALWAYS TRIGGER moves_append_only;
+
+CREATE TRIGGER openings_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.openings FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE openings ENABLE ALWAYS TRIGGER openings_append_only;
+
+CREATE TRIGGER proposal_is_decided_once BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((old.decision IS NOT NULL) AND ((ROW(new.decision, new.decided_by, new.decided_at))::text IS DISTINCT FROM (ROW(old.decision, old.decided_by, old.decided_at))::text))) EXECUTE FUNCTION refuse_change();
+ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_is_decided_once;
+
+CREATE TRIGGER proposal_stays BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((ROW(new.settlement_id, new.finding, new.reason, new.evidence_name, new.evidence_sha256, new.content_sha256, new.proposed_by, new.proposed_at, new.expires_at))::text IS DISTINCT FROM (ROW(old.settlement_id, old.finding, old.reason, old.evidence_name, old.evidence_sha256, old.content_sha256, old.proposed_by, old.proposed_at, old.expires_at))::text)) EXECUTE FUNCTION refuse_change();
+ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_stays;
+
+CREATE TRIGGER resolution_ends_once BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((old.finished_at IS NOT NULL) AND ((ROW(new.finished_at, new.ending))::text IS DISTINCT FROM (ROW(old.finished_at, old.ending))::text))) EXECUTE FUNCTION refuse_change();
+ALTER TABLE resolutions ENABLE ALWAYS TRIGGER resolution_ends_once;
+
+CREATE TRIGGER resolutions_stay BEFORE DELETE OR TRUNCATE ON public.resolutions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE resolutions ENABLE ALWAYS TRIGGER resolutions_stay;
 
 CREATE TRIGGER settlement_ends_once BEFORE UPDATE ON public.settlement_transactions FOR EACH ROW WHEN (((old.ended_at IS NOT NULL) AND (new.state <> old.state) AND (NOT ((old.state = 'completed'::settlement_state) AND (new.state = 'returned'::settlement_state))))) EXECUTE FUNCTION refuse_second_end();
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlement_ends_once;
@@ -885,11 +1179,17 @@ INSERT INTO page VALUES ('recalling', 'recall_refused', 'sent', NULL, 'enquire',
 
 INSERT INTO page VALUES ('completed', 'returned', 'returned', 'reverse', NULL, '{}');
 
+INSERT INTO page VALUES ('completed', 'uncovered', 'returned', 'suspend', NULL, '{}');
+
 INSERT INTO page VALUES ('completed', 'contradicted', 'completed', 'except', NULL, '{}');
+
+INSERT INTO page VALUES ('completed', 'disproved', 'completed', 'suspend', NULL, '{}');
 
 INSERT INTO page VALUES ('failed', 'contradicted', 'failed', 'except', NULL, '{}');
 
 INSERT INTO page VALUES ('rolled_back', 'contradicted', 'rolled_back', 'except', NULL, '{}');
+
+INSERT INTO page VALUES ('rolled_back', 'disproved', 'rolled_back', 'suspend', NULL, '{}');
 
 INSERT INTO page VALUES ('returned', 'contradicted', 'returned', 'except', NULL, '{}');
 

@@ -97,11 +97,3 @@ ON CONFLICT (code) DO NOTHING;
 -- The specification's five windows, in the zones of their markets.
 INSERT INTO settlement_windows (currency, zone, window_start, window_end)
 SELECT * FROM unnest($1::text[], $2::text[], $3::time[], $4::time[]) ON CONFLICT DO NOTHING;
-
--- name: bury
--- Keep what could not be understood.
-INSERT INTO dead_letters (subject, payload, why) VALUES ($1, $2, $3);
-
--- name: dead_letters
--- The latest ones.
-SELECT id, subject, payload, why, received_at FROM dead_letters ORDER BY id DESC LIMIT $1;

@@ -2,6 +2,10 @@
 -- A number for a new owner, before its row exists.
 SELECT nextval(pg_get_serial_sequence('engines', 'id'));
 
+-- name: database_time
+-- What time it is, by the one clock that decisions about money go by.
+SELECT clock_timestamp();
+
 -- name: hold_session
 -- The session lock that says that this engine lives. Class 8086 is the engines'.
 SELECT pg_try_advisory_lock(8086, $1::bigint::int);
@@ -12,13 +16,15 @@ INSERT INTO engines (id, host, pid, lease_until) OVERRIDING SYSTEM VALUE
 VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4));
 
 -- name: beat
--- Renew the lease, unless others have declared this engine gone.
+-- Renew the lease, unless others have declared this engine gone; and say how far the log is on disk.
 UPDATE engines SET lease_until = clock_timestamp() + make_interval(secs => $2)
-WHERE id = $1 AND gone_at IS NULL RETURNING id;
+WHERE id = $1 AND gone_at IS NULL
+RETURNING id, (pg_current_wal_flush_lsn() - '0/0')::bigint AS flushed;
 
 -- name: leave_engine
--- The engine goes of its own will.
-UPDATE engines SET gone_at = clock_timestamp() WHERE id = $1 AND gone_at IS NULL;
+-- The engine goes of its own will, or knows by now that it was declared gone.
+UPDATE engines SET gone_at = coalesce(gone_at, clock_timestamp()), lease_until = clock_timestamp()
+WHERE id = $1;
 
 -- name: set_limits
 -- The limits of a session, for as long as it lasts.

@@ -86,9 +86,10 @@ WHERE a.currency IS DISTINCT FROM f.currency OR f.account_id <> t.source_id;
 
 -- name: prove_postings_follow_lives
 -- Completed settlements have their two transfers, once, between the accounts that their attempt names;
--- the others have none.
+-- the others have none. What the rail has disproved has one more, between the agent and suspense.
 SELECT s.id::text AS subject,
-    CASE s.state WHEN 'completed' THEN '2' WHEN 'returned' THEN '4' ELSE '0' END AS expected,
+    (CASE s.state WHEN 'completed' THEN 2 WHEN 'returned' THEN 4 ELSE 0 END
+        + (s.attestation IS NOT DISTINCT FROM 'disproved')::int)::text AS expected,
     coalesce(t.legs, 0)::text || CASE WHEN t.wrong THEN ', one of them wrong' ELSE '' END AS found
 FROM settlement_transactions AS s
 LEFT JOIN (
@@ -99,14 +100,21 @@ LEFT JOIN (
             WHEN 2 THEN (a.clearing_id, a.target_id)
             WHEN 4 THEN (a.source_id, a.agent_id)
             WHEN 5 THEN (a.target_id, a.clearing_id)
+            WHEN 6 THEN CASE x.state
+                WHEN 'rolled_back' THEN (a.agent_id, u.id) ELSE (u.id, a.agent_id)
+            END
+            WHEN 7 THEN (u.id, a.clearing_id)
         END
     ), false) AS wrong
     FROM transfers AS t
     JOIN settlement_transactions AS x ON x.id = t.group_id
     LEFT JOIN attempts AS a ON a.settlement_id = x.id AND a.number = x.attempt
+    LEFT JOIN accounts AS u ON t.leg IN (6, 7) AND u.kind = 'suspense' AND u.bank = a.rail
+        AND u.currency = x.currency AND u.account_number = 'control'
     GROUP BY 1
 ) AS t ON t.group_id = s.id
 WHERE coalesce(t.legs, 0) <> CASE s.state WHEN 'completed' THEN 2 WHEN 'returned' THEN 4 ELSE 0 END
+    + (s.attestation IS NOT DISTINCT FROM 'disproved')::int
     OR coalesce(t.wrong, false);
 
 -- name: prove_attempts_follow_lives
@@ -147,12 +155,19 @@ FULL JOIN open_settlements AS w ON w.settlement_id = s.id
 WHERE (s.ended_at IS NULL) <> (w.settlement_id IS NOT NULL) OR s.id IS NULL;
 
 -- name: prove_stream_is_whole
--- Positions are gapless up to the head.
-SELECT 'stream' AS subject, h.position::text AS expected,
-    format('%s moves, last %s', count(m.position), coalesce(max(m.position), 0)) AS found
-FROM stream_head AS h LEFT JOIN moves AS m ON true
+-- Positions are gapless in each era, from its first place up to the head.
+SELECT 'stream' AS subject, 'no gap, and nothing after ' || h.position AS expected,
+    format('%s of %s moves follow the one before, last %s', count(*) FILTER (WHERE m.follows),
+        count(m.position), coalesce(max(m.position), 0)) AS found
+FROM stream_head AS h LEFT JOIN (
+    SELECT x.position, x.position = lag(x.position, 1, 0) OVER w + 1
+        OR x.position % 10000000000000 = 1 AS follows
+    FROM moves AS x WINDOW w AS (ORDER BY x.position)
+) AS m ON true
 GROUP BY h.position
-HAVING count(m.position) <> h.position OR coalesce(max(m.position), 0) <> h.position;
+HAVING count(*) FILTER (WHERE m.follows) <> count(m.position)
+    OR h.position <> coalesce(max(m.position), 0)
+    AND (h.position % 10000000000000 <> 0 OR coalesce(max(m.position), 0) > h.position);
 
 -- name: prove_totals
 -- What was looked at.

@@ -37,11 +37,11 @@ WHERE owner = $1 AND settlement_id = ANY ($2::uuid[]) RETURNING settlement_id;
 -- Whole settlements, with their owner's epoch and the attempt that is under way.
 SELECT s.id, s.caller, s.idempotency_key, s.obligation_id, s.from_bank, s.to_bank, s.amount_minor,
     s.currency, s.requested_value_date, s.value_date, s.priority, s.metadata::text AS metadata,
-    s.state::text AS state, s.seq, s.is_frozen, s.refusal_code,
+    s.state::text AS state, s.seq, s.is_frozen, s.attestation, s.refusal_code,
     s.refusal_detail::text AS refusal_detail, s.rail_reference, s.confirmation, s.created_at,
     s.ended_at, coalesce(w.epoch, 0) AS epoch, coalesce(w.asked, 0) AS asked, w.due_at,
     a.number, a.rail, a.source_id, a.agent_id, a.clearing_id, a.target_id, a.uetr,
-    a.end_to_end_id, a.message_id, a.payload, a.valid_until, a.sends, a.undelivered
+    a.end_to_end_id, a.message_id, a.payload, a.recorded_at, a.valid_until, a.sends, a.undelivered
 FROM settlement_transactions AS s
 LEFT JOIN open_settlements AS w ON w.settlement_id = s.id
 LEFT JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt

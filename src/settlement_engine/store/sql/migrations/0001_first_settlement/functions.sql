@@ -51,6 +51,11 @@ BEGIN
     IF cardinality(v_new) = cardinality(p_id) THEN
         RETURN;  -- The usual case: no verdicts means that all are accepted.
     END IF;
+    IF cardinality(v_new) = 0 THEN
+        -- A replay writes nothing, so that nothing would wait for the standby: and what it finds may not
+        -- have got there. It waits by a commit of its own.
+        PERFORM pg_logical_emit_message(true, 'settlement-engine', 'replay');
+    END IF;
     SELECT
         array_agg((CASE
             WHEN n.id IS NOT NULL THEN 0
@@ -95,11 +100,12 @@ DECLARE
     v_missing bigint;
     v_has_locks boolean := cardinality(p_lock_step) > 0;
     v_has_quiet boolean := false = ANY (p_is_move);
+    v_is_asking boolean := p_to && '{sent,in_doubt,recalling}' OR 'in_doubt' = ANY (p_from);
     v_has_odd_owners boolean;
 BEGIN
     PERFORM 1 FROM open_settlements WHERE settlement_id = ANY (p_id)
     ORDER BY settlement_id FOR UPDATE;
-    IF 'except' = ANY (p_do) OR 'reverse' = ANY (p_do) THEN
+    IF p_do && '{except,reverse,suspend}' THEN
         PERFORM 1 FROM settlement_transactions WHERE id = ANY (p_id) ORDER BY id FOR UPDATE;
     END IF;
     PERFORM 1 FROM accounts WHERE id = ANY (p_accounts) ORDER BY id FOR NO KEY UPDATE;
@@ -162,16 +168,46 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- The same contradiction twice is one exception.
-    IF 'except' = ANY (p_do) THEN
+    -- A return is taken from the receiver's account as far as that goes. Otherwise it goes to suspense.
+    IF 'reverse' = ANY (p_do) THEN
+        v_account := 0;
         FOR r IN
-            SELECT q.id, coalesce(q.detail, '{}')::jsonb AS detail, q.ord
-            FROM unnest(p_id, p_do, p_detail, results)
-                WITH ORDINALITY AS q (id, do_, detail, result, ord)
-            WHERE q.do_ = 'except' AND q.result = 0 ORDER BY q.ord
+            SELECT t.step, t.debit, t.amount, a.credit_limit,
+                a.credits_posted - a.debits_posted - a.held AS room
+            FROM unnest(p_transfer_step, p_transfer_debit, p_transfer_amount)
+                AS t (step, debit, amount)
+            JOIN accounts AS a ON a.id = t.debit AND a.kind = 'vostro'
+            WHERE p_do[t.step] = 'reverse'
+            ORDER BY t.debit, t.step
+        LOOP
+            IF r.debit <> v_account THEN
+                v_account := r.debit;
+                v_left := r.room;
+            END IF;
+            CONTINUE WHEN results[r.step] <> 0;
+            IF r.amount > v_left + r.credit_limit THEN
+                results[r.step] := 2;
+                available := coalesce(available, array_fill(0::bigint, ARRAY[cardinality(p_id)]));
+                available[r.step] := v_left;
+            ELSE
+                v_left := v_left - r.amount;
+            END IF;
+        END LOOP;
+    END IF;
+
+    -- The same contradiction twice is one exception; what goes to suspense goes there once, whatever is said.
+    IF p_do && '{except,suspend}' THEN
+        FOR r IN
+            SELECT q.id, coalesce(q.detail, '{}')::jsonb AS detail, q.do_, q.event, q.ord
+            FROM unnest(p_id, p_do, p_event, p_detail, results)
+                WITH ORDINALITY AS q (id, do_, event, detail, result, ord)
+            WHERE q.do_ IN ('except', 'suspend') AND q.result = 0 ORDER BY q.ord
         LOOP
             INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
-            VALUES (r.id, 'contradiction', md5(r.detail::text), r.detail, at)
+            VALUES (
+                r.id, coalesce(r.detail ->> 'exception', 'contradiction'),
+                CASE r.do_ WHEN 'suspend' THEN r.event ELSE md5(r.detail::text) END, r.detail, at
+            )
             ON CONFLICT DO NOTHING;
             IF NOT found THEN
                 results[r.ord] := 1;
@@ -188,7 +224,7 @@ BEGIN
             THEN coalesce(s.ended_at, at)
         END,
         holds_obligation = q.to_state NOT IN ('failed', 'rolled_back', 'returned'),
-        is_frozen = s.is_frozen OR q.do_ IS NOT DISTINCT FROM 'except',
+        is_frozen = s.is_frozen OR coalesce(q.do_ IN ('except', 'suspend'), false),
         refusal_code = coalesce(q.refusal_code, s.refusal_code),
         refusal_detail = coalesce(q.refusal_detail::jsonb, s.refusal_detail),
         rail_reference = coalesce(q.rail_reference, s.rail_reference),
@@ -198,21 +234,35 @@ BEGIN
         refusal_code, refusal_detail, rail_reference, confirmation, result)
     WHERE s.id = q.id AND q.is_move AND q.result = 0;
 
+    IF p_event && '{attested_settled,attested_not_settled,disproved}' THEN
+        UPDATE settlement_transactions AS s SET
+            attestation = CASE q.event WHEN 'disproved' THEN 'disproved' ELSE 'stands' END
+        FROM unnest(p_id, p_event, results) AS q (id, event, result)
+        WHERE s.id = q.id AND q.result = 0
+            AND q.event IN ('attested_settled', 'attested_not_settled', 'disproved');
+    END IF;
     IF p_to && '{completed,failed,rolled_back,returned}' THEN
         DELETE FROM open_settlements AS w USING unnest(p_id, p_to, results) AS q (id, to_state, result)
         WHERE w.settlement_id = q.id AND q.result = 0
             AND q.to_state IN ('completed', 'failed', 'rolled_back', 'returned');
     END IF;
-    IF v_has_odd_owners OR v_has_quiet OR array_remove(p_rest_seconds, NULL) <> '{}' THEN
+    IF v_has_odd_owners OR v_has_quiet OR v_is_asking OR array_remove(p_rest_seconds, NULL) <> '{}' THEN
         UPDATE open_settlements AS w SET
             owner = CASE WHEN q.rest_seconds IS NULL THEN p_owner ELSE 0 END,
-            asked = CASE WHEN q.is_move THEN 0 ELSE w.asked + 1 END,
+            -- Beyond the line P the questions about a payment are counted together.
+            asked = CASE
+                WHEN q.do_ IS DISTINCT FROM 'lock'
+                    AND (NOT q.is_move OR q.to_state IN ('locked', 'in_doubt', 'sent', 'recalling'))
+                THEN w.asked + 1
+                ELSE 0
+            END,
             due_at = CASE
                 WHEN q.rest_seconds IS NULL THEN w.due_at
                 WHEN q.rest_seconds = 'infinity' THEN 'infinity'
                 ELSE at + make_interval(secs => q.rest_seconds)
             END
-        FROM unnest(p_id, p_is_move, p_rest_seconds, results) AS q (id, is_move, rest_seconds, result)
+        FROM unnest(p_id, p_do, p_to, p_is_move, p_rest_seconds, results)
+            AS q (id, do_, to_state, is_move, rest_seconds, result)
         WHERE w.settlement_id = q.id AND q.result = 0;
     END IF;
 
@@ -245,7 +295,7 @@ BEGIN
     END IF;
 
     -- Money. Every account that is touched changes once, however many settlements touch it.
-    IF v_has_locks OR p_do && '{post,release,reverse}' THEN
+    IF v_has_locks OR p_do && '{post,release,reverse,suspend}' THEN
         SELECT count(*) INTO v_resolving
         FROM unnest(p_do, results) AS q (do_, result)
         WHERE q.do_ IN ('post', 'release') AND q.result = 0;
@@ -322,22 +372,26 @@ BEGIN
     END IF;
 END $$;
 
--- Take over what is due and owned by nobody, and, when asked to sweep or when an engine has just been
--- found gone, what is owned by engines that are gone. Class 8086 names the engines' session locks.
+-- Take over what is due and owned by nobody, what engines owned that have just been found gone, and, when
+-- asked to sweep, whatever belongs to no living engine. Class 8086 names the engines' session locks.
 CREATE FUNCTION claim_settlements(p_owner bigint, p_limit integer, p_sweep boolean)
 RETURNS TABLE (settlement_id uuid, was_asked boolean) LANGUAGE plpgsql AS $$
 DECLARE
     e record;
     v_now timestamptz := clock_timestamp();
-    v_sweep boolean := p_sweep;
+    v_gone bigint[];
 BEGIN
     FOR e IN SELECT g.id, g.lease_until FROM engines AS g WHERE g.gone_at IS NULL AND g.id <> p_owner
     LOOP
         IF e.lease_until < v_now OR pg_try_advisory_xact_lock(8086, e.id::int) THEN
             UPDATE engines SET gone_at = v_now WHERE id = e.id AND gone_at IS NULL;
-            v_sweep := true;
         END IF;
     END LOOP;
+    -- The last transaction of the dead may still hold rows, which are skipped now and free in a moment.
+    v_gone := ARRAY(
+        SELECT g.id FROM engines AS g
+        WHERE g.gone_at > v_now - interval '3 seconds' AND g.id <> p_owner
+    );
     RETURN QUERY
     WITH due AS (
         SELECT w.settlement_id AS id FROM open_settlements AS w
@@ -353,13 +407,13 @@ BEGIN
         WHERE s.state = 'locked' AND a.settlement_id = s.id AND a.number = s.attempt
     )
     SELECT taken.settlement_id, false FROM taken;
-    IF v_sweep THEN
+    IF p_sweep OR cardinality(v_gone) > 0 THEN
         RETURN QUERY
         WITH orphans AS (
             SELECT w.settlement_id AS id, w.owner FROM open_settlements AS w
-            WHERE w.owner NOT IN (0, p_owner) AND NOT EXISTS (
+            WHERE w.owner NOT IN (0, p_owner) AND (w.owner = ANY (v_gone) OR (p_sweep AND NOT EXISTS (
                 SELECT 1 FROM engines AS g WHERE g.id = w.owner AND g.gone_at IS NULL
-            )
+            )))
             ORDER BY w.settlement_id LIMIT p_limit FOR UPDATE SKIP LOCKED
         )
         UPDATE open_settlements AS w SET owner = p_owner, epoch = w.epoch + 1

@@ -12,9 +12,9 @@ ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (
         WHEN 'in_doubt' THEN (event, to_state) IN (('acknowledged', 'sent'), ('settled', 'completed'), ('rejected', 'rolled_back'), ('not_found', 'locked'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
         WHEN 'sent' THEN (event, to_state) IN (('settled', 'completed'), ('rejected', 'rolled_back'), ('overdue', 'recalling'), ('cancelled', 'recalling'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
         WHEN 'recalling' THEN (event, to_state) IN (('recalled', 'rolled_back'), ('rejected', 'rolled_back'), ('settled', 'completed'), ('recall_refused', 'sent'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
-        WHEN 'completed' THEN (event, to_state) IN (('returned', 'returned'), ('contradicted', 'completed'))
+        WHEN 'completed' THEN (event, to_state) IN (('returned', 'returned'), ('uncovered', 'returned'), ('contradicted', 'completed'), ('disproved', 'completed'))
         WHEN 'failed' THEN (event, to_state) IN (('contradicted', 'failed'))
-        WHEN 'rolled_back' THEN (event, to_state) IN (('contradicted', 'rolled_back'))
+        WHEN 'rolled_back' THEN (event, to_state) IN (('contradicted', 'rolled_back'), ('disproved', 'rolled_back'))
         WHEN 'returned' THEN (event, to_state) IN (('contradicted', 'returned'))
         ELSE false
     END
@@ -87,7 +87,10 @@ INSERT INTO page (from_state, event, to_state, does, asks, reached) VALUES
     ('recalling', 'attested_settled', 'completed', 'post', NULL, ARRAY['transfer_confirmed', 'settlement_finalized']::text[]),
     ('recalling', 'attested_not_settled', 'rolled_back', 'release', NULL, ARRAY[]::text[]),
     ('completed', 'returned', 'returned', 'reverse', NULL, ARRAY[]::text[]),
+    ('completed', 'uncovered', 'returned', 'suspend', NULL, ARRAY[]::text[]),
     ('completed', 'contradicted', 'completed', 'except', NULL, ARRAY[]::text[]),
+    ('completed', 'disproved', 'completed', 'suspend', NULL, ARRAY[]::text[]),
     ('failed', 'contradicted', 'failed', 'except', NULL, ARRAY[]::text[]),
     ('rolled_back', 'contradicted', 'rolled_back', 'except', NULL, ARRAY[]::text[]),
+    ('rolled_back', 'disproved', 'rolled_back', 'suspend', NULL, ARRAY[]::text[]),
     ('returned', 'contradicted', 'returned', 'except', NULL, ARRAY[]::text[]);

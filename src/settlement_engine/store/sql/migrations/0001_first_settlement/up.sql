@@ -13,7 +13,7 @@ CREATE TYPE settlement_event AS ENUM (
     'admitted', 'cleared', 'postponed', 'parked', 'refused', 'cancelled', 'approved', 'declined',
     'released', 'lapsed', 'acknowledged', 'settled', 'rejected', 'undelivered', 'abandoned',
     'not_found', 'no_answer', 'attested_settled', 'attested_not_settled', 'overdue', 'recalled',
-    'recall_refused', 'returned', 'contradicted'
+    'recall_refused', 'returned', 'uncovered', 'contradicted', 'disproved'
 );
 
 CREATE TYPE account_kind AS ENUM (
@@ -52,7 +52,7 @@ CREATE TABLE accounts (
 
 CREATE TABLE transfers (
     group_id uuid NOT NULL,
-    leg smallint NOT NULL CHECK (leg BETWEEN 1 AND 5),
+    leg smallint NOT NULL CHECK (leg BETWEEN 1 AND 7),
     debit_id bigint NOT NULL,
     credit_id bigint NOT NULL,
     amount_minor bigint NOT NULL CHECK (amount_minor > 0),
@@ -97,6 +97,7 @@ CREATE TABLE settlement_transactions (
     attempt smallint NOT NULL DEFAULT 0 CHECK (attempt >= 0),
     holds_obligation boolean NOT NULL DEFAULT true,
     is_frozen boolean NOT NULL DEFAULT false,
+    attestation text CHECK (attestation IN ('stands', 'disproved')),
     refusal_code text,
     refusal_detail jsonb,
     rail_reference text,
@@ -190,18 +191,6 @@ CREATE TABLE fund_locks (
     CHECK ((resolved_at IS NULL) = (outcome IS NULL))
 ) WITH (fillfactor = 75);
 
--- Word that contradicts a known end: for a person, never for the ledger.
-CREATE TABLE exceptions (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    settlement_id uuid NOT NULL,
-    kind text NOT NULL,
-    fingerprint text NOT NULL,
-    detail jsonb NOT NULL,
-    opened_at timestamptz NOT NULL,
-    closed_at timestamptz,
-    UNIQUE (settlement_id, kind, fingerprint)
-);
-
 -- Engines, windows, dead letters ---------------------------------------------------------------------
 
 CREATE TABLE engines (
@@ -213,6 +202,7 @@ CREATE TABLE engines (
     gone_at timestamptz
 );
 CREATE INDEX engines_alive ON engines (id) WHERE gone_at IS NULL;
+CREATE INDEX engines_gone ON engines (gone_at) WHERE gone_at IS NOT NULL;
 
 CREATE TABLE settlement_windows (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -235,6 +225,22 @@ CREATE TABLE dead_letters (
     received_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- What people did about them. A letter ends once: taken in after all, or dropped with a reason.
+CREATE TABLE dead_letter_acts (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    dead_letter_id bigint NOT NULL REFERENCES dead_letters (id),
+    who text NOT NULL CHECK (length(who) BETWEEN 1 AND 256),
+    outcome text NOT NULL CHECK (outcome IN ('accepted', 'replayed', 'refused', 'dropped')),
+    words text NOT NULL CHECK (length(words) <= 1000),
+    settlement_id uuid,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK (outcome <> 'dropped' OR words <> ''),
+    CHECK ((settlement_id IS NOT NULL) = (outcome IN ('accepted', 'replayed')))
+);
+CREATE UNIQUE INDEX dead_letter_ends_once ON dead_letter_acts (dead_letter_id)
+WHERE outcome <> 'refused';
+CREATE INDEX dead_letter_acts_by_letter ON dead_letter_acts (dead_letter_id, id);
+
 -- Guards -------------------------------------------------------------------------------------------
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -251,6 +257,13 @@ ALTER TABLE transfers ENABLE ALWAYS TRIGGER transfers_append_only;
 CREATE TRIGGER answers_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON answers
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE answers ENABLE ALWAYS TRIGGER answers_append_only;
+
+CREATE TRIGGER dead_letters_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON dead_letters
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_append_only;
+CREATE TRIGGER dead_letter_acts_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON dead_letter_acts
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE dead_letter_acts ENABLE ALWAYS TRIGGER dead_letter_acts_append_only;
 
 CREATE FUNCTION refuse_second_end() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,0 +1,254 @@
+"""The calls of ExceptionService, apart from the protocol that carries them.
+
+Promises: whoever acts has a name, and with a certificate it is the certificate's; what people decide runs
+to its end although the caller may have gone. Nothing here moves money: a proposal that was approved is
+acted on by the engine, after it has asked the bank once more.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.api import render_exceptions as render
+from settlement_engine.api.call import ACTOR_HEADER, LOCAL_CALLER, Service, Unary
+from settlement_engine.api.grammar import (
+    REQUIRED,
+    Found,
+    check_digest,
+    check_number,
+    check_page_size,
+    check_text,
+    check_uuid,
+    refuse,
+)
+from settlement_engine.api.pages import make_token, read_token
+from settlement_engine.domain.exceptions import EVIDENCE_BYTES_MAX, Finding, MatterKind, unknown
+from settlement_engine.errors import (
+    InvalidInstruction,
+    NotAuthenticated,
+    NotFound,
+    WrongState,
+)
+from settlement_engine.ports import MatterFilter, ProposalSpec
+from settlement_engine.proto import settlement_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from settlement_engine.api.call import Call, Undisturbed
+    from settlement_engine.domain.exceptions import Matter
+    from settlement_engine.ports import Desk
+
+REASON_CHARACTERS_MAX: Final = 1_000
+NAME_CHARACTERS_MAX: Final = 255
+FILTER_KINDS_MAX: Final = 32
+WHO_CHARACTERS_MAX: Final = 256
+
+FINDINGS: Final[Mapping[int, Finding]] = MappingProxyType(
+    {
+        pb.RESOLUTION_FINDING_SETTLED: Finding.SETTLED,
+        pb.RESOLUTION_FINDING_NOT_SETTLED: Finding.NOT_SETTLED,
+    }
+)
+
+
+class ExceptionCalls:
+    """Serves the calls."""
+
+    def __init__(self, desk: Desk, undisturbed: Undisturbed) -> None:
+        self._desk = desk
+        self._undisturbed = undisturbed
+
+    def unary(self) -> Service:
+        """Name the calls as the proto does."""
+        return {
+            "ListExceptions": Unary(pb.ListExceptionsRequest, self.list_exceptions),
+            "GetException": Unary(pb.GetExceptionRequest, self.get),
+            "AcknowledgeException": Unary(pb.AcknowledgeExceptionRequest, self.acknowledge),
+            "CloseException": Unary(pb.CloseExceptionRequest, self.close),
+            "ProposeResolution": Unary(pb.ProposeResolutionRequest, self.propose),
+            "GetProposal": Unary(pb.GetProposalRequest, self.proposal),
+            "ApproveProposal": Unary(pb.ApproveProposalRequest, self.approve),
+            "DeclineProposal": Unary(pb.DeclineProposalRequest, self.decline),
+        }
+
+    # --- exceptions -----------------------------------------------------------------------------
+
+    async def list_exceptions(
+        self, request: pb.ListExceptionsRequest, call: Call
+    ) -> pb.ListExceptionsResponse:
+        """List exceptions, newest first."""
+        del call
+        found: Found = []
+        kinds = _kinds(request, found)
+        settlement_id = None
+        if request.settlement_id:
+            settlement_id = check_uuid("settlement_id", request.settlement_id, found)
+        filters = (tuple(sorted(kinds)), request.settlement_id, request.include_closed)
+        size = check_page_size(request.page_size, found)
+        place = read_token(request.page_token, filters, found)
+        before_id = check_number("page_token", place, found) if place else None
+        refuse(found)
+        wanted = MatterFilter(
+            kinds=kinds,
+            settlement_id=settlement_id,
+            has_closed=request.include_closed,
+            limit=size + 1,
+            before_id=before_id,
+        )
+        matters = await self._desk.matters.matters(wanted)
+        page = matters[:size]
+        has_more = len(matters) > size
+        return pb.ListExceptionsResponse(
+            exceptions=[self._write(matter) for matter in page],
+            next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
+        )
+
+    async def get(self, request: pb.GetExceptionRequest, call: Call) -> pb.SettlementException:
+        """Return one with everything that is needed to decide it."""
+        del call
+        found = await self._desk.matters.matter(_number("id", request.id))
+        if found is None:
+            raise unknown(int(request.id))
+        return render.matter_file(found, self._class_of(found.matter))
+
+    async def acknowledge(
+        self, request: pb.AcknowledgeExceptionRequest, call: Call
+    ) -> pb.SettlementException:
+        """Note that somebody is looking."""
+        who, number = who_acts(call), _number("id", request.id)
+        work = self._desk.matters.acknowledge(number, who)
+        return self._write(await self._undisturbed.run(work))
+
+    async def close(self, request: pb.CloseExceptionRequest, call: Call) -> pb.SettlementException:
+        """Close one that people close."""
+        who = who_acts(call)
+        found: Found = []
+        number = check_number("id", request.id, found)
+        _check_words("reason", request.reason, REASON_CHARACTERS_MAX, found)
+        refuse(found)
+        work = self._desk.matters.close_matter(number, who, request.reason)
+        return self._write(await self._undisturbed.run(work))
+
+    def _write(self, matter: Matter) -> pb.SettlementException:
+        return render.matter(matter, self._class_of(matter))
+
+    def _class_of(self, matter: Matter) -> str:
+        attempt = matter.settlement.attempt if matter.settlement is not None else None
+        return self._desk.rail_class(attempt.route.rail) if attempt is not None else ""
+
+    # --- proposals ------------------------------------------------------------------------------
+
+    async def propose(
+        self, request: pb.ProposeResolutionRequest, call: Call
+    ) -> pb.ResolutionProposal:
+        """Write down what one person attests."""
+        who = who_acts(call)
+        found: Found = []
+        finding = FINDINGS.get(request.finding)
+        if finding is None:
+            found.append(("finding", "must say that the money moved, or that it did not"))
+        _check_words("reason", request.reason, REASON_CHARACTERS_MAX, found)
+        _check_words("evidence_name", request.evidence_name, NAME_CHARACTERS_MAX, found)
+        if not 1 <= len(request.evidence) <= EVIDENCE_BYTES_MAX:
+            found.append(("evidence", f"must have 1 to {EVIDENCE_BYTES_MAX} bytes"))
+        if bool(request.settlement_id) == bool(request.exception_id):
+            found.append(("settlement_id", "is given, or else exception_id, and never both"))
+        if found or finding is None:
+            raise InvalidInstruction(found)
+        spec = ProposalSpec(
+            settlement_id=await self._settlement_of(request),
+            finding=finding,
+            reason=request.reason,
+            evidence_name=request.evidence_name,
+            evidence=request.evidence,
+            who=who,
+            valid_seconds=self._desk.proposal_valid_seconds,
+        )
+        return render.proposal(await self._undisturbed.run(self._desk.resolutions.propose(spec)))
+
+    async def _settlement_of(self, request: pb.ProposeResolutionRequest) -> UUID:
+        found: Found = []
+        if request.settlement_id:
+            settlement_id = check_uuid("settlement_id", request.settlement_id, found)
+            if settlement_id is None:
+                raise InvalidInstruction(found)
+            return settlement_id
+        number = _number("exception_id", request.exception_id)
+        file = await self._desk.matters.matter(number)
+        if file is None:
+            raise unknown(number)
+        if file.matter.settlement_id is None:
+            what = "this exception is about a payment that we do not know"
+            raise WrongState(what, why="there is no settlement to resolve")
+        return file.matter.settlement_id
+
+    async def proposal(self, request: pb.GetProposalRequest, call: Call) -> pb.ResolutionProposal:
+        """Return a proposal, with its evidence if that is asked for."""
+        del call
+        number = _number("id", request.id)
+        proposal = await self._desk.resolutions.proposal(number)
+        if proposal is None:
+            what = f"there is no proposal {number}"
+            raise NotFound(what)
+        answer = render.proposal(proposal)
+        if request.include_evidence:
+            answer.evidence = await self._desk.resolutions.evidence(number) or b""
+        return answer
+
+    async def approve(
+        self, request: pb.ApproveProposalRequest, call: Call
+    ) -> pb.ResolutionProposal:
+        """Approve what another person has proposed."""
+        who = who_acts(call)
+        found: Found = []
+        number = check_number("id", request.id, found)
+        signed = check_digest("content_sha256", request.content_sha256, found)
+        refuse(found)
+        work = self._desk.resolutions.approve(number, who, signed)
+        return render.proposal(await self._undisturbed.run(work))
+
+    async def decline(
+        self, request: pb.DeclineProposalRequest, call: Call
+    ) -> pb.ResolutionProposal:
+        """Decline a proposal."""
+        who, number = who_acts(call), _number("id", request.id)
+        work = self._desk.resolutions.decline(number, who)
+        return render.proposal(await self._undisturbed.run(work))
+
+
+def who_acts(call: Call) -> str:
+    """Name the person who acts: by the certificate, else by what the call says. Raises NotAuthenticated."""
+    if call.caller != LOCAL_CALLER:
+        return call.caller[:WHO_CHARACTERS_MAX]
+    if not call.actor:
+        what = "nobody is named as the person who acts"
+        todo = f"Call with a certificate, or name the person in the metadata {ACTOR_HEADER}."
+        raise NotAuthenticated(what, todo=todo)
+    return call.actor
+
+
+def _number(field: str, text: str) -> int:
+    found: Found = []
+    number = check_number(field, text, found)
+    refuse(found)
+    return number
+
+
+def _check_words(field: str, text: str, characters_max: int, found: Found) -> None:
+    if not text.strip():
+        found.append((field, REQUIRED))
+    check_text(field, text, characters_max, found)
+
+
+def _kinds(request: pb.ListExceptionsRequest, found: Found) -> frozenset[MatterKind]:
+    """Read which kinds are wanted; an unknown one is an error and not an empty list."""
+    if len(request.kinds) > FILTER_KINDS_MAX:
+        found.append(("kinds", f"has more than {FILTER_KINDS_MAX} items"))
+        return frozenset()
+    if any(kind not in render.KINDS for kind in request.kinds):
+        found.append(("kinds", "contains a number that is no kind"))
+        return frozenset()
+    return frozenset(render.KINDS[kind] for kind in request.kinds)

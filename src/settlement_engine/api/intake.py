@@ -1,0 +1,152 @@
+"""The calls of IntakeService: dead letters, and what people do about them.
+
+Promises: a letter that is tried again is read as strictly as it was the first time and submitted under its
+own idempotency key, so that it is never settled twice; what came of it is written down before it is
+answered, although the caller may have gone. Nothing is deleted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.api.call import Service, Unary
+from settlement_engine.api.clearing import read_instruction
+from settlement_engine.api.grammar import REQUIRED, Found, check_page_size, check_text, refuse
+from settlement_engine.api.pages import make_token, read_token
+from settlement_engine.api.render import timestamp
+from settlement_engine.domain.deadletters import (
+    REASON_CHARACTERS_MAX,
+    LetterAct,
+    LetterOutcome,
+    require_open,
+)
+from settlement_engine.errors import CallerError, NotFound
+from settlement_engine.proto import settlement_pb2 as pb
+
+if TYPE_CHECKING:
+    from settlement_engine.api.call import Call, Undisturbed
+    from settlement_engine.domain.deadletters import DeadLetter
+    from settlement_engine.ports import DeadLetterStore, Engine
+
+WHO_CHARACTERS_MAX: Final = 100
+_TAKEN_IN: Final = frozenset({LetterOutcome.ACCEPTED, LetterOutcome.REPLAYED})
+
+
+class IntakeCalls:
+    """Serves the calls."""
+
+    def __init__(self, engine: Engine, letters: DeadLetterStore, undisturbed: Undisturbed) -> None:
+        self._engine = engine
+        self._letters = letters
+        self._undisturbed = undisturbed
+
+    def unary(self) -> Service:
+        """Name the calls as the proto does."""
+        return {
+            "ListDeadLetters": Unary(pb.ListDeadLettersRequest, self.list_letters),
+            "GetDeadLetter": Unary(pb.GetDeadLetterRequest, self.get),
+            "RetryDeadLetter": Unary(pb.RetryDeadLetterRequest, self.retry),
+            "DropDeadLetter": Unary(pb.DropDeadLetterRequest, self.drop),
+        }
+
+    async def list_letters(
+        self, request: pb.ListDeadLettersRequest, call: Call
+    ) -> pb.ListDeadLettersResponse:
+        """List dead letters, newest first."""
+        del call
+        found: Found = []
+        filters = (request.with_ended,)
+        size = check_page_size(request.page_size, found)
+        place = read_token(request.page_token, filters, found)
+        refuse(found)
+        letters = await self._letters.dead_letters(
+            size + 1,
+            before_id=int(place) if place.isdigit() else None,
+            is_open_only=not request.with_ended,
+        )
+        page = letters[:size]
+        has_more = len(letters) > size
+        return pb.ListDeadLettersResponse(
+            letters=[_letter(letter, has_payload=False) for letter in page],
+            next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
+        )
+
+    async def get(self, request: pb.GetDeadLetterRequest, call: Call) -> pb.DeadLetter:
+        """Return one with its payload."""
+        del call
+        return _letter(await self._find(request.id))
+
+    async def retry(self, request: pb.RetryDeadLetterRequest, call: Call) -> pb.DeadLetter:
+        """Read it again and submit it; one that was taken in before is answered as it is."""
+        who = _who(request.who, call)
+        letter = await self._find(request.id)
+        ending = letter.ending
+        if ending is not None and ending.outcome in _TAKEN_IN:
+            return _letter(letter)
+        require_open(letter)
+        return _letter(await self._undisturbed.run(self._try_again(letter, who)))
+
+    async def drop(self, request: pb.DropDeadLetterRequest, call: Call) -> pb.DeadLetter:
+        """End it with a reason; said again, it is answered as it is."""
+        found: Found = []
+        if not request.reason.strip():
+            found.append(("reason", REQUIRED))
+        check_text("reason", request.reason, REASON_CHARACTERS_MAX, found)
+        refuse(found)
+        who = _who(request.who, call)
+        letter = await self._find(request.id)
+        ending = letter.ending
+        if ending is not None and ending.outcome is LetterOutcome.DROPPED:
+            return _letter(letter)
+        act = LetterAct(who=who, outcome=LetterOutcome.DROPPED, words=request.reason)
+        return _letter(await self._undisturbed.run(self._letters.note_letter(letter.id, act)))
+
+    async def _try_again(self, letter: DeadLetter, who: str) -> DeadLetter:
+        """Submit it; what may pass by itself is raised, and nothing is written down."""
+        outcome, words, settlement_id = LetterOutcome.REFUSED, "", None
+        try:
+            [result] = await self._engine.submit([read_instruction(letter.payload)])
+            if isinstance(result, Exception):
+                raise result
+            outcome = LetterOutcome.REPLAYED if result.is_replay else LetterOutcome.ACCEPTED
+            settlement_id = result.settlement.id
+        except CallerError as error:
+            words = f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX]
+        act = LetterAct(who=who, outcome=outcome, words=words, settlement_id=settlement_id)
+        return await self._letters.note_letter(letter.id, act)
+
+    async def _find(self, letter_id: int) -> DeadLetter:
+        letter = await self._letters.dead_letter(letter_id) if letter_id > 0 else None
+        if letter is None:
+            raise NotFound(f"there is no dead letter {letter_id}")
+        return letter
+
+
+def _who(name: str, call: Call) -> str:
+    """Name who acts: the caller, and the person whom the caller names. Raises InvalidInstruction."""
+    found: Found = []
+    check_text("who", name, WHO_CHARACTERS_MAX, found)
+    refuse(found)
+    return f"{name} ({call.caller})" if name.strip() else call.caller
+
+
+def _letter(letter: DeadLetter, *, has_payload: bool = True) -> pb.DeadLetter:
+    return pb.DeadLetter(
+        id=letter.id,
+        subject=letter.subject,
+        payload=letter.payload if has_payload else b"",
+        payload_bytes=len(letter.payload),
+        why=letter.why,
+        received_at=timestamp(letter.received_at),
+        acts=[
+            pb.DeadLetterAct(
+                at=timestamp(act.at or letter.received_at),
+                who=act.who,
+                outcome=act.outcome.name,
+                words=act.words,
+                settlement_id=str(act.settlement_id) if act.settlement_id else "",
+            )
+            for act in letter.acts
+        ],
+        is_open=letter.ending is None,
+    )

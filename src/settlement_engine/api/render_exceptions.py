@@ -1,0 +1,143 @@
+"""From matters and proposals to the wire."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.api.render import move, timestamp
+from settlement_engine.domain.advice import advise
+from settlement_engine.domain.exceptions import Decision, Ending, Finding, MatterKind, Severity
+from settlement_engine.domain.lifecycle import QUESTION
+from settlement_engine.domain.money import format_amount
+from settlement_engine.proto import settlement_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from settlement_engine.domain.exceptions import Matter, MatterFile, Proposal
+    from settlement_engine.domain.settlement import Route, Settlement
+
+KINDS: Final[Mapping[int, MatterKind]] = MappingProxyType(
+    {pb.ExceptionKind.Value(f"EXCEPTION_KIND_{kind.name}"): kind for kind in MatterKind}
+)
+_KIND_NUMBERS: Final = {kind: pb.ExceptionKind.ValueType(number) for number, kind in KINDS.items()}
+_SEVERITIES: Final = {
+    severity: pb.ExceptionSeverity.Value(f"EXCEPTION_SEVERITY_{severity.name}")
+    for severity in Severity
+}
+_FINDINGS: Final = {
+    finding: pb.ResolutionFinding.Value(f"RESOLUTION_FINDING_{finding.name}") for finding in Finding
+}
+
+
+def matter(found: Matter, rail_class: str) -> pb.SettlementException:
+    """Write a matter as it stands in a list."""
+    answer = pb.SettlementException(
+        id=str(found.id),
+        kind=_KIND_NUMBERS[found.kind],
+        severity=_SEVERITIES[found.severity],
+        settlement_id=str(found.settlement_id or ""),
+        opened_time=timestamp(found.opened_at),
+        age_seconds=max(int(found.age_seconds), 0),
+        said=found.detail,
+        acknowledged_by=found.acknowledged_by,
+        closed_by=found.closed_by,
+        close_reason=found.close_reason,
+    )
+    if found.acknowledged_at is not None:
+        answer.acknowledged_time.CopyFrom(timestamp(found.acknowledged_at))
+    if found.closed_at is not None:
+        answer.closed_time.CopyFrom(timestamp(found.closed_at))
+    if found.settlement is not None:
+        _add_settlement(answer, found, found.settlement)
+    else:
+        facts = found.detail
+        answer.amount, answer.currency = facts.get("amount", ""), facts.get("currency", "")
+        answer.rail, answer.end_to_end_id = facts.get("rail", ""), facts.get("reference", "")
+    advice = advise(found, rail_class)
+    answer.safe.extend(advice.safe)
+    answer.unsafe.extend(advice.unsafe)
+    return answer
+
+
+def _exposed(kind: MatterKind, route: Route) -> int:
+    """Choose the account on which the amount stands, or should."""
+    if kind is MatterKind.UNCOVERED_RETURN:
+        return route.target_id
+    return route.agent_id if kind is MatterKind.DISPROVED else route.source_id
+
+
+def _add_settlement(answer: pb.SettlementException, found: Matter, settlement: Settlement) -> None:
+    """Add whose money it is, where it stands, and what is asked next."""
+    wish = settlement.instruction
+    answer.obligation_id = wish.obligation_id
+    answer.state = settlement.state.name
+    answer.is_frozen = settlement.is_frozen
+    answer.amount = format_amount(wish.amount.minor, wish.amount.currency)
+    answer.currency = wish.amount.currency
+    answer.from_bank = wish.from_bank
+    answer.to_bank = wish.to_bank
+    if settlement.attempt is not None:
+        answer.account_id = str(_exposed(found.kind, settlement.attempt.route))
+        answer.rail = settlement.attempt.route.rail
+        answer.end_to_end_id = settlement.attempt.references.end_to_end_id
+        answer.uetr = str(settlement.attempt.references.uetr)
+    question = QUESTION.get(settlement.state)
+    if question is not None:
+        answer.next_question = question.value
+        if settlement.next_action_at is not None:
+            answer.next_question_time.CopyFrom(timestamp(settlement.next_action_at))
+
+
+def matter_file(found: MatterFile, rail_class: str) -> pb.SettlementException:
+    """Write a matter with everything that is needed to decide it."""
+    answer = matter(found.matter, rail_class)
+    answer.asked_now = found.is_asked_now
+    if found.believed is not None:
+        answer.believed.CopyFrom(move(found.believed))
+    if found.last_answer is not None:
+        answer.last_question = QUESTION[found.last_answer.state].value
+        answer.last_answer = found.last_answer.event.name
+        answer.last_answer_time.CopyFrom(timestamp(found.last_answer.at))
+    answer.proposals.extend(proposal(each) for each in found.proposals)
+    return answer
+
+
+def proposal(found: Proposal) -> pb.ResolutionProposal:
+    """Write a proposal, and whether it still waits."""
+    answer = pb.ResolutionProposal(
+        id=str(found.id),
+        settlement_id=str(found.settlement_id),
+        finding=_FINDINGS[found.finding],
+        reason=found.reason,
+        evidence_name=found.evidence_name,
+        evidence_bytes=found.evidence_bytes,
+        evidence_sha256=found.evidence_sha256.hex(),
+        proposed_by=found.proposed_by,
+        content_sha256=found.content_sha256.hex(),
+        proposed_time=timestamp(found.proposed_at),
+        expires_time=timestamp(found.expires_at),
+        status=_status(found),
+        decided_by=found.decided_by,
+    )
+    if found.decided_at is not None:
+        answer.decided_time.CopyFrom(timestamp(found.decided_at))
+    if found.finished_at is not None:
+        answer.finished_time.CopyFrom(timestamp(found.finished_at))
+    return answer
+
+
+def _status(found: Proposal) -> pb.ProposalStatus.ValueType:
+    if found.decision is Decision.OPEN:
+        is_over = found.has_expired
+        return pb.PROPOSAL_STATUS_EXPIRED if is_over else pb.PROPOSAL_STATUS_OPEN
+    if found.decision is Decision.DECLINED:
+        return pb.PROPOSAL_STATUS_DECLINED
+    if found.decision is Decision.SUPERSEDED:
+        return pb.PROPOSAL_STATUS_SUPERSEDED
+    return {
+        Ending.PENDING: pb.PROPOSAL_STATUS_APPROVED,
+        Ending.ATTESTED: pb.PROPOSAL_STATUS_APPLIED,
+        Ending.OVERTAKEN: pb.PROPOSAL_STATUS_OVERTAKEN,
+    }[found.ending]

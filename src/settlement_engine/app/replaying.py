@@ -1,0 +1,79 @@
+"""The replay of announcements, built from the configuration. The engines need not run for it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from settlement_engine import __version__
+from settlement_engine.app.settings import database_settings
+from settlement_engine.events import NatsAccess, Replay, ReplaySettings, StreamSpec
+from settlement_engine.monitoring import logs
+from settlement_engine.monitoring.metrics import Metrics
+from settlement_engine.store.database import Readers
+from settlement_engine.store.hosts import addresses
+from settlement_engine.store.stream import PostgresStream
+
+if TYPE_CHECKING:
+    from settlement_engine.config import Config
+    from settlement_engine.events import ReplayPlan
+
+log = structlog.get_logger(__name__)
+
+TOLD_EVERY = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayWish:
+    """What a person asks for; without a stream's name it is the engine's own, ``last`` 0 is the head."""
+
+    first: int
+    last: int = 0
+    stream: str = ""
+    subject_prefix: str = ""
+
+
+async def replay(config: Config, wish: ReplayWish, *, is_dry_run: bool) -> ReplayPlan:
+    """Plan it, and unless it is tried only, carry it out. Raises WrongState, Misconfigured, Unavailable."""
+    logs.configure("info", "auto", sys.stderr)  # standard output is the command's own
+    settings = database_settings(config)
+    readers = Readers(settings)
+    stream = PostgresStream(settings, readers)
+    work = Replay(
+        outbox=stream,
+        nats=NatsAccess(servers=tuple(addresses(config.nats.url.get_secret_value()))),
+        meter=Metrics(__version__),
+        settings=ReplaySettings(
+            stream=_spec(config, wish),
+            first=wish.first,
+            last=wish.last,
+            batch_max=config.nats.publish_batch_max,
+        ),
+    )
+    told = 0
+
+    def tell(position: int) -> None:
+        nonlocal told
+        if position - told >= TOLD_EVERY:
+            told = position
+            log.info("replay.at", position=position)
+
+    try:
+        return await (work.plan() if is_dry_run else work.run(tell))
+    finally:
+        await stream.close()
+        await readers.close()
+
+
+def _spec(config: Config, wish: ReplayWish) -> StreamSpec:
+    nats = config.nats
+    return StreamSpec(
+        name=wish.stream or nats.stream,
+        prefix=(wish.subject_prefix or wish.stream) if wish.stream else nats.subject_prefix,
+        max_bytes=nats.stream_max_bytes or -1,
+        duplicate_window_seconds=nats.duplicate_window_seconds,
+        replicas=nats.stream_replicas,
+    )

@@ -1,0 +1,138 @@
+"""The commands ``evidence export`` and ``evidence verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from typing_extensions import override
+
+from settlement_engine import __version__
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
+from settlement_engine.cli.evidence.packing import pack, unpack
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.lives import asked_for
+from settlement_engine.cli.output import BAD, GOOD, as_json, example, mark, print_json, say
+from settlement_engine.domain.verification import verify as check
+from settlement_engine.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from settlement_engine.domain.verification import Verified
+
+EXPORT = "export"
+
+
+class _Group(click.Group):
+    """Takes ``evidence ID`` for ``evidence export ID``."""
+
+    @override
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Put the command in front where an ID stands there."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = [EXPORT, *args]
+        return super().parse_args(context, args)
+
+
+@lasting
+@click.group(cls=_Group)
+@example("""
+settlement-engine evidence export 0199c2d4-6f0e-7c1a-9d51-1f2a33445566 -o evidence.zip
+settlement-engine evidence verify evidence.zip
+""")
+def evidence() -> None:
+    """Export everything about a settlement with hashes, or check such a file.
+
+    `evidence ID -o FILE` is short for `evidence export ID -o FILE`.
+    """
+
+
+@lasting
+@evidence.command(EXPORT)
+@click.argument("name", metavar="ID")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The zip file to write; one that exists is left alone.",
+)
+@engine_options
+@as_json
+@example("""
+settlement-engine evidence export 0199c2d4-6f0e-7c1a-9d51-1f2a33445566 -o evidence.zip
+""")
+def export(*, name: str, output: Path, address: EngineAddress, is_json: bool) -> None:
+    """Write everything about a settlement to a file, by its own ID or its obligation's."""
+    with reach(address) as engine:
+        answer = asked_for(name, engine.settlements.GetEvidence, CALL_SECONDS)
+    data = pack({each.name: each.content for each in answer.files})
+    try:
+        with output.open("xb") as file:
+            file.write(data)
+    except OSError as error:
+        what = f"{output} cannot be written"
+        raise Misconfigured(what, why=error.strerror or "", todo="Choose another.") from error
+    if is_json:
+        told = {"settlementId": answer.settlement_id, "rootSha256": answer.root_sha256}
+        print_json({**told, "file": str(output), "bytes": len(data)})
+        return
+    mark(GOOD, f"{output}: {len(answer.files)} files, {len(data):,} bytes")
+    say(f"  settlement  {answer.settlement_id}")
+    say(f"  root        {answer.root_sha256}")
+    say("  Note the root elsewhere: whoever checks the file later can compare it.")
+
+
+@lasting
+@evidence.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--root", "root_sha256", default="", help="The root that was noted at the export.")
+@as_json
+@example("""
+settlement-engine evidence verify evidence.zip
+settlement-engine evidence verify evidence.zip --root 9f2c0a --json
+""")
+def verify(*, file: Path, root_sha256: str, is_json: bool) -> int:
+    """Check a file, without an engine and without its database."""
+    verified = check(unpack(file), __version__, root_sha256)
+    if is_json:
+        print_json(_as_dict(verified))
+    else:
+        _print(verified, is_root_noted=bool(root_sha256))
+    return ExitCode.OK if verified.is_good else ExitCode.FAILED
+
+
+def _as_dict(verified: Verified) -> dict[str, Any]:
+    return {
+        "isGood": verified.is_good,
+        "settlementId": verified.settlement_id,
+        "rootSha256": verified.root_sha256,
+        "checks": [
+            {
+                "title": each.title,
+                "isGood": each.is_good,
+                "faults": list(each.faults),
+                "note": each.note,
+            }
+            for each in verified.checks
+        ],
+    }
+
+
+def _print(verified: Verified, *, is_root_noted: bool) -> None:
+    for each in verified.checks:
+        note = f" ({each.note})" if each.note else ""
+        mark(GOOD if each.is_good else BAD, f"{each.title}{note}")
+        for fault in each.faults:
+            say(f"    {fault}")
+    say()
+    if verified.settlement_id:
+        say(f"  settlement  {verified.settlement_id}")
+    say(f"  root        {verified.root_sha256}")
+    if not verified.is_good:
+        mark(BAD, "this is not what was exported, or it was not in order")
+    elif is_root_noted:
+        mark(GOOD, "it is what was exported under this root, and it is in order")
+    else:
+        mark(GOOD, "it is in order; compare the root with the one that was noted at the export")

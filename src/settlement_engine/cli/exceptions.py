@@ -1,0 +1,456 @@
+"""``exceptions``, ``resolve``, ``approve`` and ``decline``: the desk for what is in doubt.
+
+Promises: nothing that is dangerous happens without a name; what a person approves is what was shown, for its
+fingerprint goes with the approval; ``--dry-run`` shows and changes nothing.
+"""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
+from settlement_engine.cli.messages import as_dict, day_and_time
+from settlement_engine.cli.output import (
+    BAD,
+    GOOD,
+    WARN,
+    as_json,
+    counted,
+    example,
+    mark,
+    print_json,
+    say,
+    table,
+)
+from settlement_engine.proto import settlement_pb2 as wire
+
+if TYPE_CHECKING:
+    from settlement_engine.cli.connection import Engine
+
+ACTOR: Final = "settlement-actor"
+"""The metadata entry that names the person who acts."""
+
+EVIDENCE_BYTES_MAX: Final = 1024 * 1024
+PAGE_MAX: Final = 1_000
+LIST_MAX: Final = 100_000
+KIND_PREFIX: Final = "EXCEPTION_KIND_"
+KINDS: Final = [
+    name.removeprefix(KIND_PREFIX).lower()
+    for name in wire.ExceptionKind.keys()  # noqa: SIM118 -- no dict
+][1:]
+SIGNS: Final = {
+    wire.EXCEPTION_SEVERITY_CRITICAL: BAD,
+    wire.EXCEPTION_SEVERITY_HIGH: WARN,
+    wire.EXCEPTION_SEVERITY_NORMAL: WARN,
+}
+FINDINGS: Final = {
+    wire.RESOLUTION_FINDING_SETTLED: "the money moved",
+    wire.RESOLUTION_FINDING_NOT_SETTLED: "the money did not move",
+}
+
+_who = click.option("--as", "who", metavar="NAME", help="Who acts; else the user of this machine.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+
+
+@lasting
+@click.group()
+def exceptions() -> None:
+    """List, show, acknowledge and close what a person has to look at."""
+
+
+@lasting
+@exceptions.command("list")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(KINDS, case_sensitive=False),
+    help="Only these; may be given again.",
+)
+@click.option("--settlement", default="", metavar="ID", help="Only of this settlement.")
+@click.option("--closed", is_flag=True, help="Those too that are closed.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, LIST_MAX),
+    default=100,
+    show_default=True,
+    help="How many at most.",
+)
+@engine_options
+@as_json
+@example("""
+settlement-engine exceptions list
+settlement-engine exceptions list --kind disproved --closed --json
+""")
+def list_(
+    *,
+    kinds: tuple[str, ...],
+    settlement: str,
+    closed: bool,
+    limit: int,
+    address: EngineAddress,
+    is_json: bool,
+) -> None:
+    """List exceptions, newest first."""
+    wanted = wire.ListExceptionsRequest(
+        kinds=[wire.ExceptionKind.Value(KIND_PREFIX + name.upper()) for name in kinds],
+        settlement_id=settlement,
+        include_closed=closed,
+    )
+    found: list[wire.SettlementException] = []
+    with reach(address) as engine:
+        while len(found) < limit:
+            wanted.page_size = min(limit - len(found), PAGE_MAX)
+            page = engine.exceptions.ListExceptions(wanted, timeout=CALL_SECONDS)
+            found += page.exceptions
+            wanted.page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+    if is_json:
+        print_json({"exceptions": [as_dict(each) for each in found]})
+        return
+    columns = ("ID", "SEVERITY", "KIND", "SETTLEMENT", "STATE", "AMOUNT", "", "AGE", "SEEN BY")
+    table(columns, [_row(each) for each in found], right=("ID", "AMOUNT"))
+    if not found:
+        say("nothing found")
+
+
+@lasting
+@exceptions.command()
+@click.argument("exception_id", metavar="ID")
+@engine_options
+@as_json
+@example("settlement-engine exceptions show 7")
+def show(*, exception_id: str, address: EngineAddress, is_json: bool) -> None:
+    """Show one with both messages, and what is safe to do now."""
+    with reach(address) as engine:
+        found = engine.exceptions.GetException(
+            wire.GetExceptionRequest(id=exception_id), timeout=CALL_SECONDS
+        )
+    if is_json:
+        print_json(as_dict(found))
+        return
+    _print_exception(found)
+
+
+@lasting
+@exceptions.command()
+@click.argument("exception_id", metavar="ID")
+@_who
+@engine_options
+@example("settlement-engine exceptions acknowledge 7")
+def acknowledge(*, exception_id: str, who: str | None, address: EngineAddress) -> None:
+    """Say that you are looking at it."""
+    with reach(address) as engine:
+        found = engine.exceptions.AcknowledgeException(
+            wire.AcknowledgeExceptionRequest(id=exception_id), **_acting(who)
+        )
+    mark(GOOD, f"exception {found.id} is looked at by {found.acknowledged_by}")
+
+
+@lasting
+@exceptions.command()
+@click.argument("exception_id", metavar="ID")
+@click.option("--reason", required=True, help="How the matter was settled.")
+@_who
+@_dry_run
+@engine_options
+@example('settlement-engine exceptions close 7 --reason "the bank has returned the second payment"')
+def close(
+    *, exception_id: str, reason: str, who: str | None, dry_run: bool, address: EngineAddress
+) -> None:
+    """Close it; with money in suspense another person has acknowledged it before."""
+    with reach(address) as engine:
+        if dry_run:
+            wanted = wire.GetExceptionRequest(id=exception_id)
+            _print_exception(engine.exceptions.GetException(wanted, timeout=CALL_SECONDS))
+            say(f"\n  {_name(who)} would close it: {reason}")
+            return
+        request = wire.CloseExceptionRequest(id=exception_id, reason=reason)
+        found = engine.exceptions.CloseException(request, **_acting(who))
+    mark(GOOD, f"exception {found.id} is closed by {found.closed_by}")
+
+
+@lasting
+@exceptions.command()
+@click.argument("proposal_id", metavar="PROPOSAL")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Where to write it."
+)
+@engine_options
+@example("settlement-engine exceptions evidence 3 -o statement.xml")
+def evidence(*, proposal_id: str, output: Path, address: EngineAddress) -> None:
+    """Write the evidence of a proposal to a file, to be read before it is approved."""
+    wanted = wire.GetProposalRequest(id=proposal_id, include_evidence=True)
+    with reach(address) as engine:
+        found = engine.exceptions.GetProposal(wanted, timeout=CALL_SECONDS)
+    output.write_bytes(found.evidence)
+    mark(
+        GOOD, f"{counted(len(found.evidence), 'byte')} to {output}, sha256 {found.evidence_sha256}"
+    )
+
+
+# --- resolutions ----------------------------------------------------------------------------------
+
+
+@lasting
+@click.command()
+@click.argument("name", metavar="ID")
+@click.option(
+    "--settled/--not-settled", "is_settled", default=None, help="What the evidence shows."
+)
+@click.option(
+    "--evidence",
+    "file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A statement, or the bank's written word; at most 1 MiB.",
+)
+@click.option("--reason", required=True, help="Why the evidence shows it.")
+@_who
+@_dry_run
+@engine_options
+@as_json
+@example("""
+settlement-engine resolve 7 --settled --evidence camt.053.xml --reason "entry 12 of today"
+settlement-engine resolve 7 --not-settled --evidence letter.pdf --reason "their letter" --as ada
+""")
+def resolve(  # noqa: PLR0913 -- each option of the command is an argument
+    *,
+    name: str,
+    is_settled: bool | None,
+    file: Path,
+    reason: str,
+    who: str | None,
+    dry_run: bool,
+    address: EngineAddress,
+    is_json: bool,
+) -> None:
+    """Propose how a settlement in doubt has ended; ID is its own, or that of an exception."""
+    if is_settled is None:
+        message = "say what the evidence shows: --settled or --not-settled"
+        raise click.UsageError(message)
+    settled = wire.RESOLUTION_FINDING_SETTLED
+    request = wire.ProposeResolutionRequest(
+        finding=settled if is_settled else wire.RESOLUTION_FINDING_NOT_SETTLED,
+        reason=reason,
+        evidence_name=file.name,
+        evidence=_read(file),
+    )
+    if name.isdigit():
+        request.exception_id = name
+    else:
+        request.settlement_id = name
+    if dry_run:
+        size = counted(len(request.evidence), "byte")
+        say(f"{_name(who)} would propose that {FINDINGS[request.finding]}: {reason}")
+        say(f"  evidence  {file.name}, {size}")
+        return
+    with reach(address) as engine:
+        found = engine.exceptions.ProposeResolution(request, **_acting(who))
+    if is_json:
+        print_json(as_dict(found))
+        return
+    mark(GOOD, f"proposal {found.id}: {FINDINGS[found.finding]}")
+    _print_proposal(found)
+    say(f"\n  another person approves it: settlement-engine approve {found.id}")
+
+
+@lasting
+@click.command()
+@click.argument("proposal_id", metavar="PROPOSAL")
+@click.option("--fingerprint", default="", help="Refuse unless the proposal has this fingerprint.")
+@_who
+@_dry_run
+@engine_options
+@as_json
+@example("""
+settlement-engine approve 3 --dry-run
+settlement-engine approve 3 --as grace
+""")
+def approve(
+    *,
+    proposal_id: str,
+    fingerprint: str,
+    who: str | None,
+    dry_run: bool,
+    address: EngineAddress,
+    is_json: bool,
+) -> None:
+    """Approve what another person has proposed; the bank is asked once more before it is applied."""
+    with reach(address) as engine:
+        shown = _find(engine, proposal_id)
+        if not is_json:
+            say(f"proposal {shown.id}: {FINDINGS.get(shown.finding, '?')}")
+            _print_proposal(shown)
+        if dry_run:
+            say(f"\n  {_name(who)} would approve it")
+            return
+        request = wire.ApproveProposalRequest(
+            id=proposal_id, content_sha256=fingerprint or shown.content_sha256
+        )
+        found = engine.exceptions.ApproveProposal(request, **_acting(who))
+    if is_json:
+        print_json(as_dict(found))
+        return
+    mark(GOOD, f"approved by {found.decided_by}; the bank is asked once more, then it is applied")
+    say(f"  look with: settlement-engine show {found.settlement_id}")
+
+
+@lasting
+@click.command()
+@click.argument("proposal_id", metavar="PROPOSAL")
+@_who
+@_dry_run
+@engine_options
+@example("settlement-engine decline 3 --as grace")
+def decline(*, proposal_id: str, who: str | None, dry_run: bool, address: EngineAddress) -> None:
+    """Decline a proposal; whoever proposed it may take it back so."""
+    with reach(address) as engine:
+        if dry_run:
+            _print_proposal(_find(engine, proposal_id))
+            say(f"\n  {_name(who)} would decline it")
+            return
+        found = engine.exceptions.DeclineProposal(
+            wire.DeclineProposalRequest(id=proposal_id), **_acting(who)
+        )
+    mark(GOOD, f"proposal {found.id} is declined by {found.decided_by}")
+
+
+def _find(engine: Engine, proposal_id: str) -> wire.ResolutionProposal:
+    wanted = wire.GetProposalRequest(id=proposal_id)
+    return engine.exceptions.GetProposal(wanted, timeout=CALL_SECONDS)
+
+
+def _name(who: str | None) -> str:
+    """Name who acts."""
+    if who is not None:
+        return who
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        message = "this machine does not say who you are: name yourself with --as NAME"
+        raise click.UsageError(message) from None
+
+
+def _acting(who: str | None) -> dict[str, Any]:
+    """Give a call its deadline and the name of who acts."""
+    return {"timeout": CALL_SECONDS, "metadata": ((ACTOR, _name(who)),)}
+
+
+def _read(file: Path) -> bytes:
+    if not file.is_file():
+        message = f"there is no file {file}"
+        raise click.UsageError(message)
+    size = file.stat().st_size
+    if not 1 <= size <= EVIDENCE_BYTES_MAX:
+        message = f"{file} has {counted(size, 'byte')}; evidence has 1 to {EVIDENCE_BYTES_MAX:,}"
+        raise click.UsageError(message)
+    return file.read_bytes()
+
+
+# --- for people to read ---------------------------------------------------------------------------
+
+
+def _kind(found: wire.SettlementException) -> str:
+    name = wire.ExceptionKind.Name(found.kind).removeprefix(KIND_PREFIX)
+    return name.lower().replace("_", " ")
+
+
+def _severity(found: wire.SettlementException) -> str:
+    name = wire.ExceptionSeverity.Name(found.severity)
+    return name.removeprefix("EXCEPTION_SEVERITY_").lower()
+
+
+def _age(seconds: int) -> str:
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def _row(found: wire.SettlementException) -> tuple[str, ...]:
+    return (
+        found.id,
+        _severity(found),
+        _kind(found) + (" (closed)" if found.closed_by else ""),
+        found.settlement_id or found.end_to_end_id,
+        found.state,
+        found.amount,
+        found.currency,
+        _age(found.age_seconds),
+        found.acknowledged_by,
+    )
+
+
+def _print_exception(found: wire.SettlementException) -> None:
+    mark(SIGNS.get(found.severity, WARN), f"{_severity(found)}: {_kind(found)}")
+    for title, text in _facts(found):
+        if text:
+            say(f"  {title:<13} {text}")
+    if found.HasField("believed"):
+        move = found.believed
+        say(f"  {'we believe':<13} {_words(move.detail, f'{move.event} → {move.to_state}')}")
+    say(f"  {'what was said':<13} {_words(found.said, '')}")
+    for title, sentences in (("safe to do now", found.safe), ("not safe", found.unsafe)):
+        say(f"\n  {title}:")
+        for sentence in sentences:
+            say(f"    - {sentence}")
+    for proposal in found.proposals:
+        say(f"\n  proposal {proposal.id}: {FINDINGS.get(proposal.finding, '?')}")
+        _print_proposal(proposal)
+
+
+def _facts(found: wire.SettlementException) -> list[tuple[str, str]]:
+    asked = ""
+    if found.last_question:
+        at = day_and_time(found.last_answer_time)
+        asked = f"{found.last_question}, answered {found.last_answer} at {at}"
+    due = found.next_question
+    if due and found.asked_now:
+        due = f"{due}, now"
+    elif due and found.HasField("next_question_time"):
+        due = f"{due}, at {day_and_time(found.next_question_time)}"
+    account = f", account {found.account_id}" if found.account_id else ""
+    between = f"  {found.from_bank} → {found.to_bank}" if found.from_bank else ""
+    closed = f"by {found.closed_by}: {found.close_reason}" if found.closed_by else ""
+    return [
+        ("settlement", found.settlement_id),
+        ("obligation", found.obligation_id),
+        ("state", found.state + (", frozen" if found.is_frozen else "")),
+        ("exposure", f"{found.amount} {found.currency}{between}{account}"),
+        ("rail", f"{found.rail} {found.end_to_end_id} {found.uetr}".strip()),
+        ("open for", _age(found.age_seconds)),
+        ("last question", asked),
+        ("next question", due),
+        ("seen by", found.acknowledged_by),
+        ("closed", closed),
+    ]
+
+
+def _words(detail: Any, first: str) -> str:  # noqa: ANN401 -- a map of protobuf
+    said = [f"{name} {text}" for name, text in sorted(detail.items()) if text]
+    return " · ".join([first, *said] if first else said)
+
+
+def _print_proposal(found: wire.ResolutionProposal) -> None:
+    status = wire.ProposalStatus.Name(found.status).removeprefix("PROPOSAL_STATUS_").lower()
+    decided = f" by {found.decided_by}" if found.decided_by else ""
+    facts = [
+        ("settlement", found.settlement_id),
+        ("reason", found.reason),
+        ("evidence", f"{found.evidence_name}, {counted(found.evidence_bytes, 'byte')}"),
+        ("sha256", found.evidence_sha256),
+        ("proposed", f"by {found.proposed_by} at {day_and_time(found.proposed_time)}"),
+        ("status", f"{status}{decided}; expires {day_and_time(found.expires_time)}"),
+        ("fingerprint", found.content_sha256),
+    ]
+    for title, text in facts:
+        say(f"    {title:<11} {text}")

@@ -1,0 +1,115 @@
+"""``outbox replay``: announcements written again from the database to NATS.
+
+Promises: ``--dry-run`` writes nothing; the order of a stream is never broken, and what cannot be done
+without breaking it is refused with the way that can. The engines may go on working meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.output import GOOD, as_json, example, mark, print_json, say
+from settlement_engine.cli.settings import config_options, load_config
+from settlement_engine.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from settlement_engine.config import Config
+    from settlement_engine.events import ReplayPlan
+
+PLACE_MAX: Final = 2**62
+
+
+@lasting
+@click.group()
+@example("""
+settlement-engine outbox replay --from 1 --dry-run
+""")
+def outbox() -> None:
+    """Look after what goes out to NATS."""
+
+
+@lasting
+@outbox.command()
+@click.option(
+    "--from", "first", type=click.IntRange(1, PLACE_MAX), required=True, help="The first sequence."
+)
+@click.option("--to", "last", type=click.IntRange(1, PLACE_MAX), help="The last one; else all.")
+@click.option(
+    "--stream", help="Into this stream instead of the engine's own; made if it is absent."
+)
+@click.option("--subject-prefix", help="What its subjects begin with; else the stream's name.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@config_options
+@as_json
+@example("""
+settlement-engine outbox replay --from 1 --dry-run
+settlement-engine outbox replay --from 1200 --to 1800 --stream settlement-again
+""")
+def replay(  # noqa: PLR0913 -- each option of the command is an argument
+    *,
+    first: int,
+    last: int | None,
+    stream: str | None,
+    subject_prefix: str | None,
+    dry_run: bool,
+    config_file: Path | None,
+    settings: tuple[str, ...],
+    is_json: bool,
+) -> None:
+    """Write announcements again, into the engine's own stream if it is empty, else into another."""
+    from settlement_engine import app
+
+    if subject_prefix and not stream:
+        raise click.UsageError("--subject-prefix goes with --stream")
+    wish = app.ReplayWish(
+        first=first, last=last or 0, stream=stream or "", subject_prefix=subject_prefix or ""
+    )
+    config = _configured(config_file, settings)
+    plan = asyncio.run(app.replay(config, wish, is_dry_run=dry_run))
+    if is_json:
+        print_json({"isDryRun": dry_run, **msgspec.structs.asdict(plan)})
+        return
+    _print(plan, is_dry_run=dry_run)
+
+
+def _print(plan: ReplayPlan, *, is_dry_run: bool) -> None:
+    where = f"stream {plan.stream}" + (" (new)" if plan.is_made else "")
+    if not plan.count:
+        mark(GOOD, f"{where}: it holds everything from {plan.first} to {plan.last} already")
+        return
+    what = f"{plan.count:,} announcements, {plan.after + 1} to {plan.last}"
+    if is_dry_run:
+        say(f"{where}: {what} would be written")
+        if plan.wait_seconds:
+            say(f"  after {plan.wait_seconds:.0f} s, until it has forgotten the ids it had")
+        return
+    mark(GOOD, f"{where}: {what} written")
+
+
+def _configured(config_file: Path | None, settings: tuple[str, ...]) -> Config:
+    """Read the configuration; what it does not name is that of the ``dev`` that runs here."""
+    from settlement_engine.cli.addresses import find_running
+
+    loaded = load_config(config_file, settings)
+    running = find_running()
+    missing: dict[str, object] = {}
+    if not loaded.config.database.url.get_secret_value() and running is not None:
+        missing["database.url"] = running.database_url
+    if not loaded.config.nats.url.get_secret_value() and running is not None:
+        missing["nats.url"] = running.nats_url
+    config = load_config(config_file, settings, missing).config if missing else loaded.config
+    for name, url in (("database.url", config.database.url), ("nats.url", config.nats.url)):
+        if not url.get_secret_value():
+            raise Misconfigured(
+                f"{name} is empty",
+                why="no `settlement-engine dev` runs in this directory either",
+                todo=f"Set it: --set {name}=...",
+            )
+    return config

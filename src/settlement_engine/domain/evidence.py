@@ -1,0 +1,215 @@
+"""Evidence: a dossier as files, whose bytes follow from the dossier alone, with a hash over all of them.
+
+Promises: the same dossier gives the same bytes, file by file; what is written can be read back into the
+same dossier; the root hash stands for every byte of every file. It must never hold a secret.
+
+Each JSON file is in one canonical form: fields sorted, two blanks of indentation, a line feed at the end.
+The root is the SHA-256 of a line for the format and one for each file (name, length, SHA-256).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import datetime  # noqa: TC003 - msgspec reads the types
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import UUID  # noqa: TC003 - as above
+
+import msgspec
+
+from settlement_engine.domain.dossier import (
+    AccountRecord,
+    AnswersRecord,
+    AttemptRecord,
+    Dossier,
+    ExceptionRecord,
+    HoldRecord,
+    InstructionRecord,
+    MoveRecord,
+    ProposalRecord,
+    Record,
+    StandingRecord,
+    TransferRecord,
+)
+from settlement_engine.domain.explanation import as_text, explain
+from settlement_engine.domain.lifecycle import LIFE
+from settlement_engine.errors import CorruptRecord, WrongState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+FORMAT: Final = "settlement-engine/evidence/1"
+EVIDENCE_BYTES_MAX: Final = 12 * 1024 * 1024
+"""All files together; more is refused, both when it is written and when it is read."""
+
+FILES_MAX: Final = 64
+MANIFEST: Final = "manifest.json"
+EXPLANATION: Final = "explanation.txt"
+ABOUT: Final = "about.json"
+PAGE: Final = "page.json"
+
+PARTS: Final[Mapping[str, Any]] = {
+    "accounts": tuple[AccountRecord, ...],
+    "answers": AnswersRecord,
+    "attempts": tuple[AttemptRecord, ...],
+    "exceptions": tuple[ExceptionRecord, ...],
+    "hold": HoldRecord | None,
+    "instruction": InstructionRecord,
+    "moves": tuple[MoveRecord, ...],
+    "proposals": tuple[ProposalRecord, ...],
+    "standing": StandingRecord,
+    "transfers": tuple[TransferRecord, ...],
+}
+"""The parts of a dossier that are a file each, and what each is made of."""
+
+_BYTES: Final = re.compile(r"(payload|paper)-([1-9][0-9]{0,17})\.bin", re.ASCII)
+
+
+class About(Record, frozen=True, kw_only=True):
+    """What the evidence is, and by which program and page it was made."""
+
+    format: str
+    engine_version: str
+    page_sha256: str
+    settlement_id: UUID
+    taken_at: datetime
+
+
+class PageRow(Record, frozen=True, kw_only=True):
+    """A row of the page."""
+
+    state: str
+    event: str
+    to_state: str
+    do: str
+    ask: str
+    reached: tuple[str, ...]
+
+
+class FileRecord(Record, frozen=True, kw_only=True):
+    """A file and its fingerprint."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """Every file but this one, by name, and the hash over all of them."""
+
+    format: str
+    files: tuple[FileRecord, ...]
+    root_sha256: str
+
+
+def canonical(value: object) -> bytes:
+    """Write a value as JSON in the one form that there is."""
+    encoded = msgspec.json.encode(value, order="sorted")
+    return msgspec.json.format(encoded, indent=2) + b"\n"
+
+
+def page_rows() -> tuple[PageRow, ...]:
+    """Return the page as data."""
+    return tuple(
+        PageRow(
+            state=state.value,
+            event=event.value,
+            to_state=row.state.value,
+            do=row.do.value if row.do else "",
+            ask=row.ask.value if row.ask else "",
+            reached=row.reached,
+        )
+        for state, rows in LIFE.items()
+        for event, row in rows.items()
+    )
+
+
+def page_version() -> str:
+    """Name the page: the hash of its rows."""
+    return hashlib.sha256(canonical(page_rows())).hexdigest()
+
+
+def write(dossier: Dossier, engine_version: str) -> dict[str, bytes]:
+    """Write a dossier as files, the manifest among them. Raises WrongState beyond the bounds."""
+    about = About(
+        format=FORMAT,
+        engine_version=engine_version,
+        page_sha256=page_version(),
+        settlement_id=dossier.standing.settlement_id,
+        taken_at=dossier.taken_at,
+    )
+    files = {f"{name}.json": canonical(getattr(dossier, name)) for name in PARTS}
+    files |= {f"payload-{number}.bin": data for number, data in dossier.payloads.items()}
+    files |= {f"paper-{number}.bin": data for number, data in dossier.papers.items()}
+    files[ABOUT] = canonical(about)
+    files[PAGE] = canonical(page_rows())
+    files[EXPLANATION] = as_text(explain(dossier)).encode()
+    files[MANIFEST] = canonical(manifest_of(files))
+    fault = bounds_fault(files)
+    if fault:
+        what = "the evidence is larger than it may be"
+        raise WrongState(what, why=fault)
+    return dict(sorted(files.items()))
+
+
+def manifest_of(files: Mapping[str, bytes]) -> Manifest:
+    """List the files with their hashes."""
+    listed = tuple(
+        FileRecord(name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for name, data in sorted(files.items())
+        if name != MANIFEST
+    )
+    return Manifest(format=FORMAT, files=listed, root_sha256=root_of(listed))
+
+
+def root_of(listed: tuple[FileRecord, ...]) -> str:
+    """Hash the list of files."""
+    hashed = hashlib.sha256(f"{FORMAT}\n".encode())
+    for each in listed:
+        hashed.update(f"{each.name} {each.bytes} {each.sha256}\n".encode())
+    return hashed.hexdigest()
+
+
+def bounds_fault(files: Mapping[str, bytes]) -> str:
+    """Say what is more than evidence may hold; empty when nothing is."""
+    total = sum(len(data) for data in files.values())
+    if len(files) <= FILES_MAX and total <= EVIDENCE_BYTES_MAX:
+        return ""
+    return f"{len(files)} files with {total} bytes; at most {FILES_MAX} with {EVIDENCE_BYTES_MAX}"
+
+
+def read_file(files: Mapping[str, bytes], name: str, kind: type[T]) -> T:
+    """Read a JSON file in its one canonical form. Raises CorruptRecord."""
+    data = files.get(name)
+    if data is None:
+        raise CorruptRecord(f"{name} is missing")
+    try:
+        found = msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorruptRecord(f"{name} cannot be read", why=str(error)) from error
+    if canonical(found) != data:
+        raise CorruptRecord(f"{name} is not in its canonical form")
+    return found
+
+
+def read(files: Mapping[str, bytes]) -> Dossier:
+    """Read a dossier back from its files. Raises CorruptRecord."""
+    about = read_file(files, ABOUT, About)
+    parts = {name: read_file(files, f"{name}.json", kind) for name, kind in PARTS.items()}
+    kept: dict[str, dict[int, bytes]] = {"payload": {}, "paper": {}}
+    for name, data in sorted(files.items()):
+        if match := _BYTES.fullmatch(name):
+            kept[match[1]][int(match[2])] = data
+    return Dossier(taken_at=about.taken_at, payloads=kept["payload"], papers=kept["paper"], **parts)
+
+
+def expected_names(dossier: Dossier) -> set[str]:
+    """Name the files that there must be, and no others."""
+    return {
+        *(f"{name}.json" for name in PARTS),
+        *(f"payload-{attempt.number}.bin" for attempt in dossier.attempts),
+        *(f"paper-{proposal.id}.bin" for proposal in dossier.proposals),
+        *(ABOUT, PAGE, EXPLANATION, MANIFEST),
+    }

@@ -1,0 +1,329 @@
+"""The desk's nouns: a matter for a person, and what two people attest about a settlement in doubt.
+
+A *matter* is an exception in the bank clerk's sense: something that the engine cannot, or must not, decide
+by itself. A *proposal* is one person's word with evidence; a second person approves it. The checks of who
+may do what are here, so that every store refuses alike. Nothing here moves money, asks or writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum, auto
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.domain.lifecycle import LIFE, QUESTION, Event, State
+from settlement_engine.errors import InvalidInstruction, NotFound, NotPermitted, WrongState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Moved, Settlement
+
+EVIDENCE_BYTES_MAX: Final = 1024 * 1024
+"""No larger file is kept; a page of a statement is far smaller."""
+
+ENGINE: Final = "engine"
+"""Who closes what has ended by itself. No person may be called so."""
+
+
+class MatterKind(StrEnum):
+    """What a matter is about."""
+
+    IN_DOUBT = auto()  # the rail may have the payment, for too long
+    OVERDUE = auto()  # the rail has the payment, or is asked to give it back, for too long
+    CONTRADICTION = auto()  # late word that the money did not move after all
+    LATE_DEBIT = auto()  # late word that the money moved although it was given back, or never held
+    SECOND_DEBIT = auto()  # word of a second payment beside the one that completed it
+    DISPROVED = auto()  # late definite word against what two people attested; cash is in suspense
+    UNCOVERED_RETURN = (
+        auto()
+    )  # it came back, and TO's account no longer covers it; TO's debt is in suspense
+    UNKNOWN_PAYMENT = auto()  # the bank has a payment that we do not know
+
+
+class Severity(StrEnum):
+    """How soon a person has to look."""
+
+    CRITICAL = auto()  # now: money is where nobody wanted it
+    HIGH = auto()  # today: two messages cannot both be true
+    NORMAL = auto()  # in working hours: the funds are held, and the engine goes on asking
+
+
+SEVERITY: Final[Mapping[MatterKind, Severity]] = {
+    MatterKind.IN_DOUBT: Severity.NORMAL,
+    MatterKind.OVERDUE: Severity.NORMAL,
+    MatterKind.CONTRADICTION: Severity.HIGH,
+    MatterKind.LATE_DEBIT: Severity.CRITICAL,
+    MatterKind.SECOND_DEBIT: Severity.CRITICAL,
+    MatterKind.DISPROVED: Severity.CRITICAL,
+    MatterKind.UNCOVERED_RETURN: Severity.CRITICAL,
+    MatterKind.UNKNOWN_PAYMENT: Severity.CRITICAL,
+}
+
+DOUBTS: Final = frozenset({MatterKind.IN_DOUBT, MatterKind.OVERDUE})
+"""Matters that the settlement's end closes; the others are closed by people."""
+
+SUSPENDED: Final = frozenset({MatterKind.DISPROVED, MatterKind.UNCOVERED_RETURN})
+"""Matters with money in suspense: one person acknowledges them, another one closes them."""
+
+
+LATE: Final = frozenset({Event.CONTRADICTED, Event.DISPROVED})
+"""Moves that record late word; our books stand on what was before them."""
+
+UNASKED: Final = frozenset(
+    {Event.CANCELLED, Event.OVERDUE, Event.ATTESTED_SETTLED, Event.ATTESTED_NOT_SETTLED}
+)
+"""Events in states with a question that are no answer to it: wishes, limits, people."""
+
+
+class Finding(StrEnum):
+    """What two people attest."""
+
+    SETTLED = auto()  # the money moved
+    NOT_SETTLED = auto()  # the money did not move
+
+
+ATTESTED: Final[Mapping[Finding, Event]] = {
+    Finding.SETTLED: Event.ATTESTED_SETTLED,
+    Finding.NOT_SETTLED: Event.ATTESTED_NOT_SETTLED,
+}
+
+
+class Decision(StrEnum):
+    """What became of a proposal."""
+
+    OPEN = ""
+    APPROVED = auto()
+    DECLINED = auto()
+    SUPERSEDED = auto()  # by a newer one, or by the settlement's end
+
+
+class Ending(StrEnum):
+    """How an approved proposal has ended."""
+
+    PENDING = ""
+    ATTESTED = auto()  # the bank had nothing definite to say, and the people's word was applied
+    OVERTAKEN = auto()  # the settlement ended otherwise: the bank's own word came first
+
+
+class Matter(msgspec.Struct, frozen=True, kw_only=True):
+    """A matter as it stands. ``seen_at`` is the database's time of the reading.
+
+    ``settlement`` is the settlement as it is now; a payment that we do not know has none.
+    """
+
+    id: int
+    kind: MatterKind
+    settlement_id: UUID | None
+    detail: Mapping[str, str]
+    opened_at: datetime
+    seen_at: datetime
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str = ""
+    closed_at: datetime | None = None
+    closed_by: str = ""
+    close_reason: str = ""
+    settlement: Settlement | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """How soon a person has to look."""
+        return SEVERITY[self.kind]
+
+    @property
+    def age_seconds(self) -> float:
+        """For how long it has been, or was, open."""
+        return ((self.closed_at or self.seen_at) - self.opened_at).total_seconds()
+
+
+class LastAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The last question about a settlement that was answered, be it with silence."""
+
+    state: State
+    event: Event
+    at: datetime
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """One person's word on a settlement in doubt, and what became of it.
+
+    ``content_sha256`` is the fingerprint of everything above it: who approves, signs that. ``seen_at`` is
+    the database's time of the reading.
+    """
+
+    id: int
+    settlement_id: UUID
+    finding: Finding
+    reason: str
+    evidence_name: str
+    evidence_bytes: int
+    evidence_sha256: bytes
+    proposed_by: str
+    content_sha256: bytes
+    proposed_at: datetime
+    expires_at: datetime
+    seen_at: datetime
+    decision: Decision = Decision.OPEN
+    decided_by: str = ""
+    decided_at: datetime | None = None
+    finished_at: datetime | None = None
+    ending: Ending = Ending.PENDING
+
+    @property
+    def has_expired(self) -> bool:
+        """Say whether it can no longer be approved, whatever has become of it."""
+        return self.seen_at >= self.expires_at
+
+
+class MatterFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A matter with everything that a person needs to decide it.
+
+    ``believed`` is the move on which our books stand.
+    """
+
+    matter: Matter
+    believed: Moved | None
+    last_answer: LastAnswer | None
+    is_asked_now: bool
+    proposals: tuple[Proposal, ...]
+
+
+def content_sha256(
+    settlement_id: UUID, finding: Finding, reason: str, evidence: tuple[str, bytes], who: str
+) -> bytes:
+    """Make the fingerprint of a proposal; ``evidence`` is the file's name and its bytes."""
+    name, data = evidence
+    content = {
+        "settlement_id": str(settlement_id),
+        "finding": finding.value,
+        "reason": reason,
+        "evidence_name": name,
+        "evidence_bytes": len(data),
+        "evidence_sha256": hashlib.sha256(data).hexdigest(),
+        "proposed_by": who,
+    }
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(text.encode()).digest()
+
+
+# --- who may do what ------------------------------------------------------------------------------
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Say whether two names are one person's: capitals make no second person."""
+    return one.casefold() == other.casefold()
+
+
+def check_attestable(settlement: Settlement) -> None:
+    """Refuse what cannot be attested in this state. Raises WrongState."""
+    if Event.ATTESTED_SETTLED in LIFE[settlement.state]:
+        return
+    what = f"a settlement that is {settlement.state.value} cannot be resolved by people"
+    if settlement.is_ended:
+        todo = "It has ended. If that is wrong, the rail's late word opens an exception by itself."
+        raise WrongState(what, why="an end is never edited", todo=todo)
+    if settlement.state is State.LOCKED:
+        todo = "Try again in a moment: its instruction is on its way at this very time."
+        raise WrongState(what, why="its question is open", todo=todo)
+    todo = "Cancel it: `settlement-engine cancel ID`."
+    raise WrongState(what, why="nothing was sent for it, so nothing is in doubt", todo=todo)
+
+
+def check_approval(proposal: Proposal, settlement: Settlement, who: str, signed: bytes) -> None:
+    """Refuse an approval that must not be. Raises NotPermitted, WrongState, InvalidInstruction."""
+    if is_same_person(proposal.proposed_by, who):
+        what = f"{who} proposed this and cannot approve it"
+        raise NotPermitted(what, why="it takes two people", todo="Ask somebody else to approve it.")
+    if signed != proposal.content_sha256:
+        raise InvalidInstruction(
+            [("content_sha256", "is not the fingerprint of this proposal: read it again")]
+        )
+    check_undecided(proposal)
+    if proposal.has_expired:
+        what = "the proposal has expired"
+        raise WrongState(what, why="its evidence is old by now", todo="Propose it again.")
+    if settlement.is_ended:
+        check_attestable(settlement)
+
+
+def check_undecided(proposal: Proposal) -> None:
+    """Refuse to decide what was decided. Raises WrongState."""
+    if proposal.decision is not Decision.OPEN:
+        what = f"the proposal was {proposal.decision.value} by {proposal.decided_by}"
+        raise WrongState(
+            what, why="a proposal is decided once", todo="Propose it again if need be."
+        )
+
+
+def check_closing(matter: Matter, who: str) -> None:
+    """Refuse to close what must stay open. Raises NotPermitted, WrongState."""
+    if matter.closed_at is not None:
+        what = f"the exception was closed by {matter.closed_by}"
+        raise WrongState(what, why="it is closed once")
+    if matter.kind in DOUBTS:
+        what = "a doubt is closed by the settlement's end, and not by a person"
+        todo = "Resolve the settlement: `settlement-engine resolve ID`."
+        raise WrongState(what, why="the funds are still held", todo=todo)
+    if matter.kind not in SUSPENDED:
+        return
+    if not matter.acknowledged_by:
+        what = "an exception with money in suspense is acknowledged before it is closed"
+        todo = "Acknowledge it, and let another person close it."
+        raise WrongState(what, why="it takes two people", todo=todo)
+    if is_same_person(matter.acknowledged_by, who):
+        what = f"{who} acknowledged this and cannot close it"
+        raise NotPermitted(what, why="it takes two people", todo="Ask somebody else to close it.")
+
+
+# --- replays --------------------------------------------------------------------------------------
+
+
+def require_room(alive: Proposal, content: bytes) -> bool:
+    """Say whether a living proposal is this very one. Raises WrongState if it may not be superseded."""
+    is_open = alive.decision is Decision.OPEN
+    if alive.content_sha256 == content and (not is_open or not alive.has_expired):
+        return True
+    if not is_open:
+        what = f"a proposal was approved by {alive.decided_by} and is being carried out"
+        raise WrongState(what, why="the bank is asked once more first", todo="Wait for its end.")
+    return False
+
+
+def is_approved_by(proposal: Proposal, who: str, signed: bytes) -> bool:
+    """Say whether this very approval was given before."""
+    is_approved = proposal.decision is Decision.APPROVED
+    is_signed = signed == proposal.content_sha256
+    return is_approved and is_signed and is_same_person(proposal.decided_by, who)
+
+
+def is_declined_by(proposal: Proposal, who: str) -> bool:
+    """Say whether this very refusal was given before."""
+    return proposal.decision is Decision.DECLINED and is_same_person(proposal.decided_by, who)
+
+
+# --- what a matter shows --------------------------------------------------------------------------
+
+
+def believed(moves: Sequence[Moved]) -> Moved | None:
+    """Choose the move on which our books stand: the last one that is no late word itself."""
+    told = [moved for moved in moves if moved.event not in LATE]
+    return told[-1] if told else None
+
+
+def latest_answer(moves: Sequence[Moved], quiet: LastAnswer | None) -> LastAnswer | None:
+    """Choose the last answer, from those that moved the settlement and those that did not."""
+    for moved in reversed(moves):
+        if moved.from_state in QUESTION and moved.event not in UNASKED:
+            told = LastAnswer(state=moved.from_state, event=moved.event, at=moved.at)
+            return told if quiet is None or quiet.at <= told.at else quiet
+    return quiet
+
+
+def unknown(matter_id: int) -> NotFound:
+    """Say that there is no such matter."""
+    return NotFound(f"there is no exception {matter_id}")

@@ -1,0 +1,288 @@
+"""Writes announcements again from the database's moves: into a stream that lost them, or into a new one.
+
+The relay heals by itself what it can see: a stream that was deleted or has lost its tail. It does not go
+back behind what has grown old or was purged. This does, on a person's word. It promises the same bytes
+under the same ids, in order and without a gap; a consumer with an inbox handles each once.
+
+It must never break the order of a stream: it appends only to a stream that is empty, or that ends right
+where it goes on (an earlier replay that was cut short, or a relay that has joined in: both append to a
+known end or not at all). Into the middle of a stream, or in front of it, nothing can be put; then another
+stream is the place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import structlog
+from nats.js.errors import APIError, NotFoundError
+
+from settlement_engine.domain.announcement import era_of, follows
+from settlement_engine.errors import Contention, InvariantViolated, Misconfigured, WrongState
+from settlement_engine.events.announce import POSITION_HEADER, Announcer
+from settlement_engine.events.connection import NatsAccess, connect
+from settlement_engine.events.place import Surveyor
+from settlement_engine.events.publisher import BATCH_MAX, Conflict, Publisher
+from settlement_engine.events.stream import StreamSpec, ensure_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nats.js import JetStreamContext
+
+    from settlement_engine.events.announce import Message
+    from settlement_engine.events.connection import Connection
+    from settlement_engine.ports import Meter, Stream
+
+log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
+
+CONFLICTS_MAX: Final = 100
+"""So often in a row somebody else may have appended first."""
+
+CONFLICT_PAUSE_SECONDS: Final = 0.05
+MARGIN_SECONDS: Final = 0.5
+"""So much longer than its window a stream is given to forget the ids that it has seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaySettings:
+    """What is written where: the places ``first`` to ``last`` of the stream of moves (0 is its head)."""
+
+    stream: StreamSpec
+    first: int
+    last: int = 0
+    source: str = "/settlement-engine"
+    batch_max: int = 500
+    ack_timeout_seconds: float = 5.0
+
+
+class ReplayPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What would be done: so many announcements, those behind ``after`` up to ``last``."""
+
+    stream: str
+    is_made: bool  # the stream does not exist yet
+    holds: int  # messages in the stream now
+    first: int
+    last: int
+    after: int
+    count: int
+    wait_seconds: float  # until the stream has forgotten the ids that were purged from it
+
+
+class Replay:
+    """One replay. ``plan`` looks and changes nothing; ``run`` does it and may be run again."""
+
+    def __init__(
+        self, *, outbox: Stream, nats: NatsAccess, meter: Meter, settings: ReplaySettings
+    ) -> None:
+        assert 0 < settings.batch_max <= BATCH_MAX
+        self._outbox = outbox
+        self._nats = nats
+        self._settings = settings
+        self._spec = settings.stream
+        self._surveyor = Surveyor(self._spec.name, outbox, meter)
+        self._announcer = Announcer(prefix=self._spec.prefix, source=settings.source)
+
+    async def plan(self) -> ReplayPlan:
+        """Say what would be done. Raises WrongState where the order could not be kept."""
+        async with connect(self._nats) as connection:
+            return await self._plan(connection)
+
+    async def run(self, tell: Callable[[int], None]) -> ReplayPlan:
+        """Publish; ``tell`` hears each place that is reached. Returns the plan as it was carried out.
+
+        Raises WrongState, Contention, Unavailable; whatever was written by then is right and stays.
+        """
+        async with connect(self._nats) as connection:
+            plan = await self._plan(connection)
+            if not plan.count:
+                return plan
+            jetstream = connection.jetstream(timeout=self._settings.ack_timeout_seconds)
+            is_atomic = await self._ensure(jetstream)
+            publisher = Publisher(
+                connection,
+                stream=self._spec.name,
+                ack_timeout_seconds=self._settings.ack_timeout_seconds,
+                is_atomic=is_atomic,
+            )
+            await publisher.start()
+            if plan.wait_seconds:
+                log.info("replay.waiting", seconds=plan.wait_seconds)
+                await asyncio.sleep(plan.wait_seconds)
+            await self._publish(connection, publisher, tell)
+            await self._require_whole(connection, plan)
+            return plan
+
+    async def _ensure(self, jetstream: JetStreamContext) -> bool:
+        try:
+            return await ensure_stream(jetstream, self._spec)
+        except APIError as error:
+            what = f"the stream {self._spec.name} cannot be made"
+            todo = "Choose another --subject-prefix: no two streams may take the same subjects."
+            raise Misconfigured(what, why=str(error.description), todo=todo) from error
+
+    # --- where to begin ---------------------------------------------------------------------------
+
+    async def _plan(self, connection: Connection) -> ReplayPlan:
+        first, last = await self._range()
+        info = await self._info(connection)
+        state = info.get("state", {})
+        plan = ReplayPlan(
+            stream=self._spec.name,
+            is_made=not info,
+            holds=state.get("messages", 0),
+            first=first,
+            last=last,
+            after=first - 1,
+            count=await self._between(first - 1, last),
+            wait_seconds=_wait_seconds(info) if info and not state.get("messages") else 0.0,
+        )
+        if not plan.holds:
+            return plan
+        jetstream = connection.jetstream(timeout=self._settings.ack_timeout_seconds)
+        begins = await self._position(jetstream, state["first_seq"])
+        ends = await self._end(jetstream, state["last_seq"])
+        self._require_order(begins, ends, first, last)
+        after = max(ends, first - 1)
+        return msgspec.structs.replace(plan, after=after, count=await self._between(after, last))
+
+    async def _range(self) -> tuple[int, int]:
+        head = await self._outbox.head()
+        first, last = self._settings.first, self._settings.last or head
+        found = await self._outbox.read(first - 1, 1)
+        if not found or found[0].moved.position != first:
+            what = f"there is no announcement {first}"
+            raise WrongState(what, why=f"the last one is {head}")
+        if not first <= last <= head:
+            what = f"there is nothing from {first} to {last}"
+            raise WrongState(what, why=f"the last announcement is {head}")
+        return first, last
+
+    def _require_order(self, begins: int | None, ends: int, first: int, last: int) -> None:
+        """Raise WrongState unless going on behind the stream's end leaves order and no gap."""
+        name = self._spec.name
+        elsewhere = "Replay into a stream of its own: --stream NAME."
+        if begins is None or first < begins:
+            what = f"{first} cannot be put in front of the stream {name}"
+            raise WrongState(what, why=f"it begins with {begins}", todo=elsewhere)
+        if ends < first - 1:
+            what = f"the stream {name} ends at {ends}: what follows up to {first} would be missing"
+            raise WrongState(
+                what, todo=f"Replay from {ends + 1}; a running relay does it by itself."
+            )
+        if ends > last:
+            log.info("replay.nothing_to_do", ends=ends, last=last)
+
+    async def _end(self, jetstream: JetStreamContext, sequence: int) -> int:
+        """Return the place of the stream's last message; it must be one of ours."""
+        told = await self._position(jetstream, sequence)
+        place = await self._surveyor.find(jetstream, 0)
+        if told is None or told != place.position:
+            what = f"the stream {self._spec.name} ends with what the database does not know"
+            todo = "Replay into a stream of its own: --stream NAME."
+            raise WrongState(what, why=f"its last message is {told}", todo=todo)
+        return told
+
+    async def _position(self, jetstream: JetStreamContext, sequence: int) -> int | None:
+        try:
+            message = await jetstream.get_msg(self._spec.name, seq=sequence)
+        except NotFoundError:
+            return None
+        text = (message.headers or {}).get(POSITION_HEADER, "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    async def _info(self, connection: Connection) -> dict[str, Any]:
+        """Ask the server for the stream; empty when there is none. nats-py leaves out the times."""
+        reply = await connection.request(
+            f"$JS.API.STREAM.INFO.{self._spec.name}", timeout=self._settings.ack_timeout_seconds
+        )
+        found: dict[str, Any] = msgspec.json.decode(reply.data)
+        return {} if "error" in found else found
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    async def _publish(
+        self, connection: Connection, publisher: Publisher, tell: Callable[[int], None]
+    ) -> None:
+        """Append batch after batch, until all is there; somebody else may have written some of it."""
+        before: tuple[int, int] | None = None
+        for _ in range(CONFLICTS_MAX):
+            plan = await self._plan(connection)
+            sequence = int((await self._info(connection))["state"]["last_seq"])
+            # When it looks the same again, a batch that holds a known id has to be sent one by one.
+            is_again = before == (plan.after, sequence)
+            before = after, _ = plan.after, sequence
+            try:
+                while after < plan.last:
+                    batch = await self._batch(after, plan.last)
+                    count, sequence = await publisher.append(batch, sequence, one_by_one=is_again)
+                    after = batch[count - 1].position
+                    tell(after)
+            except Conflict as conflict:
+                log.info("replay.conflict", why=conflict.why)
+                await asyncio.sleep(CONFLICT_PAUSE_SECONDS)
+            else:
+                return
+        what = f"somebody else writes to the stream {self._spec.name} all the time"
+        raise Contention(what)
+
+    async def _batch(self, after: int, last: int) -> list[Message]:
+        """Write the next announcements; a place that is missing is never skipped."""
+        found = await self._outbox.read(after, self._settings.batch_max)
+        batch = [each for each in found if each.moved.position <= last]
+        before = after
+        for each in batch:
+            if not follows(each.moved.position, before):
+                break
+            before = each.moved.position
+        if before != (batch[-1].moved.position if batch else last):
+            what = f"the announcement after {before} is missing"
+            raise InvariantViolated(what, why="the stream of moves has a gap")
+        return self._announcer.messages(batch, after)[: self._settings.batch_max]
+
+    async def _require_whole(self, connection: Connection, plan: ReplayPlan) -> None:
+        """Count what the stream holds: a message that it took for a known one would be missing."""
+        holds = int((await self._info(connection))["state"]["messages"])
+        if holds < plan.holds + plan.count:
+            what = f"the stream {plan.stream} has not kept all that was written"
+            todo = "Purge it, wait for its duplicate window to pass, and replay again."
+            raise Contention(what, why=f"it holds {holds} messages", todo=todo)
+
+    async def _between(self, after: int, last: int) -> int:
+        """Count the announcements of a range; within an era no place is left out."""
+        if era_of(after + 1) == era_of(last):
+            return max(0, last - after)
+        count = 0
+        while after < last:
+            found = await self._outbox.read(after, self._settings.batch_max)
+            inside = [each for each in found if each.moved.position <= last]
+            if not inside:
+                break
+            count += len(inside)
+            after = inside[-1].moved.position
+        return count
+
+
+def _wait_seconds(info: dict[str, Any]) -> float:
+    """Say how long the stream still remembers ids of messages that it no longer holds.
+
+    Both times are the server's own. A replayed message under such an id would be taken for a repeat.
+    """
+    window_seconds = info["config"].get("duplicate_window", 0) / 1e9
+    last = info["state"].get("last_ts", "")
+    now = info.get("ts", "")
+    if not info["state"].get("last_seq") or not last or not now:
+        return 0.0
+    since = (_instant(now) - _instant(last)).total_seconds()
+    left: float = window_seconds - since
+    return left + MARGIN_SECONDS if left > 0 else 0.0
+
+
+def _instant(text: str) -> datetime:
+    """Read the server's time; it writes more digits than Python reads."""
+    whole, _, rest = text.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}.{rest[:6]:0<6}+00:00")

@@ -1,0 +1,125 @@
+"""What the rooms ask of each other. Nobody imports a neighbour: rooms meet here, ``app.py`` joins them.
+
+Shapes of data that cross a boundary, and Protocols of few methods. Each method says what it promises and
+what it raises. Ports stand on ``domain`` and ``errors`` only.
+"""
+
+from settlement_engine.ports.accounts import (
+    AccountFilter,
+    AccountSpec,
+    AccountStore,
+    Funding,
+    TransferFilter,
+)
+from settlement_engine.ports.desk import (
+    Archive,
+    Desk,
+    DoubtLimit,
+    MatterFilter,
+    MatterStore,
+    ProposalSpec,
+    ResolutionStore,
+)
+from settlement_engine.ports.engine import Accepted, Engine
+from settlement_engine.ports.engines import (
+    RESTARTED,
+    Announced,
+    EngineRegistry,
+    KnownPayment,
+    Opening,
+    Openings,
+    OpeningStep,
+    Server,
+    Suspicion,
+    Witness,
+)
+from settlement_engine.ports.proof import (
+    Auditor,
+    DeadLetterStore,
+    Difference,
+    Gauges,
+    GaugeSource,
+    Proof,
+    StuckFinder,
+)
+from settlement_engine.ports.rails import (
+    Answer,
+    BankPage,
+    BankPayment,
+    Lister,
+    Question,
+    Rail,
+    RailCapabilities,
+    RailClass,
+    Screening,
+)
+from settlement_engine.ports.settlements import (
+    Admission,
+    Admitted,
+    Claimed,
+    Outcome,
+    Result,
+    SettlementFilter,
+    SettlementStore,
+    Step,
+    Verdict,
+)
+from settlement_engine.ports.stream import Announcement, Stream
+from settlement_engine.ports.surroundings import Clock, Ids, Meter
+
+__all__ = [
+    "RESTARTED",
+    "Accepted",
+    "AccountFilter",
+    "AccountSpec",
+    "AccountStore",
+    "Admission",
+    "Admitted",
+    "Announced",
+    "Announcement",
+    "Answer",
+    "Archive",
+    "Auditor",
+    "BankPage",
+    "BankPayment",
+    "Claimed",
+    "Clock",
+    "DeadLetterStore",
+    "Desk",
+    "Difference",
+    "DoubtLimit",
+    "Engine",
+    "EngineRegistry",
+    "Funding",
+    "GaugeSource",
+    "Gauges",
+    "Ids",
+    "KnownPayment",
+    "Lister",
+    "MatterFilter",
+    "MatterStore",
+    "Meter",
+    "Opening",
+    "OpeningStep",
+    "Openings",
+    "Outcome",
+    "Proof",
+    "ProposalSpec",
+    "Question",
+    "Rail",
+    "RailCapabilities",
+    "RailClass",
+    "ResolutionStore",
+    "Result",
+    "Screening",
+    "Server",
+    "SettlementFilter",
+    "SettlementStore",
+    "Step",
+    "Stream",
+    "StuckFinder",
+    "Suspicion",
+    "TransferFilter",
+    "Verdict",
+    "Witness",
+]

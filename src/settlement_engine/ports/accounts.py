@@ -1,0 +1,106 @@
+"""What the edge asks of the store about accounts and their transfers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from settlement_engine.domain.ledger import Account, AccountKind, Transfer
+    from settlement_engine.domain.money import Money
+    from settlement_engine.domain.windows import Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSpec:
+    """An account to be opened. ``account_number`` may be empty: then it gets a name of its own."""
+
+    kind: AccountKind
+    bank: str
+    currency: str
+    account_number: str
+    credit_limit: int
+    caller: str
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funding:
+    """Money that a bank has paid in at our account with it."""
+
+    bank: str
+    amount: Money
+    reference: str
+    account_number: str
+    caller: str
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountFilter:
+    """Which accounts to list, by id. Empty fields do not filter."""
+
+    kind: AccountKind | None = None
+    bank: str = ""
+    currency: str = ""
+    account_number: str = ""
+    limit: int = 100
+    after_id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferFilter:
+    """Which transfers to list, newest first."""
+
+    account_id: int | None = None
+    group_id: UUID | None = None
+    limit: int = 100
+    before: tuple[UUID, int] | None = None
+
+
+class AccountStore(Protocol):
+    """Keeps accounts and the transfers between them. Raises Unavailable."""
+
+    async def open_account(self, spec: AccountSpec) -> Account:
+        """Open an account, or return the one that the same key opened. Raises IdempotencyConflict."""
+        ...
+
+    async def ensure_controls(
+        self, wanted: Sequence[tuple[AccountKind, str, str]]
+    ) -> list[Account]:
+        """Return control accounts by kind, owner and currency, opened on first need.
+
+        The owner is a rail (settlement) or a bank (clearing).
+        """
+        ...
+
+    async def accounts_of(self, wanted: Sequence[tuple[AccountKind, str]]) -> list[Account]:
+        """Return all accounts of these kinds and banks, oldest first."""
+        ...
+
+    async def fund(self, funding: Funding) -> Account:
+        """Post a funding once per key. Raises NotFound, IdempotencyConflict."""
+        ...
+
+    async def accounts(self, wanted: AccountFilter) -> list[Account]:
+        """Return accounts, oldest first."""
+        ...
+
+    async def account(self, account_id: int) -> Account | None:
+        """Return one account."""
+        ...
+
+    async def set_active(self, account_id: int, *, is_active: bool) -> Account:
+        """Switch an account on or off. Raises NotFound."""
+        ...
+
+    async def transfers(self, wanted: TransferFilter) -> list[Transfer]:
+        """Return transfers, newest first."""
+        ...
+
+    async def windows(self) -> list[Window]:
+        """Return the settlement windows that are in force."""
+        ...

@@ -1,0 +1,170 @@
+"""What the engine asks of rails and of screening, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, auto
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from settlement_engine.domain.identifiers import References
+    from settlement_engine.domain.lifecycle import Event
+    from settlement_engine.domain.preconditions import Refusal
+    from settlement_engine.domain.settlement import Settlement
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back for a question: an event of the page, with the words of whoever answered.
+
+    ``attempt`` names the payment it speaks of (0 for screening). ``code`` and ``text`` are the
+    answerer's own. What is not answered is silence, and silence is never an Answer with a no.
+    """
+
+    settlement_id: UUID
+    event: Event
+    attempt: int = 0
+    code: str = ""
+    text: str = ""
+    rail_reference: str = ""
+    confirmation: str = ""
+    refusal: Refusal | None = None
+    papers: Mapping[str, str] | None = None  # what the word of two people stands on
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """One payment to send, to ask about or to recall. ``payload`` are the bytes recorded with P.
+
+    ``is_possible_duplicate`` is set on every sending but the first.
+    """
+
+    settlement_id: UUID
+    attempt: int
+    references: References
+    payload: bytes
+    valid_until: datetime
+    is_possible_duplicate: bool = False
+
+
+class RailClass(StrEnum):
+    """What a rail guarantees (reliability.md 3.3); a new rail is D until shown otherwise."""
+
+    A = auto()  # deduplicates, can be asked, enforces validity
+    B = auto()  # cancelling leaves a tombstone
+    C = auto()  # files: only a statement proves
+    D = auto()  # send once, never again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RailCapabilities:
+    """The rail's rules, as data.
+
+    ``answer_timeout_seconds`` is how long a question may stay open before it counts as silence.
+    ``is_not_found_definite`` says whether *not found* proves that our reference never arrived.
+    ``validity_seconds`` is how long an attempt's bytes may be sent; ``deduplicates_seconds`` for how
+    long the rail recognises a resend. ``overdue_after_seconds`` is when a sent payment is recalled.
+    """
+
+    rail_class: RailClass
+    answer_timeout_seconds: float
+    is_not_found_definite: bool
+    validity_seconds: float
+    deduplicates_seconds: float
+    overdue_after_seconds: float | None = None
+    currencies: frozenset[str] | None = None
+
+
+class Rail(Protocol):
+    """The way to a bank. It classifies answers and never decides.
+
+    ``send``, ``enquire`` and ``recall`` put a batch of questions and call ``report`` with answers as
+    they become known, in any order and grouping. Whatever was not reported when the call returns or
+    raises, or when the engine stops waiting for it, is silence.
+    """
+
+    @property
+    def name(self) -> str:
+        """The rail's name in records and labels."""
+        ...
+
+    @property
+    def capabilities(self) -> RailCapabilities:
+        """The rail's rules."""
+        ...
+
+    def prepare(self, settlement: Settlement, references: References) -> bytes:
+        """Build the exact bytes of an attempt. Pure: the same input gives the same bytes."""
+        ...
+
+    async def send(
+        self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Deliver the bytes; answers acknowledged, settled, rejected or undelivered."""
+        ...
+
+    async def enquire(
+        self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Ask by our references; answers acknowledged, settled, rejected or not found."""
+        ...
+
+    async def recall(
+        self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Ask for it back; answers recalled, recall refused, settled, rejected, acknowledged."""
+        ...
+
+    def listen(self, report: Callable[[Sequence[Answer]], None]) -> None:
+        """Name who hears what the rail says unasked."""
+        ...
+
+    async def start(self) -> None:
+        """Open what the rail needs."""
+        ...
+
+    async def stop(self) -> None:
+        """Close it again."""
+        ...
+
+
+class BankPayment(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment of ours as the bank's own book has it.
+
+    ``event`` is what the bank would answer if it were asked now; ``facts`` are its words for a person.
+    """
+
+    reference: str
+    event: Event
+    received_at: datetime
+    facts: Mapping[str, str]
+
+
+class BankPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Part of what a bank has of ours. ``after`` asks for the next part; empty means that this was all."""
+
+    payments: Sequence[BankPayment]
+    after: str = ""
+
+
+@runtime_checkable
+class Lister(Protocol):
+    """What a rail can do besides, if its bank gives lists: say what it has, asked for or not."""
+
+    async def payments_since(self, since: datetime, after: str = "") -> BankPage:
+        """Return a page of what the bank has received of us since then, oldest first."""
+        ...
+
+
+class Screening(Protocol):
+    """Compliance and risk. Answers are CLEARED, PARKED or REFUSED with a refusal; silence is asked again."""
+
+    async def screen(
+        self, settlements: Sequence[Settlement], report: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Ask about a batch."""
+        ...

@@ -1,0 +1,143 @@
+"""Dossiers from PostgreSQL: everything about one settlement, in one snapshot (``ports.Archive``)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.domain import dossier as records
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.store.queries import query
+from settlement_engine.store.resolutions import to_proposal
+from settlement_engine.store.rows import (
+    to_account,
+    to_attempt,
+    to_moved,
+    to_settlement,
+    to_transfer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    import asyncpg
+
+    from settlement_engine.domain.settlement import Attempt
+    from settlement_engine.store.database import Connection, Readers
+
+HAS_CLOSED: Final = True
+"""Exceptions that were closed belong to a life as well."""
+
+
+class PostgresArchive:
+    """See ``ports.Archive``."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+
+    async def dossier(self, settlement_id: UUID) -> records.Dossier | None:
+        """Copy everything about a settlement; None when there is none."""
+        async with (
+            self._readers.line() as line,
+            line.session() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return await _copy(connection, settlement_id)
+
+
+async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier | None:
+    life = await connection.fetchrow(query("load"), [settlement_id])
+    owned = await connection.fetchrow(query("dossier_owner"), settlement_id)
+    if life is None or owned is None:
+        return None
+    settlement = to_settlement(life)
+    rows = await connection.fetch(query("dossier_attempts"), settlement_id)
+    attempts = [_attempt(row) for row in rows]
+    hold = await _hold(connection, settlement_id)
+    rows = await connection.fetch(query("dossier_transfers"), settlement_id)
+    transfers = [to_transfer(row) for row in rows]
+    named = records.account_ids(attempts, transfers, hold.account_id if hold else None)
+    accounts = await connection.fetch(query("dossier_accounts"), sorted(named))
+    moves = await connection.fetch(query("life"), settlement_id)
+    proposals = await connection.fetch(
+        query("dossier_proposals"), settlement_id, records.PROPOSALS_MAX
+    )
+    return records.Dossier(
+        taken_at=records.instant(owned["taken_at"]),
+        instruction=records.record_instruction(settlement.instruction),
+        standing=records.record_standing(settlement, owned["owner"]),
+        moves=tuple(records.record_move(to_moved(row)) for row in moves),
+        answers=await _answers(connection, settlement_id),
+        attempts=tuple(
+            records.record_attempt(each, hashlib.sha256(each.payload).hexdigest())
+            for each in attempts
+        ),
+        payloads={each.number: each.payload for each in attempts},
+        hold=hold,
+        transfers=records.record_transfers(transfers),
+        accounts=records.record_accounts(to_account(row) for row in accounts),
+        exceptions=await _exceptions(connection, settlement_id),
+        proposals=tuple(records.record_proposal(to_proposal(row)) for row in proposals),
+        papers={row["id"]: row["evidence"] for row in proposals},
+    )
+
+
+def _attempt(row: asyncpg.Record) -> Attempt:
+    attempt = to_attempt(row)
+    assert attempt is not None, "a row of attempts is an attempt"
+    return attempt
+
+
+async def _hold(connection: Connection, settlement_id: UUID) -> records.HoldRecord | None:
+    row = await connection.fetchrow(query("dossier_hold"), settlement_id)
+    if row is None:
+        return None
+    resolved_at = row["resolved_at"]
+    return records.HoldRecord(
+        account_id=row["account_id"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        locked_at=records.instant(row["locked_at"]),
+        resolved_at=records.instant(resolved_at) if resolved_at else None,
+        outcome=row["outcome"],
+    )
+
+
+async def _answers(connection: Connection, settlement_id: UUID) -> records.AnswersRecord:
+    rows = await connection.fetch(query("dossier_answers"), settlement_id, records.ANSWERS_MAX)
+    total = await connection.fetchval(query("dossier_answers_total"), settlement_id)
+    latest = [
+        records.AnswerRecord(
+            at=records.instant(row["at"]),
+            state=State(row["state"]),
+            event=Event(row["event"]),
+            attempt=row["attempt"],
+            asked=row["asked"],
+        )
+        for row in reversed(rows)
+    ]
+    return records.AnswersRecord(total=total, latest=tuple(latest))
+
+
+async def _exceptions(
+    connection: Connection, settlement_id: UUID
+) -> tuple[records.ExceptionRecord, ...]:
+    wanted = (None, settlement_id, HAS_CLOSED, None, records.EXCEPTIONS_MAX)
+    rows: Sequence[asyncpg.Record] = await connection.fetch(query("list_matters"), *wanted)
+    return tuple(
+        records.ExceptionRecord(
+            id=row["id"],
+            kind=row["kind"],
+            detail=msgspec.json.decode(row["detail"], type=dict[str, str]),
+            opened_at=records.instant(row["opened_at"]),
+            acknowledged_at=records.instant_or_none(row["acknowledged_at"]),
+            acknowledged_by=row["acknowledged_by"] or "",
+            closed_at=records.instant_or_none(row["closed_at"]),
+            closed_by=row["closed_by"] or "",
+            close_reason=row["close_reason"] or "",
+        )
+        for row in reversed(rows)
+    )

@@ -1,0 +1,176 @@
+"""Matters for people in PostgreSQL (``ports.MatterStore``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.domain.exceptions import (
+    ENGINE,
+    LastAnswer,
+    Matter,
+    MatterFile,
+    MatterKind,
+    believed,
+    check_closing,
+    is_same_person,
+    latest_answer,
+    unknown,
+)
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.errors import WrongState
+from settlement_engine.store.database import Line
+from settlement_engine.store.queries import query
+from settlement_engine.store.resolutions import to_proposal
+from settlement_engine.store.rows import to_moved, to_settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import asyncpg
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.ports import DoubtLimit, MatterFilter
+    from settlement_engine.store.database import Connection, DatabaseSettings, Readers
+
+PROPOSALS_MAX: Final = 100
+"""No more proposals about one settlement are shown with a matter."""
+
+
+class PostgresMatters:
+    """See ``ports.MatterStore``."""
+
+    def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
+        self._readers = readers
+        self._writing = Line(settings, is_writing=True)
+
+    async def close(self) -> None:
+        """Close the line."""
+        await self._writing.close()
+
+    # --- the engine's looks ---------------------------------------------------------------------
+
+    async def open_doubts(self, limits: Sequence[DoubtLimit], count_max: int) -> int:
+        """Open a matter for each payment that is past a limit; see the port."""
+        rows = await self._writing.fetch(
+            "open_doubts",
+            [limit.rail for limit in limits],
+            [limit.in_doubt_seconds for limit in limits],
+            [limit.overdue_seconds for limit in limits],
+            count_max,
+        )
+        return len(rows)
+
+    async def close_ended(self, count_max: int) -> int:
+        """Close the doubts of settlements that have ended; see the port."""
+        await self._writing.fetch("finish_resolutions", count_max)
+        await self._writing.fetch("supersede_ended_proposals", ENGINE, count_max)
+        return len(await self._writing.fetch("close_ended_doubts", ENGINE, count_max))
+
+    # --- reading --------------------------------------------------------------------------------
+
+    async def matters(self, wanted: MatterFilter) -> list[Matter]:
+        """Return matters, newest first; see the port."""
+        rows = await self._readers.fetch(
+            "list_matters",
+            sorted(wanted.kinds) or None,
+            wanted.settlement_id,
+            wanted.has_closed,
+            wanted.before_id,
+            wanted.limit,
+        )
+        keys = [row["settlement_id"] for row in rows if row["settlement_id"] is not None]
+        found = await self._readers.fetch("load", keys) if keys else []
+        settlements = {row["id"]: to_settlement(row) for row in found}
+        return [_matter(row, settlements.get(row["settlement_id"])) for row in rows]
+
+    async def matter(self, matter_id: int) -> MatterFile | None:
+        """Return a matter with everything that a person needs; see the port."""
+        async with (
+            self._readers.line() as line,
+            line.session() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return await _file(connection, matter_id)
+
+    # --- people ---------------------------------------------------------------------------------
+
+    async def acknowledge(self, matter_id: int, who: str) -> Matter:
+        """Note that somebody is looking; see the port."""
+        async with self._writing.session() as connection, connection.transaction():
+            before = await _locked(connection, matter_id)
+            if before.closed_at is not None:
+                what = f"the exception was closed by {before.closed_by}"
+                raise WrongState(what, why="there is nothing to look at any more")
+            await connection.execute(query("acknowledge_matter"), matter_id, who)
+            return await _locked(connection, matter_id)
+
+    async def close_matter(self, matter_id: int, who: str, reason: str) -> Matter:
+        """Close a matter; see the port."""
+        async with self._writing.session() as connection, connection.transaction():
+            before = await _locked(connection, matter_id)
+            is_replay = is_same_person(before.closed_by, who) and before.close_reason == reason
+            if before.closed_at is not None and is_replay:
+                return before
+            check_closing(before, who)
+            await connection.execute(query("close_matter"), matter_id, who, reason)
+            return await _locked(connection, matter_id)
+
+
+async def _locked(connection: Connection, matter_id: int) -> Matter:
+    row = await connection.fetchrow(query("lock_matter"), matter_id)
+    if row is None:
+        raise unknown(matter_id)
+    key = row["settlement_id"]
+    life = await connection.fetchrow(query("load"), [key]) if key is not None else None
+    return _matter(row, to_settlement(life) if life is not None else None)
+
+
+async def _file(connection: Connection, matter_id: int) -> MatterFile | None:
+    row = await connection.fetchrow(query("matter_by_id"), matter_id)
+    if row is None:
+        return None
+    key = row["settlement_id"]
+    life = await connection.fetchrow(query("load"), [key]) if key is not None else None
+    if life is None:
+        return MatterFile(
+            matter=_matter(row, None),
+            believed=None,
+            last_answer=None,
+            is_asked_now=False,
+            proposals=(),
+        )
+    settlement = to_settlement(life)
+    moves = [to_moved(each) for each in await connection.fetch(query("life"), key)]
+    answered = await connection.fetchrow(query("last_answer"), key)
+    assert answered is not None, "a settlement that was loaded is there"
+    quiet = None
+    if answered["state"] is not None:
+        state, event = State(answered["state"]), Event(answered["event"])
+        quiet = LastAnswer(state=state, event=event, at=answered["at"])
+    proposals = await connection.fetch(query("proposals_of_settlement"), key, PROPOSALS_MAX)
+    return MatterFile(
+        matter=_matter(row, settlement),
+        believed=believed(moves),
+        last_answer=latest_answer(moves, quiet),
+        is_asked_now=answered["owner"] != 0,
+        proposals=tuple(to_proposal(each) for each in proposals),
+    )
+
+
+def _matter(row: asyncpg.Record, settlement: Settlement | None) -> Matter:
+    return Matter(
+        id=row["id"],
+        kind=MatterKind(row["kind"]),
+        settlement_id=row["settlement_id"],
+        detail=msgspec.json.decode(row["detail"]),
+        opened_at=row["opened_at"],
+        seen_at=row["seen_at"],
+        acknowledged_at=row["acknowledged_at"],
+        acknowledged_by=row["acknowledged_by"] or "",
+        closed_at=row["closed_at"],
+        closed_by=row["closed_by"] or "",
+        close_reason=row["close_reason"] or "",
+        settlement=settlement,
+    )

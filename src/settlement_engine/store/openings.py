@@ -1,0 +1,237 @@
+"""The record of eras in PostgreSQL (``ports.Openings``).
+
+It has a connection of its own, the only one that may reach a server before it was accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import msgspec
+
+from settlement_engine.domain.announcement import event_name
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.errors import Contention, Unavailable
+from settlement_engine.ports import Announced, KnownPayment, Opening, OpeningStep, Server
+from settlement_engine.store.database import Line
+from settlement_engine.store.hosts import addresses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    import asyncpg
+
+    from settlement_engine.ports import BankPayment, Suspicion
+    from settlement_engine.store.database import DatabaseSettings
+    from settlement_engine.store.watch import ServerWatch
+
+PATIENCE: Final = {"statement_timeout": "60000", "transaction_timeout": "60000"}
+"""Milliseconds: an opening may have a large table to look through."""
+
+QUEUED_MOST: Final = timedelta(days=1)
+"""Most payments leave within a day of their instruction; the others are looked for in a second look."""
+
+NO_ID: Final = UUID(int=0)
+_INSTANT_SHIFT: Final = 80
+"""An identifier of version 7 begins with 48 bits of milliseconds."""
+
+
+class PostgresOpenings:
+    """See ``ports.Openings``; leadership is a session lock of its connection."""
+
+    def __init__(self, settings: DatabaseSettings, watch: ServerWatch) -> None:
+        self._watch = watch
+        self._seen_before: int | None = None
+        self._lines = [
+            Line(replace(settings, url=url, watch=None), PATIENCE)
+            for url in addresses(settings.url)
+        ]
+        self._line = self._lines[0]
+
+    async def close(self) -> None:
+        """Close the lines, and with them give up the leadership."""
+        for line in self._lines:
+            await line.close()
+
+    async def look(self) -> tuple[Server, Opening | None]:
+        """Return which server this is, and the record; of several primaries the latest; see the port."""
+        self._seen_before = self._watch.flushed
+        found = await asyncio.gather(*map(_reach, self._lines))
+        reached = [each for each in found if isinstance(each, Server)]
+        if not reached:
+            raise next(each for each in found if not isinstance(each, Server))
+        server = max(reached, key=lambda each: (each.timeline, each.flushed))
+        if len(self._lines) > 1 and self._watch.is_left_behind(server):
+            what = "only an old primary can be reached"
+            todo = "Bring its successor back. If this is a restore, start the engines anew."
+            raise Unavailable(what, why=f"timeline {server.timeline}", todo=todo)
+        self._line = self._lines[found.index(server)]
+        row = await self._line.fetchrow("last_opening")
+        return server, _opening(row) if row is not None else None
+
+    async def shut(self, believed: UUID | None, suspicion: Suspicion, server: Server) -> None:
+        """Begin an era, shut; see the port."""
+        await self._line.fetchrow(
+            "shut_engines",
+            believed,
+            suspicion.why,
+            suspicion.era_min,
+            suspicion.known_to,
+            suspicion.since,
+            server.system_identifier,
+            server.timeline,
+            server.database_id,
+        )
+
+    def accept(self, server: Server) -> None:
+        """Let every connection of this process reach this server."""
+        self._watch.accept(server)
+        self._seen_before = None
+
+    def doubt(self, server: Server) -> str:
+        """Say why this is not the server that this process wrote to last."""
+        seen = self._watch.flushed if self._seen_before is None else self._seen_before
+        return self._watch.doubt(server, seen)
+
+    def when_refused(self, call: Callable[[], None]) -> None:
+        """Name what is called when a connection was refused."""
+        self._watch.when_refused(call)
+
+    async def lead(self) -> bool:
+        """Be, or become, the one engine that opens."""
+        row = await self._line.fetchrow("try_opening")
+        return row is not None and bool(row[0])
+
+    async def others_alive(self) -> int:
+        """Count engines of before that may not have noticed yet."""
+        return _count(await self._line.fetchrow("others_alive"))
+
+    async def unclaimed(self) -> int:
+        """Count what the engines of before have left."""
+        return _count(await self._line.fetchrow("unclaimed"))
+
+    async def last_written(self) -> datetime:
+        """Return when something was last written."""
+        row = await self._line.fetchrow("last_written")
+        assert row is not None
+        found: datetime = row[0]
+        return found
+
+    async def announced(self, position: int) -> Announced | None:
+        """Return what this database announces at a place."""
+        row = await self._line.fetchrow("move_at", position)
+        if row is None:
+            return None
+        name = event_name(row["settlement_id"], row["seq"], position)
+        return Announced(position=position, name=name, at=row["at"])
+
+    async def known(self, references: Sequence[str], since: datetime) -> list[KnownPayment]:
+        """Return which of these payments we know: first among the young ones, then among all."""
+        found = await self._known(list(references), _first_id(since - QUEUED_MOST))
+        seen = {payment.reference for payment in found}
+        missing = [reference for reference in references if reference not in seen]
+        return found + (await self._known(missing, NO_ID) if missing else [])
+
+    async def _known(self, references: list[str], first_id: UUID) -> list[KnownPayment]:
+        rows = await self._line.fetch("known_payments", references, first_id)
+        return [
+            KnownPayment(
+                reference=row["reference"],
+                settlement_id=row["settlement_id"],
+                attempt=row["number"] or 0,
+                state=State(row["state"]) if row["state"] else None,
+            )
+            for row in rows
+        ]
+
+    async def report_unknown(self, payments: Sequence[BankPayment], rail: str) -> int:
+        """Open an exception for each payment that is not ours; see the port."""
+        details = [
+            {
+                **payment.facts,
+                "rail": rail,
+                "reference": payment.reference,
+                "said": payment.event.value,
+                "received_at": payment.received_at.isoformat(),
+            }
+            for payment in payments
+        ]
+        rows = await self._line.fetch(
+            "report_unknown", [payment.reference for payment in payments], _json(details)
+        )
+        return len(rows)
+
+    async def unknown(self, limit: int) -> list[str]:
+        """Return the references of payments that the bank had and we did not."""
+        rows = await self._line.fetch("unknown_payments", limit)
+        return [row["reference"] for row in rows]
+
+    async def is_confirmed(self, incarnation: UUID) -> bool:
+        """Say whether a person has confirmed this opening."""
+        row = await self._line.fetchrow("is_confirmed", incarnation)
+        return row is not None and bool(row[0])
+
+    async def note(self, incarnation: UUID, step: str, detail: Mapping[str, str]) -> bool:
+        """Write down a step; False when this opening is over."""
+        [text] = _json([detail])
+        row = await self._line.fetchrow("note_opening", incarnation, step, text)
+        return row is not None
+
+    async def journal(self, limit: int) -> list[OpeningStep]:
+        """Return the last steps of the journal, newest first."""
+        return [
+            OpeningStep(
+                era=row["era"],
+                step=row["step"],
+                why=row["why"],
+                timeline=row["timeline"],
+                detail=msgspec.json.decode(row["detail"]),
+                at=row["at"],
+            )
+            for row in await self._line.fetch("all_openings", limit)
+        ]
+
+
+def _count(row: asyncpg.Record | None) -> int:
+    assert row is not None, "a count is always answered"
+    return int(row[0])
+
+
+async def _reach(line: Line) -> Server | Unavailable | Contention:
+    try:
+        row = await line.fetchrow("server")
+    except (Unavailable, Contention) as error:
+        return error
+    assert row is not None, "a server knows what it is"
+    return Server(**dict(row))
+
+
+def _json(details: Sequence[Mapping[str, str]]) -> list[str]:
+    return [msgspec.json.encode(dict(detail), order="sorted").decode() for detail in details]
+
+
+def _first_id(instant: datetime) -> UUID:
+    """Make the smallest identifier that an instruction of that instant can have."""
+    return UUID(int=max(int(instant.timestamp() * 1000), 0) << _INSTANT_SHIFT)
+
+
+def _opening(row: asyncpg.Record) -> Opening:
+    return Opening(
+        era=row["era"],
+        incarnation=row["incarnation"],
+        is_open=row["step"] == "opened",
+        why=row["why"],
+        server=Server(
+            system_identifier=row["system_identifier"],
+            timeline=row["timeline"],
+            database_id=row["database_id"],
+            flushed=0,
+        ),
+        since=row["since"],
+        at=row["at"],
+    )

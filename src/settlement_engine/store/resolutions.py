@@ -1,0 +1,167 @@
+"""What people attest, in PostgreSQL (``ports.ResolutionStore``).
+
+Who may do what is decided by ``domain/exceptions.py`` under a row lock; the table's constraints and
+triggers refuse the same once more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.exceptions import (
+    Decision,
+    Ending,
+    Finding,
+    Proposal,
+    check_approval,
+    check_attestable,
+    check_undecided,
+    content_sha256,
+    is_approved_by,
+    is_declined_by,
+    require_room,
+)
+from settlement_engine.errors import NotFound
+from settlement_engine.store.database import Line
+from settlement_engine.store.queries import query
+from settlement_engine.store.rows import to_settlement
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    import asyncpg
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.ports import ProposalSpec
+    from settlement_engine.store.database import Connection, DatabaseSettings, Readers
+
+
+class PostgresResolutions:
+    """See ``ports.ResolutionStore``."""
+
+    def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
+        self._readers = readers
+        self._writing = Line(settings, is_writing=True)
+
+    async def close(self) -> None:
+        """Close the line."""
+        await self._writing.close()
+
+    # --- people ---------------------------------------------------------------------------------
+
+    async def propose(self, spec: ProposalSpec) -> Proposal:
+        """Write a proposal down; see the port."""
+        evidence = (spec.evidence_name, spec.evidence)
+        content = content_sha256(spec.settlement_id, spec.finding, spec.reason, evidence, spec.who)
+        async with self._writing.session() as connection, connection.transaction():
+            settlement = await _locked_settlement(connection, spec.settlement_id)
+            row = await connection.fetchrow(query("live_proposal"), spec.settlement_id)
+            if row is not None:
+                alive = to_proposal(row)
+                if require_room(alive, content):
+                    return alive
+                check_attestable(settlement)
+                await _decide(connection, alive, Decision.SUPERSEDED, spec.who)
+            check_attestable(settlement)
+            written = await connection.fetchrow(
+                query("write_proposal"),
+                spec.settlement_id,
+                spec.finding.value,
+                spec.reason,
+                spec.evidence_name,
+                spec.evidence,
+                content,
+                spec.who,
+                spec.valid_seconds,
+            )
+            assert written is not None, "what was inserted comes back"
+            return await _proposal(connection, written["id"])
+
+    async def proposal(self, proposal_id: int) -> Proposal | None:
+        """Return a proposal."""
+        row = await self._readers.fetchrow("proposal_by_id", proposal_id)
+        return to_proposal(row) if row is not None else None
+
+    async def evidence(self, proposal_id: int) -> bytes | None:
+        """Return the bytes of the evidence."""
+        row = await self._readers.fetchrow("evidence_of_proposal", proposal_id)
+        return bytes(row["evidence"]) if row is not None else None
+
+    async def approve(self, proposal_id: int, who: str, signed: bytes) -> Proposal:
+        """Approve a proposal; see the port."""
+        async with self._writing.session() as connection, connection.transaction():
+            before = await _proposal(connection, proposal_id)
+            settlement = await _locked_settlement(connection, before.settlement_id)
+            before = await _proposal(connection, proposal_id)
+            if is_approved_by(before, who, signed):
+                return before
+            check_approval(before, settlement, who, signed)
+            await _decide(connection, before, Decision.APPROVED, who)
+            return await _proposal(connection, proposal_id)
+
+    async def decline(self, proposal_id: int, who: str) -> Proposal:
+        """Decline a proposal; see the port."""
+        async with self._writing.session() as connection, connection.transaction():
+            before = await _proposal(connection, proposal_id)
+            await _locked_settlement(connection, before.settlement_id)
+            before = await _proposal(connection, proposal_id)
+            if is_declined_by(before, who):
+                return before
+            check_undecided(before)
+            await _decide(connection, before, Decision.DECLINED, who)
+            return await _proposal(connection, proposal_id)
+
+    # --- the engine -----------------------------------------------------------------------------
+
+    async def take_up(self, pause_seconds: float, count_max: int) -> list[Proposal]:
+        """Return approved proposals to be acted on; see the port."""
+        rows = await self._writing.fetch("take_up_resolutions", pause_seconds, count_max)
+        return sorted((to_proposal(row) for row in rows), key=lambda each: each.id)
+
+
+async def _locked_settlement(connection: Connection, settlement_id: UUID) -> Settlement:
+    """Hold the settlement still, so that of two people one is first."""
+    held = await connection.fetchrow(query("lock_settlement"), settlement_id)
+    row = await connection.fetchrow(query("load"), [settlement_id]) if held is not None else None
+    if row is None:
+        what = "there is no settlement with this id"
+        raise NotFound(what)
+    return to_settlement(row)
+
+
+async def _proposal(connection: Connection, proposal_id: int) -> Proposal:
+    row = await connection.fetchrow(query("proposal_by_id"), proposal_id)
+    if row is None:
+        what = f"there is no proposal {proposal_id}"
+        raise NotFound(what)
+    return to_proposal(row)
+
+
+async def _decide(connection: Connection, proposal: Proposal, decision: Decision, who: str) -> None:
+    decided = await connection.fetchrow(
+        query("decide_proposal"), proposal.id, decision.value, who, proposal.seen_at
+    )
+    assert decided is not None, "the settlement is held still, so nobody else has decided"
+
+
+def to_proposal(row: asyncpg.Record) -> Proposal:
+    """Rebuild a proposal."""
+    return Proposal(
+        id=row["id"],
+        settlement_id=row["settlement_id"],
+        finding=Finding(row["finding"]),
+        reason=row["reason"],
+        evidence_name=row["evidence_name"],
+        evidence_bytes=row["evidence_bytes"],
+        evidence_sha256=bytes(row["evidence_sha256"]),
+        content_sha256=bytes(row["content_sha256"]),
+        proposed_by=row["proposed_by"],
+        proposed_at=row["proposed_at"],
+        expires_at=row["expires_at"],
+        seen_at=row["seen_at"],
+        decision=Decision(row["decision"] or ""),
+        decided_by=row["decided_by"] or "",
+        decided_at=row["decided_at"],
+        finished_at=row["finished_at"],
+        ending=Ending(row["ending"] or ""),
+    )

@@ -1,0 +1,46 @@
+-- Everything about one settlement, read in one snapshot.
+
+-- name: dossier_owner
+-- Who has it, and what time it is; 0 is nobody.
+SELECT coalesce(w.owner, 0) AS owner, clock_timestamp() AS taken_at
+FROM settlement_transactions AS s
+LEFT JOIN open_settlements AS w ON w.settlement_id = s.id
+WHERE s.id = $1;
+
+-- name: dossier_answers
+-- The latest answers that changed no state, newest first.
+SELECT at, state::text AS state, event::text AS event, attempt, asked
+FROM answers WHERE settlement_id = $1 ORDER BY id DESC LIMIT $2;
+
+-- name: dossier_answers_total
+-- How many there are in all.
+SELECT count(*) AS total FROM answers WHERE settlement_id = $1;
+
+-- name: dossier_attempts
+-- Every payment at a rail, with its exact bytes.
+SELECT number, rail, source_id, agent_id, clearing_id, target_id, uetr, end_to_end_id, message_id,
+    payload, valid_until, sends, undelivered, recorded_at
+FROM attempts WHERE settlement_id = $1 ORDER BY number;
+
+-- name: dossier_hold
+-- The hold, standing or resolved.
+SELECT account_id, amount_minor, currency, locked_at, resolved_at, coalesce(outcome, '') AS outcome
+FROM fund_locks WHERE settlement_id = $1;
+
+-- name: dossier_transfers
+-- Its transfers.
+SELECT group_id, leg, debit_id, credit_id, amount_minor, currency, reference, at
+FROM transfers WHERE group_id = $1 ORDER BY leg;
+
+-- name: dossier_accounts
+-- Whose the accounts are.
+SELECT id, kind::text AS kind, bank, currency, account_number, debits_posted, credits_posted, held,
+    credit_limit, is_active
+FROM accounts WHERE id = ANY ($1::bigint[]) ORDER BY id;
+
+-- name: dossier_proposals
+-- What people attested about it, oldest first, with the bytes of their evidence.
+SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name, r.evidence,
+    octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
+    r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending
+FROM resolutions AS r WHERE r.settlement_id = $1 ORDER BY r.id LIMIT $2;

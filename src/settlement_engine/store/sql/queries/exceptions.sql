@@ -1,0 +1,184 @@
+-- The desk: matters for people, and what people attest.
+
+-- name: open_doubts
+-- One matter for each payment that has been without an end for longer than its rail's limit, by kind.
+-- $1 are rails, an empty name is every other one; $2 and $3 their limits in seconds.
+INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
+SELECT q.id, q.kind, q.number::text,
+    jsonb_build_object('rail', q.rail, 'since', to_char(
+        q.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
+    )),
+    q.at
+FROM (
+    SELECT s.id, a.number, a.rail, a.recorded_at, clock_timestamp() AS at,
+        CASE WHEN s.state IN ('sent', 'recalling') THEN 'overdue' ELSE 'in_doubt' END AS kind,
+        CASE WHEN s.state IN ('sent', 'recalling') THEN l.overdue ELSE l.in_doubt END AS seconds
+    FROM open_settlements AS w
+    JOIN settlement_transactions AS s ON s.id = w.settlement_id
+    JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
+    CROSS JOIN LATERAL (
+        SELECT n.in_doubt, n.overdue
+        FROM unnest($1::text[], $2::double precision[], $3::double precision[])
+            AS n (rail, in_doubt, overdue)
+        WHERE n.rail IN (a.rail, '') ORDER BY n.rail = '' LIMIT 1
+    ) AS l
+    WHERE s.state IN ('locked', 'in_doubt', 'sent', 'recalling')
+) AS q
+WHERE q.recorded_at + make_interval(secs => q.seconds) <= q.at AND NOT EXISTS (
+    SELECT 1 FROM exceptions AS e
+    WHERE e.settlement_id = q.id AND e.kind = q.kind AND e.fingerprint = q.number::text
+)
+ORDER BY q.recorded_at LIMIT $4
+ON CONFLICT DO NOTHING RETURNING id;
+
+-- name: close_ended_doubts
+-- A doubt ends with the settlement.
+UPDATE exceptions AS e SET
+    closed_at = clock_timestamp(), closed_by = $1, close_reason = 'the settlement has ended: ' || d.state
+FROM (
+    SELECT o.id, s.state FROM exceptions AS o
+    JOIN settlement_transactions AS s ON s.id = o.settlement_id
+    WHERE o.closed_at IS NULL AND o.kind IN ('in_doubt', 'overdue') AND s.ended_at IS NOT NULL
+    ORDER BY o.id LIMIT $2 FOR UPDATE OF o SKIP LOCKED
+) AS d
+WHERE e.id = d.id RETURNING e.id;
+
+-- name: supersede_ended_proposals
+-- What was not decided before the end is not decided any more.
+UPDATE resolutions AS r SET decision = 'superseded', decided_by = $1, decided_at = clock_timestamp()
+FROM (
+    SELECT o.id FROM resolutions AS o
+    JOIN settlement_transactions AS s ON s.id = o.settlement_id
+    WHERE o.finished_at IS NULL AND o.decision IS NULL AND s.ended_at IS NOT NULL
+    ORDER BY o.id LIMIT $2 FOR UPDATE OF o SKIP LOCKED
+) AS d
+WHERE r.id = d.id RETURNING r.id;
+
+-- name: list_matters
+-- Newest first. Empty filters are null.
+SELECT e.id, e.kind, e.settlement_id, e.detail::text AS detail, e.opened_at, e.acknowledged_at,
+    e.acknowledged_by, e.closed_at, e.closed_by, e.close_reason, clock_timestamp() AS seen_at
+FROM exceptions AS e
+WHERE ($1::text[] IS NULL OR e.kind = ANY ($1::text[]))
+    AND ($2::uuid IS NULL OR e.settlement_id = $2)
+    AND ($3::boolean OR e.closed_at IS NULL)
+    AND ($4::bigint IS NULL OR e.id < $4)
+ORDER BY e.id DESC LIMIT $5;
+
+-- name: matter_by_id
+-- One matter.
+SELECT e.id, e.kind, e.settlement_id, e.detail::text AS detail, e.opened_at, e.acknowledged_at,
+    e.acknowledged_by, e.closed_at, e.closed_by, e.close_reason, clock_timestamp() AS seen_at
+FROM exceptions AS e WHERE e.id = $1;
+
+-- name: lock_matter
+-- One matter, to be changed.
+SELECT e.id, e.kind, e.settlement_id, e.detail::text AS detail, e.opened_at, e.acknowledged_at,
+    e.acknowledged_by, e.closed_at, e.closed_by, e.close_reason, clock_timestamp() AS seen_at
+FROM exceptions AS e WHERE e.id = $1 FOR UPDATE;
+
+-- name: last_answer
+-- The last answer that changed no state, and who has the settlement now; 0 is nobody.
+SELECT a.state::text AS state, a.event::text AS event, a.at, coalesce(w.owner, 0) AS owner
+FROM settlement_transactions AS s
+LEFT JOIN open_settlements AS w ON w.settlement_id = s.id
+LEFT JOIN LATERAL (
+    SELECT n.state, n.event, n.at FROM answers AS n WHERE n.settlement_id = s.id
+    ORDER BY n.id DESC LIMIT 1
+) AS a ON true
+WHERE s.id = $1;
+
+-- name: acknowledge_matter
+-- Somebody is looking.
+UPDATE exceptions SET acknowledged_at = clock_timestamp(), acknowledged_by = $2
+WHERE id = $1 AND acknowledged_at IS NULL AND closed_at IS NULL;
+
+-- name: close_matter
+-- A person says that the matter is settled, and why.
+UPDATE exceptions SET closed_at = clock_timestamp(), closed_by = $2, close_reason = $3
+WHERE id = $1 AND closed_at IS NULL;
+
+-- name: lock_settlement
+-- Hold a settlement still while people decide about it.
+SELECT id FROM settlement_transactions WHERE id = $1 FOR NO KEY UPDATE;
+
+-- name: live_proposal
+-- The proposal of a settlement that is not decided, or approved and not finished.
+SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
+    octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
+    r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending,
+    clock_timestamp() AS seen_at
+FROM resolutions AS r
+WHERE r.settlement_id = $1 AND r.finished_at IS NULL
+    AND (r.decision IS NULL OR r.decision = 'approved');
+
+-- name: proposals_of_settlement
+-- Everything that was proposed about a settlement, oldest first.
+SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
+    octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
+    r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending,
+    clock_timestamp() AS seen_at
+FROM resolutions AS r WHERE r.settlement_id = $1 ORDER BY r.id LIMIT $2;
+
+-- name: proposal_by_id
+-- One proposal.
+SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
+    octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
+    r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending,
+    clock_timestamp() AS seen_at
+FROM resolutions AS r WHERE r.id = $1;
+
+-- name: evidence_of_proposal
+-- The bytes that the proposal stands on.
+SELECT evidence FROM resolutions WHERE id = $1;
+
+-- name: write_proposal
+-- A proposal; while another one is alive nothing may be written.
+INSERT INTO resolutions (
+    settlement_id, finding, reason, evidence_name, evidence, evidence_sha256, content_sha256,
+    proposed_by, proposed_at, expires_at
+)
+SELECT $1, $2, $3, $4, $5, sha256($5), $6, $7, n.at, n.at + make_interval(secs => $8::double precision)
+FROM (SELECT clock_timestamp() AS at) AS n
+RETURNING id;
+
+-- name: decide_proposal
+-- Approve, decline or supersede, once.
+UPDATE resolutions SET decision = $2, decided_by = $3, decided_at = $4
+WHERE id = $1 AND decision IS NULL RETURNING id;
+
+-- name: take_up_resolutions
+-- Approved proposals to be acted on. Whoever takes one up has it for the pause; a crash costs no more.
+UPDATE resolutions AS r SET taken_up_at = clock_timestamp()
+FROM (
+    SELECT o.id FROM resolutions AS o
+    JOIN settlement_transactions AS s ON s.id = o.settlement_id
+    WHERE o.finished_at IS NULL AND o.decision = 'approved' AND s.ended_at IS NULL
+        AND (o.taken_up_at IS NULL
+            OR o.taken_up_at <= clock_timestamp() - make_interval(secs => $1::double precision))
+    ORDER BY o.id LIMIT $2 FOR UPDATE OF o SKIP LOCKED
+) AS d
+WHERE r.id = d.id
+RETURNING r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
+    octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
+    r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending,
+    clock_timestamp() AS seen_at;
+
+-- name: finish_resolutions
+-- They are finished when their settlements have ended: as attested, or by the bank's own word.
+UPDATE resolutions AS r SET
+    finished_at = clock_timestamp(),
+    ending = CASE WHEN d.attestation IS NULL THEN 'overtaken' ELSE 'attested' END
+FROM (
+    SELECT o.id, s.attestation FROM resolutions AS o
+    JOIN settlement_transactions AS s ON s.id = o.settlement_id
+    WHERE o.finished_at IS NULL AND o.decision = 'approved' AND s.ended_at IS NOT NULL
+    ORDER BY o.id LIMIT $1 FOR UPDATE OF o SKIP LOCKED
+) AS d
+WHERE r.id = d.id RETURNING r.id;
+
+-- name: open_matters
+-- How many are open of each kind, and for how long the oldest has been.
+SELECT e.kind, count(*) AS matters,
+    extract(epoch FROM clock_timestamp() - min(e.opened_at))::double precision AS oldest_seconds
+FROM exceptions AS e WHERE e.closed_at IS NULL GROUP BY e.kind;

@@ -1,0 +1,89 @@
+"""Which server this process writes to, so that no connection reaches another one unnoticed.
+
+Promises: a connection is used only if it is to the very server that was accepted, on the same timeline
+and with no less of its log on disk than was seen before. Everything else is refused, and told: an opening
+comes first (``docs/operating/failover.md``). It reads nothing of ours and writes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from settlement_engine.errors import Unavailable
+from settlement_engine.ports import RESTARTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from settlement_engine.ports import Server
+
+
+class ServerWatch:
+    """One for each process, shared by all its connections."""
+
+    def __init__(self) -> None:
+        self._accepted: Server | None = None
+        self._flushed = 0
+        self._tell: Callable[[], None] = lambda: None
+
+    def when_refused(self, call: Callable[[], None]) -> None:
+        """Name who hears that no host was the accepted server."""
+        self._tell = call
+
+    def tell_refusal(self) -> None:
+        """Tell it."""
+        self._tell()
+
+    def accept(self, server: Server) -> None:
+        """Let connections reach this server from now on."""
+        self._accepted = server
+        self._flushed = server.flushed
+
+    @property
+    def flushed(self) -> int:
+        """How far the log was on disk when it was last seen.
+
+        To be noted before a server is asked: what is seen while its answer is on the way, or while this
+        process is frozen, says nothing about the answer.
+        """
+        return self._flushed
+
+    def saw(self, flushed: int) -> None:
+        """Remember how far the log was on disk: a state with less of it is an older one."""
+        self._flushed = max(self._flushed, flushed)
+
+    def doubt(self, server: Server, seen_before: int) -> str:
+        """Say why this is not the server that was written to last; empty if it may be.
+
+        ``seen_before`` is what ``flushed`` was before the server was asked.
+        """
+        accepted = self._accepted
+        if accepted is None:
+            return ""
+        if server.system_identifier != accepted.system_identifier:
+            return "another_system"
+        if server.database_id != accepted.database_id:
+            return "another_database"
+        if server.timeline != accepted.timeline:
+            return "another_timeline"
+        if server.flushed < seen_before:
+            return "older_state"
+        return RESTARTED if server.started_at != accepted.started_at else ""
+
+    def is_left_behind(self, server: Server) -> bool:
+        """Say whether this is an earlier timeline of the accepted system."""
+        accepted = self._accepted
+        return (
+            accepted is not None
+            and server.system_identifier == accepted.system_identifier
+            and server.timeline < accepted.timeline
+        )
+
+    def require(self, server: Server, seen_before: int) -> None:
+        """Raise Unavailable unless this is the accepted server."""
+        doubt = self.doubt(server, seen_before)
+        if self._accepted is not None and not doubt:
+            self.saw(server.flushed)
+            return
+        what = "the database has to be opened first"
+        raise Unavailable(what, why=doubt or "nothing was accepted yet")

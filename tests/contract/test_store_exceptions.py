@@ -1,0 +1,460 @@
+"""The desk in both stores: matters are opened once, people are two, and late truth goes to suspense once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from settlement_engine.domain.exceptions import (
+    EVIDENCE_BYTES_MAX,
+    SEVERITY,
+    Decision,
+    Ending,
+    Finding,
+    MatterKind,
+    Severity,
+)
+from settlement_engine.domain.ledger import AccountKind, Leg, Transfer
+from settlement_engine.domain.lifecycle import LIFE, Do, Event, State
+from settlement_engine.domain.settlement import Attestation
+from settlement_engine.errors import (
+    InvalidInstruction,
+    InvariantViolated,
+    NotFound,
+    NotPermitted,
+    WrongState,
+)
+from settlement_engine.ports import DoubtLimit, MatterFilter, ProposalSpec, Result, TransferFilter
+from settlement_engine.store.accounts import _post as post_in_postgres
+from tests.support.lives import results
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+APPLIED, STALE = Result.APPLIED, Result.STALE
+MANY = 100_000
+AT_ONCE = [DoubtLimit(rail="", in_doubt_seconds=0.0, overdue_seconds=0.0)]
+LATER = DoubtLimit(rail="", in_doubt_seconds=9_999.0, overdue_seconds=9_999.0)
+ATTESTABLE = [State.IN_DOUBT, State.SENT, State.RECALLING]
+HAS_ATTESTED = {Finding.SETTLED: State.COMPLETED, Finding.NOT_SETTLED: State.ROLLED_BACK}
+
+
+def spec(settlement, finding=Finding.SETTLED, **changes) -> ProposalSpec:
+    fields = {
+        "settlement_id": settlement.id,
+        "finding": finding,
+        "reason": "entry 12 of the statement",
+        "evidence_name": "camt.053.xml",
+        "evidence": b"<Document>\x00</Document>",
+        "who": "ada",
+        "valid_seconds": 600.0,
+    }
+    return ProposalSpec(**{**fields, **changes})
+
+
+async def matters_of(scene, settlement, *, has_closed=True):
+    wanted = MatterFilter(settlement_id=settlement.id, has_closed=has_closed, limit=MANY)
+    return list(reversed(await scene.stores.matters.matters(wanted)))
+
+
+async def kinds_of(scene, settlement):
+    return [matter.kind for matter in await matters_of(scene, settlement)]
+
+
+async def attested(scene, finding, state=State.IN_DOUBT):
+    """A settlement that people have ended."""
+    settlement = await scene.bring(state)
+    event = Event.ATTESTED_SETTLED if finding is Finding.SETTLED else Event.ATTESTED_NOT_SETTLED
+    return await scene.move(settlement, event)
+
+
+# --- doubts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        (State.LOCKED, MatterKind.IN_DOUBT),
+        (State.IN_DOUBT, MatterKind.IN_DOUBT),
+        (State.SENT, MatterKind.OVERDUE),
+        (State.RECALLING, MatterKind.OVERDUE),
+    ],
+)
+async def test_a_payment_without_an_end_becomes_a_matter_once(scene, state, kind):
+    settlement = await scene.bring(state)
+    desk = scene.stores.matters
+    await desk.open_doubts([LATER], MANY)
+    assert await kinds_of(scene, settlement) == []
+    opened = await asyncio.gather(*(desk.open_doubts(AT_ONCE, MANY) for _ in range(3)))
+    assert sum(opened) >= 1
+    [matter] = await matters_of(scene, settlement)
+    assert settlement.attempt is not None
+    recorded_at = settlement.attempt.recorded_at.isoformat(timespec="microseconds")
+    assert (matter.kind, matter.detail) == (kind, {"rail": "mock", "since": recorded_at})
+    assert matter.settlement == settlement
+    assert matter.seen_at >= matter.opened_at >= settlement.attempt.recorded_at
+    assert await desk.open_doubts(AT_ONCE, MANY) == 0
+    await scene.move(settlement, Event.SETTLED)
+    assert await desk.close_ended(MANY) >= 1
+    [closed] = await matters_of(scene, settlement)
+    assert (closed.closed_by, closed.close_reason) == (
+        "engine",
+        "the settlement has ended: completed",
+    )
+    assert await matters_of(scene, settlement, has_closed=False) == []
+    assert await desk.open_doubts(AT_ONCE, MANY) == 0
+
+
+@pytest.mark.parametrize("state", [s for s in State if s is not State.PENDING])
+async def test_only_what_is_beyond_p_and_has_no_end_is_a_doubt(scene, state):
+    settlement = await scene.bring(state)
+    await scene.stores.matters.open_doubts(AT_ONCE, MANY)
+    is_doubt = state in (State.LOCKED, State.IN_DOUBT, State.SENT, State.RECALLING)
+    assert bool(await kinds_of(scene, settlement)) == is_doubt
+
+
+async def test_a_rail_has_a_limit_of_its_own(scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    own = DoubtLimit(rail="mock", in_doubt_seconds=9_999.0, overdue_seconds=0.0)
+    await scene.stores.matters.open_doubts([*AT_ONCE, own], MANY)
+    assert await kinds_of(scene, settlement) == []
+    own = DoubtLimit(rail="mock", in_doubt_seconds=0.0, overdue_seconds=9_999.0)
+    await scene.stores.matters.open_doubts([LATER, own], MANY)
+    assert await kinds_of(scene, settlement) == [MatterKind.IN_DOUBT]
+
+
+async def test_a_look_is_bounded_and_takes_the_oldest_first(scene):
+    await scene.stores.matters.open_doubts(AT_ONCE, MANY)
+    lives = [await scene.bring(State.IN_DOUBT) for _ in range(3)]
+    assert await scene.stores.matters.open_doubts(AT_ONCE, 2) == 2
+    assert [bool(await kinds_of(scene, each)) for each in lives] == [True, True, False]
+    assert await scene.stores.matters.open_doubts(AT_ONCE, 2) == 1
+
+
+async def test_a_doubt_is_not_closed_by_a_person(scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    await scene.stores.matters.open_doubts(AT_ONCE, MANY)
+    [matter] = await matters_of(scene, settlement)
+    with pytest.raises(WrongState):
+        await scene.stores.matters.close_matter(matter.id, "ada", "seen")
+    seen = await scene.stores.matters.acknowledge(matter.id, "ada")
+    assert seen.acknowledged_by == "ada"
+    assert (await scene.stores.matters.acknowledge(matter.id, "grace")).acknowledged_by == "ada"
+
+
+async def test_a_file_tells_both_messages_the_last_question_and_the_next(scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    settlement = await scene.move(settlement, Event.NO_ANSWER, rest_seconds=30.0)
+    await scene.stores.matters.open_doubts(AT_ONCE, MANY)
+    [matter] = await matters_of(scene, settlement)
+    file = await scene.stores.matters.matter(matter.id)
+    assert file is not None
+    assert (file.last_answer.state, file.last_answer.event) == (State.IN_DOUBT, Event.NO_ANSWER)
+    assert file.believed.event is Event.NO_ANSWER
+    assert file.believed.to_state is State.IN_DOUBT
+    assert not file.is_asked_now
+    assert file.matter.settlement.next_action_at == file.last_answer.at + timedelta(seconds=30)
+    ended = await scene.move(settlement, Event.SETTLED)
+    detail = {"said": "rejected", "code": "AC04", "exception": "contradiction"}
+    await scene.move(ended, Event.CONTRADICTED, detail=detail)
+    late = (await matters_of(scene, settlement))[-1]
+    file = await scene.stores.matters.matter(late.id)
+    assert (file.matter.kind, file.matter.detail) == (MatterKind.CONTRADICTION, detail)
+    assert file.believed.event is Event.SETTLED
+    assert file.matter.settlement.is_frozen
+    assert file.last_answer.event is Event.SETTLED
+
+
+async def test_there_are_no_others(scene):
+    assert await scene.stores.matters.matter(MANY) is None
+    assert await scene.stores.resolutions.proposal(MANY) is None
+    assert await scene.stores.resolutions.evidence(MANY) is None
+    for call in (
+        scene.stores.matters.acknowledge(MANY, "ada"),
+        scene.stores.matters.close_matter(MANY, "ada", "x"),
+        scene.stores.resolutions.approve(MANY, "ada", b""),
+        scene.stores.resolutions.decline(MANY, "ada"),
+        scene.stores.resolutions.propose(spec(SimpleNamespace(id=uuid.uuid4()))),
+    ):
+        with pytest.raises(NotFound):
+            await call
+
+
+async def test_matters_are_listed_page_by_page_newest_first(scene):
+    lives = [await scene.bring(State.IN_DOUBT) for _ in range(4)]
+    await scene.stores.matters.open_doubts(AT_ONCE, MANY)
+    desk = scene.stores.matters
+    first = await desk.matters(MatterFilter(limit=2))
+    rest = await desk.matters(MatterFilter(limit=2, before_id=first[-1].id))
+    numbers = [each.id for each in (*first, *rest)]
+    assert numbers == sorted(numbers, reverse=True)
+    assert {each.settlement_id for each in (*first, *rest)} == {each.id for each in lives}
+    none = await desk.matters(MatterFilter(kinds=frozenset({MatterKind.SECOND_DEBIT})))
+    assert all(each.kind is MatterKind.SECOND_DEBIT for each in none)
+
+
+# --- proposals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [s for s in State if s is not State.PENDING])
+async def test_only_what_the_page_lets_people_attest_is_proposed(scene, state):
+    settlement = await scene.bring(state)
+    proposing = scene.stores.resolutions.propose(spec(settlement))
+    if state in ATTESTABLE:
+        proposal = await proposing
+        assert proposal.decision is Decision.OPEN
+        assert proposal.expires_at - proposal.proposed_at == timedelta(seconds=600)
+        assert proposal.evidence_sha256 == hashlib.sha256(spec(settlement).evidence).digest()
+        evidence = await scene.stores.resolutions.evidence(proposal.id)
+        assert evidence == spec(settlement).evidence
+    else:
+        with pytest.raises(WrongState):
+            await proposing
+
+
+async def test_nobody_approves_what_the_same_person_has_proposed(scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    resolutions = scene.stores.resolutions
+    proposal = await resolutions.propose(spec(settlement, who="Ada"))
+    for who in ("Ada", "ada", "ADA"):
+        with pytest.raises(NotPermitted):
+            await resolutions.approve(proposal.id, who, proposal.content_sha256)
+    with pytest.raises(InvalidInstruction):
+        await resolutions.approve(proposal.id, "grace", b"\x00" * 32)
+    approved = await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
+    assert (approved.decision, approved.decided_by) == (Decision.APPROVED, "grace")
+    again = await resolutions.approve(proposal.id, "Grace", proposal.content_sha256)
+    assert again.decided_at == approved.decided_at
+    with pytest.raises(WrongState):
+        await resolutions.approve(proposal.id, "edsger", proposal.content_sha256)
+    with pytest.raises(WrongState):
+        await resolutions.decline(proposal.id, "edsger")
+
+
+async def test_an_expired_proposal_is_refused_and_may_be_made_again(scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    resolutions = scene.stores.resolutions
+    old = await resolutions.propose(spec(settlement, valid_seconds=0.000_001))
+    with pytest.raises(WrongState):
+        await resolutions.approve(old.id, "grace", old.content_sha256)
+    new = await resolutions.propose(spec(settlement))
+    assert new.id != old.id
+    found = await resolutions.proposal(old.id)
+    assert (found.decision, found.has_expired) == (Decision.SUPERSEDED, True)
+
+
+async def test_a_newer_proposal_supersedes_an_older_one_and_the_same_one_is_itself(scene):
+    settlement = await scene.bring(State.SENT)
+    resolutions = scene.stores.resolutions
+    first = await resolutions.propose(spec(settlement))
+    assert (await resolutions.propose(spec(settlement))).id == first.id
+    second = await resolutions.propose(spec(settlement, Finding.NOT_SETTLED, who="grace"))
+    with pytest.raises(WrongState):
+        await resolutions.approve(first.id, "edsger", first.content_sha256)
+    await resolutions.approve(second.id, "edsger", second.content_sha256)
+    with pytest.raises(WrongState):  # it is being carried out
+        await resolutions.propose(spec(settlement, reason="another one"))
+    again = await resolutions.propose(spec(settlement, Finding.NOT_SETTLED, who="grace"))
+    assert again.id == second.id
+
+
+async def test_two_people_at_the_same_moment_make_one_proposal_alive(scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    people = ("ada", "grace", "edsger", "barbara")
+    beside = [scene.stores.beside() for _ in people]
+    made = await asyncio.gather(
+        *(
+            each.resolutions.propose(spec(settlement, who=who))
+            for each, who in zip(beside, people, strict=True)
+        )
+    )
+    found = [await scene.stores.resolutions.proposal(each.id) for each in made]
+    assert sorted(each.decision for each in found) == [Decision.OPEN, *[Decision.SUPERSEDED] * 3]
+
+
+async def test_a_declined_proposal_is_over(scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    resolutions = scene.stores.resolutions
+    proposal = await resolutions.propose(spec(settlement))
+    declined = await resolutions.decline(proposal.id, "ada")  # its own proposer takes it back
+    assert declined.decision is Decision.DECLINED
+    assert (await resolutions.decline(proposal.id, "ada")).decided_at == declined.decided_at
+    with pytest.raises(WrongState):
+        await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
+    assert (await resolutions.propose(spec(settlement))).id != proposal.id
+
+
+async def test_evidence_has_a_size(scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    for evidence in (b"", b"x" * (EVIDENCE_BYTES_MAX + 1)):
+        with pytest.raises(InvariantViolated):
+            await scene.stores.resolutions.propose(spec(settlement, evidence=evidence))
+    largest = await scene.stores.resolutions.propose(
+        spec(settlement, evidence=b"x" * EVIDENCE_BYTES_MAX)
+    )
+    assert largest.evidence_bytes == EVIDENCE_BYTES_MAX
+
+
+async def test_what_was_approved_is_taken_up_by_one_engine_and_after_the_pause_by_another(scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    resolutions = scene.stores.resolutions
+    proposal = await resolutions.propose(spec(settlement))
+    assert proposal.id not in [each.id for each in await resolutions.take_up(9_999.0, MANY)]
+    await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
+    beside = [scene.stores.beside() for _ in range(3)]
+    taken = await asyncio.gather(*(each.resolutions.take_up(9_999.0, MANY) for each in beside))
+    assert [each.id for some in taken for each in some if each.id == proposal.id] == [proposal.id]
+    assert proposal.id in [each.id for each in await resolutions.take_up(0.0, MANY)]
+    await scene.move(settlement, Event.ATTESTED_SETTLED)
+    assert proposal.id not in [each.id for each in await resolutions.take_up(0.0, MANY)]
+    await scene.stores.matters.close_ended(MANY)
+    ended = await resolutions.proposal(proposal.id)
+    assert (ended.ending, ended.finished_at is not None) == (Ending.ATTESTED, True)
+
+
+async def test_what_the_bank_ended_first_is_overtaken_and_what_nobody_decided_superseded(scene):
+    lives = [await scene.bring(State.IN_DOUBT) for _ in range(2)]
+    resolutions = scene.stores.resolutions
+    approved, undecided = [await resolutions.propose(spec(each)) for each in lives]
+    await resolutions.approve(approved.id, "grace", approved.content_sha256)
+    for each in lives:
+        await scene.move(each, Event.REJECTED)
+    with pytest.raises(WrongState):
+        await resolutions.approve(undecided.id, "grace", undecided.content_sha256)
+    await scene.stores.matters.close_ended(MANY)
+    assert (await resolutions.proposal(approved.id)).ending is Ending.OVERTAKEN
+    after = await resolutions.proposal(undecided.id)
+    assert (after.decision, after.decided_by) == (Decision.SUPERSEDED, "engine")
+
+
+# --- late truth and returns -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("finding", Finding)
+@pytest.mark.parametrize("state", ATTESTABLE)
+async def test_an_end_remembers_that_people_attested_it(scene, finding, state):
+    settlement = await attested(scene, finding, state)
+    assert settlement.state is HAS_ATTESTED[finding]
+    assert settlement.attestation is Attestation.STANDS
+    other = await scene.move(await scene.bring(state), Event.SETTLED)
+    assert other.attestation is Attestation.NONE
+
+
+@pytest.mark.parametrize("finding", Finding)
+async def test_late_truth_moves_cash_to_suspense_once_and_touches_no_customer(scene, finding):
+    settlement = await attested(scene, finding)
+    customers = [AccountKind.NOSTRO, AccountKind.VOSTRO, AccountKind.CLEARING]
+    before = [await scene.account(kind) for kind in customers]
+    suspense = (await scene.account(AccountKind.SUSPENSE)).posted
+    step = scene.step(settlement, Event.DISPROVED)
+    assert results(await scene.apply(step)) == [APPLIED]
+    after = await scene.load(settlement)
+    assert (after.state, after.is_frozen) == (settlement.state, True)
+    assert after.attestation is Attestation.DISPROVED
+    assert [await scene.account(kind) for kind in customers] == before
+    sign = 1 if finding is Finding.NOT_SETTLED else -1
+    assert (await scene.account(AccountKind.SUSPENSE)).posted == suspense + sign * 100
+    # The same truth in other words, by somebody who is up to date, changes nothing.
+    again = scene.step(after, Event.DISPROVED, detail={"text": "again", "exception": "disproved"})
+    assert results(await scene.apply(again)) == [STALE]
+    assert results(await scene.apply(step)) == [STALE]
+    made = await scene.stores.accounts.transfers(TransferFilter(group_id=settlement.id))
+    assert [each.leg for each in made].count(Leg.LATE_CASH) == 1
+    [matter] = await matters_of(scene, settlement)
+    assert (matter.kind, matter.severity) == (MatterKind.DISPROVED, Severity.CRITICAL)
+
+
+async def test_money_in_suspense_is_closed_by_two_people(scene):
+    settlement = await attested(scene, Finding.SETTLED)
+    await scene.move(settlement, Event.DISPROVED)
+    [matter] = await matters_of(scene, settlement)
+    desk = scene.stores.matters
+    with pytest.raises(WrongState):
+        await desk.close_matter(matter.id, "ada", "the bank has paid")
+    await desk.acknowledge(matter.id, "ada")
+    with pytest.raises(NotPermitted):
+        await desk.close_matter(matter.id, "ADA", "the bank has paid")
+    closed = await desk.close_matter(matter.id, "grace", "the bank has paid")
+    assert (closed.closed_by, closed.close_reason) == ("grace", "the bank has paid")
+    again = await desk.close_matter(matter.id, "grace", "the bank has paid")
+    assert again.closed_at == closed.closed_at
+    with pytest.raises(WrongState):
+        await desk.close_matter(matter.id, "edsger", "no, it has not")
+    with pytest.raises(WrongState):
+        await desk.acknowledge(matter.id, "edsger")
+
+
+async def spend(scene, minor):
+    """Let the receiver pay money away."""
+    transfer = Transfer(
+        group_id=uuid.uuid4(),
+        leg=Leg.FUNDING,
+        debit_id=(await scene.account(AccountKind.VOSTRO)).id,
+        credit_id=(await scene.account(AccountKind.CLEARING)).id,
+        amount_minor=minor,
+        currency="EUR",
+    )
+    accounts = scene.stores.accounts
+    if scene.stores.name == "memory":
+        accounts._post(transfer)
+        return
+    async with accounts._writing.session() as connection, connection.transaction():
+        await post_in_postgres(connection, transfer)
+
+
+async def test_a_return_that_is_not_covered_is_short_and_changes_nothing(scene):
+    lives = [await scene.bring(State.COMPLETED) for _ in range(3)]
+    await spend(scene, 120)
+    steps = [scene.step(each, Event.RETURNED) for each in lives]
+    outcomes = await scene.apply(*steps)  # of 180 one return of 100 is covered
+    assert results(outcomes) == [APPLIED, Result.SHORT, Result.SHORT]
+    assert [each.available_minor for each in outcomes] == [0, 80, 80]
+    states = [(await scene.load(each)).state for each in lives]
+    assert states == [State.RETURNED, State.COMPLETED, State.COMPLETED]
+    assert await kinds_of(scene, lives[1]) == []
+
+
+async def test_a_return_that_is_not_covered_is_booked_through_suspense(scene):
+    settlement = await scene.bring(State.COMPLETED)
+    await spend(scene, 60)
+    suspense = (await scene.account(AccountKind.SUSPENSE)).posted
+    vostro, source = await scene.account(AccountKind.VOSTRO), await scene.source()
+    after = await scene.move(settlement, Event.UNCOVERED)
+    assert (after.state, after.is_frozen, after.ended_at) == (
+        State.RETURNED,
+        True,
+        settlement.ended_at,
+    )
+    assert (await scene.source()).posted == source.posted + 100
+    assert await scene.account(AccountKind.VOSTRO) == vostro
+    assert (await scene.account(AccountKind.SUSPENSE)).posted == suspense - 100
+    [matter] = await matters_of(scene, settlement)
+    assert (matter.kind, matter.severity) == (MatterKind.UNCOVERED_RETURN, Severity.CRITICAL)
+
+
+async def test_every_kind_has_a_severity():
+    assert SEVERITY.keys() == set(MatterKind)
+    suspending = {
+        (state, event)
+        for state, events in LIFE.items()
+        for event, row in events.items()
+        if row.do is Do.SUSPEND
+    }
+    assert suspending == {
+        (State.COMPLETED, Event.UNCOVERED),
+        (State.COMPLETED, Event.DISPROVED),
+        (State.ROLLED_BACK, Event.DISPROVED),
+    }
+
+
+async def test_the_gauges_count_open_matters_by_kind(scene):
+    before = (await scene.stores.gauges.gauges(0)).open_matters.get("disproved", 0)
+    settlement = await attested(scene, Finding.SETTLED)
+    await scene.move(settlement, Event.DISPROVED)
+    gauges = await scene.stores.gauges.gauges(0)
+    assert gauges.open_matters["disproved"] == before + 1
+    assert gauges.oldest_matters_seconds["disproved"] >= 0

@@ -1,0 +1,129 @@
+"""Dead letters, and what was done about them: only ever added to, and ended once."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from settlement_engine.domain.deadletters import LetterAct, LetterOutcome
+from settlement_engine.errors import Contention, InvariantViolated, NotFound, WrongState
+from tests.support.told_lives import BEGAN
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SUBJECT = "clearing.instructions"
+SETTLEMENT = UUID(int=7)
+ENDS = {
+    LetterOutcome.ACCEPTED: SETTLEMENT,
+    LetterOutcome.REPLAYED: SETTLEMENT,
+    LetterOutcome.DROPPED: None,
+}
+
+
+def act(outcome, words="because", who="mara", settlement_id=None):
+    return LetterAct(at=BEGAN, who=who, outcome=outcome, words=words, settlement_id=settlement_id)
+
+
+async def bury(stores, text="rubbish"):
+    await stores.letters.bury(SUBJECT, text.encode(), f"why {text}")
+    [letter] = await stores.letters.dead_letters(1)
+    return letter
+
+
+async def test_they_are_kept_with_their_reason_latest_first(stores):
+    for number in range(3):
+        await stores.letters.bury(SUBJECT, bytes([0, 255, number]), f"why {number}")
+    letters = await stores.letters.dead_letters(2)
+    assert [each.payload for each in letters] == [bytes([0, 255, 2]), bytes([0, 255, 1])]
+    assert [each.why for each in letters] == ["why 2", "why 1"]
+    assert letters[0].id > letters[1].id
+    assert letters[0].received_at >= letters[1].received_at
+    older = await stores.letters.dead_letters(1, before_id=letters[1].id)
+    assert [each.payload for each in older] == [bytes([0, 255, 0])]
+
+
+async def test_one_can_be_read_alone(stores):
+    letter = await bury(stores)
+    assert await stores.letters.dead_letter(letter.id) == letter
+    assert await stores.letters.dead_letter(10**6) is None
+
+
+async def test_acts_are_kept_in_order_with_the_stores_own_time(stores):
+    letter = await bury(stores)
+    await stores.letters.note_letter(letter.id, act(LetterOutcome.REFUSED, "still wrong"))
+    await stores.letters.note_letter(letter.id, act(LetterOutcome.REFUSED, "again", who="olaf"))
+    ended = await stores.letters.note_letter(
+        letter.id, act(LetterOutcome.ACCEPTED, "", settlement_id=SETTLEMENT)
+    )
+    assert [(each.who, each.outcome, each.words) for each in ended.acts] == [
+        ("mara", LetterOutcome.REFUSED, "still wrong"),
+        ("olaf", LetterOutcome.REFUSED, "again"),
+        ("mara", LetterOutcome.ACCEPTED, ""),
+    ]
+    assert ended.ending == ended.acts[-1]
+    assert ended.acts[-1].settlement_id == SETTLEMENT
+    times = [each.at for each in ended.acts]
+    assert times == sorted(times)
+    assert times[0] >= letter.received_at
+    assert await stores.letters.dead_letter(letter.id) == ended
+
+
+@pytest.mark.parametrize("outcome", ENDS)
+@pytest.mark.parametrize("later", LetterOutcome)
+async def test_a_letter_ends_once(stores, outcome, later):
+    letter = await bury(stores)
+    ended = await stores.letters.note_letter(letter.id, act(outcome, settlement_id=ENDS[outcome]))
+    with pytest.raises(WrongState, match=f"at its end: {outcome.name}"):
+        await stores.letters.note_letter(letter.id, act(later, settlement_id=ENDS.get(later)))
+    assert await stores.letters.dead_letter(letter.id) == ended
+
+
+async def test_of_two_who_end_it_at_once_one_is_told(stores):
+    letter = await bury(stores)
+    other = stores.beside()
+    found = await asyncio.gather(
+        stores.letters.note_letter(letter.id, act(LetterOutcome.DROPPED)),
+        other.letters.note_letter(letter.id, act(LetterOutcome.DROPPED, who="olaf")),
+        return_exceptions=True,
+    )
+    failed = [each for each in found if isinstance(each, Exception)]
+    assert len(failed) == 1
+    assert isinstance(failed[0], (WrongState, Contention))
+    after = await stores.letters.dead_letter(letter.id)
+    assert len(after.acts) == 1
+
+
+async def test_those_that_wait_for_a_person_can_be_listed_alone(stores):
+    waiting = await bury(stores, "waiting")
+    tried = await bury(stores, "tried")
+    dropped = await bury(stores, "dropped")
+    await stores.letters.note_letter(tried.id, act(LetterOutcome.REFUSED))
+    await stores.letters.note_letter(dropped.id, act(LetterOutcome.DROPPED))
+    found = [each.id for each in await stores.letters.dead_letters(100, is_open_only=True)]
+    assert {waiting.id, tried.id} <= set(found)
+    assert dropped.id not in found
+    everything = [each.id for each in await stores.letters.dead_letters(100)]
+    assert dropped.id in everything
+
+
+async def test_an_unknown_letter_cannot_be_acted_upon(stores):
+    with pytest.raises(NotFound):
+        await stores.letters.note_letter(10**6, act(LetterOutcome.DROPPED))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        act(LetterOutcome.DROPPED, words=""),
+        act(LetterOutcome.DROPPED, who=""),
+        act(LetterOutcome.ACCEPTED),
+        act(LetterOutcome.DROPPED, settlement_id=SETTLEMENT),
+    ],
+)
+async def test_an_act_that_does_not_say_who_and_why_is_not_written(stores, wrong):
+    letter = await bury(stores)
+    with pytest.raises(InvariantViolated):
+        await stores.letters.note_letter(letter.id, wrong)
+    assert await stores.letters.dead_letter(letter.id) == letter

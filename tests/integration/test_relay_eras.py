@@ -1,0 +1,194 @@
+"""Eras in the stream: what was announced in forgotten time stays, and is never written over."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from datetime import timedelta
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from settlement_engine.domain.announcement import ERA_PLACES, event_id
+from settlement_engine.embedded import EmbeddedNats
+from settlement_engine.events import NatsAccess, Relay
+from tests.integration.test_relay import running, settings, stored, until
+from tests.unit.events.fakes import CountingMeter, MemoryOutbox, announcement
+
+if TYPE_CHECKING:
+    from settlement_engine.ports import Suspicion
+
+
+class EraOutbox(MemoryOutbox):
+    """An outbox whose places may begin anew in a later era."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.era = 0
+
+    def begin(self, era: int) -> None:
+        self.era = era
+
+    def add(self, count, *, timeline=0):
+        """Add moves; those of another timeline have the same names, and happened at another time."""
+        for _ in range(count):
+            number = len(self.announcements)
+            last = self.announcements[-1].moved.position if self.announcements else 0
+            position = max(last, self.era * ERA_PLACES) + 1
+            made = announcement(position, settlement=number + 1)
+            at = made.moved.at + timedelta(hours=timeline)
+            moved = msgspec.structs.replace(made.moved, at=at)
+            self.announcements.append(msgspec.structs.replace(made, moved=moved))
+
+    async def read(self, after, limit, settlement_id=None):
+        self._fail()
+        key = attrgetter("moved.position")
+        start = bisect_right(self.announcements, after, key=key)
+        return self.announcements[start : start + limit]
+
+    async def head(self):
+        return max(await super().head(), self.era * ERA_PLACES)
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = EmbeddedNats(tmp_path / "nats")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def outbox():
+    return EraOutbox()
+
+
+def make_relay(server, outbox, suspicions, meter=None, **changes):
+    return Relay(
+        outbox=outbox,
+        nats=NatsAccess(servers=(server.url(),)),
+        meter=CountingMeter() if meter is None else meter,
+        settings=settings(**changes),
+        suspect=suspicions.append,
+    )
+
+
+async def names(server):
+    return [message.headers["ce-id"] for message in await stored(server.url())]
+
+
+def wanted(outbox, start=0):
+    return [event_id(one.moved) for one in outbox.announcements[start:]]
+
+
+async def publish_all(server, outbox, suspicions, **changes):
+    async with running(make_relay(server, outbox, suspicions, **changes)):
+        last = outbox.announcements[-1].moved.position
+        await until(lambda: outbox.marked >= last)
+
+
+async def test_a_new_era_follows_behind_its_marker(server, outbox):
+    suspicions: list[Suspicion] = []
+    outbox.add(30)
+    await publish_all(server, outbox, suspicions)
+    outbox.begin(1)
+    outbox.add(30)
+    await publish_all(server, outbox, suspicions)
+    assert await names(server) == [*wanted(outbox)[:30], "reopened.1", *wanted(outbox, 30)]
+    assert suspicions == []
+    marker = (await stored(server.url()))[30]
+    assert marker.subject == "settlement.reopened"
+    assert json.loads(marker.data) == {
+        "event_id": "reopened.1",
+        "sequence": ERA_PLACES,
+        "event_type": "settlement.reopened",
+        "era": 1,
+        "last_sequence": 30,
+    }
+
+
+@pytest.mark.parametrize("batch_max", [1, 7, 500])
+async def test_eras_may_begin_within_a_batch_and_stay_empty(server, outbox, batch_max):
+    outbox.add(5)
+    for era in (1, 3, 4):
+        outbox.begin(era)
+        outbox.add(0 if era == 3 else 5)
+    await publish_all(server, outbox, [], batch_max=batch_max)
+    found = await names(server)
+    places = wanted(outbox)
+    assert found == [*places[:5], "reopened.1", *places[5:10], "reopened.4", *places[10:]]
+
+
+async def test_a_relay_that_dies_behind_the_marker_goes_on_from_it(server, outbox):
+    outbox.add(3)
+    outbox.begin(1)
+    outbox.add(3)
+    relay = make_relay(server, outbox, [], batch_max=1)
+    async with running(relay):
+        await until(lambda: relay._position >= ERA_PLACES)
+    await publish_all(server, outbox, [])
+    places = wanted(outbox)
+    assert await names(server) == [*places[:3], "reopened.1", *places[3:]]
+
+
+async def test_a_stream_that_is_ahead_of_its_own_era_stops_the_relay_until_another_begins(
+    server, outbox
+):
+    suspicions: list[Suspicion] = []
+    outbox.add(100)
+    await publish_all(server, outbox, suspicions)
+    before = await names(server)
+    outbox.restore(61)
+    outbox.add(10, timeline=1)
+    meter = CountingMeter()
+    async with running(make_relay(server, outbox, suspicions, meter)):
+        await until(lambda: len(suspicions) > 2)
+        assert await names(server) == before, "nothing is published before an era has begun"
+        assert {each.why for each in suspicions} == {"stream_ahead"}
+        assert {each.era_min for each in suspicions} == {1}
+        assert meter.anomalies["stream_disagrees"] > 0
+        outbox.begin(1)
+        outbox.add(5)
+        last = outbox.announcements[-1].moved.position
+        await until(lambda: outbox.marked >= last)
+    found = await names(server)
+    assert found[:100] == before
+    assert found[-6:] == ["reopened.1", *wanted(outbox, 71)]
+
+
+async def test_what_was_forgotten_of_an_earlier_era_stays_and_is_not_written_over(server, outbox):
+    suspicions: list[Suspicion] = []
+    outbox.add(100)
+    await publish_all(server, outbox, suspicions)
+    before = await names(server)
+    outbox.restore(61)
+    outbox.begin(1)
+    outbox.add(39)
+    await publish_all(server, outbox, suspicions)
+    found = await names(server)
+    assert found == [*before, "reopened.1", *wanted(outbox, 61)]
+    assert len(set(found)) == len(found), "the same move of another time has another name"
+    assert suspicions == []
+    marker = (await stored(server.url()))[100]
+    assert json.loads(marker.data)["last_sequence"] == 61, (
+        "what follows it in the stream is forgotten"
+    )
+
+
+async def test_a_second_restore_of_the_same_backup_skips_the_era_that_the_first_one_used(
+    server, outbox
+):
+    suspicions: list[Suspicion] = []
+    outbox.add(10)
+    await publish_all(server, outbox, suspicions)
+    outbox.begin(1)
+    outbox.add(10)
+    await publish_all(server, outbox, suspicions)
+    outbox.restore(10)  # an engine that has never heard of era 1 begins it again
+    outbox.add(4, timeline=2)
+    async with running(make_relay(server, outbox, suspicions)):
+        await until(lambda: suspicions)
+    assert suspicions[-1].era_min == 2
+    assert suspicions[-1].known_to == ERA_PLACES, "the marker of the era is the same"

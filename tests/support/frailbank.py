@@ -1,0 +1,263 @@
+"""A bank and a compliance office that say what a test has written down for them, and keep a book.
+
+Promises: the book is the truth. What it has settled, rejected or given back stays so for ever, a
+reference is debited once however often it comes, and each debit, each sending and its exact bytes are
+kept for the audit. A cue tells what is answered next to one settlement, and how: the question can be
+lost, the answer can be lost, said twice or said late. Without a cue the bank tells the truth and brings
+the payment to its end by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from enum import StrEnum, auto
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from settlement_engine.domain.lifecycle import Ask, Event
+from settlement_engine.ports import Answer, RailCapabilities, RailClass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from settlement_engine.domain.identifiers import References
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.ports import Question
+
+    Report = Callable[[Sequence[Answer]], None]
+
+LATE_SECONDS: Final = 0.015
+VALIDITY_SECONDS: Final = 3600.0
+
+
+class Manner(StrEnum):
+    """How a question is treated."""
+
+    PLAIN = auto()
+    QUESTION_LOST = auto()  # it never arrives
+    ANSWER_LOST = auto()  # it is dealt with, and nobody hears of it
+    TWICE = auto()
+    LATE = auto()  # after the silence was taken for one
+
+
+class Cue(NamedTuple):
+    """What is said to the next question of a kind. Without a kind: all is silence until it is taken."""
+
+    ask: Ask | None
+    event: Event | None
+    manner: Manner = Manner.PLAIN
+
+
+class Standing(StrEnum):
+    """What the book says of a payment."""
+
+    UNKNOWN = auto()
+    RECEIVED = auto()
+    SETTLED = auto()
+    REJECTED = auto()
+    RECALLED = auto()
+
+
+FINAL: Final = frozenset({Standing.SETTLED, Standing.REJECTED, Standing.RECALLED})
+_BECOMES: Final = {
+    Event.ACKNOWLEDGED: Standing.RECEIVED,
+    Event.SETTLED: Standing.SETTLED,
+    Event.REJECTED: Standing.REJECTED,
+    Event.RECALLED: Standing.RECALLED,
+}
+_SAYS: Final = {
+    Standing.SETTLED: Event.SETTLED,
+    Standing.REJECTED: Event.REJECTED,
+    Standing.RECALLED: Event.REJECTED,
+}
+
+
+class FrailBank:
+    """The outside world of all engines of a test."""
+
+    def __init__(self) -> None:
+        self.cues: defaultdict[str, deque[Cue]] = defaultdict(deque)
+        self.spoiled: dict[str, tuple[Ask, Manner]] = {}
+        self.book: defaultdict[str, Standing] = defaultdict(lambda: Standing.UNKNOWN)
+        self.debits: Counter[str] = Counter()
+        self.sendings: defaultdict[str, list[tuple[bytes, bool]]] = defaultdict(list)
+        self.hits: Counter[str] = Counter()
+        self.listeners: list[tuple[Ear, Report]] = []
+
+    # --- what the test says ---------------------------------------------------------------------
+
+    def spoil_next(self, obligation: str, ask: Ask, manner: Manner) -> None:
+        """Treat the next question of a kind about one obligation in another manner."""
+        self.spoiled[obligation] = ask, manner
+
+    def say(self, answer: Answer) -> None:
+        """Say something that nobody asked."""
+        for ear, report in self.listeners:
+            ear.tell(answer, Manner.PLAIN, report)
+
+    def enter(self, obligation: str, reference: str, standing: Standing) -> None:
+        """Bring a payment to a standing in the book; money moves here and nowhere else."""
+        if self.book[reference] not in FINAL:
+            self.debits[obligation] += standing is Standing.SETTLED
+            self.book[reference] = standing
+
+    # --- what the engine asks -------------------------------------------------------------------
+
+    def ask(self, ask: Ask, obligation: str, reference: str) -> tuple[Event | None, Manner]:
+        """Deal with a question; the event is what is to be said, None is silence."""
+        cues = self.cues[obligation]
+        manner = Manner.PLAIN
+        if self.spoiled.get(obligation, (None,))[0] is ask:
+            manner = self.spoiled.pop(obligation)[1]
+            self.hits[obligation] += 1
+        if cues and cues[0].ask is None:
+            return None, manner
+        cue = cues.popleft() if cues and cues[0].ask is ask else None
+        if cue is not None and cue.manner is not Manner.PLAIN:
+            manner = cue.manner
+            self.hits[obligation] += 1
+        if manner is Manner.QUESTION_LOST:
+            return None, manner
+        if ask is Ask.SCREEN:
+            return (Event.CLEARED if cue is None else cue.event), manner
+        if cue is None or self._is_lie(reference, cue.event):
+            return self._truth(ask, obligation, reference), manner
+        if cue.event in _BECOMES:
+            self.enter(obligation, reference, _BECOMES[cue.event])
+        return cue.event, manner
+
+    def _is_lie(self, reference: str, event: Event | None) -> bool:
+        """Say whether the book is past what the cue wanted to say; one denial of it is allowed."""
+        standing = self.book[reference]
+        return standing in FINAL and event is not None and _BECOMES.get(event) is not standing
+
+    def _truth(self, ask: Ask, obligation: str, reference: str) -> Event:
+        standing = self.book[reference]
+        if ask is Ask.RECALL and standing not in FINAL:
+            self.enter(obligation, reference, Standing.RECALLED)
+            return Event.RECALLED
+        if ask is Ask.ENQUIRE and standing is Standing.UNKNOWN:
+            return Event.NOT_FOUND
+        self.enter(obligation, reference, Standing.SETTLED)
+        return _SAYS[self.book[reference]]
+
+
+class Ear:
+    """What one engine hears with; it hears no more when the engine is dead."""
+
+    def __init__(self) -> None:
+        self.is_deaf = False
+        self.late_words = 0  # how many are still on their way
+
+    def tell(self, answer: Answer, manner: Manner, report: Report) -> None:
+        """Report an answer in a manner."""
+        match manner:
+            case Manner.PLAIN:
+                self._hear(report, answer)
+            case Manner.TWICE:
+                self._hear(report, answer)
+                self._hear(report, answer)
+            case Manner.LATE:
+                self.late_words += 1
+                loop = asyncio.get_running_loop()
+                loop.call_later(LATE_SECONDS, self._hear_late, report, answer)
+            case Manner.QUESTION_LOST | Manner.ANSWER_LOST:
+                pass
+
+    def _hear_late(self, report: Report, answer: Answer) -> None:
+        self.late_words -= 1
+        self._hear(report, answer)
+
+    def _hear(self, report: Report, answer: Answer) -> None:
+        if not self.is_deaf:
+            report([answer])
+
+
+class FrailScreening:
+    """Compliance, as the bank's cues have it. Without a cue it clears."""
+
+    def __init__(self, bank: FrailBank, ear: Ear) -> None:
+        self._bank = bank
+        self._ear = ear
+
+    async def screen(self, settlements: Sequence[Settlement], report: Report) -> None:
+        """Answer as told."""
+        for settlement in settlements:
+            obligation = settlement.instruction.obligation_id
+            event, manner = self._bank.ask(Ask.SCREEN, obligation, "")
+            if event is not None:
+                answer = Answer(settlement_id=settlement.id, event=event)
+                self._ear.tell(answer, manner, report)
+
+
+class FrailRail:
+    """One engine's way to the bank."""
+
+    def __init__(
+        self,
+        name: str,
+        bank: FrailBank,
+        ear: Ear,
+        *,
+        currencies: frozenset[str] | None = None,
+        overdue_after_seconds: float | None = None,
+    ) -> None:
+        self.name = name
+        self.bank = bank
+        self._ear = ear
+        self.capabilities = RailCapabilities(
+            rail_class=RailClass.A,
+            answer_timeout_seconds=5.0,
+            is_not_found_definite=True,
+            validity_seconds=VALIDITY_SECONDS,
+            deduplicates_seconds=VALIDITY_SECONDS,
+            overdue_after_seconds=overdue_after_seconds,
+            currencies=currencies,
+        )
+
+    def prepare(self, settlement: Settlement, references: References) -> bytes:
+        """Name the obligation and the payment."""
+        return f"{settlement.instruction.obligation_id} {references.end_to_end_id}".encode()
+
+    async def send(self, questions: Sequence[Question], report: Report) -> None:
+        """Take the bytes."""
+        for question in questions:
+            obligation = _obligation(question)
+            sending = question.payload, question.is_possible_duplicate
+            self.bank.sendings[obligation].append(sending)
+        await self._ask(Ask.SEND, questions, report)
+
+    async def enquire(self, questions: Sequence[Question], report: Report) -> None:
+        """Answer as told."""
+        await self._ask(Ask.ENQUIRE, questions, report)
+
+    async def recall(self, questions: Sequence[Question], report: Report) -> None:
+        """Answer as told."""
+        await self._ask(Ask.RECALL, questions, report)
+
+    async def _ask(self, ask: Ask, questions: Sequence[Question], report: Report) -> None:
+        for question in questions:
+            reference = question.references.end_to_end_id
+            event, manner = self.bank.ask(ask, _obligation(question), reference)
+            if event is not None:
+                answer = Answer(
+                    settlement_id=question.settlement_id,
+                    event=event,
+                    attempt=question.attempt,
+                    code="X1",
+                )
+                self._ear.tell(answer, manner, report)
+
+    def listen(self, report: Report) -> None:
+        """Remember who hears what nobody asked."""
+        self.bank.listeners.append((self._ear, report))
+
+    async def start(self) -> None:
+        """Nothing."""
+
+    async def stop(self) -> None:
+        """Nothing."""
+
+
+def _obligation(question: Question) -> str:
+    return question.payload.decode().split()[0]

@@ -1,0 +1,232 @@
+"""Engines that die: each is the real one on the real store, behind a line of its own that can be spoiled.
+
+Promises: a death is what ``kill -9`` leaves. The connections end at the level of TCP, nothing is given
+back and nothing more is written, asked or heard. All engines of a town share one database and one bank.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from settlement_engine.domain.backoff import Backoff
+from settlement_engine.engine.service import SettlementService
+from settlement_engine.engine.settings import EngineSettings
+from settlement_engine.store.accounts import PostgresAccounts
+from settlement_engine.store.database import DatabaseSettings, Readers
+from settlement_engine.store.settlements import PostgresSettlements
+from settlement_engine.store.stream import PostgresRegistry, PostgresStream
+from tests.support.faultproxy import FaultProxy
+from tests.support.frailbank import Ear, FrailBank, FrailRail, FrailScreening
+from tests.support.stores import CountedIds, WallClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from settlement_engine.ports import Admission, Admitted, Claimed, Clock, Outcome, Rail, Step
+    from settlement_engine.store.database import Line
+
+SOON: Final = Backoff(first_seconds=0.004, max_seconds=0.01)
+SETTINGS: Final[dict[str, Any]] = {
+    "claim_interval_seconds": 0.004,
+    "sweep_interval_seconds": 0.5,
+    "look_interval_seconds": 600.0,  # what gets lost from memory is not to be found again here
+    "heartbeat_seconds": 0.5,
+    "lease_seconds": 30.0,
+    "retry_pause_seconds": 0.004,
+    "watch_interval_seconds": 0.02,
+    "stream_poll_seconds": 0.05,
+    "resend": SOON,
+    "enquiry": SOON,
+    "screening": SOON,
+    "is_queueing": True,
+    "admission_patience_seconds": 20.0,
+    "broken_rest_seconds": 0.05,
+}
+
+
+class Watch:
+    """Is told what an engine writes: before it is written, and after it was."""
+
+    def before_admission(self, engine: FrailEngine, admissions: Sequence[Admission]) -> None:
+        """Hear what is about to be admitted."""
+
+    def before_steps(self, engine: FrailEngine, steps: Sequence[Step]) -> None:
+        """Hear what is about to be applied."""
+
+    def before_call(self, engine: FrailEngine, line: Line) -> None:
+        """Hear that a line is about to carry a claim or a heartbeat."""
+
+    def after_steps(self, steps: Sequence[Step], outcomes: Sequence[Outcome]) -> None:
+        """Hear what became of it."""
+
+
+class WatchedSettlements(PostgresSettlements):
+    """The real store, with somebody who looks on."""
+
+    def __init__(
+        self, settings: DatabaseSettings, readers: Readers, engine: FrailEngine, watch: Watch
+    ) -> None:
+        super().__init__(settings, readers)
+        self._engine = engine
+        self._watch = watch
+
+    async def admit(self, admissions: Sequence[Admission], owner: int) -> list[Admitted]:
+        """Tell, and write."""
+        self._watch.before_admission(self._engine, admissions)
+        return await super().admit(admissions, owner)
+
+    async def apply(self, steps: Sequence[Step], owner: int) -> list[Outcome]:
+        """Tell, write, and tell."""
+        self._watch.before_steps(self._engine, steps)
+        outcomes = await super().apply(steps, owner)
+        self._watch.after_steps(steps, outcomes)
+        return outcomes
+
+    async def claim(self, owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
+        """Tell, and claim."""
+        self._watch.before_call(self._engine, self._claiming)
+        return await super().claim(owner, limit, is_sweep=is_sweep)
+
+
+class WatchedRegistry(PostgresRegistry):
+    """The real registry, with somebody who looks on."""
+
+    def __init__(self, settings: DatabaseSettings, engine: FrailEngine, watch: Watch) -> None:
+        super().__init__(settings)
+        self._engine = engine
+        self._watch = watch
+
+    async def beat(self, owner: int, lease_seconds: float) -> bool:
+        """Tell, and beat."""
+        self._watch.before_call(self._engine, self._presence)
+        return await super().beat(owner, lease_seconds)
+
+
+class Anomalies:
+    """A Meter that keeps what should not happen."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+
+    def moved(self, *_: object, **__: object) -> None:
+        """Ignore."""
+
+    def rail_answered(self, *_: object) -> None:
+        """Ignore."""
+
+    def batch(self, *_: object) -> None:
+        """Ignore."""
+
+    def anomaly(self, kind: str, count: int = 1) -> None:
+        """Keep."""
+        self.kinds += [kind] * count
+
+
+class FrailEngine:
+    """One engine on a line of its own."""
+
+    def __init__(
+        self,
+        url: str,
+        bank: FrailBank,
+        *,
+        watch: Watch | None = None,
+        clock: Clock | None = None,
+        rails: Sequence[Rail] = (),
+        **settings: Any,
+    ) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self._url = url
+        self._watch = watch or Watch()
+        self._clock = clock or WallClock()
+        self._settings = EngineSettings(**(SETTINGS | settings))
+        self.proxy = FaultProxy(parts.hostname, parts.port, random.Random(1))
+        self.meter = Anomalies()
+        self.is_dead = False
+        self._ear = Ear()
+        self._screening = FrailScreening(bank, self._ear)
+        self._rails = rails or (
+            FrailRail("prompt", bank, self._ear, currencies=frozenset({"EUR", "CHF", "USD"})),
+            FrailRail(
+                "hasty",
+                bank,
+                self._ear,
+                currencies=frozenset({"GBP"}),
+                overdue_after_seconds=0.0,
+            ),
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._closers: list[Callable[[], Any]] = []
+
+    async def start(self) -> FrailEngine:
+        """Join and run."""
+        await self.proxy.__aenter__()
+        database = DatabaseSettings(url=self.proxy.through(self._url), readers_max=1)
+        readers = Readers(database)
+        store = WatchedSettlements(database, readers, self, self._watch)
+        self.accounts = PostgresAccounts(database, readers, CountedIds())
+        self.stream = PostgresStream(database, readers)
+        registry = WatchedRegistry(database, self, self._watch)
+        self._closers = [
+            readers.close,
+            store.close,
+            self.accounts.close,
+            self.stream.close,
+            registry._presence.close,
+        ]
+        self.service = SettlementService(
+            self._settings,
+            store=store,
+            accounts=self.accounts,
+            stream=self.stream,
+            registry=registry,
+            rails={rail.name: rail for rail in self._rails},
+            screening=self._screening,
+            clock=self._clock,
+            ids=CountedIds(),
+            chance=random.Random(1),
+            meter=self.meter,
+        )
+        await self.service.join()
+        self._task = asyncio.get_running_loop().create_task(self.service.run())
+        return self
+
+    def die(self) -> None:
+        """Be gone, now: no word is heard or said any more."""
+        self.is_dead = True
+        self._ear.is_deaf = True
+        self.proxy.is_refusing = True
+        self.proxy.reset_all()
+        if self._task is not None:
+            self._task.cancel()
+        self.service._presence.cancel_tasks()
+        self.service._runner.drop_all()
+
+    async def bury(self) -> None:
+        """Let go of what a dead process would have left to the kernel."""
+        if not self.is_dead:
+            self.die()
+        assert self._task is not None
+        await asyncio.gather(self._task, return_exceptions=True)
+        for close in self._closers:
+            await close()
+        self.proxy.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether the engine has nothing in hand, and nothing is on its way to it."""
+        if self._ear.late_words:
+            return False
+        return self.service._runner.is_idle and not self.service._presence._tasks
+
+    def check_alive(self) -> None:
+        """Raise what has ended the engine, if that was not the test."""
+        if self._task is not None and self._task.done() and not self.is_dead:
+            self._task.result()
+            message = "the engine ended by itself"
+            raise AssertionError(message)

@@ -1,0 +1,198 @@
+"""Several engines on one database, each with ports of its own, as on several machines.
+
+PostgreSQL, NATS and the engines are real processes that begin and end with this object. Whoever uses it
+does them violence by number, and calls ``watch`` often: it brings back what died. Main thread only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+import asyncpg
+import grpc
+
+from settlement_engine.app import migrate
+from settlement_engine.cli.development.engines import EngineProcess
+from settlement_engine.cli.development.held_ports import HOST, HeldPorts
+from settlement_engine.config import env_name, load, to_environment
+from settlement_engine.embedded import EmbeddedServers, proctable
+from settlement_engine.proto import settlement_pb2 as pb
+from settlement_engine.proto import settlement_pb2_grpc as rpc
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+BANKS = ("DEUTDEFF", "CHASUS33", "BNPAFRPP")
+FUNDS = "9000000000.00"
+SETTINGS: dict[str, str] = {
+    "banks.mock_latency_ms": "20",
+    "banks.mock_answer_timeout_ms": "500",
+    "banks.mock_late_seconds": "0.5",
+    "banks.mock_settlement_delay_ms": "100",
+    "banks.mock_success_rate": "1",
+    "settlement.enquiry_first_delay_seconds": "0.1",
+    "settlement.enquiry_max_delay_seconds": "1.0",
+    "server.drain_grace_seconds": "10",
+    "monitoring.log_format": "json",
+}
+END_SECONDS = 20.0
+RECONNECT = [
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
+]
+
+
+class Installation:
+    """Servers and engines for as long as the ``with`` block lasts."""
+
+    def __init__(
+        self, folder: Path, *, engines: int, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder = folder
+        self.servers = EmbeddedServers(folder / "servers")
+        self.book_file = folder / "mock-bank.book"
+        self.engines: list[EngineProcess] = []
+        self._count = engines
+        self._settings = SETTINGS | dict(settings or {})
+        self._running = ExitStack()
+        self._ports = HeldPorts()
+        self.targets: list[str] = []
+        self.frozen: set[int] = set()
+
+    def __enter__(self) -> Self:
+        """Bring everything up, or leave nothing behind."""
+        with ExitStack() as bring_up:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            bring_up.enter_context(self.servers)
+            bring_up.callback(self._ports.close)
+            asyncio.run(migrate(self.database_url, dry_run=False))
+            bring_up.callback(self._end_engines)
+            for number in range(self._count):
+                self._begin_engine(number)
+            for engine in self.engines:
+                engine.await_ready()
+            self._open_banks()
+            self._running = bring_up.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Drain the engines, then end the servers."""
+        self._running.close()
+
+    def _begin_engine(self, number: int) -> None:
+        ports = [self._ports.hold(0, f"engine {number}") for _ in range(3)]
+        ours = {
+            "server.host": HOST,
+            "server.grpc_port": str(ports[0]),
+            "server.http_port": str(ports[1]),
+            "monitoring.metrics_port": str(ports[2]),
+            "database.url": self.database_url,
+            "nats.url": self.nats_url,
+            "banks.mock_book_file": str(self.book_file),
+        }
+        config = load(None, {"profile": "dev", **self._settings}, search=False).config
+        environment = to_environment(config) | {env_name(k): v for k, v in ours.items()}
+        engine = EngineProcess(environment, self.folder / f"engine-{number + 1}.log")
+        self.engines.append(engine)
+        self.targets.append(f"{HOST}:{ports[0]}")
+        engine.start()
+
+    def _end_engines(self) -> None:
+        self.thaw_all()
+        for engine in self.engines:
+            engine.drain()
+        for engine in self.engines:
+            engine.end(END_SECONDS)
+
+    @property
+    def database_url(self) -> str:
+        """Where PostgreSQL is."""
+        return self.servers.postgres.url()
+
+    @property
+    def nats_url(self) -> str:
+        """Where NATS is."""
+        return self.servers.nats.url()
+
+    def watch(self) -> tuple[str, ...]:
+        """Bring back what died; returns what was brought back or became ready."""
+        news = list(self.servers.watch())
+        for number, engine in enumerate(self.engines, start=1):
+            if number - 1 not in self.frozen and engine.watch():
+                news.append(f"engine {number} {'ready' if engine.is_ready else 'begun'}")
+        return tuple(news)
+
+    # --- violence -------------------------------------------------------------------------------
+
+    def kill_engine(self, number: int) -> int:
+        """Kill -9 an engine, frozen or not; returns the number of its process."""
+        self.frozen.discard(number)
+        pid = self.engines[number].kill()
+        assert pid is not None
+        return pid
+
+    def freeze(self, number: int) -> int:
+        """Stop an engine in the middle of whatever it does."""
+        pid = self.engines[number].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        self.frozen.add(number)
+        return pid
+
+    def thaw(self, number: int) -> None:
+        """Let a frozen engine go on, unless it was killed meanwhile."""
+        if number not in self.frozen:
+            return
+        self.frozen.discard(number)
+        pid = self.engines[number].pid
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def thaw_all(self) -> None:
+        """Let every frozen engine go on."""
+        for number in list(self.frozen):
+            self.thaw(number)
+
+    def kill_postgres(self) -> None:
+        """Kill -9 the whole tree of PostgreSQL's processes."""
+        pid = self.servers.postgres.pid
+        assert pid is not None
+        children = proctable.descendants(pid)
+        for victim in (pid, *children):
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+
+    def kill_nats(self) -> None:
+        """Kill -9 the NATS server."""
+        pid = self.servers.nats.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+
+    # --- calls ----------------------------------------------------------------------------------
+
+    def channel(self, number: int = 0) -> grpc.Channel:
+        """Open a connection to one engine; it is made again when it is lost."""
+        return grpc.insecure_channel(self.targets[number], options=RECONNECT)
+
+    def _open_banks(self) -> None:
+        with self.channel() as channel:
+            accounts = rpc.AccountServiceStub(channel)
+            for bank in BANKS:
+                for kind in (pb.NOSTRO, pb.VOSTRO):
+                    wanted = pb.OpenAccountRequest(kind=kind, bank=bank, currency="EUR")
+                    accounts.OpenAccount(wanted, timeout=10)
+                funding = pb.FundAccountRequest(
+                    bank=bank, currency="EUR", amount=FUNDS, idempotency_key=f"funds-{bank}"
+                )
+                accounts.FundAccount(funding, timeout=10)
+
+    async def connect(self) -> asyncpg.Connection[Any]:
+        """Open a connection to the database, to look."""
+        return await asyncpg.connect(self.database_url)

@@ -1,0 +1,111 @@
+"""Lives explained, exported and found to be stuck, over gRPC and over JSON."""
+
+from __future__ import annotations
+
+import base64
+import math
+
+import grpc
+import pytest
+
+from settlement_engine import __version__
+from settlement_engine.domain import evidence
+from settlement_engine.domain.explanation import as_text, explain
+from settlement_engine.domain.verification import verify
+from settlement_engine.proto import settlement_pb2 as pb
+from tests.support.told_lives import live
+
+DAY_SECONDS = 86_400
+
+
+async def bring(world, name):
+    """Put one of the told lives into the world."""
+    settlement, stores = await live(name)
+    world.stores = stores
+    world.settlements[settlement.id] = settlement
+    return settlement
+
+
+async def test_a_life_is_told_as_the_domain_tells_it(edge):
+    settlement = await bring(edge.world, "in_doubt")
+    request = pb.SettlementStatusRequest(settlement_id=str(settlement.id))
+    answer = await edge.settlements.ExplainSettlement(request, timeout=10)
+    told = explain(await edge.world.dossier(settlement.id))
+    assert (answer.state, answer.status) == ("IN_DOUBT", pb.IN_DOUBT)
+    assert answer.headline == told.headline
+    assert [line.text for line in answer.story] == [line.text for line in told.story]
+    assert [each.at.seconds for each in answer.story] == [
+        int(line.at.timestamp()) for line in told.story
+    ]
+    assert tuple(answer.standing) == told.standing
+    assert tuple(answer.next)[1:] == told.next[1:]
+    assert tuple(answer.money) == told.money
+    assert tuple(answer.who) == told.who
+    assert answer.text.splitlines()[:6] == as_text(told).splitlines()[:6]
+
+
+async def test_the_gateway_tells_it_too(edge):
+    await bring(edge.world, "returned")
+    status, body, _ = await edge.post("ExplainSettlement", {"obligation_id": "OBL-returned"})
+    assert status == 200
+    assert body["state"] == "RETURNED"
+    assert "Held: 5.00 EUR" in body["text"]
+
+
+@pytest.mark.parametrize("name", ["completed_by_attestation", "failed_by_refusal", "sent"])
+async def test_evidence_is_found_good_by_whoever_gets_it(edge, name):
+    settlement = await bring(edge.world, name)
+    request = pb.SettlementStatusRequest(settlement_id=str(settlement.id))
+    answer = await edge.settlements.GetEvidence(request, timeout=10)
+    files = {each.name: each.content for each in answer.files}
+    assert list(files) == sorted(files)
+    verified = verify(files, __version__, answer.root_sha256)
+    assert verified.is_good, verified
+    assert verified.settlement_id == str(settlement.id)
+    status, body, _ = await edge.post("GetEvidence", {"settlement_id": str(settlement.id)})
+    assert status == 200
+    same = {each["name"]: base64.b64decode(each["content"]) for each in body["files"]}
+    assert same.keys() == files.keys()
+    assert same["moves.json"] == files["moves.json"]
+
+
+async def test_evidence_beyond_the_bound_is_refused_and_not_cut(edge, monkeypatch):
+    settlement = await bring(edge.world, "completed")
+    monkeypatch.setattr(evidence, "EVIDENCE_BYTES_MAX", 1000)
+    request = pb.SettlementStatusRequest(settlement_id=str(settlement.id))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await edge.settlements.GetEvidence(request, timeout=10)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "larger" in (refused.value.details() or "")
+
+
+@pytest.mark.parametrize("call", ["ExplainSettlement", "GetEvidence"])
+async def test_an_unknown_settlement_is_not_found(edge, call):
+    stub = getattr(edge.settlements, call)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub(pb.SettlementStatusRequest(obligation_id="NOBODYS"), timeout=10)
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub(pb.SettlementStatusRequest(settlement_id="x"), timeout=10)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_what_is_stuck_is_listed_with_its_reason(edge):
+    settlement = await bring(edge.world, "stuck_in_doubt")
+    answer = await edge.settlements.ListStuckSettlements(
+        pb.ListStuckSettlementsRequest(), timeout=10
+    )
+    [found] = answer.settlements
+    assert found.settlement_id == str(settlement.id)
+    assert (found.state, found.reason, found.rail) == ("IN_DOUBT", "NO_NEXT_ACTION", "mock")
+    assert found.text == "nothing will move it by itself"
+    assert dict(answer.counts) == {"NO_NEXT_ACTION": 1}
+    assert answer.at.seconds - found.since.seconds < DAY_SECONDS
+    assert math.isclose(found.since.ToDatetime().second, 5)
+
+
+async def test_where_nothing_is_stuck_the_list_is_empty(edge):
+    status, body, _ = await edge.post("ListStuckSettlements", {})
+    assert (status, body["settlements"], body["counts"]) == (200, [], {})
+    status, body, _ = await edge.post("ListStuckSettlements", {"page_size": -1})
+    assert status == 400

@@ -1,0 +1,229 @@
+"""``exceptions``, ``resolve``, ``approve`` and ``decline`` against a pretended engine."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from settlement_engine.cli import exceptions as commands
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.proto import settlement_pb2 as wire
+from settlement_engine.proto import settlement_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.unit.cli.conftest import Run
+
+ID = "0199c2d4-6f0e-7c1a-9d51-1f2a33445566"
+DIGEST = "ab" * 32
+
+
+class FakeDesk(settlement_pb2_grpc.ExceptionServiceServicer):
+    """Knows one exception and one proposal, and who did what."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.did: list[tuple[str, Any]] = []
+        self.exception = wire.SettlementException(
+            id="7",
+            kind=wire.EXCEPTION_KIND_DISPROVED,
+            severity=wire.EXCEPTION_SEVERITY_CRITICAL,
+            settlement_id=ID,
+            state="COMPLETED",
+            is_frozen=True,
+            amount="10.00",
+            currency="EUR",
+            from_bank="DEUTDEFF",
+            to_bank="CHASUS33",
+            age_seconds=93_784,
+            said={"said": "rejected", "code": "AC04"},
+            last_question="enquire",
+            last_answer="NO_ANSWER",
+            next_question="enquire",
+            safe=["Ask the bank."],
+            unsafe=["Pay it again."],
+        )
+        self.exception.believed.event = "ATTESTED_SETTLED"
+        self.exception.believed.to_state = "COMPLETED"
+        self.proposal = wire.ResolutionProposal(
+            id="3",
+            settlement_id=ID,
+            finding=wire.RESOLUTION_FINDING_SETTLED,
+            reason="entry 12",
+            evidence_name="camt.xml",
+            evidence_bytes=11,
+            evidence_sha256=DIGEST,
+            content_sha256=DIGEST,
+            proposed_by="ada",
+            status=wire.PROPOSAL_STATUS_OPEN,
+        )
+        self.proposal.proposed_time.FromDatetime(datetime(2026, 1, 31, tzinfo=UTC))
+
+    def _who(self, request: Any, context: Any) -> str:
+        who: str = dict(context.invocation_metadata()).get(commands.ACTOR, "")
+        self.did.append((who, request))
+        if who == "mallory":
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "mallory proposed this")
+        return who
+
+    def ListExceptions(self, request: Any, context: Any) -> Any:  # noqa: N802 -- the wire's names
+        self.asked.append(request)
+        return wire.ListExceptionsResponse(exceptions=[self.exception])
+
+    def GetException(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.id != "7":
+            context.abort(grpc.StatusCode.NOT_FOUND, f"there is no exception {request.id}")
+        return self.exception
+
+    def AcknowledgeException(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.exception.acknowledged_by = self._who(request, context)
+        return self.exception
+
+    def CloseException(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.exception.closed_by = self._who(request, context)
+        return self.exception
+
+    def ProposeResolution(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._who(request, context)
+        return self.proposal
+
+    def GetProposal(self, request: Any, context: Any) -> Any:  # noqa: N802
+        found = wire.ResolutionProposal()
+        found.CopyFrom(self.proposal)
+        if request.include_evidence:
+            found.evidence = b"<Document/>"
+        return found
+
+    def ApproveProposal(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.proposal.decided_by = self._who(request, context)
+        return self.proposal
+
+    def DeclineProposal(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.proposal.decided_by = self._who(request, context)
+        return self.proposal
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDesk]:
+    fake = FakeDesk()
+    server = grpc.server(ThreadPoolExecutor(max_workers=2))
+    settlement_pb2_grpc.add_ExceptionServiceServicer_to_server(fake, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    monkeypatch.setenv("SETTLEMENT_ADDRESS", f"127.0.0.1:{port}")
+    yield fake
+    server.stop(grace=None).wait()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    made = tmp_path / "camt.xml"
+    made.write_bytes(b"<Document/>")
+    return made
+
+
+def test_exceptions_are_listed_with_what_is_exposed(command: Run, desk: FakeDesk) -> None:
+    said = command("exceptions", "list", "--kind", "disproved", "--closed")
+    assert said.code == ExitCode.OK
+    for word in ("critical", "disproved", ID, "10.00", "1 d 2 h"):
+        assert word in said.out
+    assert list(desk.asked[0].kinds) == [wire.EXCEPTION_KIND_DISPROVED]
+    assert desk.asked[0].include_closed
+    listed = json.loads(command("exceptions", "list", "--json").out)
+    assert listed["exceptions"][0]["kind"] == "EXCEPTION_KIND_DISPROVED"
+
+
+def test_one_is_shown_with_both_messages_and_what_is_safe(command: Run, desk: FakeDesk) -> None:
+    said = command("exceptions", "show", "7")
+    for word in (
+        *("ATTESTED_SETTLED → COMPLETED", "code AC04 · said rejected", "COMPLETED, frozen"),
+        *("Ask the bank.", "Pay it again.", "enquire, answered NO_ANSWER"),
+    ):
+        assert word in said.out
+    assert json.loads(command("exceptions", "show", "7", "--json").out)["isFrozen"] is True
+    missing = command("exceptions", "show", "8")
+    assert missing.code == ExitCode.FAILED
+    assert "there is no exception 8" in missing.err
+
+
+def test_who_acts_is_the_user_of_the_machine_or_who_is_named(
+    command: Run, desk: FakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "grace")
+    assert command("exceptions", "acknowledge", "7").code == ExitCode.OK
+    assert command("exceptions", "acknowledge", "7", "--as", "ada").code == ExitCode.OK
+    assert [who for who, _ in desk.did] == ["grace", "ada"]
+
+    def unknown() -> str:
+        raise KeyError
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    said = command("exceptions", "acknowledge", "7")
+    assert said.code == ExitCode.USAGE
+    assert "--as NAME" in said.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("exceptions", "close", "7", "--reason", "paid back"),
+        ("approve", "3"),
+        ("decline", "3"),
+        ("resolve", ID, "--settled", "--evidence", "camt.xml", "--reason", "entry 12"),
+    ],
+)
+def test_a_dry_run_does_nothing(
+    command: Run, desk: FakeDesk, file: Path, words: tuple[str, ...]
+) -> None:
+    said = command(*words, "--as", "ada", "--dry-run")
+    assert (said.code, desk.did) == (ExitCode.OK, [])
+    assert "ada would" in said.out
+    assert command(*words, "--as", "ada").code == ExitCode.OK
+    assert [who for who, _ in desk.did] == ["ada"]
+
+
+def test_what_is_approved_is_what_was_shown(command: Run, desk: FakeDesk) -> None:
+    said = command("approve", "3", "--as", "grace")
+    assert said.code == ExitCode.OK
+    for word in ("entry 12", "by ada", DIGEST, "approved by grace"):
+        assert word in said.out
+    assert desk.did[0][1].content_sha256 == DIGEST
+    command("approve", "3", "--as", "grace", "--fingerprint", "cd" * 32)
+    assert desk.did[1][1].content_sha256 == "cd" * 32
+    assert json.loads(command("approve", "3", "--as", "grace", "--json").out)["id"] == "3"
+
+
+def test_a_refusal_says_why(command: Run, desk: FakeDesk) -> None:
+    said = command("approve", "3", "--as", "mallory")
+    assert said.code == ExitCode.FAILED
+    assert "mallory proposed this" in said.err
+
+
+def test_a_proposal_carries_the_file(command: Run, desk: FakeDesk, file: Path) -> None:
+    words = ("--evidence", str(file), "--reason", "entry 12", "--as", "ada")
+    said = command("resolve", "7", "--not-settled", *words)
+    assert said.code == ExitCode.OK
+    assert "settlement-engine approve 3" in said.out
+    request = desk.did[0][1]
+    assert (request.exception_id, request.settlement_id) == ("7", "")
+    assert (request.evidence, request.evidence_name) == (b"<Document/>", "camt.xml")
+    assert request.finding == wire.RESOLUTION_FINDING_NOT_SETTLED
+    command("resolve", ID, "--settled", *words)
+    assert desk.did[1][1].settlement_id == ID
+    assert command("resolve", ID, *words).code == ExitCode.USAGE
+    file.write_bytes(b"")
+    assert command("resolve", ID, "--settled", *words).code == ExitCode.USAGE
+
+
+def test_the_evidence_is_written_to_a_file(command: Run, desk: FakeDesk, tmp_path: Path) -> None:
+    target = tmp_path / "evidence.xml"
+    said = command("exceptions", "evidence", "3", "-o", str(target))
+    assert (said.code, target.read_bytes()) == (ExitCode.OK, b"<Document/>")
+    assert DIGEST in said.out

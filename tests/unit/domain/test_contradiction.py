@@ -1,0 +1,136 @@
+"""Late word, judged: every word against every end, with and without people's word behind it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+import pytest
+
+from settlement_engine.domain.contradiction import LateWord, contradicts, judge
+from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.lifecycle import ENDS, LIFE, Do, Event, State
+from settlement_engine.domain.settlement import Attestation, Settlement
+from tests.support.lives import wish
+
+E, S = Event, State
+STANDS, DISPROVED = Attestation.STANDS, Attestation.DISPROVED
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def ended(state: State, attestation: Attestation = Attestation.NONE, **fields) -> Settlement:
+    settlement = Settlement(
+        id=UUID(int=1),
+        instruction=wish(),
+        state=state,
+        seq=5,
+        epoch=0,
+        created_at=NOW,
+        value_date=date(2026, 1, 5),
+        ended_at=NOW,
+        attestation=attestation,
+    )
+    return replace(settlement, **fields)
+
+
+@pytest.mark.parametrize("state", sorted(ENDS))
+@pytest.mark.parametrize("attestation", Attestation)
+@pytest.mark.parametrize("event", Event)
+def test_whatever_is_judged_has_a_row_of_the_page(state, attestation, event):
+    word = judge(ended(state, attestation), event)
+    if word is not None:
+        assert word.event in LIFE[state]
+
+
+@pytest.mark.parametrize("state", sorted(ENDS))
+@pytest.mark.parametrize("event", Event)
+def test_without_attestation_late_word_moves_no_money_but_a_return(state, event):
+    word = judge(ended(state), event)
+    if event is E.RETURNED:
+        assert word == (LateWord(E.RETURNED) if state is S.COMPLETED else None)
+    elif event is not E.NOT_FOUND and contradicts(state, event):
+        assert word is not None
+        assert LIFE[state][word.event].do is Do.EXCEPT
+    else:
+        assert word is None
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "expected"),
+    [
+        (S.ROLLED_BACK, E.SETTLED, E.DISPROVED),
+        (S.ROLLED_BACK, E.ACKNOWLEDGED, E.CONTRADICTED),  # not final: nothing is booked on it
+        (S.ROLLED_BACK, E.REJECTED, None),
+        (S.COMPLETED, E.REJECTED, E.DISPROVED),
+        (S.COMPLETED, E.RECALLED, E.DISPROVED),
+        (S.COMPLETED, E.NOT_FOUND, E.CONTRADICTED),  # it may still arrive
+        (S.COMPLETED, E.SETTLED, None),
+        (S.COMPLETED, E.RETURNED, E.RETURNED),
+        (S.RETURNED, E.REJECTED, E.CONTRADICTED),
+    ],
+)
+def test_only_a_definite_word_disproves_what_people_attested(state, event, expected):
+    word = judge(ended(state, STANDS), event)
+    assert (word.event if word else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "is_news"),
+    [
+        (S.ROLLED_BACK, E.SETTLED, False),
+        (S.ROLLED_BACK, E.ACKNOWLEDGED, False),
+        (S.ROLLED_BACK, E.REJECTED, True),
+        (S.ROLLED_BACK, E.RETURNED, True),
+        (S.COMPLETED, E.REJECTED, False),
+        (S.COMPLETED, E.RECALLED, False),
+        (S.COMPLETED, E.NOT_FOUND, False),
+        (S.COMPLETED, E.SETTLED, True),
+        (S.COMPLETED, E.RETURNED, True),
+    ],
+)
+def test_once_disproved_the_same_truth_is_no_news_and_nothing_is_booked_again(
+    state, event, is_news
+):
+    word = judge(ended(state, DISPROVED), event)
+    assert word == (LateWord(E.CONTRADICTED, MatterKind.CONTRADICTION) if is_news else None)
+
+
+@pytest.mark.parametrize("event", Event)
+@pytest.mark.parametrize("state", sorted(ENDS))
+def test_suspense_is_booked_only_against_an_attestation_that_stands(state, event):
+    for attestation in Attestation:
+        word = judge(ended(state, attestation), event)
+        if word is not None and word.event is E.DISPROVED:
+            assert attestation is STANDS
+
+
+def test_a_second_confirmation_is_a_second_debit():
+    completed = ended(S.COMPLETED, confirmation="C-1")
+    assert judge(completed, E.SETTLED, "C-1") is None
+    assert judge(completed, E.SETTLED, "") is None
+    assert judge(ended(S.COMPLETED), E.SETTLED, "C-2") is None
+    assert judge(completed, E.SETTLED, "C-2") == LateWord(E.CONTRADICTED, MatterKind.SECOND_DEBIT)
+    returned = ended(S.RETURNED, confirmation="C-1")
+    assert judge(returned, E.SETTLED, "C-2") == LateWord(E.CONTRADICTED, MatterKind.SECOND_DEBIT)
+
+
+def test_a_late_debit_is_told_from_a_late_no():
+    kinds = {
+        (S.ROLLED_BACK, E.SETTLED): MatterKind.LATE_DEBIT,
+        (S.FAILED, E.SETTLED): MatterKind.LATE_DEBIT,
+        (S.COMPLETED, E.REJECTED): MatterKind.CONTRADICTION,
+    }
+    for (state, event), kind in kinds.items():
+        assert judge(ended(state), event) == LateWord(E.CONTRADICTED, kind)
+
+
+def test_not_found_is_no_news_after_the_rail_has_settled():
+    # Found by the simulation: asked before the payment had arrived, answered after it was settled.
+    assert judge(ended(State.COMPLETED), Event.NOT_FOUND) is None
+    assert judge(ended(State.COMPLETED), Event.REJECTED) is not None
+
+
+def test_not_found_is_news_where_people_said_that_it_had_settled():
+    attested = ended(State.COMPLETED, attestation=Attestation.STANDS)
+    assert judge(attested, Event.NOT_FOUND) is not None

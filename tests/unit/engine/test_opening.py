@@ -1,0 +1,387 @@
+"""The opening: nothing is sent before it is sure that nothing was forgotten, or what was is found."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from settlement_engine.domain.announcement import era_of, event_id
+from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.identifiers import references
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.ports import Announced, BankPage, BankPayment, Suspicion
+from settlement_engine.store.memory import MemoryAuditor, MemoryOpenings
+from tests.unit.engine.house import House, ToldRail, wish
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from settlement_engine.store.memory import Records
+
+
+class ListingRail(ToldRail):
+    """A rail whose bank gives a list, two payments a page."""
+
+    PAGE = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has: list[BankPayment] = []
+        self.listed = 0
+        self.failures = 0
+
+    def holds(self, key: str, event: Event = Event.SETTLED) -> str:
+        """Let the bank have a payment of ours."""
+        reference = references("test", key, 1).end_to_end_id
+        at = datetime.now(UTC)
+        self.has.append(
+            BankPayment(reference=reference, event=event, received_at=at, facts={"key": key})
+        )
+        return reference
+
+    async def payments_since(self, since: datetime, after: str = "") -> BankPage:
+        self.listed += 1
+        if self.failures:
+            self.failures -= 1
+            message = "the bank is shut"
+            raise OSError(message)
+        found = [payment for payment in self.has if payment.received_at >= since]
+        start = int(after or "0")
+        end = start + self.PAGE
+        return BankPage(payments=found[start:end], after=str(end) if end < len(found) else "")
+
+
+class Site:
+    """Engines, one after the other, on records that may become older or be elsewhere."""
+
+    def __init__(self) -> None:
+        self.houses: list[House] = []
+        self._begun = 0
+
+    async def engine(
+        self,
+        records: Records | None = None,
+        rail: ToldRail | None = None,
+        witness: ToldWitness | None = None,
+    ) -> House:
+        """Start an engine."""
+        house = House(records, rail=rail or ListingRail(), openings=None)
+        openings = MemoryOpenings(house.records)
+        house = House(house.records, rail=house.rail, openings=openings, witness=witness)
+        self._begun += 1
+        house.ids._last = 1000 * self._begun  # no two engines make the same identifier
+        if not house.records.accounts:
+            await house.open_bank("AAA", 10_000)
+            await house.open_bank("BBB", 0)
+        self.houses.append(house)
+        await house.start()
+        return house
+
+    async def crash(self, house: House) -> None:
+        """Kill an engine."""
+        self.houses.remove(house)
+        await house.crash()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    """A site whose books are proved at the end."""
+    made = Site()
+    yield made
+    records = [house.records for house in made.houses]
+    for house in list(made.houses):
+        await made.crash(house)
+    for each in records:
+        assert not (await MemoryAuditor(each).prove()).differences
+
+
+def elsewhere(records: Records, **changes: Any) -> Records:
+    """Move the records to another server, as a failover does."""
+    records.server = msgspec.structs.replace(records.server, **changes)
+    return records
+
+
+def unknown(house: House) -> list[str]:
+    """The references of payments that the bank has and we have not."""
+    found = house.records.matters
+    return [name for _, kind, name in found if kind is MatterKind.UNKNOWN_PAYMENT]
+
+
+def is_open(house: House) -> Callable[[], bool]:
+    return lambda: house.engine.opening.startswith("open, ")
+
+
+def words(house: House, key: str) -> list[str]:
+    """What was asked of the rail about a payment."""
+    return [word for word, payload, _ in house.rail.asked if f"o-{key} ".encode() in payload]
+
+
+async def test_a_new_database_is_opened_at_once(site: Site) -> None:
+    house = await site.engine()
+    assert (await house.settle()).state is State.COMPLETED
+    assert house.engine.opening == "open, era 0"
+    assert [era.opening.why for era in house.records.eras] == ["first"]
+
+
+async def test_the_same_server_is_opened_without_a_new_record(site: Site) -> None:
+    first = await site.engine()
+    await first.settle()
+    await site.crash(first)
+    second = await site.engine(first.records)
+    await second.settle("k2")
+    assert second.engine.opening == "open, era 0"
+    assert len(second.records.eras) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"timeline": 2}, "another_timeline"),
+        ({"system_identifier": "other"}, "another_system"),
+        ({"database_id": 7}, "another_database"),
+    ],
+)
+async def test_another_server_begins_an_era(site: Site, change: dict[str, Any], why: str) -> None:
+    first = await site.engine()
+    await first.settle()
+    await site.crash(first)
+    second = await site.engine(elsewhere(first.records, **change))
+    assert (await second.settle("k2")).state is State.COMPLETED
+    assert second.engine.opening == "open, era 1"
+    assert [era.opening.why for era in second.records.eras] == ["first", why]
+    assert {era_of(move.position) for move in second.records.moves} == {0, 1}
+
+
+async def test_nothing_is_screened_or_sent_while_it_is_shut_and_intake_goes_on(site: Site) -> None:
+    first = await site.engine()
+    await first.settle()
+    await site.crash(first)
+    rail = ListingRail()
+    rail.failures = 10**6
+    second = await site.engine(elsewhere(first.records, timeline=2), rail)
+    [accepted] = await second.engine.submit([wish("k2")])
+    assert not isinstance(accepted, Exception)
+    await second.until(lambda: rail.listed > 2)
+    assert second.engine.opening.startswith("shut, era 1: the rail told cannot be asked")
+    assert (second.screening.asked, rail.asked) == (0, [])
+    rail.failures = 0
+    ended = await second.engine.wait(accepted.settlement.id, 5)
+    assert ended.state is State.COMPLETED
+
+
+async def test_what_is_in_flight_is_asked_about_and_not_sent_again(site: Site) -> None:
+    first = await site.engine()
+    first.rail.sends.append(None)
+    first.rail.enquiries.extend([None] * 1000)
+    [accepted] = await first.engine.submit([wish()])
+    assert not isinstance(accepted, Exception)
+    await first.until(lambda: words(first, "k1").count("enquire") > 1)
+    await site.crash(first)
+    second = await site.engine(elsewhere(first.records, timeline=2))
+    assert (await second.engine.wait(accepted.settlement.id, 5)).state is State.COMPLETED
+    assert words(second, "k1") == ["enquire"]
+
+
+async def test_what_the_bank_has_and_we_have_not_is_one_exception_each(site: Site) -> None:
+    first = await site.engine()
+    await first.settle()
+    await site.crash(first)
+    rail = ListingRail()
+    found = {rail.holds(key) for key in ("a", "b", "c", "d", "e")}
+    rail.holds("k1")
+    second = await site.engine(elsewhere(first.records, timeline=2), rail)
+    await second.until(is_open(second))
+    assert set(unknown(second)) == found
+    assert len(unknown(second)) == len(found)
+    assert second.meter.anomalies.count("unknown_payment") == len(found)
+
+
+async def test_what_the_bank_has_is_asked_about_and_never_sent(site: Site) -> None:
+    first = await site.engine()
+    await first.settle()
+    await site.crash(first)
+    rail = ListingRail()
+    rail.holds("k2")
+    second = await site.engine(elsewhere(first.records, timeline=2), rail)
+    assert (await second.settle("k2")).state is State.COMPLETED
+    assert (await second.settle("k3")).state is State.COMPLETED
+    assert words(second, "k2") == ["enquire"]
+    assert words(second, "k3") == ["send"]
+
+
+async def test_an_end_of_ours_that_the_bank_denies_is_an_exception(site: Site) -> None:
+    first = await site.engine()
+    first.rail.sends.append(Event.REJECTED)
+    ended = await first.settle()
+    assert ended.state is State.ROLLED_BACK
+    await site.crash(first)
+    rail = ListingRail()
+    rail.holds("k1", Event.SETTLED)
+    second = await site.engine(elsewhere(first.records, timeline=2), rail)
+    await second.until(lambda: second.records.matters)
+    assert [key for key, _, _ in second.records.matters] == [ended.id]
+    assert unknown(second) == []
+
+
+async def test_a_bank_that_gives_no_list_is_waited_for_until_a_person_confirms(site: Site) -> None:
+    first = await site.engine()
+    await first.settle()
+    await site.crash(first)
+    second = await site.engine(elsewhere(first.records, timeline=2), ToldRail())
+    await second.until(lambda: "gives no list" in second.engine.opening)
+    assert not is_open(second)()
+    openings = MemoryOpenings(second.records)
+    _, opening = await openings.look()
+    assert opening is not None
+    await openings.note(opening.incarnation, "confirmed", {"who": "ada", "reason": "by hand"})
+    assert (await second.settle("k2")).state is State.COMPLETED
+
+
+async def test_an_older_state_on_the_same_server_is_learned_from_the_bank(site: Site) -> None:
+    rail = ListingRail()
+    first = await site.engine(rail=rail)
+    await first.settle()
+    older = copy.deepcopy(first.records)
+    forgotten = await first.settle("k2")
+    rail.holds("k2")
+    await site.crash(first)
+    older.engines.clear()
+    second = await site.engine(older, rail)
+    ended = await second.settle("k2")
+    assert (ended.state, ended.id != forgotten.id) == (State.COMPLETED, True)
+    assert [era.opening.why for era in older.eras] == ["first", "bank_knows_more"]
+    assert words(second, "k2") == ["send", "enquire"]
+    await site.crash(second)
+    third = await site.engine(older, rail)
+    await third.until(is_open(third))
+    assert len(older.eras) == 2, "what is on file is no news"
+
+
+async def test_a_bank_that_does_not_answer_does_not_keep_the_same_server_shut(site: Site) -> None:
+    rail = ListingRail()
+    rail.failures = 10**6
+    house = await site.engine(rail=rail)
+    assert (await house.settle()).state is State.COMPLETED
+    assert "opening_unchecked" in house.meter.anomalies
+
+
+async def test_a_running_engine_notices_that_it_is_elsewhere_and_takes_a_new_number(
+    site: Site,
+) -> None:
+    house = await site.engine()
+    await house.settle()
+    owner = house.engine._presence.owner
+    elsewhere(house.records, timeline=2)
+    house.engine._opener.look_again()  # type: ignore[union-attr]
+    assert (await house.settle("k2")).state is State.COMPLETED
+    assert house.engine.opening == "open, era 1"
+    await house.until(lambda: house.engine._presence.owner > 1_000_000 > owner)
+
+
+async def test_a_running_engine_whose_record_became_an_older_one_begins_an_era_of_its_own(
+    site: Site,
+) -> None:
+    house = await site.engine()
+    older = copy.deepcopy(house.records.eras)
+    elsewhere(house.records, timeline=2)
+    house.engine._opener.look_again()  # type: ignore[union-attr]
+    await house.until(lambda: house.engine.opening == "open, era 1")
+    house.records.eras[:] = older
+    house.engine._opener.look_again()  # type: ignore[union-attr]
+    await house.until(lambda: house.engine.opening == "open, era 2")
+    assert [era.opening.why for era in house.records.eras] == ["first", "older_record"]
+
+
+async def test_a_server_that_was_away_is_checked_from_outside_and_begins_no_era(site: Site) -> None:
+    rail = ListingRail()
+    house = await site.engine(rail=rail)
+    await house.settle()
+    listed = rail.listed
+    elsewhere(house.records, started_at=datetime(2026, 1, 1, tzinfo=UTC))
+    house.engine._opener.look_again()  # type: ignore[union-attr]
+    await house.until(is_open(house))
+    assert (house.engine.opening, rail.listed) == ("open, era 0", listed + 1)
+    rail.holds("lost")
+    elsewhere(house.records, started_at=datetime(2026, 1, 2, tzinfo=UTC))
+    house.engine._opener.look_again()  # type: ignore[union-attr]
+    await house.until(lambda: house.engine.opening == "open, era 1")
+    assert [era.opening.why for era in house.records.eras] == ["first", "bank_knows_more"]
+
+
+class ToldWitness:
+    """Remembers what it is told to."""
+
+    def __init__(self, last: Announced | None) -> None:
+        self.last = last
+
+    async def last_announced(self) -> Announced | None:
+        return self.last
+
+
+async def test_a_start_on_less_than_was_announced_begins_an_era_before_anything_is_written(
+    site: Site,
+) -> None:
+    first = await site.engine()
+    await first.settle()
+    older = copy.deepcopy(first.records)
+    await first.settle("k2")
+    last = first.records.moves[-1]
+    await site.crash(first)
+    older.engines.clear()
+    told = Announced(position=last.position, name=event_id(last), at=last.at)
+    second = await site.engine(older, witness=ToldWitness(told))
+    await second.until(is_open(second))
+    assert [era.opening.why for era in older.eras] == ["first", "stream_ahead"]
+    await second.settle("k3")
+    assert all(era_of(move.position) for move in older.moves if move.at > last.at)
+    await site.crash(second)
+    known = older.moves[-1]
+    for at, count in ((known.at, 2), (known.at + timedelta(seconds=1), 3)):
+        told = Announced(position=known.position, name=event_id(known), at=at)
+        again = await site.engine(older, witness=ToldWitness(told))
+        await again.until(is_open(again))
+        assert len(older.eras) == count
+        await site.crash(again)
+
+
+async def test_whoever_knows_of_later_eras_is_believed(site: Site) -> None:
+    house = await site.engine()
+    await house.settle()
+    house.engine.suspect(Suspicion(why="stream_ahead", era_min=4, known_to=1))
+    await house.until(lambda: house.engine.opening == "open, era 4")
+    house.engine.suspect(Suspicion(why="stream_ahead", era_min=4, known_to=1))
+    assert (await house.settle("k2")).state is State.COMPLETED
+    assert house.engine.opening == "open, era 4", "told again, it is no news"
+
+
+async def test_an_opening_that_was_interrupted_is_gone_on_with(site: Site) -> None:
+    first = await site.engine()
+    await first.settle()
+    await site.crash(first)
+    rail = ListingRail()
+    rail.holds("lost")
+    rail.failures = 10**6
+    second = await site.engine(elsewhere(first.records, timeline=2), rail)
+    await second.until(lambda: rail.listed > 1)
+    await site.crash(second)
+    rail.failures = 0
+    third = await site.engine(first.records, rail)
+    await third.until(is_open(third))
+    assert third.engine.opening == "open, era 1"
+    assert len(unknown(third)) == 1
+
+
+async def test_what_waited_at_the_gate_and_was_forgotten_is_not_asked(site: Site) -> None:
+    house = await site.engine()
+    await house.until(is_open(house))
+    gate = house.engine._gate
+    gate.shut()
+    turn = gate.turn
+    gate.forget()
+    gate.open()
+    assert not await gate.passes(turn)
+    assert await gate.passes(gate.turn)

@@ -1,0 +1,32 @@
+"""An engine goes by the database's time from its first moment on; its own clock may be hours off."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from settlement_engine.engine.presence import Presence
+from settlement_engine.engine.settings import EngineSettings
+from settlement_engine.store.memory import MemoryRegistry, Records
+from tests.unit.engine.house import Tally
+
+HOUR = timedelta(hours=1)
+
+
+class FixedClock:
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@pytest.mark.parametrize("skew", [-2 * HOUR, 2 * HOUR])
+async def test_an_engine_knows_the_databases_time_before_it_decides_anything(skew):
+    # Found by the simulation: what a fresh engine claimed was decided by its own clock (world 91).
+    time = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+    registry = MemoryRegistry(Records(clock=FixedClock(time)))
+    presence = Presence(EngineSettings(), registry, FixedClock(time + skew), Tally())
+    await presence.join()
+    assert timedelta(0) <= presence.now() - time < timedelta(minutes=1)

@@ -1,0 +1,63 @@
+"""What comes a moment too late: an answer to a question that is closed, a claim of what has just ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.preconditions import RefusalCode
+from settlement_engine.ports import Answer, Claimed
+from tests.unit.engine.house import running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from settlement_engine.ports import Question
+
+
+async def test_what_means_something_only_as_an_answer_does_not_count_after_the_silence() -> None:
+    """The bank's first "not found" is late; a resend follows from the second one alone."""
+    late: list[Callable[[], None]] = []
+    async with running() as house:
+        house.rail.sends.extend([None, None])
+        house.rail.enquiries.extend([Event.NOT_FOUND, *[None] * 500])
+        enquire = house.rail.enquire
+
+        async def first_is_late(
+            questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
+        ) -> None:
+            if late:
+                await enquire(questions, report)
+                return
+            answer = Answer(
+                settlement_id=questions[0].settlement_id, event=Event.NOT_FOUND, attempt=1
+            )
+            late.append(lambda: report([answer]))
+
+        house.rail.enquire = first_is_late  # type: ignore[method-assign]
+        settlement = await house.settle(wait_seconds=0.1)
+        await house.until(lambda: len([w for w, _, _ in house.rail.asked if w == "send"]) == 2)
+        asked = len(house.rail.asked)
+        late[0]()
+        await house.until(lambda: len(house.rail.asked) > asked + 2)
+        assert [word for word, _, _ in house.rail.asked].count("send") == 2
+        house.rail.enquiries.clear()
+        assert (await house.engine.wait(settlement.id, 5.0)).state is State.COMPLETED
+
+
+async def test_a_claim_that_was_overtaken_by_the_end_is_not_carried_for_ever() -> None:
+    """The claim's reading came after a step had ended the settlement: nothing is open then."""
+    async with running() as house:
+        ended = await house.settle()
+        house.engine._runner.resume([Claimed(settlement=ended, was_asked=True)])
+        await house.until(lambda: house.engine._runner.is_idle)
+        assert house.engine._runner.open_count == 0
+
+
+async def test_a_no_of_screening_without_a_reason_is_a_no() -> None:
+    async with running() as house:
+        house.screening.told.append(Event.REFUSED)
+        found = await house.settle()
+        assert found.state is State.FAILED
+        assert found.refusal_code == RefusalCode.COMPLIANCE_BLOCKED
+        assert house.rail.asked == []
