@@ -1,0 +1,218 @@
+"""The command ``simulate``: whole engines in worlds where everything goes wrong, from a seed.
+
+It needs no database and no network: time is virtual, and whatever happens is drawn from the seed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.interruption import termination_interrupts
+from settlement_engine.cli.output import as_json, example, print_json, say
+
+if TYPE_CHECKING:
+    from settlement_engine.simulation.chronicle import History
+    from settlement_engine.simulation.sweep import Found, Report
+
+WORLDS: Final = 1_000
+SHOWN_MAX: Final = 5
+"""So many violated worlds are told in full; the seeds of all are listed."""
+
+SECONDS_PER_HOUR: Final = 3_600
+
+
+@lasting
+@click.command()
+@click.option(
+    "--worlds",
+    type=click.IntRange(1, 10_000_000),
+    default=WORLDS,
+    show_default=True,
+    help="How many worlds are tried.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="The first world; the others follow it.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help="On how many processes [default: one for each core].",
+)
+@click.option(
+    "--mutant",
+    metavar="NAME",
+    help="Take one safeguard out, to see that it is missed. --list-mutants names them.",
+)
+@click.option("--world", type=click.IntRange(0), help="Replay this one world, and tell all of it.")
+@click.option("--list-mutants", "is_listing", is_flag=True, help="Name the safeguards and end.")
+@as_json
+@example("""
+settlement-engine simulate --worlds 10000
+settlement-engine simulate --world 4711
+settlement-engine simulate --mutant silence_is_a_no --worlds 50
+""")
+def simulate(  # noqa: PLR0913 -- each option of the command is an argument
+    *,
+    worlds: int,
+    seed: int,
+    jobs: int | None,
+    mutant: str | None,
+    world: int | None,
+    is_listing: bool,
+    is_json: bool,
+) -> None:
+    """Try the engine in simulated worlds, and compare each with its bank's book.
+
+    In each world two or three whole engines share one store, and nearly everything goes wrong:
+    requests and answers are lost, late, twice; commits whose outcome nobody knows; engines that are
+    killed, frozen, and wake as zombies; clocks that jump; NATS and database away. Then the faults
+    cease, and everything has to come right, by the bank's own book.
+
+    Exits with 1 when a promise was broken, or when a fault never happened in 200 worlds or more.
+    """
+    from settlement_engine.simulation.mutants import MUTANTS
+
+    if is_listing:
+        for name, each in MUTANTS.items():
+            say(f"{name}: {each.what}")
+        return
+    if mutant is not None and mutant not in MUTANTS:
+        message = f"there is no mutant {mutant}; --list-mutants names them"
+        raise click.UsageError(message)
+    with termination_interrupts():
+        if world is not None:
+            is_good = _replay(world, mutant or "", is_json=is_json)
+        else:
+            is_good = _sweep(range(seed, seed + worlds), jobs, mutant or "", is_json=is_json)
+    if not is_good:
+        sys.exit(ExitCode.FAILED)
+
+
+def _replay(seed: int, mutant: str, *, is_json: bool) -> bool:
+    from settlement_engine.simulation.sweep import replay
+
+    history = replay(seed, mutant)
+    if is_json:
+        print_json(_world_as_json(history))
+    else:
+        for line in history.lines:
+            say(line)
+        say(
+            f"\nworld {seed}: {history.seconds:.0f} virtual seconds, {history.turns:,} turns,"
+            f" digest {history.digest}"
+        )
+        for text in history.violations:
+            say(f"  broken: {text}")
+        if not history.violations:
+            say("every promise was kept")
+    return not history.violations
+
+
+def _sweep(seeds: range, jobs: int | None, mutant: str, *, is_json: bool) -> bool:
+    from settlement_engine.cli.output import progress
+    from settlement_engine.simulation.sweep import sweep
+
+    count = jobs or os.cpu_count() or 1
+    if is_json:
+        report = sweep(seeds, jobs=count, mutant=mutant)
+        print_json(_as_json(report, seeds, mutant))
+        return report.is_good
+    with progress() as bar:
+        task = bar.add_task("worlds", total=len(seeds))
+        report = sweep(
+            seeds,
+            jobs=count,
+            mutant=mutant,
+            tell=lambda so_far: bar.update(task, completed=so_far.worlds),
+        )
+    _tell(report, mutant)
+    return report.is_good
+
+
+def _tell(report: Report, mutant: str) -> None:
+    """Say what was tried and what was found."""
+    rate = report.worlds / max(report.wall_seconds, 0.001)
+    hours = report.world_seconds / SECONDS_PER_HOUR
+    fired = sum(report.fired.values())
+    say(
+        f"{report.worlds:,} worlds in {report.wall_seconds:.1f} s ({rate:.1f}/s),"
+        f" {hours:,.1f} virtual hours, {report.turns:,} turns"
+    )
+    ends = ", ".join(f"{count:,} {state}" for state, count in sorted(report.ends.items()))
+    say(f"{sum(report.ends.values()):,} settlements: {ends}; {report.debits:,} debits at the bank")
+    say(f"{fired:,} faults of {len(report.fired)} kinds:")
+    for name, count in sorted(report.fired.items()):
+        say(f"  {name:<24} {count:>9,}")
+    for name in report.never_fired:
+        say(f"this fault never happened: {name}")
+    say(f"{report.violated:,} worlds broke a promise")
+    for found in report.found[:SHOWN_MAX]:
+        _tell_found(found, mutant)
+    if report.violated > SHOWN_MAX:
+        say(f"all of them: {' '.join(str(found.seed) for found in report.found)}")
+
+
+def _tell_found(found: Found, mutant: str) -> None:
+    say(f"\nworld {found.seed}:")
+    for text in found.violations:
+        say(f"  broken: {text}")
+    say("  the end of its history:")
+    for line in found.lines:
+        say(f"  {line}")
+    say(f"  see it again: {_command(found.seed, mutant)}")
+
+
+def _command(seed: int, mutant: str) -> str:
+    """Write the command that plays a world again."""
+    option = f" --mutant {mutant}" if mutant else ""
+    return f"settlement-engine simulate --world {seed}{option}"
+
+
+def _as_json(report: Report, seeds: range, mutant: str) -> dict[str, Any]:
+    return {
+        "worlds": report.worlds,
+        "first_seed": seeds.start,
+        "mutant": mutant,
+        "violated": report.violated,
+        "wall_seconds": round(report.wall_seconds, 3),
+        "worlds_per_second": round(report.worlds / max(report.wall_seconds, 0.001), 2),
+        "virtual_seconds": round(report.world_seconds, 3),
+        "turns": report.turns,
+        "settlements": dict(sorted(report.ends.items())),
+        "debits": report.debits,
+        "faults": dict(sorted(report.fired.items())),
+        "never_fired": report.never_fired,
+        "found": [
+            {
+                "seed": found.seed,
+                "broken": list(found.violations),
+                "replay": _command(found.seed, mutant),
+            }
+            for found in report.found
+        ],
+    }
+
+
+def _world_as_json(history: History) -> dict[str, Any]:
+    return {
+        "seed": history.seed,
+        "broken": history.violations,
+        "virtual_seconds": round(history.seconds, 3),
+        "turns": history.turns,
+        "digest": history.digest,
+        "settlements": dict(sorted(history.ends.items())),
+        "debits": history.debits,
+        "faults": dict(sorted(history.fired.items())),
+        "anomalies": dict(sorted(history.anomalies.items())),
+        "lines": history.lines,
+    }

@@ -1,0 +1,294 @@
+"""The bank of a world: its own book and its own mind.
+
+The auditor believes this book and no other. The bank never looks at the engine's records: it knows the
+references and bytes that arrived. What a rail promises (its class) the bank keeps, and no more: beyond the
+promised time it pays again what it has paid before, and does not know what it once knew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.ports import Answer, RailCapabilities, RailClass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+    from uuid import UUID
+
+    from settlement_engine.ports import Clock, Question
+    from settlement_engine.simulation.chronicle import Chronicle
+    from settlement_engine.simulation.faults import Faults
+    from settlement_engine.simulation.loop import VirtualLoop
+    from settlement_engine.simulation.rail import SimulatedRail
+
+DECISION_SECONDS: Final = (0.0, 0.1, 1.0, 8.0)
+SLOW_DECISION_SECONDS: Final = (20.0, 60.0)
+SECOND_WORD_SECONDS: Final = (0.5, 5.0, 30.0)
+ROAD_SECONDS: Final = (0.01, 0.05, 0.2)
+LIE_SECONDS: Final = (1.0, 10.0)
+LIES_MAX: Final = 12
+RETURN_SECONDS: Final = 10.0
+RETURNS_MAX: Final = 100
+"""How often the bank tells of a returned payment, until it is understood."""
+
+BANK_SKEW_SECONDS: Final = 3.0
+ANSWER_TIMEOUT_SECONDS: Final = 3.0
+SHORT_SECONDS: Final = 15.0
+LONG_SECONDS: Final = 600.0
+MEMORY_MARGIN_SECONDS: Final = 110.0
+"""The bank knows a payment longer than promised by this: as long as a resend may take to arrive, which was
+rightly decided on. An engine may be frozen on the way (``world.FREEZE_SECONDS``), and then the message may
+linger (``rail.LINGER_SECONDS``)."""
+
+OPEN: Final = "open"
+SETTLED: Final = "settled"
+REJECTED: Final = "rejected"
+RECALLED: Final = "recalled"
+RESENDABLE: Final = (RailClass.A, RailClass.B)
+WORDS: Final = {SETTLED: Event.SETTLED, REJECTED: Event.REJECTED, RECALLED: Event.RECALLED}
+VISIBLE_SECONDS: Final = 15.0
+"""A bank of files does not find what it has, for so long."""
+
+
+@dataclass(slots=True)
+class Payment:
+    """What the bank has under one reference."""
+
+    reference: str
+    settlement_id: UUID
+    attempt: int
+    at_seconds: float
+    state: str = OPEN
+    is_acknowledged: bool = False
+
+
+@dataclass(slots=True)
+class Bank:
+    """Receives, decides, pays, and sometimes says so."""
+
+    loop: VirtualLoop
+    clock: Clock
+    faults: Faults
+    chronicle: Chronicle
+    rules: RailCapabilities
+    skew: timedelta = timedelta(0)
+    book: dict[str, Payment] = field(default_factory=dict)
+    debits: dict[UUID, int] = field(default_factory=dict)
+    arrived: dict[UUID, set[tuple[str, bytes]]] = field(default_factory=dict)
+    contradicted: set[UUID] = field(default_factory=set)
+    returned: set[UUID] = field(default_factory=set)
+    listeners: list[SimulatedRail] = field(default_factory=list)
+    state_of: Callable[[UUID], State | None] = lambda _: None
+    under_way: int = 0
+
+    # --- what arrives -----------------------------------------------------------------------------
+
+    def receive(self, question: Question) -> Event | None:
+        """Take in what arrives; returns what the bank says at once, None for nothing."""
+        name = question.references.end_to_end_id
+        known = self.book.get(name)
+        self.chronicle.note(f"bank receives {name[:9]} ({known.state if known else 'new'})")
+        arrived = self.arrived.setdefault(question.settlement_id, set())
+        arrived.add((name, question.payload))
+        if known is not None and (self._is_tombstone(known) or self._remembers(known)):
+            self.faults.note("bank_recognises")
+            return self._word(known)
+        if known is not None and known.state != OPEN:
+            self._pay(known)  # a bank that does not know it any more pays again
+            return Event.SETTLED
+        payment = Payment(name, question.settlement_id, question.attempt, self.loop.time())
+        self.book[name] = payment
+        if self._is_expired(question):
+            self.faults.note("bank_too_late")
+            payment.state = REJECTED
+            return Event.REJECTED
+        self._think(payment)
+        return self._word(payment)
+
+    def _is_tombstone(self, payment: Payment) -> bool:
+        """Say whether a payment was barred for good: nothing brings it back."""
+        return payment.state in (REJECTED, RECALLED)
+
+    def _remembers(self, payment: Payment) -> bool:
+        """Say whether the bank knows that it has this payment already."""
+        if self.rules.rail_class is RailClass.A:
+            return True
+        promised = min(self.rules.deduplicates_seconds, self.rules.validity_seconds)
+        age = self.loop.time() - payment.at_seconds
+        is_known = self.rules.rail_class is RailClass.B and age < promised + MEMORY_MARGIN_SECONDS
+        if self.rules.rail_class is RailClass.B and not is_known:
+            self.faults.note("bank_forgets")
+        return is_known
+
+    def _is_expired(self, question: Question) -> bool:
+        """Say whether the bank refuses these bytes as too old: only class A does."""
+        now = self.clock.now() + self.skew
+        return self.rules.rail_class is RailClass.A and now > question.valid_until
+
+    # --- what the bank does -----------------------------------------------------------------------
+
+    def _think(self, payment: Payment) -> None:
+        """Decide now or later."""
+        seconds = self.faults.seconds(DECISION_SECONDS)
+        if self.faults.happens("bank_slow", 3):
+            seconds = self.faults.seconds(SLOW_DECISION_SECONDS)
+        payment.is_acknowledged = self.faults.happens("bank_acknowledges", 3)
+        if seconds:
+            self.later(seconds, self._decide, payment)
+        else:
+            self._decide(payment)
+
+    def _decide(self, payment: Payment) -> None:
+        if payment.state != OPEN:
+            return
+        if self.faults.happens("bank_rejects", 2):
+            payment.state = REJECTED
+        else:
+            payment.state = SETTLED
+            self._pay(payment)
+        self.chronicle.note(f"bank decides {payment.reference[:9]}: {payment.state}")
+        if payment.is_acknowledged or self.faults.happens("bank_speaks_unasked", 3):
+            self._speak(payment)
+        if self.faults.happens("bank_contradicts"):
+            self.later(self.faults.seconds(LIE_SECONDS), self._lie, payment, LIES_MAX)
+        if payment.state == SETTLED and self.faults.happens("bank_returns"):
+            self.later(RETURN_SECONDS, self._return, payment, RETURNS_MAX)
+
+    def _pay(self, payment: Payment) -> None:
+        """Move the money: this is what may happen once only."""
+        key = payment.settlement_id
+        self.debits[key] = self.debits.get(key, 0) + 1
+        self.chronicle.note(f"bank pays {payment.reference[:9]}, for the {self.debits[key]}. time")
+
+    def _speak(self, payment: Payment) -> None:
+        """Say unasked what was decided; it may get lost, be late, or come twice."""
+        answer = _answer(payment, WORDS[payment.state])
+        self._say(answer, self.faults.seconds(ROAD_SECONDS))
+        if self.faults.happens("bank_speaks_twice", 2):
+            self._say(answer, self.faults.seconds(SECOND_WORD_SECONDS))
+
+    def _say(self, answer: Answer, seconds: float) -> None:
+        if not self.faults.happens("answer_lost"):
+            self.later(seconds, self._tell, answer)
+
+    def _tell(self, answer: Answer) -> None:
+        """Tell one of the engines that live."""
+        self.listeners = [rail for rail in self.listeners if not rail.process.is_dead]
+        if self.listeners:
+            place = int(self.faults.chance.random() * len(self.listeners))
+            self.listeners[place].overhear(answer)
+
+    def _lie(self, payment: Payment, tries: int) -> None:
+        """Contradict what it has said, once the engine has believed it."""
+        state = self.state_of(payment.settlement_id)
+        event = {State.COMPLETED: Event.REJECTED, State.ROLLED_BACK: Event.SETTLED}.get(
+            state or State.PENDING
+        )
+        if event is not None:
+            self.contradicted.add(payment.settlement_id)
+            self.chronicle.note(f"bank lies about {payment.reference[:9]}: {event}")
+            self._tell(_answer(payment, event))
+        elif tries and not self.faults.is_over:
+            self.later(self.faults.seconds(LIE_SECONDS), self._lie, payment, tries - 1)
+
+    def _return(self, payment: Payment, tries: int) -> None:
+        """Send a completed payment back, and say so until it is understood."""
+        state = self.state_of(payment.settlement_id)
+        if state is State.RETURNED or not tries:
+            return
+        if state is State.COMPLETED:
+            self.returned.add(payment.settlement_id)
+            self._tell(_answer(payment, Event.RETURNED))
+        elif self.faults.is_over and payment.settlement_id not in self.returned:
+            return  # it is too late to begin with it
+        self.later(RETURN_SECONDS, self._return, payment, tries - 1)
+
+    # --- what the bank is asked -------------------------------------------------------------------
+
+    def _word(self, payment: Payment) -> Event | None:
+        """Say what is known of a payment; of one that is thought about, nothing or *acknowledged*."""
+        if payment.state == OPEN:
+            return Event.ACKNOWLEDGED if payment.is_acknowledged else None
+        return Event.REJECTED if payment.state == RECALLED else WORDS[payment.state]
+
+    def look_up(self, question: Question) -> Event | None:
+        """Answer an enquiry by our reference."""
+        name = question.references.end_to_end_id
+        payment = self.book.get(name)
+        if payment is None and self._is_expired(question):
+            # What has not come by now is refused for good: only so is it a definite no.
+            self.faults.note("bank_too_late")
+            self.book[name] = Payment(
+                name, question.settlement_id, question.attempt, self.loop.time(), state=REJECTED
+            )
+            return Event.REJECTED
+        if payment is None or self._is_lost(payment):
+            self.faults.note("bank_not_found")
+            return Event.NOT_FOUND
+        return self._word(payment) or Event.ACKNOWLEDGED
+
+    def _is_lost(self, payment: Payment) -> bool:
+        """Say whether the bank does not find what it has."""
+        if self.rules.rail_class is RailClass.C:
+            return self.loop.time() - payment.at_seconds < VISIBLE_SECONDS
+        if self.rules.rail_class is RailClass.D:
+            return not self.faults.is_over and payment.state == OPEN
+        return payment.state == SETTLED and not self._remembers(payment)
+
+    def take_back(self, question: Question) -> Event | None:
+        """Give back what is not final; where the rail promises it, bar what has not come."""
+        name = question.references.end_to_end_id
+        payment = self.book.get(name)
+        if payment is None:
+            if self.rules.rail_class is not RailClass.B:
+                return Event.NOT_FOUND
+            payment = Payment(name, question.settlement_id, question.attempt, self.loop.time())
+            self.book[name] = payment
+        if payment.state == OPEN:
+            if self.faults.happens("bank_refuses_recall", 3):
+                return Event.RECALL_REFUSED
+            payment.state = RECALLED
+            self.faults.note("bank_takes_back")
+            self.chronicle.note(f"bank gives back {name[:9]}")
+        return WORDS[payment.state]
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def later(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
+        """Let something arrive after a while; until then the world is not at rest."""
+        self.under_way += 1
+        self.loop.later(seconds, self._arrive, call, arguments)
+
+    def _arrive(self, call: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        self.under_way -= 1
+        call(*arguments)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Say whether all that the bank has is decided, and nothing is on its way from or to it."""
+        return not self.under_way and all(each.state != OPEN for each in self.book.values())
+
+
+def _answer(payment: Payment, event: Event) -> Answer:
+    return Answer(
+        settlement_id=payment.settlement_id, event=event, attempt=payment.attempt, code="SIM"
+    )
+
+
+def draw_rules(chance: Random) -> RailCapabilities:
+    """Draw what kind of rail this world has."""
+    kinds = (RailClass.A, RailClass.A, RailClass.B, RailClass.B, RailClass.C, RailClass.D)
+    kind = kinds[int(chance.random() * len(kinds))]
+    is_hasty = chance.random() < 0.5  # noqa: PLR2004 - of two promises, either may be the shorter
+    return RailCapabilities(
+        rail_class=kind,
+        answer_timeout_seconds=ANSWER_TIMEOUT_SECONDS,
+        is_not_found_definite=kind in RESENDABLE,
+        validity_seconds=SHORT_SECONDS if is_hasty else LONG_SECONDS,
+        deduplicates_seconds=LONG_SECONDS if is_hasty else SHORT_SECONDS,
+        overdue_after_seconds=SHORT_SECONDS if chance.random() < 0.5 else None,  # noqa: PLR2004
+    )

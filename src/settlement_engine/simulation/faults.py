@@ -1,0 +1,136 @@
+"""What goes wrong in a world, how often, and how often it did.
+
+Each world draws rates of its own (a swarm): in one the bank's answers are lost and all else is well, in the
+next everything happens at once. What never happened proves nothing, so every fault counts its firings, and
+a run in which one never fired has failed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from random import Random
+
+FAULTS: Final = (
+    # between engine and database
+    "database_slow",
+    "database_cut",
+    "database_down",
+    "commit_never_came",
+    "commit_answer_lost",
+    "contention",
+    # engines
+    "crash",
+    "crash_in_a_call",
+    "restart",
+    "freeze",
+    "zombie",
+    "session_lost",
+    "session_outlives",
+    "clock_wrong",
+    "clock_jump",
+    # between engine and bank
+    "road_cut",
+    "request_lost",
+    "request_lingers",
+    "request_twice",
+    "undelivered",
+    "answer_lost",
+    "answer_late",
+    "answer_twice",
+    "rail_raises",
+    # the bank
+    "bank_slow",
+    "bank_acknowledges",
+    "bank_rejects",
+    "bank_speaks_unasked",
+    "bank_speaks_twice",
+    "bank_recognises",
+    "bank_forgets",
+    "bank_too_late",
+    "bank_not_found",
+    "bank_refuses_recall",
+    "bank_takes_back",
+    "bank_contradicts",
+    "bank_returns",
+    # the bus
+    "bus_down",
+    "bus_slow",
+    "bus_breaks_midway",
+    "bus_answer_lost",
+    "bus_one_by_one",
+    "two_leaders",
+    "event_again",
+    "event_late_again",
+    # callers
+    "caller_repeats",
+    "caller_changes_content",
+    "caller_takes_obligation",
+    "caller_cancels",
+    "caller_gives_up",
+    # our own house
+    "screening_silent",
+    "screening_late",
+    "screening_refuses",
+    "screening_parks",
+    "account_switched_off",
+    "window_shut",
+    "waited_for_window",
+    "short_of_funds",
+    "attested",
+)
+"""Every fault that a run has to have seen."""
+
+QUIET_SHARE: Final = 0.35
+"""In about a third of the worlds a given fault does not happen at all."""
+
+RATE_MAX: Final = 0.3
+
+
+@dataclass(slots=True)
+class Faults:
+    """The rates of one world. ``cease`` ends them: then everything has to come right."""
+
+    chance: Random
+    rates: dict[str, float] = field(default_factory=dict)
+    fired: Counter[str] = field(default_factory=Counter)
+    is_over: bool = False
+
+    @classmethod
+    def drawn(cls, chance: Random, emphasis: Mapping[str, float]) -> Faults:
+        """Draw how often each fault happens in this world; an emphasis is not left to chance."""
+        rates = {}
+        for name in FAULTS:
+            is_quiet = chance.random() < QUIET_SHARE
+            rates[name] = 0.0 if is_quiet else RATE_MAX * chance.random() ** 2
+        assert emphasis.keys() <= rates.keys(), "an emphasis is on a fault"
+        return cls(chance, {**rates, **emphasis})
+
+    def happens(self, name: str, scale: float = 1.0) -> bool:
+        """Let chance say whether it happens now, and count it."""
+        rate = self.rates[name]
+        if not rate or self.is_over or self.chance.random() >= rate * scale:
+            return False
+        self.fired[name] += 1
+        return True
+
+    def note(self, name: str) -> None:
+        """Count what happened by itself."""
+        assert name in self.rates, name
+        self.fired[name] += 1
+
+    def cease(self) -> None:
+        """End all faults."""
+        self.is_over = True
+
+    def seconds(self, choices: Sequence[float]) -> float:
+        """Draw a time, spread around one of these."""
+        return self.pick(choices) * (0.5 + self.chance.random())
+
+    def pick(self, choices: Sequence[float]) -> float:
+        """Draw one of these."""
+        return choices[int(self.chance.random() * len(choices))]

@@ -1,0 +1,129 @@
+"""The rails of the model check: what an honest bank of each class may do, and when.
+
+Promises: a rail here is a set of facts, and its rules are a real ``RailCapabilities``, which the real
+decider reads. Time has three phases: what changes at a phase's beginning is written beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from settlement_engine.ports import RailCapabilities, RailClass
+
+PHASES: Final = (0, 1, 2)
+LAST_PHASE: Final = 2
+NEVER: Final = 3
+"""A phase that does not come."""
+
+_RECORDED_AT: Final = datetime(2026, 1, 5, 9, tzinfo=UTC)
+_PHASE_SECONDS: Final = 1_000
+"""How long a phase lasts; each is looked at in its middle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRail:
+    """An honest bank, and the rules of its rail as we have written them down.
+
+    In the last phase the bank's day is over: nothing that arrives is executed any more, and its statement
+    lies open to people. ``expires_in`` is the phase from which the bytes are no longer valid, and
+    ``forgets_in`` the one from which a resend would not be recognised.
+    """
+
+    name: str
+    rail_class: RailClass
+    is_not_found_definite: bool
+    is_deduplicating: bool
+    is_enforcing_validity: bool
+    has_tombstones: bool
+    may_deliver_twice: bool  # the network on the way, not the engine
+    expires_in: int
+    forgets_in: int
+    sendings_more: int = 0  # than the bound of the search says
+
+    @property
+    def capabilities(self) -> RailCapabilities:
+        """The rules as the engine is told them."""
+        return RailCapabilities(
+            rail_class=self.rail_class,
+            answer_timeout_seconds=10,
+            is_not_found_definite=self.is_not_found_definite,
+            validity_seconds=self.expires_in * _PHASE_SECONDS,
+            deduplicates_seconds=self.forgets_in * _PHASE_SECONDS if self.is_deduplicating else 0,
+            overdue_after_seconds=_PHASE_SECONDS,
+        )
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When the line P was crossed; the settlement is as old as that."""
+        return _RECORDED_AT
+
+    @property
+    def valid_until(self) -> datetime:
+        """Until when the bytes may be sent."""
+        return _RECORDED_AT + timedelta(seconds=self.expires_in * _PHASE_SECONDS)
+
+    def now(self, phase: int) -> datetime:
+        """Return an instant of a phase."""
+        return _RECORDED_AT + timedelta(seconds=phase * _PHASE_SECONDS + _PHASE_SECONDS // 2)
+
+
+RAILS: Final = (
+    ModelRail(
+        name="A",
+        rail_class=RailClass.A,
+        is_not_found_definite=True,
+        is_deduplicating=True,
+        is_enforcing_validity=True,
+        has_tombstones=False,
+        may_deliver_twice=True,
+        expires_in=1,
+        forgets_in=2,
+    ),
+    ModelRail(
+        name="B",
+        rail_class=RailClass.B,
+        is_not_found_definite=True,
+        is_deduplicating=True,
+        is_enforcing_validity=False,
+        has_tombstones=True,
+        may_deliver_twice=True,
+        expires_in=1,
+        forgets_in=2,
+    ),
+    ModelRail(  # it forgets before the bytes expire
+        name="B short",
+        rail_class=RailClass.B,
+        is_not_found_definite=True,
+        is_deduplicating=True,
+        is_enforcing_validity=False,
+        has_tombstones=True,
+        may_deliver_twice=False,
+        expires_in=2,
+        forgets_in=1,
+        sendings_more=1,
+    ),
+    ModelRail(
+        name="C",
+        rail_class=RailClass.C,
+        is_not_found_definite=False,
+        is_deduplicating=True,
+        is_enforcing_validity=False,
+        has_tombstones=False,
+        may_deliver_twice=True,
+        expires_in=1,
+        forgets_in=NEVER,
+    ),
+    ModelRail(
+        name="D",
+        rail_class=RailClass.D,
+        is_not_found_definite=False,
+        is_deduplicating=False,
+        is_enforcing_validity=False,
+        has_tombstones=False,
+        may_deliver_twice=False,
+        expires_in=1,
+        forgets_in=NEVER,
+    ),
+)

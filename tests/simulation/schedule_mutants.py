@@ -1,0 +1,112 @@
+"""What the database sees to, taken out of the database: each has a schedule that shows it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MIGRATION = "sql/migrations/0001_first_settlement"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqlMutant:
+    """A piece of the functions' text that is written otherwise, or a statement that takes something out.
+
+    ``seed`` is of a schedule in which it is missed; ``emphasis`` raises faults there.
+    """
+
+    name: str
+    seed: int
+    emphasis: Mapping[str, float] = field(default_factory=dict)
+    old: str = ""
+    new: str = ""
+    statement: str = ""
+
+    def sql(self) -> str:
+        """Return what makes a migrated database a mutant."""
+        if not self.old:
+            return self.statement
+        [changed] = [text for text in functions() if self.old in text]
+        assert changed.count(self.old) == 1, "the piece stands in one place"
+        mutated = changed.replace(self.old, self.new)
+        return mutated.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1)
+
+
+@cache
+def functions() -> list[str]:
+    """Return the text of every function of the hot path."""
+    folder = resources.files("settlement_engine.store") / MIGRATION
+    text = (folder / "functions.sql").read_text(encoding="utf-8")
+    return re.findall(r"^CREATE FUNCTION .*?^END \$\$;", text, flags=re.MULTILINE | re.DOTALL)
+
+
+ZOMBIES = {"freeze": 0.6, "session_lost": 0.6, "database_slow": 0.8, "commit_answer_lost": 0.4}
+
+MUTANTS = (
+    SqlMutant(
+        name="nothing is compared",
+        seed=0,
+        emphasis=ZOMBIES,
+        old="""WHEN s.state IS DISTINCT FROM q.from_state::settlement_state OR s.seq <> q.seq THEN 1
+        WHEN w.owner IN (p_owner, 0) AND w.epoch = q.epoch THEN 0
+        WHEN s.ended_at IS NOT NULL AND w.owner IS NULL THEN 0
+        ELSE 1""",
+        new="WHEN s.state IS NULL THEN 1 ELSE 0",
+    ),
+    SqlMutant(
+        name="neither state nor sequence is compared",
+        seed=0,
+        emphasis=ZOMBIES,
+        old="WHEN s.state IS DISTINCT FROM q.from_state::settlement_state OR s.seq <> q.seq THEN 1",
+        new="WHEN s.state IS NULL THEN 1",
+    ),
+    SqlMutant(
+        name="the hold is not checked",
+        seed=2,
+        old="ELSIF r.amount > v_left + v_limit THEN",
+        new="ELSIF false THEN",
+    ),
+    SqlMutant(
+        name="a move is not announced",
+        seed=1,
+        old="WHERE q.is_move AND q.result = 0;\n    END IF;\nEND",
+        new="WHERE q.is_move AND q.result = 0 AND q.event <> 'settled';\n    END IF;\nEND",
+    ),
+    SqlMutant(
+        name="a sending after a rest is not counted",
+        seed=35,
+        emphasis={"undelivered": 0.7, "request_lingers": 0.5, "bank_not_found": 0.5},
+        old="UPDATE attempts AS a SET sends = a.sends + 1\n        FROM taken",
+        new="UPDATE attempts AS a SET sends = a.sends\n        FROM taken",
+    ),
+    SqlMutant(
+        name="a proof of not being sent counts whenever it comes",
+        seed=8,
+        emphasis={"undelivered": 0.7, "commit_answer_lost": 1.0},
+        old="IF p_event && '{abandoned,undelivered}' THEN",
+        new="IF false THEN",
+    ),
+    SqlMutant(
+        name="what is released stays held",
+        seed=0,
+        old="UNION ALL SELECT account_id, 0, 0, -amount_minor FROM resolved",
+        new="UNION ALL SELECT account_id, 0, 0, 0 FROM resolved",
+    ),
+    SqlMutant(
+        name="an obligation may be settled twice",
+        seed=12,
+        statement="DROP INDEX one_live_settlement_per_obligation",
+    ),
+    SqlMutant(
+        name="a key may stand for two settlements",
+        seed=2,
+        emphasis={"caller_cancels": 0.3, "caller_repeats": 0.3},
+        statement="DROP INDEX one_settlement_per_key",
+    ),
+)

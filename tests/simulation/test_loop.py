@@ -1,0 +1,179 @@
+"""The loop without time: deterministic, closed, and cruel to processes that are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from settlement_engine.simulation.loop import Endless, Escaped, Process, Stuck, VirtualLoop, run
+
+
+def world(main, seed=1):
+    """Run a coroutine function in a new world; it gets the loop and the list of processes."""
+    loop, processes = VirtualLoop(random.Random(seed)), list[Process]()
+    return run(loop, main(loop, processes), processes)
+
+
+def test_hours_pass_in_no_time():
+    async def main(loop, _processes):
+        await asyncio.sleep(7_200)
+        return loop.time()
+
+    assert world(main) == pytest.approx(7_200)
+
+
+def test_the_seed_chooses_the_order():
+    def order(seed):
+        async def main(_loop, _processes):
+            found = []
+
+            async def note(number):
+                await asyncio.sleep(0)
+                found.append(number)
+
+            await asyncio.gather(*(note(number) for number in range(8)))
+            return tuple(found)
+
+        return world(main, seed)
+
+    assert order(1) == order(1)
+    assert len({order(seed) for seed in range(10)}) > 5
+
+
+def test_whoever_waits_for_nothing_is_found():
+    async def main(loop, _processes):
+        await loop.create_future()
+
+    with pytest.raises(Stuck):
+        world(main)
+
+
+def test_a_world_without_rest_is_found():
+    async def main(loop, _processes):
+        loop._turns_max = 1_000
+        for _ in range(2_000):
+            await asyncio.sleep(1)
+
+    with pytest.raises(Endless):
+        world(main)
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        lambda loop: loop.run_in_executor(None, print),
+        lambda loop: asyncio.to_thread(print),
+        lambda loop: asyncio.open_connection("localhost", 1),
+        lambda loop: loop.getaddrinfo("localhost", 1),
+        lambda loop: asyncio.create_subprocess_exec("true"),
+    ],
+)
+def test_nothing_leaves_the_world(escape):
+    async def main(loop, _processes):
+        await escape(loop)
+
+    with pytest.raises(Escaped):
+        world(main)
+
+
+def test_a_killed_process_does_not_even_clean_up():
+    seen = []
+
+    async def main(loop, processes):
+        process = Process("engine")
+        processes.append(process)
+
+        async def work():
+            try:
+                while True:
+                    await asyncio.sleep(1)
+                    seen.append("worked")
+            finally:
+                seen.append("cleaned up")
+
+        loop.create_task(work(), context=process.context)
+        await asyncio.sleep(2.5)
+        process.kill()
+        await asyncio.sleep(100)
+        assert seen == ["worked", "worked"]
+
+    world(main)
+
+
+def test_what_a_process_begins_dies_with_it():
+    async def main(loop, processes):
+        process = Process("engine")
+        processes.append(process)
+        seen = []
+
+        async def child():
+            await asyncio.sleep(5)
+            seen.append("child")
+
+        async def parent():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(child())
+
+        loop.create_task(parent(), context=process.context)
+        await asyncio.sleep(1)
+        process.kill()
+        await asyncio.sleep(100)
+        return seen
+
+    assert world(main) == []
+
+
+def test_a_frozen_process_goes_on_where_it_was():
+    async def main(loop, processes):
+        process = Process("engine")
+        processes.append(process)
+        seen = []
+
+        async def work():
+            for _ in range(3):
+                await asyncio.sleep(1)
+                seen.append(loop.time())
+
+        loop.create_task(work(), context=process.context)
+        await asyncio.sleep(1.5)
+        process.freeze()
+        await asyncio.sleep(50)
+        assert seen == [pytest.approx(1.0)]
+        loop.thaw(process)
+        await asyncio.sleep(10)
+        return seen
+
+    assert world(main) == [pytest.approx(1.0), pytest.approx(51.5), pytest.approx(52.5)]
+
+
+def test_a_killed_process_does_not_thaw():
+    async def main(loop, processes):
+        process = Process("engine")
+        processes.append(process)
+        seen = []
+
+        async def work():
+            await asyncio.sleep(1)
+            seen.append("alive")
+
+        loop.create_task(work(), context=process.context)
+        process.freeze()
+        await asyncio.sleep(5)
+        process.kill()
+        loop.thaw(process)
+        await asyncio.sleep(5)
+        return seen
+
+    assert world(main) == []
+
+
+def test_what_fails_in_the_background_is_kept():
+    async def main(loop, _processes):
+        loop.call_later(1, lambda: 1 / 0)
+        await asyncio.sleep(2)
+        return loop.failures
+
+    [failure] = world(main)
+    assert isinstance(failure, ZeroDivisionError)

@@ -1,0 +1,33 @@
+"""A safeguard that is taken out is missed: each mutant is caught in the world that is known to catch it."""
+
+from __future__ import annotations
+
+import pytest
+
+from settlement_engine.domain.lifecycle import LIFE
+from settlement_engine.simulation.mutants import MUTANTS
+from settlement_engine.simulation.surgery import without
+from settlement_engine.simulation.sweep import replay
+from settlement_engine.simulation.world import play
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_missing_safeguard_breaks_a_promise(name):
+    history = replay(MUTANTS[name].seed, name)
+    assert history.violations, f"{MUTANTS[name].what}, and nobody notices"
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_same_world_is_whole_with_the_safeguard(name):
+    mutant = MUTANTS[name]
+    assert play(mutant.seed, emphasis=mutant.emphasis).violations == []
+
+
+def test_a_mutant_is_gone_when_its_world_is_over():
+    before = {state: dict(rows) for state, rows in LIFE.items()}
+    digest = play(1).digest
+    for mutant in MUTANTS.values():
+        with without(mutant):
+            pass
+    assert {state: dict(rows) for state, rows in LIFE.items()} == before
+    assert play(1).digest == digest

@@ -1,0 +1,63 @@
+"""``settlement-engine simulate``: what it prints, and with which code it ends."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from settlement_engine.cli.simulate import simulate
+from settlement_engine.simulation.mutants import MUTANTS
+
+CAUGHT = "silence_is_a_no"
+
+
+def run(*arguments):
+    return CliRunner().invoke(simulate, arguments)
+
+
+def test_a_good_run_says_what_it_tried():
+    found = run("--worlds", "3", "--seed", "5", "--jobs", "1")
+    assert found.exit_code == 0, found.output
+    assert "3 worlds in" in found.output
+    assert "virtual hours" in found.output
+    assert "0 worlds broke a promise" in found.output
+
+
+def test_json_is_all_there_is():
+    found = json.loads(run("--worlds", "2", "--jobs", "1", "--json").output)
+    assert (found["worlds"], found["violated"], found["found"]) == (2, 0, [])
+    assert found["faults"]
+    assert found["worlds_per_second"] > 0
+
+
+def test_a_broken_promise_is_told_with_the_command_that_shows_it_again():
+    seed = str(MUTANTS[CAUGHT].seed)
+    found = run("--mutant", CAUGHT, "--worlds", "1", "--seed", seed, "--jobs", "1")
+    assert found.exit_code == 1
+    assert "1 worlds broke a promise" in found.output
+    command = f"settlement-engine simulate --world {seed} --mutant {CAUGHT}"
+    assert f"see it again: {command}" in found.output
+    again = run(*command.split()[2:])
+    assert again.exit_code == 1
+    assert "broken: " in again.output
+
+
+def test_one_world_is_told_from_beginning_to_end():
+    found = run("--world", "1")
+    assert found.exit_code == 0
+    assert "every promise was kept" in found.output
+    told = json.loads(run("--world", "1", "--json").output)
+    assert told["digest"] in found.output
+    assert told["broken"] == []
+
+
+def test_mutants_are_listed():
+    listed = run("--list-mutants").output
+    assert all(name in listed for name in MUTANTS)
+
+
+@pytest.mark.parametrize("arguments", [("--mutant", "nobody"), ("--worlds", "0"), ("--jobs", "0")])
+def test_what_makes_no_sense_is_refused(arguments):
+    assert run(*arguments).exit_code == 2
