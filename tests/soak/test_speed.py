@@ -1,87 +1,97 @@
-"""Acceptance 10, from outside: batches beyond 1,000 a second to the end, one alone under 50 ms.
+"""Speed, measured by the bench: batches well beyond 1,000 a second to the end, one alone under 50 ms.
 
 Absolute figures depend on the machine and on what else it does: that is why this is not in `make test`.
-Run it alone: `make soak ARGS="-k speed -s"`.
+Run it alone, on a quiet machine: `make soak ARGS="-k speed -s"`. What should hold on every machine is in
+`tests/performance`.
 """
 
 from __future__ import annotations
 
-import time
-import uuid
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 
-from settlement_engine.proto import settlement_pb2 as pb
-from tests.e2e.jetstream import read_stream
-from tests.e2e.world import World, until, wish
+import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-BANKS = 100
-SETTLEMENTS = 20_000
-BATCH = 250
-CALLERS = 8
-ALONE = 200
+SECONDS = 20
 PER_SECOND_MIN = 1_000
-ALONE_SECONDS_MAX = 0.050
-MOVES_PER_SETTLEMENT = 3
-ZERO_LATENCY = ("--set", "banks.mock_latency_ms=0", "--set", "banks.mock_success_rate=1")
+ALONE_MS_MAX = 50.0
+SOAK_SECONDS = 120
+WAL_BYTES_MAX = 6 * 1024
+COMMITS_MAX = 0.1
 
 
-def test_speed_of_batches_and_of_one_alone(tmp_path: Path) -> None:
-    """Accepted, completed and announced, with fsync on everywhere."""
-    with World(tmp_path, *ZERO_LATENCY) as world:
-        banks = [f"BANK{number:04}" for number in range(BANKS)]
-        for bank in banks:
-            world.open_bank(bank, "EUR", "9000000000.00")
-        alone = sorted(_alone(world) for _ in range(ALONE))
-        began = time.monotonic()
-        with ThreadPoolExecutor(CALLERS) as pool:
-            list(pool.map(lambda n: _submit(world, banks, n), range(SETTLEMENTS // BATCH)))
-        accepted = time.monotonic() - began
-        wanted = MOVES_PER_SETTLEMENT * (SETTLEMENTS + ALONE)
-        until(lambda: _published(world) >= wanted, 120, "everything to be announced")
-        announced = time.monotonic() - began
-        assert len(read_stream(world)) == wanted
-    median = alone[len(alone) // 2]
-    print(
-        f"\naccepted {SETTLEMENTS / accepted:,.0f}/s · announced {SETTLEMENTS / announced:,.0f}/s"
-        f" · alone p50 {median * 1000:.1f} ms, p99 {alone[-3] * 1000:.1f} ms"
+def bench(place: Path, *arguments: str) -> dict[str, Any]:
+    """Run the bench and return what it says."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "settlement_engine",
+            "bench",
+            "--json",
+            *arguments,
+            "--data-dir",
+            str(place),
+        ],
+        capture_output=True,
+        timeout=1_800,
+        check=False,
+        text=True,
     )
-    assert SETTLEMENTS / announced > PER_SECOND_MIN
-    assert median < ALONE_SECONDS_MAX
+    assert done.returncode in (0, 1), done.stdout[-3000:] + done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
-def _alone(world: World) -> float:
-    began = time.monotonic()
-    assert world.execute(from_bank="BANK0000", to_bank="BANK0001").status == pb.COMPLETED
-    return time.monotonic() - began
-
-
-def _submit(world: World, banks: list[str], number: int) -> None:
-    batch = [
-        wish(
-            obligation_id=str(uuid.uuid4()),
-            from_bank=banks[(number + place) % BANKS],
-            to_bank=banks[(number + place + 1) % BANKS],
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows of the table that are asked about, by scenario and accounts."""
+    names = ["alone", "unary-64", "batch", "stream"]
+    chosen = [word for name in names for word in ("--scenario", name)]
+    spreads = ["--accounts", "many", "--accounts", "hot"]
+    found = bench(tmp_path_factory.mktemp("bench"), *chosen, *spreads, "--seconds", str(SECONDS))
+    for row in found["rows"]:
+        print(
+            f"\n{row['name']}/{row['spread']}: completed {row['completed_per_second']:,.0f}/s,"
+            f" announced {row['announced_per_second']:,.0f}/s, {row['ratio']:.2f} of the limit,"
+            f" p50 {row['latency_ms'].get('p50', 0):.1f} ms",
+            end="",
         )
-        for place in range(BATCH)
-    ]
-    while batch:
-        request = pb.SubmitSettlementsRequest(settlements=batch)
-        results = world.settlements.SubmitSettlements(request, timeout=30).results
-        batch = [
-            each for each, result in zip(batch, results, strict=True) if result.HasField("error")
-        ]
+    return {(row["name"], row["spread"]): row for row in found["rows"]}
 
 
-def _published(world: World) -> int:
-    return len(read_stream(world)) if _is_quiet(world) else 0
+def test_batches_are_completed_and_announced_beyond_a_thousand_a_second(rows):
+    for spread in ("many", "hot"):
+        row = rows["batch", spread]
+        assert row["completed_per_second"] > PER_SECOND_MIN
+        assert row["announced_per_second"] > PER_SECOND_MIN
+        assert row["wal_bytes"] <= WAL_BYTES_MAX
+        assert row["commits"] <= COMMITS_MAX
 
 
-def _is_quiet(world: World) -> bool:
-    open_ones = pb.ListSettlementsRequest(
-        statuses=[pb.VALIDATING, pb.EXECUTING, pb.IN_DOUBT], page_size=1
-    )
-    return not world.settlements.ListSettlements(open_ones, timeout=30).settlements
+def test_one_alone_is_quick(rows):
+    assert rows["alone", "many"]["latency_ms"]["p50"] < ALONE_MS_MAX
+
+
+def test_nothing_went_wrong(rows):
+    assert {key: row["faults"] for key, row in rows.items() if row["faults"]} == {}
+
+
+@pytest.mark.parametrize("name", ["overload-2x", "overload-10x", "slow-rail", "recovery"])
+def test_what_is_hard_is_met(name, tmp_path):
+    found = bench(tmp_path, "--scenario", name, "--seconds", str(SECONDS))
+    [trial] = found["trials"]
+    print(f"\n{name}: {trial['lines']}", end="")
+    assert trial["is_good"], trial["lines"]
+
+
+def test_nothing_grows_but_history(tmp_path):
+    found = bench(tmp_path, "--scenario", "soak", "--seconds", str(SOAK_SECONDS))
+    [trial] = found["trials"]
+    print(f"\nsoak: {trial['lines'][-1]}", end="")
+    assert trial["is_good"], trial["lines"]

@@ -1,0 +1,91 @@
+"""What must be true after a trial: by the page, the books, the bank and the stream, never by the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.lifecycle import LIFE, Do, Event, State
+from settlement_engine.engine.asker import ONLY_ANSWERS
+from settlement_engine.ports import TransferFilter
+from tests.failure.trials import SAID, Fault, Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from settlement_engine.domain.settlement import Moved, Settlement
+    from tests.failure.town import Town
+
+STREAM_PAGE: Final = 10_000
+NOT_FOUND_ONCE: Final = {Event.NOT_FOUND: 1, Event.UNDELIVERED: 1, Event.ABANDONED: 1}
+"""How often a payment that was told late to be missing may be taken for missing."""
+
+
+async def audit(town: Town, trial: Trial, settlement: Settlement, after: int) -> None:
+    """Compare the page, the books, the bank and the stream."""
+    life = await town.witness.settlements.life(settlement.id)
+    check_legal(life, settlement)
+    await _check_money(town, trial, settlement)
+    await _check_stream(town, settlement, life, after)
+    assert await town.witness.differences() == []
+    assert await town.count("SELECT count(*) FROM open_settlements") == 0
+    assert await town.count("SELECT count(*) FROM fund_locks WHERE resolved_at IS NULL") == 0
+    engine = await town.engine(trial)
+    assert not {"not_decided", "step_broken", "lost_from_memory"} & set(engine.meter.kinds)
+
+
+def check_legal(life: Sequence[Moved], settlement: Settlement) -> None:
+    """Each move is a row of the page, and begins where the last one ended."""
+    state = State.PENDING
+    for number, move in enumerate(life, start=1):
+        assert move.seq == number
+        assert move.from_state is state
+        assert LIFE[state][move.event].state is move.to_state
+        state = move.to_state
+    assert state is settlement.state
+
+
+async def _check_money(town: Town, trial: Trial, settlement: Settlement) -> None:
+    obligation = trial.instruction.obligation_id
+    sendings = town.bank.sendings[obligation]
+    assert len({payload for payload, _ in sendings}) <= 1, "a resend is identical to the byte"
+    assert all(is_marked for _, is_marked in sendings[1:]), "a resend says that it is one"
+    debits = town.bank.debits[obligation]
+    assert debits <= 1
+    exceptions = await town.count(
+        "SELECT count(*) FROM exceptions WHERE settlement_id = $1"
+        " AND kind NOT IN ('in_doubt', 'overdue')",
+        settlement.id,
+    )
+    if trial.fault is Fault.ANSWER_LATE and SAID.get(trial.event, trial.event) in ONLY_ANSWERS:
+        assert exceptions == 0, "what means something only as an answer is too late"
+        life = await town.witness.settlements.life(settlement.id)
+        assert sum(move.event is Event.NOT_FOUND for move in life) <= NOT_FOUND_ONCE[trial.event]
+    if exceptions == 0:
+        has_moved = settlement.state in (State.COMPLETED, State.RETURNED)
+        assert debits == int(has_moved), "our end is the bank's"
+    life = await town.witness.settlements.life(settlement.id)
+    transfers = await town.witness.accounts.transfers(TransferFilter(group_id=settlement.id))
+    wanted = sum(_legs(move) for move in life)
+    assert len(transfers) == wanted
+    assert len({transfer.leg for transfer in transfers}) == wanted, "each leg once"
+
+
+def _legs(move: Moved) -> int:
+    """Count the transfers that a move makes."""
+    match LIFE[move.from_state][move.event].do:
+        case Do.POST | Do.REVERSE:
+            return 2
+        case Do.SUSPEND:
+            return 1 if move.event is Event.DISPROVED else 2
+        case _:
+            return 0
+
+
+async def _check_stream(
+    town: Town, settlement: Settlement, life: Sequence[Moved], after: int
+) -> None:
+    found = await town.witness.stream.read(after, STREAM_PAGE)
+    positions = [each.moved.position for each in found]
+    assert positions == list(range(after + 1, after + 1 + len(found))), "gapless"
+    told = [each.moved.seq for each in found if each.moved.settlement_id == settlement.id]
+    assert told == [move.seq for move in life], "each move is announced once"

@@ -1,0 +1,234 @@
+"""A frozen and a live owner, at every point of every state that has a question open.
+
+The first engine is frozen at the point, its lease runs out, the second takes over and brings the
+settlement to its end; then the first is thawed and does what it was about to do. Whatever it writes is
+refused, whatever it sends are the same bytes, which the bank has already, and there is one debit or none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from settlement_engine.domain.lifecycle import ENDS, QUESTION, State
+from settlement_engine.store.database import WRITERS_PLAN, Line
+from settlement_engine.store.queries import query
+from tests.support.duel import (
+    BEFORE_ANSWER,
+    BEFORE_ASK,
+    BEFORE_COMMIT,
+    INSIDE,
+    LONG_LEASE_SECONDS,
+    LOOK_SECONDS,
+    PATIENCE_SECONDS,
+    POINTS,
+    QUESTIONS,
+    Bank,
+    DuelEngine,
+    end_lease,
+    open_banks,
+    until,
+    wish,
+)
+from tests.support.stores import MemoryStores, PostgresStores, patient_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from settlement_engine.domain.settlement import Settlement
+    from tests.support.databases import Databases
+    from tests.support.duel import Freezer
+    from tests.support.stores import Stores
+
+IDLE_SECONDS = 0.3
+HEARTBEAT_SECONDS = 0.02
+DUELS = [
+    (store, state, point)
+    for store in ("memory", "postgres")
+    for state in QUESTIONS
+    for point in POINTS
+    if (store, point) != ("memory", INSIDE)  # in memory a transaction has no inside
+]
+
+MEETINGS = [
+    (store, state, point)
+    for store in ("memory", "postgres")
+    for state in QUESTIONS
+    for point in (BEFORE_ASK, BEFORE_ANSWER)
+]
+
+
+class SlowLine(Line):
+    """Writes in a transaction of two messages, so that there is an inside to be frozen in."""
+
+    def __init__(self, url: str, freezer: Freezer) -> None:
+        settings = patient_settings(url)
+        brief = {"idle_in_transaction_session_timeout": str(int(IDLE_SECONDS * 1000))}
+        super().__init__(settings, WRITERS_PLAN | brief, is_writing=True)
+        self._freezer = freezer
+        self.states: tuple[State, ...] = (State.VALIDATING,)
+
+    async def fetchrow(self, name: str, *arguments: object) -> Any:
+        """Write, freeze, commit."""
+        async with self.session() as connection, connection.transaction():
+            found = await connection.fetchrow(query(name), *arguments)
+            await self._freezer.reach(INSIDE, *self.states)
+            return found
+
+
+def open_to_the_inside(engine: DuelEngine, url: str) -> None:
+    """Let the engine's writing be frozen inside its transaction."""
+    settlements: Any = engine.stores.settlements
+    admitting, applying = SlowLine(url, engine.freezer), SlowLine(url, engine.freezer)
+    settlements._admitting, settlements._applying = admitting, applying
+    apply = settlements.apply
+
+    async def apply_known(steps: Any, owner: int) -> Any:
+        applying.states = tuple(step.row.state for step in steps)
+        return await apply(steps, owner)
+
+    settlements.apply = apply_known
+
+
+@pytest.fixture
+async def sides(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Stores, Stores, str]]:
+    """What two processes have of one store."""
+    if request.param == "memory":
+        stores: Stores = MemoryStores()
+        await open_banks(stores)
+        yield stores, stores.beside(), ""
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    url = await databases.migrated()
+    stores = PostgresStores(url)
+    await open_banks(stores)
+    yield stores, stores.beside(), url
+    await stores.close()
+    await databases.drop(url)
+
+
+@asynccontextmanager
+async def frozen_at(
+    state: State, point: str, sides: tuple[Stores, Stores, str]
+) -> AsyncIterator[tuple[DuelEngine, Bank, asyncio.Task[Settlement]]]:
+    """Let an engine walk into the state and freeze at the point; yields it and its caller."""
+    stores, _, url = sides
+    bank = Bank()
+    bank.is_silent = state is State.IN_DOUBT
+    bank.acknowledges = state in (State.SENT, State.RECALLING)
+    bank.takes_its_time = state is State.RECALLING
+    # It does not find out by itself that it was declared gone: it goes on as if nothing had been.
+    engine = DuelEngine(stores, bank, heartbeat_seconds=LONG_LEASE_SECONDS)
+    if point == INSIDE:
+        open_to_the_inside(engine, url)
+    async with engine.running():
+        engine.freezer.arm(state, point)
+        caller = asyncio.get_running_loop().create_task(walk(engine, state))
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await engine.freezer.is_frozen.wait()
+            yield engine, bank, caller
+        finally:
+            caller.cancel()
+            await asyncio.gather(caller, return_exceptions=True)
+
+
+async def walk(engine: DuelEngine, state: State) -> Settlement:
+    """Do what a caller does whose settlement gets into the state."""
+    [accepted] = await engine.service.submit([wish()])
+    assert not isinstance(accepted, Exception)
+    settlement = accepted.settlement
+    if state is State.RECALLING:
+        while await state_of(engine, settlement) is not State.SENT:  # noqa: ASYNC110 - no bell
+            await asyncio.sleep(LOOK_SECONDS)
+        await engine.service.cancel(settlement.id)
+    return settlement
+
+
+async def state_of(engine: DuelEngine, settlement: Settlement) -> State:
+    """Return the state of a settlement in the store."""
+    found: Settlement = (await engine.store.load([settlement.id]))[settlement.id]
+    return found.state
+
+
+@pytest.mark.parametrize(("sides", "state", "point"), DUELS, indirect=["sides"])
+async def test_a_zombie_changes_nothing(
+    state: State, point: str, sides: tuple[Stores, Stores, str]
+) -> None:
+    """Frozen at the point, overtaken, thawed."""
+    async with frozen_at(state, point, sides) as (zombie, bank, caller):
+        is_unwritten = state is State.VALIDATING and point in (BEFORE_COMMIT, INSIDE)
+        is_recalled = state is State.RECALLING and point in (BEFORE_ASK, BEFORE_ANSWER)
+        bank.is_silent, bank.takes_its_time = False, is_recalled
+        living = DuelEngine(sides[1], bank, heartbeat_seconds=HEARTBEAT_SECONDS)
+        async with living.running():
+            await end_lease(sides[1], zombie.owner)
+            ended = await overtake(living, is_unwritten=is_unwritten)
+            received = bank.received.total()
+            zombie.freezer.thaw()
+            if is_unwritten:
+                assert (await caller).id == ended.id, "the same key is the same settlement"
+            else:
+                await until(lambda: zombie.store.stale_after_thaw)
+            await until(lambda: zombie.service._runner.is_idle)
+            after = await living.store.load([ended.id])
+    assert zombie.store.applied_after_thaw == []
+    assert after[ended.id] == ended
+    assert all(len(payloads) == 1 for payloads in bank.payloads.values())
+    is_sent_late = (state, point) == (State.LOCKED, BEFORE_ASK)
+    assert bank.received.total() - received == int(is_sent_late)
+    assert bank.debits.total() == int(ended.state is State.COMPLETED)
+    assert ended.state is (State.ROLLED_BACK if is_recalled else State.COMPLETED)
+    assert await sides[1].differences() == []
+
+
+@pytest.mark.parametrize(("sides", "state", "point"), MEETINGS, indirect=["sides"])
+async def test_a_zombie_changes_nothing_while_its_successor_is_at_work(
+    state: State, point: str, sides: tuple[Stores, Stores, str]
+) -> None:
+    """State and number are what the zombie believes: only the owner and the epoch tell it off."""
+    async with frozen_at(state, point, sides) as (zombie, bank, _):
+        bank.is_silent = False
+        living = DuelEngine(sides[1], bank, heartbeat_seconds=HEARTBEAT_SECONDS)
+        is_locked = state is State.LOCKED  # then the event is NO_ANSWER, and no question is put
+        living.freezer.arm(
+            *(State.IN_DOUBT, BEFORE_COMMIT) if is_locked else (state, BEFORE_ANSWER)
+        )
+        async with living.running():
+            await end_lease(sides[1], zombie.owner)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await living.freezer.is_frozen.wait()
+            found = await sides[0].settlements.find_by_obligation(wish().obligation_id)
+            assert found is not None
+            zombie.freezer.thaw()
+            await until(lambda: zombie.store.stale_after_thaw)
+            await until(lambda: zombie.service._runner.is_idle)
+            kept = (await sides[0].settlements.load([found.id]))[found.id]
+            assert (kept.state, kept.seq, kept.epoch) == (found.state, found.seq, found.epoch)
+            living.freezer.thaw()
+            ended = await overtake(living, is_unwritten=False)
+    assert zombie.store.applied_after_thaw == []
+    assert all(len(payloads) == 1 for payloads in bank.payloads.values())
+    assert bank.debits.total() == int(ended.state is State.COMPLETED)
+    assert ended.state is (State.ROLLED_BACK if state is State.RECALLING else State.COMPLETED)
+    assert await sides[1].differences() == []
+
+
+async def overtake(living: DuelEngine, *, is_unwritten: bool) -> Settlement:
+    """Let the living engine bring the settlement to its end; what was not written is sent again."""
+    if is_unwritten:
+        ended = (await living.service.settle(wish(), PATIENCE_SECONDS)).settlement
+    else:
+        found = await living.store.find_by_obligation(wish().obligation_id)
+        ended = await living.service.wait(found.id, PATIENCE_SECONDS)
+    assert ended.state in ENDS, f"it has not ended: {ended.state}"
+    kept: Settlement = (await living.store.load([ended.id]))[ended.id]
+    return kept
+
+
+def test_duels_are_fought_in_every_state_that_has_a_question() -> None:
+    """The page names them."""
+    assert dict(QUESTION) == QUESTIONS

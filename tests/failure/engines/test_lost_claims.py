@@ -1,0 +1,79 @@
+"""A claim whose answer is lost: what it took is found again soon, not after two long looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.errors import Unavailable
+from settlement_engine.store.memory import MemorySettlements
+from tests.unit.engine.house import House
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from settlement_engine.ports import Claimed
+
+NEVER_SECONDS = 600.0
+CLOSE_SECONDS = 0.02
+
+
+class Claims(MemorySettlements):
+    """A store whose claims are written and not answered, as often as it is told."""
+
+    def __init__(self, records: Any) -> None:
+        super().__init__(records)
+        self.claims_lost = 0
+        self.reclaims_lost = 0
+
+    @override
+    async def claim(self, owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
+        found = await super().claim(owner, limit, is_sweep=is_sweep)
+        if found and self.claims_lost:
+            self.claims_lost -= 1
+            raise Unavailable("the answer is lost")
+        return found
+
+    @override
+    async def reclaim(self, owner: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
+        found = await super().reclaim(owner, settlement_ids)
+        if found and self.reclaims_lost:
+            self.reclaims_lost -= 1
+            raise Unavailable("the answer is lost")
+        return found
+
+
+async def settle_with(*, claims_lost: int, reclaims_lost: int) -> House:
+    """Settle one whose payment rests once, so that it has to be claimed."""
+    house = House(close_look_seconds=CLOSE_SECONDS, look_interval_seconds=NEVER_SECONDS)
+    store = Claims(house.records)
+    store.claims_lost, store.reclaims_lost = claims_lost, reclaims_lost
+    for holder in (house.engine._recovery, house.engine._runner):
+        holder._store = store
+    await house.open_bank("AAA", 1_000)
+    await house.open_bank("BBB", 0)
+    house.rail.sends.append(None)
+    house.rail.enquiries.append(None)
+    await house.start()
+    try:
+        found = await house.settle()
+        assert found.state is State.COMPLETED
+    finally:
+        await house.crash()
+    assert (store.claims_lost, store.reclaims_lost) == (0, 0)
+    return house
+
+
+async def test_what_a_claim_took_whose_answer_was_lost_is_found_by_close_looks() -> None:
+    """The regular look would take ten minutes here."""
+    house = await settle_with(claims_lost=1, reclaims_lost=0)
+    assert "claim_answer_lost" in house.meter.anomalies
+
+
+async def test_the_answer_to_the_second_taking_may_be_lost_as_well() -> None:
+    """Then it is looked for once more."""
+    house = await settle_with(claims_lost=1, reclaims_lost=2)
+    assert house.meter.anomalies.count("claim_answer_lost") == 3

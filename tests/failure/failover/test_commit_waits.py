@@ -1,0 +1,276 @@
+"""A commit that the server stopped waiting for is visible, and may be lost: nobody believes it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import Event, State, follow
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.preconditions import Refusal, RefusalCode
+from settlement_engine.engine.service import SettlementService
+from settlement_engine.engine.settings import EngineSettings
+from settlement_engine.errors import Unavailable
+from settlement_engine.ports import (
+    AccountSpec,
+    Admission,
+    Answer,
+    Funding,
+    Result,
+    Step,
+    Verdict,
+)
+from settlement_engine.store.database import DatabaseSettings, Line, Readers
+from settlement_engine.store.migrate import migrate
+from settlement_engine.store.settlements import PostgresSettlements
+from tests.support.failover import Pair, pair
+from tests.support.stores import CountedIds, PostgresStores, WallClock
+from tests.unit.engine.house import SETTINGS, Tally, ToldRail, wish
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.store.accounts import PostgresAccounts
+
+PATIENCE_SECONDS = 30.0
+CUTS = 5
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator[Pair]:
+    with pair(tmp_path_factory.mktemp("pair"), template) as made:
+        asyncio.run(migrate(DatabaseSettings(url=made.primary.url())))
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def with_standby(servers: Pair) -> Iterator[None]:
+    yield
+    servers.standby.start()
+
+
+class Cutter:
+    """Cancels whatever waits for the standby, as an impatient administrator would."""
+
+    def __init__(self) -> None:
+        self.cuts = 0
+
+    @asynccontextmanager
+    async def cutting(self, url: str) -> AsyncIterator[None]:
+        connection = await asyncpg.connect(url)
+        task = asyncio.get_running_loop().create_task(self._cut(connection))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await connection.close()
+
+    async def _cut(self, connection: asyncpg.Connection) -> None:
+        statement = (
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        )
+        while True:
+            self.cuts += len(await connection.fetch(statement))
+            await asyncio.sleep(0.02)
+
+
+async def until(truth: Callable[[], Any]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not truth():  # noqa: ASYNC110 - a predicate rings no bell
+            await asyncio.sleep(0.01)
+
+
+async def test_what_was_cut_short_is_not_accepted_by_anybody_before_the_standby_has_it(
+    servers: Pair,
+) -> None:
+    settings = DatabaseSettings(url=servers.primary.url())
+    readers = Readers(settings)
+    here, elsewhere = (PostgresSettlements(settings, readers) for _ in range(2))
+    ids = CountedIds()
+    for store in (here, elsewhere):
+        await store.admit([Admission(settlement_id=ids.new(), instruction=wish("before"))], 1)
+    admission = Admission(settlement_id=ids.new(), instruction=wish("cut"))
+    servers.standby.stop()
+    cutter = Cutter()
+    async with cutter.cutting(servers.primary.url()):
+        with pytest.raises(Unavailable, match="standby"):
+            await here.admit([admission], 1)
+    found = await here.load([admission.settlement_id])
+    assert found[admission.settlement_id].state is State.VALIDATING, "it is there to be seen"
+    loop = asyncio.get_running_loop()
+    waiting = [loop.create_task(store.admit([admission], 1)) for store in (here, elsewhere)]
+    await until(lambda: waiting_for_the_standby(servers) >= len(waiting))
+    assert not any(task.done() for task in waiting)
+    servers.standby.start()
+    for task in waiting:
+        [answer] = await task
+        assert answer.verdict is Verdict.REPLAYED
+    for store in (here, elsewhere):
+        await store.close()
+    await readers.close()
+
+
+async def test_an_end_that_was_cut_short_is_not_told_before_the_standby_has_it(
+    servers: Pair,
+) -> None:
+    """Nothing is left to be locked: repeating the step alone would write nothing, and wait for nothing."""
+    settings = DatabaseSettings(url=servers.primary.url())
+    readers = Readers(settings)
+    store = PostgresSettlements(settings, readers)
+    key = uuid.uuid4()
+    await store.admit([Admission(settlement_id=key, instruction=wish("refused"))], 1)
+    life = (await store.load([key]))[key]
+    row = follow(life.state, Event.REFUSED)
+    refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)
+    step = Step(settlement=life, event=Event.REFUSED, row=row, refusal=refusal)
+    await store.apply([step], 2)  # opens the line; another engine's number changes nothing
+    servers.standby.stop()
+    cutter = Cutter()
+    async with cutter.cutting(servers.primary.url()):
+        with pytest.raises(Unavailable, match="standby"):
+            await store.apply([step], 1)
+    assert (await store.load([key]))[key].state is State.FAILED, "it is there to be seen"
+    again = asyncio.get_running_loop().create_task(store.apply([step], 1))
+    await until(lambda: again.done() or waiting_for_the_standby(servers))
+    assert not again.done()
+    servers.standby.start()
+    [outcome] = await again
+    assert outcome.result is Result.STALE, "that is our own first writing"
+    await store.close()
+    await readers.close()
+
+
+def waiting_for_the_standby(servers: Pair) -> int:
+    done = servers.primary._client(
+        "psql",
+        "--no-psqlrc",
+        "--tuples-only",
+        "--command=SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+    )
+    return int(done.stdout)
+
+
+async def open_banks(accounts: PostgresAccounts) -> None:
+    """Two banks, the first one with funds."""
+    for bank in ("AAA", "BBB"):
+        for kind in (AccountKind.NOSTRO, AccountKind.VOSTRO):
+            spec = AccountSpec(
+                kind=kind,
+                bank=bank,
+                currency="EUR",
+                account_number="",
+                credit_limit=0,
+                caller="test",
+                idempotency_key="",
+            )
+            await accounts.open_account(spec)
+    funds = Money(10_000, "EUR")
+    await accounts.fund(
+        Funding(
+            bank="AAA",
+            amount=funds,
+            reference="",
+            account_number="",
+            caller="test",
+            idempotency_key="funds",
+        )
+    )
+
+
+class LateScreening:
+    """Clears when it is allowed to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.may_answer = asyncio.Event()
+
+    async def screen(
+        self, settlements: Sequence[Settlement], report: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        self.asked += len(settlements)
+        await self.may_answer.wait()
+        report([Answer(settlement_id=each.id, event=Event.CLEARED) for each in settlements])
+
+
+async def test_no_payment_leaves_before_its_lock_is_on_the_standby(servers: Pair) -> None:
+    stores = PostgresStores(servers.primary.url())
+    rail, screening, meter = ToldRail(), LateScreening(), Tally()
+    rail.capabilities = replace(rail.capabilities, answer_timeout_seconds=PATIENCE_SECONDS)
+    engine = SettlementService(
+        EngineSettings(**SETTINGS | {"lease_seconds": 60.0, "screening_timeout_seconds": 60.0}),
+        store=stores.settlements,
+        accounts=stores.accounts,
+        stream=stores.stream,
+        registry=stores.registry,
+        rails={"told": rail},
+        screening=screening,
+        clock=WallClock(),
+        ids=CountedIds(),
+        chance=random.Random(1),
+        meter=meter,
+    )
+    await open_banks(stores.accounts)
+    await engine.join()
+    task = asyncio.get_running_loop().create_task(engine.run())
+    screening.may_answer.set()
+    await engine.settle(wish("warm"), PATIENCE_SECONDS)  # every account is there and known now
+    screening.may_answer.clear()
+    screening.asked = 0
+    rail.asked.clear()
+    [accepted] = await engine.submit([wish("lock")])
+    assert not isinstance(accepted, Exception)
+    key = accepted.settlement.id
+    await until(lambda: screening.asked)
+    servers.standby.stop()
+    cutter = Cutter()
+    async with cutter.cutting(servers.primary.url()):
+        screening.may_answer.set()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await stores.settlements.load([key]))[key].state is not State.LOCKED:  # noqa: ASYNC110 - no bell
+                await asyncio.sleep(0.01)
+        seen_at = cutter.cuts
+        await until(lambda: cutter.cuts >= seen_at + CUTS)
+    assert rail.asked == [], "it is there to be seen, and nobody has acted on it"
+    servers.standby.start()
+    ended = await engine.wait(key, PATIENCE_SECONDS)
+    assert ended.state is State.COMPLETED
+    assert [word for word, _, _ in rail.asked] == ["send"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await stores.differences() == []
+    await stores.close()
+
+
+@pytest.mark.parametrize(
+    ("severity", "sqlstate", "is_cut"),
+    [
+        ("WARNING", "01000", True),
+        ("WARNING", "57P01", True),
+        ("NOTICE", "00000", False),
+        ("WARNING", "25P01", False),
+    ],
+)
+def test_it_is_recognised_in_any_language(severity: str, sqlstate: str, is_cut: bool) -> None:
+    line = Line(DatabaseSettings(url=""))
+    line._heard(
+        None,
+        SimpleNamespace(
+            severity="WARNUNG",
+            severity_en=severity,
+            sqlstate=sqlstate,
+            message="storniere Warten auf synchrone Replikation",
+        ),
+    )
+    assert line._is_unreplicated is is_cut

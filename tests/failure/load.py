@@ -1,0 +1,204 @@
+"""A load of settlements on frail engines, and what must be true when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.money import Money
+from settlement_engine.errors import SettlementEngineError
+from settlement_engine.ports import TransferFilter
+from tests.support.faultproxy import IDLE, Lost
+from tests.support.frailbank import FrailBank, Manner
+from tests.support.frailengine import FrailEngine, Watch
+from tests.support.lives import ALL_ACCOUNTS, funding, spec, wish
+from tests.support.stores import PostgresStores
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from settlement_engine.domain.lifecycle import Ask, Event
+    from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.ports import Accepted, Admission, Announcement, Step
+    from settlement_engine.store.database import Line
+
+SIDES: Final = ("AAAA", "BBBB")
+BATCH: Final = 20
+CALL_SECONDS: Final = 30.0
+END_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 0.02
+STREAM_PAGE: Final = 5_000
+LOSSES: Final = (Lost.REQUEST, Lost.REPLY)
+
+
+class LossyBank(FrailBank):
+    """A bank behind a bad line: each question has its own luck."""
+
+    def __init__(self, chance: random.Random, share: float) -> None:
+        super().__init__()
+        self._chance = chance
+        self._share = share
+        self.troubles: Counter[Manner] = Counter()
+
+    def ask(self, ask: Ask, obligation: str, reference: str) -> tuple[Event | None, Manner]:
+        """Deal with the question, if it arrives."""
+        manner = Manner.PLAIN
+        if self._chance.random() < self._share:
+            manner = self._chance.choice(list(Manner))
+            self.troubles[manner] += 1
+        if manner is Manner.QUESTION_LOST:
+            return None, manner
+        return super().ask(ask, obligation, reference)[0], manner
+
+
+class LossyLine(Watch):
+    """Loses requests and replies of the store's own calls: of each kind one for certain, then by chance."""
+
+    def __init__(self, chance: random.Random, share: float) -> None:
+        self._chance = chance
+        self._share = share
+        self.tried: set[tuple[str, Lost]] = set()
+        self.hits: Counter[tuple[str, Lost]] = Counter()
+
+    def before_admission(self, engine: FrailEngine, admissions: Sequence[Admission]) -> None:
+        """Lose an admission."""
+        self._cut(engine, "admit", pattern=admissions[0].settlement_id.hex.encode())
+
+    def before_steps(self, engine: FrailEngine, steps: Sequence[Step]) -> None:
+        """Lose a batch of steps."""
+        self._cut(engine, "apply", pattern=steps[0].settlement.id.hex.encode())
+
+    def before_call(self, engine: FrailEngine, line: Line) -> None:
+        """Lose a claim or a heartbeat."""
+        connection = line._connection
+        if connection is not None and not connection.is_closed():
+            wire = connection._transport  # type: ignore[attr-defined]  # no other way in
+            port = wire.get_extra_info("sockname")[1]
+            self._cut(engine, "call", port=port)
+
+    def _cut(
+        self, engine: FrailEngine, call: str, *, pattern: bytes = b"", port: int | None = None
+    ) -> None:
+        due = [lost for lost in LOSSES if (call, lost) not in self.tried]
+        if not due and self._chance.random() >= self._share:
+            return
+        lost = due[0] if due else self._chance.choice(LOSSES)
+        self.tried.add((call, lost))
+
+        def note() -> None:
+            self.hits[call, lost] += 1
+
+        engine.proxy.cut(lost, pattern, until=IDLE, client_port=port, on_hit=note)
+
+
+class LoadTown:
+    """A database with two banks, and a witness that asks no engine."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.witness = PostgresStores(url)
+        self.accepted: dict[str, UUID] = {}
+
+    async def open(self) -> LoadTown:
+        """Open the accounts, and a bank's money."""
+        for bank in SIDES:
+            for kind in (AccountKind.NOSTRO, AccountKind.VOSTRO):
+                await self.witness.accounts.open_account(spec(kind, bank))
+        await self.witness.accounts.fund(funding(10**9, bank=SIDES[0]))
+        return self
+
+    async def close(self) -> None:
+        """Let go."""
+        await self.witness.close()
+
+    async def submit(self, engines: Sequence[FrailEngine], count: int) -> None:
+        """Submit; what was not accepted is submitted again, to the next engine."""
+        wishes = [
+            wish(from_bank=SIDES[0], to_bank=SIDES[1], amount=Money(100 + number, "EUR"))
+            for number in range(count)
+        ]
+        batches = [wishes[start : start + BATCH] for start in range(0, count, BATCH)]
+        async with asyncio.timeout(END_SECONDS), asyncio.TaskGroup() as group:
+            for number, batch in enumerate(batches):
+                group.create_task(self._submit_batch(engines, number, batch))
+
+    async def _submit_batch(
+        self, engines: Sequence[FrailEngine], number: int, batch: Sequence[Instruction]
+    ) -> None:
+        turn = number
+        rest = list(batch)
+        while rest:
+            engine = engines[turn % len(engines)]
+            turn += 1
+            if engine.is_dead:
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            try:
+                results = await self._until_answered(engine, rest)
+            except (TimeoutError, SettlementEngineError):
+                continue
+            again = []
+            for wished, result in zip(rest, results, strict=True):
+                if isinstance(result, Exception):
+                    again.append(wished)
+                else:
+                    self.accepted[wished.obligation_id] = result.settlement.id
+            rest = again
+
+    async def _until_answered(
+        self, engine: FrailEngine, rest: Sequence[Instruction]
+    ) -> Sequence[Accepted | Exception]:
+        """Wait for the engine's answer, or for its death."""
+        call = asyncio.get_running_loop().create_task(engine.service.submit(rest))
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                while not (await asyncio.wait([call], timeout=POLL_SECONDS))[0]:
+                    if engine.is_dead:
+                        raise TimeoutError
+            return call.result()
+        finally:
+            call.cancel()
+
+    async def until_ended(self, engines: Sequence[FrailEngine]) -> None:
+        """Wait for the end of everything that was accepted."""
+        async with asyncio.timeout(END_SECONDS):
+            while True:
+                for engine in engines:
+                    engine.check_alive()
+                found = await self.witness.settlements.load(list(self.accepted.values()))
+                if all(each.is_ended for each in found.values()):
+                    return
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def check(self, bank: FrailBank, count: int) -> list[Announcement]:
+        """All accepted ended well, each debited once; the books are proved, the stream has no gap."""
+        assert len(set(self.accepted.values())) == len(self.accepted) == count
+        found = await self.witness.settlements.load(list(self.accepted.values()))
+        assert {each.state for each in found.values()} == {State.COMPLETED}
+        assert bank.debits == dict.fromkeys(self.accepted, 1)
+        for sendings in bank.sendings.values():
+            assert len({payload for payload, _ in sendings}) == 1
+        proof = await self.witness.auditor.prove()
+        assert list(proof.differences) == []
+        assert (proof.open_settlements, proof.open_holds) == (0, 0)
+        transfers = await self.witness.accounts.transfers(TransferFilter(limit=100_000))
+        legs = Counter(each.group_id for each in transfers if each.group_id in found)
+        assert set(legs.values()) == {2}
+        assert sum(each.held for each in await self.witness.accounts.accounts(ALL_ACCOUNTS)) == 0
+        return await self.check_stream()
+
+    async def check_stream(self) -> list[Announcement]:
+        """Read everything that was announced: each move once, and no place without one."""
+        told: list[Announcement] = []
+        while page := await self.witness.stream.read(len(told), STREAM_PAGE):
+            told += page
+        positions = [each.moved.position for each in told]
+        assert positions == list(range(1, len(told) + 1)), "gapless"
+        each_once = {(each.moved.settlement_id, each.moved.seq) for each in told}
+        assert len(each_once) == len(told)
+        return told

@@ -1,0 +1,153 @@
+"""Disks that are full to the last byte: for PostgreSQL's log, for its data, for JetStream.
+
+The engine neither loses nor doubles anything meanwhile, and goes on when there is space again. The disks
+are small tmpfs mounts; where the machine does not let us mount, the tests are skipped with its reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+
+import asyncpg
+import pytest
+
+from settlement_engine.embedded import EmbeddedNats, EmbeddedPostgres
+from settlement_engine.store.database import DatabaseSettings
+from settlement_engine.store.migrate import migrate
+from tests.failure.load import LoadTown
+from tests.integration.test_relay import check_exact, make_relay, running, until_published
+from tests.support.frailbank import FrailBank
+from tests.support.frailengine import FrailEngine
+from tests.support.smalldisk import CannotMount, small_disk
+from tests.unit.events.fakes import CountingMeter, MemoryOutbox
+
+BEFORE, DURING = 60, 60
+DISK_MEGABYTES = 160
+STREAM_MEGABYTES = 16
+PATIENCE_SECONDS = 30.0
+POLL_SECONDS = 0.02
+SQUEEZED_SECONDS = 1.0
+
+
+@pytest.fixture
+def disk(tmp_path, request):
+    try:
+        with small_disk(tmp_path / "disk", request.param) as made:
+            yield made
+    except CannotMount as reason:
+        pytest.skip(f"no small disk could be mounted: {reason}")
+
+
+def put_apart(folder, disk):
+    """Move a folder onto the small disk, where it was before it is found still."""
+    target = disk.path / folder.name
+    shutil.move(folder, target)
+    folder.symlink_to(target)
+
+
+@contextlib.asynccontextmanager
+async def town_on(server):
+    server.start()
+    try:
+        await migrate(DatabaseSettings(url=server.url()))
+        town = await LoadTown(server.url()).open()
+        yield town
+        await town.close()
+    finally:
+        server.stop()
+
+
+async def suffer(server, town, disk, squeeze):
+    """Settle, fill the disk, submit all the same, and make room: everything comes to its end."""
+    bank = FrailBank()
+    engine = await FrailEngine(town.url, bank, has_real_windows=False).start()
+    try:
+        await town.submit([engine], BEFORE)
+        disk.fill()
+        await squeeze(server)
+        more = asyncio.get_running_loop().create_task(town.submit([engine], DURING))
+        await until(lambda: engine.meter.kinds.count("commit_unknown") > 3)
+        assert not more.done(), "what cannot be written is not accepted"
+        disk.free()
+        server.restart_if_dead()
+        await more
+        await town.until_ended([engine])
+    finally:
+        await engine.bury()
+    await town.check(bank, BEFORE + DURING)
+
+
+async def until(truth):
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not truth():  # noqa: ASYNC110 - a predicate rings no bell
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def until_the_log_is_full(server):
+    """Use up the segments of the log that were made in advance, until the server falls."""
+    with contextlib.suppress(asyncpg.PostgresError, OSError, asyncpg.InterfaceError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            connection = await asyncpg.connect(server.url())
+            while True:
+                await connection.execute("CREATE TABLE IF NOT EXISTS room (x int)")
+                await connection.execute("INSERT INTO room VALUES (1); SELECT pg_switch_wal()")
+
+
+async def until_the_tables_are_full(server):
+    """Use up the pages that the tables still have."""
+    connection = await asyncpg.connect(server.url())
+    try:
+        for table in ("moves", "settlement_transactions", "open_settlements"):
+            free = f"ALTER TABLE {table} SET (fillfactor = 10)"
+            await connection.execute(free)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("disk", [DISK_MEGABYTES], indirect=True)
+async def test_postgresql_without_room_for_its_log(tmp_path, disk):
+    server = EmbeddedPostgres(tmp_path / "server", options={"max_wal_size": "64MB"})
+    server.init()
+    put_apart(server.home / "pg_wal", disk)
+    async with town_on(server) as town:
+        await suffer(server, town, disk, until_the_log_is_full)
+
+
+@pytest.mark.parametrize("disk", [DISK_MEGABYTES], indirect=True)
+async def test_postgresql_without_room_for_its_data(tmp_path, disk):
+    server = EmbeddedPostgres(tmp_path / "server")
+    server.init()
+    put_apart(server.home / "base", disk)
+    async with town_on(server) as town:
+        await suffer(server, town, disk, until_the_tables_are_full)
+
+
+@pytest.mark.parametrize("disk", [STREAM_MEGABYTES], indirect=True)
+async def test_jetstream_without_room(disk, tmp_path):
+    """The outbox waits; what was acknowledged before and what comes afterwards is there once."""
+    server = EmbeddedNats(tmp_path / "nats", max_file="8M")
+    server.init()
+    put_apart(server.home / "jetstream", disk)
+    server.start()
+    outbox = MemoryOutbox()
+    try:
+        relay = make_relay(server.url(), outbox, CountingMeter(), ack_timeout_seconds=0.5)
+        async with running(relay):
+            outbox.add(100)
+            await until_published(outbox)
+            disk.fill()
+            outbox.add(2_000)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(SQUEEZED_SECONDS):
+                    await until_published(outbox)
+            assert outbox.marked < len(outbox.announcements)
+            assert relay.backlog > 0, "it knows what waits"
+            disk.free()
+            server.stop()  # JetStream ends itself on a full disk, and comes back with its server
+            server.start()
+            await until_published(outbox)
+        await check_exact(server.url(), outbox)
+    finally:
+        server.stop()

@@ -1,0 +1,138 @@
+"""Processes that are killed by -9 at the very commit of a row, before it and after it.
+
+The matrix of ``test_every_row.py`` with real processes, a sample of it; all of it is in tests/soak. Each
+death is followed by the next engine with the next death, and at last by one that lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import Money
+from settlement_engine.rails.mock_book import MockBook
+from tests.failure.load import LoadTown
+from tests.support.lives import admission, wish
+from tests.support.stores import LEASE_SECONDS
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+pytestmark = pytest.mark.kill
+
+TOP = Path(__file__).parents[2]
+SCRIPTS = ("settle", "lost_request", "lost_answer", "reject", "undelivered", "late_settle")
+OF_EACH = 2
+DEATH_SECONDS = 40.0
+END_SECONDS = 60.0
+POLL_SECONDS = 0.05
+FAR_FUTURE_MS = 10**15
+
+REACHED = [
+    (State.VALIDATING, Event.CLEARED),
+    (State.LOCKED, Event.SETTLED),
+    (State.LOCKED, Event.REJECTED),
+    (State.LOCKED, Event.UNDELIVERED),
+    (State.LOCKED, Event.NO_ANSWER),
+    (State.IN_DOUBT, Event.NOT_FOUND),
+    (State.IN_DOUBT, Event.SETTLED),
+]
+"""What the mock bank's scripts bring about in one go."""
+
+SAMPLE = [
+    (State.VALIDATING, Event.CLEARED, "after"),
+    (State.LOCKED, Event.SETTLED, "before"),
+    (State.LOCKED, Event.SETTLED, "after"),
+    (State.LOCKED, Event.REJECTED, "before"),
+    (State.IN_DOUBT, Event.NOT_FOUND, "after"),
+    (State.IN_DOUBT, Event.SETTLED, "before"),
+]
+
+
+async def leave_behind(town: LoadTown) -> dict[UUID, str]:
+    """Write settlements down as an engine that is gone has left them; returns their scripts."""
+    owner = await town.witness.registry.join(LEASE_SECONDS)
+    sides = {"from_bank": "AAAA", "to_bank": "BBBB", "amount": Money(100, "EUR")}
+    wishes = [wish(metadata={"simulate": word}, **sides) for word in SCRIPTS * OF_EACH]
+    batch = [admission(each) for each in wishes]
+    await town.witness.settlements.admit(batch, owner)
+    await town.witness.registry.leave(owner)
+    town.accepted |= {each.instruction.obligation_id: each.settlement_id for each in batch}
+    return {each.settlement_id: each.instruction.metadata["simulate"] for each in batch}
+
+
+async def start(town: LoadTown, book: Path, *words: str) -> asyncio.subprocess.Process:
+    command = ["-m", "tests.support.killpoint", town.url, str(book), *words]
+    return await asyncio.create_subprocess_exec(
+        sys.executable, *command, cwd=TOP, stdout=asyncio.subprocess.DEVNULL
+    )
+
+
+async def die_at(town: LoadTown, book: Path, state: State, event: Event, when: str) -> None:
+    """Let an engine begin, and come to its death."""
+    process = await start(town, book, state.value, event.value, when, "1")
+    try:
+        async with asyncio.timeout(DEATH_SECONDS):
+            code = await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    assert code == -signal.SIGKILL, "it died of the row, and of nothing else"
+
+
+async def live(town: LoadTown, book: Path) -> None:
+    """Let an engine carry everything to its end."""
+    process = await start(town, book, "none", "none", "never", "1")
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            while True:
+                found = await town.witness.settlements.load(list(town.accepted.values()))
+                if all(each.is_ended for each in found.values()):
+                    return
+                assert process.returncode is None, "the engine ended by itself"
+                await asyncio.sleep(POLL_SECONDS)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def check(town: LoadTown, book: Path, scripts: dict[UUID, str]) -> None:
+    """Each has the end of its script, the bank debited what is completed once, the books are proved."""
+    found = await town.witness.settlements.load(list(scripts))
+    for settlement_id, word in scripts.items():
+        wanted = State.ROLLED_BACK if word == "reject" else State.COMPLETED
+        assert found[settlement_id].state is wanted, word
+    bank = MockBook(book)
+    bank.open()
+    debits = Counter[Any]()
+    for entry in bank.ledger(FAR_FUTURE_MS):
+        debits[entry["settlement_id"]] += entry["times_debited"]
+    bank.close()
+    assert +debits == {str(key): 1 for key, word in scripts.items() if word != "reject"}
+    proof = await town.witness.auditor.prove()
+    assert list(proof.differences) == []
+    assert (proof.open_settlements, proof.open_holds) == (0, 0)
+    await town.check_stream()
+
+
+async def test_engines_that_die_at_a_commit_one_after_the_other(database_url, tmp_path):
+    town = await LoadTown(database_url).open()
+    try:
+        scripts: dict[UUID, str] = {}
+        book = tmp_path / "bank.sqlite"
+        for place in SAMPLE:
+            # New ones each time: the rows of the last ones may be written already.
+            scripts |= await leave_behind(town)
+            await die_at(town, book, *place)
+        await live(town, book)
+        await check(town, book, scripts)
+    finally:
+        await town.close()

@@ -1,0 +1,119 @@
+"""Power cuts: what JetStream has acknowledged is on the disk.
+
+The server stands on a file system that forgets what was not forced. Where there is no FUSE for us the
+tests are skipped with its reason. The control shows that the cut cuts. PostgreSQL's part takes longer
+and is in tests/soak.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import nats.js.errors
+import pytest
+
+from settlement_engine.embedded import EmbeddedNats
+from settlement_engine.embedded import nats as embedded_nats
+from tests.integration.test_relay import (
+    check_exact,
+    make_relay,
+    running,
+    stored,
+    until_published,
+)
+from tests.support.powerplug import NoPowerCut, power_plug
+from tests.unit.events.fakes import CountingMeter, MemoryOutbox
+
+ROWS = 300
+
+
+@pytest.fixture
+def plug(tmp_path):
+    try:
+        with power_plug(tmp_path / "backing", tmp_path / "mounted") as made:
+            yield made
+    except NoPowerCut as reason:
+        pytest.skip(f"no power can be cut here: {reason}")
+
+
+def cut_power(server, plug):
+    """End the server at once, and with it all that it had not forced to the disk."""
+    os.kill(server.pid, signal.SIGKILL)
+    server._end_child()
+    plug.pull()
+
+
+def test_what_was_not_forced_is_forgotten_and_what_was_is_kept(plug):
+    (plug.path / "folder").mkdir()
+    for name, is_forced in (("forced", True), ("unforced", False)):
+        with (plug.path / "folder" / name).open("wb") as file:
+            file.write(b"x" * 10_000)
+            file.flush()
+            if is_forced:
+                os.fsync(file.fileno())
+    with (plug.path / "folder" / "forced").open("r+b") as file:
+        file.seek(5_000)
+        file.write(b"y" * 10_000)
+    assert (plug.path / "folder" / "forced").read_bytes() == b"x" * 5_000 + b"y" * 10_000
+    plug.pull()
+    assert (plug.path / "folder" / "forced").read_bytes() == b"x" * 10_000
+    assert (plug.path / "folder" / "unforced").read_bytes() == b""
+
+
+def test_a_synchronous_file_a_renamed_one_and_a_shortened_one(plug):
+    handle = os.open(plug.path / "log", os.O_CREAT | os.O_WRONLY | os.O_DSYNC)
+    os.write(handle, b"line\n" * 2_000)
+    os.close(handle)
+    new = plug.path / "new"
+    new.write_bytes(b"unforced")
+    new.rename(plug.path / "renamed")
+    assert (plug.path / "renamed").read_bytes() == b"unforced"
+    os.truncate(plug.path / "log", 7)
+    plug.pull()
+    assert (plug.path / "log").read_bytes() == b"line\nli"
+    assert (plug.path / "renamed").read_bytes() == b""
+
+
+async def publish(server, outbox):
+    relay = make_relay(server.url(), outbox, CountingMeter())
+    async with running(relay):
+        outbox.add(ROWS)
+        await until_published(outbox)
+
+
+async def test_jetstream_keeps_every_acknowledged_announcement(plug):
+    server = EmbeddedNats(plug.path / "nats")
+    outbox = MemoryOutbox()
+    server.start()
+    try:
+        await publish(server, outbox)
+        cut_power(server, plug)
+        server.start()
+        await check_exact(server.url(), outbox)
+        await publish(server, outbox)
+        await check_exact(server.url(), outbox)
+    finally:
+        server.stop()
+
+
+async def test_control_what_jetstream_did_not_force_is_lost(plug, monkeypatch):
+    """The control: with the server's own default the cut takes some, or all of it."""
+    text = embedded_nats.CONFIGURATION
+    assert "sync_interval: always" in text
+    forgetful = text.replace("sync_interval: always", "sync_interval: 2m")
+    monkeypatch.setattr(embedded_nats, "CONFIGURATION", forgetful)
+    server = EmbeddedNats(plug.path / "nats")
+    outbox = MemoryOutbox()
+    server.start()
+    try:
+        await publish(server, outbox)
+        cut_power(server, plug)
+        server.start()
+        try:
+            kept = len(await stored(server.url()))
+        except nats.js.errors.NotFoundError:  # the stream itself is gone
+            kept = 0
+        assert kept < ROWS
+    finally:
+        server.stop()

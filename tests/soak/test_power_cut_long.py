@@ -1,0 +1,83 @@
+"""Power cuts under PostgreSQL: every accepted settlement is on the disk, and the control shows the cut.
+
+The server stands on a file system that forgets what was not forced; every file of it passes through
+Python, which takes its time. Where there is no FUSE for us the tests are skipped with its reason.
+"""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from settlement_engine.embedded import EmbeddedPostgres
+from settlement_engine.store.database import DatabaseSettings
+from settlement_engine.store.migrate import migrate
+from tests.failure.load import LoadTown
+from tests.failure.test_power_cut import cut_power
+from tests.support.frailbank import FrailBank
+from tests.support.frailengine import FrailEngine
+from tests.support.powerplug import NoPowerCut, power_plug
+
+pytestmark = pytest.mark.timeout(900)
+
+COUNT = 200
+MORE = 100
+ROWS = 300
+
+
+@pytest.fixture
+async def postgres_on_plug(tmp_path, request):
+    """A server that was made on an ordinary disk, for speed, and runs on the one with the plug."""
+    options = getattr(request, "param", {})
+    maker = EmbeddedPostgres(tmp_path / "backing" / "server")
+    maker.start()
+    await migrate(DatabaseSettings(url=maker.url()))
+    maker.stop()
+    try:
+        with power_plug(tmp_path / "backing", tmp_path / "mounted") as plug:
+            server = EmbeddedPostgres(plug.path / "server", options=options)
+            server.start()
+            yield server, plug
+            server.stop()
+    except NoPowerCut as reason:
+        pytest.skip(f"no power can be cut here: {reason}")
+
+
+async def test_postgresql_keeps_every_accepted_settlement(postgres_on_plug):
+    server, plug = postgres_on_plug
+    town = await LoadTown(server.url()).open()
+    bank = FrailBank()
+    engine = await FrailEngine(town.url, bank, has_real_windows=False).start()
+    await town.submit([engine], COUNT)
+    engine.die()
+    cut_power(server, plug)
+    server.start()
+    await engine.bury()
+    engine = await FrailEngine(server.url(), bank, has_real_windows=False).start()
+    await town.submit([engine], MORE)
+    await town.until_ended([engine])
+    await engine.bury()
+    await town.check(bank, COUNT + MORE)
+    await town.close()
+
+
+@pytest.mark.parametrize(
+    "postgres_on_plug",
+    [{"wal_writer_delay": "10s", "wal_writer_flush_after": "1GB", "synchronous_commit": "off"}],
+    indirect=True,
+    ids=["synchronous_commit=off"],
+)
+async def test_control_what_postgresql_did_not_force_is_lost(postgres_on_plug):
+    """The same server with commits that wait for no disk: the cut takes some."""
+    server, plug = postgres_on_plug
+    connection = await asyncpg.connect(server.url())
+    await connection.execute("CREATE TABLE told (n int)")
+    await connection.execute("CHECKPOINT")
+    for number in range(ROWS):
+        await connection.execute("INSERT INTO told VALUES ($1)", number)
+    connection.terminate()
+    cut_power(server, plug)
+    server.start()
+    connection = await asyncpg.connect(server.url())
+    assert await connection.fetchval("SELECT count(*) FROM told") < ROWS
+    await connection.close()
