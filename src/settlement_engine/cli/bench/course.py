@@ -1,0 +1,142 @@
+"""The course of a bench: which installations are started, what is measured on each, what is printed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from settlement_engine.bench import report
+from settlement_engine.bench.limit import Limit, measure_pgbench
+from settlement_engine.bench.machine import Machine, describe
+from settlement_engine.bench.ordeals import Outcome
+from settlement_engine.bench.scenarios import ABOUT, MAIN, QUICK, Plan, Table
+from settlement_engine.bench.trials import TRIALS
+from settlement_engine.bench.wishes import Spread
+from settlement_engine.cli.bench.ground import started
+from settlement_engine.embedded.binaries import find_nats, find_postgres, nats_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from settlement_engine.bench.measure import Figures
+    from settlement_engine.bench.trials import Trial
+    from settlement_engine.cli.bench.ground import WorldGround
+
+PGBENCH_SECONDS: Final = 3
+CHANNELS_PER_ENGINE: Final = 4
+
+
+def known_scenarios() -> list[tuple[str, str]]:
+    """Name every scenario and say what it is."""
+    return [*ABOUT.items(), *((trial.name, trial.about) for trial in TRIALS.values())]
+
+
+@dataclass(kw_only=True)
+class Course:
+    """One run of the bench. ``tell`` hears of every step, for whoever waits."""
+
+    scenarios: Sequence[str]
+    spreads: Sequence[str]
+    seconds: float
+    is_quick: bool
+    engines: int
+    tell: Callable[[str], None]
+    machine: Machine | None = None
+    pgbench_per_second: float | None = None
+    limits: list[Limit] = field(default_factory=list)
+    rows: list[Figures] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether anything was answered with what is neither a settlement nor a want of room."""
+        return any(row.faults for row in self.rows) or any(not one.is_good for one in self.outcomes)
+
+    def run(self, place: Path) -> None:
+        """Measure everything that was asked for; data goes to a directory below ``place``."""
+        trials = [TRIALS[name] for name in self.scenarios if name in TRIALS]
+        names = [name for name in self.scenarios if name in MAIN]
+        if not self.scenarios:
+            names = list(QUICK if self.is_quick else MAIN)
+        self._describe(place)
+        if names:
+            with started(place / "table", engines=self.engines, tell=self.tell) as ground:
+                self._measure_pgbench(ground)
+                table = Table(ground, self._plan(names), self._tell_row)
+                asyncio.run(table.run(CHANNELS_PER_ENGINE * self.engines))
+                self.rows, self.limits = table.rows, list(table.limits.values())
+        for trial in trials:
+            self._try(trial, place / trial.name)
+
+    def _plan(self, names: Sequence[str]) -> Plan:
+        spreads = [Spread(name) for name in self.spreads]
+        if not spreads:
+            spreads = [Spread.MANY, Spread.HOT] if self.is_quick else list(Spread)
+        return Plan(names=names, spreads=spreads, seconds=self.seconds)
+
+    def _describe(self, place: Path) -> None:
+        versions = {"postgres": find_postgres().version, "nats": nats_version(find_nats())}
+        self.machine = describe(place, versions)
+        for line in report.machine_lines(self.machine):
+            self.tell(line)
+
+    def _measure_pgbench(self, ground: WorldGround) -> None:
+        programs = find_postgres().directory
+        found = measure_pgbench(ground.database_url, programs, PGBENCH_SECONDS)
+        self.pgbench_per_second = found
+        self.tell(f"pgbench {found:,.0f}/s" if found else "pgbench is not installed")
+
+    def _try(self, trial: Trial, place: Path) -> None:
+        """Run a further scenario, on as many installations of its own as it needs."""
+        for number, variant in enumerate(trial.variants, start=1):
+            reason = variant.skipped()
+            if reason:
+                self.outcomes.append(Outcome(name=trial.name, lines=[f"skipped: {reason}"]))
+            else:
+                with started(
+                    place / str(number),
+                    engines=variant.engines,
+                    settings=variant.settings,
+                    tell=self.tell,
+                ) as ground:
+                    self.outcomes.append(asyncio.run(variant.run(ground, self.seconds)))
+            for line in self.outcomes[-1].lines:
+                self.tell(f"  {trial.name}: {line}")
+
+    def _tell_row(self, found: Figures) -> None:
+        self.tell(
+            f"  {found.name}/{found.spread}: completed {found.completed_per_second:,.0f}/s,"
+            f" {found.ratio:.2f} of the limit"
+        )
+
+    def print(self, table: Callable[..., None], say: Callable[[str], None]) -> None:
+        """Print the tables."""
+        if self.limits:
+            say("")
+            say("The limit: the least durable SQL of a settlement, on the same server.")
+            limits = [report.limit_row(limit) for limit in self.limits]
+            table(report.LIMIT_COLUMNS, limits, right=report.LIMIT_COLUMNS[2:])
+        if self.rows:
+            say("")
+            say("The engine. Times of the processor, commits and WAL are per settlement.")
+            rows = [report.row(found) for found in self.rows]
+            table(report.COLUMNS, rows, right=report.COLUMNS[2:])
+        for line in report.fault_lines(self.rows):
+            say(f"! {line}")
+        for outcome in self.outcomes:
+            say("")
+            say(
+                f"{outcome.name}: {'as it should be' if outcome.is_good else 'NOT as it should be'}"
+            )
+            for line in outcome.lines:
+                say(f"  {line}")
+
+    def document(self) -> dict[str, Any]:
+        """Say everything for programs."""
+        assert self.machine is not None, "run it first"
+        trials = [outcome.document() for outcome in self.outcomes]
+        return report.document(
+            self.machine, self.pgbench_per_second, self.limits, self.rows, trials
+        )

@@ -1,0 +1,52 @@
+"""What the kernel says of processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from settlement_engine.bench import machine, processes
+from settlement_engine.bench.processes import Pids
+
+NOBODY = Pids(engines=(), postgres=None, nats=None)
+
+
+def test_processor_time_is_ours_and_that_of_the_whole_tree():
+    burning = "import os, time\nos.fork()\nend = time.process_time() + 0.3\n"
+    burning += "while time.process_time() < end: pass\nprint(1, flush=True)\ntime.sleep(30)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", burning], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert child.stdout is not None
+    with child.stdout:
+        assert child.stdout.readline()
+        assert child.stdout.readline()
+        try:
+            found = processes.spent(Pids(engines=(child.pid,), postgres=child.pid, nats=None))
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    assert found.engine >= 0.25
+    assert found.postgres >= found.engine + 0.25, "the fork's time belongs to the tree"
+    assert found.client > 0
+
+
+def test_who_is_gone_has_spent_nothing():
+    found = processes.spent(NOBODY)
+    assert (found.engine, found.postgres, found.nats) == (0, 0, 0)
+    assert processes.peak_bytes(NOBODY) == 0
+
+
+def test_the_peak_of_memory_is_at_least_what_is_there_now():
+    own = Pids(engines=(os.getpid(),), postgres=None, nats=None)
+    assert processes.peak_bytes(own) >= processes.resident_bytes(own) > 1024**2
+
+
+def test_the_machine_is_described(tmp_path):
+    began = time.monotonic()
+    assert machine.measure_fsyncs(tmp_path, seconds=0.05) > 0
+    assert time.monotonic() - began < 5
+    assert list(tmp_path.iterdir()) == []
