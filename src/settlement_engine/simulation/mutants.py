@@ -291,6 +291,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
                 "is_covered = True",
             ),
         ),
+        seed=279,
     ),
     "hold_is_kept": Mutant(
         "an ended settlement's hold stays",
