@@ -8,6 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from settlement_engine.cli.simulate import simulate
+from settlement_engine.simulation import model
+from settlement_engine.simulation.model_mutations import MUTATIONS
+from settlement_engine.simulation.model_rails import RAILS
 from settlement_engine.simulation.mutants import MUTANTS
 
 CAUGHT = "silence_is_a_no"
@@ -55,7 +58,45 @@ def test_one_world_is_told_from_beginning_to_end():
 
 def test_mutants_are_listed():
     listed = run("--list-mutants").output
-    assert all(name in listed for name in MUTANTS)
+    assert all(name in listed for name in (*MUTANTS, *MUTATIONS))
+
+
+def test_schedules_run_on_a_server_of_their_own():
+    found = run("--schedules", "3", "--seed", "7", "--jobs", "1")
+    assert found.exit_code == 0, found.output
+    assert "3 schedules on PostgreSQL in" in found.output
+    assert "0 schedules broke a promise" in found.output
+
+
+def test_the_model_tells_the_way_to_what_is_broken():
+    found = run("--model", "--mutant", "void on silence")
+    assert found.exit_code == 1
+    assert "   1. " in found.output
+    told = json.loads(run("--model", "--mutant", "void on silence", "--json").output)
+    assert told["broken"]
+    assert len(told["trace"]) > 1
+
+
+def test_the_model_counts_what_it_walked_through(monkeypatch):
+    monkeypatch.setattr(model, "RAILS", RAILS[-1:])
+    found = run("--model")
+    assert found.exit_code == 0, found.output
+    assert "no violation" in found.output
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--model", "--schedules", "3"),
+        ("--world", "1", "--model"),
+        ("--schedules", "2", "--mutant", CAUGHT),
+        ("--model", "--mutant", CAUGHT),
+    ],
+)
+def test_what_does_not_go_together_is_said(wrong):
+    found = run(*wrong)
+    assert found.exit_code == 2
+    assert "Error" in found.output
 
 
 @pytest.mark.parametrize("arguments", [("--mutant", "nobody"), ("--worlds", "0"), ("--jobs", "0")])

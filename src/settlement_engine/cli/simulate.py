@@ -15,6 +15,7 @@ from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.interruption import termination_interrupts
 from settlement_engine.cli.output import as_json, example, print_json, say
+from settlement_engine.cli.proofs import check_model, run_schedules
 
 if TYPE_CHECKING:
     from settlement_engine.simulation.chronicle import History
@@ -54,12 +55,24 @@ SECONDS_PER_HOUR: Final = 3_600
     help="Take one safeguard out, to see that it is missed. --list-mutants names them.",
 )
 @click.option("--world", type=click.IntRange(0), help="Replay this one world, and tell all of it.")
+@click.option(
+    "--schedules",
+    type=click.IntRange(1, 10_000_000),
+    metavar="N",
+    help="Instead: so many schedules on PostgreSQL servers made for it.",
+)
+@click.option(
+    "--model", "is_model", is_flag=True, help="Instead: every state that the page can lead to."
+)
 @click.option("--list-mutants", "is_listing", is_flag=True, help="Name the safeguards and end.")
 @as_json
 @example("""
 settlement-engine simulate --worlds 10000
 settlement-engine simulate --world 4711
 settlement-engine simulate --mutant silence_is_a_no --worlds 50
+settlement-engine simulate --schedules 1000
+settlement-engine simulate --model
+settlement-engine simulate --model --mutant "void on silence"
 """)
 def simulate(  # noqa: PLR0913 -- each option of the command is an argument
     *,
@@ -68,6 +81,8 @@ def simulate(  # noqa: PLR0913 -- each option of the command is an argument
     jobs: int | None,
     mutant: str | None,
     world: int | None,
+    schedules: int | None,
+    is_model: bool,
     is_listing: bool,
     is_json: bool,
 ) -> None:
@@ -78,24 +93,58 @@ def simulate(  # noqa: PLR0913 -- each option of the command is an argument
     killed, frozen, and wake as zombies; clocks that jump; NATS and database away. Then the faults
     cease, and everything has to come right, by the bank's own book.
 
+    --schedules plays smaller worlds on real PostgreSQL, where each statement and each commit is a
+    point at which others may go on or an engine may die. --model walks through every state that two
+    engines, a bank and a caller can reach by the page.
+
     Exits with 1 when a promise was broken, or when a fault never happened in 200 worlds or more.
     """
+    if is_listing:
+        _list_mutants()
+        return
+    if sum(bool(each) for each in (world is not None, schedules, is_model)) > 1:
+        message = "--world, --schedules and --model are three different things: choose one"
+        raise click.UsageError(message)
+    count = jobs or os.cpu_count() or 1
+    with termination_interrupts():
+        if is_model:
+            is_good = check_model(mutant or "", is_json=is_json)
+        elif schedules:
+            _require_no_mutant(mutant)
+            is_good = run_schedules(range(seed, seed + schedules), count, is_json=is_json)
+        elif world is not None:
+            is_good = _replay(world, _known(mutant), is_json=is_json)
+        else:
+            is_good = _sweep(range(seed, seed + worlds), count, _known(mutant), is_json=is_json)
+    if not is_good:
+        sys.exit(ExitCode.FAILED)
+
+
+def _list_mutants() -> None:
+    from settlement_engine.simulation.model_mutations import MUTATIONS
     from settlement_engine.simulation.mutants import MUTANTS
 
-    if is_listing:
-        for name, each in MUTANTS.items():
-            say(f"{name}: {each.what}")
-        return
+    say("in worlds:")
+    for name, each in MUTANTS.items():
+        say(f"  {name}: {each.what}")
+    say("in the model:")
+    for name in MUTATIONS:
+        say(f"  {name}")
+
+
+def _known(mutant: str | None) -> str:
+    from settlement_engine.simulation.mutants import MUTANTS
+
     if mutant is not None and mutant not in MUTANTS:
         message = f"there is no mutant {mutant}; --list-mutants names them"
         raise click.UsageError(message)
-    with termination_interrupts():
-        if world is not None:
-            is_good = _replay(world, mutant or "", is_json=is_json)
-        else:
-            is_good = _sweep(range(seed, seed + worlds), jobs, mutant or "", is_json=is_json)
-    if not is_good:
-        sys.exit(ExitCode.FAILED)
+    return mutant or ""
+
+
+def _require_no_mutant(mutant: str | None) -> None:
+    if mutant is not None:
+        message = "mutants are for worlds and for the model; those of the SQL are in the tests"
+        raise click.UsageError(message)
 
 
 def _replay(seed: int, mutant: str, *, is_json: bool) -> bool:
@@ -118,20 +167,19 @@ def _replay(seed: int, mutant: str, *, is_json: bool) -> bool:
     return not history.violations
 
 
-def _sweep(seeds: range, jobs: int | None, mutant: str, *, is_json: bool) -> bool:
+def _sweep(seeds: range, jobs: int, mutant: str, *, is_json: bool) -> bool:
     from settlement_engine.cli.output import progress
     from settlement_engine.simulation.sweep import sweep
 
-    count = jobs or os.cpu_count() or 1
     if is_json:
-        report = sweep(seeds, jobs=count, mutant=mutant)
+        report = sweep(seeds, jobs=jobs, mutant=mutant)
         print_json(_as_json(report, seeds, mutant))
         return report.is_good
     with progress() as bar:
         task = bar.add_task("worlds", total=len(seeds))
         report = sweep(
             seeds,
-            jobs=count,
+            jobs=jobs,
             mutant=mutant,
             tell=lambda so_far: bar.update(task, completed=so_far.worlds),
         )

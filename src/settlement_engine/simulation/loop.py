@@ -33,6 +33,9 @@ TURNS_MAX: Final = 200_000
 BURIAL_TURNS_MAX: Final = 50_000
 """So many turns are left to the tasks of a world that is over, to end."""
 
+BURIAL_ROUNDS_MAX: Final = 10
+"""What is cancelled may begin something more on its way out; that is ended in the next round."""
+
 
 class Escaped(AssertionError):
     """Something in the world wanted to leave it."""
@@ -220,15 +223,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
             process.is_dead = process.is_frozen = process.is_stopped = False
             self._waiting.extend(process.left)
             process.left.clear()
-        tasks = asyncio.all_tasks(self)
-        for task in tasks:
-            task.cancel()
         self._turns_max = self.turns + BURIAL_TURNS_MAX
         try:
-            if tasks:
+            for _ in range(BURIAL_ROUNDS_MAX):
+                tasks = asyncio.all_tasks(self)
+                if not tasks:
+                    break
+                for task in tasks:
+                    task.cancel()
                 self.run_until_complete(_all_done(tasks))
         finally:
-            for task in tasks:
+            for task in asyncio.all_tasks(self):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
             self._waiting.clear()
             self._timers.clear()
