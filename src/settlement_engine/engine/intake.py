@@ -25,7 +25,7 @@ from settlement_engine.errors import (
 from settlement_engine.ports import Accepted, Admission, Admitted, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -186,7 +186,8 @@ class Intake:
         answer was lost.
         """
         try:
-            known = await self._look_up({answer.settlement_id for _, answer in pairs})
+            # As they are written: what this engine believes may be older than what callers have heard.
+            known = await self._store.load(list({answer.settlement_id for _, answer in pairs}))
         except SettlementEngineError as error:
             for entry, _ in pairs:
                 entry.put(error)
@@ -204,12 +205,6 @@ class Intake:
             entry.put(Accepted(settlement=settlement, is_replay=not is_ours))
         if begun:
             self._runner.begin(begun)
-
-    async def _look_up(self, wanted: set[UUID]) -> Mapping[UUID, Settlement]:
-        here = {key: self._runner.open_settlement(key) for key in wanted}
-        found = {key: settlement for key, settlement in here.items() if settlement is not None}
-        missing = [key for key in wanted if key not in found]
-        return found | (await self._store.load(missing) if missing else {})
 
 
 def _new(settlement_id: UUID, wish: Instruction, at: datetime) -> Settlement:

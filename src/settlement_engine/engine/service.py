@@ -251,8 +251,9 @@ class SettlementService:
         ended = await self._waiting.wait(settlement_id, seconds)
         if ended is not None:
             return ended
-        here = self._runner.open_settlement(settlement_id)
-        return here or await self._waiting.load(settlement_id)
+        # As it is written: this engine may have been overtaken, and what it believes be older than what
+        # the same caller has heard elsewhere.
+        return await self._waiting.load(settlement_id)
 
     async def cancel(self, settlement_id: UUID) -> Settlement:
         """Pass on the caller's wish; see the port."""

@@ -240,6 +240,20 @@ async def test_a_step_that_was_too_late_is_not_believed() -> None:
         assert house.engine._runner.open_settlement(settlement.id) is None
 
 
+async def test_callers_are_told_what_is_written_and_not_what_an_engine_believes() -> None:
+    """An engine that is cut off does not know that another one has ended what it carries itself."""
+    async with running(look_interval_seconds=NEVER_SECONDS) as house:
+        settlement = await sent_and_silent(house)
+        before = house.records.lives[settlement.id]
+        house.records.lives[settlement.id] = replace(before, state=State.COMPLETED, seq=9)
+        assert carried(house, settlement.id).state is State.LOCKED
+        again = await house.engine.settle(wish(), 0.0)
+        assert (again.is_replay, again.settlement.state) == (True, State.COMPLETED)
+        waited = await house.engine._wait(settlement.id, 0.0)
+        assert waited.state is State.COMPLETED
+        house.records.lives[settlement.id] = before
+
+
 async def test_a_stale_step_does_not_drop_what_was_claimed_anew() -> None:
     async with running() as house:
         before = await sent_and_silent(house)
