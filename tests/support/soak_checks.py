@@ -31,6 +31,8 @@ STREAM = "settlement-events"
 FETCH = 1_000
 FETCH_SECONDS = 10.0
 ANNOUNCED_SECONDS_MAX = 120.0
+CATCH_UP_SECONDS_MAX = 1_200.0
+"""A consumer that was killed again and again may have much to catch up with; standing still is a failure."""
 SHOWN_MAX = 10
 
 PROVED_BY = {
@@ -171,8 +173,9 @@ async def announced(installation: Installation) -> list[tuple[str, int]]:
 
 
 async def until_announced(installation: Installation, consumer: Consumer) -> None:
-    """Wait until JetStream holds every move and the consumer has handled each."""
-    deadline = time.monotonic() + ANNOUNCED_SECONDS_MAX
+    """Wait until JetStream holds every move and the consumer has handled each, while it goes on."""
+    began = progress_at = time.monotonic()
+    before = (-1, -1)
     ours, theirs = await installation.connect(), await asyncpg.connect(consumer.url)
     try:
         head = await ours.fetchval("SELECT position FROM stream_head")
@@ -182,9 +185,11 @@ async def until_announced(installation: Installation, consumer: Consumer) -> Non
             handled = await theirs.fetchval("SELECT count(DISTINCT event_id) FROM effects")
             if published >= head and handled >= head:
                 return
-            assert time.monotonic() < deadline, (
-                f"{published} published, {handled} handled of {head}"
-            )
+            if (published, handled) != before:
+                before, progress_at = (published, handled), time.monotonic()
+            told = f"{published} published, {handled} handled of {head}"
+            assert time.monotonic() < progress_at + ANNOUNCED_SECONDS_MAX, told
+            assert time.monotonic() < began + CATCH_UP_SECONDS_MAX, told
             await asyncio.sleep(LOOK_SECONDS)
     finally:
         await ours.close()

@@ -42,7 +42,7 @@ STREAM = "settlement-events"
 DURABLE = "soak"
 BATCH = 200
 FETCH_SECONDS = 0.5
-ACK_WAIT_SECONDS = 2.0
+ACK_WAIT_SECONDS = 10.0
 AGAIN_SECONDS = 0.2
 PAUSE_SECONDS = 0.2
 PENDING_MAX = 5_000
@@ -54,7 +54,10 @@ EFFECTS = """
     );
     CREATE INDEX IF NOT EXISTS effects_by_settlement ON effects (settlement_id, seq);
 """
-LAST = "SELECT coalesce(max(seq), 0) FROM effects WHERE settlement_id = $1"
+LAST = """
+    SELECT settlement_id::text, max(seq) FROM effects
+    WHERE settlement_id = ANY ($1::uuid[]) GROUP BY settlement_id
+"""
 APPLY = "INSERT INTO effects (event_id, settlement_id, seq, position) VALUES ($1, $2, $3, $4)"
 TROUBLE = (OSError, TimeoutError, nats.errors.Error, APIError, asyncpg.PostgresError)
 INTERRUPTED = (asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -66,20 +69,24 @@ async def handle(
     """Handle a batch in one transaction; returns what was handled, and what came too early."""
     handled: list[Msg] = []
     early: list[Msg] = []
+    effects: list[tuple[str, str, int, int]] = []
+    bodies = [json.loads(message.data) for message in messages]
+    wanted = list({body["settlement_id"] for body in bodies if "seq" in body})
     async with database.transaction():
         inbox = PostgresInbox(database, consumer=DURABLE)
-        for message in messages:
-            body = json.loads(message.data)
-            event_id, seq = body["event_id"], body.get("seq")
+        last = dict(await database.fetch(LAST, wanted))
+        for message, body in zip(messages, bodies, strict=True):
+            seq = body.get("seq")
             if seq is not None:
                 settlement_id = body["settlement_id"]
-                if seq > await database.fetchval(LAST, settlement_id) + 1:
+                if seq > last.get(settlement_id, 0) + 1:
                     early.append(message)
                     continue
-                if await inbox.take(event_id):
-                    place = body["sequence"]
-                    await database.execute(APPLY, event_id, settlement_id, seq, place)
+                if await inbox.take(body["event_id"]):
+                    effects.append((body["event_id"], settlement_id, seq, body["sequence"]))
+                    last[settlement_id] = seq
             handled.append(message)
+        await database.executemany(APPLY, effects)
     return handled, early
 
 
