@@ -167,8 +167,10 @@ async def test_what_the_bank_says_without_being_definite_does_not_win(said):
         found = await doubted(house)
         house.rail.enquiries.clear()
         house.rail.enquiries.append(said)
-        ended = await resolved(house, found, Finding.SETTLED)
-        assert ended.state is State.COMPLETED
+        ended = await resolved(house, found, Finding.NOT_SETTLED)
+        assert ended.state is State.ROLLED_BACK
+        assert (await house.store.life(found.id))[-1].event is Event.ATTESTED_NOT_SETTLED
+        assert house.records.lives[found.id].attestation is Attestation.STANDS
 
 
 async def test_a_proposal_alone_does_nothing():
