@@ -222,6 +222,7 @@ async def test_a_shut_window_refuses_or_queues() -> None:
         house.engine._timetable.replace([shut_window()])
         assert (await house.settle()).refusal_code == "SETTLEMENT_WINDOW_CLOSED"
     async with running(has_real_windows=True, is_queueing=True) as house:
+        house.records.windows[:] = [shut_window()]  # the hour of the day must not matter
         house.engine._timetable.replace([shut_window()])
         queued = await house.settle(wait_seconds=0.1)
         assert queued.state is State.QUEUED
