@@ -182,6 +182,9 @@ class Opener:
             self._checked = None
         if is_news:
             self._suspicion = None
+            # What waits at the gate is of forgotten time, and may be unknown here: it is dropped now, and
+            # not when the heartbeat, on a line of its own, has heard of the era as well.
+            self._gate.forget()
             self._presence.hurry()
         return True
 

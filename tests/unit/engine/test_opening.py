@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,19 @@ from settlement_engine.domain.announcement import era_of, event_id
 from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Announced, BankPage, BankPayment, Suspicion
 from settlement_engine.store.memory import MemoryAuditor, MemoryOpenings
 from tests.unit.engine.house import House, ToldRail, wish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from uuid import UUID
 
     from settlement_engine.store.memory import Records
+
+
+TURNS = 10
 
 
 class ListingRail(ToldRail):
@@ -118,6 +124,23 @@ def is_open(house: House) -> Callable[[], bool]:
 def words(house: House, key: str) -> list[str]:
     """What was asked of the rail about a payment."""
     return [word for word, payload, _ in house.rail.asked if f"o-{key} ".encode() in payload]
+
+
+async def locked_behind_the_gate(house: House, key: str) -> UUID:
+    """Let a payment be recorded while the gate is shut: its sending waits there."""
+    screen = house.screening.screen
+
+    async def screen_and_shut(settlements: Any, report: Any) -> None:
+        house.engine._gate.shut()
+        await screen(settlements, report)
+
+    house.screening.screen = screen_and_shut  # type: ignore[method-assign]
+    [accepted] = await house.engine.submit([wish(key)])
+    assert not isinstance(accepted, Exception)
+    found = accepted.settlement.id
+    await house.until(lambda: house.records.lives[found].state is State.LOCKED)
+    assert words(house, key) == []
+    return found
 
 
 async def test_a_new_database_is_opened_at_once(site: Site) -> None:
@@ -385,3 +408,28 @@ async def test_what_waited_at_the_gate_and_was_forgotten_is_not_asked(site: Site
     gate.open()
     assert not await gate.passes(turn)
     assert await gate.passes(gate.turn)
+
+
+async def test_what_waited_at_the_gate_is_not_sent_in_an_era_that_does_not_know_of_it(
+    site: Site,
+) -> None:
+    """The opener hears of the era first; the heartbeat, which forgets, may be stuck on its own line."""
+    first = await site.engine()
+    await first.until(is_open(first))
+    gate = first.engine._gate
+    key = await locked_behind_the_gate(first, "k1")
+
+    async def beat(_owner: int, _lease_seconds: float) -> bool:
+        what = "this line is stuck"
+        raise Unavailable(what)
+
+    first.engine._presence._registry.beat = beat  # type: ignore[assignment,method-assign]
+    second = await site.engine(elsewhere(first.records, timeline=2))
+    assert (await second.engine.wait(key, 5)).state is State.COMPLETED
+    assert "send" not in words(second, "k1")
+    first.engine._opener.look_again()  # type: ignore[union-attr]
+    await first.until(lambda: first.engine.opening == "open, era 1")
+    assert gate.is_open
+    for _ in range(TURNS):
+        await asyncio.sleep(0)  # whoever waited at the gate has his turn
+    assert "send" not in words(first, "k1")
