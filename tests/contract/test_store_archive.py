@@ -9,10 +9,12 @@ import msgspec
 import pytest
 
 from settlement_engine.domain import evidence
-from settlement_engine.domain.dossier import Dossier
+from settlement_engine.domain.dossier import PROPOSALS_MAX, Dossier
+from settlement_engine.domain.exceptions import Finding
 from settlement_engine.domain.explanation import as_text, explain
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.verification import verify
+from settlement_engine.ports import ProposalSpec
 from tests.support.lives import VALID_UNTIL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -101,6 +103,53 @@ async def test_a_contradiction_is_copied_with_its_words(stores, scene):
     assert matter.detail["code"] == "RJCT"
     assert (matter.closed_at, matter.acknowledged_by) == (None, "")
     assert faults(dossier) == []
+
+
+async def propose(stores, settlement, paper: bytes, *, who="ada"):
+    spec = ProposalSpec(
+        settlement_id=settlement.id,
+        finding=Finding.SETTLED,
+        reason="entry 12 of the statement",
+        evidence_name="camt.053.xml",
+        evidence=paper,
+        who=who,
+        valid_seconds=600.0,
+    )
+    return await stores.resolutions.propose(spec)
+
+
+async def test_what_two_people_attested_is_copied_with_their_evidence(stores, scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    first = await propose(stores, settlement, b"entry 11")
+    second = await propose(stores, settlement, b"\x00entry 12", who="grace")
+    await stores.resolutions.approve(second.id, "ada", second.content_sha256)
+    await scene.move(settlement, Event.ATTESTED_SETTLED)
+    await stores.matters.close_ended(1_000)
+    dossier = await copy(stores, settlement)
+    assert [(each.id, each.decision, each.decided_by) for each in dossier.proposals] == [
+        (first.id, "superseded", "grace"),
+        (second.id, "approved", "ada"),
+    ]
+    assert [each.ending for each in dossier.proposals] == ["", "attested"]
+    assert dossier.papers == {first.id: b"entry 11", second.id: b"\x00entry 12"}
+    assert faults(dossier) == []
+    assert "ada" in as_text(explain(dossier))
+
+
+async def test_of_many_proposals_the_approved_and_the_latest_are_copied_and_all_are_counted(
+    stores, scene
+):
+    count = PROPOSALS_MAX + 1
+    many = await scene.bring(State.SENT)
+    made = [await propose(stores, many, f"entry {number}".encode()) for number in range(count)]
+    await stores.resolutions.approve(made[-1].id, "grace", made[-1].content_sha256)
+    await scene.move(many, Event.ATTESTED_SETTLED)
+    dossier = await copy(stores, many)
+    assert [each.id for each in dossier.proposals] == [each.id for each in made[1:]]
+    assert sorted(dossier.papers) == [each.id for each in made[1:]]
+    assert dossier.standing.proposals == count
+    assert faults(dossier) == []
+    assert "1 more proposals" in as_text(explain(dossier))
 
 
 async def test_only_what_is_its_own_is_copied(stores, scene):

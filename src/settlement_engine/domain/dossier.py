@@ -30,8 +30,11 @@ ANSWERS_MAX: Final = 5_000
 """No more of the answers that changed nothing are copied: the latest ones, beside the count of all."""
 
 EXCEPTIONS_MAX: Final = 1_000
-PROPOSALS_MAX: Final = 32
 """No more of these are copied of one settlement."""
+
+PROPOSALS_MAX: Final = 8
+"""No more of what people proposed is copied, because each has a file beside it: what was approved before
+all else, then the latest ones. How many there were in all is told."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,7 +59,10 @@ class InstructionRecord(Record, frozen=True, kw_only=True):
 
 
 class StandingRecord(Record, frozen=True, kw_only=True):
-    """Where the settlement stood. ``owner`` is the engine that had its question open; 0 is nobody."""
+    """Where the settlement stood. ``owner`` is the engine that had its question open; 0 is nobody.
+
+    ``proposals`` is how often people proposed how it ended, whether that is copied or not.
+    """
 
     settlement_id: UUID
     state: State
@@ -65,6 +71,7 @@ class StandingRecord(Record, frozen=True, kw_only=True):
     ended_at: datetime | None
     value_date: date
     owner: int
+    proposals: int
     asked: int
     next_action_at: datetime | None
     refusal_code: str
@@ -242,7 +249,7 @@ def record_instruction(wish: Instruction) -> InstructionRecord:
     )
 
 
-def record_standing(settlement: Settlement, owner: int) -> StandingRecord:
+def record_standing(settlement: Settlement, owner: int, proposals: int) -> StandingRecord:
     """Write down where it stands."""
     due_at = settlement.next_action_at
     return StandingRecord(
@@ -253,6 +260,7 @@ def record_standing(settlement: Settlement, owner: int) -> StandingRecord:
         ended_at=instant_or_none(settlement.ended_at),
         value_date=settlement.value_date,
         owner=owner,
+        proposals=proposals,
         asked=settlement.asked,
         next_action_at=None if settlement.is_ended else instant_or_none(due_at),
         refusal_code=settlement.refusal_code,

@@ -125,6 +125,11 @@ def _story(dossier: Dossier) -> tuple[Line, ...]:
     lines = [*_moves(dossier), *_quiet(dossier)]
     lines += [line for each in dossier.exceptions for line in _exception(each)]
     lines += [line for each in dossier.proposals for line in _proposal(each)]
+    if left_out := dossier.standing.proposals - len(dossier.proposals):
+        at = dossier.proposals[0].proposed_at
+        lines.append(
+            Line(at, f"{left_out} more proposals that were not approved are not copied here.")
+        )
     lines.sort(key=lambda line: line.at)
     if len(lines) > STORY_MAX:
         left_out = len(lines) - STORY_MAX

@@ -16,6 +16,7 @@ import msgspec
 
 from settlement_engine.domain import evidence
 from settlement_engine.domain.announcement import announcement_type, event_id
+from settlement_engine.domain.dossier import PROPOSALS_MAX
 from settlement_engine.domain.exceptions import (
     ATTESTED,
     Decision,
@@ -370,6 +371,9 @@ def _sides(each: Transfer) -> tuple[object, ...]:
 
 
 def _people(dossier: Dossier, _page_rows: Page) -> Iterator[str]:
+    copied, total = len(dossier.proposals), dossier.standing.proposals
+    if copied != min(total, PROPOSALS_MAX):
+        yield f"{copied} proposals of {total}, which is not as many as are copied"
     for each in dossier.proposals:
         name = f"proposal {each.id}"
         paper = dossier.papers.get(each.id)

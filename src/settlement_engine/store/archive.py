@@ -62,13 +62,12 @@ async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier 
     named = records.account_ids(attempts, transfers, hold.account_id if hold else None)
     accounts = await connection.fetch(query("dossier_accounts"), sorted(named))
     moves = await connection.fetch(query("life"), settlement_id)
-    proposals = await connection.fetch(
-        query("dossier_proposals"), settlement_id, records.PROPOSALS_MAX
-    )
+    rows = await connection.fetch(query("dossier_proposals"), settlement_id, records.PROPOSALS_MAX)
+    proposals = sorted(rows, key=lambda row: row["id"])
     return records.Dossier(
         taken_at=records.instant(owned["taken_at"]),
         instruction=records.record_instruction(settlement.instruction),
-        standing=records.record_standing(settlement, owned["owner"]),
+        standing=records.record_standing(settlement, owned["owner"], owned["proposals"]),
         moves=tuple(records.record_move(to_moved(row)) for row in moves),
         answers=await _answers(connection, settlement_id),
         attempts=tuple(

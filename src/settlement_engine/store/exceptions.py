@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from settlement_engine.store.database import Connection, DatabaseSettings, Readers
 
 PROPOSALS_MAX: Final = 100
-"""No more proposals about one settlement are shown with a matter."""
+"""No more proposals about one settlement are shown with a matter: the latest ones."""
 
 
 class PostgresMatters:
@@ -155,7 +155,7 @@ async def _file(connection: Connection, matter_id: int) -> MatterFile | None:
         believed=believed(moves),
         last_answer=latest_answer(moves, quiet),
         is_asked_now=answered["owner"] != 0,
-        proposals=tuple(to_proposal(each) for each in proposals),
+        proposals=tuple(to_proposal(each) for each in reversed(proposals)),
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain import dossier as shapes
+from settlement_engine.domain.exceptions import Decision
 from settlement_engine.store.memory.records import NOBODY
 
 if TYPE_CHECKING:
@@ -31,15 +32,18 @@ class MemoryArchive:
         transfers = [each for (key, _), each in records.transfers.items() if key == settlement_id]
         hold = self._hold(settlement_id)
         named = shapes.account_ids(attempts, transfers, hold.account_id if hold else None)
-        filed = [
+        own = [
             each
             for each in records.resolutions.values()
             if each.proposal.settlement_id == settlement_id
-        ][: shapes.PROPOSALS_MAX]
+        ]
+        own.sort(key=lambda each: (each.proposal.decision is Decision.APPROVED, each.proposal.id))
+        filed = sorted(own[-shapes.PROPOSALS_MAX :], key=lambda each: each.proposal.id)
+        owner = resting.owner if resting else NOBODY
         return shapes.Dossier(
             taken_at=shapes.instant(records.clock.now()),
             instruction=shapes.record_instruction(settlement.instruction),
-            standing=shapes.record_standing(settlement, resting.owner if resting else NOBODY),
+            standing=shapes.record_standing(settlement, owner, len(own)),
             moves=tuple(shapes.record_move(moved) for moved in records.moves_of[settlement_id]),
             answers=self._answers(settlement_id),
             attempts=tuple(

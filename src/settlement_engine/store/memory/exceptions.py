@@ -153,7 +153,7 @@ class MemoryMatters:
             believed=believed(moves),
             last_answer=latest_answer(moves, quiet),
             is_asked_now=resting is not None and resting.owner != NOBODY,
-            proposals=tuple(filed[:PROPOSALS_MAX]),
+            proposals=tuple(filed[-PROPOSALS_MAX:]),
         )
 
     def _place(self, matter_id: int) -> MatterKey | None:

@@ -1,8 +1,9 @@
 -- Everything about one settlement, read in one snapshot.
 
 -- name: dossier_owner
--- Who has it, and what time it is; 0 is nobody.
-SELECT coalesce(w.owner, 0) AS owner, clock_timestamp() AS taken_at
+-- Who has it (0 is nobody), what time it is, and how often people proposed how it ended.
+SELECT coalesce(w.owner, 0) AS owner, clock_timestamp() AS taken_at,
+    (SELECT count(*) FROM resolutions AS r WHERE r.settlement_id = s.id) AS proposals
 FROM settlement_transactions AS s
 LEFT JOIN open_settlements AS w ON w.settlement_id = s.id
 WHERE s.id = $1;
@@ -39,8 +40,11 @@ SELECT id, kind::text AS kind, bank, currency, account_number, debits_posted, cr
 FROM accounts WHERE id = ANY ($1::bigint[]) ORDER BY id;
 
 -- name: dossier_proposals
--- What people attested about it, oldest first, with the bytes of their evidence.
+-- What people attested about it, with the bytes of their evidence: what was approved before all else,
+-- and then the latest.
 SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name, r.evidence,
     octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
-    r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending
-FROM resolutions AS r WHERE r.settlement_id = $1 ORDER BY r.id LIMIT $2;
+    r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending,
+    clock_timestamp() AS seen_at
+FROM resolutions AS r WHERE r.settlement_id = $1
+ORDER BY coalesce(r.decision = 'approved', false) DESC, r.id DESC LIMIT $2;

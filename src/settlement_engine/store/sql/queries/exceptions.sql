@@ -113,12 +113,12 @@ WHERE r.settlement_id = $1 AND r.finished_at IS NULL
     AND (r.decision IS NULL OR r.decision = 'approved');
 
 -- name: proposals_of_settlement
--- Everything that was proposed about a settlement, oldest first.
+-- What was proposed about a settlement, newest first.
 SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
     octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
     r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending,
     clock_timestamp() AS seen_at
-FROM resolutions AS r WHERE r.settlement_id = $1 ORDER BY r.id LIMIT $2;
+FROM resolutions AS r WHERE r.settlement_id = $1 ORDER BY r.id DESC LIMIT $2;
 
 -- name: proposal_by_id
 -- One proposal.
