@@ -262,6 +262,74 @@ async def test_a_newer_proposal_supersedes_an_older_one_and_the_same_one_is_itse
     assert again.id == second.id
 
 
+async def sent_again(scene, settlement):
+    """The rail did not know it, the same bytes went out once more, and there was no answer."""
+    settlement = await scene.move(settlement, Event.NOT_FOUND)
+    return await scene.move(settlement, Event.NO_ANSWER)
+
+
+async def acknowledged(scene, settlement):
+    """The rail says that it has the payment."""
+    return await scene.move(settlement, Event.ACKNOWLEDGED)
+
+
+async def asked_again(scene, settlement):
+    """The rail was asked, and had nothing to say."""
+    return await scene.move(settlement, Event.NO_ANSWER)
+
+
+@pytest.mark.parametrize("change", [sent_again, acknowledged])
+async def test_evidence_of_nothing_moved_is_worth_nothing_after_a_sending_or_a_receipt(
+    scene, change
+):
+    settlement = await scene.bring(State.IN_DOUBT)
+    resolutions = scene.stores.resolutions
+    old = await resolutions.propose(spec(settlement, Finding.NOT_SETTLED))
+    settlement = await change(scene, settlement)
+    with pytest.raises(WrongState, match="sent again, or the bank has acknowledged"):
+        await resolutions.approve(old.id, "grace", old.content_sha256)
+    new = await resolutions.propose(spec(settlement, Finding.NOT_SETTLED))  # the same words again
+    assert new.id != old.id
+    assert (await resolutions.proposal(old.id)).decision is Decision.SUPERSEDED
+    await resolutions.approve(new.id, "grace", new.content_sha256)
+    await scene.stores.matters.close_ended(MANY)
+    assert (await resolutions.proposal(new.id)).ending is Ending.PENDING
+
+
+@pytest.mark.parametrize("change", [sent_again, acknowledged])
+async def test_what_was_approved_before_a_sending_or_a_receipt_is_overtaken(scene, change):
+    settlement = await scene.bring(State.IN_DOUBT)
+    resolutions = scene.stores.resolutions
+    old = await resolutions.propose(spec(settlement, Finding.NOT_SETTLED))
+    await resolutions.approve(old.id, "grace", old.content_sha256)
+    settlement = await change(scene, settlement)
+    await scene.stores.matters.close_ended(MANY)
+    assert (await resolutions.proposal(old.id)).ending is Ending.OVERTAKEN
+    assert old.id not in [each.id for each in await resolutions.take_up(0.0, MANY)]
+    assert (await resolutions.propose(spec(settlement))).decision is Decision.OPEN
+
+
+@pytest.mark.parametrize(
+    ("finding", "change"),
+    [
+        (Finding.SETTLED, sent_again),
+        (Finding.SETTLED, acknowledged),
+        (Finding.NOT_SETTLED, asked_again),
+    ],
+)
+async def test_what_moved_stays_moved_and_one_more_question_takes_nothing_away(
+    scene, finding, change
+):
+    settlement = await scene.bring(State.IN_DOUBT)
+    resolutions = scene.stores.resolutions
+    proposal = await resolutions.propose(spec(settlement, finding))
+    await change(scene, settlement)
+    await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
+    await scene.stores.matters.close_ended(MANY)
+    assert (await resolutions.proposal(proposal.id)).ending is Ending.PENDING
+    assert proposal.id in [each.id for each in await resolutions.take_up(0.0, MANY)]
+
+
 async def test_two_people_at_the_same_moment_make_one_proposal_alive(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     people = ("ada", "grace", "edsger", "barbara")

@@ -124,9 +124,9 @@ async def test_one_proposal_of_a_settlement_is_alive(scene, connection):
     with pytest.raises(asyncpg.UniqueViolationError, match="one_resolution_at_a_time"):
         await connection.execute(
             "INSERT INTO resolutions (settlement_id, finding, reason, evidence_name, evidence,"
-            " evidence_sha256, content_sha256, proposed_by, proposed_at, expires_at)"
+            " evidence_sha256, content_sha256, proposed_by, proposed_at, expires_at, state, sends)"
             " SELECT settlement_id, finding, 'x', evidence_name, evidence, evidence_sha256,"
-            " content_sha256, 'x', proposed_at, expires_at FROM resolutions WHERE id = $1",
+            " content_sha256, 'x', proposed_at, expires_at, state, sends FROM resolutions WHERE id = $1",
             proposal.id,
         )
 

@@ -65,8 +65,9 @@ MATTER = (
 PROPOSAL = (
     "id int8, settlement_id uuid, finding text, reason text, evidence_name text,"
     " evidence_bytes int4, evidence_sha256 bytea, content_sha256 bytea, proposed_by text,"
-    " proposed_at timestamptz, expires_at timestamptz, decision text, decided_by text,"
-    " decided_at timestamptz, finished_at timestamptz, ending text, seen_at timestamptz"
+    " proposed_at timestamptz, state text, sends int4, expires_at timestamptz, decision text,"
+    " decided_by text, decided_at timestamptz, finished_at timestamptz, ending text,"
+    " seen_at timestamptz"
 )
 
 SIGNATURES: dict[str, tuple[str, str]] = {
@@ -89,7 +90,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "proposals_of_settlement": ("uuid int8", PROPOSAL),
     "supersede_ended_proposals": ("text int8", "id int8"),
     "take_up_resolutions": ("float8 int8", PROPOSAL),
-    "write_proposal": ("uuid text text text bytea bytea text float8", "id int8"),
+    "write_proposal": ("uuid text text text bytea bytea text float8 text int4", "id int8"),
     # What the wrappers in Python pass, and what they read.
     "account_by_id": ("int8", ACCOUNT),
     "accounts_of": ("text[] text[]", ACCOUNT),
@@ -162,14 +163,15 @@ SIGNATURES: dict[str, tuple[str, str]] = {
             " resolved_at timestamptz, outcome text"
         ),
     ),
-    "dossier_owner": ("uuid", "owner int8, taken_at timestamptz"),
+    "dossier_owner": ("uuid", "owner int8, taken_at timestamptz, proposals int8"),
     "dossier_proposals": (
         "uuid int8",
         (
             "id int8, settlement_id uuid, finding text, reason text, evidence_name text,"
             " evidence bytea, evidence_bytes int4, evidence_sha256 bytea, content_sha256 bytea,"
-            " proposed_by text, proposed_at timestamptz, expires_at timestamptz, decision text,"
-            " decided_by text, decided_at timestamptz, finished_at timestamptz, ending text"
+            " proposed_by text, proposed_at timestamptz, state text, sends int4,"
+            " expires_at timestamptz, decision text, decided_by text, decided_at timestamptz,"
+            " finished_at timestamptz, ending text, seen_at timestamptz"
         ),
     ),
     "dossier_transfers": ("uuid", TRANSFER),

@@ -108,7 +108,7 @@ class Ending(StrEnum):
 
     PENDING = ""
     ATTESTED = auto()  # the bank had nothing definite to say, and the people's word was applied
-    OVERTAKEN = auto()  # the settlement ended otherwise: the bank's own word came first
+    OVERTAKEN = auto()  # the bank's own word came first, or another sending: nothing was applied
 
 
 class Matter(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,8 +152,8 @@ class LastAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """One person's word on a settlement in doubt, and what became of it.
 
-    ``content_sha256`` is the fingerprint of everything above it: who approves, signs that. ``seen_at`` is
-    the database's time of the reading.
+    ``content_sha256`` is the fingerprint of everything above it: who approves, signs that. ``state`` and
+    ``sends`` are the settlement's as they were then. ``seen_at`` is the database's time of the reading.
     """
 
     id: int
@@ -165,6 +165,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     evidence_sha256: bytes
     proposed_by: str
     content_sha256: bytes
+    state: State
+    sends: int
     proposed_at: datetime
     expires_at: datetime
     seen_at: datetime
@@ -249,6 +251,29 @@ def check_approval(proposal: Proposal, settlement: Settlement, who: str, signed:
         raise WrongState(what, why="its evidence is old by now", todo="Propose it again.")
     if settlement.is_ended:
         check_attestable(settlement)
+    if is_outdated(proposal, settlement):
+        what = (
+            "the payment was sent again, or the bank has acknowledged it, since this was proposed"
+        )
+        todo = "Find out what the bank says now, and propose it again if need be."
+        raise WrongState(what, why="evidence from before says nothing about that", todo=todo)
+
+
+def is_outdated(proposal: Proposal, settlement: Settlement) -> bool:
+    """Say whether evidence that no money moved is older than what may move it.
+
+    That money moved stays true whatever is sent afterwards. That it did not is true only of what had been
+    sent by then, and of a payment of which the bank had not said since that it has it.
+    """
+    if proposal.finding is Finding.SETTLED or settlement.attempt is None:
+        return False
+    is_sent_again = settlement.attempt.sends != proposal.sends
+    return is_sent_again or is_received(proposal.state, settlement.state)
+
+
+def is_received(before: State, now: State) -> bool:
+    """Say whether the rail has said, since nothing was known of it, that it has the payment."""
+    return before is State.IN_DOUBT and now in (State.SENT, State.RECALLING)
 
 
 def check_undecided(proposal: Proposal) -> None:
@@ -283,10 +308,11 @@ def check_closing(matter: Matter, who: str) -> None:
 # --- replays --------------------------------------------------------------------------------------
 
 
-def require_room(alive: Proposal, content: bytes) -> bool:
+def require_room(alive: Proposal, settlement: Settlement, content: bytes) -> bool:
     """Say whether a living proposal is this very one. Raises WrongState if it may not be superseded."""
     is_open = alive.decision is Decision.OPEN
-    if alive.content_sha256 == content and (not is_open or not alive.has_expired):
+    is_worthless = alive.has_expired or is_outdated(alive, settlement)
+    if alive.content_sha256 == content and (not is_open or not is_worthless):
         return True
     if not is_open:
         what = f"a proposal was approved by {alive.decided_by} and is being carried out"

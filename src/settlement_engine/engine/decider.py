@@ -125,9 +125,7 @@ class Decider:
         """
         if settlement.state in ENDS:
             return self._after_the_end(settlement, answer)
-        if answer.attempt and (
-            settlement.attempt is None or settlement.attempt.number != answer.attempt
-        ):
+        if not _speaks_of(answer, settlement):
             return None
         event = self._event(settlement, answer, now)
         if event not in LIFE[settlement.state]:
@@ -308,6 +306,14 @@ class Decider:
         if row.ask is Ask.ENQUIRE and settlement.state in HOLDING:
             return self._settings.enquiry.seconds(settlement.asked + 1, spread)
         return None
+
+
+def _speaks_of(answer: Answer, settlement: Settlement) -> bool:
+    """Say whether the answer is about this attempt, and about what has not changed since."""
+    if answer.seq not in (0, settlement.seq):
+        return False
+    attempt = settlement.attempt.number if settlement.attempt is not None else None
+    return answer.attempt in (0, attempt)
 
 
 def may_send_again(attempt: Attempt, rules: RailCapabilities, now: datetime) -> bool:

@@ -1,7 +1,8 @@
 """The desk's side of the engine: it puts matters before people, and acts on what two of them attest.
 
 Promises: what is in doubt for too long becomes a matter, once, by the database's clock; nothing that people
-say is acted on before the bank was asked once more, and a definite word of the bank's wins. An approved
+say is acted on before the bank was asked once more, and a definite word of the bank's wins. What people say
+did not move is not applied to a payment that was sent again, or acknowledged, since they said it. An approved
 proposal survives a crash: it is taken up again until its settlement has ended. Like everything else it is
 applied as a row of the page, guarded by state, sequence and epoch; the desk itself moves no money.
 """
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from settlement_engine.domain.exceptions import ATTESTED
-from settlement_engine.domain.lifecycle import LIFE, Ask, Event
+from settlement_engine.domain.exceptions import ATTESTED, Finding, is_outdated, is_received
+from settlement_engine.domain.lifecycle import LIFE, Ask, Event, State
 from settlement_engine.engine.asker import question_of
 from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import Answer
@@ -128,6 +129,8 @@ class DeskClerk:
             settlement = found.get(proposal.settlement_id)
             if settlement is None or ATTESTED[proposal.finding] not in LIFE[settlement.state]:
                 continue  # it has ended meanwhile, or is being sent again just now: the next look
+            if is_outdated(proposal, settlement):
+                continue  # it was sent again, or the bank has it: the next look ends the proposal
             assert settlement.attempt is not None, "what may be attested was sent"
             by_rail.setdefault(settlement.attempt.route.rail, []).append((proposal, settlement))
         async with asyncio.TaskGroup() as group:
@@ -153,8 +156,8 @@ class DeskClerk:
                 finding=proposal.finding.value,
                 bank_said=outcome,
             )
-            is_definite = word is not None and word.event in DEFINITE
-            heard.append(word if word and is_definite else _attest(proposal, settlement, outcome))
+            wins = word is not None and _wins(word, proposal, settlement)
+            heard.append(word if word and wins else _attest(proposal, settlement, outcome))
         self._runner.hear(heard)
 
     async def _enquire(self, rail: Rail, settlements: Sequence[Settlement]) -> dict[UUID, Answer]:
@@ -183,13 +186,26 @@ class DeskClerk:
         return found
 
 
+def _wins(word: Answer, proposal: Proposal, settlement: Settlement) -> bool:
+    """Say whether the bank's word stands in the way of the people's.
+
+    A definite one does. So does the news that the bank has a payment of which people say, not having known
+    that, that it did not move: it may be carried out at any moment.
+    """
+    if word.event in DEFINITE:
+        return True
+    is_denied = proposal.finding is Finding.NOT_SETTLED and word.event is Event.ACKNOWLEDGED
+    return is_denied and is_received(settlement.state, State.SENT)
+
+
 def _attest(proposal: Proposal, settlement: Settlement, bank_said: str) -> Answer:
-    """Make the answer of two people, with what it stands on."""
+    """Make the answer of two people, with what it stands on; it counts as long as nothing moves."""
     attempt = settlement.attempt
     return Answer(
         settlement_id=settlement.id,
         event=ATTESTED[proposal.finding],
         attempt=attempt.number if attempt is not None else 0,
+        seq=settlement.seq,
         papers={
             "proposal": str(proposal.id),
             "proposed_by": proposal.proposed_by,

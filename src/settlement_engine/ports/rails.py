@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What came back for a question: an event of the page, with the words of whoever answered.
 
-    ``attempt`` names the payment it speaks of (0 for screening). ``code`` and ``text`` are the
-    answerer's own. What is not answered is silence, and silence is never an Answer with a no.
+    ``attempt`` names the payment it speaks of (0 for screening). ``seq``, if it is given, is the one state
+    of the settlement in which it counts. ``code`` and ``text`` are the answerer's own. What is not
+    answered is silence, and silence is never an Answer with a no.
     """
 
     settlement_id: UUID
     event: Event
     attempt: int = 0
+    seq: int = 0
     code: str = ""
     text: str = ""
     rail_reference: str = ""

@@ -21,6 +21,7 @@ from settlement_engine.domain.exceptions import (
     is_declined_by,
     require_room,
 )
+from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import NotFound
 from settlement_engine.store.database import Line
 from settlement_engine.store.queries import query
@@ -58,11 +59,12 @@ class PostgresResolutions:
             row = await connection.fetchrow(query("live_proposal"), spec.settlement_id)
             if row is not None:
                 alive = to_proposal(row)
-                if require_room(alive, content):
+                if require_room(alive, settlement, content):
                     return alive
                 check_attestable(settlement)
                 await _decide(connection, alive, Decision.SUPERSEDED, spec.who)
             check_attestable(settlement)
+            assert settlement.attempt is not None, "what may be attested was sent"
             written = await connection.fetchrow(
                 query("write_proposal"),
                 spec.settlement_id,
@@ -73,6 +75,8 @@ class PostgresResolutions:
                 content,
                 spec.who,
                 spec.valid_seconds,
+                settlement.state.value,
+                settlement.attempt.sends,
             )
             assert written is not None, "what was inserted comes back"
             return await _proposal(connection, written["id"])
@@ -155,6 +159,8 @@ def to_proposal(row: asyncpg.Record) -> Proposal:
         evidence_bytes=row["evidence_bytes"],
         evidence_sha256=bytes(row["evidence_sha256"]),
         content_sha256=bytes(row["content_sha256"]),
+        state=State(row["state"]),
+        sends=row["sends"],
         proposed_by=row["proposed_by"],
         proposed_at=row["proposed_at"],
         expires_at=row["expires_at"],

@@ -173,6 +173,46 @@ async def test_what_the_bank_says_without_being_definite_does_not_win(said):
         assert house.records.lives[found.id].attestation is Attestation.STANDS
 
 
+async def test_nothing_is_released_when_the_bank_asked_once_more_says_that_it_has_the_payment():
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        house.rail.enquiries.clear()
+        house.rail.enquiries.append(Event.ACKNOWLEDGED)
+        house.rail.enquiries.extend(SILENT)
+        number = await attest(house, found, Finding.NOT_SETTLED)
+        await house.until(lambda: house.records.resolutions[number].proposal.finished_at)
+        assert house.records.resolutions[number].proposal.ending is Ending.OVERTAKEN
+        assert house.records.lives[found.id].state is State.SENT
+        assert (await house.nostro()).held == 100
+        # Whoever knows that may still attest it: then the bank's repeating itself is no news.
+        house.rail.enquiries.insert(0, Event.ACKNOWLEDGED)
+        assert (await resolved(house, found, Finding.NOT_SETTLED)).state is State.ROLLED_BACK
+
+
+async def test_what_was_sent_again_while_the_bank_was_asked_is_not_released():
+    """The rail says *not found*, the same bytes go out, are lost, and only then the desk hears nothing."""
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        before = house.records.lives[found.id].seq
+        real = house.engine._clerk._enquire
+
+        async def slow(*words: Any) -> Any:
+            said = await real(*words)
+            house.rail.sends.append(None)
+            unknown = Answer(settlement_id=found.id, event=Event.NOT_FOUND, attempt=1)
+            house.engine._runner.hear([unknown])
+            await house.until(lambda: house.records.lives[found.id].seq == before + 2)
+            return said
+
+        house.engine._clerk._enquire = slow
+        number = await attest(house, found, Finding.NOT_SETTLED)
+        await house.until(lambda: house.records.resolutions[number].proposal.finished_at)
+        assert house.records.resolutions[number].proposal.ending is Ending.OVERTAKEN
+        life = house.records.lives[found.id]
+        assert (life.state, life.attempt.sends) == (State.IN_DOUBT, 2)
+        assert (await house.nostro()).held == 100
+
+
 async def test_a_proposal_alone_does_nothing():
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)

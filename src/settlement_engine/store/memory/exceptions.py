@@ -27,6 +27,7 @@ from settlement_engine.domain.exceptions import (
     content_sha256,
     is_approved_by,
     is_declined_by,
+    is_outdated,
     is_same_person,
     latest_answer,
     require_room,
@@ -90,15 +91,20 @@ class MemoryMatters:
         over = [
             (filed, records.lives[filed.proposal.settlement_id])
             for filed in records.resolutions.values()
+            if not filed.proposal.finished_at
             if records.lives[filed.proposal.settlement_id].is_ended
-            and not filed.proposal.finished_at
+            or is_outdated(filed.proposal, records.lives[filed.proposal.settlement_id])
         ]
         approved = [pair for pair in over if pair[0].proposal.decision is Decision.APPROVED]
         for filed, life in approved[:count_max]:
-            is_attested = life.attestation is not Attestation.NONE
+            is_attested = life.is_ended and life.attestation is not Attestation.NONE
             ending = Ending.ATTESTED if is_attested else Ending.OVERTAKEN
             _change(filed, finished_at=now, ending=ending)
-        undecided = [filed for filed, _ in over if filed.proposal.decision is Decision.OPEN]
+        undecided = [
+            filed
+            for filed, life in over
+            if life.is_ended and filed.proposal.decision is Decision.OPEN
+        ]
         for filed in undecided[:count_max]:
             _change(filed, decision=Decision.SUPERSEDED, decided_by=ENGINE, decided_at=now)
         ended = [
@@ -215,9 +221,10 @@ class MemoryResolutions:
         content = content_sha256(spec.settlement_id, spec.finding, spec.reason, evidence, spec.who)
         settlement, now = self._settlement(spec.settlement_id), self._records.clock.now()
         alive = self._alive(spec.settlement_id)
-        if alive is not None and require_room(self._seen(alive), content):
+        if alive is not None and require_room(self._seen(alive), settlement, content):
             return self._seen(alive)
         check_attestable(settlement)
+        assert settlement.attempt is not None, "what may be attested was sent"
         if alive is not None:
             _change(alive, decision=Decision.SUPERSEDED, decided_by=spec.who, decided_at=now)
         proposal = Proposal(
@@ -229,6 +236,8 @@ class MemoryResolutions:
             evidence_bytes=len(spec.evidence),
             evidence_sha256=hashlib.sha256(spec.evidence).digest(),
             content_sha256=content,
+            state=settlement.state,
+            sends=settlement.attempt.sends,
             proposed_by=spec.who,
             proposed_at=now,
             expires_at=now + timedelta(seconds=spec.valid_seconds),

@@ -172,6 +172,8 @@ CREATE TABLE resolutions (
     proposed_by text NOT NULL,
     proposed_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
+    state settlement_state NOT NULL,
+    sends integer NOT NULL,
     decision text,
     decided_by text,
     decided_at timestamp with time zone,
@@ -417,6 +419,8 @@ ALTER TABLE resolutions ADD CONSTRAINT resolutions_finding_check CHECK (finding 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_proposed_by_check CHECK (length(proposed_by) >= 1 AND length(proposed_by) <= 256);
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_state_check CHECK (state = ANY (ARRAY['in_doubt'::settlement_state, 'sent'::settlement_state, 'recalling'::settlement_state]));
 
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_amount_minor_check CHECK (amount_minor >= 1 AND amount_minor <= '999999999999999999'::bigint);
 
@@ -1022,7 +1026,7 @@ ALTER TABLE openings ENABLE ALWAYS TRIGGER openings_append_only;
 CREATE TRIGGER proposal_is_decided_once BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((old.decision IS NOT NULL) AND ((ROW(new.decision, new.decided_by, new.decided_at))::text IS DISTINCT FROM (ROW(old.decision, old.decided_by, old.decided_at))::text))) EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_is_decided_once;
 
-CREATE TRIGGER proposal_stays BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((ROW(new.settlement_id, new.finding, new.reason, new.evidence_name, new.evidence_sha256, new.content_sha256, new.proposed_by, new.proposed_at, new.expires_at))::text IS DISTINCT FROM (ROW(old.settlement_id, old.finding, old.reason, old.evidence_name, old.evidence_sha256, old.content_sha256, old.proposed_by, old.proposed_at, old.expires_at))::text)) EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER proposal_stays BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((ROW(new.settlement_id, new.finding, new.reason, new.evidence_name, new.evidence_sha256, new.content_sha256, new.proposed_by, new.proposed_at, new.expires_at, new.state, new.sends))::text IS DISTINCT FROM (ROW(old.settlement_id, old.finding, old.reason, old.evidence_name, old.evidence_sha256, old.content_sha256, old.proposed_by, old.proposed_at, old.expires_at, old.state, old.sends))::text)) EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_stays;
 
 CREATE TRIGGER resolution_ends_once BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((old.finished_at IS NOT NULL) AND ((ROW(new.finished_at, new.ending))::text IS DISTINCT FROM (ROW(old.finished_at, old.ending))::text))) EXECUTE FUNCTION refuse_change();

@@ -44,7 +44,7 @@ FROM accounts WHERE id = ANY ($1::bigint[]) ORDER BY id;
 -- and then the latest.
 SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name, r.evidence,
     octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
-    r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending,
-    clock_timestamp() AS seen_at
+    r.proposed_at, r.state::text AS state, r.sends, r.expires_at, r.decision, r.decided_by,
+    r.decided_at, r.finished_at, r.ending, clock_timestamp() AS seen_at
 FROM resolutions AS r WHERE r.settlement_id = $1
 ORDER BY coalesce(r.decision = 'approved', false) DESC, r.id DESC LIMIT $2;

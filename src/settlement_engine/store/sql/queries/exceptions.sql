@@ -106,8 +106,8 @@ SELECT id FROM settlement_transactions WHERE id = $1 FOR NO KEY UPDATE;
 -- The proposal of a settlement that is not decided, or approved and not finished.
 SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
     octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
-    r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending,
-    clock_timestamp() AS seen_at
+    r.proposed_at, r.state::text AS state, r.sends, r.expires_at, r.decision, r.decided_by,
+    r.decided_at, r.finished_at, r.ending, clock_timestamp() AS seen_at
 FROM resolutions AS r
 WHERE r.settlement_id = $1 AND r.finished_at IS NULL
     AND (r.decision IS NULL OR r.decision = 'approved');
@@ -116,16 +116,16 @@ WHERE r.settlement_id = $1 AND r.finished_at IS NULL
 -- What was proposed about a settlement, newest first.
 SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
     octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
-    r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending,
-    clock_timestamp() AS seen_at
+    r.proposed_at, r.state::text AS state, r.sends, r.expires_at, r.decision, r.decided_by,
+    r.decided_at, r.finished_at, r.ending, clock_timestamp() AS seen_at
 FROM resolutions AS r WHERE r.settlement_id = $1 ORDER BY r.id DESC LIMIT $2;
 
 -- name: proposal_by_id
 -- One proposal.
 SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
     octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
-    r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending,
-    clock_timestamp() AS seen_at
+    r.proposed_at, r.state::text AS state, r.sends, r.expires_at, r.decision, r.decided_by,
+    r.decided_at, r.finished_at, r.ending, clock_timestamp() AS seen_at
 FROM resolutions AS r WHERE r.id = $1;
 
 -- name: evidence_of_proposal
@@ -136,9 +136,10 @@ SELECT evidence FROM resolutions WHERE id = $1;
 -- A proposal; while another one is alive nothing may be written.
 INSERT INTO resolutions (
     settlement_id, finding, reason, evidence_name, evidence, evidence_sha256, content_sha256,
-    proposed_by, proposed_at, expires_at
+    proposed_by, proposed_at, expires_at, state, sends
 )
-SELECT $1, $2, $3, $4, $5, sha256($5), $6, $7, n.at, n.at + make_interval(secs => $8::double precision)
+SELECT $1, $2, $3, $4, $5, sha256($5), $6, $7, n.at,
+    n.at + make_interval(secs => $8::double precision), $9::text::settlement_state, $10
 FROM (SELECT clock_timestamp() AS at) AS n
 RETURNING id;
 
@@ -161,18 +162,25 @@ FROM (
 WHERE r.id = d.id
 RETURNING r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
     octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
-    r.proposed_at, r.expires_at, r.decision, r.decided_by, r.decided_at, r.finished_at, r.ending,
-    clock_timestamp() AS seen_at;
+    r.proposed_at, r.state::text AS state, r.sends, r.expires_at, r.decision, r.decided_by,
+    r.decided_at, r.finished_at, r.ending, clock_timestamp() AS seen_at;
 
 -- name: finish_resolutions
--- They are finished when their settlements have ended: as attested, or by the bank's own word.
+-- They are finished when their settlements have ended, as attested or by the bank's own word; and when
+-- what they say cannot be relied on any more (is_outdated in domain/exceptions.py).
 UPDATE resolutions AS r SET
     finished_at = clock_timestamp(),
-    ending = CASE WHEN d.attestation IS NULL THEN 'overtaken' ELSE 'attested' END
+    ending = CASE WHEN d.attestation IS NULL OR d.ended_at IS NULL THEN 'overtaken' ELSE 'attested' END
 FROM (
-    SELECT o.id, s.attestation FROM resolutions AS o
+    SELECT o.id, s.attestation, s.ended_at FROM resolutions AS o
     JOIN settlement_transactions AS s ON s.id = o.settlement_id
-    WHERE o.finished_at IS NULL AND o.decision = 'approved' AND s.ended_at IS NOT NULL
+    JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
+    WHERE o.finished_at IS NULL AND o.decision = 'approved' AND (
+        s.ended_at IS NOT NULL
+        OR (o.finding = 'not_settled' AND (
+            a.sends <> o.sends OR (o.state = 'in_doubt' AND s.state IN ('sent', 'recalling'))
+        ))
+    )
     ORDER BY o.id LIMIT $1 FOR UPDATE OF o SKIP LOCKED
 ) AS d
 WHERE r.id = d.id RETURNING r.id;

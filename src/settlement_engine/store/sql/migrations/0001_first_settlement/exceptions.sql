@@ -44,6 +44,9 @@ CREATE TABLE resolutions (
     proposed_by text NOT NULL CHECK (length(proposed_by) BETWEEN 1 AND 256),
     proposed_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL CHECK (expires_at > proposed_at),
+    -- What was known then: evidence that nothing moved says nothing about a later sending.
+    state settlement_state NOT NULL CHECK (state IN ('in_doubt', 'sent', 'recalling')),
+    sends integer NOT NULL,
     decision text CHECK (decision IN ('approved', 'declined', 'superseded')),
     decided_by text CHECK (length(decided_by) BETWEEN 1 AND 256),
     decided_at timestamptz,
@@ -71,9 +74,11 @@ ALTER TABLE resolutions ENABLE ALWAYS TRIGGER resolutions_stay;
 CREATE TRIGGER proposal_stays BEFORE UPDATE ON resolutions
 FOR EACH ROW WHEN (
     ROW(new.settlement_id, new.finding, new.reason, new.evidence_name, new.evidence_sha256,
-        new.content_sha256, new.proposed_by, new.proposed_at, new.expires_at)::text
+        new.content_sha256, new.proposed_by, new.proposed_at, new.expires_at, new.state,
+        new.sends)::text
     IS DISTINCT FROM ROW(old.settlement_id, old.finding, old.reason, old.evidence_name,
-        old.evidence_sha256, old.content_sha256, old.proposed_by, old.proposed_at, old.expires_at)::text
+        old.evidence_sha256, old.content_sha256, old.proposed_by, old.proposed_at, old.expires_at,
+        old.state, old.sends)::text
 ) EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_stays;
 CREATE TRIGGER proposal_is_decided_once BEFORE UPDATE ON resolutions
