@@ -142,7 +142,9 @@ def translate(error: grpc.RpcError, target: str) -> SettlementEngineError:
         return NotFound(detail, why="the engine does not know it", todo="Look with `list`.")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unavailable(f"the engine at {target} did not answer in time", why=detail)
-    return SettlementEngineError(detail, why=_reason(status) or code.name, todo=_advice(status))
+    told = _told(status)
+    why = told.get("why") or _reason(status) or code.name
+    return SettlementEngineError(detail, why=why, todo=told.get("todo") or _advice(status))
 
 
 def explain_status(status: Status) -> str:
@@ -167,6 +169,12 @@ def _violations(status: Status | None) -> list[tuple[str, str]]:
 def _reason(status: Status | None) -> str:
     found = _unpack(status, error_details_pb2.ErrorInfo)
     return str(found.reason) if found else ""
+
+
+def _told(status: Status | None) -> dict[str, str]:
+    """Return what the engine adds to an error: why it is so, and what to do."""
+    found = _unpack(status, error_details_pb2.ErrorInfo)
+    return dict(found.metadata) if found else {}
 
 
 def _advice(status: Status | None) -> str:

@@ -7,6 +7,7 @@ fingerprint goes with the approval; ``--dry-run`` shows and changes nothing.
 from __future__ import annotations
 
 import getpass
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,11 +15,19 @@ import click
 
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
-from settlement_engine.cli.messages import as_dict, day_and_time
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.matters import (
+    FINDINGS,
+    KIND_PREFIX,
+    print_exception,
+    print_proposal,
+    row,
+    status_word,
+)
+from settlement_engine.cli.messages import as_dict
 from settlement_engine.cli.output import (
     BAD,
     GOOD,
-    WARN,
     as_json,
     counted,
     example,
@@ -27,6 +36,7 @@ from settlement_engine.cli.output import (
     say,
     table,
 )
+from settlement_engine.errors import Misconfigured
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
@@ -35,23 +45,22 @@ if TYPE_CHECKING:
 ACTOR: Final = "settlement-actor"
 """The metadata entry that names the person who acts."""
 
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
+"""What the engine takes for the name of a person."""
+
 EVIDENCE_BYTES_MAX: Final = 1024 * 1024
 PAGE_MAX: Final = 1_000
 LIST_MAX: Final = 100_000
-KIND_PREFIX: Final = "EXCEPTION_KIND_"
 KINDS: Final = [
     name.removeprefix(KIND_PREFIX).lower()
     for name in wire.ExceptionKind.keys()  # noqa: SIM118 -- no dict
 ][1:]
-SIGNS: Final = {
-    wire.EXCEPTION_SEVERITY_CRITICAL: BAD,
-    wire.EXCEPTION_SEVERITY_HIGH: WARN,
-    wire.EXCEPTION_SEVERITY_NORMAL: WARN,
+
+AFTER_APPROVAL: Final = {
+    wire.PROPOSAL_STATUS_APPLIED: "it was applied",
+    wire.PROPOSAL_STATUS_OVERTAKEN: "it was overtaken, and not applied",
 }
-FINDINGS: Final = {
-    wire.RESOLUTION_FINDING_SETTLED: "the money moved",
-    wire.RESOLUTION_FINDING_NOT_SETTLED: "the money did not move",
-}
+"""What has become of what was approved, if anything has."""
 
 _who = click.option("--as", "who", metavar="NAME", help="Who acts; else the user of this machine.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
@@ -115,7 +124,7 @@ def list_(
         print_json({"exceptions": [as_dict(each) for each in found]})
         return
     columns = ("ID", "SEVERITY", "KIND", "SETTLEMENT", "STATE", "AMOUNT", "", "AGE", "SEEN BY")
-    table(columns, [_row(each) for each in found], right=("ID", "AMOUNT"))
+    table(columns, [row(each) for each in found], right=("ID", "AMOUNT"))
     if not found:
         say("nothing found")
 
@@ -135,7 +144,7 @@ def show(*, exception_id: str, address: EngineAddress, is_json: bool) -> None:
     if is_json:
         print_json(as_dict(found))
         return
-    _print_exception(found)
+    print_exception(found)
 
 
 @lasting
@@ -148,7 +157,7 @@ def acknowledge(*, exception_id: str, who: str | None, address: EngineAddress) -
     """Say that you are looking at it."""
     with reach(address) as engine:
         found = engine.exceptions.AcknowledgeException(
-            wire.AcknowledgeExceptionRequest(id=exception_id), **_acting(who)
+            wire.AcknowledgeExceptionRequest(id=exception_id), **_acting(who, address)
         )
     mark(GOOD, f"exception {found.id} is looked at by {found.acknowledged_by}")
 
@@ -168,11 +177,11 @@ def close(
     with reach(address) as engine:
         if dry_run:
             wanted = wire.GetExceptionRequest(id=exception_id)
-            _print_exception(engine.exceptions.GetException(wanted, timeout=CALL_SECONDS))
-            say(f"\n  {_name(who)} would close it: {reason}")
+            print_exception(engine.exceptions.GetException(wanted, timeout=CALL_SECONDS))
+            say(f"\n  {_name(who, address)} would close it: {reason}")
             return
         request = wire.CloseExceptionRequest(id=exception_id, reason=reason)
-        found = engine.exceptions.CloseException(request, **_acting(who))
+        found = engine.exceptions.CloseException(request, **_acting(who, address))
     mark(GOOD, f"exception {found.id} is closed by {found.closed_by}")
 
 
@@ -180,7 +189,11 @@ def close(
 @exceptions.command()
 @click.argument("proposal_id", metavar="PROPOSAL")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Where to write it."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The file to write; one that exists is left alone.",
 )
 @engine_options
 @example("settlement-engine exceptions evidence 3 -o statement.xml")
@@ -189,7 +202,12 @@ def evidence(*, proposal_id: str, output: Path, address: EngineAddress) -> None:
     wanted = wire.GetProposalRequest(id=proposal_id, include_evidence=True)
     with reach(address) as engine:
         found = engine.exceptions.GetProposal(wanted, timeout=CALL_SECONDS)
-    output.write_bytes(found.evidence)
+    try:
+        with output.open("xb") as file:
+            file.write(found.evidence)
+    except OSError as error:
+        what = f"{output} cannot be written"
+        raise Misconfigured(what, why=error.strerror or "", todo="Choose another.") from error
     mark(
         GOOD, f"{counted(len(found.evidence), 'byte')} to {output}, sha256 {found.evidence_sha256}"
     )
@@ -248,16 +266,16 @@ def resolve(  # noqa: PLR0913 -- each option of the command is an argument
         request.settlement_id = name
     if dry_run:
         size = counted(len(request.evidence), "byte")
-        say(f"{_name(who)} would propose that {FINDINGS[request.finding]}: {reason}")
+        say(f"{_name(who, address)} would propose that {FINDINGS[request.finding]}: {reason}")
         say(f"  evidence  {file.name}, {size}")
         return
     with reach(address) as engine:
-        found = engine.exceptions.ProposeResolution(request, **_acting(who))
+        found = engine.exceptions.ProposeResolution(request, **_acting(who, address))
     if is_json:
         print_json(as_dict(found))
         return
     mark(GOOD, f"proposal {found.id}: {FINDINGS[found.finding]}")
-    _print_proposal(found)
+    print_proposal(found)
     say(f"\n  another person approves it: settlement-engine approve {found.id}")
 
 
@@ -281,25 +299,42 @@ def approve(
     dry_run: bool,
     address: EngineAddress,
     is_json: bool,
-) -> None:
+) -> int:
     """Approve what another person has proposed; the bank is asked once more before it is applied."""
     with reach(address) as engine:
         shown = _find(engine, proposal_id)
         if not is_json:
             say(f"proposal {shown.id}: {FINDINGS.get(shown.finding, '?')}")
-            _print_proposal(shown)
+            print_proposal(shown)
         if dry_run:
-            say(f"\n  {_name(who)} would approve it")
-            return
+            return _try_out(_name(who, address), shown, fingerprint)
         request = wire.ApproveProposalRequest(
             id=proposal_id, content_sha256=fingerprint or shown.content_sha256
         )
-        found = engine.exceptions.ApproveProposal(request, **_acting(who))
+        found = engine.exceptions.ApproveProposal(request, **_acting(who, address))
     if is_json:
         print_json(as_dict(found))
-        return
-    mark(GOOD, f"approved by {found.decided_by}; the bank is asked once more, then it is applied")
+        return ExitCode.OK
+    now = AFTER_APPROVAL.get(found.status, "the bank is asked once more, then it is applied")
+    mark(GOOD, f"approved by {found.decided_by}; {now}")
     say(f"  look with: settlement-engine show {found.settlement_id}")
+    return ExitCode.OK
+
+
+def _try_out(name: str, shown: wire.ResolutionProposal, fingerprint: str) -> int:
+    """Say what an approval would do, as far as that can be seen from here."""
+    if shown.status != wire.PROPOSAL_STATUS_OPEN:
+        why = f"it is {status_word(shown)}"
+    elif name.casefold() == shown.proposed_by.casefold():
+        why = f"{name} proposed it, and it takes two people"
+    elif fingerprint and fingerprint.lower() != shown.content_sha256:
+        why = "it has another fingerprint"
+    else:
+        say(f"\n  {name} would approve it")
+        return ExitCode.OK
+    say()
+    mark(BAD, f"it would be refused: {why}")
+    return ExitCode.FAILED
 
 
 @lasting
@@ -313,11 +348,11 @@ def decline(*, proposal_id: str, who: str | None, dry_run: bool, address: Engine
     """Decline a proposal; whoever proposed it may take it back so."""
     with reach(address) as engine:
         if dry_run:
-            _print_proposal(_find(engine, proposal_id))
-            say(f"\n  {_name(who)} would decline it")
+            print_proposal(_find(engine, proposal_id))
+            say(f"\n  {_name(who, address)} would decline it")
             return
         found = engine.exceptions.DeclineProposal(
-            wire.DeclineProposalRequest(id=proposal_id), **_acting(who)
+            wire.DeclineProposalRequest(id=proposal_id), **_acting(who, address)
         )
     mark(GOOD, f"proposal {found.id} is declined by {found.decided_by}")
 
@@ -327,20 +362,27 @@ def _find(engine: Engine, proposal_id: str) -> wire.ResolutionProposal:
     return engine.exceptions.GetProposal(wanted, timeout=CALL_SECONDS)
 
 
-def _name(who: str | None) -> str:
+def _name(who: str | None, address: EngineAddress) -> str:
     """Name who acts."""
-    if who is not None:
-        return who
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        message = "this machine does not say who you are: name yourself with --as NAME"
-        raise click.UsageError(message) from None
+    if who is None and address.certificate is not None:
+        return "whom the certificate names"
+    if who is None:
+        try:
+            who = getpass.getuser()
+        except (KeyError, OSError):
+            message = "this machine does not say who you are: name yourself with --as NAME"
+            raise click.UsageError(message) from None
+    if NAME.fullmatch(who) is None:
+        message = f"{who!r} is no name: at most 64 of A-Z, a-z, 0-9 and ._@+-; --as NAME"
+        raise click.UsageError(message)
+    return who
 
 
-def _acting(who: str | None) -> dict[str, Any]:
-    """Give a call its deadline and the name of who acts."""
-    return {"timeout": CALL_SECONDS, "metadata": ((ACTOR, _name(who)),)}
+def _acting(who: str | None, address: EngineAddress) -> dict[str, Any]:
+    """Give a call its deadline and the name of who acts; a certificate needs none beside it."""
+    name = _name(who, address)
+    is_named = who is not None or address.certificate is None
+    return {"timeout": CALL_SECONDS, "metadata": ((ACTOR, name),) if is_named else ()}
 
 
 def _read(file: Path) -> bytes:
@@ -352,105 +394,3 @@ def _read(file: Path) -> bytes:
         message = f"{file} has {counted(size, 'byte')}; evidence has 1 to {EVIDENCE_BYTES_MAX:,}"
         raise click.UsageError(message)
     return file.read_bytes()
-
-
-# --- for people to read ---------------------------------------------------------------------------
-
-
-def _kind(found: wire.SettlementException) -> str:
-    name = wire.ExceptionKind.Name(found.kind).removeprefix(KIND_PREFIX)
-    return name.lower().replace("_", " ")
-
-
-def _severity(found: wire.SettlementException) -> str:
-    name = wire.ExceptionSeverity.Name(found.severity)
-    return name.removeprefix("EXCEPTION_SEVERITY_").lower()
-
-
-def _age(seconds: int) -> str:
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
-
-
-def _row(found: wire.SettlementException) -> tuple[str, ...]:
-    return (
-        found.id,
-        _severity(found),
-        _kind(found) + (" (closed)" if found.closed_by else ""),
-        found.settlement_id or found.end_to_end_id,
-        found.state,
-        found.amount,
-        found.currency,
-        _age(found.age_seconds),
-        found.acknowledged_by,
-    )
-
-
-def _print_exception(found: wire.SettlementException) -> None:
-    mark(SIGNS.get(found.severity, WARN), f"{_severity(found)}: {_kind(found)}")
-    for title, text in _facts(found):
-        if text:
-            say(f"  {title:<13} {text}")
-    if found.HasField("believed"):
-        move = found.believed
-        say(f"  {'we believe':<13} {_words(move.detail, f'{move.event} → {move.to_state}')}")
-    say(f"  {'what was said':<13} {_words(found.said, '')}")
-    for title, sentences in (("safe to do now", found.safe), ("not safe", found.unsafe)):
-        say(f"\n  {title}:")
-        for sentence in sentences:
-            say(f"    - {sentence}")
-    for proposal in found.proposals:
-        say(f"\n  proposal {proposal.id}: {FINDINGS.get(proposal.finding, '?')}")
-        _print_proposal(proposal)
-
-
-def _facts(found: wire.SettlementException) -> list[tuple[str, str]]:
-    asked = ""
-    if found.last_question:
-        at = day_and_time(found.last_answer_time)
-        asked = f"{found.last_question}, answered {found.last_answer} at {at}"
-    due = found.next_question
-    if due and found.asked_now:
-        due = f"{due}, now"
-    elif due and found.HasField("next_question_time"):
-        due = f"{due}, at {day_and_time(found.next_question_time)}"
-    account = f", account {found.account_id}" if found.account_id else ""
-    between = f"  {found.from_bank} → {found.to_bank}" if found.from_bank else ""
-    closed = f"by {found.closed_by}: {found.close_reason}" if found.closed_by else ""
-    return [
-        ("settlement", found.settlement_id),
-        ("obligation", found.obligation_id),
-        ("state", found.state + (", frozen" if found.is_frozen else "")),
-        ("exposure", f"{found.amount} {found.currency}{between}{account}"),
-        ("rail", f"{found.rail} {found.end_to_end_id} {found.uetr}".strip()),
-        ("open for", _age(found.age_seconds)),
-        ("last question", asked),
-        ("next question", due),
-        ("seen by", found.acknowledged_by),
-        ("closed", closed),
-    ]
-
-
-def _words(detail: Any, first: str) -> str:  # noqa: ANN401 -- a map of protobuf
-    said = [f"{name} {text}" for name, text in sorted(detail.items()) if text]
-    return " · ".join([first, *said] if first else said)
-
-
-def _print_proposal(found: wire.ResolutionProposal) -> None:
-    status = wire.ProposalStatus.Name(found.status).removeprefix("PROPOSAL_STATUS_").lower()
-    decided = f" by {found.decided_by}" if found.decided_by else ""
-    facts = [
-        ("settlement", found.settlement_id),
-        ("reason", found.reason),
-        ("evidence", f"{found.evidence_name}, {counted(found.evidence_bytes, 'byte')}"),
-        ("sha256", found.evidence_sha256),
-        ("proposed", f"by {found.proposed_by} at {day_and_time(found.proposed_time)}"),
-        ("status", f"{status}{decided}; expires {day_and_time(found.expires_time)}"),
-        ("fingerprint", found.content_sha256),
-    ]
-    for title, text in facts:
-        say(f"    {title:<11} {text}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 from settlement_engine.cli import exceptions as commands
 from settlement_engine.cli.failures import ExitCode
@@ -70,7 +72,12 @@ class FakeDesk(settlement_pb2_grpc.ExceptionServiceServicer):
         who: str = dict(context.invocation_metadata()).get(commands.ACTOR, "")
         self.did.append((who, request))
         if who == "mallory":
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, "mallory proposed this")
+            status = status_pb2.Status(code=7, message="mallory proposed this")
+            told = {"why": "it takes two people", "todo": "Ask somebody else."}
+            status.details.add().Pack(
+                error_details_pb2.ErrorInfo(reason="NOT_PERMITTED", domain="x", metadata=told)
+            )
+            context.abort_with_status(rpc_status.to_status(status))
         return who
 
     def ListExceptions(self, request: Any, context: Any) -> Any:  # noqa: N802 -- the wire's names
@@ -182,11 +189,43 @@ def test_who_acts_is_the_user_of_the_machine_or_who_is_named(
 def test_a_dry_run_does_nothing(
     command: Run, desk: FakeDesk, file: Path, words: tuple[str, ...]
 ) -> None:
-    said = command(*words, "--as", "ada", "--dry-run")
+    said = command(*words, "--as", "grace", "--dry-run")
     assert (said.code, desk.did) == (ExitCode.OK, [])
-    assert "ada would" in said.out
-    assert command(*words, "--as", "ada").code == ExitCode.OK
-    assert [who for who, _ in desk.did] == ["ada"]
+    assert "grace would" in said.out
+    assert command(*words, "--as", "grace").code == ExitCode.OK
+    assert [who for who, _ in desk.did] == ["grace"]
+
+
+def test_a_dry_run_says_what_would_be_refused(command: Run, desk: FakeDesk) -> None:
+    own = command("approve", "3", "--as", "ADA", "--dry-run")
+    assert (own.code, desk.did) == (ExitCode.FAILED, [])
+    assert "it takes two people" in own.out
+    other = command("approve", "3", "--as", "grace", "--dry-run", "--fingerprint", "cd" * 32)
+    assert other.code == ExitCode.FAILED
+    desk.proposal.status = wire.PROPOSAL_STATUS_EXPIRED
+    assert "it is expired" in command("approve", "3", "--as", "grace", "--dry-run").out
+
+
+@pytest.mark.parametrize("name", ["Zoë", "ada ", "", "ada lovelace", "x" * 65, "ada\n"])
+def test_what_is_no_name_is_refused_before_it_is_sent(
+    command: Run, desk: FakeDesk, name: str
+) -> None:
+    said = command("exceptions", "acknowledge", "7", "--as", name)
+    assert (said.code, desk.did) == (ExitCode.USAGE, [])
+    assert "is no name" in said.err
+
+
+def test_a_doubt_has_no_message_and_a_closed_one_is_open_no_more(
+    command: Run, desk: FakeDesk
+) -> None:
+    desk.exception.kind = wire.EXCEPTION_KIND_IN_DOUBT
+    desk.exception.said.clear()
+    desk.exception.said.update({"rail": "mock", "since": "2026-01-31T09:30:00+00:00"})
+    desk.exception.closed_by = "engine"
+    said = command("exceptions", "show", "7").out
+    assert "recorded at 2026-01-31T09:30:00+00:00" in said
+    assert "what was said" not in said
+    assert "was open for" in said
 
 
 def test_what_is_approved_is_what_was_shown(command: Run, desk: FakeDesk) -> None:
@@ -203,7 +242,8 @@ def test_what_is_approved_is_what_was_shown(command: Run, desk: FakeDesk) -> Non
 def test_a_refusal_says_why(command: Run, desk: FakeDesk) -> None:
     said = command("approve", "3", "--as", "mallory")
     assert said.code == ExitCode.FAILED
-    assert "mallory proposed this" in said.err
+    for word in ("mallory proposed this", "why: it takes two people", "do:  Ask somebody else."):
+        assert word in said.err
 
 
 def test_a_proposal_carries_the_file(command: Run, desk: FakeDesk, file: Path) -> None:
@@ -227,3 +267,9 @@ def test_the_evidence_is_written_to_a_file(command: Run, desk: FakeDesk, tmp_pat
     said = command("exceptions", "evidence", "3", "-o", str(target))
     assert (said.code, target.read_bytes()) == (ExitCode.OK, b"<Document/>")
     assert DIGEST in said.out
+    target.write_bytes(b"my own")
+    again = command("exceptions", "evidence", "3", "-o", str(target))
+    assert (again.code, target.read_bytes()) == (ExitCode.MISCONFIGURED, b"my own")
+    nowhere = command("exceptions", "evidence", "3", "-o", str(tmp_path / "no" / "evidence.xml"))
+    assert nowhere.code == ExitCode.MISCONFIGURED
+    assert "this is a bug" not in nowhere.err
