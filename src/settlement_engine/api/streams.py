@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 SendEvents: TypeAlias = Callable[[Sequence[pb.SettlementEvent]], Awaitable[None]]
 SendResponse: TypeAlias = Callable[[pb.SettlementResponse], Awaitable[None]]
 
+RETRY_AFTER_FIELD: Final = "retry_after_seconds"
+"""What stands in an item's refusal_fields where a call of its own would have had a RetryInfo."""
+
 READ_BATCH_MAX: Final = 500
 EVENT_TYPES_MAX: Final = 32
 EVENT_TYPES: Final = frozenset(
@@ -192,4 +195,6 @@ def _unserved(obligation_id: str, error: Exception) -> pb.SettlementResponse:
     )
     answer.refusal_fields.update(fault.metadata)
     answer.refusal_fields.update(fault.violations)
+    if fault.retry_after_seconds is not None:
+        answer.refusal_fields[RETRY_AFTER_FIELD] = f"{fault.retry_after_seconds:g}"
     return answer

@@ -116,6 +116,10 @@ class Intake:
         if is_full or waiting + count > self._settings.intake_queue_max:
             what = "the engine carries as many settlements as it may"
             raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
+        # However many a call brings, it is refused only for those before it: large calls are not starved.
+        if self._runner.backlog + waiting >= self._settings.backlog_max:
+            what = "more settlements than the engine is quick to carry wait for their turn"
+            raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
 
     async def run(self) -> None:
         """Write for ever."""

@@ -115,6 +115,11 @@ class Runner:
         return len(self._open)
 
     @property
+    def backlog(self) -> int:
+        """Count the steps that wait to be written: what waits for this engine and for nobody else."""
+        return len(self._batcher)
+
+    @property
     def is_idle(self) -> bool:
         """Say whether nothing is open here and nothing is being written."""
         return not self._open and self._batcher.is_idle

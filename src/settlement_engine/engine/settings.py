@@ -13,6 +13,8 @@ class EngineSettings:
     """What the engine is told once, at its start.
 
     ``open_max`` bounds the settlements in memory; beyond it intake answers Overloaded.
+    ``backlog_max`` bounds those that wait for this engine and not for a rail: with as many before him
+    a caller would wait for long, so he too is told to come back.
     ``close_look_seconds`` is how soon an engine looks after its own when it has reason to.
     ``sends_max`` bounds the sendings of one attempt that are proved undelivered.
     ``is_queueing`` parks what comes while its window is shut instead of refusing it.
@@ -20,6 +22,7 @@ class EngineSettings:
     """
 
     open_max: int = 20_000
+    backlog_max: int = 4_000
     intake_queue_max: int = 20_000
     intake_batch_max: int = 500
     move_batch_max: int = 500

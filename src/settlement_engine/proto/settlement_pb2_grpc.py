@@ -137,7 +137,8 @@ class SettlementServiceServicer:
         """Settles as ExecuteSettlement does, many at once. An answer comes when its settlement has ended, in
         any order; obligation_id tells which it is. An item that could not be served is answered with an
         empty settlement_id, the reason in refusal_code (INVALID_ARGUMENT, IDEMPOTENCY_CONFLICT, OVERLOADED,
-        UNAVAILABLE, ...), the field in refusal_detail, and the fields with their faults in refusal_fields.
+        UNAVAILABLE, ...), the field in refusal_detail, and the fields with their faults in refusal_fields;
+        retry_after_seconds stands there too when the same item may be sent again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

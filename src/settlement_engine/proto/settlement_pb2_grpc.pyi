@@ -67,7 +67,8 @@ class SettlementServiceStub:
     """Settles as ExecuteSettlement does, many at once. An answer comes when its settlement has ended, in
     any order; obligation_id tells which it is. An item that could not be served is answered with an
     empty settlement_id, the reason in refusal_code (INVALID_ARGUMENT, IDEMPOTENCY_CONFLICT, OVERLOADED,
-    UNAVAILABLE, ...), the field in refusal_detail, and the fields with their faults in refusal_fields.
+    UNAVAILABLE, ...), the field in refusal_detail, and the fields with their faults in refusal_fields;
+    retry_after_seconds stands there too when the same item may be sent again.
     """
     ListSettlements: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListSettlementsRequest, _settlement_pb2.ListSettlementsResponse]
     """Lists settlements, newest first."""
@@ -106,7 +107,8 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     """Settles as ExecuteSettlement does, many at once. An answer comes when its settlement has ended, in
     any order; obligation_id tells which it is. An item that could not be served is answered with an
     empty settlement_id, the reason in refusal_code (INVALID_ARGUMENT, IDEMPOTENCY_CONFLICT, OVERLOADED,
-    UNAVAILABLE, ...), the field in refusal_detail, and the fields with their faults in refusal_fields.
+    UNAVAILABLE, ...), the field in refusal_detail, and the fields with their faults in refusal_fields;
+    retry_after_seconds stands there too when the same item may be sent again.
     """
     ListSettlements: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListSettlementsRequest, _settlement_pb2.ListSettlementsResponse]  # type: ignore[assignment]
     """Lists settlements, newest first."""
@@ -178,7 +180,8 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         """Settles as ExecuteSettlement does, many at once. An answer comes when its settlement has ended, in
         any order; obligation_id tells which it is. An item that could not be served is answered with an
         empty settlement_id, the reason in refusal_code (INVALID_ARGUMENT, IDEMPOTENCY_CONFLICT, OVERLOADED,
-        UNAVAILABLE, ...), the field in refusal_detail, and the fields with their faults in refusal_fields.
+        UNAVAILABLE, ...), the field in refusal_detail, and the fields with their faults in refusal_fields;
+        retry_after_seconds stands there too when the same item may be sent again.
         """
 
     @_abc_1.abstractmethod

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
@@ -46,6 +46,14 @@ def violations(error: Any) -> list[str]:
     for packed in status.details:
         packed.Unpack(found)
     return [one.field for one in found.field_violations]
+
+
+def retry_after_seconds(error: Any) -> float:
+    status = rpc_status.from_call(error)
+    found = RetryInfo()
+    assert status is not None, "the refusal has no details"
+    assert any(packed.Unpack(found) for packed in status.details), "no advice"
+    return float(found.retry_delay.seconds + found.retry_delay.nanos / 1e9)
 
 
 async def failed(call) -> Any:
@@ -367,5 +375,6 @@ async def test_calls_beyond_the_bound_are_told_to_come_back(make_edge) -> None:
     await fakes.until(lambda: edge.world.waiting == 2, "two are waiting")
     error = await failed(edge.settlements.ExecuteSettlement(wish(3), timeout=10))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert retry_after_seconds(error) > 0
     edge.world.holding.set()
     assert [(await call).status for call in running] == [pb.COMPLETED] * 2

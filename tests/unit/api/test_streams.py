@@ -137,6 +137,7 @@ async def test_an_item_that_cannot_be_served_is_answered_in_the_stream(edge) -> 
     assert "amount" in wrong.refusal_fields
     assert good.status == pb.COMPLETED
     assert away.refusal_code == "UNAVAILABLE"
+    assert float(away.refusal_fields["retry_after_seconds"]) > 0
 
 
 async def test_bytes_that_are_no_request_do_not_end_the_stream(edge) -> None:

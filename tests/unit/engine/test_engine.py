@@ -17,7 +17,7 @@ from settlement_engine.errors import (
     WrongState,
 )
 from settlement_engine.ports import Answer, RailClass
-from tests.unit.engine.house import House, running, shut_window, wish
+from tests.unit.engine.house import PATIENCE_SECONDS, House, running, shut_window, wish
 
 if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
@@ -284,6 +284,42 @@ async def test_beyond_the_bound_callers_are_told_to_come_back() -> None:
         with pytest.raises(Overloaded) as caught:
             await house.engine.submit([wish(f"k{n}") for n in range(3)])
         assert caught.value.retry_after_seconds > 0
+
+
+async def test_with_many_before_him_a_caller_is_told_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = asyncio.Event()
+    async with running(backlog_max=4) as house:
+        apply = house.store.apply
+
+        async def slow(steps: Any, owner: int) -> Any:
+            await written.wait()
+            return await apply(steps, owner)
+
+        monkeypatch.setattr(house.store, "apply", slow)
+        await house.engine.submit([wish("first")])
+        await house.until(lambda: not house.engine._runner.backlog)
+        await house.engine.submit([wish(f"k{n}") for n in range(9)])  # a large call has its turn
+        await house.until(lambda: house.engine._runner.backlog == 9)
+        with pytest.raises(Overloaded) as caught:
+            await house.engine.submit([wish("late")])
+        assert caught.value.retry_after_seconds > 0
+        written.set()
+        await house.until(lambda: not house.engine._runner.open_count)
+        assert (await house.settle("late")).state is State.COMPLETED
+
+
+async def test_those_who_wait_for_a_rail_keep_nobody_out() -> None:
+    async with running(backlog_max=4) as house:
+        house.rail.answer_delay_seconds = PATIENCE_SECONDS
+        house.rail.capabilities = replace(
+            house.rail.capabilities, answer_timeout_seconds=2 * PATIENCE_SECONDS
+        )
+        for round_number in range(3):
+            await house.engine.submit([wish(f"k{round_number}-{n}") for n in range(4)])
+            await house.until(lambda: not house.engine._runner.backlog)
+        assert house.engine._runner.open_count == 12
 
 
 async def test_a_caller_who_goes_away_changes_nothing() -> None:
