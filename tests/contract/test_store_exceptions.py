@@ -197,6 +197,25 @@ async def test_matters_are_listed_page_by_page_newest_first(scene):
     assert all(each.kind is MatterKind.SECOND_DEBIT for each in none)
 
 
+async def test_the_end_closes_no_matter_but_the_doubt(scene):
+    settlement = await scene.bring(State.IN_DOUBT)
+    await scene.stores.matters.open_doubts(AT_ONCE, MANY)
+    ended = await scene.move(settlement, Event.SETTLED)
+    await scene.move(ended, Event.CONTRADICTED, detail={"said": "rejected"})
+    await scene.stores.matters.close_ended(MANY)
+    found = {each.kind: each.closed_by for each in await matters_of(scene, settlement)}
+    assert found == {MatterKind.IN_DOUBT: "engine", MatterKind.CONTRADICTION: ""}
+
+
+async def test_an_attestation_that_came_too_late_is_not_remembered(scene):
+    """Else the rail's own word would count as people's, and be booked to suspense when repeated."""
+    settlement = await scene.bring(State.IN_DOUBT)
+    step = scene.step(settlement, Event.ATTESTED_NOT_SETTLED)
+    ended = await scene.move(settlement, Event.SETTLED)
+    assert results(await scene.apply(step)) == [STALE]
+    assert (await scene.load(ended)).attestation is Attestation.NONE
+
+
 # --- proposals ------------------------------------------------------------------------------------
 
 

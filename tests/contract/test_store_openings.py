@@ -10,8 +10,9 @@ import pytest
 import pytest_asyncio
 
 from settlement_engine.domain.announcement import ERA_PLACES, era_of, event_id, follows
+from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.ports import BankPayment, Result, Suspicion
+from settlement_engine.ports import BankPayment, MatterFilter, Result, Suspicion
 from tests.support.lives import results
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -187,6 +188,32 @@ async def test_payments_of_ours_are_known_and_others_are_reported_once(scene, op
     assert found.keys() == {ours, foreign}
     assert found[foreign].settlement_id is None
     assert (await openings.unknown(1)) == [foreign]
+
+
+async def test_a_payment_of_ours_is_known_however_old_its_instruction_is(scene, openings):
+    settlement = await scene.load(await scene.bring(State.COMPLETED))
+    ours = settlement.attempt.references.end_to_end_id
+    much_later = datetime(2090, 1, 1, tzinfo=UTC)
+    assert [each.settlement_id for each in await openings.known([ours], much_later)] == [
+        settlement.id
+    ]
+
+
+async def test_what_a_person_has_closed_bars_no_sending_and_is_still_on_file(scene, openings):
+    written_at = await openings.last_written()
+    foreign = f"E{(await scene.new()).id.hex}"
+    payment = BankPayment(reference=foreign, event=Event.SETTLED, received_at=written_at, facts={})
+    await openings.report_unknown([payment], "mock")
+    assert foreign in await openings.unknown(LIMIT)
+    wanted = MatterFilter(kinds=frozenset({MatterKind.UNKNOWN_PAYMENT}), limit=LIMIT)
+    [matter] = [
+        each
+        for each in await scene.stores.matters.matters(wanted)
+        if each.detail["reference"] == foreign
+    ]
+    await scene.stores.matters.close_matter(matter.id, "ada", "it was another bank's")
+    assert foreign not in await openings.unknown(LIMIT)
+    assert [each.reference for each in await openings.known([foreign], written_at)] == [foreign]
 
 
 async def test_a_confirmation_holds_for_its_opening_only(scene, openings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +12,26 @@ import pytest_asyncio
 
 from settlement_engine.domain.exceptions import Finding, MatterKind
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.ports import DoubtLimit, ProposalSpec
+from settlement_engine.ports import DoubtLimit, ProposalSpec, Result
 from tests.support.lives import Scene
 from tests.support.stores import PostgresStores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.ports import Step
     from tests.support.databases import Databases
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AT_ONCE = [DoubtLimit(rail="", in_doubt_seconds=0.0, overdue_seconds=0.0)]
 EVIDENCE = b"<Document/>"
+PATIENCE_SECONDS = 30.0
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    " AND datname = current_database()"
+)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -167,6 +175,75 @@ async def test_what_was_found_is_not_rewritten(scene, connection):
     for change in ("detail = '{}'", "kind = 'contradiction'", "opened_at = now()"):
         with pytest.raises(asyncpg.PostgresError, match="append-only"):
             await connection.execute(f"UPDATE exceptions SET {change}")
+
+
+async def test_who_looked_first_is_not_rewritten(scene, connection):
+    settlement = await scene.bring(State.IN_DOUBT)
+    await scene.stores.matters.open_doubts(AT_ONCE, 1_000)
+    number = await connection.fetchval(
+        "SELECT id FROM exceptions WHERE settlement_id = $1", settlement.id
+    )
+    await scene.stores.matters.acknowledge(number, "ada")
+    nobody = "acknowledged_at = NULL, acknowledged_by = NULL"
+    for change in ("acknowledged_by = 'grace'", "acknowledged_at = now()", nobody):
+        with pytest.raises(asyncpg.PostgresError, match="append-only"):
+            await connection.execute(f"UPDATE exceptions SET {change} WHERE id = {number}")
+
+
+async def test_a_resolution_that_has_ended_ends_no_second_time(scene, connection):
+    proposal = await proposed(scene)
+    await scene.stores.resolutions.approve(proposal.id, "grace", proposal.content_sha256)
+    settlement = (await scene.stores.settlements.load([proposal.settlement_id])).popitem()[1]
+    await scene.move(settlement, Event.ATTESTED_SETTLED)
+    await scene.stores.matters.close_ended(1_000)
+    reopened = "finished_at = NULL, ending = NULL"
+    for change in ("ending = 'overtaken'", "finished_at = now()", reopened):
+        with pytest.raises(asyncpg.PostgresError, match="append-only"):
+            await connection.execute(f"UPDATE resolutions SET {change} WHERE id = {proposal.id}")
+
+
+async def test_two_words_at_once_about_an_end_are_one_step_and_no_error(scene, connection):
+    """Whoever is second has to look again: the end is held still while it is judged."""
+    settlement = await scene.bring(State.COMPLETED)
+    beside = [scene.stores.beside() for _ in range(2)]
+    watching = await asyncpg.connect(scene.stores.url)
+    async with asyncio.TaskGroup() as group, connection.transaction():
+        await connection.execute(
+            "SELECT 1 FROM settlement_transactions WHERE id = $1 FOR UPDATE", settlement.id
+        )
+        tasks = [
+            group.create_task(each.settlements.apply([step], scene.owner))
+            for each, step in zip(beside, _words(scene, settlement), strict=True)
+        ]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await watching.fetchval(WAITING) < len(tasks):  # noqa: ASYNC110 - no bell
+                await asyncio.sleep(0.01)
+    await watching.close()
+    found = sorted(outcome.result for task in tasks for outcome in task.result())
+    assert found == sorted([Result.APPLIED, Result.STALE])
+
+
+def _words(scene: Scene, settlement: Settlement) -> list[Step]:
+    said = ("rejected", "recalled")
+    return [scene.step(settlement, Event.CONTRADICTED, detail={"said": word}) for word in said]
+
+
+async def test_what_another_engine_is_taking_up_is_passed_by(scene, connection):
+    proposal = await proposed(scene)
+    await scene.stores.resolutions.approve(proposal.id, "grace", proposal.content_sha256)
+    async with connection.transaction(), asyncio.timeout(PATIENCE_SECONDS):
+        await connection.execute("SELECT 1 FROM resolutions FOR UPDATE")
+        assert await scene.stores.resolutions.take_up(0.0, 1_000) == []
+    taken = await scene.stores.resolutions.take_up(0.0, 1_000)
+    assert proposal.id in [each.id for each in taken]
+
+
+async def test_only_a_payment_that_we_do_not_know_has_no_settlement(connection):
+    with pytest.raises(asyncpg.CheckViolationError):
+        await connection.execute(
+            "INSERT INTO exceptions (kind, fingerprint, detail, opened_at)"
+            " VALUES ('contradiction', 'x', '{}', now())"
+        )
 
 
 async def test_every_kind_of_matter_is_one_that_the_table_takes(connection):
