@@ -8,8 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from settlement_engine.store.database import DatabaseSettings
 from settlement_engine.store.migrate import migrate
+from tests.support.stores import patient_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,7 +66,7 @@ class Databases:
         """Make a database of this version and return its address."""
         if self._template is None:
             url = await self.empty()
-            await migrate(DatabaseSettings(url=url))
+            await migrate(patient_settings(url))
             self._template = urlsplit(url).path.removeprefix("/")
         name, template = self._new_name(), self._template
         await self._administer(

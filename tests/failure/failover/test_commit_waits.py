@@ -30,8 +30,8 @@ from settlement_engine.ports import (
     Verdict,
 )
 from settlement_engine.store.database import DatabaseSettings, Line, Readers
-from settlement_engine.store.migrate import migrate
 from settlement_engine.store.settlements import PostgresSettlements
+from tests.support.databases import Databases
 from tests.support.failover import Pair, pair
 from tests.support.stores import CountedIds, PostgresStores, WallClock
 from tests.unit.engine.house import SETTINGS, Tally, ToldRail, wish
@@ -50,8 +50,18 @@ CUTS = 5
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator[Pair]:
     with pair(tmp_path_factory.mktemp("pair"), template) as made:
-        asyncio.run(migrate(DatabaseSettings(url=made.primary.url())))
         yield made
+
+
+@pytest.fixture(scope="module")
+def databases(servers: Pair) -> Databases:
+    return Databases(servers.primary)
+
+
+@pytest.fixture
+async def url(databases: Databases) -> str:
+    """A database of its own: what another test has left open would be an engine's first writing here."""
+    return await databases.migrated()
 
 
 @pytest.fixture(autouse=True)
@@ -92,64 +102,68 @@ async def until(truth: Callable[[], Any]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_was_cut_short_is_not_accepted_by_anybody_before_the_standby_has_it(
-    servers: Pair,
-) -> None:
-    settings = DatabaseSettings(url=servers.primary.url())
+@asynccontextmanager
+async def two_stores(url: str) -> AsyncIterator[tuple[PostgresSettlements, PostgresSettlements]]:
+    """Two processes' stores; whatever becomes of the test, their connections end."""
+    settings = DatabaseSettings(url=url)
     readers = Readers(settings)
-    here, elsewhere = (PostgresSettlements(settings, readers) for _ in range(2))
-    ids = CountedIds()
-    for store in (here, elsewhere):
-        await store.admit([Admission(settlement_id=ids.new(), instruction=wish("before"))], 1)
-    admission = Admission(settlement_id=ids.new(), instruction=wish("cut"))
-    servers.standby.stop()
-    cutter = Cutter()
-    async with cutter.cutting(servers.primary.url()):
-        with pytest.raises(Unavailable, match="standby"):
-            await here.admit([admission], 1)
-    found = await here.load([admission.settlement_id])
-    assert found[admission.settlement_id].state is State.VALIDATING, "it is there to be seen"
-    loop = asyncio.get_running_loop()
-    waiting = [loop.create_task(store.admit([admission], 1)) for store in (here, elsewhere)]
-    await until(lambda: waiting_for_the_standby(servers) >= len(waiting))
-    assert not any(task.done() for task in waiting)
-    servers.standby.start()
-    for task in waiting:
-        [answer] = await task
-        assert answer.verdict is Verdict.REPLAYED
-    for store in (here, elsewhere):
-        await store.close()
-    await readers.close()
+    here, elsewhere = PostgresSettlements(settings, readers), PostgresSettlements(settings, readers)
+    try:
+        yield here, elsewhere
+    finally:
+        for each in (here, elsewhere, readers):
+            await each.close()
+
+
+async def test_what_was_cut_short_is_not_accepted_by_anybody_before_the_standby_has_it(
+    servers: Pair, url: str
+) -> None:
+    async with two_stores(url) as (here, elsewhere):
+        ids = CountedIds()
+        for store in (here, elsewhere):
+            await store.admit([Admission(settlement_id=ids.new(), instruction=wish("before"))], 1)
+        admission = Admission(settlement_id=ids.new(), instruction=wish("cut"))
+        servers.standby.stop()
+        cutter = Cutter()
+        async with cutter.cutting(url):
+            with pytest.raises(Unavailable, match="standby"):
+                await here.admit([admission], 1)
+        found = await here.load([admission.settlement_id])
+        assert found[admission.settlement_id].state is State.VALIDATING, "it is there to be seen"
+        loop = asyncio.get_running_loop()
+        waiting = [loop.create_task(store.admit([admission], 1)) for store in (here, elsewhere)]
+        await until(lambda: waiting_for_the_standby(servers) >= len(waiting))
+        assert not any(task.done() for task in waiting)
+        servers.standby.start()
+        for task in waiting:
+            [answer] = await task
+            assert answer.verdict is Verdict.REPLAYED
 
 
 async def test_an_end_that_was_cut_short_is_not_told_before_the_standby_has_it(
-    servers: Pair,
+    servers: Pair, url: str
 ) -> None:
     """Nothing is left to be locked: repeating the step alone would write nothing, and wait for nothing."""
-    settings = DatabaseSettings(url=servers.primary.url())
-    readers = Readers(settings)
-    store = PostgresSettlements(settings, readers)
-    key = uuid.uuid4()
-    await store.admit([Admission(settlement_id=key, instruction=wish("refused"))], 1)
-    life = (await store.load([key]))[key]
-    row = follow(life.state, Event.REFUSED)
-    refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)
-    step = Step(settlement=life, event=Event.REFUSED, row=row, refusal=refusal)
-    await store.apply([step], 2)  # opens the line; another engine's number changes nothing
-    servers.standby.stop()
-    cutter = Cutter()
-    async with cutter.cutting(servers.primary.url()):
-        with pytest.raises(Unavailable, match="standby"):
-            await store.apply([step], 1)
-    assert (await store.load([key]))[key].state is State.FAILED, "it is there to be seen"
-    again = asyncio.get_running_loop().create_task(store.apply([step], 1))
-    await until(lambda: again.done() or waiting_for_the_standby(servers))
-    assert not again.done()
-    servers.standby.start()
-    [outcome] = await again
-    assert outcome.result is Result.STALE, "that is our own first writing"
-    await store.close()
-    await readers.close()
+    async with two_stores(url) as (store, _):
+        key = uuid.uuid4()
+        await store.admit([Admission(settlement_id=key, instruction=wish("refused"))], 1)
+        life = (await store.load([key]))[key]
+        row = follow(life.state, Event.REFUSED)
+        refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)
+        step = Step(settlement=life, event=Event.REFUSED, row=row, refusal=refusal)
+        await store.apply([step], 2)  # opens the line; another engine's number changes nothing
+        servers.standby.stop()
+        cutter = Cutter()
+        async with cutter.cutting(url):
+            with pytest.raises(Unavailable, match="standby"):
+                await store.apply([step], 1)
+        assert (await store.load([key]))[key].state is State.FAILED, "it is there to be seen"
+        again = asyncio.get_running_loop().create_task(store.apply([step], 1))
+        await until(lambda: again.done() or waiting_for_the_standby(servers))
+        assert not again.done()
+        servers.standby.start()
+        [outcome] = await again
+        assert outcome.result is Result.STALE, "that is our own first writing"
 
 
 def waiting_for_the_standby(servers: Pair) -> int:
@@ -204,10 +218,11 @@ class LateScreening:
         report([Answer(settlement_id=each.id, event=Event.CLEARED) for each in settlements])
 
 
-async def test_no_payment_leaves_before_its_lock_is_on_the_standby(servers: Pair) -> None:
-    stores = PostgresStores(servers.primary.url())
-    rail, screening, meter = ToldRail(), LateScreening(), Tally()
-    rail.capabilities = replace(rail.capabilities, answer_timeout_seconds=PATIENCE_SECONDS)
+@asynccontextmanager
+async def running(
+    stores: PostgresStores, rail: ToldRail, screening: LateScreening
+) -> AsyncIterator[SettlementService]:
+    """Run an engine; whatever becomes of the test, it ends, and its connections with it."""
     engine = SettlementService(
         EngineSettings(**SETTINGS | {"lease_seconds": 60.0, "screening_timeout_seconds": 60.0}),
         store=stores.settlements,
@@ -219,38 +234,48 @@ async def test_no_payment_leaves_before_its_lock_is_on_the_standby(servers: Pair
         clock=WallClock(),
         ids=CountedIds(),
         chance=random.Random(1),
-        meter=meter,
+        meter=Tally(),
     )
     await open_banks(stores.accounts)
     await engine.join()
     task = asyncio.get_running_loop().create_task(engine.run())
-    screening.may_answer.set()
-    await engine.settle(wish("warm"), PATIENCE_SECONDS)  # every account is there and known now
-    screening.may_answer.clear()
-    screening.asked = 0
-    rail.asked.clear()
-    [accepted] = await engine.submit([wish("lock")])
-    assert not isinstance(accepted, Exception)
-    key = accepted.settlement.id
-    await until(lambda: screening.asked)
-    servers.standby.stop()
-    cutter = Cutter()
-    async with cutter.cutting(servers.primary.url()):
+    try:
+        yield engine
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await stores.close()
+
+
+async def test_no_payment_leaves_before_its_lock_is_on_the_standby(servers: Pair, url: str) -> None:
+    stores = PostgresStores(url)
+    rail, screening = ToldRail(), LateScreening()
+    rail.capabilities = replace(rail.capabilities, answer_timeout_seconds=PATIENCE_SECONDS)
+    async with running(stores, rail, screening) as engine:
         screening.may_answer.set()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while (await stores.settlements.load([key]))[key].state is not State.LOCKED:  # noqa: ASYNC110 - no bell
-                await asyncio.sleep(0.01)
-        seen_at = cutter.cuts
-        await until(lambda: cutter.cuts >= seen_at + CUTS)
-    assert rail.asked == [], "it is there to be seen, and nobody has acted on it"
-    servers.standby.start()
-    ended = await engine.wait(key, PATIENCE_SECONDS)
-    assert ended.state is State.COMPLETED
-    assert [word for word, _, _ in rail.asked] == ["send"]
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert await stores.differences() == []
-    await stores.close()
+        await engine.settle(wish("warm"), PATIENCE_SECONDS)  # every account is there and known now
+        screening.may_answer.clear()
+        screening.asked = 0
+        rail.asked.clear()
+        [accepted] = await engine.submit([wish("lock")])
+        assert not isinstance(accepted, Exception)
+        key = accepted.settlement.id
+        await until(lambda: screening.asked)
+        servers.standby.stop()
+        cutter = Cutter()
+        async with cutter.cutting(url):
+            screening.may_answer.set()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while (await stores.settlements.load([key]))[key].state is not State.LOCKED:  # noqa: ASYNC110 - no bell
+                    await asyncio.sleep(0.01)
+            seen_at = cutter.cuts
+            await until(lambda: cutter.cuts >= seen_at + CUTS)
+        assert rail.asked == [], "it is there to be seen, and nobody has acted on it"
+        servers.standby.start()
+        ended = await engine.wait(key, PATIENCE_SECONDS)
+        assert ended.state is State.COMPLETED
+        assert [word for word, _, _ in rail.asked] == ["send"]
+        assert await stores.differences() == []
 
 
 @pytest.mark.parametrize(
