@@ -106,13 +106,13 @@ LIVES: dict[str, tuple[Happens, ...]] = {
     ),
     "rolled_back_by_attestation": (
         *DOUBTED,
-        happens(E.ATTESTED_NOT_SETTLED, RefusalCode.RAIL_REJECTED, **PAPER),
+        happens(E.ATTESTED_NOT_SETTLED, RefusalCode.ATTESTED_NOT_SETTLED, **PAPER),
     ),
     "returned": (*COMPLETED, happens(E.RETURNED, code="FOCR", text="wanted back")),
     "returned_without_cover": (*COMPLETED, happens(E.UNCOVERED, code="FOCR")),
     "rolled_back_by_attestation_and_disproved": (
         *DOUBTED,
-        happens(E.ATTESTED_NOT_SETTLED, RefusalCode.RAIL_REJECTED, **PAPER),
+        happens(E.ATTESTED_NOT_SETTLED, RefusalCode.ATTESTED_NOT_SETTLED, **PAPER),
         happens(E.DISPROVED, said="settled", code="ACSC"),
     ),
     "completed_by_attestation_and_disproved": (

@@ -20,6 +20,9 @@ T = TypeVar("T")
 LOCAL_CALLER: Final = "local"
 """Who calls when no certificate says it."""
 
+NOBODYS_NAMES: Final = frozenset({LOCAL_CALLER, "engine", "nobody", "unknown"})
+"""Names with a meaning of ours: no person and no certificate may bear them."""
+
 KEY_HEADER: Final = "idempotency-key"
 """The name of the metadata entry, and of the HTTP header, that carries an idempotency key."""
 

@@ -54,7 +54,7 @@ class Calls:
         limits = stuck_limits or StuckLimits()
         self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)
         self.account = AccountCalls(accounts, self.undisturbed)
-        self.exceptions = ExceptionCalls(desk, self.undisturbed)
+        self.exceptions = ExceptionCalls(desk, self.undisturbed, trusts_names=settings.trusts_names)
         self.intake = IntakeCalls(engine, letters, self.undisturbed)
         self.events = EventStreams(engine, stream, settings, self.drain)
         self.many = ManySettlements(self.settlement, settings, self.drain)

@@ -57,9 +57,10 @@ FINDINGS: Final[Mapping[int, Finding]] = MappingProxyType(
 class ExceptionCalls:
     """Serves the calls."""
 
-    def __init__(self, desk: Desk, undisturbed: Undisturbed) -> None:
+    def __init__(self, desk: Desk, undisturbed: Undisturbed, *, trusts_names: bool = True) -> None:
         self._desk = desk
         self._undisturbed = undisturbed
+        self._trusts_names = trusts_names
 
     def unary(self) -> Service:
         """Name the calls as the proto does."""
@@ -118,19 +119,22 @@ class ExceptionCalls:
         self, request: pb.AcknowledgeExceptionRequest, call: Call
     ) -> pb.SettlementException:
         """Note that somebody is looking."""
-        who, number = who_acts(call), _number("id", request.id)
+        who, number = self._who(call), _number("id", request.id)
         work = self._desk.matters.acknowledge(number, who)
         return self._write(await self._undisturbed.run(work))
 
     async def close(self, request: pb.CloseExceptionRequest, call: Call) -> pb.SettlementException:
         """Close one that people close."""
-        who = who_acts(call)
+        who = self._who(call)
         found: Found = []
         number = check_number("id", request.id, found)
         _check_words("reason", request.reason, REASON_CHARACTERS_MAX, found)
         refuse(found)
         work = self._desk.matters.close_matter(number, who, request.reason)
         return self._write(await self._undisturbed.run(work))
+
+    def _who(self, call: Call) -> str:
+        return who_acts(call, trusts_names=self._trusts_names)
 
     def _write(self, matter: Matter) -> pb.SettlementException:
         return render.matter(matter, self._class_of(matter))
@@ -145,7 +149,7 @@ class ExceptionCalls:
         self, request: pb.ProposeResolutionRequest, call: Call
     ) -> pb.ResolutionProposal:
         """Write down what one person attests."""
-        who = who_acts(call)
+        who = self._who(call)
         found: Found = []
         finding = FINDINGS.get(request.finding)
         if finding is None:
@@ -202,7 +206,7 @@ class ExceptionCalls:
         self, request: pb.ApproveProposalRequest, call: Call
     ) -> pb.ResolutionProposal:
         """Approve what another person has proposed."""
-        who = who_acts(call)
+        who = self._who(call)
         found: Found = []
         number = check_number("id", request.id, found)
         signed = check_digest("content_sha256", request.content_sha256, found)
@@ -214,15 +218,23 @@ class ExceptionCalls:
         self, request: pb.DeclineProposalRequest, call: Call
     ) -> pb.ResolutionProposal:
         """Decline a proposal."""
-        who, number = who_acts(call), _number("id", request.id)
+        who, number = self._who(call), _number("id", request.id)
         work = self._desk.resolutions.decline(number, who)
         return render.proposal(await self._undisturbed.run(work))
 
 
-def who_acts(call: Call) -> str:
-    """Name the person who acts: by the certificate, else by what the call says. Raises NotAuthenticated."""
+def who_acts(call: Call, *, trusts_names: bool = True) -> str:
+    """Name the person who acts: by the certificate, else by what the call says. Raises NotAuthenticated.
+
+    Without ``trusts_names`` only a certificate names anybody: one person could say two names.
+    """
     if call.caller != LOCAL_CALLER:
         return call.caller[:WHO_CHARACTERS_MAX]
+    if not trusts_names:
+        what = "people are told apart by their certificates here, and this call has none"
+        why = "whoever may say any name could approve what the same person has proposed"
+        todo = "Call over gRPC with a certificate of the authority in [server] tls_client_ca_file."
+        raise NotAuthenticated(what, why=why, todo=todo)
     if not call.actor:
         what = "nobody is named as the person who acts"
         todo = f"Call with a certificate, or name the person in the metadata {ACTOR_HEADER}."

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import UUID
 
+from settlement_engine.api.call import NOBODYS_NAMES
 from settlement_engine.domain.money import Money, MoneyError, exponent, parse_amount
 from settlement_engine.errors import InvalidInstruction, NotAuthenticated
 
@@ -37,7 +38,6 @@ _CARD_NUMBER: Final = re.compile(
 )
 _ACCOUNT_NUMBER: Final = re.compile(r"[A-Za-z0-9._:/-]+(?: [A-Za-z0-9._:/-]+)*", re.ASCII)
 _ACTOR: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
-_NOT_A_PERSON: Final = frozenset({"engine", "local", "nobody", "unknown"})
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _ZERO: Final = re.compile(r"0(?:\.(0+))?", re.ASCII)
 
@@ -202,7 +202,7 @@ def one_actor(values: Iterable[str]) -> str:
     if not names:
         return ""
     [name, *others] = names
-    if others or _ACTOR.fullmatch(name) is None or name in _NOT_A_PERSON:
+    if others or _ACTOR.fullmatch(name) is None or name in NOBODYS_NAMES:
         what = "the header settlement-actor does not name one person"
         todo = "Give one name of at most 64 of A-Z, a-z, 0-9 and ._@+- that is nobody else's."
         raise NotAuthenticated(what, todo=todo)

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api.call import Service, Unary
 from settlement_engine.api.clearing import read_instruction
-from settlement_engine.api.grammar import REQUIRED, Found, check_page_size, check_text, refuse
+from settlement_engine.api.grammar import (
+    REQUIRED,
+    Found,
+    check_number,
+    check_page_size,
+    check_text,
+    refuse,
+)
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.render import timestamp
 from settlement_engine.domain.deadletters import (
@@ -58,10 +65,11 @@ class IntakeCalls:
         filters = (request.with_ended,)
         size = check_page_size(request.page_size, found)
         place = read_token(request.page_token, filters, found)
+        before_id = check_number("page_token", place, found) if place else None
         refuse(found)
         letters = await self._letters.dead_letters(
             size + 1,
-            before_id=int(place) if place.isdigit() else None,
+            before_id=before_id,
             is_open_only=not request.with_ended,
         )
         page = letters[:size]

@@ -36,7 +36,8 @@ class ApiSettings:
     ``execute_wait_seconds`` is how long ExecuteSettlement waits without a deadline,
     ``execute_wait_seconds_max`` how long at most with one. Of a deadline the greater of
     ``deadline_margin_seconds`` and ``deadline_margin_share`` is kept for the answer's way back.
-    ``is_port_shared`` lets several engines of one machine listen on the same port.
+    ``trusts_names`` says whether a caller without a certificate may say who acts: then two people are two
+    names and no more. ``is_port_shared`` lets several engines of one machine listen on the same port.
     """
 
     host: str = "127.0.0.1"
@@ -44,6 +45,7 @@ class ApiSettings:
     is_port_shared: bool = False
     has_reflection: bool = False
     tls: TlsFiles | None = None
+    trusts_names: bool = True
     keep_alive: KeepAlive = field(default_factory=KeepAlive)
 
     message_bytes_max: int = 4 * MEBIBYTE

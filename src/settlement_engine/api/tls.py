@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import grpc
 import structlog
 
-from settlement_engine.api.call import LOCAL_CALLER
+from settlement_engine.api.call import LOCAL_CALLER, NOBODYS_NAMES
 from settlement_engine.errors import Misconfigured, NotAuthenticated
 
 if TYPE_CHECKING:
@@ -86,13 +86,13 @@ def _stamp(file: Path) -> int:
 def caller_of(auth_context: Mapping[str, Iterable[bytes]]) -> str:
     """Name the caller: the certificate's URI, else its DNS name; "local" where none was shown.
 
-    Raises NotAuthenticated for a certificate that names nobody.
+    Raises NotAuthenticated for a certificate that names nobody, or bears a name of ours.
     """
     if not auth_context.get(_IS_SECURE):
         return LOCAL_CALLER
     for kind in (_URI_NAMES, _DNS_NAMES):
         for name in auth_context.get(kind) or ():
-            return name.decode("utf-8", "replace")
+            return _named(name.decode("utf-8", "replace"))
     if auth_context.get(_CERTIFICATE) or auth_context.get(_COMMON_NAME):
         raise _nameless()
     return LOCAL_CALLER
@@ -106,8 +106,15 @@ def caller_of_certificate(certificate: Mapping[str, Any] | None) -> str:
     for wanted in ("URI", "DNS"):
         for kind, name in names:
             if kind == wanted:
-                return str(name)
+                return _named(str(name))
     raise _nameless()
+
+
+def _named(name: str) -> str:
+    """Return a certificate's name, unless it is one of ours."""
+    if not name.strip() or name.casefold() in NOBODYS_NAMES:
+        raise _nameless()
+    return name
 
 
 def _nameless() -> NotAuthenticated:

@@ -145,6 +145,7 @@ def api_settings(config: Config) -> ApiSettings:
         is_port_shared=config.profile != "production",
         has_reflection=server.reflection,
         tls=tls,
+        trusts_names=config.profile != "production" and server.tls_client_ca_file is None,
         message_bytes_max=server.max_message_bytes,
         calls_max=server.max_concurrent_rpcs,
         batch_items_max=server.max_batch_items,

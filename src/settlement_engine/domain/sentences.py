@@ -56,6 +56,7 @@ _REFUSALS: Final[Mapping[str, Callable[[Detail], str]]] = {
     RefusalCode.INSUFFICIENT_FUNDS: _funds,
     RefusalCode.CANCELLED_BY_CALLER: _said("cancelled by the caller"),
     RefusalCode.RAIL_REJECTED: _said("the rail said no"),
+    RefusalCode.ATTESTED_NOT_SETTLED: _said("two people attested that the money did not move"),
     RefusalCode.UNDELIVERED: _said("it could not be delivered to the rail, and no byte left"),
     RefusalCode.DECLINED: _said("a person declined it"),
     RefusalCode.LAPSED: _said("it waited too long"),

@@ -61,7 +61,7 @@ _REFUSED_AS: Final = {
     Event.ABANDONED: RefusalCode.UNDELIVERED,
     Event.DECLINED: RefusalCode.DECLINED,
     Event.LAPSED: RefusalCode.LAPSED,
-    Event.ATTESTED_NOT_SETTLED: RefusalCode.RAIL_REJECTED,
+    Event.ATTESTED_NOT_SETTLED: RefusalCode.ATTESTED_NOT_SETTLED,
 }
 
 WORDS_MAX: Final = 500

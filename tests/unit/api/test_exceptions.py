@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import grpc
 import pytest
@@ -12,18 +13,24 @@ import pytest
 from settlement_engine.api.call import ACTOR_HEADER, LOCAL_CALLER, Call
 from settlement_engine.api.exceptions import FINDINGS, who_acts
 from settlement_engine.api.render_exceptions import KINDS
+from settlement_engine.api.settings import ApiSettings
+from settlement_engine.app.settings import api_settings
 from settlement_engine.cli import exceptions as commands
+from settlement_engine.config import Config
+from settlement_engine.config.sections import ServerConfig
 from settlement_engine.domain.exceptions import EVIDENCE_BYTES_MAX, Finding, MatterKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import NotAuthenticated
 from settlement_engine.ports import DoubtLimit
 from settlement_engine.proto import settlement_pb2 as pb
 from tests.support.lives import Scene
+from tests.unit.api import fakes
 
 if TYPE_CHECKING:
     from tests.unit.api.conftest import Edge
     from tests.unit.api.fakes import World
 
+PROFILES: tuple[Literal["dev", "production"], ...] = ("dev", "production")
 AT_ONCE = [DoubtLimit(rail="", in_doubt_seconds=0.0, overdue_seconds=0.0)]
 EVIDENCE = b"<Document/>\x00"
 
@@ -137,6 +144,40 @@ def test_a_certificate_is_who_acts_whatever_the_metadata_says() -> None:
     assert who_acts(Call(caller=LOCAL_CALLER, actor="grace")) == "grace"
     with pytest.raises(NotAuthenticated):
         who_acts(Call(caller=LOCAL_CALLER))
+
+
+def test_where_names_are_not_trusted_only_a_certificate_says_who_acts() -> None:
+    with pytest.raises(NotAuthenticated, match="certificates"):
+        who_acts(Call(caller=LOCAL_CALLER, actor="grace"), trusts_names=False)
+    certain = Call(caller="spiffe://bank/ada", actor="grace")
+    assert who_acts(certain, trusts_names=False) == "spiffe://bank/ada"
+
+
+def test_names_are_trusted_in_development_without_client_certificates_and_nowhere_else() -> None:
+    files = ServerConfig(tls_cert_file=Path("cert.pem"), tls_key_file=Path("key.pem"))
+    certified = files.model_copy(update={"tls_client_ca_file": Path("ca.pem")})
+    found = {
+        (profile, server is certified): api_settings(
+            Config(profile=profile, server=server)
+        ).trusts_names
+        for profile in PROFILES
+        for server in (files, certified)
+    }
+    assert found == {
+        ("dev", False): True,
+        ("dev", True): False,
+        ("production", False): False,
+        ("production", True): False,
+    }
+
+
+async def test_an_edge_that_trusts_no_names_lets_nobody_act_without_a_certificate(
+    world: World,
+) -> None:
+    made = fakes.calls(world, ApiSettings(trusts_names=False))
+    acting = made.exceptions.unary()["DeclineProposal"].serve
+    with pytest.raises(NotAuthenticated):
+        await acting(pb.DeclineProposalRequest(id="1"), Call(caller=LOCAL_CALLER, actor="ada"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import json
 import grpc
 import pytest
 
+from settlement_engine.api.pages import make_token
 from settlement_engine.domain.deadletters import LetterOutcome
 from settlement_engine.errors import IdempotencyConflict, Overloaded
 from settlement_engine.proto import settlement_pb2 as pb
@@ -60,9 +61,14 @@ async def test_they_are_listed_newest_first_page_by_page_without_their_payload(e
     everything = await edge.intake.ListDeadLetters(request, timeout=10)
     assert [(each.id, each.is_open) for each in everything.letters][:2] == [(5, False), (4, True)]
     other = pb.ListDeadLettersRequest(with_ended=True, page_token=first.next_page_token)
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await edge.intake.ListDeadLetters(other, timeout=10)
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    forged = [
+        pb.ListDeadLettersRequest(page_token=make_token((False,), place))
+        for place in ("9" * 30, "0", "x")
+    ]
+    for wrong in (other, *forged):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await edge.intake.ListDeadLetters(wrong, timeout=10)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_one_is_shown_with_its_payload(edge):

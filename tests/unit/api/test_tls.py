@@ -179,3 +179,15 @@ def test_a_caller_over_http_has_the_same_name() -> None:
     assert caller_of_certificate(None) == caller_of({}) == "local"
     with pytest.raises(NotAuthenticated):
         caller_of_certificate({"subject": ()})
+
+
+@pytest.mark.parametrize("name", ["local", "LOCAL", "engine", "nobody", " "])
+def test_a_certificate_cannot_bear_a_name_of_ours(name: str) -> None:
+    """Else its bearer would count as one without a certificate, who may say any name."""
+    secure = {"transport_security_type": [b"ssl"], "x509_common_name": [b"x"]}
+    for kind in ("peer_uri", "peer_dns"):
+        with pytest.raises(NotAuthenticated):
+            caller_of({**secure, kind: [name.encode()]})
+    for kind in ("URI", "DNS"):
+        with pytest.raises(NotAuthenticated):
+            caller_of_certificate({"subjectAltName": ((kind, name),)})

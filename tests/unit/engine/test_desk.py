@@ -189,12 +189,14 @@ async def test_nothing_is_released_when_the_bank_asked_once_more_says_that_it_ha
         assert (await resolved(house, found, Finding.NOT_SETTLED)).state is State.ROLLED_BACK
 
 
-async def test_what_was_sent_again_while_the_bank_was_asked_is_not_released():
+async def test_what_was_sent_again_while_the_bank_was_asked_is_not_released(
+    monkeypatch: pytest.MonkeyPatch,
+):
     """The rail says *not found*, the same bytes go out, are lost, and only then the desk hears nothing."""
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)
         before = house.records.lives[found.id].seq
-        real = house.engine._clerk._enquire
+        real = desk_module.DeskClerk._enquire
 
         async def slow(*words: Any) -> Any:
             said = await real(*words)
@@ -204,11 +206,12 @@ async def test_what_was_sent_again_while_the_bank_was_asked_is_not_released():
             await house.until(lambda: house.records.lives[found.id].seq == before + 2)
             return said
 
-        house.engine._clerk._enquire = slow
+        monkeypatch.setattr(desk_module.DeskClerk, "_enquire", slow)
         number = await attest(house, found, Finding.NOT_SETTLED)
         await house.until(lambda: house.records.resolutions[number].proposal.finished_at)
         assert house.records.resolutions[number].proposal.ending is Ending.OVERTAKEN
         life = house.records.lives[found.id]
+        assert life.attempt is not None
         assert (life.state, life.attempt.sends) == (State.IN_DOUBT, 2)
         assert (await house.nostro()).held == 100
 
