@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+from datetime import date
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Priority
-from settlement_engine.ports import SettlementFilter
+from settlement_engine.ports import SettlementFilter, Verdict
 from tests.support.lives import Scene
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -70,6 +72,25 @@ async def test_an_announcement_brings_the_facts_of_its_settlement(rich):
     assert (told.to_bank, told.amount) == (rich.target_bank, Money(1005, "KWD"))
     assert (told.value_date, told.priority) == (settlement.value_date, 2)
     assert (told.moved.settlement_id, told.moved.to_state) == (settlement.id, State.VALIDATING)
+
+
+@pytest.mark.parametrize("value_date", [None, date(2030, 1, 31)])
+async def test_who_admitted_and_who_did_not_announce_the_same(rich, value_date):
+    """Facts that are kept since the admission are those of the records, to the last one."""
+    wish = {"value_date": value_date, "obligation_id": f"Ω {rich.source_bank} {value_date}"}
+    admission = rich.admission(amount=Money(7, "KWD"), priority=Priority.HIGH, **wish)
+    [answer] = await rich.stores.settlements.admit([admission], rich.owner)
+    key = admission.instruction.idempotency_key
+    other = rich.admission(amount=Money(8, "KWD"), idempotency_key=key)
+    again = msgspec.structs.replace(other, settlement_id=answer.settlement_id)
+    for repeat in (admission, again):
+        [refused] = await rich.stores.settlements.admit([repeat], rich.owner)
+        assert refused.verdict is not Verdict.ACCEPTED
+    [mine] = await rich.stores.stream.read(0, ALL, answer.settlement_id)
+    [theirs] = await rich.stores.beside().stream.read(0, ALL, answer.settlement_id)
+    assert mine == theirs
+    assert mine.value_date == (value_date or answer.at.date())
+    assert (mine.obligation_id, mine.amount) == (wish["obligation_id"], Money(7, "KWD"))
 
 
 async def test_many_writers_at_once_leave_no_gap_and_a_reader_misses_nothing(scene):

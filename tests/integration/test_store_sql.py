@@ -36,8 +36,8 @@ MOVE = (
     "position int8, settlement_id uuid, seq int4, from_state text, event text, to_state text,"
     " at timestamptz, detail text"
 )
-ANNOUNCEMENT = (
-    f"{MOVE}, obligation_id text, from_bank text, to_bank text, amount_minor int8, currency text,"
+FACTS = (
+    "id uuid, obligation_id text, from_bank text, to_bank text, amount_minor int8, currency text,"
     " value_date date, priority int2"
 )
 SETTLEMENT = (
@@ -175,6 +175,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         ),
     ),
     "dossier_transfers": ("uuid", TRANSFER),
+    "facts": ("uuid[]", FACTS),
     "find_by_obligation": ("text", "id uuid"),
     "find_controls": ("text[] text[] text[] text", ACCOUNT),
     "gauges": ("", "state text, settlements int8, oldest_seconds float8"),
@@ -206,8 +207,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "accounts int8, transfers int8, settlements int8, open_settlements int8, open_holds int8",
     ),
     "prove_turnover": ("", "currency text, total text"),
-    "read_stream": ("int8 int8", ANNOUNCEMENT),
-    "read_stream_of": ("int8 int8 uuid", ANNOUNCEMENT),
+    "read_stream": ("int8 int8", MOVE),
+    "read_stream_of": ("int8 int8 uuid", MOVE),
     "reclaim": ("int8 uuid[]", "settlement_id uuid"),
     "recall_call": ("uuid", "content text, account_id int8"),
     "remember_call": ("uuid text text text text int8", "account_id int8"),

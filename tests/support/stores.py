@@ -18,6 +18,7 @@ from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.audit import PostgresAuditor, checks
 from settlement_engine.store.database import DatabaseSettings, Readers
 from settlement_engine.store.exceptions import PostgresMatters
+from settlement_engine.store.facts import KeptFacts
 from settlement_engine.store.letters import PostgresLetters
 from settlement_engine.store.memory import (
     MemoryAccounts,
@@ -159,9 +160,10 @@ class PostgresStores(Stores):
         self.url = url
         settings = patient_settings(url)
         self._readers = Readers(settings)
-        self.settlements: PostgresSettlements = PostgresSettlements(settings, self._readers)
+        facts = KeptFacts()
+        self.settlements: PostgresSettlements = PostgresSettlements(settings, self._readers, facts)
         self.accounts: PostgresAccounts = PostgresAccounts(settings, self._readers, CountedIds())
-        self.stream: PostgresStream = PostgresStream(settings, self._readers)
+        self.stream: PostgresStream = PostgresStream(settings, self._readers, facts)
         self.registry: PostgresRegistry = PostgresRegistry(settings)
         self.auditor = PostgresAuditor(settings)
         self.gauges = PostgresGauges(self._readers)

@@ -36,6 +36,7 @@ from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.database import Readers
 from settlement_engine.store.exceptions import PostgresMatters
+from settlement_engine.store.facts import KeptFacts
 from settlement_engine.store.hosts import addresses
 from settlement_engine.store.letters import PostgresLetters
 from settlement_engine.store.openings import PostgresOpenings
@@ -89,8 +90,9 @@ class Application:
         self.readers = Readers(self.watched)
         self.ids = TimedIds()
         self.accounts = PostgresAccounts(self.watched, self.readers, self.ids)
-        self.settlements = PostgresSettlements(self.watched, self.readers)
-        self.stream = PostgresStream(self.watched, self.readers)
+        facts = KeptFacts()
+        self.settlements = PostgresSettlements(self.watched, self.readers, facts)
+        self.stream = PostgresStream(self.watched, self.readers, facts)
         self.gauges = PostgresGauges(self.readers)
         self.archive = PostgresArchive(self.readers)
         self.letters = PostgresLetters(self.watched, self.readers)

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from settlement_engine.errors import Contention, Unavailable
 from settlement_engine.store.accounts import PostgresAccounts
+from settlement_engine.store.facts import KeptFacts
 from settlement_engine.store.queries import query
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.stream import PostgresRegistry, PostgresStream
@@ -240,14 +241,15 @@ class PostgresBooks:
     def __init__(self, ground: PostgresGround, ids: Ids, faults: Faults) -> None:
         self.desk = Desk(ground, faults)
         readers: Any = GatedReaders(self.desk)
-        self.settlements = PostgresSettlements(ground.settings, readers)
+        facts = KeptFacts()
+        self.settlements = PostgresSettlements(ground.settings, readers, facts)
         for name in _LINES:
             assert hasattr(self.settlements, name), "the store has the lines that are replaced"
             setattr(self.settlements, name, GatedLine(self.desk))
         self.session = SessionLine(self.desk)
         self.accounts = PostgresAccounts(ground.settings, readers, ids)
         self.accounts._writing = self._for_itself = SessionLine(self.desk, is_timeless=True)  # type: ignore[assignment]  # noqa: SLF001 - a schedule has no connections of its own
-        self.stream = PostgresStream(ground.settings, readers)
+        self.stream = PostgresStream(ground.settings, readers, facts)
         self.registry = _Registry(ground, self.session)
 
     def end_session(self) -> None:

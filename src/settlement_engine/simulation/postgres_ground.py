@@ -26,7 +26,7 @@ from settlement_engine.store.database import (
     translated,
 )
 from settlement_engine.store.queries import query, statements
-from settlement_engine.store.rows import to_announcement, to_settlement
+from settlement_engine.store.rows import to_moved, to_settlement
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
@@ -226,7 +226,7 @@ class PostgresGround:
     def moves(self, after: int) -> list[Moved]:
         """Return everything that happened since."""
         rows = self.look("read_stream", after, MOVES_MAX)
-        return [to_announcement(row).moved for row in rows]
+        return [to_moved(row) for row in rows]
 
     def differences(self) -> list[str]:
         """Prove the books of all schedules so far."""

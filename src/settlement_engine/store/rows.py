@@ -21,7 +21,6 @@ from settlement_engine.domain.settlement import (
     Settlement,
 )
 from settlement_engine.domain.windows import Window
-from settlement_engine.ports import Announcement
 
 if TYPE_CHECKING:
     import asyncpg
@@ -97,8 +96,8 @@ def to_settlement(row: asyncpg.Record) -> Settlement:
 
 
 def to_moved(row: asyncpg.Record) -> Moved:
-    """Rebuild a move from its eight columns, which come first."""
-    position, settlement_id, seq, from_state, event, to_state, at, detail = row[:8]
+    """Rebuild a move from its eight columns."""
+    position, settlement_id, seq, from_state, event, to_state, at, detail = row
     return Moved(
         position=position,
         settlement_id=settlement_id,
@@ -108,20 +107,6 @@ def to_moved(row: asyncpg.Record) -> Moved:
         to_state=_STATES[to_state],
         at=at,
         detail=_decode(detail) if detail else {},
-    )
-
-
-def to_announcement(row: asyncpg.Record) -> Announcement:
-    """Rebuild a move with the facts of its settlement, the seven columns after its own."""
-    obligation_id, from_bank, to_bank, amount_minor, currency, value_date, priority = row[8:]
-    return Announcement(
-        moved=to_moved(row),
-        obligation_id=obligation_id,
-        from_bank=from_bank,
-        to_bank=to_bank,
-        amount=Money(amount_minor, currency),
-        value_date=value_date,
-        priority=priority,
     )
 
 

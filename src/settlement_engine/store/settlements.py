@@ -16,6 +16,7 @@ from settlement_engine.errors import Contention
 from settlement_engine.ports import Admitted, Claimed, Outcome, Result, Verdict
 from settlement_engine.store import arrays
 from settlement_engine.store.database import WRITERS_PLAN, Line
+from settlement_engine.store.facts import KeptFacts
 from settlement_engine.store.rows import to_moved, to_settlement
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _VERDICTS: Final = (
     Verdict.KEY_TAKEN,
     Verdict.OBLIGATION_TAKEN,
 )
+_ACCEPTED: Final = 0
 _TRY_AGAIN: Final = 4
 _RESULTS: Final = (Result.APPLIED, Result.STALE, Result.SHORT, Result.INACTIVE, Result.SHUT)
 
@@ -48,8 +50,11 @@ def _json(value: Mapping[str, str]) -> str | None:
 class PostgresSettlements:
     """See ``ports.SettlementStore``."""
 
-    def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
+    def __init__(
+        self, settings: DatabaseSettings, readers: Readers, facts: KeptFacts | None = None
+    ) -> None:
         self._readers = readers
+        self._facts = KeptFacts() if facts is None else facts
         self._admitting = Line(settings, WRITERS_PLAN, is_writing=True)
         self._applying = Line(settings, WRITERS_PLAN, is_writing=True)
         self._claiming = Line(settings, is_writing=True)
@@ -88,6 +93,8 @@ class PostgresSettlements:
             if verdict == _TRY_AGAIN:
                 again.append(index)
                 continue
+            if verdict == _ACCEPTED:
+                self._facts.keep_admission(batch[place], at)
             answers[index] = Admitted(
                 verdict=_VERDICTS[verdict],
                 settlement_id=ids[place] if ids else batch[place].settlement_id,

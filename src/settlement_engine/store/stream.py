@@ -16,15 +16,19 @@ from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Gauges
 from settlement_engine.store.database import Line, require_safety
+from settlement_engine.store.facts import KeptFacts, to_announcement, to_facts
 from settlement_engine.store.queries import query
-from settlement_engine.store.rows import to_account, to_announcement
+from settlement_engine.store.rows import to_account, to_moved
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from settlement_engine.domain.settlement import Moved
     from settlement_engine.ports import Announcement
     from settlement_engine.store.database import DatabaseSettings, Readers
+    from settlement_engine.store.facts import Facts
 
 LEADER_KNOWN_SECONDS: Final = 0.25
 LEADER_QUIET_MS: Final = 1_500
@@ -38,8 +42,11 @@ class PostgresStream:
     cut off: the server ends its session, and another engine leads.
     """
 
-    def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
+    def __init__(
+        self, settings: DatabaseSettings, readers: Readers, facts: KeptFacts | None = None
+    ) -> None:
         self._readers = readers
+        self._facts = KeptFacts() if facts is None else facts
         self._leads_until = 0.0
         self._relay = Line(settings, {"idle_session_timeout": str(LEADER_QUIET_MS)})
 
@@ -55,7 +62,22 @@ class PostgresStream:
             rows = await self._readers.fetch("read_stream", after, limit)
         else:
             rows = await self._readers.fetch("read_stream_of", after, limit, settlement_id)
-        return [to_announcement(row) for row in rows]
+        moves = [to_moved(row) for row in rows]
+        facts = [self._facts.find(moved.settlement_id) for moved in moves]
+        if None in facts:
+            await self._complete(facts, moves)
+        return [to_announcement(*pair) for pair in zip(moves, facts, strict=True)]
+
+    async def _complete(self, facts: list[Facts | None], moves: Sequence[Moved]) -> None:
+        """Read the facts that were not at hand."""
+        pairs = zip(moves, facts, strict=True)
+        missing = {moved.settlement_id for moved, found in pairs if found is None}
+        loaded: dict[UUID, Facts] = {}
+        for row in await self._readers.fetch("facts", list(missing)):
+            found = loaded[row["id"]] = to_facts(row)
+            self._facts.keep(row["id"], found)
+        for number, moved in enumerate(moves):
+            facts[number] = facts[number] or loaded.get(moved.settlement_id)
 
     async def head(self) -> int:
         """Return the last position."""

@@ -1,18 +1,19 @@
 -- name: read_stream
 -- What follows a position, in the order in which it was committed.
-SELECT m.position, m.settlement_id, m.seq, m.from_state::text AS from_state, m.event::text AS event,
-    m.to_state::text AS to_state, m.at, m.detail::text AS detail, s.obligation_id, s.from_bank,
-    s.to_bank, s.amount_minor, s.currency, s.value_date, s.priority
-FROM moves AS m JOIN settlement_transactions AS s ON s.id = m.settlement_id
-WHERE m.position > $1 ORDER BY m.position LIMIT $2;
+SELECT position, settlement_id, seq, from_state::text AS from_state, event::text AS event,
+    to_state::text AS to_state, at, detail::text AS detail
+FROM moves WHERE position > $1 ORDER BY position LIMIT $2;
 
 -- name: read_stream_of
 -- The same of one settlement.
-SELECT m.position, m.settlement_id, m.seq, m.from_state::text AS from_state, m.event::text AS event,
-    m.to_state::text AS to_state, m.at, m.detail::text AS detail, s.obligation_id, s.from_bank,
-    s.to_bank, s.amount_minor, s.currency, s.value_date, s.priority
-FROM moves AS m JOIN settlement_transactions AS s ON s.id = m.settlement_id
-WHERE m.position > $1 AND m.settlement_id = $3 ORDER BY m.position LIMIT $2;
+SELECT position, settlement_id, seq, from_state::text AS from_state, event::text AS event,
+    to_state::text AS to_state, at, detail::text AS detail
+FROM moves WHERE position > $1 AND settlement_id = $3 ORDER BY position LIMIT $2;
+
+-- name: facts
+-- What is announced of settlements with each of their moves. It never changes.
+SELECT id, obligation_id, from_bank, to_bank, amount_minor, currency, value_date, priority
+FROM settlement_transactions WHERE id = ANY($1::uuid[]);
 
 -- name: stream_head
 -- How far the stream goes, and how far JetStream is known to hold it.
