@@ -131,7 +131,7 @@ class Announcer:
             self._at = moved.at
             self._time = rfc3339(moved.at)
         name = event_id(moved)
-        settlement_id = name[: name.rindex(".")]
+        settlement_id = name.partition(".")[0]
         amount = announcement.amount
         body = Body(
             event_id=name,

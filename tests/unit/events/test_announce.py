@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from nats.aio.client import Client
 
+from settlement_engine.domain.announcement import ERA_PLACES
 from settlement_engine.domain.lifecycle import LIFE, STATUS, is_recorded
 from settlement_engine.events.announce import BODY_BYTES_MAX, Announcer, rfc3339
 from tests.unit.events.fakes import announcement
@@ -36,6 +37,15 @@ def test_every_move_of_the_page_can_be_announced(move):
     assert headers["ce-sequence"] == "9" == str(body["sequence"])
     assert headers["ce-id"] == headers["Nats-Msg-Id"] == message.event_id == body["event_id"]
     assert message.event_id == f"{body['settlement_id']}.{body['seq']}"
+
+
+@pytest.mark.parametrize("era", [0, 1, 12])
+def test_the_settlement_is_named_by_its_own_name_in_every_era(era):
+    told = announcement(era * ERA_PLACES + 9, settlement=3, seq=2)
+    message = ANNOUNCER.message(told)
+    name = str(told.moved.settlement_id)
+    assert headers_of(message)["ce-subject"] == name == json.loads(message.body)["settlement_id"]
+    assert message.event_id == (f"{name}.2.{era}" if era else f"{name}.2")
 
 
 def test_the_same_move_gives_the_same_bytes():
