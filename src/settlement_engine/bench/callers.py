@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from settlement_engine.bench.calls import CALL_SECONDS, execute, keep_streaming, submit
 from settlement_engine.bench.load import BATCH_ITEMS, Load, Tally, Way
 from settlement_engine.bench.wishes import BANKS, CURRENCY, FUNDS, Spread, Wishes
 from settlement_engine.errors import Unavailable
@@ -20,28 +21,18 @@ from settlement_engine.proto import settlement_pb2 as wire
 from settlement_engine.proto import settlement_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
     from google.protobuf.message import Message
 
     from settlement_engine.bench.progress import Progress
 
 CHANNELS: Final = 4
-CALL_SECONDS: Final = 60.0
 OPENING_AT_ONCE_MAX: Final = 200
 TOUCH_SEED: Final = 1_000_000
-NEVER_READING: Final = 4
-"""So many streams on each connection are opened and never read."""
-
-REFUSED_PAUSE_SECONDS: Final = 0.05
 OUTSTANDING_MAX: Final = 20_000
 """An open loop that is this far behind sends no more: the caller's memory has a bound too."""
 
-REFUSED: Final = frozenset(
-    {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED}
-)
-REFUSED_NUMBERS: Final = frozenset(code.value[0] for code in REFUSED)
-REFUSED_REASONS: Final = frozenset({"OVERLOADED", "UNAVAILABLE", "CONTENTION"})
 OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),  # a connection for each channel, so that engines share
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -64,8 +55,8 @@ class Callers:
         for channel in self._channels:
             await channel.close()
 
-    async def open_accounts(self) -> None:
-        """Open and fund the accounts of every bank, and let the engine get to know them.
+    async def open_accounts(self, *, is_touched: bool = True) -> None:
+        """Open and fund the accounts of every bank, and let the engine get to know them if it is to.
 
         Again changes nothing, calls have their keys.
         """
@@ -90,59 +81,63 @@ class Callers:
         ]
         await asyncio.gather(*(call(self._accounts.OpenAccount, one) for one in opening))
         await asyncio.gather(*(call(self._accounts.FundAccount, one) for one in funding))
-        for number in range(len(self.stubs)):  # each may lead to another engine
+        for number in range(
+            len(self.stubs) if is_touched else 0
+        ):  # each may lead to another engine
             await self.submit_many(Wishes(Spread.MANY, TOUCH_SEED + number).each_bank(), number)
 
     async def submit_many(self, wishes: Sequence[wire.SettlementRequest], channel: int = 0) -> None:
-        """Submit all of these, whatever becomes of them. Raises Unavailable unless all are taken."""
+        """Submit all of these, whatever becomes of them; what is refused is sent again.
+
+        Raises Unavailable unless all are taken.
+        """
         tally = Tally()
+        deadline = time.monotonic() + CALL_SECONDS
         for start in range(0, len(wishes), BATCH_ITEMS):
             batch = wishes[start : start + BATCH_ITEMS]
-            await _submit(self.stubs[channel], batch, time.monotonic(), tally)
+            taken, pause_seconds = 0, 0.0
+            while not taken and time.monotonic() < deadline:
+                await asyncio.sleep(pause_seconds)
+                began = time.monotonic()
+                taken, pause_seconds = await submit(self.stubs[channel], batch, began, tally)
         if tally.accepted < len(wishes):
             raise Unavailable(
                 f"of {len(wishes)} settlements only {tally.accepted} were taken",
                 why=str(tally.faults),
             )
 
-    @asynccontextmanager
-    async def never_reading(self) -> AsyncIterator[None]:
-        """Open streams from which nobody reads, for the length of the block."""
-        calls = [
-            stub.StreamSettlementEvents(wire.StreamRequest())
-            for stub in self.stubs
-            for _ in range(NEVER_READING)
-        ]
-        try:
-            yield
-        finally:
-            for call in calls:
-                call.cancel()
-
     async def bring(
         self, load: Load, wishes: Wishes, progress: Progress, until: float, tally: Tally
     ) -> None:
         """Bring a load until a time of the monotonic clock."""
-        if load.rate:
-            await self._bring_open(load, wishes, until, tally)
-            return
-        ways: dict[Way, Callable[..., Awaitable[None]]] = {
+        ways: dict[Way, Callable[..., Coroutine[Any, Any, None]]] = {
             Way.UNARY: self._bring_unary,
             Way.BATCH: self._bring_batches,
             Way.STREAM: self._bring_streams,
         }
-        await ways[load.way](load, wishes, progress, until, tally)
+        bring = self._bring_open if load.rate else ways[load.way]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._probe(load.probes, wishes, until, tally))
+            group.create_task(bring(load, wishes, progress, until, tally))
+
+    async def _probe(self, count: int, wishes: Wishes, until: float, tally: Tally) -> None:
+        """Execute one after the other beside a load, so many callers at once, and time each to its end."""
+        probed = Tally(latencies=tally.ends, faults=tally.faults, statuses=tally.statuses)
+        alone = Load(name="probe", way=Way.UNARY, spread=Spread.MANY, in_flight=count)
+        await self._bring_unary(alone, wishes, None, until, probed)
+        tally.accepted += probed.accepted
+        tally.refused += probed.refused
 
     # --- closed loops -----------------------------------------------------------------------------
 
     async def _bring_unary(
-        self, load: Load, wishes: Wishes, _progress: Progress, until: float, tally: Tally
+        self, load: Load, wishes: Wishes, _progress: object, until: float, tally: Tally
     ) -> None:
         async def caller(number: int) -> None:
             stub = self.stubs[number % len(self.stubs)]
             while (began := time.monotonic()) < until:
-                if not await _execute(stub, wishes.one(), began, tally):
-                    await asyncio.sleep(REFUSED_PAUSE_SECONDS)
+                if pause_seconds := await execute(stub, wishes.one(), began, tally):
+                    await asyncio.sleep(pause_seconds)
 
         async with asyncio.TaskGroup() as group:
             for number in range(load.in_flight):
@@ -158,15 +153,15 @@ class Callers:
         async def caller(stub: settlement_pb2_grpc.SettlementServiceAsyncStub) -> None:
             nonlocal sent
             while time.monotonic() < until:
-                if sent - (progress.lives - before) + load.batch_items > load.in_flight:
+                ended = progress.lives - before - tally.ends.count
+                if sent - ended + load.batch_items > load.in_flight:
                     await progress.wait()
                     continue
                 sent += load.batch_items
                 batch = wishes.many(load.batch_items)
-                taken = await _submit(stub, batch, time.monotonic(), tally)
+                taken, pause_seconds = await submit(stub, batch, time.monotonic(), tally)
                 sent -= load.batch_items - taken
-                if taken < load.batch_items:
-                    await asyncio.sleep(REFUSED_PAUSE_SECONDS)
+                await asyncio.sleep(pause_seconds)
 
         async with asyncio.TaskGroup() as group:
             for stub in self.stubs:
@@ -178,21 +173,24 @@ class Callers:
         async with asyncio.TaskGroup() as group:
             for stub in self.stubs:
                 share = max(1, load.in_flight // len(self.stubs))
-                group.create_task(_stream(stub, wishes, share, until, tally))
+                group.create_task(keep_streaming(stub, wishes, share, until, tally))
 
     # --- open loops -------------------------------------------------------------------------------
 
-    async def _bring_open(self, load: Load, wishes: Wishes, until: float, tally: Tally) -> None:
+    async def _bring_open(
+        self, load: Load, wishes: Wishes, _progress: object, until: float, tally: Tally
+    ) -> None:
         """Send at even distances; the rate is that of settlements, whatever a call carries."""
         items = load.batch_items if load.way is Way.BATCH else 1
         distance = items / load.rate
         going: set[asyncio.Task[Any]] = set()
         refused: list[list[wire.SettlementRequest]] = []
 
-        async def submit(stub: Any, due: float) -> None:  # noqa: ANN401 - generated
+        async def submit_one(stub: Any, due: float) -> None:  # noqa: ANN401 - generated
             # What was refused is sent again: a crowd of callers does so, and it costs us nothing.
             batch = refused.pop() if refused else wishes.many(items)
-            if not await _submit(stub, batch, due, tally):
+            taken, _ = await submit(stub, batch, due, tally)
+            if not taken:
                 refused.append(batch)
 
         due = time.monotonic()
@@ -203,7 +201,9 @@ class Callers:
             stub = self.stubs[number % len(self.stubs)]
             if len(going) * items < OUTSTANDING_MAX:
                 is_batch = load.way is Way.BATCH
-                work = submit(stub, due) if is_batch else _execute(stub, wishes.one(), due, tally)
+                work: Coroutine[Any, Any, object] = (
+                    submit_one(stub, due) if is_batch else execute(stub, wishes.one(), due, tally)
+                )
                 task = asyncio.create_task(work)
                 going.add(task)
                 task.add_done_callback(going.discard)
@@ -214,89 +214,6 @@ class Callers:
             number += 1
         if going:
             await asyncio.wait(going)
-
-
-async def _execute(stub: Any, wish: wire.SettlementRequest, began: float, tally: Tally) -> bool:  # noqa: ANN401 - generated
-    """Execute one; False when the engine had no room."""
-    try:
-        answer = await stub.ExecuteSettlement(wish, timeout=CALL_SECONDS)
-    except grpc.aio.AioRpcError as error:
-        if error.code() in REFUSED:
-            tally.refused += 1
-            return False
-        tally.faults[f"{error.code().name}: {error.details()}"] += 1
-        return False
-    now = time.monotonic()
-    tally.latencies.add(now - began)
-    tally.accepted += 1
-    tally.accepted_at = now
-    tally.statuses[answer.status] += 1
-    return True
-
-
-async def _submit(
-    stub: Any,  # noqa: ANN401 - generated
-    batch: Sequence[wire.SettlementRequest],
-    began: float,
-    tally: Tally,
-) -> int:
-    """Submit a batch; return how many were taken."""
-    try:
-        answer = await stub.SubmitSettlements(
-            wire.SubmitSettlementsRequest(settlements=batch), timeout=CALL_SECONDS
-        )
-    except grpc.aio.AioRpcError as error:
-        if error.code() in REFUSED:
-            tally.refused += len(batch)
-        else:
-            tally.faults[f"{error.code().name}: {error.details()}"] += len(batch)
-        return 0
-    now = time.monotonic()
-    taken = 0
-    for result in answer.results:
-        if not result.HasField("error"):
-            taken += 1
-        elif result.error.code in REFUSED_NUMBERS:
-            tally.refused += 1
-        else:
-            tally.faults[result.error.message] += 1
-    if taken:
-        tally.latencies.add(now - began)
-        tally.accepted += taken
-        tally.accepted_at = now
-    return taken
-
-
-async def _stream(stub: Any, wishes: Wishes, share: int, until: float, tally: Tally) -> None:  # noqa: ANN401 - generated
-    """Keep so many in flight on one stream."""
-    call = stub.ExecuteSettlements()
-    free = asyncio.Semaphore(share)
-    began_at: dict[str, float] = {}
-
-    async def write() -> None:
-        while time.monotonic() < until:
-            await free.acquire()
-            wish = wishes.one()
-            began_at[wish.obligation_id] = time.monotonic()
-            await call.write(wish)
-        await call.done_writing()
-
-    writing = asyncio.create_task(write())
-    async for answer in call:
-        now = time.monotonic()
-        began = began_at.pop(answer.obligation_id, None)
-        if answer.settlement_id:
-            if began is not None:
-                tally.latencies.add(now - began)
-            tally.accepted += not answer.replayed
-            tally.accepted_at = now
-            tally.statuses[answer.status] += 1
-        elif answer.refusal_code in REFUSED_REASONS:
-            tally.refused += 1
-        else:
-            tally.faults[answer.refusal_code] += 1
-        free.release()
-    await writing
 
 
 @asynccontextmanager

@@ -33,7 +33,10 @@ BATCH_ITEMS: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """One load. ``rate`` a second makes it an open loop; 0 is a closed one."""
+    """One load. ``rate`` a second makes it an open loop; 0 is a closed one.
+
+    ``probes`` callers execute one settlement after the other beside it and time each to its end.
+    """
 
     name: str
     way: Way
@@ -41,6 +44,7 @@ class Load:
     in_flight: int
     rate: float = 0.0
     batch_items: int = BATCH_ITEMS
+    probes: int = 0
 
     @property
     def limit_batch(self) -> int:
@@ -50,9 +54,10 @@ class Load:
 
 @dataclass(slots=True)
 class Tally:
-    """What the callers saw. ``refused`` counts what the engine was too full for."""
+    """What the callers saw. ``refused`` counts what the engine was too full for, ``ends`` are the probes'."""
 
     latencies: Histogram = field(default_factory=Histogram)
+    ends: Histogram = field(default_factory=Histogram)
     accepted: int = 0
     refused: int = 0
     faults: Counter[str] = field(default_factory=Counter)

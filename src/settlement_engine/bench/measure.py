@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.bench.callers import Callers
     from settlement_engine.bench.ground import Ground
+    from settlement_engine.bench.histogram import Histogram
     from settlement_engine.bench.processes import Pids, Spent
     from settlement_engine.bench.progress import Reached
     from settlement_engine.bench.wishes import Wishes
@@ -39,7 +40,8 @@ class Figures:
     """What one load came to. Rates are settlements a second, costs are per settlement.
 
     Without NATS ``announced_per_second`` is 0. ``latency_ms`` is from the call to its answer: the end of
-    the settlement for unary calls and streams, durability for batches; empty for clearing.
+    the settlement for unary calls and streams, durability for batches; empty for clearing. ``end_ms`` is
+    from the call to the end, by the probes beside the load; ``open_most`` the most that was seen open.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Figures:
     completed_per_second: float
     announced_per_second: float
     latency_ms: Mapping[str, float]
+    end_ms: Mapping[str, float]
+    open_most: int
     engine_us: float
     postgres_us: float
     nats_us: float
@@ -127,7 +131,9 @@ def _figures(
         accepted_per_second=count / max(tally.accepted_at - began, 1 / MICRO),
         completed_per_second=count / (reached.ended_at - began),
         announced_per_second=announced,
-        latency_ms=_latencies(tally),
+        latency_ms=_latencies(tally.latencies),
+        end_ms=_latencies(tally.ends),
+        open_most=reached.open_most,
         engine_us=(after.used.engine - before.used.engine) / count * MICRO,
         postgres_us=(after.used.postgres - before.used.postgres) / count * MICRO,
         nats_us=(after.used.nats - before.used.nats) / count * MICRO,
@@ -148,10 +154,8 @@ async def _until_taken(meter: ServerMeter, before: int, tally: Tally) -> None:
     tally.accepted_at = time.monotonic()
 
 
-def _latencies(tally: Tally) -> dict[str, float]:
-    if not tally.latencies.count:
+def _latencies(histogram: Histogram) -> dict[str, float]:
+    if not histogram.count:
         return {}
-    found = {
-        f"p{percent:g}": tally.latencies.percentile_seconds(percent) * MILLI for percent in PERCENTS
-    }
-    return {**found, "max": tally.latencies.max_seconds * MILLI}
+    found = {f"p{percent:g}": histogram.percentile_seconds(percent) * MILLI for percent in PERCENTS}
+    return {**found, "max": histogram.max_seconds * MILLI}

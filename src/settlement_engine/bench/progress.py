@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 0.02
 LOOK_SELDOM_SECONDS: Final = 0.5
+COUNT_SECONDS: Final = 0.5
+"""How often the open ones are counted: their counting is work for the server that is measured."""
+
 CONNECT_SECONDS: Final = 5
 STREAM: Final = "settlement-events"
 MOVES: Final = 3
@@ -34,11 +37,15 @@ MOVES: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """When the last settlement had ended, and when all was announced (0 without NATS)."""
+    """When the last settlement had ended, and when all was announced (0 without NATS).
+
+    ``open_most`` is the most that was seen open at one look since the look before was quiet.
+    """
 
     ended_at: float
     announced_at: float
     position: int
+    open_most: int
 
 
 class Progress:
@@ -51,6 +58,8 @@ class Progress:
         self._jetstream = jetstream
         self._look_seconds = LOOK_SECONDS if is_close else LOOK_SELDOM_SECONDS
         self._news = asyncio.Condition()
+        self._counted_at = float("-inf")
+        self._open_most = 0
         self.messages = 0
 
     @property
@@ -68,6 +77,7 @@ class Progress:
         while True:
             with suppress(nats.errors.Error, SettlementEngineError):
                 self.messages = await self._look()
+                await self._count()
             async with self._news:
                 self._news.notify_all()
             await asyncio.sleep(self._look_seconds)
@@ -76,6 +86,13 @@ class Progress:
         if self._jetstream is None:
             return (await self._meter.read()).position
         return (await self._jetstream.stream_info(STREAM)).state.last_seq
+
+    async def _count(self) -> None:
+        now = time.monotonic()
+        if now - self._counted_at < COUNT_SECONDS:
+            return
+        self._counted_at = now
+        self._open_most = max(self._open_most, (await self._meter.read()).open_settlements)
 
     async def until_quiet(self, patience_seconds: float) -> Reached:
         """Wait until nothing is open and everything is announced. Raises Unavailable."""
@@ -96,10 +113,12 @@ class Progress:
                 raise Unavailable(what, why=f"waited {patience_seconds:g} s")
             await self.wait()
         self._look_seconds = before
+        open_most, self._open_most = self._open_most, 0
         return Reached(
             ended_at=ended_at,
             announced_at=time.monotonic() if self._jetstream else 0.0,
             position=position,
+            open_most=open_most,
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from settlement_engine.bench import endurance, ordeals, saga
+from settlement_engine.bench import endurance, ordeals, outages, saga
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from settlement_engine.bench.ordeals import Ordeal
 
 SLOW_RAIL: Final = {"banks.mock_latency_ms": 500}
-LATE_RAIL: Final = {"banks.mock_latency_ms": 20_000, "banks.mock_answer_timeout_ms": 40_000}
+SLOWER_RAIL: Final = {"banks.mock_latency_ms": 4_000, "banks.mock_answer_timeout_ms": 20_000}
+"""Over this one nearly all of ten thousand lie at the bank, whatever the machine."""
+
+LATE_RAIL: Final = {"banks.mock_latency_ms": 45_000, "banks.mock_answer_timeout_ms": 90_000}
 WITHOUT_NATS: Final = {"nats.enabled": False}
 MILLION: Final = 1_000_000
 HISTORIES: Final = (10_000, MILLION)
@@ -58,18 +61,32 @@ _ALL: Final = (
     ),
     Trial(
         name="slow-rail",
-        about="10,000 in flight over a rail that takes half a second",
-        variants=[Variant(run=ordeals.slow_rail, settings=SLOW_RAIL)],
+        about="10,000 in flight over a rail that takes half a second, and over one that takes four",
+        variants=[
+            Variant(run=ordeals.slow_rail, settings=settings)
+            for settings in (SLOW_RAIL, SLOWER_RAIL)
+        ],
     ),
     Trial(
         name="recovery",
         about="kill -9 with 10,000 open: until all are asked about again",
-        variants=[Variant(run=ordeals.recovery, settings=LATE_RAIL)],
+        variants=[Variant(run=outages.recovery, settings=LATE_RAIL)],
     ),
     Trial(
         name="nats-down",
         about="NATS away, and back again",
-        variants=[Variant(run=ordeals.nats_down)],
+        variants=[
+            Variant(run=partial(outages.troubled_nats, name="nats-down", trouble=outages.nats_gone))
+        ],
+    ),
+    Trial(
+        name="nats-slow",
+        about="NATS that stands still for nine tenths of the time",
+        variants=[
+            Variant(
+                run=partial(outages.troubled_nats, name="nats-slow", trouble=outages.nats_stalling)
+            )
+        ],
     ),
     Trial(
         name="engines",
