@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Answered = TypeVar("Answered")
 
 STATE_WIDTH: Final = 11
-EVENT_WIDTH: Final = 14
+EVENT_WIDTH: Final = 13
 
 
 @lasting
@@ -188,7 +188,7 @@ def _line(move: wire.Move, before: datetime | None) -> str:
     since = f"+{waited:.3f} s" if before else ""
     told = "".join(f" ✓ {checkpoint}" for checkpoint in move.reached)
     words = " · ".join(f"{key} {text}" for key, text in sorted(move.detail.items()) if text)
-    place = f"{move.from_state:>{STATE_WIDTH}} ── {move.event:<{EVENT_WIDTH}}→"
+    place = f"{move.from_state:>{STATE_WIDTH}} ── {move.event:<{EVENT_WIDTH}} →"
     line = f"  {move.seq:>3}  {clock_time(move.at)} {since:>11}  {place} {move.to_state}{told}"
     return f"{line}   {words}" if words else line
 
