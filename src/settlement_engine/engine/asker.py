@@ -6,12 +6,12 @@ NO_ANSWER. A slow or broken rail holds up nobody but its own questions.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from settlement_engine.domain.lifecycle import QUESTION, Ask, Event
+from settlement_engine.engine.patience import at_most
 from settlement_engine.ports import Answer, Question
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Asker:
             self._hear(asked_for)
 
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with at_most(timeout_seconds):
                 await put(report)
         except TimeoutError:
             pass

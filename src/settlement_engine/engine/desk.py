@@ -17,6 +17,7 @@ import structlog
 from settlement_engine.domain.exceptions import ATTESTED, Finding, is_outdated, is_received
 from settlement_engine.domain.lifecycle import LIFE, Ask, Event, State
 from settlement_engine.engine.asker import question_of
+from settlement_engine.engine.patience import at_most
 from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import Answer
 
@@ -176,7 +177,7 @@ class DeskClerk:
 
         questions = [question_of(settlement, Ask.ENQUIRE) for settlement in settlements]
         try:
-            async with asyncio.timeout(rail.capabilities.answer_timeout_seconds):
+            async with at_most(rail.capabilities.answer_timeout_seconds):
                 await rail.enquire(questions, report)
         except TimeoutError:
             pass

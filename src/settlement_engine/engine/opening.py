@@ -19,6 +19,7 @@ import structlog
 
 from settlement_engine.domain.announcement import ERA_PLACES, era_of
 from settlement_engine.domain.contradiction import contradicts
+from settlement_engine.engine.patience import at_most
 from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import RESTARTED, Answer, Lister, Suspicion
 
@@ -183,8 +184,10 @@ class Opener:
         if is_news:
             self._suspicion = None
             # What waits at the gate is of forgotten time, and may be unknown here: it is dropped now, and
-            # not when the heartbeat, on a line of its own, has heard of the era as well.
+            # not when the heartbeat, on a line of its own, has heard of the era as well. The number is given
+            # up in any case: a new one may already carry something that was dropped with the rest.
             self._gate.forget()
+            self._presence.renounce()
             self._presence.hurry()
         return True
 
@@ -295,7 +298,7 @@ class Opener:
         return None
 
     async def _page(self, rail: Lister, since: datetime, after: str, seconds: float) -> BankPage:
-        async with asyncio.timeout(seconds):
+        async with at_most(seconds):
             return await rail.payments_since(since, after)
 
     async def _compare(self, page: BankPage, rail: str, since: datetime) -> int:

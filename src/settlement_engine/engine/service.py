@@ -7,7 +7,7 @@ goes away, nothing changes.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -21,6 +21,7 @@ from settlement_engine.engine.directory import Directory
 from settlement_engine.engine.gate import Gate
 from settlement_engine.engine.intake import Intake
 from settlement_engine.engine.opening import Opener
+from settlement_engine.engine.patience import is_cancelled
 from settlement_engine.engine.presence import Presence
 from settlement_engine.engine.recovery import Recovery, keep_timetable
 from settlement_engine.engine.runner import Runner
@@ -30,7 +31,7 @@ from settlement_engine.errors import Contention, Unavailable, WrongState
 from settlement_engine.ports import Accepted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
     from random import Random
     from uuid import UUID
 
@@ -181,13 +182,27 @@ class SettlementService:
                     self._waiting.run(self._is_carried_here),
                     keep_timetable(self._settings, self._accounts, self._timetable),
                 ):
-                    group.create_task(work)
+                    group.create_task(self._unending(work))
                 if self._opener is not None:
-                    group.create_task(self._opener.run())
+                    group.create_task(self._unending(self._opener.run()))
                 if self._clerk is not None:
-                    group.create_task(self._clerk.run())
+                    group.create_task(self._unending(self._clerk.run()))
         finally:
             self._presence.cancel_tasks()
+
+    async def _unending(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a loop of the engine; one that ends by itself is a bug, and ends the engine.
+
+        A group of tasks says nothing of a member that was cancelled from within, or has just returned.
+        """
+        try:
+            await work
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+        if not self.is_draining:
+            message = f"{work!r} has ended by itself"
+            raise AssertionError(message)
 
     def _forget(self) -> None:
         """Carry nothing any more: others have declared this engine gone, or an era has begun."""

@@ -22,7 +22,7 @@ from settlement_engine.engine.runner import Proposal
 from settlement_engine.engine.writer import StepWriter
 from settlement_engine.errors import Unavailable, WrongState
 from settlement_engine.ports import AccountSpec, Answer, Claimed, Outcome, Result, Step
-from tests.unit.engine.house import House, running, shut_window, wish
+from tests.unit.engine.house import PATIENCE_SECONDS, House, running, shut_window, wish
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -150,6 +150,41 @@ async def test_a_rail_that_fails_has_said_nothing() -> None:
         found = await house.settle()
         assert found.state is State.COMPLETED
         assert await house.life(found) == ["validating", "locked", "in_doubt", "completed"]
+
+
+async def test_a_rail_that_was_cancelled_on_its_own_side_has_said_nothing() -> None:
+    async with running() as house:
+
+        async def send(*_: object) -> None:
+            raise asyncio.CancelledError  # as from a pool that closes its connections
+
+        house.rail.send = send  # type: ignore[method-assign, assignment]
+        ended = await house.settle()
+        assert ended.state is State.COMPLETED
+        assert [word for word, _, _ in house.rail.asked] == ["enquire"]
+
+
+async def run_for(house: House, seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        await house.engine.run()
+
+
+@pytest.mark.parametrize("end", [asyncio.CancelledError, None])
+async def test_a_loop_of_the_engine_does_not_end_in_silence(
+    end: type[BaseException] | None,
+) -> None:
+    house = House()
+
+    async def look() -> None:
+        if end is not None:
+            raise end
+
+    house.engine._recovery.look_after_own = look  # type: ignore[method-assign]
+    await house.engine.join()
+    with pytest.raises(ExceptionGroup, match="TaskGroup") as raised:
+        await run_for(house, PATIENCE_SECONDS)
+    [error] = raised.value.exceptions
+    assert "ended by itself" in str(error)
 
 
 async def test_a_rail_that_never_returns_is_silent_after_its_time() -> None:
