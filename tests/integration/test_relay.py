@@ -612,8 +612,39 @@ async def test_the_doorbell_wakes_the_relay_at_once(server, outbox, meter):
             await until_published(outbox, seconds=5)
 
 
+async def test_an_announcement_waits_for_company_and_they_go_together(
+    server, outbox, meter, monkeypatch
+):
+    bell = Bell()
+    relay = make_relay(
+        server.url(), outbox, meter, doorbell=bell, poll_seconds=60.0, linger_seconds=7.0
+    )
+    sizes: list[int] = []
+    read = outbox.read
+
+    async def counted(after, limit, settlement_id=None):
+        found = await read(after, limit, settlement_id)
+        sizes.append(len(found))
+        return found
+
+    async def rest(seconds):
+        if seconds == 7.0 and len(outbox.announcements) == 1:  # Company comes meanwhile.
+            outbox.add(2)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(outbox, "read", counted)
+    monkeypatch.setattr(relay, "_rest", rest)
+    async with running(relay):
+        await until(lambda: sizes == [0])
+        outbox.add(1)
+        bell.ring()
+        await until_published(outbox, 3)
+    assert [size for size in sizes if size] == [3]
+    await check_exact(server.url(), outbox)
+
+
 async def test_a_batch_with_a_known_id_is_refused_whole_and_sent_one_by_one(server, outbox):
-    outbox.add(6)
+    outbox.add(30)
     announcer = Announcer(prefix="settlement", source="/test")
     messages = [announcer.message(one) for one in outbox.announcements]
     async with connect(NatsAccess(servers=(server.url(),))) as connection:
@@ -621,16 +652,16 @@ async def test_a_batch_with_a_known_id_is_refused_whole_and_sent_one_by_one(serv
         await js.add_stream(StreamSpec(name=STREAM).config())
         publisher = Publisher(connection, stream=STREAM, ack_timeout_seconds=5, is_atomic=True)
         await publisher.start()
-        assert await publisher.append(messages[:3], 0) == (3, 3)
+        assert await publisher.append(messages[:12], 0) == (12, 12)
         with pytest.raises(Conflict) as caught:
-            await publisher.append(messages[2:], 3)
+            await publisher.append(messages[11:], 12)
         assert caught.value.is_known_id
-        assert (await js.stream_info(STREAM)).state.last_seq == 3
+        assert (await js.stream_info(STREAM)).state.last_seq == 12
         with pytest.raises(Conflict) as caught:
-            await publisher.append(messages[3:], 2)
+            await publisher.append(messages[12:], 11)
         assert not caught.value.is_known_id
-        assert await publisher.append(messages[2:], 3, one_by_one=True) == (1, 3)
-        assert await publisher.append(messages[3:], 3) == (3, 6)
+        assert await publisher.append(messages[11:], 12, one_by_one=True) == (1, 12)
+        assert await publisher.append(messages[12:], 12) == (18, 30)
     await check_exact(server.url(), outbox)
 
 

@@ -76,9 +76,9 @@ class SoleLeader:
 class RelaySettings:
     """The relay's bounds.
 
-    ``linger_seconds`` is how long it waits for company after a batch that was not full: whoever comes
-    first goes at once, what follows goes together, and a crowd does not cost a message and two forced
-    writes each. ``mark_seconds`` is how often the outbox is told what is published, ``survey_seconds``
+    ``linger_seconds`` is how long an announcement waits for company, unless a batch is full: what one
+    settlement has to say goes together, after its caller has been answered, and a crowd shares its batches.
+    ``mark_seconds`` is how often the outbox is told what is published, ``survey_seconds``
     how often the stream is compared with the outbox while all goes well. ``drain_seconds`` bounds
     ``stop``.
     """
@@ -89,7 +89,7 @@ class RelaySettings:
     poll_seconds: float = 0.05
     standby_poll_seconds: float = 1.0
     ack_timeout_seconds: float = 5.0
-    linger_seconds: float = 0.01
+    linger_seconds: float = 0.025
     mark_seconds: float = 0.25
     survey_seconds: float = 30.0
     drain_seconds: float = 5.0
@@ -217,7 +217,7 @@ class Relay:
                 if self._stopping.is_set():
                     return
                 await self._listen()
-            elif reached.position - place.position < self._settings.batch_max:
+            if reached.position - place.position < self._settings.batch_max:
                 await self._rest(self._settings.linger_seconds)
             place = None if self._is_survey_due() else reached
 

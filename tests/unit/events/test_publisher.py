@@ -10,14 +10,14 @@ from nats.aio.msg import Msg
 from settlement_engine.errors import Unavailable
 from settlement_engine.events.announce import Announcer
 from settlement_engine.events.connection import Connection
-from settlement_engine.events.publisher import Conflict, Publisher
+from settlement_engine.events.publisher import BATCH_MIN, Conflict, Publisher
 from tests.unit.events.fakes import announcement
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 ANNOUNCER = Announcer(prefix="settlement", source="/test")
-MESSAGES = [ANNOUNCER.message(announcement(number)) for number in range(1, 5)]
+MESSAGES = [ANNOUNCER.message(announcement(number)) for number in range(1, BATCH_MIN + 1)]
 
 
 class Wire(Connection):
@@ -58,22 +58,26 @@ def failure(code):
 async def test_a_batch_names_its_predecessor_once_and_asks_for_one_answer():
     async def answer(wire, replies):
         (reply,) = replies
-        await wire.reply(reply, {"stream": "s", "seq": 11, "batch": "x", "count": 4})
+        await wire.reply(reply, {"stream": "s", "seq": 16, "batch": "x", "count": 9})
 
     publisher, wire = await make_publisher(answer)
-    assert await publisher.append(MESSAGES, 7) == (4, 11)
+    assert await publisher.append(MESSAGES, 7) == (9, 16)
     assert wire.written.count(b"Nats-Expected-Last-Sequence: 7\r\n") == 1
     assert wire.written.count(b"Nats-Batch-Commit: 1\r\n") == 1
     assert wire.written.endswith(MESSAGES[-1].body + b"\r\n")
 
 
-async def test_one_message_alone_is_no_batch():
+@pytest.mark.parametrize("count", [1, 3, BATCH_MIN - 1])
+async def test_a_few_messages_are_no_batch_and_each_names_its_predecessor(count):
     async def answer(wire, replies):
-        await wire.reply(replies[0], {"stream": "s", "seq": 8})
+        for number, reply in enumerate(replies):
+            await wire.reply(reply, {"stream": "s", "seq": 8 + number})
 
     publisher, wire = await make_publisher(answer)
-    assert await publisher.append(MESSAGES[:1], 7) == (1, 8)
+    assert await publisher.append(MESSAGES[:count], 7) == (count, 7 + count)
     assert b"Nats-Batch" not in wire.written
+    for number in range(count):
+        assert wire.written.count(b"Nats-Expected-Last-Sequence: %d\r\n" % (7 + number)) == 1
 
 
 async def test_of_single_messages_only_what_comes_before_the_first_refusal_counts():
@@ -87,7 +91,7 @@ async def test_of_single_messages_only_what_comes_before_the_first_refusal_count
             await wire.reply(reply, body)
 
     publisher, _ = await make_publisher(answer, is_atomic=False)
-    assert await publisher.append(MESSAGES, 8) == (2, 9)
+    assert await publisher.append(MESSAGES[:4], 8) == (2, 9)
 
 
 @pytest.mark.parametrize(
