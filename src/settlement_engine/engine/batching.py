@@ -1,19 +1,34 @@
 """Group commit: whatever has come while the last batch was being written is the next batch.
 
-Promises: nobody waits for company (a single item goes at once), nobody is left behind, and the queue
-has a bound. There is no timer: under load batches grow by themselves.
+Promises: who is alone goes at once; in a crowd a batch waits while others keep coming, never longer than
+``GAPS_MAX`` gaps; nobody is left behind, and whoever offers keeps the queue's bound.
+
+Why a crowd waits at all: a commit costs much and one more in it hardly anything, and callers who wait for
+their ends come back in the batches in which they were answered, so that small batches stay small for ever.
+Whether others come is seen, not guessed: after a gap in which nobody came there is nothing to wait for. When
+the event loop is busy its next turn comes late, and that is when the wait is longest and worth most.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
 T = TypeVar("T")
+
+GAPS_MAX: Final = 8
+"""A batch waits no longer than so many gaps, however many keep coming."""
+
+SHARES: Final = 2
+"""When one of so many shares of the crowd is there, it goes: the others are elsewhere, being written."""
+
+
+def _nobody() -> int:
+    return 0
 
 
 class Batcher(Generic[T]):
@@ -21,11 +36,22 @@ class Batcher(Generic[T]):
 
     It has two lanes: what finishes begun work goes before what begins new work, so that under a burst
     settlements end one after the other instead of all together at its end.
+
+    ``crowd`` counts who is under way and may come here soon, those who wait here included.
     """
 
-    def __init__(self, work: Callable[[list[T]], Awaitable[None]], *, batch_max: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[list[T]], Awaitable[None]],
+        *,
+        batch_max: int,
+        gap_seconds: float = 0.0,
+        crowd: Callable[[], int] = _nobody,
+    ) -> None:
         self._work = work
         self._batch_max = batch_max
+        self._gap_seconds = gap_seconds
+        self._crowd = crowd
         self._waiting: deque[T] = deque()
         self._finishing: deque[T] = deque()
         self._arrived = asyncio.Event()
@@ -59,12 +85,28 @@ class Batcher(Generic[T]):
             if not self:
                 self._arrived.clear()
                 await self._arrived.wait()
+            await self._wait_for_company()
             batch = self._take()
+            if not batch:
+                continue  # what waited was given up meanwhile
             self._is_busy = True
             try:
                 await self._work(batch)
             finally:
                 self._is_busy = False
+
+    async def _wait_for_company(self) -> None:
+        """In a crowd, let those come who are near; when nobody came in a gap, go."""
+        if not self._gap_seconds:
+            return
+        enough = min(self._crowd() // SHARES, self._batch_max)
+        for _ in range(GAPS_MAX):
+            count = len(self)
+            if count >= enough:
+                return
+            await asyncio.sleep(self._gap_seconds)
+            if len(self) == count:
+                return
 
     def _take(self) -> list[T]:
         batch: list[T] = []

@@ -81,13 +81,21 @@ class Intake:
         self._presence = presence
         self._ids = ids
         self._meter = meter
-        self._batcher: Batcher[_Entry] = Batcher(self._write, batch_max=settings.intake_batch_max)
+        self._batcher: Batcher[_Entry] = Batcher(
+            self._write,
+            batch_max=settings.intake_batch_max,
+            gap_seconds=settings.gap_seconds,
+            crowd=self._crowd,
+        )
         self._is_closed = False
 
     @property
     def is_idle(self) -> bool:
         """Say whether nothing is being written down."""
         return self._batcher.is_idle
+
+    def _crowd(self) -> int:
+        return self._runner.open_count + len(self._batcher)
 
     def close(self) -> None:
         """Take nothing more in."""

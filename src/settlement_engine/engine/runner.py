@@ -104,7 +104,12 @@ class Runner:
         self._meter = meter
         self._open: dict[UUID, Settlement] = {}
         self._busy: dict[UUID, list[Answer]] = {}
-        self._batcher: Batcher[Proposal] = Batcher(self._write, batch_max=settings.move_batch_max)
+        self._batcher: Batcher[Proposal] = Batcher(
+            self._write,
+            batch_max=settings.move_batch_max,
+            gap_seconds=settings.gap_seconds,
+            crowd=self._open.__len__,
+        )
         asker.attach(self.hear)
 
     # --- coming in ------------------------------------------------------------------------------

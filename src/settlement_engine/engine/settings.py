@@ -15,6 +15,7 @@ class EngineSettings:
     ``open_max`` bounds the settlements in memory; beyond it intake answers Overloaded.
     ``backlog_max`` bounds those that wait for this engine and not for a rail: with as many before him
     a caller would wait for long, so he too is told to come back.
+    ``gap_seconds`` is how close together others must come for a batch in a crowd to wait for them.
     ``close_look_seconds`` is how soon an engine looks after its own when it has reason to.
     ``sends_max`` bounds the sendings of one attempt that are proved undelivered.
     ``is_queueing`` parks what comes while its window is shut instead of refusing it.
@@ -26,6 +27,7 @@ class EngineSettings:
     intake_queue_max: int = 20_000
     intake_batch_max: int = 500
     move_batch_max: int = 500
+    gap_seconds: float = 0.002
     claim_batch_max: int = 2_000
     claim_interval_seconds: float = 0.2
     sweep_interval_seconds: float = 2.0

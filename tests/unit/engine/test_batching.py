@@ -1,0 +1,98 @@
+"""Batches, on a loop without time: who is alone goes at once, a crowd shares, nobody waits without a bound."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from settlement_engine.engine.batching import GAPS_MAX, Batcher
+from settlement_engine.simulation.loop import VirtualLoop, run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GAP = 0.002
+"""A gap, in seconds."""
+
+
+def written(arrivals: Sequence[float], *, crowd: int, gap: float = GAP) -> list[tuple[float, int]]:
+    """Let items come at these times; return when each batch went and how many were in it."""
+    found: list[tuple[float, int]] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def write(batch: list[int]) -> None:
+            found.append((round(loop.time(), 4), len(batch)))
+
+        batcher = Batcher(write, batch_max=500, gap_seconds=gap, crowd=lambda: crowd)
+        running = loop.create_task(batcher.run())
+        for number, at in enumerate(arrivals):
+            await asyncio.sleep(max(at - loop.time(), 0))
+            batcher.offer([number])
+        await asyncio.sleep(1)
+        assert batcher.is_idle
+        running.cancel()
+
+    run(VirtualLoop(random.Random(1)), main(), [])
+    return found
+
+
+def test_who_is_alone_goes_at_once() -> None:
+    assert written([0.5], crowd=1) == [(0.5, 1)]
+
+
+def test_a_few_do_not_wait_for_the_others() -> None:
+    assert written([0.5, 0.6], crowd=3) == [(0.5, 1), (0.6, 1)]
+
+
+def test_a_crowd_that_keeps_coming_shares_a_batch() -> None:
+    arrivals = [0.5 + 0.001 * number for number in range(8)]
+    assert written(arrivals, crowd=64) == [(0.51, 8)]
+
+
+def test_a_crowd_of_which_nobody_comes_is_waited_for_one_gap() -> None:
+    assert written([0.5], crowd=10_000) == [(0.5 + GAP, 1)]
+
+
+def test_when_its_share_of_the_crowd_is_there_it_goes() -> None:
+    arrivals = [0.5 + 0.0001 * number for number in range(16)]
+    [(at, count), *_] = written(arrivals, crowd=16)
+    assert count >= 8
+    assert at <= 0.5 + 2 * GAP
+
+
+def test_nobody_waits_longer_than_the_bound_however_many_come() -> None:
+    arrivals = [0.5 + 0.001 * number for number in range(100)]
+    batches = written(arrivals, crowd=10_000)
+    assert batches[0][0] == round(0.5 + GAPS_MAX * GAP, 4)
+    assert sum(count for _, count in batches) == len(arrivals)
+    assert len(batches) < len(arrivals) / 10
+
+
+def test_without_a_gap_nobody_waits() -> None:
+    assert written([0.5, 0.501], crowd=64, gap=0.0) == [
+        (0.5, 1),
+        (0.501, 1),
+    ]
+
+
+def test_what_is_given_up_while_it_waits_is_not_written() -> None:
+    found: list[list[int]] = []
+
+    async def main() -> None:
+        async def write(batch: list[int]) -> None:
+            found.append(batch)
+
+        batcher = Batcher(write, batch_max=500, gap_seconds=GAP, crowd=lambda: 64)
+        running = asyncio.get_running_loop().create_task(batcher.run())
+        batcher.offer([1])
+        await asyncio.sleep(GAP / 2)
+        assert batcher.drain() == [1]
+        await asyncio.sleep(1)
+        assert batcher.is_idle
+        running.cancel()
+
+    run(VirtualLoop(random.Random(1)), main(), [])
+    assert found == []
