@@ -18,7 +18,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from typing_extensions import override
 
-from settlement_engine.api.call import ACTOR_HEADER, KEY_HEADER, Bound, Call, Drain
+from settlement_engine.api.call import (
+    ACTOR_HEADER,
+    KEY_HEADER,
+    LOCAL_CALLER,
+    Bound,
+    Call,
+    Drain,
+)
 from settlement_engine.api.errors import code_of_status, status_of
 from settlement_engine.api.grammar import one_actor, one_key
 from settlement_engine.api.read_proto import read_proto
@@ -140,10 +147,18 @@ class GrpcServer:
     def _unary(self, service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         return {
             name: grpc.unary_unary_rpc_method_handler(
-                self._guarded(_serving(unary)), None, _to_bytes
+                self._guarded(self._serving(unary)), None, _to_bytes
             )
             for name, unary in service.items()
         }
+
+    def _serving(self, unary: Unary) -> Callable[[bytes, Context], Awaitable[Any]]:
+        """Make the handler of a unary call."""
+
+        async def serve(request: bytes, context: Context) -> Any:  # noqa: ANN401 - the call's own message
+            return await unary.serve(read_proto(request, unary.request), self._call_of(context))
+
+        return serve
 
     def _guarded(self, serve: Callable[[Any, Context], Awaitable[Any]]) -> Any:  # noqa: ANN401 - grpc's own
         """Count a call and answer what it raises with a status."""
@@ -164,11 +179,16 @@ class GrpcServer:
             for event in events:
                 await context.write(event)
 
-        call = call_of(context)
+        call = self._call_of(context)
         await self._calls.events.follow(read_proto(request, pb.StreamRequest), call, send)
 
     async def _execute_many(self, requests: AsyncIterator[bytes], context: Context) -> None:
-        await self._calls.many.execute(_read_each(requests), call_of(context), context.write)
+        call = self._call_of(context)
+        await self._calls.many.execute(_read_each(requests), call, context.write)
+
+    def _call_of(self, context: Context) -> Call:
+        """Say who calls; without TLS nobody can prove a name, and gRPC need not be asked for one."""
+        return call_of(context, has_names=self._settings.tls is not None)
 
 
 class _Health(health.aio.HealthServicer):
@@ -190,15 +210,6 @@ class _Health(health.aio.HealthServicer):
                 await super().Watch(request, context)
 
 
-def _serving(unary: Unary) -> Callable[[bytes, Context], Awaitable[Any]]:
-    """Make the handler of a unary call."""
-
-    async def serve(request: bytes, context: Context) -> Any:  # noqa: ANN401 - the call's own message
-        return await unary.serve(read_proto(request, unary.request), call_of(context))
-
-    return serve
-
-
 def _to_bytes(message: Message) -> bytes:
     return message.SerializeToString()
 
@@ -214,16 +225,20 @@ async def _read_each(
             yield error
 
 
-def call_of(context: Context) -> Call:
+def call_of(context: Context, *, has_names: bool = True) -> Call:
     """Say who calls, until when and under which key. Raises NotAuthenticated, InvalidInstruction."""
-    metadata = context.invocation_metadata() or ()
-    keys = [str(value) for name, value in metadata if name == KEY_HEADER]
-    actors = [str(value) for name, value in metadata if name == ACTOR_HEADER]
+    keys: list[str] = []
+    actors: list[str] = []
+    for name, value in context.invocation_metadata() or ():
+        if name == KEY_HEADER:
+            keys.append(str(value))
+        elif name == ACTOR_HEADER:
+            actors.append(str(value))
     return Call(
-        caller=caller_of(context.auth_context()),
+        caller=caller_of(context.auth_context()) if has_names else LOCAL_CALLER,
         deadline_seconds=context.time_remaining(),
-        idempotency_key=one_key(keys),
-        actor=one_actor(actors),
+        idempotency_key=one_key(keys) if keys else "",
+        actor=one_actor(actors) if actors else "",
     )
 
 

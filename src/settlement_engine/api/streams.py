@@ -119,6 +119,33 @@ async def _send(batch: Sequence[Announcement], types: frozenset[str], send: Send
         await send(events)
 
 
+class _Answers:
+    """The answers of a stream: one task writes them, and what is not written takes up room."""
+
+    def __init__(self, in_flight_max: int, send: SendResponse) -> None:
+        self._free = asyncio.Semaphore(in_flight_max)
+        self._send = send
+        self._waiting: asyncio.Queue[pb.SettlementResponse | None] = asyncio.Queue()
+
+    async def room(self) -> None:
+        """Wait until one more may be in flight; ``write`` gives its room back."""
+        await self._free.acquire()
+
+    def put(self, answer: pb.SettlementResponse) -> None:
+        """Have it written after those that came before."""
+        self._waiting.put_nowait(answer)
+
+    def end(self) -> None:
+        """Say that no more come."""
+        self._waiting.put_nowait(None)
+
+    async def write(self) -> None:
+        """Write until the end, as fast as the caller reads."""
+        while (answer := await self._waiting.get()) is not None:
+            await self._send(answer)
+            self._free.release()
+
+
 class ManySettlements:
     """Serves the streaming ExecuteSettlements."""
 
@@ -137,27 +164,24 @@ class ManySettlements:
         if call.idempotency_key:
             description = "each settlement of a stream has its own; the header is for single calls"
             raise InvalidInstruction([("idempotency_key", description)])
-        free = asyncio.Semaphore(self._in_flight_max)
-        sending = asyncio.Lock()
         until = _deadline(call)
+        answers = _Answers(self._in_flight_max, send)
 
         async def one(request: pb.SettlementRequest | Exception) -> None:
-            try:
-                answer = await self._answer(request, _left(call, until))
-                async with sending:
-                    await send(answer)
-            finally:
-                free.release()
+            answers.put(await self._answer(request, _left(call, until)))
 
         drained: Unavailable | None = None
-        async with asyncio.TaskGroup() as group:
-            try:
-                async with self._drain.until_drained():
-                    async for request in requests:
-                        await free.acquire()
-                        group.create_task(one(request))
-            except Unavailable as error:
-                drained = error
+        async with asyncio.TaskGroup() as writing:
+            writing.create_task(answers.write())
+            async with asyncio.TaskGroup() as group:
+                try:
+                    async with self._drain.until_drained():
+                        async for request in requests:
+                            await answers.room()
+                            group.create_task(one(request))
+                except Unavailable as error:
+                    drained = error
+            answers.end()
         if drained is not None:
             raise drained
 

@@ -112,7 +112,7 @@ class Intake:
             _Entry(Admission(settlement_id=self._ids.new(), instruction=wish), delivery, index)
             for index, wish in enumerate(instructions)
         )
-        await asyncio.shield(delivery.done)
+        await delivery.done  # a caller who goes cancels his own waiting and nothing else
         return delivery.results
 
     def _require_room(self, count: int) -> None:

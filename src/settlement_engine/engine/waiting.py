@@ -25,7 +25,7 @@ class WaitingRoom:
     def __init__(self, settings: EngineSettings, store: SettlementStore) -> None:
         self._settings = settings
         self._store = store
-        self._futures: dict[UUID, list[asyncio.Future[Settlement]]] = {}
+        self._futures: dict[UUID, list[asyncio.Future[Settlement | None]]] = {}
 
     def ended(self, settlement: Settlement) -> None:
         """Tell all who wait."""
@@ -35,14 +35,14 @@ class WaitingRoom:
 
     async def wait(self, settlement_id: UUID, seconds: float) -> Settlement | None:
         """Wait for the end, at most that long; None when it has not come."""
-        future: asyncio.Future[Settlement] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Settlement | None] = loop.create_future()
         self._futures.setdefault(settlement_id, []).append(future)
+        too_late = loop.call_later(seconds, _give_up, future)
         try:
-            async with asyncio.timeout(seconds):
-                return await future
-        except TimeoutError:
-            return None
+            return await future
         finally:
+            too_late.cancel()
             waiting = self._futures.get(settlement_id)
             if waiting is not None and future in waiting:
                 waiting.remove(future)
@@ -73,3 +73,8 @@ class WaitingRoom:
             for settlement in found.values():
                 if settlement.is_ended:
                     self.ended(settlement)
+
+
+def _give_up(future: asyncio.Future[Settlement | None]) -> None:
+    if not future.done():
+        future.set_result(None)
