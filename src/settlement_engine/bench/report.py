@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from settlement_engine.bench.limit import Limit
     from settlement_engine.bench.machine import Machine
     from settlement_engine.bench.measure import Figures
+    from settlement_engine.bench.ordeals import Outcome
 
 GIGA: Final = 1024**3
 MEGA: Final = 1024**2
@@ -21,6 +22,7 @@ COLUMNS: Final = (
     *("p50 ms", "p99 ms", "engine µs", "PostgreSQL µs", "NATS µs", "client µs"),
     *("commits", "WAL kB", "peak MB", "refused"),
 )
+OUTCOME_COLUMNS: Final = ("further scenario", "", "what came of it")
 LIMIT_COLUMNS: Final = (
     *("batch", "accounts", "settled/s", "PostgreSQL µs", "client µs", "commits", "WAL kB"),
 )
@@ -101,6 +103,27 @@ def document(
         "rows": [{**asdict(found), "ratio": found.ratio} for found in rows],
         "trials": list(trials),
     }
+
+
+def markdown_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()
+) -> list[str]:
+    """Write a table as Markdown; the columns named in ``right`` are numbers."""
+    sides = ["---:" if column in right else "---" for column in columns]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (columns, sides, *rows)]
+    return [f"| {' | '.join(row)} |" for row in cells]
+
+
+def outcome_rows(outcomes: Iterable[Outcome]) -> list[list[str]]:
+    """Write a row for each further scenario."""
+    return [
+        [
+            one.name,
+            "as it should be" if one.is_good else "NOT as it should be",
+            "; ".join(one.lines),
+        ]
+        for one in outcomes
+    ]
 
 
 def _rate(per_second: float) -> str:

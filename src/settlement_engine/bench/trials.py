@@ -124,4 +124,7 @@ _ALL: Final = (
         variants=[Variant(run=endurance.soak)],
     ),
 )
+LONG: Final = frozenset({"growth-long", "soak"})
+"""These take long on any machine; whoever wants them names them."""
+
 TRIALS: Final[Mapping[str, Trial]] = {trial.name: trial for trial in _ALL}

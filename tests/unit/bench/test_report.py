@@ -83,3 +83,13 @@ def test_the_document_is_json_and_holds_the_ratio():
 def test_faults_are_told_with_their_row():
     faulty = replace(FIGURES, faults={"INTERNAL: what": 2})
     assert report.fault_lines([FIGURES, faulty]) == ["batch/many: 2 times INTERNAL: what"]
+
+
+def test_the_table_of_a_document_has_a_line_for_each_row_and_numbers_at_the_right():
+    outcome = Outcome(name="recovery", lines=["one | two", "three"], is_good=False)
+    rows = report.outcome_rows([outcome])
+    assert report.markdown_table(report.OUTCOME_COLUMNS, rows, ("what came of it",)) == [
+        "| further scenario |  | what came of it |",
+        "| --- | --- | ---: |",
+        "| recovery | NOT as it should be | one \\| two; three |",
+    ]

@@ -62,12 +62,15 @@ SPREADS: Final = ("hot", "many", "zipf")
     show_default=True,
     help="Where a new directory is made for it; it is removed at the end.",
 )
+@click.option("--all", "is_all", is_flag=True, help="Every scenario, but growth-long and soak.")
+@click.option("--markdown", "is_markdown", is_flag=True, help="Print tables for a document.")
 @click.option("--list", "is_listing", is_flag=True, help="Name the scenarios and end.")
 @as_json
 @example("""
 settlement-engine bench --quick
 settlement-engine bench --scenario batch --accounts many --accounts hot --seconds 60
 settlement-engine bench --scenario recovery --json
+settlement-engine bench --all --seconds 60 --accounts many --accounts hot --markdown
 """)
 def bench(  # noqa: PLR0913 -- each option of the command is an argument
     *,
@@ -77,11 +80,13 @@ def bench(  # noqa: PLR0913 -- each option of the command is an argument
     quick: bool,
     engines: int,
     data_dir: Path,
+    is_all: bool,
+    is_markdown: bool,
     is_listing: bool,
     is_json: bool,
 ) -> int:
     """Measure what this machine carries, next to what it could carry."""
-    from settlement_engine.cli.bench.course import Course, known_scenarios
+    from settlement_engine.cli.bench.course import Course, all_scenarios, known_scenarios
 
     if is_listing:
         for name, what in known_scenarios():
@@ -89,19 +94,21 @@ def bench(  # noqa: PLR0913 -- each option of the command is an argument
         return ExitCode.OK
     _refuse_unknown(scenarios, [name for name, _ in known_scenarios()])
     course = Course(
-        scenarios=scenarios,
+        scenarios=all_scenarios() if is_all else scenarios,
         spreads=spreads,
         seconds=seconds or (QUICK_SECONDS if quick else SECONDS),
         is_quick=quick,
         engines=engines,
-        tell=_silent if is_json else say,
+        tell=_silent if is_json or is_markdown else say,
     )
-    if not is_json:
+    if not is_json and not is_markdown:
         say(f"settlement {__version__} · bench")
     with termination_interrupts(), _fresh_directory(data_dir.absolute()) as place:
         course.run(place)
     if is_json:
         print_json(course.document())
+    elif is_markdown:
+        course.print_markdown(say)
     else:
         course.print(table, say)
     return ExitCode.FAILED if course.has_faults else ExitCode.OK

@@ -11,7 +11,7 @@ from settlement_engine.bench.limit import Limit, measure_pgbench
 from settlement_engine.bench.machine import Machine, describe
 from settlement_engine.bench.ordeals import Outcome
 from settlement_engine.bench.scenarios import ABOUT, MAIN, QUICK, Plan, Table
-from settlement_engine.bench.trials import TRIALS
+from settlement_engine.bench.trials import LONG, TRIALS
 from settlement_engine.bench.wishes import Spread
 from settlement_engine.cli.bench.ground import started
 from settlement_engine.embedded.binaries import find_nats, find_postgres, nats_version
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 PGBENCH_SECONDS: Final = 3
 CHANNELS_PER_ENGINE: Final = 4
+
+
+def all_scenarios() -> tuple[str, ...]:
+    """Name every scenario but those that take an hour."""
+    return tuple(name for name, _ in known_scenarios() if name not in LONG)
 
 
 def known_scenarios() -> list[tuple[str, str]]:
@@ -132,6 +137,26 @@ class Course:
             )
             for line in outcome.lines:
                 say(f"  {line}")
+
+    def print_markdown(self, say: Callable[[str], None]) -> None:
+        """Print everything as docs/performance.md has it: the figures there are this, pasted."""
+        assert self.machine is not None, "run it first"
+        pgbench = self.pgbench_per_second
+        lines = [
+            *report.machine_lines(self.machine),
+            f"pgbench {pgbench:,.0f}/s" if pgbench else "",
+        ]
+        say("\n".join(f"{line}  " for line in lines if line))
+        limits = [report.limit_row(limit) for limit in self.limits]
+        rows = [report.row(found) for found in self.rows]
+        for columns, cells, right in (
+            (report.LIMIT_COLUMNS, limits, report.LIMIT_COLUMNS[2:]),
+            (report.COLUMNS, rows, report.COLUMNS[2:]),
+            (report.OUTCOME_COLUMNS, report.outcome_rows(self.outcomes), ()),
+        ):
+            if cells:
+                say("")
+                say("\n".join(report.markdown_table(columns, cells, right)))
 
     def document(self) -> dict[str, Any]:
         """Say everything for programs."""
