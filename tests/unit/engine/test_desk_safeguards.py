@@ -144,7 +144,8 @@ async def test_a_resolution_is_one_engines_as_long_as_the_bank_may_answer_it() -
         found = await doubted(house)
         beside = House(house.records, **settings)
         beside.rail.capabilities = PATIENT
-        beside.rail.enquiries.extend(SILENT)
+        for each in (house, beside):
+            each.rail.answer_delay_seconds = 3_600
         await beside.start()
         asked = enquiries(house, beside)
         await attest(house, found, Finding.SETTLED)
