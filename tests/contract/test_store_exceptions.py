@@ -521,6 +521,8 @@ async def test_a_return_that_is_not_covered_is_booked_through_suspense(scene):
     assert (await scene.account(AccountKind.SUSPENSE)).posted == suspense - 100
     [matter] = await matters_of(scene, settlement)
     assert (matter.kind, matter.severity) == (MatterKind.UNCOVERED_RETURN, Severity.CRITICAL)
+    with pytest.raises(WrongState):
+        await scene.stores.matters.close_matter(matter.id, "ada", "seen")
 
 
 async def test_every_kind_has_a_severity():

@@ -169,6 +169,17 @@ async def test_money_in_suspense_is_never_closed_alone(scene, connection):
             await connection.execute(f"UPDATE exceptions SET {change} WHERE id = {number}")
 
 
+async def test_what_a_return_has_left_in_suspense_is_never_closed_alone(scene, connection):
+    settlement = await scene.bring(State.COMPLETED)
+    await scene.move(settlement, Event.UNCOVERED)
+    with pytest.raises(asyncpg.CheckViolationError, match="suspense_needs_four_eyes"):
+        await connection.execute(
+            "UPDATE exceptions SET closed_at = now(), closed_by = 'ada', close_reason = 'x'"
+            " WHERE settlement_id = $1",
+            settlement.id,
+        )
+
+
 async def test_what_was_found_is_not_rewritten(scene, connection):
     await scene.bring(State.IN_DOUBT)
     await scene.stores.matters.open_doubts(AT_ONCE, 1_000)

@@ -125,6 +125,16 @@ def test_a_late_debit_is_told_from_a_late_no():
         assert judge(ended(state), event) == LateWord(E.CONTRADICTED, kind)
 
 
+@pytest.mark.parametrize("code", ["RAIL_REJECTED", "CANCELLED_BY_CALLER"])
+def test_received_is_no_news_after_the_rails_own_no_but_is_after_that_of_people(code):
+    """The rail says that it has what two people have said that it has not."""
+    rails_own = ended(S.ROLLED_BACK, refusal_code=code)
+    assert judge(rails_own, E.ACKNOWLEDGED) is None
+    peoples = ended(S.ROLLED_BACK, STANDS, refusal_code=code)
+    told = judge(peoples, E.ACKNOWLEDGED)
+    assert told == LateWord(E.CONTRADICTED, MatterKind.CONTRADICTION)
+
+
 def test_not_found_is_no_news_after_the_rail_has_settled():
     # Found by the simulation: asked before the payment had arrived, answered after it was settled.
     assert judge(ended(State.COMPLETED), Event.NOT_FOUND) is None
