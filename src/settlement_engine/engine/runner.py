@@ -160,7 +160,12 @@ class Runner:
                 proposals.append(self._proposal(settlement, Event.UNDELIVERED))
             else:
                 questions.append(settlement)
-        self._batcher.offer([each for each in proposals if self._is_next(each)])
+        # What is taken over goes before answers that come meanwhile: all are asked about as soon as may be.
+        next_ones = [each for each in proposals if self._is_next(each)]
+        released = [each for each in next_ones if each.answer.event is Event.RELEASED]
+        begun = [each for each in next_ones if each.answer.event is not Event.RELEASED]
+        self._batcher.offer(begun, is_finishing=True)
+        self._batcher.offer(released)
         if questions:
             self._asker.ask(questions)
 

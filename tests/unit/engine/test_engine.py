@@ -271,6 +271,32 @@ async def test_what_a_crashed_engine_left_is_carried_on_by_the_next(state: State
         await second.crash()
 
 
+async def test_all_that_the_dead_left_is_asked_about_before_the_first_answer_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as first:
+        first.rail.answer_delay_seconds = 2 * PATIENCE_SECONDS
+        first.rail.capabilities = replace(
+            first.rail.capabilities, answer_timeout_seconds=2 * PATIENCE_SECONDS
+        )
+        await first.engine.submit([wish(f"k{n}") for n in range(9)])
+        await first.until(lambda: len(first.records.moves) == 2 * 9)
+        await first.crash()
+        second = House(first.records, move_batch_max=2)
+        apply = second.store.apply
+
+        async def slow(steps: Any, owner: int) -> Any:
+            await asyncio.sleep(0.02)  # as long as a commit: answers come meanwhile
+            return await apply(steps, owner)
+
+        monkeypatch.setattr(second.store, "apply", slow)
+        await second.start()
+        await second.until(lambda: len(first.records.moves) == 4 * 9)
+        states = [move.to_state for move in first.records.moves[2 * 9 :]]
+        assert states == [State.IN_DOUBT] * 9 + [State.COMPLETED] * 9
+        await second.crash()
+
+
 async def test_an_engine_that_was_declared_gone_takes_a_new_number() -> None:
     async with running() as house:
         before = house.engine._presence.owner
