@@ -161,7 +161,7 @@ async def test_a_definite_word_of_the_bank_wins_over_what_people_attest(said, st
         assert kinds(house) == []
 
 
-@pytest.mark.parametrize("said", [Event.NOT_FOUND, Event.ACKNOWLEDGED, None])
+@pytest.mark.parametrize("said", [Event.NOT_FOUND, None])
 async def test_what_the_bank_says_without_being_definite_does_not_win(said):
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)

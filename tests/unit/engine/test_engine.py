@@ -315,17 +315,18 @@ async def test_beyond_the_bound_callers_are_told_to_come_back() -> None:
 async def test_with_many_before_him_a_caller_is_told_to_come_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    written = asyncio.Event()
+    begun, written = asyncio.Event(), asyncio.Event()
     async with running(backlog_max=4) as house:
         apply = house.store.apply
 
         async def slow(steps: Any, owner: int) -> Any:
+            begun.set()
             await written.wait()
             return await apply(steps, owner)
 
         monkeypatch.setattr(house.store, "apply", slow)
         await house.engine.submit([wish("first")])
-        await house.until(lambda: not house.engine._runner.backlog)
+        await house.until(begun.is_set)
         await house.engine.submit([wish(f"k{n}") for n in range(9)])  # a large call has its turn
         await house.until(lambda: house.engine._runner.backlog == 9)
         with pytest.raises(Overloaded) as caught:
