@@ -53,8 +53,8 @@ MUTANTS = (
         name="nothing is compared",
         seed=0,
         emphasis=ZOMBIES,
-        old="""WHEN s.state IS DISTINCT FROM q.from_state::settlement_state OR s.seq <> q.seq THEN 1
-        WHEN w.owner IN (p_owner, 0) AND w.epoch = q.epoch THEN 0
+        old="""WHEN s.state IS DISTINCT FROM p_from[g.i]::settlement_state OR s.seq <> p_seq[g.i] THEN 1
+        WHEN w.owner IN (p_owner, 0) AND w.epoch = p_epoch[g.i] THEN 0
         WHEN s.ended_at IS NOT NULL AND w.owner IS NULL THEN 0
         ELSE 1""",
         new="WHEN s.state IS NULL THEN 1 ELSE 0",
@@ -63,7 +63,7 @@ MUTANTS = (
         name="neither state nor sequence is compared",
         seed=0,
         emphasis=ZOMBIES,
-        old="WHEN s.state IS DISTINCT FROM q.from_state::settlement_state OR s.seq <> q.seq THEN 1",
+        old="WHEN s.state IS DISTINCT FROM p_from[g.i]::settlement_state OR s.seq <> p_seq[g.i] THEN 1",
         new="WHEN s.state IS NULL THEN 1",
     ),
     SqlMutant(
@@ -75,8 +75,8 @@ MUTANTS = (
     SqlMutant(
         name="a move is not announced",
         seed=1,
-        old="WHERE q.is_move AND q.result = 0;\n    END IF;\nEND",
-        new="WHERE q.is_move AND q.result = 0 AND q.event <> 'settled';\n    END IF;\nEND",
+        old="AS g (i, nth);\n    END IF;\nEND",
+        new="AS g (i, nth) WHERE p_event[g.i] <> 'settled';\n    END IF;\nEND",
     ),
     SqlMutant(
         name="a sending after a rest is not counted",
@@ -95,8 +95,8 @@ MUTANTS = (
     SqlMutant(
         name="what is released stays held",
         seed=0,
-        old="UNION ALL SELECT account_id, 0, 0, -amount_minor FROM resolved",
-        new="UNION ALL SELECT account_id, 0, 0, 0 FROM resolved",
+        old="UNION ALL SELECT v_held_on[f.i], 0, 0, -v_held[f.i]",
+        new="UNION ALL SELECT v_held_on[f.i], 0, 0, 0",
     ),
     SqlMutant(
         name="an obligation may be settled twice",
