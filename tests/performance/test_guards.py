@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 COMMITS_MAX = 0.1
-BATCHES = 20
+BATCHES = 12
 LOG_LINES_MAX = 200
 """At the level info, the start of the engine and of its server included."""
 
