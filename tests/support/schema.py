@@ -16,6 +16,8 @@ OWN = "relnamespace = 'public'::regnamespace"
 FINGERPRINT = {
     "enums": "SELECT enumtypid::regtype::text, enumlabel, row_number() OVER (PARTITION BY enumtypid"
     " ORDER BY enumsortorder) FROM pg_enum",
+    "domains": "SELECT oid::regtype::text, format_type(typbasetype, typtypmod), typnotnull FROM pg_type"
+    " WHERE typtype = 'd' AND typnamespace = 'public'::regnamespace",
     "relations": f"SELECT relname, relkind::text, reloptions::text, relpersistence::text,"
     f" relrowsecurity FROM pg_class WHERE {OWN}",
     "columns": "SELECT a.attrelid::regclass::text, a.attnum, a.attname,"
@@ -25,7 +27,7 @@ FINGERPRINT = {
     " FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid"
     " LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
     f" WHERE c.{OWN} AND a.attnum > 0 AND NOT a.attisdropped",
-    "constraints": "SELECT conrelid::regclass::text, conname, contype::text, convalidated,"
+    "constraints": "SELECT conrelid::regclass::text, contypid::regtype::text, conname, contype::text, convalidated,"
     " pg_get_constraintdef(oid, true) FROM pg_constraint WHERE connamespace = 'public'::regnamespace",
     "indexes": f"SELECT pg_get_indexdef(i.indexrelid), i.indisunique, i.indisvalid"
     f" FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid WHERE c.{OWN}",
@@ -55,6 +57,11 @@ STATEMENTS = (
         string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder))
     FROM pg_type AS t JOIN pg_enum AS e ON e.enumtypid = t.oid GROUP BY t.typname
     ORDER BY t.typname""",
+    """SELECT format('CREATE DOMAIN %s AS %s %s;', t.typname, format_type(t.typbasetype, t.typtypmod),
+        string_agg(format('CONSTRAINT %s %s', quote_ident(c.conname), pg_get_constraintdef(c.oid, true)),
+            ' ' ORDER BY c.conname))
+    FROM pg_type AS t JOIN pg_constraint AS c ON c.contypid = t.oid AND c.contype = 'c'
+    WHERE t.typnamespace = 'public'::regnamespace GROUP BY t.oid, t.typname ORDER BY t.typname""",
     f"""SELECT format(E'CREATE TABLE %s (\\n%s\\n)%s;', c.relname,
         string_agg(format('    %s %s%s%s%s', quote_ident(a.attname),
             format_type(a.atttypid, a.atttypmod),
@@ -67,17 +74,17 @@ STATEMENTS = (
     LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE c.relkind = 'r' AND c.{OWN} GROUP BY c.oid, c.relname, c.reloptions
     ORDER BY c.relname""",
+    """SELECT rtrim(pg_get_functiondef(oid), E'\\n') || ';' FROM pg_proc
+    WHERE pronamespace = 'public'::regnamespace ORDER BY proname""",
     """SELECT format('ALTER TABLE %s ADD CONSTRAINT %s %s;', conrelid::regclass, quote_ident(conname),
         pg_get_constraintdef(oid, true))
     FROM pg_constraint
-    WHERE connamespace = 'public'::regnamespace AND contype IN ('p', 'u', 'c', 'f')
+    WHERE connamespace = 'public'::regnamespace AND contype IN ('p', 'u', 'c', 'f') AND conrelid <> 0
     ORDER BY array_position('{p,u,c,f}', contype::text), conrelid::regclass::text, conname""",
     f"""SELECT pg_get_indexdef(i.indexrelid) || ';'
     FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
     WHERE c.{OWN} AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = i.indexrelid)
     ORDER BY c.relname""",
-    """SELECT rtrim(pg_get_functiondef(oid), E'\\n') || ';' FROM pg_proc
-    WHERE pronamespace = 'public'::regnamespace ORDER BY proname""",
     """SELECT pg_get_triggerdef(oid) || ';' || CASE tgenabled
         WHEN 'A' THEN format(E'\\nALTER TABLE %s ENABLE ALWAYS TRIGGER %s;', tgrelid::regclass, tgname)
         ELSE '' END

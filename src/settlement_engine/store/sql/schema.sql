@@ -7,16 +7,32 @@ CREATE TYPE settlement_event AS ENUM ('admitted', 'cleared', 'postponed', 'parke
 
 CREATE TYPE settlement_state AS ENUM ('pending', 'validating', 'held', 'queued', 'locked', 'sent', 'in_doubt', 'recalling', 'completed', 'failed', 'rolled_back', 'returned');
 
+CREATE DOMAIN attested AS text CONSTRAINT attested_check CHECK (VALUE = ANY (ARRAY['stands'::text, 'disproved'::text]));
+
+CREATE DOMAIN bank_code AS text CONSTRAINT bank_code_check CHECK (length(VALUE) >= 1 AND length(VALUE) <= 20);
+
+CREATE DOMAIN credit_line AS bigint CONSTRAINT credit_line_check CHECK (VALUE >= 0 AND VALUE <= '1000000000000000000'::bigint);
+
+CREATE DOMAIN currency_code AS text CONSTRAINT currency_code_check CHECK (length(VALUE) = 3);
+
+CREATE DOMAIN identifier AS text CONSTRAINT identifier_check CHECK (length(VALUE) >= 1 AND length(VALUE) <= 64);
+
+CREATE DOMAIN ledger_side AS bigint CONSTRAINT ledger_side_check CHECK (VALUE >= 0 AND VALUE <= '4611686018427387904'::bigint);
+
+CREATE DOMAIN payment_amount AS bigint CONSTRAINT payment_amount_check CHECK (VALUE >= 1 AND VALUE <= '999999999999999999'::bigint);
+
+CREATE DOMAIN payment_priority AS smallint CONSTRAINT payment_priority_check CHECK (VALUE >= 0 AND VALUE <= 2);
+
 CREATE TABLE accounts (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     kind account_kind NOT NULL,
-    bank text NOT NULL,
+    bank bank_code NOT NULL,
     currency text NOT NULL,
-    account_number text NOT NULL,
-    debits_posted bigint NOT NULL DEFAULT 0,
-    credits_posted bigint NOT NULL DEFAULT 0,
-    held bigint NOT NULL DEFAULT 0,
-    credit_limit bigint NOT NULL DEFAULT 0,
+    account_number identifier NOT NULL,
+    debits_posted ledger_side NOT NULL DEFAULT 0,
+    credits_posted ledger_side NOT NULL DEFAULT 0,
+    held ledger_side NOT NULL DEFAULT 0,
+    credit_limit credit_line NOT NULL DEFAULT 0,
     is_active boolean NOT NULL DEFAULT true,
     opened_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     last_reconciled_at timestamp with time zone
@@ -172,8 +188,6 @@ CREATE TABLE resolutions (
     proposed_by text NOT NULL,
     proposed_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
-    state settlement_state NOT NULL,
-    sends integer NOT NULL,
     decision text,
     decided_by text,
     decided_at timestamp with time zone,
@@ -195,21 +209,21 @@ CREATE TABLE settlement_transactions (
     caller text NOT NULL,
     idempotency_key text NOT NULL,
     content_hash bytea NOT NULL,
-    obligation_id text NOT NULL,
+    obligation_id identifier NOT NULL,
     from_bank text NOT NULL,
     to_bank text NOT NULL,
-    amount_minor bigint NOT NULL,
-    currency text NOT NULL,
+    amount_minor payment_amount NOT NULL,
+    currency currency_code NOT NULL,
     requested_value_date date,
     value_date date NOT NULL,
-    priority smallint NOT NULL,
+    priority payment_priority NOT NULL,
     metadata jsonb,
     state settlement_state NOT NULL,
     seq integer NOT NULL,
     attempt smallint NOT NULL DEFAULT 0,
     holds_obligation boolean NOT NULL DEFAULT true,
     is_frozen boolean NOT NULL DEFAULT false,
-    attestation text,
+    attestation attested,
     refusal_code text,
     refusal_detail jsonb,
     rail_reference text,
@@ -246,260 +260,13 @@ CREATE TABLE transfers (
     at timestamp with time zone NOT NULL
 );
 
-ALTER TABLE accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
-
-ALTER TABLE answers ADD CONSTRAINT answers_pkey PRIMARY KEY (id);
-
-ALTER TABLE attempts ADD CONSTRAINT attempts_pkey PRIMARY KEY (settlement_id, number);
-
-ALTER TABLE currencies ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
-
-ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_pkey PRIMARY KEY (id);
-
-ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
-
-ALTER TABLE engines ADD CONSTRAINT engines_pkey PRIMARY KEY (id);
-
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_pkey PRIMARY KEY (id);
-
-ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_pkey PRIMARY KEY (settlement_id);
-
-ALTER TABLE idempotent_calls ADD CONSTRAINT idempotent_calls_pkey PRIMARY KEY (key_hash);
-
-ALTER TABLE moves ADD CONSTRAINT moves_pkey PRIMARY KEY ("position");
-
-ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_pkey PRIMARY KEY (settlement_id);
-
-ALTER TABLE openings ADD CONSTRAINT openings_pkey PRIMARY KEY (id);
-
-ALTER TABLE page ADD CONSTRAINT page_pkey PRIMARY KEY (from_state, event);
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_pkey PRIMARY KEY (id);
-
-ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
-
-ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_pkey PRIMARY KEY (id);
-
-ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_pkey PRIMARY KEY (id);
-
-ALTER TABLE stream_head ADD CONSTRAINT stream_head_pkey PRIMARY KEY (is_only);
-
-ALTER TABLE transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (group_id, leg);
-
-ALTER TABLE accounts ADD CONSTRAINT accounts_kind_bank_currency_account_number_key UNIQUE (kind, bank, currency, account_number);
-
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_settlement_id_kind_fingerprint_key UNIQUE NULLS NOT DISTINCT (settlement_id, kind, fingerprint);
-
-ALTER TABLE moves ADD CONSTRAINT moves_settlement_id_seq_key UNIQUE (settlement_id, seq);
-
-ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_zone_window_start_key UNIQUE (currency, zone, window_start);
-
-ALTER TABLE accounts ADD CONSTRAINT accounts_account_number_check CHECK (length(account_number) >= 1 AND length(account_number) <= 64);
-
-ALTER TABLE accounts ADD CONSTRAINT accounts_bank_check CHECK (length(bank) >= 1 AND length(bank) <= 20);
-
-ALTER TABLE accounts ADD CONSTRAINT accounts_credit_limit_check CHECK (credit_limit >= 0 AND credit_limit <= '1000000000000000000'::bigint);
-
-ALTER TABLE accounts ADD CONSTRAINT accounts_credits_posted_check CHECK (credits_posted >= 0 AND credits_posted <= '4611686018427387904'::bigint);
-
-ALTER TABLE accounts ADD CONSTRAINT accounts_debits_posted_check CHECK (debits_posted >= 0 AND debits_posted <= '4611686018427387904'::bigint);
-
-ALTER TABLE accounts ADD CONSTRAINT accounts_held_check CHECK (held >= 0);
-
-ALTER TABLE accounts ADD CONSTRAINT no_overdraft CHECK (
-CASE kind
-    WHEN 'nostro'::account_kind THEN (debits_posted - credits_posted - held + credit_limit) >= 0
-    WHEN 'vostro'::account_kind THEN (credits_posted - debits_posted - held + credit_limit) >= 0
-    ELSE true
-END);
-
-ALTER TABLE answers ADD CONSTRAINT legal_answer CHECK (state = 'validating'::settlement_state AND event = 'no_answer'::settlement_event OR state = 'locked'::settlement_state AND event = 'undelivered'::settlement_event OR state = 'in_doubt'::settlement_state AND event = 'no_answer'::settlement_event OR state = 'sent'::settlement_state AND event = 'acknowledged'::settlement_event OR state = 'sent'::settlement_state AND event = 'not_found'::settlement_event OR state = 'sent'::settlement_state AND event = 'no_answer'::settlement_event OR state = 'recalling'::settlement_state AND event = 'acknowledged'::settlement_event OR state = 'recalling'::settlement_state AND event = 'no_answer'::settlement_event);
-
-ALTER TABLE attempts ADD CONSTRAINT attempts_check CHECK (undelivered >= 0 AND undelivered <= sends);
-
-ALTER TABLE attempts ADD CONSTRAINT attempts_number_check CHECK (number > 0);
-
-ALTER TABLE attempts ADD CONSTRAINT attempts_sends_check CHECK (sends > 0);
-
-ALTER TABLE currencies ADD CONSTRAINT currencies_code_check CHECK (code ~ '^[A-Z]{3}$'::text);
-
-ALTER TABLE currencies ADD CONSTRAINT currencies_exponent_check CHECK (exponent >= 0 AND exponent <= 4);
-
-ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_check CHECK (outcome <> 'dropped'::text OR words <> ''::text);
-
-ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_check1 CHECK ((settlement_id IS NOT NULL) = (outcome = ANY (ARRAY['accepted'::text, 'replayed'::text])));
-
-ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_outcome_check CHECK (outcome = ANY (ARRAY['accepted'::text, 'replayed'::text, 'refused'::text, 'dropped'::text]));
-
-ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_who_check CHECK (length(who) >= 1 AND length(who) <= 256);
-
-ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_words_check CHECK (length(words) <= 1000);
-
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_acknowledged_by_check CHECK (length(acknowledged_by) >= 1 AND length(acknowledged_by) <= 256);
-
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_check CHECK (settlement_id IS NOT NULL OR kind = 'unknown_payment'::text);
-
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_check1 CHECK ((acknowledged_at IS NULL) = (acknowledged_by IS NULL));
-
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_check2 CHECK ((closed_at IS NULL) = (closed_by IS NULL));
-
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_check3 CHECK ((closed_at IS NULL) = (close_reason IS NULL));
-
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_close_reason_check CHECK (length(close_reason) >= 1 AND length(close_reason) <= 1000);
-
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_closed_by_check CHECK (length(closed_by) >= 1 AND length(closed_by) <= 256);
-
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text]));
-
-ALTER TABLE exceptions ADD CONSTRAINT suspense_needs_four_eyes CHECK (closed_by IS NULL OR (kind <> ALL (ARRAY['disproved'::text, 'uncovered_return'::text])) OR acknowledged_by IS NOT NULL AND lower(acknowledged_by) <> lower(closed_by));
-
-ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_amount_minor_check CHECK (amount_minor > 0);
-
-ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_check CHECK ((resolved_at IS NULL) = (outcome IS NULL));
-
-ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_outcome_check CHECK (outcome = ANY (ARRAY['posted'::text, 'released'::text]));
-
-ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (
-CASE from_state
-    WHEN 'pending'::settlement_state THEN event = 'admitted'::settlement_event AND to_state = 'validating'::settlement_state
-    WHEN 'validating'::settlement_state THEN event = 'cleared'::settlement_event AND to_state = 'locked'::settlement_state OR event = 'postponed'::settlement_event AND to_state = 'queued'::settlement_state OR event = 'parked'::settlement_event AND to_state = 'held'::settlement_state OR event = 'refused'::settlement_event AND to_state = 'failed'::settlement_state OR event = 'cancelled'::settlement_event AND to_state = 'failed'::settlement_state
-    WHEN 'held'::settlement_state THEN event = 'approved'::settlement_event AND to_state = 'validating'::settlement_state OR event = 'declined'::settlement_event AND to_state = 'failed'::settlement_state OR event = 'cancelled'::settlement_event AND to_state = 'failed'::settlement_state
-    WHEN 'queued'::settlement_state THEN event = 'released'::settlement_event AND to_state = 'validating'::settlement_state OR event = 'lapsed'::settlement_event AND to_state = 'failed'::settlement_state OR event = 'cancelled'::settlement_event AND to_state = 'failed'::settlement_state
-    WHEN 'locked'::settlement_state THEN event = 'acknowledged'::settlement_event AND to_state = 'sent'::settlement_state OR event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'abandoned'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'no_answer'::settlement_event AND to_state = 'in_doubt'::settlement_state
-    WHEN 'in_doubt'::settlement_state THEN event = 'acknowledged'::settlement_event AND to_state = 'sent'::settlement_state OR event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'not_found'::settlement_event AND to_state = 'locked'::settlement_state OR event = 'attested_settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'attested_not_settled'::settlement_event AND to_state = 'rolled_back'::settlement_state
-    WHEN 'sent'::settlement_state THEN event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'overdue'::settlement_event AND to_state = 'recalling'::settlement_state OR event = 'cancelled'::settlement_event AND to_state = 'recalling'::settlement_state OR event = 'attested_settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'attested_not_settled'::settlement_event AND to_state = 'rolled_back'::settlement_state
-    WHEN 'recalling'::settlement_state THEN event = 'recalled'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'rejected'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'recall_refused'::settlement_event AND to_state = 'sent'::settlement_state OR event = 'attested_settled'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'attested_not_settled'::settlement_event AND to_state = 'rolled_back'::settlement_state
-    WHEN 'completed'::settlement_state THEN event = 'returned'::settlement_event AND to_state = 'returned'::settlement_state OR event = 'uncovered'::settlement_event AND to_state = 'returned'::settlement_state OR event = 'contradicted'::settlement_event AND to_state = 'completed'::settlement_state OR event = 'disproved'::settlement_event AND to_state = 'completed'::settlement_state
-    WHEN 'failed'::settlement_state THEN event = 'contradicted'::settlement_event AND to_state = 'failed'::settlement_state
-    WHEN 'rolled_back'::settlement_state THEN event = 'contradicted'::settlement_event AND to_state = 'rolled_back'::settlement_state OR event = 'disproved'::settlement_event AND to_state = 'rolled_back'::settlement_state
-    WHEN 'returned'::settlement_state THEN event = 'contradicted'::settlement_event AND to_state = 'returned'::settlement_state
-    ELSE false
-END);
-
-ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_epoch_check CHECK (epoch > 0);
-
-ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_owner_check CHECK (owner >= 0);
-
-ALTER TABLE openings ADD CONSTRAINT openings_era_check CHECK (era >= 0 AND era <= 900000);
-
-ALTER TABLE openings ADD CONSTRAINT openings_step_check CHECK (step = ANY (ARRAY['shut'::text, 'listed'::text, 'confirmed'::text, 'opened'::text]));
-
-ALTER TABLE resolutions ADD CONSTRAINT approved_by_another CHECK (decision IS DISTINCT FROM 'approved'::text OR lower(decided_by) <> lower(proposed_by));
-
-ALTER TABLE resolutions ADD CONSTRAINT approved_in_time CHECK (decision IS DISTINCT FROM 'approved'::text OR decided_at < expires_at);
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_check CHECK (evidence_sha256 = sha256(evidence));
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_check1 CHECK (expires_at > proposed_at);
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_check2 CHECK ((decision IS NULL) = (decided_by IS NULL));
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_check3 CHECK ((decision IS NULL) = (decided_at IS NULL));
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_check4 CHECK ((finished_at IS NULL) = (ending IS NULL));
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_check5 CHECK (taken_up_at IS NULL OR NOT decision IS DISTINCT FROM 'approved'::text);
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_check6 CHECK (finished_at IS NULL OR NOT decision IS DISTINCT FROM 'approved'::text);
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_content_sha256_check CHECK (octet_length(content_sha256) = 32);
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_decided_by_check CHECK (length(decided_by) >= 1 AND length(decided_by) <= 256);
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_decision_check CHECK (decision = ANY (ARRAY['approved'::text, 'declined'::text, 'superseded'::text]));
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_ending_check CHECK (ending = ANY (ARRAY['attested'::text, 'overtaken'::text]));
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_evidence_check CHECK (octet_length(evidence) >= 1 AND octet_length(evidence) <= 1048576);
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_evidence_name_check CHECK (length(evidence_name) >= 1 AND length(evidence_name) <= 255);
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_finding_check CHECK (finding = ANY (ARRAY['settled'::text, 'not_settled'::text]));
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_proposed_by_check CHECK (length(proposed_by) >= 1 AND length(proposed_by) <= 256);
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_state_check CHECK (state = ANY (ARRAY['in_doubt'::settlement_state, 'sent'::settlement_state, 'recalling'::settlement_state]));
-
-ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_amount_minor_check CHECK (amount_minor >= 1 AND amount_minor <= '999999999999999999'::bigint);
-
-ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_attempt_check CHECK (attempt >= 0);
-
-ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_attestation_check CHECK (attestation = ANY (ARRAY['stands'::text, 'disproved'::text]));
-
-ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_check CHECK (from_bank <> to_bank);
-
-ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_check1 CHECK ((ended_at IS NOT NULL) = (state = ANY (ARRAY['completed'::settlement_state, 'failed'::settlement_state, 'rolled_back'::settlement_state, 'returned'::settlement_state])));
-
-ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_check2 CHECK (holds_obligation = (state <> ALL (ARRAY['failed'::settlement_state, 'rolled_back'::settlement_state, 'returned'::settlement_state])));
-
-ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_currency_check CHECK (length(currency) = 3);
-
-ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_obligation_id_check CHECK (length(obligation_id) >= 1 AND length(obligation_id) <= 64);
-
-ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_priority_check CHECK (priority >= 0 AND priority <= 2);
-
-ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_seq_check CHECK (seq > 0);
-
-ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_days_of_week_check CHECK (days_of_week <@ ARRAY[1::smallint, 2::smallint, 3::smallint, 4::smallint, 5::smallint, 6::smallint, 7::smallint] AND cardinality(days_of_week) > 0);
-
-ALTER TABLE stream_head ADD CONSTRAINT stream_head_is_only_check CHECK (is_only);
-
-ALTER TABLE stream_head ADD CONSTRAINT stream_head_position_check CHECK ("position" >= 0);
-
-ALTER TABLE stream_head ADD CONSTRAINT stream_head_published_check CHECK (published >= 0);
-
-ALTER TABLE transfers ADD CONSTRAINT transfers_amount_minor_check CHECK (amount_minor > 0);
-
-ALTER TABLE transfers ADD CONSTRAINT transfers_check CHECK (debit_id <> credit_id);
-
-ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 7);
-
-ALTER TABLE accounts ADD CONSTRAINT accounts_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
-
-ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id);
-
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KEY (settlement_id) REFERENCES settlement_transactions(id);
-
-ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
-
-CREATE INDEX answers_by_settlement ON public.answers USING btree (settlement_id, id);
-
-CREATE INDEX dead_letter_acts_by_letter ON public.dead_letter_acts USING btree (dead_letter_id, id);
-
-CREATE UNIQUE INDEX dead_letter_ends_once ON public.dead_letter_acts USING btree (dead_letter_id) WHERE (outcome <> 'refused'::text);
-
-CREATE INDEX engines_alive ON public.engines USING btree (id) WHERE (gone_at IS NULL);
-
-CREATE INDEX engines_gone ON public.engines USING btree (gone_at) WHERE (gone_at IS NOT NULL);
-
-CREATE UNIQUE INDEX era_is_shut_once ON public.openings USING btree (era) WHERE (step = 'shut'::text);
-
-CREATE INDEX exceptions_open ON public.exceptions USING btree (id) WHERE (closed_at IS NULL);
-
-CREATE UNIQUE INDEX one_live_settlement_per_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE holds_obligation;
-
-CREATE UNIQUE INDEX one_resolution_at_a_time ON public.resolutions USING btree (settlement_id) WHERE ((finished_at IS NULL) AND ((decision IS NULL) OR (decision = 'approved'::text)));
-
-CREATE UNIQUE INDEX one_settlement_per_key ON public.settlement_transactions USING btree (key_hash);
-
-CREATE INDEX open_settlements_due ON public.open_settlements USING btree (due_at) WHERE (owner = 0);
-
-CREATE INDEX resolutions_of_settlement ON public.resolutions USING btree (settlement_id, id);
-
-CREATE INDEX settlements_freed_by_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE (NOT holds_obligation);
-
-CREATE INDEX transfers_by_credit ON public.transfers USING btree (credit_id, group_id);
-
-CREATE INDEX transfers_by_debit ON public.transfers USING btree (debit_id, group_id);
-
 CREATE OR REPLACE FUNCTION public.admit_settlements(p_owner bigint, p_id uuid[], p_key_hash uuid[], p_caller text[], p_key text[], p_content_hash bytea[], p_obligation text[], p_from text[], p_to text[], p_amount bigint[], p_currency text[], p_value_date date[], p_priority smallint[], p_metadata text[], OUT at timestamp with time zone, OUT verdicts smallint[], OUT ids uuid[])
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
 DECLARE
     v_new uuid[];
+    v_head bigint;
 BEGIN
     at := clock_timestamp();
     WITH written AS (
@@ -508,12 +275,18 @@ BEGIN
             amount_minor, currency, requested_value_date, value_date, priority, metadata, state, seq,
             created_at
         )
-        SELECT p_id[g.i], p_key_hash[g.i], p_caller[g.i], p_key[g.i], p_content_hash[g.i],
-            p_obligation[g.i], p_from[g.i], p_to[g.i], p_amount[g.i], p_currency[g.i],
-            p_value_date[g.i], coalesce(p_value_date[g.i], (at AT TIME ZONE 'UTC')::date),
-            p_priority[g.i], p_metadata[g.i]::jsonb, 'validating', 1, at
-        FROM generate_series(1, cardinality(p_id)) AS g (i)
-        ORDER BY p_key_hash[g.i], g.i  -- The first of a batch has the key.
+        SELECT q.id, q.key_hash, q.caller, q.key, q.content_hash, q.obligation, q.from_bank,
+            q.to_bank, q.amount, q.currency, q.value_date,
+            coalesce(q.value_date, (at AT TIME ZONE 'UTC')::date), q.priority, q.metadata::jsonb,
+            'validating', 1, at
+        FROM unnest(
+            p_id, p_key_hash, p_caller, p_key, p_content_hash, p_obligation, p_from, p_to, p_amount,
+            p_currency, p_value_date, p_priority, p_metadata
+        ) WITH ORDINALITY AS q (
+            id, key_hash, caller, key, content_hash, obligation, from_bank, to_bank, amount,
+            currency, value_date, priority, metadata, ord
+        )
+        ORDER BY q.key_hash, q.ord  -- The first of a batch has the key.
         ON CONFLICT DO NOTHING
         RETURNING id
     )
@@ -522,15 +295,13 @@ BEGIN
     IF cardinality(v_new) > 0 THEN
         INSERT INTO open_settlements (settlement_id, owner, epoch, due_at)
         SELECT id, p_owner, 1, at FROM unnest(v_new) AS n (id);
-        WITH head AS (
-            UPDATE stream_head SET position = position + cardinality(v_new)
-            RETURNING position - cardinality(v_new) AS last
-        )
+        UPDATE stream_head SET position = position + cardinality(v_new)
+        RETURNING position - cardinality(v_new) INTO v_head;
         INSERT INTO moves (
             position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt
         )
-        SELECT h.last + n.ord, n.id, 1, 'pending', 'admitted', 'validating', at, 1, 0
-        FROM head AS h, unnest(v_new) WITH ORDINALITY AS n (id, ord);
+        SELECT v_head + n.ord, n.id, 1, 'pending', 'admitted', 'validating', at, 1, 0
+        FROM unnest(v_new) WITH ORDINALITY AS n (id, ord);
     END IF;
     IF cardinality(v_new) = cardinality(p_id) THEN
         RETURN;  -- The usual case: no verdicts means that all are accepted.
@@ -566,14 +337,11 @@ DECLARE
     v_account bigint := 0;
     v_left bigint := 0;
     v_limit bigint := 0;
-    v_applied integer[];  -- The numbers of the steps that pass all guards,
-    v_moved integer[];  -- and of those among them that are moves.
-    v_resolving integer[];  -- Of those that resolve a hold,
-    v_held_on bigint[];  -- the account that each hold was on,
-    v_held bigint[];  -- and how much.
+    v_count bigint;
+    v_head bigint;
+    v_resolving bigint;
     v_missing bigint;
     v_has_locks boolean := cardinality(p_lock_step) > 0;
-    v_has_transfers boolean := cardinality(p_transfer_step) > 0;
     v_has_quiet boolean := false = ANY (p_is_move);
     v_is_asking boolean := p_to && '{sent,in_doubt,recalling}' OR 'in_doubt' = ANY (p_from);
     v_has_odd_owners boolean;
@@ -589,15 +357,15 @@ BEGIN
     -- Is what the caller believes still true? A resting settlement is anybody's; an ended one has no
     -- owner and no epoch.
     SELECT bool_or(w.asked <> 0 OR w.owner <> p_owner), array_agg((CASE
-        WHEN s.state IS DISTINCT FROM p_from[g.i]::settlement_state OR s.seq <> p_seq[g.i] THEN 1
-        WHEN w.owner IN (p_owner, 0) AND w.epoch = p_epoch[g.i] THEN 0
+        WHEN s.state IS DISTINCT FROM q.from_state::settlement_state OR s.seq <> q.seq THEN 1
+        WHEN w.owner IN (p_owner, 0) AND w.epoch = q.epoch THEN 0
         WHEN s.ended_at IS NOT NULL AND w.owner IS NULL THEN 0
         ELSE 1
-    END)::smallint ORDER BY g.i)
+    END)::smallint ORDER BY q.ord)
     INTO v_has_odd_owners, results
-    FROM generate_series(1, cardinality(p_id)) AS g (i)
-    LEFT JOIN settlement_transactions AS s ON s.id = p_id[g.i]
-    LEFT JOIN open_settlements AS w ON w.settlement_id = p_id[g.i];
+    FROM unnest(p_id, p_seq, p_epoch, p_from) WITH ORDINALITY AS q (id, seq, epoch, from_state, ord)
+    LEFT JOIN settlement_transactions AS s ON s.id = q.id
+    LEFT JOIN open_settlements AS w ON w.settlement_id = q.id;
 
     -- Each sending is proved undelivered once at most: what rests, or was proved as often as it was
     -- sent, has no sending that the word could be about. Giving up takes the proof of every one of them.
@@ -616,15 +384,13 @@ BEGIN
 
     -- Holds are granted in the order of the batch, as far as the funds of each account go.
     FOR r IN
-        SELECT p_lock_step[l.i] AS step, p_lock_source[l.i] AS source, p_lock_amount[l.i] AS amount,
-            p_lock_opens[l.i] AS opens, p_lock_closes[l.i] AS closes,
-            s.is_active AND t.is_active AS active,
+        SELECT l.step, l.source, l.amount, l.opens, l.closes, s.is_active AND t.is_active AS active,
             s.debits_posted - s.credits_posted - s.held AS room, s.credit_limit
-        FROM generate_series(1, cardinality(p_lock_step)) AS l (i)
-        LEFT JOIN accounts AS s ON s.id = p_lock_source[l.i]
-        LEFT JOIN accounts AS t ON t.id = p_lock_target[l.i]
-        WHERE v_has_locks
-        ORDER BY p_lock_source[l.i], p_lock_step[l.i]
+        FROM unnest(p_lock_step, p_lock_source, p_lock_target, p_lock_amount, p_lock_opens,
+            p_lock_closes) AS l (step, source, target, amount, opens, closes)
+        LEFT JOIN accounts AS s ON s.id = l.source
+        LEFT JOIN accounts AS t ON t.id = l.target
+        ORDER BY l.source, l.step
     LOOP
         IF r.source <> v_account THEN
             v_account := r.source;
@@ -692,61 +458,55 @@ BEGIN
         END LOOP;
     END IF;
 
-    v_applied := array_positions(results, 0::smallint);
-    v_moved := v_applied;
-    IF v_has_quiet THEN
-        v_moved := ARRAY(
-            SELECT g.i FROM unnest(v_applied) AS g (i) WHERE p_is_move[g.i] ORDER BY g.i
-        );
-    END IF;
-
     UPDATE settlement_transactions AS s SET
-        state = p_to[g.i]::settlement_state,
+        state = q.to_state::settlement_state,
         seq = s.seq + 1,
-        attempt = p_attempt[g.i],
+        attempt = q.attempt,
         ended_at = CASE
-            WHEN p_to[g.i] IN ('completed', 'failed', 'rolled_back', 'returned')
+            WHEN q.to_state IN ('completed', 'failed', 'rolled_back', 'returned')
             THEN coalesce(s.ended_at, at)
         END,
-        holds_obligation = p_to[g.i] NOT IN ('failed', 'rolled_back', 'returned'),
-        is_frozen = s.is_frozen OR coalesce(p_do[g.i] IN ('except', 'suspend'), false),
-        refusal_code = coalesce(p_refusal_code[g.i], s.refusal_code),
-        refusal_detail = coalesce(p_refusal_detail[g.i]::jsonb, s.refusal_detail),
-        rail_reference = coalesce(p_rail_reference[g.i], s.rail_reference),
-        confirmation = coalesce(p_confirmation[g.i], s.confirmation)
-    FROM unnest(v_moved) AS g (i)
-    WHERE s.id = p_id[g.i];
+        holds_obligation = q.to_state NOT IN ('failed', 'rolled_back', 'returned'),
+        is_frozen = s.is_frozen OR coalesce(q.do_ IN ('except', 'suspend'), false),
+        refusal_code = coalesce(q.refusal_code, s.refusal_code),
+        refusal_detail = coalesce(q.refusal_detail::jsonb, s.refusal_detail),
+        rail_reference = coalesce(q.rail_reference, s.rail_reference),
+        confirmation = coalesce(q.confirmation, s.confirmation)
+    FROM unnest(p_id, p_to, p_do, p_is_move, p_attempt, p_refusal_code, p_refusal_detail,
+        p_rail_reference, p_confirmation, results) AS q (id, to_state, do_, is_move, attempt,
+        refusal_code, refusal_detail, rail_reference, confirmation, result)
+    WHERE s.id = q.id AND q.is_move AND q.result = 0;
 
     IF p_event && '{attested_settled,attested_not_settled,disproved}' THEN
         UPDATE settlement_transactions AS s SET
-            attestation = CASE p_event[g.i] WHEN 'disproved' THEN 'disproved' ELSE 'stands' END
-        FROM unnest(v_applied) AS g (i)
-        WHERE s.id = p_id[g.i]
-            AND p_event[g.i] IN ('attested_settled', 'attested_not_settled', 'disproved');
+            attestation = CASE q.event WHEN 'disproved' THEN 'disproved' ELSE 'stands' END
+        FROM unnest(p_id, p_event, results) AS q (id, event, result)
+        WHERE s.id = q.id AND q.result = 0
+            AND q.event IN ('attested_settled', 'attested_not_settled', 'disproved');
     END IF;
     IF p_to && '{completed,failed,rolled_back,returned}' THEN
-        DELETE FROM open_settlements AS w USING unnest(v_applied) AS g (i)
-        WHERE w.settlement_id = p_id[g.i]
-            AND p_to[g.i] IN ('completed', 'failed', 'rolled_back', 'returned');
+        DELETE FROM open_settlements AS w USING unnest(p_id, p_to, results) AS q (id, to_state, result)
+        WHERE w.settlement_id = q.id AND q.result = 0
+            AND q.to_state IN ('completed', 'failed', 'rolled_back', 'returned');
     END IF;
     IF v_has_odd_owners OR v_has_quiet OR v_is_asking OR array_remove(p_rest_seconds, NULL) <> '{}' THEN
         UPDATE open_settlements AS w SET
-            owner = CASE WHEN p_rest_seconds[g.i] IS NULL THEN p_owner ELSE 0 END,
+            owner = CASE WHEN q.rest_seconds IS NULL THEN p_owner ELSE 0 END,
             -- Beyond the line P the questions about a payment are counted together.
             asked = CASE
-                WHEN p_do[g.i] IS DISTINCT FROM 'lock' AND (
-                    NOT p_is_move[g.i] OR p_to[g.i] IN ('locked', 'in_doubt', 'sent', 'recalling')
-                )
+                WHEN q.do_ IS DISTINCT FROM 'lock'
+                    AND (NOT q.is_move OR q.to_state IN ('locked', 'in_doubt', 'sent', 'recalling'))
                 THEN w.asked + 1
                 ELSE 0
             END,
             due_at = CASE
-                WHEN p_rest_seconds[g.i] IS NULL THEN w.due_at
-                WHEN p_rest_seconds[g.i] = 'infinity' THEN 'infinity'
-                ELSE at + make_interval(secs => p_rest_seconds[g.i])
+                WHEN q.rest_seconds IS NULL THEN w.due_at
+                WHEN q.rest_seconds = 'infinity' THEN 'infinity'
+                ELSE at + make_interval(secs => q.rest_seconds)
             END
-        FROM unnest(v_applied) AS g (i)
-        WHERE w.settlement_id = p_id[g.i];
+        FROM unnest(p_id, p_do, p_to, p_is_move, p_rest_seconds, results)
+            AS q (id, do_, to_state, is_move, rest_seconds, result)
+        WHERE w.settlement_id = q.id AND q.result = 0;
     END IF;
 
     IF v_has_locks THEN
@@ -754,68 +514,56 @@ BEGIN
             settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr,
             end_to_end_id, message_id, payload, valid_until, recorded_at
         )
-        SELECT p_id[p_lock_step[l.i]], p_lock_attempt[l.i], p_lock_rail[l.i], p_lock_source[l.i],
-            p_lock_agent[l.i], p_lock_clearing[l.i], p_lock_target[l.i], p_lock_uetr[l.i],
-            p_lock_end_to_end[l.i], p_lock_message[l.i], p_lock_payload[l.i],
-            p_lock_valid_until[l.i], at
-        FROM generate_series(1, cardinality(p_lock_step)) AS l (i)
-        WHERE results[p_lock_step[l.i]] = 0;
+        SELECT p_id[l.step], l.number, l.rail, l.source, l.agent, l.clearing, l.target, l.uetr,
+            l.end_to_end, l.message, l.payload, l.valid_until, at
+        FROM unnest(p_lock_step, p_lock_attempt, p_lock_rail, p_lock_source, p_lock_agent,
+            p_lock_clearing, p_lock_target, p_lock_uetr, p_lock_end_to_end, p_lock_message,
+            p_lock_payload, p_lock_valid_until) AS l (step, number, rail, source, agent, clearing,
+            target, uetr, end_to_end, message, payload, valid_until)
+        WHERE results[l.step] = 0;
         INSERT INTO fund_locks (settlement_id, account_id, amount_minor, currency, locked_at)
-        SELECT p_id[p_lock_step[l.i]], p_lock_source[l.i], p_lock_amount[l.i], p_lock_currency[l.i], at
-        FROM generate_series(1, cardinality(p_lock_step)) AS l (i)
-        WHERE results[p_lock_step[l.i]] = 0;
+        SELECT p_id[l.step], l.source, l.amount, l.currency, at
+        FROM unnest(p_lock_step, p_lock_source, p_lock_amount, p_lock_currency)
+            AS l (step, source, amount, currency)
+        WHERE results[l.step] = 0;
     END IF;
     IF 'not_found' = ANY (p_event) OR 'undelivered' = ANY (p_event) THEN
         UPDATE attempts AS a SET
-            sends = a.sends + (p_event[g.i] = 'not_found')::int,
-            undelivered = a.undelivered + (p_event[g.i] = 'undelivered')::int
-        FROM unnest(v_applied) AS g (i)
-        JOIN settlement_transactions AS s ON s.id = p_id[g.i]
-        WHERE a.settlement_id = p_id[g.i] AND a.number = s.attempt
-            AND p_to[g.i] = 'locked' AND p_event[g.i] IN ('not_found', 'undelivered');
+            sends = a.sends + (q.event = 'not_found')::int,
+            undelivered = a.undelivered + (q.event = 'undelivered')::int
+        FROM unnest(p_id, p_event, p_to, results) AS q (id, event, to_state, result)
+        JOIN settlement_transactions AS s ON s.id = q.id
+        WHERE a.settlement_id = q.id AND a.number = s.attempt AND q.result = 0
+            AND q.to_state = 'locked' AND q.event IN ('not_found', 'undelivered');
     END IF;
 
-    -- Money: the holds that end, the transfers, and then every account that is touched, once, however
-    -- many settlements touch it.
-    IF p_do && '{post,release}' THEN
-        v_resolving := ARRAY(
-            SELECT g.i FROM unnest(v_applied) AS g (i) WHERE p_do[g.i] IN ('post', 'release')
-        );
+    -- Money. Every account that is touched changes once, however many settlements touch it.
+    IF v_has_locks OR p_do && '{post,release,reverse,suspend}' THEN
+        SELECT count(*) INTO v_resolving
+        FROM unnest(p_do, results) AS q (do_, result)
+        WHERE q.do_ IN ('post', 'release') AND q.result = 0;
         WITH resolved AS (
             UPDATE fund_locks AS f SET
                 resolved_at = at,
-                outcome = CASE p_do[g.i] WHEN 'post' THEN 'posted' ELSE 'released' END
-            FROM unnest(v_resolving) AS g (i)
-            WHERE f.settlement_id = p_id[g.i]
+                outcome = CASE q.do_ WHEN 'post' THEN 'posted' ELSE 'released' END
+            FROM unnest(p_id, p_do, results) AS q (id, do_, result)
+            WHERE f.settlement_id = q.id AND q.do_ IN ('post', 'release') AND q.result = 0
             RETURNING f.account_id, f.amount_minor
-        )
-        SELECT array_agg(account_id), array_agg(amount_minor) INTO v_held_on, v_held FROM resolved;
-        IF coalesce(cardinality(v_held), 0) <> cardinality(v_resolving) THEN
-            RAISE EXCEPTION '% holds to resolve, % found', cardinality(v_resolving),
-                coalesce(cardinality(v_held), 0) USING ERRCODE = 'SE005';
-        END IF;
-    END IF;
-    IF v_has_transfers THEN
-        INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
-        SELECT p_id[p_transfer_step[t.i]], p_transfer_leg[t.i], p_transfer_debit[t.i],
-            p_transfer_credit[t.i], p_transfer_amount[t.i], p_transfer_currency[t.i], at
-        FROM generate_series(1, cardinality(p_transfer_step)) AS t (i)
-        WHERE results[p_transfer_step[t.i]] = 0;
-    END IF;
-    IF v_has_locks OR v_has_transfers OR v_held IS NOT NULL THEN
-        WITH changes AS (
-            SELECT p_transfer_debit[t.i] AS id, p_transfer_amount[t.i] AS debits, 0::bigint AS credits,
-                0::bigint AS held
-            FROM generate_series(1, cardinality(p_transfer_step)) AS t (i)
-            WHERE results[p_transfer_step[t.i]] = 0
-            UNION ALL SELECT p_transfer_credit[t.i], 0, p_transfer_amount[t.i], 0
-            FROM generate_series(1, cardinality(p_transfer_step)) AS t (i)
-            WHERE results[p_transfer_step[t.i]] = 0
-            UNION ALL SELECT v_held_on[f.i], 0, 0, -v_held[f.i]
-            FROM generate_series(1, cardinality(v_held)) AS f (i)
-            UNION ALL SELECT p_lock_source[l.i], 0, 0, p_lock_amount[l.i]
-            FROM generate_series(1, cardinality(p_lock_step)) AS l (i)
-            WHERE results[p_lock_step[l.i]] = 0
+        ), posted AS (
+            INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
+            SELECT p_id[t.step], t.leg, t.debit, t.credit, t.amount, t.currency, at
+            FROM unnest(p_transfer_step, p_transfer_leg, p_transfer_debit, p_transfer_credit,
+                p_transfer_amount, p_transfer_currency) AS t (step, leg, debit, credit, amount, currency)
+            WHERE results[t.step] = 0
+            RETURNING debit_id, credit_id, amount_minor
+        ), changes AS (
+            SELECT debit_id AS id, amount_minor AS debits, 0::bigint AS credits, 0::bigint AS held
+            FROM posted
+            UNION ALL SELECT credit_id, 0, amount_minor, 0 FROM posted
+            UNION ALL SELECT account_id, 0, 0, -amount_minor FROM resolved
+            UNION ALL SELECT l.source, 0, 0, l.amount
+            FROM unnest(p_lock_step, p_lock_source, p_lock_amount) AS l (step, source, amount)
+            WHERE results[l.step] = 0
         ), totals AS (
             SELECT id, sum(debits)::bigint AS debits, sum(credits)::bigint AS credits,
                 sum(held)::bigint AS held
@@ -828,7 +576,12 @@ BEGIN
             FROM totals AS c WHERE a.id = c.id
             RETURNING a.id
         )
-        SELECT (SELECT count(*) FROM totals) - (SELECT count(*) FROM applied) INTO v_missing;
+        SELECT (SELECT count(*) FROM resolved),
+            (SELECT count(*) FROM totals) - (SELECT count(*) FROM applied)
+        INTO v_count, v_missing;
+        IF v_count <> v_resolving THEN
+            RAISE EXCEPTION '% holds to resolve, % found', v_resolving, v_count USING ERRCODE = 'SE005';
+        END IF;
         IF v_missing > 0 THEN
             RAISE EXCEPTION '% accounts do not exist', v_missing USING ERRCODE = 'SE006';
         END IF;
@@ -836,25 +589,29 @@ BEGIN
 
     IF v_has_quiet THEN
         INSERT INTO answers (settlement_id, attempt, state, event, asked, detail, at)
-        SELECT p_id[g.i], p_attempt[g.i], p_to[g.i]::settlement_state, p_event[g.i]::settlement_event,
-            coalesce(w.asked, 0), p_detail[g.i]::jsonb, apply_steps.at
-        FROM unnest(v_applied) AS g (i)
-        LEFT JOIN open_settlements AS w ON w.settlement_id = p_id[g.i]
-        WHERE NOT p_is_move[g.i];
+        SELECT q.id, q.attempt, q.to_state::settlement_state, q.event::settlement_event,
+            coalesce(w.asked, 0), q.detail::jsonb, apply_steps.at
+        FROM unnest(p_id, p_attempt, p_to, p_event, p_is_move, p_detail, results)
+            AS q (id, attempt, to_state, event, is_move, detail, result)
+        LEFT JOIN open_settlements AS w ON w.settlement_id = q.id
+        WHERE NOT q.is_move AND q.result = 0;
     END IF;
 
-    IF cardinality(v_moved) > 0 THEN
-        WITH head AS (
-            UPDATE stream_head SET position = position + cardinality(v_moved)
-            RETURNING position - cardinality(v_moved) AS last
-        )
+    SELECT count(*) INTO v_count
+    FROM unnest(p_is_move, results) AS q (is_move, result) WHERE q.is_move AND q.result = 0;
+    IF v_count > 0 THEN
+        UPDATE stream_head SET position = position + v_count
+        RETURNING position - v_count INTO v_head;
         INSERT INTO moves (
             position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt, detail
         )
-        SELECT h.last + g.nth, p_id[g.i], p_seq[g.i] + 1, p_from[g.i]::settlement_state,
-            p_event[g.i]::settlement_event, p_to[g.i]::settlement_state, apply_steps.at,
-            p_epoch[g.i], p_attempt[g.i], p_detail[g.i]::jsonb
-        FROM head AS h, unnest(v_moved) WITH ORDINALITY AS g (i, nth);
+        SELECT v_head + row_number() OVER (ORDER BY q.ord), q.id, q.seq + 1,
+            q.from_state::settlement_state, q.event::settlement_event,
+            q.to_state::settlement_state, apply_steps.at, q.epoch, q.attempt, q.detail::jsonb
+        FROM unnest(p_id, p_seq, p_epoch, p_from, p_event, p_to, p_is_move, p_attempt, p_detail,
+            results) WITH ORDINALITY AS q (id, seq, epoch, from_state, event, to_state, is_move,
+            attempt, detail, result, ord)
+        WHERE q.is_move AND q.result = 0;
     END IF;
 END $function$;
 
@@ -906,6 +663,30 @@ BEGIN
         FROM orphans WHERE w.settlement_id = orphans.id AND w.owner = orphans.owner
         RETURNING w.settlement_id, true;
     END IF;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.is_legal_move(from_state settlement_state, event settlement_event, to_state settlement_state)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+BEGIN
+    RETURN
+    CASE from_state
+        WHEN 'pending' THEN (event, to_state) IN (('admitted', 'validating'))
+        WHEN 'validating' THEN (event, to_state) IN (('cleared', 'locked'), ('postponed', 'queued'), ('parked', 'held'), ('refused', 'failed'), ('cancelled', 'failed'))
+        WHEN 'held' THEN (event, to_state) IN (('approved', 'validating'), ('declined', 'failed'), ('cancelled', 'failed'))
+        WHEN 'queued' THEN (event, to_state) IN (('released', 'validating'), ('lapsed', 'failed'), ('cancelled', 'failed'))
+        WHEN 'locked' THEN (event, to_state) IN (('acknowledged', 'sent'), ('settled', 'completed'), ('rejected', 'rolled_back'), ('abandoned', 'rolled_back'), ('no_answer', 'in_doubt'))
+        WHEN 'in_doubt' THEN (event, to_state) IN (('acknowledged', 'sent'), ('settled', 'completed'), ('rejected', 'rolled_back'), ('not_found', 'locked'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
+        WHEN 'sent' THEN (event, to_state) IN (('settled', 'completed'), ('rejected', 'rolled_back'), ('overdue', 'recalling'), ('cancelled', 'recalling'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
+        WHEN 'recalling' THEN (event, to_state) IN (('recalled', 'rolled_back'), ('rejected', 'rolled_back'), ('settled', 'completed'), ('recall_refused', 'sent'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
+        WHEN 'completed' THEN (event, to_state) IN (('returned', 'returned'), ('uncovered', 'returned'), ('contradicted', 'completed'), ('disproved', 'completed'))
+        WHEN 'failed' THEN (event, to_state) IN (('contradicted', 'failed'))
+        WHEN 'rolled_back' THEN (event, to_state) IN (('contradicted', 'rolled_back'), ('disproved', 'rolled_back'))
+        WHEN 'returned' THEN (event, to_state) IN (('contradicted', 'returned'))
+        ELSE false
+    END;
 END $function$;
 
 CREATE OR REPLACE FUNCTION public.refuse_change()
@@ -999,6 +780,215 @@ BEGIN
     RETURN true;
 END $function$;
 
+ALTER TABLE accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
+
+ALTER TABLE answers ADD CONSTRAINT answers_pkey PRIMARY KEY (id);
+
+ALTER TABLE attempts ADD CONSTRAINT attempts_pkey PRIMARY KEY (settlement_id, number);
+
+ALTER TABLE currencies ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
+
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_pkey PRIMARY KEY (id);
+
+ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
+
+ALTER TABLE engines ADD CONSTRAINT engines_pkey PRIMARY KEY (id);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_pkey PRIMARY KEY (id);
+
+ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_pkey PRIMARY KEY (settlement_id);
+
+ALTER TABLE idempotent_calls ADD CONSTRAINT idempotent_calls_pkey PRIMARY KEY (key_hash);
+
+ALTER TABLE moves ADD CONSTRAINT moves_pkey PRIMARY KEY ("position");
+
+ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_pkey PRIMARY KEY (settlement_id);
+
+ALTER TABLE openings ADD CONSTRAINT openings_pkey PRIMARY KEY (id);
+
+ALTER TABLE page ADD CONSTRAINT page_pkey PRIMARY KEY (from_state, event);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_pkey PRIMARY KEY (id);
+
+ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_pkey PRIMARY KEY (id);
+
+ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_pkey PRIMARY KEY (id);
+
+ALTER TABLE stream_head ADD CONSTRAINT stream_head_pkey PRIMARY KEY (is_only);
+
+ALTER TABLE transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (group_id, leg);
+
+ALTER TABLE accounts ADD CONSTRAINT accounts_kind_bank_currency_account_number_key UNIQUE (kind, bank, currency, account_number);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_settlement_id_kind_fingerprint_key UNIQUE NULLS NOT DISTINCT (settlement_id, kind, fingerprint);
+
+ALTER TABLE moves ADD CONSTRAINT moves_settlement_id_seq_key UNIQUE (settlement_id, seq);
+
+ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_zone_window_start_key UNIQUE (currency, zone, window_start);
+
+ALTER TABLE accounts ADD CONSTRAINT no_overdraft CHECK (
+CASE kind
+    WHEN 'nostro'::account_kind THEN (debits_posted::bigint - credits_posted::bigint - held::bigint + credit_limit::bigint) >= 0
+    WHEN 'vostro'::account_kind THEN (credits_posted::bigint - debits_posted::bigint - held::bigint + credit_limit::bigint) >= 0
+    ELSE true
+END);
+
+ALTER TABLE answers ADD CONSTRAINT legal_answer CHECK (state = 'validating'::settlement_state AND event = 'no_answer'::settlement_event OR state = 'locked'::settlement_state AND event = 'undelivered'::settlement_event OR state = 'in_doubt'::settlement_state AND event = 'no_answer'::settlement_event OR state = 'sent'::settlement_state AND event = 'acknowledged'::settlement_event OR state = 'sent'::settlement_state AND event = 'not_found'::settlement_event OR state = 'sent'::settlement_state AND event = 'no_answer'::settlement_event OR state = 'recalling'::settlement_state AND event = 'acknowledged'::settlement_event OR state = 'recalling'::settlement_state AND event = 'no_answer'::settlement_event);
+
+ALTER TABLE attempts ADD CONSTRAINT attempts_check CHECK (undelivered >= 0 AND undelivered <= sends);
+
+ALTER TABLE attempts ADD CONSTRAINT attempts_number_check CHECK (number > 0);
+
+ALTER TABLE attempts ADD CONSTRAINT attempts_sends_check CHECK (sends > 0);
+
+ALTER TABLE currencies ADD CONSTRAINT currencies_code_check CHECK (code ~ '^[A-Z]{3}$'::text);
+
+ALTER TABLE currencies ADD CONSTRAINT currencies_exponent_check CHECK (exponent >= 0 AND exponent <= 4);
+
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_check CHECK (outcome <> 'dropped'::text OR words <> ''::text);
+
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_check1 CHECK ((settlement_id IS NOT NULL) = (outcome = ANY (ARRAY['accepted'::text, 'replayed'::text])));
+
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_outcome_check CHECK (outcome = ANY (ARRAY['accepted'::text, 'replayed'::text, 'refused'::text, 'dropped'::text]));
+
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_who_check CHECK (length(who) >= 1 AND length(who) <= 256);
+
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_words_check CHECK (length(words) <= 1000);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_acknowledged_by_check CHECK (length(acknowledged_by) >= 1 AND length(acknowledged_by) <= 256);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_check CHECK (settlement_id IS NOT NULL OR kind = 'unknown_payment'::text);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_check1 CHECK ((acknowledged_at IS NULL) = (acknowledged_by IS NULL));
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_check2 CHECK ((closed_at IS NULL) = (closed_by IS NULL));
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_check3 CHECK ((closed_at IS NULL) = (close_reason IS NULL));
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_close_reason_check CHECK (length(close_reason) >= 1 AND length(close_reason) <= 1000);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_closed_by_check CHECK (length(closed_by) >= 1 AND length(closed_by) <= 256);
+
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text]));
+
+ALTER TABLE exceptions ADD CONSTRAINT suspense_needs_four_eyes CHECK (closed_by IS NULL OR (kind <> ALL (ARRAY['disproved'::text, 'uncovered_return'::text])) OR acknowledged_by IS NOT NULL AND lower(acknowledged_by) <> lower(closed_by));
+
+ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_amount_minor_check CHECK (amount_minor > 0);
+
+ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_check CHECK ((resolved_at IS NULL) = (outcome IS NULL));
+
+ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_outcome_check CHECK (outcome = ANY (ARRAY['posted'::text, 'released'::text]));
+
+ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (is_legal_move(from_state, event, to_state));
+
+ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_epoch_check CHECK (epoch > 0);
+
+ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_owner_check CHECK (owner >= 0);
+
+ALTER TABLE openings ADD CONSTRAINT openings_era_check CHECK (era >= 0 AND era <= 900000);
+
+ALTER TABLE openings ADD CONSTRAINT openings_step_check CHECK (step = ANY (ARRAY['shut'::text, 'listed'::text, 'confirmed'::text, 'opened'::text]));
+
+ALTER TABLE resolutions ADD CONSTRAINT approved_by_another CHECK (decision IS DISTINCT FROM 'approved'::text OR lower(decided_by) <> lower(proposed_by));
+
+ALTER TABLE resolutions ADD CONSTRAINT approved_in_time CHECK (decision IS DISTINCT FROM 'approved'::text OR decided_at < expires_at);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check CHECK (evidence_sha256 = sha256(evidence));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check1 CHECK (expires_at > proposed_at);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check2 CHECK ((decision IS NULL) = (decided_by IS NULL));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check3 CHECK ((decision IS NULL) = (decided_at IS NULL));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check4 CHECK ((finished_at IS NULL) = (ending IS NULL));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check5 CHECK (taken_up_at IS NULL OR NOT decision IS DISTINCT FROM 'approved'::text);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_check6 CHECK (finished_at IS NULL OR NOT decision IS DISTINCT FROM 'approved'::text);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_content_sha256_check CHECK (octet_length(content_sha256) = 32);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_decided_by_check CHECK (length(decided_by) >= 1 AND length(decided_by) <= 256);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_decision_check CHECK (decision = ANY (ARRAY['approved'::text, 'declined'::text, 'superseded'::text]));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_ending_check CHECK (ending = ANY (ARRAY['attested'::text, 'overtaken'::text]));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_evidence_check CHECK (octet_length(evidence) >= 1 AND octet_length(evidence) <= 1048576);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_evidence_name_check CHECK (length(evidence_name) >= 1 AND length(evidence_name) <= 255);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_finding_check CHECK (finding = ANY (ARRAY['settled'::text, 'not_settled'::text]));
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_proposed_by_check CHECK (length(proposed_by) >= 1 AND length(proposed_by) <= 256);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_attempt_check CHECK (attempt >= 0);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_check CHECK (from_bank <> to_bank);
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_check1 CHECK ((ended_at IS NOT NULL) = (state = ANY (ARRAY['completed'::settlement_state, 'failed'::settlement_state, 'rolled_back'::settlement_state, 'returned'::settlement_state])));
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_check2 CHECK (holds_obligation = (state <> ALL (ARRAY['failed'::settlement_state, 'rolled_back'::settlement_state, 'returned'::settlement_state])));
+
+ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_seq_check CHECK (seq > 0);
+
+ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_days_of_week_check CHECK (days_of_week <@ ARRAY[1::smallint, 2::smallint, 3::smallint, 4::smallint, 5::smallint, 6::smallint, 7::smallint] AND cardinality(days_of_week) > 0);
+
+ALTER TABLE stream_head ADD CONSTRAINT stream_head_is_only_check CHECK (is_only);
+
+ALTER TABLE stream_head ADD CONSTRAINT stream_head_position_check CHECK ("position" >= 0);
+
+ALTER TABLE stream_head ADD CONSTRAINT stream_head_published_check CHECK (published >= 0);
+
+ALTER TABLE transfers ADD CONSTRAINT transfers_amount_minor_check CHECK (amount_minor > 0);
+
+ALTER TABLE transfers ADD CONSTRAINT transfers_check CHECK (debit_id <> credit_id);
+
+ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 7);
+
+ALTER TABLE accounts ADD CONSTRAINT accounts_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
+
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id);
+
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KEY (settlement_id) REFERENCES settlement_transactions(id);
+
+ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
+
+CREATE INDEX answers_by_settlement ON public.answers USING btree (settlement_id, id);
+
+CREATE INDEX dead_letter_acts_by_letter ON public.dead_letter_acts USING btree (dead_letter_id, id);
+
+CREATE UNIQUE INDEX dead_letter_ends_once ON public.dead_letter_acts USING btree (dead_letter_id) WHERE (outcome <> 'refused'::text);
+
+CREATE INDEX engines_alive ON public.engines USING btree (id) WHERE (gone_at IS NULL);
+
+CREATE INDEX engines_gone ON public.engines USING btree (gone_at) WHERE (gone_at IS NOT NULL);
+
+CREATE UNIQUE INDEX era_is_shut_once ON public.openings USING btree (era) WHERE (step = 'shut'::text);
+
+CREATE INDEX exceptions_open ON public.exceptions USING btree (id) WHERE (closed_at IS NULL);
+
+CREATE UNIQUE INDEX one_live_settlement_per_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE holds_obligation;
+
+CREATE UNIQUE INDEX one_resolution_at_a_time ON public.resolutions USING btree (settlement_id) WHERE ((finished_at IS NULL) AND ((decision IS NULL) OR (decision = 'approved'::text)));
+
+CREATE UNIQUE INDEX one_settlement_per_key ON public.settlement_transactions USING btree (key_hash);
+
+CREATE INDEX open_settlements_due ON public.open_settlements USING btree (due_at) WHERE (owner = 0);
+
+CREATE INDEX resolutions_of_settlement ON public.resolutions USING btree (settlement_id, id);
+
+CREATE INDEX settlements_freed_by_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE (NOT holds_obligation);
+
+CREATE INDEX transfers_by_credit ON public.transfers USING btree (credit_id, group_id);
+
+CREATE INDEX transfers_by_debit ON public.transfers USING btree (debit_id, group_id);
+
 CREATE TRIGGER answers_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.answers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE answers ENABLE ALWAYS TRIGGER answers_append_only;
 
@@ -1035,7 +1025,7 @@ ALTER TABLE openings ENABLE ALWAYS TRIGGER openings_append_only;
 CREATE TRIGGER proposal_is_decided_once BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((old.decision IS NOT NULL) AND ((ROW(new.decision, new.decided_by, new.decided_at))::text IS DISTINCT FROM (ROW(old.decision, old.decided_by, old.decided_at))::text))) EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_is_decided_once;
 
-CREATE TRIGGER proposal_stays BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((ROW(new.settlement_id, new.finding, new.reason, new.evidence_name, new.evidence_sha256, new.content_sha256, new.proposed_by, new.proposed_at, new.expires_at, new.state, new.sends))::text IS DISTINCT FROM (ROW(old.settlement_id, old.finding, old.reason, old.evidence_name, old.evidence_sha256, old.content_sha256, old.proposed_by, old.proposed_at, old.expires_at, old.state, old.sends))::text)) EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER proposal_stays BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((ROW(new.settlement_id, new.finding, new.reason, new.evidence_name, new.evidence_sha256, new.content_sha256, new.proposed_by, new.proposed_at, new.expires_at))::text IS DISTINCT FROM (ROW(old.settlement_id, old.finding, old.reason, old.evidence_name, old.evidence_sha256, old.content_sha256, old.proposed_by, old.proposed_at, old.expires_at))::text)) EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_stays;
 
 CREATE TRIGGER resolution_ends_once BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((old.finished_at IS NOT NULL) AND ((ROW(new.finished_at, new.ending))::text IS DISTINCT FROM (ROW(old.finished_at, old.ending))::text))) EXECUTE FUNCTION refuse_change();
@@ -1071,8 +1061,8 @@ CREATE VIEW nostro_accounts AS
     a.bank,
     a.account_number,
     a.currency,
-    round((a.debits_posted - a.credits_posted)::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS balance,
-    round((a.debits_posted - a.credits_posted - a.held)::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS available_balance,
+    round((a.debits_posted::bigint - a.credits_posted::bigint)::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS balance,
+    round((a.debits_posted::bigint - a.credits_posted::bigint - a.held::bigint)::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS available_balance,
     a.last_reconciled_at AS last_reconciled,
     a.is_active,
     a.opened_at AS created_at
@@ -1096,7 +1086,7 @@ CREATE VIEW vostro_accounts AS
     a.bank,
     a.account_number,
     a.currency,
-    round((a.credits_posted - a.debits_posted)::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS balance,
+    round((a.credits_posted::bigint - a.debits_posted::bigint)::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS balance,
     round(a.credit_limit::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS credit_limit,
     a.is_active,
     a.opened_at AS created_at

@@ -17,7 +17,7 @@ ORDER BY id LIMIT $6;
 -- name: open_account
 -- Nothing comes back when an account of that number exists.
 INSERT INTO accounts (kind, bank, currency, account_number, credit_limit)
-VALUES ($1::text::account_kind, $2, $3, $4, $5)
+VALUES ($1::text::account_kind, $2::text, $3, $4::text, $5::bigint)
 ON CONFLICT (kind, bank, currency, account_number) DO NOTHING RETURNING id;
 
 -- name: open_controls
