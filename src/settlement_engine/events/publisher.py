@@ -76,8 +76,11 @@ class Publisher:
         stream: str,
         ack_timeout_seconds: float,
         is_atomic: bool,
+        batch_min: int = BATCH_MIN,
     ) -> None:
+        assert batch_min > 1, "a message alone is no batch"
         self.is_atomic = is_atomic
+        self._batch_min = batch_min
         self._connection = connection
         self._stream = stream
         self._ack_timeout_seconds = ack_timeout_seconds
@@ -108,7 +111,7 @@ class Publisher:
         """
         assert 0 < len(messages) <= BATCH_MAX
         self._rounds += 1
-        if self.is_atomic and len(messages) >= BATCH_MIN and not one_by_one:
+        if self.is_atomic and len(messages) >= self._batch_min and not one_by_one:
             return await self._append_batch(messages, after)
         return await self._append_singles(messages, after)
 

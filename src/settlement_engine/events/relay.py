@@ -29,7 +29,7 @@ from settlement_engine.events.connection import (
     heed_cancellation,
 )
 from settlement_engine.events.place import Place, Surveyor
-from settlement_engine.events.publisher import BATCH_MAX, Conflict, Publisher
+from settlement_engine.events.publisher import BATCH_MAX, BATCH_MIN, Conflict, Publisher
 from settlement_engine.events.stream import StreamSpec, ensure_stream
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class SoleLeader:
 class RelaySettings:
     """The relay's bounds.
 
+    From ``batch_min`` messages on they go as one atomic batch, where the server takes those.
     ``linger_seconds`` is how long an announcement waits for company, unless a batch is full: what one
     settlement has to say goes together, after its caller has been answered, and a crowd shares its batches.
     ``mark_seconds`` is how often the outbox is told what is published, ``survey_seconds``
@@ -85,6 +86,7 @@ class RelaySettings:
 
     stream: StreamSpec = field(default_factory=StreamSpec)
     source: str = "/settlement-engine"
+    batch_min: int = BATCH_MIN
     batch_max: int = 500
     poll_seconds: float = 0.05
     standby_poll_seconds: float = 1.0
@@ -184,6 +186,7 @@ class Relay:
                 stream=self._spec.name,
                 ack_timeout_seconds=self._settings.ack_timeout_seconds,
                 is_atomic=await ensure_stream(jetstream, self._spec),
+                batch_min=self._settings.batch_min,
             )
             await publisher.start()
             self._is_connected = True

@@ -225,6 +225,7 @@ class Node:
             nats=NatsAccess(servers=()),
             meter=self.meter,
             settings=RelaySettings(
+                batch_min=2,  # A world is small; both ways of publishing are to be seen in it.
                 batch_max=int(faults.pick(BATCHES)) + 1,
                 poll_seconds=5.0,
                 standby_poll_seconds=8.0,
