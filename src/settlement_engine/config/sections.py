@@ -137,7 +137,7 @@ class NatsConfig(Section):
     clearing_stream: Name = "clearing"
     clearing_subject: Subject = "clearing.instructions"
     clearing_durable: Name = "settlement-engine"
-    publish_batch_max: int = Field(default=500, ge=1, le=1_000)
+    publish_batch_max: int = Field(default=1_000, ge=1, le=1_000)
     duplicate_window_seconds: Seconds = 120.0
     stream_max_bytes: int = Field(default=0, ge=0)
     stream_replicas: int = Field(default=1, ge=1, le=5)

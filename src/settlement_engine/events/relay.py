@@ -87,7 +87,7 @@ class RelaySettings:
     stream: StreamSpec = field(default_factory=StreamSpec)
     source: str = "/settlement-engine"
     batch_min: int = BATCH_MIN
-    batch_max: int = 500
+    batch_max: int = 1_000
     poll_seconds: float = 0.05
     standby_poll_seconds: float = 1.0
     ack_timeout_seconds: float = 5.0
