@@ -188,6 +188,8 @@ CREATE TABLE resolutions (
     proposed_by text NOT NULL,
     proposed_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
+    state settlement_state NOT NULL,
+    sends integer NOT NULL,
     decision text,
     decided_by text,
     decided_at timestamp with time zone,
@@ -266,7 +268,6 @@ CREATE OR REPLACE FUNCTION public.admit_settlements(p_owner bigint, p_id uuid[],
 AS $function$
 DECLARE
     v_new uuid[];
-    v_head bigint;
 BEGIN
     at := clock_timestamp();
     WITH written AS (
@@ -275,18 +276,12 @@ BEGIN
             amount_minor, currency, requested_value_date, value_date, priority, metadata, state, seq,
             created_at
         )
-        SELECT q.id, q.key_hash, q.caller, q.key, q.content_hash, q.obligation, q.from_bank,
-            q.to_bank, q.amount, q.currency, q.value_date,
-            coalesce(q.value_date, (at AT TIME ZONE 'UTC')::date), q.priority, q.metadata::jsonb,
-            'validating', 1, at
-        FROM unnest(
-            p_id, p_key_hash, p_caller, p_key, p_content_hash, p_obligation, p_from, p_to, p_amount,
-            p_currency, p_value_date, p_priority, p_metadata
-        ) WITH ORDINALITY AS q (
-            id, key_hash, caller, key, content_hash, obligation, from_bank, to_bank, amount,
-            currency, value_date, priority, metadata, ord
-        )
-        ORDER BY q.key_hash, q.ord  -- The first of a batch has the key.
+        SELECT p_id[g.i], p_key_hash[g.i], p_caller[g.i], p_key[g.i], p_content_hash[g.i],
+            p_obligation[g.i], p_from[g.i], p_to[g.i], p_amount[g.i], p_currency[g.i],
+            p_value_date[g.i], coalesce(p_value_date[g.i], (at AT TIME ZONE 'UTC')::date),
+            p_priority[g.i], p_metadata[g.i]::jsonb, 'validating', 1, at
+        FROM generate_series(1, cardinality(p_id)) AS g (i)
+        ORDER BY p_key_hash[g.i], g.i  -- The first of a batch has the key.
         ON CONFLICT DO NOTHING
         RETURNING id
     )
@@ -295,13 +290,15 @@ BEGIN
     IF cardinality(v_new) > 0 THEN
         INSERT INTO open_settlements (settlement_id, owner, epoch, due_at)
         SELECT id, p_owner, 1, at FROM unnest(v_new) AS n (id);
-        UPDATE stream_head SET position = position + cardinality(v_new)
-        RETURNING position - cardinality(v_new) INTO v_head;
+        WITH head AS (
+            UPDATE stream_head SET position = position + cardinality(v_new)
+            RETURNING position - cardinality(v_new) AS last
+        )
         INSERT INTO moves (
             position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt
         )
-        SELECT v_head + n.ord, n.id, 1, 'pending', 'admitted', 'validating', at, 1, 0
-        FROM unnest(v_new) WITH ORDINALITY AS n (id, ord);
+        SELECT h.last + n.ord, n.id, 1, 'pending', 'admitted', 'validating', at, 1, 0
+        FROM head AS h, unnest(v_new) WITH ORDINALITY AS n (id, ord);
     END IF;
     IF cardinality(v_new) = cardinality(p_id) THEN
         RETURN;  -- The usual case: no verdicts means that all are accepted.
@@ -337,11 +334,14 @@ DECLARE
     v_account bigint := 0;
     v_left bigint := 0;
     v_limit bigint := 0;
-    v_count bigint;
-    v_head bigint;
-    v_resolving bigint;
+    v_applied integer[];  -- The numbers of the steps that pass all guards,
+    v_moved integer[];  -- and of those among them that are moves.
+    v_resolving integer[];  -- Of those that resolve a hold,
+    v_held_on bigint[];  -- the account that each hold was on,
+    v_held bigint[];  -- and how much.
     v_missing bigint;
     v_has_locks boolean := cardinality(p_lock_step) > 0;
+    v_has_transfers boolean := cardinality(p_transfer_step) > 0;
     v_has_quiet boolean := false = ANY (p_is_move);
     v_is_asking boolean := p_to && '{sent,in_doubt,recalling}' OR 'in_doubt' = ANY (p_from);
     v_has_odd_owners boolean;
@@ -357,15 +357,15 @@ BEGIN
     -- Is what the caller believes still true? A resting settlement is anybody's; an ended one has no
     -- owner and no epoch.
     SELECT bool_or(w.asked <> 0 OR w.owner <> p_owner), array_agg((CASE
-        WHEN s.state IS DISTINCT FROM q.from_state::settlement_state OR s.seq <> q.seq THEN 1
-        WHEN w.owner IN (p_owner, 0) AND w.epoch = q.epoch THEN 0
+        WHEN s.state IS DISTINCT FROM p_from[g.i]::settlement_state OR s.seq <> p_seq[g.i] THEN 1
+        WHEN w.owner IN (p_owner, 0) AND w.epoch = p_epoch[g.i] THEN 0
         WHEN s.ended_at IS NOT NULL AND w.owner IS NULL THEN 0
         ELSE 1
-    END)::smallint ORDER BY q.ord)
+    END)::smallint ORDER BY g.i)
     INTO v_has_odd_owners, results
-    FROM unnest(p_id, p_seq, p_epoch, p_from) WITH ORDINALITY AS q (id, seq, epoch, from_state, ord)
-    LEFT JOIN settlement_transactions AS s ON s.id = q.id
-    LEFT JOIN open_settlements AS w ON w.settlement_id = q.id;
+    FROM generate_series(1, cardinality(p_id)) AS g (i)
+    LEFT JOIN settlement_transactions AS s ON s.id = p_id[g.i]
+    LEFT JOIN open_settlements AS w ON w.settlement_id = p_id[g.i];
 
     -- Each sending is proved undelivered once at most: what rests, or was proved as often as it was
     -- sent, has no sending that the word could be about. Giving up takes the proof of every one of them.
@@ -384,13 +384,15 @@ BEGIN
 
     -- Holds are granted in the order of the batch, as far as the funds of each account go.
     FOR r IN
-        SELECT l.step, l.source, l.amount, l.opens, l.closes, s.is_active AND t.is_active AS active,
+        SELECT p_lock_step[l.i] AS step, p_lock_source[l.i] AS source, p_lock_amount[l.i] AS amount,
+            p_lock_opens[l.i] AS opens, p_lock_closes[l.i] AS closes,
+            s.is_active AND t.is_active AS active,
             s.debits_posted - s.credits_posted - s.held AS room, s.credit_limit
-        FROM unnest(p_lock_step, p_lock_source, p_lock_target, p_lock_amount, p_lock_opens,
-            p_lock_closes) AS l (step, source, target, amount, opens, closes)
-        LEFT JOIN accounts AS s ON s.id = l.source
-        LEFT JOIN accounts AS t ON t.id = l.target
-        ORDER BY l.source, l.step
+        FROM generate_series(1, cardinality(p_lock_step)) AS l (i)
+        LEFT JOIN accounts AS s ON s.id = p_lock_source[l.i]
+        LEFT JOIN accounts AS t ON t.id = p_lock_target[l.i]
+        WHERE v_has_locks
+        ORDER BY p_lock_source[l.i], p_lock_step[l.i]
     LOOP
         IF r.source <> v_account THEN
             v_account := r.source;
@@ -458,55 +460,61 @@ BEGIN
         END LOOP;
     END IF;
 
+    v_applied := array_positions(results, 0::smallint);
+    v_moved := v_applied;
+    IF v_has_quiet THEN
+        v_moved := ARRAY(
+            SELECT g.i FROM unnest(v_applied) AS g (i) WHERE p_is_move[g.i] ORDER BY g.i
+        );
+    END IF;
+
     UPDATE settlement_transactions AS s SET
-        state = q.to_state::settlement_state,
+        state = p_to[g.i]::settlement_state,
         seq = s.seq + 1,
-        attempt = q.attempt,
+        attempt = p_attempt[g.i],
         ended_at = CASE
-            WHEN q.to_state IN ('completed', 'failed', 'rolled_back', 'returned')
+            WHEN p_to[g.i] IN ('completed', 'failed', 'rolled_back', 'returned')
             THEN coalesce(s.ended_at, at)
         END,
-        holds_obligation = q.to_state NOT IN ('failed', 'rolled_back', 'returned'),
-        is_frozen = s.is_frozen OR coalesce(q.do_ IN ('except', 'suspend'), false),
-        refusal_code = coalesce(q.refusal_code, s.refusal_code),
-        refusal_detail = coalesce(q.refusal_detail::jsonb, s.refusal_detail),
-        rail_reference = coalesce(q.rail_reference, s.rail_reference),
-        confirmation = coalesce(q.confirmation, s.confirmation)
-    FROM unnest(p_id, p_to, p_do, p_is_move, p_attempt, p_refusal_code, p_refusal_detail,
-        p_rail_reference, p_confirmation, results) AS q (id, to_state, do_, is_move, attempt,
-        refusal_code, refusal_detail, rail_reference, confirmation, result)
-    WHERE s.id = q.id AND q.is_move AND q.result = 0;
+        holds_obligation = p_to[g.i] NOT IN ('failed', 'rolled_back', 'returned'),
+        is_frozen = s.is_frozen OR coalesce(p_do[g.i] IN ('except', 'suspend'), false),
+        refusal_code = coalesce(p_refusal_code[g.i], s.refusal_code),
+        refusal_detail = coalesce(p_refusal_detail[g.i]::jsonb, s.refusal_detail),
+        rail_reference = coalesce(p_rail_reference[g.i], s.rail_reference),
+        confirmation = coalesce(p_confirmation[g.i], s.confirmation)
+    FROM unnest(v_moved) AS g (i)
+    WHERE s.id = p_id[g.i];
 
     IF p_event && '{attested_settled,attested_not_settled,disproved}' THEN
         UPDATE settlement_transactions AS s SET
-            attestation = CASE q.event WHEN 'disproved' THEN 'disproved' ELSE 'stands' END
-        FROM unnest(p_id, p_event, results) AS q (id, event, result)
-        WHERE s.id = q.id AND q.result = 0
-            AND q.event IN ('attested_settled', 'attested_not_settled', 'disproved');
+            attestation = CASE p_event[g.i] WHEN 'disproved' THEN 'disproved' ELSE 'stands' END
+        FROM unnest(v_applied) AS g (i)
+        WHERE s.id = p_id[g.i]
+            AND p_event[g.i] IN ('attested_settled', 'attested_not_settled', 'disproved');
     END IF;
     IF p_to && '{completed,failed,rolled_back,returned}' THEN
-        DELETE FROM open_settlements AS w USING unnest(p_id, p_to, results) AS q (id, to_state, result)
-        WHERE w.settlement_id = q.id AND q.result = 0
-            AND q.to_state IN ('completed', 'failed', 'rolled_back', 'returned');
+        DELETE FROM open_settlements AS w USING unnest(v_applied) AS g (i)
+        WHERE w.settlement_id = p_id[g.i]
+            AND p_to[g.i] IN ('completed', 'failed', 'rolled_back', 'returned');
     END IF;
     IF v_has_odd_owners OR v_has_quiet OR v_is_asking OR array_remove(p_rest_seconds, NULL) <> '{}' THEN
         UPDATE open_settlements AS w SET
-            owner = CASE WHEN q.rest_seconds IS NULL THEN p_owner ELSE 0 END,
+            owner = CASE WHEN p_rest_seconds[g.i] IS NULL THEN p_owner ELSE 0 END,
             -- Beyond the line P the questions about a payment are counted together.
             asked = CASE
-                WHEN q.do_ IS DISTINCT FROM 'lock'
-                    AND (NOT q.is_move OR q.to_state IN ('locked', 'in_doubt', 'sent', 'recalling'))
+                WHEN p_do[g.i] IS DISTINCT FROM 'lock' AND (
+                    NOT p_is_move[g.i] OR p_to[g.i] IN ('locked', 'in_doubt', 'sent', 'recalling')
+                )
                 THEN w.asked + 1
                 ELSE 0
             END,
             due_at = CASE
-                WHEN q.rest_seconds IS NULL THEN w.due_at
-                WHEN q.rest_seconds = 'infinity' THEN 'infinity'
-                ELSE at + make_interval(secs => q.rest_seconds)
+                WHEN p_rest_seconds[g.i] IS NULL THEN w.due_at
+                WHEN p_rest_seconds[g.i] = 'infinity' THEN 'infinity'
+                ELSE at + make_interval(secs => p_rest_seconds[g.i])
             END
-        FROM unnest(p_id, p_do, p_to, p_is_move, p_rest_seconds, results)
-            AS q (id, do_, to_state, is_move, rest_seconds, result)
-        WHERE w.settlement_id = q.id AND q.result = 0;
+        FROM unnest(v_applied) AS g (i)
+        WHERE w.settlement_id = p_id[g.i];
     END IF;
 
     IF v_has_locks THEN
@@ -514,56 +522,68 @@ BEGIN
             settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr,
             end_to_end_id, message_id, payload, valid_until, recorded_at
         )
-        SELECT p_id[l.step], l.number, l.rail, l.source, l.agent, l.clearing, l.target, l.uetr,
-            l.end_to_end, l.message, l.payload, l.valid_until, at
-        FROM unnest(p_lock_step, p_lock_attempt, p_lock_rail, p_lock_source, p_lock_agent,
-            p_lock_clearing, p_lock_target, p_lock_uetr, p_lock_end_to_end, p_lock_message,
-            p_lock_payload, p_lock_valid_until) AS l (step, number, rail, source, agent, clearing,
-            target, uetr, end_to_end, message, payload, valid_until)
-        WHERE results[l.step] = 0;
+        SELECT p_id[p_lock_step[l.i]], p_lock_attempt[l.i], p_lock_rail[l.i], p_lock_source[l.i],
+            p_lock_agent[l.i], p_lock_clearing[l.i], p_lock_target[l.i], p_lock_uetr[l.i],
+            p_lock_end_to_end[l.i], p_lock_message[l.i], p_lock_payload[l.i],
+            p_lock_valid_until[l.i], at
+        FROM generate_series(1, cardinality(p_lock_step)) AS l (i)
+        WHERE results[p_lock_step[l.i]] = 0;
         INSERT INTO fund_locks (settlement_id, account_id, amount_minor, currency, locked_at)
-        SELECT p_id[l.step], l.source, l.amount, l.currency, at
-        FROM unnest(p_lock_step, p_lock_source, p_lock_amount, p_lock_currency)
-            AS l (step, source, amount, currency)
-        WHERE results[l.step] = 0;
+        SELECT p_id[p_lock_step[l.i]], p_lock_source[l.i], p_lock_amount[l.i], p_lock_currency[l.i], at
+        FROM generate_series(1, cardinality(p_lock_step)) AS l (i)
+        WHERE results[p_lock_step[l.i]] = 0;
     END IF;
     IF 'not_found' = ANY (p_event) OR 'undelivered' = ANY (p_event) THEN
         UPDATE attempts AS a SET
-            sends = a.sends + (q.event = 'not_found')::int,
-            undelivered = a.undelivered + (q.event = 'undelivered')::int
-        FROM unnest(p_id, p_event, p_to, results) AS q (id, event, to_state, result)
-        JOIN settlement_transactions AS s ON s.id = q.id
-        WHERE a.settlement_id = q.id AND a.number = s.attempt AND q.result = 0
-            AND q.to_state = 'locked' AND q.event IN ('not_found', 'undelivered');
+            sends = a.sends + (p_event[g.i] = 'not_found')::int,
+            undelivered = a.undelivered + (p_event[g.i] = 'undelivered')::int
+        FROM unnest(v_applied) AS g (i)
+        JOIN settlement_transactions AS s ON s.id = p_id[g.i]
+        WHERE a.settlement_id = p_id[g.i] AND a.number = s.attempt
+            AND p_to[g.i] = 'locked' AND p_event[g.i] IN ('not_found', 'undelivered');
     END IF;
 
-    -- Money. Every account that is touched changes once, however many settlements touch it.
-    IF v_has_locks OR p_do && '{post,release,reverse,suspend}' THEN
-        SELECT count(*) INTO v_resolving
-        FROM unnest(p_do, results) AS q (do_, result)
-        WHERE q.do_ IN ('post', 'release') AND q.result = 0;
+    -- Money: the holds that end, the transfers, and then every account that is touched, once, however
+    -- many settlements touch it.
+    IF p_do && '{post,release}' THEN
+        v_resolving := ARRAY(
+            SELECT g.i FROM unnest(v_applied) AS g (i) WHERE p_do[g.i] IN ('post', 'release')
+        );
         WITH resolved AS (
             UPDATE fund_locks AS f SET
                 resolved_at = at,
-                outcome = CASE q.do_ WHEN 'post' THEN 'posted' ELSE 'released' END
-            FROM unnest(p_id, p_do, results) AS q (id, do_, result)
-            WHERE f.settlement_id = q.id AND q.do_ IN ('post', 'release') AND q.result = 0
+                outcome = CASE p_do[g.i] WHEN 'post' THEN 'posted' ELSE 'released' END
+            FROM unnest(v_resolving) AS g (i)
+            WHERE f.settlement_id = p_id[g.i]
             RETURNING f.account_id, f.amount_minor
-        ), posted AS (
-            INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
-            SELECT p_id[t.step], t.leg, t.debit, t.credit, t.amount, t.currency, at
-            FROM unnest(p_transfer_step, p_transfer_leg, p_transfer_debit, p_transfer_credit,
-                p_transfer_amount, p_transfer_currency) AS t (step, leg, debit, credit, amount, currency)
-            WHERE results[t.step] = 0
-            RETURNING debit_id, credit_id, amount_minor
-        ), changes AS (
-            SELECT debit_id AS id, amount_minor AS debits, 0::bigint AS credits, 0::bigint AS held
-            FROM posted
-            UNION ALL SELECT credit_id, 0, amount_minor, 0 FROM posted
-            UNION ALL SELECT account_id, 0, 0, -amount_minor FROM resolved
-            UNION ALL SELECT l.source, 0, 0, l.amount
-            FROM unnest(p_lock_step, p_lock_source, p_lock_amount) AS l (step, source, amount)
-            WHERE results[l.step] = 0
+        )
+        SELECT array_agg(account_id), array_agg(amount_minor) INTO v_held_on, v_held FROM resolved;
+        IF coalesce(cardinality(v_held), 0) <> cardinality(v_resolving) THEN
+            RAISE EXCEPTION '% holds to resolve, % found', cardinality(v_resolving),
+                coalesce(cardinality(v_held), 0) USING ERRCODE = 'SE005';
+        END IF;
+    END IF;
+    IF v_has_transfers THEN
+        INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
+        SELECT p_id[p_transfer_step[t.i]], p_transfer_leg[t.i], p_transfer_debit[t.i],
+            p_transfer_credit[t.i], p_transfer_amount[t.i], p_transfer_currency[t.i], at
+        FROM generate_series(1, cardinality(p_transfer_step)) AS t (i)
+        WHERE results[p_transfer_step[t.i]] = 0;
+    END IF;
+    IF v_has_locks OR v_has_transfers OR v_held IS NOT NULL THEN
+        WITH changes AS (
+            SELECT p_transfer_debit[t.i] AS id, p_transfer_amount[t.i] AS debits, 0::bigint AS credits,
+                0::bigint AS held
+            FROM generate_series(1, cardinality(p_transfer_step)) AS t (i)
+            WHERE results[p_transfer_step[t.i]] = 0
+            UNION ALL SELECT p_transfer_credit[t.i], 0, p_transfer_amount[t.i], 0
+            FROM generate_series(1, cardinality(p_transfer_step)) AS t (i)
+            WHERE results[p_transfer_step[t.i]] = 0
+            UNION ALL SELECT v_held_on[f.i], 0, 0, -v_held[f.i]
+            FROM generate_series(1, cardinality(v_held)) AS f (i)
+            UNION ALL SELECT p_lock_source[l.i], 0, 0, p_lock_amount[l.i]
+            FROM generate_series(1, cardinality(p_lock_step)) AS l (i)
+            WHERE results[p_lock_step[l.i]] = 0
         ), totals AS (
             SELECT id, sum(debits)::bigint AS debits, sum(credits)::bigint AS credits,
                 sum(held)::bigint AS held
@@ -576,12 +596,7 @@ BEGIN
             FROM totals AS c WHERE a.id = c.id
             RETURNING a.id
         )
-        SELECT (SELECT count(*) FROM resolved),
-            (SELECT count(*) FROM totals) - (SELECT count(*) FROM applied)
-        INTO v_count, v_missing;
-        IF v_count <> v_resolving THEN
-            RAISE EXCEPTION '% holds to resolve, % found', v_resolving, v_count USING ERRCODE = 'SE005';
-        END IF;
+        SELECT (SELECT count(*) FROM totals) - (SELECT count(*) FROM applied) INTO v_missing;
         IF v_missing > 0 THEN
             RAISE EXCEPTION '% accounts do not exist', v_missing USING ERRCODE = 'SE006';
         END IF;
@@ -589,29 +604,25 @@ BEGIN
 
     IF v_has_quiet THEN
         INSERT INTO answers (settlement_id, attempt, state, event, asked, detail, at)
-        SELECT q.id, q.attempt, q.to_state::settlement_state, q.event::settlement_event,
-            coalesce(w.asked, 0), q.detail::jsonb, apply_steps.at
-        FROM unnest(p_id, p_attempt, p_to, p_event, p_is_move, p_detail, results)
-            AS q (id, attempt, to_state, event, is_move, detail, result)
-        LEFT JOIN open_settlements AS w ON w.settlement_id = q.id
-        WHERE NOT q.is_move AND q.result = 0;
+        SELECT p_id[g.i], p_attempt[g.i], p_to[g.i]::settlement_state, p_event[g.i]::settlement_event,
+            coalesce(w.asked, 0), p_detail[g.i]::jsonb, apply_steps.at
+        FROM unnest(v_applied) AS g (i)
+        LEFT JOIN open_settlements AS w ON w.settlement_id = p_id[g.i]
+        WHERE NOT p_is_move[g.i];
     END IF;
 
-    SELECT count(*) INTO v_count
-    FROM unnest(p_is_move, results) AS q (is_move, result) WHERE q.is_move AND q.result = 0;
-    IF v_count > 0 THEN
-        UPDATE stream_head SET position = position + v_count
-        RETURNING position - v_count INTO v_head;
+    IF cardinality(v_moved) > 0 THEN
+        WITH head AS (
+            UPDATE stream_head SET position = position + cardinality(v_moved)
+            RETURNING position - cardinality(v_moved) AS last
+        )
         INSERT INTO moves (
             position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt, detail
         )
-        SELECT v_head + row_number() OVER (ORDER BY q.ord), q.id, q.seq + 1,
-            q.from_state::settlement_state, q.event::settlement_event,
-            q.to_state::settlement_state, apply_steps.at, q.epoch, q.attempt, q.detail::jsonb
-        FROM unnest(p_id, p_seq, p_epoch, p_from, p_event, p_to, p_is_move, p_attempt, p_detail,
-            results) WITH ORDINALITY AS q (id, seq, epoch, from_state, event, to_state, is_move,
-            attempt, detail, result, ord)
-        WHERE q.is_move AND q.result = 0;
+        SELECT h.last + g.nth, p_id[g.i], p_seq[g.i] + 1, p_from[g.i]::settlement_state,
+            p_event[g.i]::settlement_event, p_to[g.i]::settlement_state, apply_steps.at,
+            p_epoch[g.i], p_attempt[g.i], p_detail[g.i]::jsonb
+        FROM head AS h, unnest(v_moved) WITH ORDINALITY AS g (i, nth);
     END IF;
 END $function$;
 
@@ -927,6 +938,8 @@ ALTER TABLE resolutions ADD CONSTRAINT resolutions_proposed_by_check CHECK (leng
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
 
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_state_check CHECK (state = ANY (ARRAY['in_doubt'::settlement_state, 'sent'::settlement_state, 'recalling'::settlement_state]));
+
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_attempt_check CHECK (attempt >= 0);
 
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_check CHECK (from_bank <> to_bank);
@@ -1025,7 +1038,7 @@ ALTER TABLE openings ENABLE ALWAYS TRIGGER openings_append_only;
 CREATE TRIGGER proposal_is_decided_once BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((old.decision IS NOT NULL) AND ((ROW(new.decision, new.decided_by, new.decided_at))::text IS DISTINCT FROM (ROW(old.decision, old.decided_by, old.decided_at))::text))) EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_is_decided_once;
 
-CREATE TRIGGER proposal_stays BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((ROW(new.settlement_id, new.finding, new.reason, new.evidence_name, new.evidence_sha256, new.content_sha256, new.proposed_by, new.proposed_at, new.expires_at))::text IS DISTINCT FROM (ROW(old.settlement_id, old.finding, old.reason, old.evidence_name, old.evidence_sha256, old.content_sha256, old.proposed_by, old.proposed_at, old.expires_at))::text)) EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER proposal_stays BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((ROW(new.settlement_id, new.finding, new.reason, new.evidence_name, new.evidence_sha256, new.content_sha256, new.proposed_by, new.proposed_at, new.expires_at, new.state, new.sends))::text IS DISTINCT FROM (ROW(old.settlement_id, old.finding, old.reason, old.evidence_name, old.evidence_sha256, old.content_sha256, old.proposed_by, old.proposed_at, old.expires_at, old.state, old.sends))::text)) EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_stays;
 
 CREATE TRIGGER resolution_ends_once BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((old.finished_at IS NOT NULL) AND ((ROW(new.finished_at, new.ending))::text IS DISTINCT FROM (ROW(old.finished_at, old.ending))::text))) EXECUTE FUNCTION refuse_change();
