@@ -7,6 +7,7 @@ goes away, nothing changes.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -31,7 +32,7 @@ from settlement_engine.errors import Contention, Unavailable, WrongState
 from settlement_engine.ports import Accepted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
     from random import Random
     from uuid import UUID
 
@@ -173,30 +174,30 @@ class SettlementService:
         try:
             async with asyncio.TaskGroup() as group:
                 for work in (
-                    self._intake.run(),
-                    self._runner.run(),
-                    self._recovery.run(),
-                    self._recovery.look_after_own(),
-                    self._presence.run(self._forget),
-                    self._presence.watch_tasks(),
-                    self._waiting.run(self._is_carried_here),
-                    keep_timetable(self._settings, self._accounts, self._timetable),
+                    self._intake.run,
+                    self._runner.run,
+                    self._recovery.run,
+                    self._recovery.look_after_own,
+                    partial(self._presence.run, self._forget),
+                    self._presence.watch_tasks,
+                    partial(self._waiting.run, self._is_carried_here),
+                    partial(keep_timetable, self._settings, self._accounts, self._timetable),
                 ):
                     group.create_task(self._unending(work))
                 if self._opener is not None:
-                    group.create_task(self._unending(self._opener.run()))
+                    group.create_task(self._unending(self._opener.run))
                 if self._clerk is not None:
-                    group.create_task(self._unending(self._clerk.run()))
+                    group.create_task(self._unending(self._clerk.run))
         finally:
             self._presence.cancel_tasks()
 
-    async def _unending(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _unending(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a loop of the engine; one that ends by itself is a bug, and ends the engine.
 
         A group of tasks says nothing of a member that was cancelled from within, or has just returned.
         """
         try:
-            await work
+            await work()
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
