@@ -224,9 +224,11 @@ async def test_a_shut_window_refuses_or_queues() -> None:
     async with running(has_real_windows=True, is_queueing=True) as house:
         house.records.windows[:] = [shut_window()]  # the hour of the day must not matter
         house.engine._timetable.replace([shut_window()])
-        queued = await house.settle(wait_seconds=0.1)
-        assert queued.state is State.QUEUED
-        assert (await house.store.load([queued.id]))[queued.id].next_action_at is not None
+        [accepted] = await house.engine.submit([wish()])
+        assert not isinstance(accepted, Exception)
+        key = accepted.settlement.id
+        await house.until(lambda: house.records.lives[key].state is State.QUEUED)
+        assert (await house.store.load([key]))[key].next_action_at is not None
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
