@@ -64,15 +64,10 @@ def plain(value: Any) -> Any:
         case msgspec.Struct() if hasattr(value, "at"):
             return msgspec.structs.replace(value, at=None)
         case Settlement():
-            is_timed, is_ended = bool(value.next_action_at), bool(value.ended_at)
-            return replace(
-                value,
-                created_at=None,
-                value_date=None,
-                ended_at=is_ended,
-                next_action_at=is_timed,
-                attempt=plain(value.attempt),
-            )
+            timeless: dict[str, Any] = dict.fromkeys(("created_at", "value_date"))
+            timeless |= {"ended_at": bool(value.ended_at)}
+            timeless |= {"next_action_at": bool(value.next_action_at)}
+            return replace(value, **timeless, attempt=plain(value.attempt))
         case Attempt():
             return msgspec.structs.replace(value, recorded_at=None)
         case _:
