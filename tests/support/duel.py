@@ -242,8 +242,10 @@ class FrozenStore(Frozen):
         moves = [each for each in steps if is_recorded(each.settlement.state, each.row)]
         await self._freezer.reach(BEFORE_COMMIT, *(each.row.state for each in moves))
         found = await self._inner.apply(steps, owner)
+        # What was on its way when another task froze is written by an owner, not by a zombie.
+        is_after_thaw = self._freezer.was_thawed
         await self._freezer.pass_by()
-        if self._freezer.was_thawed:
+        if is_after_thaw:
             for step, outcome in zip(steps, found, strict=True):
                 if outcome.result is Result.APPLIED:
                     self.applied_after_thaw.append(f"{step.settlement.state} {step.event}")

@@ -95,7 +95,7 @@ async def test_a_settlement_is_executed_to_its_end(edge) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "least", "most"),
-    [(None, 20, 20), (10, 9, 9.5), (2, 1.5, 1.75), (0.9, 0.4, 0.65), (3600, 300, 300)],
+    [(None, 20, 20), (10, 9, 9.6), (2, 1.5, 1.8), (0.9, 0.4, 0.7), (3600, 300, 300)],
 )
 async def test_the_wait_ends_before_the_deadline(edge, seconds, least, most) -> None:
     await edge.settlements.ExecuteSettlement(wish(), timeout=seconds)
