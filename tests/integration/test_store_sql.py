@@ -581,3 +581,16 @@ async def test_a_session_that_cannot_have_its_limits_is_closed(stores):
     with pytest.raises(asyncpg.UndefinedObjectError):
         await connect(DatabaseSettings(url=stores.url), {"no_such_setting": "1"})
     gc.collect()
+
+
+async def test_a_vacuum_gives_no_pages_back_and_so_locks_nobody_out(superuser):
+    rows = (
+        "INSERT INTO open_settlements (settlement_id, owner, epoch, due_at)"
+        " SELECT gen_random_uuid(), 0, 1, 'infinity' FROM generate_series(1, 5000)"
+        " RETURNING settlement_id"
+    )
+    made = [row["settlement_id"] for row in await superuser.fetch(rows)]
+    size = await superuser.fetchval("SELECT pg_relation_size('open_settlements')")
+    await superuser.execute("DELETE FROM open_settlements WHERE settlement_id = ANY ($1)", made)
+    await superuser.execute("VACUUM open_settlements")
+    assert await superuser.fetchval("SELECT pg_relation_size('open_settlements')") == size

@@ -403,7 +403,10 @@ def play(
             await schedule.live()
         except Exception as error:  # noqa: BLE001 - whatever went wrong is a finding
             history.violations.append(f"{type(error).__name__}: {error}")
-        schedule.audit(history, is_proved=is_proved)
+        try:
+            schedule.audit(history, is_proved=is_proved)
+        except Exception as error:  # noqa: BLE001 - and so is what cannot be looked at
+            history.violations.append(f"not audited: {type(error).__name__}: {error}")
         history.seconds = loop.time()
 
     with silent():

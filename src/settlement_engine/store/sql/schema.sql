@@ -36,7 +36,7 @@ CREATE TABLE accounts (
     is_active boolean NOT NULL DEFAULT true,
     opened_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     last_reconciled_at timestamp with time zone
-) WITH (fillfactor=40, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000);
+) WITH (fillfactor=40, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, vacuum_truncate=false);
 
 CREATE TABLE answers (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
@@ -152,7 +152,7 @@ CREATE TABLE open_settlements (
     epoch bigint NOT NULL,
     asked integer NOT NULL DEFAULT 0,
     due_at timestamp with time zone NOT NULL
-) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000);
+) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, vacuum_truncate=false);
 
 CREATE TABLE openings (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
@@ -249,7 +249,7 @@ CREATE TABLE stream_head (
     is_only boolean NOT NULL DEFAULT true,
     "position" bigint NOT NULL,
     published bigint NOT NULL DEFAULT 0
-) WITH (fillfactor=10, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=500);
+) WITH (fillfactor=10, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=500, vacuum_truncate=false);
 
 CREATE TABLE transfers (
     group_id uuid NOT NULL,

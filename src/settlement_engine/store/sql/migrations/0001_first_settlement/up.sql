@@ -69,7 +69,10 @@ CREATE TABLE accounts (
             ELSE true
         END
     )
-) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+) WITH (
+    fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+    vacuum_truncate = false
+);
 
 CREATE TABLE transfers (
     group_id uuid NOT NULL,
@@ -137,13 +140,17 @@ CREATE INDEX settlements_freed_by_obligation ON settlement_transactions (obligat
 WHERE NOT holds_obligation;
 
 -- What is open, and whose it is. Owner 0 is nobody: the settlement rests until due_at.
+-- Pages that a vacuum finds empty are kept: to give them back it would lock everybody out.
 CREATE TABLE open_settlements (
     settlement_id uuid PRIMARY KEY,
     owner bigint NOT NULL CHECK (owner >= 0),
     epoch bigint NOT NULL CHECK (epoch > 0),
     asked integer NOT NULL DEFAULT 0,
     due_at timestamptz NOT NULL
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+) WITH (
+    fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+    vacuum_truncate = false
+);
 CREATE INDEX open_settlements_due ON open_settlements (due_at) WHERE owner = 0;
 
 -- The truth of every life, and at once the outbox: position is gapless and grows in commit order.
@@ -165,7 +172,10 @@ CREATE TABLE stream_head (
     is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
     position bigint NOT NULL CHECK (position >= 0),
     published bigint NOT NULL DEFAULT 0 CHECK (published >= 0)
-) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+) WITH (
+    fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
+    vacuum_truncate = false
+);
 INSERT INTO stream_head (position) VALUES (0);
 
 -- What is asked of a rail: committed with the lock, before the first byte leaves.
