@@ -175,17 +175,21 @@ class Schedule:
     async def _call(self, wanted: Wanted) -> None:
         """Submit until there is an answer; perhaps cancel, or send it once more, after that."""
         await asyncio.sleep(self.chance.random() * BEGINNING_SECONDS)
+        is_first = True
         for _ in range(TRIES_MAX):
             found = await self._ask(lambda engine: engine.service.submit([wanted.wish]))
             if _is_answer(found):
                 break
+            is_first = False
             self.faults.note("caller_gives_up")
         else:
             raise AssertionError(f"{wanted.wish.idempotency_key} was never answered")
         assert isinstance(found, list)
         [result] = found
         if isinstance(result, IdempotencyConflict):
-            wanted.conflict = result.field
+            # A call that was never answered may still be taken in, once the obligation is free again.
+            is_passing = result.field == "obligation_id" and not is_first
+            wanted.conflict = "" if is_passing else result.field
             return
         key = wanted.settlement_id = result.settlement.id
         if self.faults.happens("caller_cancels", 3):
