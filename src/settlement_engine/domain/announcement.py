@@ -49,9 +49,14 @@ def event_id(moved: Moved) -> str:
 
 def event_name(settlement_id: UUID, seq: int, position: int) -> str:
     """Name the announcement of a move by its facts."""
-    era = era_of(position)
-    name = f"{settlement_id}.{seq}"
-    return f"{name}.{era}" if era else name
+    return event_text(str(settlement_id), seq, position)
+
+
+def event_text(settlement_id: str, seq: int, position: int) -> str:
+    """Name the announcement of a move of a settlement whose identifier is written already."""
+    if position < ERA_PLACES:
+        return f"{settlement_id}.{seq}"
+    return f"{settlement_id}.{seq}.{era_of(position)}"
 
 
 REOPENED: Final = "settlement.reopened"

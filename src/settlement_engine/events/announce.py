@@ -18,7 +18,7 @@ from settlement_engine.domain.announcement import (
     REOPENED,
     announcement_type,
     era_of,
-    event_id,
+    event_text,
     marker_id,
 )
 from settlement_engine.domain.lifecycle import STATUS
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 TYPE_PREFIX: Final = "settlement."
 BODY_BYTES_MAX: Final = 64 * 1024
 """A longer body is written again with shortened details: one odd text must not stop the stream."""
+
+GENERATION: Final = 10_000
+"""So many settlements are a generation. The texts of two are kept: a few seconds of a full load."""
 
 DETAILS_MAX: Final = 32
 DETAIL_TEXT_MAX: Final = 1_000
@@ -60,7 +63,11 @@ class Message(NamedTuple):
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON body. Fields are added at the end and never removed or given another meaning."""
+    """The JSON body. Fields are added at the end and never removed or given another meaning.
+
+    Bodies are put together from texts written once: those of a kind of move, and those of a settlement, which
+    is announced several times within moments. What is put together is what this structure would be, to the byte.
+    """
 
     event_id: str
     sequence: int
@@ -96,16 +103,34 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     last_sequence: int
 
 
-class _Words(NamedTuple):
-    """What depends on the kind of move only, written once for each kind."""
+class _Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of a body that depend on the kind of move only."""
 
-    subject: str
     event_type: str
     state: str
     status: str
     previous_state: str
     event: str
+
+
+class _Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of a body that depend on the settlement only."""
+
+    obligation_id: str
+    from_bank: str
+    to_bank: str
+    amount: str
+    currency: str
+    value_date: date
+    priority: str
+
+
+class _Words(NamedTuple):
+    """What depends on the kind of move only, written once for each kind."""
+
+    subject: str
     headers: str
+    fields: str
 
 
 class Announcer:
@@ -118,6 +143,8 @@ class Announcer:
         self._source = source
         self._encoder = msgspec.json.Encoder()
         self._words: dict[tuple[State, Event, State], _Words] = {}
+        self._young: dict[int, tuple[str, str]] = {}
+        self._old: dict[int, tuple[str, str]] = {}
         self._at: datetime | None = None
         self._time = ""
 
@@ -130,35 +157,54 @@ class Announcer:
         if moved.at != self._at:  # The moves of one transaction share an instant.
             self._at = moved.at
             self._time = rfc3339(moved.at)
-        name = event_id(moved)
-        settlement_id = name.partition(".")[0]
-        amount = announcement.amount
-        body = Body(
-            event_id=name,
-            sequence=moved.position,
-            settlement_id=settlement_id,
-            seq=moved.seq,
-            event_type=words.event_type,
-            state=words.state,
-            status=words.status,
-            previous_state=words.previous_state,
-            event=words.event,
-            obligation_id=announcement.obligation_id,
-            from_bank=announcement.from_bank,
-            to_bank=announcement.to_bank,
-            amount=format_amount(amount.minor, amount.currency),
-            currency=amount.currency,
-            value_date=announcement.value_date,
-            priority=_PRIORITY[announcement.priority],
-            time=self._time,
-            detail=dict(moved.detail),
-        )
+        settlement_id, facts = self._known(announcement)
+        name = event_text(settlement_id, moved.seq, moved.position)
+        body = self._body(moved, name, settlement_id, f"{words.fields},{facts}")
         headers = (
             f"{ID_HEADER}: {name}\r\nce-id: {name}\r\n{words.headers}"
             f"ce-subject: {settlement_id}\r\n{TIME_HEADER}: {self._time}\r\n"
             f"{POSITION_HEADER}: {moved.position}\r\n"
         )
-        return Message(moved.position, name, words.subject, headers, self._encode(body))
+        return Message(moved.position, name, words.subject, headers, body)
+
+    def _body(self, moved: Moved, name: str, settlement_id: str, fields: str) -> bytes:
+        """Put a body together; one that is too long is written again with shortened details."""
+        detail = self._encoder.encode(dict(moved.detail)).decode() if moved.detail else "{}"
+        before = (
+            f'{{"event_id":"{name}","sequence":{moved.position},"settlement_id":"{settlement_id}",'
+            f'"seq":{moved.seq},{fields},"time":"{self._time}","detail":'
+        )
+        body = f"{before}{detail}}}".encode()
+        if len(body) <= BODY_BYTES_MAX:
+            return body
+        kept = list(moved.detail.items())[:DETAILS_MAX]
+        short = {key[:DETAIL_TEXT_MAX]: text[:DETAIL_TEXT_MAX] for key, text in kept}
+        return f"{before}{self._encoder.encode(short).decode()}}}".encode()
+
+    def _known(self, announcement: Announcement) -> tuple[str, str]:
+        """Return the settlement's identifier and its fields of the body, written once for all its moves."""
+        key = announcement.moved.settlement_id.int
+        known = self._young.get(key) or self._old.get(key)
+        if known is None:
+            amount = announcement.amount
+            facts = _Facts(
+                obligation_id=announcement.obligation_id,
+                from_bank=announcement.from_bank,
+                to_bank=announcement.to_bank,
+                amount=format_amount(amount.minor, amount.currency),
+                currency=amount.currency,
+                value_date=announcement.value_date,
+                priority=_PRIORITY[announcement.priority],
+            )
+            known = str(announcement.moved.settlement_id), self._fields(facts)
+            if len(self._young) >= GENERATION:
+                self._old, self._young = self._young, {}
+            self._young[key] = known
+        return known
+
+    def _fields(self, part: msgspec.Struct) -> str:
+        """Write the fields of a part of the body, without the braces around them."""
+        return self._encoder.encode(part)[1:-1].decode()
 
     def marker(self, era: int, last_position: int) -> Message:
         """Write the marker of an era; ``last_position`` is the last place of before that still counts."""
@@ -192,30 +238,25 @@ class Announcer:
 
     def _find_words(self, moved: Moved) -> _Words:
         kind = announcement_type(moved)
-        words = _Words(
-            subject=f"{self._prefix}.{kind.removeprefix(TYPE_PREFIX)}",
+        fields = _Kind(
             event_type=kind,
             state=moved.to_state.name,
             status=STATUS[moved.to_state].name,
             previous_state=moved.from_state.name,
             event=moved.event.name,
+        )
+        words = _Words(
+            subject=f"{self._prefix}.{kind.removeprefix(TYPE_PREFIX)}",
             headers=(
                 f"ce-source: {self._source}\r\n"
                 "ce-specversion: 1.0\r\n"
                 f"ce-type: {kind}\r\n"
                 "ce-datacontenttype: application/json\r\n"
             ),
+            fields=self._fields(fields),
         )
         self._words[moved.from_state, moved.event, moved.to_state] = words
         return words
-
-    def _encode(self, body: Body) -> bytes:
-        encoded = self._encoder.encode(body)
-        if len(encoded) <= BODY_BYTES_MAX:
-            return encoded
-        kept = list(body.detail.items())[:DETAILS_MAX]
-        detail = {key[:DETAIL_TEXT_MAX]: text[:DETAIL_TEXT_MAX] for key, text in kept}
-        return self._encoder.encode(msgspec.structs.replace(body, detail=detail))
 
 
 def rfc3339(at: datetime) -> str:

@@ -3,12 +3,19 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import pytest
 from nats.aio.client import Client
 
 from settlement_engine.domain.announcement import ERA_PLACES
 from settlement_engine.domain.lifecycle import LIFE, STATUS, is_recorded
-from settlement_engine.events.announce import BODY_BYTES_MAX, Announcer, rfc3339
+from settlement_engine.events.announce import (
+    BODY_BYTES_MAX,
+    GENERATION,
+    Announcer,
+    Body,
+    rfc3339,
+)
 from tests.unit.events.fakes import announcement
 
 ANNOUNCER = Announcer(prefix="settlement", source="/settlement-engine/test")
@@ -53,6 +60,25 @@ def test_the_same_move_gives_the_same_bytes():
     assert ANNOUNCER.message(one) == Announcer(
         prefix="settlement", source="/settlement-engine/test"
     ).message(one)
+
+
+@pytest.mark.parametrize("detail", [{}, {"text": 'ä "quoted" \u2028 \x01', "code": "\\"}])
+@pytest.mark.parametrize("obligation_id", ["O-1", 'Ö"\\\u0007'])
+def test_what_is_put_together_is_what_would_be_written_whole(obligation_id, detail):
+    told = msgspec.structs.replace(
+        announcement(5, settlement=4, seq=2, detail=detail), obligation_id=obligation_id
+    )
+    body = Announcer(prefix="settlement", source="/x").message(told).body
+    assert body == msgspec.json.encode(msgspec.json.decode(body, type=Body, strict=True))
+    assert list(json.loads(body)) == list(Body.__struct_fields__)
+    assert json.loads(body)["obligation_id"] == obligation_id
+
+
+def test_texts_are_kept_for_two_generations_and_no_longer():
+    announcer = Announcer(prefix="settlement", source="/x")
+    for number in range(3 * GENERATION):
+        announcer.message(announcement(number + 1, settlement=number))
+    assert len(announcer._young) + len(announcer._old) == 2 * GENERATION
 
 
 def test_the_subject_has_the_configured_prefix_and_the_type_has_not():
