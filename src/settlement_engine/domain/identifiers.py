@@ -43,24 +43,25 @@ _PAYMENT: Final = _DOMAIN + _framed(b"end-to-end")
 _MESSAGE: Final = _DOMAIN + _framed(b"message")
 
 
-def _digest(purpose: bytes, *parts: str) -> bytes:
-    framed = [_framed(text.encode()) for text in parts]
-    return hashlib.sha256(b"".join([purpose, *framed])).digest()
+def _framed_texts(*texts: str) -> bytes:
+    return b"".join([_framed(text.encode()) for text in texts])
 
 
 def key_hash(caller: str, idempotency_key: str, call: str = "settle") -> UUID:
     """Return the 128 bits under which a caller's key is unique."""
-    return UUID(bytes=_digest(_KEY, call, caller, idempotency_key)[:16])
+    framed = _framed_texts(call, caller, idempotency_key)
+    return UUID(bytes=hashlib.sha256(_KEY + framed).digest()[:16])
 
 
 def references(caller: str, idempotency_key: str, attempt: int) -> References:
     """Derive the references of an attempt; attempt 1 is the first."""
-    payment = _digest(_PAYMENT, caller, idempotency_key)
-    message = _digest(_MESSAGE, caller, idempotency_key, str(attempt))
+    framed = _framed_texts(caller, idempotency_key)
+    payment = hashlib.sha256(_PAYMENT + framed).hexdigest()
+    message = hashlib.sha256(_MESSAGE + framed + _framed_texts(str(attempt))).digest()
     number = int.from_bytes(message[:16], "big") & _UUID_V4_MASK | _UUID_V4_BITS
     return References(
         uetr=UUID(int=number),
-        end_to_end_id="E" + payment[:17].hex().upper(),
+        end_to_end_id="E" + payment[:34].upper(),
         message_id="M" + message[15:].hex().upper(),
     )
 

@@ -23,7 +23,7 @@ def integers(values: Iterable[int]) -> str:
 
 def uuids(values: Iterable[UUID]) -> str:
     """Write identifiers, none of them missing."""
-    return "{" + ",".join([value.hex for value in values]) + "}"
+    return "{" + ",".join([f"{value.int:032x}" for value in values]) + "}"
 
 
 def booleans(values: Iterable[bool]) -> str:

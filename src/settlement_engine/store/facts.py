@@ -39,23 +39,23 @@ class Facts(NamedTuple):
 
 
 class KeptFacts:
-    """The facts of the settlements of late, by their identifiers' bytes."""
+    """The facts of the settlements of late, by their identifiers' numbers."""
 
     def __init__(self, generation: int = GENERATION) -> None:
         self._generation = generation
-        self._young: dict[bytes, Facts] = {}
-        self._old: dict[bytes, Facts] = {}
+        self._young: dict[int, Facts] = {}
+        self._old: dict[int, Facts] = {}
 
     def find(self, settlement_id: UUID) -> Facts | None:
         """Return what is kept of a settlement."""
-        key = settlement_id.bytes
+        key = settlement_id.int
         return self._young.get(key) or self._old.get(key)
 
     def keep(self, settlement_id: UUID, facts: Facts) -> None:
         """Keep the facts of a settlement; the oldest generation makes room."""
         if len(self._young) >= self._generation:
             self._old, self._young = self._young, {}
-        self._young[settlement_id.bytes] = facts
+        self._young[settlement_id.int] = facts
 
     def keep_admission(self, admission: Admission, at: datetime) -> None:
         """Keep what was accepted at that moment of the database, which speaks UTC."""
