@@ -15,6 +15,7 @@ import grpc
 
 from settlement_engine.bench.calls import CALL_SECONDS, execute, keep_streaming, submit
 from settlement_engine.bench.load import BATCH_ITEMS, Load, Tally, Way
+from settlement_engine.bench.progress import MOVES
 from settlement_engine.bench.wishes import BANKS, CURRENCY, FUNDS, Spread, Wishes
 from settlement_engine.errors import Unavailable
 from settlement_engine.proto import settlement_pb2 as wire
@@ -147,13 +148,13 @@ class Callers:
         self, load: Load, wishes: Wishes, progress: Progress, until: float, tally: Tally
     ) -> None:
         """Keep so many in flight: what was sent and has not yet been announced."""
-        before = progress.lives
+        before = progress.messages
         sent = 0
 
         async def caller(stub: settlement_pb2_grpc.SettlementServiceAsyncStub) -> None:
             nonlocal sent
             while time.monotonic() < until:
-                ended = progress.lives - before - tally.ends.count
+                ended = progress.ended(before + MOVES * tally.ends.count, tally.accepted)
                 if sent - ended + load.batch_items > load.in_flight:
                     await progress.wait()
                     continue

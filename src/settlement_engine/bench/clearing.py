@@ -26,9 +26,10 @@ async def bring_from_clearing(
     connection = await nats.connect(nats_url, connect_timeout=CONNECT_SECONDS)
     try:
         jetstream = connection.jetstream()
-        before = progress.lives
+        before = progress.messages
         while time.monotonic() < until:
-            if tally.accepted - (progress.lives - before) + ACKS_WAITING_MAX > load.in_flight:
+            ended = progress.ended(before, tally.accepted)
+            if tally.accepted - ended + ACKS_WAITING_MAX > load.in_flight:
                 await progress.wait()
                 continue
             bodies = [_body(wishes) for _ in range(ACKS_WAITING_MAX)]

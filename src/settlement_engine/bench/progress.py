@@ -62,10 +62,13 @@ class Progress:
         self._open_most = 0
         self.messages = 0
 
-    @property
-    def lives(self) -> int:
-        """About how many settlements have come to their end, ordinary lives assumed."""
-        return self.messages // MOVES
+    def ended(self, since: int, accepted: int) -> int:
+        """About how many of those accepted have ended, by what was announced since; rather too few.
+
+        Ordinary lives assumed. Each has announced that it was accepted long before it announces its end:
+        counted as a third of a life it would let more into flight than was meant.
+        """
+        return max(0, (self.messages - since - accepted) // (MOVES - 1))
 
     async def wait(self) -> None:
         """Wait for the next look."""
