@@ -32,12 +32,13 @@ def _nobody() -> int:
 
 
 class Batcher(Generic[T]):
-    """A bounded queue with one consumer that takes all there is, up to a bound.
+    """A bounded queue with a consumer that takes all there is, up to a bound.
 
     It has two lanes: what finishes begun work goes before what begins new work, so that under a burst
     settlements end one after the other instead of all together at its end.
 
-    ``crowd`` counts who is under way and may come here soon, those who wait here included.
+    ``crowd`` counts who is under way and may come here soon, those who wait here included. ``hands`` is how
+    many batches may be worked on at once; beside another one only a full batch is begun.
     """
 
     def __init__(
@@ -47,15 +48,18 @@ class Batcher(Generic[T]):
         batch_max: int,
         gap_seconds: float = 0.0,
         crowd: Callable[[], int] = _nobody,
+        hands: int = 1,
     ) -> None:
         self._work = work
         self._batch_max = batch_max
         self._gap_seconds = gap_seconds
         self._crowd = crowd
+        self._hands = hands
         self._waiting: deque[T] = deque()
         self._finishing: deque[T] = deque()
         self._arrived = asyncio.Event()
-        self._is_busy = False
+        self._turn = asyncio.Lock()
+        self._busy = 0
 
     def __len__(self) -> int:
         """Count what waits."""
@@ -64,7 +68,7 @@ class Batcher(Generic[T]):
     @property
     def is_idle(self) -> bool:
         """Say whether nothing waits and nothing is being written."""
-        return not self and not self._is_busy
+        return not self and not self._busy
 
     def offer(self, items: Iterable[T], *, is_finishing: bool = False) -> None:
         """Put items at the end of a lane. Whoever offers keeps the queue's bound."""
@@ -81,19 +85,30 @@ class Batcher(Generic[T]):
 
     async def run(self) -> None:
         """Work for ever; ``work`` handles its own failures."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._hands):
+                group.create_task(self._serve())
+
+    async def _serve(self) -> None:
         while True:
-            if not self:
-                self._arrived.clear()
-                await self._arrived.wait()
-            await self._wait_for_company()
-            batch = self._take()
+            async with self._turn:
+                batch = await self._gather()
             if not batch:
                 continue  # what waited was given up meanwhile
-            self._is_busy = True
+            self._busy += 1
             try:
                 await self._work(batch)
             finally:
-                self._is_busy = False
+                self._busy -= 1
+                self._arrived.set()
+
+    async def _gather(self) -> list[T]:
+        """Wait for a batch: beside one that is being written only a full one is worth a commit."""
+        while len(self) < (self._batch_max if self._busy else 1):
+            self._arrived.clear()
+            await self._arrived.wait()
+        await self._wait_for_company()
+        return self._take()
 
     async def _wait_for_company(self) -> None:
         """In a crowd, let those come who are near; when nobody came in a gap, go."""

@@ -52,6 +52,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+HANDS: Final = 2
+"""Under a full load the next batch is decided while the database writes the one before."""
+
 LATE_ANSWERS_MAX: Final = 8
 """How many answers one settlement may keep waiting while a step of its own is being written."""
 
@@ -109,6 +112,7 @@ class Runner:
             batch_max=settings.move_batch_max,
             gap_seconds=settings.gap_seconds,
             crowd=self._open.__len__,
+            hands=HANDS,
         )
         asker.attach(self.hear)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
+from typing_extensions import override
 
 from settlement_engine.errors import (
     Contention,
@@ -284,12 +285,21 @@ def _watch_the_wire(connection: Connection) -> None:
             wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-class Readers:
-    """A small pool of connections for reading. Decisions about money are not made from what it says."""
+class Lines:
+    """A few connections for one kind of work: whoever comes takes a free one, or waits for the first.
 
-    def __init__(self, settings: DatabaseSettings) -> None:
-        self._settings = settings
-        self._lines = [Line(settings) for _ in range(settings.readers_max)]
+    The one used last is used next, so that a quiet time needs but one.
+    """
+
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        count: int,
+        plan: dict[str, str] | None = None,
+        *,
+        is_writing: bool = False,
+    ) -> None:
+        self._lines = [Line(settings, plan, is_writing=is_writing) for _ in range(count)]
         self._free: asyncio.LifoQueue[Line] = asyncio.LifoQueue()
         for line in self._lines:
             self._free.put_nowait(line)
@@ -304,12 +314,9 @@ class Readers:
             self._free.put_nowait(line)
 
     async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
-        """Run a named statement and return its rows; a connection that had died is tried anew once."""
+        """Run a named statement and return its rows."""
         async with self.line() as line:
-            try:
-                return await line.fetch(name, *arguments)
-            except Unavailable:
-                return await line.fetch(name, *arguments)
+            return await line.fetch(name, *arguments)
 
     async def fetchrow(self, name: str, *arguments: object) -> asyncpg.Record | None:
         """Run a named statement and return its first row."""
@@ -320,6 +327,22 @@ class Readers:
         """Close every line."""
         for line in self._lines:
             await line.close()
+
+
+class Readers(Lines):
+    """A small pool of connections for reading. Decisions about money are not made from what it says."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        super().__init__(settings, settings.readers_max)
+
+    @override
+    async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run a named statement and return its rows; a connection that had died is tried anew once."""
+        async with self.line() as line:
+            try:
+                return await line.fetch(name, *arguments)
+            except Unavailable:
+                return await line.fetch(name, *arguments)
 
 
 async def check_safety(settings: DatabaseSettings) -> list[str]:

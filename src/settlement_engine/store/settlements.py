@@ -1,8 +1,8 @@
 """Settlements in PostgreSQL: admission, steps, claims and reading (``ports.SettlementStore``).
 
 A batch is one call with parallel arrays and one transaction. The calls guard and record; which row of
-the page applies was decided before. Admission, steps and claims have a connection each, so that none
-waits for another's answer.
+the page applies was decided before. Admission, steps and claims have connections of their own, so that
+none waits for another's answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from settlement_engine.domain.lifecycle import Do, is_recorded
 from settlement_engine.errors import Contention
 from settlement_engine.ports import Admitted, Claimed, Outcome, Result, Verdict
 from settlement_engine.store import arrays
-from settlement_engine.store.database import WRITERS_PLAN, Line
+from settlement_engine.store.database import WRITERS_PLAN, Line, Lines
 from settlement_engine.store.facts import KeptFacts
 from settlement_engine.store.rows import to_moved, to_settlement
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ADMISSION_TRIES_MAX: Final = 5
+APPLYING_MAX: Final = 2
+"""While one batch of steps is being written the next one is made ready, or waits for the same rows' locks."""
+
 _VERDICTS: Final = (
     Verdict.ACCEPTED,
     Verdict.REPLAYED,
@@ -56,7 +59,7 @@ class PostgresSettlements:
         self._readers = readers
         self._facts = KeptFacts() if facts is None else facts
         self._admitting = Line(settings, WRITERS_PLAN, is_writing=True)
-        self._applying = Line(settings, WRITERS_PLAN, is_writing=True)
+        self._applying = Lines(settings, APPLYING_MAX, WRITERS_PLAN, is_writing=True)
         self._claiming = Line(settings, is_writing=True)
 
     async def close(self) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
+import pytest
+
 from settlement_engine.engine.batching import GAPS_MAX, Batcher
 from settlement_engine.simulation.loop import VirtualLoop, run
 
@@ -96,3 +98,57 @@ def test_what_is_given_up_while_it_waits_is_not_written() -> None:
 
     run(VirtualLoop(random.Random(1)), main(), [])
     assert found == []
+
+
+SLOW = 0.01
+"""What a write takes, in seconds."""
+
+
+def begun(arrivals: Sequence[tuple[float, int]], *, hands: int) -> list[tuple[float, int]]:
+    """Let so many items come at each of these times to slow writers; return when each batch was begun."""
+    found: list[tuple[float, int]] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def write(batch: list[int]) -> None:
+            found.append((round(loop.time(), 4), len(batch)))
+            await asyncio.sleep(SLOW)
+
+        batcher = Batcher(write, batch_max=5, hands=hands)
+        running = loop.create_task(batcher.run())
+        for at, count in arrivals:
+            await asyncio.sleep(at - loop.time())
+            batcher.offer(range(count))
+        await asyncio.sleep(1)
+        assert batcher.is_idle
+        running.cancel()
+
+    run(VirtualLoop(random.Random(1)), main(), [])
+    return found
+
+
+def test_the_next_full_batch_is_begun_beside_the_one_that_is_written() -> None:
+    assert begun([(0.5, 15)], hands=2) == [(0.5, 5), (0.5, 5), (0.51, 5)]
+    assert begun([(0.5, 15)], hands=1) == [(0.5, 5), (0.51, 5), (0.52, 5)]
+
+
+def test_a_batch_that_is_not_full_waits_for_the_one_that_is_written() -> None:
+    assert begun([(0.5, 2), (0.501, 4)], hands=2) == [(0.5, 2), (0.51, 4)]
+
+
+def test_what_fills_a_batch_while_another_is_written_sets_it_going() -> None:
+    assert begun([(0.5, 2), (0.501, 4), (0.503, 1)], hands=2) == [(0.5, 2), (0.503, 5)]
+
+
+def test_an_error_of_the_work_ends_all_hands() -> None:
+    async def main() -> None:
+        async def write(batch: list[int]) -> None:
+            raise ZeroDivisionError(batch)
+
+        batcher = Batcher(write, batch_max=5, hands=2)
+        batcher.offer([1])
+        with pytest.raises(ExceptionGroup):
+            await batcher.run()
+
+    run(VirtualLoop(random.Random(1)), main(), [])
