@@ -18,7 +18,7 @@ from settlement_engine.errors import Contention, Unavailable
 from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.facts import KeptFacts
 from settlement_engine.store.queries import query
-from settlement_engine.store.settlements import PostgresSettlements
+from settlement_engine.store.settlements import APPLYING_MAX, PostgresSettlements
 from settlement_engine.store.stream import PostgresRegistry, PostgresStream
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SLOW_SECONDS: Final = (0.5, 3.0, 15.0)
 """The slowest takes longer than a lease may last: its commit is a zombie's."""
 
 LOST_SECONDS: Final = (0.1, 0.5)
-_LINES: Final = ("_admitting", "_applying", "_claiming")
+_LINES: Final = {"_admitting": 1, "_applying": APPLYING_MAX, "_claiming": 1}
 
 
 class Desk:
@@ -113,15 +113,15 @@ class Desk:
 
 
 class GatedLine:
-    """In place of ``store.database.Line`` where it writes: one statement is one transaction."""
+    """In place of ``store.database.Lines`` where they write: one statement is one transaction."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, count: int) -> None:
         self._desk = desk
-        self._lock = asyncio.Lock()
+        self._free = asyncio.Semaphore(count)
 
     async def fetch(self, name: str, *arguments: object) -> list[Any]:
         """Run a named statement and return its rows."""
-        async with self._lock:
+        async with self._free:
             if name in ("load", "owned"):
                 return await self._desk.read(name, arguments)
             return await self._desk.write(name, arguments)
@@ -243,9 +243,9 @@ class PostgresBooks:
         readers: Any = GatedReaders(self.desk)
         facts = KeptFacts()
         self.settlements = PostgresSettlements(ground.settings, readers, facts)
-        for name in _LINES:
+        for name, count in _LINES.items():
             assert hasattr(self.settlements, name), "the store has the lines that are replaced"
-            setattr(self.settlements, name, GatedLine(self.desk))
+            setattr(self.settlements, name, GatedLine(self.desk, count))
         self.session = SessionLine(self.desk)
         self.accounts = PostgresAccounts(ground.settings, readers, ids)
         self.accounts._writing = self._for_itself = SessionLine(self.desk, is_timeless=True)  # type: ignore[assignment]  # noqa: SLF001 - a schedule has no connections of its own
