@@ -46,8 +46,8 @@ SELECT end_to_end_id, state, ends_as, due_at_ms, code, text, script
 """
 ENTER: Final = """
 INSERT INTO payments (end_to_end_id, message, script, state, ends_as, due_at_ms, code, text,
-                      times_received, received_at_ms)
-SELECT key, value, ?, ?, ?, ?, ?, ?, ?, ? FROM json_each(?)
+                      times_received, times_debited, received_at_ms)
+SELECT key, value, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM json_each(?)
 """
 RECEIVED_AGAIN: Final = """
 UPDATE payments SET times_received = times_received + ?

@@ -156,7 +156,7 @@ class ServerMeter:
         await self._line.close()
 
     async def multiply_history(self, copies: int) -> None:
-        """Copy every life so many times, in lots. Raises WrongState while any is open.
+        """Copy every life so many times, in lots, copies too. Raises WrongState while any is open.
 
         The first copy sorts first: the originals' identifiers are of today and come last.
         """
@@ -167,14 +167,16 @@ class ServerMeter:
         with translated():
             connection = await connect(self._settings, _UNLIMITED)
             try:
+                await connection.execute(_call("history_numbers"))
+                stride = await connection.fetchval(_call("history_stride"))
                 await connection.execute(_call("history_accounts"), copies)
                 for first in range(1, copies + 1, COPIES_AT_ONCE_MAX):
                     last = min(first + COPIES_AT_ONCE_MAX - 1, copies)
                     async with connection.transaction():
                         for name in _COPIED:
-                            await connection.execute(_call(name), first, last)
+                            await connection.execute(_call(name), first, last, stride)
                         await connection.execute(
-                            _call("history_moves"), first, last, counters.position
+                            _call("history_moves"), first, last, stride, counters.position
                         )
                 await connection.execute(_call("history_head"), copies)
                 await connection.execute(_call("history_settle_down"))

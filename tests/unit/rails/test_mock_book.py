@@ -93,13 +93,27 @@ def test_what_fails_half_way_leaves_nothing_and_the_book_goes_on(
         message = "the disk is full"
         raise sqlite3.OperationalError(message)
 
+    book.receive(parcels(tmp_path, ["known"]), 0)
+    both = parcels(tmp_path, ["known", "k"])
     with monkeypatch.context() as patch:
-        patch.setattr(book, "_debit", fail)
+        patch.setattr(book, "_count_again", fail)
         with pytest.raises(sqlite3.OperationalError):
-            book.receive(parcels(tmp_path, ["k"]), 0)
-    assert list(book.ledger(0)) == []
-    book.receive(parcels(tmp_path, ["k"]), 0)
+            book.receive(both, 0)
     assert len(list(book.ledger(0))) == 1
+    book.receive(both, 0)
+    assert [entry["times_received"] for entry in book.ledger(0)] == [2, 1]
+    assert [entry["times_debited"] for entry in book.ledger(0)] == [1, 1]
+
+
+def test_of_messages_among_which_one_is_known_the_others_are_entered_once(
+    book: MockBook, tmp_path: Path
+) -> None:
+    (k, m) = parcels(tmp_path, ["k", "m"])
+    book.receive([k], 0)
+    book.receive([m, k, m], 0)
+    found = {entry["reference"]: entry for entry in book.ledger(0)}
+    assert [found[each.reference]["times_received"] for each in (k, m)] == [2, 2]
+    assert [found[each.reference]["times_debited"] for each in (k, m)] == [1, 1]
 
 
 def test_the_ledger_is_read_in_pages_without_gap_or_repeat(

@@ -36,6 +36,33 @@ SELECT pg_database_size(current_database()) AS database_bytes,
         FROM unnest(ARRAY['accounts', 'open_settlements', 'stream_head', 'engines']) AS q (name)
     ) AS bounded_bytes;
 
+-- name: history_numbers
+-- How a copy is named: by the number of its copy in the place of the identifier's first 32 bits, so that it
+-- sorts before those of today. Copies of copies have numbers of their own, ``stride`` apart.
+CREATE OR REPLACE FUNCTION pg_temp.copy_of(original uuid, copy integer, stride integer) RETURNS uuid
+LANGUAGE sql IMMUTABLE AS $$
+SELECT (
+    lpad(to_hex(copy * stride + CASE
+        WHEN original < '00ffffff-0000-0000-0000-000000000000'
+        THEN ('x' || left(original::text, 8))::bit(32)::integer
+        ELSE 0
+    END), 8, '0') || substr(replace(original::text, '-', ''), 9)
+)::uuid
+$$;
+CREATE OR REPLACE FUNCTION pg_temp.was_there(id uuid, stride integer) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+SELECT id >= '00ffffff-0000-0000-0000-000000000000'
+    OR id < (lpad(to_hex(stride), 8, '0') || repeat('0', 24))::uuid
+$$;
+
+-- name: history_stride
+-- One more than the greatest number of a copy that there is.
+SELECT coalesce(max(('x' || left(id::text, 8))::bit(32)::integer), 0) + 1 AS stride
+FROM (
+    SELECT id FROM settlement_transactions WHERE id < '00ffffff-0000-0000-0000-000000000000'
+    ORDER BY id DESC LIMIT 1
+) AS last;
+
 -- name: history_lives
 -- Copies of every life that there is, under numbers that sort before those of today.
 INSERT INTO settlement_transactions (
@@ -44,25 +71,25 @@ INSERT INTO settlement_transactions (
     attempt, holds_obligation, refusal_code, refusal_detail, rail_reference, confirmation,
     created_at, ended_at
 )
-SELECT (lpad(to_hex(k), 8, '0') || substr(replace(s.id::text, '-', ''), 9))::uuid,
-    md5(s.key_hash::text || k)::uuid, s.caller, md5(s.obligation_id || k), s.content_hash,
-    md5(s.obligation_id || k), s.from_bank, s.to_bank, s.amount_minor, s.currency,
+SELECT pg_temp.copy_of(s.id, k, $3),
+    md5(s.key_hash::text || k * $3)::uuid, s.caller, md5(s.obligation_id || k * $3), s.content_hash,
+    md5(s.obligation_id || k * $3), s.from_bank, s.to_bank, s.amount_minor, s.currency,
     s.requested_value_date, s.value_date, s.priority, s.metadata, s.state, s.seq, s.attempt,
     s.holds_obligation, s.refusal_code, s.refusal_detail, s.rail_reference, s.confirmation,
     s.created_at, s.ended_at
 FROM settlement_transactions AS s CROSS JOIN generate_series($1::integer, $2::integer) AS k
-WHERE s.id >= '00ffffff-0000-0000-0000-000000000000';
+WHERE pg_temp.was_there(s.id, $3);
 
 -- name: history_moves
--- Their moves; the places after $3, which the originals have, are taken copy by copy.
+-- Their moves; the places after $4, which are taken, are given copy by copy.
 INSERT INTO moves (
     position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt, detail
 )
-SELECT m.position + k * $3::bigint,
-    (lpad(to_hex(k), 8, '0') || substr(replace(m.settlement_id::text, '-', ''), 9))::uuid,
+SELECT m.position + k * $4::bigint,
+    pg_temp.copy_of(m.settlement_id, k, $3),
     m.seq, m.from_state, m.event, m.to_state, m.at, m.epoch, m.attempt, m.detail
 FROM moves AS m CROSS JOIN generate_series($1::integer, $2::integer) AS k
-WHERE m.position <= $3::bigint ORDER BY k, m.position;
+WHERE m.position <= $4::bigint ORDER BY k, m.position;
 
 -- name: history_attempts
 -- Their attempts.
@@ -70,29 +97,29 @@ INSERT INTO attempts (
     settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr, end_to_end_id,
     message_id, payload, valid_until, sends, undelivered, recorded_at
 )
-SELECT (lpad(to_hex(k), 8, '0') || substr(replace(a.settlement_id::text, '-', ''), 9))::uuid,
+SELECT pg_temp.copy_of(a.settlement_id, k, $3),
     a.number, a.rail, a.source_id, a.agent_id, a.clearing_id, a.target_id, a.uetr, a.end_to_end_id,
     a.message_id, a.payload, a.valid_until, a.sends, a.undelivered, a.recorded_at
 FROM attempts AS a CROSS JOIN generate_series($1::integer, $2::integer) AS k
-WHERE a.settlement_id >= '00ffffff-0000-0000-0000-000000000000';
+WHERE pg_temp.was_there(a.settlement_id, $3);
 
 -- name: history_holds
 -- Their holds.
 INSERT INTO fund_locks (
     settlement_id, account_id, amount_minor, currency, locked_at, resolved_at, outcome
 )
-SELECT (lpad(to_hex(k), 8, '0') || substr(replace(f.settlement_id::text, '-', ''), 9))::uuid,
+SELECT pg_temp.copy_of(f.settlement_id, k, $3),
     f.account_id, f.amount_minor, f.currency, f.locked_at, f.resolved_at, f.outcome
 FROM fund_locks AS f CROSS JOIN generate_series($1::integer, $2::integer) AS k
-WHERE f.settlement_id >= '00ffffff-0000-0000-0000-000000000000';
+WHERE pg_temp.was_there(f.settlement_id, $3);
 
 -- name: history_transfers
 -- Their transfers; those of funding are nobody's life and are not copied.
 INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, reference, at)
-SELECT (lpad(to_hex(k), 8, '0') || substr(replace(t.group_id::text, '-', ''), 9))::uuid,
+SELECT pg_temp.copy_of(t.group_id, k, $3),
     t.leg, t.debit_id, t.credit_id, t.amount_minor, t.currency, t.reference, t.at
 FROM transfers AS t CROSS JOIN generate_series($1::integer, $2::integer) AS k
-WHERE t.group_id >= '00ffffff-0000-0000-0000-000000000000'
+WHERE pg_temp.was_there(t.group_id, $3)
     AND EXISTS (SELECT 1 FROM attempts AS a WHERE a.settlement_id = t.group_id);
 
 -- name: history_accounts
