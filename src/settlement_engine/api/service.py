@@ -71,6 +71,8 @@ class SettlementCalls:
     ) -> pb.SubmitSettlementsResponse:
         """Accept a batch. What is wrong with one item does not touch the others."""
         self._check_batch(request, call)
+        # Overload is when work for nothing hurts most: a full engine does not read what it refuses.
+        self._engine.require_room(len(request.settlements))
         results = [pb.SubmitResult() for _ in request.settlements]
         instructions: list[Instruction] = []
         places: list[int] = []

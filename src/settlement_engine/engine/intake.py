@@ -103,7 +103,7 @@ class Intake:
 
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
         """Write instructions down; one result each, in order. Raises Overloaded."""
-        self._require_room(len(instructions))
+        self.require_room(len(instructions))
         if not instructions:
             return []
         unwritten = Overloaded("not written", retry_after_seconds=RETRY_AFTER_SECONDS)
@@ -115,7 +115,8 @@ class Intake:
         await delivery.done  # a caller who goes cancels his own waiting and nothing else
         return delivery.results
 
-    def _require_room(self, count: int) -> None:
+    def require_room(self, count: int) -> None:
+        """Raise Overloaded when so many more would not be taken in now."""
         if self._is_closed:
             what = "the engine is draining"
             raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)

@@ -244,6 +244,10 @@ class SettlementService:
 
     # --- calls ------------------------------------------------------------------------------------
 
+    def require_room(self, count: int) -> None:
+        """Refuse what would be refused, before anybody works for it; see the port."""
+        self._intake.require_room(count)
+
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
         """Accept a batch durably; see the port."""
         return await self._intake.submit(instructions)

@@ -27,6 +27,10 @@ class Engine(Protocol):
     Raises IdempotencyConflict, Overloaded, Unavailable; refusals are in the settlement.
     """
 
+    def require_room(self, count: int) -> None:
+        """Raise Overloaded when so many more would not be taken in now: before they are looked at."""
+        ...
+
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
         """Accept a batch durably; one result each, in order. The lives go on by themselves."""
         ...

@@ -13,7 +13,7 @@ from settlement_engine.api.calls import Calls
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.settlement import Moved, Settlement
-from settlement_engine.errors import IdempotencyConflict, NotFound, WrongState
+from settlement_engine.errors import IdempotencyConflict, NotFound, Overloaded, WrongState
 from settlement_engine.ports import Accepted, Announcement
 from tests.support.stores import MemoryStores
 
@@ -65,6 +65,7 @@ class World:
         self.failure: Exception | None = None
         self.failures: dict[str, Exception] = {}
         self.ends = True
+        self.room = 1_000_000
         self.changed = asyncio.Condition()
         self.holding: asyncio.Event | None = None
         self.waiting = 0
@@ -74,6 +75,10 @@ class World:
         self.desk = FakeDesk(self.stores)
 
     # --- the engine ---------------------------------------------------------------------------
+
+    def require_room(self, count: int) -> None:
+        if count > self.room:
+            raise Overloaded("no room", retry_after_seconds=0.25)
 
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
         self.submitted.append(instructions)

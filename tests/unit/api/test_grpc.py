@@ -167,6 +167,17 @@ async def test_what_the_engine_raises_has_its_status(edge, failure, code) -> Non
     assert "secret" not in error.details()
 
 
+async def test_a_full_engine_refuses_a_batch_before_it_reads_it(edge) -> None:
+    edge.world.room = 1
+    batch = pb.SubmitSettlementsRequest(settlements=[wish(1), wish(2, amount="no amount")])
+    error = await failed(edge.settlements.SubmitSettlements(batch, timeout=5))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert edge.world.submitted == []
+    edge.world.room = 2
+    answer = await edge.settlements.SubmitSettlements(batch, timeout=5)
+    assert [result.HasField("error") for result in answer.results] == [False, True]
+
+
 async def test_a_key_comes_with_the_metadata_too(edge) -> None:
     for key, number in (("k-1", 1), ("k-2", 2)):
         await edge.settlements.ExecuteSettlement(
