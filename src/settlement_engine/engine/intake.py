@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.domain.settlement import Settlement
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Ids, Meter, SettlementStore
 
-RETRY_AFTER_SECONDS = 0.5
+RETRY_AFTER_SECONDS: Final = 0.5
+UNWRITTEN: Final = Overloaded("not written", retry_after_seconds=RETRY_AFTER_SECONDS)
+"""Stands in a delivery for what has no result yet; nobody ever hears it."""
 
 
 @dataclass(slots=True)
@@ -106,8 +108,7 @@ class Intake:
         self.require_room(len(instructions))
         if not instructions:
             return []
-        unwritten = Overloaded("not written", retry_after_seconds=RETRY_AFTER_SECONDS)
-        delivery = _Delivery([unwritten] * len(instructions), missing=len(instructions))
+        delivery = _Delivery([UNWRITTEN] * len(instructions), missing=len(instructions))
         self._batcher.offer(
             _Entry(Admission(settlement_id=self._ids.new(), instruction=wish), delivery, index)
             for index, wish in enumerate(instructions)

@@ -177,21 +177,34 @@ class Line:
         async with self.session() as connection:
             return await connection.fetch(query(name), *arguments)
 
-    @asynccontextmanager
-    async def session(self) -> AsyncIterator[Connection]:
+    def session(self) -> _Session:
         """Hold the connection for a few statements; raises Unavailable or Contention."""
-        async with self._lock:
+        return _Session(self)
+
+    async def take(self) -> Connection:
+        """Wait for the connection, opened if need be; ``give_back`` must follow."""
+        await self._lock.acquire()
+        try:
+            if self._connection is not None and not self._connection.is_closed():
+                return self._connection
             with translated():
-                connection = await self._open()
-                try:
-                    yield connection
-                except BaseException as error:
-                    is_elsewhere = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
-                    is_ours = isinstance(error, asyncpg.PostgresError) and not is_elsewhere
-                    if not is_ours or connection.is_closed():
-                        self._drop()
-                    raise
-            self._require_replicated()
+                return await self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def give_back(self, error: BaseException | None) -> None:
+        """Let the next one have the connection, if it may still be used after what went wrong."""
+        try:
+            if error is None:
+                self._require_replicated()
+                return
+            is_elsewhere = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+            is_ours = isinstance(error, asyncpg.PostgresError) and not is_elsewhere
+            if not is_ours or self._connection is None or self._connection.is_closed():
+                self._drop()
+        finally:
+            self._lock.release()
 
     def _require_replicated(self) -> None:
         """Raise Unavailable if the server has stopped waiting for the standby."""
@@ -232,6 +245,26 @@ class Line:
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
             connection.terminate()
+
+
+class _Session:
+    """A line's connection for the length of a block. By hand: it stands around every statement."""
+
+    __slots__ = ("_line",)
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    async def __aenter__(self) -> Connection:
+        """Wait for the connection."""
+        return await self._line.take()
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Give it back, and say in our words what went wrong."""
+        self._line.give_back(error)
+        if error is not None:
+            with translated():
+                raise error
 
 
 async def connect(settings: DatabaseSettings, plan: dict[str, str] | None = None) -> Connection:
