@@ -54,14 +54,23 @@ def unix_seconds(at: datetime) -> int:
 
 def response(settlement: Settlement, *, is_replay: bool = False) -> pb.SettlementResponse:
     """Say what became of a request."""
-    answer = pb.SettlementResponse(
-        settlement_id=str(settlement.id),
-        status=_STATUSES[settlement.state],
-        reference=settlement.rail_reference,
-        confirmation_code=settlement.confirmation,
-        replayed=is_replay,
-        obligation_id=settlement.instruction.obligation_id,
-    )
+    answer = pb.SettlementResponse()
+    write_response(answer, settlement, is_replay=is_replay)
+    return answer
+
+
+def write_response(
+    answer: pb.SettlementResponse, settlement: Settlement, *, is_replay: bool = False
+) -> None:
+    """Write what became of a request where it belongs: copying a message costs as much as writing it."""
+    answer.settlement_id = str(settlement.id)
+    answer.status = _STATUSES[settlement.state]
+    answer.obligation_id = settlement.instruction.obligation_id
+    if settlement.rail_reference or settlement.confirmation:
+        answer.reference = settlement.rail_reference
+        answer.confirmation_code = settlement.confirmation
+    if is_replay:
+        answer.replayed = True
     if settlement.ended_at is not None:
         answer.completed_at = unix_seconds(settlement.ended_at)
         answer.completed_time.CopyFrom(timestamp(settlement.ended_at))
@@ -70,7 +79,6 @@ def response(settlement: Settlement, *, is_replay: bool = False) -> pb.Settlemen
         answer.refusal_code = settlement.refusal_code
         answer.refusal_detail = refusal_sentence(settlement.refusal_code, detail)
         answer.refusal_fields.update(detail)
-    return answer
 
 
 def status_response(

@@ -73,7 +73,8 @@ class SettlementCalls:
         self._check_batch(request, call)
         # Overload is when work for nothing hurts most: a full engine does not read what it refuses.
         self._engine.require_room(len(request.settlements))
-        results = [pb.SubmitResult() for _ in request.settlements]
+        answer = pb.SubmitSettlementsResponse()
+        results = [answer.results.add() for _ in request.settlements]
         instructions: list[Instruction] = []
         places: list[int] = []
         for place, item in enumerate(request.settlements):
@@ -84,12 +85,12 @@ class SettlementCalls:
                 results[place].error.CopyFrom(status_of(error))
             if place % YIELD_EVERY_ITEMS == YIELD_EVERY_ITEMS - 1:
                 await asyncio.sleep(0)
-        answers = await self._engine.submit(instructions) if instructions else []
-        for count, (place, answer) in enumerate(zip(places, answers, strict=True), start=1):
-            _tell(results[place], answer)
+        found = await self._engine.submit(instructions) if instructions else []
+        for count, (place, accepted) in enumerate(zip(places, found, strict=True), start=1):
+            _tell(results[place], accepted)
             if count % YIELD_EVERY_ITEMS == 0:
                 await asyncio.sleep(0)
-        return pb.SubmitSettlementsResponse(results=results)
+        return answer
 
     def _check_batch(self, request: pb.SubmitSettlementsRequest, call: Call) -> None:
         found: Found = []
@@ -188,13 +189,12 @@ def _unknown() -> NotFound:
     return NotFound("there is no settlement with this id")
 
 
-def _tell(result: pb.SubmitResult, answer: Accepted | Exception) -> None:
+def _tell(result: pb.SubmitResult, found: Accepted | Exception) -> None:
     """Write one item's result."""
-    if isinstance(answer, Exception):
-        result.error.CopyFrom(status_of(answer))
+    if isinstance(found, Exception):
+        result.error.CopyFrom(status_of(found))
     else:
-        accepted = render.response(answer.settlement, is_replay=answer.is_replay)
-        result.settlement.CopyFrom(accepted)
+        render.write_response(result.settlement, found.settlement, is_replay=found.is_replay)
 
 
 def _statuses(request: pb.ListSettlementsRequest, found: Found) -> frozenset[int]:
