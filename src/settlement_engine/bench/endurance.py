@@ -17,7 +17,9 @@ from settlement_engine.store.yardstick import ServerMeter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from settlement_engine.bench.callers import Callers
     from settlement_engine.bench.ground import Ground
+    from settlement_engine.bench.load import Load
     from settlement_engine.bench.measure import Figures
 
 GROWTH_MAX: Final = 1.2
@@ -43,10 +45,9 @@ async def growth(ground: Ground, seconds: float, histories: Sequence[int]) -> Ou
                     await meter.multiply_history(copies)
                     settled *= copies + 1
                 load = replace(BULK, name=f"{settled:,} settlements")
-                wishes = Wishes(Spread.MANY, SEED + history)
-                found = await measure(ground, callers, load, wishes, seconds)
-                settled += found.settlements
-                rows.append(found)
+                found = await _twice(ground, callers, load, SEED + history, seconds)
+                settled += sum(each.settlements for each in found)
+                rows.append(found[-1])
             size = await meter.size()
     finally:
         await meter.close()
@@ -64,6 +65,21 @@ async def growth(ground: Ground, seconds: float, histories: Sequence[int]) -> Ou
         figures={"rows": [asdict(row) for row in rows], "ratio": ratio, "size": asdict(size)},
         is_good=ratio <= GROWTH_MAX,
     )
+
+
+async def _twice(
+    ground: Ground, callers: Callers, load: Load, seed: int, seconds: float
+) -> list[Figures]:
+    """Measure a load again when it has been measured: the second time counts.
+
+    The first touch of a page after a checkpoint writes the page as a whole. That is paid once in minutes, but
+    a history that was made at once has its checkpoint just behind it.
+    """
+    found: list[Figures] = []
+    for number in range(2):
+        wishes = Wishes(Spread.MANY, seed + number)
+        found.append(await measure(ground, callers, load, wishes, seconds))
+    return found
 
 
 async def soak(ground: Ground, seconds: float) -> Outcome:

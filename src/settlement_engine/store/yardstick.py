@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from settlement_engine.store.database import DatabaseSettings
+    from settlement_engine.store.database import Connection, DatabaseSettings
 
 FOLDER: Final = "yardstick"
 SCHEMA: Final = "schema.sql"
@@ -37,7 +37,16 @@ _UNLIMITED: Final = {
     "statement_timeout": "0",
     "transaction_timeout": "0",
     "synchronous_commit": "off",  # copies that a crash takes away are copied again
+    "lock_timeout": "0",
+    "maintenance_work_mem": "1GB",
+    "work_mem": "256MB",
 }
+_AFTERWARDS: Final = (
+    "history_indices_back",
+    "history_is_old",
+    "history_analyze",
+    "history_checkpoint",
+)
 _COPIED: Final = ("history_lives", "history_attempts", "history_holds", "history_transfers")
 
 
@@ -158,7 +167,8 @@ class ServerMeter:
     async def multiply_history(self, copies: int) -> None:
         """Copy every life so many times, in lots, copies too. Raises WrongState while any is open.
 
-        The first copy sorts first: the originals' identifiers are of today and come last.
+        The first copy sorts first: the originals' identifiers are of today and come last. What fails half way
+        leaves a database that is good for nothing.
         """
         counters = await self.read()
         if counters.open_settlements:
@@ -167,18 +177,26 @@ class ServerMeter:
         with translated():
             connection = await connect(self._settings, _UNLIMITED)
             try:
-                await connection.execute(_call("history_numbers"))
-                stride = await connection.fetchval(_call("history_stride"))
-                await connection.execute(_call("history_accounts"), copies)
-                for first in range(1, copies + 1, COPIES_AT_ONCE_MAX):
-                    last = min(first + COPIES_AT_ONCE_MAX - 1, copies)
-                    async with connection.transaction():
-                        for name in _COPIED:
-                            await connection.execute(_call(name), first, last, stride)
-                        await connection.execute(
-                            _call("history_moves"), first, last, stride, counters.position
-                        )
-                await connection.execute(_call("history_head"), copies)
-                await connection.execute(_call("history_settle_down"))
+                await _copy(connection, copies, counters.position)
+                await (
+                    connection.close()
+                )  # its costs are counted by now, and not with what is measured next
             finally:
                 connection.terminate()
+
+
+async def _copy(connection: Connection, copies: int, position: int) -> None:
+    """Copy what there is up to a position of the stream."""
+    await connection.execute(_call("history_numbers"))
+    stride = await connection.fetchval(_call("history_stride"))
+    await connection.execute(_call("history_accounts"), copies)
+    await connection.execute(_call("history_indices_away"))
+    for first in range(1, copies + 1, COPIES_AT_ONCE_MAX):
+        last = min(first + COPIES_AT_ONCE_MAX - 1, copies)
+        async with connection.transaction():
+            for name in _COPIED:
+                await connection.execute(_call(name), first, last, stride)
+            await connection.execute(_call("history_moves"), first, last, stride, position)
+    await connection.execute(_call("history_head"), copies)
+    for name in _AFTERWARDS:
+        await connection.execute(_call(name))

@@ -143,6 +143,46 @@ WHERE a.id = c.id;
 -- The stream's head after all copies.
 UPDATE stream_head SET position = position * ($1::bigint + 1), published = published * ($1::bigint + 1);
 
--- name: history_settle_down
+-- name: history_indices_away
+-- Filling a table and then building its indices takes a third of the time of filling both.
+CREATE TEMPORARY TABLE history_indices ON COMMIT PRESERVE ROWS AS
+SELECT indexname AS name, indexdef AS definition FROM pg_indexes
+WHERE schemaname = current_schema() AND tablename IN ('settlement_transactions', 'transfers')
+    AND right(indexname, 5) <> '_pkey';
+DO $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT name FROM history_indices LOOP
+        EXECUTE format('DROP INDEX %I', r.name);
+    END LOOP;
+END $$;
+
+-- name: history_indices_back
+-- As they were.
+DO $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT definition FROM history_indices LOOP
+        EXECUTE r.definition;
+    END LOOP;
+END $$;
+DROP TABLE history_indices;
+
+-- name: history_is_old
+-- A history that had grown by itself would have been vacuumed in small portions on the way: one that comes at
+-- once is not to be vacuumed as a whole while something else is measured.
+ALTER TABLE settlement_transactions SET (autovacuum_vacuum_insert_threshold = -1);
+ALTER TABLE moves SET (autovacuum_vacuum_insert_threshold = -1);
+ALTER TABLE attempts SET (autovacuum_vacuum_insert_threshold = -1);
+ALTER TABLE fund_locks SET (autovacuum_vacuum_insert_threshold = -1);
+ALTER TABLE transfers SET (autovacuum_vacuum_insert_threshold = -1);
+
+-- name: history_analyze
 -- What autovacuum would have done in the time that such a history takes.
 ANALYZE;
+
+-- name: history_checkpoint
+-- Nothing of the copying is left to be written out afterwards.
+CHECKPOINT;
