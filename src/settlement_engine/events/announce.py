@@ -37,6 +37,9 @@ TYPE_PREFIX: Final = "settlement."
 BODY_BYTES_MAX: Final = 64 * 1024
 """A longer body is written again with shortened details: one odd text must not stop the stream."""
 
+UTF8_BYTES_MAX: Final = 4
+"""A character has no more bytes than that, so that a short body need not be counted."""
+
 GENERATION: Final = 10_000
 """So many settlements are a generation. The texts of two are kept: a few seconds of a full load."""
 
@@ -59,7 +62,7 @@ class Message(NamedTuple):
     event_id: str
     subject: str
     headers: str
-    body: bytes
+    body: str
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,19 +170,19 @@ class Announcer:
         )
         return Message(moved.position, name, words.subject, headers, body)
 
-    def _body(self, moved: Moved, name: str, settlement_id: str, fields: str) -> bytes:
+    def _body(self, moved: Moved, name: str, settlement_id: str, fields: str) -> str:
         """Put a body together; one that is too long is written again with shortened details."""
         detail = self._encoder.encode(dict(moved.detail)).decode() if moved.detail else "{}"
         before = (
             f'{{"event_id":"{name}","sequence":{moved.position},"settlement_id":"{settlement_id}",'
             f'"seq":{moved.seq},{fields},"time":"{self._time}","detail":'
         )
-        body = f"{before}{detail}}}".encode()
-        if len(body) <= BODY_BYTES_MAX:
+        body = f"{before}{detail}}}"
+        if len(body) * UTF8_BYTES_MAX <= BODY_BYTES_MAX or len(body.encode()) <= BODY_BYTES_MAX:
             return body
         kept = list(moved.detail.items())[:DETAILS_MAX]
         short = {key[:DETAIL_TEXT_MAX]: text[:DETAIL_TEXT_MAX] for key, text in kept}
-        return f"{before}{self._encoder.encode(short).decode()}}}".encode()
+        return f"{before}{self._encoder.encode(short).decode()}}}"
 
     def _known(self, announcement: Announcement) -> tuple[str, str]:
         """Return the settlement's identifier and its fields of the body, written once for all its moves."""
@@ -223,7 +226,7 @@ class Announcer:
             f"ce-datacontenttype: application/json\r\n{POSITION_HEADER}: {position}\r\n"
         )
         subject = f"{self._prefix}.{REOPENED.removeprefix(TYPE_PREFIX)}"
-        return Message(position, name, subject, headers, self._encoder.encode(body))
+        return Message(position, name, subject, headers, self._encoder.encode(body).decode())
 
     def messages(self, announcements: Sequence[Announcement], after: int) -> list[Message]:
         """Write announcements that follow a place, with the marker of each era that begins among them."""

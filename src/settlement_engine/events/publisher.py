@@ -139,7 +139,7 @@ class Publisher:
     def _batch_frames(self, messages: Sequence[Message], after: int) -> bytes:
         batch_id = f"{self._inbox.rpartition('.')[2]}-{self._rounds}"
         first = f"Nats-Expected-Last-Sequence: {after}\r\nNats-Expected-Stream: {self._stream}\r\n"
-        frames: list[bytes] = []
+        frames: list[str] = []
         for number, message in enumerate(messages, 1):
             batch = f"Nats-Batch-Id: {batch_id}\r\nNats-Batch-Sequence: {number}\r\n"
             if number == 1:
@@ -149,10 +149,10 @@ class Publisher:
                 frames.append(_frame(message, batch + "Nats-Batch-Commit: 1\r\n", reply))
             else:
                 frames.append(_frame(message, batch, ""))
-        return b"".join(frames)
+        return "".join(frames).encode()
 
     def _single_frames(self, messages: Sequence[Message], after: int) -> bytes:
-        return b"".join(
+        frames = [
             _frame(
                 message,
                 f"Nats-Expected-Last-Sequence: {after + number}\r\n"
@@ -160,7 +160,8 @@ class Publisher:
                 f"{self._inbox}.{self._rounds}.{number} ",
             )
             for number, message in enumerate(messages)
-        )
+        ]
+        return "".join(frames).encode()
 
     async def _exchange(self, frames: bytes, *, wanted: int) -> list[_Ack]:
         """Send the frames and wait for their acknowledgements, in the order of the frames."""
@@ -202,9 +203,9 @@ def _refusal(fault: _Fault) -> SettlementEngineError:
     return Unavailable("JetStream does not take the announcements", why=why)
 
 
-def _frame(message: Message, more: str, reply: str) -> bytes:
-    """Write one HPUB frame of the NATS protocol."""
-    head = f"NATS/1.0\r\n{message.headers}{more}\r\n".encode("ascii")
-    total = len(head) + len(message.body)
-    start = f"HPUB {message.subject} {reply}{len(head)} {total}\r\n".encode("ascii")
-    return b"".join((start, head, message.body, b"\r\n"))
+def _frame(message: Message, more: str, reply: str) -> str:
+    """Write one HPUB frame of the NATS protocol. A batch of them is turned into bytes at once."""
+    head = f"NATS/1.0\r\n{message.headers}{more}\r\n"  # our own words: a character is a byte
+    body = message.body
+    size = len(head) + (len(body) if body.isascii() else len(body.encode()))
+    return f"HPUB {message.subject} {reply}{len(head)} {size}\r\n{head}{body}\r\n"

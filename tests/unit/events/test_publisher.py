@@ -64,7 +64,21 @@ async def test_a_batch_names_its_predecessor_once_and_asks_for_one_answer():
     assert await publisher.append(MESSAGES, 7) == (9, 16)
     assert wire.written.count(b"Nats-Expected-Last-Sequence: 7\r\n") == 1
     assert wire.written.count(b"Nats-Batch-Commit: 1\r\n") == 1
-    assert wire.written.endswith(MESSAGES[-1].body + b"\r\n")
+    assert wire.written.endswith(MESSAGES[-1].body.encode() + b"\r\n")
+
+
+async def test_sizes_count_bytes_and_not_characters():
+    async def answer(wire, replies):
+        await wire.reply(replies[0], {"stream": "s", "seq": 8})
+
+    publisher, wire = await make_publisher(answer)
+    message = MESSAGES[0]._replace(body='{"text":"Ärger \u2028 €"}')
+    await publisher.append([message], 7)
+    start, _, rest = wire.written.partition(b"\r\n")
+    head, total = (int(size) for size in start.split()[-2:])
+    assert rest[:head].endswith(b"\r\n\r\n")
+    assert rest[head:total] == message.body.encode()
+    assert rest[total:] == b"\r\n"
 
 
 @pytest.mark.parametrize("count", [1, 3, BATCH_MIN - 1])
