@@ -2,11 +2,14 @@
 
 What is known here may be old; whether an account is active is checked again under the row lock, with
 the hold. What is not known is looked up: absence is never remembered.
+
+Several batches are decided at a time. So what one of them has had looked up stays readable until it is
+decided, whatever another one forgets or learns meanwhile: a gap would be a refusal of a good instruction.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.preconditions import AccountFacts
@@ -19,9 +22,43 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.ports import AccountStore
 
-CACHED_MAX: Final = 200_000
+GENERATION: Final = 100_000
+"""So many names are a generation. What is known of two is kept; a batch needs a few thousand."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
 _Key = tuple[AccountKind, str, str]
 _ROLES: Final = {AccountKind.NOSTRO: "nostro", AccountKind.VOSTRO: "vostro"}
+
+
+class _Memory(Generic[K, V]):
+    """What was learnt lately. The ``young`` is good; the ``old`` is still readable, and looked up anew."""
+
+    def __init__(self) -> None:
+        self.young: dict[K, V] = {}
+        self.old: dict[K, V] = {}
+
+    def put(self, key: K, value: V) -> None:
+        """Remember it."""
+        if len(self.young) >= GENERATION:
+            self._pass_on()
+        self.young[key] = value
+
+    def age(self, key: K) -> None:
+        """Have it looked up again next time."""
+        if len(self.old) > GENERATION:
+            self._pass_on()
+        elif key in self.young:
+            self.old[key] = self.young.pop(key)
+
+    def _pass_on(self) -> None:
+        self.old, self.young = self.young, {}
+
+    def get(self, key: K) -> V | None:
+        """Return what is known, of whatever age."""
+        found = self.young.get(key)
+        return self.old.get(key) if found is None else found
 
 
 class Directory:
@@ -29,8 +66,8 @@ class Directory:
 
     def __init__(self, accounts: AccountStore) -> None:
         self._accounts = accounts
-        self._known: dict[_Key, tuple[int, bool]] = {}
-        self._elsewhere: dict[tuple[AccountKind, str], tuple[str, ...]] = {}
+        self._known: _Memory[_Key, tuple[int, bool]] = _Memory()
+        self._elsewhere: _Memory[tuple[AccountKind, str], tuple[str, ...]] = _Memory()
 
     async def prefetch(self, wanted: Iterable[tuple[Settlement, str | None]]) -> None:
         """Look up what is missing for these settlements and their rails.
@@ -39,6 +76,7 @@ class Directory:
         """
         missing: dict[_Key, None] = {}
         controls: dict[_Key, tuple[_Key, _Key]] = {}
+        young = self._known.young
         for settlement, rail in wanted:
             wish = settlement.instruction
             currency = wish.amount.currency
@@ -47,22 +85,20 @@ class Directory:
                 (AccountKind.VOSTRO, wish.to_bank, currency),
             )
             # What was inactive may be active by now: only what is good is remembered.
-            missing.update(
-                (side, None) for side in sides if not self._known.get(side, (0, False))[1]
-            )
+            missing.update((side, None) for side in sides if not young.get(side, (0, False))[1])
             if rail is not None:
                 for control in (
                     (AccountKind.SETTLEMENT, rail, currency),
                     (AccountKind.CLEARING, wish.from_bank, currency),
                 ):
-                    if control not in self._known:
+                    if control not in young:
                         controls[control] = sides
         if missing:
             await self._look_up(list(missing))
         wanted_controls = [
             control
             for control, sides in controls.items()
-            if all(side in self._known for side in sides)
+            if all(self._known.get(side) is not None for side in sides)
         ]
         if wanted_controls:
             for account in await self._accounts.ensure_controls(wanted_controls):
@@ -75,14 +111,14 @@ class Directory:
             for each in settlements
             if each.attempt is not None
         }
-        missing = sorted(wanted - self._known.keys())
+        missing = sorted(wanted - self._known.young.keys())
         if missing:
             for account in await self._accounts.ensure_controls(missing):
                 self._remember(account)
 
     def suspense(self, rail: str, currency: str) -> int:
         """Name the suspense account of a rail that was prefetched."""
-        return self._known[AccountKind.SUSPENSE, rail, currency][0]
+        return self._id(AccountKind.SUSPENSE, rail, currency)
 
     async def _look_up(self, missing: list[_Key]) -> None:
         banks = list(dict.fromkeys((kind, bank) for kind, bank, _ in missing))
@@ -91,36 +127,32 @@ class Directory:
             by_currency = found.setdefault((account.kind, account.bank), {})
             by_currency.setdefault(account.currency, []).append(account)
         for looked_up in banks:
-            self._elsewhere[looked_up] = tuple(found.get(looked_up, ()))
+            self._elsewhere.put(looked_up, tuple(found.get(looked_up, ())))
         for kind, bank, currency in missing:
             here = found.get((kind, bank), {}).get(currency)
             if here:
                 self._remember(_first(here))
 
     def _remember(self, account: Account) -> None:
-        if len(self._known) >= CACHED_MAX:
-            # Half is enough: the batch at hand was fetched last and stays.
-            for key in list(self._known)[: CACHED_MAX // 2]:
-                del self._known[key]
         found = (account.kind, account.bank, account.currency)
-        self._known[found] = (account.id, account.is_active)
+        self._known.put(found, (account.id, account.is_active))
 
     def forget(self, settlement: Settlement) -> None:
         """Look this settlement's accounts up again next time."""
         wish = settlement.instruction
-        self._known.pop((AccountKind.NOSTRO, wish.from_bank, wish.amount.currency), None)
-        self._known.pop((AccountKind.VOSTRO, wish.to_bank, wish.amount.currency), None)
+        self._known.age((AccountKind.NOSTRO, wish.from_bank, wish.amount.currency))
+        self._known.age((AccountKind.VOSTRO, wish.to_bank, wish.amount.currency))
 
     def facts(self, kind: AccountKind, bank: str, currency: str) -> AccountFacts:
         """Say what is known of one side."""
-        account_id, is_active = self._known.get((kind, bank, currency), (None, False))
+        account_id, is_active = self._known.get((kind, bank, currency)) or (None, False)
         return AccountFacts(
             role=_ROLES[kind],
             bank=bank,
             currency=currency,
             account_id=account_id,
             is_active=is_active,
-            elsewhere=self._elsewhere.get((kind, bank), ()) if account_id is None else (),
+            elsewhere=self._elsewhere.get((kind, bank)) or () if account_id is None else (),
         )
 
     def are_both_active(self, settlement: Settlement) -> bool:
@@ -137,11 +169,16 @@ class Directory:
         currency = wish.amount.currency
         return Route(
             rail=rail,
-            source_id=self._known[AccountKind.NOSTRO, wish.from_bank, currency][0],
-            agent_id=self._known[AccountKind.SETTLEMENT, rail, currency][0],
-            clearing_id=self._known[AccountKind.CLEARING, wish.from_bank, currency][0],
-            target_id=self._known[AccountKind.VOSTRO, wish.to_bank, currency][0],
+            source_id=self._id(AccountKind.NOSTRO, wish.from_bank, currency),
+            agent_id=self._id(AccountKind.SETTLEMENT, rail, currency),
+            clearing_id=self._id(AccountKind.CLEARING, wish.from_bank, currency),
+            target_id=self._id(AccountKind.VOSTRO, wish.to_bank, currency),
         )
+
+    def _id(self, kind: AccountKind, bank: str, currency: str) -> int:
+        key = (kind, bank, currency)
+        known = self._known
+        return (known.young.get(key) or known.old[key])[0]
 
 
 def _first(accounts: list[Account]) -> Account:

@@ -1,0 +1,143 @@
+"""The directory: what a batch has had looked up stays known until it is decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from settlement_engine.domain.ledger import Account, AccountKind
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.settlement import Settlement
+from settlement_engine.engine import directory as room
+from settlement_engine.engine.directory import Directory
+from tests.unit.engine.house import wish
+
+RAIL = "mock"
+
+
+class Books:
+    """Accounts for whoever is asked for, but for those who have none; remembers who was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.numbers: dict[tuple[AccountKind, str, str], int] = {}
+        self.is_active = True
+        self.strangers: set[str] = set()
+
+    async def accounts_of(self, banks):
+        self.asked += [bank for _, bank in banks]
+        return [
+            self.account(kind, bank, "EUR") for kind, bank in banks if bank not in self.strangers
+        ]
+
+    async def ensure_controls(self, keys):
+        return [self.account(*key) for key in keys]
+
+    def account(self, kind, bank, currency):
+        number = self.numbers.setdefault((kind, bank, currency), len(self.numbers) + 1)
+        return Account(
+            id=number,
+            kind=kind,
+            bank=bank,
+            currency=currency,
+            account_number="1",
+            is_active=self.is_active,
+        )
+
+
+def settlement(from_bank, to_bank):
+    instruction = replace(wish(), from_bank=from_bank, to_bank=to_bank)
+    return Settlement(
+        id=UUID(int=1),
+        instruction=instruction,
+        state=State.VALIDATING,
+        seq=1,
+        epoch=1,
+        created_at=datetime(2026, 1, 31, tzinfo=UTC),
+        value_date=date(2026, 1, 31),
+    )
+
+
+@pytest.fixture
+def books():
+    return Books()
+
+
+@pytest.fixture
+def directory(books):
+    return Directory(books)
+
+
+async def test_what_is_known_is_not_looked_up_again(books, directory):
+    one = settlement("ALPHA", "BETA")
+    await directory.prefetch([(one, RAIL)])
+    await directory.prefetch([(one, RAIL)])
+    assert books.asked == ["ALPHA", "BETA"]
+    assert directory.are_both_active(one)
+    assert directory.route(one, RAIL).source_id == books.numbers[AccountKind.NOSTRO, "ALPHA", "EUR"]
+
+
+async def test_what_is_forgotten_amid_another_batch_stays_known_to_that_one(books, directory):
+    one = settlement("ALPHA", "BETA")
+    await directory.prefetch([(one, RAIL)])
+    directory.forget(one)  # the guards turned it down, in the batch of the other hand
+    assert directory.facts(AccountKind.NOSTRO, "ALPHA", "EUR").account_id is not None
+    assert directory.are_both_active(one)
+    assert directory.route(one, RAIL).target_id == books.numbers[AccountKind.VOSTRO, "BETA", "EUR"]
+    books.is_active = False
+    await directory.prefetch([(one, RAIL)])
+    assert books.asked == ["ALPHA", "BETA"] * 2
+    assert not directory.are_both_active(one)
+
+
+async def test_a_full_directory_keeps_what_the_batch_at_hand_needs(books, directory, monkeypatch):
+    monkeypatch.setattr(room, "GENERATION", 8)
+    old = settlement("ALPHA", "BETA")
+    await directory.prefetch([(old, RAIL)])
+    crowd = [settlement(f"FROM{n}", f"TO{n}") for n in range(2)]
+    await directory.prefetch([(each, RAIL) for each in (old, *crowd)])
+    assert all(directory.are_both_active(each) for each in (old, *crowd))
+    assert directory.route(old, RAIL).source_id == books.numbers[AccountKind.NOSTRO, "ALPHA", "EUR"]
+
+
+async def test_a_directory_is_bounded_whatever_it_is_asked_for(books, directory, monkeypatch):
+    monkeypatch.setattr(room, "GENERATION", 10)
+    for number in range(200):
+        books.strangers.add(f"NOBODY{number}")
+        known = settlement(f"FROM{number}", f"TO{number}")
+        await directory.prefetch(
+            [(known, RAIL), (settlement(f"FROM{number}", f"NOBODY{number}"), RAIL)]
+        )
+        if number % 3 == 0:
+            directory.forget(known)
+    sizes = [
+        len(part)
+        for memory in (directory._known, directory._elsewhere)
+        for part in (memory.young, memory.old)
+    ]
+    assert max(sizes) <= 11
+
+
+async def test_what_is_forgotten_is_looked_up_again_however_much_was(books, directory, monkeypatch):
+    monkeypatch.setattr(room, "GENERATION", 6)
+    for number in range(40):
+        one = settlement(f"FROM{number}", f"TO{number}")
+        await directory.prefetch([(one, RAIL)])
+        directory.forget(one)
+        assert directory.are_both_active(one)
+        books.asked.clear()
+        await directory.prefetch([(one, RAIL)])
+        assert books.asked == [f"FROM{number}", f"TO{number}"]
+
+
+async def test_an_account_in_another_currency_is_named(books, directory):
+    one = settlement("ALPHA", "BETA")
+    amount = msgspec.structs.replace(one.instruction.amount, currency="USD")
+    one.instruction = replace(one.instruction, amount=amount)
+    await directory.prefetch([(one, None)])
+    facts = directory.facts(AccountKind.NOSTRO, "ALPHA", "USD")
+    assert (facts.account_id, facts.elsewhere) == (None, ("EUR",))
