@@ -325,6 +325,43 @@ async def test_a_frozen_server_is_waited_out(server, outbox, meter):
     await check_exact(server.url(), outbox)
 
 
+async def test_what_follows_a_full_batch_is_read_while_that_one_is_on_its_way(
+    server, outbox, meter
+):
+    relay = make_relay(server.url(), outbox, meter, batch_max=10)
+    async with running(relay):
+        outbox.add(3)
+        await until_published(outbox)
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            outbox.add(14)
+            await until(lambda: (13, 10) in outbox.readings)
+            assert outbox.marked == 3
+            outbox.add(9)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        await until_published(outbox)
+        # What was read ahead is not read again: the batch is filled up with what has come since.
+        assert (17, 6) in outbox.readings
+        assert outbox.readings.count((13, 10)) == 1
+    await check_exact(server.url(), outbox)
+
+
+@pytest.mark.parametrize(
+    "trouble", [Unavailable("PostgreSQL is out of reach"), ValueError("a bug")]
+)
+async def test_what_goes_wrong_with_reading_ahead_does_not_touch_the_batch_on_its_way(
+    server, outbox, meter, trouble
+):
+    relay = make_relay(server.url(), outbox, meter, batch_max=10)
+    outbox.ahead_trouble = trouble
+    async with running(relay):
+        outbox.add(25)
+        await until_published(outbox)
+    assert outbox.ahead_trouble is None, "it was met"
+    await check_exact(server.url(), outbox)
+
+
 async def test_a_deleted_stream_is_written_again_from_the_outbox(server, outbox, meter):
     outbox.add(700)
     async with running(make_relay(server.url(), outbox, meter)):

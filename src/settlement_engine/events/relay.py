@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import structlog
 
@@ -33,7 +33,7 @@ from settlement_engine.events.publisher import BATCH_MAX, BATCH_MIN, Conflict, P
 from settlement_engine.events.stream import StreamSpec, ensure_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from nats.js import JetStreamContext
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Announcement, Meter, Stream, Suspicion
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
+
+
+T = TypeVar("T")
+
+NOTHING_AHEAD: Final[tuple[int, list[Announcement]]] = (-1, [])
+"""No position is followed by that."""
 
 
 class Doorbell(Protocol):
@@ -132,6 +138,7 @@ class Relay:
         self._survey_due = 0.0
         self._head = 0
         self._position = 0
+        self._ahead: tuple[int, list[Announcement]] = NOTHING_AHEAD
         self._gap = 0
         self._was_healthy = False
         self._failures = 0
@@ -205,6 +212,7 @@ class Relay:
                 await self._rest(self._settings.standby_poll_seconds)
                 continue
             if place is None:
+                self._ahead = NOTHING_AHEAD
                 place = await self._look(jetstream, refused)
             try:
                 reached = await self._advance(publisher, place, one_by_one=place == refused)
@@ -236,7 +244,7 @@ class Relay:
 
     async def _advance(self, publisher: Publisher, place: Place, *, one_by_one: bool) -> Place:
         """Publish the next batch; return the place after it, or the same one if there is none."""
-        found = await self._outbox.read(place.position, self._settings.batch_max)
+        found = await self._read(place.position)
         self._position = place.position
         self._head = max(self._head, found[-1].moved.position if found else place.position)
         batch = self._without_gap(found, place.position)
@@ -246,13 +254,39 @@ class Relay:
                 await self._mark(place.position)
             return place
         messages = self._announcer.messages(batch, place.position)[: self._settings.batch_max]
-        count, sequence = await publisher.append(messages, place.sequence, one_by_one=one_by_one)
+        sending = publisher.append(messages, place.sequence, one_by_one=one_by_one)
+        if len(found) == self._settings.batch_max:
+            count, sequence = await self._read_ahead(messages[-1].position, sending)
+        else:
+            count, sequence = await sending
         self._note_health()
         self._position = messages[count - 1].position
         if self._now() >= self._mark_due:
             await self._mark(self._position)
             self._head = max(self._head, await self._outbox.head())
         return Place(self._position, sequence)
+
+    async def _read(self, after: int) -> list[Announcement]:
+        """Return the next batch: what was read ahead, filled up with what has come since."""
+        position, found = self._ahead
+        self._ahead = NOTHING_AHEAD
+        if position != after:
+            found = []
+        if missing := self._settings.batch_max - len(found):
+            last = found[-1].moved.position if found else after
+            found = found + await self._outbox.read(last, missing)
+        return found
+
+    async def _read_ahead(self, after: int, sending: Awaitable[T]) -> T:
+        """Read what follows a full batch while that one is on its way."""
+        stored, found = await asyncio.gather(
+            sending, self._outbox.read(after, self._settings.batch_max), return_exceptions=True
+        )
+        if isinstance(stored, BaseException):
+            raise stored
+        # A store that is away now is noticed when the next batch is read.
+        self._ahead = (after, found) if isinstance(found, list) else NOTHING_AHEAD
+        return stored
 
     def _without_gap(self, batch: Sequence[Announcement], after: int) -> Sequence[Announcement]:
         """Cut the batch before a missing position: it may be on its way, and is never skipped."""

@@ -54,6 +54,8 @@ class MemoryOutbox:
         self.marked = 0
         self.marks = 0
         self.trouble: Exception | None = None
+        self.ahead_trouble: Exception | None = None
+        self.readings: list[tuple[int, int]] = []
         self.marking = asyncio.Event()
         self.may_mark = asyncio.Event()
         self.may_mark.set()
@@ -78,6 +80,10 @@ class MemoryOutbox:
         self._fail()
         await asyncio.sleep(0)
         assert settlement_id is None
+        self.readings.append((after, limit))
+        if after > self.marked and self.ahead_trouble is not None:
+            trouble, self.ahead_trouble = self.ahead_trouble, None
+            raise trouble
         # Positions are gapless but for the test that plants a gap: then this is still right.
         near = self.announcements[max(0, after - 1) : after + limit]
         return [one for one in near if one.moved.position > after][:limit]
