@@ -54,6 +54,9 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _MILLISECONDS: Final = 1_000
 
+LAST_WORDS_SECONDS: Final = 1.0
+"""So long a stream that is ended waits for what is on its way; a caller who reads nothing gets no status."""
+
 LAST_BOUND_TIMES: Final = 2
 """gRPC's own bound lies so much above ours, because what it turns away hears no advice when to come back."""
 
@@ -173,11 +176,22 @@ class GrpcServer:
         return handle
 
     async def _stream_events(self, request: bytes, context: Context) -> None:
-        async def send(events: Sequence[pb.SettlementEvent]) -> None:
+        async def write(events: Sequence[pb.SettlementEvent]) -> None:
             if not events:
                 await context.send_initial_metadata(())
             for event in events:
                 await context.write(event)
+
+        async def send(events: Sequence[pb.SettlementEvent]) -> None:
+            # gRPC cannot end a call with a status while something of it is on its way.
+            writing = asyncio.gather(write(events))
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await asyncio.wait((writing,), timeout=LAST_WORDS_SECONDS)
+                if not writing.cancel() and not writing.cancelled():
+                    writing.exception()  # it is the call that has ended, and nobody is left to be told
+                raise
 
         call = self._call_of(context)
         await self._calls.events.follow(read_proto(request, pb.StreamRequest), call, send)

@@ -98,6 +98,38 @@ async def test_an_idle_stream_ends_when_the_engine_drains(edge) -> None:
     assert (await failed(late.read())).code() is grpc.StatusCode.UNAVAILABLE
 
 
+class SlowContext:
+    """A call whose opening is on its way for a while."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end, self.is_ended = asyncio.Event(), asyncio.Event(), False
+
+    async def send_initial_metadata(self, _metadata) -> None:
+        self.begun.set()
+        await self.may_end.wait()
+        self.is_ended = True
+
+    def invocation_metadata(self):
+        return ()
+
+    def time_remaining(self):
+        return None
+
+
+async def test_a_stream_that_drains_amid_a_message_lets_it_out_before_the_status(edge) -> None:
+    context = SlowContext()
+    request = pb.StreamRequest().SerializeToString()
+    following = asyncio.gather(edge.server._stream_events(request, context))
+    await context.begun.wait()
+    await edge.server.drain()
+    await asyncio.sleep(0.02)
+    assert not following.done(), "gRPC would refuse the status"
+    context.may_end.set()
+    with pytest.raises(Unavailable):
+        await following
+    assert context.is_ended
+
+
 async def test_an_engine_that_fails_ends_the_stream_with_its_status(edge) -> None:
     async def broken(_after, _limit, _settlement_id=None):
         raise Unavailable("PostgreSQL is out of reach")
