@@ -71,20 +71,20 @@ class SettlementCalls:
     ) -> pb.SubmitSettlementsResponse:
         """Accept a batch. What is wrong with one item does not touch the others."""
         self._check_batch(request, call)
-        # Overload is when work for nothing hurts most: a full engine does not read what it refuses.
-        self._engine.require_room(len(request.settlements))
         answer = pb.SubmitSettlementsResponse()
         results = [answer.results.add() for _ in request.settlements]
         instructions: list[Instruction] = []
         places: list[int] = []
-        for place, item in enumerate(request.settlements):
-            try:
-                instructions.append(to_instruction(item, caller=call.caller))
-                places.append(place)
-            except InvalidInstruction as error:
-                results[place].error.CopyFrom(status_of(error))
-            if place % YIELD_EVERY_ITEMS == YIELD_EVERY_ITEMS - 1:
-                await asyncio.sleep(0)
+        # Overload is when work for nothing hurts most: a full engine does not read what it refuses.
+        with self._engine.reading(len(request.settlements)):
+            for place, item in enumerate(request.settlements):
+                try:
+                    instructions.append(to_instruction(item, caller=call.caller))
+                    places.append(place)
+                except InvalidInstruction as error:
+                    results[place].error.CopyFrom(status_of(error))
+                if place % YIELD_EVERY_ITEMS == YIELD_EVERY_ITEMS - 1:
+                    await asyncio.sleep(0)
         found = await self._engine.submit(instructions) if instructions else []
         for count, (place, accepted) in enumerate(zip(places, found, strict=True), start=1):
             _tell(results[place], accepted)

@@ -8,6 +8,7 @@ changes nothing: the writing is not his task's.
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,7 @@ from settlement_engine.errors import (
 from settlement_engine.ports import Accepted, Admission, Admitted, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -90,6 +91,7 @@ class Intake:
             crowd=self._crowd,
         )
         self._is_closed = False
+        self._read_now = 0
 
     @property
     def is_idle(self) -> bool:
@@ -105,7 +107,7 @@ class Intake:
 
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
         """Write instructions down; one result each, in order. Raises Overloaded."""
-        self.require_room(len(instructions))
+        self._require_room(len(instructions))
         if not instructions:
             return []
         delivery = _Delivery([UNWRITTEN] * len(instructions), missing=len(instructions))
@@ -116,12 +118,24 @@ class Intake:
         await delivery.done  # a caller who goes cancels his own waiting and nothing else
         return delivery.results
 
-    def require_room(self, count: int) -> None:
-        """Raise Overloaded when so many more would not be taken in now."""
+    @contextmanager
+    def reading(self, count: int) -> Iterator[None]:
+        """Keep room for so many while they are being read. Raises Overloaded.
+
+        Reading a large call takes several turns: without this all would read who come in them, and be refused.
+        """
+        self._require_room(count)
+        self._read_now += count
+        try:
+            yield
+        finally:
+            self._read_now -= count
+
+    def _require_room(self, count: int) -> None:
         if self._is_closed:
             what = "the engine is draining"
             raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
-        waiting = len(self._batcher)
+        waiting = len(self._batcher) + self._read_now
         is_full = self._runner.open_count + waiting + count > self._settings.open_max
         if is_full or waiting + count > self._settings.intake_queue_max:
             what = "the engine carries as many settlements as it may"

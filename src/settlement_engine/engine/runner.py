@@ -65,6 +65,10 @@ GUARD_REPEATS_MAX: Final = 3
 """How often a step that the guards turned down (shut, inactive) is decided anew before it is refused."""
 
 
+LONG_BATCH: Final = 100
+"""After so many others have a turn: each call from outside is taken in by a few turns of the loop."""
+
+
 @dataclass(slots=True)
 class Proposal:
     """An answer that waits to become a step."""
@@ -264,9 +268,24 @@ class Runner:
                 self._set_aside(proposal)
             batch = [p for p in batch if p.answer.event not in SCREENED]
         batch = await self._find_suspense(batch)
+        pairs = await self._decide_all(batch)
+        if not pairs:
+            return
+        started_at = self._presence.monotonic()
+        outcomes = await self._writer.write([step for _, step in pairs])
+        seconds = self._presence.monotonic() - started_at
+        self._meter.batch("move", len(pairs), seconds)
+        if len(pairs) > LONG_BATCH:
+            await asyncio.sleep(0)
+        self._take_in(pairs, outcomes, seconds)
+
+    async def _decide_all(self, batch: list[Proposal]) -> list[tuple[Proposal, Step]]:
+        """Decide on a batch; each proposal of it is paired with its step, or done with."""
         pairs: list[tuple[Proposal, Step]] = []
         now = self._presence.now()
-        for proposal in batch:
+        for number, proposal in enumerate(batch, 1):
+            if number % LONG_BATCH == 0:
+                await asyncio.sleep(0)
             try:
                 step = self._decide(proposal, now)
             except Exception:
@@ -280,13 +299,7 @@ class Runner:
                 pairs.append((proposal, step))
             else:
                 self._batcher.offer(self._done(proposal))
-        if not pairs:
-            return
-        started_at = self._presence.monotonic()
-        outcomes = await self._writer.write([step for _, step in pairs])
-        seconds = self._presence.monotonic() - started_at
-        self._meter.batch("move", len(pairs), seconds)
-        self._take_in(pairs, outcomes, seconds)
+        return pairs
 
     async def _find_suspense(self, batch: list[Proposal]) -> list[Proposal]:
         """Look up where to book what has no other home, which hardly ever happens."""

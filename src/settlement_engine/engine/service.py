@@ -33,6 +33,7 @@ from settlement_engine.ports import Accepted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from random import Random
     from uuid import UUID
 
@@ -244,9 +245,9 @@ class SettlementService:
 
     # --- calls ------------------------------------------------------------------------------------
 
-    def require_room(self, count: int) -> None:
+    def reading(self, count: int) -> AbstractContextManager[None]:
         """Refuse what would be refused, before anybody works for it; see the port."""
-        self._intake.require_room(count)
+        return self._intake.reading(count)
 
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
         """Accept a batch durably; see the port."""

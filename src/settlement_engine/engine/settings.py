@@ -23,7 +23,7 @@ class EngineSettings:
     """
 
     open_max: int = 20_000
-    backlog_max: int = 4_000
+    backlog_max: int = 3_000
     intake_queue_max: int = 20_000
     intake_batch_max: int = 500
     move_batch_max: int = 500

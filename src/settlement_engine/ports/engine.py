@@ -8,6 +8,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractContextManager
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Instruction, Settlement
@@ -27,8 +28,8 @@ class Engine(Protocol):
     Raises IdempotencyConflict, Overloaded, Unavailable; refusals are in the settlement.
     """
 
-    def require_room(self, count: int) -> None:
-        """Raise Overloaded when so many more would not be taken in now: before they are looked at."""
+    def reading(self, count: int) -> AbstractContextManager[None]:
+        """Keep room for so many while they are being read. Raises Overloaded before anybody reads them."""
         ...
 
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:

@@ -7,6 +7,7 @@ none waits for another's answer.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -34,6 +35,9 @@ T = TypeVar("T")
 ADMISSION_TRIES_MAX: Final = 5
 APPLYING_MAX: Final = 2
 """While one batch of steps is being written the next one is made ready, or waits for the same rows' locks."""
+
+LONG_BATCH: Final = 100
+"""Between the parts of a longer one others have a turn: to write it all takes tens of milliseconds."""
 
 _VERDICTS: Final = (
     Verdict.ACCEPTED,
@@ -109,7 +113,11 @@ class PostgresSettlements:
         """Apply steps; see the port."""
         if not steps:
             return []
-        columns = (*_step_arrays(steps), *_lock_arrays(steps), *_transfer_arrays(steps))
+        columns: list[str] = []
+        for write in (_step_arrays, _lock_arrays, _transfer_arrays):
+            columns += write(steps)
+            if len(steps) > LONG_BATCH:
+                await asyncio.sleep(0)
         row = await self._applying.fetchrow("apply", owner, _accounts(steps), *columns)
         assert row is not None
         at, results, available = row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from settlement_engine.ports import Accepted, Announcement
 from tests.support.stores import MemoryStores
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from settlement_engine.api.settings import ApiSettings
     from settlement_engine.domain.dossier import Dossier
@@ -76,9 +76,11 @@ class World:
 
     # --- the engine ---------------------------------------------------------------------------
 
-    def require_room(self, count: int) -> None:
+    @contextmanager
+    def reading(self, count: int) -> Iterator[None]:
         if count > self.room:
             raise Overloaded("no room", retry_after_seconds=0.25)
+        yield
 
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
         self.submitted.append(instructions)

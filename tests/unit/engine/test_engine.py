@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.engine.runner import LONG_BATCH
 from settlement_engine.errors import (
     IdempotencyConflict,
     NotFound,
@@ -337,6 +338,48 @@ async def test_with_many_before_him_a_caller_is_told_to_come_back(
         written.set()
         await house.until(lambda: not house.engine._runner.open_count)
         assert (await house.settle("late")).state is State.COMPLETED
+
+
+async def test_room_is_kept_for_those_who_are_being_read() -> None:
+    async with running(backlog_max=4) as house:
+        with house.engine.reading(9):  # a large call has its turn
+            with pytest.raises(Overloaded), house.engine.reading(1):
+                pytest.fail("there is no room to read another one")
+            with pytest.raises(Overloaded):
+                await house.engine.submit([wish("late")])
+        assert (await house.settle("late")).state is State.COMPLETED
+        with pytest.raises(ConnectionError), house.engine.reading(9):
+            raise ConnectionError
+        with house.engine.reading(1):
+            pass
+
+
+async def test_amid_the_work_on_a_long_batch_others_have_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns = 0
+    decided: list[int] = []
+
+    async def tick() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with running() as house:
+        decide = house.engine._runner._decide
+
+        def deciding(*asked: Any) -> Any:
+            decided.append(turns)
+            return decide(*asked)
+
+        monkeypatch.setattr(house.engine._runner, "_decide", deciding)
+        async with asyncio.TaskGroup() as group:
+            ticking = group.create_task(tick())
+            await house.engine.submit([wish(f"k{n}") for n in range(2 * LONG_BATCH)])
+            await house.until(lambda: len(decided) >= 2 * LONG_BATCH)
+            ticking.cancel()
+    assert decided[0] < decided[LONG_BATCH] < decided[2 * LONG_BATCH - 1]
 
 
 async def test_those_who_wait_for_a_rail_keep_nobody_out() -> None:
