@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import ExitStack, suppress
+import sqlite3
+import time
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import asyncpg
@@ -25,7 +28,6 @@ from settlement_engine.proto import settlement_pb2_grpc as rpc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 BANKS = ("DEUTDEFF", "CHASUS33", "BNPAFRPP")
 FUNDS = "9000000000.00"
@@ -41,6 +43,11 @@ SETTINGS: dict[str, str] = {
     "monitoring.log_format": "json",
 }
 END_SECONDS = 20.0
+FREEZES_MAX = 50
+BOOK_FREE_SECONDS = 0.5
+"""The other engines give the book back after milliseconds, if the machine lets them."""
+
+STOPPED_SECONDS_MAX = 5.0
 RECONNECT = [
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
@@ -138,12 +145,30 @@ class Installation:
         return pid
 
     def freeze(self, number: int) -> int:
-        """Stop an engine in the middle of whatever it does."""
+        """Stop an engine in the middle of whatever it does, but not with the bank's book in its hands.
+
+        The mock bank lives in the engine's process and shares its book with the others' by a lock: whom
+        we froze with it would silence the bank for all, as no real customer of a bank can.
+        """
         pid = self.engines[number].pid
         assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
         self.frozen.add(number)
-        return pid
+        for _ in range(FREEZES_MAX):
+            os.kill(pid, signal.SIGSTOP)
+            _await_stop(pid)
+            if self._is_book_free():
+                return pid
+            os.kill(pid, signal.SIGCONT)
+        message = f"engine {number} held the bank's book at each of {FREEZES_MAX} freezings"
+        raise AssertionError(message)
+
+    def _is_book_free(self) -> bool:
+        with closing(sqlite3.connect(self.book_file, BOOK_FREE_SECONDS)) as book:
+            try:
+                book.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            return True
 
     def thaw(self, number: int) -> None:
         """Let a frozen engine go on, unless it was killed meanwhile."""
@@ -196,3 +221,18 @@ class Installation:
     async def connect(self) -> asyncpg.Connection[Any]:
         """Open a connection to the database, to look."""
         return await asyncpg.connect(self.database_url)
+
+
+def _await_stop(pid: int) -> None:
+    """Wait until every thread of a process stands still: the signal reaches them one after the other."""
+    deadline = time.monotonic() + STOPPED_SECONDS_MAX
+    while not all(map(_is_stopped, Path(f"/proc/{pid}/task").iterdir())):
+        assert time.monotonic() < deadline, f"process {pid} does not stop"
+
+
+def _is_stopped(thread: Path) -> bool:
+    try:
+        words = (thread / "stat").read_text("ascii", "replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # it has ended meanwhile
+    return words.rpartition(")")[2].split()[0] in "TZ"
