@@ -544,6 +544,29 @@ async def test_a_full_stream_makes_announcements_wait_and_pushes_none_out(server
     await check_exact(server.url(), outbox)
 
 
+async def test_a_full_server_makes_announcements_wait_and_pushes_none_out(tmp_path, outbox, meter):
+    """The bound is the server's, not the stream's: it says so with another error."""
+    small = EmbeddedNats(tmp_path / "nats", max_file="100K")
+    small.start()
+    relay = make_relay(small.url(), outbox, meter, batch_max=10)
+    try:
+        async with running(relay):
+            outbox.add(300)
+            await until(lambda: outbox.marked > 50)
+            await until(lambda: relay._failures > 3)
+            assert relay.backlog > 0
+    finally:
+        small.stop()
+    roomy = EmbeddedNats(tmp_path / "nats")
+    roomy.start()
+    try:
+        async with running(make_relay(roomy.url(), outbox, meter)):
+            await until_published(outbox)
+        await check_exact(roomy.url(), outbox)
+    finally:
+        roomy.stop()
+
+
 async def test_a_position_that_is_missing_is_waited_for(server, outbox, meter):
     outbox.add(10)
     missing = outbox.announcements.pop(4)

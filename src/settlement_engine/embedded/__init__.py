@@ -8,11 +8,12 @@ there the database and the message bus have owners of their own.
 """
 
 from settlement_engine.embedded.errors import EmbeddedServerError
-from settlement_engine.embedded.nats import EmbeddedNats
+from settlement_engine.embedded.nats import MAX_FILE_DEFAULT, EmbeddedNats
 from settlement_engine.embedded.postgres import EmbeddedPostgres
 from settlement_engine.embedded.supervisor import EmbeddedServers, ServerStatus
 
 __all__ = [
+    "MAX_FILE_DEFAULT",
     "EmbeddedNats",
     "EmbeddedPostgres",
     "EmbeddedServerError",

@@ -31,6 +31,9 @@ SETTINGS: Final[Mapping[str, Any]] = {
 }
 """A bank that answers at once and always yes: what is measured is the engine."""
 
+STREAM_BYTES_MAX: Final = "64G"
+"""A long run on a fast machine announces ten million moves, and what JetStream has no room for waits."""
+
 
 class WorldGround:
     """See ``bench.ground.Ground``."""
@@ -94,6 +97,7 @@ def started(
         address_files=(),
         is_loud=False,
         tell=tell,
+        nats_max_file=STREAM_BYTES_MAX,
     )
     with World(plan) as world:
         yield WorldGround(world, data_dir)

@@ -9,7 +9,12 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-from settlement_engine.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedServers
+from settlement_engine.embedded import (
+    MAX_FILE_DEFAULT,
+    EmbeddedNats,
+    EmbeddedPostgres,
+    EmbeddedServers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,13 +25,16 @@ if TYPE_CHECKING:
 
 
 class Servers:
-    """PostgreSQL and NATS, ours or others'."""
+    """PostgreSQL and NATS, ours or others'; ``nats_max_file`` bounds the disk of a NATS of ours."""
 
-    def __init__(self, config: Config, data_dir: Path) -> None:
+    def __init__(
+        self, config: Config, data_dir: Path, *, nats_max_file: str = MAX_FILE_DEFAULT
+    ) -> None:
         self._database_url = config.database.url.get_secret_value()
         self._nats_url = config.nats.url.get_secret_value()
         self._needs_nats = config.nats.enabled and not self._nats_url
         self._data_dir = data_dir
+        self._nats_max_file = nats_max_file
         self._both: EmbeddedServers | None = None
         self._postgres: EmbeddedPostgres | None = None
         self._nats: EmbeddedNats | None = None
@@ -36,14 +44,16 @@ class Servers:
     def __enter__(self) -> Self:
         """Start what is needed."""
         if not self._database_url and self._needs_nats:
-            self._both = self._running.enter_context(EmbeddedServers(self._data_dir))
+            self._both = self._running.enter_context(
+                EmbeddedServers(self._data_dir, nats_max_file=self._nats_max_file)
+            )
             self._postgres, self._nats = self._both.postgres, self._both.nats
         elif not self._database_url:
             self._postgres = EmbeddedPostgres(self._data_dir / "postgres", port=0)
             self._running.callback(self._postgres.stop)
             self._postgres.start()
         elif self._needs_nats:
-            self._nats = EmbeddedNats(self._data_dir / "nats", port=0)
+            self._nats = EmbeddedNats(self._data_dir / "nats", port=0, max_file=self._nats_max_file)
             self._running.callback(self._nats.stop)
             self._nats.start()
         return self

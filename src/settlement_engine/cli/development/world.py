@@ -17,6 +17,7 @@ from settlement_engine.cli.development.engines import EngineProcess
 from settlement_engine.cli.development.held_ports import HOST, HeldPorts
 from settlement_engine.cli.development.servers import Servers
 from settlement_engine.config import env_name, to_environment
+from settlement_engine.embedded import MAX_FILE_DEFAULT
 from settlement_engine.embedded.files import PRIVATE_DIRECTORY
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Plan:
     address_files: tuple[Path, ...]
     is_loud: bool
     tell: Callable[[str], None]
+    nats_max_file: str = MAX_FILE_DEFAULT
 
 
 class World:
@@ -49,7 +51,7 @@ class World:
         self._plan = plan
         self._running = ExitStack()
         self._ports = HeldPorts()
-        self.servers = Servers(plan.config, plan.data_dir)
+        self.servers = Servers(plan.config, plan.data_dir, nats_max_file=plan.nats_max_file)
         self.engines: tuple[EngineProcess, ...] = ()
         self.grpc_port = 0
         self.http_port = 0
