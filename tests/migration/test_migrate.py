@@ -36,7 +36,9 @@ def pretend(monkeypatch, *found):
     monkeypatch.setattr(module, "migrations", lambda: list(found))
 
 
-TWO = Migration(number=2, name="second", sql="CREATE TABLE second (id integer); SELECT 1;")
+NUMBER = len(migrations()) + 1
+NEXT = Migration(number=NUMBER, name="next", sql="CREATE TABLE next_one (id integer); SELECT 1;")
+NAME_OF_NEXT = f"{NUMBER:04d}_next"
 
 
 def test_migrations_are_numbered_without_a_gap():
@@ -73,12 +75,12 @@ async def test_a_database_that_is_behind_is_refused_by_the_engine(settings):
 
 async def test_what_is_missing_is_applied_after_what_is_there(settings, connection, monkeypatch):
     await migrate(settings)
-    pretend(monkeypatch, *migrations(), TWO)
-    assert await migrate(settings, is_dry_run=True) == ["0002_second"]
-    assert await migrate(settings) == ["0002_second"]
-    assert await connection.fetchval("SELECT count(*) FROM second") == 0
+    pretend(monkeypatch, *migrations(), NEXT)
+    assert await migrate(settings, is_dry_run=True) == [NAME_OF_NEXT]
+    assert await migrate(settings) == [NAME_OF_NEXT]
+    assert await connection.fetchval("SELECT count(*) FROM next_one") == 0
     rows = await connection.fetch("SELECT number, name, checksum FROM schema_migrations")
-    assert {row["number"] for row in rows} == {1, 2}
+    assert {row["number"] for row in rows} == set(range(1, NUMBER + 1))
     assert all(len(row["checksum"]) == 64 for row in rows)
 
 
@@ -86,7 +88,7 @@ async def test_an_edited_migration_is_refused(settings, monkeypatch):
     await migrate(settings)
     first, *rest = migrations()
     edited = Migration(number=first.number, name=first.name, sql=first.sql + "\n-- edited")
-    pretend(monkeypatch, edited, *rest, TWO)
+    pretend(monkeypatch, edited, *rest, NEXT)
     for is_dry_run in (True, False):
         with pytest.raises(CorruptRecord):
             await migrate(settings, is_dry_run=is_dry_run)
@@ -94,7 +96,7 @@ async def test_an_edited_migration_is_refused(settings, monkeypatch):
 
 async def test_a_database_of_a_newer_version_is_refused(settings, monkeypatch):
     known = migrations()
-    pretend(monkeypatch, *known, TWO)
+    pretend(monkeypatch, *known, NEXT)
     await migrate(settings)
     pretend(monkeypatch, *known)
     for is_dry_run in (True, False):
@@ -105,13 +107,15 @@ async def test_a_database_of_a_newer_version_is_refused(settings, monkeypatch):
 async def test_a_migration_that_fails_leaves_nothing_behind(settings, connection, monkeypatch):
     await migrate(settings)
     before = await fingerprint(connection)
-    broken = Migration(number=2, name="broken", sql="CREATE TABLE half (id integer); SELECT 1 / 0;")
+    broken = Migration(
+        number=NUMBER, name="broken", sql="CREATE TABLE half (id integer); SELECT 1 / 0;"
+    )
     pretend(monkeypatch, *migrations(), broken)
     with pytest.raises(CorruptRecord, match="statement"):
         await migrate(settings)
     assert await fingerprint(connection) == before
-    pretend(monkeypatch, *migrations()[:1], TWO)
-    assert await migrate(settings) == ["0002_second"]
+    pretend(monkeypatch, *migrations(), NEXT)
+    assert await migrate(settings) == [NAME_OF_NEXT]
 
 
 async def test_reference_data_is_loaded_once_and_kept_as_it_is(settings, connection):

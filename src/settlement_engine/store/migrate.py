@@ -1,7 +1,8 @@
 """Migrations: numbered folders of SQL, applied once each, in order, under a lock.
 
-A folder ``NNNN_name`` holds ``*.sql`` files, run in the order of ``ORDER``, all in one transaction. The
-hash of what was applied is kept: a folder that was edited afterwards is refused.
+A folder ``NNNN_name`` holds ``*.sql`` files, all run in one transaction: first those that ``ORDER`` names,
+in its order, then the others by name. The hash of what was applied is kept: a folder that was edited
+afterwards is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from settlement_engine.store.database import connect, translated
 from settlement_engine.store.queries import query
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from settlement_engine.store.database import Connection, DatabaseSettings
 
 ORDER: Final = (
@@ -63,9 +66,14 @@ def migrations() -> list[Migration]:
         number, _, name = entry.name.partition("_")
         if not number.isdigit():
             continue
-        texts = [(entry / part).read_text("utf-8") for part in ORDER if (entry / part).is_file()]
+        texts = [part.read_text("utf-8") for part in sorted(entry.iterdir(), key=_turn)]
         found.append(Migration(int(number), name, "\n".join(texts)))
     return found
+
+
+def _turn(part: Traversable) -> tuple[int, str]:
+    """Tell when a file of a migration runs; every file does, whatever it is called."""
+    return (ORDER.index(part.name) if part.name in ORDER else len(ORDER), part.name)
 
 
 async def migrate(settings: DatabaseSettings, *, is_dry_run: bool = False) -> list[str]:
