@@ -1,7 +1,8 @@
 """The waiting room: callers who want to know how a settlement ends.
 
 Whoever waits costs one future. Settlements that are carried elsewhere, or rest, are looked up for all
-who wait together, in batches. A caller who goes away changes nothing.
+who wait together, in batches that go round: however many wait, each is looked up in its turn. A caller
+who goes away changes nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from settlement_engine.errors import Broken, Contention, NotFound, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Settlement
@@ -25,7 +27,8 @@ class WaitingRoom:
     def __init__(self, settings: EngineSettings, store: SettlementStore) -> None:
         self._settings = settings
         self._store = store
-        self._futures: dict[UUID, list[asyncio.Future[Settlement | None]]] = {}
+        # In the order in which they are looked up: whoever was looked at goes to the end.
+        self._futures: dict[UUID, set[asyncio.Future[Settlement | None]]] = {}
 
     def ended(self, settlement: Settlement) -> None:
         """Tell all who wait."""
@@ -37,15 +40,15 @@ class WaitingRoom:
         """Wait for the end, at most that long; None when it has not come."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Settlement | None] = loop.create_future()
-        self._futures.setdefault(settlement_id, []).append(future)
+        self._futures.setdefault(settlement_id, set()).add(future)
         too_late = loop.call_later(seconds, _give_up, future)
         try:
             return await future
         finally:
             too_late.cancel()
             waiting = self._futures.get(settlement_id)
-            if waiting is not None and future in waiting:
-                waiting.remove(future)
+            if waiting is not None:
+                waiting.discard(future)
                 if not waiting:
                     del self._futures[settlement_id]
 
@@ -57,13 +60,11 @@ class WaitingRoom:
             raise NotFound(what)
         return found[settlement_id]
 
-    async def run(self, is_carried_here: object) -> None:
+    async def run(self, is_carried_here: Callable[[UUID], bool]) -> None:
         """Look up, again and again, what is waited for and not carried here."""
-        assert callable(is_carried_here)
         while True:
             await asyncio.sleep(self._settings.watch_interval_seconds)
-            elsewhere = [key for key in self._futures if not is_carried_here(key)]
-            batch = elsewhere[: self._settings.watch_batch_max]
+            batch = self._next_batch(is_carried_here)
             if not batch:
                 continue
             try:
@@ -73,6 +74,21 @@ class WaitingRoom:
             for settlement in found.values():
                 if settlement.is_ended:
                     self.ended(settlement)
+
+    def _next_batch(self, is_carried_here: Callable[[UUID], bool]) -> list[UUID]:
+        """Choose who is looked up now: those for whom it has been longest, up to the bound."""
+        batch: list[UUID] = []
+        seen: list[UUID] = []
+        for settlement_id in self._futures:
+            if len(batch) == self._settings.watch_batch_max:
+                break
+            seen.append(settlement_id)
+            if not is_carried_here(settlement_id):
+                batch.append(settlement_id)
+        if len(seen) < len(self._futures):
+            for settlement_id in seen:
+                self._futures[settlement_id] = self._futures.pop(settlement_id)
+        return batch
 
 
 def _give_up(future: asyncio.Future[Settlement | None]) -> None:
