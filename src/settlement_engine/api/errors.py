@@ -150,10 +150,11 @@ def _incident(error: Exception, code: grpc.StatusCode) -> Fault:
 
 def status_of(error: Exception) -> Status:
     """Write an error as google.rpc.Status with its details."""
-    return _status(fault_of(error))
+    return status_of_fault(fault_of(error))
 
 
-def _status(fault: Fault) -> Status:
+def status_of_fault(fault: Fault) -> Status:
+    """Write what the caller hears as google.rpc.Status."""
     status = Status(code=fault.code.value[0], message=fault.message)
     status.details.add().Pack(
         ErrorInfo(reason=fault.reason, domain=DOMAIN, metadata=fault.metadata)
@@ -196,7 +197,7 @@ def _json_body(fault: Fault) -> dict[str, Any]:
         "status": fault.code.name,
         "message": fault.message,
         "reason": fault.reason,
-        "details": [MessageToDict(detail) for detail in _status(fault).details],
+        "details": [MessageToDict(detail) for detail in status_of_fault(fault).details],
         "violations": [
             {"field": field, "description": description} for field, description in fault.violations
         ],

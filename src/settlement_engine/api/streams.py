@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from settlement_engine.api import render
 from settlement_engine.api.call import Bound, Call, Drain
-from settlement_engine.api.errors import fault_of
+from settlement_engine.api.errors import fault_of, status_of_fault
 from settlement_engine.api.grammar import Found, check_uuid, refuse
 from settlement_engine.domain.announcement import announcement_type
 from settlement_engine.domain.lifecycle import State
@@ -212,10 +212,13 @@ def _left(call: Call, until: float | None) -> Call:
 
 
 def _unserved(obligation_id: str, error: Exception) -> pb.SettlementResponse:
-    """Write an error as an item of the stream: no settlement, and the reason in its place."""
+    """Write an error as an item of the stream: no settlement, and the error in its place."""
     fault = fault_of(error)
     answer = pb.SettlementResponse(
-        obligation_id=obligation_id, refusal_code=fault.reason, refusal_detail=fault.message
+        obligation_id=obligation_id,
+        error=status_of_fault(fault),
+        refusal_code=fault.reason,
+        refusal_detail=fault.message,
     )
     answer.refusal_fields.update(fault.metadata)
     answer.refusal_fields.update(fault.violations)

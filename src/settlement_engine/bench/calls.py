@@ -33,8 +33,6 @@ REFUSED: Final = frozenset(
     {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED}
 )
 REFUSED_NUMBERS: Final = frozenset(code.value[0] for code in REFUSED)
-REFUSED_REASONS: Final = frozenset({"OVERLOADED", "UNAVAILABLE", "CONTENTION"})
-ADVICE_FIELD: Final = "retry_after_seconds"
 WITHOUT_ADVICE: Final = "refused without advice when to come back"
 
 
@@ -132,11 +130,9 @@ async def keep_streaming(
             tally.accepted += not answer.replayed
             tally.accepted_at = now
             tally.statuses[answer.status] += 1
-        elif answer.refusal_code in REFUSED_REASONS:
-            tally.refused += 1
-            if ADVICE_FIELD not in answer.refusal_fields:
-                tally.faults[WITHOUT_ADVICE] += 1
+        elif answer.error.code in REFUSED_NUMBERS:
+            _advised(answer.error.code, answer.error, 1, tally)
         else:
-            tally.faults[answer.refusal_code] += 1
+            tally.faults[answer.error.message] += 1
         free.release()
     await writing

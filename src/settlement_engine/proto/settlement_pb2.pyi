@@ -460,9 +460,11 @@ class SettlementResponse(_message.Message):
     OBLIGATION_ID_FIELD_NUMBER: _builtins.int
     COMPLETED_TIME_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELDS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
-    """A UUID. Empty when nothing was accepted (ExecuteSettlements only)."""
+    """A UUID. Empty where error is set (ExecuteSettlements only)."""
     status: Global___SettlementStatus.ValueType
+    """Says nothing where error is set, although zero reads as PENDING."""
     reference: _builtins.str
     """The rail's own reference of the payment, once it is known."""
     completed_at: _builtins.int
@@ -484,6 +486,13 @@ class SettlementResponse(_message.Message):
     def refusal_fields(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The refusal's facts by name: required, available, currency, account, code, text, next_opening, ..."""
 
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """ExecuteSettlements only: why this item could not be served, while the others go on. Beside it
+        refusal_code, refusal_detail and refusal_fields (retry_after_seconds among them) repeat it for callers
+        that do not know this field.
+        """
+
     def __init__(
         self,
         *,
@@ -498,10 +507,11 @@ class SettlementResponse(_message.Message):
         obligation_id: _builtins.str = ...,
         completed_time: _timestamp_pb2.Timestamp | None = ...,
         refusal_fields: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        error: _status_pb2.Status | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed_time", b"completed_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed_time", b"completed_time", "error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "completed_time", b"completed_time", "confirmation_code", b"confirmation_code", "obligation_id", b"obligation_id", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "replayed", b"replayed", "settlement_id", b"settlement_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "completed_time", b"completed_time", "confirmation_code", b"confirmation_code", "error", b"error", "obligation_id", b"obligation_id", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "replayed", b"replayed", "settlement_id", b"settlement_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -135,10 +135,9 @@ class SettlementServiceServicer:
 
     def ExecuteSettlements(self, request_iterator, context):
         """Settles as ExecuteSettlement does, many at once. An answer comes when its settlement has ended, in
-        any order; obligation_id tells which it is. An item that could not be served is answered with an
-        empty settlement_id, the reason in refusal_code (INVALID_ARGUMENT, IDEMPOTENCY_CONFLICT, OVERLOADED,
-        UNAVAILABLE, ...), the field in refusal_detail, and the fields with their faults in refusal_fields;
-        retry_after_seconds stands there too when the same item may be sent again.
+        any order; obligation_id tells which it is. An item that could not be served is answered with the
+        field error, just as a call of its own would have been: the code, the fields that are wrong, and when
+        the same item may be sent again. Its settlement_id is empty, and its status says nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

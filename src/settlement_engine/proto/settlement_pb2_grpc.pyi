@@ -65,10 +65,9 @@ class SettlementServiceStub:
     """Accepts a batch durably, without waiting for any end. One result per item, in the order of the items."""
     ExecuteSettlements: _grpc.StreamStreamMultiCallable[_settlement_pb2.SettlementRequest, _settlement_pb2.SettlementResponse]
     """Settles as ExecuteSettlement does, many at once. An answer comes when its settlement has ended, in
-    any order; obligation_id tells which it is. An item that could not be served is answered with an
-    empty settlement_id, the reason in refusal_code (INVALID_ARGUMENT, IDEMPOTENCY_CONFLICT, OVERLOADED,
-    UNAVAILABLE, ...), the field in refusal_detail, and the fields with their faults in refusal_fields;
-    retry_after_seconds stands there too when the same item may be sent again.
+    any order; obligation_id tells which it is. An item that could not be served is answered with the
+    field error, just as a call of its own would have been: the code, the fields that are wrong, and when
+    the same item may be sent again. Its settlement_id is empty, and its status says nothing.
     """
     ListSettlements: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListSettlementsRequest, _settlement_pb2.ListSettlementsResponse]
     """Lists settlements, newest first."""
@@ -105,10 +104,9 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     """Accepts a batch durably, without waiting for any end. One result per item, in the order of the items."""
     ExecuteSettlements: _aio.StreamStreamMultiCallable[_settlement_pb2.SettlementRequest, _settlement_pb2.SettlementResponse]  # type: ignore[assignment]
     """Settles as ExecuteSettlement does, many at once. An answer comes when its settlement has ended, in
-    any order; obligation_id tells which it is. An item that could not be served is answered with an
-    empty settlement_id, the reason in refusal_code (INVALID_ARGUMENT, IDEMPOTENCY_CONFLICT, OVERLOADED,
-    UNAVAILABLE, ...), the field in refusal_detail, and the fields with their faults in refusal_fields;
-    retry_after_seconds stands there too when the same item may be sent again.
+    any order; obligation_id tells which it is. An item that could not be served is answered with the
+    field error, just as a call of its own would have been: the code, the fields that are wrong, and when
+    the same item may be sent again. Its settlement_id is empty, and its status says nothing.
     """
     ListSettlements: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListSettlementsRequest, _settlement_pb2.ListSettlementsResponse]  # type: ignore[assignment]
     """Lists settlements, newest first."""
@@ -178,10 +176,9 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_settlement_pb2.SettlementResponse], _abc.AsyncIterator[_settlement_pb2.SettlementResponse]]:
         """Settles as ExecuteSettlement does, many at once. An answer comes when its settlement has ended, in
-        any order; obligation_id tells which it is. An item that could not be served is answered with an
-        empty settlement_id, the reason in refusal_code (INVALID_ARGUMENT, IDEMPOTENCY_CONFLICT, OVERLOADED,
-        UNAVAILABLE, ...), the field in refusal_detail, and the fields with their faults in refusal_fields;
-        retry_after_seconds stands there too when the same item may be sent again.
+        any order; obligation_id tells which it is. An item that could not be served is answered with the
+        field error, just as a call of its own would have been: the code, the fields that are wrong, and when
+        the same item may be sent again. Its settlement_id is empty, and its status says nothing.
         """
 
     @_abc_1.abstractmethod

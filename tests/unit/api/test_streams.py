@@ -5,6 +5,7 @@ from uuid import UUID
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import Unavailable
@@ -152,6 +153,12 @@ async def test_many_are_executed_and_answered_as_they_end(edge) -> None:
     assert {answer.status for answer in answers} == {pb.COMPLETED}
 
 
+def details(answer: pb.SettlementResponse, kind):
+    """Return the detail of this kind in an item's error."""
+    assert any(packed.Unpack(kind) for packed in answer.error.details), "there is no such detail"
+    return kind
+
+
 async def test_an_item_that_cannot_be_served_is_answered_in_the_stream(edge) -> None:
     edge.world.failures["OBL-3"] = Unavailable("away")
 
@@ -167,7 +174,13 @@ async def test_an_item_that_cannot_be_served_is_answered_in_the_stream(edge) -> 
     assert (wrong.settlement_id, wrong.refusal_code) == ("", "INVALID_ARGUMENT")
     assert "amount" in wrong.refusal_detail
     assert "amount" in wrong.refusal_fields
+    assert wrong.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert "amount" in wrong.error.message
+    assert [one.field for one in details(wrong, BadRequest()).field_violations] == ["amount"]
     assert good.status == pb.COMPLETED
+    assert not good.HasField("error")
+    assert away.error.code == grpc.StatusCode.UNAVAILABLE.value[0]
+    assert details(away, RetryInfo()).retry_delay.seconds > 0
     assert away.refusal_code == "UNAVAILABLE"
     assert float(away.refusal_fields["retry_after_seconds"]) > 0
 
@@ -178,7 +191,7 @@ async def test_bytes_that_are_no_request_do_not_end_the_stream(edge) -> None:
         await call.write(data)
     await call.done_writing()
     answers = [pb.SettlementResponse.FromString(data) async for data in call]
-    assert {answer.refusal_code for answer in answers} == {"INVALID_ARGUMENT", ""}
+    assert {answer.error.code for answer in answers} == {3, 0}
 
 
 async def test_so_many_are_in_flight_and_no_more(make_edge) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -52,8 +52,12 @@ async def store() -> Store:
     return Store(accepted.settlement)
 
 
+def room_over(store: Any) -> WaitingRoom:
+    return WaitingRoom(SETTINGS, store)
+
+
 async def test_however_many_wait_each_is_looked_up_in_its_turn(store: Store) -> None:
-    room = WaitingRoom(SETTINGS, store)
+    room = room_over(store)
     ids = [UUID(int=number) for number in range(1, 12)]
     store.ended = {ids[-1]}
     async with asyncio.TaskGroup() as group:
@@ -76,7 +80,7 @@ async def test_however_many_wait_each_is_looked_up_in_its_turn(store: Store) -> 
 
 
 async def test_a_store_that_is_away_is_asked_again(store: Store) -> None:
-    room = WaitingRoom(SETTINGS, store)
+    room = room_over(store)
     store.is_away = True
     waiting = asyncio.gather(room.wait(UUID(int=1), A_WHILE_SECONDS))
     looking = asyncio.create_task(room.run(CARRIED.__contains__))
@@ -87,7 +91,7 @@ async def test_a_store_that_is_away_is_asked_again(store: Store) -> None:
 
 
 async def test_many_may_wait_for_the_same_and_leave_one_by_one(store: Store) -> None:
-    room = WaitingRoom(SETTINGS, store)
+    room = room_over(store)
     waiting = [asyncio.create_task(room.wait(UUID(int=1), A_WHILE_SECONDS)) for _ in range(4)]
     await asyncio.sleep(0)
     waiting[0].cancel()
