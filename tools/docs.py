@@ -20,6 +20,7 @@ import click
 from settlement_engine import errors
 from settlement_engine.api.errors import CODES, HTTP_CODES
 from settlement_engine.cli import COMMANDS, cli
+from settlement_engine.cli.failures import ExitCode
 from settlement_engine.config import PROFILE_DEFAULTS, Config, env_name, flatten, masked
 from settlement_engine.domain import lifecycle
 from settlement_engine.domain.announcement import announcement_type
@@ -246,6 +247,13 @@ def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
     return code(record[0]), record[1]
 
 
+def exit_codes() -> str:
+    """Read the codes with what stands behind each."""
+    found = re.findall(r"^ {4}\w+ = (\d+)  # (.+)$", inspect.getsource(ExitCode), re.MULTILINE)
+    assert len(found) == len(ExitCode), "each exit code has its meaning beside it"
+    return table(("code", "meaning"), found)
+
+
 def calls() -> str:
     """Read the services of the proto: each call with the comment above it."""
     text = PROTO.read_text("utf-8")
@@ -325,6 +333,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "diagram": diagram,
     "error-classes": error_classes,
     "events": events,
+    "exit-codes": exit_codes,
     "metrics": metrics,
     "rows": rows_of_the_page,
     "states": states,

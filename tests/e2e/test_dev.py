@@ -53,7 +53,7 @@ def is_settled(world: World) -> bool:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "settlement_engine", "submit"),
-            *("DEUTDEFF", "CHASUS33", "1.00", "EUR"),
+            *("DEUTDEFF", "CHASUS33", "1.00", "EUR", "--another"),
         ],
         env={**os.environ, "SETTLEMENT_ADDRESS": world.address["grpc"]},
         capture_output=True,

@@ -35,7 +35,7 @@ LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS = {
     "cli/development/command.py dev": 53,  # twelve options, each an argument of the command
     "cli/simulate.py simulate": 44,  # nine options, and which of four things they are about
-    "cli/settlements.py submit": 42,  # as many options again
+    "cli/submit.py submit": 42,  # as many options again
     "cli/demo/story.py _collect": 41,  # the demonstration's one pass over what came back
     "simulation/node.py __init__": 51,  # every part of a process, put together in one place
 }

@@ -1,24 +1,33 @@
 """The command line: what a person or a script does with the engine.
 
 Promises: a command that fails says in three lines what failed, why, and what to do; it never shows a
-traceback without ``--debug`` and never a secret. Commands are imported when they are used, so that
-``--help`` is there at once; grpc, nats and pydantic must never be imported from here.
+traceback without ``--debug`` and never a secret; with ``--json`` it says the same as JSON. Commands are
+imported when they are used, so that ``--help`` is there at once; grpc, nats and pydantic must never be
+imported from here.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong configuration, 4 something it needs is down, 5 the
-books do not balance.
+Exit codes: 0 done, 1 failed, 2 wrong usage or a wrong field, 3 wrong configuration, 4 something it needs is
+down, 5 the books do not balance, 6 the settlement has not ended yet.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from settlement_engine import __version__
 from settlement_engine.cli.commands import LazyGroup, lasting
-from settlement_engine.cli.failures import ExitCode, code_for, explain, explain_usage
+from settlement_engine.cli.failures import (
+    ExitCode,
+    as_failure,
+    code_for,
+    explain,
+    explain_usage,
+    usage_as_failure,
+)
 from settlement_engine.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -34,7 +43,7 @@ COMMANDS: Final = {
         "migrate": ("database:migrate", "Bring the database's schema up to date."),
     },
     "Settle": {
-        "submit": ("settlements:submit", "Send a settlement and wait for its end."),
+        "submit": ("submit:submit", "Send a settlement and wait for its end."),
         "show": ("lives:show", "Tell the life of a settlement."),
         "list": ("settlements:list_", "List settlements, newest first."),
         "explain": ("lives:explain", "Tell a settlement's life in sentences."),
@@ -94,6 +103,16 @@ def _require_assertions() -> None:
         )
 
 
+def _tell(words: Sequence[str], text: str, failure: dict[str, Any]) -> None:
+    """Say what failed to whoever reads: a person on standard error, a program where its JSON goes."""
+    own = words[: words.index("--")] if "--" in words else words
+    if "--json" in own:
+        # One line: it may be the last of a stream of lines.
+        click.echo(json.dumps(failure, ensure_ascii=False))
+    else:
+        click.echo(text, err=True)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -114,11 +133,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     except click.ClickException as error:
-        click.echo(explain_usage(error), err=True)
+        _tell(words, explain_usage(error), usage_as_failure(error))
         return error.exit_code
     except Exception as error:
         if lasting.is_debugging:
             raise
-        click.echo(explain(error), err=True)
+        _tell(words, explain(error), as_failure(error))
         return code_for(error)
     return result if isinstance(result, int) else ExitCode.OK

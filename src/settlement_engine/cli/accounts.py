@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from settlement_engine.cli.amounts import AmountCommand
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.messages import as_dict, day_and_time
@@ -80,7 +81,7 @@ def open_(  # noqa: PLR0913 -- each option of the command is an argument
 
 
 @lasting
-@accounts.command()
+@accounts.command(cls=AmountCommand)
 @click.argument("bank")
 @click.argument("currency")
 @click.argument("amount")

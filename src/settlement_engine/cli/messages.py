@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.json_format import MessageToDict
 
+from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.output import BAD, GOOD, WARN
 from settlement_engine.proto import settlement_pb2 as wire
 
@@ -40,6 +41,13 @@ def status_sign(status: int) -> str:
     if status == wire.COMPLETED:
         return GOOD
     return BAD if status in NOT_SETTLED else WARN
+
+
+def code_of(status: int) -> ExitCode:
+    """Choose the exit code for what became of a settlement."""
+    if status == wire.COMPLETED:
+        return ExitCode.OK
+    return ExitCode.FAILED if status in NOT_SETTLED else ExitCode.OPEN
 
 
 def instant(at: Timestamp) -> datetime:

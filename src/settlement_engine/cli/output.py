@@ -63,6 +63,11 @@ def print_json_line(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
+def note_json(value: object) -> None:
+    """Print one JSON value beside the answer: what a program wants to know before there is one."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str), err=True)
+
+
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()
 ) -> None:

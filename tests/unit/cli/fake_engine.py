@@ -72,6 +72,7 @@ class FakeEngine(
         self.asked: list[Any] = []
         self.failures: dict[str, status_pb2.Status] = {}
         self.settlements = [life()]
+        self.accepted: wire.SettlementResponse | None = None
         self.answer = wire.SettlementResponse(settlement_id=ID, status=wire.COMPLETED)
         self.accounts = [
             wire.Account(
@@ -107,7 +108,7 @@ class FakeEngine(
 
     def SubmitSettlements(self, request: Any, context: Any) -> Any:  # noqa: N802
         self._note("SubmitSettlements", request, context)
-        result = wire.SubmitResult(settlement=self.answer)
+        result = wire.SubmitResult(settlement=self.accepted or self.answer)
         if "item" in self.failures:
             result = wire.SubmitResult(error=self.failures["item"])
         return wire.SubmitSettlementsResponse(results=[result for _ in request.settlements])

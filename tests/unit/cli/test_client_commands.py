@@ -6,18 +6,15 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from google.rpc import code_pb2, error_details_pb2
 
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.proto import settlement_pb2 as wire
-from tests.unit.cli.fake_engine import ID, INVALID, FakeEngine, life, not_a_field, serving
+from tests.unit.cli.fake_engine import ID, FakeEngine, life, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.unit.cli.conftest import Run
-
-SUBMIT = ("submit", "DEUTDEFF", "CHASUS33", "1000.00", "EUR")
 
 
 @pytest.fixture
@@ -26,104 +23,6 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
     with serving(fake) as address:
         monkeypatch.setenv("SETTLEMENT_ADDRESS", address)
         yield fake
-
-
-# --- submit ---------------------------------------------------------------------------------------
-
-
-def test_submit_sends_what_was_said(command: Run, engine: FakeEngine) -> None:
-    said = command(
-        *SUBMIT,
-        *("--obligation-id", "OB-7", "--priority", "URGENT", "--idempotency-key", "K-1"),
-        *("--metadata", "simulate=lost_answer", "--metadata", "note=a=b"),
-    )
-    assert said.code == ExitCode.OK
-    assert engine.asked[0] == wire.SettlementRequest(
-        obligation_id="OB-7",
-        from_bank="DEUTDEFF",
-        to_bank="CHASUS33",
-        amount="1000.00",
-        currency="EUR",
-        priority=wire.URGENT,
-        metadata={"simulate": "lost_answer", "note": "a=b"},
-        idempotency_key="K-1",
-    )
-    assert "✓ COMPLETED" in said.out
-    assert ID in said.out
-
-
-def test_submit_without_a_name_makes_one_and_uses_it_as_the_key(
-    command: Run, engine: FakeEngine
-) -> None:
-    command(*SUBMIT)
-    command(*SUBMIT)
-    first, second = engine.asked
-    assert first.obligation_id == first.idempotency_key
-    assert first.obligation_id != second.obligation_id
-
-
-def test_submit_without_waiting_submits_a_batch_of_one(command: Run, engine: FakeEngine) -> None:
-    engine.answer.status = wire.VALIDATING
-    said = command(*SUBMIT, "--no-wait")
-    assert said.code == ExitCode.OK
-    assert isinstance(engine.asked[0], wire.SubmitSettlementsRequest)
-    assert f"settlement-engine show {ID}" in said.out
-
-
-def test_a_settlement_that_moved_no_money_ends_with_one(command: Run, engine: FakeEngine) -> None:
-    engine.answer.status = wire.FAILED
-    engine.answer.refusal_code = "INSUFFICIENT_FUNDS"
-    engine.answer.refusal_detail = "required 1000.00, available 20.00 EUR"
-    said = command(*SUBMIT)
-    assert said.code == ExitCode.FAILED
-    assert "INSUFFICIENT_FUNDS: required 1000.00, available 20.00 EUR" in said.out
-
-
-def test_submit_prints_json_and_nothing_else(command: Run, engine: FakeEngine) -> None:
-    answer = json.loads(command(*SUBMIT, "--json").out)
-    assert answer["settlementId"] == ID
-    assert answer["status"] == "COMPLETED"
-    assert answer["replayed"] is False
-
-
-def test_a_wrong_field_is_named_in_three_lines(command: Run, engine: FakeEngine) -> None:
-    engine.fail("ExecuteSettlement", INVALID, "bad", not_a_field("amount", "must be plain"))
-    said = command(*SUBMIT)
-    assert said.code == ExitCode.FAILED
-    assert said.err.splitlines()[0] == "✗ amount: must be plain"
-    assert len(said.err.splitlines()) == 3
-
-
-def test_a_wrong_field_of_an_item_is_named_too(command: Run, engine: FakeEngine) -> None:
-    engine.fail("item", INVALID, "bad", not_a_field("amount", "must be plain"))
-    said = command(*SUBMIT, "--no-wait")
-    assert said.code == ExitCode.FAILED
-    assert "amount: must be plain" in said.err
-
-
-def test_an_engine_that_is_overloaded_says_when_to_come_back(
-    command: Run, engine: FakeEngine
-) -> None:
-    info = error_details_pb2.ErrorInfo(reason="OVERLOADED", domain="settlement-engine")
-    retry = error_details_pb2.RetryInfo()
-    retry.retry_delay.FromMilliseconds(1500)
-    engine.fail("ExecuteSettlement", code_pb2.RESOURCE_EXHAUSTED, "too much", info, retry)
-    said = command(*SUBMIT)
-    assert said.code == ExitCode.FAILED
-    assert "OVERLOADED" in said.err
-    assert "Try again after 1.5 s." in said.err
-
-
-def test_an_engine_that_is_away_ends_with_four_and_tells_how_to_send_again(command: Run) -> None:
-    said = command(*SUBMIT, "--address", "127.0.0.1:1", "--obligation-id", "OB-7")
-    assert said.code == ExitCode.UNAVAILABLE
-    assert "settlement-engine dev" in said.err
-    assert "--obligation-id OB-7 --idempotency-key OB-7" in said.err
-    assert "Traceback" not in said.err
-
-
-def test_metadata_needs_a_key_and_a_value(command: Run) -> None:
-    assert command(*SUBMIT, "--metadata", "simulate").code == ExitCode.USAGE
 
 
 # --- show, tail -----------------------------------------------------------------------------------
@@ -194,6 +93,7 @@ def test_list_prints_a_table(command: Run, engine: FakeEngine) -> None:
 
 def test_cancel_says_what_became_of_the_wish(command: Run, engine: FakeEngine) -> None:
     said = command("cancel", ID)
+    assert said.code == ExitCode.OPEN
     assert "RECALLING" in said.out
     assert engine.asked[0].settlement_id == ID
     assert json.loads(command("cancel", ID, "--json").out)["status"] == "RECALLING"

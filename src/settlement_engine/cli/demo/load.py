@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 import grpc
 
-from settlement_engine.cli.connection import CHANNEL_OPTIONS, explain_status
+from settlement_engine.cli.call_errors import explain_status
+from settlement_engine.cli.connection import CHANNEL_OPTIONS
 from settlement_engine.errors import SettlementEngineError, Unavailable
 from settlement_engine.proto import settlement_pb2 as wire
 from settlement_engine.proto import settlement_pb2_grpc

@@ -1,0 +1,308 @@
+"""``submit``: one settlement, from the caller's side.
+
+Promises: under which names it is sent is said before it is sent, and which settlement it is as soon as the
+engine has it; the same command again is the same payment, never a second one, unless another one is asked
+for; whoever stops waiting is told how to go on. What did not move money ends with 1, what is not over
+with 6.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+import grpc
+
+from settlement_engine.cli.amounts import AmountCommand
+from settlement_engine.cli.call_errors import from_status
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
+from settlement_engine.cli.failures import ExitCode, Interrupted
+from settlement_engine.cli.messages import NOT_SETTLED, as_dict, code_of, status_name, status_sign
+from settlement_engine.cli.output import (
+    WARN,
+    as_json,
+    console,
+    example,
+    mark,
+    note_json,
+    print_json,
+    say,
+)
+from settlement_engine.domain.identifiers import content_hash
+from settlement_engine.domain.money import MoneyError, format_amount, parse_amount
+from settlement_engine.errors import Unavailable
+from settlement_engine.proto import settlement_pb2 as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from settlement_engine.cli.connection import Engine
+
+PRIORITIES: Final = {"normal": wire.NORMAL, "high": wire.HIGH, "urgent": wire.URGENT}
+LOOK_SECONDS: Final = 1.0
+"""How often a terminal is told where the settlement stands."""
+
+POLL_SECONDS: Final = 0.05
+NAME_DIGITS: Final = 32
+
+
+@lasting
+@click.command(cls=AmountCommand)
+@click.argument("from_bank", metavar="FROM")
+@click.argument("to_bank", metavar="TO")
+@click.argument("amount")
+@click.argument("currency")
+@click.option(
+    "--obligation-id",
+    help="What clearing calls it; else a name made of what is asked for, the same each time.",
+)
+@click.option("--another", is_flag=True, help="Pay although the same was asked for before.")
+@click.option(
+    "--priority",
+    type=click.Choice(list(PRIORITIES), case_sensitive=False),
+    default="normal",
+    show_default=True,
+    help="How urgent it is.",
+)
+@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="May be given again.")
+@click.option("--idempotency-key", help="Sending again under the same key never pays twice.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end.")
+@click.option(
+    "--timeout-seconds",
+    type=click.FloatRange(0.1, 3600),
+    default=CALL_SECONDS,
+    show_default=True,
+    help="How long to wait; the settlement goes on all the same.",
+)
+@engine_options
+@as_json
+@example("""
+settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR
+settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR --another
+settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR --metadata simulate=lost_answer --json
+""")
+def submit(  # noqa: PLR0913 -- each option of the command is an argument
+    *,
+    from_bank: str,
+    to_bank: str,
+    amount: str,
+    currency: str,
+    obligation_id: str | None,
+    another: bool,
+    priority: str,
+    metadata: tuple[str, ...],
+    idempotency_key: str | None,
+    wait: bool,
+    timeout_seconds: float,
+    address: EngineAddress,
+    is_json: bool,
+) -> int:
+    """Settle AMOUNT of CURRENCY between two banks.
+
+    The same command again is the same payment: it says what became of it, and pays nothing. Exit code 6
+    says that it has not ended yet.
+    """
+    request = wire.SettlementRequest(
+        from_bank=from_bank,
+        to_bank=to_bank,
+        amount=amount,
+        currency=currency,
+        priority=PRIORITIES[priority],
+        metadata=_pairs(metadata),
+    )
+    _name(request, obligation_id, idempotency_key, is_new=another)
+    told = _Told(request, is_json=is_json, is_named=bool(obligation_id or idempotency_key))
+    told.names()
+    began = time.monotonic()
+    with told.going_on(), reach(address) as engine:
+        answer = first = _accept(engine, request, timeout_seconds)
+        told.accepted(first)
+        if wait:
+            left = max(timeout_seconds - (time.monotonic() - began), POLL_SECONDS)
+            answer = _await_end(engine, request, first, left, is_json=is_json)
+            answer.replayed = first.replayed
+    return told.answer(answer, time.monotonic() - began, has_waited=wait)
+
+
+def _name(
+    request: wire.SettlementRequest, obligation_id: str | None, key: str | None, *, is_new: bool
+) -> None:
+    """Give it the names that were given, or names of our own."""
+    if is_new and (obligation_id or key):
+        raise click.UsageError("--another makes new names; it goes with none that is given")
+    request.obligation_id = obligation_id or _name_of(request, is_new=is_new)
+    request.idempotency_key = key or request.obligation_id
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign:
+            message = f"--metadata {text} must be like key=value"
+            raise click.UsageError(message)
+        pairs[key] = value
+    return pairs
+
+
+def _name_of(request: wire.SettlementRequest, *, is_new: bool) -> str:
+    """Name an obligation that nobody named: by what is asked for, so that a repetition is recognised."""
+    if is_new:
+        return f"cli-{uuid.uuid4()}"
+    amount = request.amount
+    try:
+        money = parse_amount(request.amount, request.currency)
+        amount = format_amount(money.minor, money.currency)
+    except MoneyError:
+        pass  # the engine says what is wrong with it
+    wanted: dict[str, object] = {
+        "from": request.from_bank.upper(),
+        "to": request.to_bank.upper(),
+        "amount": amount,
+        "currency": request.currency,
+        "priority": int(request.priority),
+        "metadata": dict(request.metadata),
+    }
+    return f"cli-{content_hash(wanted).hex()[:NAME_DIGITS]}"
+
+
+def _accept(
+    engine: Engine, request: wire.SettlementRequest, timeout_seconds: float
+) -> wire.SettlementResponse:
+    """Have it written down: from then on it has an identifier, and goes on without us."""
+    batch = wire.SubmitSettlementsRequest(settlements=[request])
+    # What is being written down is worth more than a short wait: only the end is waited for less.
+    seconds = max(timeout_seconds, CALL_SECONDS)
+    result = engine.settlements.SubmitSettlements(batch, timeout=seconds).results[0]
+    if result.HasField("error"):
+        raise from_status(result.error)
+    return result.settlement
+
+
+def _await_end(
+    engine: Engine,
+    request: wire.SettlementRequest,
+    accepted: wire.SettlementResponse,
+    seconds: float,
+    *,
+    is_json: bool,
+) -> wire.SettlementResponse:
+    """Ask again under the same key, which waits; meanwhile a terminal is told where it stands."""
+    waiting: Any = engine.settlements.ExecuteSettlement.future(request, timeout=seconds)
+    try:
+        if not is_json and console().is_terminal:
+            _show(engine, waiting, accepted)
+        answer: wire.SettlementResponse = waiting.result()
+    except grpc.RpcError as error:
+        if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return accepted  # the time that was given is over, and this is the last that was heard
+        raise
+    finally:
+        waiting.cancel()
+    return answer
+
+
+def _show(engine: Engine, waiting: Any, accepted: wire.SettlementResponse) -> None:  # noqa: ANN401 -- grpc's future
+    """Tell a terminal where the settlement stands, until the wait is over."""
+    asked = wire.SettlementStatusRequest(settlement_id=accepted.settlement_id)
+    began = looked_at = time.monotonic()
+    state = status_name(accepted.status)
+    with console().status(state) as shown:
+        while not waiting.done():
+            time.sleep(POLL_SECONDS)
+            if time.monotonic() - looked_at >= LOOK_SECONDS:
+                found = engine.settlements.GetSettlementStatus(asked, timeout=CALL_SECONDS)
+                state, looked_at = found.state, time.monotonic()
+            shown.update(
+                f"{state}, {time.monotonic() - began:.0f} s; Ctrl-C stops the waiting only"
+            )
+
+
+class _Told:
+    """What the caller is told of one settlement, in the order in which it becomes known."""
+
+    def __init__(self, request: wire.SettlementRequest, *, is_json: bool, is_named: bool) -> None:
+        self._request = request
+        self._is_json = is_json
+        self._is_named = is_named
+        self._settlement_id = ""
+
+    def names(self) -> None:
+        """Say under which names it is sent."""
+        request = self._request
+        if self._is_json:
+            names = {
+                "obligationId": request.obligation_id,
+                "idempotencyKey": request.idempotency_key,
+            }
+            note_json(names)
+            return
+        say(f"  obligation  {request.obligation_id}")
+        if request.idempotency_key != request.obligation_id:
+            say(f"  key         {request.idempotency_key}")
+
+    def accepted(self, answer: wire.SettlementResponse) -> None:
+        """Say which settlement it is."""
+        self._settlement_id = answer.settlement_id
+        if self._is_json:
+            note_json({"settlementId": answer.settlement_id})
+            return
+        say(f"  settlement  {answer.settlement_id}")
+        if answer.replayed:
+            again = "" if self._is_named else "; for another payment: --another"
+            mark(WARN, f"this very payment was asked for before, and is not made again{again}")
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Say how to go on when it is not known what becomes of it."""
+        try:
+            yield
+        except Unavailable as error:
+            error.todo = f"{error.todo} {self._how()}".strip()
+            raise
+        except KeyboardInterrupt:
+            self._interrupted()
+
+    def _interrupted(self) -> NoReturn:
+        if self._settlement_id:
+            what = f"settlement {self._settlement_id} goes on without you"
+            why = "the engine has accepted it, and you have stopped waiting"
+        else:
+            what = "it is not known whether the settlement was accepted"
+            why = "you have stopped waiting for the engine's answer"
+        raise Interrupted(what, why=why, todo=self._how()) from None
+
+    def _how(self) -> str:
+        if self._settlement_id:
+            return f"Look with: settlement-engine show {self._settlement_id}"
+        request = self._request
+        names = f"--obligation-id {request.obligation_id}"
+        if request.idempotency_key != request.obligation_id:
+            names += f" --idempotency-key {request.idempotency_key}"
+        return f"Then send it again with {names}: it is never paid twice."
+
+    def answer(
+        self, answer: wire.SettlementResponse, seconds: float, *, has_waited: bool
+    ) -> ExitCode:
+        """Say what became of it; whoever did not wait for the end misses none."""
+        code = code_of(answer.status)
+        if self._is_json:
+            print_json(as_dict(answer))
+        else:
+            self._print(answer, seconds)
+        return ExitCode.OK if code is ExitCode.OPEN and not has_waited else code
+
+    def _print(self, answer: wire.SettlementResponse, seconds: float) -> None:
+        request = self._request
+        what = f"{request.amount} {request.currency}  {request.from_bank} → {request.to_bank}"
+        mark(status_sign(answer.status), f"{status_name(answer.status)}  {what}  {seconds:.2f} s")
+        if answer.refusal_code:
+            say(f"  {answer.refusal_code}: {answer.refusal_detail}")
+        if answer.reference:
+            say(f"  reference   {answer.reference}")
+        if answer.status not in NOT_SETTLED and answer.status != wire.COMPLETED:
+            say(f"  it goes on; look with: settlement-engine show {answer.settlement_id}")
