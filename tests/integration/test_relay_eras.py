@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from bisect import bisect_right
 from datetime import timedelta
@@ -13,8 +14,9 @@ import pytest
 
 from settlement_engine.domain.announcement import ERA_PLACES, event_id
 from settlement_engine.embedded import EmbeddedNats
-from settlement_engine.events import NatsAccess, Relay
-from tests.integration.test_relay import running, settings, stored, until
+from settlement_engine.events import NatsAccess, Relay, StreamSpec
+from settlement_engine.events.witness import StreamWitness
+from tests.integration.test_relay import STREAM, jetstream, running, settings, stored, until
 from tests.unit.events.fakes import CountingMeter, MemoryOutbox, announcement
 
 if TYPE_CHECKING:
@@ -65,13 +67,14 @@ def outbox():
     return EraOutbox()
 
 
-def make_relay(server, outbox, suspicions, meter=None, **changes):
+def make_relay(server, outbox, suspicions, meter=None, database_run=None, **changes):
     return Relay(
         outbox=outbox,
         nats=NatsAccess(servers=(server.url(),)),
         meter=CountingMeter() if meter is None else meter,
         settings=settings(**changes),
         suspect=suspicions.append,
+        database_run=database_run,
     )
 
 
@@ -192,3 +195,123 @@ async def test_a_second_restore_of_the_same_backup_skips_the_era_that_the_first_
         await until(lambda: suspicions)
     assert suspicions[-1].era_min == 2
     assert suspicions[-1].known_to == ERA_PLACES, "the marker of the era is the same"
+
+
+FOREIGN = {
+    "beyond every bound": {"ce-sequence": "23000000000000001"},
+    "well formed, and beyond every bound": {
+        "ce-sequence": "23000000000000001",
+        "Nats-Msg-Id": "01900000-0000-7000-8000-000000000001.1.2300",
+        "ce-time": "2026-01-31T09:30:00.000000Z",
+    },
+    "more than 64 bits": {"ce-sequence": "9" * 30, "Nats-Msg-Id": "reopened.9"},
+    "more digits than Python reads": {"ce-sequence": "1" * 5_000},
+    "of our era, under a name that no announcement has": {
+        "ce-sequence": "31",
+        "Nats-Msg-Id": "something",
+        "ce-time": "2026-01-31T09:30:00.000000Z",
+    },
+    "without a time": {
+        "ce-sequence": "31",
+        "Nats-Msg-Id": "01900000-0000-7000-8000-000000000001.1",
+    },
+    "a marker beyond every bound": {
+        "ce-sequence": str(2300 * 10**13),
+        "Nats-Msg-Id": "reopened.2300",
+    },
+}
+FORGED = {
+    "ce-sequence": "31",
+    "Nats-Msg-Id": "01900000-0000-7000-8000-000000000001.1",
+    "ce-time": "2026-01-31T09:30:00.000000Z",
+}
+
+
+async def publish(server, *headers):
+    async with jetstream(server.url()) as js:
+        for each in headers:
+            await js.publish("settlement.completed", b"{}", headers=each)
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+@pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
+async def test_a_foreign_message_begins_no_era_and_stops_nothing(
+    server, outbox, headers, is_running
+):
+    suspicions: list[Suspicion] = []
+    meter = CountingMeter()
+    outbox.add(30)
+    if not is_running:
+        await publish_all(server, outbox, suspicions)
+        await publish(server, headers)
+    async with running(make_relay(server, outbox, suspicions, meter)):
+        await until(lambda: outbox.marked >= 30)
+        if is_running:
+            await publish(server, headers)
+        outbox.add(30)
+        await until(lambda: outbox.marked >= 60)
+    ours = [name for name in await raw_names(server) if name in set(wanted(outbox))]
+    assert ours == wanted(outbox)
+    assert suspicions == []
+    assert meter.anomalies["stream_foreign"] == 1
+    told = await StreamWitness(NatsAccess(servers=(server.url(),)), STREAM).last_announced()
+    assert told is not None
+    assert told.name == ours[-1]
+
+
+async def raw_names(server):
+    return [(message.headers or {}).get("ce-id") for message in await stored(server.url())]
+
+
+async def test_a_forged_announcement_is_not_believed_by_whoever_saw_the_stream_agree(
+    server, outbox
+):
+    suspicions: list[Suspicion] = []
+    outbox.add(30)
+    runs = [1]
+    relay = make_relay(server, outbox, suspicions, database_run=lambda: runs[-1])
+    async with running(relay):
+        await until(lambda: outbox.marked >= 30)
+        await publish(server, FORGED)
+        outbox.add(30)
+        await until(lambda: outbox.marked >= 60)
+        assert suspicions == []
+        runs.append(2)  # the database may be another one since
+        await publish(server, {**FORGED, "Nats-Msg-Id": FORGED["Nats-Msg-Id"] + "0"})
+        outbox.add(1)
+        await until(lambda: suspicions)
+    assert {each.era_min for each in suspicions} == {1}
+
+
+async def test_what_was_forgotten_is_found_behind_foreign_messages(server, outbox):
+    suspicions: list[Suspicion] = []
+    outbox.add(100)
+    await publish_all(server, outbox, suspicions)
+    await publish(server, *FOREIGN.values())
+    outbox.restore(61)
+    async with running(make_relay(server, outbox, suspicions)):
+        await until(lambda: suspicions)
+    assert suspicions[0].era_min == 1
+    assert suspicions[0].known_to == 61
+
+
+async def test_nothing_is_written_twice_because_of_foreign_messages_between(server, outbox):
+    """Every second message is somebody else's, and the last but one is a copy of our first."""
+    suspicions: list[Suspicion] = []
+    spec = StreamSpec(name=STREAM, duplicate_window_seconds=0.1)
+    relay = make_relay(server, outbox, suspicions, stream=spec, database_run=lambda: 1)
+    async with running(relay):
+        for number in range(1, 13):
+            outbox.add(1)
+            await until(lambda wanted=number: outbox.marked >= wanted)
+            await publish(server, FORGED if number % 2 else FOREIGN["beyond every bound"])
+    first = (await stored(server.url()))[0]
+    await asyncio.sleep(0.3)  # the stream forgets the names
+    copied = {key: first.headers[key] for key in ("ce-sequence", "Nats-Msg-Id", "ce-id", "ce-time")}
+    await publish(server, copied, FOREIGN["beyond every bound"])
+    outbox.add(5)
+    async with running(make_relay(server, outbox, suspicions, stream=spec)):
+        await until(lambda: outbox.marked >= 17)
+    ours = [name for name in await raw_names(server) if name in set(wanted(outbox))]
+    assert ours == [*wanted(outbox)[:12], wanted(outbox)[0], *wanted(outbox)[12:]]
+    assert suspicions == []

@@ -232,6 +232,7 @@ class PostgresStores(Stores):
 
 _END_SESSION = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_locks
-WHERE locktype = 'advisory' AND classid = 8086 AND objid = $1::bigint::oid
+WHERE locktype = 'advisory' AND classid = engine_lock_class($1::bigint)::oid
+    AND objid = engine_lock_number($1::bigint)::oid
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """

@@ -172,6 +172,7 @@ class Application:
             leadership=self.stream,
             doorbell=self.engine.doorbell,
             suspect=self.engine.suspect,
+            database_run=self.engine.database_run,
         )
         clearing = ClearingIntake(
             nats=access,

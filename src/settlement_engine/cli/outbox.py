@@ -7,7 +7,7 @@ without breaking it is refused with the way that can. The engines may go on work
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.output import GOOD, as_json, example, mark, print_json, say
 from settlement_engine.cli.settings import config_options, load_config
+from settlement_engine.domain.announcement import POSITION_MAX
 from settlement_engine.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from settlement_engine.config import Config
     from settlement_engine.events import ReplayPlan
-
-PLACE_MAX: Final = 2**62
 
 
 @lasting
@@ -38,9 +37,13 @@ def outbox() -> None:
 @lasting
 @outbox.command()
 @click.option(
-    "--from", "first", type=click.IntRange(1, PLACE_MAX), required=True, help="The first sequence."
+    "--from",
+    "first",
+    type=click.IntRange(1, POSITION_MAX),
+    required=True,
+    help="The first sequence.",
 )
-@click.option("--to", "last", type=click.IntRange(1, PLACE_MAX), help="The last one; else all.")
+@click.option("--to", "last", type=click.IntRange(1, POSITION_MAX), help="The last one; else all.")
 @click.option(
     "--stream", help="Into this stream instead of the engine's own; made if it is absent."
 )

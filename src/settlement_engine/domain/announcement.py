@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import Event, State
@@ -30,6 +31,18 @@ ERA_PLACES: Final = 10**13
 
 An era begins whenever the database may have forgotten something. Its first place is that of the marker
 which says so; the first move follows it.
+"""
+
+
+ERA_MAX: Final = 900_000
+"""The last era that a position has room for in 64 bits; the database holds eras to it."""
+
+POSITION_MAX: Final = (ERA_MAX + 1) * ERA_PLACES - 1
+
+ERAS_AHEAD_MAX: Final = 1_000
+"""So many eras may have begun between a backup and what was announced last: years of daily failovers.
+
+A message that says more is not one of ours, whoever published it.
 """
 
 
@@ -66,6 +79,28 @@ REOPENED: Final = "settlement.reopened"
 def marker_id(era: int) -> str:
     """Name the marker of an era."""
     return f"reopened.{era}"
+
+
+_MOVE_NAME: Final = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[1-9][0-9]{0,9}((?:\.[1-9][0-9]{0,5})?)",
+    re.ASCII,
+)
+
+
+def is_name_at(name: str, position: int) -> bool:
+    """Say whether an announcement of ours at this position could have this name."""
+    if position < 1 or position > POSITION_MAX:
+        return False
+    era = era_of(position)
+    if position % ERA_PLACES == 0:
+        return name == marker_id(era)
+    found = _MOVE_NAME.fullmatch(name)
+    return found is not None and found[1] == (f".{era}" if era else "")
+
+
+def is_plausible_after(position: int, era: int) -> bool:
+    """Say whether a database that knows of this era may have forgotten an announcement at this position."""
+    return era <= era_of(position) < min(era + ERAS_AHEAD_MAX + 1, ERA_MAX)
 
 
 def follows(position: int, before: int) -> bool:

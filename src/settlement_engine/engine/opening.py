@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from settlement_engine.domain.announcement import ERA_PLACES, era_of
+from settlement_engine.domain.announcement import (
+    ERA_MAX,
+    ERA_PLACES,
+    ERAS_AHEAD_MAX,
+    era_of,
+    is_plausible_after,
+)
 from settlement_engine.domain.contradiction import contradicts
 from settlement_engine.engine.patience import at_most
 from settlement_engine.errors import Broken, Contention, Unavailable
@@ -102,6 +108,8 @@ class Opener:
         self._checked: UUID | None = None
         self._news = asyncio.Event()
         self._told = ""
+        self.database_run = 0
+        """Another number whenever the database may be another one than before."""
         openings.when_refused(self.look_again)
 
     def attach(self, hear: Callable[[Iterable[Answer]], None]) -> None:
@@ -121,8 +129,13 @@ class Opener:
 
     def suspect(self, suspicion: Suspicion) -> None:
         """Shut, and begin an era: somebody knows more than the database does."""
-        if self._opening is not None and 0 < suspicion.era_min <= self._opening.era:
+        era = self._opening.era if self._opening is not None else 0
+        if 0 < suspicion.era_min <= era:
             return  # an era has begun since
+        if suspicion.era_min > min(era + ERAS_AHEAD_MAX + 1, ERA_MAX):
+            self._meter.anomaly("stream_foreign")
+            log.error("opening_hint_refused", why=suspicion.why, era_min=suspicion.era_min)
+            return  # no database has forgotten so many eras
         log.error("opening_suspicion", why=suspicion.why, era_min=suspicion.era_min)
         self._suspicion = (self._incarnation, suspicion)
         self.look_again()
@@ -179,6 +192,8 @@ class Opener:
         is_news = self._opening is not None and opening.incarnation != self._incarnation
         self._opening = opening
         self._openings.accept(server)
+        if is_new or is_news:
+            self.database_run += 1
         if is_new:
             self._checked = None
         if is_news:
@@ -210,6 +225,10 @@ class Opener:
         """Look, before the first word is written, whether more was announced than is known here."""
         last = await self._witness.last_announced() if self._witness is not None else None
         if last is None or era_of(last.position) < opening.era:
+            return None
+        if not is_plausible_after(last.position, opening.era):
+            self._meter.anomaly("stream_foreign")
+            log.error("opening_hint_refused", why="stream_ahead", position=last.position)
             return None
         if last.position % ERA_PLACES == 0 and era_of(last.position) == opening.era:
             return None  # the marker of this era

@@ -218,6 +218,10 @@ class SettlementService:
         if self._opener is not None:
             self._opener.suspect(suspicion)
 
+    def database_run(self) -> int:
+        """Return a number that changes whenever the database may be another one than before."""
+        return self._opener.database_run if self._opener is not None else 0
+
     @property
     def opening(self) -> str:
         """Say whether questions leave this engine, and if not why."""

@@ -117,6 +117,7 @@ class Relay:
         leadership: Leadership | None = None,
         doorbell: Doorbell | None = None,
         suspect: Callable[[Suspicion], None] | None = None,
+        database_run: Callable[[], int] | None = None,
         open_connection: Callable[[NatsAccess], AbstractAsyncContextManager[Connection]] = connect,
     ) -> None:
         self._outbox = outbox
@@ -129,7 +130,7 @@ class Relay:
         self._doorbell = doorbell
         assert 0 < self._settings.batch_max <= BATCH_MAX
         self._announcer = Announcer(prefix=self._spec.prefix, source=self._settings.source)
-        self._surveyor = Surveyor(self._spec.name, outbox, meter, suspect)
+        self._surveyor = Surveyor(self._spec.name, outbox, meter, suspect, database_run)
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
         self._drain_until = 0.0
@@ -138,6 +139,7 @@ class Relay:
         self._survey_due = 0.0
         self._head = 0
         self._position = 0
+        self._acknowledged = 0
         self._ahead: tuple[int, list[Announcement]] = NOTHING_AHEAD
         self._gap = 0
         self._was_healthy = False
@@ -236,7 +238,7 @@ class Relay:
         self._survey_due = self._now() + self._settings.survey_seconds
         published = await self._outbox.published()
         self._marked = max(self._marked, published)
-        place = await self._surveyor.find(jetstream, published)
+        place = await self._surveyor.find(jetstream, published, self._acknowledged)
         if refused is not None and refused.sequence == place.sequence:
             # Nothing has come in since: what the stream took for known, by its name, is behind us.
             return max(place, refused)
@@ -260,7 +262,7 @@ class Relay:
         else:
             count, sequence = await sending
         self._note_health()
-        self._position = messages[count - 1].position
+        self._position = self._acknowledged = messages[count - 1].position
         if self._now() >= self._mark_due:
             await self._mark(self._position)
             self._head = max(self._head, await self._outbox.head())

@@ -23,9 +23,9 @@ from nats.js.errors import APIError, NotFoundError
 
 from settlement_engine.domain.announcement import era_of, follows
 from settlement_engine.errors import Contention, InvariantViolated, Misconfigured, WrongState
-from settlement_engine.events.announce import POSITION_HEADER, Announcer
+from settlement_engine.events.announce import Announcer
 from settlement_engine.events.connection import NatsAccess, connect
-from settlement_engine.events.place import Surveyor
+from settlement_engine.events.place import Surveyor, position_in
 from settlement_engine.events.publisher import BATCH_MAX, Conflict, Publisher
 from settlement_engine.events.stream import StreamSpec, ensure_stream
 
@@ -192,8 +192,7 @@ class Replay:
             message = await jetstream.get_msg(self._spec.name, seq=sequence)
         except NotFoundError:
             return None
-        text = (message.headers or {}).get(POSITION_HEADER, "")
-        return int(text) if text.isascii() and text.isdigit() else None
+        return position_in(message.headers or {})
 
     async def _info(self, connection: Connection) -> dict[str, Any]:
         """Ask the server for the stream; empty when there is none. nats-py leaves out the times."""

@@ -1,29 +1,32 @@
 """What JetStream says was announced last: a witness that no restore of the database makes forget.
 
-It is asked once, at a start, before anything is written. It may be away; then nobody waits for it.
+It is asked once, at a start, before anything is written. It may be away; then nobody waits for it. What
+cannot be an announcement of ours is passed over: others may be able to publish there.
 """
 
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from nats.js.errors import NotFoundError
 
-from settlement_engine.events.announce import ID_HEADER, TIME_HEADER
 from settlement_engine.events.connection import TROUBLE, NatsAccess, connect
-from settlement_engine.events.place import position_in
-from settlement_engine.ports import Announced
+from settlement_engine.events.place import announced_in
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
+
+    from settlement_engine.ports import Announced
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 WITNESS_SECONDS: Final = 1.5
 """No start waits longer than that for NATS."""
+
+LOOKED_AT_MAX: Final = 100
+"""So many messages at the stream's end are looked at for one of ours."""
 
 
 class StreamWitness:
@@ -45,23 +48,11 @@ class StreamWitness:
             return None
 
     async def _read(self, jetstream: JetStreamContext) -> Announced | None:
-        last = (await jetstream.stream_info(self._stream_name)).state.last_seq
-        if last == 0:
-            return None
-        message = await jetstream.get_msg(self._stream_name, seq=last)
-        headers = message.headers or {}
-        position = position_in(headers)
-        if position is None:
-            return None
-        return Announced(
-            position=position,
-            name=headers.get(ID_HEADER, ""),
-            at=_instant(headers.get(TIME_HEADER)),
-        )
-
-
-def _instant(text: str | None) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError:
+        state = (await jetstream.stream_info(self._stream_name)).state
+        lowest = max(state.first_seq, state.last_seq - LOOKED_AT_MAX + 1, 1)
+        for sequence in range(state.last_seq, lowest - 1, -1):
+            message = await jetstream.get_msg(self._stream_name, seq=sequence)
+            told = announced_in(message.headers or {})
+            if told is not None:
+                return told
         return None

@@ -31,6 +31,7 @@ NEVER: Final = (
     "step_broken",
     "stream_behind",
     "stream_disagrees",
+    "stream_foreign",
 )
 """What an engine counts and what may not happen, whatever goes wrong around it."""
 

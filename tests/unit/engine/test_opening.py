@@ -6,11 +6,18 @@ import asyncio
 import copy
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 import pytest
 
-from settlement_engine.domain.announcement import era_of, event_id
+from settlement_engine.domain.announcement import (
+    ERA_MAX,
+    ERA_PLACES,
+    ERAS_AHEAD_MAX,
+    era_of,
+    event_id,
+)
 from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event, State
@@ -21,7 +28,6 @@ from tests.unit.engine.house import House, ToldRail, wish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from uuid import UUID
 
     from settlement_engine.store.memory import Records
 
@@ -379,6 +385,35 @@ async def test_whoever_knows_of_later_eras_is_believed(site: Site) -> None:
     house.engine.suspect(Suspicion(why="stream_ahead", era_min=4, known_to=1))
     assert (await house.settle("k2")).state is State.COMPLETED
     assert house.engine.opening == "open, era 4", "told again, it is no news"
+
+
+@pytest.mark.parametrize("era", [ERAS_AHEAD_MAX + 1, 2300, ERA_MAX])
+async def test_what_no_database_can_have_forgotten_begins_no_era(site: Site, era: int) -> None:
+    told = Announced(position=era * ERA_PLACES + 1, name=f"{UUID(int=1)}.1.{era}", at=None)
+    house = await site.engine(witness=ToldWitness(told))
+    await house.until(is_open(house))
+    house.engine.suspect(Suspicion(why="stream_ahead", era_min=era + 1, known_to=1))
+    assert (await house.settle()).state is State.COMPLETED
+    assert house.engine.opening == "open, era 0"
+    assert house.meter.anomalies.count("stream_foreign") == 2
+
+
+async def test_the_number_of_the_databases_run_changes_with_every_server_and_era(
+    site: Site,
+) -> None:
+    house = await site.engine()
+    await house.until(is_open(house))
+    runs = [house.engine.database_run()]
+    house.engine._opener.look_again()  # type: ignore[union-attr]
+    await house.until(is_open(house))
+    assert house.engine.database_run() == runs[0], "the same server, looked at again"
+    elsewhere(house.records, started_at=datetime(2026, 1, 1, tzinfo=UTC))
+    house.engine._opener.look_again()  # type: ignore[union-attr]
+    await house.until(lambda: house.engine.database_run() != runs[-1])
+    runs.append(house.engine.database_run())
+    house.engine.suspect(Suspicion(why="stream_ahead", era_min=1, known_to=1))
+    await house.until(lambda: house.engine.opening == "open, era 1")
+    assert house.engine.database_run() not in runs
 
 
 async def test_an_opening_that_was_interrupted_is_gone_on_with(site: Site) -> None:

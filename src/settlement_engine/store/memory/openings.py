@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from settlement_engine.domain.announcement import ERA_PLACES, event_id
+from settlement_engine.domain.announcement import ERA_MAX, ERA_PLACES, event_id
 from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.lifecycle import HOLDING
+from settlement_engine.errors import InvariantViolated
 from settlement_engine.ports import Announced, KnownPayment, Opening
 from settlement_engine.store.memory.records import Engine, Era
 from settlement_engine.store.watch import ServerWatch
@@ -52,6 +53,9 @@ class MemoryOpenings:
         era = 0
         if suspicion.why != FIRST:
             era = max((last.era if last else 0) + 1, suspicion.era_min)
+        if era > ERA_MAX:
+            what = "the database refused a write that breaks the books"
+            raise InvariantViolated(what, why=f"era {era} is beyond the last one, {ERA_MAX}")
         opening = Opening(
             era=era,
             incarnation=uuid.uuid5(uuid.NAMESPACE_OID, f"{id(records)} {len(records.eras)}"),

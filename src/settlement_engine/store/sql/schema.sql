@@ -637,7 +637,7 @@ DECLARE
 BEGIN
     FOR e IN SELECT g.id, g.lease_until FROM engines AS g WHERE g.gone_at IS NULL AND g.id <> p_owner
     LOOP
-        IF e.lease_until < v_now OR pg_try_advisory_xact_lock(8086, e.id::int) THEN
+        IF e.lease_until < v_now OR try_engine_lock(e.id) THEN
             UPDATE engines SET gone_at = v_now WHERE id = e.id AND gone_at IS NULL;
         END IF;
     END LOOP;
@@ -675,6 +675,29 @@ BEGIN
         RETURNING w.settlement_id, true;
     END IF;
 END $function$;
+
+CREATE OR REPLACE FUNCTION public.engine_lock_class(p_engine bigint)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+    SELECT (8086 + ((p_engine >> 31) << 16))::integer
+$function$;
+
+CREATE OR REPLACE FUNCTION public.engine_lock_number(p_engine bigint)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+    SELECT (p_engine & 2147483647)::integer
+$function$;
+
+CREATE OR REPLACE FUNCTION public.hold_engine_lock(p_engine bigint)
+ RETURNS boolean
+ LANGUAGE sql
+AS $function$
+    SELECT pg_try_advisory_lock(engine_lock_class(p_engine), engine_lock_number(p_engine))
+$function$;
 
 CREATE OR REPLACE FUNCTION public.is_legal_move(from_state settlement_state, event settlement_event, to_state settlement_state)
  RETURNS boolean
@@ -790,6 +813,13 @@ BEGIN
     );
     RETURN true;
 END $function$;
+
+CREATE OR REPLACE FUNCTION public.try_engine_lock(p_engine bigint)
+ RETURNS boolean
+ LANGUAGE sql
+AS $function$
+    SELECT pg_try_advisory_xact_lock(engine_lock_class(p_engine), engine_lock_number(p_engine))
+$function$;
 
 ALTER TABLE accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
 

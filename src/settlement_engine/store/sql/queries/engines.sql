@@ -7,8 +7,8 @@ SELECT nextval(pg_get_serial_sequence('engines', 'id'));
 SELECT clock_timestamp();
 
 -- name: hold_session
--- The session lock that says that this engine lives. Class 8086 is the engines'.
-SELECT pg_try_advisory_lock(8086, $1::bigint::int);
+-- The session lock that says that this engine lives.
+SELECT hold_engine_lock($1);
 
 -- name: join_engine
 -- Make the engine known; its session lock is held already.
