@@ -14,7 +14,7 @@ from settlement_engine.domain.lifecycle import State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.windows import Window
 from settlement_engine.errors import IdempotencyConflict, InvariantViolated, NotFound
-from settlement_engine.ports import AccountFilter, TransferFilter
+from settlement_engine.ports import AccountFilter, SettlementFilter, TransferFilter
 from tests.support.lives import ALL_ACCOUNTS, funding, spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -343,3 +343,75 @@ async def test_the_specifications_windows_are_there_in_the_zones_of_their_market
     )
     assert known["EUR"].zone == "Europe/Berlin"
     assert [each.currency for each in await stores.accounts.windows()] == sorted(known)
+
+
+# --- one bank under several spellings ---------------------------------------------------------------
+
+
+def spellings(bank):
+    return [bank, bank.lower(), f"{bank}XXX", f"{bank.lower()}xxx"]
+
+
+def bic(scene):
+    """A BIC that no other test has."""
+    digits = int("".join(filter(str.isdigit, scene.source_bank)))
+    letters = "ABCDEFGHIJ"
+    return "B" + "".join(letters[digits // 10**place % 10] for place in range(3)) + "ZAJJ"
+
+
+async def test_an_account_is_found_under_every_spelling_of_its_bank(scene):
+    accounts, bank = scene.stores.accounts, bic(scene)
+    opened = await accounts.open_account(spec(NOSTRO, f"{bank.lower()}xxx"))
+    assert (opened.bank, opened.account_number) == (bank, f"nostro-{bank}-EUR")
+    for spelling in spellings(bank):
+        assert await accounts.accounts(AccountFilter(bank=spelling)) == [opened]
+        assert await accounts.accounts_of([(NOSTRO, spelling)]) == [opened]
+    assert await accounts.accounts_of([(NOSTRO, each) for each in spellings(bank)]) == [opened]
+    assert await accounts.accounts(AccountFilter(bank=f"{bank}001")) == []
+
+
+async def test_an_account_is_opened_once_however_its_bank_is_spelled(scene):
+    accounts, bank = scene.stores.accounts, bic(scene)
+    for number in ("", "of their own"):
+        await accounts.open_account(spec(VOSTRO, bank, account_number=number))
+        for spelling in spellings(bank)[1:]:
+            with pytest.raises(IdempotencyConflict) as refused:
+                await accounts.open_account(spec(VOSTRO, spelling, account_number=number))
+            assert refused.value.field == "account_number"
+
+
+async def test_the_same_call_again_is_a_replay_in_its_own_spelling(scene):
+    accounts, bank = scene.stores.accounts, bic(scene)
+    for key in ("", f"key of {bank}"):
+        wanted = spec(VOSTRO, bank.lower(), currency="USD" if key else "EUR", idempotency_key=key)
+        assert await accounts.open_account(wanted) == await accounts.open_account(wanted)
+
+
+async def test_all_spellings_of_a_bank_are_funded_into_one_account(scene):
+    accounts, bank = scene.stores.accounts, bic(scene)
+    opened = await accounts.open_account(spec(NOSTRO, bank))
+    for spelling in spellings(bank):
+        await accounts.fund(funding(100, bank=spelling))
+    funded = await accounts.account(opened.id)
+    assert funded is not None
+    assert funded.posted == 400
+    controls = await accounts.ensure_controls(
+        [(CLEARING, spelling, "EUR") for spelling in spellings(bank)]
+    )
+    assert [each.bank for each in controls] == [bank]
+
+
+async def test_settlements_are_listed_under_every_spelling(scene):
+    bank = bic(scene)
+    settlement = await scene.new(from_bank=bank.lower())
+    assert settlement.instruction.from_bank == bank.lower()  # as it was received
+    for spelling in spellings(bank):
+        found = await scene.stores.settlements.list_settlements(SettlementFilter(bank=spelling))
+        assert [each.id for each in found] == [settlement.id]
+
+
+async def test_a_bank_does_not_pay_itself_under_another_spelling(scene):
+    bank = bic(scene)
+    for spelling in spellings(bank):
+        with pytest.raises(InvariantViolated):
+            await scene.new(from_bank=bank, to_bank=spelling)

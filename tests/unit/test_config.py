@@ -214,6 +214,14 @@ def test_lists_and_tables_come_from_the_environment_as_json(
     assert screening.risk_limit_amounts == {"EUR": "100.00"}
 
 
+@pytest.mark.parametrize("code", ["....", " SBZAZAJJ", "", "SBZAZAJJ,CHASUS33"])
+def test_a_blocked_bank_that_no_instruction_can_name_is_refused(tmp_path: Path, code: str) -> None:
+    path = write(tmp_path, f'[screening]\nblocked_banks = ["{code}"]\n')
+    with pytest.raises(Misconfigured) as caught:
+        load(path)
+    assert "blocked_banks" in str(caught.value) + caught.value.why
+
+
 def test_a_list_in_the_environment_that_is_not_json_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

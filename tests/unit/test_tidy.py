@@ -185,9 +185,9 @@ def test_no_room_is_called_by_what_nobody_knows():
 
 
 def test_nothing_is_left_to_be_done_later():
-    later = re.compile(
-        r"\b(" + "|".join(("FIX" + "ME", "TO" + "DO", "XX" + "X", "HA" + "CK")) + r")\b"
-    )
+    # Three X alone are no marker: they are the head office in a BIC, and no currency in ISO 4217.
+    marker, head_office = "|".join(("FIX" + "ME", "TO" + "DO", "HA" + "CK")), "XX" + "X"
+    later = re.compile(rf"\b({marker})\b|(#|--|//) *{head_office}\b|\b{head_office}:")
     exempt = {"LICENSE", "requirements.lock", "requirements-pg16.lock"}
     found = []
     for name, text in texts():
@@ -195,8 +195,7 @@ def test_nothing_is_left_to_be_done_later():
             (".py", ".sql", ".toml", ".md", ".proto", "Makefile")
         ):
             continue
-        plain = text.replace('"XX' + 'X"', "")  # ISO 4217's code for no currency
-        if later.search(plain):
+        if later.search(text):
             found.append(name)
     assert found == []
 

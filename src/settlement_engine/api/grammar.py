@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import UUID
 
 from settlement_engine.api.call import NOBODYS_NAMES
+from settlement_engine.domain.bank_codes import fault_of_bank
 from settlement_engine.domain.money import Money, MoneyError, exponent, parse_amount
 from settlement_engine.errors import InvalidInstruction, NotAuthenticated
 
@@ -27,7 +28,6 @@ PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 1_000
 
 _OBLIGATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}", re.ASCII)
-_BANK: Final = re.compile(r"[A-Za-z0-9._-]{1,20}", re.ASCII)
 _KEY: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 _ACCOUNT_ID: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
@@ -61,8 +61,8 @@ def check_bank(field: str, text: str, found: Found) -> None:
     """Check the name of a bank."""
     if not text:
         found.append((field, REQUIRED))
-    elif _BANK.fullmatch(text) is None:
-        found.append((field, "must be 1 to 20 of A-Z, a-z, 0-9, dot, underscore and hyphen"))
+    elif fault := fault_of_bank(text):
+        found.append((field, fault))
 
 
 def check_currency(text: str, found: Found) -> bool:

@@ -19,6 +19,7 @@ from settlement_engine.api.grammar import (
     check_obligation,
     check_text,
 )
+from settlement_engine.domain.bank_codes import is_same_bank
 from settlement_engine.domain.settlement import Instruction, Priority
 from settlement_engine.errors import InvalidInstruction
 
@@ -46,7 +47,7 @@ def to_instruction(request: SettlementRequest, *, caller: str, header_key: str =
     from_bank, to_bank = request.from_bank, request.to_bank
     check_bank("from_bank", from_bank, found)
     check_bank("to_bank", to_bank, found)
-    if from_bank == to_bank and to_bank:
+    if to_bank and is_same_bank(from_bank, to_bank):
         found.append(("to_bank", "must be another bank than from_bank"))
     amount = check_money(request.amount, request.currency, found)
     value_date = _value_date(request.settlement_date, found)

@@ -16,6 +16,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic import model_validator as whole
 
+from settlement_engine.domain.bank_codes import fault_of_bank
 from settlement_engine.domain.money import MoneyError, parse_amount
 
 Profile = Literal["dev", "demo", "production"]
@@ -33,6 +34,13 @@ def _check_amounts(amounts: Mapping[str, str]) -> Mapping[str, str]:
             message = f'{currency} = "{text}" {error}; write it like EUR = "1000.00"'
             raise ValueError(message) from None
     return amounts
+
+
+def _check_bank(code: str) -> str:
+    if fault := fault_of_bank(code):
+        message = f"{fault}; a code that no instruction can have blocks nobody"
+        raise ValueError(message)
+    return code
 
 
 def _check_cron(text: str) -> str:
@@ -67,6 +75,7 @@ OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 Amounts = Annotated[Mapping[str, str], AfterValidator(_check_amounts)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 RailSeconds = Annotated[Mapping[Name, SecondsOrZero], Field(max_length=100)]
+BankCode = Annotated[str, AfterValidator(_check_bank)]
 Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}$")]
 
 
@@ -197,7 +206,7 @@ class ScreeningConfig(Section):
     """What the built-in compliance and risk check blocks."""
 
     blocked_obligations: tuple[str, ...] = ()
-    blocked_banks: tuple[str, ...] = ()
+    blocked_banks: tuple[BankCode, ...] = ()
     risk_limit_amounts: Amounts = {}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.preconditions import AccountFacts
 from settlement_engine.domain.settlement import Route
@@ -80,16 +81,17 @@ class Directory:
         for settlement, rail in wanted:
             wish = settlement.instruction
             currency = wish.amount.currency
+            source = folded_bank(wish.from_bank)
             sides = (
-                (AccountKind.NOSTRO, wish.from_bank, currency),
-                (AccountKind.VOSTRO, wish.to_bank, currency),
+                (AccountKind.NOSTRO, source, currency),
+                (AccountKind.VOSTRO, folded_bank(wish.to_bank), currency),
             )
             # What was inactive may be active by now: only what is good is remembered.
             missing.update((side, None) for side in sides if not young.get(side, (0, False))[1])
             if rail is not None:
                 for control in (
                     (AccountKind.SETTLEMENT, rail, currency),
-                    (AccountKind.CLEARING, wish.from_bank, currency),
+                    (AccountKind.CLEARING, source, currency),
                 ):
                     if control not in young:
                         controls[control] = sides
@@ -101,8 +103,7 @@ class Directory:
             if all(self._known.get(side) is not None for side in sides)
         ]
         if wanted_controls:
-            for account in await self._accounts.ensure_controls(wanted_controls):
-                self._remember(account)
+            await self._ensure(wanted_controls)
 
     async def prefetch_suspense(self, settlements: Iterable[Settlement]) -> None:
         """Look up, and open on first need, the suspense accounts of these settlements' rails."""
@@ -113,8 +114,16 @@ class Directory:
         }
         missing = sorted(wanted - self._known.young.keys())
         if missing:
-            for account in await self._accounts.ensure_controls(missing):
-                self._remember(account)
+            await self._ensure(missing)
+
+    async def _ensure(self, wanted: list[_Key]) -> None:
+        """Look up control accounts, and remember them by the names that they were asked for by."""
+        asked = {
+            (kind, folded_bank(owner), code): (kind, owner, code) for kind, owner, code in wanted
+        }
+        for account in await self._accounts.ensure_controls(wanted):
+            key = asked[account.kind, folded_bank(account.bank), account.currency]
+            self._known.put(key, (account.id, account.is_active))
 
     def suspense(self, rail: str, currency: str) -> int:
         """Name the suspense account of a rail that was prefetched."""
@@ -124,55 +133,55 @@ class Directory:
         banks = list(dict.fromkeys((kind, bank) for kind, bank, _ in missing))
         found: dict[tuple[AccountKind, str], dict[str, list[Account]]] = {}
         for account in await self._accounts.accounts_of(banks):
-            by_currency = found.setdefault((account.kind, account.bank), {})
+            by_currency = found.setdefault((account.kind, folded_bank(account.bank)), {})
             by_currency.setdefault(account.currency, []).append(account)
         for looked_up in banks:
             self._elsewhere.put(looked_up, tuple(found.get(looked_up, ())))
         for kind, bank, currency in missing:
             here = found.get((kind, bank), {}).get(currency)
             if here:
-                self._remember(_first(here))
-
-    def _remember(self, account: Account) -> None:
-        found = (account.kind, account.bank, account.currency)
-        self._known.put(found, (account.id, account.is_active))
+                first = _first(here)
+                self._known.put((kind, bank, currency), (first.id, first.is_active))
 
     def forget(self, settlement: Settlement) -> None:
         """Look this settlement's accounts up again next time."""
         wish = settlement.instruction
-        self._known.age((AccountKind.NOSTRO, wish.from_bank, wish.amount.currency))
-        self._known.age((AccountKind.VOSTRO, wish.to_bank, wish.amount.currency))
+        currency = wish.amount.currency
+        self._known.age((AccountKind.NOSTRO, folded_bank(wish.from_bank), currency))
+        self._known.age((AccountKind.VOSTRO, folded_bank(wish.to_bank), currency))
 
     def facts(self, kind: AccountKind, bank: str, currency: str) -> AccountFacts:
         """Say what is known of one side."""
-        account_id, is_active = self._known.get((kind, bank, currency)) or (None, False)
+        owner = folded_bank(bank)
+        account_id, is_active = self._known.get((kind, owner, currency)) or (None, False)
         return AccountFacts(
             role=_ROLES[kind],
             bank=bank,
             currency=currency,
             account_id=account_id,
             is_active=is_active,
-            elsewhere=self._elsewhere.get((kind, bank)) or () if account_id is None else (),
+            elsewhere=self._elsewhere.get((kind, owner)) or () if account_id is None else (),
         )
 
     def are_both_active(self, settlement: Settlement) -> bool:
         """Say whether both sides are known and were active: then there is nothing to refuse."""
         wish = settlement.instruction
         currency = wish.amount.currency
-        source = self._known.get((AccountKind.NOSTRO, wish.from_bank, currency))
-        target = self._known.get((AccountKind.VOSTRO, wish.to_bank, currency))
+        source = self._known.get((AccountKind.NOSTRO, folded_bank(wish.from_bank), currency))
+        target = self._known.get((AccountKind.VOSTRO, folded_bank(wish.to_bank), currency))
         return source is not None and source[1] and target is not None and target[1]
 
     def route(self, settlement: Settlement, rail: str) -> Route:
         """Name the four accounts of a settlement that was prefetched and whose sides exist."""
         wish = settlement.instruction
         currency = wish.amount.currency
+        source, target = folded_bank(wish.from_bank), folded_bank(wish.to_bank)
         return Route(
             rail=rail,
-            source_id=self._id(AccountKind.NOSTRO, wish.from_bank, currency),
+            source_id=self._id(AccountKind.NOSTRO, source, currency),
             agent_id=self._id(AccountKind.SETTLEMENT, rail, currency),
-            clearing_id=self._id(AccountKind.CLEARING, wish.from_bank, currency),
-            target_id=self._id(AccountKind.VOSTRO, wish.to_bank, currency),
+            clearing_id=self._id(AccountKind.CLEARING, source, currency),
+            target_id=self._id(AccountKind.VOSTRO, target, currency),
         )
 
     def _id(self, kind: AccountKind, bank: str, currency: str) -> int:

@@ -382,9 +382,11 @@ class SettlementRequest(_message.Message):
     most one settlement that lives or has completed.
     """
     from_bank: _builtins.str
-    """Who pays, such as a BIC. [A-Za-z0-9._-]{1,20}"""
+    """Who pays: a BIC, or any other code with a letter or a digit. [A-Za-z0-9._-]{1,20}. Compared, looked up
+    and screened in upper case, and a BIC of eleven characters without a final XXX.
+    """
     to_bank: _builtins.str
-    """Who is paid; another bank than from_bank. [A-Za-z0-9._-]{1,20}"""
+    """Who is paid; another bank than from_bank, however it is spelled. [A-Za-z0-9._-]{1,20}"""
     amount: _builtins.str
     """A decimal text in the currency, greater than zero."""
     currency: _builtins.str
@@ -1077,7 +1079,7 @@ class ListSettlementsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     bank: _builtins.str
-    """Of either side."""
+    """Of either side, in any spelling."""
     currency: _builtins.str
     obligation_id: _builtins.str
     page_size: _builtins.int
@@ -1510,7 +1512,7 @@ class Account(_message.Message):
     """A positive whole number as a text."""
     kind: Global___AccountKind.ValueType
     bank: _builtins.str
-    """The bank; of a settlement account the rail."""
+    """The bank, in upper case and without a BIC's final XXX; of a settlement account the rail."""
     currency: _builtins.str
     account_number: _builtins.str
     posted: _builtins.str

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
@@ -25,18 +26,24 @@ if TYPE_CHECKING:
 class ScreeningRules:
     """What is blocked. ``largest_minor`` is the largest amount per currency, in minor units.
 
-    A currency without a largest amount has no limit.
+    A currency without a largest amount has no limit. A bank is blocked under every spelling of its code.
     """
 
     blocked_obligations: frozenset[str] = frozenset()
     blocked_banks: frozenset[str] = frozenset()
     largest_minor: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __post_init__(self) -> None:
+        """Fold the banks once, as those of every instruction are."""
+        folded = frozenset(map(folded_bank, self.blocked_banks))
+        object.__setattr__(self, "blocked_banks", folded)
+
     def refuse(self, instruction: Instruction) -> Refusal | None:
         """Say why the instruction is refused, or None."""
         if instruction.obligation_id in self.blocked_obligations:
             return _blocked("blocked_obligations")
-        if not self.blocked_banks.isdisjoint((instruction.from_bank, instruction.to_bank)):
+        sides = (folded_bank(instruction.from_bank), folded_bank(instruction.to_bank))
+        if not self.blocked_banks.isdisjoint(sides):
             return _blocked("blocked_banks")
         amount = instruction.amount
         largest = self.largest_minor.get(amount.currency)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import key_hash
 from settlement_engine.domain.ledger import AccountKind, fund
 from settlement_engine.domain.money import format_amount
@@ -27,6 +28,25 @@ CONTROL_NUMBER: Final = "control"
 """The account number of control accounts: there is one per owner and currency."""
 
 
+def number_of_account(spec: AccountSpec) -> str:
+    """Return the number under which an account is opened: one per bank when none is named."""
+    return spec.account_number or f"{spec.kind}-{folded_bank(spec.bank)}-{spec.currency}"
+
+
+def number_as_received(spec: AccountSpec) -> str:
+    """Return the number as it is compared with that of an earlier call under the same key.
+
+    It has the bank's code as it was received: what a key stood for before codes were folded is replayed.
+    """
+    return spec.account_number or f"{spec.kind}-{spec.bank}-{spec.currency}"
+
+
+def key_of_opening(spec: AccountSpec) -> str:
+    """Return the key under which an account is opened once."""
+    number = number_as_received(spec)
+    return spec.idempotency_key or f"account:{spec.kind}:{spec.bank}:{spec.currency}:{number}"
+
+
 class PostgresAccounts:
     """See ``ports.AccountStore``."""
 
@@ -41,23 +61,22 @@ class PostgresAccounts:
 
     async def open_account(self, spec: AccountSpec) -> Account:
         """Open an account, or return the one that the same key opened."""
-        number = spec.account_number or f"{spec.kind}-{spec.bank}-{spec.currency}"
         content: dict[str, object] = {
             "kind": spec.kind.value,
             "bank": spec.bank,
             "currency": spec.currency,
-            "account_number": number,
+            "account_number": number_as_received(spec),
             "credit_limit": spec.credit_limit,
         }
-        named = spec.idempotency_key or f"account:{spec.kind}:{spec.bank}:{spec.currency}:{number}"
+        named = key_of_opening(spec)
         hashed = key_hash(spec.caller, named, "open_account")
         async with self._writing.session() as connection, connection.transaction():
             opened = await connection.fetchrow(
                 query("open_account"),
                 spec.kind.value,
-                spec.bank,
+                folded_bank(spec.bank),
                 spec.currency,
-                number,
+                number_of_account(spec),
                 spec.credit_limit,
             )
             if opened is None:
@@ -88,8 +107,9 @@ class PostgresAccounts:
         async with self._writing.session() as connection:
             await connection.execute(query("open_controls"), *columns)
             rows = await connection.fetch(query("find_controls"), *columns)
-        assert len(rows) == len(set(wanted)), "every control account that was asked for is there"
-        return [to_account(row) for row in rows]
+        distinct = {(kind, folded_bank(owner), currency) for kind, owner, currency in wanted}
+        assert len(rows) == len(distinct), "every control account that was asked for is there"
+        return sorted(map(to_account, rows), key=lambda account: account.id)
 
     async def accounts_of(self, wanted: Sequence[tuple[AccountKind, str]]) -> list[Account]:
         """Return all accounts of these kinds and banks, oldest first."""
@@ -101,7 +121,8 @@ class PostgresAccounts:
         """Post a funding once per key."""
         currency = funding.amount.currency
         nostro = await self._nostro(funding)
-        [clearing] = await self.ensure_controls([(AccountKind.CLEARING, funding.bank, currency)])
+        owner = folded_bank(funding.bank)
+        [clearing] = await self.ensure_controls([(AccountKind.CLEARING, owner, currency)])
         group_id = self._ids.new()
         key = funding.idempotency_key or str(group_id)
         content: dict[str, object] = {

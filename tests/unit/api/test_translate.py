@@ -45,6 +45,30 @@ def test_a_date_of_zero_leaves_the_value_date_open() -> None:
     assert to_instruction(pb.SettlementRequest(**GOOD), caller="me").value_date is None
 
 
+@pytest.mark.parametrize("to_bank", ["SBZAZAJJ", "sbzazajj", "SBZAZAJJXXX", "sbzazajjxxx"])
+def test_a_bank_does_not_pay_itself_under_another_spelling(to_bank: str) -> None:
+    assert fields(from_bank="SBZAZAJJ", to_bank=to_bank) == ["to_bank"]
+    assert fields(from_bank=to_bank, to_bank="SbzaZajjXXX") == ["to_bank"]
+
+
+def test_banks_are_kept_and_hashed_as_they_were_received() -> None:
+    made = to_instruction(pb.SettlementRequest(**GOOD | {"from_bank": "deutdeffxxx"}), caller="me")
+    assert made.from_bank == "deutdeffxxx"
+    assert made.content()["from_bank"] == "deutdeffxxx"
+
+
+@pytest.mark.parametrize("code", ["BANK0001", "bank0001", "1", "a.b-c_d"])
+def test_a_bank_code_need_not_be_a_bic(code: str) -> None:
+    made = to_instruction(pb.SettlementRequest(**GOOD | {"from_bank": code}), caller="me")
+    assert made.from_bank == code
+
+
+@pytest.mark.parametrize("code", ["....", "-", "_._"])
+def test_punctuation_alone_names_no_bank(code: str) -> None:
+    assert fields(from_bank=code) == ["from_bank"]
+    assert fields(to_bank=code) == ["to_bank"]
+
+
 @pytest.mark.parametrize(
     "amount",
     [

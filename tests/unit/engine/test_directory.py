@@ -141,3 +141,28 @@ async def test_an_account_in_another_currency_is_named(books, directory):
     await directory.prefetch([(one, None)])
     facts = directory.facts(AccountKind.NOSTRO, "ALPHA", "USD")
     assert (facts.account_id, facts.elsewhere) == (None, ("EUR",))
+
+
+class OldBooks(Books):
+    """Books of before codes were folded: the banks are as somebody spelled them."""
+
+    async def accounts_of(self, banks):
+        return [self.account(kind, f"{bank.lower()}xxx", "EUR") for kind, bank in banks]
+
+    async def ensure_controls(self, keys):
+        return [self.account(kind, owner.lower(), code) for kind, owner, code in keys]
+
+
+@pytest.fixture
+def old_books():
+    return OldBooks()
+
+
+async def test_an_account_is_found_whatever_spelling_it_was_opened_under(old_books):
+    known = Directory(old_books)
+    asked = [settlement("deutdeff", "CHASUS33XXX"), settlement("DEUTDEFFXXX", "chasus33")]
+    await known.prefetch((each, RAIL) for each in asked)
+    assert all(known.are_both_active(each) for each in asked)
+    assert known.route(asked[0], RAIL) == known.route(asked[1], RAIL)
+    facts = known.facts(AccountKind.NOSTRO, "DeutDeff", "EUR")
+    assert (facts.bank, facts.is_active) == ("DeutDeff", True)

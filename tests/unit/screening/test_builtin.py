@@ -95,6 +95,17 @@ async def test_a_listed_bank_is_blocked_on_either_side(banks: tuple[str, str]) -
     assert "BANK" not in str(answer.refusal.detail).replace("blocked_banks", "")
 
 
+@pytest.mark.parametrize("listed", ["SBZAZAJJ", "sbzazajj", "SBZAZAJJXXX", "SbzaZajjXxx"])
+@pytest.mark.parametrize("named", ["SBZAZAJJ", "sbzazajj", "SBZAZAJJXXX", "sbzazajjXXX"])
+async def test_a_listed_bank_is_blocked_under_every_spelling(listed: str, named: str) -> None:
+    rules = ScreeningRules(blocked_banks=frozenset({listed}))
+    for banks in ((named, "CHASUS33"), ("CHASUS33", named)):
+        ((answer,),) = await screen(rules, settlement(banks=banks))
+        assert answer.event is Event.REFUSED
+    ((answer,),) = await screen(rules, settlement(banks=("SBZAZAJJ001", "CHASUS33")))
+    assert answer.event is Event.CLEARED
+
+
 @pytest.mark.parametrize(
     ("amount", "is_refused"),
     [

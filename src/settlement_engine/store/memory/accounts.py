@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import key_hash
 from settlement_engine.domain.ledger import Account, AccountKind, fund
 from settlement_engine.domain.money import format_amount
 from settlement_engine.errors import IdempotencyConflict, NotFound
 from settlement_engine.ports import AccountFilter
-from settlement_engine.store.accounts import CONTROL_NUMBER
+from settlement_engine.store.accounts import (
+    CONTROL_NUMBER,
+    key_of_opening,
+    number_as_received,
+    number_of_account,
+)
 from settlement_engine.store.memory.guards import require_balance, require_opening
 from settlement_engine.store.memory.records import Call
 
@@ -35,22 +41,21 @@ class MemoryAccounts:
 
     async def open_account(self, spec: AccountSpec) -> Account:
         """Open an account, or return the one that the same key opened."""
-        number = spec.account_number or f"{spec.kind}-{spec.bank}-{spec.currency}"
+        owner, number = folded_bank(spec.bank), number_of_account(spec)
         content: dict[str, object] = {
             "kind": spec.kind.value,
             "bank": spec.bank,
             "currency": spec.currency,
-            "account_number": number,
+            "account_number": number_as_received(spec),
             "credit_limit": spec.credit_limit,
         }
-        named = spec.idempotency_key or f"account:{spec.kind}:{spec.bank}:{spec.currency}:{number}"
-        hashed = key_hash(spec.caller, named, "open_account")
+        hashed = key_hash(spec.caller, key_of_opening(spec), "open_account")
         if hashed in self._records.calls:
             return self._replay(hashed, content)
-        if (spec.kind, spec.bank, spec.currency, number) in self._records.by_number:
+        if (spec.kind, owner, spec.currency, number) in self._records.by_number:
             what = "an account of this kind, bank, currency and number exists already"
             raise IdempotencyConflict(what, field="account_number")
-        opened = self._open(spec.kind, spec.bank, spec.currency, number, spec.credit_limit)
+        opened = self._open(spec.kind, owner, spec.currency, number, spec.credit_limit)
         self._records.calls[hashed] = Call(content=content, account_id=opened.id)
         return opened
 
@@ -67,7 +72,7 @@ class MemoryAccounts:
         )
         require_opening(account)
         self._records.accounts[account.id] = account
-        self._records.by_number[kind, bank, currency, number] = account.id
+        self._records.by_number[kind, folded_bank(bank), currency, number] = account.id
         return account
 
     async def ensure_controls(
@@ -78,7 +83,7 @@ class MemoryAccounts:
         return [self._records.accounts[key] for key in sorted(found)]
 
     def _control(self, kind: AccountKind, owner: str, currency: str) -> Account:
-        known = self._records.by_number.get((kind, owner, currency, CONTROL_NUMBER))
+        known = self._records.by_number.get((kind, folded_bank(owner), currency, CONTROL_NUMBER))
         if known is not None:
             return self._records.accounts[known]
         return self._open(kind, owner, currency, CONTROL_NUMBER)
@@ -96,7 +101,7 @@ class MemoryAccounts:
             "account_number": funding.account_number,
         }
         hashed = key_hash(funding.caller, funding.idempotency_key or str(group_id), "fund_account")
-        clearing = self._control(AccountKind.CLEARING, funding.bank, currency)
+        clearing = self._control(AccountKind.CLEARING, folded_bank(funding.bank), currency)
         if hashed in self._records.calls:
             return self._replay(hashed, content)
         self._post(
@@ -149,12 +154,13 @@ class MemoryAccounts:
         return self._list(wanted)
 
     def _list(self, wanted: AccountFilter) -> list[Account]:
+        bank = folded_bank(wanted.bank)
         found = [
             account
             for account in self._records.accounts.values()
             if account.id > wanted.after_id
             and wanted.kind in (None, account.kind)
-            and wanted.bank in ("", account.bank)
+            and bank in ("", folded_bank(account.bank))
             and wanted.currency in ("", account.currency)
             and wanted.account_number in ("", account.account_number)
         ]
@@ -162,8 +168,12 @@ class MemoryAccounts:
 
     async def accounts_of(self, wanted: Sequence[tuple[AccountKind, str]]) -> list[Account]:
         """Return all accounts of these kinds and banks, oldest first."""
-        sides = set(wanted)
-        return [each for each in self._records.accounts.values() if (each.kind, each.bank) in sides]
+        sides = {(kind, folded_bank(bank)) for kind, bank in wanted}
+        return [
+            each
+            for each in self._records.accounts.values()
+            if (each.kind, folded_bank(each.bank)) in sides
+        ]
 
     async def account(self, account_id: int) -> Account | None:
         """Return one account."""

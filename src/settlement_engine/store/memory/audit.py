@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.announcement import ERA_PLACES, follows
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.ledger import (
     GUARDED,
     AccountKind,
@@ -168,7 +169,7 @@ def _due_transfers(life: Settlement, records: Records) -> tuple[Transfer, ...]:
         return ()
     amount, route = life.instruction.amount, life.attempt.route
     sides = (amount.minor, amount.currency)
-    control = (AccountKind.SUSPENSE, route.rail, amount.currency, CONTROL_NUMBER)
+    control = (AccountKind.SUSPENSE, folded_bank(route.rail), amount.currency, CONTROL_NUMBER)
     suspense_id = records.by_number.get(control, 0)
     made: tuple[Transfer, ...] = ()
     if life.state in POSTED:

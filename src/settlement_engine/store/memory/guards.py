@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.bank_codes import is_same_bank
 from settlement_engine.domain.ledger import BALANCE_MAX, GUARDED
 from settlement_engine.domain.lifecycle import LIFE, is_recorded
 from settlement_engine.domain.money import AMOUNT_DIGITS_MAX, currencies
@@ -33,7 +34,7 @@ def _require(truth: object, why: str) -> None:
 def require_sound(wish: Instruction) -> None:
     """Refuse an instruction that the edge should never have let in."""
     _require(1 <= len(wish.obligation_id) <= OBLIGATION_LENGTH_MAX, "the obligation's length")
-    _require(wish.from_bank != wish.to_bank, "a settlement is between two banks")
+    _require(not is_same_bank(wish.from_bank, wish.to_bank), "a settlement is between two banks")
     _require(1 <= wish.amount.minor < 10**AMOUNT_DIGITS_MAX, "the amount's size")
 
 

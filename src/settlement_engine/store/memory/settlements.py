@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.settlement import Moved, Settlement
 from settlement_engine.errors import Contention
@@ -203,9 +204,10 @@ class MemorySettlements:
 
 def _is_wanted(life: Settlement, wanted: SettlementFilter) -> bool:
     wish = life.instruction
+    sides = (folded_bank(wish.from_bank), folded_bank(wish.to_bank))
     return (
         (not wanted.states or life.state in wanted.states)
-        and (not wanted.bank or wanted.bank in (wish.from_bank, wish.to_bank))
+        and (not wanted.bank or folded_bank(wanted.bank) in sides)
         and (not wanted.currency or wanted.currency == wish.amount.currency)
         and (not wanted.obligation_id or wanted.obligation_id == wish.obligation_id)
         and (wanted.before_id is None or life.id < wanted.before_id)

@@ -692,6 +692,19 @@ AS $function$
     SELECT (p_engine & 2147483647)::integer
 $function$;
 
+CREATE OR REPLACE FUNCTION public.folded_bank(code text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    SELECT CASE
+        WHEN length(code) = 11
+            AND upper(code COLLATE "C") ~ '^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}XXX$'
+        THEN left(upper(code COLLATE "C"), 8)
+        ELSE upper(code COLLATE "C")
+    END
+$function$;
+
 CREATE OR REPLACE FUNCTION public.hold_engine_lock(p_engine bigint)
  RETURNS boolean
  LANGUAGE sql
@@ -729,6 +742,15 @@ CREATE OR REPLACE FUNCTION public.refuse_change()
 AS $function$
 BEGIN
     RAISE EXCEPTION '% is append-only: % refused', tg_table_name, tg_op USING ERRCODE = 'SE004';
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.refuse_same_bank()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'settlement %: % and % are the same bank', new.id, new.from_bank, new.to_bank
+    USING ERRCODE = 'check_violation', CONSTRAINT = 'settlement_is_between_two_banks';
 END $function$;
 
 CREATE OR REPLACE FUNCTION public.refuse_second_end()
@@ -1016,6 +1038,8 @@ CREATE UNIQUE INDEX era_is_shut_once ON public.openings USING btree (era) WHERE 
 
 CREATE INDEX exceptions_open ON public.exceptions USING btree (id) WHERE (closed_at IS NULL);
 
+CREATE UNIQUE INDEX one_account_per_bank ON public.accounts USING btree (kind, folded_bank((bank)::text), currency, account_number);
+
 CREATE UNIQUE INDEX one_live_settlement_per_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE holds_obligation;
 
 CREATE UNIQUE INDEX one_resolution_at_a_time ON public.resolutions USING btree (settlement_id) WHERE ((finished_at IS NULL) AND ((decision IS NULL) OR (decision = 'approved'::text)));
@@ -1079,6 +1103,9 @@ ALTER TABLE resolutions ENABLE ALWAYS TRIGGER resolutions_stay;
 
 CREATE TRIGGER settlement_ends_once BEFORE UPDATE ON public.settlement_transactions FOR EACH ROW WHEN (((old.ended_at IS NOT NULL) AND (new.state <> old.state) AND (NOT ((old.state = 'completed'::settlement_state) AND (new.state = 'returned'::settlement_state))))) EXECUTE FUNCTION refuse_second_end();
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlement_ends_once;
+
+CREATE TRIGGER settlement_is_between_two_banks BEFORE INSERT ON public.settlement_transactions FOR EACH ROW WHEN ((folded_bank(new.from_bank) = folded_bank(new.to_bank))) EXECUTE FUNCTION refuse_same_bank();
+ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlement_is_between_two_banks;
 
 CREATE TRIGGER settlements_stay BEFORE DELETE OR TRUNCATE ON public.settlement_transactions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlements_stay;

@@ -10,39 +10,57 @@ SELECT id, kind::text AS kind, bank, currency, account_number, debits_posted, cr
     credit_limit, is_active
 FROM accounts
 WHERE ($1::text IS NULL OR kind = $1::text::account_kind)
-    AND ($2::text IS NULL OR bank = $2) AND ($3::text IS NULL OR currency = $3)
+    AND ($2::text IS NULL OR folded_bank(bank) = folded_bank($2)) AND ($3::text IS NULL OR currency = $3)
     AND ($4::text IS NULL OR account_number = $4) AND id > $5
 ORDER BY id LIMIT $6;
 
 -- name: open_account
--- Nothing comes back when an account of that number exists.
+-- Nothing comes back when the bank has an account of that number, under whatever spelling. The number
+-- that an account gets when none is named has the bank's code in it, in the spelling of those days.
 INSERT INTO accounts (kind, bank, currency, account_number, credit_limit)
-VALUES ($1::text::account_kind, $2::text, $3, $4::text, $5::bigint)
-ON CONFLICT (kind, bank, currency, account_number) DO NOTHING RETURNING id;
+SELECT $1::text::account_kind, $2::text, $3::text, $4::text, $5::bigint
+WHERE NOT EXISTS (
+    SELECT 1 FROM accounts AS a
+    WHERE a.kind = $1::text::account_kind AND folded_bank(a.bank) = folded_bank($2::text)
+        AND a.currency = $3::text AND (
+            a.account_number = $4::text OR (
+                $4::text = $1::text || '-' || folded_bank($2::text) || '-' || $3::text
+                AND a.account_number = $1::text || '-' || a.bank || '-' || $3::text
+            )
+        )
+)
+ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: open_controls
 -- Control accounts that are missing; the others stay as they are.
 INSERT INTO accounts (kind, bank, currency, account_number)
-SELECT q.kind::account_kind, q.bank, q.currency, $4
+SELECT q.kind::account_kind, q.bank, q.currency, $4::text
 FROM unnest($1::text[], $2::text[], $3::text[]) AS q (kind, bank, currency)
-ORDER BY q.kind, q.bank, q.currency
-ON CONFLICT (kind, bank, currency, account_number) DO NOTHING;
+WHERE NOT EXISTS (
+    SELECT 1 FROM accounts AS a
+    WHERE a.kind = q.kind::account_kind AND folded_bank(a.bank) = folded_bank(q.bank)
+        AND a.currency = q.currency AND a.account_number = $4::text
+)
+ORDER BY q.kind, folded_bank(q.bank), q.currency
+ON CONFLICT DO NOTHING;
 
 -- name: find_controls
--- Control accounts by kind, owner and currency, oldest first.
-SELECT a.id, a.kind::text AS kind, a.bank, a.currency, a.account_number, a.debits_posted,
+-- Control accounts by kind, owner and currency, oldest first; of two spellings of one owner the older.
+SELECT DISTINCT ON (a.kind, folded_bank(a.bank), a.currency) a.id, a.kind::text AS kind, a.bank, a.currency, a.account_number, a.debits_posted,
     a.credits_posted, a.held, a.credit_limit, a.is_active
 FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::text[])) AS q (kind, bank, currency)
-JOIN accounts AS a ON a.kind = q.kind::account_kind AND a.bank = q.bank
+JOIN accounts AS a ON a.kind = q.kind::account_kind AND folded_bank(a.bank) = folded_bank(q.bank)
     AND a.currency = q.currency AND a.account_number = $4
-ORDER BY a.id;
+ORDER BY a.kind, folded_bank(a.bank), a.currency, a.id;
 
 -- name: accounts_of
--- All accounts of the kinds and banks, oldest first.
+-- All accounts of the kinds and banks, oldest first, each once.
 SELECT a.id, a.kind::text AS kind, a.bank, a.currency, a.account_number, a.debits_posted,
     a.credits_posted, a.held, a.credit_limit, a.is_active
-FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS q (kind, bank)
-JOIN accounts AS a ON a.kind = q.kind::account_kind AND a.bank = q.bank
+FROM (
+    SELECT DISTINCT u.kind, folded_bank(u.bank) FROM unnest($1::text[], $2::text[]) AS u (kind, bank)
+) AS q (kind, bank)
+JOIN accounts AS a ON a.kind = q.kind::account_kind AND folded_bank(a.bank) = q.bank
 ORDER BY a.id;
 
 -- name: remember_call

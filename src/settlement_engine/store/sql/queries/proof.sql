@@ -109,7 +109,8 @@ LEFT JOIN (
     FROM transfers AS t
     JOIN settlement_transactions AS x ON x.id = t.group_id
     LEFT JOIN attempts AS a ON a.settlement_id = x.id AND a.number = x.attempt
-    LEFT JOIN accounts AS u ON t.leg IN (6, 7) AND u.kind = 'suspense' AND u.bank = a.rail
+    LEFT JOIN accounts AS u ON t.leg IN (6, 7) AND u.kind = 'suspense'
+        AND folded_bank(u.bank) = folded_bank(a.rail)
         AND u.currency = x.currency AND u.account_number = 'control'
     GROUP BY 1
 ) AS t ON t.group_id = s.id

@@ -56,7 +56,7 @@ WHERE obligation_id = $1 ORDER BY holds_obligation DESC, id DESC LIMIT 1;
 -- Newest first. Empty filters are null.
 SELECT s.id FROM settlement_transactions AS s
 WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
-    AND ($2::text IS NULL OR s.from_bank = $2 OR s.to_bank = $2)
+    AND ($2::text IS NULL OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
     AND ($3::text IS NULL OR s.currency = $3)
     AND ($4::text IS NULL OR s.obligation_id = $4)
     AND ($5::uuid IS NULL OR s.id < $5)
