@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from settlement_engine.api.bounds import SINGLE, ReadBounds
 from settlement_engine.errors import Overloaded, Unavailable
 
 if TYPE_CHECKING:
@@ -49,10 +50,11 @@ Serve: TypeAlias = Callable[[Any, Call], Awaitable[Any]]
 
 
 class Unary(NamedTuple):
-    """One question, one answer: the type of the request, and who serves it."""
+    """One question, one answer: the type of the request, who serves it, and how large it may be."""
 
     request: type[Message]
     serve: Serve
+    bounds: ReadBounds = SINGLE
 
 
 Service: TypeAlias = Mapping[str, Unary]

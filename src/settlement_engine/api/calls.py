@@ -11,6 +11,7 @@ from settlement_engine.api.exceptions import ExceptionCalls
 from settlement_engine.api.intake import IntakeCalls
 from settlement_engine.api.service import SettlementCalls
 from settlement_engine.api.streams import EventStreams, ManySettlements
+from settlement_engine.api.turns import CALLS_REST, Turns
 from settlement_engine.domain.stuck import StuckLimits
 from settlement_engine.proto import settlement_pb2 as pb
 
@@ -50,6 +51,7 @@ class Calls:
     ) -> None:
         self.drain = Drain()
         self.undisturbed = Undisturbed()
+        self.turns = Turns(CALLS_REST)
         self.settlement = SettlementCalls(engine, settlements, settings)
         limits = stuck_limits or StuckLimits()
         self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)

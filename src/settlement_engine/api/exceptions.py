@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api import render_exceptions as render
+from settlement_engine.api.bounds import PROPOSAL
 from settlement_engine.api.call import ACTOR_HEADER, LOCAL_CALLER, Service, Unary
 from settlement_engine.api.grammar import (
     REQUIRED,
@@ -69,7 +70,7 @@ class ExceptionCalls:
             "GetException": Unary(pb.GetExceptionRequest, self.get),
             "AcknowledgeException": Unary(pb.AcknowledgeExceptionRequest, self.acknowledge),
             "CloseException": Unary(pb.CloseExceptionRequest, self.close),
-            "ProposeResolution": Unary(pb.ProposeResolutionRequest, self.propose),
+            "ProposeResolution": Unary(pb.ProposeResolutionRequest, self.propose, bounds=PROPOSAL),
             "GetProposal": Unary(pb.GetProposalRequest, self.proposal),
             "ApproveProposal": Unary(pb.ApproveProposalRequest, self.approve),
             "DeclineProposal": Unary(pb.DeclineProposalRequest, self.decline),

@@ -15,20 +15,19 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
-from google.protobuf.json_format import MessageToDict
 
+from settlement_engine.api.bounds import SINGLE, ReadBounds
 from settlement_engine.api.call import ACTOR_HEADER, KEY_HEADER, Bound, Call
 from settlement_engine.api.errors import http_error
 from settlement_engine.api.grammar import one_actor, one_key
-from settlement_engine.api.read_json import read_json
+from settlement_engine.api.read_json import read_json, reading_json
 from settlement_engine.api.tls import caller_of_certificate
+from settlement_engine.api.write_json import to_json, writing_json
 from settlement_engine.errors import InvalidInstruction, NotOffered, NotPermitted
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-
-    from google.protobuf.message import Message
 
     from settlement_engine.api.call import Unary
     from settlement_engine.api.calls import Calls
@@ -75,26 +74,29 @@ class Gateway:
                 if service == _SETTLEMENT and method == _STREAM:
                     return await self._stream(request, call)
                 return await self._unary(request, call, self._find(service, method))
-        except _TooLarge:
-            return _too_large(self._settings.message_bytes_max)
+        except _TooLarge as error:
+            return _too_large(error.bytes_max)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets JSON
             return _failed(error)
 
     async def _unary(self, request: web.Request, call: Call, unary: Unary) -> web.StreamResponse:
-        message = read_json(await self._body(request), unary.request)
+        body = await self._body(request, unary.bounds)
+        turns = self._calls.turns
         scope = asyncio.timeout(call.deadline_seconds)
         try:
             async with scope:
+                message = await turns.run(reading_json(body, unary.request, unary.bounds))
                 answer = await unary.serve(message, call)
+                text = await turns.run(writing_json(answer))
         except TimeoutError:
             if scope.expired():
                 return _deadline_reached()
             raise
-        return web.Response(body=to_json(answer), content_type=JSON)
+        return web.Response(body=text, content_type=JSON)
 
     async def _stream(self, request: web.Request, call: Call) -> web.StreamResponse:
         """Send events as JSON lines. An error before the first event has a status of its own."""
-        wanted = read_json(await self._body(request), pb.StreamRequest)
+        wanted = read_json(await self._body(request, SINGLE), pb.StreamRequest)
         response = web.StreamResponse(headers={"Content-Type": JSON_LINES})
 
         async def send(events: Sequence[pb.SettlementEvent]) -> None:
@@ -143,17 +145,17 @@ class Gateway:
         finally:
             timer.cancel()
 
-    async def _body(self, request: web.Request) -> bytes:
+    async def _body(self, request: web.Request, bounds: ReadBounds) -> bytes:
         """Read the body up to its bound."""
-        limit = self._settings.message_bytes_max
+        limit = min(bounds.bytes_max, self._settings.message_bytes_max)
         if request.content_length is not None and request.content_length > limit:
-            raise _TooLarge
+            raise _TooLarge(limit)
         parts: list[bytes] = []
         size = 0
         async for part in request.content.iter_any():
             size += len(part)
             if size > limit:
-                raise _TooLarge
+                raise _TooLarge(limit)
             parts.append(part)
         return b"".join(parts)
 
@@ -171,11 +173,9 @@ class Gateway:
 class _TooLarge(Exception):
     """The body is larger than its bound."""
 
-
-def to_json(message: Message) -> bytes:
-    """Write a message as proto3 JSON, with the fields that have their zero value too."""
-    loaded = MessageToDict(message, always_print_fields_with_no_presence=True)
-    return json.dumps(loaded, ensure_ascii=False, separators=(",", ":")).encode()
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__()
+        self.bytes_max = bytes_max
 
 
 def _call_of(request: web.Request) -> Call:

@@ -5,13 +5,15 @@ with a point for whole numbers, and names the place of a mistake in prose. The r
 only texts, whole numbers, flags, enums, bytes (in base64), maps of texts and lists of messages; anything else
 cannot be read.
 Field names may be those of proto3 JSON (``fromBank``) or the original ones (``from_bank``).
+
+Every cost is linear in the bytes that were sent, within the bounds of ``bounds.py``; batches are read item by
+item, so that others get their turn.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -19,6 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from settlement_engine.api.bounds import KIBIBYTE, SINGLE, ReadBounds
+from settlement_engine.api.json_text import body, load, outline, shown, text_of
+from settlement_engine.api.turns import Steps, finish
 from settlement_engine.errors import InvalidInstruction
 
 if TYPE_CHECKING:
@@ -29,9 +34,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MessageT = TypeVar("MessageT", bound=Message)
 
-BODY: Final = "body"
-NAME_CHARACTERS_MAX: Final = 64
+AT_ONCE_BYTES_MAX: Final = 16 * KIBIBYTE
+"""What is larger waits for its turn."""
+
 VIOLATIONS_MAX: Final = 16
+"""Reading ends with so many faults: more would help nobody, and cost as much as they are many."""
 
 _WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})", re.ASCII)
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -45,62 +52,55 @@ class _Wrong(Exception):
     """A value cannot be what its field demands."""
 
 
-def read_json(data: bytes, kind: type[MessageT]) -> MessageT:
-    """Read a message. Raises InvalidInstruction."""
+def read_json(data: bytes, kind: type[MessageT], bounds: ReadBounds = SINGLE) -> MessageT:
+    """Read a message at once. Raises InvalidInstruction."""
+    return finish(reading_json(data, kind, bounds))
+
+
+def reading_json(data: bytes, kind: type[MessageT], bounds: ReadBounds) -> Steps[MessageT]:
+    """Read a message step by step. Raises InvalidInstruction."""
+    text = text_of(data, bounds.bytes_max)
+    if len(data) > AT_ONCE_BYTES_MAX:
+        yield
+    if bounds.items_max is not None and text:
+        return (yield from _read_batch(text, kind, bounds.items_max))
+    loaded = load(text) if text else {}
+    if not isinstance(loaded, dict):
+        raise body("must be a JSON object")
     reader = _Reader()
-    descriptor = cast("Descriptor", kind.DESCRIPTOR)
-    values = reader.message(_load(data), descriptor, "")
-    if reader.found:
-        raise InvalidInstruction(reader.found[:VIOLATIONS_MAX])
+    values = reader.message(loaded, cast("Descriptor", kind.DESCRIPTOR), "")
+    reader.refuse()
     return kind(**values)
 
 
-def _load(data: bytes) -> dict[str, Any]:
-    """Read the text as JSON; the outermost value is an object, and nothing stands for one."""
-    try:
-        text = data.decode("utf-8")
-        loaded = (
-            json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant) if text else {}
-        )
-    except UnicodeDecodeError as error:
-        raise _body(f"is not valid UTF-8 at byte {error.start}") from None
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise _body(f"is not JSON at {place}: {error.msg}") from None
-    except RecursionError:
-        raise _body("is nested too deeply") from None
-    except ValueError:
-        raise _body("contains a number that is too long") from None
-    except _Wrong as error:
-        raise _body(str(error)) from None
-    if not isinstance(loaded, dict):
-        raise _body("must be a JSON object")
-    return loaded
+def _read_batch(text: str, kind: type[MessageT], items_max: int) -> Steps[MessageT]:
+    """Read a message whose lists of messages may be long: those one by one, and all else as it is."""
+    descriptor = cast("Descriptor", kind.DESCRIPTOR)
+    fields = _fields(descriptor)
+    members = yield from outline(text, items_max)
+    message, reader = kind(), _Reader()
+    others: dict[str, Any] = {}
+    for name, span, elements in members:
+        field = fields.get(name)
+        if field is None or elements is None or not _is_list_of_messages(field):
+            others[name] = load(text, span)
+            continue
+        others[name] = []  # the name is known, and given once
+        items = getattr(message, field.name)
+        for place, element in enumerate(elements):
+            values = reader.element(load(text, element), field, f"{field.name}[{place}]")
+            if values is not None:
+                items.add(**values)
+            yield
+    values = reader.message(others, descriptor, "")
+    reader.refuse()
+    message.MergeFrom(kind(**values))
+    return message
 
 
-def _body(description: str) -> InvalidInstruction:
-    return InvalidInstruction([(BODY, description)])
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object; a name that comes twice could mean either value."""
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
-        message = f"names the field {_shown(doubled)} twice"
-        raise _Wrong(message)
-    return made
-
-
-def _no_constant(text: str) -> None:
-    message = f"contains {text}, which is not JSON"
-    raise _Wrong(message)
-
-
-def _shown(name: str) -> str:
-    """Write a name that came from outside: short and printable."""
-    return ascii(name[:NAME_CHARACTERS_MAX])[1:-1]
+def _is_list_of_messages(field: FieldDescriptor) -> bool:
+    kind = field.message_type
+    return bool(field.is_repeated) and kind is not None and not kind.GetOptions().map_entry
 
 
 @cache
@@ -114,7 +114,28 @@ class _Reader:
     """Reads objects into the arguments of messages; what is wrong is noted and left out."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[str, str]] = []
+        self._found: list[tuple[str, str]] = []
+
+    def refuse(self) -> None:
+        """Raise InvalidInstruction if anything is wrong."""
+        if self._found:
+            raise InvalidInstruction(self._found)
+
+    def _note(self, path: str, description: str) -> None:
+        """Note what is wrong; with enough of it, reading ends."""
+        self._found.append((path, description))
+        if len(self._found) == VIOLATIONS_MAX:
+            self.refuse()
+
+    def element(self, value: object, field: FieldDescriptor, path: str) -> dict[str, Any] | None:
+        """Read one message of a list; None if it is none."""
+        kind = field.message_type
+        assert kind is not None, "the list is one of messages"
+        try:
+            return self.message(_checked(value, dict, "an object"), kind, f"{path}.")
+        except _Wrong as error:
+            self._note(path, str(error))
+            return None
 
     def message(self, loaded: Mapping[str, object], kind: Descriptor, path: str) -> dict[str, Any]:
         """Read the fields of a message."""
@@ -125,9 +146,9 @@ class _Reader:
             if field is None:
                 known = ", ".join(known.json_name for known in kind.fields)
                 description = f"there is no such field in {kind.name}, which has: {known or 'none'}"
-                self.found.append((path + _shown(name), description))
+                self._note(path + shown(name), description)
             elif field.name in values:
-                self.found.append((path + field.name, "is given twice, in both of its spellings"))
+                self._note(path + field.name, "is given twice, in both of its spellings")
             elif value is not None:
                 self._try(values, field.name, value, field, path + field.name)
         return values
@@ -138,7 +159,7 @@ class _Reader:
         try:
             into[name] = self._field(value, field, path)
         except _Wrong as error:
-            self.found.append((path, str(error)))
+            self._note(path, str(error))
 
     def _field(self, value: object, field: FieldDescriptor, path: str) -> object:
         """Read one field; lists and maps element by element."""
@@ -152,7 +173,7 @@ class _Reader:
             try:
                 elements.append(self._value(element, field, f"{path}[{place}]"))
             except _Wrong as error:
-                self.found.append((f"{path}[{place}]", str(error)))
+                self._note(f"{path}[{place}]", str(error))
         return elements
 
     def _map(self, value: object, field: FieldDescriptor, path: str) -> dict[str, Any]:
@@ -162,7 +183,7 @@ class _Reader:
             try:
                 entries[_text(name)] = self._value(element, field, path)
             except _Wrong as error:
-                self.found.append((f"{path}.{_shown(name)}", str(error)))
+                self._note(f"{path}.{shown(name)}", str(error))
         return entries
 
     def _value(self, value: object, field: FieldDescriptor, path: str) -> object:

@@ -1,19 +1,32 @@
 """From bytes to a message of protobuf; what cannot be read is refused with the name of the field.
 
-The library says only that the bytes are wrong. So that a caller can mend them, the broken bytes, and only
-those, are looked through once more here.
+The library reads whatever it is given in one go, and says only that bytes are wrong. So values and items are
+counted here before it reads, batches are given to it in parts, and a part that is wrong, and only that, is
+looked through once more for the field. Every cost is linear in the bytes, within the bounds of ``bounds.py``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
+from functools import cache
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from settlement_engine.api.bounds import (
+    CALL_BYTES_MAX,
+    DEPTH_MAX,
+    KIBIBYTE,
+    SINGLE,
+    VALUES_MAX,
+    ReadBounds,
+)
+from settlement_engine.api.turns import Steps, finish
 from settlement_engine.errors import InvalidInstruction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from google.protobuf.descriptor import Descriptor
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -21,48 +34,174 @@ MessageT = TypeVar("MessageT", bound=Message)
 BODY: Final = "body"
 """The name of the message as a whole."""
 
-_DEPTH_MAX: Final = 8
+AT_ONCE_BYTES_MAX: Final = 64 * KIBIBYTE
+"""What is larger waits for its turn, and so much of it is read in one step."""
+
+YIELD_EVERY_ITEMS: Final = 1_000
+
+_VALUE_BYTES_MIN: Final = 2
+"""A value has a tag and at least one byte more."""
+
 _VARINT_BYTES_MAX: Final = 10
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _UNREADABLE: Final = "is not a protobuf message of this call"
+_NOT_TEXT: Final = "is not valid UTF-8"
 
 
 class _Broken(Exception):
     """The bytes end too early, or cannot be of this form."""
 
 
-class _Part(NamedTuple):
-    number: int
-    content: bytes | None
+class _TooMany(Exception):
+    """There are more values than may be."""
 
 
-def read_proto(data: bytes, kind: type[MessageT]) -> MessageT:
-    """Read a message. Raises InvalidInstruction."""
+def read_proto(data: bytes, kind: type[MessageT], bounds: ReadBounds = SINGLE) -> MessageT:
+    """Read a message at once. Raises InvalidInstruction."""
+    if bounds.items_max is not None:
+        return finish(reading_proto(data, kind, bounds))
+    if len(data) > bounds.bytes_max:
+        raise _refusal(BODY, f"has more than {bounds.bytes_max} bytes")
+    descriptor = cast("Descriptor", kind.DESCRIPTOR)
+    _require_few(data, 0, len(data), descriptor, BODY)
     try:
         return kind.FromString(data)
     except DecodeError:
+        _explain(data, descriptor, "")
+
+
+def reading_proto(data: bytes, kind: type[MessageT], bounds: ReadBounds) -> Steps[MessageT]:
+    """Read a message step by step. Raises InvalidInstruction."""
+    if bounds.items_max is None:
+        return read_proto(data, kind, bounds)
+    if len(data) > bounds.bytes_max:
+        raise _refusal(BODY, f"has more than {bounds.bytes_max} bytes")
+    if len(data) > AT_ONCE_BYTES_MAX:
+        yield
+    descriptor = cast("Descriptor", kind.DESCRIPTOR)
+    ends = yield from _item_ends(data, descriptor, bounds.items_max)
+    message = kind()
+    start, first = 0, 0
+    for place, end in enumerate(ends, start=1):
+        if end - start < AT_ONCE_BYTES_MAX and place < len(ends):
+            continue
         try:
-            found = _text_that_is_none(data, cast("Descriptor", kind.DESCRIPTOR), "", 0)
+            message.MergeFromString(data[start:end])
+        except DecodeError:
+            starts = [start, *ends[first : place - 1]]
+            for number, pair in enumerate(zip(starts, ends[first:place], strict=True), start=first):
+                _require_readable(data[pair[0] : pair[1]], kind, number)
+                yield
+            raise _unreadable(descriptor) from None
+        start, first = end, place
+        yield
+    return message
+
+
+def _item_ends(data: bytes, kind: Descriptor, items_max: int) -> Steps[list[int]]:
+    """Count the items of a batch and the values in each; return where they end. Reads none of them."""
+    [field] = [field for field in kind.fields if field.message_type is not None]
+    ends: list[int] = []
+    at, size = 0, len(data)
+    while at < size:
+        if len(ends) == items_max:
+            raise _refusal(field.name, f"has more than {items_max} items")
+        if len(ends) % YIELD_EVERY_ITEMS == YIELD_EVERY_ITEMS - 1:
+            yield
+        try:
+            number, start, at = _next(data, at, size)
         except _Broken:
-            found = None
-    description = "is not valid UTF-8" if found else f"{_UNREADABLE}: {kind.DESCRIPTOR.full_name}"
-    raise InvalidInstruction([(found or BODY, description)])
+            raise _unreadable(kind) from None
+        if number == field.number:
+            if at - start > CALL_BYTES_MAX:
+                description = f"has more than {CALL_BYTES_MAX} bytes"
+                raise _refusal(f"{field.name}[{len(ends)}]", description)
+            _require_few(data, start, at, field.message_type, f"{field.name}[{len(ends)}]")
+        ends.append(at)
+    return ends
 
 
-def _text_that_is_none(data: bytes, kind: Descriptor, path: str, depth: int) -> str | None:
-    """Find the text field that is not UTF-8."""
+def _require_few(data: bytes, at: int, end: int, kind: Descriptor | None, path: str) -> None:
+    """Count the values of a message, unless it is too short to have too many."""
+    if end - at <= VALUES_MAX * _VALUE_BYTES_MIN or kind is None:
+        return
+    try:
+        _count(data, at, end, kind, VALUES_MAX, DEPTH_MAX)
+    except _TooMany:
+        raise _refusal(path, f"has more than {VALUES_MAX} values") from None
+    except _Broken:
+        raise _unreadable(kind, path) from None
+
+
+def _count(data: bytes, at: int, end: int, kind: Descriptor, left: int, depth: int) -> int:
+    """Count down the values of a message and of those in it. Raises _Broken, _TooMany."""
+    if depth == 0:
+        raise _Broken
+    messages = _messages(kind)
+    while at < end:
+        left -= 1
+        if left < 0:
+            raise _TooMany
+        number, start, at = _next(data, at, end)
+        inner = messages.get(number)
+        if inner is not None:
+            left = _count(data, start, at, inner, left, depth - 1)
+    return left
+
+
+@cache
+def _messages(kind: Descriptor) -> Mapping[int, Descriptor]:
+    """Map the fields that are messages themselves."""
+    pairs = ((field.number, field.message_type) for field in kind.fields)
+    return {number: inner for number, inner in pairs if inner is not None}
+
+
+# --- what is wrong ------------------------------------------------------------------------------------
+
+
+def _refusal(path: str, description: str) -> InvalidInstruction:
+    return InvalidInstruction([(path, description)])
+
+
+def _unreadable(kind: Descriptor, path: str = BODY) -> InvalidInstruction:
+    return _refusal(path, f"{_UNREADABLE}: {kind.full_name}")
+
+
+def _require_readable(part: bytes, kind: type[MessageT], number: int) -> None:
+    """Read one item of a batch by itself, and say what is wrong with it."""
+    try:
+        kind.FromString(part)
+    except DecodeError:
+        _explain(part, cast("Descriptor", kind.DESCRIPTOR), "", number)
+
+
+def _explain(data: bytes, kind: Descriptor, path: str, number: int = 0) -> NoReturn:
+    """Say why bytes cannot be read. Raises InvalidInstruction."""
+    try:
+        found = _text_that_is_none(data, kind, path, 0, number)
+    except _Broken:
+        found = None
+    if found is not None:
+        raise _refusal(found, _NOT_TEXT)
+    raise _unreadable(kind)
+
+
+def _text_that_is_none(
+    data: bytes, kind: Descriptor, path: str, depth: int, first: int = 0
+) -> str | None:
+    """Find the text field that is not UTF-8; elements of lists are counted from ``first``."""
     counts: dict[int, int] = {}
     for number, content in _parts(data):
         field = kind.fields_by_number.get(number)
-        if field is None or content is None or depth >= _DEPTH_MAX:
+        if field is None or content is None or depth >= DEPTH_MAX:
             continue
         name = f"{path}{field.name}"
         if field.type == FieldDescriptor.TYPE_STRING and not _is_text(content):
             return name
         if field.message_type is not None:
             if field.is_repeated and not field.message_type.GetOptions().map_entry:
-                name += f"[{counts.get(number, 0)}]"
-                counts[number] = counts.get(number, 0) + 1
+                counts[number] = counts.get(number, first - 1) + 1
+                name += f"[{counts[number]}]"
             found = _text_that_is_none(content, field.message_type, f"{name}.", depth + 1)
             if found is not None:
                 return found
@@ -77,38 +216,46 @@ def _is_text(content: bytes) -> bool:
     return True
 
 
-def _parts(data: bytes) -> list[_Part]:
-    """Take a message apart into its fields."""
-    parts: list[_Part] = []
+# --- the wire -----------------------------------------------------------------------------------------
+
+
+def _parts(data: bytes) -> Iterator[tuple[int, bytes | None]]:
+    """Take a message apart into its fields; only those with a length have a content."""
     at = 0
     while at < len(data):
-        tag, at = _varint(data, at)
-        content = None
-        form = tag & 7
-        if form == _VARINT:
-            _, at = _varint(data, at)
-        elif form == _LENGTH:
-            length, at = _varint(data, at)
-            content = data[at : at + length]
-            at += length
-        elif form in (_EIGHT_BYTES, _FOUR_BYTES):
-            at += 8 if form == _EIGHT_BYTES else 4
-        else:
-            raise _Broken
-        if at > len(data):
-            raise _Broken
-        parts.append(_Part(tag >> 3, content))
-    return parts
+        form = data[at] & 7
+        number, start, at = _next(data, at, len(data))
+        yield number, data[start:at] if form == _LENGTH else None
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _next(data: bytes, at: int, end: int) -> tuple[int, int, int]:
+    """Read one field; return its number, where its content begins and where it ends."""
+    tag, at = _varint(data, at, end)
+    form = tag & 7
+    start = at
+    if form == _LENGTH:
+        length, start = _varint(data, at, end)
+        at = start + length
+    elif form == _VARINT:
+        _, at = _varint(data, at, end)
+    elif form in (_EIGHT_BYTES, _FOUR_BYTES):
+        at += 8 if form == _EIGHT_BYTES else 4
+    else:
+        raise _Broken
+    if at > end:
+        raise _Broken
+    return tag >> 3, start, at
+
+
+def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Read a number of variable length; return it and where it ends."""
     number = 0
     for place in range(_VARINT_BYTES_MAX):
-        if at + place >= len(data):
+        if at >= end:
             raise _Broken
-        byte = data[at + place]
-        number |= (byte & 0x7F) << (7 * place)
+        byte = data[at]
+        at += 1
         if byte < 0x80:  # noqa: PLR2004 - the last byte has no continuation bit
-            return number, at + place + 1
+            return number | byte << (7 * place), at
+        number |= (byte & 0x7F) << (7 * place)
     raise _Broken

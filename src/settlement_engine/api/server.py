@@ -28,7 +28,7 @@ from settlement_engine.api.call import (
 )
 from settlement_engine.api.errors import code_of_status, status_of
 from settlement_engine.api.grammar import one_actor, one_key
-from settlement_engine.api.read_proto import read_proto
+from settlement_engine.api.read_proto import read_proto, reading_proto
 from settlement_engine.api.tls import Certificates, caller_of
 from settlement_engine.errors import InvalidInstruction, Misconfigured, Unavailable
 from settlement_engine.proto import settlement_pb2 as pb
@@ -159,7 +159,11 @@ class GrpcServer:
         """Make the handler of a unary call."""
 
         async def serve(request: bytes, context: Context) -> Any:  # noqa: ANN401 - the call's own message
-            return await unary.serve(read_proto(request, unary.request), self._call_of(context))
+            call = self._call_of(context)
+            if unary.bounds.items_max is None:
+                return await unary.serve(read_proto(request, unary.request, unary.bounds), call)
+            steps = reading_proto(request, unary.request, unary.bounds)
+            return await unary.serve(await self._calls.turns.run(steps), call)
 
         return serve
 

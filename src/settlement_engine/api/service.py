@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api import render
+from settlement_engine.api.bounds import ReadBounds
 from settlement_engine.api.call import Service, Unary
 from settlement_engine.api.errors import status_of
 from settlement_engine.api.grammar import (
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 YIELD_EVERY_ITEMS: Final = 250
 """After so many items of a batch other callers get their turn."""
 
+REFUSAL_ITEMS: Final = 5
+"""To refuse an item takes as long as to read so many."""
+
 FILTER_STATUSES_MAX: Final = 32
 
 
@@ -50,11 +54,12 @@ class SettlementCalls:
 
     def unary(self) -> Service:
         """Name the calls as the proto does."""
+        batch = ReadBounds(self._settings.message_bytes_max, self._settings.batch_items_max)
         return {
             "ExecuteSettlement": Unary(pb.SettlementRequest, self.execute),
             "GetSettlementStatus": Unary(pb.SettlementStatusRequest, self.status),
             "ReconcileAccounts": Unary(pb.ReconcileRequest, self.reconcile),
-            "SubmitSettlements": Unary(pb.SubmitSettlementsRequest, self.submit),
+            "SubmitSettlements": Unary(pb.SubmitSettlementsRequest, self.submit, bounds=batch),
             "ListSettlements": Unary(pb.ListSettlementsRequest, self.list_settlements),
             "CancelSettlement": Unary(pb.CancelSettlementRequest, self.cancel),
         }
@@ -77,18 +82,25 @@ class SettlementCalls:
         places: list[int] = []
         # Overload is when work for nothing hurts most: a full engine does not read what it refuses.
         with self._engine.reading(len(request.settlements)):
+            worked = 0
             for place, item in enumerate(request.settlements):
                 try:
                     instructions.append(to_instruction(item, caller=call.caller))
                     places.append(place)
+                    worked += 1
                 except InvalidInstruction as error:
                     results[place].error.CopyFrom(status_of(error))
-                if place % YIELD_EVERY_ITEMS == YIELD_EVERY_ITEMS - 1:
+                    worked += REFUSAL_ITEMS
+                if worked >= YIELD_EVERY_ITEMS:
+                    worked = 0
                     await asyncio.sleep(0)
         found = await self._engine.submit(instructions) if instructions else []
-        for count, (place, accepted) in enumerate(zip(places, found, strict=True), start=1):
+        worked = 0
+        for place, accepted in zip(places, found, strict=True):
             _tell(results[place], accepted)
-            if count % YIELD_EVERY_ITEMS == 0:
+            worked += REFUSAL_ITEMS if isinstance(accepted, Exception) else 1
+            if worked >= YIELD_EVERY_ITEMS:
+                worked = 0
                 await asyncio.sleep(0)
         return answer
 

@@ -24,8 +24,6 @@ from settlement_engine.domain.settlement import Instruction, Priority
 from settlement_engine.errors import InvalidInstruction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from settlement_engine.proto.settlement_pb2 import SettlementRequest
 
 METADATA_ENTRIES_MAX: Final = 32
@@ -54,9 +52,7 @@ def to_instruction(request: SettlementRequest, *, caller: str, header_key: str =
     priority = _PRIORITIES.get(request.priority)
     if priority is None:
         found.append(("priority", "must be NORMAL, HIGH or URGENT"))
-    metadata = dict(request.metadata) if request.metadata else {}
-    if metadata:
-        _check_metadata(metadata, found)
+    metadata = _metadata(request, found) if request.metadata else {}
     key = check_key(request.idempotency_key, header_key, found)
     if found or amount is None or priority is None:
         raise InvalidInstruction(found)
@@ -83,13 +79,15 @@ def _value_date(seconds: int, found: Found) -> date | None:
     return date.fromordinal(_EPOCH_DAY + seconds // _DAY_SECONDS)
 
 
-def _check_metadata(metadata: Mapping[str, str], found: Found) -> None:
-    """Check all entries; of a wrong key the place is not named, because it may be anything."""
-    if len(metadata) > METADATA_ENTRIES_MAX:
+def _metadata(request: SettlementRequest, found: Found) -> dict[str, str]:
+    """Read all entries; of a wrong key the place is not named, because it may be anything."""
+    if len(request.metadata) > METADATA_ENTRIES_MAX:
         found.append(("metadata", f"has more than {METADATA_ENTRIES_MAX} entries"))
-        return
+        return {}
+    metadata = dict(request.metadata)
     for key, value in metadata.items():
         if _METADATA_KEY.fullmatch(key) is None:
             found.append(("metadata", "a key must be 1 to 64 of A-Z, a-z, 0-9 and _.-"))
         else:
             check_text(f"metadata.{key}", value, METADATA_VALUE_CHARACTERS_MAX, found)
+    return metadata

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 DELIVERIES_WITHOUT_END: Final = -1
+YIELD_EVERY_BYTES: Final = 64 * 1024
+"""After so many bytes of a batch others get their turn."""
+
 PASSING: Final = (Overloaded, Unavailable, Contention)
 """What says nothing about the instruction: it is handed out again, without end."""
 
@@ -195,7 +198,7 @@ class ClearingIntake:
 
     async def _take(self, messages: Sequence[Msg]) -> float:
         """Bring a batch into the engine; return how long to hold back before the next."""
-        parsed = [one for message in messages if (one := await self._parse_one(message))]
+        parsed = await self._parse_all(messages)
         if not parsed:
             return 0.0
         results = await self._submit(parsed)
@@ -206,6 +209,20 @@ class ClearingIntake:
             )
         )
         return max(waits)
+
+    async def _parse_all(self, messages: Sequence[Msg]) -> list[_Parsed]:
+        """Read a batch; however large its messages are, others get their turn."""
+        parsed: list[_Parsed] = []
+        read_bytes = 0
+        for message in messages:
+            one = await self._parse_one(message)
+            if one is not None:
+                parsed.append(one)
+            read_bytes += len(message.data)
+            if read_bytes >= YIELD_EVERY_BYTES:
+                read_bytes = 0
+                await asyncio.sleep(0)
+        return parsed
 
     async def _parse_one(self, message: Msg) -> _Parsed | None:
         """Read an instruction; bury what is none."""
