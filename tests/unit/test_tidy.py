@@ -49,6 +49,7 @@ NOT_SAID = {
     *("num", "cnt", "mgr", "obj", "ref", "refs", "util", "utils", "helper", "helpers", "manager"),
 }
 SAID_ANYWAY = {
+    "api/tls.py sni_callback": "the ssl library's own name",
     "cli/commands.py ctx": "click calls the argument so, and passes it by name",
     "monitoring/metrics.py _discrepancy_amount": "the specification's name of the metric",
     "simulation/loop.py callback": "asyncio's word for what a loop runs",

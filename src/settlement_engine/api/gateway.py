@@ -1,8 +1,8 @@
 """The same calls as JSON over HTTP: ``POST /settlement.SettlementService/ExecuteSettlement``.
 
 Promises: the calls are those of gRPC, not copies of them; whatever is wrong is answered as JSON with the
-name of the field; no body is read beyond its bound. A page in somebody's browser must never get anything
-done here: a request from another origin is refused.
+name of the field; no body is read beyond its bound, and a call counts only once its body is there. A page
+in somebody's browser must never get anything done here (``http_guard.py``).
 """
 
 from __future__ import annotations
@@ -12,18 +12,27 @@ import json
 import math
 import re
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from settlement_engine.api.bounds import SINGLE, ReadBounds
+from settlement_engine.api.bounds import SINGLE
 from settlement_engine.api.call import ACTOR_HEADER, KEY_HEADER, Bound, Call
 from settlement_engine.api.errors import http_error
 from settlement_engine.api.grammar import one_actor, one_key
+from settlement_engine.api.http_answers import (
+    JSON,
+    deadline_reached,
+    failed,
+    not_json,
+    not_post,
+)
+from settlement_engine.api.http_body import Bodies, NotRead
+from settlement_engine.api.http_guard import is_json
 from settlement_engine.api.read_json import read_json, reading_json
-from settlement_engine.api.tls import caller_of_certificate
+from settlement_engine.api.tls import caller_of_transport
 from settlement_engine.api.write_json import to_json, writing_json
-from settlement_engine.errors import InvalidInstruction, NotOffered, NotPermitted
+from settlement_engine.errors import InvalidInstruction, NotOffered
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
@@ -33,7 +42,6 @@ if TYPE_CHECKING:
     from settlement_engine.api.calls import Calls
     from settlement_engine.api.settings import ApiSettings
 
-JSON: Final = "application/json"
 JSON_LINES: Final = "application/x-ndjson"
 DEADLINE_SECONDS_MAX: Final = 86_400.0
 
@@ -53,6 +61,7 @@ class Gateway:
         self._calls = calls
         self._settings = settings
         self._in_flight = Bound("calls", settings.calls_max)
+        self._bodies = Bodies(settings.http)
         self._services: Mapping[str, Mapping[str, Unary]] = calls.services()
 
     def routes(self) -> list[web.RouteDef]:
@@ -67,20 +76,26 @@ class Gateway:
         service, method = request.match_info["service"], request.match_info["method"]
         try:
             if request.method != "POST":
-                return _not_post()
-            with self._in_flight:
-                _refuse_other_origins(request)
-                call = _call_of(request)
-                if service == _SETTLEMENT and method == _STREAM:
-                    return await self._stream(request, call)
-                return await self._unary(request, call, self._find(service, method))
-        except _TooLarge as error:
-            return _too_large(error.bytes_max)
+                return not_post()
+            if not is_json(request):
+                return not_json()
+            call = _call_of(request)
+            is_stream = service == _SETTLEMENT and method == _STREAM
+            unary = None if is_stream else self._find(service, method)
+            # What is still being sent is no call in progress yet: whoever sends slowly delays nobody.
+            bounds = SINGLE if unary is None else unary.bounds
+            limit = min(bounds.bytes_max, self._settings.message_bytes_max)
+            async with self._bodies.read(request, limit) as body:
+                with self._in_flight:
+                    if unary is None:
+                        return await self._stream(request, call, body)
+                    return await self._unary(body, call, unary)
+        except NotRead as refused:
+            return refused.response
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets JSON
-            return _failed(error)
+            return failed(error)
 
-    async def _unary(self, request: web.Request, call: Call, unary: Unary) -> web.StreamResponse:
-        body = await self._body(request, unary.bounds)
+    async def _unary(self, body: bytes, call: Call, unary: Unary) -> web.StreamResponse:
         turns = self._calls.turns
         scope = asyncio.timeout(call.deadline_seconds)
         try:
@@ -90,13 +105,13 @@ class Gateway:
                 text = await turns.run(writing_json(answer))
         except TimeoutError:
             if scope.expired():
-                return _deadline_reached()
+                return deadline_reached()
             raise
         return web.Response(body=text, content_type=JSON)
 
-    async def _stream(self, request: web.Request, call: Call) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, call: Call, body: bytes) -> web.StreamResponse:
         """Send events as JSON lines. An error before the first event has a status of its own."""
-        wanted = read_json(await self._body(request, SINGLE), pb.StreamRequest)
+        wanted = read_json(body, pb.StreamRequest)
         response = web.StreamResponse(headers={"Content-Type": JSON_LINES})
 
         async def send(events: Sequence[pb.SettlementEvent]) -> None:
@@ -145,20 +160,6 @@ class Gateway:
         finally:
             timer.cancel()
 
-    async def _body(self, request: web.Request, bounds: ReadBounds) -> bytes:
-        """Read the body up to its bound."""
-        limit = min(bounds.bytes_max, self._settings.message_bytes_max)
-        if request.content_length is not None and request.content_length > limit:
-            raise _TooLarge(limit)
-        parts: list[bytes] = []
-        size = 0
-        async for part in request.content.iter_any():
-            size += len(part)
-            if size > limit:
-                raise _TooLarge(limit)
-            parts.append(part)
-        return b"".join(parts)
-
     def _find(self, service: str, method: str) -> Unary:
         """Find a call by its name. Raises NotOffered."""
         unary = self._services[service].get(method)
@@ -170,20 +171,10 @@ class Gateway:
         raise NotOffered(f"there is no such call; {service} has: {names}")
 
 
-class _TooLarge(Exception):
-    """The body is larger than its bound."""
-
-    def __init__(self, bytes_max: int) -> None:
-        super().__init__()
-        self.bytes_max = bytes_max
-
-
 def _call_of(request: web.Request) -> Call:
-    transport = request.transport
-    certificate = transport.get_extra_info("peercert") if transport is not None else None
     keys = (_unquoted(key) for key in request.headers.getall(KEY_HEADER, []))
     return Call(
-        caller=caller_of_certificate(certificate),
+        caller=caller_of_transport(request.transport),
         deadline_seconds=_deadline_seconds(request.headers),
         idempotency_key=one_key(keys),
         actor=one_actor(request.headers.getall(ACTOR_HEADER, [])),
@@ -211,46 +202,3 @@ def _deadline_seconds(headers: Mapping[str, str]) -> float | None:
             [("timeout", "the header must be like Grpc-Timeout: 500m or X-Timeout-Seconds: 0.5")]
         )
     return None if found is None else min(found, DEADLINE_SECONDS_MAX)
-
-
-def _refuse_other_origins(request: web.Request) -> None:
-    """Refuse what a browser sends on behalf of another site's page."""
-    origin = request.headers.get("Origin")
-    if origin is not None and origin.partition("://")[2] != request.headers.get("Host", ""):
-        raise NotPermitted("a page of another origin may not call this engine")
-
-
-def _failed(error: Exception) -> web.Response:
-    http = http_error(error)
-    response = _json(http.http_status, http.body)
-    if http.retry_after_seconds is not None:
-        response.headers["Retry-After"] = str(math.ceil(http.retry_after_seconds))
-    return response
-
-
-def _too_large(limit: int) -> web.Response:
-    message = f"the body has more than {limit} bytes"
-    response = _json(413, _plain(8, "RESOURCE_EXHAUSTED", message, "BODY_TOO_LARGE"))
-    response.force_close()
-    return response
-
-
-def _not_post() -> web.Response:
-    response = _json(405, _plain(12, "UNIMPLEMENTED", "calls are made by POST", "NOT_POST"))
-    response.headers["Allow"] = "POST"
-    return response
-
-
-def _deadline_reached() -> web.Response:
-    message = "the deadline was reached; what was accepted goes on"
-    return _json(504, _plain(4, "DEADLINE_EXCEEDED", message, "DEADLINE_EXCEEDED"))
-
-
-def _plain(code: int, status: str, message: str, reason: str) -> dict[str, Any]:
-    words = {"code": code, "status": status, "message": message, "reason": reason}
-    return words | {"details": [], "violations": []}
-
-
-def _json(status: int, body: dict[str, Any]) -> web.Response:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return web.Response(status=status, body=text.encode(), content_type=JSON)

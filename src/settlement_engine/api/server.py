@@ -285,5 +285,7 @@ def _options(settings: ApiSettings) -> list[tuple[str, Any]]:
         ("grpc.keepalive_timeout_ms", int(alive.ping_timeout_seconds * _MILLISECONDS)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", int(at_least_every * _MILLISECONDS)),
+        ("grpc.max_allowed_incoming_connections", settings.grpc_connections_max),
+        ("grpc.server_handshake_timeout_ms", int(settings.grpc_handshake_seconds * _MILLISECONDS)),
         ("grpc.so_reuseport", int(settings.is_port_shared)),
     ]

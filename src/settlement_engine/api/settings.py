@@ -30,6 +30,22 @@ class KeepAlive:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpBounds:
+    """What callers over HTTP may take of connections, time and memory.
+
+    ``body_bytes_max`` bounds what the bodies in flight have together, apart from what each connection may
+    send without asking (``http_body.FREE_BYTES``).
+    """
+
+    connections_max: int = 1_024
+    connections_per_address_max: int = 512
+    body_bytes_max: int = 32 * MEBIBYTE
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    idle_seconds: float = 75.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
     """What the edge is told once, at its start.
 
@@ -47,12 +63,16 @@ class ApiSettings:
     tls: TlsFiles | None = None
     trusts_names: bool = True
     keep_alive: KeepAlive = field(default_factory=KeepAlive)
+    http: HttpBounds = field(default_factory=HttpBounds)
+    allowed_hosts: tuple[str, ...] = ()
 
     message_bytes_max: int = 4 * MEBIBYTE
     reply_bytes_max: int = 16 * MEBIBYTE
     metadata_bytes_max: int = 16 * 1024
     calls_max: int = 4_096
     calls_per_connection_max: int = 1_024
+    grpc_connections_max: int = 4_096
+    grpc_handshake_seconds: float = 10.0
     event_streams_max: int = 256
     stream_in_flight_max: int = 1_000
     batch_items_max: int = 5_000

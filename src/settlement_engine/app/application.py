@@ -13,8 +13,8 @@ import uuid_utils
 from settlement_engine import __version__
 from settlement_engine.api.calls import Calls
 from settlement_engine.api.clearing import read_instruction
+from settlement_engine.app.descriptors import bounded_api
 from settlement_engine.app.settings import (
-    api_settings,
     database_settings,
     engine_settings,
     mock_settings,
@@ -103,7 +103,7 @@ class Application:
         self.rails = {self.mock.name: self.mock}
         self.desk = Desk(engine_settings(config), self.matters, self.resolutions, self.rails)
         self.engine = self._engine()
-        self.api = api_settings(config)
+        self.api, self.metrics_connections_max = bounded_api(config)
         self.stuck_limits = stuck_limits(config, {self.mock.name: self.mock.capabilities})
         self.calls = Calls(
             engine=self.engine,

@@ -1,7 +1,12 @@
-"""The HTTP port and the metrics port: gateway, health, metrics, and in development the bank's book."""
+"""The HTTP port and the metrics port: gateway, health, metrics, and in development the bank's book.
+
+Promises: where callers must show certificates, the JSON gateway asks for the same ones as gRPC, or is
+on a Unix socket, or off. The metrics port asks for none, so that nothing but health and metrics is there.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -9,40 +14,76 @@ from aiohttp import web
 
 from settlement_engine import __version__
 from settlement_engine.api.gateway import Gateway
-from settlement_engine.errors import Misconfigured
+from settlement_engine.api.http_server import HttpServer
+from settlement_engine.api.tls import Certificates
 from settlement_engine.monitoring.routes import health_routes, metrics_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from settlement_engine.app.application import Application
     from settlement_engine.monitoring.health import HealthBoard
 
-BACKLOG: Final = 512
+GRACE_SECONDS: Final = 2.0
+"""How long what is being served at the very end gets to finish."""
 
 
 class HttpPorts:
     """Both ports of one process."""
 
-    def __init__(self, application: Application, board: HealthBoard) -> None:
+    def __init__(
+        self, application: Application, board: HealthBoard, *, metrics_connections_max: int
+    ) -> None:
         self._application = application
         self._board = board
-        self._runners: list[web.AppRunner] = []
+        self._metrics_connections_max = metrics_connections_max
+        self._servers: list[HttpServer] = []
 
     async def start(self) -> tuple[int, int]:
-        """Listen; returns the HTTP port and the metrics port (0 when metrics are switched off)."""
+        """Listen; returns the HTTP port (0 when there is none) and the metrics port."""
         config = self._application.config
         about = {"name": "settlement-engine", "version": __version__}
+        open_to_all = health_routes(self._board, about)
+        if config.monitoring.prometheus_enabled:
+            open_to_all += metrics_routes(self._application.metrics)
+        http = await self._start_gateway(open_to_all)
+        many = self._metrics_connections_max
+        bounds = replace(
+            self._application.api.http, connections_max=many, connections_per_address_max=many
+        )
+        hosts = (config.monitoring.metrics_host, *self._application.api.allowed_hosts)
+        metrics = HttpServer(open_to_all, bounds, allowed_hosts=hosts, grace_seconds=GRACE_SECONDS)
+        self._servers.append(metrics)
+        section = config.monitoring
+        return http, await metrics.listen(
+            section.metrics_host, section.metrics_port, is_shared=self._is_shared
+        )
+
+    @property
+    def _is_shared(self) -> bool:
+        return self._application.api.is_port_shared
+
+    async def _start_gateway(self, open_to_all: list[web.RouteDef]) -> int:
+        server, api = self._application.config.server, self._application.api
+        if not server.http_enabled:
+            return 0
         routes = [
-            *Gateway(self._application.calls, self._application.api).routes(),
-            *health_routes(self._board, about),
+            *Gateway(self._application.calls, api).routes(),
+            *open_to_all,
             *self._development(),
         ]
-        pages = metrics_routes(self._application.metrics)
-        if not config.monitoring.prometheus_enabled:
-            return await self._listen(routes, config.server.http_port), 0
-        http = await self._listen([*routes, *pages], config.server.http_port)
-        return http, await self._listen(pages, config.monitoring.metrics_port)
+        path = server.http_socket_file
+        has_tls = api.tls is not None and path is None
+        gateway = HttpServer(
+            routes,
+            api.http,
+            allowed_hosts=api.allowed_hosts,
+            tls=Certificates(api.tls).context() if has_tls and api.tls is not None else None,
+            grace_seconds=GRACE_SECONDS,
+        )
+        self._servers.append(gateway)
+        if path is not None:
+            await gateway.listen_unix(path)
+            return 0
+        return await gateway.listen(server.host, server.http_port, is_shared=self._is_shared)
 
     def _development(self) -> list[web.RouteDef]:
         if self._application.config.profile == "production":
@@ -59,30 +100,13 @@ class HttpPorts:
         await response.write_eof()
         return response
 
-    async def _listen(self, routes: Iterable[web.AbstractRouteDef], port: int) -> int:
-        limit = self._application.api.message_bytes_max
-        app = web.Application(client_max_size=limit)
-        app.add_routes(routes)
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=False)
-        await runner.setup()
-        self._runners.append(runner)
-        host = self._application.config.server.host
-        is_shared = self._application.config.profile != "production"
-        site = web.TCPSite(runner, host, port, reuse_port=is_shared, backlog=BACKLOG)
-        try:
-            await site.start()
-        except OSError as error:
-            what = f"HTTP cannot listen on {host}:{port}"
-            raise Misconfigured(what, why=str(error), todo="Choose another port.") from error
-        [listening, *_] = [
-            address[1]
-            for address in runner.addresses
-            if isinstance(address, tuple) and len(address) >= 2  # noqa: PLR2004 - host and port
-        ]
-        return int(listening)
+    async def drain(self) -> None:
+        """Accept no more calls, and cut off those that have not arrived; health is served to the end."""
+        for server in self._servers[:1] if self._application.config.server.http_enabled else []:
+            await server.drain()
 
     async def stop(self) -> None:
         """Close both."""
-        for runner in reversed(self._runners):
-            await runner.cleanup()
-        self._runners.clear()
+        for server in reversed(self._servers):
+            await server.stop()
+        self._servers.clear()

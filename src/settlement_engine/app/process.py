@@ -79,7 +79,11 @@ class EngineProcess:
             application.finder, application.stuck_limits, application.metrics.show_stuck
         )
         self._grpc = GrpcServer(application.calls, application.api)
-        self._http = HttpPorts(application, self._board)
+        self._http = HttpPorts(
+            application,
+            self._board,
+            metrics_connections_max=application.metrics_connections_max,
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, on_ready: Callable[[Addresses], None]) -> None:
@@ -163,6 +167,7 @@ class EngineProcess:
         log.info("draining")
         self._board.drain()
         await self._grpc.drain()
+        await self._http.drain()
         is_at_rest = await self._application.engine.drain()
         await self._grpc.stop(CALLS_GRACE_SECONDS)
         if self._application.clearing is not None:
@@ -176,10 +181,11 @@ class EngineProcess:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._grpc.stop(0)
-        await self._http.stop()
+        # First of all, for others wait for it: nobody who holds a connection open may delay that.
         with suppress(SettlementEngineError):
             await self._application.engine.leave()
+        await self._grpc.stop(0)
+        await self._http.stop()
         await self._application.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from settlement_engine.api.settings import ApiSettings, TlsFiles
+from settlement_engine.api.settings import ApiSettings, HttpBounds, TlsFiles
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.money import parse_amount
 from settlement_engine.domain.stuck import StuckLimits
@@ -146,6 +146,17 @@ def api_settings(config: Config) -> ApiSettings:
         has_reflection=server.reflection,
         tls=tls,
         trusts_names=config.profile != "production" and server.tls_client_ca_file is None,
+        http=HttpBounds(
+            connections_max=server.max_http_connections,
+            connections_per_address_max=server.max_http_connections_per_address,
+            body_bytes_max=server.max_http_body_bytes,
+            header_seconds=server.http_header_seconds,
+            body_seconds=server.http_body_seconds,
+            idle_seconds=server.http_idle_seconds,
+        ),
+        allowed_hosts=(server.host, *server.allowed_hosts),
+        grpc_connections_max=server.max_grpc_connections,
+        grpc_handshake_seconds=server.http_header_seconds,
         message_bytes_max=server.max_message_bytes,
         calls_max=server.max_concurrent_rpcs,
         batch_items_max=server.max_batch_items,

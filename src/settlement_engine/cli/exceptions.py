@@ -36,6 +36,7 @@ from settlement_engine.cli.output import (
     say,
     table,
 )
+from settlement_engine.domain.identity import is_same_person
 from settlement_engine.errors import Misconfigured
 from settlement_engine.proto import settlement_pb2 as wire
 
@@ -325,7 +326,7 @@ def _try_out(name: str, shown: wire.ResolutionProposal, fingerprint: str) -> int
     """Say what an approval would do, as far as that can be seen from here."""
     if shown.status != wire.PROPOSAL_STATUS_OPEN:
         why = f"it is {status_word(shown)}"
-    elif name.casefold() == shown.proposed_by.casefold():
+    elif is_same_person(name, shown.proposed_by):
         why = f"{name} proposed it, and it takes two people"
     elif fingerprint and fingerprint.lower() != shown.content_sha256:
         why = "it has another fingerprint"

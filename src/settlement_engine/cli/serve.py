@@ -54,10 +54,11 @@ def serve(config_file: Path | None, settings: tuple[str, ...]) -> None:
         )
     from settlement_engine import app
 
-    host = loaded.config.server.host
+    server = loaded.config.server
 
     def announce(at: Addresses) -> None:
-        mark(GOOD, f"ready: gRPC {host}:{at.grpc} · HTTP {host}:{at.http} · metrics {at.metrics}")
+        http = f"{server.host}:{at.http}" if at.http else str(server.http_socket_file or "off")
+        mark(GOOD, f"ready: gRPC {server.host}:{at.grpc} · HTTP {http} · metrics {at.metrics}")
 
     app.run(loaded.config, on_ready=announce)
 

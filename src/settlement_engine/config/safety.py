@@ -79,11 +79,10 @@ def _doors(server: ServerConfig) -> Iterator[Check]:
         f"server.tls_cert_file is empty while server.host is {server.host}",
     )
     yield (
-        server.tls_client_ca_file is not None and is_open,
+        server.tls_client_ca_file is None and is_open,
         (
-            "server.tls_client_ca_file asks callers of gRPC for certificates, but the JSON gateway"
-            f" asks for none, has no TLS, and server.host is {server.host}: listen on loopback,"
-            " behind a proxy that passes gRPC's TLS through"
+            f"server.tls_client_ca_file is empty while server.host is {server.host}:"
+            " whoever reaches it could move money"
         ),
     )
 

@@ -74,6 +74,9 @@ Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 Amounts = Annotated[Mapping[str, str], AfterValidator(_check_amounts)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+HostName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$|^[0-9A-Fa-f:.]{2,45}$")
+]
 RailSeconds = Annotated[Mapping[Name, SecondsOrZero], Field(max_length=100)]
 BankCode = Annotated[str, AfterValidator(_check_bank)]
 Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}$")]
@@ -97,6 +100,16 @@ class ServerConfig(Section):
     max_concurrent_rpcs: Count = 4_096
     execute_wait_seconds: Seconds = 20.0
     drain_grace_seconds: Seconds = 20.0
+    allowed_hosts: tuple[HostName, ...] = ()
+    http_enabled: bool = True
+    http_socket_file: OptionalPath = None
+    http_header_seconds: Seconds = 10.0
+    http_body_seconds: Seconds = 30.0
+    http_idle_seconds: Seconds = 75.0
+    max_http_connections: Count = 1_024
+    max_http_connections_per_address: Count = 512
+    max_http_body_bytes: int = Field(default=33_554_432, ge=65_536, le=1_073_741_824)
+    max_grpc_connections: Count = 4_096
     reflection: bool = False
     tls_cert_file: OptionalPath = None
     tls_key_file: OptionalPath = None
@@ -109,6 +122,16 @@ class ServerConfig(Section):
             raise ValueError(message)
         if self.tls_client_ca_file is not None and self.tls_cert_file is None:
             message = "tls_client_ca_file needs tls_cert_file and tls_key_file"
+            raise ValueError(message)
+        return self
+
+    @whole(mode="after")
+    def _check_http(self) -> Self:
+        if self.http_socket_file is not None and not self.http_enabled:
+            message = "http_socket_file needs http_enabled = true"
+            raise ValueError(message)
+        if self.max_http_body_bytes < self.max_message_bytes:
+            message = "max_http_body_bytes must not be less than max_message_bytes"
             raise ValueError(message)
         return self
 
@@ -246,6 +269,7 @@ class MonitoringConfig(Section):
     """What can be seen from outside."""
 
     prometheus_enabled: bool = True
+    metrics_host: str = Field(default="127.0.0.1", min_length=1)
     metrics_port: Port = 9096
     health_check_interval: Seconds = 30.0
     gauges_interval_seconds: Seconds = 5.0

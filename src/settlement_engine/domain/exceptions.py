@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.lifecycle import LIFE, QUESTION, Event, State
 from settlement_engine.errors import InvalidInstruction, NotFound, NotPermitted, WrongState
 
@@ -214,11 +215,6 @@ def content_sha256(
 
 
 # --- who may do what ------------------------------------------------------------------------------
-
-
-def is_same_person(one: str, other: str) -> bool:
-    """Say whether two names are one person's: capitals make no second person."""
-    return one.casefold() == other.casefold()
 
 
 def check_attestable(settlement: Settlement) -> None:

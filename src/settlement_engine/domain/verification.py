@@ -22,10 +22,10 @@ from settlement_engine.domain.exceptions import (
     Decision,
     Finding,
     content_sha256,
-    is_same_person,
 )
 from settlement_engine.domain.explanation import as_text, explain
 from settlement_engine.domain.identifiers import content_hash, references
+from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.ledger import (
     AccountKind,
     Leg,

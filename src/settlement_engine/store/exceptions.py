@@ -14,10 +14,10 @@ from settlement_engine.domain.exceptions import (
     MatterKind,
     believed,
     check_closing,
-    is_same_person,
     latest_answer,
     unknown,
 )
+from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import WrongState
 from settlement_engine.store.database import Line

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 import grpc.aio
 import pytest
-from aiohttp import web
 
 from settlement_engine.api.gateway import Gateway
+from settlement_engine.api.http_server import HttpServer
 from settlement_engine.api.server import GrpcServer
 from settlement_engine.api.settings import ApiSettings
 from settlement_engine.proto import settlement_pb2 as pb
@@ -46,14 +46,14 @@ class Edge:
         self.calls = fakes.calls(world, settings)
         self.server = GrpcServer(self.calls, settings)
         self.gateway = Gateway(self.calls, settings)
-        self.runner = web.AppRunner(web.Application(), access_log=None)
-        self.runner.app.add_routes(self.gateway.routes())
+        self.http_server = HttpServer(
+            self.gateway.routes(), settings.http, allowed_hosts=settings.allowed_hosts
+        )
 
     async def start(self) -> None:
         self.port = await self.server.start()
-        await self.runner.setup()
-        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
-        self.http = f"http://127.0.0.1:{self.runner.addresses[0][1]}"
+        self.http_port = await self.http_server.listen("127.0.0.1", 0)
+        self.http = f"http://127.0.0.1:{self.http_port}"
         self.session = aiohttp.ClientSession(self.http)
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}")
         self.settlements = rpc.SettlementServiceStub(self.channel)
@@ -65,14 +65,17 @@ class Edge:
         await self.channel.close()
         await self.session.close()
         await self.server.stop(0)
-        await self.runner.cleanup()
+        await self.http_server.stop()
 
     async def post(self, call: str, body: object = None, **options):
         """Post JSON, or bytes as they are; return the status, the body and the headers."""
         service = service_of(call)
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         path = f"/settlement.{service}/{call}"
-        async with self.session.post(path, data=io.BytesIO(data), **options) as got:
+        headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+        async with self.session.post(
+            path, data=io.BytesIO(data), headers=headers, **options
+        ) as got:
             return got.status, await got.json(), got.headers
 
 

@@ -22,7 +22,8 @@ GOOD = {
 
 def curl(http: str, data: bytes) -> int:
     """Send everything before reading anything, as simple clients do."""
-    request = urllib.request.Request(f"{http}/settlement.SettlementService/ExecuteSettlement", data)
+    path = f"{http}/settlement.SettlementService/ExecuteSettlement"
+    request = urllib.request.Request(path, data, {"Content-Type": "application/json"})
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=10)
     caught.value.close()
@@ -91,7 +92,9 @@ async def test_a_body_that_is_too_large_is_not_read(edge) -> None:
             yield b" " * 1_000_000
 
     async with edge.session.post(
-        "/settlement.SettlementService/ExecuteSettlement", data=parts()
+        "/settlement.SettlementService/ExecuteSettlement",
+        data=parts(),
+        headers={"Content-Type": "application/json"},
     ) as got:
         assert got.status == 413
     assert (await edge.post("ExecuteSettlement", GOOD))[0] == 200
@@ -183,7 +186,8 @@ async def test_what_is_not_served_is_said_in_json(edge) -> None:
 
 
 async def test_a_page_of_another_origin_gets_nothing_done(edge) -> None:
-    for origin in ("https://evil.example", "null"):
+    elsewhere = f"http://127.0.0.1:{edge.http_port + 1}"
+    for origin in ("https://evil.example", "null", "", elsewhere, f"ftp://{edge.http[7:]}"):
         status, body, _ = await edge.post("ExecuteSettlement", GOOD, headers={"Origin": origin})
         assert (status, body["status"]) == (403, "PERMISSION_DENIED")
     assert not edge.world.settlements

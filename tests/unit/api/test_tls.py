@@ -2,28 +2,34 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import aiohttp
 import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from settlement_engine.api.gateway import Gateway
+from settlement_engine.api.http_server import HttpServer
 from settlement_engine.api.server import GrpcServer
 from settlement_engine.api.settings import ApiSettings, TlsFiles
-from settlement_engine.api.tls import caller_of, caller_of_certificate
+from settlement_engine.api.tls import Certificates, caller_of, caller_of_certificate
 from settlement_engine.errors import Misconfigured, NotAuthenticated
 from settlement_engine.proto import settlement_pb2_grpc as rpc
 from tests.unit.api import fakes
+from tests.unit.api.test_gateway import GOOD
 from tests.unit.api.test_grpc import wish
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
 LOCALHOST = x509.DNSName("localhost")
 
 
@@ -41,7 +47,12 @@ class Pair:
         return self.certificate.public_bytes(serialization.Encoding.PEM), key
 
 
-def issue(name: str, *alternatives: x509.GeneralName, by: Pair | None = None) -> Pair:
+def issue(
+    name: str,
+    *alternatives: x509.GeneralName,
+    by: Pair | None = None,
+    use: x509.ObjectIdentifier | None = ExtendedKeyUsageOID.CLIENT_AUTH,
+) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -57,6 +68,8 @@ def issue(name: str, *alternatives: x509.GeneralName, by: Pair | None = None) ->
     )
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    if by is not None and use is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([use]), critical=False)
     return Pair(builder.sign(by.key if by else key, hashes.SHA256()), key)
 
 
@@ -70,7 +83,7 @@ def files(tmp_path: Path, authority: Pair) -> TlsFiles:
     files = TlsFiles(
         certificate=tmp_path / "cert.pem", key=tmp_path / "key.pem", client_ca=tmp_path / "ca.pem"
     )
-    write(files, issue("server", LOCALHOST, by=authority))
+    write(files, issue("server", LOCALHOST, by=authority, use=SERVER_AUTH))
     (tmp_path / "ca.pem").write_bytes(authority.pem()[0])
     return files
 
@@ -154,7 +167,7 @@ async def test_a_certificate_is_rotated_without_a_restart(serve, authority, file
     client = issue("client", LOCALHOST, by=authority)
     await execute(port, authority.pem()[0], client)
     newer = issue("newer")
-    write(files, issue("server", LOCALHOST, by=newer))
+    write(files, issue("server", LOCALHOST, by=newer, use=SERVER_AUTH))
     later = files.certificate.stat().st_mtime + 10
     os.utime(files.certificate, (later, later))
     await execute(port, newer.pem()[0], client)
@@ -172,22 +185,191 @@ async def test_files_that_cannot_be_read_are_a_clear_error(serve, files) -> None
         await serve(files)
 
 
-def test_a_caller_over_http_has_the_same_name() -> None:
-    names = {"subjectAltName": (("DNS", "a.example"), ("URI", "spiffe://ours/a"))}
-    assert caller_of_certificate(names) == "spiffe://ours/a"
-    assert caller_of_certificate({"subjectAltName": (("DNS", "a.example"),)}) == "a.example"
-    assert caller_of_certificate(None) == caller_of({}) == "local"
+# --- who a certificate names ----------------------------------------------------------------------
+
+
+URI, DNS = x509.UniformResourceIdentifier, x509.DNSName
+ALICE = "spiffe://bank/alice"
+
+
+def named(authority: Pair, *names: x509.GeneralName, **options) -> str:
+    """Say whom a certificate names, and that gRPC and HTTP agree."""
+    certificate = issue("client", *names, by=authority, **options).certificate
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    told = caller_of({"transport_security_type": [b"ssl"], "x509_pem_cert": [pem]})
+    assert told == caller_of_certificate(certificate.public_bytes(serialization.Encoding.DER))
+    return told
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "spiffe://bank/alice",
+        "spiffe://bank/alice/",
+        "spiffe://bank/alice//",
+        "SPIFFE://BANK/alice",
+        "spiffe://bank/%61lice",
+        "spiffe://b%41nk/alic%65/",
+    ],
+)
+def test_one_person_under_another_spelling_is_the_same_caller(authority, spelling: str) -> None:
+    assert named(authority, URI(spelling)) == ALICE
+    assert named(authority, DNS("x.example"), URI(spelling), URI(ALICE)) == ALICE
+
+
+def test_a_dns_name_is_one_in_small_letters(authority) -> None:
+    assert named(authority, DNS("Clearing.EXAMPLE")) == "clearing.example"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        [URI(ALICE), URI("spiffe://bank/bob")],
+        [DNS("a.example"), DNS("b.example")],
+        [DNS("*.example")],
+        [DNS(ALICE)],
+        [DNS("spiffe:bank")],
+        [URI("alice")],
+        [URI("spiffe://bank/a/../alice")],
+        [URI("spiffe://bank/./alice")],
+        [URI("spiffe://bank//alice")],
+        [URI("spiffe://bank/alice?x=1")],
+        [URI("spiffe://bank/alice#x")],
+        [URI("spiffe://x@bank/alice")],
+        [URI("spiffe://bank:443/alice")],
+        [URI("spiffe://bank/a%2Flice")],
+        [URI("spiffe:///alice")],
+        [URI("spiffe://bank/alice%00")],
+        [URI("spiffe://bank/" + "a" * 256)],
+    ],
+)
+def test_a_certificate_without_one_plain_name_names_nobody(authority, names) -> None:
+    with pytest.raises(NotAuthenticated, match="names nobody"):
+        named(authority, *names)
+
+
+@pytest.mark.parametrize("use", [None, ExtendedKeyUsageOID.SERVER_AUTH])
+def test_a_certificate_is_one_for_callers(authority, use) -> None:
+    with pytest.raises(NotAuthenticated, match="not one for callers"):
+        named(authority, URI(ALICE), use=use)
+
+
+async def test_a_certificate_without_its_use_is_refused_over_grpc(serve, world, authority, files):
+    port = await serve(files)
+    for use in (None, ExtendedKeyUsageOID.SERVER_AUTH):
+        client = issue("client", URI(ALICE), by=authority, use=use)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await execute(port, authority.pem()[0], client)
+        assert caught.value.code() in (
+            grpc.StatusCode.UNAUTHENTICATED,
+            grpc.StatusCode.UNAVAILABLE,  # not even the handshake
+        )
+    assert not world.settlements
+
+
+def test_without_a_certificate_the_caller_is_local() -> None:
+    assert caller_of({}) == "local"
     with pytest.raises(NotAuthenticated):
-        caller_of_certificate({"subject": ()})
+        caller_of({"transport_security_type": [b"ssl"], "x509_common_name": [b"x"]})
+    with pytest.raises(NotAuthenticated):
+        caller_of_certificate(b"no certificate")
 
 
-@pytest.mark.parametrize("name", ["local", "LOCAL", "engine", "nobody", " "])
-def test_a_certificate_cannot_bear_a_name_of_ours(name: str) -> None:
+@pytest.mark.parametrize("name", ["local", "LOCAL", "engine", "nobody", "l%6Fcal", " "])
+def test_a_certificate_cannot_bear_a_name_of_ours(authority, name: str) -> None:
     """Else its bearer would count as one without a certificate, who may say any name."""
-    secure = {"transport_security_type": [b"ssl"], "x509_common_name": [b"x"]}
-    for kind in ("peer_uri", "peer_dns"):
+    for kind in (URI, DNS):
         with pytest.raises(NotAuthenticated):
-            caller_of({**secure, kind: [name.encode()]})
-    for kind in ("URI", "DNS"):
-        with pytest.raises(NotAuthenticated):
-            caller_of_certificate({"subjectAltName": ((kind, name),)})
+            named(authority, kind(name))
+
+
+# --- HTTP -----------------------------------------------------------------------------------------
+
+
+def client_context(authority: Pair, folder: Path, client: Pair | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=authority.pem()[0].decode())
+    if client is not None:
+        certificate, key = client.pem()
+        (folder / "client.pem").write_bytes(certificate + key)
+        context.load_cert_chain(folder / "client.pem")
+    return context
+
+
+async def post(port: int, context: ssl.SSLContext | None) -> int:
+    scheme = "https" if context else "http"
+    url = f"{scheme}://localhost:{port}/settlement.SettlementService/ExecuteSettlement"
+    connector = aiohttp.TCPConnector(ssl=context or False)
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.post(url, json=GOOD) as got,
+    ):
+        await got.read()
+        return got.status
+
+
+@pytest.fixture
+async def serve_http(world: fakes.World):
+    made: list[HttpServer] = []
+
+    async def start(files: TlsFiles) -> int:
+        settings = ApiSettings(tls=files)
+        gateway = Gateway(fakes.calls(world, settings), settings)
+        context = Certificates(files).context()
+        made.append(HttpServer(gateway.routes(), settings.http, tls=context))
+        return await made[-1].listen("localhost", 0)
+
+    yield start
+    for server in made:
+        await server.stop()
+
+
+async def test_over_http_the_caller_is_who_the_certificate_says(
+    serve_http, world, authority, files, tmp_path
+) -> None:
+    port = await serve_http(files)
+    client = issue("client", URI("spiffe://bank/alice/"), by=authority)
+    assert await post(port, client_context(authority, tmp_path, client)) == 200
+    [settlement] = world.settlements.values()
+    assert settlement.instruction.caller == ALICE
+
+
+async def test_over_http_nobody_gets_in_without_a_certificate(
+    serve_http, world, authority, files, tmp_path
+) -> None:
+    port = await serve_http(files)
+    useless = issue("client", URI(ALICE), by=authority, use=None)
+    assert await post(port, client_context(authority, tmp_path, useless)) == 401
+    server_only = issue("client", URI(ALICE), by=authority, use=SERVER_AUTH)
+    stranger = issue("stranger", URI(ALICE))
+    contexts = [client_context(authority, tmp_path, each) for each in (None, server_only, stranger)]
+    for context in (None, *contexts):
+        with pytest.raises((aiohttp.ClientError, OSError)):
+            await post(port, context)
+    assert not world.settlements
+
+
+async def test_over_http_certificates_and_their_authority_are_renewed(
+    serve_http, authority, files, tmp_path
+) -> None:
+    port = await serve_http(files)
+    client = issue("client", URI(ALICE), by=authority)
+    assert await post(port, client_context(authority, tmp_path, client)) == 200
+    newer = issue("newer")
+    write(files, issue("server", LOCALHOST, by=newer, use=SERVER_AUTH))
+    assert files.client_ca is not None
+    files.client_ca.write_bytes(newer.pem()[0])
+    later = files.certificate.stat().st_mtime + 10
+    os.utime(files.certificate, (later, later))
+    with pytest.raises((aiohttp.ClientError, OSError)):
+        await post(port, client_context(newer, tmp_path, client))
+    fresh = issue("client", URI(ALICE), by=newer)
+    assert await post(port, client_context(newer, tmp_path, fresh)) == 200
+    files.key.unlink()
+    assert await post(port, client_context(newer, tmp_path, fresh)) == 200
+
+
+async def test_files_that_cannot_be_read_are_a_clear_error_for_http_too(files) -> None:
+    files.key.write_text("no key")
+    with pytest.raises(Misconfigured, match="TLS"):
+        Certificates(files).context()

@@ -44,16 +44,18 @@ def _variables(loaded: Loaded) -> Iterator[Finding]:
 
 def check_ports(config: Config) -> Iterator[Finding]:
     """Look whether somebody listens where we will."""
+    server, monitoring = config.server, config.monitoring
     ports = {
-        "gRPC": config.server.grpc_port,
-        "HTTP": config.server.http_port,
-        "metrics": config.monitoring.metrics_port,
+        "gRPC": (server.host, server.grpc_port),
+        "metrics": (monitoring.metrics_host, monitoring.metrics_port),
     }
-    for name, port in ports.items():
+    if server.http_enabled and server.http_socket_file is None:
+        ports["HTTP"] = (server.host, server.http_port)
+    for name, (host, port) in ports.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((config.server.host, port))
+                probe.bind((host, port))
             except OSError as error:
                 todo = f"ss -tlnp 'sport = :{port}' shows who has it (a running engine is fine)."
                 yield warn(f"{name} port {port}", error.strerror or str(error), todo)

@@ -28,11 +28,11 @@ from settlement_engine.domain.exceptions import (
     is_approved_by,
     is_declined_by,
     is_outdated,
-    is_same_person,
     latest_answer,
     require_room,
     unknown,
 )
+from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.lifecycle import HOLDING, State
 from settlement_engine.domain.settlement import Attestation
 from settlement_engine.errors import InvariantViolated, NotFound, WrongState

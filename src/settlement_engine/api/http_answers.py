@@ -1,0 +1,81 @@
+"""What is answered over HTTP where a call is not: always JSON, with the reason as a name.
+
+Promises: the same form everywhere, and never the text of an error that is ours. After an answer to a
+request that was not read to its end the connection is closed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final
+
+from aiohttp import web
+
+from settlement_engine.api.errors import http_error
+
+JSON: Final = "application/json"
+
+
+def failed(error: Exception) -> web.Response:
+    """Answer an error by the table of ``errors.py``."""
+    http = http_error(error)
+    response = _json(http.http_status, http.body)
+    if http.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(math.ceil(http.retry_after_seconds))
+    return response
+
+
+def too_large(limit: int) -> web.Response:
+    """Refuse a body that has more bytes than it may."""
+    message = f"the body has more than {limit} bytes"
+    response = _json(413, _plain(8, "RESOURCE_EXHAUSTED", message, "BODY_TOO_LARGE"))
+    response.force_close()
+    return response
+
+
+def too_slow(seconds: float) -> web.Response:
+    """Give up a body that does not arrive."""
+    message = f"the body did not arrive within {seconds:g} s; nothing was done"
+    response = _json(408, _plain(4, "DEADLINE_EXCEEDED", message, "BODY_TOO_SLOW"))
+    response.force_close()
+    return response
+
+
+def broken_off() -> web.Response:
+    """Give up a body that ends before its end; most often nobody is left to be told."""
+    message = "the body ended before its end; nothing was done"
+    response = _json(400, _plain(3, "INVALID_ARGUMENT", message, "BODY_BROKEN_OFF"))
+    response.force_close()
+    return response
+
+
+def not_json() -> web.Response:
+    """Refuse a body that does not say that it is JSON."""
+    message = f"the header Content-Type must be {JSON}"
+    response = _json(415, _plain(3, "INVALID_ARGUMENT", message, "NOT_JSON"))
+    response.force_close()
+    return response
+
+
+def not_post() -> web.Response:
+    """Refuse what is no call."""
+    response = _json(405, _plain(12, "UNIMPLEMENTED", "calls are made by POST", "NOT_POST"))
+    response.headers["Allow"] = "POST"
+    return response
+
+
+def deadline_reached() -> web.Response:
+    """Say that the caller's time is over."""
+    message = "the deadline was reached; what was accepted goes on"
+    return _json(504, _plain(4, "DEADLINE_EXCEEDED", message, "DEADLINE_EXCEEDED"))
+
+
+def _plain(code: int, status: str, message: str, reason: str) -> dict[str, Any]:
+    words = {"code": code, "status": status, "message": message, "reason": reason}
+    return words | {"details": [], "violations": []}
+
+
+def _json(status: int, body: dict[str, Any]) -> web.Response:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return web.Response(status=status, body=text.encode(), content_type=JSON)

@@ -1,0 +1,216 @@
+"""The connections of the HTTP ports, each from its acceptance to its end.
+
+Promises: there are never more than the bounds say, in all and of one address; one that waits for its caller
+has a deadline, whatever it waits for: the handshake, the headers, or the next request. Where there is no room
+for one more, the one that has waited for its caller longest makes it, so that whoever only holds
+connections keeps nobody out who asks for something. A connection whose request is being served is
+never cut to make room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Final, cast
+
+from aiohttp import web
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from settlement_engine.api.http_guard import Handler
+    from settlement_engine.api.settings import HttpBounds
+
+LINGERING_SECONDS: Final = 5.0
+"""So long the rest of a refused body is swallowed, because simple callers read no answer before its end."""
+
+READ_BUFFER_BYTES: Final = 16 * 1024
+
+
+class Connections:
+    """Counts the connections of one port, and decides who gets in."""
+
+    def __init__(self, bounds: HttpBounds) -> None:
+        self.bounds = bounds
+        self.is_draining = False
+        self._waiting: dict[Connection, None] = {}  # the one that has waited longest is the first
+        self._of_address: Counter[str] = Counter()
+        self._waiting_of: dict[str, dict[Connection, None]] = {}
+        self.count = 0
+
+    def enter(self, connection: Connection) -> bool:
+        """Count one more, if need be in the place of another one; say whether there is room for it."""
+        address = connection.address
+        if self._of_address[address] >= self.bounds.connections_per_address_max:
+            if not self._make_room(self._waiting_of.get(address, {})):
+                return False
+        elif self.count >= self.bounds.connections_max and not self._make_room(self._waiting):
+            return False
+        self._of_address[address] += 1
+        self.count += 1
+        self.wait(connection)
+        return True
+
+    def _make_room(self, waiting: dict[Connection, None]) -> bool:
+        for connection in waiting:
+            connection.cut()
+            return True
+        return False
+
+    def wait(self, connection: Connection) -> None:
+        """Note that a connection waits for its caller, from now on."""
+        self.serve(connection)
+        self._waiting[connection] = None
+        self._waiting_of.setdefault(connection.address, {})[connection] = None
+
+    def serve(self, connection: Connection) -> None:
+        """Note that it is its caller who waits."""
+        self._waiting.pop(connection, None)
+        waiting = self._waiting_of.get(connection.address, {})
+        waiting.pop(connection, None)
+        if not waiting:
+            self._waiting_of.pop(connection.address, None)
+
+    def leave(self, connection: Connection) -> None:
+        """Count one less."""
+        self.serve(connection)
+        self.count -= 1
+        self._of_address[connection.address] -= 1
+        if not self._of_address[connection.address]:
+            del self._of_address[connection.address]
+
+    def drain(self) -> None:
+        """Cut all that wait for their callers, and every other one after its answer."""
+        self.is_draining = True
+        for connection in list(self._waiting):
+            connection.cut()
+
+
+class Connection:
+    """One connection."""
+
+    def __init__(self, connections: Connections, address: str) -> None:
+        self.address = address
+        self._connections = connections
+        self._transport: asyncio.Transport | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_idle = False
+        self._is_open = False
+
+    def open(self, opening: asyncio.Task[None]) -> None:
+        """Begin to wait for the caller: for the handshake, and then for the first request."""
+        self._is_open = True
+        self._opening = opening
+        self._wait_at_most(self._connections.bounds.header_seconds)
+
+    def made(self, transport: asyncio.Transport) -> None:
+        """Note by what it can be cut from now on."""
+        self._transport = transport
+        if not self._is_open:
+            transport.abort()
+
+    def heard(self) -> None:
+        """Note that bytes have come: an idle caller begins a request, which has its own deadline."""
+        if self._is_idle:
+            self._is_idle = False
+            self._wait_at_most(self._connections.bounds.header_seconds)
+
+    def begin(self) -> None:
+        """Note that the headers of a request are complete; whoever reads its body looks after its time."""
+        self._is_idle = False
+        self._wait_at_most(None)
+
+    def serve(self) -> None:
+        """Note that the request is complete, and is being served."""
+        if self._is_open:
+            self._connections.serve(self)
+
+    def answered(self) -> None:
+        """Note that the request is answered: the caller may begin another one."""
+        if self._is_open:
+            self._connections.wait(self)
+            self._is_idle = True
+            self._wait_at_most(self._connections.bounds.idle_seconds)
+
+    @property
+    def is_last_answer(self) -> bool:
+        """Whether the port is closing, so that nothing comes after this answer."""
+        return self._connections.is_draining
+
+    def cut(self) -> None:
+        """End it at once."""
+        self.close()
+        if self._transport is not None:
+            self._transport.abort()
+        elif self._opening is not None:
+            self._opening.cancel()
+
+    def close(self) -> None:
+        """Forget it: it has ended."""
+        if self._is_open:
+            self._is_open = False
+            self._wait_at_most(None)
+            self._connections.leave(self)
+
+    def _wait_at_most(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is not None and self._is_open:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.cut)
+
+
+class BoundedHandler(web.RequestHandler):
+    """aiohttp's own protocol, which tells its connection what happens on it."""
+
+    __slots__ = ("connection",)
+
+    def __init__(self, server: web.Server, connection: Connection, idle_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp itself takes None
+            keepalive_timeout=2 * idle_seconds,
+            lingering_time=LINGERING_SECONDS,
+            read_bufsize=READ_BUFFER_BYTES,
+        )
+        self.connection = connection
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.connection.made(cast("asyncio.Transport", transport))
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if data:  # aiohttp itself calls with nothing, to look again at what it has
+            self.connection.heard()
+        super().data_received(data)
+
+    @override
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.connection.close()
+        super().connection_lost(exc)
+
+
+@web.middleware
+async def follow_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Tell the connection of a request when it begins and when it is answered."""
+    connection = connection_of(request)
+    if connection is None:
+        return await handler(request)
+    connection.begin()
+    try:
+        response = await handler(request)
+    finally:
+        connection.answered()
+    if connection.is_last_answer:
+        response.force_close()
+    return response
+
+
+def connection_of(request: web.Request) -> Connection | None:
+    """Return what we know of a request's connection; None where it is not one of ours."""
+    protocol = request.protocol
+    return protocol.connection if isinstance(protocol, BoundedHandler) else None

@@ -1,0 +1,85 @@
+"""Who somebody is: the one spelling of a name, and whether two names are one person's.
+
+A caller is named by the certificate: by its URI, or by its DNS name. Promises: of the spellings of a
+name that mean the same (capitals in scheme and host, percent-encoding, slashes at the end) only one is
+ever used, and what has no such single spelling names nobody; a URI has a colon and a DNS name has none, so
+that no name of one kind can be taken for one of the other. The database holds the same form: the
+function ``person_of`` in its migrations, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+NAME_CHARACTERS_MAX: Final = 256
+
+_ENCODED: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
+_URI: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}:[^/].*|[a-z][a-z0-9+.-]{0,31}://[^/]+(?:/[^/]+)*")
+_HOST: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+_VISIBLE: Final = re.compile(r"[!-~]+")
+_NOT_OF_A_NAME: Final = re.compile(r"[%?#\\]")
+_KEPT_ENCODED: Final = frozenset("%/?#")
+_CAPITALS: Final = {ordinal: ordinal + 32 for ordinal in range(ord("A"), ord("Z") + 1)}
+
+
+def canonical(name: str) -> str:
+    """Write a name in its one spelling. It takes any text, and what it returns it leaves as it is."""
+    text = _ENCODED.sub(_decoded, name).rstrip("/")
+    scheme, colon, rest = text.partition(":")
+    if not colon:
+        return _small(text)
+    if not rest.startswith("//"):
+        return f"{_small(scheme)}:{rest}"
+    host, slash, path = rest[2:].partition("/")
+    return f"{_small(scheme)}://{_small(host)}{slash}{path}"
+
+
+def person_of(name: str) -> str:
+    """Reduce a name to what two spellings of one person have in common: capitals make no second person."""
+    return _small(canonical(name))
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Say whether two names are one person's."""
+    return person_of(one) == person_of(other)
+
+
+def name_of_uri(uri: str) -> str | None:
+    """Return who a certificate's URI names; None when it names nobody without doubt.
+
+    It names nobody with a user, a port, a query, a fragment, with ``.`` or empty parts in its path, or with
+    anything that stays percent-encoded.
+    """
+    name = canonical(uri)
+    if len(uri) > NAME_CHARACTERS_MAX or _VISIBLE.fullmatch(name) is None:
+        return None
+    if _NOT_OF_A_NAME.search(name) is not None or _URI.fullmatch(name) is None:
+        return None
+    _, has_host, rest = name.partition("://")
+    if not has_host:
+        return name
+    host, *parts = rest.split("/")
+    is_plain = _HOST.fullmatch(host) is not None and not {".", ".."}.intersection(parts)
+    return name if is_plain else None
+
+
+def name_of_dns(dns: str) -> str | None:
+    """Return who a certificate's DNS name names; None for a wildcard or what is no DNS name."""
+    name = canonical(dns)
+    return name if len(dns) <= NAME_CHARACTERS_MAX and _HOST.fullmatch(name) else None
+
+
+def _decoded(match: re.Match[str]) -> str:
+    """Decode what need not be encoded; what stays encoded is written with capitals."""
+    if match[1] is None:
+        return "%25"
+    character = chr(int(match[1], 16))
+    if "!" <= character <= "~" and character not in _KEPT_ENCODED:
+        return character
+    return f"%{match[1].upper()}"
+
+
+def _small(text: str) -> str:
+    """Write with small letters: those of ASCII only, as the database does it whatever its language."""
+    return text.translate(_CAPITALS)
