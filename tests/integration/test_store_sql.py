@@ -180,7 +180,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "find_controls": ("text[] text[] text[] text", ACCOUNT),
     "gauges": ("", "state text, settlements int8, oldest_seconds float8"),
     "has_migrations": ("", "?column? bool"),
-    "hold_session": ("int8", "pg_try_advisory_lock bool"),
+    "hold_session": ("int8", "hold_engine_lock bool"),
     "join_engine": ("int8 text int4 float8", ""),
     "leave_engine": ("int8", ""),
     "life": ("uuid", MOVE),
