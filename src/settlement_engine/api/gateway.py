@@ -8,7 +8,6 @@ in somebody's browser must never get anything done here (``http_guard.py``).
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import re
 from contextlib import asynccontextmanager
@@ -18,7 +17,6 @@ from aiohttp import web
 
 from settlement_engine.api.bounds import SINGLE
 from settlement_engine.api.call import ACTOR_HEADER, KEY_HEADER, Bound, Call
-from settlement_engine.api.errors import http_error
 from settlement_engine.api.grammar import one_actor, one_key
 from settlement_engine.api.http_answers import (
     JSON,
@@ -29,20 +27,20 @@ from settlement_engine.api.http_answers import (
 )
 from settlement_engine.api.http_body import Bodies, NotRead
 from settlement_engine.api.http_guard import is_json
+from settlement_engine.api.http_lines import Lines, event_line
 from settlement_engine.api.read_json import read_json, reading_json
 from settlement_engine.api.tls import caller_of_transport
-from settlement_engine.api.write_json import to_json, writing_json
+from settlement_engine.api.write_json import writing_json
 from settlement_engine.errors import InvalidInstruction, NotOffered
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping
 
     from settlement_engine.api.call import Unary
     from settlement_engine.api.calls import Calls
     from settlement_engine.api.settings import ApiSettings
 
-JSON_LINES: Final = "application/x-ndjson"
 DEADLINE_SECONDS_MAX: Final = 86_400.0
 
 _SETTLEMENT: Final = pb.DESCRIPTOR.services_by_name["SettlementService"].full_name
@@ -112,25 +110,21 @@ class Gateway:
     async def _stream(self, request: web.Request, call: Call, body: bytes) -> web.StreamResponse:
         """Send events as JSON lines. An error before the first event has a status of its own."""
         wanted = read_json(body, pb.StreamRequest)
-        response = web.StreamResponse(headers={"Content-Type": JSON_LINES})
-
-        async def send(events: Sequence[pb.SettlementEvent]) -> None:
-            if not response.prepared:
-                await response.prepare(request)
-            await response.write(b"".join(to_json(event) + b"\n" for event in events))
-
+        lines = Lines(request, self._settings.stream_unsent_bytes_max)
         try:
             async with self._while_connected(request, call):
-                await self._calls.events.follow(wanted, call, send)
-            await response.write_eof()
+                await self._calls.events.follow(wanted, call, lines.send, event_line)
         except ConnectionError:
-            pass  # nobody is left to be told
+            return lines.response  # nobody is left to be told
         except Exception as error:
-            if not response.prepared:
+            if not lines.is_open:
                 raise
-            line = json.dumps({"error": http_error(error).body}, ensure_ascii=False)
-            await response.write(line.encode() + b"\n")
-        return response
+            await lines.end(error)
+            return lines.response
+        if not lines.is_open:
+            return deadline_reached()
+        await lines.end()
+        return lines.response
 
     @asynccontextmanager
     async def _while_connected(self, request: web.Request, call: Call) -> AsyncIterator[None]:

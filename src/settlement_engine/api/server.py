@@ -18,6 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from typing_extensions import override
 
+from settlement_engine.api import render
 from settlement_engine.api.call import (
     ACTOR_HEADER,
     KEY_HEADER,
@@ -198,7 +199,8 @@ class GrpcServer:
                 raise
 
         call = self._call_of(context)
-        await self._calls.events.follow(read_proto(request, pb.StreamRequest), call, send)
+        wanted = read_proto(request, pb.StreamRequest)
+        await self._calls.events.follow(wanted, call, send, render.event)
 
     async def _execute_many(self, requests: AsyncIterator[bytes], context: Context) -> None:
         call = self._call_of(context)

@@ -52,6 +52,8 @@ class ApiSettings:
     ``execute_wait_seconds`` is how long ExecuteSettlement waits without a deadline,
     ``execute_wait_seconds_max`` how long at most with one. Of a deadline the greater of
     ``deadline_margin_seconds`` and ``deadline_margin_share`` is kept for the answer's way back.
+    An event stream of which nothing is read ends after ``stream_unread_seconds_max``; until then the system
+    keeps about ``stream_unsent_bytes_max`` of it for sending.
     ``trusts_names`` says whether a caller without a certificate may say who acts: then two people are two
     names and no more. ``is_port_shared`` lets several engines of one machine listen on the same port.
     """
@@ -75,6 +77,7 @@ class ApiSettings:
     grpc_handshake_seconds: float = 10.0
     event_streams_max: int = 256
     stream_in_flight_max: int = 1_000
+    stream_unsent_bytes_max: int = 128 * 1024
     batch_items_max: int = 5_000
 
     execute_wait_seconds: float = 20.0
@@ -82,6 +85,7 @@ class ApiSettings:
     deadline_margin_seconds: float = 0.25
     deadline_margin_share: float = 0.05
     disconnect_poll_seconds: float = 1.0
+    stream_unread_seconds_max: float = 300.0
 
     def wait_seconds(self, deadline_seconds: float | None) -> float:
         """Say how long a call may wait for an end, so that the answer still reaches the caller."""

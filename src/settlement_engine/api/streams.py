@@ -2,21 +2,23 @@
 
 Both write only as fast as the caller reads, both are bounded, and both end when the engine drains. A stream
 that ended is taken up again without gap or repeat: events by their sequence, settlements by their key.
+Whoever follows events gets them in slices, in turn with all others who do; for whoever reads nothing, no more
+is written than one batch and what the connection takes, and after a while his stream ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from settlement_engine.api import render
-from settlement_engine.api.call import Bound, Call, Drain
+from settlement_engine.api.call import RETRY_AFTER_SECONDS, Bound, Call, Drain
 from settlement_engine.api.errors import fault_of, status_of_fault
 from settlement_engine.api.grammar import Found, check_uuid, refuse
+from settlement_engine.api.turns import STREAMS_REST, Steps, Turns
 from settlement_engine.domain.announcement import announcement_type
 from settlement_engine.domain.lifecycle import State
-from settlement_engine.errors import InvalidInstruction, Unavailable
+from settlement_engine.errors import InvalidInstruction, Overloaded, Unavailable
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
@@ -27,13 +29,18 @@ if TYPE_CHECKING:
     from settlement_engine.api.settings import ApiSettings
     from settlement_engine.ports import Announcement, Engine, Stream
 
-SendEvents: TypeAlias = Callable[[Sequence[pb.SettlementEvent]], Awaitable[None]]
+T = TypeVar("T")
+SendEvents: TypeAlias = Callable[[Sequence[T]], Awaitable[None]]
+WriteEvent: TypeAlias = "Callable[[Announcement], T]"
 SendResponse: TypeAlias = Callable[[pb.SettlementResponse], Awaitable[None]]
 
 RETRY_AFTER_FIELD: Final = "retry_after_seconds"
 """What stands in an item's refusal_fields where a call of its own would have had a RetryInfo."""
 
-READ_BATCH_MAX: Final = 500
+READ_BATCH_MAX: Final = 100
+EVENTS_AT_ONCE_MAX: Final = 8
+"""A batch with more events waits for its turn."""
+
 EVENT_TYPES_MAX: Final = 32
 EVENT_TYPES: Final = frozenset(
     {
@@ -51,47 +58,64 @@ class EventStreams:
         self._stream = stream
         self._drain = drain
         self._bound = Bound("event streams", settings.event_streams_max)
+        self._unread_seconds_max = settings.stream_unread_seconds_max
+        self._turns = Turns(STREAMS_REST)
 
-    async def follow(self, request: pb.StreamRequest, call: Call, send: SendEvents) -> None:
+    async def follow(
+        self, request: pb.StreamRequest, call: Call, send: SendEvents[T], write: WriteEvent[T]
+    ) -> None:
         """Send what follows a sequence, until the caller goes, the head is reached, or the drain.
 
-        An empty batch comes first: it says that the stream is open.
+        ``write`` makes of an event what the protocol sends. An empty batch comes first: it says that the
+        stream is open. Raises Overloaded when the caller reads nothing for too long.
         """
         del call
         settlement_id, types = _read(request)
         after = request.after_sequence
         with self._bound:
             async with self._drain.until_drained():
-                await send(())
-                if request.ends_at_head:
-                    await self._send_all(after, settlement_id, types, send)
-                else:
-                    await self._send_for_ever(after, settlement_id, types, send)
+                await self._send_in_time((), send)
+                batches = (
+                    self._up_to_the_head(after, settlement_id)
+                    if request.ends_at_head
+                    else self._engine.moves(after, settlement_id)
+                )
+                try:
+                    async for batch in batches:
+                        events = await self._turns.run(_writing(batch, types, write))
+                        if events:
+                            await self._send_in_time(events, send)
+                finally:
+                    if isinstance(batches, AsyncGenerator):
+                        await batches.aclose()
 
-    async def _send_all(
-        self, after: int, settlement_id: UUID | None, types: frozenset[str], send: SendEvents
-    ) -> None:
-        """Send what there is up to the present head."""
+    async def _up_to_the_head(
+        self, after: int, settlement_id: UUID | None
+    ) -> AsyncIterator[Sequence[Announcement]]:
+        """Read what there is up to the present head."""
         head = await self._stream.head()
         while after < head:
             batch = await self._stream.read(after, READ_BATCH_MAX, settlement_id)
             wanted = [one for one in batch if one.moved.position <= head]
-            await _send(wanted, types, send)
+            yield wanted
             if len(wanted) < READ_BATCH_MAX:
                 return
             after = wanted[-1].moved.position
 
-    async def _send_for_ever(
-        self, after: int, settlement_id: UUID | None, types: frozenset[str], send: SendEvents
-    ) -> None:
-        """Send what there is and what will be."""
-        moves = self._engine.moves(after, settlement_id)
+    async def _send_in_time(self, events: Sequence[T], send: SendEvents[T]) -> None:
+        """Send; a caller who reads nothing for too long ends his stream."""
+        scope = asyncio.timeout(self._unread_seconds_max)
         try:
-            async for batch in moves:
-                await _send(batch, types, send)
-        finally:
-            if isinstance(moves, AsyncGenerator):
-                await moves.aclose()
+            async with scope:
+                await send(events)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            what = (
+                f"nothing of this stream was read for {self._unread_seconds_max:g} s; "
+                "resume it with the last sequence that was read"
+            )
+            raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS) from None
 
 
 def _read(request: pb.StreamRequest) -> tuple[UUID | None, frozenset[str]]:
@@ -110,13 +134,18 @@ def _read(request: pb.StreamRequest) -> tuple[UUID | None, frozenset[str]]:
     return settlement_id, frozenset(request.event_types)
 
 
-async def _send(batch: Sequence[Announcement], types: frozenset[str], send: SendEvents) -> None:
-    """Send those of a batch that are wanted; no types means all."""
-    events = [
-        render.event(one) for one in batch if not types or announcement_type(one.moved) in types
-    ]
-    if events:
-        await send(events)
+def _writing(
+    batch: Sequence[Announcement], types: frozenset[str], write: WriteEvent[T]
+) -> Steps[list[T]]:
+    """Write those of a batch that are wanted, one by one; no types means all."""
+    if len(batch) > EVENTS_AT_ONCE_MAX:
+        yield
+    events: list[T] = []
+    for one in batch:
+        if not types or announcement_type(one.moved) in types:
+            events.append(write(one))
+            yield
+    return events
 
 
 class _Answers:

@@ -46,7 +46,7 @@ class EngineSettings:
     admission_patience_seconds: float = 10.0
     retry_pause_seconds: float = 0.1
     broken_rest_seconds: float = 30.0
-    stream_page_max: int = 500
+    stream_page_max: int = 100
     stream_poll_seconds: float = 0.25
     watch_interval_seconds: float = 0.1
     watch_batch_max: int = 1_000

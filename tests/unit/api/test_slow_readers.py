@@ -1,0 +1,175 @@
+"""Whoever follows events takes turns with others, and whoever reads nothing is not written for without end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+import pytest
+
+from settlement_engine.api.call import Call, Drain
+from settlement_engine.api.streams import EventStreams
+from settlement_engine.api.turns import SLICE_SECONDS
+from settlement_engine.errors import Overloaded
+from settlement_engine.proto import settlement_pb2 as pb
+from tests.support.lives import wish
+from tests.unit.api import fakes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from settlement_engine.ports import Announcement
+
+CALL = Call(caller="local")
+EVENT_SECONDS = 0.001
+SLICE_EVENTS_MAX = int(SLICE_SECONDS / EVENT_SECONDS) + 1
+BODY = b'{"endsAtHead":true}'
+MANY = 3_000
+FEW = MANY // 2
+
+
+def streams(world: Any, settings, **changes: Any) -> EventStreams:
+    return EventStreams(world, world, replace(settings, **changes), Drain())
+
+
+def fill(world: fakes.World, count: int) -> None:
+    for _ in range(count):
+        world._accept(wish())
+
+
+@pytest.mark.parametrize("ends_at_head", [True, False])
+async def test_those_who_follow_take_turns(world, settings, ends_at_head: bool) -> None:
+    fill(world, 30)
+    following = streams(world, settings)
+    if not ends_at_head:
+        world.moves = whole_batches(world)
+    turn, got, order = 0, Counter[int](), list[int]()
+    turns = Counter[int]()
+
+    def writer(reader: int) -> Any:
+        def write(_: Announcement) -> int:
+            time.sleep(EVENT_SECONDS)
+            order.append(reader)
+            turns[turn] += 1
+            return reader
+
+        return write
+
+    async def send(events: Sequence[int]) -> None:
+        got.update(events)
+
+    async def others() -> None:
+        nonlocal turn
+        while got.total() < 90:
+            turn += 1
+            await asyncio.sleep(0)
+
+    request = pb.StreamRequest(ends_at_head=ends_at_head)
+    readers = [
+        asyncio.create_task(following.follow(request, CALL, send, writer(reader)))
+        for reader in range(3)
+    ]
+    await others()
+    assert got == {0: 30, 1: 30, 2: 30}
+    assert max(turns.values()) <= SLICE_EVENTS_MAX, "in between, others have their turn"
+    assert set(order[: 3 * SLICE_EVENTS_MAX]) == {0, 1, 2}, "nobody waits for another's whole batch"
+    for reader in readers:
+        reader.cancel()
+    await asyncio.gather(*readers, return_exceptions=True)
+
+
+def whole_batches(world: fakes.World) -> Any:
+    async def moves(after: int, _settlement_id=None) -> AsyncIterator[Sequence[Announcement]]:
+        yield await world.read(after, 100)
+        await asyncio.Event().wait()
+
+    return moves
+
+
+async def test_a_stream_of_which_nothing_is_read_ends(world, settings) -> None:
+    fill(world, 1)
+    following = streams(world, settings, stream_unread_seconds_max=0.02)
+
+    async def send(events: Sequence[int]) -> None:
+        if events:
+            await asyncio.Event().wait()
+
+    with pytest.raises(Overloaded, match="resume"):
+        await following.follow(pb.StreamRequest(), CALL, send, lambda _: 1)
+    assert following._bound._count == 0
+
+
+async def test_a_time_out_within_the_sending_is_no_end_of_ours(world, settings) -> None:
+    async def send(_: Sequence[int]) -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await streams(world, settings).follow(pb.StreamRequest(), CALL, send, lambda _: 1)
+
+
+class Mute:
+    """A caller over HTTP who asks for events and reads none."""
+
+    def __init__(self, edge) -> None:
+        self.url = urlsplit(edge.http)
+        self.edge = edge
+        self.read_up_to = 0
+
+    async def __aenter__(self) -> Self:
+        fill(self.edge.world, MANY)
+        read = self.edge.world.read
+
+        async def watched(after: int, limit: int, settlement_id=None) -> Any:
+            self.read_up_to = max(self.read_up_to, after)
+            return await read(after, limit, settlement_id)
+
+        self.edge.world.read = watched
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        address = (self.url.hostname, self.url.port)
+        await asyncio.get_running_loop().sock_connect(self.socket, address)
+        head = (
+            "POST /settlement.SettlementService/StreamSettlementEvents HTTP/1.1\r\n"
+            f"Host: {self.url.netloc}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(BODY)}\r\n\r\n"
+        )
+        await asyncio.get_running_loop().sock_sendall(self.socket, head.encode() + BODY)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.socket.close()
+
+    async def standstill(self) -> None:
+        """Wait until no more is read for it."""
+        await fakes.until(lambda: self.edge.gateway._in_flight._count == 1, "it is served")
+        before = -1
+        while self.read_up_to != before or before == 0:
+            before = self.read_up_to
+            await asyncio.sleep(0.1)
+
+
+async def test_for_whoever_reads_nothing_little_is_written(edge) -> None:
+    async with Mute(edge) as mute:
+        await mute.standstill()
+        assert 0 < mute.read_up_to < FEW
+
+
+async def test_whoever_reads_nothing_is_cut_off_in_the_end(make_edge) -> None:
+    edge = await make_edge(stream_unread_seconds_max=0.3)
+    async with Mute(edge) as mute:
+        await fakes.until(lambda: mute.read_up_to > 0, "it is served")
+        await fakes.until(lambda: edge.gateway._in_flight._count == 0, "it is cut off")
+        assert mute.read_up_to < FEW
+
+
+async def test_whoever_reads_nothing_does_not_hold_up_the_drain(edge) -> None:
+    async with Mute(edge) as mute:
+        await mute.standstill()
+        await edge.server.drain()
+        await fakes.until(lambda: edge.gateway._in_flight._count == 0, "it is cut off")
