@@ -17,7 +17,16 @@ from tests.support.stores import PostgresStores
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-GUARDED = ("moves", "transfers", "answers", "settlement_transactions", "fund_locks")
+GUARDED = (
+    "moves",
+    "transfers",
+    "answers",
+    "settlement_transactions",
+    "fund_locks",
+    "attempts",
+    "accounts",
+    "idempotent_calls",
+)
 
 COMPLETED = "(SELECT id FROM settlement_transactions WHERE state = 'completed')"
 SENT = "(SELECT id FROM settlement_transactions WHERE state = 'sent')"
@@ -214,7 +223,7 @@ async def without_guards(connection):
     await connection.execute("ALTER TABLE accounts DROP CONSTRAINT no_overdraft")
 
 
-KEPT = (*GUARDED, "accounts", "attempts", "open_settlements", "stream_head")
+KEPT = (*GUARDED, "open_settlements", "stream_head")
 
 
 async def keep(connection):

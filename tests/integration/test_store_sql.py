@@ -41,13 +41,14 @@ FACTS = (
     " value_date date, priority int2"
 )
 SETTLEMENT = (
-    "id uuid, caller text, idempotency_key text, obligation_id text, from_bank text, to_bank text,"
+    "id uuid, key_hash uuid, content_hash bytea, caller text, idempotency_key text, obligation_id text, from_bank text, to_bank text,"
     " amount_minor int8, currency text, requested_value_date date, value_date date, priority int2,"
     " metadata text, state text, seq int4, is_frozen bool, attestation text, refusal_code text, refusal_detail text,"
     " rail_reference text, confirmation text, created_at timestamptz, ended_at timestamptz,"
     " epoch int8, asked int4, due_at timestamptz, number int2, rail text, source_id int8,"
     " agent_id int8, clearing_id int8, target_id int8, uetr uuid, end_to_end_id text,"
-    " message_id text, payload bytea, recorded_at timestamptz, valid_until timestamptz, sends int4, undelivered int4"
+    " message_id text, payload bytea, recorded_at timestamptz, valid_until timestamptz, sends int4, undelivered int4,"
+    " intent text"
 )
 TRANSFER = (
     "group_id uuid, leg int2, debit_id int8, credit_id int8, amount_minor int8, currency text,"
@@ -84,6 +85,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "lock_matter": ("int8", MATTER),
     "lock_settlement": ("uuid", "id uuid"),
     "matter_by_id": ("int8", MATTER),
+    "open_altered": ("uuid text text", "id int8"),
     "open_doubts": ("text[] float8[] float8[] int8", "id int8"),
     "open_matters": ("", "kind text, matters int8, oldest_seconds float8"),
     "proposal_by_id": ("int8", PROPOSAL),
@@ -425,9 +427,10 @@ REFUSED_BY_A_CONSTRAINT = {
     "less than nothing held": "UPDATE accounts SET held = -1 WHERE kind = 'clearing'",
     "a side beyond its bound": "UPDATE accounts SET debits_posted = 4611686018427387905"
     " WHERE kind = 'clearing'",
-    "an unknown currency": "UPDATE accounts SET currency = 'ZZZ'",
-    "two accounts of one number": "UPDATE accounts SET kind = 'fees', bank = 'X',"
-    " account_number = '1'",
+    "an unknown currency": "INSERT INTO accounts (kind, bank, currency, account_number)"
+    " VALUES ('fees', 'X', 'ZZZ', '1')",
+    "two accounts of one number": "INSERT INTO accounts (kind, bank, currency, account_number)"
+    " SELECT kind, bank, currency, account_number FROM accounts",
     "a transfer of nothing": "INSERT INTO transfers SELECT gen_random_uuid(), 1, 1, 2, 0, 'EUR',"
     " '', now()",
     "a transfer to itself": "INSERT INTO transfers SELECT gen_random_uuid(), 1, 1, 1, 5, 'EUR',"

@@ -27,12 +27,14 @@ from settlement_engine.ports import (
     RailClass,
     Result,
 )
+from tests.support.payments import payment_bytes, payment_terms
 from tests.support.stores import CountedIds, MemoryStores, PostgresStores, WallClock
 from tests.unit.engine.house import SETTINGS, Tally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.ports import Question
     from tests.support.stores import Stores
@@ -147,7 +149,11 @@ class DuelRail:
 
     def prepare(self, settlement: Settlement, references: Any) -> bytes:
         """Write the bytes."""
-        return f"{settlement.instruction.obligation_id} {references.end_to_end_id}".encode()
+        return payment_bytes(settlement, references)
+
+    def read(self, payload: bytes) -> PaymentTerms | None:
+        """Say what the bytes ask for."""
+        return payment_terms(payload)
 
     async def _ask(
         self,

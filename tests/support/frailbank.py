@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from settlement_engine.domain.lifecycle import Ask, Event
 from settlement_engine.ports import Answer, RailCapabilities, RailClass
+from tests.support.payments import payment_bytes, payment_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from settlement_engine.domain.identifiers import References
+    from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.ports import Question
 
@@ -217,7 +219,11 @@ class FrailRail:
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
         """Name the obligation and the payment."""
-        return f"{settlement.instruction.obligation_id} {references.end_to_end_id}".encode()
+        return payment_bytes(settlement, references)
+
+    def read(self, payload: bytes) -> PaymentTerms | None:
+        """Say what the bytes ask for."""
+        return payment_terms(payload)
 
     async def send(self, questions: Sequence[Question], report: Report) -> None:
         """Take the bytes."""

@@ -15,6 +15,7 @@ import grpc
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.messages import (
+    ENDED,
     as_dict,
     clock_time,
     day_and_time,
@@ -179,8 +180,17 @@ def _facts(found: wire.SettlementStatusResponse) -> list[tuple[str, str]]:
         ("rail", rail),
         ("reference", found.reference),
         ("refused", refused),
-        ("attention", "late word contradicts the end" if found.is_frozen else ""),
+        ("attention", _attention(found)),
     ]
+
+
+def _attention(found: wire.SettlementStatusResponse) -> str:
+    """Say why a person has to look, if one has."""
+    if not found.is_frozen:
+        return ""
+    if found.status in ENDED:
+        return "a bank's later message contradicts the end, or a record was altered: see its exceptions"
+    return "frozen, for what was recorded of it was altered in the database: see its exceptions"
 
 
 def _line(move: wire.Move, before: datetime | None) -> str:

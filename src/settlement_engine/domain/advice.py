@@ -66,6 +66,10 @@ BY_KIND: Final[Mapping[MatterKind, tuple[str, str]]] = {
         "Look for the instruction with the caller, by the reference: this database has forgotten it.",
         "Send the same instruction under another key: the bank has this payment already.",
     ),
+    MatterKind.ALTERED_PAYMENT: (
+        "Find out who wrote to the database and what else was altered: run `settlement-engine prove`.",
+        "Close this before the record is as it was: the engine books nothing on an altered one.",
+    ),
 }
 """For each kind what is safe besides, and what is not."""
 

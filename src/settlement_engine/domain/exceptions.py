@@ -45,6 +45,7 @@ class MatterKind(StrEnum):
         auto()
     )  # it came back, and TO's account no longer covers it; TO's debt is in suspense
     UNKNOWN_PAYMENT = auto()  # the bank has a payment that we do not know
+    ALTERED_PAYMENT = auto()  # what was recorded of it was altered behind the engine
 
 
 class Severity(StrEnum):
@@ -64,6 +65,7 @@ SEVERITY: Final[Mapping[MatterKind, Severity]] = {
     MatterKind.DISPROVED: Severity.CRITICAL,
     MatterKind.UNCOVERED_RETURN: Severity.CRITICAL,
     MatterKind.UNKNOWN_PAYMENT: Severity.CRITICAL,
+    MatterKind.ALTERED_PAYMENT: Severity.CRITICAL,
 }
 
 DOUBTS: Final = frozenset({MatterKind.IN_DOUBT, MatterKind.OVERDUE})

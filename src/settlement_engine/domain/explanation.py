@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.ledger import Leg
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, LIFE, QUESTION, Do, Event, State
 from settlement_engine.domain.money import format_amount
@@ -245,7 +246,12 @@ def _standing(dossier: Dossier) -> Iterator[str]:
         yield "Its end stands on what two people attested with evidence."
     elif standing.attestation is Attestation.DISPROVED:
         yield "Two people attested how it ended, and the rail has proved them wrong since."
-    if standing.is_frozen:
+    if any(each.kind == MatterKind.ALTERED_PAYMENT for each in dossier.exceptions):
+        yield (
+            "It is frozen: what was recorded of it was altered in the database. It is not sent, and"
+            " nothing is booked on it, until a person has looked."
+        )
+    elif standing.is_frozen:
         yield "It is frozen: word came after its end, and a person has to look."
     opened = [each for each in dossier.exceptions if each.closed_at is None]
     if opened:

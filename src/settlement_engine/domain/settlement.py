@@ -110,13 +110,25 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     undelivered: int = 0
 
 
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store has kept of a settlement for checking what is read back with it.
+
+    ``intent`` are the details of the move that locked funds for the attempt; None: there is no such move.
+    """
+
+    key_hash: UUID
+    content_hash: bytes
+    intent: Mapping[str, str] | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Settlement:
     """The life of an instruction.
 
     ``seq`` counts its moves, ``epoch`` fences its owners: a write under an older epoch changes nothing.
     ``asked`` counts how often the present state's question has been put without bringing news; beyond the
-    line P it goes on counting from state to state, until the end.
+    line P it goes on counting from state to state, until the end. ``recorded`` is set on what was read back
+    from a store, and None once this process has written the attempt and holds it in memory.
     """
 
     id: UUID
@@ -136,6 +148,7 @@ class Settlement:
     is_frozen: bool = False
     attestation: Attestation = Attestation.NONE
     next_action_at: datetime | None = None
+    recorded: Recorded | None = field(default=None, compare=False)
 
     @property
     def is_ended(self) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from settlement_engine.domain.lifecycle import QUESTION, Ask, Event
+from settlement_engine.engine.integrity import ALTERED, may_be_put
 from settlement_engine.engine.patience import at_most
 from settlement_engine.ports import Answer, Question
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.gate import Gate
+    from settlement_engine.engine.integrity import Integrity
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Meter, Rail, Screening
@@ -39,14 +41,16 @@ log = structlog.get_logger(__name__)
 class Asker:
     """Groups questions by whom they are for, and makes silence an answer."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whom it asks, and what it has to look at before
         self,
         settings: EngineSettings,
         rails: Mapping[str, Rail],
         screening: Screening,
+        *,
         presence: Presence,
         meter: Meter,
         gate: Gate,
+        integrity: Integrity,
     ) -> None:
         self._settings = settings
         self._rails = rails
@@ -54,6 +58,7 @@ class Asker:
         self._presence = presence
         self._meter = meter
         self._gate = gate
+        self._integrity = integrity
         self._hear: Hear = _nobody
 
     def attach(self, hear: Hear) -> None:
@@ -127,7 +132,38 @@ class Asker:
             lambda report: self._screening.screen(batch, report),
         )
 
+    def _unaltered(self, question: Ask, rail: Rail, batch: list[Settlement]) -> list[Settlement]:
+        """Return those about which the question may be put; it is answered with silence for the others.
+
+        What may not be recalled is asked about instead: the bank may have settled it.
+        """
+        unaltered, altered, asked_about = [], [], []
+        for settlement in batch:
+            found = self._integrity.of_question(settlement, question)
+            if may_be_put(question, settlement, found):
+                unaltered.append(settlement)
+            elif question is Ask.RECALL and may_be_put(Ask.ENQUIRE, settlement, found):
+                asked_about.append(settlement)
+            else:
+                altered.append(settlement)
+        if asked_about:
+            self._presence.spawn(self._put(Ask.ENQUIRE, rail, asked_about))
+        if altered:
+            self._hear(
+                Answer(
+                    settlement_id=each.id,
+                    event=Event.NO_ANSWER,
+                    attempt=_number(each),
+                    text=ALTERED,
+                )
+                for each in altered
+            )
+        return unaltered
+
     async def _put(self, question: Ask, rail: Rail, batch: list[Settlement]) -> None:
+        batch = self._unaltered(question, rail, batch)
+        if not batch:
+            return
         questions = [question_of(settlement, question) for settlement in batch]
         calls = {Ask.SEND: rail.send, Ask.ENQUIRE: rail.enquire, Ask.RECALL: rail.recall}
         await self._listen_for(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.domain.contradiction import judge
 from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.identifiers import references
+from settlement_engine.domain.intent import intent_detail
 from settlement_engine.domain.ledger import (
     AccountKind,
     reverse,
@@ -150,11 +151,12 @@ class Decider:
         if answer.event is Event.UNDELIVERED:
             return self._undelivered(attempt, rules, now)
         is_doubted = settlement.state is State.IN_DOUBT and answer.event is Event.NOT_FOUND
-        if is_doubted and not may_send_again(attempt, rules, now):
+        may_go_again = not settlement.is_frozen and may_send_again(attempt, rules, now)
+        if is_doubted and not may_go_again:
             return Event.NO_ANSWER
         limit = rules.overdue_after_seconds
         is_waiting = settlement.state is State.SENT and answer.event in _QUIET
-        if is_waiting and limit is not None:
+        if is_waiting and limit is not None and not settlement.is_frozen:
             is_overdue = now - attempt.recorded_at > timedelta(seconds=limit)
             return Event.OVERDUE if is_overdue else answer.event
         return answer.event
@@ -207,12 +209,14 @@ class Decider:
             assert opening is not None, "what waits has a time to wait for"
             return _postponed(settlement, opening, now)
         assert rail is not None, "what has no rail was refused"
+        attempt = self._attempt(settlement, rail, now)
         return Step(
             settlement=settlement,
             event=Event.CLEARED,
             row=follow(settlement.state, Event.CLEARED),
-            attempt=self._attempt(settlement, rail, now),
+            attempt=attempt,
             session=session,
+            detail=intent_detail(attempt),
         )
 
     def _refuse_sides(self, settlement: Settlement) -> Refusal | None:

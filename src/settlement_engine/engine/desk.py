@@ -17,6 +17,7 @@ import structlog
 from settlement_engine.domain.exceptions import ATTESTED, Finding, is_outdated, is_received
 from settlement_engine.domain.lifecycle import LIFE, Ask, Event, State
 from settlement_engine.engine.asker import question_of
+from settlement_engine.engine.integrity import may_be_put
 from settlement_engine.engine.patience import at_most
 from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import Answer
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.exceptions import Proposal
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.gate import Gate
+    from settlement_engine.engine.integrity import Integrity
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.runner import Runner
     from settlement_engine.engine.settings import EngineSettings
@@ -87,6 +89,7 @@ class DeskClerk:
         runner: Runner,
         presence: Presence,
         gate: Gate,
+        integrity: Integrity,
         meter: Meter,
     ) -> None:
         self._settings = settings
@@ -96,6 +99,7 @@ class DeskClerk:
         self._runner = runner
         self._presence = presence
         self._gate = gate
+        self._integrity = integrity
         self._meter = meter
         patience = [rail.capabilities.answer_timeout_seconds for rail in rails.values()]
         longest = max(patience, default=0.0) + TAKE_UP_MARGIN_SECONDS
@@ -133,6 +137,12 @@ class DeskClerk:
             if is_outdated(proposal, settlement):
                 continue  # it was sent again, or the bank has it: the next look ends the proposal
             assert settlement.attempt is not None, "what may be attested was sent"
+            if not may_be_put(
+                Ask.ENQUIRE, settlement, self._integrity.of_question(settlement, Ask.ENQUIRE)
+            ):
+                # Under altered references the bank would be asked about another payment.
+                log.error("resolution_waits", settlement=str(settlement.id), why="altered")
+                continue
             by_rail.setdefault(settlement.attempt.route.rail, []).append((proposal, settlement))
         async with asyncio.TaskGroup() as group:
             for name, pairs in by_rail.items():

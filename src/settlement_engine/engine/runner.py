@@ -29,6 +29,7 @@ from settlement_engine.domain.lifecycle import (
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode, refuse_funds
 from settlement_engine.engine.batching import Batcher
+from settlement_engine.engine.integrity import ALTERED
 from settlement_engine.engine.writer import StepWriter
 from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import Answer, Claimed, Outcome, Result, Step
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.batching import Doorbell
     from settlement_engine.engine.decider import Decider
     from settlement_engine.engine.directory import Directory
+    from settlement_engine.engine.integrity import Integrity
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.engine.waiting import WaitingRoom
@@ -95,6 +97,7 @@ class Runner:
         decider: Decider,
         directory: Directory,
         asker: Asker,
+        integrity: Integrity,
         waiting: WaitingRoom,
         doorbell: Doorbell,
         meter: Meter,
@@ -106,6 +109,7 @@ class Runner:
         self._decider = decider
         self._directory = directory
         self._asker = asker
+        self._integrity = integrity
         self._waiting = waiting
         self._doorbell = doorbell
         self._meter = meter
@@ -322,6 +326,19 @@ class Runner:
         return batch
 
     def _decide(self, proposal: Proposal, now: datetime) -> Step | None:
+        """Decide; on what was altered in the database nothing is booked, whatever was answered."""
+        step = self._decide_unchecked(proposal, now)
+        if step is None or self._integrity.of_step(step, proposal.answer.event):
+            return step
+        silence = Answer(
+            settlement_id=proposal.settlement.id,
+            event=Event.NO_ANSWER,
+            attempt=proposal.answer.attempt,
+            text=ALTERED,
+        )
+        return self._decider.decide(proposal.settlement, silence, now)
+
+    def _decide_unchecked(self, proposal: Proposal, now: datetime) -> Step | None:
         if proposal.refusal is not None:
             return self._decider.refused(proposal.settlement, proposal.refusal)
         if proposal.is_uncovered:
@@ -385,6 +402,8 @@ class Runner:
             settlement.asked = settlement.asked + 1 if is_one_more_question(row) else 0
         else:
             settlement.asked += 1
+        if step.attempt is not None:
+            settlement.recorded = None  # the bytes are ours, and in memory from now on
         attempt = step.attempt or settlement.attempt
         if attempt is not None and step.event is Event.NOT_FOUND and row.ask is Ask.SEND:
             attempt = msgspec.structs.replace(attempt, sends=attempt.sends + 1)

@@ -21,6 +21,7 @@ from settlement_engine.engine.desk import Desk, DeskClerk
 from settlement_engine.engine.directory import Directory
 from settlement_engine.engine.gate import Gate
 from settlement_engine.engine.intake import Intake
+from settlement_engine.engine.integrity import Integrity
 from settlement_engine.engine.opening import Opener
 from settlement_engine.engine.patience import is_cancelled
 from settlement_engine.engine.presence import Presence
@@ -92,7 +93,17 @@ class SettlementService:
         self._presence = Presence(settings, registry, clock, meter)
         self._gate = Gate(is_open=openings is None)
         self._waiting = WaitingRoom(settings, store)
-        asker = Asker(settings, rails, screening, self._presence, meter, self._gate)
+        matters = desk.matters if desk is not None else None
+        self._integrity = Integrity(rails, self._presence, meter, matters)
+        asker = Asker(
+            settings,
+            rails,
+            screening,
+            presence=self._presence,
+            meter=meter,
+            gate=self._gate,
+            integrity=self._integrity,
+        )
         self._runner = self._make_runner(rails, asker, chance, meter)
         self._intake = Intake(settings, store, self._runner, self._presence, ids, meter)
         self._recovery = Recovery(settings, store, self._runner, self._presence, meter)
@@ -111,6 +122,7 @@ class SettlementService:
             decider=Decider(self._settings, rails, directory, self._timetable, chance),
             directory=directory,
             asker=asker,
+            integrity=self._integrity,
             waiting=self._waiting,
             doorbell=self.doorbell,
             meter=meter,
@@ -152,6 +164,7 @@ class SettlementService:
             runner=self._runner,
             presence=self._presence,
             gate=self._gate,
+            integrity=self._integrity,
             meter=meter,
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from settlement_engine.domain.dossier import Dossier
@@ -65,6 +65,15 @@ class MatterStore(Protocol):
 
     async def open_doubts(self, limits: Sequence[DoubtLimit], count_max: int) -> int:
         """Open a matter for each payment that is past a limit, once; returns how many are new."""
+        ...
+
+    async def open_altered(
+        self, settlement_id: UUID, fingerprint: str, detail: Mapping[str, str]
+    ) -> bool:
+        """Freeze a settlement of which something was altered, and open a matter; False if it is known.
+
+        ``detail`` says what was altered; the same fingerprint of the same settlement is one matter.
+        """
         ...
 
     async def close_ended(self, count_max: int) -> int:

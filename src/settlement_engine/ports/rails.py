@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.identifiers import References
+    from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.lifecycle import Event
     from settlement_engine.domain.preconditions import Refusal
     from settlement_engine.domain.settlement import Settlement
@@ -101,6 +102,10 @@ class Rail(Protocol):
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
         """Build the exact bytes of an attempt. Pure: the same input gives the same bytes."""
+        ...
+
+    def read(self, payload: bytes) -> PaymentTerms | None:
+        """Say what the bytes of an attempt ask the bank to do; None when they cannot be read. Pure."""
         ...
 
     async def send(

@@ -235,6 +235,8 @@ class _ExceptionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Excepti
     """The money came back, and the receiver's account did not cover it; its debt is in suspense."""
     EXCEPTION_KIND_UNKNOWN_PAYMENT: _ExceptionKind.ValueType  # 8
     """The bank has a payment that we do not know."""
+    EXCEPTION_KIND_ALTERED_PAYMENT: _ExceptionKind.ValueType  # 10
+    """What was recorded of the payment was altered in the database; it is frozen and not sent."""
 
 class ExceptionKind(_ExceptionKind, metaclass=_ExceptionKindEnumTypeWrapper):
     """--- exceptions ----------------------------------------------------------------------------------"""
@@ -256,6 +258,8 @@ EXCEPTION_KIND_UNCOVERED_RETURN: ExceptionKind.ValueType  # 7
 """The money came back, and the receiver's account did not cover it; its debt is in suspense."""
 EXCEPTION_KIND_UNKNOWN_PAYMENT: ExceptionKind.ValueType  # 8
 """The bank has a payment that we do not know."""
+EXCEPTION_KIND_ALTERED_PAYMENT: ExceptionKind.ValueType  # 10
+"""What was recorded of the payment was altered in the database; it is frozen and not sent."""
 Global___ExceptionKind: _TypeAlias = ExceptionKind  # noqa: Y015
 
 class _ExceptionSeverity:
@@ -654,7 +658,9 @@ class SettlementStatusResponse(_message.Message):
     next_action: _builtins.str
     """What happens next, and when at the latest. Both are empty after the end."""
     is_frozen: _builtins.bool
-    """Whether late word contradicts the end, so that a person has to look."""
+    """Whether late word contradicts the end, or what was recorded of it was altered in the database, so that
+    a person has to look. A frozen payment is not sent again.
+    """
     caller: _builtins.str
     idempotency_key: _builtins.str
     @_builtins.property

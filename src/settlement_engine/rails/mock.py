@@ -26,7 +26,7 @@ from settlement_engine.errors import Misconfigured
 from settlement_engine.ports import RailCapabilities, RailClass
 from settlement_engine.rails.mock_bank import MockBank
 from settlement_engine.rails.mock_book import LedgerEntry, MockBook
-from settlement_engine.rails.mock_message import Payment, write_payment
+from settlement_engine.rails.mock_message import Payment, read_terms, write_payment
 from settlement_engine.rails.scripts import MILLION, Fates
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from settlement_engine.domain.identifiers import References
+    from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.ports import Answer, BankPage, Clock, Question
     from settlement_engine.rails.mock_bank import Visit
@@ -157,6 +158,10 @@ class MockRail:
                 simulate=instruction.metadata.get(SCRIPT_KEY, ""),
             )
         )
+
+    def read(self, payload: bytes) -> PaymentTerms | None:
+        """Say what the bytes of an attempt ask the bank to do; None when they cannot be read."""
+        return read_terms(payload)
 
     async def send(
         self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]

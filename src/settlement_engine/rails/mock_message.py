@@ -12,6 +12,9 @@ from uuid import UUID  # noqa: TC003 - msgspec reads the annotations
 
 import msgspec
 
+from settlement_engine.domain.identifiers import References
+from settlement_engine.domain.intent import PaymentTerms
+
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The message of an attempt, as the mock rail writes it and the bank reads it."""
@@ -27,6 +30,25 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     currency: str
     value_date: date
     simulate: str = ""
+
+
+def read_terms(payload: bytes) -> PaymentTerms | None:
+    """Say what a message asks the bank to do; None when nobody can read it."""
+    try:
+        payment = read_payment(payload)
+    except UNREADABLE_ERRORS:
+        return None
+    return PaymentTerms(
+        from_bank=payment.from_bank,
+        to_bank=payment.to_bank,
+        amount=payment.amount,
+        currency=payment.currency,
+        references=References(
+            uetr=payment.uetr,
+            end_to_end_id=payment.end_to_end_id,
+            message_id=payment.message_id,
+        ),
+    )
 
 
 write_payment: Final = msgspec.json.Encoder().encode

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.intent import PaymentTerms
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.ports import Answer
 
@@ -112,8 +113,20 @@ class SimulatedRail:
     def prepare(self, settlement: Settlement, references: References) -> bytes:
         """Name the payment."""
         wish = settlement.instruction
-        words = (references.end_to_end_id, wish.from_bank, wish.to_bank, str(wish.amount))
+        amount = wish.amount
+        words = (
+            references.end_to_end_id,
+            wish.from_bank,
+            wish.to_bank,
+            str(amount),
+            amount.currency,
+        )
         return " ".join(words).encode()
+
+    def read(self, payload: bytes) -> PaymentTerms | None:
+        """Say what the bytes ask for."""
+        _, from_bank, to_bank, amount, currency = payload.decode().split(" ")
+        return PaymentTerms(from_bank=from_bank, to_bank=to_bank, amount=amount, currency=currency)
 
     async def send(self, questions: Sequence[Question], report: Report) -> None:
         """Deliver, as well as the road allows."""

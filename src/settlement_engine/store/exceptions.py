@@ -26,7 +26,8 @@ from settlement_engine.store.resolutions import to_proposal
 from settlement_engine.store.rows import to_moved, to_settlement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
 
     import asyncpg
 
@@ -61,6 +62,14 @@ class PostgresMatters:
             count_max,
         )
         return len(rows)
+
+    async def open_altered(
+        self, settlement_id: UUID, fingerprint: str, detail: Mapping[str, str]
+    ) -> bool:
+        """Freeze a settlement of which something was altered; see the port."""
+        text = msgspec.json.encode(detail).decode()
+        rows = await self._writing.fetch("open_altered", settlement_id, fingerprint, text)
+        return bool(rows)
 
     async def close_ended(self, count_max: int) -> int:
         """Close the doubts of settlements that have ended; see the port."""

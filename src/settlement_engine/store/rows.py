@@ -17,6 +17,7 @@ from settlement_engine.domain.settlement import (
     Instruction,
     Moved,
     Priority,
+    Recorded,
     Route,
     Settlement,
 )
@@ -92,6 +93,11 @@ def to_settlement(row: asyncpg.Record) -> Settlement:
         is_frozen=row["is_frozen"],
         attestation=Attestation(row["attestation"] or ""),
         next_action_at=due_at if is_timed else None,
+        recorded=Recorded(
+            key_hash=row["key_hash"],
+            content_hash=row["content_hash"],
+            intent=_decode(row["intent"]) if row["intent"] else None,
+        ),
     )
 
 

@@ -38,10 +38,12 @@ from settlement_engine.store.memory import (
     MemoryStream,
     Records,
 )
+from tests.support.payments import payment_bytes, payment_terms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.ledger import Account
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.ports import Openings, Question, Witness
@@ -152,7 +154,11 @@ class ToldRail:
 
     def prepare(self, settlement: Settlement, references: Any) -> bytes:
         """Name the payment."""
-        return f"{settlement.instruction.obligation_id} {references.end_to_end_id}".encode()
+        return payment_bytes(settlement, references)
+
+    def read(self, payload: bytes) -> PaymentTerms | None:
+        """Say what the bytes ask for."""
+        return payment_terms(payload)
 
     async def _ask(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from settlement_engine.domain.exceptions import Decision, Ending, Finding, MatterKind
+from settlement_engine.domain.intent import intent_detail
 from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.domain.lifecycle import Ask, Event, State
 from settlement_engine.domain.settlement import Attestation, Settlement
@@ -262,10 +263,14 @@ async def test_without_its_rail_nothing_is_acted_on():
 
         elsewhere = msgspec.structs.replace(route, rail="gone")
         life.attempt = msgspec.structs.replace(life.attempt, route=elsewhere)
+        [locked] = [each for each in house.records.moves if each.to_state is State.LOCKED]
+        assert isinstance(locked.detail, dict)
+        locked.detail.update(intent_detail(life.attempt))
         await attest(house, found, Finding.SETTLED)
         await house.until(lambda: "rail_missing" in house.meter.anomalies)
         assert house.records.lives[found.id].state is State.IN_DOUBT
         life.attempt = msgspec.structs.replace(life.attempt, route=route)
+        locked.detail.update(intent_detail(life.attempt))
 
 
 # --- late truth -----------------------------------------------------------------------------------

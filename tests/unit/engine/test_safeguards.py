@@ -332,12 +332,13 @@ async def test_what_the_ledger_turns_down_again_and_again_is_refused(
 
 async def test_bytes_that_grew_old_while_they_rested_do_not_leave() -> None:
     async with running(claim_interval_seconds=0.05) as house:
+        house.rail.capabilities = replace(house.rail.capabilities, validity_seconds=0)
         settlement = await sent_and_silent(house)
         attempt = house.records.lives[settlement.id].attempt
         assert attempt is not None
         await house.crash()
         house.records.lives[settlement.id].attempt = msgspec.structs.replace(
-            attempt, sends=1, undelivered=1, valid_until=datetime.now(UTC) - timedelta(seconds=1)
+            attempt, sends=1, undelivered=1
         )
         resting = house.records.open[settlement.id]
         resting.owner, resting.due_at = 0, datetime.now(UTC)

@@ -40,7 +40,7 @@ from settlement_engine.store.exceptions import PROPOSALS_MAX
 from settlement_engine.store.memory.records import NOBODY, Filed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from typing import Any
     from uuid import UUID
@@ -84,6 +84,21 @@ class MemoryMatters:
             detail = {"rail": attempt.route.rail, "since": since}
             self._records.open_matter(kind, key, str(attempt.number), detail, now)
         return len(found[:count_max])
+
+    async def open_altered(
+        self, settlement_id: UUID, fingerprint: str, detail: Mapping[str, str]
+    ) -> bool:
+        """Freeze a settlement of which something was altered; see the port."""
+        if settlement_id not in self._records.lives:
+            return False
+        self._records.lives[settlement_id].is_frozen = True
+        return self._records.open_matter(
+            MatterKind.ALTERED_PAYMENT,
+            settlement_id,
+            fingerprint,
+            detail,
+            self._records.clock.now(),
+        )
 
     async def close_ended(self, count_max: int) -> int:
         """Close the doubts of settlements that have ended; see the port."""

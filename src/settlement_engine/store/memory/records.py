@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from settlement_engine.domain.exceptions import Matter
-from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.windows import Window
 from settlement_engine.ports import Server
 from settlement_engine.store.migrate import WINDOWS
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.deadletters import DeadLetter
     from settlement_engine.domain.exceptions import MatterKind, Proposal
     from settlement_engine.domain.ledger import Account, Leg, Transfer
-    from settlement_engine.domain.lifecycle import Event
-    from settlement_engine.domain.settlement import Moved, Settlement
+    from settlement_engine.domain.settlement import Moved, Recorded, Settlement
     from settlement_engine.ports import Clock, Opening
 
     MatterKey = tuple[UUID | None, MatterKind, str]
@@ -157,6 +156,7 @@ class Records:
 
     lives: dict[UUID, Settlement] = field(default_factory=dict)
     open: dict[UUID, Open] = field(default_factory=dict)
+    hashes: dict[UUID, Recorded] = field(default_factory=dict)
     by_key: dict[UUID, UUID] = field(default_factory=dict)
     by_obligation: dict[str, list[UUID]] = field(default_factory=dict)
     moves: list[Moved] = field(default_factory=list)
@@ -202,7 +202,17 @@ class Records:
             asked=resting.asked if resting else 0,
             next_action_at=resting.due_at if resting else None,
             refusal_detail=dict(life.refusal_detail),
+            recorded=msgspec.structs.replace(self.hashes[settlement_id], intent=self._intent(life)),
         )
+
+    def _intent(self, life: Settlement) -> Mapping[str, str] | None:
+        """Return the details of the move that locked funds for the attempt."""
+        if life.attempt is None:
+            return None
+        for moved in self.moves_of[life.id]:
+            if moved.event is Event.CLEARED and moved.to_state is State.LOCKED:
+                return moved.detail
+        return None
 
     def append(self, moved: Moved) -> None:
         """Put a move at the end of the stream."""

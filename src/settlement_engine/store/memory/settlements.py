@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.domain.settlement import Moved, Settlement
+from settlement_engine.domain.settlement import Moved, Recorded, Settlement
 from settlement_engine.errors import Contention
 from settlement_engine.ports import Admitted, Claimed, Verdict
 from settlement_engine.store.memory.applying import Applying
@@ -62,6 +62,7 @@ class MemorySettlements:
             created_at=at,
             value_date=wish.value_date or at.date(),
         )
+        records.hashes[key] = Recorded(key_hash=wish.key_hash, content_hash=wish.content_hash)
         records.by_key[wish.key_hash] = key
         records.by_obligation.setdefault(wish.obligation_id, []).append(key)
         records.open[key] = Open(owner=owner, epoch=1, due_at=at)

@@ -31,6 +31,15 @@ WHERE q.recorded_at + make_interval(secs => q.seconds) <= q.at AND NOT EXISTS (
 ORDER BY q.recorded_at LIMIT $4
 ON CONFLICT DO NOTHING RETURNING id;
 
+-- name: open_altered
+-- Freeze a settlement of which something was altered behind the engine, and say so once.
+WITH frozen AS (
+    UPDATE settlement_transactions SET is_frozen = true WHERE id = $1 RETURNING id
+)
+INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
+SELECT f.id, 'altered_payment', $2, $3::text::jsonb, clock_timestamp() FROM frozen AS f
+ON CONFLICT DO NOTHING RETURNING id;
+
 -- name: close_ended_doubts
 -- A doubt ends with the settlement.
 UPDATE exceptions AS e SET

@@ -34,14 +34,18 @@ UPDATE open_settlements SET epoch = epoch + 1
 WHERE owner = $1 AND settlement_id = ANY ($2::uuid[]) RETURNING settlement_id;
 
 -- name: load
--- Whole settlements, with their owner's epoch and the attempt that is under way.
-SELECT s.id, s.caller, s.idempotency_key, s.obligation_id, s.from_bank, s.to_bank, s.amount_minor,
+-- Whole settlements, with their owner's epoch, the attempt that is under way, and what to check it against.
+SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligation_id, s.from_bank, s.to_bank, s.amount_minor,
     s.currency, s.requested_value_date, s.value_date, s.priority, s.metadata::text AS metadata,
     s.state::text AS state, s.seq, s.is_frozen, s.attestation, s.refusal_code,
     s.refusal_detail::text AS refusal_detail, s.rail_reference, s.confirmation, s.created_at,
     s.ended_at, coalesce(w.epoch, 0) AS epoch, coalesce(w.asked, 0) AS asked, w.due_at,
     a.number, a.rail, a.source_id, a.agent_id, a.clearing_id, a.target_id, a.uetr,
-    a.end_to_end_id, a.message_id, a.payload, a.recorded_at, a.valid_until, a.sends, a.undelivered
+    a.end_to_end_id, a.message_id, a.payload, a.recorded_at, a.valid_until, a.sends, a.undelivered,
+    (SELECT coalesce(m.detail, '{}')::text FROM moves AS m
+        WHERE m.settlement_id = s.id AND m.attempt = s.attempt
+            AND m.event = 'cleared' AND m.to_state = 'locked'
+        ORDER BY m.seq LIMIT 1) AS intent
 FROM settlement_transactions AS s
 LEFT JOIN open_settlements AS w ON w.settlement_id = s.id
 LEFT JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt

@@ -1,0 +1,153 @@
+"""The send intent: what was committed with the lock, and whether what is read back is still that.
+
+Bytes that leave the house are those that were recorded before the first of them left. A record in a
+database can be altered, so the move that recorded the intent keeps the bytes' hash and the route, and
+caller, key and attempt give the references. ``alterations`` compares all of that. It never makes the bytes
+anew: message builders change, and a payment that was sent once is never sent in another form.
+
+Moves that are older than the hash know neither hash nor route. Then only the fields are compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC
+from enum import StrEnum, auto
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from settlement_engine.domain.identifiers import References, references
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from settlement_engine.domain.settlement import Attempt, Instruction, Settlement
+
+PAYLOAD_SHA256: Final = "payload_sha256"
+ROUTE: Final = "route"
+VALID_UNTIL: Final = "valid_until"
+
+INTENT: Final = (PAYLOAD_SHA256, ROUTE, VALID_UNTIL)
+"""The details of the move into LOCKED that keep the send intent."""
+
+
+class PaymentTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What the bytes of a message ask the bank to do. ``amount`` is written as callers write it."""
+
+    from_bank: str
+    to_bank: str
+    amount: str
+    currency: str
+    references: References | None = None  # where the message carries all three
+
+
+class Part(StrEnum):
+    """What of a settlement was altered."""
+
+    INSTRUCTION = auto()  # what the caller asked for, or the caller and key themselves
+    REFERENCES = auto()  # our names for the payment
+    ROUTE = auto()  # the rail, the accounts that it posts to, until when it is valid
+    MESSAGE = auto()  # the bytes
+
+
+class Alteration(NamedTuple):
+    """A difference between what was committed and what was read back."""
+
+    part: Part
+    text: str
+
+
+def intent_detail(attempt: Attempt) -> dict[str, str]:
+    """Write down what is committed to, for the move that records the send intent."""
+    return {
+        PAYLOAD_SHA256: hashlib.sha256(attempt.payload).hexdigest(),
+        ROUTE: route_text(attempt),
+        VALID_UNTIL: attempt.valid_until.astimezone(UTC).isoformat(),
+    }
+
+
+def route_text(attempt: Attempt) -> str:
+    """Write the rail and the four accounts: source, agent, clearing, target."""
+    route = attempt.route
+    accounts = (route.source_id, route.agent_id, route.clearing_id, route.target_id)
+    return " ".join([route.rail, *map(str, accounts)])
+
+
+def alterations(
+    settlement: Settlement, read: Callable[[bytes], PaymentTerms | None] | None
+) -> tuple[Alteration, ...]:
+    """Compare a settlement that was read back with what was committed; empty when nothing differs.
+
+    ``read`` says what the bytes of its rail ask for; without it the bytes' hash alone is compared.
+    """
+    recorded = settlement.recorded
+    if recorded is None:
+        return ()  # this process wrote it and has it in memory ever since
+    wish, attempt = settlement.instruction, settlement.attempt
+    found = []
+    if wish.key_hash != recorded.key_hash:
+        found.append(Alteration(Part.INSTRUCTION, "the key's hash is not that of caller and key"))
+    if wish.content_hash != recorded.content_hash:
+        found.append(
+            Alteration(Part.INSTRUCTION, "the instruction is not the one that was taken in")
+        )
+    if attempt is None:
+        return tuple(found)
+    if attempt.references != references(wish.caller, wish.idempotency_key, attempt.number):
+        found.append(Alteration(Part.REFERENCES, "the references are not those of caller and key"))
+    if recorded.intent is None:
+        found.append(
+            Alteration(Part.ROUTE, f"no move has locked funds for attempt {attempt.number}")
+        )
+    else:
+        found += intent_faults(attempt, recorded.intent)
+    if read is not None:
+        found += [
+            Alteration(Part.MESSAGE, text)
+            for text in terms_faults(wish, attempt.references, read(attempt.payload))
+        ]
+    return tuple(found)
+
+
+def alteration_fingerprint(settlement: Settlement, found: Iterable[Alteration]) -> str:
+    """Name an alteration: the same one again is the same name, and another one has another."""
+    parts = ",".join(sorted({each.part.value for each in found}))
+    wish, attempt = settlement.instruction, settlement.attempt
+    content: list[object] = [wish.key_hash, wish.content()]
+    if attempt is not None:
+        content += [attempt.references, intent_detail(attempt)]
+    return (
+        f"{parts} {hashlib.sha256(msgspec.json.encode(content, order='sorted')).hexdigest()[:32]}"
+    )
+
+
+def intent_faults(attempt: Attempt, intent: Mapping[str, str]) -> list[Alteration]:
+    """Compare an attempt with what the move that locked its funds says of it."""
+    made = intent_detail(attempt)
+    faults = {
+        ROUTE: (Part.ROUTE, "rail or accounts are not those that were locked"),
+        VALID_UNTIL: (Part.ROUTE, "it is valid until another time than was recorded"),
+        PAYLOAD_SHA256: (Part.MESSAGE, "the bytes do not have the hash that was recorded"),
+    }
+    return [
+        Alteration(*faults[name])
+        for name in faults
+        if name in intent and intent[name] != made[name]
+    ]
+
+
+def terms_faults(wish: Instruction, names: References, terms: PaymentTerms | None) -> list[str]:
+    """Compare what the bytes say with the instruction."""
+    if terms is None:
+        return ["the bytes cannot be read"]
+    asked = {
+        "from_bank": wish.from_bank,
+        "to_bank": wish.to_bank,
+        "amount": str(wish.amount),
+        "currency": wish.amount.currency,
+    }
+    told = [name for name, text in asked.items() if getattr(terms, name) != text]
+    if terms.references is not None and terms.references != names:
+        told.append("references")
+    return [f"the bytes name another {name}" for name in told]

@@ -1,0 +1,143 @@
+"""A payment that was altered in the database between the lock and the takeover never leaves.
+
+The guards refuse the UPDATE; here they are switched off, as only the tables' owner can who means it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from settlement_engine.domain.exceptions import MatterKind, Severity
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.engine.desk import Desk
+from settlement_engine.engine.service import SettlementService
+from settlement_engine.engine.settings import EngineSettings
+from settlement_engine.ports import MatterFilter
+from tests.support.lives import funding, spec
+from tests.support.stores import CountedIds, PostgresStores
+from tests.unit.engine.house import SETTINGS, RealClock, Tally, ToldRail, ToldScreening, wish
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+PATIENCE_SECONDS = 20.0
+A_WHILE_SECONDS = 0.5
+
+ALTERED = {
+    "another bank and amount": (
+        "UPDATE attempts SET payload = replace(replace(convert_from(payload, 'UTF8'), 'BBB', 'EVIL'),"
+        " '1.00', '99.00')::bytea"
+    ),
+    "one byte": "UPDATE attempts SET payload = payload || ' '::bytea",
+    "bytes and instruction, alike": (
+        "UPDATE attempts SET payload = replace(convert_from(payload, 'UTF8'), 'BBB', 'EVIL')::bytea;"
+        "UPDATE settlement_transactions SET to_bank = 'EVIL'"
+    ),
+    "all but the move": (
+        "UPDATE attempts SET payload = replace(convert_from(payload, 'UTF8'), 'BBB', 'EVIL')::bytea,"
+        " target_id = source_id;"
+        r"UPDATE settlement_transactions SET to_bank = 'EVIL', content_hash = '\x00'"
+    ),
+    "the key": "UPDATE settlement_transactions SET idempotency_key = 'another'",
+    "a second attempt": (
+        "INSERT INTO attempts SELECT settlement_id, 2, rail, source_id, agent_id, clearing_id, target_id,"
+        " uetr, 'E2', message_id, payload, valid_until, 1, 0, now() FROM attempts;"
+        "UPDATE settlement_transactions SET attempt = 2"
+    ),
+    "the references": "UPDATE attempts SET end_to_end_id = 'E2', uetr = gen_random_uuid()",
+    "the rail": "UPDATE attempts SET rail = 'told', target_id = source_id",
+}
+
+
+def engine(stores: PostgresStores, rail: ToldRail) -> SettlementService:
+    told = EngineSettings(**(SETTINGS | {"lease_seconds": 5.0}))
+    rails: dict[str, Any] = {"told": rail}
+    return SettlementService(
+        told,
+        store=stores.settlements,
+        accounts=stores.accounts,
+        stream=stores.stream,
+        registry=stores.registry,
+        rails=rails,
+        screening=ToldScreening(),
+        clock=RealClock(),
+        ids=CountedIds(),
+        chance=random.Random(1),
+        meter=Tally(),
+        desk=Desk(told, stores.matters, stores.resolutions, rails),
+    )
+
+
+@asynccontextmanager
+async def running(stores: PostgresStores, rail: ToldRail) -> AsyncIterator[SettlementService]:
+    made = engine(stores, rail)
+    await made.join()
+    task = asyncio.get_running_loop().create_task(made.run())
+    try:
+        yield made
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def sent_and_left(stores: PostgresStores) -> Any:
+    """Send a payment from an engine that dies before it hears of it."""
+    for kind, bank in ((AccountKind.NOSTRO, "AAA"), (AccountKind.VOSTRO, "BBB")):
+        await stores.accounts.open_account(spec(kind, bank))
+    await stores.accounts.fund(funding(10_000, bank="AAA"))
+    rail = ToldRail()
+    rail.answer_delay_seconds = PATIENCE_SECONDS
+    async with running(stores, rail) as first:
+        [accepted] = await first.submit([wish()])
+        assert not isinstance(accepted, Exception)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not rail.asked:  # noqa: ASYNC110 - the rail rings no bell
+                await asyncio.sleep(0.01)
+    return accepted.settlement.id
+
+
+@pytest.mark.parametrize("what", ALTERED)
+async def test_an_altered_payment_is_not_sent_by_whoever_takes_it_over(database_url, what):
+    stores, others = PostgresStores(database_url), PostgresStores(database_url)
+    settlement_id = await sent_and_left(stores)
+    await stores.close()
+    connection = await asyncpg.connect(database_url)
+    for table in ("attempts", "settlement_transactions"):
+        await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
+    await connection.execute(ALTERED[what])
+    rail = ToldRail()
+    rail.enquiries.extend([Event.NOT_FOUND] * 10_000)
+    wanted = MatterFilter(kinds=frozenset({MatterKind.ALTERED_PAYMENT}))
+    async with running(others, rail), asyncio.timeout(PATIENCE_SECONDS):
+        while not await others.matters.matters(wanted):  # noqa: ASYNC110 - nor does the database
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(A_WHILE_SECONDS)
+    [matter] = await others.matters.matters(wanted)
+    assert (matter.settlement_id, matter.severity) == (settlement_id, Severity.CRITICAL)
+    assert "send" not in [word for word, _, _ in rail.asked]
+    found = (await others.settlements.load([settlement_id]))[settlement_id]
+    assert (found.state, found.is_frozen) == (State.IN_DOUBT, True)
+    outcome = await connection.fetchval("SELECT outcome FROM fund_locks")
+    assert outcome is None, "nobody's money is released"
+    await connection.close()
+    await others.close()
+
+
+async def test_what_was_not_altered_is_sent_again(database_url):
+    stores, others = PostgresStores(database_url), PostgresStores(database_url)
+    settlement_id = await sent_and_left(stores)
+    await stores.close()
+    rail = ToldRail()
+    rail.enquiries.append(Event.NOT_FOUND)
+    async with running(others, rail) as second:
+        ended = await second.wait(settlement_id, PATIENCE_SECONDS)
+    assert ended.state is State.COMPLETED
+    assert "send" in [word for word, _, _ in rail.asked]
+    await others.close()

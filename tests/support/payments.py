@@ -1,0 +1,27 @@
+"""The message of rails that exist for tests: one line of words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.intent import PaymentTerms
+
+if TYPE_CHECKING:
+    from settlement_engine.domain.identifiers import References
+    from settlement_engine.domain.settlement import Settlement
+
+
+def payment_bytes(settlement: Settlement, references: References) -> bytes:
+    """Name obligation and payment, and say who pays what to whom."""
+    wish, amount = settlement.instruction, settlement.instruction.amount
+    words = (wish.obligation_id, references.end_to_end_id, wish.from_bank, wish.to_bank)
+    return "\t".join([" ".join(words[:2]) + " ", *words[2:], str(amount), amount.currency]).encode()
+
+
+def payment_terms(payload: bytes) -> PaymentTerms | None:
+    """Read it back."""
+    try:
+        _, from_bank, to_bank, amount, currency = payload.decode().split("\t")
+    except ValueError:
+        return None
+    return PaymentTerms(from_bank=from_bank, to_bank=to_bank, amount=amount, currency=currency)

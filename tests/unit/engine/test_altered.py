@@ -1,0 +1,278 @@
+"""What was altered in the database behind the engine: it is not sent, not booked, and told to a person."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from settlement_engine.domain.exceptions import Finding, MatterKind
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import Money
+from tests.unit.engine.house import House, running, wish
+from tests.unit.engine.test_desk import attest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from settlement_engine.domain.settlement import Attempt, Settlement
+
+    Alter = Callable[[Attempt], Attempt]
+
+NEVER_SECONDS = 60.0
+A_WHILE_SECONDS = 0.15
+
+
+def _payload(attempt: Attempt) -> Attempt:
+    other = attempt.payload.replace(b"BBB", b"EVIL").replace(b"1.00", b"99.00")
+    assert other != attempt.payload
+    return msgspec.structs.replace(attempt, payload=other)
+
+
+def _same_words_other_bytes(attempt: Attempt) -> Attempt:
+    other = attempt.payload.replace(b"o-k1 ", b"o-k2 ")
+    assert other != attempt.payload
+    return msgspec.structs.replace(attempt, payload=other)
+
+
+def _valid_until(attempt: Attempt) -> Attempt:
+    return msgspec.structs.replace(attempt, valid_until=datetime(2100, 1, 1, tzinfo=UTC))
+
+
+def _uetr(attempt: Attempt) -> Attempt:
+    names = msgspec.structs.replace(attempt.references, uetr=UUID(int=4))
+    return msgspec.structs.replace(attempt, references=names)
+
+
+def _end_to_end(attempt: Attempt) -> Attempt:
+    names = msgspec.structs.replace(attempt.references, end_to_end_id="E" + "0" * 34)
+    return msgspec.structs.replace(attempt, references=names)
+
+
+def _number(attempt: Attempt) -> Attempt:
+    return msgspec.structs.replace(attempt, number=2)
+
+
+def _target(attempt: Attempt) -> Attempt:
+    route = msgspec.structs.replace(attempt.route, target_id=attempt.route.source_id)
+    return msgspec.structs.replace(attempt, route=route)
+
+
+ALTERED: dict[str, tuple[Alter, str]] = {
+    "the bytes name another bank and amount": (_payload, "message"),
+    "the bytes differ, and say the same": (_same_words_other_bytes, "message"),
+    "it is valid for longer": (_valid_until, "route"),
+    "another UETR": (_uetr, "references"),
+    "another end-to-end reference": (_end_to_end, "references"),
+    "another account is credited": (_target, "route"),
+    "another attempt": (_number, "references"),
+}
+
+
+@asynccontextmanager
+async def taken_over(
+    alter: Alter, enquiry: Event | None
+) -> AsyncIterator[tuple[House, Settlement]]:
+    """A payment was sent and its engine died; its record was altered; another engine takes it over."""
+    async with running() as house:
+        house.rail.sends.append(None)
+        house.rail.answer_delay_seconds = NEVER_SECONDS
+        [accepted] = await house.engine.submit([wish()])
+        assert not isinstance(accepted, Exception)
+        await house.until(lambda: house.rail.asked)
+        life = house.records.lives[accepted.settlement.id]
+        await house.crash()
+        before = life.attempt
+        assert before is not None
+        life.attempt = alter(before)
+        other = House(house.records)
+        other.rail.enquiries.extend([enquiry] * 10_000)
+        await other.start()
+        try:
+            yield other, life
+        finally:
+            await other.crash()
+            life.attempt = before if life.attempt == alter(before) else life.attempt
+
+
+def matters(house: House) -> list[tuple[MatterKind, str]]:
+    return [
+        (kind, found.detail["altered"]) for (_, kind, _), found in house.records.matters.items()
+    ]
+
+
+def words(house: House) -> list[str]:
+    return [word for word, _, _ in house.rail.asked]
+
+
+@pytest.mark.parametrize("what", ALTERED)
+async def test_an_altered_payment_is_never_sent_again(what: str) -> None:
+    alter, parts = ALTERED[what]
+    async with taken_over(alter, Event.NOT_FOUND) as (house, life):
+        await house.until(lambda: house.records.matters)
+        await asyncio.sleep(A_WHILE_SECONDS)
+        [(kind, told)] = matters(house)
+        assert (kind, parts in told) == (MatterKind.ALTERED_PAYMENT, True), told
+        assert "send" not in words(house)
+        assert ("enquire" in words(house)) == (told == "message"), (
+            "under other names nobody is asked"
+        )
+        assert (life.state, life.is_frozen) == (State.IN_DOUBT, True)
+        assert house.records.locks[life.id].outcome == "", "nobody's money is released"
+        assert "altered_payment" in house.meter.anomalies
+        told_lives = await house.life(life)
+        assert told_lives.count(State.LOCKED) == 1, "it is not even made ready to be sent"
+
+
+@pytest.mark.parametrize("said", [Event.SETTLED, Event.REJECTED])
+async def test_what_the_bank_says_of_the_payment_that_was_committed_counts(said: Event) -> None:
+    """Only the bytes were altered, and they never left: the bank speaks of the others."""
+    async with taken_over(_payload, said) as (house, life):
+        ended = await house.engine.wait(life.id, 5)
+        assert ended.state is (State.COMPLETED if said is Event.SETTLED else State.ROLLED_BACK)
+        assert matters(house) == [(MatterKind.ALTERED_PAYMENT, "message")]
+
+
+async def test_nothing_is_posted_between_other_accounts_and_a_restored_record_goes_on() -> None:
+    async with taken_over(_target, Event.SETTLED) as (house, life):
+        await house.until(lambda: house.records.matters)
+        here = house.records.lives[life.id]
+        house.rail.say([_answer(life, Event.SETTLED)])
+        await asyncio.sleep(A_WHILE_SECONDS)
+        assert here.state is State.IN_DOUBT
+        assert not [key for key in house.records.transfers if key[0] == life.id]
+        assert here.attempt is not None
+        vostro = await house.accounts.accounts(_vostro())
+        route = msgspec.structs.replace(here.attempt.route, target_id=vostro[-1].id)
+        here.attempt = msgspec.structs.replace(here.attempt, route=route)
+        ended = await house.engine.wait(life.id, 5)
+        assert ended.state is State.COMPLETED
+        assert "send" not in words(house)
+
+
+@pytest.mark.parametrize(
+    ("alter", "may_be_sent"), [(lambda attempt: attempt, True), (_payload, False)]
+)
+async def test_of_a_move_that_is_older_than_the_hash_the_fields_are_compared(
+    alter: Alter, may_be_sent: bool
+) -> None:
+    async with running() as house:
+        house.rail.sends.append(None)
+        house.rail.answer_delay_seconds = NEVER_SECONDS
+        [accepted] = await house.engine.submit([wish()])
+        assert not isinstance(accepted, Exception)
+        await house.until(lambda: house.rail.asked)
+        await house.crash()
+        life = house.records.lives[accepted.settlement.id]
+        [locked] = [each for each in house.records.moves if each.to_state is State.LOCKED]
+        assert isinstance(locked.detail, dict)
+        told = dict(locked.detail)
+        assert told, "the move keeps the hash"
+        locked.detail.clear()
+        before = life.attempt
+        assert before is not None
+        life.attempt = alter(before)
+        other = House(house.records)
+        other.rail.enquiries.extend([Event.NOT_FOUND] * 10_000)
+        other.rail.sends.append(Event.SETTLED)
+        await other.start()
+        if may_be_sent:
+            assert (await other.engine.wait(life.id, 5)).state is State.COMPLETED
+        else:
+            await other.until(lambda: other.records.matters)
+            await asyncio.sleep(A_WHILE_SECONDS)
+        assert ("send" in words(other)) is may_be_sent
+        await other.crash()
+        locked.detail.update(told)
+        life.attempt = before if not may_be_sent else life.attempt
+
+
+async def test_an_instruction_that_was_altered_while_it_waited_is_not_locked() -> None:
+    async with running() as house:
+        house.screening.told.append(None)
+        [accepted] = await house.engine.submit([wish()])
+        assert not isinstance(accepted, Exception)
+        await house.crash()
+        life = house.records.lives[accepted.settlement.id]
+        before = life.instruction
+        life.instruction = replace(before, amount=Money(9_900, "EUR"))
+        other = House(house.records)
+        await other.start()
+        await other.until(lambda: other.records.matters)
+        await asyncio.sleep(A_WHILE_SECONDS)
+        assert matters(other) == [(MatterKind.ALTERED_PAYMENT, "instruction")]
+        assert (life.state, life.is_frozen, other.rail.asked) == (State.VALIDATING, True, [])
+        assert not other.records.locks
+        await other.crash()
+        life.instruction = before
+
+
+@pytest.mark.parametrize(("alter", "is_applied"), [(_payload, True), (_uetr, False)])
+async def test_people_are_heard_after_the_bank_could_be_asked(
+    alter: Alter, is_applied: bool
+) -> None:
+    async with taken_over(alter, None) as (house, life):
+        house.rail.answer_delay_seconds = 0.0
+        await house.until(lambda: life.state is State.IN_DOUBT and house.records.matters)
+        found = house.records.copy(life.id)
+        await attest(house, found, Finding.NOT_SETTLED)
+        if is_applied:
+            assert (await house.engine.wait(life.id, 5)).state is State.ROLLED_BACK
+        else:
+            await asyncio.sleep(A_WHILE_SECONDS)
+            assert life.state is State.IN_DOUBT
+            assert house.records.locks[life.id].outcome == ""
+
+
+async def test_a_return_is_not_booked_on_another_route() -> None:
+    async with running() as house:
+        ended = await house.settle()
+        life = house.records.lives[ended.id]
+        before = life.attempt
+        assert before is not None
+        life.attempt = _target(before)
+        house.rail.say([_answer(life, Event.RETURNED)])
+        await house.until(lambda: house.records.matters)
+        assert matters(house) == [(MatterKind.ALTERED_PAYMENT, "route")]
+        assert life.state is State.COMPLETED
+        life.attempt = before
+        house.rail.say([_answer(life, Event.RETURNED)])
+        await house.until(lambda: life.state is State.RETURNED)
+
+
+async def test_what_may_not_be_recalled_is_asked_about() -> None:
+    async with running() as house:
+        house.rail.sends.append(Event.ACKNOWLEDGED)
+        house.rail.enquiries.extend([None] * 10_000)
+        sent = await house.settle(wait_seconds=0.05)
+        await house.until(lambda: house.records.lives[sent.id].state is State.SENT)
+        life = house.records.lives[sent.id]
+        before = life.attempt
+        assert before is not None
+        life.attempt = _payload(before)
+        house.rail.asked.clear()
+        await house.engine.cancel(sent.id)
+        await house.until(lambda: life.state is State.RECALLING)
+        house.rail.enquiries.clear()  # told nothing, the rail says that it has settled
+        assert (await house.engine.wait(sent.id, 5)).state is State.COMPLETED
+        assert "recall" not in words(house)
+        life.attempt = before
+
+
+def _answer(life: Settlement, event: Event) -> Any:
+    from settlement_engine.ports import Answer
+
+    return Answer(settlement_id=life.id, event=event, attempt=1)
+
+
+def _vostro() -> Any:
+    from settlement_engine.ports import AccountFilter
+
+    return AccountFilter(kind=AccountKind.VOSTRO, bank="BBB")
