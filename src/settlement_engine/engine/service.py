@@ -95,8 +95,17 @@ class SettlementService:
         self._waiting = WaitingRoom(settings, store)
         matters = desk.matters if desk is not None else None
         self._integrity = Integrity(rails, self._presence, meter, matters)
-        asker = Asker(
-            settings,
+        asker = self._make_asker(rails, screening, meter)
+        self._runner = self._make_runner(rails, asker, chance, meter)
+        self._intake = Intake(settings, store, self._runner, self._presence, ids, meter)
+        self._recovery = Recovery(settings, store, self._runner, self._presence, meter)
+        self._opener = self._make_opener(openings, witness, rails, meter)
+        self._clerk = self._make_clerk(desk, rails, meter)
+        self.is_draining = False
+
+    def _make_asker(self, rails: Mapping[str, Rail], screening: Screening, meter: Meter) -> Asker:
+        return Asker(
+            self._settings,
             rails,
             screening,
             presence=self._presence,
@@ -104,12 +113,6 @@ class SettlementService:
             gate=self._gate,
             integrity=self._integrity,
         )
-        self._runner = self._make_runner(rails, asker, chance, meter)
-        self._intake = Intake(settings, store, self._runner, self._presence, ids, meter)
-        self._recovery = Recovery(settings, store, self._runner, self._presence, meter)
-        self._opener = self._make_opener(openings, witness, rails, meter)
-        self._clerk = self._make_clerk(desk, rails, meter)
-        self.is_draining = False
 
     def _make_runner(
         self, rails: Mapping[str, Rail], asker: Asker, chance: Random, meter: Meter
