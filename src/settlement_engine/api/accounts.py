@@ -9,10 +9,13 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from settlement_engine.api import grammar
 from settlement_engine.api.call import Service, Unary
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.render import timestamp, unix_seconds
+from settlement_engine.domain.card_numbers import has_card_number
 from settlement_engine.domain.ledger import GUARDED, AccountKind
 from settlement_engine.domain.money import format_amount
 from settlement_engine.errors import InvalidInstruction, NotFound
@@ -43,6 +46,9 @@ KINDS: Final[Mapping[int, AccountKind]] = MappingProxyType(
 _NUMBERS: Final = {kind: pb.AccountKind.ValueType(number) for number, kind in KINDS.items()}
 
 
+log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
+
+
 class AccountCalls:
     """Serves the calls."""
 
@@ -68,6 +74,7 @@ class AccountCalls:
         if kind is None:
             found.append(("kind", f"must be one of {', '.join(kind.name for kind in AccountKind)}"))
         grammar.check_bank("bank", request.bank, found)
+        grammar.check_no_card_number("bank", request.bank, found)
         credit_limit = 0
         if grammar.check_currency(request.currency, found):
             credit_limit = grammar.check_limit(request.credit_limit, request.currency, found)
@@ -86,7 +93,14 @@ class AccountCalls:
             caller=call.caller,
             idempotency_key=key,
         )
-        return to_account(await self._undisturbed.run(self._accounts.open_account(spec)))
+        account = await self._undisturbed.run(self._accounts.open_account(spec))
+        answer = to_account(account)
+        if has_card_number(request.account_number):
+            log.warning("account.number_looks_like_a_card_number", account_id=account.id)
+            answer.warnings.append(
+                "account_number looks like a card number; if it is one, close it"
+            )
+        return answer
 
     async def fund(self, request: pb.FundAccountRequest, call: Call) -> pb.Account:
         """Post what a bank has paid in, once per key."""

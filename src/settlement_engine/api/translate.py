@@ -12,14 +12,17 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api.grammar import (
+    CARD_NUMBER,
     Found,
     check_bank,
     check_key,
     check_money,
+    check_no_card_number,
     check_obligation,
     check_text,
 )
 from settlement_engine.domain.bank_codes import is_same_bank
+from settlement_engine.domain.card_numbers import has_card_number
 from settlement_engine.domain.settlement import Instruction, Priority
 from settlement_engine.errors import InvalidInstruction
 
@@ -43,8 +46,11 @@ def to_instruction(request: SettlementRequest, *, caller: str, header_key: str =
     obligation_id = request.obligation_id
     check_obligation(obligation_id, found)
     from_bank, to_bank = request.from_bank, request.to_bank
+    check_no_card_number("obligation_id", obligation_id, found)
     check_bank("from_bank", from_bank, found)
+    check_no_card_number("from_bank", from_bank, found)
     check_bank("to_bank", to_bank, found)
+    check_no_card_number("to_bank", to_bank, found)
     if to_bank and is_same_bank(from_bank, to_bank):
         found.append(("to_bank", "must be another bank than from_bank"))
     amount = check_money(request.amount, request.currency, found)
@@ -88,6 +94,8 @@ def _metadata(request: SettlementRequest, found: Found) -> dict[str, str]:
     for key, value in metadata.items():
         if _METADATA_KEY.fullmatch(key) is None:
             found.append(("metadata", "a key must be 1 to 64 of A-Z, a-z, 0-9 and _.-"))
+        elif has_card_number(key):
+            found.append(("metadata", f"a key {CARD_NUMBER}"))
         else:
             check_text(f"metadata.{key}", value, METADATA_VALUE_CHARACTERS_MAX, found)
     return metadata

@@ -14,7 +14,7 @@ from settlement_engine.cli.amounts import AmountCommand
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.messages import as_dict, day_and_time
-from settlement_engine.cli.output import GOOD, as_json, example, mark, print_json, say, table
+from settlement_engine.cli.output import GOOD, WARN, as_json, example, mark, print_json, say, table
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def open_(  # noqa: PLR0913 -- each option of the command is an argument
     with reach(address) as engine:
         account = engine.accounts.OpenAccount(request, timeout=CALL_SECONDS)
     _print_accounts([account], is_json=is_json, single=True)
+    for warning in () if is_json else account.warnings:
+        mark(WARN, warning)
 
 
 @lasting

@@ -405,7 +405,7 @@ class SettlementRequest(_message.Message):
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """At most 32 entries, keys [A-Za-z0-9_.-]{1,64}, values of at most 512 characters without control
-        characters. Card numbers are refused.
+        characters. Card numbers are refused here and in every other text.
         """
 
     def __init__(
@@ -1514,6 +1514,7 @@ class Account(_message.Message):
     AVAILABLE_FIELD_NUMBER: _builtins.int
     CREDIT_LIMIT_FIELD_NUMBER: _builtins.int
     IS_ACTIVE_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A positive whole number as a text."""
     kind: Global___AccountKind.ValueType
@@ -1530,6 +1531,12 @@ class Account(_message.Message):
     credit_limit: _builtins.str
     """How far available may fall below zero."""
     is_active: _builtins.bool
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only in the answer to OpenAccount: what a person should look at, such as an account number that looks like
+        a card number.
+        """
+
     def __init__(
         self,
         *,
@@ -1543,10 +1550,11 @@ class Account(_message.Message):
         available: _builtins.str = ...,
         credit_limit: _builtins.str = ...,
         is_active: _builtins.bool = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_number", b"account_number", "available", b"available", "bank", b"bank", "credit_limit", b"credit_limit", "currency", b"currency", "held", b"held", "id", b"id", "is_active", b"is_active", "kind", b"kind", "posted", b"posted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_number", b"account_number", "available", b"available", "bank", b"bank", "credit_limit", b"credit_limit", "currency", b"currency", "held", b"held", "id", b"id", "is_active", b"is_active", "kind", b"kind", "posted", b"posted", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

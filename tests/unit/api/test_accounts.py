@@ -38,12 +38,27 @@ async def test_an_account_is_opened_funded_and_shown(edge) -> None:
     assert not off.is_active
 
 
+async def test_an_account_number_that_looks_like_a_card_number_is_accepted_with_a_warning(
+    edge,
+) -> None:
+    opened = await edge.accounts.OpenAccount(opening(account_number="4111111111111111"))
+    assert opened.account_number == "4111111111111111"
+    [warning] = opened.warnings
+    assert "card number" in warning
+    assert "4111" not in warning
+    other = await edge.accounts.OpenAccount(opening(account_number="20261128160000"))
+    assert not other.warnings
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
         ({"kind": 0}, "kind"),
         ({"kind": 99}, "kind"),
         ({"bank": ""}, "bank"),
+        ({"bank": "...."}, "bank"),
+        ({"bank": "4111111111111111"}, "bank"),
+        ({"idempotency_key": "4111111111111111"}, "idempotency_key"),
         ({"currency": "eur"}, "currency"),
         ({"credit_limit": "-1"}, "credit_limit"),
         ({"credit_limit": "1.001"}, "credit_limit"),

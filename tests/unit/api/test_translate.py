@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settlement_engine.api.clearing import read_instruction
-from settlement_engine.api.grammar import has_card_number
 from settlement_engine.api.translate import to_instruction
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Priority
@@ -161,20 +160,52 @@ def test_a_field_and_a_header_that_differ_are_refused() -> None:
     assert fields(header_key="b", idempotency_key="a") == ["idempotency_key"]
 
 
+CARD = "4111111111111111"
+
+
 @pytest.mark.parametrize(
-    ("text", "is_card"),
+    ("change", "field"),
     [
-        ("4111111111111111", True),
-        ("paid with 5500-0000-0000-0004.", True),
-        ("378282246310005", True),
-        ("4111111111111112", False),
-        ("550e8400-e29b-41d4-a716-446655440000", False),
-        ("1732320000000", False),
-        ("411111111111", False),
+        ({"obligation_id": CARD}, "obligation_id"),
+        ({"obligation_id": "OBL-" + CARD}, "obligation_id"),
+        ({"obligation_id": CARD + "2"}, "obligation_id"),
+        ({"obligation_id": "4111-1111-1111-1111"}, "obligation_id"),
+        ({"idempotency_key": CARD}, "idempotency_key"),
+        ({"idempotency_key": "key 4111 1111 1111 1111"}, "idempotency_key"),
+        ({"from_bank": CARD}, "from_bank"),
+        ({"to_bank": CARD}, "to_bank"),
+        ({"metadata": {CARD: "x"}}, "metadata"),
+        ({"metadata": {"k": CARD}}, "metadata.k"),
+        ({"metadata": {"remittance": "\uff14" + "\uff11" * 15}}, "metadata.remittance"),
     ],
 )
-def test_card_numbers_are_recognised(text: str, is_card: bool) -> None:
-    assert has_card_number(text) is is_card
+def test_a_card_number_is_refused_in_every_text(change: dict[str, Any], field: str) -> None:
+    assert fields(**change) == [field]
+    with pytest.raises(InvalidInstruction) as caught:
+        to_instruction(pb.SettlementRequest(**GOOD | change), caller="me")
+    assert CARD not in str(caught.value)
+
+
+def test_a_card_number_as_the_header_s_key_is_refused() -> None:
+    assert fields(header_key=CARD) == ["idempotency_key"]
+
+
+def test_a_card_number_from_clearing_is_refused() -> None:
+    with pytest.raises(InvalidInstruction) as caught:
+        read_instruction(
+            b'{"obligationId":"4111111111111111","fromBank":"A","toBank":"B","amount":"1.00",'
+            b'"currency":"EUR"}'
+        )
+    assert caught.value.violations[0][0] == "obligation_id"
+
+
+@pytest.mark.parametrize(
+    "moment", ["20261128160000", "20261128", "20261128160000123", "28112026160000"]
+)
+def test_a_date_is_no_card_number(moment: str) -> None:
+    more = {"obligation_id": moment, "idempotency_key": moment, "metadata": {"k": moment}}
+    made = to_instruction(pb.SettlementRequest(**GOOD | more), caller="me")
+    assert made.obligation_id == moment
 
 
 def test_clearing_speaks_the_json_of_the_same_request() -> None:

@@ -114,6 +114,13 @@ def test_accounts_open_and_fund(command: Run, engine: FakeEngine) -> None:
     assert json.loads(said.out)["available"] == "9.00"
 
 
+def test_accounts_open_tells_what_the_engine_warns_of(command: Run, engine: FakeEngine) -> None:
+    engine.accounts[0].warnings.append("account_number looks like a card number")
+    said = command("accounts", "open", "nostro", "DEUTDEFF", "EUR")
+    assert said.code == ExitCode.OK
+    assert "looks like a card number" in said.out + said.err
+
+
 def test_accounts_list_reads_every_page(command: Run, engine: FakeEngine) -> None:
     said = command("accounts", "list", "--kind", "nostro", "--json")
     assert len(json.loads(said.out)["accounts"]) == 3
