@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
+import resource
 import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 import asyncpg
 import grpc
 import pytest
+from google.protobuf.json_format import MessageToJson
 
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.proto import settlement_pb2 as pb
@@ -23,7 +32,6 @@ from tests.e2e.world import until, wish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 PATIENCE_SECONDS = 30.0
 NONE: Mapping[str, str] = MappingProxyType({})
@@ -82,10 +90,27 @@ def do(url: str, statement: str, *arguments: object) -> None:
     asyncio.run(inner())
 
 
+def fetch(url: str, statement: str) -> list[tuple[object, ...]]:
+    async def inner() -> list[tuple[object, ...]]:
+        connection = await asyncpg.connect(url)
+        try:
+            return [tuple(row) for row in await connection.fetch(statement)]
+        finally:
+            await connection.close()
+
+    return asyncio.run(inner())
+
+
 class Serve:
     """A ``serve`` in a process of its own."""
 
-    def __init__(self, folder: Path, *words: str, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *words: str,
+        variables: Mapping[str, str],
+        limits: tuple[int, tuple[int, int]] | None = None,
+    ) -> None:
         self._log_path = folder / "serve.log"
         book = ("--set", f"banks.mock_book_file={folder / 'mock.book'}")
         with self._log_path.open("wb") as log:
@@ -95,6 +120,7 @@ class Serve:
                 env=environment(variables),
                 stdout=log,
                 stderr=log,
+                preexec_fn=partial(resource.setrlimit, *limits) if limits else None,  # noqa: PLW1509
             )
 
     def __enter__(self) -> Self:
@@ -208,33 +234,111 @@ def test_serve_may_be_allowed_to_migrate_by_itself(tmp_path: Path, urls: dict[st
 def test_serve_answers_a_call_in_progress_before_it_ends(
     tmp_path: Path, urls: dict[str, str]
 ) -> None:
-    """SIGTERM in the middle of a settlement: it completes, the caller hears it, the books are right."""
+    """SIGTERM in the middle of a settlement: it completes, its callers hear it, the books are right.
+
+    The bank takes longer than calls get at the very end (``process.CALLS_GRACE_SECONDS``): it is the drain
+    itself that waits for it.
+    """
     assert run(tmp_path, "migrate", variables=urls).returncode == ExitCode.OK
     do(urls["SETTLEMENT_DATABASE__URL"], OPEN_ALL_DAY, [1, 2, 3, 4, 5, 6, 7])
     slow = (
-        *("--set", "banks.mock_latency_ms=1000"),
+        *("--set", "banks.mock_latency_ms=4000"),
         *("--set", "banks.mock_answer_timeout_ms=20000"),
         *("--set", "banks.mock_success_rate=1"),
     )
     with Serve(tmp_path, *slow, variables=urls) as serving:
-        grpc_port, *_ = serving.ports()
-        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+        grpc_port, http_port, _ = serving.ports()
+        with (
+            grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel,
+            ThreadPoolExecutor() as pool,
+        ):
             open_accounts(rpc.AccountServiceStub(channel))
             settlements = rpc.SettlementServiceStub(channel)
             asked = settlements.ExecuteSettlement.future(wish(), timeout=PATIENCE_SECONDS)
+            in_json = pool.submit(execute_in_json, http_port)
             executing = pb.ListSettlementsRequest(statuses=[pb.EXECUTING])
             until(
-                lambda: settlements.ListSettlements(executing, timeout=10).settlements,
+                lambda: len(settlements.ListSettlements(executing, timeout=10).settlements) == 2,
                 PATIENCE_SECONDS,
-                "the settlement to be sent",
+                "both settlements to be sent",
             )
             serving.process.send_signal(signal.SIGTERM)
             assert asked.result().status == pb.COMPLETED
+            assert in_json.result() == "COMPLETED"
         assert serving.process.wait(timeout=PATIENCE_SECONDS) == ExitCode.OK
         assert "Traceback" not in serving.said
     proof = run(tmp_path, "prove", variables=urls)
     assert proof.returncode == ExitCode.OK, proof.stdout
     assert "open: 0 settlements, 0 holds" in proof.stdout
+
+
+def execute_in_json(port: int) -> str:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/settlement.SettlementService/ExecuteSettlement",
+        MessageToJson(wish()).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+        return str(json.load(answer)["status"])
+
+
+HALF_A_REQUEST = (
+    b"POST /settlement.SettlementService/ExecuteSettlement HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 400\r\n\r\n{"
+)
+
+
+def test_callers_who_send_nothing_more_do_not_delay_the_end(
+    tmp_path: Path, urls: dict[str, str]
+) -> None:
+    """SIGTERM with five half bodies and others who only hold a connection: it took a minute."""
+    assert run(tmp_path, "migrate", variables=urls).returncode == ExitCode.OK
+    with Serve(tmp_path, variables=urls) as serving, ExitStack() as held:
+        for port in serving.ports():
+            for said in (HALF_A_REQUEST, HALF_A_REQUEST, b"POST", b""):
+                connection = socket.create_connection(("127.0.0.1", port))
+                held.enter_context(connection).sendall(said)
+        assert serving.terminate() == ExitCode.OK  # within PATIENCE_SECONDS
+        assert "Traceback" not in serving.said
+    lease = fetch(urls["SETTLEMENT_DATABASE__URL"], "SELECT gone_at IS NOT NULL FROM engines")
+    assert lease == [(True,)]
+
+
+@pytest.mark.slow
+def test_connections_of_callers_do_not_cut_the_engine_from_its_servers(
+    tmp_path: Path, urls: dict[str, str]
+) -> None:
+    """At a limit of 1,024 open files, 1,100 idle connections on each port: payments go on."""
+    assert run(tmp_path, "migrate", variables=urls).returncode == ExitCode.OK
+    do(urls["SETTLEMENT_DATABASE__URL"], OPEN_ALL_DAY, [1, 2, 3, 4, 5, 6, 7])
+    quick = ("--set", "banks.mock_latency_ms=1", "--set", "banks.mock_success_rate=1")
+    limits = (resource.RLIMIT_NOFILE, (1024, 1024))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    try:
+        with (
+            Serve(tmp_path, *quick, variables=urls, limits=limits) as serving,
+            ExitStack() as held,
+        ):
+            ports = serving.ports()
+            channel = held.enter_context(grpc.insecure_channel(f"127.0.0.1:{ports[0]}"))
+            open_accounts(rpc.AccountServiceStub(channel))
+            for port in ports:
+                for _ in range(1_100):
+                    with suppress(OSError):
+                        held.enter_context(socket.create_connection(("127.0.0.1", port)))
+            settlements = rpc.SettlementServiceStub(channel)
+            for _ in range(5):
+                answer = settlements.ExecuteSettlement(wish(), timeout=PATIENCE_SECONDS)
+                assert answer.status == pb.COMPLETED
+                assert execute_in_json(ports[1]) == "COMPLETED"
+            opened = len(list(Path(f"/proc/{serving.process.pid}/fd").iterdir()))
+            assert opened < 1024 - 64
+            assert "Traceback" not in serving.said
+            assert "Too many open files" not in serving.said
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def open_accounts(accounts: rpc.AccountServiceStub) -> None:

@@ -1,0 +1,313 @@
+"""Callers who send slowly, not at all, or too much: each has a bound, and none delays the others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import aiohttp
+import pytest
+
+from settlement_engine.api.http_body import FREE_BYTES, Room
+from settlement_engine.api.http_server import HttpServer
+from settlement_engine.api.settings import HttpBounds
+from settlement_engine.errors import Misconfigured
+from tests.unit.api import fakes
+from tests.unit.api.test_gateway import GOOD
+
+PATH = "/settlement.SettlementService/ExecuteSettlement"
+BATCH = "/settlement.SettlementService/SubmitSettlements"
+SHORT, LONG = 0.1, 60.0
+CALM = HttpBounds(header_seconds=LONG, body_seconds=LONG, idle_seconds=LONG)
+
+
+def head(length: int, path: str = PATH) -> bytes:
+    lines = ["Host: localhost", "Content-Type: application/json", f"Content-Length: {length}"]
+    return "\r\n".join([f"POST {path} HTTP/1.1", *lines, "", ""]).encode()
+
+
+HALF = head(400) + b'{"obligationId":'
+
+
+class Caller:
+    """A connection, byte by byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    def say(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def heard(self) -> bytes:
+        """Everything until the other side has closed."""
+        try:
+            return await self.reader.read()
+        except ConnectionError:
+            return b""
+
+    async def status(self) -> int:
+        return int((await self.reader.readline()).split()[1])
+
+
+@asynccontextmanager
+async def calling(edge, *data: bytes):
+    """Connections, each of which has said something."""
+    made = []
+    try:
+        for each in data:
+            made.append(Caller(*await asyncio.open_connection("127.0.0.1", edge.http_port)))
+            made[-1].say(each)
+        yield made
+    finally:
+        for caller in made:
+            caller.writer.close()
+
+
+def counted(edge) -> int:
+    return int(edge.http_server._connections.count)
+
+
+async def execute(edge, number: int = 1) -> int:
+    status, *_ = await edge.post("ExecuteSettlement", GOOD | {"obligationId": f"OBL-{number}"})
+    return int(status)
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", [b"", b"POST /x HT", b"POST /x HTTP/1.1\r\nHost: localhost\r\n"])
+async def test_headers_that_do_not_come_are_given_up(make_edge, said: bytes) -> None:
+    edge = await make_edge(http=replace(CALM, header_seconds=SHORT))
+    async with calling(edge, said) as [caller]:
+        assert await caller.heard() == b""
+    assert await execute(edge) == 200
+
+
+async def test_an_idle_connection_is_closed_and_one_in_the_middle_of_headers_sooner(make_edge):
+    for bounds in (
+        replace(CALM, idle_seconds=SHORT),
+        replace(CALM, header_seconds=SHORT),
+    ):
+        edge = await make_edge(http=bounds)
+        async with calling(edge, b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n") as [caller]:
+            assert await caller.status() == 404
+            if bounds.header_seconds == SHORT:
+                caller.say(b"GET")
+            await caller.heard()
+        await fakes.until(lambda edge=edge: counted(edge) == 0, "the connection is gone")
+
+
+async def test_a_body_that_does_not_come_is_given_up(make_edge) -> None:
+    edge = await make_edge(http=replace(CALM, body_seconds=SHORT))
+    async with calling(edge, HALF) as [caller]:
+        assert await caller.status() == 408
+        told = await caller.reader.readuntil(b"violations")
+        assert b"BODY_TOO_SLOW" in told
+    assert not edge.world.settlements
+
+
+@pytest.mark.parametrize("is_reset", [True, False])
+async def test_a_caller_who_goes_in_the_middle_of_a_body_is_no_error_of_ours(
+    make_edge, caplog, capsys, is_reset: bool
+) -> None:
+    edge = await make_edge(http=CALM)
+    async with calling(edge, HALF) as [caller]:
+        await fakes.until(lambda: counted(edge) == 1, "it has been accepted")
+        if is_reset:
+            caller.writer.transport.abort()
+        else:
+            caller.writer.close()
+        await fakes.until(lambda: counted(edge) == 0, "it is gone")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert "rror" not in "".join(capsys.readouterr())
+    assert await execute(edge) == 200
+
+
+# --- counts ---------------------------------------------------------------------------------------
+
+
+async def test_half_bodies_are_no_calls_in_progress(make_edge) -> None:
+    """One call may be in progress; four that have not arrived do not count."""
+    edge = await make_edge(http=CALM, calls_max=1)
+    async with calling(edge, *[HALF] * 4):
+        await fakes.until(lambda: counted(edge) == 4, "all have been accepted")
+        assert await execute(edge) == 200
+
+
+async def test_whoever_holds_connections_keeps_nobody_out(make_edge, caplog, capsys) -> None:
+    """The one that has waited for its caller longest makes room, in all and of one address."""
+    for bounds in (
+        replace(CALM, connections_max=5),
+        replace(CALM, connections_per_address_max=5),
+    ):
+        edge = await make_edge(http=bounds)
+        async with calling(edge, b"", b"GET", *[HALF] * 30) as callers:
+            for number in range(3):
+                assert await execute(edge, number) == 200
+            assert counted(edge) <= 5
+            gone = [caller.heard() for caller in callers[:27]]
+            assert set(await asyncio.gather(*gone)) == {b""}
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert "rror" not in "".join(capsys.readouterr())
+
+
+async def test_a_request_that_is_being_served_is_never_cut_to_make_room(make_edge) -> None:
+    edge = await make_edge(http=replace(CALM, connections_max=1))
+    edge.world.holding = asyncio.Event()
+    body = json.dumps(GOOD).encode()
+    async with calling(edge, head(len(body)) + body) as [served]:
+        await fakes.until(lambda: edge.world.waiting == 1, "it is being served")
+        async with calling(edge, HALF) as [refused]:
+            assert await refused.heard() == b""
+        edge.world.holding.set()
+        assert await served.status() == 200
+
+
+# --- bytes ----------------------------------------------------------------------------------------
+
+
+async def test_large_bodies_take_turns_and_small_ones_do_not_wait(make_edge) -> None:
+    """There is room for one large body; four that have half arrived hold up no small one."""
+    large = head(400_000, BATCH) + b" " * 4 * FREE_BYTES
+    edge = await make_edge(http=replace(CALM, body_bytes_max=500_000))
+    room = edge.gateway._bodies._room
+    async with calling(edge, *[large] * 4):
+        await fakes.until(lambda: len(room._queue) == 3, "one is read, three wait")
+        assert room._left == 100_000
+        assert await execute(edge) == 200
+    await fakes.until(lambda: room._left == 500_000, "all of it has been given back")
+
+
+async def test_a_large_body_whose_turn_does_not_come_is_told_to_come_back(make_edge) -> None:
+    large = head(400_000, BATCH) + b" " * 4 * FREE_BYTES
+    bounds = replace(CALM, body_bytes_max=500_000)
+    edge = await make_edge(http=bounds)
+    async with calling(edge, large) as [first]:
+        await fakes.until(lambda: edge.gateway._bodies._room._left == 100_000, "it is being read")
+        edge.gateway._bodies._bounds = replace(bounds, body_seconds=SHORT)
+        async with calling(edge, large) as [second]:
+            assert await second.status() == 429
+        first.say(b" " * 400_000)
+        assert await first.status() == 400
+
+
+async def test_a_small_body_of_unknown_length_takes_no_room(make_edge) -> None:
+    edge = await make_edge(http=replace(CALM, body_bytes_max=65_536))
+    edge.gateway._bodies._room._left = 0
+
+    async def parts():
+        yield b'{"obligationId":"OBL-1","fromBank":"DEUTDEFF",'
+        yield b'"toBank":"CHASUS33","amount":"1.00","currency":"EUR"}'
+
+    kind = {"Content-Type": "application/json"}
+    async with edge.session.post(PATH, data=parts(), headers=kind) as got:
+        assert got.status == 200
+
+
+async def test_room_is_given_in_turn_and_survives_who_gives_up() -> None:
+    room = Room(10)
+    assert await room.take(8) == 8
+    second = asyncio.create_task(room.take(5))
+    third = asyncio.create_task(room.take(1))
+    await asyncio.sleep(0)
+    assert not third.done()  # although there would be room for it: large ones would never get any
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert await third == 1
+    room.give(8)
+    fourth = asyncio.create_task(room.take(99))
+    await asyncio.sleep(0)
+    room.give(1)
+    fourth.cancel()  # it has its room, and gives up before it knows
+    await asyncio.gather(fourth, return_exceptions=True)
+    assert room._left == 10
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+async def test_draining_cuts_off_whoever_has_not_sent_a_whole_request(make_edge) -> None:
+    edge = await make_edge(http=CALM)
+    async with calling(edge, b"", b"GET", *[HALF] * 5) as callers:
+        await fakes.until(lambda: counted(edge) == 7, "all have been accepted")
+        await edge.http_server.drain()
+        assert set(await asyncio.gather(*(each.heard() for each in callers))) == {b""}
+        with pytest.raises(OSError, match="onnect"):
+            await asyncio.open_connection("127.0.0.1", edge.http_port)
+
+
+async def test_what_is_being_served_is_answered_and_then_closed(make_edge) -> None:
+    edge = await make_edge(http=CALM)
+    edge.world.holding = asyncio.Event()
+    asked = asyncio.create_task(edge.post("ExecuteSettlement", GOOD))
+    await fakes.until(lambda: edge.world.waiting == 1, "it is being served")
+    await edge.http_server.drain()
+    edge.world.holding.set()
+    status, _, headers = await asked
+    assert (status, headers["Connection"]) == (200, "close")
+
+
+async def test_the_end_is_bounded_whatever_is_being_served() -> None:
+    began = asyncio.Event()
+
+    async def never(_: aiohttp.web.Request) -> aiohttp.web.Response:
+        began.set()
+        await asyncio.sleep(LONG)
+        return aiohttp.web.Response()
+
+    server = HttpServer([aiohttp.web.get("/", never)], CALM, grace_seconds=SHORT)
+    port = await server.listen("localhost", 0)
+    async with aiohttp.ClientSession() as session:
+        asked = asyncio.create_task(session.get(f"http://localhost:{port}/"))
+        await began.wait()
+        await asyncio.wait_for(server.stop(), LONG / 2)
+        with pytest.raises(aiohttp.ClientError):
+            await asked
+
+
+# --- where it listens -----------------------------------------------------------------------------
+
+
+async def test_an_address_that_cannot_be_had_is_a_clear_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for host, port in (("127.0.0.1", taken.getsockname()[1]), ("192.0.2.1", 0)):
+            server = HttpServer([], CALM)
+            with pytest.raises(Misconfigured, match=f"{host}:{port}"):
+                await server.listen(host, port)
+            await server.stop()
+
+
+async def test_a_unix_socket_is_reached_by_our_own_user_only(tmp_path) -> None:
+    path = tmp_path / "engine.sock"
+
+    async def hello(_: aiohttp.web.Request) -> aiohttp.web.Response:
+        return aiohttp.web.Response(text="hello")
+
+    servers = []
+    for _ in range(2):  # the second one finds what the first one left behind
+        servers.append(HttpServer([aiohttp.web.get("/", hello)], CALM))
+        await servers[-1].listen_unix(path)
+        assert path.stat().st_mode & 0o777 == 0o600
+        connector = aiohttp.UnixConnector(str(path))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get("http://engine/") as got,
+        ):
+            assert await got.text() == "hello"
+        other = HttpServer([], CALM)
+        with pytest.raises(Misconfigured, match=r"engine\.sock"):
+            await other.listen_unix(path)
+        for listening in servers[-1]._sockets:
+            listening.close()
+    path.unlink()
+    for server in servers:
+        for task in server._accepting:
+            task.cancel()
+    path.write_text("a file of somebody's")
+    with pytest.raises(Misconfigured):
+        await HttpServer([], CALM).listen_unix(path)
+    assert path.read_text() == "a file of somebody's"
