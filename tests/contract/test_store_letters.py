@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
+from hashlib import sha256
 from uuid import UUID
 
 import pytest
 
-from settlement_engine.domain.deadletters import LetterAct, LetterOutcome
+from settlement_engine.domain.deadletters import (
+    LetterAct,
+    LetterFilter,
+    LetterOutcome,
+    MessageOrigin,
+)
 from settlement_engine.errors import Contention, InvariantViolated, NotFound, WrongState
 from tests.support.told_lives import BEGAN
 
@@ -106,6 +113,86 @@ async def test_those_that_wait_for_a_person_can_be_listed_alone(stores):
     assert dropped.id not in found
     everything = [each.id for each in await stores.letters.dead_letters(100)]
     assert dropped.id in everything
+
+
+def origin(sequence, seconds=0, stream="clearing"):
+    return MessageOrigin(
+        stream=stream, sequence=sequence, stored_at=BEGAN + timedelta(seconds=seconds)
+    )
+
+
+async def test_a_message_is_one_letter_however_often_it_is_handed_out(stores):
+    waiting = await stores.letters.waiting_letters(1_000)
+    assert await stores.letters.bury(SUBJECT, b"a", "why", origin(5))
+    other = stores.beside()
+    found = await asyncio.gather(
+        *(each.letters.bury(SUBJECT, b"a", "again", origin(5)) for each in (stores, other))
+    )
+    assert found == [False, False]
+    [letter] = await stores.letters.dead_letters(1)
+    assert (letter.origin, letter.why) == (origin(5), "why")
+    await stores.letters.note_letter(letter.id, act(LetterOutcome.DROPPED))
+    assert not await stores.letters.bury(SUBJECT, b"a", "after its end", origin(5))
+    for another in (origin(6), origin(5, stream="other"), origin(5, seconds=1)):
+        assert await stores.letters.bury(SUBJECT, b"a", "another message", another)
+    assert await stores.letters.waiting_letters(1_000) == waiting + 3
+    assert await stores.letters.waiting_letters(2) == min(2, waiting + 3)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 10, 11, None])
+async def test_of_a_large_message_the_beginning_is_kept_with_size_and_hash_of_all(stores, kept):
+    payload = b"0123456789"
+    await stores.letters.bury(SUBJECT, payload, "too large", kept_bytes_max=kept)
+    [letter] = await stores.letters.dead_letters(1)
+    assert letter.payload == payload[:kept]
+    assert letter.payload_bytes == 10
+    assert letter.payload_hash == sha256(payload).digest()
+    assert letter.is_whole == (kept not in {0, 4})
+    assert await stores.letters.dead_letter(letter.id) == letter
+
+
+async def test_open_letters_are_found_oldest_first_by_subject_and_time(stores):
+    first = await bury(stores, "first")
+    await stores.letters.bury("elsewhere", b"second", "why")
+    [second] = await stores.letters.dead_letters(1)
+    await stores.letters.bury(SUBJECT, b"third", "why", kept_bytes_max=1)
+    [third] = await stores.letters.dead_letters(1)
+    ended = await bury(stores, "ended")
+    await stores.letters.note_letter(ended.id, act(LetterOutcome.DROPPED))
+
+    async def found(limit=1_000, **bounds):
+        after_id = bounds.pop("after_id", first.id - 1)
+        is_whole_only = bounds.pop("is_whole_only", False)
+        letters = await stores.letters.open_letters(
+            limit, after_id=after_id, wanted=LetterFilter(**bounds), is_whole_only=is_whole_only
+        )
+        return [each.id for each in letters]
+
+    assert await found() == [first.id, second.id, third.id]
+    assert await found(2) == [first.id, second.id]
+    assert await found(after_id=first.id) == [second.id, third.id]
+    assert await found(subject="elsewhere") == [second.id]
+    assert await found(is_whole_only=True) == [first.id, second.id]
+    assert await found(since=second.received_at) == [second.id, third.id]
+    assert first.id in await found(until=second.received_at)
+    assert second.id not in await found(until=second.received_at)
+
+
+async def test_those_that_wait_are_measured(stores):
+    before = (await stores.gauges.gauges(0)).open_dead_letters
+    letter = await bury(stores)
+    measured = await stores.gauges.gauges(0)
+    assert measured.open_dead_letters == before + 1
+    assert measured.oldest_dead_letter_seconds >= 0.0
+    await stores.letters.note_letter(letter.id, act(LetterOutcome.DROPPED))
+    assert (await stores.gauges.gauges(0)).open_dead_letters == before
+
+
+async def test_nothing_that_ended_lately_is_removed(stores):
+    letter = await bury(stores)
+    ended = await stores.letters.note_letter(letter.id, act(LetterOutcome.DROPPED))
+    assert await stores.letters.remove_letters(30, 1_000) == 0
+    assert await stores.letters.dead_letter(letter.id) == ended
 
 
 async def test_an_unknown_letter_cannot_be_acted_upon(stores):

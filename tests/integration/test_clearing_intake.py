@@ -9,12 +9,14 @@ import os
 import signal
 import time
 from datetime import UTC, date, datetime
+from hashlib import sha256
 from uuid import UUID, uuid4
 
 import nats
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 
 from settlement_engine.domain.backoff import Backoff
@@ -219,7 +221,8 @@ async def test_what_cannot_be_parsed_is_buried_with_the_reason_and_stops_nothing
         await send(server.url(), *obligations(0, 2), *rubbish, *obligations(2, 4))
         await until_settled(server.url())
     assert len(engine.accepted) == 4
-    assert [letter.payload for letter in graveyard.buried] == rubbish
+    assert [letter.payload for letter in graveyard.buried] == [each[:65_536] for each in rubbish]
+    assert [letter.payload_bytes for letter in graveyard.buried] == [len(each) for each in rubbish]
     assert {letter.subject for letter in graveyard.buried} == {"clearing.instructions"}
     assert all("obligation_id" in letter.why for letter in graveyard.buried[:4])
     assert "65536 bytes" in graveyard.buried[4].why
@@ -304,6 +307,60 @@ async def test_poison_waits_while_the_graveyard_is_out_of_reach(server, engine, 
         await until_settled(server.url())
     assert "clearing.waiting" not in capsys.readouterr().out, "the connection has no part in it"
     assert [letter.payload for letter in graveyard.buried] == [b"rubbish"]
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_a_consumer_made_anew_buries_no_message_twice(server, engine, graveyard, is_running):
+    rubbish = [b"rubbish", b"rubbish", b"{"]
+    intake = make_intake(server.url(), engine, graveyard)
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(running(intake))
+        await send(server.url(), *rubbish, *obligations(0, 2))
+        await until_settled(server.url())
+        if not is_running:
+            await stack.aclose()
+        async with jetstream(server.url()) as js:
+            await js.delete_consumer("clearing", "settlement-engine")
+        if not is_running:
+            await stack.enter_async_context(running(intake))
+        await send(server.url(), b"more", *obligations(2, 3))
+        await until(lambda: len(engine.accepted) == 3)
+        await until_settled(server.url())
+    assert [letter.payload for letter in graveyard.buried] == [*rubbish, b"more"]
+    assert [letter.origin.sequence for letter in graveyard.buried] == [1, 2, 3, 6]
+    assert engine.submitted.count("OBL-0") == 2, "it was handed out again"
+
+
+async def test_nothing_to_do_is_no_reason_to_connect_anew(server, engine, graveyard, monkeypatch):
+    """nats-py says in several ways that there was nothing, one of them a bare TimeoutError."""
+    quiet = [TimeoutError(), nats.errors.TimeoutError()] * 3
+    fetch = JetStreamContext.PullSubscription.fetch
+
+    async def fetch_nothing(self, *arguments, **named):
+        if quiet:
+            raise quiet.pop()
+        return await fetch(self, *arguments, **named)
+
+    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", fetch_nothing)
+    intake = make_intake(server.url(), engine, graveyard)
+    async with running(intake):
+        await send(server.url(), *obligations(0, 1))
+        await until(lambda: engine.accepted)
+    assert quiet == []
+    assert intake._failures == 0
+    assert intake._sessions == 1
+
+
+async def test_of_what_cannot_be_taken_in_no_more_is_kept_than_the_bound(server, engine, graveyard):
+    intake = make_intake(server.url(), engine, graveyard, kept_bytes_max=10, open_letters_max=3)
+    async with running(intake):
+        await send(server.url(), b"x" * 100_000, b"short", b"third", b"fourth")
+        await until_settled(server.url())
+    assert [each.payload for each in graveyard.buried] == [b"x" * 10, b"short", b"third", b""]
+    assert [each.payload_bytes for each in graveyard.buried] == [100_000, 5, 5, 6]
+    assert [each.is_whole for each in graveyard.buried] == [False, True, True, False]
+    assert graveyard.buried[3].payload_hash == sha256(b"fourth").digest()
+    assert graveyard.counted == 1, "they are not counted for each"
 
 
 @pytest.mark.kill

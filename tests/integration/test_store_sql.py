@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from decimal import Decimal
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -56,7 +57,10 @@ TRANSFER = (
 )
 DIFFERENCE = "subject text, expected text, found text"
 
-LETTER = "id int8, subject text, payload bytea, why text, received_at timestamptz"
+LETTER = (
+    "id int8, subject text, payload bytea, why text, received_at timestamptz, payload_bytes int8,"
+    " payload_hash bytea, stream text, stream_sequence int8, stored_at timestamptz"
+)
 
 MATTER = (
     "id int8, kind text, settlement_id uuid, detail text, opened_at timestamptz,"
@@ -135,7 +139,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "admit": (f"int8{' text' * 13}", "at timestamptz, verdicts int2[], ids uuid[]"),
     "apply": (f"int8{' text' * 38}", "at timestamptz, results int2[], available int8[]"),
     "beat": ("int8 float8", "id int8, flushed int8"),
-    "bury": ("text bytea text", ""),
+    "bury": ("text bytea text int8 bytea text int8 timestamptz", "id int8"),
     "claim": ("int8 int4 bool", "settlement_id uuid, was_asked bool"),
     "create_migrations": ("", ""),
     "dead_letter": ("int8", LETTER),
@@ -144,6 +148,9 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "dead_letter_id int8, at timestamptz, who text, outcome text, words text, settlement_id uuid",
     ),
     "dead_letters": ("int8 int8 bool", LETTER),
+    "open_dead_letters": ("int8 int8 text timestamptz timestamptz bool", LETTER),
+    "remove_dead_letters": ("int4 int8", "id int8"),
+    "waiting_dead_letters": ("int8", "letters int8, oldest_seconds float8"),
     "dossier_accounts": ("int8[]", ACCOUNT),
     "dossier_answers": (
         "uuid int8",
@@ -383,6 +390,45 @@ async def test_dead_letters_and_what_was_done_about_them_stay(stores, connection
     second = "INSERT INTO dead_letter_acts (dead_letter_id, who, outcome, words) VALUES ($1, 'x', 'dropped', 'y')"
     with pytest.raises(asyncpg.UniqueViolationError):
         await connection.execute(second, letter.id)
+
+
+END = """
+INSERT INTO dead_letter_acts (dead_letter_id, who, outcome, words, at)
+VALUES ($1, 'mara', $2, 'a test', clock_timestamp() - make_interval(days => $3))
+"""
+
+
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_only_a_dead_letter_that_ended_long_ago_may_be_removed(stores, connection, role):
+    kept = []
+    for outcome, days in (("refused", 400), ("dropped", 29), ("dropped", 400)):
+        await stores.letters.bury("clearing.instructions", b"rubbish", "why")
+        [letter] = await stores.letters.dead_letters(1)
+        await connection.execute(END, letter.id, outcome, days)
+        kept.append(letter.id)
+    gone = kept.pop()
+    for letter_id in kept:
+        await connection.execute(f"SET session_replication_role = {role}")
+        with pytest.raises(asyncpg.PostgresError, match="append-only"):
+            await connection.execute("DELETE FROM dead_letters WHERE id = $1", letter_id)
+    with pytest.raises(asyncpg.PostgresError, match="append-only"):
+        await connection.execute("DELETE FROM dead_letter_acts WHERE dead_letter_id = $1", gone)
+    await connection.execute("SET session_replication_role = origin")
+    assert await stores.letters.remove_letters(366, 10) == 1
+    assert await stores.letters.dead_letter(gone) is None
+    acts = "SELECT count(*) FROM dead_letter_acts WHERE dead_letter_id = $1"
+    assert await connection.fetchval(acts, gone) == 0
+    assert await stores.letters.remove_letters(30, 10) == 0
+
+
+async def test_what_the_first_version_kept_is_whole(stores, connection):
+    insert = "INSERT INTO dead_letters (subject, payload, why) VALUES ('s', 'abc', 'w')"
+    for _ in range(2):
+        await connection.execute(insert)  # it names no message: there may be several
+    [letter] = await stores.letters.dead_letters(1)
+    assert (letter.is_whole, letter.payload_bytes, letter.origin) == (True, 3, None)
+    assert letter.payload_hash == sha256(b"abc").digest()
+    assert letter in await stores.letters.open_letters(1_000, is_whole_only=True)
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])

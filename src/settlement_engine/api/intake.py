@@ -2,11 +2,12 @@
 
 Promises: a letter that is tried again is read as strictly as it was the first time and submitted under its
 own idempotency key, so that it is never settled twice; what came of it is written down before it is
-answered, although the caller may have gone. Nothing is deleted.
+answered, although the caller may have gone. Nothing is changed or taken away here.
 """
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api.call import Service, Unary
@@ -24,18 +25,39 @@ from settlement_engine.api.render import timestamp
 from settlement_engine.domain.deadletters import (
     REASON_CHARACTERS_MAX,
     LetterAct,
+    LetterFilter,
     LetterOutcome,
     require_open,
+    require_whole,
 )
-from settlement_engine.errors import CallerError, NotFound
+from settlement_engine.errors import (
+    CallerError,
+    Contention,
+    NotFound,
+    Overloaded,
+    Unavailable,
+    WrongState,
+)
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from google.protobuf.timestamp_pb2 import Timestamp
+
     from settlement_engine.api.call import Call, Undisturbed
     from settlement_engine.domain.deadletters import DeadLetter
     from settlement_engine.ports import DeadLetterStore, Engine
 
 WHO_CHARACTERS_MAX: Final = 100
+SUBJECT_CHARACTERS_MAX: Final = 256
+AT_ONCE_MAX: Final = 100
+"""So many dead letters one call acts upon."""
+
+PASSING: Final = (Overloaded, Unavailable, Contention)
+"""What says nothing about the letter, and stops a call that acts upon many."""
+
 _TAKEN_IN: Final = frozenset({LetterOutcome.ACCEPTED, LetterOutcome.REPLAYED})
 
 
@@ -54,6 +76,8 @@ class IntakeCalls:
             "GetDeadLetter": Unary(pb.GetDeadLetterRequest, self.get),
             "RetryDeadLetter": Unary(pb.RetryDeadLetterRequest, self.retry),
             "DropDeadLetter": Unary(pb.DropDeadLetterRequest, self.drop),
+            "RetryDeadLetters": Unary(pb.RetryDeadLettersRequest, self.retry_many),
+            "DropDeadLetters": Unary(pb.DropDeadLettersRequest, self.drop_many),
         }
 
     async def list_letters(
@@ -92,15 +116,12 @@ class IntakeCalls:
         if ending is not None and ending.outcome in _TAKEN_IN:
             return _letter(letter)
         require_open(letter)
+        require_whole(letter)
         return _letter(await self._undisturbed.run(self._try_again(letter, who)))
 
     async def drop(self, request: pb.DropDeadLetterRequest, call: Call) -> pb.DeadLetter:
         """End it with a reason; said again, it is answered as it is."""
-        found: Found = []
-        if not request.reason.strip():
-            found.append(("reason", REQUIRED))
-        check_text("reason", request.reason, REASON_CHARACTERS_MAX, found)
-        refuse(found)
+        _check_reason(request.reason)
         who = _who(request.who, call)
         letter = await self._find(request.id)
         ending = letter.ending
@@ -108,6 +129,63 @@ class IntakeCalls:
             return _letter(letter)
         act = LetterAct(who=who, outcome=LetterOutcome.DROPPED, words=request.reason)
         return _letter(await self._undisturbed.run(self._letters.note_letter(letter.id, act)))
+
+    async def retry_many(
+        self, request: pb.RetryDeadLettersRequest, call: Call
+    ) -> pb.DeadLettersResponse:
+        """Try again those that wait and were kept whole, oldest first."""
+        who = _who(request.who, call)
+
+        async def act(letter: DeadLetter) -> DeadLetter:
+            return await self._undisturbed.run(self._try_again(letter, who))
+
+        return await self._act_on_many(request, act, is_whole_only=True)
+
+    async def drop_many(
+        self, request: pb.DropDeadLettersRequest, call: Call
+    ) -> pb.DeadLettersResponse:
+        """End those that wait, oldest first, with one reason."""
+        _check_reason(request.reason)
+        who = _who(request.who, call)
+        note = LetterAct(who=who, outcome=LetterOutcome.DROPPED, words=request.reason)
+
+        async def act(letter: DeadLetter) -> DeadLetter:
+            return await self._undisturbed.run(self._letters.note_letter(letter.id, note))
+
+        return await self._act_on_many(request, act, is_whole_only=False)
+
+    async def _act_on_many(
+        self,
+        request: pb.RetryDeadLettersRequest | pb.DropDeadLettersRequest,
+        act: Callable[[DeadLetter], Awaitable[DeadLetter]],
+        *,
+        is_whole_only: bool,
+    ) -> pb.DeadLettersResponse:
+        """Do it to one after the other; what may pass by itself ends the call, and not what was done."""
+        limit, wanted = _read_many(request)
+        letters = await self._letters.open_letters(
+            limit + 1,
+            after_id=request.filter.after_id,
+            wanted=wanted,
+            is_whole_only=is_whole_only,
+        )
+        answer = pb.DeadLettersResponse()
+        for letter in letters[:limit]:
+            after: DeadLetter | None = letter
+            if not request.is_dry_run:
+                try:
+                    after = await act(letter)
+                except WrongState:  # Somebody else has ended it meanwhile.
+                    after = await self._letters.dead_letter(letter.id)
+                except PASSING as fault:
+                    answer.stopped_because = f"{type(fault).__name__}: {fault}"
+                    return answer
+            if after is not None:
+                answer.letters.append(_letter(after, has_payload=False))
+            answer.next_after_id = letter.id
+        if len(letters) <= limit:
+            answer.next_after_id = 0
+        return answer
 
     async def _try_again(self, letter: DeadLetter, who: str) -> DeadLetter:
         """Submit it; what may pass by itself is raised, and nothing is written down."""
@@ -130,6 +208,42 @@ class IntakeCalls:
         return letter
 
 
+def _check_reason(reason: str) -> None:
+    """Raise InvalidInstruction unless the reason says something, and not too much."""
+    found: Found = []
+    if not reason.strip():
+        found.append(("reason", REQUIRED))
+    check_text("reason", reason, REASON_CHARACTERS_MAX, found)
+    refuse(found)
+
+
+def _read_many(
+    request: pb.RetryDeadLettersRequest | pb.DropDeadLettersRequest,
+) -> tuple[int, LetterFilter]:
+    """Read how many and which; raises InvalidInstruction."""
+    found: Found = []
+    if not 0 <= request.limit <= AT_ONCE_MAX:
+        found.append(("limit", f"must be 1 to {AT_ONCE_MAX}, or 0 for {AT_ONCE_MAX}"))
+    wanted = request.filter
+    check_text("filter.subject", wanted.subject, SUBJECT_CHARACTERS_MAX, found)
+    if wanted.after_id < 0:
+        found.append(("filter.after_id", "must not be negative"))
+    since = _instant("filter.since", wanted.since, found) if wanted.HasField("since") else None
+    until = _instant("filter.until", wanted.until, found) if wanted.HasField("until") else None
+    refuse(found)
+    return request.limit or AT_ONCE_MAX, LetterFilter(
+        subject=wanted.subject, since=since, until=until
+    )
+
+
+def _instant(field: str, at: Timestamp, found: Found) -> datetime | None:
+    try:
+        return at.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        found.append((field, "is no instant that there is"))
+        return None
+
+
 def _who(name: str, call: Call) -> str:
     """Name who acts: the caller, and the person whom the caller names. Raises InvalidInstruction."""
     found: Found = []
@@ -143,7 +257,11 @@ def _letter(letter: DeadLetter, *, has_payload: bool = True) -> pb.DeadLetter:
         id=letter.id,
         subject=letter.subject,
         payload=letter.payload if has_payload else b"",
-        payload_bytes=len(letter.payload),
+        payload_bytes=letter.payload_bytes,
+        payload_hash=letter.payload_hash,
+        is_whole=letter.is_whole,
+        stream=letter.origin.stream if letter.origin else "",
+        stream_sequence=letter.origin.sequence if letter.origin else 0,
         why=letter.why,
         received_at=timestamp(letter.received_at),
         acts=[

@@ -183,6 +183,8 @@ class Application:
                 stream=nats.clearing_stream,
                 subject=nats.clearing_subject,
                 durable=nats.clearing_durable,
+                kept_bytes_max=nats.dead_letter_bytes_max,
+                open_letters_max=nats.dead_letters_open_max,
                 makes_stream=self.config.profile != "production",
             ),
         )

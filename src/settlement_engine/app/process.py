@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CALLS_GRACE_SECONDS: Final = 2.0
 BACKLOG_MAX: Final = 1_000_000
+REMOVE_EVERY_SECONDS: Final = 60.0
+REMOVED_AT_ONCE_MAX: Final = 1_000
 NEW_OBJECTS_MAX: Final = 10_000
 """Cycles of garbage are looked for after so many new objects: at Python's own number, 700, the search takes
 a sixth of the engine's time, because a batch makes thousands and hardly any of them is in a cycle."""
@@ -101,6 +103,8 @@ class EngineProcess:
         monitoring = application.config.monitoring
         self._spawn(self._board.run(min(monitoring.health_check_interval, 5.0)))
         self._spawn(self._measure(monitoring.gauges_interval_seconds))
+        if days := application.config.nats.dead_letters_kept_days:
+            self._spawn(self._remove_letters(days))
         grpc = await self._grpc.start()
         http, metrics = await self._http.start()
         _calm_the_collector()
@@ -148,6 +152,15 @@ class EngineProcess:
             with suppress(SettlementEngineError):
                 await self._stuck.refresh()
             await asyncio.sleep(interval_seconds)
+
+    async def _remove_letters(self, days: int) -> None:
+        """Remove dead letters some time after their end, a batch now and then."""
+        while True:
+            with suppress(SettlementEngineError):
+                count = await self._application.letters.remove_letters(days, REMOVED_AT_ONCE_MAX)
+                if count:
+                    log.info("dead_letters_removed", count=count, ended_days_ago=days)
+            await asyncio.sleep(REMOVE_EVERY_SECONDS)
 
     async def until(self, stopping: asyncio.Event) -> None:
         """Wait for the signal; a task that ends before it has failed, and so has the process."""

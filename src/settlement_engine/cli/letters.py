@@ -1,14 +1,17 @@
 """``intake dead-letters``: what clearing sent and could not be taken in, and what people do about it.
 
-Promises: nothing is deleted; a letter that is tried again is never settled twice; who acted is written down.
+Promises: nothing is changed or deleted from here; a letter that is tried again is never settled twice; who
+acted is written down; ``--dry-run`` does nothing.
 """
 
 from __future__ import annotations
 
 import getpass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import click
+from typing_extensions import Unpack
 
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
@@ -29,14 +32,52 @@ from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 PAGE_MAX: Final = 1_000
 LIST_MAX: Final = 100_000
 WHY_WIDTH: Final = 60
 PAYLOAD_SHOWN_MAX: Final = 10_000
+AT_ONCE_MAX: Final = 100
+"""The engine acts upon no more in one call."""
 
 _letter_id = click.argument("letter_id", metavar="NUMBER", type=click.IntRange(min=1))
+_letter_id_or_many = click.argument(
+    "letter_id", metavar="[NUMBER]", type=click.IntRange(min=1), required=False
+)
 _who = click.option("--as", "who", help="Who acts; else the user of this machine.")
+
+
+def _many(command: Callable[..., object]) -> Callable[..., object]:
+    """Add the options that choose many letters."""
+    instant = click.DateTime(["%Y-%m-%dT%H:%M:%S%z"])
+    for option in (
+        click.option("--dry-run", "is_dry_run", is_flag=True, help="Say which ones; do nothing."),
+        click.option(
+            "--limit",
+            type=click.IntRange(1, LIST_MAX),
+            default=1_000,
+            show_default=True,
+            help="How many at most, oldest first.",
+        ),
+        click.option("--until", type=instant, help="Those received before then."),
+        click.option("--since", type=instant, help="Those received from then on."),
+        click.option("--subject", help="Those of this subject."),
+        click.option("--all", "every", is_flag=True, help="All that wait."),
+    ):
+        command = option(command)
+    return command
+
+
+class _Chosen(TypedDict):
+    """The options of ``_many``, as click gives them."""
+
+    every: bool
+    subject: str | None
+    since: datetime | None
+    until: datetime | None
+    limit: int
+    is_dry_run: bool
 
 
 @lasting
@@ -120,40 +161,147 @@ def show(*, letter_id: int, address: EngineAddress, is_json: bool) -> None:
 
 @lasting
 @dead_letters.command()
-@_letter_id
+@_letter_id_or_many
+@_many
 @_who
 @engine_options
 @as_json
 @example("""
 settlement-engine intake dead-letters retry 7
+settlement-engine intake dead-letters retry --all --dry-run
+settlement-engine intake dead-letters retry --subject clearing.instructions --since 2026-01-31T09:30:00+0000
 """)
-def retry(*, letter_id: int, who: str | None, address: EngineAddress, is_json: bool) -> int:
-    """Read it again and submit it; it is never settled twice."""
-    request = wire.RetryDeadLetterRequest(id=letter_id, who=_name(who))
+def retry(
+    *,
+    letter_id: int | None,
+    who: str | None,
+    address: EngineAddress,
+    is_json: bool,
+    **chosen: Unpack[_Chosen],
+) -> int:
+    """Read it again and submit it, or many; nothing is ever settled twice."""
+    many = _read_many(letter_id, **chosen)
     with reach(address) as engine:
-        letter = engine.intake.RetryDeadLetter(request, timeout=CALL_SECONDS)
+        if many is not None:
+            request = wire.RetryDeadLettersRequest(who=_name(who), is_dry_run=many.is_dry_run)
+            return _act_on_many(many, request, engine.intake.RetryDeadLetters, is_json=is_json)
+        letter = engine.intake.RetryDeadLetter(
+            wire.RetryDeadLetterRequest(id=letter_id or 0, who=_name(who)), timeout=CALL_SECONDS
+        )
     _print(letter, is_json=is_json)
     return ExitCode.FAILED if letter.is_open else ExitCode.OK
 
 
 @lasting
 @dead_letters.command()
-@_letter_id
+@_letter_id_or_many
+@_many
 @click.option("--reason", required=True, help="Why nothing is to come of it, for the record.")
 @_who
 @engine_options
 @as_json
 @example("""
 settlement-engine intake dead-letters drop 7 --reason "a test message of clearing's, by their word"
+settlement-engine intake dead-letters drop --subject clearing.tests --reason "tests" --dry-run
 """)
 def drop(
-    *, letter_id: int, reason: str, who: str | None, address: EngineAddress, is_json: bool
-) -> None:
-    """End it with a reason; it stays readable."""
-    request = wire.DropDeadLetterRequest(id=letter_id, reason=reason, who=_name(who))
+    *,
+    letter_id: int | None,
+    reason: str,
+    who: str | None,
+    address: EngineAddress,
+    is_json: bool,
+    **chosen: Unpack[_Chosen],
+) -> int:
+    """End it with a reason, or many; what has ended stays readable."""
+    many = _read_many(letter_id, **chosen)
     with reach(address) as engine:
-        letter = engine.intake.DropDeadLetter(request, timeout=CALL_SECONDS)
+        if many is not None:
+            request = wire.DropDeadLettersRequest(
+                reason=reason, who=_name(who), is_dry_run=many.is_dry_run
+            )
+            return _act_on_many(many, request, engine.intake.DropDeadLetters, is_json=is_json)
+        letter = engine.intake.DropDeadLetter(
+            wire.DropDeadLetterRequest(id=letter_id or 0, reason=reason, who=_name(who)),
+            timeout=CALL_SECONDS,
+        )
     _print(letter, is_json=is_json)
+    return ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Many:
+    """Which letters a command acts upon, and on how many of them at most."""
+
+    chosen: wire.DeadLetterFilter
+    limit: int
+    is_dry_run: bool
+
+
+def _read_many(letter_id: int | None, **chosen: Unpack[_Chosen]) -> _Many | None:
+    """Read which ones are meant; None when it is a single one. Raises UsageError when it is not clear."""
+    subject, since, until = chosen["subject"], chosen["since"], chosen["until"]
+    is_chosen = chosen["every"] or any(each is not None for each in (subject, since, until))
+    if (letter_id is not None) == is_chosen:
+        message = "name one NUMBER, or choose many with --all, --subject, --since or --until"
+        raise click.UsageError(message)
+    if letter_id is not None:
+        if chosen["is_dry_run"]:
+            message = "--dry-run goes with many: look at one with show"
+            raise click.UsageError(message)
+        return None
+    wanted = wire.DeadLetterFilter(subject=subject or "")
+    if since is not None:
+        wanted.since.FromDatetime(since)
+    if until is not None:
+        wanted.until.FromDatetime(until)
+    return _Many(chosen=wanted, limit=chosen["limit"], is_dry_run=chosen["is_dry_run"])
+
+
+def _act_on_many(
+    many: _Many,
+    request: wire.RetryDeadLettersRequest | wire.DropDeadLettersRequest,
+    call: Callable[..., wire.DeadLettersResponse],
+    *,
+    is_json: bool,
+) -> int:
+    """Act upon page after page, until none is left or the limit is reached."""
+    request.filter.CopyFrom(many.chosen)
+    found: list[wire.DeadLetter] = []
+    stopped = ""
+    has_more = True
+    while has_more and len(found) < many.limit and not stopped:
+        request.limit = min(many.limit - len(found), AT_ONCE_MAX)
+        page = call(request, timeout=CALL_SECONDS)
+        found += page.letters
+        stopped = page.stopped_because
+        request.filter.after_id = page.next_after_id
+        has_more = bool(page.next_after_id)
+    _print_many(found, many, stopped, has_more=has_more, is_json=is_json)
+    is_done = many.is_dry_run or not any(letter.is_open for letter in found)
+    return ExitCode.OK if is_done and not stopped else ExitCode.FAILED
+
+
+def _print_many(
+    found: list[wire.DeadLetter], many: _Many, stopped: str, *, has_more: bool, is_json: bool
+) -> None:
+    if is_json:
+        letters = [as_dict(letter) for letter in found]
+        print_json({"letters": letters, "has_more": has_more, "stopped_because": stopped})
+        return
+    if found:
+        columns = ("NUMBER", "RECEIVED", "BYTES", "STATE", "WHY")
+        table(columns, [_row(letter) for letter in found], right=("NUMBER", "BYTES"))
+    open_count = sum(letter.is_open for letter in found)
+    if many.is_dry_run:
+        mark(GOOD, f"{len(found)} dead letters would be acted upon; nothing was done")
+    else:
+        ended = len(found) - open_count
+        mark(WARN if open_count else GOOD, f"{ended} have ended, {open_count} stay open")
+    if stopped:
+        mark(BAD, f"stopped: {stopped}")
+    elif has_more:
+        say(f"  There are more: the limit was {many.limit}.")
 
 
 def _name(who: str | None, ask: Callable[[], str] = getpass.getuser) -> str:
@@ -185,6 +333,11 @@ def _print(letter: wire.DeadLetter, *, is_json: bool) -> None:
     mark(sign, f"dead letter {letter.id}: {_state(letter)}")
     say(f"  received    {day_and_time(letter.received_at)} on {letter.subject}")
     say(f"  why         {letter.why}")
+    if letter.stream:
+        say(f"  message     {letter.stream_sequence} of the stream {letter.stream}")
+    say(f"  size        {letter.payload_bytes} bytes, SHA-256 {letter.payload_hash.hex()}")
+    if not letter.is_whole:
+        say("  kept        not all of it: it cannot be tried again; have it sent again")
     for act in letter.acts:
         became = f" settlement {act.settlement_id}" if act.settlement_id else ""
         words = f": {act.words}" if act.words else ""

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic import model_validator as whole
 
 from settlement_engine.domain.bank_codes import fault_of_bank
+from settlement_engine.domain.deadletters import KEPT_DAYS_MIN
 from settlement_engine.domain.money import MoneyError, parse_amount
 
 Profile = Literal["dev", "demo", "production"]
@@ -169,10 +170,20 @@ class NatsConfig(Section):
     clearing_stream: Name = "clearing"
     clearing_subject: Subject = "clearing.instructions"
     clearing_durable: Name = "settlement-engine"
+    dead_letter_bytes_max: int = Field(default=65_536, ge=0, le=67_108_864)
+    dead_letters_open_max: Count = 100_000
+    dead_letters_kept_days: int = Field(default=365, ge=0, le=36_500)
     publish_batch_max: int = Field(default=1_000, ge=1, le=1_000)
     duplicate_window_seconds: Seconds = 120.0
     stream_max_bytes: int = Field(default=0, ge=0)
     stream_replicas: int = Field(default=1, ge=1, le=5)
+
+    @whole(mode="after")
+    def _check_retention(self) -> Self:
+        if 0 < self.dead_letters_kept_days < KEPT_DAYS_MIN:
+            message = f"dead_letters_kept_days is 0 (for ever) or at least {KEPT_DAYS_MIN}"
+            raise ValueError(message)
+        return self
 
 
 class SettlementConfig(Section):

@@ -1,12 +1,13 @@
 """Dead letters: messages that intake could not take in, and what people did about them.
 
-Nothing is ever taken away: a letter is what came and why it was refused, and each act upon it is written
-beside it. A letter is at its end when its instruction was written down after all, or when a person has
-dropped it with a reason.
+A letter is what came and why it was refused, and each act upon it is written beside it; neither is ever
+changed. A letter is at its end when its instruction was written down after all, or when a person has
+dropped it with a reason. Some time after its end, and never before, it may be removed.
 """
 
 from __future__ import annotations
 
+from datetime import datetime  # noqa: TC003 - msgspec reads the fields' types
 from enum import StrEnum, auto
 from typing import TYPE_CHECKING, Final
 
@@ -15,12 +16,36 @@ import msgspec
 from settlement_engine.errors import WrongState
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from uuid import UUID
 
 REASON_CHARACTERS_MAX: Final = 1_000
 ACTS_MAX: Final = 100
 """No more acts are read of one letter, the latest ones."""
+
+KEPT_DAYS_MIN: Final = 30
+"""No letter is removed sooner after its end; the database guards it."""
+
+COUNTED_MAX: Final = 100_000
+"""Those that wait for a person are counted up to this."""
+
+
+class MessageOrigin(msgspec.Struct, frozen=True, kw_only=True):
+    """Which message of a stream it was. The instant of its storing tells streams of one name apart."""
+
+    stream: str
+    sequence: int
+    stored_at: datetime
+
+
+class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which letters: of this subject, received from ``since`` on and before ``until``; empty is any."""
+
+    subject: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+EVERY_LETTER: Final = LetterFilter()
 
 
 class LetterOutcome(StrEnum):
@@ -46,20 +71,39 @@ class LetterAct(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that could not be taken in, with the reason; ``acts`` are in their order."""
+    """A message that could not be taken in, with the reason; ``acts`` are in their order.
+
+    ``payload`` may be the beginning only; ``payload_bytes`` and ``payload_hash`` (SHA-256) are the whole's.
+    """
 
     id: int
     subject: str
     payload: bytes
     why: str
     received_at: datetime
+    payload_bytes: int
+    payload_hash: bytes
+    origin: MessageOrigin | None = None
     acts: tuple[LetterAct, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether all that came was kept: only then it can be tried again."""
+        return len(self.payload) == self.payload_bytes
 
     @property
     def ending(self) -> LetterAct | None:
         """Return the act that ended it; None while it waits for a person."""
         ends = (act for act in self.acts if act.outcome is not LetterOutcome.REFUSED)
         return next(ends, None)
+
+
+def require_whole(letter: DeadLetter) -> None:
+    """Raise WrongState when only a part of the message was kept."""
+    if not letter.is_whole:
+        what = f"dead letter {letter.id} was not kept whole, and cannot be tried again"
+        kept = f"{len(letter.payload)} of {letter.payload_bytes} bytes were kept"
+        raise WrongState(what, why=kept, todo="Have its sender send it again, then drop this one.")
 
 
 def require_open(letter: DeadLetter) -> None:

@@ -13,7 +13,6 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import nats.errors
 import structlog
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
@@ -34,6 +33,7 @@ from settlement_engine.events.connection import (
     connect,
     heed_cancellation,
 )
+from settlement_engine.events.deadletters import DeadLetterQueue
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -60,8 +60,9 @@ class ClearingSettings:
     """The intake's bounds.
 
     ``faults_max`` is how often an instruction may meet a fault of ours before it is buried, so that one
-    that always does cannot go round for ever. ``makes_stream`` is for development: elsewhere the stream
-    belongs to clearing.
+    that always does cannot go round for ever. Of what is buried ``kept_bytes_max`` bytes are kept, and only
+    its description while ``open_letters_max`` wait for a person. ``makes_stream`` is for development:
+    elsewhere the stream belongs to clearing.
     """
 
     stream: str = "clearing"
@@ -76,6 +77,8 @@ class ClearingSettings:
     again_after_seconds: float = 1.0
     faults_max: int = 5
     payload_bytes_max: int = 64 * 1024
+    kept_bytes_max: int = 64 * 1024
+    open_letters_max: int = 100_000
     reconnect: Backoff = RECONNECT
 
 
@@ -102,11 +105,16 @@ class ClearingIntake:
         self._nats = nats
         self._parse = parse
         self._engine = engine
-        self._graveyard = graveyard
         self._settings = settings or ClearingSettings()
+        self._letters = DeadLetterQueue(
+            graveyard,
+            kept_bytes_max=self._settings.kept_bytes_max,
+            open_max=self._settings.open_letters_max,
+        )
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
         self._failures = 0
+        self._sessions = 0
         self._last_trouble = ""
         self._was_healthy = False
         self._is_connected = False
@@ -146,10 +154,11 @@ class ClearingIntake:
                 durable=self._settings.durable, stream=self._settings.stream
             )
             self._is_connected = True
+            self._sessions += 1
             while not self._stopping.is_set():
                 heed_cancellation()
                 messages: list[Msg] = []
-                with contextlib.suppress(nats.errors.TimeoutError):  # There was nothing.
+                with contextlib.suppress(TimeoutError):  # There was nothing; nats-py's own is one.
                     messages = await subscription.fetch(
                         self._settings.batch_max, timeout=self._settings.fetch_seconds
                     )
@@ -269,11 +278,10 @@ class ClearingIntake:
     async def _bury(self, message: Msg, why: str) -> None:
         """Keep the message for a person, then tell NATS not to hand it out again."""
         try:
-            await self._graveyard.bury(message.subject, message.data, why)
+            await self._letters.add(message, why)
         except Unavailable:
             await self._tell(message, message.nak(self._settings.again_after_seconds))
             return
-        log.warning("clearing.buried", subject=message.subject, why=why)
         await self._tell(message, message.term())
 
     async def _tell(self, message: Msg, telling: Awaitable[object]) -> None:

@@ -164,6 +164,14 @@ class Metrics:
         for reason in StuckReason:
             self._stuck(reason.value).set(0)
         self._backlog = gauge("outbox_backlog", "Moves that JetStream does not hold yet.")
+        self._outbox_refused = gauge(
+            "outbox_refused_seconds",
+            "For how long JetStream has answered and stored no announcement; 0 while it stores them.",
+        )
+        self._dead_letters = gauge("dead_letters_open", "Dead letters that wait for a person.")
+        self._oldest_dead_letter = gauge(
+            "dead_letters_oldest_seconds", "For how long the oldest dead letter has waited."
+        )
         self._measured_at = gauge(
             "settlement_gauges_timestamp_seconds", "When these gauges were last measured."
         )
@@ -262,9 +270,15 @@ class Metrics:
             self._matters(*labels).set(gauges.open_matters.get(kind, 0))
             self._oldest_matters(*labels).set(gauges.oldest_matters_seconds.get(kind, 0.0))
         self._backlog.set(gauges.outbox_backlog)
+        self._dead_letters.set(gauges.open_dead_letters)
+        self._oldest_dead_letter.set(gauges.oldest_dead_letter_seconds)
         if self._balance_accounts_max:
             self._show_balances(gauges.balances)
         self._measured_at.set(time.time())
+
+    def show_refused(self, seconds: float) -> None:
+        """Show for how long JetStream has answered and stored nothing."""
+        self._outbox_refused.set(seconds)
 
     def show_stuck(self, counts: Mapping[StuckReason, int]) -> None:
         """Show how many are stuck, by why."""

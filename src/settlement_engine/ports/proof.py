@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from settlement_engine.domain.deadletters import EVERY_LETTER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from settlement_engine.domain.deadletters import DeadLetter, LetterAct
+    from settlement_engine.domain.deadletters import (
+        DeadLetter,
+        LetterAct,
+        LetterFilter,
+        MessageOrigin,
+    )
     from settlement_engine.domain.ledger import Account
     from settlement_engine.domain.stuck import StuckLimits, StuckReport
 
@@ -47,8 +54,38 @@ class Auditor(Protocol):
 class DeadLetterStore(Protocol):
     """Keeps what could not be taken in, for a person. Raises Unavailable."""
 
-    async def bury(self, subject: str, payload: bytes, why: str) -> None:
-        """Keep a message with the reason why it was refused."""
+    async def bury(
+        self,
+        subject: str,
+        payload: bytes,
+        why: str,
+        origin: MessageOrigin | None = None,
+        *,
+        kept_bytes_max: int | None = None,
+    ) -> bool:
+        """Keep a message with the reason why it was refused; False when this message was kept before.
+
+        Of a longer payload than ``kept_bytes_max`` the beginning is kept, with the size and hash of the whole.
+        """
+        ...
+
+    async def open_letters(
+        self,
+        limit: int,
+        *,
+        after_id: int = 0,
+        wanted: LetterFilter = EVERY_LETTER,
+        is_whole_only: bool = False,
+    ) -> list[DeadLetter]:
+        """Return those that wait for a person, oldest first."""
+        ...
+
+    async def waiting_letters(self, limit: int) -> int:
+        """Count those that wait for a person, up to the limit."""
+        ...
+
+    async def remove_letters(self, days: int, limit: int) -> int:
+        """Remove letters that ended so many days ago, at least ``KEPT_DAYS_MIN``; returns how many."""
         ...
 
     async def dead_letters(
@@ -78,6 +115,8 @@ class Gauges:
     balances: Sequence[Account]
     open_matters: Mapping[str, int] = field(default_factory=dict)  # for people, by kind
     oldest_matters_seconds: Mapping[str, float] = field(default_factory=dict)  # by kind
+    open_dead_letters: int = 0
+    oldest_dead_letter_seconds: float = 0.0
 
 
 class StuckFinder(Protocol):

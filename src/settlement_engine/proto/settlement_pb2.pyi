@@ -1854,15 +1854,27 @@ class DeadLetter(_message.Message):
     RECEIVED_AT_FIELD_NUMBER: _builtins.int
     ACTS_FIELD_NUMBER: _builtins.int
     IS_OPEN_FIELD_NUMBER: _builtins.int
+    PAYLOAD_HASH_FIELD_NUMBER: _builtins.int
+    IS_WHOLE_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    STREAM_SEQUENCE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     subject: _builtins.str
     payload: _builtins.bytes
-    """The message as it came; empty in lists."""
+    """The message as it came, or as much of it as was kept; empty in lists."""
     payload_bytes: _builtins.int
+    """The size of the whole message."""
     why: _builtins.str
     """Why it was refused."""
     is_open: _builtins.bool
     """Whether it waits for a person."""
+    payload_hash: _builtins.bytes
+    """SHA-256 of the whole message."""
+    is_whole: _builtins.bool
+    """Whether all of it was kept: only then it can be tried again."""
+    stream: _builtins.str
+    """Which message of which stream it was; empty and 0 for one of an earlier version."""
+    stream_sequence: _builtins.int
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1880,10 +1892,14 @@ class DeadLetter(_message.Message):
         received_at: _timestamp_pb2.Timestamp | None = ...,
         acts: _abc.Iterable[Global___DeadLetterAct] | None = ...,
         is_open: _builtins.bool = ...,
+        payload_hash: _builtins.bytes = ...,
+        is_whole: _builtins.bool = ...,
+        stream: _builtins.str = ...,
+        stream_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acts", b"acts", "id", b"id", "is_open", b"is_open", "payload", b"payload", "payload_bytes", b"payload_bytes", "received_at", b"received_at", "subject", b"subject", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acts", b"acts", "id", b"id", "is_open", b"is_open", "is_whole", b"is_whole", "payload", b"payload", "payload_bytes", b"payload_bytes", "payload_hash", b"payload_hash", "received_at", b"received_at", "stream", b"stream", "stream_sequence", b"stream_sequence", "subject", b"subject", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2043,6 +2059,140 @@ class DropDeadLetterRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DropDeadLetterRequest: _TypeAlias = DropDeadLetterRequest  # noqa: Y015
+
+@_typing.final
+class DeadLetterFilter(_message.Message):
+    """Which of the dead letters that wait."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    AFTER_ID_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """This subject only; empty: any."""
+    after_id: _builtins.int
+    """Only those with a higher number."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Received from then on; absent: any time."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Received before then; absent: any time."""
+
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        after_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_id", b"after_id", "since", b"since", "subject", b"subject", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadLetterFilter: _TypeAlias = DeadLetterFilter  # noqa: Y015
+
+@_typing.final
+class RetryDeadLettersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    IS_DRY_RUN_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """How many at most: 1 to 100; 0: 100."""
+    is_dry_run: _builtins.bool
+    """Says which ones it would be, and does nothing."""
+    who: _builtins.str
+    """Who acts, where the caller is a program. Written down beside the caller's name."""
+    @_builtins.property
+    def filter(self) -> Global___DeadLetterFilter: ...
+    def __init__(
+        self,
+        *,
+        filter: Global___DeadLetterFilter | None = ...,
+        limit: _builtins.int = ...,
+        is_dry_run: _builtins.bool = ...,
+        who: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "is_dry_run", b"is_dry_run", "limit", b"limit", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryDeadLettersRequest: _TypeAlias = RetryDeadLettersRequest  # noqa: Y015
+
+@_typing.final
+class DropDeadLettersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    IS_DRY_RUN_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """As above."""
+    is_dry_run: _builtins.bool
+    who: _builtins.str
+    reason: _builtins.str
+    """Must say something."""
+    @_builtins.property
+    def filter(self) -> Global___DeadLetterFilter: ...
+    def __init__(
+        self,
+        *,
+        filter: Global___DeadLetterFilter | None = ...,
+        limit: _builtins.int = ...,
+        is_dry_run: _builtins.bool = ...,
+        who: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "is_dry_run", b"is_dry_run", "limit", b"limit", "reason", b"reason", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropDeadLettersRequest: _TypeAlias = DropDeadLettersRequest  # noqa: Y015
+
+@_typing.final
+class DeadLettersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LETTERS_FIELD_NUMBER: _builtins.int
+    NEXT_AFTER_ID_FIELD_NUMBER: _builtins.int
+    STOPPED_BECAUSE_FIELD_NUMBER: _builtins.int
+    next_after_id: _builtins.int
+    """Where the next call goes on; 0 when none is left."""
+    stopped_because: _builtins.str
+    """Why it stopped before its limit, such as an engine that is too busy; what was done until then is done."""
+    @_builtins.property
+    def letters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadLetter]:
+        """Each as it is now, without its payload."""
+
+    def __init__(
+        self,
+        *,
+        letters: _abc.Iterable[Global___DeadLetter] | None = ...,
+        next_after_id: _builtins.int = ...,
+        stopped_because: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["letters", b"letters", "next_after_id", b"next_after_id", "stopped_because", b"stopped_because"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadLettersResponse: _TypeAlias = DeadLettersResponse  # noqa: Y015
 
 @_typing.final
 class SettlementException(_message.Message):

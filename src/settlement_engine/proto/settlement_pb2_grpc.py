@@ -874,6 +874,16 @@ class IntakeServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.DropDeadLetterRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.DeadLetter.FromString,
                 _registered_method=True)
+        self.RetryDeadLetters = channel.unary_unary(
+                '/settlement.IntakeService/RetryDeadLetters',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.RetryDeadLettersRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.DeadLettersResponse.FromString,
+                _registered_method=True)
+        self.DropDeadLetters = channel.unary_unary(
+                '/settlement.IntakeService/DropDeadLetters',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.DropDeadLettersRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.DeadLettersResponse.FromString,
+                _registered_method=True)
 
 
 class IntakeServiceServicer:
@@ -909,6 +919,21 @@ class IntakeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryDeadLetters(self, request, context):
+        """The same for many that wait, oldest first: those that were kept whole, of a subject and of a time. One
+        call takes at most 100; the next one goes on behind the last of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropDeadLetters(self, request, context):
+        """Ends many, oldest first, with one reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IntakeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -931,6 +956,16 @@ def add_IntakeServiceServicer_to_server(servicer, server):
                     servicer.DropDeadLetter,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.DropDeadLetterRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.DeadLetter.SerializeToString,
+            ),
+            'RetryDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryDeadLetters,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.RetryDeadLettersRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.DeadLettersResponse.SerializeToString,
+            ),
+            'DropDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropDeadLetters,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.DropDeadLettersRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.DeadLettersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1042,6 +1077,60 @@ class IntakeService:
             '/settlement.IntakeService/DropDeadLetter',
             settlement__engine_dot_proto_dot_settlement__pb2.DropDeadLetterRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.DeadLetter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.IntakeService/RetryDeadLetters',
+            settlement__engine_dot_proto_dot_settlement__pb2.RetryDeadLettersRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.DeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.IntakeService/DropDeadLetters',
+            settlement__engine_dot_proto_dot_settlement__pb2.DropDeadLettersRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.DeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

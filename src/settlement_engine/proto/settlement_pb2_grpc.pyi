@@ -335,6 +335,12 @@ class IntakeServiceStub:
     """
     DropDeadLetter: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.DropDeadLetterRequest, _settlement_pb2.DeadLetter]
     """Ends it: a person has decided that nothing is to come of it."""
+    RetryDeadLetters: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.RetryDeadLettersRequest, _settlement_pb2.DeadLettersResponse]
+    """The same for many that wait, oldest first: those that were kept whole, of a subject and of a time. One
+    call takes at most 100; the next one goes on behind the last of them.
+    """
+    DropDeadLetters: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.DropDeadLettersRequest, _settlement_pb2.DeadLettersResponse]
+    """Ends many, oldest first, with one reason."""
 
 @_typing.type_check_only
 class IntakeServiceAsyncStub(IntakeServiceStub):
@@ -351,6 +357,12 @@ class IntakeServiceAsyncStub(IntakeServiceStub):
     """
     DropDeadLetter: _aio.UnaryUnaryMultiCallable[_settlement_pb2.DropDeadLetterRequest, _settlement_pb2.DeadLetter]  # type: ignore[assignment]
     """Ends it: a person has decided that nothing is to come of it."""
+    RetryDeadLetters: _aio.UnaryUnaryMultiCallable[_settlement_pb2.RetryDeadLettersRequest, _settlement_pb2.DeadLettersResponse]  # type: ignore[assignment]
+    """The same for many that wait, oldest first: those that were kept whole, of a subject and of a time. One
+    call takes at most 100; the next one goes on behind the last of them.
+    """
+    DropDeadLetters: _aio.UnaryUnaryMultiCallable[_settlement_pb2.DropDeadLettersRequest, _settlement_pb2.DeadLettersResponse]  # type: ignore[assignment]
+    """Ends many, oldest first, with one reason."""
 
 class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
     """What intake could not take in from clearing's stream, and what people do about it. Nothing is deleted."""
@@ -388,6 +400,24 @@ class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.DeadLetter, _abc.Awaitable[_settlement_pb2.DeadLetter]]:
         """Ends it: a person has decided that nothing is to come of it."""
+
+    @_abc_1.abstractmethod
+    def RetryDeadLetters(
+        self,
+        request: _settlement_pb2.RetryDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.DeadLettersResponse, _abc.Awaitable[_settlement_pb2.DeadLettersResponse]]:
+        """The same for many that wait, oldest first: those that were kept whole, of a subject and of a time. One
+        call takes at most 100; the next one goes on behind the last of them.
+        """
+
+    @_abc_1.abstractmethod
+    def DropDeadLetters(
+        self,
+        request: _settlement_pb2.DropDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.DeadLettersResponse, _abc.Awaitable[_settlement_pb2.DeadLettersResponse]]:
+        """Ends many, oldest first, with one reason."""
 
 def add_IntakeServiceServicer_to_server(servicer: IntakeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -1,17 +1,22 @@
 """Dead letters in PostgreSQL, and what was done about them (``ports.DeadLetterStore``).
 
-Both are only ever added to; the database refuses any other change.
+Both are only ever added to, and removed together some time after a letter's end; the database refuses any
+other change.
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.deadletters import (
     ACTS_MAX,
+    EVERY_LETTER,
+    KEPT_DAYS_MIN,
     DeadLetter,
     LetterAct,
     LetterOutcome,
+    MessageOrigin,
     require_open,
 )
 from settlement_engine.errors import Contention, NotFound
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from settlement_engine.domain.deadletters import LetterFilter
     from settlement_engine.store.database import DatabaseSettings, Readers
 
 
@@ -36,9 +42,47 @@ class PostgresLetters:
         """Close the line."""
         await self._writing.close()
 
-    async def bury(self, subject: str, payload: bytes, why: str) -> None:
-        """Keep a message with the reason why it was refused."""
-        await self._writing.fetch("bury", subject, payload, why)
+    async def bury(
+        self,
+        subject: str,
+        payload: bytes,
+        why: str,
+        origin: MessageOrigin | None = None,
+        *,
+        kept_bytes_max: int | None = None,
+    ) -> bool:
+        """Keep a message with the reason why it was refused; see the port."""
+        message = (origin.stream, origin.sequence, origin.stored_at) if origin else (None,) * 3
+        digest = sha256(payload).digest()
+        kept = payload[:kept_bytes_max]
+        rows = await self._writing.fetch("bury", subject, kept, why, len(payload), digest, *message)
+        return bool(rows)
+
+    async def open_letters(
+        self,
+        limit: int,
+        *,
+        after_id: int = 0,
+        wanted: LetterFilter = EVERY_LETTER,
+        is_whole_only: bool = False,
+    ) -> list[DeadLetter]:
+        """Return those that wait for a person, oldest first."""
+        bounds = (wanted.subject, wanted.since, wanted.until)
+        rows = await self._readers.fetch(
+            "open_dead_letters", limit, after_id, *bounds, is_whole_only
+        )
+        return await self._with_acts(rows)
+
+    async def waiting_letters(self, limit: int) -> int:
+        """Count those that wait for a person, up to the limit."""
+        row = await self._readers.fetchrow("waiting_dead_letters", limit)
+        assert row is not None, "a count is always answered"
+        return int(row["letters"])
+
+    async def remove_letters(self, days: int, limit: int) -> int:
+        """Remove letters that ended so many days ago; see the port."""
+        assert days >= KEPT_DAYS_MIN, "the database would refuse it"
+        return len(await self._writing.fetch("remove_dead_letters", days, limit))
 
     async def dead_letters(
         self, limit: int, *, before_id: int | None = None, is_open_only: bool = False
@@ -91,7 +135,24 @@ class PostgresLetters:
                 payload=row["payload"],
                 why=row["why"],
                 received_at=row["received_at"],
+                payload_bytes=_size(row),
+                payload_hash=row["payload_hash"] or sha256(row["payload"]).digest(),
+                origin=_origin(row),
                 acts=tuple(acts[row["id"]]),
             )
             for row in rows
         ]
+
+
+def _size(row: asyncpg.Record) -> int:
+    """Return the size of the whole; what the first version wrote was kept whole."""
+    size: int | None = row["payload_bytes"]
+    return len(row["payload"]) if size is None else size
+
+
+def _origin(row: asyncpg.Record) -> MessageOrigin | None:
+    if row["stream"] is None:
+        return None
+    return MessageOrigin(
+        stream=row["stream"], sequence=row["stream_sequence"], stored_at=row["stored_at"]
+    )

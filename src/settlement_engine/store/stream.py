@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.announcement import waiting
+from settlement_engine.domain.deadletters import COUNTED_MAX
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Gauges
@@ -172,6 +173,8 @@ class PostgresGauges:
         stuck = await self._readers.fetchrow("without_next_action")
         assert stuck is not None
         matters = await self._readers.fetch("open_matters")
+        letters = await self._readers.fetchrow("waiting_dead_letters", COUNTED_MAX)
+        assert letters is not None
         accounts = (
             await self._readers.fetch("list_accounts", None, None, None, None, 0, accounts_max)
             if accounts_max > 0
@@ -187,4 +190,6 @@ class PostgresGauges:
             balances=[to_account(row) for row in accounts],
             open_matters={row["kind"]: row["matters"] for row in matters},
             oldest_matters_seconds={row["kind"]: float(row["oldest_seconds"]) for row in matters},
+            open_dead_letters=letters["letters"],
+            oldest_dead_letter_seconds=letters["oldest_seconds"],
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from datetime import timedelta
+from hashlib import sha256
 
 import grpc
 import pytest
@@ -199,3 +201,119 @@ async def test_a_reason_that_says_nothing_is_refused(edge, reason):
     status, body, _ = await edge.post("DropDeadLetter", {"id": letter_id, "reason": reason})
     assert status == 400
     assert body["violations"][0]["field"] == "reason"
+
+
+async def retry_many(edge, **fields):
+    return await edge.intake.RetryDeadLetters(pb.RetryDeadLettersRequest(**fields), timeout=10)
+
+
+async def drop_many(edge, reason="a test of theirs", **fields):
+    return await edge.intake.DropDeadLetters(
+        pb.DropDeadLettersRequest(reason=reason, **fields), timeout=10
+    )
+
+
+def good(number):
+    return {**GOOD, "obligation_id": f"OBL-{number}"}
+
+
+def numbers(answer):
+    return [each.id for each in answer.letters]
+
+
+async def test_a_letter_that_was_not_kept_whole_says_so_and_is_not_tried(edge):
+    payload = json.dumps(GOOD).encode()
+    await edge.world.letters.bury("clearing.instructions", payload, "why", kept_bytes_max=5)
+    found = await edge.intake.GetDeadLetter(pb.GetDeadLetterRequest(id=1), timeout=10)
+    assert (found.payload, found.payload_bytes, found.is_whole) == (
+        payload[:5],
+        len(payload),
+        False,
+    )
+    assert found.payload_hash == sha256(payload).digest()
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await retry(edge, 1)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "not kept whole" in (refused.value.details() or "")
+    assert numbers(await retry_many(edge)) == []
+    assert outcomes((await drop_many(edge)).letters[0]) == ["DROPPED"]
+
+
+async def test_many_are_tried_again_oldest_first_within_the_limit(edge):
+    made = [await bury(edge, body) for body in (good(1), b"rubbish", good(3), good(4))]
+    dry = await retry_many(edge, is_dry_run=True, limit=3)
+    assert (numbers(dry), dry.next_after_id) == (made[:3], made[2])
+    assert [outcomes(each) for each in dry.letters] == [[], [], []]
+    assert edge.world.submitted == []
+    first = await retry_many(edge, limit=3, who="mara")
+    assert [outcomes(each) for each in first.letters] == [["ACCEPTED"], ["REFUSED"], ["ACCEPTED"]]
+    assert {each.acts[0].who for each in first.letters} == {"mara (local)"}
+    assert {each.payload for each in first.letters} == {b""}
+    rest = await retry_many(edge, filter=pb.DeadLetterFilter(after_id=first.next_after_id))
+    assert (numbers(rest), rest.next_after_id) == ([made[3]], 0)
+    again = await retry_many(edge)
+    assert numbers(again) == [made[1]], "what is at its end is not tried again"
+    assert len(edge.world.settlements) == 3
+
+
+async def test_many_are_chosen_by_subject_and_time(edge):
+    first = await bury(edge, good(1))
+    await edge.world.letters.bury("elsewhere", json.dumps(good(2)).encode(), "why")
+    chosen = pb.DeadLetterFilter(subject="elsewhere")
+    assert numbers(await retry_many(edge, filter=chosen)) == [first + 1]
+    at = (await edge.world.letters.dead_letter(first)).received_at + timedelta(days=1)
+    late = pb.DeadLetterFilter()
+    late.since.FromDatetime(at)
+    assert numbers(await retry_many(edge, filter=late)) == []
+    early = pb.DeadLetterFilter()
+    early.until.FromDatetime(at)
+    assert numbers(await retry_many(edge, filter=early)) == [first]
+
+
+async def test_what_may_pass_stops_the_call_and_what_was_done_stays_done(edge):
+    made = [await bury(edge, good(number)) for number in (1, 2, 3)]
+    edge.world.failures["OBL-2"] = Overloaded("too much at once", retry_after_seconds=1.0)
+    answer = await retry_many(edge)
+    assert numbers(answer) == made[:1]
+    assert "too much at once" in answer.stopped_because
+    assert answer.next_after_id == made[0]
+    assert (await edge.world.letters.dead_letter(made[1])).acts == ()
+
+
+async def test_many_are_dropped_with_one_reason(edge):
+    made = [await bury(edge, b"rubbish") for _ in range(3)]
+    dry = await drop_many(edge, is_dry_run=True)
+    assert (numbers(dry), [each.is_open for each in dry.letters]) == (made, [True] * 3)
+    answer = await drop_many(edge, limit=2, who="mara")
+    assert [act.words for each in answer.letters for act in each.acts] == ["a test of theirs"] * 2
+    assert answer.next_after_id == made[1]
+    assert numbers(await drop_many(edge)) == made[2:]
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("limit", {"limit": 101}),
+        ("limit", {"limit": -1}),
+        ("filter.subject", {"filter": {"subject": "a\x00b"}}),
+        ("filter.after_id", {"filter": {"after_id": -1}}),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused_by_name(edge, field, body):
+    await bury(edge, good(1))
+    status, answer, _ = await edge.post("RetryDeadLetters", body)
+    assert status == 400
+    assert answer["violations"][0]["field"] == field
+    status, answer, _ = await edge.post("DropDeadLetters", {**body, "reason": "a test"})
+    assert status == 400
+    status, answer, _ = await edge.post("DropDeadLetters", {"reason": " "})
+    assert answer["violations"][0]["field"] == "reason"
+    assert edge.world.submitted == []
+
+
+async def test_an_instant_that_there_is_not_is_refused(edge):
+    wrong = pb.DeadLetterFilter()
+    wrong.since.seconds = 2**62
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await retry_many(edge, filter=wrong)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -49,6 +49,8 @@ class FakeArchive(FakeEngine, settlement_pb2_grpc.IntakeServiceServicer):
         self.letter = wire.DeadLetter(
             id=7, subject="clearing.instructions", why="amount: is required", is_open=True
         )
+        self.letter.is_whole = True
+        self.busy_from = 1_000
         self.letter.payload = b'{"a":\x1b\xff}'
 
     def _find(self, request: Any, context: Any) -> None:
@@ -90,6 +92,29 @@ class FakeArchive(FakeEngine, settlement_pb2_grpc.IntakeServiceServicer):
         self.asked.append(request)
         self.letter.acts.add(outcome="REFUSED", who=request.who, words="still wrong")
         return self.letter
+
+    def RetryDeadLetters(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._act_on_many(request, "ACCEPTED")
+
+    def DropDeadLetters(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._act_on_many(request, "DROPPED")
+
+    def _act_on_many(self, request: Any, outcome: str) -> Any:
+        """Act upon 250 letters, of which every hundredth is refused; at ``busy_from`` it is too busy."""
+        self.asked.append(type(request).FromString(request.SerializeToString()))
+        answer = wire.DeadLettersResponse()
+        for number in range(request.filter.after_id + 1, 251):
+            if number >= self.busy_from:
+                answer.stopped_because = "Overloaded: too much at once"
+                return answer
+            is_open = request.is_dry_run or number % 100 == 0
+            letter = answer.letters.add(id=number, is_open=is_open, why="w")
+            if not request.is_dry_run:
+                letter.acts.add(outcome="REFUSED" if is_open else outcome, who=request.who)
+            answer.next_after_id = number if number < 250 else 0
+            if len(answer.letters) == request.limit:
+                break
+        return answer
 
     def DropDeadLetter(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.asked.append(request)
@@ -323,6 +348,58 @@ def test_one_is_dropped_with_a_reason(command: Run, engine: FakeArchive) -> None
     assert said.code == ExitCode.OK
     assert "DROPPED by mara: a test" in said.out
     assert engine.asked[-1].reason == "a test"
+
+
+def test_many_are_tried_again_page_by_page_up_to_the_limit(
+    command: Run, engine: FakeArchive
+) -> None:
+    said = command("intake", "dead-letters", "retry", "--all", "--dry-run")
+    assert said.code == ExitCode.OK
+    assert "250 dead letters would be acted upon; nothing was done" in said.out
+    assert all(each.is_dry_run for each in engine.asked)
+    assert [each.filter.after_id for each in engine.asked] == [0, 100, 200]
+    engine.asked.clear()
+    arguments = ("--subject", "s", "--since", "2026-01-31T09:30:00+0100", "--limit", "150")
+    said = command("intake", "dead-letters", "retry", *arguments, "--as", "mara")
+    assert said.code == ExitCode.FAILED, "one of them stays open"
+    assert "149 have ended, 1 stay open" in said.out
+    assert "There are more: the limit was 150." in said.out
+    assert [(each.limit, each.filter.subject, each.who) for each in engine.asked] == [
+        (100, "s", "mara"),
+        (50, "s", "mara"),
+    ]
+    assert engine.asked[0].filter.since.ToJsonString() == "2026-01-31T08:30:00Z"
+    assert not engine.asked[0].filter.HasField("until")
+
+
+def test_many_that_are_stopped_on_the_way_say_so(command: Run, engine: FakeArchive) -> None:
+    engine.busy_from = 3
+    said = command("intake", "dead-letters", "drop", "--all", "--reason", "tests", "--json")
+    assert said.code == ExitCode.FAILED
+    told = json.loads(said.out)
+    assert told["stopped_because"] == "Overloaded: too much at once"
+    assert [int(each["id"]) for each in told["letters"]] == [1, 2]
+    assert engine.asked[0].reason == "tests"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("retry",),
+        ("retry", "7", "--all"),
+        ("retry", "7", "--dry-run"),
+        ("retry", "--dry-run"),
+        ("retry", "--all", "--limit", "0"),
+        ("retry", "--all", "--since", "yesterday"),
+        ("drop", "--reason", "why"),
+        ("drop", "--all"),
+    ],
+)
+def test_which_letters_are_meant_must_be_said(
+    command: Run, engine: FakeArchive, arguments: tuple[str, ...]
+) -> None:
+    assert command("intake", "dead-letters", *arguments).code == ExitCode.USAGE
+    assert engine.asked == []
 
 
 def test_outbox_replay_needs_to_know_from_where(command: Run) -> None:

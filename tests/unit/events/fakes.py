@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from uuid import UUID
 
 from settlement_engine.domain.deadletters import DeadLetter
@@ -132,20 +133,31 @@ class Graveyard:
 
     def __init__(self) -> None:
         self.buried: list[DeadLetter] = []
+        self.counted = 0
         self.trouble: Exception | None = None
 
-    async def bury(self, subject, payload, why):
+    async def bury(self, subject, payload, why, origin=None, *, kept_bytes_max=None):
         if self.trouble is not None:
             raise self.trouble
+        if origin is not None and any(each.origin == origin for each in self.buried):
+            return False
         self.buried.append(
             DeadLetter(
                 id=len(self.buried) + 1,
                 subject=subject,
-                payload=payload,
+                payload=payload[:kept_bytes_max],
                 why=why,
                 received_at=BEGUN,
+                payload_bytes=len(payload),
+                payload_hash=sha256(payload).digest(),
+                origin=origin,
             )
         )
+        return True
+
+    async def waiting_letters(self, limit):
+        self.counted += 1
+        return min(len(self.buried), limit)
 
     async def dead_letters(self, limit):
         return self.buried[-limit:]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from settlement_engine.domain.deadletters import (
     ACTS_MAX,
+    EVERY_LETTER,
+    KEPT_DAYS_MIN,
     DeadLetter,
     LetterOutcome,
     require_open,
@@ -15,7 +19,7 @@ from settlement_engine.domain.deadletters import (
 from settlement_engine.errors import InvariantViolated, NotFound
 
 if TYPE_CHECKING:
-    from settlement_engine.domain.deadletters import LetterAct
+    from settlement_engine.domain.deadletters import LetterAct, LetterFilter, MessageOrigin
     from settlement_engine.store.memory.records import Records
 
 TAKEN_IN = frozenset({LetterOutcome.ACCEPTED, LetterOutcome.REPLAYED})
@@ -27,17 +31,73 @@ class MemoryLetters:
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    async def bury(self, subject: str, payload: bytes, why: str) -> None:
-        """Keep a message with the reason why it was refused."""
-        self._records.dead_letters.append(
+    async def bury(
+        self,
+        subject: str,
+        payload: bytes,
+        why: str,
+        origin: MessageOrigin | None = None,
+        *,
+        kept_bytes_max: int | None = None,
+    ) -> bool:
+        """Keep a message with the reason why it was refused; see the port."""
+        kept = self._records.dead_letters
+        if origin is not None and any(each.origin == origin for each in kept):
+            return False
+        self._records.last_dead_letter += 1
+        kept.append(
             DeadLetter(
-                id=len(self._records.dead_letters) + 1,
+                id=self._records.last_dead_letter,
                 subject=subject,
-                payload=payload,
+                payload=payload[:kept_bytes_max],
                 why=why,
                 received_at=self._records.clock.now(),
+                payload_bytes=len(payload),
+                payload_hash=sha256(payload).digest(),
+                origin=origin,
             )
         )
+        return True
+
+    async def open_letters(
+        self,
+        limit: int,
+        *,
+        after_id: int = 0,
+        wanted: LetterFilter = EVERY_LETTER,
+        is_whole_only: bool = False,
+    ) -> list[DeadLetter]:
+        """Return those that wait for a person, oldest first."""
+        found = [
+            _latest(letter)
+            for letter in self._records.dead_letters
+            if letter.ending is None
+            and letter.id > after_id
+            and wanted.subject in ("", letter.subject)
+            and (wanted.since is None or letter.received_at >= wanted.since)
+            and (wanted.until is None or letter.received_at < wanted.until)
+            and (letter.is_whole or not is_whole_only)
+        ]
+        return found[:limit]
+
+    async def waiting_letters(self, limit: int) -> int:
+        """Count those that wait for a person, up to the limit."""
+        waiting = sum(letter.ending is None for letter in self._records.dead_letters)
+        return min(waiting, limit)
+
+    async def remove_letters(self, days: int, limit: int) -> int:
+        """Remove letters that ended so many days ago; see the port."""
+        assert days >= KEPT_DAYS_MIN, "the database would refuse it"
+        until = self._records.clock.now() - timedelta(days=days)
+        ended = [
+            (letter.ending.at, letter.id)
+            for letter in self._records.dead_letters
+            if letter.ending is not None and letter.ending.at is not None
+        ]
+        gone = {number for at, number in sorted(ended)[:limit] if at < until}
+        kept = [letter for letter in self._records.dead_letters if letter.id not in gone]
+        self._records.dead_letters[:] = kept
+        return len(gone)
 
     async def dead_letters(
         self, limit: int, *, before_id: int | None = None, is_open_only: bool = False
@@ -58,8 +118,9 @@ class MemoryLetters:
 
     async def note_letter(self, letter_id: int, act: LetterAct) -> DeadLetter:
         """Write down what was done; see the port."""
-        place = letter_id - 1
-        if not 0 <= place < len(self._records.dead_letters):
+        places = {each.id: place for place, each in enumerate(self._records.dead_letters)}
+        place = places.get(letter_id)
+        if place is None:
             what = f"there is no dead letter {letter_id}"
             raise NotFound(what)
         letter = self._records.dead_letters[place]

@@ -176,6 +176,7 @@ class Records:
 
     engines: dict[int, Engine] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    last_dead_letter: int = 0
 
     server: Server = FIRST_SERVER
     eras: list[Era] = field(default_factory=list)

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.announcement import waiting
+from settlement_engine.domain.deadletters import COUNTED_MAX
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.ports import Announcement, Gauges
 from settlement_engine.store.memory.records import NOBODY, Engine
@@ -131,6 +132,11 @@ class MemoryGauges:
                 kind, age = matter.kind.value, (now - matter.opened_at).total_seconds()
                 matters[kind] = matters.get(kind, 0) + 1
                 oldest_matters[kind] = max(oldest_matters.get(kind, age), age)
+        letters = [
+            (now - letter.received_at).total_seconds()
+            for letter in self._records.dead_letters
+            if letter.ending is None
+        ]
         return Gauges(
             open_by_state=counts,
             oldest_open_seconds=max(oldest.values(), default=0.0),
@@ -145,4 +151,6 @@ class MemoryGauges:
             balances=list(self._records.accounts.values())[: max(accounts_max, 0)],
             open_matters=matters,
             oldest_matters_seconds=oldest_matters,
+            open_dead_letters=min(len(letters), COUNTED_MAX),
+            oldest_dead_letter_seconds=max(letters, default=0.0),
         )

@@ -87,7 +87,12 @@ CREATE TABLE dead_letters (
     subject text NOT NULL,
     payload bytea NOT NULL,
     why text NOT NULL,
-    received_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+    received_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    stream text,
+    stream_sequence bigint,
+    stored_at timestamp with time zone,
+    payload_bytes bigint,
+    payload_hash bytea
 );
 
 CREATE TABLE engines (
@@ -744,6 +749,25 @@ BEGIN
     RAISE EXCEPTION '% is append-only: % refused', tg_table_name, tg_op USING ERRCODE = 'SE004';
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.refuse_early_removal()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF tg_table_name = 'dead_letters' THEN
+        IF EXISTS (
+            SELECT 1 FROM dead_letter_acts AS a
+            WHERE a.dead_letter_id = old.id AND a.outcome <> 'refused'
+                AND a.at < clock_timestamp() - interval '30 days'
+        ) THEN
+            RETURN old;
+        END IF;
+    ELSIF NOT EXISTS (SELECT 1 FROM dead_letters AS d WHERE d.id = old.dead_letter_id) THEN
+        RETURN old;
+    END IF;
+    RAISE EXCEPTION '% is append-only: % refused', tg_table_name, tg_op USING ERRCODE = 'SE004';
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.refuse_rewriting()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -929,6 +953,16 @@ ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_who_check CHECK (le
 
 ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_words_check CHECK (length(words) <= 1000);
 
+ALTER TABLE dead_letters ADD CONSTRAINT dead_letter_names_its_message CHECK (num_nulls(stream, stream_sequence, stored_at) = ANY (ARRAY[0, 3]));
+
+ALTER TABLE dead_letters ADD CONSTRAINT dead_letter_payload_is_described CHECK (num_nulls(payload_bytes, payload_hash) = ANY (ARRAY[0, 2]));
+
+ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_check CHECK (payload_bytes >= octet_length(payload));
+
+ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_payload_hash_check CHECK (octet_length(payload_hash) = 32);
+
+ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_stream_sequence_check CHECK (stream_sequence > 0);
+
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_acknowledged_by_check CHECK (length(acknowledged_by) >= 1 AND length(acknowledged_by) <= 256);
 
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_check CHECK (settlement_id IS NOT NULL OR kind = 'unknown_payment'::text);
@@ -1027,7 +1061,7 @@ ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg
 
 ALTER TABLE accounts ADD CONSTRAINT accounts_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
 
-ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id);
+ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id) ON DELETE CASCADE;
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KEY (settlement_id) REFERENCES settlement_transactions(id);
 
@@ -1037,7 +1071,11 @@ CREATE INDEX answers_by_settlement ON public.answers USING btree (settlement_id,
 
 CREATE INDEX dead_letter_acts_by_letter ON public.dead_letter_acts USING btree (dead_letter_id, id);
 
+CREATE INDEX dead_letter_acts_ended ON public.dead_letter_acts USING btree (at) WHERE (outcome <> 'refused'::text);
+
 CREATE UNIQUE INDEX dead_letter_ends_once ON public.dead_letter_acts USING btree (dead_letter_id) WHERE (outcome <> 'refused'::text);
+
+CREATE UNIQUE INDEX dead_letter_of_each_message ON public.dead_letters USING btree (stream, stream_sequence, stored_at) WHERE (stream IS NOT NULL);
 
 CREATE INDEX engines_alive ON public.engines USING btree (id) WHERE (gone_at IS NULL);
 
@@ -1080,11 +1118,17 @@ ALTER TABLE attempts ENABLE ALWAYS TRIGGER attempt_stays;
 CREATE TRIGGER attempts_stay BEFORE DELETE OR TRUNCATE ON public.attempts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE attempts ENABLE ALWAYS TRIGGER attempts_stay;
 
-CREATE TRIGGER dead_letter_acts_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.dead_letter_acts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER dead_letter_acts_append_only BEFORE UPDATE OR TRUNCATE ON public.dead_letter_acts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE dead_letter_acts ENABLE ALWAYS TRIGGER dead_letter_acts_append_only;
 
-CREATE TRIGGER dead_letters_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER dead_letter_acts_kept BEFORE DELETE ON public.dead_letter_acts FOR EACH ROW EXECUTE FUNCTION refuse_early_removal();
+ALTER TABLE dead_letter_acts ENABLE ALWAYS TRIGGER dead_letter_acts_kept;
+
+CREATE TRIGGER dead_letters_append_only BEFORE UPDATE OR TRUNCATE ON public.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_append_only;
+
+CREATE TRIGGER dead_letters_kept BEFORE DELETE ON public.dead_letters FOR EACH ROW EXECUTE FUNCTION refuse_early_removal();
+ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_kept;
 
 CREATE TRIGGER exception_is_acknowledged_once BEFORE UPDATE ON public.exceptions FOR EACH ROW WHEN (((old.acknowledged_at IS NOT NULL) AND ((ROW(new.acknowledged_at, new.acknowledged_by))::text IS DISTINCT FROM (ROW(old.acknowledged_at, old.acknowledged_by))::text))) EXECUTE FUNCTION refuse_change();
 ALTER TABLE exceptions ENABLE ALWAYS TRIGGER exception_is_acknowledged_once;
