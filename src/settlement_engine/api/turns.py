@@ -1,8 +1,9 @@
 """Fair turns: large pieces of work share the event loop with everybody else.
 
-Promises: large work is done in slices, one slice at a time, in the order of who waits; between two slices the
-loop belongs to others for as long as the rest says. However many large bodies are read or long answers are
-written at once, together they take a bounded share of the engine's time, and a payment waits for one slice.
+Promises: large work is done in slices, one slice at a time, in the order of who waits; between two slices
+everybody else has a turn, and where that takes time the loop stays theirs for as long as the rest says.
+However many large bodies are read or long answers are written at once, together they take a bounded share of
+a busy engine's time, and a payment waits for one slice.
 """
 
 from __future__ import annotations
@@ -19,14 +20,20 @@ Steps: TypeAlias = Generator[None, None, T]
 
 SLICE_SECONDS: Final = 0.003
 CALLS_REST: Final = 1.0
-"""Reading calls and writing answers takes half of the time at most."""
+"""Reading calls and writing answers takes half of a busy engine's time at most."""
 
 STREAMS_REST: Final = 2.0
 """Streams of events take a third: whoever follows them can wait, and a call cannot."""
 
+ROUNDS: Final = 3
+"""So many rounds of the loop bring others from what they waited for to what they do next."""
+
+BUSY_SECONDS: Final = 0.0005
+"""Others who take longer for their rounds are at work."""
+
 
 class Turns:
-    """Gives turns to those who share one lane. ``rest`` is how long the lane rests, in slices worked."""
+    """Gives turns to those who share one lane. ``rest`` is how long it rests for others, in slices worked."""
 
     def __init__(self, rest: float) -> None:
         self._rest = rest
@@ -41,7 +48,7 @@ class Turns:
             return _value(end)
         while True:
             async with self._lane:
-                await asyncio.sleep(max(self._free_at - time.monotonic(), 0.0))
+                await self._give_way()
                 began = time.monotonic()
                 until = began + SLICE_SECONDS
                 try:
@@ -52,6 +59,15 @@ class Turns:
                 finally:
                     now = time.monotonic()
                     self._free_at = now + (now - began) * self._rest
+
+    async def _give_way(self) -> None:
+        """Let others have their turn; where they are at work, rest."""
+        began = time.monotonic()
+        for _ in range(ROUNDS):
+            await asyncio.sleep(0)
+        now = time.monotonic()
+        if now - began > BUSY_SECONDS and now < self._free_at:
+            await asyncio.sleep(self._free_at - now)
 
 
 def finish(steps: Steps[T]) -> T:

@@ -2,44 +2,74 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from settlement_engine.api.turns import CALLS_REST, SLICE_SECONDS, STREAMS_REST, Turns, finish
+from settlement_engine.api import turns as module
+from settlement_engine.api.turns import (
+    BUSY_SECONDS,
+    CALLS_REST,
+    ROUNDS,
+    SLICE_SECONDS,
+    STREAMS_REST,
+    Turns,
+    finish,
+)
+from tests.unit.api import fakes
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-STEP_SECONDS = 0.001
-SLICE_STEPS_MAX = int(SLICE_SECONDS / STEP_SECONDS) + 1
+STEP_SECONDS = SLICE_SECONDS / 3
+SLICE_STEPS_MAX = 4  # rounding may add one
 
 
-class Work:
-    """Work that takes its time, and notes when who did it."""
+class Ground:
+    """A clock that goes on by what is done, and notes who did it; rests are noted and take no time."""
 
     def __init__(self) -> None:
-        self.done: list[tuple[str, float, float]] = []
+        self.now = 0.0
+        self.order: list[str] = []
+        self.rests: list[float] = []
 
-    def steps(self, name: str, count: int) -> Generator[None, None, str]:
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self.rests.append(seconds)
+            self.now += seconds
+        await asyncio.sleep(0)
+
+    def work(self, name: str, count: int) -> Generator[None, None, str]:
         yield
         for _ in range(count):
-            began = time.monotonic()
-            time.sleep(STEP_SECONDS)
-            self.done.append((name, began, time.monotonic()))
+            self.now += STEP_SECONDS
+            self.order.append(name)
             yield
         return name
 
-    def slices(self) -> list[tuple[str, float, float]]:
-        """Put the steps together that one worker did before another came."""
-        found: list[tuple[str, float, float]] = []
-        for name, began, ended in self.done:
-            if found and found[-1][0] == name:
-                found[-1] = (name, found[-1][1], ended)
-            else:
-                found.append((name, began, ended))
-        return found
+    async def others(self, seconds: float) -> None:
+        """Do something in each round of the loop."""
+        while True:
+            self.order.append("others")
+            self.now += seconds
+            await asyncio.sleep(0)
+
+    def slices(self, *names: str) -> list[tuple[str, int]]:
+        """Count the steps that one worker did before anybody else came."""
+        runs = ((name, len(list(run))) for name, run in itertools.groupby(self.order))
+        return [(name, count) for name, count in runs if name in names]
+
+
+@pytest.fixture
+def ground(monkeypatch) -> Ground:
+    ground = Ground()
+    monkeypatch.setattr(module, "time", ground)
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(Lock=asyncio.Lock, sleep=ground.sleep))
+    return ground
 
 
 async def test_what_is_small_is_done_at_once() -> None:
@@ -52,57 +82,55 @@ async def test_what_is_small_is_done_at_once() -> None:
     assert await turns.run(small()) == 7
 
 
-@pytest.mark.parametrize("rest", [CALLS_REST, STREAMS_REST])
-async def test_large_work_takes_turns_and_leaves_the_loop_to_others(rest: float) -> None:
-    turns, work = Turns(rest), Work()
-    others = 0
-
-    async def other() -> None:
-        nonlocal others
-        while len(work.done) < 60:
-            others += 1
-            await asyncio.sleep(0)
-
-    names = ["a", "b", "c"]
-    watching = asyncio.gather(other())
-    got = await asyncio.gather(*(turns.run(work.steps(name, 20)) for name in names))
-    await watching
+async def test_each_has_a_turn_before_anybody_has_another(ground: Ground) -> None:
+    turns, names = Turns(CALLS_REST), ["a", "b", "c"]
+    got = await asyncio.gather(*(turns.run(ground.work(name, 20)) for name in names))
     assert got == names
-    slices = work.slices()
-    order = [name for name, _, _ in slices]
-    assert order[:6] == [*names, *names], "each has a turn before anybody has a second one"
-    for (_, began, ended), (_, following, _) in itertools.pairwise(slices):
-        assert following - ended >= (ended - began) * rest * 0.5
-    assert others > len(slices)
+    slices = ground.slices(*names)
+    assert [name for name, _ in slices[:12]] == names * 4
+    assert max(count for _, count in slices[:12]) <= SLICE_STEPS_MAX
 
 
-async def test_a_slice_has_an_end() -> None:
-    turns, work = Turns(CALLS_REST), Work()
-    await asyncio.gather(turns.run(work.steps("a", 12)), turns.run(work.steps("b", 12)))
-    run = 0
-    last = ""
-    for name, _, _ in work.done[:12]:
-        run = run + 1 if name == last else 1
-        last = name
-        assert run <= SLICE_STEPS_MAX
+@pytest.mark.parametrize("rest", [CALLS_REST, STREAMS_REST])
+async def test_while_others_work_the_lane_rests(ground: Ground, rest: float) -> None:
+    turns = Turns(rest)
+    busy = asyncio.create_task(ground.others(BUSY_SECONDS))
+    await turns.run(ground.work("a", 30))
+    busy.cancel()
+    slices = ground.slices("a")
+    assert len(slices) >= 30 / SLICE_STEPS_MAX
+    assert len(ground.rests) >= len(slices) - 1, "after each slice but the last"
+    for seconds in ground.rests:
+        passed = (ROUNDS + 1) * BUSY_SECONDS
+        assert seconds >= SLICE_SECONDS * rest - passed
 
 
-async def test_work_that_fails_gives_its_turn_back() -> None:
+async def test_while_nobody_works_it_goes_on_and_lets_others_in_all_the_same(
+    ground: Ground,
+) -> None:
+    idle = asyncio.create_task(ground.others(0.0))
+    await Turns(STREAMS_REST).run(ground.work("a", 30))
+    idle.cancel()
+    assert not ground.rests
+    assert max(count for _, count in ground.slices("a")) <= SLICE_STEPS_MAX
+
+
+async def test_work_that_fails_gives_its_turn_back(ground: Ground) -> None:
     def failing() -> Generator[None, None, int]:
         yield
         raise ValueError("wrong")
 
-    turns, work = Turns(CALLS_REST), Work()
+    turns = Turns(CALLS_REST)
     with pytest.raises(ValueError, match="wrong"):
         await turns.run(failing())
-    assert await turns.run(work.steps("a", 1)) == "a"
+    assert await turns.run(ground.work("a", 1)) == "a"
 
 
-async def test_whoever_goes_away_gives_his_turn_back() -> None:
-    turns, work = Turns(CALLS_REST), Work()
-    going = asyncio.create_task(turns.run(work.steps("a", 10_000)))
-    staying = asyncio.create_task(turns.run(work.steps("b", 3)))
-    await asyncio.sleep(0.01)
+async def test_whoever_goes_away_gives_his_turn_back(ground: Ground) -> None:
+    turns = Turns(CALLS_REST)
+    going = asyncio.create_task(turns.run(ground.work("a", 1_000_000)))
+    staying = asyncio.create_task(turns.run(ground.work("b", 30)))
+    await fakes.until(lambda: "b" in ground.order, "both have had a turn")
     going.cancel()
     with pytest.raises(asyncio.CancelledError):
         await going
@@ -110,4 +138,4 @@ async def test_whoever_goes_away_gives_his_turn_back() -> None:
 
 
 def test_where_nobody_waits_it_is_done_in_one_go() -> None:
-    assert finish(Work().steps("a", 2)) == "a"
+    assert finish(Ground().work("a", 2)) == "a"
