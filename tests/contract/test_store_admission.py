@@ -48,6 +48,15 @@ async def test_without_a_value_date_the_day_of_receipt_counts(scene):
     assert before <= found.value_date <= datetime.now(UTC).date()
 
 
+async def test_settlements_are_found_by_their_keys(scene):
+    settlements = scene.stores.settlements
+    one, other = await scene.admit(scene.wish(), scene.wish())
+    keys = [one.instruction.key_hash, other.instruction.key_hash, scene.wish().key_hash]
+    found = await settlements.find_by_keys(keys)
+    assert found == {keys[0]: await scene.load(one), keys[1]: await scene.load(other)}
+    assert await settlements.find_by_keys([]) == {}
+
+
 async def test_the_first_move_of_a_life_is_its_admission(scene):
     found = await scene.new()
     [moved] = await scene.stores.settlements.life(found.id)

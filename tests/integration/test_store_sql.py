@@ -185,6 +185,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     ),
     "dossier_transfers": ("uuid", TRANSFER),
     "facts": ("uuid[]", FACTS),
+    "find_by_keys": ("uuid[]", "key_hash uuid, id uuid"),
     "find_by_obligation": ("text", "id uuid"),
     "find_controls": ("text[] text[] text[] text", ACCOUNT),
     "gauges": ("", "state text, settlements int8, oldest_seconds float8"),

@@ -8,6 +8,7 @@ from settlement_engine.api.settings import ApiSettings, HttpBounds, TlsFiles
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.money import parse_amount
 from settlement_engine.domain.stuck import StuckLimits
+from settlement_engine.domain.value_dates import ValueDateRange
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.errors import Misconfigured
 from settlement_engine.ports import DoubtLimit
@@ -59,6 +60,10 @@ def engine_settings(config: Config) -> EngineSettings:
         desk_interval_seconds=config.desk.interval_seconds,
         proposal_valid_seconds=config.desk.proposal_valid_seconds,
         doubt_limits=_doubt_limits(config),
+        value_dates=ValueDateRange(
+            days_back=settlement.value_date_days_back,
+            days_ahead=settlement.value_date_days_ahead,
+        ),
         is_queueing=settlement.when_window_closed == "queue",
         has_real_windows=settlement.real_windows,
         drain_grace_seconds=config.server.drain_grace_seconds,

@@ -69,6 +69,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=_DAY, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, le=_DAY, allow_inf_nan=False)]
+Days = Annotated[int, Field(ge=0, le=3_650)]
 Milliseconds = Annotated[int, Field(ge=0, le=_DAY * 1000)]
 Share = Annotated[Decimal, Field(ge=0, le=1, allow_inf_nan=False)]
 Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
@@ -195,6 +196,8 @@ class SettlementConfig(Section):
     enquiry_first_delay_seconds: Seconds = 1.0
     enquiry_max_delay_seconds: Seconds = 60.0
     screening_timeout_seconds: Seconds = 10.0
+    value_date_days_back: Days = 0
+    value_date_days_ahead: Days = 0
     when_window_closed: Literal["refuse", "queue"] = "refuse"
     real_windows: bool = True
     intake_batch_max: int = Field(default=500, ge=1, le=10_000)

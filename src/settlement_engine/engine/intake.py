@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import State
@@ -19,6 +20,7 @@ from settlement_engine.errors import (
     Broken,
     Contention,
     IdempotencyConflict,
+    InvalidInstruction,
     Overloaded,
     SettlementEngineError,
     Unavailable,
@@ -150,6 +152,32 @@ class Intake:
         await self._batcher.run()
 
     async def _write(self, batch: list[_Entry]) -> None:
+        batch = await self._without_other_days(batch)
+        if batch:
+            await self._write_down(batch)
+
+    async def _without_other_days(self, batch: list[_Entry]) -> list[_Entry]:
+        """Answer those whose value date is out of range, and return the others.
+
+        A repeated call is recognised first: its date may have been today when it was made.
+        """
+        allowed, today = self._settings.value_dates, self._presence.now().astimezone(UTC).date()
+        faults = [allowed.fault(entry.admission.instruction.value_date, today) for entry in batch]
+        others = [(entry, fault) for entry, fault in zip(batch, faults, strict=True) if fault]
+        if not others:
+            return batch
+        keys = [entry.admission.instruction.key_hash for entry, _ in others]
+        try:
+            known = await self._store.find_by_keys(keys)
+        except SettlementEngineError as error:
+            for entry, _ in others:
+                entry.put(error)
+        else:
+            for (entry, fault), key in zip(others, keys, strict=True):
+                entry.put(_other_day(entry.admission.instruction, known.get(key), fault))
+        return [entry for entry, fault in zip(batch, faults, strict=True) if not fault]
+
+    async def _write_down(self, batch: list[_Entry]) -> None:
         started_at = self._presence.monotonic()
         try:
             admitted = await self._admit([entry.admission for entry in batch])
@@ -175,8 +203,8 @@ class Intake:
             batch[0].put(error)
             return
         middle = len(batch) // 2
-        await self._write(batch[:middle])
-        await self._write(batch[middle:])
+        await self._write_down(batch[:middle])
+        await self._write_down(batch[middle:])
 
     async def _admit(self, admissions: list[Admission]) -> list[Admitted]:
         """Write the batch; after a lost connection write it again, for admission is idempotent.
@@ -245,6 +273,17 @@ def _new(settlement_id: UUID, wish: Instruction, at: datetime) -> Settlement:
         created_at=at,
         value_date=wish.value_date or at.date(),
     )
+
+
+def _other_day(
+    wish: Instruction, known: Settlement | None, fault: str
+) -> Accepted | SettlementEngineError:
+    """Answer an instruction for a day that is not served, by what stands under its key."""
+    if known is None:
+        return InvalidInstruction([("settlement_date", fault)])
+    if known.instruction.content_hash == wish.content_hash:
+        return Accepted(settlement=known, is_replay=True)
+    return _conflict(wish, known, Verdict.KEY_TAKEN)
 
 
 def _conflict(wish: Instruction, settlement: Settlement, verdict: Verdict) -> IdempotencyConflict:

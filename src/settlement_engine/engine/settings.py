@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from settlement_engine.domain.backoff import Backoff
+from settlement_engine.domain.value_dates import ValueDateRange
 from settlement_engine.ports import DoubtLimit
 
 
@@ -19,6 +20,7 @@ class EngineSettings:
     ``close_look_seconds`` is how soon an engine looks after its own when it has reason to.
     ``sends_max`` bounds the sendings of one attempt that are proved undelivered.
     ``is_queueing`` parks what comes while its window is shut instead of refusing it.
+    ``value_dates`` are the days for which instructions are taken in.
     ``doubt_limits`` say after how long a payment without an end is a matter for a person.
     """
 
@@ -41,6 +43,7 @@ class EngineSettings:
     enquiry: Backoff = field(default_factory=lambda: Backoff(first_seconds=1, max_seconds=60))
     screening: Backoff = field(default_factory=lambda: Backoff(first_seconds=1, max_seconds=60))
     is_queueing: bool = False
+    value_dates: ValueDateRange = field(default_factory=ValueDateRange)
     has_real_windows: bool = True
     windows_refresh_seconds: float = 30.0
     admission_patience_seconds: float = 10.0

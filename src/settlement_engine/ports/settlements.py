@@ -149,6 +149,10 @@ class SettlementStore(Protocol):
         """Return the live or completed settlement of an obligation, else its latest."""
         ...
 
+    async def find_by_keys(self, key_hashes: Sequence[UUID]) -> dict[UUID, Settlement]:
+        """Return the settlements that stand under these keys, by key."""
+        ...
+
     async def life(self, settlement_id: UUID) -> list[Moved]:
         """Return all moves of a settlement, oldest first."""
         ...

@@ -396,7 +396,9 @@ class SettlementRequest(_message.Message):
     currency: _builtins.str
     """ISO 4217, three capital letters."""
     settlement_date: _builtins.int
-    """Unix seconds; the day in UTC is the value date. 0 leaves it open: the day of receipt."""
+    """Unix seconds; the day in UTC is the value date. 0 leaves it open: the day of receipt. Another day than
+    today is refused, unless the configuration allows for it ([settlement] value_date_days_back, ..._ahead).
+    """
     priority: Global___Priority.ValueType
     idempotency_key: _builtins.str
     """Under which the same request may be sent again: the same key and content give the same settlement.

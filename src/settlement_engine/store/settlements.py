@@ -161,6 +161,12 @@ class PostgresSettlements:
         row = await self._readers.fetchrow("find_by_obligation", obligation_id)
         return (await self.load([row["id"]]))[row["id"]] if row else None
 
+    async def find_by_keys(self, key_hashes: Sequence[UUID]) -> dict[UUID, Settlement]:
+        """Return the settlements that stand under these keys, by key."""
+        rows = await self._readers.fetch("find_by_keys", list(key_hashes))
+        found = await self.load([row["id"] for row in rows]) if rows else {}
+        return {row["key_hash"]: found[row["id"]] for row in rows}
+
     async def life(self, settlement_id: UUID) -> list[Moved]:
         """Return all moves of a settlement, oldest first."""
         return [to_moved(row) for row in await self._readers.fetch("life", settlement_id)]

@@ -192,6 +192,12 @@ class MemorySettlements:
             found = max(self._records.by_obligation.get(obligation_id, ()), default=None)
         return self._records.copy(found) if found else None
 
+    async def find_by_keys(self, key_hashes: Sequence[UUID]) -> dict[UUID, Settlement]:
+        """Return the settlements that stand under these keys, by key."""
+        records = self._records
+        known = {key: records.by_key[key] for key in key_hashes if key in records.by_key}
+        return {key: records.copy(found) for key, found in known.items()}
+
     async def life(self, settlement_id: UUID) -> list[Moved]:
         """Return all moves of a settlement, oldest first."""
         return list(self._records.moves_of.get(settlement_id, ()))

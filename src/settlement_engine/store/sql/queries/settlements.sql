@@ -56,6 +56,10 @@ WHERE s.id = ANY ($1::uuid[]);
 SELECT id FROM settlement_transactions
 WHERE obligation_id = $1 ORDER BY holds_obligation DESC, id DESC LIMIT 1;
 
+-- name: find_by_keys
+-- Which settlements stand under these keys.
+SELECT key_hash, id FROM settlement_transactions WHERE key_hash = ANY ($1::uuid[]);
+
 -- name: list_settlements
 -- Newest first. Empty filters are null.
 SELECT s.id FROM settlement_transactions AS s

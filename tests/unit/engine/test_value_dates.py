@@ -1,0 +1,84 @@
+"""Instructions for another day are turned down; a repeated call is recognised first."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.value_dates import ValueDateRange
+from settlement_engine.errors import IdempotencyConflict, InvalidInstruction, Unavailable
+from settlement_engine.ports import Accepted
+from tests.unit.engine.house import House, running, wish
+
+DAY = timedelta(days=1)
+
+
+def today(house: House):
+    return house.engine._presence.now().astimezone(UTC).date()
+
+
+@pytest.mark.parametrize("days", [-1, 1, 40 * 365])
+async def test_another_day_is_refused_by_name_and_nothing_is_written(days: int) -> None:
+    async with running() as house:
+        with pytest.raises(InvalidInstruction) as caught:
+            await house.settle(value_date=today(house) + timedelta(days))
+        assert [field for field, _ in caught.value.violations] == ["settlement_date"]
+        assert not house.records.lives
+        assert (await house.settle()).state is State.COMPLETED  # the key and obligation are free
+
+
+async def test_today_is_settled() -> None:
+    async with running() as house:
+        assert (await house.settle(value_date=today(house))).state is State.COMPLETED
+
+
+async def test_the_range_is_the_configured_one() -> None:
+    async with running(value_dates=ValueDateRange(days_back=1, days_ahead=2)) as house:
+        for number, days in enumerate((-1, 2)):
+            found = await house.settle(f"k{number}", value_date=today(house) + timedelta(days))
+            assert found.state is State.COMPLETED
+        with pytest.raises(InvalidInstruction):
+            await house.settle("k9", value_date=today(house) + 3 * DAY)
+
+
+async def test_the_same_call_on_another_day_is_a_replay_and_another_content_a_conflict() -> None:
+    async with running() as house:
+        day = today(house)
+        first = await house.settle(value_date=day)
+        house.engine._presence.saw(datetime.combine(day + DAY, datetime.min.time(), UTC))
+        again = await house.engine.settle(wish(value_date=day), 5)
+        assert again.is_replay
+        assert again.settlement.id == first.id
+        with pytest.raises(IdempotencyConflict) as caught:
+            await house.engine.settle(wish(value_date=day, amount=7), 5)
+        assert caught.value.field == "amount"
+        with pytest.raises(InvalidInstruction):
+            await house.engine.settle(wish("k2", value_date=day), 5)
+
+
+async def test_one_for_another_day_does_not_stop_the_rest_of_its_batch() -> None:
+    async with running() as house:
+        day = today(house)
+        dates = [None, day - DAY, day, day + DAY, None]
+        wishes = [wish(f"k{number}", value_date=date) for number, date in enumerate(dates)]
+        results = await house.engine.submit(wishes)
+        assert [type(each) for each in results] == [
+            Accepted, InvalidInstruction, Accepted, InvalidInstruction, Accepted
+        ]  # fmt: skip
+        await house.until(lambda: len(house.records.lives) == 3)
+
+
+async def test_a_database_that_is_away_is_told_to_him_alone(monkeypatch) -> None:
+    async with running() as house:
+
+        async def away(_: object) -> None:
+            what = "PostgreSQL is out of reach"
+            raise Unavailable(what)
+
+        monkeypatch.setattr(house.store, "find_by_keys", away)
+        wishes = [wish("k1"), wish("k2", value_date=today(house) - DAY)]
+        results = await asyncio.wait_for(house.engine.submit(wishes), 5)
+        assert [type(each) for each in results] == [Accepted, Unavailable]
