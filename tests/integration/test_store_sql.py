@@ -17,7 +17,8 @@ from settlement_engine.domain.lifecycle import LIFE, Event, State
 from settlement_engine.domain.money import Money, currencies
 from settlement_engine.store import page
 from settlement_engine.store.audit import checks
-from settlement_engine.store.database import DatabaseSettings, check_safety, connect
+from settlement_engine.store.database import DatabaseSettings, connect
+from settlement_engine.store.safety import check_safety
 from settlement_engine.store.queries import queries
 from tests.support.lives import Scene, funding, spec
 from tests.support.stores import PostgresStores

@@ -16,8 +16,9 @@ from settlement_engine.app.process import Addresses, run_engine
 from settlement_engine.app.reopening import confirm_opening, openings, reopen
 from settlement_engine.app.replaying import ReplayWish, replay
 from settlement_engine.store.audit import PostgresAuditor
-from settlement_engine.store.database import DatabaseSettings, check_safety
+from settlement_engine.store.database import DatabaseSettings
 from settlement_engine.store.migrate import migrate as migrate_database
+from settlement_engine.store.safety import check_safety, require_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,9 @@ def run(config: Config, *, on_ready: Callable[[Addresses], None]) -> None:
 
 async def migrate(database_url: str, *, dry_run: bool) -> list[str]:
     """Bring a database to this version; returns what was, or would be, applied."""
-    return await migrate_database(DatabaseSettings(url=database_url), is_dry_run=dry_run)
+    settings = DatabaseSettings(url=database_url)
+    await require_sessions(settings)
+    return await migrate_database(settings, is_dry_run=dry_run)
 
 
 async def prove(database_url: str) -> Proof:
@@ -58,4 +61,6 @@ async def prove(database_url: str) -> Proof:
 
 async def check_database(url: str) -> list[str]:
     """Say what makes a database unfit; empty is good."""
-    return await check_safety(DatabaseSettings(url=url))
+    settings = DatabaseSettings(url=url)
+    await require_sessions(settings)
+    return await check_safety(settings)

@@ -40,6 +40,7 @@ from settlement_engine.store.facts import KeptFacts
 from settlement_engine.store.hosts import addresses
 from settlement_engine.store.letters import PostgresLetters
 from settlement_engine.store.openings import PostgresOpenings
+from settlement_engine.store.probe import WriteProbe
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
@@ -85,6 +86,7 @@ class Application:
         watch = ServerWatch()
         self.watched = replace(self.database, watch=watch)
         self.openings = PostgresOpenings(self.database, watch)
+        self.probe = WriteProbe(self.watched, watch)
         shown = BALANCES_SHOWN_MAX if config.monitoring.balance_metrics else 0
         self.metrics = Metrics(__version__, balance_accounts_max=shown)
         self.readers = Readers(self.watched)
@@ -200,4 +202,5 @@ class Application:
         await self.letters.close()
         await self.stream.close()
         await self.readers.close()
+        await self.probe.close()
         await self.openings.close()

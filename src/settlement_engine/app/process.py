@@ -20,6 +20,7 @@ from settlement_engine.monitoring import logs
 from settlement_engine.monitoring.health import HealthBoard
 from settlement_engine.monitoring.stuck import StuckWatch
 from settlement_engine.store.migrate import migrate, require_head
+from settlement_engine.store.safety import require_safety
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -59,6 +60,7 @@ async def run_engine(config: Config, *, on_ready: Callable[[Addresses], None]) -
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     application = Application(config)
+    await require_safety(application.database)
     if config.database.auto_migrate:
         await migrate(application.database)
     await require_head(application.database)
@@ -132,11 +134,14 @@ class EngineProcess:
                 raise Unavailable(what)
             return f"NATS {state}, {backlog} events wait"
 
-        async def opening() -> str:
+        def opening() -> str:
+            if not application.engine.is_open:
+                raise Unavailable(application.engine.opening)
             return application.engine.opening
 
         self._board.add("database", database)
-        self._board.add("opening", opening)
+        self._board.add("writes", application.probe.look)
+        self._board.add_known("opening", opening)
 
         async def stuck() -> str:
             return self._stuck.text

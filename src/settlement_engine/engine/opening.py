@@ -177,6 +177,9 @@ class Opener:
     async def _accept(self) -> bool:
         """Look at the server and the record; False when an era had to begin, and to be looked at."""
         server, opening = await self._openings.look()
+        if server.unsafe:
+            what = "this PostgreSQL server is not safe for money"
+            raise Unavailable(what, why=f"{what}: {server.unsafe}")
         is_new = self._opening is None or self._openings.doubt(server) == RESTARTED
         suspicion = self._why(server, opening)
         if suspicion is None and opening is not None and is_new:

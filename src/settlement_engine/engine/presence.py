@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from settlement_engine.errors import Broken, Contention, Unavailable
+from settlement_engine.errors import Broken, Contention, Misconfigured, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -46,13 +46,15 @@ class Presence:
     async def join(self) -> None:
         """Take a number; waits for the database as long as it takes.
 
-        Its time is asked for first: what is claimed may have to be decided before anything is written.
+        Raises Misconfigured at the start when the database is unfit; later that is waited out as well. Its time is asked for first: what is claimed may have to be decided before anything is written.
         """
         while True:
             try:
                 self.saw(await self._registry.now())
                 self.owner = await self._registry.join(self._settings.lease_seconds)
-            except (Unavailable, Contention, Broken) as error:
+            except (Unavailable, Contention, Broken, Misconfigured) as error:
+                if isinstance(error, Misconfigured) and not self.owner:
+                    raise
                 log.warning("database_out_of_reach", why=error.why or error.what)
                 await self.pause()
                 continue

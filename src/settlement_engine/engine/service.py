@@ -243,6 +243,11 @@ class SettlementService:
         """Say whether questions leave this engine, and if not why."""
         return self._opener.state if self._opener is not None else "open"
 
+    @property
+    def is_open(self) -> bool:
+        """Say whether questions leave this engine."""
+        return self._gate.is_open
+
     async def drain(self) -> bool:
         """Take nothing more in and bring what is open to rest; False when the grace was too short."""
         self.is_draining = True

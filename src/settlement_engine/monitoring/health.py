@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Check = Callable[[], Awaitable[str]]
 """Returns in a few words what it found, or raises what is wrong."""
 
+Known = Callable[[], str]
+"""The same for what is known without asking anybody; it is looked at whenever somebody asks."""
+
 CHECK_TIMEOUT_SECONDS: Final = 5.0
 STALE_AFTER_SECONDS: Final = 60.0
 
@@ -54,13 +57,23 @@ class HealthBoard:
         self._timeout_seconds = timeout_seconds
         self._stale_after_seconds = stale_after_seconds
         self._monotonic = monotonic
+        self._known: dict[str, Known] = {}
         self._findings: dict[str, Finding] = {}
         self._is_draining = False
 
     def add(self, name: str, check: Check) -> None:
         """Add a check; until it has been made once, it counts as failed."""
-        assert name not in self._checks, f"there is a check named {name} already"
+        self._require_new(name)
         self._checks[name] = check
+
+    def add_known(self, name: str, known: Known) -> None:
+        """Add what this process knows by itself: its finding is never older than the question."""
+        self._require_new(name)
+        self._known[name] = known
+
+    def _require_new(self, name: str) -> None:
+        is_new = name not in self._checks and name not in self._known
+        assert is_new, f"there is a check named {name} already"
 
     def drain(self) -> None:
         """Say from now on that no new work is wanted."""
@@ -102,6 +115,7 @@ class HealthBoard:
     def snapshot(self) -> dict[str, object]:
         """Tell everything: ready, draining, and each check with its age."""
         checks = {name: self._told(name) for name in self._checks}
+        checks |= {name: _told_now(known) for name, known in self._known.items()}
         is_ready = not self._is_draining and all(told["ok"] for told in checks.values())
         return {"ready": is_ready, "draining": self._is_draining, "checks": checks}
 
@@ -109,3 +123,11 @@ class HealthBoard:
     def is_ready(self) -> bool:
         """Say whether work is welcome."""
         return bool(self.snapshot()["ready"])
+
+
+def _told_now(known: Known) -> dict[str, object]:
+    try:
+        text, is_ok = known(), True
+    except Exception as error:  # noqa: BLE001 - whatever a check raises is its finding
+        text, is_ok = str(clean(error)), False
+    return {"ok": is_ok, "text": text, "age_seconds": 0.0}

@@ -43,6 +43,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     """Which database this is: its server, that server's timeline, and up to where its log is on disk.
 
     ``started_at`` tells one run of the server from the next: what lies between may be a restore.
+    ``unsafe`` names the settings that would let acknowledged commits be lost; empty is good.
     """
 
     system_identifier: str
@@ -50,6 +51,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     database_id: int
     flushed: int
     started_at: datetime | None = None
+    unsafe: str = ""
 
     def is_same(self, other: Server) -> bool:
         """Say whether both are one server on one timeline."""

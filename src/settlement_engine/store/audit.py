@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.ports import Difference, Proof
-from settlement_engine.store.database import connect, translated
+from settlement_engine.store.database import connect
+from settlement_engine.store.failures import translated
 from settlement_engine.store.queries import queries, query
 
 if TYPE_CHECKING:

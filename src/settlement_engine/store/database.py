@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -19,19 +19,14 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 from typing_extensions import override
 
-from settlement_engine.errors import (
-    Contention,
-    CorruptRecord,
-    InvariantViolated,
-    Misconfigured,
-    Unavailable,
-)
+from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Server
+from settlement_engine.store.failures import is_of_the_server, translated
 from settlement_engine.store.hosts import addresses
 from settlement_engine.store.queries import query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from settlement_engine.store.watch import ServerWatch
 
@@ -50,6 +45,15 @@ cancelled the wait, or ended the session. The words are of the server's language
 TRANSACTION_LIMIT_RELEASE: Final = 17
 """The release that introduced the setting."""
 
+MEANINGS: Final = {
+    # What our statements mean must not depend on what somebody has set for a role, a database or the
+    # server: a setting of the session stands above all of these, also after a reload.
+    "array_nulls": "on",
+    "default_transaction_isolation": "read committed",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+}
+
 WRITERS_PLAN: Final = {
     # The hot path touches few rows by key in tables that grow from nothing: a plan that was made
     # while a table was empty must not scan it when it holds millions.
@@ -58,24 +62,6 @@ WRITERS_PLAN: Final = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-
-_CONTENTION: Final = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
-)
-_OUT_OF_REACH: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # the driver, when its connection ends in the middle of an answer
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,  # a standby: the primary is elsewhere now
-    OSError,
-    TimeoutError,
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSettings:
@@ -90,28 +76,6 @@ class DatabaseSettings:
     readers_max: int = 8
     watch: ServerWatch | None = None  # refuses a server that was not accepted
     may_be_standby: bool = False  # of a single host; of several the primary is taken
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the driver's exceptions into ours, once and here only."""
-    try:
-        yield
-    except _CONTENTION as error:
-        what = "the database gave way to somebody else"
-        raise Contention(what, why=str(error)) from error
-    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-        what = "PostgreSQL refuses the user or the password"
-        raise Unavailable(what, why=str(error), todo="Check database.url.") from error
-    except _OUT_OF_REACH as error:
-        what = "PostgreSQL is out of reach"
-        raise Unavailable(what, why=f"{type(error).__name__}: {error}") from error
-    except (asyncpg.IntegrityConstraintViolationError, asyncpg.UnknownPostgresError) as error:
-        what = "the database refused a write that breaks the books"
-        raise InvariantViolated(what, why=str(error)) from error
-    except asyncpg.PostgresError as error:
-        what = "the database could not make sense of a statement"
-        raise CorruptRecord(what, why=f"{type(error).__name__}: {error}") from error
 
 
 def session_limits(
@@ -129,6 +93,7 @@ def session_limits(
         "application_name": "settlement-engine",
         "timezone": "UTC",
         "jit": "off",
+        **MEANINGS,
         "statement_timeout": milliseconds(settings.statement_timeout_seconds),
         "lock_timeout": milliseconds(settings.lock_timeout_seconds),
         "idle_in_transaction_session_timeout": milliseconds(
@@ -148,6 +113,9 @@ class Line:
     Calls on a line are serialised. A call that fails for want of a connection closes the line, so the
     next call opens a new one.
 
+    A line that ``needs_safety`` (every one that is writing, and whoever else says so) does nothing while the
+    server's settings would let acknowledged commits be lost (``ServerWatch.unsafe``).
+
     What is found written may be lost all the same, with a primary that no longer waits for its synchronous
     standby: it was told to stop, or was killed and came back. A line that ``is_writing`` therefore begins
     each connection with a commit that waits, for itself and so for all before it.
@@ -159,10 +127,12 @@ class Line:
         plan: dict[str, str] | None = None,
         *,
         is_writing: bool = False,
+        needs_safety: bool = False,
     ) -> None:
         self._settings = settings
         self._plan = plan or {}
         self._is_writing = is_writing
+        self._watch = settings.watch if is_writing or needs_safety else None
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
         self._is_unreplicated = False
@@ -185,19 +155,24 @@ class Line:
         """Wait for the connection, opened if need be; ``give_back`` must follow."""
         await self._lock.acquire()
         try:
-            if self._connection is not None and not self._connection.is_closed():
-                return self._connection
-            with translated():
-                return await self._open()
+            connection = self._connection
+            if connection is None or connection.is_closed():
+                with translated():
+                    connection = await self._open()
+            if self._watch is not None and self._watch.unsafe:
+                self._watch.require_safe()
         except BaseException:
             self._lock.release()
             raise
+        return connection
 
     def give_back(self, error: BaseException | None) -> None:
         """Let the next one have the connection, if it may still be used after what went wrong."""
         try:
             if error is None:
                 self._require_replicated()
+                if self._watch is not None and self._watch.failed_writers:
+                    self._watch.wrote(id(self))
                 return
             is_elsewhere = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
             is_ours = isinstance(error, asyncpg.PostgresError) and not is_elsewhere
@@ -205,6 +180,11 @@ class Line:
                 self._drop()
         finally:
             self._lock.release()
+
+    def failed(self, error: BaseException) -> None:
+        """Note a write that the server did not take, for readiness; a broken step is no such write."""
+        if self._is_writing and self._watch is not None and is_of_the_server(error):
+            self._watch.did_not_write(id(self))
 
     def _require_replicated(self) -> None:
         """Raise Unavailable if the server has stopped waiting for the standby."""
@@ -263,6 +243,7 @@ class _Session:
         """Give it back, and say in our words what went wrong."""
         self._line.give_back(error)
         if error is not None:
+            self._line.failed(error)
             with translated():
                 raise error
 
@@ -376,38 +357,3 @@ class Readers(Lines):
                 return await line.fetch(name, *arguments)
             except Unavailable:
                 return await line.fetch(name, *arguments)
-
-
-async def check_safety(settings: DatabaseSettings) -> list[str]:
-    """Return what makes this server unfit for money; empty is good (defects G8)."""
-    with translated():
-        connection = await connect(settings)
-        try:
-            rows = await connection.fetch(query("safety_settings"))
-        finally:
-            connection.terminate()
-    found = {row["name"]: row["setting"] for row in rows}
-    wanted = {
-        "fsync": ("on",),
-        "full_page_writes": ("on",),
-        "synchronous_commit": ("on", "remote_apply", "local", "remote_write"),
-        "default_transaction_isolation": ("read committed",),
-    }
-    problems = [
-        f"{name} is {found.get(name)}, must be {allowed[0]}"
-        for name, allowed in wanted.items()
-        if found.get(name) not in allowed
-    ]
-    if int(found["server_version_num"]) < 160000:  # noqa: PLR2004 - PostgreSQL 16
-        problems.append("the server is older than PostgreSQL 16")
-    return problems
-
-
-async def require_safety(settings: DatabaseSettings) -> None:
-    """Raise Misconfigured when the server is unfit for money."""
-    problems = await check_safety(settings)
-    if problems:
-        what = "this PostgreSQL server is not safe for money"
-        raise Misconfigured(
-            what, why="; ".join(problems), todo="Correct its settings, then restart."
-        )

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.money import currencies
 from settlement_engine.errors import CorruptRecord, Misconfigured
-from settlement_engine.store.database import connect, translated
+from settlement_engine.store.database import connect
+from settlement_engine.store.failures import translated
 from settlement_engine.store.queries import query
 
 if TYPE_CHECKING:

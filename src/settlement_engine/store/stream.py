@@ -16,10 +16,11 @@ from settlement_engine.domain.deadletters import COUNTED_MAX
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Gauges
-from settlement_engine.store.database import Line, require_safety
+from settlement_engine.store.database import Line
 from settlement_engine.store.facts import KeptFacts, to_announcement, to_facts
 from settlement_engine.store.queries import query
 from settlement_engine.store.rows import to_account, to_moved
+from settlement_engine.store.safety import require_safety
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,10 @@ class PostgresStream:
         self._readers = readers
         self._facts = KeptFacts() if facts is None else facts
         self._leads_until = 0.0
-        self._relay = Line(settings, {"idle_session_timeout": str(LEADER_QUIET_MS)})
+        # What may still be lost is not announced.
+        self._relay = Line(
+            settings, {"idle_session_timeout": str(LEADER_QUIET_MS)}, needs_safety=True
+        )
 
     async def close(self) -> None:
         """Close the line, and with it give up the leadership."""
@@ -149,6 +153,7 @@ class PostgresRegistry:
             row = await connection.fetchrow(query("beat"), owner, lease_seconds)
         if row is not None and self._settings.watch is not None:
             self._settings.watch.saw(row["flushed"])
+            self._settings.watch.heard(row["unsafe"])
         return row is not None
 
     async def leave(self, owner: int) -> None:

@@ -2,7 +2,8 @@
 
 Promises: a connection is used only if it is to the very server that was accepted, on the same timeline
 and with no less of its log on disk than was seen before. Everything else is refused, and told: an opening
-comes first (``docs/operating/failover.md``). It reads nothing of ours and writes nothing.
+comes first (``docs/operating/failover.md``). Nothing is written while the server's settings would let
+acknowledged commits be lost. It reads nothing of ours and writes nothing.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ class ServerWatch:
         self._accepted: Server | None = None
         self._flushed = 0
         self._tell: Callable[[], None] = lambda: None
+        self.failed_writers: set[int] = set()
+        """Connections whose last write the server did not take; ``store/probe.py`` finds out about it."""
+        self.unsafe = ""
+        """Which settings of the server would let acknowledged commits be lost, as last heard."""
 
     def when_refused(self, call: Callable[[], None]) -> None:
-        """Name who hears that no host was the accepted server."""
+        """Name who hears that no host was the accepted server, or that it has become unsafe."""
         self._tell = call
 
     def tell_refusal(self) -> None:
@@ -38,6 +43,26 @@ class ServerWatch:
         """Let connections reach this server from now on."""
         self._accepted = server
         self._flushed = server.flushed
+        self.unsafe = server.unsafe
+
+    def heard(self, unsafe: str) -> None:
+        """Remember which settings are unsafe; what has become so is told, so that nothing is sent."""
+        was_safe, self.unsafe = not self.unsafe, unsafe
+        if unsafe and was_safe:
+            self._tell()
+
+    def wrote(self, writer: int) -> None:
+        """Note that a write of this connection worked."""
+        self.failed_writers.discard(writer)
+
+    def did_not_write(self, writer: int) -> None:
+        """Note that the server did not take a write of this connection."""
+        self.failed_writers.add(writer)
+
+    def require_safe(self) -> None:
+        """Raise Unavailable while a commit could be lost after it was acknowledged."""
+        if self.unsafe:
+            raise unsafe_server(self.unsafe)
 
     @property
     def flushed(self) -> int:
@@ -84,6 +109,14 @@ class ServerWatch:
         doubt = self.doubt(server, seen_before)
         if self._accepted is not None and not doubt:
             self.saw(server.flushed)
+            self.heard(server.unsafe)
             return
         what = "the database has to be opened first"
         raise Unavailable(what, why=doubt or "nothing was accepted yet")
+
+
+def unsafe_server(why: str) -> Unavailable:
+    """Say that the server may lose what it acknowledges."""
+    what = "this PostgreSQL server is not safe for money"
+    todo = "Switch it on again, reload, and run CHECKPOINT: the engine goes on by itself."
+    return Unavailable(f"{what}: {why}", why=why, todo=todo)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.errors import WrongState
 from settlement_engine.store import arrays
-from settlement_engine.store.database import WRITERS_PLAN, Line, connect, translated
+from settlement_engine.store.database import WRITERS_PLAN, Line, connect
+from settlement_engine.store.failures import translated
 from settlement_engine.store.queries import statements
 
 if TYPE_CHECKING:

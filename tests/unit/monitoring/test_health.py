@@ -208,3 +208,21 @@ async def test_metrics_are_written_for_many_at_the_price_of_one(
         texts = await asyncio.gather(*(get() for _ in range(10)))
     assert all('build_info{version="1.2.3"} 1.0' in text for text in texts)
     assert written == 1
+
+
+async def test_what_is_known_is_told_as_it_is_at_the_moment_of_the_question(
+    board: HealthBoard,
+) -> None:
+    why = ["era 0 waits"]
+
+    def opening() -> str:
+        if why:
+            raise RuntimeError(why[0])
+        return "open"
+
+    board.add_known("opening", opening)
+    await board.refresh()
+    assert not board.is_ready
+    assert "era 0 waits" in str(board.snapshot()["checks"])
+    why.clear()
+    assert board.is_ready, "no check has to be made for it"

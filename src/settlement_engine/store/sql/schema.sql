@@ -267,6 +267,10 @@ CREATE TABLE transfers (
     at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE write_probe (
+    at timestamp with time zone NOT NULL
+);
+
 CREATE OR REPLACE FUNCTION public.admit_settlements(p_owner bigint, p_id uuid[], p_key_hash uuid[], p_caller text[], p_key text[], p_content_hash bytea[], p_obligation text[], p_from text[], p_to text[], p_amount bigint[], p_currency text[], p_value_date date[], p_priority smallint[], p_metadata text[], OUT at timestamp with time zone, OUT verdicts smallint[], OUT ids uuid[])
  RETURNS record
  LANGUAGE plpgsql
@@ -740,6 +744,21 @@ BEGIN
         ELSE false
     END;
 END $function$;
+
+CREATE OR REPLACE FUNCTION public.probe_write()
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+DECLARE
+    now_at timestamptz := clock_timestamp();
+BEGIN
+    TRUNCATE write_probe;
+    INSERT INTO write_probe (at) VALUES (now_at);
+    RETURN now_at;
+END;
+$function$;
 
 CREATE OR REPLACE FUNCTION public.refuse_change()
  RETURNS trigger

@@ -1,8 +1,12 @@
 -- name: server
--- Which server and database this is, and up to where its log is on disk; nothing of ours is read.
+-- Which server and database this is, up to where its log is on disk, and which settings would let commits
+-- be lost; nothing of ours is read.
 SELECT c.system_identifier::text AS system_identifier, d.oid::bigint AS database_id,
     ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer AS timeline,
-    (pg_current_wal_flush_lsn() - '0/0')::bigint AS flushed, pg_postmaster_start_time() AS started_at
+    (pg_current_wal_flush_lsn() - '0/0')::bigint AS flushed, pg_postmaster_start_time() AS started_at,
+    concat_ws(', ', CASE WHEN current_setting('fsync') <> 'on' THEN 'fsync is off' END,
+        CASE WHEN current_setting('full_page_writes') <> 'on' THEN 'full_page_writes is off' END
+    ) AS unsafe
 FROM pg_control_system() AS c, pg_database AS d WHERE d.datname = current_database();
 
 -- name: last_opening

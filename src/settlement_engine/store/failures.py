@@ -1,0 +1,125 @@
+"""What PostgreSQL's errors mean, each in a sentence of its own.
+
+Promises: the driver's exceptions become ours here and nowhere else. ``Unavailable`` means that the outcome
+is unknown or that the server cannot serve us now; ``Contention`` that nothing was written; ``Broken`` is
+left for what no other server and no other setting would mend.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+from asyncpg.exceptions import TargetServerAttributeNotMatched
+
+from settlement_engine.errors import (
+    Contention,
+    CorruptRecord,
+    InvariantViolated,
+    SettlementEngineError,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CONTENTION: Final = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+)
+_OUT_OF_REACH: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver, when its connection ends in the middle of an answer
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    OSError,
+    TimeoutError,
+)
+_TAKES_NO_WRITES: Final = (
+    "PostgreSQL takes no writes: it is a standby or read-only",
+    "Name the primary in database.url; set default_transaction_read_only = off if somebody set it.",
+)
+_HAS_NO_SCHEMA: Final = (
+    "the engine's tables are not in this database, or not in the user's search_path",
+    "Run `settlement-engine migrate`, or correct database.url or the search_path.",
+)
+_IS_POOLED: Final = (
+    "a connection pooler gives the statements of one session to several connections",
+    "Name PostgreSQL itself in database.url, or a pool with pool_mode = session.",
+)
+
+SENTENCES: Final[tuple[tuple[type[Exception], tuple[str, str]], ...]] = (
+    (
+        asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password is one as well
+        ("PostgreSQL refuses the user or the password", "Check database.url."),
+    ),
+    (
+        asyncpg.InvalidCatalogNameError,
+        ("there is no such database on this server", "Check database.url, or create the database."),
+    ),
+    (
+        asyncpg.InsufficientPrivilegeError,
+        (
+            "PostgreSQL does not give this user the rights it needs",
+            "Grant them to the user that database.url names, or name the owner of the tables.",
+        ),
+    ),
+    (asyncpg.ReadOnlySQLTransactionError, _TAKES_NO_WRITES),
+    (TargetServerAttributeNotMatched, _TAKES_NO_WRITES),
+    (asyncpg.UndefinedTableError, _HAS_NO_SCHEMA),
+    (asyncpg.UndefinedFunctionError, _HAS_NO_SCHEMA),
+    (asyncpg.UndefinedObjectError, _HAS_NO_SCHEMA),
+    (asyncpg.InvalidSchemaNameError, _HAS_NO_SCHEMA),
+    (asyncpg.InvalidSQLStatementNameError, _IS_POOLED),
+    (asyncpg.DuplicatePreparedStatementError, _IS_POOLED),
+    (
+        asyncpg.DiskFullError,
+        ("PostgreSQL's disk is full", "Make room on the volume that holds its data and its log."),
+    ),
+    (
+        asyncpg.TooManyConnectionsError,
+        (
+            "PostgreSQL has no connection left for the engine",
+            "Raise max_connections, or run fewer engines or readers (database.readers_max).",
+        ),
+    ),
+)
+"""What is said of a server that answers, but cannot serve us as it is."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's exceptions into ours, once and here only."""
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise _translation(error) from error
+    except (OSError, TimeoutError) as error:
+        raise _translation(error) from error
+
+
+def is_of_the_server(error: BaseException) -> bool:
+    """Say whether the server could not serve us, whatever had been asked of it."""
+    return isinstance(error, _OUT_OF_REACH) or any(isinstance(error, kind) for kind, _ in SENTENCES)
+
+
+def _translation(error: Exception) -> SettlementEngineError:
+    if isinstance(error, _CONTENTION):
+        return Contention("the database gave way to somebody else", why=str(error))
+    for kind, (what, todo) in SENTENCES:
+        if isinstance(error, kind):
+            return Unavailable(what, why=str(error), todo=todo)
+    why = f"{type(error).__name__}: {error}"
+    if isinstance(error, _OUT_OF_REACH):
+        return Unavailable("PostgreSQL is out of reach", why=why)
+    if isinstance(
+        error, (asyncpg.IntegrityConstraintViolationError, asyncpg.UnknownPostgresError)
+    ):
+        return InvariantViolated(
+            "the database refused a write that breaks the books", why=str(error)
+        )
+    return CorruptRecord("the database could not make sense of a statement", why=why)

@@ -1,0 +1,58 @@
+"""``/readyz`` is ready only while payments can be carried: writes work, and the opening is done."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import grpc
+import pytest
+
+from settlement_engine.embedded import EmbeddedPostgres
+from settlement_engine.proto import settlement_pb2 as pb
+from tests.e2e.test_unsafe_server import PATIENCE_SECONDS, REFUSED, is_ready, readiness
+from tests.e2e.world import World, until, wish
+from tests.support.failover import tell
+from tests.support.smalldisk import CannotMount, SmallDisk, small_disk
+
+DISK_MEGABYTES = 160
+
+
+@pytest.fixture
+def disk(tmp_path: Path):
+    try:
+        with small_disk(tmp_path / "disk", DISK_MEGABYTES) as made:
+            yield made
+    except CannotMount as reason:
+        pytest.skip(f"no small disk could be mounted: {reason}")
+
+
+def test_a_full_disk_is_not_ready_and_a_disk_with_room_is(tmp_path: Path, disk: SmallDisk) -> None:
+    server = EmbeddedPostgres(tmp_path / "server")
+    server.init()
+    target = disk.path / "base"
+    shutil.move(server.home / "base", target)
+    (server.home / "base").symlink_to(target)
+    server.start()
+    (tmp_path / "dev").mkdir()
+    options = ("--database-url", server.url(), "--set", "nats.enabled=false")
+    try:
+        with World(tmp_path / "dev", *options) as world:
+            world.open_bank("DEUTDEFF", "EUR", "1000.00")
+            world.open_bank("CHASUS33", "EUR")
+            until(lambda: is_ready(world), PATIENCE_SECONDS, "the engine to be ready")
+            for table in ("moves", "settlement_transactions", "open_settlements"):
+                tell(server, f"ALTER TABLE {table} SET (fillfactor = 10)")
+            disk.fill()
+            with pytest.raises(grpc.RpcError) as caught:
+                for _ in range(200):  # what room the pages still have is used up first
+                    world.settlements.ExecuteSettlement(wish(amount="0.01"), timeout=3)
+            assert caught.value.code() in REFUSED
+            until(lambda: not is_ready(world), PATIENCE_SECONDS, "the engine not to be ready")
+            told = readiness(world)[1]["checks"]["writes"]
+            assert "disk is full" in told["text"]
+            disk.free()
+            until(lambda: is_ready(world), PATIENCE_SECONDS, "the engine to be ready again")
+            assert world.execute(amount="1.00").status == pb.COMPLETED
+    finally:
+        server.stop()
