@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -15,6 +15,9 @@ from tests.e2e.world import World, until, wish
 from tests.support.failover import tell
 from tests.support.smalldisk import CannotMount, SmallDisk, small_disk
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 DISK_MEGABYTES = 160
 
 
@@ -25,6 +28,11 @@ def disk(tmp_path: Path):
             yield made
     except CannotMount as reason:
         pytest.skip(f"no small disk could be mounted: {reason}")
+
+
+def settle_until_refused(world: World) -> None:
+    for _ in range(200):  # what room the pages still have is used up first
+        world.settlements.ExecuteSettlement(wish(amount="0.01"), timeout=3)
 
 
 def test_a_full_disk_is_not_ready_and_a_disk_with_room_is(tmp_path: Path, disk: SmallDisk) -> None:
@@ -45,8 +53,7 @@ def test_a_full_disk_is_not_ready_and_a_disk_with_room_is(tmp_path: Path, disk: 
                 tell(server, f"ALTER TABLE {table} SET (fillfactor = 10)")
             disk.fill()
             with pytest.raises(grpc.RpcError) as caught:
-                for _ in range(200):  # what room the pages still have is used up first
-                    world.settlements.ExecuteSettlement(wish(amount="0.01"), timeout=3)
+                settle_until_refused(world)
             assert caught.value.code() in REFUSED
             until(lambda: not is_ready(world), PATIENCE_SECONDS, "the engine not to be ready")
             told = readiness(world)[1]["checks"]["writes"]

@@ -75,7 +75,7 @@ async def test_a_reload_does_not_reach_sessions_that_are_open(server):
         await tell(server.url(), *changes, "SELECT pg_reload_conf()")
         fresh = await asyncpg.connect(server.url())
         async with asyncio.timeout(20):
-            while await fresh.fetchval("SHOW synchronous_commit") != "off":
+            while await fresh.fetchval("SHOW synchronous_commit") != "off":  # noqa: ASYNC110 - no bell
                 await asyncio.sleep(0.05)
         await fresh.close()
         assert await shown(connection) == GOOD
@@ -141,9 +141,7 @@ async def test_missing_rights_are_called_so(server):
 
 async def test_a_read_only_server_is_called_so(server):
     await migrate(DatabaseSettings(url=server.url()))
-    await tell(
-        server.url(), "ALTER DATABASE settlement SET default_transaction_read_only = on"
-    )
+    await tell(server.url(), "ALTER DATABASE settlement SET default_transaction_read_only = on")
     error = await _failure(DatabaseSettings(url=server.url()))
     assert error.what == "PostgreSQL takes no writes: it is a standby or read-only"
 

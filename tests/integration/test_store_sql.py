@@ -18,8 +18,8 @@ from settlement_engine.domain.money import Money, currencies
 from settlement_engine.store import page
 from settlement_engine.store.audit import checks
 from settlement_engine.store.database import DatabaseSettings, connect
-from settlement_engine.store.safety import check_safety
 from settlement_engine.store.queries import queries
+from settlement_engine.store.safety import check_safety
 from tests.support.lives import Scene, funding, spec
 from tests.support.stores import PostgresStores
 
@@ -127,7 +127,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "",
         (
             "system_identifier text, database_id int8, timeline int4, flushed int8,"
-            " started_at timestamptz"
+            " started_at timestamptz, unsafe text"
         ),
     ),
     "shut_engines": (
@@ -139,7 +139,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "unknown_payments": ("int8", "reference text"),
     "admit": (f"int8{' text' * 13}", "at timestamptz, verdicts int2[], ids uuid[]"),
     "apply": (f"int8{' text' * 38}", "at timestamptz, results int2[], available int8[]"),
-    "beat": ("int8 float8", "id int8, flushed int8"),
+    "backend": ("", "pg_backend_pid int4"),
+    "beat": ("int8 float8", "id int8, flushed int8, unsafe text"),
     "bury": ("text bytea text int8 bytea text int8 timestamptz", "id int8"),
     "claim": ("int8 int4 bool", "settlement_id uuid, was_asked bool"),
     "create_migrations": ("", ""),
@@ -218,6 +219,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "accounts int8, transfers int8, settlements int8, open_settlements int8, open_holds int8",
     ),
     "prove_turnover": ("", "currency text, total text"),
+    "probe_write": ("", "probe_write timestamptz"),
     "read_stream": ("int8 int8", MOVE),
     "read_stream_of": ("int8 int8 uuid", MOVE),
     "reclaim": ("int8 uuid[]", "settlement_id uuid"),

@@ -87,8 +87,7 @@ class Application:
         self.watched = replace(self.database, watch=watch)
         self.openings = PostgresOpenings(self.database, watch)
         self.probe = WriteProbe(self.watched, watch)
-        shown = BALANCES_SHOWN_MAX if config.monitoring.balance_metrics else 0
-        self.metrics = Metrics(__version__, balance_accounts_max=shown)
+        self.metrics = self._metrics()
         self.readers = Readers(self.watched)
         self.ids = TimedIds()
         self.accounts = PostgresAccounts(self.watched, self.readers, self.ids)
@@ -120,6 +119,10 @@ class Application:
             stuck_limits=self.stuck_limits,
         )
         self.relay, self.clearing = self._events()
+
+    def _metrics(self) -> Metrics:
+        shown = BALANCES_SHOWN_MAX if self.config.monitoring.balance_metrics else 0
+        return Metrics(__version__, balance_accounts_max=shown)
 
     def _mock(self) -> MockRail:
         if not self.config.banks.mock_enabled:

@@ -63,6 +63,7 @@ WRITERS_PLAN: Final = {
     "plan_cache_mode": "force_generic_plan",
 }
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSettings:
     """Where the server is and how patient a session is."""

@@ -84,7 +84,7 @@ SENTENCES: Final[tuple[tuple[type[Exception], tuple[str, str]], ...]] = (
         asyncpg.TooManyConnectionsError,
         (
             "PostgreSQL has no connection left for the engine",
-            "Raise max_connections, or run fewer engines or readers (database.readers_max).",
+            "Raise max_connections, or run fewer engines or readers (database.max_connections).",
         ),
     ),
 )
@@ -116,9 +116,7 @@ def _translation(error: Exception) -> SettlementEngineError:
     why = f"{type(error).__name__}: {error}"
     if isinstance(error, _OUT_OF_REACH):
         return Unavailable("PostgreSQL is out of reach", why=why)
-    if isinstance(
-        error, (asyncpg.IntegrityConstraintViolationError, asyncpg.UnknownPostgresError)
-    ):
+    if isinstance(error, (asyncpg.IntegrityConstraintViolationError, asyncpg.UnknownPostgresError)):
         return InvariantViolated(
             "the database refused a write that breaks the books", why=str(error)
         )
