@@ -46,7 +46,8 @@ class Presence:
     async def join(self) -> None:
         """Take a number; waits for the database as long as it takes.
 
-        Raises Misconfigured at the start when the database is unfit; later that is waited out. Its time is asked for first: what is claimed may have to be decided before anything is written.
+        Raises Misconfigured at the start when the database is unfit; later that is waited out. Its time is
+        asked for first: what is claimed may have to be decided before anything is written.
         """
         while True:
             try:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import uvloop
 
 from settlement_engine.store.audit import PostgresAuditor
-from settlement_engine.store.database import (
+from settlement_engine.store.database import 
+from settlement_engine.store.failures import translated
     WRITERS_PLAN,
     DatabaseSettings,
     connect,
