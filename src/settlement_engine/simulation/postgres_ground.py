@@ -19,13 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import uvloop
 
 from settlement_engine.store.audit import PostgresAuditor
-from settlement_engine.store.database import 
+from settlement_engine.store.database import WRITERS_PLAN, DatabaseSettings, connect
 from settlement_engine.store.failures import translated
-    WRITERS_PLAN,
-    DatabaseSettings,
-    connect,
-    translated,
-)
 from settlement_engine.store.queries import query, statements
 from settlement_engine.store.rows import to_moved, to_settlement
 
