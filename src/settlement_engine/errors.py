@@ -69,9 +69,14 @@ class InvalidInstruction(CallerError):
 
 
 class NotFound(CallerError):
-    """There is no such settlement, account or report."""
+    """There is no such settlement, account or report. ``listed_by`` names the command that lists them."""
 
     reason = "NOT_FOUND"
+
+    def __init__(self, what: str, *, listed_by: str = "", why: str = "", todo: str = "") -> None:
+        if listed_by:
+            todo = f"See which there are: settlement-engine {listed_by}."
+        super().__init__(what, why=why, todo=todo)
 
 
 class IdempotencyConflict(CallerError):
@@ -79,8 +84,8 @@ class IdempotencyConflict(CallerError):
 
     reason = "IDEMPOTENCY_CONFLICT"
 
-    def __init__(self, what: str, *, field: str, settlement_id: str = "") -> None:
-        super().__init__(what, todo="Use a new idempotency key for a new instruction.")
+    def __init__(self, what: str, *, field: str, settlement_id: str = "", todo: str = "") -> None:
+        super().__init__(what, todo=todo or "Use a new idempotency key for a new instruction.")
         self.field = field
         self.settlement_id = settlement_id
 

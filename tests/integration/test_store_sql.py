@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import uuid
 from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -93,6 +94,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "open_altered": ("uuid text text", "id int8"),
     "open_doubts": ("text[] float8[] float8[] int8", "id int8"),
     "open_matters": ("", "kind text, matters int8, oldest_seconds float8"),
+    "list_proposals": ("uuid bool int8 int8", PROPOSAL),
     "proposal_by_id": ("int8", PROPOSAL),
     "proposals_of_settlement": ("uuid int8", PROPOSAL),
     "supersede_ended_proposals": ("text int8", "id int8"),
@@ -158,6 +160,10 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "uuid int8",
         "at timestamptz, state text, event text, attempt int2, asked int4",
     ),
+    "count_settlements": (
+        "text[] text text text uuid uuid timestamptz timestamptz int8",
+        "settlements int8",
+    ),
     "dossier_answers_total": ("uuid", "total int8"),
     "dossier_attempts": (
         "uuid",
@@ -188,6 +194,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "dossier_transfers": ("uuid", TRANSFER),
     "facts": ("uuid[]", FACTS),
     "find_by_keys": ("uuid[]", "key_hash uuid, id uuid"),
+    "find_by_any_id": ("text uuid int8", "settlement_id uuid, named_by text"),
     "find_by_obligation": ("text", "id uuid"),
     "find_controls": ("text[] text[] text[] text", ACCOUNT),
     "gauges": ("", "state text, settlements int8, oldest_seconds float8"),
@@ -197,7 +204,10 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "leave_engine": ("int8", ""),
     "life": ("uuid", MOVE),
     "list_accounts": ("text text text text int8 int8", ACCOUNT),
-    "list_settlements": ("text[] text text text uuid int8", "id uuid"),
+    "list_settlements": (
+        "text[] text text text uuid uuid timestamptz timestamptz int8",
+        "id uuid",
+    ),
     "list_transfers": ("int8 uuid uuid int2 int8", TRANSFER),
     "load": ("uuid[]", SETTLEMENT),
     "load_currencies": ("text[] int2[]", ""),
@@ -291,6 +301,38 @@ async def test_every_statement_has_the_types_that_its_wrapper_expects(connection
             ", ".join(f"{each.name} {each.type.name}" for each in prepared.get_attributes()),
         )
     assert found == SIGNATURES
+
+
+@pytest.mark.parametrize(
+    ("name", "indices"),
+    [
+        (
+            "find_by_any_id",
+            {
+                "settlement_transactions_pkey",
+                "attempts_by_uetr",
+                "attempts_by_end_to_end_id",
+                "moves_by_rail_reference",
+            },
+        ),
+        (
+            "find_by_obligation",
+            {"one_live_settlement_per_obligation", "settlements_freed_by_obligation"},
+        ),
+    ],
+)
+async def test_what_people_look_up_is_found_by_indices(connection, name, indices):
+    """However large the tables grow: without a table's size to go by, nothing is scanned whole."""
+    arguments = {"find_by_any_id": ["'x'", f"'{uuid.UUID(int=7)}'::uuid", "64"]}
+    statement = queries()[name]
+    for number, value in enumerate(arguments.get(name, ["'x'"]), start=1):
+        statement = statement.replace(f"${number}", value)
+    async with connection.transaction():
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        rows = await connection.fetch(f"EXPLAIN {statement}")
+    plan = "\n".join(row[0] for row in rows)
+    assert {index for index in indices if index in plan} == indices
+    assert "Seq Scan" not in plan
 
 
 # --- the page ---------------------------------------------------------------------------------------

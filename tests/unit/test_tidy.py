@@ -50,6 +50,7 @@ NOT_SAID = {
 }
 SAID_ANYWAY = {
     "api/tls.py sni_callback": "the ssl library's own name",
+    "cli/instants.py ctx": "click calls the argument so, and passes it by name",
     "cli/commands.py ctx": "click calls the argument so, and passes it by name",
     "monitoring/metrics.py _discrepancy_amount": "the specification's name of the metric",
     "simulation/loop.py callback": "asyncio's word for what a loop runs",

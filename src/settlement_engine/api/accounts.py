@@ -160,7 +160,7 @@ class AccountCalls:
         grammar.refuse(found)
         account = await self._accounts.account(account_id)
         if account is None:
-            raise NotFound(f"there is no account {account_id}")
+            raise NotFound(f"there is no account {account_id}", listed_by="accounts list")
         return to_account(account)
 
     async def set_active(self, request: pb.SetAccountActiveRequest, call: Call) -> pb.Account:
@@ -222,6 +222,7 @@ def to_account(account: Account) -> pb.Account:
         available=format_amount(account.available, currency),
         credit_limit=format_amount(account.credit_limit, currency),
         is_active=account.is_active,
+        replayed=account.is_replay,
     )
 
 

@@ -89,7 +89,7 @@ class DossierCalls:
         settlement = await self._find(request)
         dossier = await self._archive.dossier(settlement.id)
         if dossier is None:
-            raise NotFound("there is no settlement with this id")
+            raise NotFound("there is no settlement with this id", listed_by="list")
         return dossier
 
     async def stuck(

@@ -31,7 +31,7 @@ from settlement_engine.errors import (
     NotFound,
     WrongState,
 )
-from settlement_engine.ports import MatterFilter, ProposalSpec
+from settlement_engine.ports import MatterFilter, ProposalFilter, ProposalSpec
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class ExceptionCalls:
             "CloseException": Unary(pb.CloseExceptionRequest, self.close),
             "ProposeResolution": Unary(pb.ProposeResolutionRequest, self.propose, bounds=PROPOSAL),
             "GetProposal": Unary(pb.GetProposalRequest, self.proposal),
+            "ListProposals": Unary(pb.ListProposalsRequest, self.list_proposals),
             "ApproveProposal": Unary(pb.ApproveProposalRequest, self.approve),
             "DeclineProposal": Unary(pb.DeclineProposalRequest, self.decline),
         }
@@ -197,11 +198,39 @@ class ExceptionCalls:
         proposal = await self._desk.resolutions.proposal(number)
         if proposal is None:
             what = f"there is no proposal {number}"
-            raise NotFound(what)
+            raise NotFound(what, listed_by="proposals --all")
         answer = render.proposal(proposal)
         if request.include_evidence:
             answer.evidence = await self._desk.resolutions.evidence(number) or b""
         return answer
+
+    async def list_proposals(
+        self, request: pb.ListProposalsRequest, call: Call
+    ) -> pb.ListProposalsResponse:
+        """List proposals, newest first."""
+        del call
+        found: Found = []
+        settlement_id = None
+        if request.settlement_id:
+            settlement_id = check_uuid("settlement_id", request.settlement_id, found)
+        filters = (request.settlement_id, request.include_ended)
+        size = check_page_size(request.page_size, found)
+        place = read_token(request.page_token, filters, found)
+        before_id = check_number("page_token", place, found) if place else None
+        refuse(found)
+        wanted = ProposalFilter(
+            settlement_id=settlement_id,
+            has_ended=request.include_ended,
+            limit=size + 1,
+            before_id=before_id,
+        )
+        proposals = await self._desk.resolutions.proposals(wanted)
+        page = proposals[:size]
+        has_more = len(proposals) > size
+        return pb.ListProposalsResponse(
+            proposals=[render.proposal(each) for each in page],
+            next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
+        )
 
     async def approve(
         self, request: pb.ApproveProposalRequest, call: Call

@@ -7,6 +7,7 @@ ever repeated in the description: it may be long, secret or not printable.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import UUID
 
@@ -26,6 +27,9 @@ REQUIRED: Final = "is required"
 CARD_NUMBER: Final = "looks like a card number, and card numbers are not accepted"
 KEY_CHARACTERS_MAX: Final = 128
 ACCOUNT_NUMBER_CHARACTERS_MAX: Final = 34
+INSTANT_SECONDS_MAX: Final = 253_402_300_799
+"""The last second of the year 9999."""
+
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 1_000
 
@@ -200,6 +204,16 @@ def one_actor(values: Iterable[str]) -> str:
         todo = "Give one name of at most 64 of A-Z, a-z, 0-9 and ._@+- that is nobody else's."
         raise NotAuthenticated(what, todo=todo)
     return name
+
+
+def check_instant(field: str, seconds: int, found: Found) -> datetime | None:
+    """Read a time in Unix seconds; 0 is none."""
+    if not seconds:
+        return None
+    if not 0 < seconds <= INSTANT_SECONDS_MAX:
+        found.append((field, f"must be Unix seconds, from 1 to {INSTANT_SECONDS_MAX}"))
+        return None
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def check_digest(field: str, text: str, found: Found) -> bytes:

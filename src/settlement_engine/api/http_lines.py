@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from settlement_engine.api import render
 from settlement_engine.api.errors import http_error
 from settlement_engine.api.write_json import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from settlement_engine.ports import Announcement
+    from settlement_engine.proto import settlement_pb2 as pb
+
 
 JSON_LINES: Final = "application/x-ndjson"
 
@@ -25,9 +25,9 @@ LAST_WORDS_SECONDS: Final = 1.0
 """So long a stream that has ended waits for its last line to be taken."""
 
 
-def event_line(announcement: Announcement) -> bytes:
+def event_line(event: pb.SettlementEvent) -> bytes:
     """Write an event as a line."""
-    return to_json(render.event(announcement)) + b"\n"
+    return to_json(event) + b"\n"
 
 
 class Lines:

@@ -204,7 +204,8 @@ class IntakeCalls:
     async def _find(self, letter_id: int) -> DeadLetter:
         letter = await self._letters.dead_letter(letter_id) if letter_id > 0 else None
         if letter is None:
-            raise NotFound(f"there is no dead letter {letter_id}")
+            what = f"there is no dead letter {letter_id}"
+            raise NotFound(what, listed_by="intake dead-letters list")
         return letter
 
 

@@ -18,7 +18,6 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from typing_extensions import override
 
-from settlement_engine.api import render
 from settlement_engine.api.call import (
     ACTOR_HEADER,
     KEY_HEADER,
@@ -200,7 +199,7 @@ class GrpcServer:
 
         call = self._call_of(context)
         wanted = read_proto(request, pb.StreamRequest)
-        await self._calls.events.follow(wanted, call, send, render.event)
+        await self._calls.events.follow(wanted, call, send, _as_it_is)
 
     async def _execute_many(self, requests: AsyncIterator[bytes], context: Context) -> None:
         call = self._call_of(context)
@@ -228,6 +227,11 @@ class _Health(health.aio.HealthServicer):
         with suppress(Unavailable):
             async with self._drain.until_drained():
                 await super().Watch(request, context)
+
+
+def _as_it_is(event: pb.SettlementEvent) -> pb.SettlementEvent:
+    """Write an event for gRPC, which turns it into bytes itself."""
+    return event
 
 
 def _to_bytes(message: Message) -> bytes:

@@ -8,15 +8,18 @@ answer, never an error.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api import render
 from settlement_engine.api.bounds import ReadBounds
 from settlement_engine.api.call import Service, Unary
 from settlement_engine.api.errors import status_of
+from settlement_engine.api.finding import SettlementFinder
 from settlement_engine.api.grammar import (
     Found,
     check_filter,
+    check_instant,
     check_obligation,
     check_page_size,
     check_uuid,
@@ -24,12 +27,16 @@ from settlement_engine.api.grammar import (
 )
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.translate import to_instruction
+from settlement_engine.domain.identifiers import first_id_at
 from settlement_engine.domain.lifecycle import STATUS
-from settlement_engine.errors import InvalidInstruction, NotFound, NotOffered
+from settlement_engine.errors import InvalidInstruction, NotOffered
 from settlement_engine.ports import Accepted, SettlementFilter
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
     from settlement_engine.api.call import Call
     from settlement_engine.api.settings import ApiSettings
     from settlement_engine.domain.settlement import Instruction, Settlement
@@ -43,6 +50,12 @@ REFUSAL_ITEMS: Final = 5
 
 FILTER_STATUSES_MAX: Final = 32
 
+TOTAL_MAX: Final = 10_000
+"""A list is counted so far and no further; one more stands for more."""
+
+CLOCKS_DIFFER_SECONDS_MAX: Final = 86_400
+"""Identifiers have the time of an engine, and what is asked for is the database's."""
+
 
 class SettlementCalls:
     """Serves the unary calls; the streams are in ``streams.py``."""
@@ -51,6 +64,7 @@ class SettlementCalls:
         self._engine = engine
         self._settlements = settlements
         self._settings = settings
+        self._finder = SettlementFinder(settlements)
 
     def unary(self) -> Service:
         """Name the calls as the proto does."""
@@ -125,26 +139,8 @@ class SettlementCalls:
         return render.status_response(settlement, moves, has_metadata=True)
 
     async def find(self, request: pb.SettlementStatusRequest) -> Settlement:
-        """Find a settlement by its id, or by its obligation. Raises NotFound, InvalidInstruction."""
-        obligation_id = request.obligation_id
-        found: Found = []
-        if obligation_id:
-            check_obligation(obligation_id, found)
-        if not request.settlement_id and obligation_id:
-            refuse(found)
-            by_obligation = await self._settlements.find_by_obligation(obligation_id)
-            if by_obligation is None:
-                raise NotFound("there is no settlement of this obligation")
-            return by_obligation
-        settlement_id = check_uuid("settlement_id", request.settlement_id, found)
-        if settlement_id is None or found:
-            raise InvalidInstruction(found)
-        settlement = (await self._settlements.load([settlement_id])).get(settlement_id)
-        if settlement is None:
-            raise _unknown()
-        if obligation_id and settlement.instruction.obligation_id != obligation_id:
-            raise InvalidInstruction([("obligation_id", "is not that of the settlement")])
-        return settlement
+        """Find a settlement by a name of it. Raises NotFound, InvalidInstruction."""
+        return await self._finder.find(request)
 
     async def cancel(
         self, request: pb.CancelSettlementRequest, call: Call
@@ -163,29 +159,27 @@ class SettlementCalls:
         """List settlements, newest first."""
         del call
         found: Found = []
-        statuses = _statuses(request, found)
-        check_filter(request.bank, request.currency, found)
-        if request.obligation_id:
-            check_obligation(request.obligation_id, found)
-        filters = (tuple(sorted(statuses)), request.bank, request.currency, request.obligation_id)
+        everything = _filter(request, found)
+        filters: tuple[object, ...] = (
+            tuple(sorted({int(STATUS[state]) for state in everything.states})),
+            *(request.bank, request.currency, request.obligation_id),
+            *((request.since, request.until) if request.since or request.until else ()),
+        )
         size = check_page_size(request.page_size, found)
         place = read_token(request.page_token, filters, found)
         before_id = check_uuid("page_token", place, found) if place else None
         refuse(found)
-        wanted = SettlementFilter(
-            states=frozenset(state for state, status in STATUS.items() if status in statuses),
-            bank=request.bank,
-            currency=request.currency,
-            obligation_id=request.obligation_id,
-            limit=size + 1,
-            before_id=before_id,
-        )
+        wanted = replace(everything, limit=size + 1, before_id=before_id or everything.before_id)
+        total = 0
+        if request.with_total:
+            total = await self._settlements.count_settlements(everything)
         settlements = await self._settlements.list_settlements(wanted)
         page = settlements[:size]
         has_more = len(settlements) > size
         return pb.ListSettlementsResponse(
             settlements=[render.status_response(settlement) for settlement in page],
             next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
+            total=total,
         )
 
     async def reconcile(self, request: pb.ReconcileRequest, call: Call) -> pb.ReconcileResponse:
@@ -197,8 +191,30 @@ class SettlementCalls:
         )
 
 
-def _unknown() -> NotFound:
-    return NotFound("there is no settlement with this id")
+def _filter(request: pb.ListSettlementsRequest, found: Found) -> SettlementFilter:
+    """Read what is to be listed; all of it, up to where it is counted."""
+    statuses = _statuses(request, found)
+    check_filter(request.bank, request.currency, found)
+    if request.obligation_id:
+        check_obligation(request.obligation_id, found)
+    since = check_instant("since", request.since, found)
+    until = check_instant("until", request.until, found)
+    return SettlementFilter(
+        states=frozenset(state for state, status in STATUS.items() if status in statuses),
+        bank=request.bank,
+        currency=request.currency,
+        obligation_id=request.obligation_id,
+        since=since,
+        until=until,
+        limit=TOTAL_MAX + 1,
+        before_id=_near(until, CLOCKS_DIFFER_SECONDS_MAX),
+        from_id=_near(since, -CLOCKS_DIFFER_SECONDS_MAX),
+    )
+
+
+def _near(at: datetime | None, seconds: int) -> UUID | None:
+    """Return where the identifiers of about that time begin, so that no others are looked at."""
+    return None if at is None else first_id_at(int((at.timestamp() + seconds) * 1_000))
 
 
 def _tell(result: pb.SubmitResult, found: Accepted | Exception) -> None:

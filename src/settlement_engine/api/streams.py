@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
+from settlement_engine.api import render
 from settlement_engine.api.call import RETRY_AFTER_SECONDS, Bound, Call, Drain
 from settlement_engine.api.errors import fault_of, status_of_fault
 from settlement_engine.api.grammar import Found, check_uuid, refuse
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SendEvents: TypeAlias = Callable[[Sequence[T]], Awaitable[None]]
-WriteEvent: TypeAlias = "Callable[[Announcement], T]"
+WriteEvent: TypeAlias = "Callable[[pb.SettlementEvent], T]"
 SendResponse: TypeAlias = Callable[[pb.SettlementResponse], Awaitable[None]]
 
 RETRY_AFTER_FIELD: Final = "retry_after_seconds"
@@ -67,14 +68,19 @@ class EventStreams:
         """Send what follows a sequence, until the caller goes, the head is reached, or the drain.
 
         ``write`` makes of an event what the protocol sends. An empty batch comes first: it says that the
-        stream is open. Raises Overloaded when the caller reads nothing for too long.
+        stream is open; to who begins at the head it is one message with the head's sequence. Raises
+        Overloaded when the caller reads nothing for too long.
         """
         del call
         settlement_id, types = _read(request)
         after = request.after_sequence
         with self._bound:
             async with self._drain.until_drained():
-                await self._send_in_time((), send)
+                if request.begins_at_head:
+                    after = await self._stream.head()
+                    await self._send_in_time([write(pb.SettlementEvent(sequence=after))], send)
+                else:
+                    await self._send_in_time((), send)
                 batches = (
                     self._up_to_the_head(after, settlement_id)
                     if request.ends_at_head
@@ -123,6 +129,8 @@ def _read(request: pb.StreamRequest) -> tuple[UUID | None, frozenset[str]]:
     found: Found = []
     if request.after_sequence < 0:
         found.append(("after_sequence", "must not be negative"))
+    if request.after_sequence and request.begins_at_head:
+        found.append(("after_sequence", "must be 0 where the stream begins at the head"))
     settlement_id = None
     if request.settlement_id:
         settlement_id = check_uuid("settlement_id", request.settlement_id, found)
@@ -143,7 +151,7 @@ def _writing(
     events: list[T] = []
     for one in batch:
         if not types or announcement_type(one.moved) in types:
-            events.append(write(one))
+            events.append(write(render.event(one)))
             yield
     return events
 

@@ -44,17 +44,18 @@ COMMANDS: Final = {
     },
     "Settle": {
         "submit": ("submit:submit", "Send a settlement and wait for its end."),
-        "show": ("lives:show", "Tell the life of a settlement."),
+        "show": ("lives:show", "Show a settlement's history."),
         "list": ("settlements:list_", "List settlements, newest first."),
-        "explain": ("lives:explain", "Tell a settlement's life in sentences."),
-        "tail": ("lives:tail", "Follow everything that happens."),
-        "cancel": ("settlements:cancel", "Ask for a settlement not to be made."),
+        "explain": ("lives:explain", "Explain a settlement in sentences."),
+        "tail": ("tail:tail", "Follow everything that happens."),
+        "cancel": ("settlements:cancel", "Request cancellation or recall."),
         "accounts": ("accounts:accounts", "Open, fund, list and switch accounts."),
     },
     "Decide": {
         "exceptions": ("exceptions:exceptions", "What a person has to look at."),
         "resolve": ("exceptions:resolve", "Propose how a settlement in doubt has ended."),
         "approve": ("exceptions:approve", "Approve what another person has proposed."),
+        "proposals": ("proposals:proposals", "List what was proposed about settlements in doubt."),
         "decline": ("exceptions:decline", "Decline a proposal, or take it back."),
     },
     "Check": {

@@ -5,7 +5,8 @@ Promises: a call that is repeated by the network posts nothing twice: each has a
 
 from __future__ import annotations
 
-import uuid
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -13,15 +14,22 @@ import click
 from settlement_engine.cli.amounts import AmountCommand
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
+from settlement_engine.cli.lives import settlement_id_of
 from settlement_engine.cli.messages import as_dict, day_and_time
 from settlement_engine.cli.output import GOOD, WARN, as_json, example, mark, print_json, say, table
+from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.identifiers import content_hash
+from settlement_engine.domain.money import MoneyError, format_amount, parse_amount
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from settlement_engine.cli.connection import Engine
+
 PAGE_MAX: Final = 1_000
 LIST_MAX: Final = 100_000
+KEY_DIGITS: Final = 32
 KINDS: Final = [name.lower() for name in wire.AccountKind.keys() if name.isupper()][1:]  # noqa: SIM118 -- no dict
 OPENED: Final = ["nostro", "vostro"]
 
@@ -47,7 +55,7 @@ def accounts() -> None:
 @click.argument("bank")
 @click.argument("currency")
 @click.option("--account-number", default="", help="Its number; empty gives it a name of its own.")
-@click.option("--credit-limit", default="", help="How far it may go below zero.")
+@click.option("--credit-limit", default="", help="Credit line (overdraft limit).")
 @_key
 @engine_options
 @as_json
@@ -80,6 +88,8 @@ def open_(  # noqa: PLR0913 -- each option of the command is an argument
     _print_accounts([account], is_json=is_json, single=True)
     for warning in () if is_json else account.warnings:
         mark(WARN, warning)
+    if account.replayed and not is_json:
+        mark(WARN, "it was open before; nothing was done")
 
 
 @lasting
@@ -87,7 +97,11 @@ def open_(  # noqa: PLR0913 -- each option of the command is an argument
 @click.argument("bank")
 @click.argument("currency")
 @click.argument("amount")
-@click.option("--reference", default="", help="What the bank calls the payment.")
+@click.option(
+    "--reference",
+    default="",
+    help="What the bank calls the payment: with the account and the amount it is the default key.",
+)
 @click.option("--account-number", default="", help="Which nostro; empty: the oldest.")
 @_key
 @engine_options
@@ -106,18 +120,57 @@ def fund(  # noqa: PLR0913
     address: EngineAddress,
     is_json: bool,
 ) -> None:
-    """Post AMOUNT that BANK has paid in at our account with it."""
+    """Record incoming funding: AMOUNT that BANK has paid in at our nostro account with it.
+
+    The same reference and amount on the same account is the same payment, and is posted once.
+    """
+    reference, key = _named(reference, idempotency_key)
     request = wire.FundAccountRequest(
         bank=bank,
         currency=currency,
         amount=amount,
         reference=reference,
         account_number=account_number,
-        idempotency_key=idempotency_key or f"cli-{uuid.uuid4()}",
     )
     with reach(address) as engine:
+        request.idempotency_key = key or _key_of(engine, request)
         account = engine.accounts.FundAccount(request, timeout=CALL_SECONDS)
     _print_accounts([account], is_json=is_json, single=True)
+    if account.replayed and not is_json:
+        mark(WARN, "this very payment was posted before; nothing was posted now")
+
+
+def _named(reference: str, key: str | None) -> tuple[str, str]:
+    """Return what tells this payment from another one, and ask for it where nothing was said."""
+    if not reference.strip() and not key:
+        if not sys.stdin.isatty():
+            message = "name the payment: --reference what the bank calls it, or --idempotency-key"
+            raise click.UsageError(message)
+        reference = click.prompt("What does the bank call this payment", err=True)
+    return reference, key or ""
+
+
+def _key_of(engine: Engine, request: wire.FundAccountRequest) -> str:
+    """Make a key of the account, the reference and the amount: a repetition has the same."""
+    number = request.account_number
+    if not number:
+        wanted = wire.ListAccountsRequest(
+            kind=wire.NOSTRO, bank=request.bank, currency=request.currency, page_size=1
+        )
+        oldest = engine.accounts.ListAccounts(wanted, timeout=CALL_SECONDS).accounts
+        number = oldest[0].account_number if oldest else ""
+    amount = request.amount
+    with suppress(MoneyError):
+        money = parse_amount(request.amount, request.currency)
+        amount = format_amount(money.minor, money.currency)
+    content: dict[str, object] = {
+        "bank": folded_bank(request.bank),
+        "currency": request.currency,
+        "account_number": number,
+        "reference": request.reference,
+        "amount": amount,
+    }
+    return f"fund-{content_hash(content).hex()[:KEY_DIGITS]}"
 
 
 @lasting
@@ -197,7 +250,9 @@ def deactivate(*, account_id: str, address: EngineAddress) -> None:
 @lasting
 @accounts.command()
 @click.option("--account", "account_id", default="", metavar="ID", help="Only of this account.")
-@click.option("--settlement", default="", metavar="ID", help="Only of this settlement.")
+@click.option(
+    "--settlement", default="", metavar="ID", help="Only of this settlement, by any name of it."
+)
 @_limit
 @engine_options
 @as_json
@@ -209,9 +264,11 @@ def transfers(
     *, account_id: str, settlement: str, limit: int, address: EngineAddress, is_json: bool
 ) -> None:
     """List transfers, newest first."""
-    wanted = wire.ListTransfersRequest(account_id=account_id, settlement_id=settlement)
+    wanted = wire.ListTransfersRequest(account_id=account_id)
     found: list[wire.Transfer] = []
     with reach(address) as engine:
+        if settlement:
+            wanted.settlement_id = settlement_id_of(engine, settlement)
         while len(found) < limit:
             wanted.page_size = min(limit - len(found), PAGE_MAX)
             page = engine.accounts.ListTransfers(wanted, timeout=CALL_SECONDS)

@@ -89,6 +89,7 @@ def from_status(status: Status) -> SettlementEngineError:
     why, todo = told.get("why") or reason, told.get("todo") or _advice(status)
     kind = _CLASSES.get(reason)
     if kind is not None:
+        why = why if why != NotFound.reason else "the engine knows none of this name"
         return kind(status.message, why=why, todo=todo)
     why = why or str(code_pb2.Code.Name(status.code))
     return EngineError(status.message, told_reason=reason, why=why, todo=todo)

@@ -16,6 +16,7 @@ import click
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.lives import name_subject, settlement_id_of
 from settlement_engine.cli.matters import (
     FINDINGS,
     KIND_PREFIX,
@@ -82,7 +83,9 @@ def exceptions() -> None:
     type=click.Choice(KINDS, case_sensitive=False),
     help="Only these; may be given again.",
 )
-@click.option("--settlement", default="", metavar="ID", help="Only of this settlement.")
+@click.option(
+    "--settlement", default="", metavar="ID", help="Only of this settlement, by any name of it."
+)
 @click.option("--closed", is_flag=True, help="Those too that are closed.")
 @click.option(
     "--limit",
@@ -109,11 +112,12 @@ def list_(
     """List exceptions, newest first."""
     wanted = wire.ListExceptionsRequest(
         kinds=[wire.ExceptionKind.Value(KIND_PREFIX + name.upper()) for name in kinds],
-        settlement_id=settlement,
         include_closed=closed,
     )
     found: list[wire.SettlementException] = []
     with reach(address) as engine:
+        if settlement:
+            wanted.settlement_id = settlement_id_of(engine, settlement)
         while len(found) < limit:
             wanted.page_size = min(limit - len(found), PAGE_MAX)
             page = engine.exceptions.ListExceptions(wanted, timeout=CALL_SECONDS)
@@ -250,7 +254,10 @@ def resolve(  # noqa: PLR0913 -- each option of the command is an argument
     address: EngineAddress,
     is_json: bool,
 ) -> None:
-    """Propose how a settlement in doubt has ended; ID is its own, or that of an exception."""
+    """Propose how a settlement in doubt has ended.
+
+    ID is the number of an exception, or any name of the settlement, as for `show`.
+    """
     if is_settled is None:
         message = "say what the evidence shows: --settled or --not-settled"
         raise click.UsageError(message)
@@ -261,16 +268,13 @@ def resolve(  # noqa: PLR0913 -- each option of the command is an argument
         evidence_name=file.name,
         evidence=_read(file),
     )
-    if name.isdigit():
-        request.exception_id = name
-    else:
-        request.settlement_id = name
     if dry_run:
         size = counted(len(request.evidence), "byte")
         say(f"{_name(who, address)} would propose that {FINDINGS[request.finding]}: {reason}")
         say(f"  evidence  {file.name}, {size}")
         return
     with reach(address) as engine:
+        name_subject(engine, request, name)
         found = engine.exceptions.ProposeResolution(request, **_acting(who, address))
     if is_json:
         print_json(as_dict(found))

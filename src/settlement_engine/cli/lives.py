@@ -1,13 +1,12 @@
-"""``show``, ``explain`` and ``tail``: what happened to a settlement, and what happens to all.
+"""``show`` and ``explain``: what happened to a settlement.
 
-Promises: a life is told as a path through the page, a line for each move; a stream can be resumed
-after any sequence number.
+Promises: a settlement is found by whatever name of it is at hand; its history is told with a line for each
+move.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
-from uuid import UUID
+from typing import TYPE_CHECKING, Final
 
 import click
 import grpc
@@ -28,20 +27,46 @@ from settlement_engine.cli.output import (
     example,
     mark,
     print_json,
-    print_json_line,
     say,
 )
-from settlement_engine.errors import NotFound
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
-Answered = TypeVar("Answered")
+    from settlement_engine.cli.connection import Engine
 
 STATE_WIDTH: Final = 11
 EVENT_WIDTH: Final = 13
+
+
+def by_name(name: str) -> wire.SettlementStatusRequest:
+    """Ask for a settlement by any name of it."""
+    if not name:
+        raise click.UsageError("ID is empty: name a settlement")
+    return wire.SettlementStatusRequest(any_id=name)
+
+
+def settlement_id_of(engine: Engine, name: str) -> str:
+    """Return the id of the settlement that a person means."""
+    found = engine.settlements.GetSettlementStatus(by_name(name), timeout=CALL_SECONDS)
+    return found.settlement_id
+
+
+def name_subject(engine: Engine, request: wire.ProposeResolutionRequest, name: str) -> None:
+    """Fill in what a resolution is about: an exception by its number, or a settlement by any name."""
+    if not (name.isascii() and name.isdecimal()):
+        request.settlement_id = settlement_id_of(engine, name)
+        return
+    request.exception_id = name
+    try:
+        named = settlement_id_of(engine, name)
+    except grpc.RpcError as error:
+        if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.NOT_FOUND:
+            return
+        raise
+    message = f"{name} is a name of settlement {named} too: say its own id, or that of another"
+    raise click.UsageError(message)
 
 
 @lasting
@@ -54,8 +79,13 @@ settlement-engine show 0199c2d4-6f0e-7c1a-9d51-1f2a33445566
 settlement-engine show MY-OBLIGATION-7 --json
 """)
 def show(*, name: str, address: EngineAddress, is_json: bool) -> None:
-    """Tell the life of a settlement, by its own ID or by that of its obligation."""
-    found = find(address, name)
+    """Show a settlement's history.
+
+    ID is any name of it: its own id, its obligation, the payment's UETR or end-to-end id, or the
+    reference that the bank gave it.
+    """
+    with reach(address) as engine:
+        found = engine.settlements.GetSettlementStatus(by_name(name), timeout=CALL_SECONDS)
     if is_json:
         print_json(as_dict(found))
         return
@@ -77,65 +107,6 @@ def show(*, name: str, address: EngineAddress, is_json: bool) -> None:
 
 @lasting
 @click.command()
-@click.option(
-    "--after",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Begin after this sequence number; 0 begins with the very first event.",
-)
-@click.option("--settlement", default="", metavar="ID", help="Only of this settlement.")
-@click.option(
-    "--follow/--no-follow", default=True, show_default=True, help="Go on when nothing is left."
-)
-@engine_options
-@as_json
-@example("""
-settlement-engine tail --after 1200
-settlement-engine tail --no-follow --json
-""")
-def tail(
-    *, after: int, settlement: str, follow: bool, address: EngineAddress, is_json: bool
-) -> None:
-    """Follow everything that happens, a line for each move, until Ctrl-C."""
-    request = wire.StreamRequest(
-        after_sequence=after, settlement_id=settlement, ends_at_head=not follow
-    )
-    with reach(address) as engine:
-        for event in engine.settlements.StreamSettlementEvents(request):
-            if is_json:
-                print_json_line(as_dict(event))
-            else:
-                say(_event_line(event))
-
-
-def find(address: EngineAddress, name: str) -> wire.SettlementStatusResponse:
-    """Find a settlement by its id, else by its obligation."""
-    by_obligation = wire.SettlementStatusRequest(obligation_id=name)
-    if _is_uuid(name):
-        try:
-            return _ask(address, wire.SettlementStatusRequest(settlement_id=name))
-        except NotFound:
-            return _ask(address, by_obligation)
-    return _ask(address, by_obligation)
-
-
-def asked_for(name: str, call: Callable[..., Answered], timeout_seconds: float) -> Answered:
-    """Make a call that names a settlement by its id, else by its obligation."""
-    by_obligation = wire.SettlementStatusRequest(obligation_id=name)
-    if not _is_uuid(name):
-        return call(by_obligation, timeout=timeout_seconds)
-    try:
-        return call(wire.SettlementStatusRequest(settlement_id=name), timeout=timeout_seconds)
-    except grpc.RpcError as error:
-        if not isinstance(error, grpc.Call) or error.code() is not grpc.StatusCode.NOT_FOUND:
-            raise
-        return call(by_obligation, timeout=timeout_seconds)
-
-
-@lasting
-@click.command()
 @click.argument("name", metavar="ID")
 @engine_options
 @as_json
@@ -144,28 +115,16 @@ settlement-engine explain 0199c2d4-6f0e-7c1a-9d51-1f2a33445566
 settlement-engine explain MY-OBLIGATION-7 --json
 """)
 def explain(*, name: str, address: EngineAddress, is_json: bool) -> None:
-    """Tell the life of a settlement in sentences: what happened, why, what is next, who may act."""
+    """Explain a settlement in sentences: what happened, why, what is next, who may act.
+
+    ID is any name of it, as for `show`.
+    """
     with reach(address) as engine:
-        told = asked_for(name, engine.settlements.ExplainSettlement, CALL_SECONDS)
+        told = engine.settlements.ExplainSettlement(by_name(name), timeout=CALL_SECONDS)
     if is_json:
         print_json(as_dict(told))
         return
     say(told.text.rstrip())
-
-
-def _ask(
-    address: EngineAddress, request: wire.SettlementStatusRequest
-) -> wire.SettlementStatusResponse:
-    with reach(address) as engine:
-        return engine.settlements.GetSettlementStatus(request, timeout=CALL_SECONDS)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _facts(found: wire.SettlementStatusResponse) -> list[tuple[str, str]]:
@@ -201,13 +160,3 @@ def _line(move: wire.Move, before: datetime | None) -> str:
     place = f"{move.from_state:>{STATE_WIDTH}} ── {move.event:<{EVENT_WIDTH}} →"
     line = f"  {move.seq:>3}  {clock_time(move.at)} {since:>11}  {place} {move.to_state}{told}"
     return f"{line}   {words}" if words else line
-
-
-def _event_line(event: wire.SettlementEvent) -> str:
-    moved = wire.SettlementMoved()
-    event.payload.Unpack(moved)
-    what = f"{moved.amount} {moved.currency} {moved.from_bank} → {moved.to_bank}"
-    name = event.event_type.removeprefix("settlement.")
-    return (
-        f"{event.sequence:>8}  {clock_time(event.time)}  {name:<12} {event.settlement_id}  {what}"
-    )

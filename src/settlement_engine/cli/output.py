@@ -63,6 +63,11 @@ def print_json_line(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
+def note(text: str) -> None:
+    """Print a line beside the answer, for whoever watches."""
+    click.echo(text, err=True)
+
+
 def note_json(value: object) -> None:
     """Print one JSON value beside the answer: what a program wants to know before there is one."""
     click.echo(json.dumps(value, ensure_ascii=False, default=str), err=True)

@@ -5,13 +5,15 @@ Promises: a list says how much of all it shows; what is not over when a command 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.instants import Instant
+from settlement_engine.cli.lives import settlement_id_of
 from settlement_engine.cli.messages import (
     ENDED,
     as_dict,
@@ -22,8 +24,15 @@ from settlement_engine.cli.messages import (
 from settlement_engine.cli.output import GOOD, as_json, example, mark, print_json, say, table
 from settlement_engine.proto import settlement_pb2 as wire
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 PAGE_MAX: Final = 1_000
 LIST_MAX: Final = 100_000
+TOTAL_MAX: Final = 10_000
+"""So far the engine counts."""
+
+INSTANT: Final = Instant()
 STATUSES: Final = [name.lower() for name in wire.SettlementStatus.keys()]  # noqa: SIM118 -- no dict
 
 
@@ -39,6 +48,8 @@ STATUSES: Final = [name.lower() for name in wire.SettlementStatus.keys()]  # noq
 @click.option("--stuck", is_flag=True, help="Only what nothing moves, or what lasts too long.")
 @click.option("--bank", default="", help="Only with this bank, on either side.")
 @click.option("--currency", default="", help="Only in this currency.")
+@click.option("--since", type=INSTANT, help="Only those accepted then or later: 2026-01-31, 2h.")
+@click.option("--until", type=INSTANT, help="Only those accepted before then.")
 @click.option(
     "--limit",
     type=click.IntRange(1, LIST_MAX),
@@ -51,6 +62,8 @@ STATUSES: Final = [name.lower() for name in wire.SettlementStatus.keys()]  # noq
 @example("""
 settlement-engine list --status in_doubt --status executing
 settlement-engine list --bank DEUTDEFF --currency EUR --limit 100 --json
+settlement-engine list --since 2h
+settlement-engine list --since 2026-01-30 --until 2026-01-31 --limit 1000
 settlement-engine list --stuck
 """)
 def list_(  # noqa: PLR0913 -- each option of the command is an argument
@@ -59,13 +72,15 @@ def list_(  # noqa: PLR0913 -- each option of the command is an argument
     stuck: bool,
     bank: str,
     currency: str,
+    since: datetime | None,
+    until: datetime | None,
     limit: int,
     address: EngineAddress,
     is_json: bool,
 ) -> None:
     """List settlements, newest first; what is stuck, oldest first."""
     if stuck:
-        if statuses or bank or currency:
+        if statuses or bank or currency or since or until:
             raise click.UsageError("--stuck goes with no other filter")
         _list_stuck(address, limit, is_json=is_json)
         return
@@ -73,40 +88,53 @@ def list_(  # noqa: PLR0913 -- each option of the command is an argument
         statuses=[wire.SettlementStatus.Value(name.upper()) for name in statuses],
         bank=bank,
         currency=currency,
+        since=_seconds(since),
+        until=_seconds(until),
+        with_total=True,
     )
+    found, total = _read(address, wanted, limit)
+    if is_json:
+        print_json({"settlements": [as_dict(each) for each in found], "total": total})
+        return
+    columns = ("SETTLEMENT", "OBLIGATION", "FROM", "TO", "AMOUNT", "", "STATUS", "CREATED")
+    table(columns, [_list_row(settlement) for settlement in found], right=("AMOUNT",))
+    say(_count(len(found), total) if found else "nothing found")
+
+
+def _read(
+    address: EngineAddress, wanted: wire.ListSettlementsRequest, limit: int
+) -> tuple[list[wire.SettlementStatusResponse], int]:
+    """Read as many pages as it takes; return the settlements and how many there are in all."""
     found: list[wire.SettlementStatusResponse] = []
+    total = 0
     with reach(address) as engine:
         while len(found) < limit:
             wanted.page_size = min(limit - len(found), PAGE_MAX)
             page = engine.settlements.ListSettlements(wanted, timeout=CALL_SECONDS)
             found += page.settlements
+            total, wanted.with_total = max(total, page.total), False
             wanted.page_token = page.next_page_token
             if not page.next_page_token:
                 break
-    if is_json:
-        print_json({"settlements": [as_dict(settlement) for settlement in found]})
-        return
-    columns = ("SETTLEMENT", "OBLIGATION", "FROM", "TO", "AMOUNT", "", "STATUS", "CREATED")
-    table(columns, [_list_row(settlement) for settlement in found], right=("AMOUNT",))
-    if not found:
-        say("nothing found")
+    return found, total
 
 
 @lasting
 @click.command()
-@click.argument("settlement_id", metavar="ID")
+@click.argument("name", metavar="ID")
 @engine_options
 @as_json
 @example("""
 settlement-engine cancel 0199c2d4-6f0e-7c1a-9d51-1f2a33445566
 """)
-def cancel(*, settlement_id: str, address: EngineAddress, is_json: bool) -> int:
-    """Ask for a settlement not to be made; what the bank has, it is asked to give back.
+def cancel(*, name: str, address: EngineAddress, is_json: bool) -> int:
+    """Request cancellation; what the bank has, it is asked to give back.
 
-    Exit code 6 says that the bank has been asked and has not answered yet.
+    ID is any name of the settlement, as for `show`. Exit code 6 says that the bank has been asked and
+    has not answered yet.
     """
-    request = wire.CancelSettlementRequest(settlement_id=settlement_id)
     with reach(address) as engine:
+        request = wire.CancelSettlementRequest(settlement_id=settlement_id_of(engine, name))
         answer = engine.settlements.CancelSettlement(request, timeout=CALL_SECONDS)
     code = ExitCode.OPEN if answer.status not in ENDED else ExitCode.OK
     if is_json:
@@ -116,6 +144,17 @@ def cancel(*, settlement_id: str, address: EngineAddress, is_json: bool) -> int:
     if code is ExitCode.OPEN:
         say(f"  it goes on; look with: settlement-engine show {answer.settlement_id}")
     return code
+
+
+def _seconds(at: datetime | None) -> int:
+    return int(at.timestamp()) if at is not None else 0
+
+
+def _count(shown: int, total: int) -> str:
+    """Say how much of all is shown."""
+    if total > TOTAL_MAX:
+        return f"{shown:,} of more than {TOTAL_MAX:,}"
+    return f"{shown:,} of {max(total, shown):,}"
 
 
 def _list_stuck(address: EngineAddress, limit: int, *, is_json: bool) -> None:
@@ -134,7 +173,8 @@ def _list_stuck(address: EngineAddress, limit: int, *, is_json: bool) -> None:
         return
     table(("SETTLEMENT", "OBLIGATION", "STATE", "WHY", "SINCE"), rows)
     counts = ", ".join(f"{count} {reason}" for reason, count in sorted(found.counts.items()))
-    say(f"{counts}; look at one with: settlement-engine explain {rows[0][0]}")
+    say(f"{_count(len(rows), sum(found.counts.values()))}: {counts}")
+    say(f"look at one with: settlement-engine explain {rows[0][0]}")
 
 
 def _list_row(settlement: wire.SettlementStatusResponse) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from settlement_engine.cli.output import (
     print_json,
     say,
 )
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import content_hash
 from settlement_engine.domain.money import MoneyError, format_amount, parse_amount
 from settlement_engine.errors import Unavailable
@@ -160,8 +161,8 @@ def _name_of(request: wire.SettlementRequest, *, is_new: bool) -> str:
     except MoneyError:
         pass  # the engine says what is wrong with it
     wanted: dict[str, object] = {
-        "from": request.from_bank.upper(),
-        "to": request.to_bank.upper(),
+        "from": folded_bank(request.from_bank),
+        "to": folded_bank(request.to_bank),
         "amount": amount,
         "currency": request.currency,
         "priority": int(request.priority),

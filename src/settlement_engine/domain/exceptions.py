@@ -318,6 +318,13 @@ def require_room(alive: Proposal, settlement: Settlement, content: bytes) -> boo
     return False
 
 
+def is_waiting(proposal: Proposal) -> bool:
+    """Say whether a proposal waits for a person, or was approved and is being carried out."""
+    if proposal.decision is Decision.OPEN:
+        return not proposal.has_expired
+    return proposal.decision is Decision.APPROVED and proposal.finished_at is None
+
+
 def is_approved_by(proposal: Proposal, who: str, signed: bytes) -> bool:
     """Say whether this very approval was given before."""
     is_approved = proposal.decision is Decision.APPROVED
@@ -350,4 +357,4 @@ def latest_answer(moves: Sequence[Moved], quiet: LastAnswer | None) -> LastAnswe
 
 def unknown(matter_id: int) -> NotFound:
     """Say that there is no such matter."""
-    return NotFound(f"there is no exception {matter_id}")
+    return NotFound(f"there is no exception {matter_id}", listed_by="exceptions list")

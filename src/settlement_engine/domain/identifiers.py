@@ -8,6 +8,7 @@ recognises them. No secret enters them: a lost or changed secret would make new 
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DOMAIN: Final = b"settlement-engine/1"
+_WRITTEN_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
+_INSTANT_SHIFT: Final = 80
+_INSTANT_MAX: Final = 2**48 - 1
 _UUID_V4_MASK: Final = ~((0xF << 76) | (0x3 << 62))
 _UUID_V4_BITS: Final = (0x4 << 76) | (0x2 << 62)
 
@@ -64,6 +68,16 @@ def references(caller: str, idempotency_key: str, attempt: int) -> References:
         end_to_end_id="E" + payment[:34].upper(),
         message_id="M" + message[15:].hex().upper(),
     )
+
+
+def as_uuid(text: str) -> UUID | None:
+    """Read a UUID as it is written, with hyphens; None for anything else."""
+    return UUID(text) if _WRITTEN_UUID.fullmatch(text) is not None else None
+
+
+def first_id_at(milliseconds: int) -> UUID:
+    """Return the lowest identifier of that instant: ours begin with the time of their making."""
+    return UUID(int=min(max(milliseconds, 0), _INSTANT_MAX) << _INSTANT_SHIFT)
 
 
 def content_hash(fields: Mapping[str, object]) -> bytes:

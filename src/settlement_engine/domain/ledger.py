@@ -7,7 +7,7 @@ funds out of what is available and moves nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum, auto
 from typing import TYPE_CHECKING, Final
 
@@ -58,7 +58,10 @@ class Leg(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """An account with its balances, in minor units of its currency."""
+    """An account with its balances, in minor units of its currency.
+
+    ``is_replay`` says of an answer to a call that the call had been made before: nothing was done.
+    """
 
     id: int
     kind: AccountKind
@@ -70,6 +73,7 @@ class Account:
     held: int = 0
     credit_limit: int = 0
     is_active: bool = True
+    is_replay: bool = field(default=False, compare=False)
 
     @property
     def posted(self) -> int:

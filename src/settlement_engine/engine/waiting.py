@@ -57,7 +57,7 @@ class WaitingRoom:
         found = await self._store.load([settlement_id])
         if settlement_id not in found:
             what = f"there is no settlement {settlement_id}"
-            raise NotFound(what)
+            raise NotFound(what, listed_by="list")
         return found[settlement_id]
 
     async def run(self, is_carried_here: Callable[[UUID], bool]) -> None:

@@ -17,6 +17,7 @@ from settlement_engine.ports.desk import (
     DoubtLimit,
     MatterFilter,
     MatterStore,
+    ProposalFilter,
     ProposalSpec,
     ResolutionStore,
 )
@@ -54,9 +55,12 @@ from settlement_engine.ports.rails import (
     Screening,
 )
 from settlement_engine.ports.settlements import (
+    NAMED_MAX,
     Admission,
     Admitted,
     Claimed,
+    Named,
+    NamedBy,
     Outcome,
     Result,
     SettlementFilter,
@@ -68,6 +72,7 @@ from settlement_engine.ports.stream import Announcement, Stream
 from settlement_engine.ports.surroundings import Clock, Ids, Meter
 
 __all__ = [
+    "NAMED_MAX",
     "RESTARTED",
     "Accepted",
     "AccountFilter",
@@ -99,11 +104,14 @@ __all__ = [
     "MatterFilter",
     "MatterStore",
     "Meter",
+    "Named",
+    "NamedBy",
     "Opening",
     "OpeningStep",
     "Openings",
     "Outcome",
     "Proof",
+    "ProposalFilter",
     "ProposalSpec",
     "Question",
     "Rail",

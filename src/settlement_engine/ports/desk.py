@@ -57,6 +57,16 @@ class ProposalSpec:
     valid_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalFilter:
+    """Which proposals to list, newest first."""
+
+    settlement_id: UUID | None = None
+    has_ended: bool = False  # whether those are listed too that wait for nobody any more
+    limit: int = 100
+    before_id: int | None = None
+
+
 class MatterStore(Protocol):
     """Keeps matters for people. Every call is one transaction, by the database's clock.
 
@@ -116,6 +126,10 @@ class ResolutionStore(Protocol):
 
     async def proposal(self, proposal_id: int) -> Proposal | None:
         """Return a proposal."""
+        ...
+
+    async def proposals(self, wanted: ProposalFilter) -> list[Proposal]:
+        """Return proposals, newest first: those that wait to be decided or carried out, or all."""
         ...
 
     async def evidence(self, proposal_id: int) -> bytes | None:

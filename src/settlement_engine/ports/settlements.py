@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -103,8 +103,32 @@ class SettlementFilter:
     bank: str = ""
     currency: str = ""
     obligation_id: str = ""
+    since: datetime | None = None  # accepted then or later
+    until: datetime | None = None  # accepted before then
     limit: int = 100
     before_id: UUID | None = None
+    from_id: UUID | None = None
+
+
+NAMED_MAX: Final = 64
+"""So many moves with the same reference of a rail are looked at; more settlements than one are too many."""
+
+
+class NamedBy(StrEnum):
+    """As what a settlement has a name."""
+
+    SETTLEMENT_ID = auto()
+    OBLIGATION_ID = auto()
+    UETR = auto()
+    END_TO_END_ID = auto()
+    RAIL_REFERENCE = auto()
+
+
+class Named(NamedTuple):
+    """A settlement that a name may mean."""
+
+    settlement_id: UUID
+    named_by: NamedBy
 
 
 class SettlementStore(Protocol):
@@ -151,6 +175,17 @@ class SettlementStore(Protocol):
 
     async def find_by_keys(self, key_hashes: Sequence[UUID]) -> dict[UUID, Settlement]:
         """Return the settlements that stand under these keys, by key."""
+        ...
+
+    async def find_by_any_id(self, name: str) -> list[Named]:
+        """Say which settlements a name may mean: their own id, the obligation's, those of the payment.
+
+        Of an obligation's settlements it is the one that ``find_by_obligation`` returns.
+        """
+        ...
+
+    async def count_settlements(self, wanted: SettlementFilter) -> int:
+        """Count the settlements of a list, no further than its limit."""
         ...
 
     async def life(self, settlement_id: UUID) -> list[Moved]:

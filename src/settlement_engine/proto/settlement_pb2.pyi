@@ -533,18 +533,25 @@ class SettlementStatusRequest(_message.Message):
 
     SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
     OBLIGATION_ID_FIELD_NUMBER: _builtins.int
+    ANY_ID_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
     obligation_id: _builtins.str
     """Finds the settlement that lives or has completed, else the latest one."""
+    any_id: _builtins.str
+    """Whatever is at hand, instead of both: the id of a settlement or of its obligation, or a name of the
+    payment at the rail: its UETR, its end-to-end id, the rail's own reference. An id of a settlement comes
+    before all else; a name that several settlements have is refused, with their ids.
+    """
     def __init__(
         self,
         *,
         settlement_id: _builtins.str = ...,
         obligation_id: _builtins.str = ...,
+        any_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["obligation_id", b"obligation_id", "settlement_id", b"settlement_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_id", b"any_id", "obligation_id", b"obligation_id", "settlement_id", b"settlement_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1086,6 +1093,9 @@ class ListSettlementsRequest(_message.Message):
     OBLIGATION_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    WITH_TOTAL_FIELD_NUMBER: _builtins.int
     bank: _builtins.str
     """Of either side, in any spelling."""
     currency: _builtins.str
@@ -1093,6 +1103,11 @@ class ListSettlementsRequest(_message.Message):
     page_size: _builtins.int
     """0: 100. More than 1,000 are not given at once."""
     page_token: _builtins.str
+    since: _builtins.int
+    """Unix seconds: accepted at that time or later, and before that time. 0 leaves it open."""
+    until: _builtins.int
+    with_total: _builtins.bool
+    """Whether to count how many there are in all."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___SettlementStatus.ValueType]:
         """Empty: whatever their status is."""
@@ -1106,10 +1121,13 @@ class ListSettlementsRequest(_message.Message):
         obligation_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        since: _builtins.int = ...,
+        until: _builtins.int = ...,
+        with_total: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank", "currency", b"currency", "obligation_id", b"obligation_id", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank", "currency", b"currency", "obligation_id", b"obligation_id", "page_size", b"page_size", "page_token", b"page_token", "since", b"since", "statuses", b"statuses", "until", b"until", "with_total", b"with_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1121,8 +1139,11 @@ class ListSettlementsResponse(_message.Message):
 
     SETTLEMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
+    total: _builtins.int
+    """How many there are on all pages; 10,001 stands for more than 10,000. Only where it was asked for."""
     @_builtins.property
     def settlements(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettlementStatusResponse]:
         """Without moves and metadata."""
@@ -1132,10 +1153,11 @@ class ListSettlementsResponse(_message.Message):
         *,
         settlements: _abc.Iterable[Global___SettlementStatusResponse] | None = ...,
         next_page_token: _builtins.str = ...,
+        total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "settlements", b"settlements"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "settlements", b"settlements", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1226,6 +1248,7 @@ class StreamRequest(_message.Message):
     SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
     EVENT_TYPES_FIELD_NUMBER: _builtins.int
     ENDS_AT_HEAD_FIELD_NUMBER: _builtins.int
+    BEGINS_AT_HEAD_FIELD_NUMBER: _builtins.int
     after_sequence: _builtins.int
     """The sequence of the last event that the caller has. 0 begins with the very first; resuming with the
     last sequence seen gives what followed, without gap or repeat.
@@ -1234,6 +1257,10 @@ class StreamRequest(_message.Message):
     """Only of this settlement."""
     ends_at_head: _builtins.bool
     """Whether the stream ends after what there is at the time of the call."""
+    begins_at_head: _builtins.bool
+    """Whether the stream begins with what comes after the call; after_sequence must be 0 then. The first
+    message is no event: it carries nothing but the sequence to be resumed after, should nothing follow.
+    """
     @_builtins.property
     def event_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only of these types, such as settlement.completed."""
@@ -1245,10 +1272,11 @@ class StreamRequest(_message.Message):
         settlement_id: _builtins.str = ...,
         event_types: _abc.Iterable[_builtins.str] | None = ...,
         ends_at_head: _builtins.bool = ...,
+        begins_at_head: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "ends_at_head", b"ends_at_head", "event_types", b"event_types", "settlement_id", b"settlement_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "begins_at_head", b"begins_at_head", "ends_at_head", b"ends_at_head", "event_types", b"event_types", "settlement_id", b"settlement_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1517,6 +1545,7 @@ class Account(_message.Message):
     CREDIT_LIMIT_FIELD_NUMBER: _builtins.int
     IS_ACTIVE_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A positive whole number as a text."""
     kind: Global___AccountKind.ValueType
@@ -1533,6 +1562,10 @@ class Account(_message.Message):
     credit_limit: _builtins.str
     """How far available may fall below zero."""
     is_active: _builtins.bool
+    replayed: _builtins.bool
+    """In the answers of OpenAccount and FundAccount: whether this very call had been made before, under the
+    same key, so that nothing was done now.
+    """
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only in the answer to OpenAccount: what a person should look at, such as an account number that looks like
@@ -1553,10 +1586,11 @@ class Account(_message.Message):
         credit_limit: _builtins.str = ...,
         is_active: _builtins.bool = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        replayed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_number", b"account_number", "available", b"available", "bank", b"bank", "credit_limit", b"credit_limit", "currency", b"currency", "held", b"held", "id", b"id", "is_active", b"is_active", "kind", b"kind", "posted", b"posted", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_number", b"account_number", "available", b"available", "bank", b"bank", "credit_limit", b"credit_limit", "currency", b"currency", "held", b"held", "id", b"id", "is_active", b"is_active", "kind", b"kind", "posted", b"posted", "replayed", b"replayed", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2612,6 +2646,61 @@ class GetProposalRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetProposalRequest: _TypeAlias = GetProposalRequest  # noqa: Y015
+
+@_typing.final
+class ListProposalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_ENDED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    settlement_id: _builtins.str
+    """Only of this settlement."""
+    include_ended: _builtins.bool
+    """Whether those are listed too that are declined, superseded, expired, applied or overtaken."""
+    page_size: _builtins.int
+    """0: 100. More than 1,000 are not given at once."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        settlement_id: _builtins.str = ...,
+        include_ended: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_ended", b"include_ended", "page_size", b"page_size", "page_token", b"page_token", "settlement_id", b"settlement_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProposalsRequest: _TypeAlias = ListProposalsRequest  # noqa: Y015
+
+@_typing.final
+class ListProposalsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROPOSALS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def proposals(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResolutionProposal]: ...
+    def __init__(
+        self,
+        *,
+        proposals: _abc.Iterable[Global___ResolutionProposal] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "proposals", b"proposals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProposalsResponse: _TypeAlias = ListProposalsResponse  # noqa: Y015
 
 @_typing.final
 class ApproveProposalRequest(_message.Message):

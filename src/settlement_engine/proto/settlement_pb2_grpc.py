@@ -1186,6 +1186,11 @@ class ExceptionServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetProposalRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.FromString,
                 _registered_method=True)
+        self.ListProposals = channel.unary_unary(
+                '/settlement.ExceptionService/ListProposals',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProposalsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProposalsResponse.FromString,
+                _registered_method=True)
         self.ApproveProposal = channel.unary_unary(
                 '/settlement.ExceptionService/ApproveProposal',
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ApproveProposalRequest.SerializeToString,
@@ -1250,6 +1255,14 @@ class ExceptionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListProposals(self, request, context):
+        """Lists proposals, newest first, without evidence; those that wait for nobody any more only when they are
+        asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ApproveProposal(self, request, context):
         """Approves a proposal. The engine then asks the bank once more: a definite word of the bank's wins, and
         otherwise the settlement ends as proposed.
@@ -1297,6 +1310,11 @@ def add_ExceptionServiceServicer_to_server(servicer, server):
                     servicer.GetProposal,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetProposalRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.SerializeToString,
+            ),
+            'ListProposals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProposals,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProposalsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProposalsResponse.SerializeToString,
             ),
             'ApproveProposal': grpc.unary_unary_rpc_method_handler(
                     servicer.ApproveProposal,
@@ -1476,6 +1494,33 @@ class ExceptionService:
             '/settlement.ExceptionService/GetProposal',
             settlement__engine_dot_proto_dot_settlement__pb2.GetProposalRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.ResolutionProposal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProposals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ExceptionService/ListProposals',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListProposalsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListProposalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -449,6 +449,10 @@ class ExceptionServiceStub:
     """
     GetProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetProposalRequest, _settlement_pb2.ResolutionProposal]
     """Returns a proposal, with its evidence if that is asked for."""
+    ListProposals: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListProposalsRequest, _settlement_pb2.ListProposalsResponse]
+    """Lists proposals, newest first, without evidence; those that wait for nobody any more only when they are
+    asked for.
+    """
     ApproveProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ApproveProposalRequest, _settlement_pb2.ResolutionProposal]
     """Approves a proposal. The engine then asks the bank once more: a definite word of the bank's wins, and
     otherwise the settlement ends as proposed.
@@ -482,6 +486,10 @@ class ExceptionServiceAsyncStub(ExceptionServiceStub):
     """
     GetProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetProposalRequest, _settlement_pb2.ResolutionProposal]  # type: ignore[assignment]
     """Returns a proposal, with its evidence if that is asked for."""
+    ListProposals: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListProposalsRequest, _settlement_pb2.ListProposalsResponse]  # type: ignore[assignment]
+    """Lists proposals, newest first, without evidence; those that wait for nobody any more only when they are
+    asked for.
+    """
     ApproveProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ApproveProposalRequest, _settlement_pb2.ResolutionProposal]  # type: ignore[assignment]
     """Approves a proposal. The engine then asks the bank once more: a definite word of the bank's wins, and
     otherwise the settlement ends as proposed.
@@ -548,6 +556,16 @@ class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.ResolutionProposal, _abc.Awaitable[_settlement_pb2.ResolutionProposal]]:
         """Returns a proposal, with its evidence if that is asked for."""
+
+    @_abc_1.abstractmethod
+    def ListProposals(
+        self,
+        request: _settlement_pb2.ListProposalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListProposalsResponse, _abc.Awaitable[_settlement_pb2.ListProposalsResponse]]:
+        """Lists proposals, newest first, without evidence; those that wait for nobody any more only when they are
+        asked for.
+        """
 
     @_abc_1.abstractmethod
     def ApproveProposal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
@@ -80,7 +81,7 @@ class PostgresAccounts:
                 spec.credit_limit,
             )
             if opened is None:
-                return await _replay(connection, hashed, content)
+                return await _replay(connection, hashed, content, spec)
             new = await connection.fetchrow(
                 query("remember_call"),
                 hashed,
@@ -91,7 +92,7 @@ class PostgresAccounts:
                 opened["id"],
             )
             if new is None:  # Raises, for the content differs: what was just opened is undone.
-                return await _replay(connection, hashed, content)
+                return await _replay(connection, hashed, content, spec)
             row = await connection.fetchrow(query("account_by_id"), opened["id"])
         assert row is not None
         return to_account(row)
@@ -190,7 +191,7 @@ class PostgresAccounts:
         async with self._writing.session() as connection:
             if await connection.fetchrow(query("set_active"), account_id, is_active) is None:
                 what = f"there is no account {account_id}"
-                raise NotFound(what)
+                raise NotFound(what, listed_by="accounts list")
             row = await connection.fetchrow(query("account_by_id"), account_id)
         assert row is not None
         return to_account(row)
@@ -227,19 +228,54 @@ async def _post(connection: Connection, transfer: Transfer) -> None:
     )
 
 
-async def _replay(connection: Connection, hashed: UUID, content: Mapping[str, object]) -> Account:
-    """Return what the key stood for, or say which field is different now."""
+async def _replay(
+    connection: Connection,
+    hashed: UUID,
+    content: Mapping[str, object],
+    spec: AccountSpec | None = None,
+) -> Account:
+    """Return what the key stood for, or say which field is different now; ``spec`` is of an opening."""
     known = await connection.fetchrow(query("recall_call"), hashed)
-    before: dict[str, object] = json.loads(known["content"]) if known else {}
+    if known is None:
+        assert spec is not None, "only the number of an account is taken without its key"
+        raise number_taken(await _in_the_way(connection, spec))
+    before: dict[str, object] = json.loads(known["content"])
     different = next((name for name in content if before.get(name) != content[name]), None)
-    if known is None or different is not None:
-        field = different if known and different else "account_number"
-        what = (
-            f"the idempotency key stands for another {field}"
-            if known
-            else "an account of this kind, bank, currency and number exists already"
-        )
-        raise IdempotencyConflict(what, field=field)
+    if different is not None:
+        raise key_taken(different, known["account_id"], spec)
     row = await connection.fetchrow(query("account_by_id"), known["account_id"])
     assert row is not None
-    return to_account(row)
+    return replace(to_account(row), is_replay=True)
+
+
+async def _in_the_way(connection: Connection, spec: AccountSpec) -> int:
+    """Return the account that has the number; one of before codes were folded has it in its own spelling."""
+    number = number_of_account(spec)
+    wanted = (spec.kind.value, spec.bank, spec.currency)
+    row = await connection.fetchrow(query("list_accounts"), *wanted, number, 0, 1)
+    if row is None:
+        row = await connection.fetchrow(query("list_accounts"), *wanted, None, 0, 1)
+        assert row is not None, "an account of this bank was in the way"
+    found: int = row["id"]
+    return found
+
+
+def number_taken(account_id: int) -> IdempotencyConflict:
+    """Say which account has the number already."""
+    return IdempotencyConflict(
+        f"account {account_id} has this kind, bank, currency and account_number already",
+        field="account_number",
+        todo=f"It is there: settlement-engine accounts show {account_id}. "
+        "Another one takes an account number of its own.",
+    )
+
+
+def key_taken(field: str, account_id: int, spec: AccountSpec | None) -> IdempotencyConflict:
+    """Say what is different from the call that came first; without a key it is the account that differs."""
+    if spec is not None and not spec.idempotency_key:
+        return IdempotencyConflict(
+            f"account {account_id} is open already, with another {field}",
+            field=field,
+            todo=f"It is there: settlement-engine accounts show {account_id}. It stays as it is.",
+        )
+    return IdempotencyConflict(f"the idempotency key stands for another {field}", field=field)

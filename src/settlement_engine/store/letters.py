@@ -101,7 +101,7 @@ class PostgresLetters:
         letter = await self.dead_letter(letter_id)
         if letter is None:
             what = f"there is no dead letter {letter_id}"
-            raise NotFound(what)
+            raise NotFound(what, listed_by="intake dead-letters list")
         require_open(letter)
         noted = await self._writing.fetch(
             "note_letter", letter_id, act.who, act.outcome.value, act.words, act.settlement_id

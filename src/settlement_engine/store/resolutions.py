@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.ports import ProposalSpec
+    from settlement_engine.ports import ProposalFilter, ProposalSpec
     from settlement_engine.store.database import Connection, DatabaseSettings, Readers
 
 
@@ -86,6 +86,13 @@ class PostgresResolutions:
         row = await self._readers.fetchrow("proposal_by_id", proposal_id)
         return to_proposal(row) if row is not None else None
 
+    async def proposals(self, wanted: ProposalFilter) -> list[Proposal]:
+        """Return proposals, newest first; see the port."""
+        rows = await self._readers.fetch(
+            "list_proposals", wanted.settlement_id, wanted.has_ended, wanted.before_id, wanted.limit
+        )
+        return [to_proposal(row) for row in rows]
+
     async def evidence(self, proposal_id: int) -> bytes | None:
         """Return the bytes of the evidence."""
         row = await self._readers.fetchrow("evidence_of_proposal", proposal_id)
@@ -129,7 +136,7 @@ async def _locked_settlement(connection: Connection, settlement_id: UUID) -> Set
     row = await connection.fetchrow(query("load"), [settlement_id]) if held is not None else None
     if row is None:
         what = "there is no settlement with this id"
-        raise NotFound(what)
+        raise NotFound(what, listed_by="list")
     return to_settlement(row)
 
 
@@ -137,7 +144,7 @@ async def _proposal(connection: Connection, proposal_id: int) -> Proposal:
     row = await connection.fetchrow(query("proposal_by_id"), proposal_id)
     if row is None:
         what = f"there is no proposal {proposal_id}"
-        raise NotFound(what)
+        raise NotFound(what, listed_by="proposals --all")
     return to_proposal(row)
 
 

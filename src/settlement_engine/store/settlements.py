@@ -12,9 +12,19 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
+from settlement_engine.domain.identifiers import as_uuid
 from settlement_engine.domain.lifecycle import Do, is_recorded
 from settlement_engine.errors import Contention
-from settlement_engine.ports import Admitted, Claimed, Outcome, Result, Verdict
+from settlement_engine.ports import (
+    NAMED_MAX,
+    Admitted,
+    Claimed,
+    Named,
+    NamedBy,
+    Outcome,
+    Result,
+    Verdict,
+)
 from settlement_engine.store import arrays
 from settlement_engine.store.database import WRITERS_PLAN, Line, Lines
 from settlement_engine.store.facts import KeptFacts
@@ -173,17 +183,39 @@ class PostgresSettlements:
 
     async def list_settlements(self, wanted: SettlementFilter) -> list[Settlement]:
         """Return settlements, newest first."""
-        rows: list[asyncpg.Record] = await self._readers.fetch(
-            "list_settlements",
-            sorted(wanted.states) or None,
-            wanted.bank or None,
-            wanted.currency or None,
-            wanted.obligation_id or None,
-            wanted.before_id,
-            wanted.limit,
-        )
+        rows: list[asyncpg.Record] = await self._readers.fetch("list_settlements", *_filter(wanted))
         found = await self.load([row["id"] for row in rows])
         return [found[row["id"]] for row in rows]
+
+    async def count_settlements(self, wanted: SettlementFilter) -> int:
+        """Count settlements, no further than the filter's limit."""
+        row = await self._readers.fetchrow("count_settlements", *_filter(wanted))
+        assert row is not None
+        counted: int = row["settlements"]
+        return counted
+
+    async def find_by_any_id(self, name: str) -> list[Named]:
+        """Say which settlements a name may mean; see the port."""
+        by_obligation = await self._readers.fetchrow("find_by_obligation", name)
+        rows = await self._readers.fetch("find_by_any_id", name, as_uuid(name), NAMED_MAX)
+        named = [Named(row["settlement_id"], NamedBy(row["named_by"])) for row in rows]
+        if by_obligation is not None:
+            named.append(Named(by_obligation["id"], NamedBy.OBLIGATION_ID))
+        return named
+
+
+def _filter(wanted: SettlementFilter) -> tuple[object, ...]:
+    return (
+        sorted(wanted.states) or None,
+        wanted.bank or None,
+        wanted.currency or None,
+        wanted.obligation_id or None,
+        wanted.before_id,
+        wanted.from_id,
+        wanted.since,
+        wanted.until,
+        wanted.limit,
+    )
 
 
 def _admission_arrays(batch: Sequence[Admission]) -> tuple[str, ...]:

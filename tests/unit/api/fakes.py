@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         AccountFilter,
         AccountSpec,
         Funding,
+        Named,
         SettlementFilter,
         TransferFilter,
     )
@@ -61,6 +62,8 @@ class World:
         self.accounts_known: dict[int, Account] = {}
         self.transfers_made: list[Transfer] = []
         self.submitted: list[Sequence[Instruction]] = []
+        self.named: dict[str, list[Named]] = {}
+        self.listed: list[SettlementFilter] = []
         self.waits: list[float] = []
         self.failure: Exception | None = None
         self.failures: dict[str, Exception] = {}
@@ -215,10 +218,17 @@ class World:
         )
         return next(found, None)
 
+    async def find_by_any_id(self, name: str) -> list[Named]:
+        return self.named.get(name, [])
+
+    async def count_settlements(self, wanted: SettlementFilter) -> int:
+        return len(await self.list_settlements(wanted))
+
     async def life(self, settlement_id: UUID) -> list[Moved]:
         return [one.moved for one in self.moves_made if one.moved.settlement_id == settlement_id]
 
     async def list_settlements(self, wanted: SettlementFilter) -> list[Settlement]:
+        self.listed.append(wanted)
         found = [
             one
             for one in reversed(self.settlements.values())

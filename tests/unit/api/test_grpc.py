@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from settlement_engine.api.server import SETTLEMENT_SERVICE
+from settlement_engine.api.service import TOTAL_MAX
 from settlement_engine.domain.lifecycle import STATUS, Event, State
 from settlement_engine.domain.settlement import Priority
 from settlement_engine.errors import (
@@ -295,6 +296,8 @@ async def test_lists_are_read_page_by_page(edge) -> None:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
+        ({"since": -1}, "since"),
+        ({"until": 2**62}, "until"),
         ({"page_size": -1}, "page_size"),
         ({"page_token": "?"}, "page_token"),
         ({"page_token": "ä"}, "page_token"),
@@ -308,7 +311,33 @@ async def test_a_list_that_is_asked_for_wrongly_is_refused(edge, change, field) 
     assert violations(error) == [field]
 
 
+async def test_a_list_is_counted_when_that_is_asked_for(edge) -> None:
+    for number in range(3):
+        await edge.settlements.ExecuteSettlement(wish(number), timeout=5)
+    request = pb.ListSettlementsRequest(page_size=1)
+    assert (await edge.settlements.ListSettlements(request)).total == 0
+    request.with_total = True
+    assert (await edge.settlements.ListSettlements(request)).total == 3
+    assert edge.world.listed[-2].limit == TOTAL_MAX + 1
+
+
+async def test_a_list_of_a_time_looks_at_the_identifiers_of_about_that_time(edge) -> None:
+    """And at no others: a large table is not read through for an hour of it."""
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    at = int(noon.timestamp())
+    await edge.settlements.ListSettlements(pb.ListSettlementsRequest(since=at, until=at + 60))
+    wanted = edge.world.listed[-1]
+    assert (wanted.since, wanted.until) == (noon, noon + timedelta(seconds=60))
+    assert wanted.from_id.int >> 80 == (at - 86_400) * 1_000
+    assert wanted.before_id.int >> 80 == (at + 60 + 86_400) * 1_000
+
+
 async def test_a_page_token_belongs_to_its_filter(edge) -> None:
+    await edge.settlements.ExecuteSettlement(wish(7), timeout=5)
+    await edge.settlements.ExecuteSettlement(wish(8), timeout=5)
+    page = await edge.settlements.ListSettlements(pb.ListSettlementsRequest(page_size=1, since=1))
+    later = pb.ListSettlementsRequest(page_token=page.next_page_token, since=2)
+    assert violations(await failed(edge.settlements.ListSettlements(later))) == ["page_token"]
     for number in range(3):
         await edge.settlements.ExecuteSettlement(wish(number), timeout=5)
     page = await edge.settlements.ListSettlements(pb.ListSettlementsRequest(page_size=1))

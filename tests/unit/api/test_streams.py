@@ -66,9 +66,28 @@ async def test_a_stream_is_narrowed_by_settlement_and_by_type(edge) -> None:
     assert await sequences(edge.settlements.StreamSettlementEvents(request)) == [2, 4, 6]
 
 
+async def test_a_stream_that_begins_at_the_head_says_where_that_is(edge) -> None:
+    await settle(edge, 2)
+    call = edge.settlements.StreamSettlementEvents(
+        pb.StreamRequest(begins_at_head=True), timeout=10
+    )
+    first = await call.read()
+    assert first == pb.SettlementEvent(sequence=4)
+    await settle(edge, 3)
+    assert [(await call.read()).sequence for _ in range(2)] == [5, 6]
+    call.cancel()
+
+
+async def test_a_stream_from_the_head_to_the_head_tells_nothing_else(edge) -> None:
+    await settle(edge, 2)
+    request = pb.StreamRequest(begins_at_head=True, ends_at_head=True)
+    assert await sequences(edge.settlements.StreamSettlementEvents(request, timeout=5)) == [4]
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
+        ({"after_sequence": 3, "begins_at_head": True}, "after_sequence"),
         ({"after_sequence": -1}, "after_sequence"),
         ({"settlement_id": "x"}, "settlement_id"),
         ({"event_types": ["settlement.done"]}, "event_types"),

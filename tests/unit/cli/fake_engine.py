@@ -18,6 +18,7 @@ from settlement_engine.proto import settlement_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+DRAINING = error_details_pb2.ErrorInfo(reason="UNAVAILABLE", domain="settlement-engine")
 BEGAN = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 ID = "0199c2d4-6f0e-7c1a-9d51-1f2a33445566"
 LIFE = (
@@ -74,6 +75,9 @@ class FakeEngine(
         self.settlements = [life()]
         self.accepted: wire.SettlementResponse | None = None
         self.answer = wire.SettlementResponse(settlement_id=ID, status=wire.COMPLETED)
+        self.total = 0
+        self.head = 42
+        self.breaks_after = 0
         self.accounts = [
             wire.Account(
                 id=str(number),
@@ -118,7 +122,7 @@ class FakeEngine(
         for found in self.settlements:
             if found.settlement_id == request.settlement_id:
                 return found
-            if request.obligation_id and found.obligation_id == request.obligation_id:
+            if request.any_id in (found.settlement_id, found.obligation_id, found.uetr):
                 return found
         context.abort(grpc.StatusCode.NOT_FOUND, "there is no such settlement")
         raise AssertionError
@@ -133,14 +137,25 @@ class FakeEngine(
         page = self.settlements[start : start + min(request.page_size, 2)]
         more = start + len(page) < len(self.settlements)
         token = str(start + len(page)) if more else ""
-        return wire.ListSettlementsResponse(settlements=page, next_page_token=token)
+        return wire.ListSettlementsResponse(
+            settlements=page,
+            next_page_token=token,
+            total=(self.total or len(self.settlements)) if request.with_total else 0,
+        )
 
     def CancelSettlement(self, request: Any, context: Any) -> Any:  # noqa: N802
         self._note("CancelSettlement", request, context)
         return wire.SettlementResponse(settlement_id=ID, status=wire.RECALLING)
 
     def StreamSettlementEvents(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
-        self._note("StreamSettlementEvents", request, context)
+        self._note(
+            "StreamSettlementEvents",
+            wire.StreamRequest.FromString(request.SerializeToString()),
+            context,
+        )
+        if request.begins_at_head:
+            yield wire.SettlementEvent(sequence=self.head)
+            request.after_sequence = self.head
         for move in self.settlements[0].moves:
             if move.sequence <= request.after_sequence:
                 continue
@@ -156,6 +171,11 @@ class FakeEngine(
             )
             event.payload.Pack(moved)
             yield event
+            if self.breaks_after:
+                self.breaks_after -= 1
+                if not self.breaks_after:
+                    self.fail("", code_pb2.UNAVAILABLE, "the engine is draining", DRAINING)
+                    context.abort_with_status(rpc_status.to_status(self.failures.pop("")))
 
     def ExecuteSettlements(self, request_iterator: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         raise NotImplementedError

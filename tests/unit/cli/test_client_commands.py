@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,21 +59,6 @@ def test_show_prints_json(command: Run, engine: FakeEngine) -> None:
     assert len(json.loads(command("show", ID, "--json").out)["moves"]) == 4
 
 
-def test_tail_resumes_after_a_number(command: Run, engine: FakeEngine) -> None:
-    said = command("tail", "--after", "42", "--no-follow", "--json")
-    events = [json.loads(line) for line in said.out.splitlines()]
-    assert [event["sequence"] for event in events] == ["43", "44"]
-    assert events[0]["payload"]["amount"] == "1000.00"
-    assert engine.asked[0].ends_at_head
-
-
-def test_tail_prints_a_line_for_each_move(command: Run, engine: FakeEngine) -> None:
-    said = command("tail", "--settlement", ID)
-    assert len(said.out.splitlines()) == 4
-    assert engine.asked[0].settlement_id == ID
-    assert not engine.asked[0].ends_at_head
-
-
 # --- list, cancel ---------------------------------------------------------------------------------
 
 
@@ -91,12 +78,64 @@ def test_list_prints_a_table(command: Run, engine: FakeEngine) -> None:
     assert "nothing found" in command("list").out
 
 
+def test_list_says_how_much_of_all_it_shows(command: Run, engine: FakeEngine) -> None:
+    engine.settlements = [life() for _ in range(5)]
+    assert "4 of 5" in command("list", "--limit", "4").out.splitlines()
+    assert json.loads(command("list", "--limit", "4", "--json").out)["total"] == 5
+    engine.total = 10_001
+    assert "4 of more than 10,000" in command("list", "--limit", "4").out.splitlines()
+    assert [asked.with_total for asked in engine.asked[:2]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-01-31T09:30:00+00:00", 1_769_851_800),
+        ("2026-01-31T09:30:00Z", 1_769_851_800),
+        ("2026-01-31T10:30+01:00", 1_769_851_800),
+    ],
+)
+def test_list_takes_times(command: Run, engine: FakeEngine, text: str, seconds: int) -> None:
+    command("list", "--since", text, "--until", text)
+    assert (engine.asked[0].since, engine.asked[0].until) == (seconds, seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("15m", 900), ("2h", 7200), ("3d", 259_200)]
+)
+def test_list_takes_how_long_ago(command: Run, engine: FakeEngine, text: str, seconds: int) -> None:
+    before = int(time.time())
+    command("list", "--since", text)
+    assert before <= engine.asked[0].since + seconds <= time.time()
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "-5", "1969-01-01", "99999-01-01"])
+def test_what_is_no_time_is_wrong_usage(command: Run, engine: FakeEngine, text: str) -> None:
+    assert command("list", "--since", text).code == ExitCode.USAGE
+
+
+def test_a_day_is_the_day_of_this_machine(command: Run, engine: FakeEngine) -> None:
+    command("list", "--since", "2026-01-31")
+    assert engine.asked[0].since == int(datetime(2026, 1, 31).astimezone().timestamp())
+
+
 def test_cancel_says_what_became_of_the_wish(command: Run, engine: FakeEngine) -> None:
     said = command("cancel", ID)
     assert said.code == ExitCode.OPEN
     assert "RECALLING" in said.out
-    assert engine.asked[0].settlement_id == ID
+    assert engine.asked[1].settlement_id == ID
     assert json.loads(command("cancel", ID, "--json").out)["status"] == "RECALLING"
+
+
+@pytest.mark.parametrize("name", [ID, "OB-7", "u-1"])
+def test_any_name_of_a_settlement_will_do(command: Run, engine: FakeEngine, name: str) -> None:
+    assert command("show", name).code == ExitCode.OK
+    assert command("cancel", name).code == ExitCode.OPEN
+    assert engine.asked[-1] == wire.CancelSettlementRequest(settlement_id=ID)
+    assert command("accounts", "transfers", "--settlement", name).code == ExitCode.OK
+    assert engine.asked[-1].settlement_id == ID
+    assert command("cancel", "nobody").code == ExitCode.FAILED
+    assert command("show", "").code == ExitCode.USAGE
 
 
 # --- accounts -------------------------------------------------------------------------------------
@@ -109,8 +148,8 @@ def test_accounts_open_and_fund(command: Run, engine: FakeEngine) -> None:
         kind=wire.NOSTRO, bank="DEUTDEFF", currency="EUR", credit_limit="5.00"
     )
     said = command("accounts", "fund", "DEUTDEFF", "EUR", "10.00", "--reference", "R", "--json")
-    assert engine.asked[1].amount == "10.00"
-    assert engine.asked[1].idempotency_key
+    assert fundings(engine)[0].amount == "10.00"
+    assert fundings(engine)[0].idempotency_key
     assert json.loads(said.out)["available"] == "9.00"
 
 
@@ -119,6 +158,64 @@ def test_accounts_open_tells_what_the_engine_warns_of(command: Run, engine: Fake
     said = command("accounts", "open", "nostro", "DEUTDEFF", "EUR")
     assert said.code == ExitCode.OK
     assert "looks like a card number" in said.out + said.err
+
+
+FUND = ("accounts", "fund", "DEUTDEFF", "EUR", "10.00")
+
+
+def fundings(engine: FakeEngine) -> list[wire.FundAccountRequest]:
+    return [asked for asked in engine.asked if isinstance(asked, wire.FundAccountRequest)]
+
+
+def test_the_same_funding_has_the_same_key(command: Run, engine: FakeEngine) -> None:
+    command(*FUND, "--reference", "PAY-IN-7")
+    command(*FUND[:-1], "10", "--reference", "PAY-IN-7")
+    command(*FUND, "--reference", "PAY-IN-7", "--account-number", engine.accounts[0].account_number)
+    assert len({asked.idempotency_key for asked in fundings(engine)}) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("accounts", "fund", "DEUTDEFF", "EUR", "10.01", "--reference", "PAY-IN-7"),
+        (*FUND, "--reference", "PAY-IN-8"),
+        (*FUND, "--reference", "PAY-IN-7", "--account-number", "another"),
+        (*FUND, "--reference", "PAY-IN-7", "--idempotency-key", "K-1"),
+    ],
+)
+def test_another_funding_has_another_key(
+    command: Run, engine: FakeEngine, other: tuple[str, ...]
+) -> None:
+    command(*FUND, "--reference", "PAY-IN-7")
+    command(*other)
+    first, second = fundings(engine)
+    assert first.idempotency_key != second.idempotency_key
+
+
+def test_a_funding_that_nobody_can_tell_from_another_is_asked_about(
+    command: Run, engine: FakeEngine
+) -> None:
+    said = command(*FUND)
+    assert said.code == ExitCode.USAGE
+    assert "--reference" in said.err
+    assert fundings(engine) == []
+    assert command(*FUND, "--idempotency-key", "K-1").code == ExitCode.OK
+
+
+def test_at_a_terminal_the_reference_is_asked_for(
+    command: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.prompt", lambda *_, **__: "PAY-IN-9")
+    assert command(*FUND).code == ExitCode.OK
+    assert fundings(engine)[0].reference == "PAY-IN-9"
+
+
+def test_what_was_done_before_says_so(command: Run, engine: FakeEngine) -> None:
+    assert "before" not in command(*FUND, "--reference", "R").out
+    engine.accounts[0].replayed = True
+    assert "posted before; nothing was posted now" in command(*FUND, "--reference", "R").out
+    assert "it was open before" in command("accounts", "open", "nostro", "DEUTDEFF", "EUR").out
 
 
 def test_accounts_list_reads_every_page(command: Run, engine: FakeEngine) -> None:

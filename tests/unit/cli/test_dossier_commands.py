@@ -55,7 +55,7 @@ class FakeArchive(FakeEngine, settlement_pb2_grpc.IntakeServiceServicer):
 
     def _find(self, request: Any, context: Any) -> None:
         self.asked.append(request)
-        if request.obligation_id not in (OBLIGATION, ID):
+        if request.any_id not in (OBLIGATION, ID):
             context.abort(grpc.StatusCode.NOT_FOUND, "there is no such settlement")
 
     def ExplainSettlement(self, request: Any, context: Any) -> Any:  # noqa: N802 -- the wire's names
@@ -145,9 +145,9 @@ def test_explain_prints_the_sentences(command: Run, engine: FakeArchive) -> None
     assert json.loads(command("explain", OBLIGATION, "--json").out)["state"] == "SENT"
 
 
-def test_an_obligation_may_look_like_an_id(command: Run, engine: FakeArchive) -> None:
+def test_any_name_is_passed_on_as_it_is(command: Run, engine: FakeArchive) -> None:
     assert command("explain", ID).code == ExitCode.OK
-    assert [each.obligation_id for each in engine.asked] == ["", ID]
+    assert [each.any_id for each in engine.asked] == [ID]
     said = command("explain", "NOBODYS")
     assert said.code == ExitCode.FAILED
     assert "there is no such settlement" in said.err

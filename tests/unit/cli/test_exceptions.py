@@ -13,9 +13,11 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from settlement_engine.cli import exceptions as commands
+from settlement_engine.cli import lives
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.proto import settlement_pb2 as wire
 from settlement_engine.proto import settlement_pb2_grpc
+from tests.unit.cli.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +110,10 @@ class FakeDesk(settlement_pb2_grpc.ExceptionServiceServicer):
             found.evidence = b"<Document/>"
         return found
 
+    def ListProposals(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.asked.append(request)
+        return wire.ListProposalsResponse(proposals=[self.proposal])
+
     def ApproveProposal(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.proposal.decided_by = self._who(request, context)
         return self.proposal
@@ -122,6 +128,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDesk]:
     fake = FakeDesk()
     server = grpc.server(ThreadPoolExecutor(max_workers=2))
     settlement_pb2_grpc.add_ExceptionServiceServicer_to_server(fake, server)
+    settlement_pb2_grpc.add_SettlementServiceServicer_to_server(FakeEngine(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     monkeypatch.setenv("SETTLEMENT_ADDRESS", f"127.0.0.1:{port}")
@@ -273,3 +280,42 @@ def test_the_evidence_is_written_to_a_file(command: Run, desk: FakeDesk, tmp_pat
     nowhere = command("exceptions", "evidence", "3", "-o", str(tmp_path / "no" / "evidence.xml"))
     assert nowhere.code == ExitCode.MISCONFIGURED
     assert "this is a bug" not in nowhere.err
+
+
+# --- which settlement, and which proposals --------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [ID, "OB-7", "u-1"])
+def test_a_settlement_in_doubt_is_named_by_any_name_of_it(
+    command: Run, desk: FakeDesk, file: Path, name: str
+) -> None:
+    words = ("--settled", "--evidence", str(file), "--reason", "entry 12", "--as", "ada")
+    assert command("resolve", name, *words).code == ExitCode.OK
+    [(_, request)] = desk.did
+    assert (request.settlement_id, request.exception_id) == (ID, "")
+    assert command("exceptions", "list", "--settlement", name).code == ExitCode.OK
+    assert desk.asked[-1].settlement_id == ID
+
+
+def test_a_number_that_is_an_obligation_too_is_not_guessed(
+    command: Run, desk: FakeDesk, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exception 7 may be of another settlement than the obligation 7."""
+    monkeypatch.setattr(f"{lives.__name__}.settlement_id_of", lambda *_: ID)
+    words = ("--settled", "--evidence", str(file), "--reason", "entry 12", "--as", "ada")
+    said = command("resolve", "7", *words)
+    assert (said.code, desk.did) == (ExitCode.USAGE, [])
+    assert ID in said.err
+
+
+def test_proposals_are_listed(command: Run, desk: FakeDesk) -> None:
+    said = command("proposals")
+    assert said.code == ExitCode.OK
+    for words in (ID, "the money moved", "ada", "open", "entry 12"):
+        assert words in said.out
+    assert not desk.asked[-1].include_ended
+    found = json.loads(command("proposals", "--all", "--settlement", "OB-7", "--json").out)
+    assert [each["id"] for each in found["proposals"]] == ["3"]
+    assert desk.asked[-1] == wire.ListProposalsRequest(
+        settlement_id=ID, include_ended=True, page_size=100
+    )

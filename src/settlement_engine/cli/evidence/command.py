@@ -13,7 +13,7 @@ from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.evidence.packing import pack, unpack
 from settlement_engine.cli.failures import ExitCode
-from settlement_engine.cli.lives import asked_for
+from settlement_engine.cli.lives import by_name
 from settlement_engine.cli.output import BAD, GOOD, as_json, example, mark, print_json, say
 from settlement_engine.domain.verification import verify as check
 from settlement_engine.errors import Misconfigured
@@ -64,9 +64,9 @@ def evidence() -> None:
 settlement-engine evidence export 0199c2d4-6f0e-7c1a-9d51-1f2a33445566 -o evidence.zip
 """)
 def export(*, name: str, output: Path, address: EngineAddress, is_json: bool) -> None:
-    """Write everything about a settlement to a file, by its own ID or its obligation's."""
+    """Write everything about a settlement to a file. ID is any name of it, as for `show`."""
     with reach(address) as engine:
-        answer = asked_for(name, engine.settlements.GetEvidence, CALL_SECONDS)
+        answer = engine.settlements.GetEvidence(by_name(name), timeout=CALL_SECONDS)
     data = pack({each.name: each.content for each in answer.files})
     try:
         with output.open("xb") as file:

@@ -11,13 +11,15 @@ from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import key_hash
 from settlement_engine.domain.ledger import Account, AccountKind, fund
 from settlement_engine.domain.money import format_amount
-from settlement_engine.errors import IdempotencyConflict, NotFound
+from settlement_engine.errors import NotFound
 from settlement_engine.ports import AccountFilter
 from settlement_engine.store.accounts import (
     CONTROL_NUMBER,
     key_of_opening,
+    key_taken,
     number_as_received,
     number_of_account,
+    number_taken,
 )
 from settlement_engine.store.memory.guards import require_balance, require_opening
 from settlement_engine.store.memory.records import Call
@@ -51,10 +53,10 @@ class MemoryAccounts:
         }
         hashed = key_hash(spec.caller, key_of_opening(spec), "open_account")
         if hashed in self._records.calls:
-            return self._replay(hashed, content)
-        if (spec.kind, owner, spec.currency, number) in self._records.by_number:
-            what = "an account of this kind, bank, currency and number exists already"
-            raise IdempotencyConflict(what, field="account_number")
+            return self._replay(hashed, content, spec)
+        taken = self._records.by_number.get((spec.kind, owner, spec.currency, number))
+        if taken is not None:
+            raise number_taken(taken)
         opened = self._open(spec.kind, owner, spec.currency, number, spec.credit_limit)
         self._records.calls[hashed] = Call(content=content, account_id=opened.id)
         return opened
@@ -138,14 +140,15 @@ class MemoryAccounts:
         made = msgspec.structs.replace(transfer, at=self._records.clock.now())
         self._records.transfers[transfer.group_id, transfer.leg] = made
 
-    def _replay(self, hashed: UUID, content: Mapping[str, object]) -> Account:
+    def _replay(
+        self, hashed: UUID, content: Mapping[str, object], spec: AccountSpec | None = None
+    ) -> Account:
         """Return what the key stood for, or say which field is different now."""
         known = self._records.calls[hashed]
         different = next((name for name in content if known.content[name] != content[name]), None)
         if different is not None:
-            what = f"the idempotency key stands for another {different}"
-            raise IdempotencyConflict(what, field=different)
-        return self._records.accounts[known.account_id]
+            raise key_taken(different, known.account_id, spec)
+        return replace(self._records.accounts[known.account_id], is_replay=True)
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -184,7 +187,7 @@ class MemoryAccounts:
         known = self._records.accounts.get(account_id)
         if known is None:
             what = f"there is no account {account_id}"
-            raise NotFound(what)
+            raise NotFound(what, listed_by="accounts list")
         self._records.accounts[account_id] = replace(known, is_active=is_active)
         return self._records.accounts[account_id]
 

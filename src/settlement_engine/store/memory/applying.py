@@ -253,6 +253,7 @@ class Applying:
             life.ended_at = life.ended_at or self._at
         if step.row.do is Do.LOCK:
             attempt = _present(step.attempt)
+            self._records.references.append((life.id, attempt.references))
             life.attempt = msgspec.structs.replace(
                 attempt, recorded_at=self._at, sends=1, undelivered=0
             )

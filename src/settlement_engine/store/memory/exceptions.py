@@ -28,6 +28,7 @@ from settlement_engine.domain.exceptions import (
     is_approved_by,
     is_declined_by,
     is_outdated,
+    is_waiting,
     latest_answer,
     require_room,
     unknown,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Attempt, Settlement
-    from settlement_engine.ports import DoubtLimit, MatterFilter, ProposalSpec
+    from settlement_engine.ports import DoubtLimit, MatterFilter, ProposalFilter, ProposalSpec
     from settlement_engine.store.memory.records import MatterKey, Records
 
 AT_THE_RAIL = frozenset({State.SENT, State.RECALLING})
@@ -264,7 +265,7 @@ class MemoryResolutions:
     def _settlement(self, settlement_id: UUID) -> Settlement:
         if settlement_id not in self._records.lives:
             what = "there is no settlement with this id"
-            raise NotFound(what)
+            raise NotFound(what, listed_by="list")
         return self._records.copy(settlement_id)
 
     def _alive(self, settlement_id: UUID) -> Filed | None:
@@ -279,6 +280,17 @@ class MemoryResolutions:
         """Return a proposal."""
         filed = self._records.resolutions.get(proposal_id)
         return self._seen(filed) if filed is not None else None
+
+    async def proposals(self, wanted: ProposalFilter) -> list[Proposal]:
+        """Return proposals, newest first; see the port."""
+        found = [
+            seen
+            for seen in map(self._seen, reversed(self._records.resolutions.values()))
+            if wanted.settlement_id in (None, seen.settlement_id)
+            if wanted.before_id is None or seen.id < wanted.before_id
+            if wanted.has_ended or is_waiting(seen)
+        ]
+        return found[: wanted.limit]
 
     async def evidence(self, proposal_id: int) -> bytes | None:
         """Return the bytes of the evidence."""
@@ -309,7 +321,7 @@ class MemoryResolutions:
         filed = self._records.resolutions.get(proposal_id)
         if filed is None:
             what = f"there is no proposal {proposal_id}"
-            raise NotFound(what)
+            raise NotFound(what, listed_by="proposals --all")
         return filed
 
     # --- the engine -----------------------------------------------------------------------------

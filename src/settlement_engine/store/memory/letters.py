@@ -122,7 +122,7 @@ class MemoryLetters:
         place = places.get(letter_id)
         if place is None:
             what = f"there is no dead letter {letter_id}"
-            raise NotFound(what)
+            raise NotFound(what, listed_by="intake dead-letters list")
         letter = self._records.dead_letters[place]
         require_open(letter)
         is_told = bool(act.words) or act.outcome is not LetterOutcome.DROPPED

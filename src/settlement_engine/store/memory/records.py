@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.deadletters import DeadLetter
     from settlement_engine.domain.exceptions import MatterKind, Proposal
+    from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.ledger import Account, Leg, Transfer
     from settlement_engine.domain.settlement import Moved, Recorded, Settlement
     from settlement_engine.ports import Clock, Opening
@@ -160,6 +161,7 @@ class Records:
     by_key: dict[UUID, UUID] = field(default_factory=dict)
     by_obligation: dict[str, list[UUID]] = field(default_factory=dict)
     moves: list[Moved] = field(default_factory=list)
+    references: list[tuple[UUID, References]] = field(default_factory=list)
     moves_of: dict[UUID, list[Moved]] = field(default_factory=dict)
     answers: list[Quiet] = field(default_factory=list)
     locks: dict[UUID, Lock] = field(default_factory=dict)

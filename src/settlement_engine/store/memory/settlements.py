@@ -9,10 +9,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.identifiers import as_uuid
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.settlement import Moved, Recorded, Settlement
 from settlement_engine.errors import Contention
-from settlement_engine.ports import Admitted, Claimed, Verdict
+from settlement_engine.ports import Admitted, Claimed, Named, NamedBy, Verdict
 from settlement_engine.store.memory.applying import Applying
 from settlement_engine.store.memory.guards import require_sound
 from settlement_engine.store.memory.records import NOBODY, Open
@@ -198,6 +199,29 @@ class MemorySettlements:
         known = {key: records.by_key[key] for key in key_hashes if key in records.by_key}
         return {key: records.copy(found) for key, found in known.items()}
 
+    async def find_by_any_id(self, name: str) -> list[Named]:
+        """Say which settlements a name may mean; see the port."""
+        by_obligation = await self.find_by_obligation(name)
+        number = as_uuid(name)
+        named = {Named(by_obligation.id, NamedBy.OBLIGATION_ID)} if by_obligation else set()
+        if number in self._records.lives:
+            named.add(Named(number, NamedBy.SETTLEMENT_ID))
+        for key, references in self._records.references:
+            if references.uetr == number:
+                named.add(Named(key, NamedBy.UETR))
+            if references.end_to_end_id == name:
+                named.add(Named(key, NamedBy.END_TO_END_ID))
+        named |= {
+            Named(moved.settlement_id, NamedBy.RAIL_REFERENCE)
+            for moved in self._records.moves
+            if moved.detail.get("rail_reference") == name
+        }
+        return sorted(named)
+
+    async def count_settlements(self, wanted: SettlementFilter) -> int:
+        """Count settlements, no further than the filter's limit."""
+        return len(await self.list_settlements(wanted))
+
     async def life(self, settlement_id: UUID) -> list[Moved]:
         """Return all moves of a settlement, oldest first."""
         return list(self._records.moves_of.get(settlement_id, ()))
@@ -218,4 +242,7 @@ def _is_wanted(life: Settlement, wanted: SettlementFilter) -> bool:
         and (not wanted.currency or wanted.currency == wish.amount.currency)
         and (not wanted.obligation_id or wanted.obligation_id == wish.obligation_id)
         and (wanted.before_id is None or life.id < wanted.before_id)
+        and (wanted.from_id is None or life.id >= wanted.from_id)
+        and (wanted.since is None or life.created_at >= wanted.since)
+        and (wanted.until is None or life.created_at < wanted.until)
     )

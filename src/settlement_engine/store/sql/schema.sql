@@ -1088,6 +1088,10 @@ ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey F
 
 CREATE INDEX answers_by_settlement ON public.answers USING btree (settlement_id, id);
 
+CREATE INDEX attempts_by_end_to_end_id ON public.attempts USING hash (end_to_end_id);
+
+CREATE INDEX attempts_by_uetr ON public.attempts USING hash (uetr);
+
 CREATE INDEX dead_letter_acts_by_letter ON public.dead_letter_acts USING btree (dead_letter_id, id);
 
 CREATE INDEX dead_letter_acts_ended ON public.dead_letter_acts USING btree (at) WHERE (outcome <> 'refused'::text);
@@ -1103,6 +1107,8 @@ CREATE INDEX engines_gone ON public.engines USING btree (gone_at) WHERE (gone_at
 CREATE UNIQUE INDEX era_is_shut_once ON public.openings USING btree (era) WHERE (step = 'shut'::text);
 
 CREATE INDEX exceptions_open ON public.exceptions USING btree (id) WHERE (closed_at IS NULL);
+
+CREATE INDEX moves_by_rail_reference ON public.moves USING hash (((detail ->> 'rail_reference'::text))) WHERE ((detail ->> 'rail_reference'::text) IS NOT NULL);
 
 CREATE UNIQUE INDEX one_account_per_bank ON public.accounts USING btree (kind, folded_bank((bank)::text), currency, account_number);
 

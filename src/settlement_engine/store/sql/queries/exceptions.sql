@@ -137,6 +137,20 @@ SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
     r.decided_at, r.finished_at, r.ending, clock_timestamp() AS seen_at
 FROM resolutions AS r WHERE r.id = $1;
 
+-- name: list_proposals
+-- Newest first. Unless all are wanted, those that wait to be decided or carried out.
+SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
+    octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
+    r.proposed_at, r.state::text AS state, r.sends, r.expires_at, r.decision, r.decided_by,
+    r.decided_at, r.finished_at, r.ending, clock_timestamp() AS seen_at
+FROM resolutions AS r
+WHERE ($1::uuid IS NULL OR r.settlement_id = $1)
+    AND ($2::boolean OR (r.finished_at IS NULL AND (
+        r.decision = 'approved' OR (r.decision IS NULL AND r.expires_at > clock_timestamp())
+    )))
+    AND ($3::bigint IS NULL OR r.id < $3)
+ORDER BY r.id DESC LIMIT $4;
+
 -- name: evidence_of_proposal
 -- The bytes that the proposal stands on.
 SELECT evidence FROM resolutions WHERE id = $1;

@@ -53,8 +53,30 @@ WHERE s.id = ANY ($1::uuid[]);
 
 -- name: find_by_obligation
 -- The live or completed settlement of an obligation comes before those that freed it.
-SELECT id FROM settlement_transactions
-WHERE obligation_id = $1 ORDER BY holds_obligation DESC, id DESC LIMIT 1;
+SELECT found.id FROM (
+    SELECT s.id, 0 AS place FROM settlement_transactions AS s
+    WHERE s.obligation_id = $1 AND s.holds_obligation
+    UNION ALL
+    SELECT s.id, 1 FROM settlement_transactions AS s
+    WHERE s.obligation_id = $1 AND NOT s.holds_obligation
+) AS found ORDER BY found.place, found.id DESC LIMIT 1;
+
+-- name: find_by_any_id
+-- Which settlements have the name, and as what. The second parameter is the same as a UUID, if it is one.
+-- A rail that gives everybody the same reference is read no further than the limit.
+SELECT DISTINCT found.settlement_id, found.named_by FROM (
+    SELECT s.id AS settlement_id, 'settlement_id' AS named_by
+    FROM settlement_transactions AS s WHERE s.id = $2
+    UNION ALL
+    SELECT a.settlement_id, 'uetr' FROM attempts AS a WHERE a.uetr = $2
+    UNION ALL
+    SELECT a.settlement_id, 'end_to_end_id' FROM attempts AS a WHERE a.end_to_end_id = $1
+    UNION ALL
+    (
+        SELECT m.settlement_id, 'rail_reference' FROM moves AS m
+        WHERE m.detail ->> 'rail_reference' = $1 LIMIT $3
+    )
+) AS found ORDER BY found.named_by, found.settlement_id;
 
 -- name: find_by_keys
 -- Which settlements stand under these keys.
@@ -67,8 +89,24 @@ WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
     AND ($2::text IS NULL OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
     AND ($3::text IS NULL OR s.currency = $3)
     AND ($4::text IS NULL OR s.obligation_id = $4)
-    AND ($5::uuid IS NULL OR s.id < $5)
-ORDER BY s.id DESC LIMIT $6;
+    AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
+    AND ($7::timestamptz IS NULL OR s.created_at >= $7)
+    AND ($8::timestamptz IS NULL OR s.created_at < $8)
+ORDER BY s.id DESC LIMIT $9;
+
+-- name: count_settlements
+-- How many of the list there are, counted no further than the limit.
+SELECT count(*) AS settlements FROM (
+    SELECT 1 FROM settlement_transactions AS s
+    WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
+        AND ($2::text IS NULL OR s.from_bank = $2 OR s.to_bank = $2)
+        AND ($3::text IS NULL OR s.currency = $3)
+        AND ($4::text IS NULL OR s.obligation_id = $4)
+        AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
+        AND ($7::timestamptz IS NULL OR s.created_at >= $7)
+        AND ($8::timestamptz IS NULL OR s.created_at < $8)
+    LIMIT $9
+) AS counted;
 
 -- name: life
 -- All moves of a settlement, oldest first.
