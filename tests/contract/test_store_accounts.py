@@ -9,13 +9,13 @@ from datetime import time
 
 import pytest
 
-from settlement_engine.domain.ledger import BALANCE_MAX, AccountKind, Leg
-from settlement_engine.domain.lifecycle import State
-from settlement_engine.domain.money import Money
+from settlement_engine.domain.ledger import AccountKind, Leg
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import AMOUNT_DIGITS_MAX, Money
 from settlement_engine.domain.windows import Window
 from settlement_engine.errors import IdempotencyConflict, InvariantViolated, NotFound
-from settlement_engine.ports import AccountFilter, SettlementFilter, TransferFilter
-from tests.support.lives import ALL_ACCOUNTS, funding, spec
+from settlement_engine.ports import AccountFilter, Result, SettlementFilter, TransferFilter
+from tests.support.lives import ALL_ACCOUNTS, funding, results, spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -213,14 +213,27 @@ async def test_a_funding_may_name_one_of_several_accounts(scene):
     assert first.id == (await scene.source()).id
 
 
-async def test_a_side_of_an_account_has_a_bound(scene):
-    accounts = scene.stores.accounts
-    room = BALANCE_MAX - (await scene.source()).debits_posted
-    await accounts.fund(funding(room, bank=scene.source_bank))
-    before = await scene.everything()
-    with pytest.raises(InvariantViolated):
-        await accounts.fund(funding(1, bank=scene.source_bank))
-    assert await scene.everything() == before
+async def test_turnover_beyond_eight_bytes_is_posted_like_any_other(scene):
+    largest = 10**AMOUNT_DIGITS_MAX - 1
+    before = await scene.source()
+    for _ in range(20):
+        await scene.fund(largest)
+    settlements = [await scene.bring(State.LOCKED, minor=largest) for _ in range(19)]
+    held = await scene.source()
+    assert (held.posted, held.held) == (before.posted + 20 * largest, 19 * largest)
+    # All of them in one batch: its sum alone is more than eight bytes hold.
+    steps = [scene.step(each, Event.SETTLED) for each in settlements]
+    assert set(results(await scene.apply(*steps))) == {Result.APPLIED}
+    source, target = await scene.source(), await scene.account(VOSTRO)
+    assert source.debits_posted == before.debits_posted + 20 * largest > 2**64
+    assert source.credits_posted == target.credits_posted == 19 * largest > 2**63
+    assert (source.posted, source.held) == (before.posted + largest, 0)
+    refused = await scene.new(minor=largest)
+    [outcome] = await scene.apply(scene.step(refused, Event.CLEARED))
+    assert outcome.result is Result.APPLIED
+    short = await scene.new(minor=largest)
+    [outcome] = await scene.apply(scene.step(short, Event.CLEARED))
+    assert (outcome.result, outcome.available_minor) == (Result.SHORT, before.posted)
 
 
 async def test_twenty_fundings_at_once_with_one_key_are_one(scene):

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ACCOUNT = (
-    "id int8, kind text, bank text, currency text, account_number text, debits_posted int8,"
-    " credits_posted int8, held int8, credit_limit int8, is_active bool"
+    "id int8, kind text, bank text, currency text, account_number text, debits_posted numeric,"
+    " credits_posted numeric, held numeric, credit_limit int8, is_active bool"
 )
 MOVE = (
     "position int8, settlement_id uuid, seq int4, from_state text, event text, to_state text,"
@@ -93,6 +93,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "matter_by_id": ("int8", MATTER),
     "open_altered": ("uuid text text", "id int8"),
     "open_doubts": ("text[] float8[] float8[] int8", "id int8"),
+    "open_unbookable": ("uuid text", "id int8"),
     "open_matters": ("", "kind text, matters int8, oldest_seconds float8"),
     "list_proposals": ("uuid bool int8 int8", PROPOSAL),
     "proposal_by_id": ("int8", PROPOSAL),
@@ -158,7 +159,10 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "dossier_accounts": ("int8[]", ACCOUNT),
     "dossier_answers": (
         "uuid int8",
-        "at timestamptz, state text, event text, attempt int2, asked int4",
+        (
+            "at timestamptz, state text, event text, attempt int2, asked int4, times int4,"
+            " last_at timestamptz"
+        ),
     ),
     "count_settlements": (
         "text[] text text text uuid uuid timestamptz timestamptz int8",
@@ -212,7 +216,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "load": ("uuid[]", SETTLEMENT),
     "load_currencies": ("text[] int2[]", ""),
     "load_windows": ("text[] text[] time[] time[]", ""),
-    "lock_accounts": ("int8[]", "id int8"),
+    "lock_accounts": ("int8[]", "id int8, is_full bool"),
     "lock_migrations": ("int8", "pg_advisory_lock void"),
     "mark_published": ("int8", ""),
     "migrations": ("", "number int4, name text, checksum text"),
@@ -412,6 +416,41 @@ async def test_what_was_recorded_cannot_be_changed_or_removed(scene, connection,
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_an_answer_is_only_ever_counted(scene, connection, role):
+    settlement = await scene.bring(State.IN_DOUBT)
+    await scene.move(settlement, Event.NO_ANSWER, rest_seconds=30.0)
+    await connection.execute(f"SET session_replication_role = {role}")
+    mine = "WHERE settlement_id = $1"
+    for change in (
+        "times = times",
+        "times = times + 2",
+        "times = times - 1",
+        "times = times + 1, last_at = last_at - interval '1 second'",
+        "times = times + 1, last_at = NULL",
+        "times = times + 1, at = at - interval '1 second'",
+        "times = times + 1, event = 'acknowledged', state = 'sent'",
+        "times = times + 1, detail = '{}'",
+        "times = times + 1, fingerprint = NULL",
+    ):
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await connection.execute(f"UPDATE answers SET {change} {mine}", settlement.id)
+        assert refused.value.sqlstate == "SE004", change
+    await connection.execute(
+        f"UPDATE answers SET times = times + 1, last_at = clock_timestamp() {mine}", settlement.id
+    )
+    # What an older version wrote is not even counted.
+    await connection.execute(
+        "INSERT INTO answers (settlement_id, attempt, state, event, asked, at)"
+        " VALUES ($1, 9, 'sent', 'no_answer', 1, now())",
+        settlement.id,
+    )
+    with pytest.raises(asyncpg.PostgresError, match="append-only"):
+        await connection.execute(
+            f"UPDATE answers SET times = 2, last_at = now() {mine} AND attempt = 9", settlement.id
+        )
+
+
+@pytest.mark.parametrize("role", ["origin", "replica"])
 async def test_dead_letters_and_what_was_done_about_them_stay(stores, connection, role):
     await stores.letters.bury("clearing.instructions", b"rubbish", "why")
     [letter] = await stores.letters.dead_letters(1)
@@ -517,8 +556,9 @@ REFUSED_BY_A_CONSTRAINT = {
     "a balance below the limit": "UPDATE accounts SET held = 10 ^ 10 WHERE kind = 'nostro'",
     "a vostro below its limit": "UPDATE accounts SET debits_posted = 1 WHERE kind = 'vostro'",
     "less than nothing held": "UPDATE accounts SET held = -1 WHERE kind = 'clearing'",
-    "a side beyond its bound": "UPDATE accounts SET debits_posted = 4611686018427387905"
-    " WHERE kind = 'clearing'",
+    "a side beyond its bound": "UPDATE accounts SET debits_posted = 1e38 WHERE kind = 'clearing'",
+    "a part of a minor unit": "UPDATE accounts SET debits_posted = 0.5 WHERE kind = 'clearing'",
+    "no number at all": "UPDATE accounts SET debits_posted = 'NaN' WHERE kind = 'clearing'",
     "an unknown currency": "INSERT INTO accounts (kind, bank, currency, account_number)"
     " VALUES ('fees', 'X', 'ZZZ', '1')",
     "two accounts of one number": "INSERT INTO accounts (kind, bank, currency, account_number)"
@@ -543,6 +583,8 @@ REFUSED_BY_A_CONSTRAINT = {
     " from_state, event, to_state, at, epoch, attempt FROM moves LIMIT 1",
     "an answer that is not on the page": "INSERT INTO answers (settlement_id, attempt, state, event,"
     " asked, at) SELECT settlement_id, 1, 'queued', 'no_answer', 1, now() FROM moves LIMIT 1",
+    "an answer that came less than once": "INSERT INTO answers (settlement_id, attempt, state, event,"
+    " asked, at, times) SELECT settlement_id, 1, 'sent', 'no_answer', 1, now(), 0 FROM moves LIMIT 1",
 }
 
 

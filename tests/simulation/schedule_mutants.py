@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING
+
+from settlement_engine.store.migrate import migrations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MIGRATION = "sql/migrations/0001_first_settlement"
+
+FUNCTION = re.compile(
+    r"^CREATE (?:OR REPLACE )?FUNCTION (\w+)\(.*?^(?:END )?\$\$;", flags=re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +39,16 @@ class SqlMutant:
         [changed] = [text for text in functions() if self.old in text]
         assert changed.count(self.old) == 1, "the piece stands in one place"
         mutated = changed.replace(self.old, self.new)
-        return mutated.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1)
+        return re.sub(r"^CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", mutated)
 
 
 @cache
 def functions() -> list[str]:
-    """Return the text of every function of the hot path."""
-    folder = resources.files("settlement_engine.store") / MIGRATION
-    text = (folder / "functions.sql").read_text(encoding="utf-8")
-    return re.findall(r"^CREATE FUNCTION .*?^END \$\$;", text, flags=re.MULTILINE | re.DOTALL)
+    """Return the text of every function of the database, as the newest migration has it."""
+    found: dict[str, str] = {}
+    for migration in migrations():
+        found |= {match[1]: match[0] for match in FUNCTION.finditer(migration.sql)}
+    return list(found.values())
 
 
 ZOMBIES = {"freeze": 0.6, "session_lost": 0.6, "database_slow": 0.8, "commit_answer_lost": 0.4}

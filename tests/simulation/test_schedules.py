@@ -127,6 +127,7 @@ def test_a_row_lock_of_another_engine_is_met_at_once(ground: PostgresGround) -> 
 
 
 def test_the_functions_are_found() -> None:
-    names = [text.split("(")[0].removeprefix("CREATE FUNCTION ") for text in functions()]
+    names = [text.split("(")[0].split()[-1] for text in functions()]
+    assert len(names) == len(set(names)), "of each function there is the newest text alone"
     assert {"admit_settlements", "apply_steps", "claim_settlements"} <= set(names)
     assert set(calls()) == {"end_session", "bury_engines", "set_aside", "open_house"}

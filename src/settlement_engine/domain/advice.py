@@ -70,6 +70,10 @@ BY_KIND: Final[Mapping[MatterKind, tuple[str, str]]] = {
         "Find out who wrote to the database and what else was altered: run `settlement-engine prove`.",
         "Close this before the record is as it was: the engine books nothing on an altered one.",
     ),
+    MatterKind.CANNOT_BE_BOOKED: (
+        "Repair what the database names in `why`: the engine tries the same step again by itself.",
+        "Enter the transfer by hand: the engine would book it a second time when it succeeds.",
+    ),
 }
 """For each kind what is safe besides, and what is not."""
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Attempt, Instruction, Moved, Settlement
 
 ANSWERS_MAX: Final = 5_000
-"""No more of the answers that changed nothing are copied: the latest ones, beside the count of all."""
+"""No more different answers that changed nothing are copied: the latest ones, beside the count of all."""
 
 EXCEPTIONS_MAX: Final = 1_000
 """No more of these are copied of one settlement."""
@@ -97,17 +97,23 @@ class MoveRecord(Record, frozen=True, kw_only=True):
 
 
 class AnswerRecord(Record, frozen=True, kw_only=True):
-    """An answer that changed no state. ``asked`` counts the askings before it without news."""
+    """An answer that changed no state, and how many ``times`` it came between two moves.
+
+    ``at`` is the first time and ``last_at`` the last one; None, as older versions wrote it, is the same.
+    ``asked`` counts the enquiries without news up to the last one.
+    """
 
     at: datetime
     state: State
     event: Event
     attempt: int
     asked: int
+    times: int = 1
+    last_at: datetime | None = None
 
 
 class AnswersRecord(Record, frozen=True, kw_only=True):
-    """The latest of them, oldest first, and how many there are in all."""
+    """The latest of them, in the order in which they first came, and how often any came in all."""
 
     total: int
     latest: tuple[AnswerRecord, ...]

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 EVIDENCE_BYTES_MAX: Final = 1024 * 1024
 """No larger file is kept; a page of a statement is far smaller."""
 
+WHY_MAX: Final = 1_000
+"""No more is kept of what the database says when it turns a step down."""
+
 ENGINE: Final = "engine"
 """Who closes what has ended by itself. No person may be called so."""
 
@@ -46,6 +49,9 @@ class MatterKind(StrEnum):
     )  # it came back, and TO's account no longer covers it; TO's debt is in suspense
     UNKNOWN_PAYMENT = auto()  # the bank has a payment that we do not know
     ALTERED_PAYMENT = auto()  # what was recorded of it was altered behind the engine
+    CANNOT_BE_BOOKED = (
+        auto()
+    )  # the database turns down what follows from an answer, again and again
 
 
 class Severity(StrEnum):
@@ -66,10 +72,12 @@ SEVERITY: Final[Mapping[MatterKind, Severity]] = {
     MatterKind.UNCOVERED_RETURN: Severity.CRITICAL,
     MatterKind.UNKNOWN_PAYMENT: Severity.CRITICAL,
     MatterKind.ALTERED_PAYMENT: Severity.CRITICAL,
+    MatterKind.CANNOT_BE_BOOKED: Severity.CRITICAL,
 }
 
 DOUBTS: Final = frozenset({MatterKind.IN_DOUBT, MatterKind.OVERDUE})
-"""Matters that the settlement's end closes; the others are closed by people."""
+"""Matters that the settlement's end closes; the others are closed by people. What could not be booked
+(CANNOT_BE_BOOKED) is closed by either: by an end that comes later than the exception."""
 
 SUSPENDED: Final = frozenset({MatterKind.DISPROVED, MatterKind.UNCOVERED_RETURN})
 """Matters with money in suspense: one person acknowledges them, another one closes them."""
@@ -214,6 +222,12 @@ def content_sha256(
     }
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(text.encode()).digest()
+
+
+def unbookable_detail(state: State, event: Event, why: str) -> dict[str, str]:
+    """Say which step the database turned down, and in which words; they are kept for people to read."""
+    told = "".join(letter if letter.isprintable() else " " for letter in why[:WHY_MAX])
+    return {"state": state.value, "happened": event.value, "why": told}
 
 
 # --- who may do what ------------------------------------------------------------------------------

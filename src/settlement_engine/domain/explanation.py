@@ -181,7 +181,7 @@ def _quiet(dossier: Dossier) -> Iterator[Line]:
         earlier = sum(at <= answer.at for at in moved_at)
         return answer.state, answer.event, answer.attempt, earlier
 
-    left_out = dossier.answers.total - len(dossier.answers.latest)
+    left_out = dossier.answers.total - sum(each.times for each in dossier.answers.latest)
     if left_out > 0:
         yield Line(
             dossier.answers.latest[0].at,
@@ -192,12 +192,13 @@ def _quiet(dossier: Dossier) -> Iterator[Line]:
 
 
 def _told_together(answers: list[AnswerRecord]) -> Line:
-    first, last = answers[0], answers[-1]
+    first, last_at = answers[0], max(each.last_at or each.at for each in answers)
     question = _sentence(ASKED[QUESTION[first.state]]).removesuffix(".")
     reply = REPLIED[first.event]
-    if len(answers) == 1:
+    count = sum(each.times for each in answers)
+    if count == 1:
         return Line(first.at, f"{question}; {reply}.")
-    times = f"{len(answers)} times between {clock(first.at)} and {clock(last.at)}"
+    times = f"{count} times between {clock(first.at)} and {clock(last_at)}"
     return Line(first.at, f"{question} {times}; {reply}.")
 
 
@@ -286,6 +287,12 @@ def counted(number: int, noun: str) -> str:
 
 def _next(dossier: Dossier) -> Iterator[str]:
     standing = dossier.standing
+    for each in _unbookable(dossier):
+        happened, why = each.detail.get("happened", ""), each.detail.get("why", "")
+        yield _sentence(
+            f"somebody has to act: the event {happened} cannot be booked, and will not be until what is"
+            f" wrong is repaired: {why}"
+        )
     if standing.state in ENDS:
         yield "Nothing more is asked: it has ended."
         return
@@ -351,12 +358,22 @@ def _account(owners: Mapping[int, AccountRecord], account_id: int) -> str:
     return f"account {account_id} ({found.kind.value} of {found.bank}, {found.account_number})"
 
 
+def _unbookable(dossier: Dossier) -> list[ExceptionRecord]:
+    """Choose the open exceptions of steps that the database turns down."""
+    kind = MatterKind.CANNOT_BE_BOOKED.value
+    return [each for each in dossier.exceptions if each.kind == kind and each.closed_at is None]
+
+
 def _who(dossier: Dossier) -> Iterator[str]:
     state = dossier.standing.state
     told = [MAY_ACT[event] for event in MAY_ACT if event in LIFE[state]]
-    yield from told or ["Nobody has to act."]
     if any(each.closed_at is None for each in dossier.exceptions):
-        yield "A person has to look at what is open: `settlement-engine exceptions list`."
+        told.append("A person has to look at what is open: `settlement-engine exceptions list`.")
+    if _unbookable(dossier):
+        told.append(
+            "Somebody who can repair the database has to act: the engine alone cannot go on."
+        )
+    yield from told or ["Nobody has to act."]
     if state in HOLDING and Event.CANCELLED not in LIFE[state]:
         yield "A wish of the caller's is not heard in this state: the rail may have the payment."
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.errors import WrongState
+
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
@@ -38,8 +40,13 @@ ASSETS: Final = frozenset({AccountKind.NOSTRO, AccountKind.SETTLEMENT, AccountKi
 GUARDED: Final = frozenset({AccountKind.NOSTRO, AccountKind.VOSTRO})
 """Kinds that may not fall below zero by more than their credit limit."""
 
-BALANCE_MAX: Final = 2**62
-"""No side of an account grows past this: the sum of two still fits a signed 64-bit integer."""
+BALANCE_MAX: Final = 10**38 - 1
+"""No side of an account grows past this. Turnover never gets there: it would take 10^20 of the largest
+payments."""
+
+BALANCE_FULL: Final = 10**36
+"""From here on nothing new is held or paid in. What is held by then has room up to BALANCE_MAX, so that
+whatever a bank has paid can be posted."""
 
 
 class Leg(IntEnum):
@@ -85,6 +92,11 @@ class Account:
     def available(self) -> int:
         """What may still be held or paid out, without the credit limit."""
         return self.posted - self.held
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether nothing new may be posted to it, so that what is under way always can."""
+        return max(self.debits_posted, self.credits_posted) >= BALANCE_FULL
 
     def has_room_for(self, amount_minor: int) -> bool:
         """Say whether a hold of this amount is covered."""
@@ -191,6 +203,16 @@ def suspend_cash(
             amount_minor=amount_minor,
             currency=currency,
         ),
+    )
+
+
+def full(currency: str) -> WrongState:
+    """Refuse a funding for which an account has no room."""
+    what = f"an account in {currency} has no room for more turnover"
+    return WrongState(
+        what,
+        why="its debits or credits are at their bound",
+        todo="Fund another account of the bank.",
     )
 
 

@@ -53,6 +53,9 @@ _REFUSALS: Final[Mapping[str, Callable[[Detail], str]]] = {
     RefusalCode.SETTLEMENT_WINDOW_CLOSED: _window,
     RefusalCode.COMPLIANCE_BLOCKED: _said("blocked by compliance"),
     RefusalCode.RISK_LIMIT_EXCEEDED: _said("a risk limit is exceeded"),
+    RefusalCode.ACCOUNT_FULL: lambda detail: (
+        f"an account in {detail.get('currency', 'this currency')} has no room for more turnover"
+    ),
     RefusalCode.INSUFFICIENT_FUNDS: _funds,
     RefusalCode.CANCELLED_BY_CALLER: _said("cancelled by the caller"),
     RefusalCode.RAIL_REJECTED: _said("the rail said no"),

@@ -227,9 +227,13 @@ def _ends_where_it_stands(dossier: Dossier) -> Iterator[str]:
 
 def _answers(dossier: Dossier, page: Page) -> Iterator[str]:
     answers = dossier.answers
-    if answers.total < len(answers.latest):
-        yield f"{answers.total} answers in all are less than {len(answers.latest)}"
+    copied = sum(answer.times for answer in answers.latest)
+    if answers.total < copied:
+        yield f"{answers.total} answers in all are less than {copied}"
     for answer in answers.latest:
+        if answer.times < 1 or (answer.last_at or answer.at) < answer.at:
+            yield f"{answer.event} in {answer.state} came {answer.times} times, or ended before it began"
+            return
         row = page.get((answer.state.value, answer.event.value))
         if row is None or row.to_state != answer.state.value:
             yield f"{answer.event} in {answer.state} is not on the page as an answer that stays"

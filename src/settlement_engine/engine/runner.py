@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.integrity import Integrity
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.engine.unbookable import Unbookable
     from settlement_engine.engine.waiting import WaitingRoom
     from settlement_engine.ports import Meter, SettlementStore
 
@@ -101,9 +102,11 @@ class Runner:
         waiting: WaitingRoom,
         doorbell: Doorbell,
         meter: Meter,
+        unbookable: Unbookable,
     ) -> None:
         self._settings = settings
         self._store = store
+        self._unbookable = unbookable
         self._writer = StepWriter(store, presence, meter)
         self._presence = presence
         self._decider = decider
@@ -269,7 +272,7 @@ class Runner:
             # Without their accounts these cannot be decided; the others can.
             log.exception("accounts_not_read", why=error.why or error.what)
             for proposal in (p for p in batch if p.answer.event in SCREENED):
-                self._set_aside(proposal)
+                self._set_aside(proposal, error)
             batch = [p for p in batch if p.answer.event not in SCREENED]
         batch = await self._find_suspense(batch)
         pairs = await self._decide_all(batch)
@@ -292,12 +295,12 @@ class Runner:
                 await asyncio.sleep(0)
             try:
                 step = self._decide(proposal, now)
-            except Exception:
+            except Exception as error:
                 # One settlement that cannot be decided must not end the engine, nor its successors.
                 settlement_id = str(proposal.settlement.id)
                 log.exception("not_decided", settlement=settlement_id)
                 self._meter.anomaly("not_decided")
-                self._set_aside(proposal)
+                self._set_aside(proposal, error)
                 continue
             if step is not None:
                 pairs.append((proposal, step))
@@ -321,7 +324,7 @@ class Runner:
         except Broken as error:
             log.exception("suspense_not_found", why=error.why or error.what)
             for proposal in wanted:
-                self._set_aside(proposal)
+                self._set_aside(proposal, error)
             return [proposal for proposal in batch if proposal not in wanted]
         return batch
 
@@ -353,11 +356,13 @@ class Runner:
             return msgspec.structs.replace(step, rest_seconds=None)
         return step
 
-    def _set_aside(self, proposal: Proposal) -> None:
-        """Try a settlement that the database finds broken again later; it must not stop the others."""
-        self._presence.spawn(self._try_later(proposal))
+    def _set_aside(self, proposal: Proposal, error: Exception) -> None:
+        """Put what cannot be written before people, and try it again later; the others go on."""
+        self._presence.spawn(self._try_later(proposal, error))
 
-    async def _try_later(self, proposal: Proposal) -> None:
+    async def _try_later(self, proposal: Proposal, error: Exception) -> None:
+        event = proposal.answer.event
+        await self._unbookable.open_exception(proposal.settlement, event, error)
         await asyncio.sleep(self._settings.broken_rest_seconds)
         if self._has_its_turn(proposal):
             self._batcher.offer([proposal])
@@ -367,7 +372,7 @@ class Runner:
     def _take_in(
         self,
         pairs: list[tuple[Proposal, Step]],
-        outcomes: list[Outcome | None],
+        outcomes: list[Outcome | Broken],
         commit_seconds: float,
     ) -> None:
         """Believe what was written, and ask what comes next."""
@@ -375,8 +380,8 @@ class Runner:
         applied: list[Step] = []
         again: list[Proposal] = []
         for (proposal, step), outcome in zip(pairs, outcomes, strict=True):
-            if outcome is None:
-                self._set_aside(proposal)
+            if isinstance(outcome, Broken):
+                self._set_aside(proposal, outcome)
             elif outcome.result is Result.APPLIED:
                 applied.append(step)
                 if self._believe(step, outcome.at):
@@ -475,6 +480,9 @@ class Runner:
         if outcome.result is Result.SHORT:
             available = Money(max(outcome.available_minor, 0), required.currency)
             return replace(proposal, refusal=refuse_funds(required, available))
+        if outcome.result is Result.FULL:
+            detail = {"currency": required.currency}
+            return replace(proposal, refusal=Refusal(code=RefusalCode.ACCOUNT_FULL, detail=detail))
         if proposal.repeats >= GUARD_REPEATS_MAX:
             code = (
                 RefusalCode.INACTIVE_ACCOUNT

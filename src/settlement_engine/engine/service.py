@@ -28,6 +28,7 @@ from settlement_engine.engine.presence import Presence
 from settlement_engine.engine.recovery import Recovery, keep_timetable
 from settlement_engine.engine.runner import Runner
 from settlement_engine.engine.timetable import Timetable
+from settlement_engine.engine.unbookable import Unbookable
 from settlement_engine.engine.waiting import WaitingRoom
 from settlement_engine.errors import Contention, Unavailable, WrongState
 from settlement_engine.ports import Accepted
@@ -96,7 +97,8 @@ class SettlementService:
         matters = desk.matters if desk is not None else None
         self._integrity = Integrity(rails, self._presence, meter, matters)
         asker = self._make_asker(rails, screening, meter)
-        self._runner = self._make_runner(rails, asker, chance, meter)
+        unbookable = Unbookable(matters, meter)
+        self._runner = self._make_runner(rails, asker, chance, meter, unbookable)
         self._intake = Intake(settings, store, self._runner, self._presence, ids, meter)
         self._recovery = Recovery(settings, store, self._runner, self._presence, meter)
         self._opener = self._make_opener(openings, witness, rails, meter)
@@ -115,7 +117,12 @@ class SettlementService:
         )
 
     def _make_runner(
-        self, rails: Mapping[str, Rail], asker: Asker, chance: Random, meter: Meter
+        self,
+        rails: Mapping[str, Rail],
+        asker: Asker,
+        chance: Random,
+        meter: Meter,
+        unbookable: Unbookable,
     ) -> Runner:
         directory = Directory(self._accounts)
         return Runner(
@@ -129,6 +136,7 @@ class SettlementService:
             waiting=self._waiting,
             doorbell=self.doorbell,
             meter=meter,
+            unbookable=unbookable,
         )
 
     def _make_opener(

@@ -31,8 +31,8 @@ class StepWriter:
         self._presence = presence
         self._meter = meter
 
-    async def write(self, steps: list[Step], *, is_repeat: bool = False) -> list[Outcome | None]:
-        """Write the steps; one outcome each, in order, and None for a step that is broken.
+    async def write(self, steps: list[Step], *, is_repeat: bool = False) -> list[Outcome | Broken]:
+        """Write the steps; one outcome each, in order, and the error of a step that is broken.
 
         While the database is away, wait for it and write the same batch again.
         """
@@ -48,7 +48,7 @@ class StepWriter:
             except Broken as error:
                 if len(steps) == 1:
                     self._tell(steps[0], error)
-                    return [None]
+                    return [error]
                 middle = len(steps) // 2
                 return [
                     *await self.write(steps[:middle], is_repeat=is_repeat),

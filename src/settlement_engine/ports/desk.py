@@ -86,6 +86,13 @@ class MatterStore(Protocol):
         """
         ...
 
+    async def open_unbookable(self, settlement_id: UUID, detail: Mapping[str, str]) -> bool:
+        """Open an exception for a step that cannot be written; False while one is open already.
+
+        Raises Broken as well.
+        """
+        ...
+
     async def close_ended(self, count_max: int) -> int:
         """Close the doubts of settlements that have ended; returns how many there were.
 

@@ -52,6 +52,7 @@ class Result(StrEnum):
     SHORT = auto()  # the account does not cover the hold; ``available_minor`` says what there was
     INACTIVE = auto()  # the source or target account is not active
     SHUT = auto()  # by the database's clock the window is not open
+    FULL = auto()  # an account has no room for more turnover
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -235,6 +235,8 @@ class _ExceptionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Excepti
     """The money came back, and the receiver's account did not cover it; its debt is in suspense."""
     EXCEPTION_KIND_UNKNOWN_PAYMENT: _ExceptionKind.ValueType  # 8
     """The bank has a payment that we do not know."""
+    EXCEPTION_KIND_CANNOT_BE_BOOKED: _ExceptionKind.ValueType  # 9
+    """The database turns down what follows from an answer, again and again: somebody has to repair it."""
     EXCEPTION_KIND_ALTERED_PAYMENT: _ExceptionKind.ValueType  # 10
     """What was recorded of the payment was altered in the database; it is frozen and not sent."""
 
@@ -258,6 +260,8 @@ EXCEPTION_KIND_UNCOVERED_RETURN: ExceptionKind.ValueType  # 7
 """The money came back, and the receiver's account did not cover it; its debt is in suspense."""
 EXCEPTION_KIND_UNKNOWN_PAYMENT: ExceptionKind.ValueType  # 8
 """The bank has a payment that we do not know."""
+EXCEPTION_KIND_CANNOT_BE_BOOKED: ExceptionKind.ValueType  # 9
+"""The database turns down what follows from an answer, again and again: somebody has to repair it."""
 EXCEPTION_KIND_ALTERED_PAYMENT: ExceptionKind.ValueType  # 10
 """What was recorded of the payment was altered in the database; it is frozen and not sent."""
 Global___ExceptionKind: _TypeAlias = ExceptionKind  # noqa: Y015

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import key_hash
-from settlement_engine.domain.ledger import AccountKind, fund
+from settlement_engine.domain.ledger import AccountKind, full, fund
 from settlement_engine.domain.money import format_amount
 from settlement_engine.errors import IdempotencyConflict, NotFound
 from settlement_engine.ports import AccountFilter
@@ -212,7 +212,9 @@ class PostgresAccounts:
 async def _post(connection: Connection, transfer: Transfer) -> None:
     """Write one transfer and the two balances that it changes."""
     sides = sorted((transfer.debit_id, transfer.credit_id))
-    await connection.fetch(query("lock_accounts"), sides)
+    locked = await connection.fetch(query("lock_accounts"), sides)
+    if any(row["is_full"] for row in locked):
+        raise full(transfer.currency)
     await connection.execute(
         query("post_transfer"),
         transfer.group_id,

@@ -115,8 +115,10 @@ async def _answers(connection: Connection, settlement_id: UUID) -> records.Answe
             event=Event(row["event"]),
             attempt=row["attempt"],
             asked=row["asked"],
+            times=row["times"],
+            last_at=records.instant(row["last_at"]),
         )
-        for row in reversed(rows)
+        for row in sorted(rows, key=lambda row: (row["at"], row["last_at"]))
     ]
     return records.AnswersRecord(total=total, latest=tuple(latest))
 

@@ -71,6 +71,11 @@ class PostgresMatters:
         rows = await self._writing.fetch("open_altered", settlement_id, fingerprint, text)
         return bool(rows)
 
+    async def open_unbookable(self, settlement_id: UUID, detail: Mapping[str, str]) -> bool:
+        """Open an exception for a step that cannot be written; see the port."""
+        text = msgspec.json.encode(detail, order="sorted").decode()
+        return bool(await self._writing.fetch("open_unbookable", settlement_id, text))
+
     async def close_ended(self, count_max: int) -> int:
         """Close the doubts of settlements that have ended; see the port."""
         await self._writing.fetch("finish_resolutions", count_max)

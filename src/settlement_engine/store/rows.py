@@ -124,9 +124,9 @@ def to_account(row: asyncpg.Record) -> Account:
         bank=row["bank"],
         currency=row["currency"],
         account_number=row["account_number"],
-        debits_posted=row["debits_posted"],
-        credits_posted=row["credits_posted"],
-        held=row["held"],
+        debits_posted=int(row["debits_posted"]),  # these three are numeric: wider than any int8
+        credits_posted=int(row["credits_posted"]),
+        held=int(row["held"]),
         credit_limit=row["credit_limit"],
         is_active=row["is_active"],
     )

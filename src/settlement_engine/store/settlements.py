@@ -57,7 +57,14 @@ _VERDICTS: Final = (
 )
 _ACCEPTED: Final = 0
 _TRY_AGAIN: Final = 4
-_RESULTS: Final = (Result.APPLIED, Result.STALE, Result.SHORT, Result.INACTIVE, Result.SHUT)
+_RESULTS: Final = (
+    Result.APPLIED,
+    Result.STALE,
+    Result.SHORT,
+    Result.INACTIVE,
+    Result.SHUT,
+    Result.FULL,
+)
 
 
 def _json(value: Mapping[str, str]) -> str | None:

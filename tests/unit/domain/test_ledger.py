@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from settlement_engine.domain.ledger import (
     ASSETS,
+    BALANCE_FULL,
     BALANCE_MAX,
     GUARDED,
     Account,
@@ -20,6 +21,7 @@ from settlement_engine.domain.ledger import (
     suspend_cash,
     suspend_return,
 )
+from settlement_engine.domain.money import AMOUNT_DIGITS_MAX
 from settlement_engine.domain.settlement import Route
 
 GROUP = UUID("0199c2d4-6f0e-7c1a-9d51-1f2a33445566")
@@ -175,11 +177,23 @@ def test_a_new_account_is_empty_active_and_without_credit():
 
 
 def test_the_largest_balance_is_that_of_the_databases_check():
-    assert BALANCE_MAX == 4_611_686_018_427_387_904
+    assert BALANCE_MAX == 99_999_999_999_999_999_999_999_999_999_999_999_999
 
 
-def test_the_sum_of_two_full_sides_still_fits_the_database():
-    assert 2 * BALANCE_MAX - 1 <= 2**63 - 1
+def test_no_turnover_fills_an_account():
+    payments_a_second, seconds_a_year = 10_000, 366 * 24 * 3600
+    years = BALANCE_FULL // (10**AMOUNT_DIGITS_MAX * payments_a_second * seconds_a_year)
+    assert years > 1_000_000
+
+
+def test_a_full_account_has_room_for_everything_that_may_be_held_by_then():
+    assert (BALANCE_MAX - BALANCE_FULL) // 10**AMOUNT_DIGITS_MAX > 10**18
+
+
+@pytest.mark.parametrize("side", ["debits_posted", "credits_posted"])
+def test_an_account_is_full_when_either_side_is(side):
+    assert account(**{side: BALANCE_FULL}).is_full
+    assert not account(**{side: BALANCE_FULL - 1}).is_full
 
 
 @given(amounts)

@@ -17,7 +17,8 @@ from settlement_engine.store.memory import MemoryMatters
 from tests.unit.engine.house import House, ToldRail, running, wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from uuid import UUID
 
     from settlement_engine.ports import Question
 
@@ -200,6 +201,51 @@ async def test_a_desk_whose_database_was_away_looks_again() -> None:
         await doubted(house)
         await house.until(lambda: house.records.matters)
         assert shaky.losses == 0
+
+
+async def resent(house: House, key: UUID) -> None:
+    """Send the payment once more, as a claim after a rest does: neither state nor sequence change."""
+    house.records.count(key, sends=1)
+
+
+async def received(house: House, key: UUID) -> None:
+    """Let the bank say that it has the payment."""
+    house.rail.say([Answer(settlement_id=key, event=Event.ACKNOWLEDGED, attempt=1)])
+    await house.until(lambda: house.records.lives[key].state is State.SENT)
+    await house.until(lambda: house.records.open[key].owner == 0)
+
+
+@pytest.mark.parametrize("change", [resent, received])
+async def test_evidence_that_is_older_than_a_sending_is_not_acted_on(
+    change: Callable[[House, UUID], Awaitable[None]],
+) -> None:
+    """It was taken up in time, and what it says is stale when the settlement is read."""
+    async with running(enquiry=ONLY_THE_DESK_ASKS, desk_interval_seconds=1_000.0) as house:
+        found = await doubted(house)
+        await attest(house, found, Finding.NOT_SETTLED)
+        proposals = await house.desk.resolutions.take_up(60.0, 10)
+        assert [proposal.settlement_id for proposal in proposals] == [found.id]
+        await change(house, found.id)
+        heard: list[Answer] = []
+        clerk, before = house.engine._clerk, enquiries(house)
+        assert clerk is not None
+        house.engine._runner.hear = lambda answers: heard.extend(answers)  # type: ignore[method-assign]  # noqa: PLW0108 - the names of its arguments
+        await clerk._act(proposals)
+        assert heard == []
+        assert enquiries(house) == before
+        assert house.records.lives[found.id].state in (State.IN_DOUBT, State.SENT)
+
+
+async def test_evidence_that_still_holds_is_acted_on() -> None:
+    async with running(enquiry=ONLY_THE_DESK_ASKS, desk_interval_seconds=1_000.0) as house:
+        found = await doubted(house)
+        await attest(house, found, Finding.NOT_SETTLED)
+        proposals = await house.desk.resolutions.take_up(60.0, 10)
+        clerk, before = house.engine._clerk, enquiries(house)
+        assert clerk is not None
+        await clerk._act(proposals)
+        assert enquiries(house) == before + 1
+        assert (await house.engine.wait(found.id, 5)).state is State.ROLLED_BACK
 
 
 @pytest.mark.parametrize("finding", Finding)

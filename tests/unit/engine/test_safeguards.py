@@ -418,7 +418,7 @@ async def test_only_our_own_earlier_writing_is_taken_for_ours(
         step = Step(settlement=believed, event=event, row=follow(State.LOCKED, event))
         writer = StepWriter(LostAnswer(now), house.engine._presence, house.meter)  # type: ignore[arg-type]
         [outcome] = await writer.write([step])
-        assert outcome is not None
+        assert isinstance(outcome, Outcome)
         assert outcome.result is result
 
 
@@ -437,7 +437,7 @@ async def test_what_another_engine_wrote_at_the_same_time_is_not_taken_for_ours(
         store = LostAnswer(now, is_owned=is_owned)
         writer = StepWriter(store, house.engine._presence, house.meter)  # type: ignore[arg-type]
         [outcome] = await writer.write([step])
-        assert outcome is not None
+        assert isinstance(outcome, Outcome)
         assert outcome.result is result
 
 
@@ -450,6 +450,45 @@ async def test_an_admission_whose_answer_was_lost_begins_at_once() -> None:
     ) as house:
         house.store.losses.append(("admit", "after"))
         assert (await house.settle(wait_seconds=2)).state is State.COMPLETED
+
+
+@pytest.mark.parametrize("state", [State.VALIDATING, State.COMPLETED])
+async def test_our_own_admission_that_was_taken_up_meanwhile_is_not_begun_again(
+    state: State,
+) -> None:
+    """Its answer was lost; before it is written again, the look for what was lost has carried it on."""
+    async with running() as house:
+        house.store.losses.append(("admit", "after"))
+        runner, records, begun = house.engine._runner, house.records, []
+        begin, admit = runner.begin, house.store.admit
+        calls = 0
+        if state is State.VALIDATING:
+            house.screening.told.extend([None] * 10_000)
+
+        async def late(admissions: Any, owner: int) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > 1:
+                [key] = records.lives
+                await house.until(lambda: records.lives[key].state is state)
+                await house.until(lambda: state is State.COMPLETED or house.screening.asked)
+            return await admit(admissions, owner)
+
+        def noted(settlements: Any) -> None:
+            begun.extend(settlements)
+            begin(settlements)
+
+        runner.begin = noted  # type: ignore[method-assign]
+        house.store.admit = late  # type: ignore[method-assign]
+        [accepted] = await house.engine.submit([wish()])
+        assert not isinstance(accepted, Exception)
+        assert (calls, accepted.is_replay) == (2, False)
+        assert accepted.settlement.state is state
+        assert begun == []
+        assert house.screening.asked == 1 or state is State.VALIDATING
+        if state is State.COMPLETED:
+            assert runner.open_count == 0
+            assert [word for word, *_ in house.rail.asked] == ["send"]
 
 
 async def test_an_admission_that_nobody_waited_for_is_found_under_the_old_number() -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import key_hash
-from settlement_engine.domain.ledger import Account, AccountKind, fund
+from settlement_engine.domain.ledger import Account, AccountKind, full, fund
 from settlement_engine.domain.money import format_amount
 from settlement_engine.errors import NotFound
 from settlement_engine.ports import AccountFilter
@@ -132,6 +132,8 @@ class MemoryAccounts:
         """Write one transfer and the two balances that it changes, or neither."""
         known = self._records.accounts
         debited, credited = known[transfer.debit_id], known[transfer.credit_id]
+        if debited.is_full or credited.is_full:
+            raise full(transfer.currency)
         debited = replace(debited, debits_posted=debited.debits_posted + transfer.amount_minor)
         credited = replace(credited, credits_posted=credited.credits_posted + transfer.amount_minor)
         for account in (debited, credited):

@@ -36,10 +36,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from settlement_engine.domain.ledger import Account, Transfer
+    from settlement_engine.domain.settlement import Route
     from settlement_engine.ports import Step
     from settlement_engine.store.memory.records import Open, Records
 
 T = TypeVar("T")
+
+ANSWER_DETAILS_MAX: Final = 100
+"""So many different answers about one settlement are kept in a bank's own words; of others the event."""
 
 RESOLVED_AS: Final = {Do.POST: "posted", Do.RELEASE: "released"}
 ATTESTED_BY: Final = {
@@ -129,6 +133,8 @@ class Applying:
                 continue
             if not (source and source.is_active and target and target.is_active):
                 self._results[place] = Result.INACTIVE
+            elif self._is_full(attempt.route):
+                self._results[place] = Result.FULL
             elif not session.holds(self._at):
                 self._results[place] = Result.SHUT
             elif not source.has_room_for(amount):
@@ -136,6 +142,12 @@ class Applying:
                 self._available[place] = source.available
             else:
                 rest[source.id] = replace(source, held=source.held + amount)
+
+    def _is_full(self, route: Route) -> bool:
+        """Say whether what the bank would pay might find no room in the books."""
+        sides = (route.source_id, route.agent_id, route.clearing_id, route.target_id)
+        found = (self._records.accounts.get(side) for side in sides)
+        return any(account is not None and account.is_full for account in found)
 
     def _cover_returns(self) -> None:
         """Take returns from the receivers' accounts, in the order of the batch, as far as these go."""
@@ -274,17 +286,26 @@ class Applying:
         )
 
     def _note(self, step: Step, asked: int) -> None:
-        attempt = self._records.lives[step.settlement.id].attempt
-        self._records.answers.append(
-            Quiet(
-                settlement_id=step.settlement.id,
-                attempt=attempt.number if attempt else 0,
+        """Count an answer that came before, or note a new one."""
+        life = self._records.lives[step.settlement.id]
+        number = life.attempt.number if life.attempt else 0
+        own = self._records.answers.setdefault(life.id, {})
+        said = words(step.detail) if step.detail and len(own) < ANSWER_DETAILS_MAX else ""
+        key = (life.seq, number, step.row.state, step.event, said)
+        known = own.get(key)
+        if known is None:
+            own[key] = Quiet(
+                attempt=number,
                 state=step.row.state,
                 event=step.event,
                 asked=asked,
                 at=self._at,
+                last_at=self._at,
             )
-        )
+        else:
+            known.times += 1
+            known.asked = asked
+            known.last_at = max(known.last_at, self._at)
 
 
 def _transfers(step: Step) -> tuple[Transfer, ...]:

@@ -75,10 +75,10 @@ class MemoryArchive:
         )
 
     def _answers(self, settlement_id: UUID) -> shapes.AnswersRecord:
-        own = [each for each in self._records.answers if each.settlement_id == settlement_id]
-        latest = own[-shapes.ANSWERS_MAX :]
+        own = self._records.answers_of(settlement_id)
+        latest = sorted(own[-shapes.ANSWERS_MAX :], key=lambda each: (each.at, each.last_at))
         return shapes.AnswersRecord(
-            total=len(own),
+            total=sum(each.times for each in own),
             latest=tuple(
                 shapes.AnswerRecord(
                     at=shapes.instant(each.at),
@@ -86,6 +86,8 @@ class MemoryArchive:
                     event=each.event,
                     attempt=each.attempt,
                     asked=each.asked,
+                    times=each.times,
+                    last_at=shapes.instant(each.last_at),
                 )
                 for each in latest
             ),

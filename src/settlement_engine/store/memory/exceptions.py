@@ -101,6 +101,15 @@ class MemoryMatters:
             self._records.clock.now(),
         )
 
+    async def open_unbookable(self, settlement_id: UUID, detail: Mapping[str, str]) -> bool:
+        """Open an exception for a step that cannot be written; see the port."""
+        kind, known = MatterKind.CANNOT_BE_BOOKED, self._records.matters
+        own = [each for (key, of, _), each in known.items() if (key, of) == (settlement_id, kind)]
+        if any(each.closed_at is None for each in own):
+            return False
+        now = self._records.clock.now()
+        return self._records.open_matter(kind, settlement_id, str(len(own)), detail, now)
+
     async def close_ended(self, count_max: int) -> int:
         """Close the doubts of settlements that have ended; see the port."""
         records, now = self._records, self._records.clock.now()
@@ -126,8 +135,8 @@ class MemoryMatters:
         ended = [
             (place, matter, records.lives[matter.settlement_id])
             for place, matter in records.matters.items()
-            if matter.closed_at is None and matter.kind in DOUBTS
-            if matter.settlement_id is not None and records.lives[matter.settlement_id].is_ended
+            if matter.closed_at is None and matter.settlement_id is not None
+            if _is_over(matter, records.lives[matter.settlement_id])
         ]
         for place, matter, life in ended[:count_max]:
             reason = f"the settlement has ended: {life.state.value}"
@@ -162,8 +171,9 @@ class MemoryMatters:
                 matter=matter, believed=None, last_answer=None, is_asked_now=False, proposals=()
             )
         moves = records.moves_of[key]
-        own = [each for each in records.answers if each.settlement_id == key]
-        quiet = LastAnswer(state=own[-1].state, event=own[-1].event, at=own[-1].at) if own else None
+        own = records.answers_of(key)
+        last = own[-1] if own else None
+        quiet = LastAnswer(state=last.state, event=last.event, at=last.last_at) if last else None
         resting = records.open.get(key)
         filed = [
             msgspec.structs.replace(each.proposal, seen_at=matter.seen_at)
@@ -340,6 +350,13 @@ class MemoryResolutions:
         for filed in due:
             filed.taken_up_at = now
         return [self._seen(filed) for filed in due]
+
+
+def _is_over(matter: Matter, life: Settlement) -> bool:
+    """Say whether the settlement's end closes the matter."""
+    if matter.kind is MatterKind.CANNOT_BE_BOOKED:
+        return life.ended_at is not None and life.ended_at >= matter.opened_at
+    return matter.kind in DOUBTS and life.is_ended
 
 
 def _change(filed: Filed, **fields: Any) -> None:  # noqa: ANN401 - the fields of a proposal

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Clock, Opening
 
     MatterKey = tuple[UUID | None, MatterKind, str]
+    AnswerKey = tuple[int, int, State, Event, str]
 
 NOBODY: Final = 0
 """The owner of what rests."""
@@ -67,16 +68,17 @@ class Lock:
     outcome: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Quiet:
-    """An answer that changed no state."""
+    """An answer that changed no state: when it came first and last, and how often in between."""
 
-    settlement_id: UUID
     attempt: int
     state: State
     event: Event
     asked: int
     at: datetime
+    last_at: datetime
+    times: int = 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -163,7 +165,7 @@ class Records:
     moves: list[Moved] = field(default_factory=list)
     references: list[tuple[UUID, References]] = field(default_factory=list)
     moves_of: dict[UUID, list[Moved]] = field(default_factory=dict)
-    answers: list[Quiet] = field(default_factory=list)
+    answers: dict[UUID, dict[AnswerKey, Quiet]] = field(default_factory=dict)
     locks: dict[UUID, Lock] = field(default_factory=dict)
     matters: dict[MatterKey, Matter] = field(default_factory=dict)
     resolutions: dict[int, Filed] = field(default_factory=dict)
@@ -216,6 +218,11 @@ class Records:
             if moved.event is Event.CLEARED and moved.to_state is State.LOCKED:
                 return moved.detail
         return None
+
+    def answers_of(self, settlement_id: UUID) -> list[Quiet]:
+        """Return the answers that changed no state, those that came last at the end."""
+        own = self.answers.get(settlement_id, {}).values()
+        return sorted(own, key=lambda each: each.last_at)
 
     def append(self, moved: Moved) -> None:
         """Put a move at the end of the stream."""

@@ -7,6 +7,8 @@ CREATE TYPE settlement_event AS ENUM ('admitted', 'cleared', 'postponed', 'parke
 
 CREATE TYPE settlement_state AS ENUM ('pending', 'validating', 'held', 'queued', 'locked', 'sent', 'in_doubt', 'recalling', 'completed', 'failed', 'rolled_back', 'returned');
 
+CREATE DOMAIN account_side AS numeric CONSTRAINT account_side_check CHECK (VALUE >= 0::numeric AND VALUE <= '99999999999999999999999999999999999999'::numeric AND VALUE = trunc(VALUE));
+
 CREATE DOMAIN attested AS text CONSTRAINT attested_check CHECK (VALUE = ANY (ARRAY['stands'::text, 'disproved'::text]));
 
 CREATE DOMAIN bank_code AS text CONSTRAINT bank_code_check CHECK (length(VALUE) >= 1 AND length(VALUE) <= 20);
@@ -16,8 +18,6 @@ CREATE DOMAIN credit_line AS bigint CONSTRAINT credit_line_check CHECK (VALUE >=
 CREATE DOMAIN currency_code AS text CONSTRAINT currency_code_check CHECK (length(VALUE) = 3);
 
 CREATE DOMAIN identifier AS text CONSTRAINT identifier_check CHECK (length(VALUE) >= 1 AND length(VALUE) <= 64);
-
-CREATE DOMAIN ledger_side AS bigint CONSTRAINT ledger_side_check CHECK (VALUE >= 0 AND VALUE <= '4611686018427387904'::bigint);
 
 CREATE DOMAIN payment_amount AS bigint CONSTRAINT payment_amount_check CHECK (VALUE >= 1 AND VALUE <= '999999999999999999'::bigint);
 
@@ -29,9 +29,9 @@ CREATE TABLE accounts (
     bank bank_code NOT NULL,
     currency text NOT NULL,
     account_number identifier NOT NULL,
-    debits_posted ledger_side NOT NULL DEFAULT 0,
-    credits_posted ledger_side NOT NULL DEFAULT 0,
-    held ledger_side NOT NULL DEFAULT 0,
+    debits_posted account_side NOT NULL DEFAULT 0,
+    credits_posted account_side NOT NULL DEFAULT 0,
+    held account_side NOT NULL DEFAULT 0,
     credit_limit credit_line NOT NULL DEFAULT 0,
     is_active boolean NOT NULL DEFAULT true,
     opened_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
@@ -46,7 +46,10 @@ CREATE TABLE answers (
     event settlement_event NOT NULL,
     asked integer NOT NULL,
     detail jsonb,
-    at timestamp with time zone NOT NULL
+    at timestamp with time zone NOT NULL,
+    times integer NOT NULL DEFAULT 1,
+    last_at timestamp with time zone,
+    fingerprint uuid
 );
 
 CREATE TABLE attempts (
@@ -334,6 +337,14 @@ BEGIN
     LEFT JOIN settlement_transactions AS o ON o.obligation_id = q.obligation AND o.holds_obligation;
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.answer_fingerprint(seq integer, attempt smallint, state settlement_state, event settlement_event, detail jsonb)
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT md5(concat_ws('/', seq, attempt, state, event, detail))::uuid
+$function$;
+
 CREATE OR REPLACE FUNCTION public.apply_steps(p_owner bigint, p_accounts bigint[], p_id uuid[], p_seq integer[], p_epoch bigint[], p_from text[], p_event text[], p_to text[], p_do text[], p_is_move boolean[], p_attempt smallint[], p_rest_seconds double precision[], p_detail text[], p_refusal_code text[], p_refusal_detail text[], p_rail_reference text[], p_confirmation text[], p_lock_step integer[], p_lock_attempt smallint[], p_lock_rail text[], p_lock_source bigint[], p_lock_agent bigint[], p_lock_clearing bigint[], p_lock_target bigint[], p_lock_uetr uuid[], p_lock_end_to_end text[], p_lock_message text[], p_lock_payload bytea[], p_lock_valid_until timestamp with time zone[], p_lock_amount bigint[], p_lock_currency text[], p_lock_opens timestamp with time zone[], p_lock_closes timestamp with time zone[], p_transfer_step integer[], p_transfer_leg smallint[], p_transfer_debit bigint[], p_transfer_credit bigint[], p_transfer_amount bigint[], p_transfer_currency text[], OUT at timestamp with time zone, OUT results smallint[], OUT available bigint[])
  RETURNS record
  LANGUAGE plpgsql
@@ -341,8 +352,10 @@ AS $function$
 DECLARE
     r record;
     v_account bigint := 0;
-    v_left bigint := 0;
+    v_left numeric := 0;
     v_limit bigint := 0;
+    v_full bigint[];  -- Accounts that have no room for what is still to come.
+    v_has_full boolean := false;
     v_applied integer[];  -- The numbers of the steps that pass all guards,
     v_moved integer[];  -- and of those among them that are moves.
     v_resolving integer[];  -- Of those that resolve a hold,
@@ -391,9 +404,20 @@ BEGIN
         END LOOP;
     END IF;
 
+    -- Once the bank has paid it must be possible to post: who is full holds nothing more. Between this
+    -- bound and that of the type there is room for whatever is held already.
+    IF v_has_locks THEN
+        v_full := ARRAY(
+            SELECT a.id FROM accounts AS a
+            WHERE a.id = ANY (p_lock_source || p_lock_agent || p_lock_clearing || p_lock_target)
+                AND greatest(a.debits_posted, a.credits_posted) >= 1e36
+        );
+        v_has_full := v_full <> '{}';
+    END IF;
+
     -- Holds are granted in the order of the batch, as far as the funds of each account go.
     FOR r IN
-        SELECT p_lock_step[l.i] AS step, p_lock_source[l.i] AS source, p_lock_amount[l.i] AS amount,
+        SELECT l.i, p_lock_step[l.i] AS step, p_lock_source[l.i] AS source, p_lock_amount[l.i] AS amount,
             p_lock_opens[l.i] AS opens, p_lock_closes[l.i] AS closes,
             s.is_active AND t.is_active AS active,
             s.debits_posted - s.credits_posted - s.held AS room, s.credit_limit
@@ -411,6 +435,10 @@ BEGIN
         CONTINUE WHEN results[r.step] <> 0;
         IF r.active IS NOT TRUE THEN
             results[r.step] := 3;
+        ELSIF v_has_full AND v_full && ARRAY[
+            r.source, p_lock_agent[r.i], p_lock_clearing[r.i], p_lock_target[r.i]
+        ] THEN
+            results[r.step] := 5;
         ELSIF at < r.opens OR at >= r.closes THEN
             results[r.step] := 4;
         ELSIF r.amount > v_left + v_limit THEN
@@ -594,8 +622,7 @@ BEGIN
             FROM generate_series(1, cardinality(p_lock_step)) AS l (i)
             WHERE results[p_lock_step[l.i]] = 0
         ), totals AS (
-            SELECT id, sum(debits)::bigint AS debits, sum(credits)::bigint AS credits,
-                sum(held)::bigint AS held
+            SELECT id, sum(debits) AS debits, sum(credits) AS credits, sum(held) AS held
             FROM changes GROUP BY id
         ), applied AS (
             UPDATE accounts AS a SET
@@ -612,12 +639,26 @@ BEGIN
     END IF;
 
     IF v_has_quiet THEN
-        INSERT INTO answers (settlement_id, attempt, state, event, asked, detail, at)
-        SELECT p_id[g.i], p_attempt[g.i], p_to[g.i]::settlement_state, p_event[g.i]::settlement_event,
-            coalesce(w.asked, 0), p_detail[g.i]::jsonb, apply_steps.at
-        FROM unnest(v_applied) AS g (i)
-        LEFT JOIN open_settlements AS w ON w.settlement_id = p_id[g.i]
-        WHERE NOT p_is_move[g.i];
+        INSERT INTO answers AS n (
+            settlement_id, attempt, state, event, asked, detail, at, last_at, fingerprint
+        )
+        SELECT q.id, q.attempt, q.state, q.event, q.asked, q.detail, apply_steps.at, apply_steps.at,
+            answer_fingerprint(q.seq, q.attempt, q.state, q.event, q.detail)
+        FROM (
+            SELECT p_id[g.i] AS id, p_seq[g.i] AS seq, p_attempt[g.i] AS attempt,
+                p_to[g.i]::settlement_state AS state, p_event[g.i]::settlement_event AS event,
+                coalesce(w.asked, 0) AS asked,
+                -- A bank that words each answer differently has its words kept so often, and no more.
+                CASE WHEN p_detail[g.i] IS NOT NULL AND NOT EXISTS (
+                    SELECT 1 FROM answers AS o WHERE o.settlement_id = p_id[g.i] OFFSET 99
+                ) THEN p_detail[g.i]::jsonb END AS detail
+            FROM unnest(v_applied) AS g (i)
+            LEFT JOIN open_settlements AS w ON w.settlement_id = p_id[g.i]
+            WHERE NOT p_is_move[g.i]
+        ) AS q
+        ON CONFLICT (settlement_id, fingerprint) DO UPDATE SET
+            times = n.times + 1, asked = excluded.asked,
+            last_at = greatest(n.last_at, excluded.last_at);
     END IF;
 
     IF cardinality(v_moved) > 0 THEN
@@ -945,10 +986,12 @@ ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_zone_w
 
 ALTER TABLE accounts ADD CONSTRAINT no_overdraft CHECK (
 CASE kind
-    WHEN 'nostro'::account_kind THEN (debits_posted::bigint - credits_posted::bigint - held::bigint + credit_limit::bigint) >= 0
-    WHEN 'vostro'::account_kind THEN (credits_posted::bigint - debits_posted::bigint - held::bigint + credit_limit::bigint) >= 0
+    WHEN 'nostro'::account_kind THEN (debits_posted::numeric - credits_posted::numeric - held::numeric + credit_limit::numeric) >= 0::numeric
+    WHEN 'vostro'::account_kind THEN (credits_posted::numeric - debits_posted::numeric - held::numeric + credit_limit::numeric) >= 0::numeric
     ELSE true
 END);
+
+ALTER TABLE answers ADD CONSTRAINT answers_times_check CHECK (times > 0);
 
 ALTER TABLE answers ADD CONSTRAINT legal_answer CHECK (state = 'validating'::settlement_state AND event = 'no_answer'::settlement_event OR state = 'locked'::settlement_state AND event = 'undelivered'::settlement_event OR state = 'in_doubt'::settlement_state AND event = 'no_answer'::settlement_event OR state = 'sent'::settlement_state AND event = 'acknowledged'::settlement_event OR state = 'sent'::settlement_state AND event = 'not_found'::settlement_event OR state = 'sent'::settlement_state AND event = 'no_answer'::settlement_event OR state = 'recalling'::settlement_state AND event = 'acknowledged'::settlement_event OR state = 'recalling'::settlement_state AND event = 'no_answer'::settlement_event);
 
@@ -996,7 +1039,7 @@ ALTER TABLE exceptions ADD CONSTRAINT exceptions_close_reason_check CHECK (lengt
 
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_closed_by_check CHECK (length(closed_by) >= 1 AND length(closed_by) <= 256);
 
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text, 'altered_payment'::text]));
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text, 'altered_payment'::text, 'cannot_be_booked'::text]));
 
 ALTER TABLE exceptions ADD CONSTRAINT suspense_needs_four_eyes CHECK (closed_by IS NULL OR (kind <> ALL (ARRAY['disproved'::text, 'uncovered_return'::text])) OR acknowledged_by IS NOT NULL AND lower(acknowledged_by) <> lower(closed_by));
 
@@ -1086,6 +1129,8 @@ ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KE
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
 
+CREATE UNIQUE INDEX answer_is_counted ON public.answers USING btree (settlement_id, fingerprint);
+
 CREATE INDEX answers_by_settlement ON public.answers USING btree (settlement_id, id);
 
 CREATE INDEX attempts_by_end_to_end_id ON public.attempts USING hash (end_to_end_id);
@@ -1134,8 +1179,11 @@ ALTER TABLE accounts ENABLE ALWAYS TRIGGER account_stays;
 CREATE TRIGGER accounts_stay BEFORE DELETE OR TRUNCATE ON public.accounts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE accounts ENABLE ALWAYS TRIGGER accounts_stay;
 
-CREATE TRIGGER answers_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.answers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-ALTER TABLE answers ENABLE ALWAYS TRIGGER answers_append_only;
+CREATE TRIGGER answer_is_only_counted BEFORE UPDATE ON public.answers FOR EACH ROW WHEN (((old.fingerprint IS NULL) OR (new.times IS DISTINCT FROM (old.times + 1)) OR (new.last_at IS NULL) OR (new.last_at < old.last_at) OR ((ROW(new.id, new.settlement_id, new.attempt, new.state, new.event, new.detail, new.at, new.fingerprint))::text IS DISTINCT FROM (ROW(old.id, old.settlement_id, old.attempt, old.state, old.event, old.detail, old.at, old.fingerprint))::text))) EXECUTE FUNCTION refuse_change();
+ALTER TABLE answers ENABLE ALWAYS TRIGGER answer_is_only_counted;
+
+CREATE TRIGGER answers_stay BEFORE DELETE OR TRUNCATE ON public.answers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE answers ENABLE ALWAYS TRIGGER answers_stay;
 
 CREATE TRIGGER attempt_stays BEFORE UPDATE OF settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr, end_to_end_id, message_id, payload, valid_until, recorded_at ON public.attempts FOR EACH ROW WHEN (((ROW(new.settlement_id, new.number, new.rail, new.source_id, new.agent_id, new.clearing_id, new.target_id, new.uetr, new.end_to_end_id, new.message_id, new.payload, new.valid_until, new.recorded_at))::text IS DISTINCT FROM (ROW(old.settlement_id, old.number, old.rail, old.source_id, old.agent_id, old.clearing_id, old.target_id, old.uetr, old.end_to_end_id, old.message_id, old.payload, old.valid_until, old.recorded_at))::text)) EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE attempts ENABLE ALWAYS TRIGGER attempt_stays;
@@ -1230,8 +1278,8 @@ CREATE VIEW nostro_accounts AS
     a.bank,
     a.account_number,
     a.currency,
-    round((a.debits_posted::bigint - a.credits_posted::bigint)::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS balance,
-    round((a.debits_posted::bigint - a.credits_posted::bigint - a.held::bigint)::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS available_balance,
+    round((a.debits_posted::numeric - a.credits_posted::numeric) / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS balance,
+    round((a.debits_posted::numeric - a.credits_posted::numeric - a.held::numeric) / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS available_balance,
     a.last_reconciled_at AS last_reconciled,
     a.is_active,
     a.opened_at AS created_at
@@ -1255,7 +1303,7 @@ CREATE VIEW vostro_accounts AS
     a.bank,
     a.account_number,
     a.currency,
-    round((a.credits_posted::bigint - a.debits_posted::bigint)::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS balance,
+    round((a.credits_posted::numeric - a.debits_posted::numeric) / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS balance,
     round(a.credit_limit::numeric / power(10::numeric, c.exponent::numeric), c.exponent::integer) AS credit_limit,
     a.is_active,
     a.opened_at AS created_at

@@ -73,8 +73,9 @@ VALUES ($1, $2, $3, $4, $5::text::jsonb, $6) ON CONFLICT (key_hash) DO NOTHING R
 SELECT content::text AS content, account_id FROM idempotent_calls WHERE key_hash = $1;
 
 -- name: lock_accounts
--- Row locks in sorted order.
-SELECT id FROM accounts WHERE id = ANY ($1::bigint[]) ORDER BY id FOR NO KEY UPDATE;
+-- Row locks in sorted order, and whether there is room for more (BALANCE_FULL in domain/ledger.py).
+SELECT id, greatest(debits_posted, credits_posted) >= 1e36 AS is_full
+FROM accounts WHERE id = ANY ($1::bigint[]) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: post_transfer
 -- One transfer outside a settlement, such as a funding.

@@ -9,13 +9,14 @@ LEFT JOIN open_settlements AS w ON w.settlement_id = s.id
 WHERE s.id = $1;
 
 -- name: dossier_answers
--- The latest answers that changed no state, newest first.
-SELECT at, state::text AS state, event::text AS event, attempt, asked
-FROM answers WHERE settlement_id = $1 ORDER BY id DESC LIMIT $2;
+-- The latest answers that changed no state, newest first; those that said the same are one row.
+SELECT at, state::text AS state, event::text AS event, attempt, asked, times,
+    coalesce(last_at, at) AS last_at
+FROM answers WHERE settlement_id = $1 ORDER BY coalesce(last_at, at) DESC, id DESC LIMIT $2;
 
 -- name: dossier_answers_total
 -- How many there are in all.
-SELECT count(*) AS total FROM answers WHERE settlement_id = $1;
+SELECT coalesce(sum(times), 0) AS total FROM answers WHERE settlement_id = $1;
 
 -- name: dossier_attempts
 -- Every payment at a rail, with its exact bytes.

@@ -40,14 +40,26 @@ INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
 SELECT f.id, 'altered_payment', $2, $3::text::jsonb, clock_timestamp() FROM frozen AS f
 ON CONFLICT DO NOTHING RETURNING id;
 
+-- name: open_unbookable
+-- An exception for what cannot be written, unless one is open. One that was closed does not stand in the way.
+INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
+SELECT $1, 'cannot_be_booked', count(*)::text, $2::text::jsonb, clock_timestamp()
+FROM exceptions AS e
+WHERE e.settlement_id = $1 AND e.kind = 'cannot_be_booked'
+HAVING count(*) FILTER (WHERE e.closed_at IS NULL) = 0
+ON CONFLICT DO NOTHING RETURNING id;
+
 -- name: close_ended_doubts
--- A doubt ends with the settlement.
+-- A doubt ends with the settlement, and so does what could not be booked, if the end came after it.
 UPDATE exceptions AS e SET
     closed_at = clock_timestamp(), closed_by = $1, close_reason = 'the settlement has ended: ' || d.state
 FROM (
     SELECT o.id, s.state FROM exceptions AS o
     JOIN settlement_transactions AS s ON s.id = o.settlement_id
-    WHERE o.closed_at IS NULL AND o.kind IN ('in_doubt', 'overdue') AND s.ended_at IS NOT NULL
+    WHERE o.closed_at IS NULL AND (
+        (o.kind IN ('in_doubt', 'overdue') AND s.ended_at IS NOT NULL)
+        OR (o.kind = 'cannot_be_booked' AND s.ended_at >= o.opened_at)
+    )
     ORDER BY o.id LIMIT $2 FOR UPDATE OF o SKIP LOCKED
 ) AS d
 WHERE e.id = d.id RETURNING e.id;
@@ -92,8 +104,8 @@ SELECT a.state::text AS state, a.event::text AS event, a.at, coalesce(w.owner, 0
 FROM settlement_transactions AS s
 LEFT JOIN open_settlements AS w ON w.settlement_id = s.id
 LEFT JOIN LATERAL (
-    SELECT n.state, n.event, n.at FROM answers AS n WHERE n.settlement_id = s.id
-    ORDER BY n.id DESC LIMIT 1
+    SELECT n.state, n.event, coalesce(n.last_at, n.at) AS at FROM answers AS n
+    WHERE n.settlement_id = s.id ORDER BY coalesce(n.last_at, n.at) DESC, n.id DESC LIMIT 1
 ) AS a ON true
 WHERE s.id = $1;
 

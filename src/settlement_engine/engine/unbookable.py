@@ -1,0 +1,45 @@
+"""What the database turns down for ever: put before people at once, while the engine goes on trying.
+
+Promises: a step that cannot be written is an exception before it is tried again, and one that is turned
+down again after the exception was closed opens another. It must never release or move anything: what was
+answered stays with the settlement, whose hold stands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from settlement_engine.domain.exceptions import unbookable_detail
+from settlement_engine.errors import SettlementEngineError
+
+if TYPE_CHECKING:
+    from settlement_engine.domain.lifecycle import Event
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.ports import MatterStore, Meter
+
+log = structlog.get_logger(__name__)
+
+
+class Unbookable:
+    """Opens the exceptions. Without a store of exceptions it only logs and counts."""
+
+    def __init__(self, matters: MatterStore | None, meter: Meter) -> None:
+        self._matters = matters
+        self._meter = meter
+
+    async def open_exception(self, settlement: Settlement, event: Event, error: Exception) -> None:
+        """Put a step before people. If that fails too, the next try of the step repeats it."""
+        why = error.why or error.what if isinstance(error, SettlementEngineError) else repr(error)
+        detail = unbookable_detail(settlement.state, event, why)
+        log.error("cannot_be_booked", settlement=str(settlement.id), **detail)
+        if self._matters is None:
+            return
+        try:
+            is_new = await self._matters.open_unbookable(settlement.id, detail)
+        except SettlementEngineError as failure:
+            log.warning("exception_not_opened", why=failure.why or failure.what)
+            return
+        if is_new:
+            self._meter.anomaly("cannot_be_booked")

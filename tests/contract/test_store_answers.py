@@ -1,0 +1,83 @@
+"""Enquiries without news are counted: a payment that is asked about for a weekend has a handful of rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from settlement_engine.domain import evidence
+from settlement_engine.domain.explanation import as_text, explain
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.verification import verify
+from settlement_engine.ports import DoubtLimit, MatterFilter
+from settlement_engine.store.memory.applying import ANSWER_DETAILS_MAX
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+VERSION = "1.0.0"
+AT_ONCE = [DoubtLimit(rail="", in_doubt_seconds=0.0, overdue_seconds=0.0)]
+
+
+async def ask(scene, settlement, event, **changes):
+    """One enquiry that changes no state, as the runner writes it; what is believed is carried on."""
+    [outcome] = await scene.apply(scene.step(settlement, event, rest_seconds=0.0, **changes))
+    assert outcome.result.value == "applied"
+    settlement.asked += 1
+    return outcome.at
+
+
+async def test_a_thousand_enquiries_without_news_are_one_row(stores, scene):
+    settlement = await scene.bring(State.SENT)
+    first_at = await ask(scene, settlement, Event.NO_ANSWER, detail={})
+    for _ in range(998):
+        await ask(scene, settlement, Event.NO_ANSWER, detail={})
+    last_at = await ask(scene, settlement, Event.NO_ANSWER, detail={})
+    dossier = await stores.archive.dossier(settlement.id)
+    [answer] = dossier.answers.latest
+    assert (dossier.answers.total, answer.times) == (1000, 1000)
+    assert (answer.at, answer.last_at) == (first_at, last_at)
+    checks = verify(evidence.write(dossier, VERSION), VERSION).checks
+    assert [fault for check in checks for fault in check.faults] == []
+    told = as_text(explain(dossier))
+    assert "1000 times between" in told
+    assert "not copied here" not in told
+
+
+async def test_answers_that_take_turns_are_counted_each(stores, scene):
+    settlement = await scene.bring(State.SENT)
+    for number in range(59):
+        await ask(scene, settlement, Event.ACKNOWLEDGED if number % 3 else Event.NO_ANSWER)
+    last_at = await ask(scene, settlement, Event.ACKNOWLEDGED)
+    dossier = await stores.archive.dossier(settlement.id)
+    found = {each.event: each.times for each in dossier.answers.latest}
+    assert found == {Event.NO_ANSWER: 20, Event.ACKNOWLEDGED: 40}
+    assert dossier.answers.total == 60
+    await stores.matters.open_doubts(AT_ONCE, 1000)
+    [matter] = await stores.matters.matters(MatterFilter(settlement_id=settlement.id))
+    file = await stores.matters.matter(matter.id)
+    assert (file.last_answer.event, file.last_answer.at) == (Event.ACKNOWLEDGED, last_at)
+
+
+async def test_a_change_in_between_begins_a_new_row(stores, scene):
+    settlement = await scene.bring(State.SENT)
+    await ask(scene, settlement, Event.NO_ANSWER)
+    settlement = await scene.load(settlement)
+    settlement = await scene.move(settlement, Event.CANCELLED)
+    settlement = await scene.move(settlement, Event.RECALL_REFUSED)
+    assert settlement.state is State.SENT
+    await ask(scene, settlement, Event.NO_ANSWER)
+    dossier = await stores.archive.dossier(settlement.id)
+    first, second = dossier.answers.latest
+    assert (first.times, second.times) == (1, 1)
+    assert first.last_at < dossier.moves[-1].at <= second.at
+
+
+async def test_a_bank_that_never_says_it_twice_the_same_way_fills_no_table(stores, scene):
+    settlement = await scene.bring(State.SENT)
+    asked = ANSWER_DETAILS_MAX + 150
+    for number in range(asked):
+        text = f"still in process at minute {number}"
+        await ask(scene, settlement, Event.ACKNOWLEDGED, detail={"text": text})
+    dossier = await stores.archive.dossier(settlement.id)
+    assert dossier.answers.total == asked
+    assert len(dossier.answers.latest) == ANSWER_DETAILS_MAX + 1
+    assert max(each.times for each in dossier.answers.latest) == 150

@@ -1,0 +1,59 @@
+"""Exceptions for what cannot be written: one at a time for a settlement, and never none."""
+
+from __future__ import annotations
+
+import pytest
+
+from settlement_engine.domain.exceptions import ENGINE, MatterKind, Severity
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.ports import MatterFilter
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DETAIL = {"state": "sent", "happened": "settled", "why": 'no room: "account_side" \\ {}'}
+
+
+async def of(stores, settlement, *, has_closed=False):
+    wanted = MatterFilter(settlement_id=settlement.id, has_closed=has_closed)
+    return await stores.matters.matters(wanted)
+
+
+async def test_one_is_open_at_a_time_and_a_closed_one_stands_in_no_way(stores, scene):
+    settlement = await scene.bring(State.SENT)
+    assert await stores.matters.open_unbookable(settlement.id, DETAIL)
+    assert not await stores.matters.open_unbookable(settlement.id, DETAIL | {"why": "else"})
+    [matter] = await of(stores, settlement)
+    assert (matter.kind, matter.severity) == (MatterKind.CANNOT_BE_BOOKED, Severity.CRITICAL)
+    assert matter.detail == DETAIL
+    await stores.matters.close_matter(matter.id, "mara", "repaired, as I believe")
+    assert await of(stores, settlement) == []
+    assert await stores.matters.open_unbookable(settlement.id, DETAIL)
+    [again] = await of(stores, settlement)
+    assert again.id != matter.id
+
+
+async def test_of_two_engines_one_opens_it(stores, scene):
+    settlement = await scene.bring(State.SENT)
+    beside = stores.beside()
+    found = [await side.matters.open_unbookable(settlement.id, DETAIL) for side in (stores, beside)]
+    assert found == [True, False]
+
+
+async def test_an_end_that_comes_later_closes_it(stores, scene):
+    settlement = await scene.bring(State.SENT)
+    await stores.matters.open_unbookable(settlement.id, DETAIL)
+    assert await stores.matters.close_ended(1000) == 0
+    await scene.move(await scene.load(settlement), Event.SETTLED)
+    assert await stores.matters.close_ended(1000) == 1
+    [matter] = await of(stores, settlement, has_closed=True)
+    assert (matter.closed_by, matter.close_reason) == (
+        ENGINE,
+        "the settlement has ended: completed",
+    )
+
+
+async def test_an_end_that_came_before_closes_nothing(stores, scene):
+    settlement = await scene.bring(State.COMPLETED)
+    await stores.matters.open_unbookable(settlement.id, DETAIL | {"happened": "returned"})
+    assert await stores.matters.close_ended(1000) == 0
+    assert len(await of(stores, settlement)) == 1

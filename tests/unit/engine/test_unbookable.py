@@ -1,0 +1,113 @@
+"""What cannot be written is put before people at once, and tried again; what has no room is refused before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from settlement_engine.domain.backoff import Backoff
+from settlement_engine.domain.exceptions import ENGINE, MatterKind, Severity
+from settlement_engine.domain.explanation import as_text, explain
+from settlement_engine.domain.ledger import BALANCE_FULL
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.errors import InvariantViolated, Unavailable
+from settlement_engine.ports import Answer, MatterFilter
+from settlement_engine.store.memory import MemoryArchive, MemoryMatters
+from tests.unit.engine.house import running, wish
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    import pytest
+
+
+async def test_what_cannot_be_booked_is_put_before_people_at_once() -> None:
+    later = Backoff(first_seconds=60, max_seconds=60)
+    async with running(broken_rest_seconds=1_000.0, enquiry=later) as house:
+        house.rail.sends.append(Event.ACKNOWLEDGED)
+        [accepted] = await house.engine.submit([wish("k1")])
+        assert not isinstance(accepted, Exception)
+        key = accepted.settlement.id
+        await house.until(lambda: house.records.open[key].owner == 0)
+        house.store.poison.add("o-k1")
+        house.rail.say([Answer(settlement_id=key, event=Event.SETTLED, attempt=1)])
+        await house.until(lambda: house.records.matters)
+        [matter] = await house.desk.matters.matters(MatterFilter())
+        assert (matter.kind, matter.settlement_id) == (MatterKind.CANNOT_BE_BOOKED, key)
+        assert matter.severity is Severity.CRITICAL
+        assert matter.detail == {"state": "sent", "happened": "settled", "why": "poison"}
+        dossier = await MemoryArchive(house.records).dossier(key)
+        assert dossier is not None
+        told = as_text(explain(dossier))
+        assert "Somebody has to act: the event settled cannot be booked" in told
+        assert "poison" in told
+        assert "Nobody has to act" not in told
+        assert dossier.standing.state is State.SENT
+        assert (await house.nostro()).held == 100
+
+
+async def test_what_cannot_be_booked_is_tried_again_and_its_exception_ends_with_it() -> None:
+    async with running() as house:
+        house.store.poison.add("o-k1")
+        [accepted] = await house.engine.submit([wish("k1")])
+        assert not isinstance(accepted, Exception)
+        tries = house.meter.anomalies
+        await house.until(lambda: tries.count("step_broken") > 3)
+        assert tries.count("cannot_be_booked") == 1
+        house.store.poison.clear()
+        assert (await house.engine.wait(accepted.settlement.id, 5)).state is State.COMPLETED
+        matters = house.records.matters.values()
+        await house.until(lambda: all(each.closed_by == ENGINE for each in matters))
+        assert [each.kind for each in matters] == [MatterKind.CANNOT_BE_BOOKED]
+
+
+async def test_what_cannot_be_decided_is_put_before_people_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as house:
+
+        def prepare(*_: object) -> bytes:
+            message = "no such field"
+            raise ValueError(message)
+
+        monkeypatch.setattr(house.rail, "prepare", prepare)
+        await house.engine.submit([wish("k1")])
+        await house.until(lambda: house.records.matters)
+        [matter] = house.records.matters.values()
+        assert matter.kind is MatterKind.CANNOT_BE_BOOKED
+        assert matter.detail["why"] == "ValueError('no such field')"
+
+
+async def test_an_exception_that_could_not_be_opened_is_opened_at_the_next_try() -> None:
+    async with running() as house:
+        matters = house.desk.matters
+        lost = [Unavailable("lost"), InvariantViolated("broken")]
+
+        class Shaky(MemoryMatters):
+            async def open_unbookable(self, settlement_id: UUID, detail: Any) -> bool:
+                if lost:
+                    raise lost.pop()
+                return await super().open_unbookable(settlement_id, detail)
+
+        house.engine._runner._unbookable._matters = Shaky(house.records)
+        house.store.poison.add("o-k1")
+        await house.engine.submit([wish("k1")])
+        await house.until(lambda: house.records.matters)
+        assert lost == []
+        assert len(await matters.matters(MatterFilter())) == 1
+
+
+async def test_an_account_without_room_refuses_before_anything_is_held() -> None:
+    async with running() as house:
+        nostro = await house.nostro()
+        full = replace(
+            nostro,
+            debits_posted=nostro.debits_posted + BALANCE_FULL,
+            credits_posted=nostro.credits_posted + BALANCE_FULL,
+        )
+        house.records.accounts[nostro.id] = full
+        ended = await house.settle("k1")
+        assert (ended.state, ended.refusal_code) == (State.FAILED, "ACCOUNT_FULL")
+        assert (await house.nostro()) == full
+        assert not house.rail.asked
+        house.records.accounts[nostro.id] = nostro  # so that the books prove
