@@ -48,10 +48,10 @@ class MatterKind(StrEnum):
         auto()
     )  # it came back, and TO's account no longer covers it; TO's debt is in suspense
     UNKNOWN_PAYMENT = auto()  # the bank has a payment that we do not know
-    ALTERED_PAYMENT = auto()  # what was recorded of it was altered behind the engine
     CANNOT_BE_BOOKED = (
         auto()
     )  # the database turns down what follows from an answer, again and again
+    ALTERED_PAYMENT = auto()  # what was recorded of it was altered behind the engine
 
 
 class Severity(StrEnum):
