@@ -64,6 +64,20 @@ def test_both_answer_inside_the_block_and_are_gone_after_it(data_dir):
     assert servers.watch() == (), "what was stopped stays stopped"
 
 
+def test_watch_restarts_a_jetstream_that_has_failed_to_write_once(data_dir, caplog):
+    with EmbeddedServers(data_dir) as servers:
+        assert servers.watch() == ()
+        before = servers.nats.pid
+        with servers.nats.log_path.open("a") as log:
+            log.write(
+                "[ERR] JetStream failed to store a msg: write 1.blk: no space left on device\n"
+            )
+        assert servers.watch() == ("NATS",)
+        assert servers.nats.pid not in (before, None)
+        assert "was stuck" in caplog.text
+        assert servers.watch() == (), "what its predecessor said is over"
+
+
 def test_watch_brings_back_whichever_died(data_dir):
     with EmbeddedServers(data_dir) as servers:
         addresses = [status.address for status in servers.statuses()]

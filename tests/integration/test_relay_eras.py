@@ -124,6 +124,51 @@ async def test_eras_may_begin_within_a_batch_and_stay_empty(server, outbox, batc
     assert found == [*places[:5], "reopened.1", *places[5:10], "reopened.4", *places[10:]]
 
 
+async def test_the_marker_of_an_era_goes_out_although_nothing_happens_in_it(server, outbox):
+    outbox.add(3)
+    async with running(make_relay(server, outbox, [])) as _:
+        await until(lambda: outbox.marked >= 3)
+        outbox.begin(2)
+        await until(lambda: outbox.marked >= 2 * ERA_PLACES)
+        assert await names(server) == [*wanted(outbox), "reopened.2"]
+        marker = (await stored(server.url()))[3]
+        assert json.loads(marker.data)["last_sequence"] == 3
+        outbox.add(3)
+        await until(lambda: outbox.marked >= 2 * ERA_PLACES + 3)
+    places = wanted(outbox)
+    assert await names(server) == [*places[:3], "reopened.2", *places[3:]]
+    outbox.begin(3)
+    async with running(make_relay(server, outbox, [])):
+        await until(lambda: outbox.marked >= 3 * ERA_PLACES)
+    assert (await names(server))[-1] == "reopened.3"
+
+
+class LateOutbox(EraOutbox):
+    """A move is committed between the relay's look at the moves and its look at the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_late = False
+
+    async def head(self):
+        if self.is_late:
+            self.is_late = False
+            self.add(1)
+            self.begin(1)
+        return await super().head()
+
+
+async def test_what_was_committed_before_the_era_goes_out_before_its_marker(server):
+    outbox = LateOutbox()
+    outbox.add(3)
+    async with running(make_relay(server, outbox, [], mark_seconds=0.0)):
+        await until(lambda: outbox.marked >= 3)
+        outbox.is_late = True
+        await until(lambda: outbox.marked >= ERA_PLACES)
+    assert await names(server) == [*wanted(outbox), "reopened.1"]
+    assert json.loads((await stored(server.url()))[4].data)["last_sequence"] == 4
+
+
 async def test_a_relay_that_dies_behind_the_marker_goes_on_from_it(server, outbox):
     outbox.add(3)
     outbox.begin(1)

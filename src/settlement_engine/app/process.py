@@ -128,11 +128,10 @@ class EngineProcess:
                 return "events are switched off"
             published = await application.stream.published()
             backlog = waiting(published, await application.stream.head())
-            state = "connected" if relay.is_connected else "not connected"
             if backlog > BACKLOG_MAX:
                 what = f"{backlog} events wait for NATS"
                 raise Unavailable(what)
-            return f"NATS {state}, {backlog} events wait"
+            return f"{relay.state}, {backlog} events wait"
 
         def opening() -> str:
             if not application.engine.is_open:
@@ -151,9 +150,11 @@ class EngineProcess:
 
     async def _measure(self, interval_seconds: float) -> None:
         """Refresh the gauges again and again; what is out of reach keeps its last value."""
+        relay, metrics = self._application.relay, self._application.metrics
         while True:
+            metrics.show_refused(relay.refused_seconds if relay is not None else 0.0)
             with suppress(SettlementEngineError):
-                await self._application.metrics.refresh(self._application.gauges)
+                await metrics.refresh(self._application.gauges)
             with suppress(SettlementEngineError):
                 await self._stuck.refresh()
             await asyncio.sleep(interval_seconds)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
+import shutil
 import signal
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -28,6 +30,13 @@ if TYPE_CHECKING:
 
 USER: Final = "settlement"
 MAX_FILE_DEFAULT: Final = "4G"
+FAILED_WRITE: Final = (b"no space left on device", b"critical write error")
+ROOM_BYTES_MIN: Final = 4 * 1024 * 1024
+"""A restart is worth while when there is so much room again."""
+
+SAID_BYTES_MAX: Final = 1024 * 1024
+"""So much of the log is read at a look; the rest at the next one."""
+
 # Every path is relative to the data directory, in which the server lives: none has to be quoted.
 CONFIGURATION: Final = """\
 # Written anew at each start.
@@ -55,6 +64,8 @@ class EmbeddedNats(EmbeddedServer):
     def __init__(self, data_dir: Path, *, port: int = 0, max_file: str = MAX_FILE_DEFAULT) -> None:
         super().__init__(data_dir, port=port)
         self._max_file = max_file
+        self._seen_bytes = 0
+        self._has_failed_write = False
 
     @property
     @override
@@ -91,8 +102,34 @@ class EmbeddedNats(EmbeddedServer):
             store.mkdir(mode=files.PRIVATE_DIRECTORY)
             return True
 
+    @property
+    @override
+    def is_stuck(self) -> bool:
+        """Whether a write failed on a full disk, and there is room by now.
+
+        JetStream keeps the error of a write until it is restarted, and stores nothing in that stream
+        meanwhile; only its log says so.
+        """
+        if self._child is None:
+            return False
+        with contextlib.suppress(OSError), self.log_path.open("rb") as log:
+            if self._seen_bytes > log.seek(0, os.SEEK_END):
+                self._seen_bytes = 0  # The log was cut.
+            log.seek(self._seen_bytes)
+            said = log.read(SAID_BYTES_MAX)
+            self._seen_bytes += len(said)
+            self._has_failed_write = self._has_failed_write or any(
+                words in said.lower() for words in FAILED_WRITE
+            )
+        if not self._has_failed_write:
+            return False
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(self.data_dir / "jetstream").free >= ROOM_BYTES_MIN
+        return False
+
     @override
     def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        self._seen_bytes, self._has_failed_write = log.tell(), False
         programs.nats_version(self._program)  # An old one is refused before it touches the data.
         for stale in self.data_dir.glob("*.ports"):
             stale.unlink(missing_ok=True)

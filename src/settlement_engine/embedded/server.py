@@ -160,8 +160,15 @@ class EmbeddedServer(abc.ABC):
         """Whether the server was started, not stopped, and has ended all the same."""
         return self._is_wanted and not self.is_running
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the server runs, and will not work again before it was restarted."""
+        return False
+
     def restart_if_dead(self) -> bool:
-        """Start a dead server again, in the same place; say whether there was need."""
+        """Start a dead server again, in the same place; say whether there was need. A stuck one is ended."""
+        if self._is_wanted and self.is_running and self.is_stuck:
+            self._end_child()
         files.bound_log(self.log_path)
         if not self.is_dead:
             return False

@@ -1,8 +1,8 @@
 """PostgreSQL and NATS side by side in one data directory.
 
 The promises: both answer when the ``with`` block begins, or nothing of either is left; two
-processes never share a directory; ``watch`` brings back what died, in the same place, but not for
-ever. It must be used from the main thread.
+processes never share a directory; ``watch`` brings back what died or is stuck for good, in the same
+place, but not for ever. It must be used from the main thread.
 """
 
 from __future__ import annotations
@@ -118,11 +118,12 @@ class EmbeddedServers:
         """
         restarted = []
         for server in self._servers:
-            status = server.poll()
-            if server.is_dead:
+            status, is_stuck = server.poll(), server.is_stuck
+            if server.is_dead or is_stuck:
                 self._allow_restart(server)
             if server.restart_if_dead():
-                logger.warning("%s ended with status %s and was restarted", server.title, status)
+                why = "was stuck" if is_stuck else f"ended with status {status}"
+                logger.warning("%s %s and was restarted", server.title, why)
                 restarted.append(server.title)
         return tuple(restarted)
 

@@ -54,6 +54,10 @@ class Conflict(SettlementEngineError):
         self.is_known_id = is_known_id
 
 
+class NotStored(Unavailable):
+    """NATS is there, and did not store what was sent to it, or does not say so."""
+
+
 class _Fault(msgspec.Struct):
     code: int = 0
     err_code: int = 0
@@ -174,8 +178,9 @@ class Publisher:
                 await self._connection.write(frames)
                 await self._complete.wait()
         except TimeoutError:
-            raise Unavailable(
-                "NATS did not acknowledge in time", why=f"waited {self._ack_timeout_seconds:g} s"
+            raise NotStored(
+                "NATS did not acknowledge in time",
+                why=f"no acknowledgement within {self._ack_timeout_seconds:g} s",
             ) from None
         if len(self._acks) < wanted:
             raise self._connection.lost_error()
@@ -200,7 +205,7 @@ def _refusal(fault: _Fault) -> SettlementEngineError:
     if fault.err_code in CONFLICTS:
         is_known_id = fault.err_code == KNOWN_ID
         return Conflict("the stream is not as it was seen", why=why, is_known_id=is_known_id)
-    return Unavailable("JetStream does not take the announcements", why=why)
+    return NotStored("JetStream does not take the announcements", why=why)
 
 
 def _frame(message: Message, more: str, reply: str) -> str:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import structlog
 
-from settlement_engine.domain.announcement import follows, waiting
+from settlement_engine.domain.announcement import ERA_PLACES, era_of, follows, waiting
 from settlement_engine.errors import SettlementEngineError
-from settlement_engine.events.announce import Announcer
+from settlement_engine.events.announce import Announcer, Message
 from settlement_engine.events.connection import (
     RECONNECT,
     TROUBLE,
@@ -29,7 +29,7 @@ from settlement_engine.events.connection import (
     heed_cancellation,
 )
 from settlement_engine.events.place import Place, Surveyor
-from settlement_engine.events.publisher import BATCH_MAX, BATCH_MIN, Conflict, Publisher
+from settlement_engine.events.publisher import BATCH_MAX, BATCH_MIN, Conflict, NotStored, Publisher
 from settlement_engine.events.stream import StreamSpec, ensure_stream
 
 if TYPE_CHECKING:
@@ -146,6 +146,8 @@ class Relay:
         self._failures = 0
         self._last_trouble = ""
         self._is_connected = False
+        self._refused_since: float | None = None
+        self._refusal = ""
 
     @property
     def backlog(self) -> int:
@@ -157,6 +159,22 @@ class Relay:
         """Whether NATS answers."""
         return self._is_connected
 
+    @property
+    def refused_seconds(self) -> float:
+        """For how long JetStream has answered, and stored no announcement; 0 while it stores them."""
+        since = self._refused_since
+        return 0.0 if since is None else max(0.0, self._now() - since)
+
+    @property
+    def state(self) -> str:
+        """Say in words how NATS is."""
+        if self._refused_since is not None:
+            return (
+                f"JetStream answers, and has stored no announcement for {self.refused_seconds:.0f} s"
+                f" ({self._refusal}); after a full disk, make room and restart NATS"
+            )
+        return "NATS connected" if self._is_connected else "NATS not connected"
+
     async def run(self) -> None:
         """Publish until ``stop``. What is wrong with NATS or the store is waited out, without end."""
         try:
@@ -166,6 +184,7 @@ class Relay:
                     await self._session()
                 except TROUBLE as trouble:
                     self._note_trouble(trouble)
+                    self._note_refusal(trouble)
                     await self._measure()
                     wait_seconds = self._settings.reconnect.seconds(self._failures, 0.0)
                     await self._rest(wait_seconds)
@@ -204,6 +223,7 @@ class Relay:
     async def _publish_all(self, publisher: Publisher, jetstream: JetStreamContext) -> None:
         place: Place | None = None
         refused: Place | None = None
+        conflicted: Place | None = None
         while not self._is_out_of_time():
             heed_cancellation()
             publisher.check()
@@ -220,10 +240,12 @@ class Relay:
                 reached = await self._advance(publisher, place, one_by_one=place == refused)
             except Conflict as conflict:
                 # Another relay was first, or the stream was touched: look again. When it looks the same
-                # again, a batch that holds a known id has to be sent one by one.
+                # again, the batch has to be sent one by one: it holds a known id, or the server does not
+                # say what is wrong with it.
                 log.info("relay.conflict", why=conflict.why)
-                refused = place if conflict.is_known_id else None
-                place = None
+                is_again = place == conflicted
+                refused = place if conflict.is_known_id or is_again else None
+                conflicted, place = place, None
                 await self._rest(self._settings.poll_seconds)
                 continue
             if reached == place:
@@ -250,12 +272,13 @@ class Relay:
         self._position = place.position
         self._head = max(self._head, found[-1].moved.position if found else place.position)
         batch = self._without_gap(found, place.position)
-        if not batch:
-            self._note_health()
-            if self._now() >= self._mark_due or self._stopping.is_set():
-                await self._mark(place.position)
-            return place
         messages = self._announcer.messages(batch, place.position)[: self._settings.batch_max]
+        if not messages and (self._now() >= self._mark_due or self._stopping.is_set()):
+            await self._mark(place.position)
+            messages = await self._find_marker(place.position)
+        if not messages:
+            self._note_health()
+            return place
         sending = publisher.append(messages, place.sequence, one_by_one=one_by_one)
         if len(found) == self._settings.batch_max:
             count, sequence = await self._read_ahead(messages[-1].position, sending)
@@ -267,6 +290,15 @@ class Relay:
             await self._mark(self._position)
             self._head = max(self._head, await self._outbox.head())
         return Place(self._position, sequence)
+
+    async def _find_marker(self, after: int) -> list[Message]:
+        """Return the marker of an era in which nothing has happened yet: it does not wait for a move."""
+        head = await self._outbox.head()
+        if head % ERA_PLACES or era_of(head) <= era_of(after):
+            return []
+        if await self._outbox.read(after, 1):
+            return []  # it was committed before the era began, and goes first
+        return [self._announcer.marker(era_of(head), after)]
 
     async def _read(self, after: int) -> list[Announcement]:
         """Return the next batch: what was read ahead, filled up with what has come since."""
@@ -349,9 +381,19 @@ class Relay:
             log.warning("relay.waiting", trouble=text)
             self._last_trouble = text
 
+    def _note_refusal(self, trouble: Exception) -> None:
+        """Remember since when NATS has answered, and stored nothing; not that it cannot be reached."""
+        if not self._is_connected or not isinstance(trouble, NotStored):
+            self._refused_since = None
+            return
+        self._refusal = trouble.why or trouble.what
+        if self._refused_since is None:
+            self._refused_since = self._now()
+
     def _note_health(self) -> None:
         """Forget the failures: something was acknowledged, or there is nothing to do."""
         self._failures = 0
+        self._refused_since = None
         if self._last_trouble or not self._was_healthy:
             log.info("relay.publishing", position=self._position, backlog=self.backlog)
             self._last_trouble = ""
