@@ -254,6 +254,20 @@ async def test_nobody_approves_what_the_same_person_has_proposed(scene):
         await resolutions.decline(proposal.id, "edsger")
 
 
+OTHER_SPELLINGS = ["spiffe://bank/alice/", "SPIFFE://BANK/Alice", "spiffe://bank/%61lice"]
+
+
+@pytest.mark.parametrize("spelling", OTHER_SPELLINGS)
+async def test_one_person_under_another_spelling_is_not_another_person(scene, spelling):
+    settlement = await scene.bring(State.IN_DOUBT)
+    resolutions = scene.stores.resolutions
+    proposal = await resolutions.propose(spec(settlement, who="spiffe://bank/alice"))
+    with pytest.raises(NotPermitted):
+        await resolutions.approve(proposal.id, spelling, proposal.content_sha256)
+    approved = await resolutions.approve(proposal.id, "spiffe://bank/bob", proposal.content_sha256)
+    assert approved.decision is Decision.APPROVED
+
+
 async def test_an_expired_proposal_is_refused_and_may_be_made_again(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     resolutions = scene.stores.resolutions

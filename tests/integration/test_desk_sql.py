@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from settlement_engine.domain.exceptions import Finding, MatterKind
+from settlement_engine.domain.identity import person_of
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.ports import DoubtLimit, ProposalSpec, Result
 from tests.support.lives import Scene
@@ -70,9 +72,16 @@ async def proposed(scene: Scene, who: str = "ada") -> Any:
     return await scene.stores.resolutions.propose(spec)
 
 
-@pytest.mark.parametrize("who", ["ada", "ADA", "Ada"])
-async def test_nobody_approves_alone_whoever_writes_it(scene, connection, who):
-    proposal = await proposed(scene)
+ALICE = "spiffe://bank/alice"
+SPELLINGS = [ALICE, "spiffe://bank/alice/", "SPIFFE://Bank/alice//", "spiffe://bank/%61lice"]
+
+
+@pytest.mark.parametrize(
+    ("proposer", "who"),
+    [("ada", who) for who in ("ada", "ADA", "Ada")] + [(ALICE, who) for who in SPELLINGS],
+)
+async def test_nobody_approves_alone_whoever_writes_it(scene, connection, proposer, who):
+    proposal = await proposed(scene, proposer)
     with pytest.raises(asyncpg.CheckViolationError, match="approved_by_another"):
         await connection.execute(
             "UPDATE resolutions SET decision = 'approved', decided_by = $2,"
@@ -139,6 +148,23 @@ async def test_one_proposal_of_a_settlement_is_alive(scene, connection):
         )
 
 
+async def test_the_database_reduces_names_as_the_engine_does(connection):
+    """Among them every byte in percent-encoding, and names at random."""
+    chance = random.Random(1)
+    odd = "%%%%//::aAzZ09.@?#_~ fFéİ\n\\\t"
+    names = [
+        *SPELLINGS,
+        *(f"a%{byte:02x}%{byte:02X}b" for byte in range(256)),
+        *("".join(chance.choices(odd, k=chance.randrange(16))) for _ in range(2_000)),
+    ]
+    found = await connection.fetch(
+        "SELECT person_of(name) AS person FROM unnest($1::text[]) WITH ORDINALITY AS x (name, place)"
+        " ORDER BY place",
+        names,
+    )
+    assert [row["person"] for row in found] == [person_of(name) for name in names]
+
+
 @pytest.mark.parametrize("table", ["resolutions", "exceptions"])
 async def test_nothing_of_the_desk_is_deleted(scene, connection, table):
     await proposed(scene)
@@ -163,6 +189,8 @@ async def test_money_in_suspense_is_never_closed_alone(scene, connection):
     await scene.stores.matters.acknowledge(number, "ada")
     with pytest.raises(asyncpg.CheckViolationError, match="suspense_needs_four_eyes"):
         await connection.execute(closing, number, "Ada")
+    with pytest.raises(asyncpg.CheckViolationError, match="suspense_needs_four_eyes"):
+        await connection.execute(closing, number, "%61d%41/")
     await connection.execute(closing, number, "grace")
     for change in ("closed_by = 'edsger'", "closed_at = NULL", "acknowledged_by = 'x'"):
         with pytest.raises(asyncpg.PostgresError, match="append-only"):

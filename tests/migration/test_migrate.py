@@ -130,3 +130,35 @@ async def test_without_a_server_nothing_is_guessed(settings):
     nowhere = DatabaseSettings(url="postgresql://nobody:nothing@127.0.0.1:1/none")
     with pytest.raises(Unavailable):
         await migrate(nowhere)
+
+
+PROPOSED_AND_APPROVED = """
+    ALTER TABLE resolutions DROP CONSTRAINT resolutions_settlement_id_fkey;
+    INSERT INTO resolutions (settlement_id, finding, reason, evidence_name, evidence, evidence_sha256,
+        content_sha256, proposed_by, proposed_at, expires_at, state, sends, decision, decided_by,
+        decided_at, finished_at, ending)
+    SELECT gen_random_uuid(), 'settled', 'x', 'x', 'x', sha256('x'), sha256('x'),
+        'spiffe://bank/alice', now(), now() + '1 day', 'in_doubt', 1, 'approved', who, now(),
+        CASE WHEN is_finished THEN now() END, CASE WHEN is_finished THEN 'attested' END
+    FROM (VALUES ('spiffe://bank/alice/', false), ('SPIFFE://bank/%61lice', true),
+        ('spiffe://bank/bob', false)) AS given (who, is_finished)
+"""
+
+
+async def test_what_one_person_approved_under_two_names_is_not_acted_on_any_more(
+    settings, connection, monkeypatch
+):
+    """A database with such rows can be migrated, and what has ended so stays for the proof to name."""
+    first, *others = migrations()
+    pretend(monkeypatch, first)
+    await migrate(settings)
+    await connection.execute(PROPOSED_AND_APPROVED)
+    pretend(monkeypatch, first, *others)
+    await migrate(settings)
+    found = await connection.fetch("SELECT decided_by, ending FROM resolutions ORDER BY id")
+    assert [tuple(row) for row in found] == [
+        ("spiffe://bank/alice/", "overtaken"),
+        ("SPIFFE://bank/%61lice", "attested"),
+        ("spiffe://bank/bob", None),
+    ]
+    await connection.execute("UPDATE resolutions SET taken_up_at = now() WHERE ending IS NULL")
