@@ -139,8 +139,11 @@ def test_a_second_dev_in_the_same_directory_is_refused(world: World) -> None:
 
 def test_with_servers_of_its_own_nothing_embedded_starts(world: World, tmp_path: Path) -> None:
     at = world.address
-    urls = ("--database-url", at["database_url"], "--nats-url", at["nats_url"])
-    with World(tmp_path, *urls, *QUICK) as second:
+    urls = {
+        "SETTLEMENT_DATABASE__URL": at["database_url"],
+        "SETTLEMENT_NATS__URL": at["nats_url"],
+    }
+    with World(tmp_path, *QUICK, variables=urls) as second:
         assert second.address["postgres_pid"] is None
         assert second.address["nats_pid"] is None
         assert second.address["database_url"] == at["database_url"]

@@ -20,7 +20,7 @@ from settlement_engine.proto import settlement_pb2 as pb
 from settlement_engine.proto import settlement_pb2_grpc as rpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 READY_SECONDS_MAX = 60.0
@@ -43,11 +43,14 @@ def until(truth: Callable[[], Any], seconds: float, what: str) -> Any:
 class World:
     """One ``dev``: its address file, its processes, its calls."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, variables: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.address_file = folder / "address.json"
         self._log = (folder / "dev.log").open("ab")
         self._arguments = arguments
+        self._environment = {**os.environ, **(variables or {})}
         self.process: subprocess.Popen[bytes] | None = None
         self._channel: grpc.Channel | None = None
 
@@ -65,7 +68,9 @@ class World:
         command += ["--data-dir", str(self.folder / "data"), "--address-file"]
         command += [str(self.address_file), "--grpc-port", "0", "--http-port", "0"]
         command += ["--metrics-port", "0", *self._arguments]
-        self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self.process = subprocess.Popen(
+            command, env=self._environment, stdout=self._log, stderr=self._log
+        )
         until(self._is_ready, READY_SECONDS_MAX, f"dev to be ready, see {self.folder}/dev.log")
 
     def _is_ready(self) -> bool:

@@ -132,10 +132,13 @@ def options(**settings: Any) -> tuple[str, ...]:
 
 
 @contextmanager
-def engine_on(folder: Path, url: str, *more: str) -> Iterator[World]:
+def engine_on(folder: Path, url: str, *more: str, nats_url: str = "") -> Iterator[World]:
     """Run ``dev`` on a database of ours, with three funded banks."""
     folder.mkdir(parents=True, exist_ok=True)
-    with World(folder, "--database-url", url, *options(), *more) as world:
+    urls = {"SETTLEMENT_DATABASE__URL": url}
+    if nats_url:
+        urls["SETTLEMENT_NATS__URL"] = nats_url
+    with World(folder, *options(), *more, variables=urls) as world:
         for bank in BANKS:
             world.open_bank(bank, "EUR", "9000000000.00")
         yield world

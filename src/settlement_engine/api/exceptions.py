@@ -263,7 +263,7 @@ def who_acts(call: Call, *, trusts_names: bool = True) -> str:
     if not trusts_names:
         what = "people are told apart by their certificates here, and this call has none"
         why = "whoever may say any name could approve what the same person has proposed"
-        todo = "Call over gRPC with a certificate of the authority in [server] tls_client_ca_file."
+        todo = "Call with a certificate of the authority in [server] tls_client_ca_file."
         raise NotAuthenticated(what, why=why, todo=todo)
     if not call.actor:
         what = "nobody is named as the person who acts"

@@ -74,6 +74,7 @@ def engine_options(function: AnyFunction) -> AnyFunction:
             certificate=arguments.pop("cert"),
             key=arguments.pop("key"),
         )
+        _check_files(address)
         return function(address=address, **arguments)
 
     gather.__doc__ = function.__doc__
@@ -93,6 +94,19 @@ def engine_options(function: AnyFunction) -> AnyFunction:
     for option in reversed(options):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+def _check_files(address: EngineAddress) -> None:
+    """Refuse certificates that would not be used: whoever names one does not expect plain text."""
+    if address.ca is None and (address.certificate or address.key):
+        message = (
+            "--cert and --key need --ca, the authority that signed the engine's certificate:"
+            " without it nothing would be encrypted and nobody would be named"
+        )
+        raise click.UsageError(message)
+    if (address.certificate is None) != (address.key is None):
+        message = "--cert and --key go together"
+        raise click.UsageError(message)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from settlement_engine.cli.output import (
     say,
     table,
 )
-from settlement_engine.cli.settings import config_options, load_config
+from settlement_engine.cli.settings import config_options, load_config, url_option
 from settlement_engine.domain.money import format_amount
 from settlement_engine.errors import Misconfigured
 
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
 
     from settlement_engine.ports import Proof
 
-_database = click.option(
+_database = url_option(
     "--database-url",
-    help="Which database; else the configuration's, else that of the `dev` that runs here.",
+    "database.url",
+    "Which database, without a password; else the configuration's, else that of the `dev` that runs"
+    " here.",
 )
 
 

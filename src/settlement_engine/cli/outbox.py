@@ -113,6 +113,6 @@ def _configured(config_file: Path | None, settings: tuple[str, ...]) -> Config:
             raise Misconfigured(
                 f"{name} is empty",
                 why="no `settlement-engine dev` runs in this directory either",
-                todo=f"Set it: --set {name}=...",
+                todo=f"Set SETTLEMENT_{name.replace('.', '__').upper()}.",
             )
     return config

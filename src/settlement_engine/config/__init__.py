@@ -18,6 +18,7 @@ from settlement_engine.config.loading import (
     unknown_variables,
 )
 from settlement_engine.config.safety import unsafe_settings
+from settlement_engine.config.secrets import carries_secret
 from settlement_engine.config.sections import (
     PROFILE_DEFAULTS,
     BanksConfig,
@@ -48,6 +49,7 @@ __all__ = [
     "ServerConfig",
     "SettlementConfig",
     "UnknownVariable",
+    "carries_secret",
     "env_name",
     "flatten",
     "known_keys",

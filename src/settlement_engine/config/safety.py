@@ -8,7 +8,8 @@ from __future__ import annotations
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
-from urllib.parse import parse_qs, urlsplit
+
+from settlement_engine.config.secrets import carries_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -99,6 +100,4 @@ def _is_loopback(host: str) -> bool:
 def _is_written_down(url: SecretStr, origin: str) -> bool:
     if not origin.startswith("file ") or ", password from " in origin:
         return False
-    parts = urlsplit(url.get_secret_value())
-    is_token = parts.scheme in {"nats", "tls"} and parts.username is not None
-    return is_token or parts.password is not None or "password" in parse_qs(parts.query)
+    return carries_secret(url.get_secret_value())

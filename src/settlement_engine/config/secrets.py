@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import stat
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MASK: Final = "********"
 SECRET_FILE_MAX_BYTES: Final = 4096
+
+_SECRET_PARAMETERS: Final = frozenset({"password", "sslpassword"})
 
 Located = TypeVar("Located", "DatabaseConfig", "NatsConfig")
 
@@ -69,6 +71,17 @@ def _read_secret(path: Path, key: str) -> str:
             todo=f"chmod 600 {path}",
         )
     return text
+
+
+def carries_secret(url: str) -> bool:
+    """Say whether an address of PostgreSQL or NATS has a password or a token in it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    is_token = parts.scheme in {"nats", "tls"} and parts.username is not None
+    is_named = not _SECRET_PARAMETERS.isdisjoint(parse_qs(parts.query))
+    return is_token or parts.password is not None or is_named
 
 
 def mask_url(url: str) -> str:

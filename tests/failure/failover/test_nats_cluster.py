@@ -93,8 +93,9 @@ def kill(server: ClusteredNats) -> None:
 def test_the_stream_has_every_event_once_when_a_server_dies_and_then_the_leader(
     tmp_path: Path, server: EmbeddedPostgres, cluster: list[ClusteredNats]
 ) -> None:
-    more = ("--nats-url", url_of(cluster), "--set", "nats.stream_replicas=3")
-    with engine_on(tmp_path / "dev", server.url(), *more) as world:
+    more = ("--set", "nats.stream_replicas=3")
+    nats_url = url_of(cluster)
+    with engine_on(tmp_path / "dev", server.url(), *more, nats_url=nats_url) as world:
         load = Load(world, seed=3)
         until(lambda: len(load.accepted) > LOAD, 60, "some load")
         for is_leader in (False, True):

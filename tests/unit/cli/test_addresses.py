@@ -16,9 +16,12 @@ from settlement_engine.cli.addresses import (
     find_running,
     write_addresses,
 )
+from settlement_engine.cli.failures import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.unit.cli.conftest import Run
 
 NOBODY = 2**22 - 1
 """A process number that hardly anybody has."""
@@ -75,3 +78,24 @@ def test_an_engine_is_looked_for_by_variable_then_by_file_then_at_its_usual_port
     assert find_address() == "127.0.0.1:1"
     monkeypatch.setenv("SETTLEMENT_ADDRESS", "bank:50056")
     assert find_address() == "bank:50056"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("cert",), "need --ca"),
+        (("key",), "need --ca"),
+        (("cert", "key"), "need --ca"),
+        (("ca", "cert"), "go together"),
+        (("ca", "key"), "go together"),
+    ],
+)
+def test_certificates_that_would_not_be_used_are_refused(
+    command: Run, tmp_path: Path, flags: tuple[str, ...], words: str
+) -> None:
+    """They were ignored without --ca, and the call went out in plain text."""
+    (tmp_path / "x.pem").write_text("x")
+    options = [word for flag in flags for word in (f"--{flag}", "x.pem")]
+    said = command("list", "--address", "127.0.0.1:1", *options)
+    assert said.code == ExitCode.USAGE
+    assert words in said.err

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.config import known_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tests.unit.cli.conftest import Run
 
@@ -69,3 +69,43 @@ def test_show_lists_every_key_with_its_origin_and_masks_secrets(
     said = command("config", "show")
     assert "hunter2" not in said.out
     assert "server.grpc_port" in said.out
+
+
+SECRETS = {
+    "database.url": [
+        "postgresql://me:hunter2@db/x",
+        "postgresql://db/x?user=me&password=hunter2",
+        "postgresql://me@db/x?sslpassword=hunter2",
+    ],
+    "nats.url": ["nats://me:hunter2@nats:4222", "nats://hunter2@nats:4222,other:4222"],
+}
+IN_ARGUMENTS = [
+    (("config", "show", "--set", f"{key}={url}"), key)
+    for key, urls in SECRETS.items()
+    for url in urls
+] + [
+    ((*words, f"--{key.replace('.', '-')}", url), key)
+    for key, urls in SECRETS.items()
+    for url in urls
+    for words in ([("dev",), ("migrate",), ("prove",)] if key == "database.url" else [("dev",)])
+]
+
+
+@pytest.mark.parametrize(("words", "key"), IN_ARGUMENTS)
+def test_a_password_in_an_argument_is_refused(
+    command: Run, words: tuple[str, ...], key: str
+) -> None:
+    said = command(*words)
+    assert said.code == ExitCode.MISCONFIGURED
+    assert "hunter2" not in said.out + said.err
+    what, why, todo = said.err.splitlines()
+    assert "has a password in it" in what
+    assert "arguments" in why
+    assert f"SETTLEMENT_{key.split('.', maxsplit=1)[0].upper()}__URL" in todo
+    assert f"{key.split('.', maxsplit=1)[0]}.password_file" in todo
+
+
+def test_an_address_without_a_password_may_be_an_argument(command: Run) -> None:
+    said = command("config", "show", "--set", "database.url=postgresql://me@db/x?sslmode=require")
+    assert said.code == ExitCode.OK
+    assert "postgresql://me@db/x" in said.out

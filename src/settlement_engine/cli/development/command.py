@@ -13,7 +13,7 @@ from settlement_engine.cli.addresses import ADDRESS_FILE
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.interruption import collect_stop_signals, termination_interrupts
 from settlement_engine.cli.output import example, say
-from settlement_engine.cli.settings import config_options, load_config, warn_unknown
+from settlement_engine.cli.settings import config_options, load_config, url_option, warn_unknown
 
 if TYPE_CHECKING:
     from settlement_engine.cli.development.world import World
@@ -58,8 +58,16 @@ WARNING: Final = """\
     show_default=True,
     help="How many engine processes share the work.",
 )
-@click.option("--database-url", help="Your own PostgreSQL instead of the embedded one.")
-@click.option("--nats-url", help="Your own NATS instead of the embedded one.")
+@url_option(
+    "--database-url",
+    "database.url",
+    "Your own PostgreSQL instead of the embedded one; a password goes into SETTLEMENT_DATABASE__URL.",
+)
+@url_option(
+    "--nats-url",
+    "nats.url",
+    "Your own NATS instead of the embedded one; a password goes into SETTLEMENT_NATS__URL.",
+)
 @click.option("--logs", is_flag=True, help="Show the engines' logs here, not in files.")
 @example("""
 settlement-engine dev --sample-data

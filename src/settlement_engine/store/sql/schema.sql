@@ -786,6 +786,29 @@ BEGIN
     END;
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.person_of(name text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+    SELECT lower(rtrim(coalesce(string_agg(
+        CASE
+            WHEN piece = '%' THEN '%25'
+            WHEN code BETWEEN 33 AND 126 AND chr(code) NOT IN ('%', '/', '?', '#') THEN chr(code)
+            ELSE piece
+        END, '' ORDER BY place
+    ), ''), '/') COLLATE "C")
+    FROM (
+        SELECT
+            pieces[1] AS piece, place,
+            CASE
+                WHEN pieces[1] LIKE '\%__' THEN get_byte(decode(substr(pieces[1], 2), 'hex'), 0)
+            END AS code
+        FROM regexp_matches(name, '%[0-9A-Fa-f]{2}|%|[^%]+', 'g')
+            WITH ORDINALITY AS found (pieces, place)
+    ) AS parts
+$function$;
+
 CREATE OR REPLACE FUNCTION public.probe_write()
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
@@ -1041,7 +1064,7 @@ ALTER TABLE exceptions ADD CONSTRAINT exceptions_closed_by_check CHECK (length(c
 
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text, 'altered_payment'::text, 'cannot_be_booked'::text]));
 
-ALTER TABLE exceptions ADD CONSTRAINT suspense_needs_four_eyes CHECK (closed_by IS NULL OR (kind <> ALL (ARRAY['disproved'::text, 'uncovered_return'::text])) OR acknowledged_by IS NOT NULL AND lower(acknowledged_by) <> lower(closed_by));
+ALTER TABLE exceptions ADD CONSTRAINT suspense_needs_four_eyes CHECK (closed_by IS NULL OR (kind <> ALL (ARRAY['disproved'::text, 'uncovered_return'::text])) OR acknowledged_by IS NOT NULL AND person_of(acknowledged_by) <> person_of(closed_by)) NOT VALID;
 
 ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_amount_minor_check CHECK (amount_minor > 0);
 
@@ -1059,7 +1082,7 @@ ALTER TABLE openings ADD CONSTRAINT openings_era_check CHECK (era >= 0 AND era <
 
 ALTER TABLE openings ADD CONSTRAINT openings_step_check CHECK (step = ANY (ARRAY['shut'::text, 'listed'::text, 'confirmed'::text, 'opened'::text]));
 
-ALTER TABLE resolutions ADD CONSTRAINT approved_by_another CHECK (decision IS DISTINCT FROM 'approved'::text OR lower(decided_by) <> lower(proposed_by));
+ALTER TABLE resolutions ADD CONSTRAINT approved_by_another CHECK (decision IS DISTINCT FROM 'approved'::text OR person_of(decided_by) <> person_of(proposed_by)) NOT VALID;
 
 ALTER TABLE resolutions ADD CONSTRAINT approved_in_time CHECK (decision IS DISTINCT FROM 'approved'::text OR decided_at < expires_at);
 
