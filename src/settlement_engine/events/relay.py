@@ -29,7 +29,8 @@ from settlement_engine.events.connection import (
     heed_cancellation,
 )
 from settlement_engine.events.place import Place, Surveyor
-from settlement_engine.events.publisher import BATCH_MAX, BATCH_MIN, Conflict, NotStored, Publisher
+from settlement_engine.events.publisher import BATCH_MAX, BATCH_MIN, Conflict, Publisher
+from settlement_engine.events.refusal import Refusal
 from settlement_engine.events.stream import StreamSpec, ensure_stream
 
 if TYPE_CHECKING:
@@ -146,8 +147,7 @@ class Relay:
         self._failures = 0
         self._last_trouble = ""
         self._is_connected = False
-        self._refused_since: float | None = None
-        self._refusal = ""
+        self._refusal = Refusal()
 
     @property
     def backlog(self) -> int:
@@ -162,17 +162,13 @@ class Relay:
     @property
     def refused_seconds(self) -> float:
         """For how long JetStream has answered, and stored no announcement; 0 while it stores them."""
-        since = self._refused_since
-        return 0.0 if since is None else max(0.0, self._now() - since)
+        return self._refusal.seconds
 
     @property
     def state(self) -> str:
         """Say in words how NATS is."""
-        if self._refused_since is not None:
-            return (
-                f"JetStream answers, and has stored no announcement for {self.refused_seconds:.0f} s"
-                f" ({self._refusal}); after a full disk, make room and restart NATS"
-            )
+        if refusal := self._refusal.text:
+            return refusal
         return "NATS connected" if self._is_connected else "NATS not connected"
 
     async def run(self) -> None:
@@ -184,7 +180,7 @@ class Relay:
                     await self._session()
                 except TROUBLE as trouble:
                     self._note_trouble(trouble)
-                    self._note_refusal(trouble)
+                    self._refusal.note(trouble, is_connected=self._is_connected)
                     await self._measure()
                     wait_seconds = self._settings.reconnect.seconds(self._failures, 0.0)
                     await self._rest(wait_seconds)
@@ -381,19 +377,10 @@ class Relay:
             log.warning("relay.waiting", trouble=text)
             self._last_trouble = text
 
-    def _note_refusal(self, trouble: Exception) -> None:
-        """Remember since when NATS has answered, and stored nothing; not that it cannot be reached."""
-        if not self._is_connected or not isinstance(trouble, NotStored):
-            self._refused_since = None
-            return
-        self._refusal = trouble.why or trouble.what
-        if self._refused_since is None:
-            self._refused_since = self._now()
-
     def _note_health(self) -> None:
         """Forget the failures: something was acknowledged, or there is nothing to do."""
         self._failures = 0
-        self._refused_since = None
+        self._refusal.end()
         if self._last_trouble or not self._was_healthy:
             log.info("relay.publishing", position=self._position, backlog=self.backlog)
             self._last_trouble = ""
