@@ -10,11 +10,12 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from settlement_engine.domain.ledger import GUARDED, AccountKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Priority
 from settlement_engine.ports import SettlementFilter, Verdict
-from tests.support.lives import Scene
+from tests.support.lives import ALL_ACCOUNTS, Scene, funding, spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -185,9 +186,37 @@ async def test_gauges_say_what_is_open_and_since_when(scene):
     assert after.open_by_state["in_doubt"] == before.open_by_state.get("in_doubt", 0) + 1
     assert "completed" not in after.open_by_state
     assert 0 <= after.oldest_in_doubt_seconds <= after.oldest_open_seconds < 600
-    assert await scene.source() in after.balances
     assert before.balances == []
-    assert len((await scene.stores.gauges.gauges(2)).balances) == 2
+
+
+async def test_balances_are_summed_per_bank_and_currency(scene):
+    accounts = scene.stores.accounts
+    await accounts.open_account(spec(AccountKind.NOSTRO, scene.source_bank, account_number="2"))
+    await scene.bring(State.COMPLETED)
+    paid_in = funding(5, bank=scene.source_bank.lower(), account_number="2")
+    await accounts.fund(paid_in)
+    measured = await scene.stores.gauges.gauges(1000)
+    mine = {
+        (each.kind, each.bank, each.currency): each.posted_minor
+        for each in measured.balances
+        if each.bank in (scene.source_bank, scene.target_bank)
+    }
+    assert mine == {
+        (AccountKind.NOSTRO, scene.source_bank, "EUR"): 10**9 - 100 + 5,
+        (AccountKind.VOSTRO, scene.target_bank, "EUR"): 100,
+    }
+    assert measured.accounts_left_out == 0
+
+
+async def test_no_more_balances_are_read_than_asked_for_and_the_others_are_counted(scene):
+    everything = await scene.stores.accounts.accounts(ALL_ACCOUNTS)
+    guarded = [each for each in everything if each.kind in GUARDED]
+    measured = await scene.stores.gauges.gauges(1)
+    [oldest] = measured.balances
+    assert (oldest.bank, oldest.posted_minor) == (guarded[0].bank, guarded[0].posted)
+    assert measured.accounts_left_out == 1  # counted up to as many as were read
+    measured = await scene.stores.gauges.gauges(len(guarded) - 1)
+    assert measured.accounts_left_out == 1
 
 
 async def test_what_rests_for_ever_without_a_person_to_wait_for_is_counted(scene):

@@ -102,6 +102,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "take_up_resolutions": ("float8 int8", PROPOSAL),
     "write_proposal": ("uuid text text text bytea bytea text float8 text int4", "id int8"),
     # What the wrappers in Python pass, and what they read.
+    "accounts_left_out": ("int8", "accounts int8"),
+    "balances": ("int8", "kind text, bank text, currency text, posted numeric"),
     "account_by_id": ("int8", ACCOUNT),
     "accounts_of": ("text[] text[]", ACCOUNT),
     "all_openings": (

@@ -29,7 +29,7 @@ from settlement_engine.events.connection import NatsAccess
 from settlement_engine.events.relay import Relay, RelaySettings
 from settlement_engine.events.stream import StreamSpec
 from settlement_engine.events.witness import StreamWitness
-from settlement_engine.monitoring.metrics import Metrics
+from settlement_engine.monitoring.metrics import BALANCE_ACCOUNTS_MAX, Metrics
 from settlement_engine.rails.mock import MockRail
 from settlement_engine.screening.builtin import BuiltinScreening
 from settlement_engine.store.accounts import PostgresAccounts
@@ -49,8 +49,6 @@ from settlement_engine.store.watch import ServerWatch
 
 if TYPE_CHECKING:
     from settlement_engine.config import Config
-
-BALANCES_SHOWN_MAX = 1_000
 
 
 class SystemClock:
@@ -121,8 +119,8 @@ class Application:
         self.relay, self.clearing = self._events()
 
     def _metrics(self) -> Metrics:
-        shown = BALANCES_SHOWN_MAX if self.config.monitoring.balance_metrics else 0
-        return Metrics(__version__, balance_accounts_max=shown)
+        read = BALANCE_ACCOUNTS_MAX if self.config.monitoring.balance_metrics else 0
+        return Metrics(__version__, balance_accounts_max=read)
 
     def _mock(self) -> MockRail:
         if not self.config.banks.mock_enabled:

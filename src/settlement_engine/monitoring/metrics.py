@@ -24,13 +24,12 @@ from settlement_engine.domain.exceptions import LATE, SEVERITY, MatterKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import ENDS, Do, State
 from settlement_engine.domain.stuck import StuckReason
-from settlement_engine.monitoring.families import Families, Spread
+from settlement_engine.monitoring.families import OTHER, Families, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from settlement_engine.domain.ledger import Account
-    from settlement_engine.ports import GaugeSource, Step
+    from settlement_engine.ports import Balance, GaugeSource, Step
 
 # fmt: off
 SECONDS: Final = (
@@ -40,16 +39,25 @@ COMMIT_SECONDS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 # fmt: on
 
+BALANCE_ACCOUNTS_MAX: Final = 10_000
+"""The balances of no more accounts than this are read."""
+
+BALANCES_SHOWN_MAX: Final = 1_000
+"""No more banks and currencies than this have a series of their own; the others are summed as ``other``."""
+
+FIRST_CURRENCIES: Final = ("AED", "EUR", "GBP", "INR", "USD")
+"""Those with a settlement window in a new database. Others have their series from their first settlement."""
+
 OPEN_STATES: Final = tuple(state for state in State if state not in ENDS)
 
 
 class Metrics:
     """All metrics of one process, in a registry of its own; the engine's Meter."""
 
-    def __init__(self, version: str, *, balance_accounts_max: int = 0) -> None:
-        """Register everything. Balances are shown for so many accounts at most, by default for none.
+    def __init__(self, version: str, *, balance_accounts_max: int = BALANCE_ACCOUNTS_MAX) -> None:
+        """Register everything. The balances of so many accounts are read at most; of none with 0.
 
-        A balance per bank and currency tells a competitor a lot and can be many series, therefore.
+        What has labels is there from the beginning, at zero: an absent series raises no alarm.
         """
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -83,6 +91,8 @@ class Metrics:
             "Completed amounts in minor units; indicative, the ledger is the source.",
             "currency",
         )
+        for currency in FIRST_CURRENCIES:
+            self._amount(currency)
         operations = families.counter(
             "atomic_operations_total", "Holds that were posted or given back.", "state"
         )
@@ -108,6 +118,7 @@ class Metrics:
             "Sum of the differences of the latest run, in minor units; indicative.",
             "currency",
         )
+        self.reconciled(0, {})
 
     def _register_engine(self, families: Families) -> None:
         self._batch_size = families.histogram(
@@ -191,6 +202,13 @@ class Metrics:
                 "currency",
             ),
         }
+        self._left_out = Gauge(
+            "balance_accounts_left_out",
+            "Accounts whose balances are in none of the two: there are more than are read.",
+            registry=self.registry,
+        )
+        if self._balance_accounts_max:
+            self._show_balances(())
 
     # --- what the engine counts in passing ------------------------------------------------------
 
@@ -252,7 +270,8 @@ class Metrics:
     def reconciled(self, differences: int, amounts_minor: Mapping[str, int]) -> None:
         """Note one run of reconciliation: how many differences, and their sum per currency."""
         self._discrepancies.inc(differences)
-        self._discrepancy_amount.show({(code,): sum_ for code, sum_ in amounts_minor.items()})
+        sums = dict.fromkeys(FIRST_CURRENCIES, 0) | dict(amounts_minor)
+        self._discrepancy_amount.show({(code,): sum_ for code, sum_ in sums.items()})
 
     # --- what is measured now and then ----------------------------------------------------------
 
@@ -274,6 +293,7 @@ class Metrics:
         self._oldest_dead_letter.set(gauges.oldest_dead_letter_seconds)
         if self._balance_accounts_max:
             self._show_balances(gauges.balances)
+            self._left_out.set(gauges.accounts_left_out)
         self._measured_at.set(time.time())
 
     def show_refused(self, seconds: float) -> None:
@@ -285,12 +305,16 @@ class Metrics:
         for reason in StuckReason:
             self._stuck(reason.value).set(counts.get(reason, 0))
 
-    def _show_balances(self, accounts: Sequence[Account]) -> None:
+    def _show_balances(self, balances: Sequence[Balance]) -> None:
         for kind, table in self._balances.items():
-            sums: Tally[tuple[str, ...]] = Tally()
-            for account in accounts:
-                if account.kind is kind:
-                    sums[account.bank, account.currency] += account.posted
+            sums: dict[tuple[str, ...], int] = {(OTHER, code): 0 for code in FIRST_CURRENCIES}
+            left = BALANCES_SHOWN_MAX
+            for each in balances:
+                if each.kind is kind:
+                    bank = each.bank if left > 0 else OTHER
+                    labels = (bank, each.currency)
+                    sums[labels] = sums.get(labels, 0) + each.posted_minor
+                    left -= 1
             table.show(sums)
 
     def text(self) -> bytes:

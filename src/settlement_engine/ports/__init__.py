@@ -36,6 +36,7 @@ from settlement_engine.ports.engines import (
 )
 from settlement_engine.ports.proof import (
     Auditor,
+    Balance,
     DeadLetterStore,
     Difference,
     Gauges,
@@ -85,6 +86,7 @@ __all__ = [
     "Answer",
     "Archive",
     "Auditor",
+    "Balance",
     "BankPage",
     "BankPayment",
     "Claimed",

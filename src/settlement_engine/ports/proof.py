@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         LetterFilter,
         MessageOrigin,
     )
-    from settlement_engine.domain.ledger import Account
+    from settlement_engine.domain.ledger import AccountKind
     from settlement_engine.domain.stuck import StuckLimits, StuckReport
 
 
@@ -104,6 +104,16 @@ class DeadLetterStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """What all accounts of one kind that a bank has in a currency come to, on their own side."""
+
+    kind: AccountKind
+    bank: str  # folded
+    currency: str
+    posted_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gauges:
     """What the monitoring room asks of the store now and then."""
 
@@ -112,7 +122,8 @@ class Gauges:
     oldest_in_doubt_seconds: float
     outbox_backlog: int
     without_next_action: int  # open settlements that nobody and no time will move; must be 0
-    balances: Sequence[Account]
+    balances: Sequence[Balance]  # of nostro and vostro accounts, those of the oldest accounts first
+    accounts_left_out: int = 0  # whose balances are not among them
     open_matters: Mapping[str, int] = field(default_factory=dict)  # for people, by kind
     oldest_matters_seconds: Mapping[str, float] = field(default_factory=dict)  # by kind
     open_dead_letters: int = 0
@@ -131,5 +142,5 @@ class GaugeSource(Protocol):
     """Answers what cannot be counted in passing."""
 
     async def gauges(self, accounts_max: int) -> Gauges:
-        """Measure."""
+        """Measure; the balances of at most so many accounts are read, and as many others are counted."""
         ...

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.announcement import waiting
 from settlement_engine.domain.deadletters import COUNTED_MAX
+from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import Unavailable
-from settlement_engine.ports import Gauges
+from settlement_engine.ports import Balance, Gauges
 from settlement_engine.store.database import Line
 from settlement_engine.store.facts import KeptFacts, to_announcement, to_facts
 from settlement_engine.store.queries import query
-from settlement_engine.store.rows import to_account, to_moved
+from settlement_engine.store.rows import to_moved
 from settlement_engine.store.safety import require_safety
 
 if TYPE_CHECKING:
@@ -170,6 +171,24 @@ class PostgresGauges:
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
 
+    async def _balances(self, accounts_max: int) -> tuple[list[Balance], int]:
+        """Return balances per bank and currency, and how many accounts are not in them."""
+        if accounts_max <= 0:
+            return [], 0
+        rows = await self._readers.fetch("balances", accounts_max)
+        left_out = await self._readers.fetchrow("accounts_left_out", accounts_max)
+        assert left_out is not None
+        balances = [
+            Balance(
+                kind=AccountKind(row["kind"]),
+                bank=row["bank"],
+                currency=row["currency"],
+                posted_minor=int(row["posted"]),
+            )
+            for row in rows
+        ]
+        return balances, left_out["accounts"]
+
     async def gauges(self, accounts_max: int) -> Gauges:
         """Measure what cannot be counted in passing."""
         rows = await self._readers.fetch("gauges")
@@ -180,11 +199,7 @@ class PostgresGauges:
         matters = await self._readers.fetch("open_matters")
         letters = await self._readers.fetchrow("waiting_dead_letters", COUNTED_MAX)
         assert letters is not None
-        accounts = (
-            await self._readers.fetch("list_accounts", None, None, None, None, 0, accounts_max)
-            if accounts_max > 0
-            else []
-        )
+        balances, left_out = await self._balances(accounts_max)
         oldest = {row["state"]: float(row["oldest_seconds"]) for row in rows}
         return Gauges(
             open_by_state={row["state"]: row["settlements"] for row in rows},
@@ -192,7 +207,8 @@ class PostgresGauges:
             oldest_in_doubt_seconds=oldest.get(State.IN_DOUBT.value, 0.0),
             outbox_backlog=waiting(head["published"], head["position"]),
             without_next_action=stuck["settlements"],
-            balances=[to_account(row) for row in accounts],
+            balances=balances,
+            accounts_left_out=left_out,
             open_matters={row["kind"]: row["matters"] for row in matters},
             oldest_matters_seconds={row["kind"]: float(row["oldest_seconds"]) for row in matters},
             open_dead_letters=letters["letters"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,13 +11,19 @@ from uuid import uuid4
 import pytest
 
 from settlement_engine.domain.exceptions import LATE
-from settlement_engine.domain.ledger import Account, AccountKind
+from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import ENDS, LIFE, Event, State, follow
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
 from settlement_engine.monitoring.families import LABEL_SETS_MAX
-from settlement_engine.monitoring.metrics import Metrics
-from settlement_engine.ports import Gauges, Step
+from settlement_engine.monitoring.metrics import (
+    BALANCE_ACCOUNTS_MAX,
+    BALANCES_SHOWN_MAX,
+    FIRST_CURRENCIES,
+    Metrics,
+)
+from settlement_engine.ports import Balance, Gauges, Step
+from settlement_engine.store.migrate import WINDOWS
 
 if TYPE_CHECKING:
     from settlement_engine.ports import Meter
@@ -77,8 +84,14 @@ def step(state: State, event: Event, *, seconds: float = 3.0, amount: Money | No
 class Measured:
     """A source of gauges that answers what it was given."""
 
-    def __init__(self, *accounts: Account, open_by_state: dict[str, int] | None = None) -> None:
-        self.accounts = accounts
+    def __init__(
+        self,
+        *balances: Balance,
+        open_by_state: dict[str, int] | None = None,
+        left_out: int = 0,
+    ) -> None:
+        self.balances = balances
+        self.left_out = left_out
         self.open_by_state = open_by_state or {}
         self.asked: list[int] = []
 
@@ -90,21 +103,13 @@ class Measured:
             oldest_in_doubt_seconds=7.25,
             without_next_action=0,
             outbox_backlog=42,
-            balances=self.accounts[:accounts_max],
+            balances=self.balances,
+            accounts_left_out=self.left_out,
         )
 
 
-def account(number: int, kind: AccountKind, bank: str, currency: str, minor: int) -> Account:
-    is_nostro = kind is AccountKind.NOSTRO
-    return Account(
-        id=number,
-        kind=kind,
-        bank=bank,
-        currency=currency,
-        account_number=str(number),
-        debits_posted=minor if is_nostro else 0,
-        credits_posted=0 if is_nostro else minor,
-    )
+def balance(kind: AccountKind, bank: str, currency: str, minor: int) -> Balance:
+    return Balance(kind=kind, bank=bank, currency=currency, posted_minor=minor)
 
 
 @pytest.fixture
@@ -131,8 +136,8 @@ async def test_every_specified_name_stands_there_with_its_labels() -> None:
     metrics.reconciled(1, {"EUR": 12_34})
     await metrics.refresh(
         Measured(
-            account(1, AccountKind.NOSTRO, "DEUTDEFF", "EUR", 5),
-            account(2, AccountKind.VOSTRO, "CHASUS33", "EUR", 6),
+            balance(AccountKind.NOSTRO, "DEUTDEFF", "EUR", 5),
+            balance(AccountKind.VOSTRO, "CHASUS33", "EUR", 6),
         )
     )
     found: dict[str, set[str]] = {}
@@ -198,7 +203,7 @@ def test_a_return_is_no_second_life_and_no_operation(metrics: Metrics) -> None:
     assert value(metrics, "settlement_total", status="returned") == 1
     assert value(metrics, "settlement_duration_seconds_count") == 0
     assert value(metrics, "atomic_operations_total", state="rolled_back") == 0
-    assert value(metrics, "settlement_amount_total", currency="EUR") is None
+    assert value(metrics, "settlement_amount_total", currency="EUR") == 0
 
 
 def test_rail_time_is_the_rails_and_silence_does_not_lengthen_it(metrics: Metrics) -> None:
@@ -248,28 +253,68 @@ async def test_gauges_show_every_open_state_also_when_nothing_is_there(metrics: 
     assert abs(measured_at - time.time()) < 60
 
 
-async def test_balances_are_off_by_default(metrics: Metrics) -> None:
-    source = Measured(account(1, AccountKind.NOSTRO, "DEUTDEFF", "EUR", 5))
+def test_each_name_of_the_specification_has_a_series_from_the_start(metrics: Metrics) -> None:
+    text = metrics.text().decode()
+    for name, labels in SPECIFIED.items():
+        found = [line for line in text.splitlines() if re.match(rf"{name}(\{{| )", line)]
+        assert found, name
+        assert all(float(line.rpartition(" ")[2]) == 0 for line in found), found
+        for label in labels:
+            assert f'{label}="' in found[0]
+    for name in ("settlement_amount_total", "reconciliation_discrepancy_amount"):
+        assert value(metrics, name, currency="EUR") == 0
+    assert value(metrics, "nostro_balance", bank="other", currency="EUR") == 0
+
+
+def test_the_first_currencies_are_those_of_a_new_databases_windows() -> None:
+    assert sorted(FIRST_CURRENCIES) == sorted({currency for currency, *_ in WINDOWS})
+
+
+async def test_balances_are_on_unless_they_are_switched_off(metrics: Metrics) -> None:
+    source = Measured(balance(AccountKind.NOSTRO, "DEUTDEFF", "EUR", 5))
     await metrics.refresh(source)
-    assert source.asked == [0]
-    assert value(metrics, "nostro_balance", bank="DEUTDEFF", currency="EUR") is None
+    assert source.asked == [BALANCE_ACCOUNTS_MAX]
+    assert value(metrics, "nostro_balance", bank="DEUTDEFF", currency="EUR") == 5
+    off = Metrics("1.2.3", balance_accounts_max=0)
+    await off.refresh(source)
+    assert source.asked[-1] == 0
+    assert value(off, "nostro_balance", bank="DEUTDEFF", currency="EUR") is None
+    assert value(off, "nostro_balance", bank="other", currency="EUR") is None
 
 
-async def test_balances_are_summed_per_bank_and_currency_and_vanish_with_their_account() -> None:
+async def test_balances_have_a_series_per_bank_and_currency_and_vanish_with_it() -> None:
     metrics = Metrics("1.2.3", balance_accounts_max=10)
     await metrics.refresh(
         Measured(
-            account(1, AccountKind.NOSTRO, "DEUTDEFF", "EUR", 5),
-            account(2, AccountKind.NOSTRO, "DEUTDEFF", "EUR", 6),
-            account(3, AccountKind.VOSTRO, "DEUTDEFF", "EUR", 7),
-            account(4, AccountKind.CLEARING, "DEUTDEFF", "EUR", 8),
+            balance(AccountKind.NOSTRO, "DEUTDEFF", "EUR", 11),
+            balance(AccountKind.NOSTRO, "DEUTDEFF", "JPY", -3),
+            balance(AccountKind.VOSTRO, "DEUTDEFF", "EUR", 7),
+            left_out=3,
         )
     )
     assert value(metrics, "nostro_balance", bank="DEUTDEFF", currency="EUR") == 11
+    assert value(metrics, "nostro_balance", bank="DEUTDEFF", currency="JPY") == -3
     assert value(metrics, "vostro_balance", bank="DEUTDEFF", currency="EUR") == 7
-    await metrics.refresh(Measured(account(3, AccountKind.VOSTRO, "DEUTDEFF", "EUR", 9)))
+    assert value(metrics, "balance_accounts_left_out") == 3
+    await metrics.refresh(Measured(balance(AccountKind.VOSTRO, "DEUTDEFF", "EUR", 9)))
     assert value(metrics, "nostro_balance", bank="DEUTDEFF", currency="EUR") is None
     assert value(metrics, "vostro_balance", bank="DEUTDEFF", currency="EUR") == 9
+    assert value(metrics, "balance_accounts_left_out") == 0
+
+
+async def test_beyond_their_bound_balances_are_one_series_per_currency(metrics: Metrics) -> None:
+    many = BALANCES_SHOWN_MAX + 50
+    balances = [balance(AccountKind.NOSTRO, f"B{n}", "EUR", 2) for n in range(many)]
+    balances.append(balance(AccountKind.VOSTRO, "B1", "EUR", 7))
+    balances.append(balance(AccountKind.NOSTRO, "LAST", "USD", 5))
+    await metrics.refresh(Measured(*balances))
+    text = metrics.text().decode()
+    shown = [line for line in text.splitlines() if line.startswith("nostro_balance{")]
+    assert len(shown) == BALANCES_SHOWN_MAX + len(FIRST_CURRENCIES)
+    assert value(metrics, "nostro_balance", bank="other", currency="EUR") == 100
+    assert value(metrics, "nostro_balance", bank="other", currency="USD") == 5
+    assert value(metrics, "nostro_balance", bank="B0", currency="EUR") == 2
+    assert value(metrics, "vostro_balance", bank="B1", currency="EUR") == 7
 
 
 async def test_a_source_that_fails_is_the_callers_and_leaves_the_gauges(metrics: Metrics) -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from datetime import timedelta
 from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.announcement import waiting
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.deadletters import COUNTED_MAX
+from settlement_engine.domain.ledger import GUARDED
 from settlement_engine.domain.lifecycle import State
-from settlement_engine.ports import Announcement, Gauges
+from settlement_engine.ports import Announcement, Balance, Gauges
 from settlement_engine.store.memory.records import NOBODY, Engine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
     from uuid import UUID
 
+    from settlement_engine.domain.ledger import Account, AccountKind
     from settlement_engine.domain.settlement import Moved
     from settlement_engine.store.memory.records import Records
 
@@ -114,6 +119,16 @@ class MemoryGauges:
     def __init__(self, records: Records) -> None:
         self._records = records
 
+    def _open_matters(self, now: datetime) -> tuple[dict[str, int], dict[str, float]]:
+        counts: dict[str, int] = {}
+        oldest: dict[str, float] = {}
+        for matter in self._records.matters.values():
+            if matter.closed_at is None:
+                kind, age = matter.kind.value, (now - matter.opened_at).total_seconds()
+                counts[kind] = counts.get(kind, 0) + 1
+                oldest[kind] = max(oldest.get(kind, age), age)
+        return counts, oldest
+
     async def gauges(self, accounts_max: int) -> Gauges:
         """Measure what cannot be counted in passing."""
         now = self._records.clock.now()
@@ -125,18 +140,13 @@ class MemoryGauges:
             age = (now - life.created_at).total_seconds()
             counts[state] = counts.get(state, 0) + 1
             oldest[state] = max(oldest.get(state, age), age)
-        matters: dict[str, int] = {}
-        oldest_matters: dict[str, float] = {}
-        for matter in self._records.matters.values():
-            if matter.closed_at is None:
-                kind, age = matter.kind.value, (now - matter.opened_at).total_seconds()
-                matters[kind] = matters.get(kind, 0) + 1
-                oldest_matters[kind] = max(oldest_matters.get(kind, age), age)
+        matters, oldest_matters = self._open_matters(now)
         letters = [
             (now - letter.received_at).total_seconds()
             for letter in self._records.dead_letters
             if letter.ending is None
         ]
+        balances, left_out = _balances(self._records.accounts.values(), accounts_max)
         return Gauges(
             open_by_state=counts,
             oldest_open_seconds=max(oldest.values(), default=0.0),
@@ -148,9 +158,25 @@ class MemoryGauges:
                 and self._records.lives[key].state is not State.HELD
                 for key, resting in self._records.open.items()
             ),
-            balances=list(self._records.accounts.values())[: max(accounts_max, 0)],
+            balances=balances,
+            accounts_left_out=left_out,
             open_matters=matters,
             oldest_matters_seconds=oldest_matters,
             open_dead_letters=min(len(letters), COUNTED_MAX),
             oldest_dead_letter_seconds=max(letters, default=0.0),
         )
+
+
+def _balances(accounts: Iterable[Account], accounts_max: int) -> tuple[list[Balance], int]:
+    """Sum up so many accounts, and count as many others."""
+    if accounts_max <= 0:
+        return [], 0
+    guarded = [each for each in accounts if each.kind in GUARDED]
+    sums: Counter[tuple[AccountKind, str, str]] = Counter()
+    for account in guarded[:accounts_max]:
+        sums[account.kind, folded_bank(account.bank), account.currency] += account.posted
+    balances = [
+        Balance(kind=kind, bank=bank, currency=currency, posted_minor=minor)
+        for (kind, bank, currency), minor in sums.items()
+    ]
+    return balances, len(guarded[accounts_max : 2 * accounts_max])

@@ -116,3 +116,23 @@ ON CONFLICT (code) DO NOTHING;
 -- The specification's five windows, in the zones of their markets.
 INSERT INTO settlement_windows (currency, zone, window_start, window_end)
 SELECT * FROM unnest($1::text[], $2::text[], $3::time[], $4::time[]) ON CONFLICT DO NOTHING;
+
+-- name: balances
+-- What the nostro and vostro accounts of each bank come to per currency, of the oldest so many accounts.
+SELECT q.kind::text AS kind, folded_bank(q.bank) AS bank, q.currency,
+    sum(CASE q.kind
+        WHEN 'nostro' THEN q.debits_posted::numeric - q.credits_posted
+        ELSE q.credits_posted::numeric - q.debits_posted
+    END) AS posted
+FROM (
+    SELECT id, kind, bank, currency, debits_posted, credits_posted FROM accounts
+    WHERE kind IN ('nostro', 'vostro') ORDER BY id LIMIT $1
+) AS q
+GROUP BY q.kind, folded_bank(q.bank), q.currency
+ORDER BY min(q.id);
+
+-- name: accounts_left_out
+-- How many nostro and vostro accounts there are beyond so many, counted up to as many again.
+SELECT count(*) AS accounts FROM (
+    SELECT id FROM accounts WHERE kind IN ('nostro', 'vostro') ORDER BY id OFFSET $1 LIMIT $1
+) AS q;
