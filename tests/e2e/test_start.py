@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +17,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
@@ -23,19 +25,21 @@ from typing import TYPE_CHECKING, Self
 import asyncpg
 import grpc
 import pytest
+from cryptography import x509
 from google.protobuf.json_format import MessageToJson
 
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.proto import settlement_pb2 as pb
 from settlement_engine.proto import settlement_pb2_grpc as rpc
 from tests.e2e.world import until, wish
+from tests.unit.api.test_tls import SERVER_AUTH, client_context, issue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PATIENCE_SECONDS = 30.0
 NONE: Mapping[str, str] = MappingProxyType({})
-READY = re.compile(r"✓ ready: gRPC 127\.0\.0\.1:(\d+) · HTTP 127\.0\.0\.1:(\d+) · metrics (\d+)")
+READY = re.compile(r"✓ ready: gRPC [0-9.]+:(\d+) · HTTP [0-9.]+:(\d+) · metrics (\d+)")
 PROGRAM = (sys.executable, "-m", "settlement_engine")
 ANY_PORTS = (
     *("--set", "server.grpc_port=0"),
@@ -272,14 +276,69 @@ def test_serve_answers_a_call_in_progress_before_it_ends(
     assert "open: 0 settlements, 0 holds" in proof.stdout
 
 
-def execute_in_json(port: int) -> str:
+def execute_in_json(port: int, context: ssl.SSLContext | None = None) -> str:
+    scheme = "https" if context else "http"
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/settlement.SettlementService/ExecuteSettlement",
+        f"{scheme}://localhost:{port}/settlement.SettlementService/ExecuteSettlement",
         MessageToJson(wish()).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS, context=context) as answer:
         return str(json.load(answer)["status"])
+
+
+ALICE = x509.UniformResourceIdentifier("SPIFFE://bank/alice/")
+
+
+def test_on_another_address_nobody_gets_in_without_a_certificate(
+    tmp_path: Path, urls: dict[str, str]
+) -> None:
+    """Neither by gRPC nor by JSON; health and metrics need none, and are on loopback."""
+    authority = issue("authority")
+    server = issue("server", x509.DNSName("localhost"), by=authority, use=SERVER_AUTH)
+    files = {
+        "cert": server.pem()[0],
+        "key": server.pem()[1],
+        "client_ca": authority.pem()[0],
+    }
+    settings = ["server.host=0.0.0.0"]
+    for name, content in files.items():
+        (tmp_path / f"{name}.pem").write_bytes(content)
+        (tmp_path / f"{name}.pem").chmod(0o600)
+        settings.append(f"server.tls_{name}_file={tmp_path / f'{name}.pem'}")
+    words = [word for each in settings for word in ("--set", each)]
+    refused = run(tmp_path, "serve", *REHEARSAL, *words[:2], variables=urls)
+    assert refused.returncode == ExitCode.MISCONFIGURED
+    assert "server.tls_client_ca_file is empty" in refused.stderr
+    assert run(tmp_path, "migrate", variables=urls).returncode == ExitCode.OK
+    do(urls["SETTLEMENT_DATABASE__URL"], OPEN_ALL_DAY, [1, 2, 3, 4, 5, 6, 7])
+    quick = ("--set", "banks.mock_latency_ms=1", "--set", "banks.mock_success_rate=1")
+    with Serve(tmp_path, *words, *quick, variables=urls) as serving:
+        grpc_port, http_port, metrics_port = serving.ports()
+        certificate, key = issue("alice", ALICE, by=authority).pem()
+        known = grpc.ssl_channel_credentials(authority.pem()[0], key, certificate)
+        unknown = grpc.ssl_channel_credentials(authority.pem()[0])
+        with grpc.secure_channel(f"localhost:{grpc_port}", known) as channel:
+            open_accounts(rpc.AccountServiceStub(channel))
+        with (
+            grpc.secure_channel(f"localhost:{grpc_port}", unknown) as channel,
+            pytest.raises(grpc.RpcError),
+        ):
+            rpc.SettlementServiceStub(channel).ExecuteSettlement(wish(), timeout=10)
+        context = client_context(authority, tmp_path)
+        for stranger in (None, context):
+            with pytest.raises(OSError, match=r".*"):
+                execute_in_json(http_port, stranger)
+        alice = issue("alice", ALICE, by=authority)
+        known_here = client_context(authority, tmp_path, alice)
+        assert execute_in_json(http_port, known_here) == "COMPLETED"
+        for path in ("metrics", "healthz", "readyz"):
+            url = f"http://127.0.0.1:{metrics_port}/{path}"
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                assert answer.status == HTTPStatus.OK
+        assert serving.terminate() == ExitCode.OK
+    callers = fetch(urls["SETTLEMENT_DATABASE__URL"], "SELECT caller FROM settlement_transactions")
+    assert callers == [("spiffe://bank/alice",)]
 
 
 HALF_A_REQUEST = (

@@ -201,6 +201,8 @@ async def follow_requests(request: web.Request, handler: Handler) -> web.StreamR
     if connection is None:
         return await handler(request)
     connection.begin()
+    if not request.can_read_body:
+        connection.serve()
     try:
         response = await handler(request)
     finally:

@@ -13,6 +13,7 @@ import os
 import socket
 import stat
 from contextlib import suppress
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,8 @@ BACKLOG: Final = 512
 ACCEPT_PAUSE_SECONDS: Final = 0.1
 UNIX_CALLER: Final = "unix"
 """All callers of a Unix socket count as one address: they are one machine's, and one user's."""
+
+IPV6_NETWORK_BITS: Final = 64
 
 _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
@@ -116,7 +119,7 @@ class HttpServer:
                 log.warning("http.not_accepted", why=str(error))
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
-            self._admit(accepted, str(address[0]) if isinstance(address, tuple) else UNIX_CALLER)
+            self._admit(accepted, _caller(address))
             await asyncio.sleep(0)  # what was cut to make room is closed in the loop's next turn
 
     def _admit(self, accepted: socket.socket, address: str) -> None:
@@ -169,6 +172,19 @@ class HttpServer:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _caller(address: object) -> str:
+    """Name the one whose connections are counted together: an address, or a network of IPv6.
+
+    Whoever has one IPv6 address has all those of its network of 64 bits.
+    """
+    if not isinstance(address, tuple):
+        return UNIX_CALLER
+    parsed = ip_address(str(address[0]).partition("%")[0])
+    if parsed.version == 4:  # noqa: PLR2004 - IPv4
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ip_network((parsed, IPV6_NETWORK_BITS), strict=False))
 
 
 class _NotHere(Exception):

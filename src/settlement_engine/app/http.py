@@ -6,6 +6,7 @@ on a Unix socket, or off. The metrics port asks for none, so that nothing but he
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,9 @@ from settlement_engine.monitoring.routes import health_routes, metrics_routes
 if TYPE_CHECKING:
     from settlement_engine.app.application import Application
     from settlement_engine.monitoring.health import HealthBoard
+
+READER_SECONDS_MAX: Final = 30.0
+"""So long whoever reads the bank's book may take for a part of it."""
 
 GRACE_SECONDS: Final = 2.0
 """How long what is being served at the very end gets to finish."""
@@ -96,7 +100,8 @@ class HttpPorts:
         await response.prepare(request)
         async for page in self._application.mock.ledger_pages():
             lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in page)
-            await response.write(lines)
+            async with asyncio.timeout(READER_SECONDS_MAX):
+                await response.write(lines)
         await response.write_eof()
         return response
 

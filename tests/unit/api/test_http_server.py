@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from settlement_engine.api.http_body import FREE_BYTES, Room
-from settlement_engine.api.http_server import HttpServer
+from settlement_engine.api.http_server import HttpServer, _caller
 from settlement_engine.api.settings import HttpBounds
 from settlement_engine.errors import Misconfigured
 from tests.unit.api import fakes
@@ -279,6 +279,22 @@ async def test_an_address_that_cannot_be_had_is_a_clear_error() -> None:
             with pytest.raises(Misconfigured, match=f"{host}:{port}"):
                 await server.listen(host, port)
             await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("address", "caller"),
+    [
+        (("192.0.2.1", 9), "192.0.2.1"),
+        (("::ffff:192.0.2.1", 9, 0, 0), "192.0.2.1"),
+        (("2001:db8::1", 9, 0, 0), "2001:db8::/64"),
+        (("2001:db8::ffff:1", 9, 0, 0), "2001:db8::/64"),
+        (("2001:db8:0:1::1", 9, 0, 0), "2001:db8:0:1::/64"),
+        (("fe80::1%eth0", 9, 0, 2), "fe80::/64"),
+        ("", "unix"),
+    ],
+)
+def test_connections_of_one_caller_are_counted_together(address: object, caller: str) -> None:
+    assert _caller(address) == caller
 
 
 async def test_a_unix_socket_is_reached_by_our_own_user_only(tmp_path) -> None:
