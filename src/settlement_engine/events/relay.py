@@ -169,7 +169,13 @@ class Relay:
         """Say in words how NATS is."""
         if refusal := self._refusal.text:
             return refusal
-        return "NATS connected" if self._is_connected else "NATS not connected"
+        if self._is_connected:
+            return "NATS connected"
+        return (
+            f"NATS not connected ({self._last_trouble})"
+            if self._last_trouble
+            else "NATS not connected"
+        )
 
     async def run(self) -> None:
         """Publish until ``stop``. What is wrong with NATS or the store is waited out, without end."""
@@ -180,7 +186,7 @@ class Relay:
                     await self._session()
                 except TROUBLE as trouble:
                     self._note_trouble(trouble)
-                    self._refusal.note(trouble, is_connected=self._is_connected)
+                    self._refusal.note(trouble)
                     await self._measure()
                     wait_seconds = self._settings.reconnect.seconds(self._failures, 0.0)
                     await self._rest(wait_seconds)
