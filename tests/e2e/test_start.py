@@ -9,7 +9,6 @@ import re
 import resource
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import urllib.request
@@ -35,6 +34,7 @@ from tests.e2e.world import until, wish
 from tests.unit.api.test_tls import SERVER_AUTH, client_context, issue
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
 PATIENCE_SECONDS = 30.0
