@@ -45,7 +45,7 @@ setup: ## Make .venv from the lock; the second time there is nothing to do.
 demo: setup ## Show the promises: start everything, settle, crash, recover, prove the books.
 	@$(bin)/settlement-engine demo $(ARGS)
 
-up: setup ## Stay running, with sample data: gRPC, console, metrics.
+up: setup ## Stay running, with sample data: gRPC, JSON, metrics.
 	@$(bin)/settlement-engine dev --sample-data $(ARGS)
 
 bench: setup ## Measure this machine against the specification's numbers.

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -108,6 +109,11 @@ def test_what_dev_prints_holds_no_password(world: World) -> None:
     password = world.address["database_url"].partition("@")[0].rpartition(":")[2]
     assert "PostgreSQL" in words
     assert password not in words
+    for way_in in (
+        f"psql -h 127.0.0.1 -p {urlsplit(world.address['database_url']).port}",
+        "nats -s",
+    ):
+        assert way_in in words
 
 
 @pytest.mark.kill
@@ -164,7 +170,10 @@ def test_the_data_is_there_the_next_time_and_sample_data_is_not_doubled(tmp_path
     with World(tmp_path, "--sample-data", *QUICK) as world:
         assert is_settled(world)
         funded = world.nostro("HSBCGB2L", "GBP").posted
+        before = world.address
     with World(tmp_path, "--sample-data", *QUICK) as world:
+        for server in ("database_url", "nats_url"):
+            assert world.address[server] == before[server]
         assert world.nostro("HSBCGB2L", "GBP").posted == funded
         found = world.settlements.ListSettlements(wire.ListSettlementsRequest(), timeout=10)
         assert len(found.settlements) == 1

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from settlement_engine.embedded import EmbeddedPostgres, EmbeddedServerError, EmbeddedServers
+from settlement_engine.embedded import EmbeddedPostgres, EmbeddedServerError, EmbeddedServers, ports
 from settlement_engine.embedded import supervisor as supervisor_module
 from settlement_engine.embedded.process import LaunchMode, spawn, terminate, wait_until
 from settlement_engine.embedded.proctable import residents
@@ -170,3 +171,58 @@ def test_nothing_outlives_a_killed_parent_and_the_next_one_starts_at_once(data_d
         assert not Path(f"/proc/{pid}/exe").exists(), "a zombie at most, if init buries none"
     log = (data_dir / "postgres" / "postgres.log").read_text()[log_begins:]
     assert "not properly shut down" not in log, "the kernel's signal is a clean shutdown"
+
+
+# --- the same port at the next start --------------------------------------------------------------
+
+
+def test_both_have_the_same_ports_at_the_next_start(data_dir):
+    with EmbeddedServers(data_dir) as servers:
+        before = [server.address for server in servers.statuses()]
+    with EmbeddedServers(data_dir) as servers:
+        assert [server.address for server in servers.statuses()] == before
+
+
+def test_a_port_that_somebody_has_by_then_is_let_go(data_dir):
+    with EmbeddedServers(data_dir) as servers:
+        ports = [servers.postgres.port, servers.nats.port]
+    with (
+        socket.create_server(("127.0.0.1", ports[0])),
+        socket.create_server(("127.0.0.1", ports[1])),
+        EmbeddedServers(data_dir) as servers,
+    ):
+        assert servers.postgres.port != ports[0]
+        assert servers.nats.port != ports[1]
+        moved = [servers.postgres.port, servers.nats.port]
+    with EmbeddedServers(data_dir) as servers:
+        assert [servers.postgres.port, servers.nats.port] == moved
+
+
+@pytest.mark.parametrize("server", ["postgres", "nats"])
+def test_a_port_that_is_taken_between_look_and_start_is_let_go(data_dir, server, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr("settlement_engine.embedded.ports.noted_port", lambda _: port)
+        with EmbeddedServers(data_dir) as servers:
+            assert getattr(servers, server).port != port
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "80", "99999", "-1", "9" * 5000])
+def test_a_note_that_is_no_port_is_no_port(tmp_path, text):
+    note = tmp_path / "port"
+    note.write_text(text)
+    assert ports.noted_port(note) is None
+    assert ports.noted_port(tmp_path / "none") is None
+    ports.note_port(note, 20_000)
+    assert note.read_text() == "20000\n"
+
+
+@pytest.mark.parametrize("server", ["postgres", "nats"])
+def test_the_way_in_names_the_place_and_not_the_password(data_dir, server):
+    with EmbeddedServers(data_dir) as servers:
+        found = getattr(servers, server)
+        assert str(found.port) in found.way_in()
+        assert found.password not in found.way_in()
+        words = f"printf %s {found.password_word()}"
+        told = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=True)
+        assert told.stdout == found.password

@@ -29,7 +29,16 @@ BUILTIN_LOCALE_MAJOR_MIN: Final = 17
 UNFINISHED_NAME: Final = "cluster.new"
 # What may stand in a data directory before there is data in it.
 OWN_NAMES: Final = frozenset(
-    {UNFINISHED_NAME, "lock", "password", "password.new", "postgres.log", "programs"}
+    {
+        UNFINISHED_NAME,
+        "lock",
+        "password",
+        "password.new",
+        "port",
+        "port.new",
+        "postgres.log",
+        "programs",
+    }
     | {"socket-directory", "socket-directory.new"}
 )
 

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from typing_extensions import override
 
 from settlement_engine.embedded import binaries as programs
-from settlement_engine.embedded import files, process
+from settlement_engine.embedded import files, ports, process
+from settlement_engine.embedded.ports import HOST
 from settlement_engine.embedded.process import LaunchMode
-from settlement_engine.embedded.server import HOST, EmbeddedServer
+from settlement_engine.embedded.server import EmbeddedServer
 
 if TYPE_CHECKING:
     import subprocess
@@ -93,6 +94,12 @@ class EmbeddedNats(EmbeddedServer):
         return f"nats://{USER}:{self.password}@{self.address}"
 
     @override
+    def way_in(self) -> str:
+        """Return a command of NATS's own client."""
+        who = f"--user {USER} --password {self.password_word()}"
+        return f"nats -s nats://{self.address} {who} stream ls"
+
+    @override
     def init(self) -> bool:
         """Make the data directory; false when it was there already."""
         with self._lock.held():
@@ -147,7 +154,7 @@ class EmbeddedNats(EmbeddedServer):
         """Write the server's configuration."""
         return CONFIGURATION.format(
             host=HOST,
-            port=self._port or -1,
+            port=self._port or ports.free_port(),
             user=USER,
             password=self.password,
             max_file=self._max_file,

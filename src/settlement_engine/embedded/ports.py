@@ -1,4 +1,4 @@
-"""A free port for PostgreSQL, which cannot choose one itself.
+"""A free port for a server, the same one at each start.
 
 The port is taken from below the range from which the kernel gives ports to outgoing connections:
 while a server is away, a client that tries again and again could be given the server's own port
@@ -13,10 +13,13 @@ import socket
 from pathlib import Path
 from typing import Final
 
+from settlement_engine.embedded import files
 from settlement_engine.embedded.errors import EmbeddedServerError
-from settlement_engine.embedded.server import HOST
+
+HOST: Final = "127.0.0.1"
 
 PORT_LOWEST: Final = 15_000
+PORT_HIGHEST: Final = 65_535
 RANGE_MIN: Final = 1_000
 OUTGOING_LOWEST_DEFAULT: Final = 32_768
 ATTEMPTS_MAX: Final = 100
@@ -51,3 +54,20 @@ def free_port() -> int:
         why=f"{ATTEMPTS_MAX} ports from {PORT_LOWEST} on were all taken",
         todo="look for a program that holds them (ss -tln)",
     )
+
+
+def noted_port(note: Path) -> int | None:
+    """Return the port of the last time, if it is free now."""
+    with contextlib.suppress(OSError, ValueError):
+        port = int(note.read_text(encoding="ascii"))
+        if PORT_LOWEST <= port <= PORT_HIGHEST and _is_free(port):
+            return port
+    return None
+
+
+def note_port(note: Path, port: int) -> None:
+    """Remember the port for the next time."""
+    with contextlib.suppress(OSError, ValueError):
+        if int(note.read_text(encoding="ascii")) == port:
+            return
+    files.write_private(note, f"{port}\n")

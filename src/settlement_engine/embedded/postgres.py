@@ -20,7 +20,8 @@ from typing_extensions import override
 from settlement_engine.embedded import binaries as programs
 from settlement_engine.embedded import cluster, files, ports, process, proctable
 from settlement_engine.embedded.errors import EmbeddedServerError
-from settlement_engine.embedded.server import HOST, EmbeddedServer
+from settlement_engine.embedded.ports import HOST
+from settlement_engine.embedded.server import EmbeddedServer
 from settlement_engine.embedded.sockets import SocketDirectory
 
 if TYPE_CHECKING:
@@ -153,6 +154,12 @@ class EmbeddedPostgres(EmbeddedServer):
     def url(self, database: str = DATABASE) -> str:
         """Return the address of a database, with user and password."""
         return f"postgresql://{cluster.SUPERUSER}:{self.password}@{self.address}/{database}"
+
+    @override
+    def way_in(self) -> str:
+        """Return the command of PostgreSQL's own client."""
+        where = f"-h {HOST} -p {self.port} -U {cluster.SUPERUSER} {DATABASE}"
+        return f"PGPASSWORD={self.password_word()} psql {where}"
 
     @override
     def init(self) -> bool:

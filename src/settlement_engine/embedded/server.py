@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import shlex
 import time
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from settlement_engine.embedded import files, proctable
+from settlement_engine.embedded import files, ports, proctable
 from settlement_engine.embedded.errors import EmbeddedServerError
+from settlement_engine.embedded.ports import HOST
 from settlement_engine.embedded.process import KILL_SECONDS, terminate, wait_until
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-HOST: Final = "127.0.0.1"
+PORT_NOTE: Final = "port"
 # Recovery after a crash may have to replay all of max_wal_size.
 READY_SECONDS: Final = 120.0
 # For what passes by itself: a port in use, shared memory of the one before.
@@ -40,7 +42,8 @@ PORT_IN_USE: Final = "address already in use"
 class EmbeddedServer(abc.ABC):
     """One server process, its data directory and its port.
 
-    ``port=0`` takes any free port and keeps it for as long as this object lives.
+    ``port=0`` takes any free port and keeps it: it is noted beside the data, and is taken again at the
+    next start unless somebody else has it by then.
     """
 
     title: ClassVar[str]
@@ -54,6 +57,7 @@ class EmbeddedServer(abc.ABC):
         self.log_path = self.data_dir / f"{self.program}.log"
         self.ready_seconds = 0.0
         self._configured_port = port
+        self._port_note = self.data_dir / PORT_NOTE
         self._port: int | None = port or None
         self._child: subprocess.Popen[bytes] | None = None
         self._is_wanted = False
@@ -92,6 +96,14 @@ class EmbeddedServer(abc.ABC):
     @abc.abstractmethod
     def _after_stop(self) -> None:
         """Remove what only a running server needs."""
+
+    @abc.abstractmethod
+    def way_in(self) -> str:
+        """Return a command by which a person gets in; the password stays in its file."""
+
+    def password_word(self) -> str:
+        """Return what a shell replaces by the password."""
+        return f'"$(cat {shlex.quote(str(self.data_dir / "password"))})"'
 
     @property
     def port(self) -> int:
@@ -135,8 +147,12 @@ class EmbeddedServer(abc.ABC):
             undo.callback(self._end_child)
             self.init()
             self._clear_predecessor()
+            if self._port is None:
+                self._port = ports.noted_port(self._port_note)
             self._launch()
             self._after_start()
+            if not self._configured_port:
+                ports.note_port(self._port_note, self.port)
             undo.pop_all()
         self._is_wanted = True
         self.ready_seconds = time.monotonic() - begun
@@ -186,6 +202,8 @@ class EmbeddedServer(abc.ABC):
         while (complaint := self._launch_once()) is not None:
             if not self._will_pass(complaint) or time.monotonic() >= deadline:
                 raise self._refusal(complaint)
+            if PORT_IN_USE in complaint.lower() and not self._is_wanted:
+                self._port = self._configured_port or None  # any other one will do
             time.sleep(LAUNCH_PAUSE_SECONDS)
 
     def _launch_once(self) -> str | None:

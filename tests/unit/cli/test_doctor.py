@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from settlement_engine.cli.addresses import RunningAddresses, write_addresses
 from settlement_engine.cli.doctor import machine, settings
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.output import BAD, GOOD, WARN
@@ -69,9 +71,82 @@ def test_a_port_that_somebody_has_is_found() -> None:
     assert found[f"HTTP port {port}"] == WARN
 
 
+def running(**places: object) -> RunningAddresses:
+    here: dict[str, Any] = {
+        "grpc": "127.0.0.1:1",
+        "http": "http://127.0.0.1:2",
+        "metrics": "http://127.0.0.1:3/metrics",
+        "database_url": "postgresql://me:secret@127.0.0.1:4/settlement",
+        "nats_url": "nats://me:secret@127.0.0.1:5",
+        "pid": os.getpid(),
+        "engine_pids": (),
+    }
+    return RunningAddresses(**{**here, **places})
+
+
+def test_the_dev_that_runs_here_is_in_nobodys_way(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its ports, and its servers run: neither a warning, nor a server that is yet to start."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        write_addresses(tmp_path / "data" / "address.json", running(grpc=f"127.0.0.1:{port}"))
+        words = ("doctor", "--data-dir", str(tmp_path / "data"))
+        said = command(*words, "--set", f"server.grpc_port={port}")
+    assert f"✓ gRPC port {port}: the `dev` that runs here, process {os.getpid()}" in said.out
+    assert "✓ PostgreSQL: embedded, and running at 127.0.0.1:4" in said.out
+    assert "✓ NATS: embedded, and running at 127.0.0.1:5" in said.out
+    assert "secret" not in said.out
+
+
+def test_a_server_without_its_program_is_no_good_server(
+    command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was: a warning that the programs are missing, and below it that `dev` starts them."""
+    monkeypatch.setenv("SETTLEMENT_PG_BIN", "/nowhere")
+    said = command("doctor")
+    assert said.code == ExitCode.FAILED
+    assert "✗ PostgreSQL's programs" in said.out
+    assert "PostgreSQL: embedded" not in said.out
+
+
+def test_the_programs_of_a_server_that_is_not_needed_are_not_looked_for(
+    command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SETTLEMENT_PG_BIN", "/nowhere")
+    monkeypatch.setenv("SETTLEMENT_DATABASE__URL", "postgresql://me:secret@127.0.0.1:1/x")
+    said = command("doctor")
+    assert "PostgreSQL's programs" not in said.out
+    assert "✗ PostgreSQL: " in said.out
+
+
+def test_a_directory_that_cannot_be_written_is_one_problem(command: Run, tmp_path: Path) -> None:
+    """And no full disk, no slow one, and no good one either."""
+    findings = json.loads(command("doctor", "--data-dir", "/proc/x", "--json").out)
+    titles = {finding["title"]: finding["sign"] for finding in findings}
+    assert titles["data directory"] == BAD
+    assert "disk" not in titles
+    assert "fsync" not in titles
+
+
+def test_problems_and_warnings_are_counted_by_their_signs(
+    command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "FSYNC_SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(machine, "LIBRARIES", ("no-such-library",))
+    lines = command("doctor").out.splitlines()
+    problems = sum(line.startswith("✗ ") for line in lines)
+    warnings = sum(line.startswith("! ") for line in lines)
+    assert problems >= 1
+    assert warnings >= 1
+    told = [f"{problems} problem{'' if problems == 1 else 's'}"]
+    told += [f"{warnings} warning{'' if warnings == 1 else 's'}"]
+    assert lines[-1] == ", ".join(told)
+
+
 def test_a_nats_that_is_away_is_found() -> None:
     config = load(None, {"nats.url": "nats://me:secret@127.0.0.1:1"}, search=False).config
-    finding = settings.check_nats(config)
+    [finding] = settings.check_nats(config)
     assert finding.sign == BAD
     assert "secret" not in finding.detail
 
@@ -89,6 +164,6 @@ def test_a_nats_is_known_by_its_greeting(greeting: bytes, sign: str) -> None:
 
         thread = threading.Thread(target=greet)
         thread.start()
-        finding = settings.check_nats(config)
+        [finding] = settings.check_nats(config)
         thread.join(timeout=5)
     assert finding.sign == sign

@@ -13,6 +13,7 @@ import click
 from settlement_engine import __version__
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.development.command import DATA_DIR
+from settlement_engine.cli.development.data_dir import make_data_dir
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.interruption import termination_interrupts
 from settlement_engine.cli.output import as_json, example, print_json, say, table
@@ -127,7 +128,7 @@ def _silent(_text: str = "") -> None:
 
 @contextmanager
 def _fresh_directory(data_dir: Path) -> Iterator[Path]:
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_data_dir(data_dir)
     path = Path(tempfile.mkdtemp(prefix="bench-", dir=data_dir))
     try:
         yield path

@@ -15,6 +15,7 @@ import click
 from settlement_engine import __version__
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.development.command import DATA_DIR, with_book
+from settlement_engine.cli.development.data_dir import make_data_dir
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.interruption import termination_interrupts
 from settlement_engine.cli.output import BAD, GOOD, example, mark, say
@@ -130,7 +131,7 @@ class _Place:
 
 @contextmanager
 def _fresh_directory(data_dir: Path, *, keep: bool) -> Iterator[_Place]:
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_data_dir(data_dir)
     place = _Place(Path(tempfile.mkdtemp(prefix="demo-", dir=data_dir)))
     is_interrupted = False
     try:

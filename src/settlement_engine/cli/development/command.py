@@ -145,13 +145,16 @@ def _print_addresses(world: World, *, is_loud: bool) -> None:
         "gRPC": at.grpc,
         "JSON and health": at.http,
         "metrics": at.metrics,
-        "PostgreSQL": f"{_host(at.database_url)}   (password in the address file)",
+        "PostgreSQL": _host(at.database_url),
         "NATS": _host(at.nats_url) if at.nats_url else "switched off",
         "logs": "here" if is_loud else ", ".join(str(path) for path in world.log_paths),
     }
+    ways_in = world.servers.ways_in()
     say()
     for name, value in block.items():
         say(f"  {name:>16}  {value}")
+        if name in ways_in:
+            say(f"  {'':>16}  {ways_in[name]}")
     say()
     say(WARNING)
     say(f"Try: settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR --address {at.grpc}")

@@ -87,6 +87,11 @@ class Servers:
         """The number of our NATS's process."""
         return self._nats.pid if self._nats else None
 
+    def ways_in(self) -> dict[str, str]:
+        """Say how a person gets into each server of ours; passwords stay in their files."""
+        ours = (self._postgres, self._nats)
+        return {each.title: each.way_in() for each in ours if each is not None}
+
     def lines(self) -> Iterator[str]:
         """Describe each server in a line."""
         for server in (self._postgres, self._nats):

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from settlement_engine.cli.addresses import RunningAddresses, write_addresses
+from settlement_engine.cli.development.data_dir import make_data_dir, told_of
 from settlement_engine.cli.development.engines import EngineProcess
 from settlement_engine.cli.development.held_ports import HOST, HeldPorts
 from settlement_engine.cli.development.servers import Servers
 from settlement_engine.config import env_name, to_environment
 from settlement_engine.embedded import MAX_FILE_DEFAULT
-from settlement_engine.embedded.files import PRIVATE_DIRECTORY
+from settlement_engine.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,13 +61,14 @@ class World:
     def __enter__(self) -> Self:
         """Bring everything up, or leave nothing behind."""
         with self._running as bring_up:
-            self._plan.data_dir.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-            bring_up.enter_context(self.servers)
+            make_data_dir(self._plan.data_dir)
+            bring_up.callback(self._ports.close)
+            self._hold_ports()
+            with told_of(self._plan.data_dir):
+                bring_up.enter_context(self.servers)
             for line in self.servers.lines():
                 self._plan.tell(line)
             self._migrate()
-            bring_up.callback(self._ports.close)
-            self._hold_ports()
             bring_up.callback(self._stop_engines)
             self._start_engines()
             self._running = bring_up.pop_all()
@@ -118,7 +120,14 @@ class World:
     def publish_addresses(self) -> None:
         """Write the address files: from now on others rely on this world."""
         for path in self._plan.address_files:
-            write_addresses(path, self.addresses())
+            try:
+                write_addresses(path, self.addresses())
+            except OSError as error:
+                raise Misconfigured(
+                    f"the address file {path} cannot be written",
+                    why=error.strerror or str(error),
+                    todo="Choose another with --address-file, or leave it out.",
+                ) from error
 
     def _migrate(self) -> None:
         from settlement_engine import app

@@ -10,7 +10,7 @@ import click
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.development.command import DATA_DIR
 from settlement_engine.cli.failures import ExitCode
-from settlement_engine.cli.output import BAD, as_json, counted, example, mark, print_json, say
+from settlement_engine.cli.output import BAD, WARN, as_json, counted, example, mark, print_json, say
 from settlement_engine.cli.settings import config_options
 
 
@@ -36,7 +36,8 @@ def doctor(
     from settlement_engine.cli.doctor.machine import check_machine
     from settlement_engine.cli.doctor.settings import check_settings
 
-    findings = [*check_machine(data_dir.absolute()), *check_settings(config_file, settings)]
+    data_dir = data_dir.absolute()
+    findings = [*check_machine(data_dir), *check_settings(config_file, settings, data_dir)]
     failed = [finding for finding in findings if finding.sign == BAD]
     code = ExitCode.FAILED if failed else ExitCode.OK
     if is_json:
@@ -46,7 +47,7 @@ def doctor(
         mark(finding.sign, f"{finding.title}: {finding.detail}")
         if finding.todo:
             say(f"    do: {finding.todo}")
-    warnings = sum(bool(finding.todo) for finding in findings) - len(failed)
+    warnings = sum(finding.sign == WARN for finding in findings)
     say()
     say(f"{counted(len(failed), 'problem')}, {counted(warnings, 'warning')}")
     return code

@@ -37,12 +37,10 @@ def check_machine(data_dir: Path) -> Iterator[Finding]:
     """Look at everything that needs no configuration."""
     yield _python()
     yield _libraries()
-    yield from _programs()
-    yield _disk(data_dir)
-    yield _fsync(data_dir)
+    yield from _data_dir(data_dir)
     yield _shared_memory()
     if os.geteuid() == 0:
-        yield _namespaces()
+        yield _namespaces(data_dir)
     yield _zones()
     yield _locale()
     yield _clock()
@@ -69,27 +67,25 @@ def _libraries() -> Finding:
     return good("libraries", "all installed")
 
 
-def _programs() -> Iterator[Finding]:
-    from settlement_engine.embedded import EmbeddedServerError, binaries
-
-    try:
-        postgres = binaries.find_postgres()
-        yield good("PostgreSQL's programs", f"{postgres.version} in {postgres.directory}")
-    except EmbeddedServerError as error:
-        yield warn("PostgreSQL's programs", f"{error.what} {error.why}", error.todo)
-    try:
-        nats = binaries.find_nats()
-        yield good("NATS's program", f"{binaries.nats_version(nats)} in {nats}")
-    except EmbeddedServerError as error:
-        yield warn("NATS's program", f"{error.what} {error.why}", error.todo)
-
-
 def _standing(directory: Path) -> Path:
     return next(path for path in (directory, *directory.parents) if path.is_dir())
 
 
-def _disk(data_dir: Path) -> Finding:
+def _data_dir(data_dir: Path) -> Iterator[Finding]:
+    """Look at the disk under the data directory; where nothing can be written there is none to judge."""
     where = _standing(data_dir)
+    try:
+        with tempfile.TemporaryFile(dir=where):
+            pass
+    except OSError as error:
+        todo = "Choose a --data-dir that you may write to."
+        yield bad("data directory", f"{where} cannot be written: {error.strerror}", todo)
+        return
+    yield _disk(where)
+    yield _fsync(where)
+
+
+def _disk(where: Path) -> Finding:
     free = shutil.disk_usage(where).free
     text = f"{free / GIBIBYTE:.1f} GiB free at {where}"
     if free < DISK_FREE_MIN:
@@ -97,8 +93,7 @@ def _disk(data_dir: Path) -> Finding:
     return good("disk", text)
 
 
-def _fsync(data_dir: Path) -> Finding:
-    where = _standing(data_dir)
+def _fsync(where: Path) -> Finding:
     took: list[float] = []
     try:
         with tempfile.TemporaryFile(dir=where) as file:
@@ -109,7 +104,7 @@ def _fsync(data_dir: Path) -> Finding:
                 os.fsync(file.fileno())
                 took.append(time.perf_counter() - began)
     except OSError as error:
-        return bad("fsync", f"{where}: {error.strerror}", "Choose a --data-dir you may write to.")
+        return bad("fsync", f"{where}: {error.strerror}", "Choose another --data-dir.")
     middle = statistics.median(took)
     text = f"{middle * 1000:.2f} ms, {1 / max(middle, 1e-9):,.0f} a second at {where}"
     if middle > FSYNC_SLOW_SECONDS:
@@ -128,16 +123,18 @@ def _shared_memory() -> Finding:
     return good(SHARED_MEMORY, text)
 
 
-def _namespaces() -> Finding:
-    from settlement_engine.embedded.process import namespaces_work
+def _namespaces(data_dir: Path) -> Finding:
+    """Look whether root's PostgreSQL finds a user to run as, who can reach the data."""
+    from settlement_engine.embedded.process import choose_mode, namespaces_work, obstacle
 
+    title = "user namespaces"
+    closed = obstacle(_standing(data_dir), choose_mode())
+    if closed is not None:
+        todo = "Keep the data directory where everybody may pass, such as /var/tmp."
+        return bad(title, f"the embedded PostgreSQL's user cannot pass {closed}", todo)
     if namespaces_work():
-        return good("user namespaces", "root can start the embedded PostgreSQL in one")
-    return warn(
-        "user namespaces",
-        "forbidden here; the embedded PostgreSQL will run as nobody",
-        "Keep the data directory where everybody may pass, such as /var/tmp.",
-    )
+        return good(title, "root can start the embedded PostgreSQL in one")
+    return good(title, "forbidden here; the embedded PostgreSQL runs as nobody instead")
 
 
 def _zones() -> Finding:

@@ -7,33 +7,38 @@ import socket
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from settlement_engine.cli.addresses import ADDRESS_FILE, find_running
 from settlement_engine.cli.doctor.finding import Finding, bad, good, warn
 from settlement_engine.cli.output import GOOD
 from settlement_engine.cli.settings import load_config
 from settlement_engine.errors import SettlementEngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from settlement_engine.cli.addresses import RunningAddresses
     from settlement_engine.config import Config, Loaded
 
 REACH_SECONDS: Final = 3.0
 NATS_PORT: Final = 4222
 
 
-def check_settings(config_file: Path | None, settings: tuple[str, ...]) -> Iterator[Finding]:
-    """Look at the configuration and at what it points to."""
+def check_settings(
+    config_file: Path | None, settings: tuple[str, ...], data_dir: Path
+) -> Iterator[Finding]:
+    """Look at the configuration and at what it points to, and at the `dev` that runs here."""
+    running = find_running(data_dir / ADDRESS_FILE.name)
     try:
         loaded = load_config(config_file, settings)
     except SettlementEngineError as error:
-        yield bad("configuration", f"{error.what}; {error.why}", error.todo)
+        yield bad("configuration", f"{error.what}; {error.why}", error.todo or "Correct it.")
         return
     yield good("configuration", str(loaded.config_file or "the built-in defaults"))
     yield from _variables(loaded)
-    yield from check_ports(loaded.config)
-    yield from _postgres(loaded.config)
-    yield check_nats(loaded.config)
+    yield from check_ports(loaded.config, running)
+    yield from check_postgres(loaded.config, running)
+    yield from check_nats(loaded.config, running)
 
 
 def _variables(loaded: Loaded) -> Iterator[Finding]:
@@ -42,8 +47,9 @@ def _variables(loaded: Loaded) -> Iterator[Finding]:
         yield warn(variable.name, "is set, but nobody reads it", hint)
 
 
-def check_ports(config: Config) -> Iterator[Finding]:
-    """Look whether somebody listens where we will."""
+def check_ports(config: Config, running: RunningAddresses | None = None) -> Iterator[Finding]:
+    """Look whether somebody listens where we will, other than the `dev` that runs here."""
+    ours = _ports_of(running) if running is not None else frozenset()
     server, monitoring = config.server, config.monitoring
     ports = {
         "gRPC": (server.host, server.grpc_port),
@@ -52,21 +58,63 @@ def check_ports(config: Config) -> Iterator[Finding]:
     if server.http_enabled and server.http_socket_file is None:
         ports["HTTP"] = (server.host, server.http_port)
     for name, (host, port) in ports.items():
+        if running is not None and port in ours:
+            yield good(f"{name} port {port}", f"the `dev` that runs here, process {running.pid}")
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError as error:
-                todo = f"ss -tlnp 'sport = :{port}' shows who has it (a running engine is fine)."
+                todo = f"ss -tlnp 'sport = :{port}' shows who has it; or choose another port."
                 yield warn(f"{name} port {port}", error.strerror or str(error), todo)
             else:
                 yield good(f"{name} port {port}", "free")
 
 
-def _postgres(config: Config) -> Iterator[Finding]:
+def _ports_of(running: RunningAddresses) -> frozenset[int]:
+    places = (f"//{running.grpc}", running.http, running.metrics)
+    return frozenset(port for place in places if (port := urlsplit(place).port) is not None)
+
+
+def _embedded(
+    name: str, program: str, find: Callable[[], str], running_url: str
+) -> Iterator[Finding]:
+    """Look at a server that `dev` and `demo` start: its program, and the one that runs here."""
+    from settlement_engine.embedded import EmbeddedServerError
+
+    try:
+        yield good(program, find())
+    except EmbeddedServerError as error:
+        yield bad(program, f"{error.what} {error.why}", error.todo)
+        return
+    if running_url:
+        at = urlsplit(running_url).netloc.rpartition("@")[2]
+        yield good(name, f"embedded, and running at {at}")
+    else:
+        yield good(name, "embedded; `dev` and `demo` start it")
+
+
+def _postgres_program() -> str:
+    from settlement_engine.embedded import binaries
+
+    found = binaries.find_postgres()
+    return f"{found.version} in {found.directory}"
+
+
+def _nats_program() -> str:
+    from settlement_engine.embedded import binaries
+
+    found = binaries.find_nats()
+    return f"{binaries.nats_version(found)} in {found}"
+
+
+def check_postgres(config: Config, running: RunningAddresses | None = None) -> Iterator[Finding]:
+    """Look at the database that is named, or at the embedded one."""
     url = config.database.url.get_secret_value()
     if not url:
-        yield good("PostgreSQL", "embedded, started by `dev` and `demo`")
+        at = running.database_url if running is not None else ""
+        yield from _embedded("PostgreSQL", "PostgreSQL's programs", _postgres_program, at)
         return
     from settlement_engine import app
 
@@ -81,16 +129,19 @@ def _postgres(config: Config) -> Iterator[Finding]:
         yield good("PostgreSQL", "reachable; fsync, synchronous_commit and full_page_writes are on")
 
 
-def check_nats(config: Config) -> Finding:
-    """Look whether NATS answers."""
+def check_nats(config: Config, running: RunningAddresses | None = None) -> Iterator[Finding]:
+    """Look whether NATS answers, or at the embedded one."""
     url = config.nats.url.get_secret_value()
     if not config.nats.enabled:
-        return good("NATS", "switched off")
+        yield good("NATS", "switched off")
+        return
     if not url:
-        return good("NATS", "embedded, started by `dev` and `demo`")
+        at = running.nats_url if running is not None else ""
+        yield from _embedded("NATS", "NATS's program", _nats_program, at)
+        return
     hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
     found = [_reach_nats(host) for host in hosts]
-    return next((finding for finding in found if finding.sign != GOOD), found[0])
+    yield next((finding for finding in found if finding.sign != GOOD), found[0])
 
 
 def _reach_nats(host: str) -> Finding:
