@@ -13,7 +13,7 @@ from settlement_engine.embedded import (
     ports,
     process,
 )
-from settlement_engine.embedded.server import HOST
+from settlement_engine.embedded.ports import HOST
 
 if TYPE_CHECKING:
     from pathlib import Path
