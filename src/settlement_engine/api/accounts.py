@@ -15,6 +15,7 @@ from settlement_engine.api import grammar
 from settlement_engine.api.call import Service, Unary
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.render import timestamp, unix_seconds
+from settlement_engine.api.turns import in_parts
 from settlement_engine.domain.card_numbers import has_card_number
 from settlement_engine.domain.ledger import GUARDED, AccountKind
 from settlement_engine.domain.money import format_amount
@@ -148,7 +149,7 @@ class AccountCalls:
         page = accounts[:size]
         has_more = len(accounts) > size
         return pb.ListAccountsResponse(
-            accounts=[to_account(account) for account in page],
+            accounts=await in_parts(page, to_account),
             next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
         )
 
@@ -195,7 +196,7 @@ class AccountCalls:
         page = transfers[:size]
         last = f"{page[-1].group_id}/{int(page[-1].leg)}" if len(transfers) > size else ""
         return pb.ListTransfersResponse(
-            transfers=[to_transfer(transfer) for transfer in page],
+            transfers=await in_parts(page, to_transfer),
             next_page_token=make_token(filters, last) if last else "",
         )
 

@@ -13,6 +13,7 @@ from settlement_engine import __version__
 from settlement_engine.api.call import Service, Unary
 from settlement_engine.api.grammar import Found, check_page_size, refuse
 from settlement_engine.api.render import status_number, timestamp
+from settlement_engine.api.turns import in_parts
 from settlement_engine.domain import evidence
 from settlement_engine.domain.explanation import as_text, explain
 from settlement_engine.domain.stuck import SENTENCES, StuckLimits
@@ -102,7 +103,7 @@ class DossierCalls:
         refuse(found)
         report = await self._finder.stuck(self._limits, size)
         return pb.ListStuckSettlementsResponse(
-            settlements=[_stuck(each) for each in report.found],
+            settlements=await in_parts(report.found, _stuck),
             counts={reason.name: count for reason, count in report.counts.items()},
             at=timestamp(report.at),
         )

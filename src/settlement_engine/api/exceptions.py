@@ -24,6 +24,7 @@ from settlement_engine.api.grammar import (
     refuse,
 )
 from settlement_engine.api.pages import make_token, read_token
+from settlement_engine.api.turns import in_parts
 from settlement_engine.domain.exceptions import EVIDENCE_BYTES_MAX, Finding, MatterKind, unknown
 from settlement_engine.errors import (
     InvalidInstruction,
@@ -105,7 +106,7 @@ class ExceptionCalls:
         page = matters[:size]
         has_more = len(matters) > size
         return pb.ListExceptionsResponse(
-            exceptions=[self._write(matter) for matter in page],
+            exceptions=await in_parts(page, self._write),
             next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
         )
 

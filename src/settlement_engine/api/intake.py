@@ -8,6 +8,7 @@ answered, although the caller may have gone. Nothing is changed or taken away he
 from __future__ import annotations
 
 from datetime import UTC
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api.call import Service, Unary
@@ -22,6 +23,7 @@ from settlement_engine.api.grammar import (
 )
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.render import timestamp
+from settlement_engine.api.turns import in_parts
 from settlement_engine.domain.deadletters import (
     REASON_CHARACTERS_MAX,
     LetterAct,
@@ -99,7 +101,7 @@ class IntakeCalls:
         page = letters[:size]
         has_more = len(letters) > size
         return pb.ListDeadLettersResponse(
-            letters=[_letter(letter, has_payload=False) for letter in page],
+            letters=await in_parts(page, partial(_letter, has_payload=False)),
             next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
         )
 

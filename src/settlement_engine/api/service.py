@@ -27,6 +27,7 @@ from settlement_engine.api.grammar import (
 )
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.translate import to_instruction
+from settlement_engine.api.turns import in_parts
 from settlement_engine.domain.identifiers import first_id_at
 from settlement_engine.domain.lifecycle import STATUS
 from settlement_engine.errors import InvalidInstruction, NotOffered
@@ -177,7 +178,7 @@ class SettlementCalls:
         page = settlements[:size]
         has_more = len(settlements) > size
         return pb.ListSettlementsResponse(
-            settlements=[render.status_response(settlement) for settlement in page],
+            settlements=await in_parts(page, render.status_response),
             next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
             total=total,
         )

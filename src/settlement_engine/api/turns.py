@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Final, TypeAlias, TypeVar
 
 T = TypeVar("T")
+ItemT = TypeVar("ItemT")
 
 Steps: TypeAlias = Generator[None, None, T]
 """Work that stops after each step. What is small ends before its first stop."""
@@ -24,6 +25,9 @@ CALLS_REST: Final = 1.0
 
 STREAMS_REST: Final = 2.0
 """Streams of events take a third: whoever follows them can wait, and a call cannot."""
+
+PART_ITEMS: Final = 100
+"""After so many items of a page others get their turn."""
 
 ROUNDS: Final = 3
 """So many rounds of the loop bring others from what they waited for to what they do next."""
@@ -68,6 +72,16 @@ class Turns:
         now = time.monotonic()
         if now - began > BUSY_SECONDS and now < self._free_at:
             await asyncio.sleep(self._free_at - now)
+
+
+async def in_parts(items: Iterable[ItemT], write: Callable[[ItemT], T]) -> list[T]:
+    """Write each item of a page; however many they are, others get their turn."""
+    written: list[T] = []
+    for item in items:
+        written.append(write(item))
+        if len(written) % PART_ITEMS == 0:
+            await asyncio.sleep(0)
+    return written
 
 
 def finish(steps: Steps[T]) -> T:

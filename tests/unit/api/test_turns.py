@@ -11,11 +11,13 @@ from settlement_engine.api import turns as module
 from settlement_engine.api.turns import (
     BUSY_SECONDS,
     CALLS_REST,
+    PART_ITEMS,
     ROUNDS,
     SLICE_SECONDS,
     STREAMS_REST,
     Turns,
     finish,
+    in_parts,
 )
 from tests.unit.api import fakes
 
@@ -135,6 +137,19 @@ async def test_whoever_goes_away_gives_his_turn_back(ground: Ground) -> None:
     with pytest.raises(asyncio.CancelledError):
         await going
     assert await staying == "b"
+
+
+async def test_amid_a_long_page_others_have_their_turn(ground: Ground) -> None:
+    others = asyncio.create_task(ground.others(0.0))
+    items = list(range(5 * PART_ITEMS))
+
+    def write(item: int) -> int:
+        ground.order.append("page")
+        return -item
+
+    assert await in_parts(items, write) == [-item for item in items]
+    others.cancel()
+    assert max(count for _, count in ground.slices("page")) == PART_ITEMS
 
 
 def test_where_nobody_waits_it_is_done_in_one_go() -> None:
