@@ -153,6 +153,11 @@ class Mute:
             before = self.read_up_to
             await asyncio.sleep(0.1)
 
+    async def cut_off(self) -> None:
+        """Wait until neither the call nor its connection is left."""
+        await fakes.until(lambda: self.edge.gateway._in_flight._count == 0, "the call has ended")
+        await fakes.until(lambda: not self.edge.runner.server.connections, "it is cut off")
+
 
 async def test_for_whoever_reads_nothing_little_is_written(edge) -> None:
     async with Mute(edge) as mute:
@@ -164,7 +169,7 @@ async def test_whoever_reads_nothing_is_cut_off_in_the_end(make_edge) -> None:
     edge = await make_edge(stream_unread_seconds_max=0.3)
     async with Mute(edge) as mute:
         await fakes.until(lambda: mute.read_up_to > 0, "it is served")
-        await fakes.until(lambda: edge.gateway._in_flight._count == 0, "it is cut off")
+        await mute.cut_off()
         assert mute.read_up_to < FEW
 
 
@@ -172,4 +177,4 @@ async def test_whoever_reads_nothing_does_not_hold_up_the_drain(edge) -> None:
     async with Mute(edge) as mute:
         await mute.standstill()
         await edge.server.drain()
-        await fakes.until(lambda: edge.gateway._in_flight._count == 0, "it is cut off")
+        await mute.cut_off()
