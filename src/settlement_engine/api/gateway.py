@@ -110,7 +110,7 @@ class Gateway:
     async def _stream(self, request: web.Request, call: Call, body: bytes) -> web.StreamResponse:
         """Send events as JSON lines. An error before the first event has a status of its own."""
         wanted = read_json(body, pb.StreamRequest)
-        lines = Lines(request, self._settings.stream_unsent_bytes_max)
+        lines = Lines(request, self._settings)
         try:
             async with self._while_connected(request, call):
                 await self._calls.events.follow(wanted, call, lines.send, event_line)

@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from settlement_engine.api.call import RETRY_AFTER_SECONDS
 from settlement_engine.api.errors import http_error
 from settlement_engine.api.write_json import to_json
+from settlement_engine.errors import Overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from settlement_engine.api.settings import ApiSettings
     from settlement_engine.proto import settlement_pb2 as pb
 
 
 JSON_LINES: Final = "application/x-ndjson"
 
 LAST_WORDS_SECONDS: Final = 1.0
-"""So long a stream that has ended waits for its last line to be taken."""
+"""So long a stream that ends with an error waits for its last line to be taken."""
 
 
 def event_line(event: pb.SettlementEvent) -> bytes:
@@ -31,11 +34,13 @@ def event_line(event: pb.SettlementEvent) -> bytes:
 
 
 class Lines:
-    """Writes lines to one caller. ``unsent_bytes_max`` is what the system keeps of them for sending."""
+    """Writes lines to one caller."""
 
-    def __init__(self, request: web.Request, unsent_bytes_max: int) -> None:
+    def __init__(self, request: web.Request, settings: ApiSettings) -> None:
         self._request = request
-        self._unsent_bytes_max = unsent_bytes_max
+        self._unsent_bytes_max = settings.stream_unsent_bytes_max
+        self._unread_seconds_max = settings.stream_unread_seconds_max
+        self._writing: asyncio.Future[list[None]] | None = None
         self.response = web.StreamResponse(headers={"Content-Type": JSON_LINES})
 
     @property
@@ -44,12 +49,23 @@ class Lines:
         return self.response.prepared
 
     async def send(self, lines: Sequence[bytes]) -> None:
-        """Write lines; the first call, of no line, opens the answer."""
+        """Write lines; the first call opens the answer. Raises Overloaded when nothing is read for too long."""
         if not self.is_open:
             await self.response.prepare(self._request)
             self._bound_unsent()
         if lines:
-            await self.response.write(b"".join(lines))
+            # aiohttp can write no more after a write that was cancelled: so it goes on by itself.
+            writing = asyncio.gather(self.response.write(b"".join(lines)))
+            writing.add_done_callback(_note_end)
+            self._writing = writing
+            scope = asyncio.timeout(self._unread_seconds_max)
+            try:
+                async with scope:
+                    await asyncio.shield(writing)
+            except TimeoutError:
+                if not scope.expired():
+                    raise
+                raise _unread(self._unread_seconds_max) from None
 
     def _bound_unsent(self) -> None:
         """Bound what the system keeps: by itself it takes megabytes of what nobody reads."""
@@ -60,13 +76,35 @@ class Lines:
                 found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._unsent_bytes_max)
 
     async def end(self, error: Exception | None = None) -> None:
-        """Write why it ends, if it is an error, and the end; whoever reads nothing is cut off."""
+        """Write why it ends, if it is an error, and the end; what is not taken in time is cut off."""
+        transport = self._request.transport
+        seconds = self._unread_seconds_max if error is None else LAST_WORDS_SECONDS
         try:
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
+            async with asyncio.timeout(seconds):
+                if self._writing is not None:
+                    await asyncio.shield(self._writing)
+                if transport is not None:
+                    transport.set_write_buffer_limits(0)  # the end is written when all is taken
                 if error is not None:
                     text = json.dumps({"error": http_error(error).body}, ensure_ascii=False)
                     await self.response.write(text.encode() + b"\n")
                 await self.response.write_eof()
+            if transport is not None:
+                transport.set_write_buffer_limits()
         except (TimeoutError, ConnectionError):
-            if self._request.transport is not None:
-                self._request.transport.abort()
+            if transport is not None:
+                transport.abort()
+                await asyncio.sleep(0)  # the connection's end is told in the loop's next turn
+
+
+def _unread(seconds: float) -> Overloaded:
+    what = (
+        f"nothing of this stream was read for {seconds:g} s; resume it with the last sequence read"
+    )
+    return Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
+
+
+def _note_end(writing: asyncio.Future[list[None]]) -> None:
+    """Take note of how a write ended; whoever waits for it hears of it too."""
+    if not writing.cancelled():
+        writing.exception()

@@ -52,7 +52,7 @@ class ApiSettings:
     ``execute_wait_seconds`` is how long ExecuteSettlement waits without a deadline,
     ``execute_wait_seconds_max`` how long at most with one. Of a deadline the greater of
     ``deadline_margin_seconds`` and ``deadline_margin_share`` is kept for the answer's way back.
-    An event stream of which nothing is read ends after ``stream_unread_seconds_max``; until then the system
+    Over HTTP, an event stream of which nothing is read ends after ``stream_unread_seconds_max``; until then the system
     keeps about ``stream_unsent_bytes_max`` of it for sending.
     ``trusts_names`` says whether a caller without a certificate may say who acts: then two people are two
     names and no more. ``is_port_shared`` lets several engines of one machine listen on the same port.

@@ -3,7 +3,7 @@
 Both write only as fast as the caller reads, both are bounded, and both end when the engine drains. A stream
 that ended is taken up again without gap or repeat: events by their sequence, settlements by their key.
 Whoever follows events gets them in slices, in turn with all others who do; for whoever reads nothing, no more
-is written than one batch and what the connection takes, and after a while his stream ends.
+is written than one batch and what the connection takes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from settlement_engine.api import render
-from settlement_engine.api.call import RETRY_AFTER_SECONDS, Bound, Call, Drain
+from settlement_engine.api.call import Bound, Call, Drain
 from settlement_engine.api.errors import fault_of, status_of_fault
 from settlement_engine.api.grammar import Found, check_uuid, refuse
 from settlement_engine.api.turns import STREAMS_REST, Steps, Turns
 from settlement_engine.domain.announcement import announcement_type
 from settlement_engine.domain.lifecycle import State
-from settlement_engine.errors import InvalidInstruction, Overloaded, Unavailable
+from settlement_engine.errors import InvalidInstruction, Unavailable
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ class EventStreams:
         self._stream = stream
         self._drain = drain
         self._bound = Bound("event streams", settings.event_streams_max)
-        self._unread_seconds_max = settings.stream_unread_seconds_max
         self._turns = Turns(STREAMS_REST)
 
     async def follow(
@@ -68,8 +67,7 @@ class EventStreams:
         """Send what follows a sequence, until the caller goes, the head is reached, or the drain.
 
         ``write`` makes of an event what the protocol sends. An empty batch comes first: it says that the
-        stream is open; to who begins at the head it is one message with the head's sequence. Raises
-        Overloaded when the caller reads nothing for too long.
+        stream is open; to who begins at the head it is one message with the head's sequence.
         """
         del call
         settlement_id, types = _read(request)
@@ -78,9 +76,9 @@ class EventStreams:
             async with self._drain.until_drained():
                 if request.begins_at_head:
                     after = await self._stream.head()
-                    await self._send_in_time([write(pb.SettlementEvent(sequence=after))], send)
+                    await send([write(pb.SettlementEvent(sequence=after))])
                 else:
-                    await self._send_in_time((), send)
+                    await send(())
                 batches = (
                     self._up_to_the_head(after, settlement_id)
                     if request.ends_at_head
@@ -90,7 +88,7 @@ class EventStreams:
                     async for batch in batches:
                         events = await self._turns.run(_writing(batch, types, write))
                         if events:
-                            await self._send_in_time(events, send)
+                            await send(events)
                 finally:
                     if isinstance(batches, AsyncGenerator):
                         await batches.aclose()
@@ -107,21 +105,6 @@ class EventStreams:
             if len(wanted) < READ_BATCH_MAX:
                 return
             after = wanted[-1].moved.position
-
-    async def _send_in_time(self, events: Sequence[T], send: SendEvents[T]) -> None:
-        """Send; a caller who reads nothing for too long ends his stream."""
-        scope = asyncio.timeout(self._unread_seconds_max)
-        try:
-            async with scope:
-                await send(events)
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            what = (
-                f"nothing of this stream was read for {self._unread_seconds_max:g} s; "
-                "resume it with the last sequence that was read"
-            )
-            raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS) from None
 
 
 def _read(request: pb.StreamRequest) -> tuple[UUID | None, frozenset[str]]:

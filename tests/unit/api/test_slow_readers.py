@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+import grpc
 import pytest
 
 from settlement_engine.api.call import Call, Drain
 from settlement_engine.api.streams import EventStreams
 from settlement_engine.api.turns import SLICE_SECONDS
-from settlement_engine.errors import Overloaded
 from settlement_engine.proto import settlement_pb2 as pb
+from settlement_engine.proto import settlement_pb2_grpc as rpc
 from tests.support.lives import wish
 from tests.unit.api import fakes
 
@@ -91,27 +92,6 @@ def whole_batches(world: fakes.World) -> Any:
     return moves
 
 
-async def test_a_stream_of_which_nothing_is_read_ends(world, settings) -> None:
-    fill(world, 1)
-    following = streams(world, settings, stream_unread_seconds_max=0.02)
-
-    async def send(events: Sequence[int]) -> None:
-        if events:
-            await asyncio.Event().wait()
-
-    with pytest.raises(Overloaded, match="resume"):
-        await following.follow(pb.StreamRequest(), CALL, send, lambda _: 1)
-    assert following._bound._count == 0
-
-
-async def test_a_time_out_within_the_sending_is_no_end_of_ours(world, settings) -> None:
-    async def send(_: Sequence[int]) -> None:
-        raise TimeoutError
-
-    with pytest.raises(TimeoutError):
-        await streams(world, settings).follow(pb.StreamRequest(), CALL, send, lambda _: 1)
-
-
 class Mute:
     """A caller over HTTP who asks for events and reads none."""
 
@@ -156,7 +136,7 @@ class Mute:
     async def cut_off(self) -> None:
         """Wait until neither the call nor its connection is left."""
         await fakes.until(lambda: self.edge.gateway._in_flight._count == 0, "the call has ended")
-        await fakes.until(lambda: not self.edge.runner.server.connections, "it is cut off")
+        await fakes.until(lambda: self.edge.http_server._connections.count == 0, "it is cut off")
 
 
 async def test_for_whoever_reads_nothing_little_is_written(edge) -> None:
@@ -178,3 +158,28 @@ async def test_whoever_reads_nothing_does_not_hold_up_the_drain(edge) -> None:
         await mute.standstill()
         await edge.server.drain()
         await mute.cut_off()
+
+
+async def test_whoever_reads_nothing_and_then_all_gets_all_over_grpc(edge) -> None:
+    fill(edge.world, MANY)
+    read, asked = edge.world.read, [0]
+
+    async def watched(after: int, limit: int, settlement_id=None) -> Any:
+        asked.append(after)
+        return await read(after, limit, settlement_id)
+
+    edge.world.read = watched
+    small_window = (("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{edge.port}", small_window) as channel:
+        stub: Any = rpc.SettlementServiceStub(channel)
+        call = stub.StreamSettlementEvents(pb.StreamRequest(ends_at_head=True), timeout=60)
+        await call.read()
+        before = -1
+        while before != len(asked):
+            before = len(asked)
+            await asyncio.sleep(0.1)
+        assert asked[-1] < FEW
+        following = [1]
+        while (event := await call.read()) is not grpc.aio.EOF:
+            following.append(event.sequence)
+        assert following == list(range(1, MANY + 1))
