@@ -40,7 +40,7 @@ class Lines:
         self._request = request
         self._unsent_bytes_max = settings.stream_unsent_bytes_max
         self._unread_seconds_max = settings.stream_unread_seconds_max
-        self._writing: asyncio.Future[list[None]] | None = None
+        self._writing: asyncio.Future[tuple[None]] | None = None
         self.response = web.StreamResponse(headers={"Content-Type": JSON_LINES})
 
     @property
@@ -104,7 +104,7 @@ def _unread(seconds: float) -> Overloaded:
     return Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
-def _note_end(writing: asyncio.Future[list[None]]) -> None:
+def _note_end(writing: asyncio.Future[tuple[None]]) -> None:
     """Take note of how a write ended; whoever waits for it hears of it too."""
     if not writing.cancelled():
         writing.exception()
