@@ -32,6 +32,9 @@ ACTOR_HEADER: Final = "settlement-actor"
 
 RETRY_AFTER_SECONDS: Final = 1.0
 
+UNDISTURBED_SECONDS_MAX: Final = 10.0
+"""So long the end waits for commits whose callers have gone; a statement takes less by its own bound."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -142,7 +145,10 @@ class Undisturbed:
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
-    async def finished(self) -> None:
-        """Wait for what is still going on."""
-        while self._tasks:
-            await asyncio.wait(list(self._tasks))
+    async def finished(self, at_most_seconds: float = UNDISTURBED_SECONDS_MAX) -> bool:
+        """Wait for what is still going on, but not longer; say whether all of it has ended."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + at_most_seconds
+        while self._tasks and (left_seconds := deadline - loop.time()) > 0:
+            await asyncio.wait(list(self._tasks), timeout=left_seconds)
+        return not self._tasks

@@ -205,6 +205,7 @@ class EngineProcess:
             await self._application.engine.leave()
         await self._grpc.stop(0)
         await self._http.stop()
+        await self._application.calls.undisturbed.finished()
         await self._application.close()
 
 
