@@ -66,6 +66,9 @@ async def test_the_credit_limit_counts_for_the_hold_but_not_for_what_is_availabl
     bank = scene.target_bank
     account = await stores.accounts.open_account(spec(AccountKind.NOSTRO, bank, credit_limit=70))
     await stores.accounts.fund(funding(30, bank=bank))
+    [clearing] = await stores.accounts.ensure_controls([(AccountKind.CLEARING, bank, "EUR")])
+    target = await stores.accounts.open_account(spec(AccountKind.VOSTRO, scene.source_bank))
+    route = {"source_id": account.id, "clearing_id": clearing.id, "target_id": target.id}
     lives = await scene.admit(
         *(
             scene.wish(from_bank=bank, to_bank=scene.source_bank, minor=each)
@@ -73,10 +76,7 @@ async def test_the_credit_limit_counts_for_the_hold_but_not_for_what_is_availabl
         )
     )
     outcomes = await scene.apply(
-        *(
-            scene.step(each, Event.CLEARED, attempt=scene.attempt(each, source_id=account.id))
-            for each in lives
-        )
+        *(scene.step(each, Event.CLEARED, attempt=scene.attempt(each, **route)) for each in lives)
     )
     assert results(outcomes) == [APPLIED, SHORT, APPLIED]
     assert outcomes[1].available_minor == -30

@@ -230,6 +230,22 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "owned": ("int8", "settlement_id uuid"),
     "post_balances": ("int8 int8 int8", ""),
     "post_transfer": ("uuid int2 int8 int8 int8 text text", ""),
+    "audit_attempts": (
+        "",
+        (
+            "settlement_id uuid, number int2, uetr uuid, end_to_end_id text, message_id text,"
+            " caller text, idempotency_key text"
+        ),
+    ),
+    "audit_calls": ("", "key_hash uuid, caller text, idempotency_key text, call text"),
+    "audit_settlements": (
+        "",
+        (
+            "id uuid, key_hash uuid, content_hash bytea, caller text, idempotency_key text,"
+            " obligation_id text, from_bank text, to_bank text, amount_minor int8, currency text,"
+            " requested_value_date date, priority int2, metadata text"
+        ),
+    ),
     "prove_totals": (
         "",
         "accounts int8, transfers int8, settlements int8, open_settlements int8, open_holds int8",

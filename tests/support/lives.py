@@ -12,6 +12,7 @@ import msgspec
 
 from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.identifiers import references
+from settlement_engine.domain.intent import intent_detail
 from settlement_engine.domain.ledger import (
     Account,
     AccountKind,
@@ -225,8 +226,10 @@ class Scene:
         row = row or LIFE[settlement.state][event]
         amount = settlement.instruction.amount
         fields: dict[str, Any] = {"settlement": settlement, "event": event, "row": row}
+        intent: dict[str, str] = {}
         if row.do is Do.LOCK:
             fields |= {"attempt": self.attempt(settlement), "session": OPEN}
+            intent = intent_detail(changes.get("attempt", fields["attempt"]))
         if row.do in (Do.POST, Do.REVERSE):
             make = settle if row.do is Do.POST else reverse
             fields["transfers"] = make(settlement.id, self.route, amount.minor, amount.currency)
@@ -236,7 +239,7 @@ class Scene:
         is_late = row.do in (Do.EXCEPT, Do.SUSPEND)
         if row.state in ENDS and row.state is not State.COMPLETED and not is_late:
             fields["refusal"] = Refusal(code=RefusalCode.RAIL_REJECTED, detail={"code": "AC04"})
-        fields["detail"] = {"text": f'{event} "quoted", {{braced}} and \\ back'}
+        fields["detail"] = {"text": f'{event} "quoted", {{braced}} and \\ back', **intent}
         if event in EXCEPTIONS:
             fields["detail"]["exception"] = EXCEPTIONS[event].value
         return Step(**{**fields, **changes})

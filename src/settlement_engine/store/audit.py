@@ -1,6 +1,7 @@
 """The proof of the books: everything that can be recomputed is, in one snapshot (``ports.Auditor``).
 
-Each check is a statement of ``sql/queries/proof.sql`` that returns rows only where something is wrong.
+Each check is a statement of ``sql/queries/proof.sql`` that returns rows only where something is wrong, or,
+where the database cannot compute what has to be compared, a function here that reads rows in batches.
 """
 
 from __future__ import annotations
@@ -8,23 +9,40 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.identifiers import References, key_hash, references
 from settlement_engine.ports import Difference, Proof
 from settlement_engine.store.database import connect
 from settlement_engine.store.failures import translated
 from settlement_engine.store.queries import queries, query
+from settlement_engine.store.rows import to_instruction
 
 if TYPE_CHECKING:
-    from settlement_engine.store.database import DatabaseSettings
+    from collections.abc import Callable, Mapping
+
+    import asyncpg
+
+    from settlement_engine.store.database import Connection, DatabaseSettings
+
+    Found = tuple[str, str, str] | None
 
 DIFFERENCES_MAX: Final = 1000
 """No more are listed per check; one is enough to be wrong."""
+
+BATCH_ROWS: Final = 1000
+"""So many rows are held in memory, however many there are."""
 
 _SUMMARIES: Final = frozenset({"prove_totals", "prove_turnover"})
 
 
 def checks() -> list[str]:
-    """Name the checks."""
+    """Name the statements that check."""
     return [name for name in queries() if name.startswith("prove_") and name not in _SUMMARIES]
+
+
+def all_checks() -> list[str]:
+    """Name every check, those that are no statement too."""
+    computed = [name for each in COMPUTED.values() for name in each]
+    return [name.removeprefix("prove_") for name in checks()] + computed
 
 
 class PostgresAuditor:
@@ -34,23 +52,14 @@ class PostgresAuditor:
         self._settings = replace(settings, may_be_standby=True)  # it decides nothing
 
     async def prove(self) -> Proof:
-        """Recompute balances, holds, conservation, lives and the stream."""
+        """Recompute balances, holds, conservation, lives, fingerprints and the stream."""
         with translated():
             connection = await connect(
                 self._settings, {"statement_timeout": "0", "transaction_timeout": "0"}
             )
             try:
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
-                    differences = [
-                        Difference(
-                            check=name.removeprefix("prove_"),
-                            subject=row["subject"],
-                            expected=row["expected"],
-                            found=row["found"],
-                        )
-                        for name in checks()
-                        for row in (await connection.fetch(query(name)))[:DIFFERENCES_MAX]
-                    ]
+                    differences = await _differences(connection)
                     totals = await connection.fetchrow(query("prove_totals"))
                     turnover = await connection.fetch(query("prove_turnover"))
             finally:
@@ -65,3 +74,85 @@ class PostgresAuditor:
             totals={row["currency"]: int(row["total"]) for row in turnover},
             differences=differences,
         )
+
+
+async def _differences(connection: Connection) -> list[Difference]:
+    found = []
+    for name in checks():
+        cursor = await connection.cursor(query(name))
+        found += [
+            Difference(
+                check=name.removeprefix("prove_"),
+                subject=row["subject"],
+                expected=row["expected"],
+                found=row["found"],
+            )
+            for row in await cursor.fetch(DIFFERENCES_MAX)
+        ]
+    for statement, computed in COMPUTED.items():
+        found += await _compute(connection, statement, computed)
+    return found
+
+
+async def _compute(
+    connection: Connection,
+    statement: str,
+    computed: Mapping[str, Callable[[asyncpg.Record], Found]],
+) -> list[Difference]:
+    """Read every row once, a batch at a time, and put all checks to it."""
+    cursor = await connection.cursor(query(statement))
+    found: dict[str, list[Difference]] = {name: [] for name in computed}
+    while rows := await cursor.fetch(BATCH_ROWS):
+        for name, check in computed.items():
+            for row in rows:
+                wrong = check(row)
+                if wrong is not None and len(found[name]) < DIFFERENCES_MAX:
+                    subject, expected, told = wrong
+                    found[name].append(
+                        Difference(check=name, subject=subject, expected=expected, found=told)
+                    )
+    return [each for differences in found.values() for each in differences]
+
+
+def _instruction(row: asyncpg.Record) -> Found:
+    """See whether what was asked for has the fingerprint that was kept when it was taken in."""
+    made = to_instruction(row).content_hash
+    if made == row["content_hash"]:
+        return None
+    return str(row["id"]), row["content_hash"].hex(), made.hex()
+
+
+def _key(row: asyncpg.Record) -> Found:
+    """Caller and key have the hash under which they are unique."""
+    made = key_hash(row["caller"], row["idempotency_key"])
+    return None if made == row["key_hash"] else (str(row["id"]), str(row["key_hash"]), str(made))
+
+
+def _references(row: asyncpg.Record) -> Found:
+    """Our names for a payment follow from caller, key and attempt."""
+    made = references(row["caller"], row["idempotency_key"], row["number"])
+    told = References(
+        uetr=row["uetr"], end_to_end_id=row["end_to_end_id"], message_id=row["message_id"]
+    )
+    return (
+        None if made == told else (f"{row['settlement_id']}/{row['number']}", f"{made}", f"{told}")
+    )
+
+
+def _call_key(row: asyncpg.Record) -> Found:
+    """Caller, key and call have the hash under which they are unique."""
+    made = key_hash(row["caller"], row["idempotency_key"], row["call"])
+    if made == row["key_hash"]:
+        return None
+    return f"{row['call']} {row['idempotency_key']}", str(row["key_hash"]), str(made)
+
+
+COMPUTED: Final[Mapping[str, Mapping[str, Callable[[asyncpg.Record], Found]]]] = {
+    "audit_settlements": {
+        "instructions_are_as_received": _instruction,
+        "keys_have_their_hash": _key,
+    },
+    "audit_attempts": {"references_follow_from_keys": _references},
+    "audit_calls": {"calls_have_their_hash": _call_key},
+}
+"""What the database cannot compute, by the statement that reads the rows."""

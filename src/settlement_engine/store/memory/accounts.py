@@ -58,7 +58,13 @@ class MemoryAccounts:
         if taken is not None:
             raise number_taken(taken)
         opened = self._open(spec.kind, owner, spec.currency, number, spec.credit_limit)
-        self._records.calls[hashed] = Call(content=content, account_id=opened.id)
+        self._records.calls[hashed] = Call(
+            caller=spec.caller,
+            key=key_of_opening(spec),
+            call="open_account",
+            content=content,
+            account_id=opened.id,
+        )
         return opened
 
     def _open(
@@ -102,7 +108,8 @@ class MemoryAccounts:
             "reference": funding.reference,
             "account_number": funding.account_number,
         }
-        hashed = key_hash(funding.caller, funding.idempotency_key or str(group_id), "fund_account")
+        key = funding.idempotency_key or str(group_id)
+        hashed = key_hash(funding.caller, key, "fund_account")
         clearing = self._control(AccountKind.CLEARING, folded_bank(funding.bank), currency)
         if hashed in self._records.calls:
             return self._replay(hashed, content)
@@ -111,7 +118,13 @@ class MemoryAccounts:
                 group_id, nostro.id, clearing.id, funding.amount.minor, currency, funding.reference
             )
         )
-        self._records.calls[hashed] = Call(content=content, account_id=nostro.id)
+        self._records.calls[hashed] = Call(
+            caller=funding.caller,
+            key=key,
+            call="fund_account",
+            content=content,
+            account_id=nostro.id,
+        )
         return self._records.accounts[nostro.id]
 
     def _nostro(self, funding: Funding) -> Account:

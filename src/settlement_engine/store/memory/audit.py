@@ -25,6 +25,7 @@ from settlement_engine.domain.lifecycle import HOLDING, State
 from settlement_engine.domain.settlement import Attestation
 from settlement_engine.ports import Difference, Proof
 from settlement_engine.store.accounts import CONTROL_NUMBER
+from settlement_engine.store.memory import audit_integrity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -247,5 +248,6 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "lives_are_whole": _lives_are_whole,
     "open_are_open": _open_are_open,
     "stream_is_whole": _stream_is_whole,
+    **audit_integrity.CHECKS,
 }
 """Each yields subject, expected and found where something is wrong."""

@@ -94,6 +94,9 @@ class Engine:
 class Call:
     """An idempotent call and the account that it was about."""
 
+    caller: str
+    key: str
+    call: str
     content: Mapping[str, object]
     account_id: int
 

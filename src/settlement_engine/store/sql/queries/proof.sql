@@ -170,6 +170,196 @@ HAVING count(*) FILTER (WHERE m.follows) <> count(m.position)
     OR h.position <> coalesce(max(m.position), 0)
     AND (h.position % 10000000000000 <> 0 OR coalesce(max(m.position), 0) > h.position);
 
+-- name: prove_locks_are_single
+-- No settlement has a second hold.
+SELECT settlement_id::text AS subject, 'one hold' AS expected, count(*)::text || ' holds' AS found
+FROM fund_locks GROUP BY settlement_id HAVING count(*) > 1;
+
+-- name: prove_postings_have_settlements
+-- Every transfer that is no funding belongs to a settlement.
+SELECT t.group_id::text || '/' || t.leg AS subject, 'a settlement' AS expected, 'none' AS found
+FROM transfers AS t LEFT JOIN settlement_transactions AS s ON s.id = t.group_id
+WHERE t.leg <> 3 AND s.id IS NULL;
+
+-- name: prove_fundings_go_to_clearing
+-- A funding debits a bank's nostro account and credits the clearing account of the same bank.
+SELECT t.group_id::text || '/' || t.leg AS subject, 'nostro to clearing of one bank' AS expected,
+    format('%s of %s to %s of %s', d.kind, d.bank, c.kind, c.bank) AS found
+FROM transfers AS t
+JOIN accounts AS d ON d.id = t.debit_id
+JOIN accounts AS c ON c.id = t.credit_id
+WHERE t.leg = 3
+    AND (d.kind <> 'nostro' OR c.kind <> 'clearing' OR folded_bank(d.bank) <> folded_bank(c.bank));
+
+-- name: prove_fundings_have_calls
+-- As often as an account was funded with an amount and a reference, a call asked for it.
+SELECT b.account_id || ' ' || b.reference AS subject,
+    format('%s calls of %s', b.times, b.amount_minor) AS expected,
+    coalesce(c.times, 0) || ' calls' AS found
+FROM (
+    SELECT debit_id AS account_id, currency, reference, amount_minor::numeric AS amount_minor,
+        count(*) AS times
+    FROM transfers WHERE leg = 3 GROUP BY 1, 2, 3, 4
+) AS b
+LEFT JOIN (
+    SELECT c.account_id, c.content ->> 'currency' AS currency, c.content ->> 'reference' AS reference,
+        CASE WHEN c.content ->> 'amount' ~ '^[0-9]{1,18}(\.[0-9]{1,4})?$'
+            THEN (c.content ->> 'amount')::numeric * 10::numeric ^ e.exponent END AS amount_minor,
+        count(*) AS times
+    FROM idempotent_calls AS c LEFT JOIN currencies AS e ON e.code = c.content ->> 'currency'
+    WHERE c.call = 'fund_account' GROUP BY 1, 2, 3, 4
+) AS c ON c.account_id = b.account_id AND c.currency = b.currency AND c.reference = b.reference
+    AND c.amount_minor = b.amount_minor
+WHERE b.times > coalesce(c.times, 0);
+
+-- name: prove_calls_have_fundings
+-- As often as a call asked for a funding, it was posted.
+SELECT c.account_id || ' ' || coalesce(c.reference, '') AS subject,
+    format('%s fundings of %s', c.times, coalesce(c.amount_minor::text, 'no amount')) AS expected,
+    coalesce(b.times, 0) || ' fundings' AS found
+FROM (
+    SELECT c.account_id, c.content ->> 'currency' AS currency, c.content ->> 'reference' AS reference,
+        CASE WHEN c.content ->> 'amount' ~ '^[0-9]{1,18}(\.[0-9]{1,4})?$'
+            THEN (c.content ->> 'amount')::numeric * 10::numeric ^ e.exponent END AS amount_minor,
+        count(*) AS times
+    FROM idempotent_calls AS c LEFT JOIN currencies AS e ON e.code = c.content ->> 'currency'
+    WHERE c.call = 'fund_account' GROUP BY 1, 2, 3, 4
+) AS c
+LEFT JOIN (
+    SELECT debit_id AS account_id, currency, reference, amount_minor::numeric AS amount_minor,
+        count(*) AS times
+    FROM transfers WHERE leg = 3 GROUP BY 1, 2, 3, 4
+) AS b ON b.account_id = c.account_id AND b.currency = c.currency AND b.reference = c.reference
+    AND b.amount_minor = c.amount_minor
+WHERE c.times > coalesce(b.times, 0);
+
+-- name: prove_calls_have_accounts
+-- What a call was about exists, and is what the call says: its kind, bank, currency and number.
+SELECT c.key_hash::text AS subject,
+    format('%s %s of %s in %s', c.call, coalesce(c.content ->> 'kind', 'nostro'),
+        c.content ->> 'bank', c.content ->> 'currency') AS expected,
+    coalesce(format('%s of %s in %s, number %s', a.kind, a.bank, a.currency, a.account_number), 'none')
+        AS found
+FROM idempotent_calls AS c
+LEFT JOIN accounts AS a ON a.id = c.account_id
+WHERE a.id IS NULL OR c.call NOT IN ('open_account', 'fund_account')
+    OR a.kind::text IS DISTINCT FROM coalesce(c.content ->> 'kind', 'nostro')
+    OR folded_bank(a.bank) IS DISTINCT FROM folded_bank(c.content ->> 'bank')
+    OR a.currency IS DISTINCT FROM c.content ->> 'currency'
+    -- The number that an account gets when none is named has its bank's code in it, in either spelling.
+    OR (c.content ->> 'account_number') IS NULL
+    OR c.content ->> 'account_number' NOT IN ('', a.account_number)
+    AND (
+        c.content ->> 'account_number'
+            <> format('%s-%s-%s', a.kind, c.content ->> 'bank', a.currency)
+        OR a.account_number <> format('%s-%s-%s', a.kind, folded_bank(a.bank), a.currency)
+    );
+
+-- name: prove_accounts_have_calls
+-- Every account but the control accounts was opened by a call.
+SELECT a.id::text AS subject, 'a call that opened it' AS expected, 'none' AS found
+FROM accounts AS a
+WHERE a.account_number <> 'control' AND NOT EXISTS (
+    SELECT 1 FROM idempotent_calls AS c WHERE c.call = 'open_account' AND c.account_id = a.id
+);
+
+-- name: prove_moves_have_settlements
+-- No move stands for a settlement that does not exist.
+SELECT m.settlement_id::text AS subject, 'a settlement' AS expected, 'none' AS found
+FROM (SELECT DISTINCT settlement_id FROM moves) AS m
+LEFT JOIN settlement_transactions AS s ON s.id = m.settlement_id WHERE s.id IS NULL;
+
+-- name: prove_settlements_begin_as_admitted
+-- A settlement began with its first move; its value date is the one asked for, or the day it began.
+SELECT s.id::text AS subject,
+    format('%s for %s', m.at, coalesce(s.requested_value_date, (m.at AT TIME ZONE 'UTC')::date)) AS expected,
+    format('%s for %s', s.created_at, s.value_date) AS found
+FROM settlement_transactions AS s JOIN moves AS m ON m.settlement_id = s.id AND m.seq = 1
+WHERE s.created_at <> m.at
+    OR s.value_date <> coalesce(s.requested_value_date, (m.at AT TIME ZONE 'UTC')::date);
+
+-- name: prove_attempts_follow_moves
+-- Each attempt was recorded by one move that locked its funds, in the same commit; no other is there.
+SELECT coalesce(a.settlement_id, m.settlement_id)::text || '/' || coalesce(a.number, m.attempt) AS subject,
+    'one lock and one attempt, in one commit' AS expected,
+    format('%s locks at %s, %s attempts at %s', coalesce(m.locks, 0), m.at,
+        (a.settlement_id IS NOT NULL)::int, a.recorded_at) AS found
+FROM attempts AS a
+FULL JOIN (
+    SELECT settlement_id, attempt, count(*) AS locks, min(at) AS at
+    FROM moves WHERE event = 'cleared' AND to_state = 'locked' GROUP BY 1, 2
+) AS m ON m.settlement_id = a.settlement_id AND m.attempt = a.number
+WHERE m.locks IS DISTINCT FROM 1 OR a.recorded_at IS DISTINCT FROM m.at;
+
+-- name: prove_attempts_have_settlements
+-- No attempt stands for a settlement that does not exist, or after the one that is under way.
+SELECT a.settlement_id::text || '/' || a.number AS subject,
+    coalesce('at most attempt ' || s.attempt, 'a settlement') AS expected,
+    CASE WHEN s.id IS NULL THEN 'none' ELSE 'attempt ' || a.number END AS found
+FROM attempts AS a LEFT JOIN settlement_transactions AS s ON s.id = a.settlement_id
+WHERE s.id IS NULL OR a.number > s.attempt;
+
+-- name: prove_payloads_are_as_locked
+-- The bytes of an attempt have the hash that its lock recorded; locks of before know none.
+SELECT a.settlement_id::text || '/' || a.number AS subject, m.detail ->> 'payload_sha256' AS expected,
+    encode(sha256(a.payload), 'hex') AS found
+FROM attempts AS a
+JOIN moves AS m ON m.settlement_id = a.settlement_id AND m.attempt = a.number
+    AND m.event = 'cleared' AND m.to_state = 'locked'
+WHERE m.detail ->> 'payload_sha256' <> encode(sha256(a.payload), 'hex');
+
+-- name: prove_routes_are_as_locked
+-- Rail, accounts and validity of an attempt are those that its lock recorded.
+SELECT x.subject, x.expected, x.found FROM (
+    SELECT a.settlement_id::text || '/' || a.number AS subject,
+        format('%s until %s', m.detail ->> 'route', m.detail ->> 'valid_until') AS expected,
+        format('%s until %s', concat_ws(' ', a.rail, a.source_id, a.agent_id, a.clearing_id, a.target_id),
+            to_char(a.valid_until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
+            || CASE WHEN extract(microseconds FROM a.valid_until)::bigint % 1000000 = 0 THEN ''
+                ELSE to_char(a.valid_until AT TIME ZONE 'UTC', '.US') END || '+00:00') AS found
+    FROM attempts AS a
+    JOIN moves AS m ON m.settlement_id = a.settlement_id AND m.attempt = a.number
+        AND m.event = 'cleared' AND m.to_state = 'locked'
+    WHERE m.detail ? 'route'
+) AS x
+WHERE x.expected <> x.found;
+
+-- name: prove_routes_name_their_accounts
+-- The four accounts of an attempt are those of the instruction's banks and of the rail.
+SELECT a.settlement_id::text || '/' || a.number AS subject,
+    format('%s from %s to %s in %s', a.rail, s.from_bank, s.to_bank, s.currency) AS expected,
+    concat_ws(', ', n.kind || ' of ' || n.bank, g.kind || ' of ' || g.bank, c.kind || ' of ' || c.bank,
+        v.kind || ' of ' || v.bank) AS found
+FROM attempts AS a
+JOIN settlement_transactions AS s ON s.id = a.settlement_id
+LEFT JOIN accounts AS n ON n.id = a.source_id
+LEFT JOIN accounts AS g ON g.id = a.agent_id
+LEFT JOIN accounts AS c ON c.id = a.clearing_id
+LEFT JOIN accounts AS v ON v.id = a.target_id
+WHERE (n.kind, folded_bank(n.bank), n.currency)
+        IS DISTINCT FROM ('nostro'::account_kind, folded_bank(s.from_bank), s.currency::text)
+    OR (g.kind, folded_bank(g.bank), g.currency)
+        IS DISTINCT FROM ('settlement'::account_kind, folded_bank(a.rail), s.currency::text)
+    OR (c.kind, folded_bank(c.bank), c.currency)
+        IS DISTINCT FROM ('clearing'::account_kind, folded_bank(s.from_bank), s.currency::text)
+    OR (v.kind, folded_bank(v.bank), v.currency)
+        IS DISTINCT FROM ('vostro'::account_kind, folded_bank(s.to_bank), s.currency::text);
+
+-- name: audit_settlements
+-- What a caller asked for, with the fingerprints of then: a program computes them anew.
+SELECT id, key_hash, content_hash, caller, idempotency_key, obligation_id, from_bank, to_bank, amount_minor,
+    currency, requested_value_date, priority, metadata::text AS metadata
+FROM settlement_transactions;
+
+-- name: audit_attempts
+-- The references of attempts, with what they follow from.
+SELECT a.settlement_id, a.number, a.uetr, a.end_to_end_id, a.message_id, s.caller, s.idempotency_key
+FROM attempts AS a JOIN settlement_transactions AS s ON s.id = a.settlement_id;
+
+-- name: audit_calls
+-- The keys of calls, with the fingerprints of then.
+SELECT key_hash, caller, idempotency_key, call FROM idempotent_calls;
+
 -- name: prove_totals
 -- What was looked at.
 SELECT (SELECT count(*) FROM accounts) AS accounts, (SELECT count(*) FROM transfers) AS transfers,
