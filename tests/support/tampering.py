@@ -189,9 +189,9 @@ ROUTES = {"routes_are_as_locked", "routes_name_their_accounts"}
 TAMPERED |= {
     "a pair of transfers was made up": (
         booked(1, AGENT, NOSTRO, GHOST) + booked(2, CLEARING, VOSTRO, GHOST),
-        {"postings_have_settlements"},
+        {"transfers_have_settlements"},
     ),
-    "a cash leg was made up": (booked(1, AGENT, NOSTRO), {"postings_have_settlements"}),
+    "a cash leg was made up": (booked(1, AGENT, NOSTRO), {"transfers_have_settlements"}),
     "a transfer lost the account that it credits": (
         "UPDATE transfers SET credit_id = 999 WHERE leg = 3",
         {"balances", "transfers_have_accounts"},

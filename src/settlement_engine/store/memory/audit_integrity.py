@@ -32,7 +32,7 @@ def _locks_are_single(_records: Records) -> Found:
     yield from ()
 
 
-def _postings_have_settlements(records: Records) -> Found:
+def _transfers_have_settlements(records: Records) -> Found:
     """Every transfer that is no funding belongs to a settlement."""
     for transfer in records.transfers.values():
         if transfer.leg is not Leg.FUNDING and transfer.group_id not in records.lives:
@@ -235,7 +235,7 @@ def _calls_have_their_hash(records: Records) -> Found:
 
 CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "locks_are_single": _locks_are_single,
-    "postings_have_settlements": _postings_have_settlements,
+    "transfers_have_settlements": _transfers_have_settlements,
     "fundings_go_to_clearing": _fundings_go_to_clearing,
     "fundings_have_calls": _fundings_have_calls,
     "calls_have_fundings": _calls_have_fundings,

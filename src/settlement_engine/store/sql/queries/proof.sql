@@ -175,7 +175,7 @@ HAVING count(*) FILTER (WHERE m.follows) <> count(m.position)
 SELECT settlement_id::text AS subject, 'one hold' AS expected, count(*)::text || ' holds' AS found
 FROM fund_locks GROUP BY settlement_id HAVING count(*) > 1;
 
--- name: prove_postings_have_settlements
+-- name: prove_transfers_have_settlements
 -- Every transfer that is no funding belongs to a settlement.
 SELECT t.group_id::text || '/' || t.leg AS subject, 'a settlement' AS expected, 'none' AS found
 FROM transfers AS t LEFT JOIN settlement_transactions AS s ON s.id = t.group_id
