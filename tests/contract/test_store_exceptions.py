@@ -31,7 +31,7 @@ from settlement_engine.errors import (
 )
 from settlement_engine.ports import DoubtLimit, MatterFilter, ProposalSpec, Result, TransferFilter
 from settlement_engine.store.accounts import _post as post_in_postgres
-from tests.support.lives import results
+from tests.support.lives import MADE_UP, results
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -498,6 +498,7 @@ async def spend(scene, minor):
         credit_id=(await scene.account(AccountKind.CLEARING)).id,
         amount_minor=minor,
         currency="EUR",
+        reference=MADE_UP,
     )
     accounts = scene.stores.accounts
     if scene.stores.name == "memory":

@@ -50,6 +50,9 @@ OPEN = Session(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC
 SHUT = Session(datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 1, 2, tzinfo=UTC))
 VALID_UNTIL = datetime(2100, 1, 1, tzinfo=UTC)
 
+MADE_UP = "made up by the test"
+"""The reference of a transfer that nobody asked for: the proof finds it, and is to find nothing else."""
+
 ALL_ACCOUNTS = AccountFilter(limit=1000)
 ALL_TRANSFERS = TransferFilter(limit=10_000)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from settlement_engine.domain.lifecycle import QUESTION, Ask, Event
-from settlement_engine.engine.integrity import ALTERED, may_be_put
+from settlement_engine.engine.integrity import may_be_put, silence
 from settlement_engine.engine.patience import at_most
 from settlement_engine.ports import Answer, Question
 
@@ -149,15 +149,7 @@ class Asker:
         if asked_about:
             self._presence.spawn(self._put(Ask.ENQUIRE, rail, asked_about))
         if altered:
-            self._hear(
-                Answer(
-                    settlement_id=each.id,
-                    event=Event.NO_ANSWER,
-                    attempt=_number(each),
-                    text=ALTERED,
-                )
-                for each in altered
-            )
+            self._hear(silence(each) for each in altered)
         return unaltered
 
     async def _put(self, question: Ask, rail: Rail, batch: list[Settlement]) -> None:

@@ -21,6 +21,7 @@ from settlement_engine.domain.intent import (
 )
 from settlement_engine.domain.lifecycle import Ask, Do, Event
 from settlement_engine.errors import Broken, Contention, Unavailable
+from settlement_engine.ports import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,6 +135,12 @@ class Integrity:
                 return
             else:
                 return
+
+
+def silence(settlement: Settlement) -> Answer:
+    """Answer a question that was not put, or a word that nothing is booked on."""
+    number = settlement.attempt.number if settlement.attempt is not None else 0
+    return Answer(settlement_id=settlement.id, event=Event.NO_ANSWER, attempt=number, text=ALTERED)
 
 
 def may_be_put(question: Ask, settlement: Settlement, found: Iterable[Alteration]) -> bool:

@@ -29,7 +29,7 @@ from settlement_engine.domain.lifecycle import (
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode, refuse_funds
 from settlement_engine.engine.batching import Batcher
-from settlement_engine.engine.integrity import ALTERED
+from settlement_engine.engine.integrity import silence
 from settlement_engine.engine.writer import StepWriter
 from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import Answer, Claimed, Outcome, Result, Step
@@ -333,13 +333,7 @@ class Runner:
         step = self._decide_unchecked(proposal, now)
         if step is None or self._integrity.of_step(step, proposal.answer.event):
             return step
-        silence = Answer(
-            settlement_id=proposal.settlement.id,
-            event=Event.NO_ANSWER,
-            attempt=proposal.answer.attempt,
-            text=ALTERED,
-        )
-        return self._decider.decide(proposal.settlement, silence, now)
+        return self._decider.decide(proposal.settlement, silence(proposal.settlement), now)
 
     def _decide_unchecked(self, proposal: Proposal, now: datetime) -> Step | None:
         if proposal.refusal is not None:

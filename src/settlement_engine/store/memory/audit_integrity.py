@@ -55,7 +55,7 @@ def _fundings_go_to_clearing(records: Records) -> Found:
         expected = (AccountKind.NOSTRO, AccountKind.CLEARING, folded_bank(debited.bank))
         found = (debited.kind, credited.kind, folded_bank(credited.bank))
         if expected != found:
-            yield transfer.group_id, expected, found
+            yield f"{transfer.group_id} {transfer.reference}", expected, found
 
 
 def _booked(records: Records) -> Counter[tuple[object, ...]]:

@@ -183,7 +183,7 @@ WHERE t.leg <> 3 AND s.id IS NULL;
 
 -- name: prove_fundings_go_to_clearing
 -- A funding debits a bank's nostro account and credits the clearing account of the same bank.
-SELECT t.group_id::text || '/' || t.leg AS subject, 'nostro to clearing of one bank' AS expected,
+SELECT t.group_id::text || '/' || t.leg || ' ' || t.reference AS subject, 'nostro to clearing of one bank' AS expected,
     format('%s of %s to %s of %s', d.kind, d.bank, c.kind, c.bank) AS found
 FROM transfers AS t
 JOIN accounts AS d ON d.id = t.debit_id
