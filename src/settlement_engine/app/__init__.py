@@ -15,6 +15,7 @@ import uvloop
 from settlement_engine.app.process import Addresses, run_engine
 from settlement_engine.app.reopening import confirm_opening, openings, reopen
 from settlement_engine.app.replaying import ReplayWish, replay
+from settlement_engine.store import environment
 from settlement_engine.store.audit import PostgresAuditor
 from settlement_engine.store.database import DatabaseSettings
 from settlement_engine.store.migrate import migrate as migrate_database
@@ -31,11 +32,13 @@ __all__ = [
     "ReplayWish",
     "check_database",
     "confirm_opening",
+    "mark_environment",
     "migrate",
     "openings",
     "prove",
     "reopen",
     "replay",
+    "require_development",
     "run",
     "run_engine",
 ]
@@ -52,6 +55,19 @@ async def migrate(database_url: str, *, dry_run: bool) -> list[str]:
     settings = DatabaseSettings(url=database_url)
     await require_sessions(settings)
     return await migrate_database(settings, is_dry_run=dry_run)
+
+
+async def mark_environment(database_url: str, name: str, *, is_replacing: bool) -> None:
+    """Say which environment a database belongs to. Raises Misconfigured if it is another one."""
+    await environment.mark_environment(
+        DatabaseSettings(url=database_url), name, is_replacing=is_replacing
+    )
+
+
+async def require_development(database_url: str) -> None:
+    """Raise Misconfigured unless `dev` may use a database that somebody has named."""
+    settings = DatabaseSettings(url=database_url)
+    await environment.require_environment(settings, environment.DEV, must_be_marked=True)
 
 
 async def prove(database_url: str) -> Proof:

@@ -19,6 +19,11 @@ from settlement_engine.errors import SettlementEngineError, Unavailable
 from settlement_engine.monitoring import logs
 from settlement_engine.monitoring.health import HealthBoard
 from settlement_engine.monitoring.stuck import StuckWatch
+from settlement_engine.store.environment import (
+    environment_of,
+    mark_environment,
+    require_environment,
+)
 from settlement_engine.store.migrate import migrate, require_head
 from settlement_engine.store.safety import require_safety
 
@@ -61,9 +66,12 @@ async def run_engine(config: Config, *, on_ready: Callable[[Addresses], None]) -
         loop.add_signal_handler(number, stopping.set)
     application = Application(config)
     await require_safety(application.database)
+    environment = environment_of(config.profile)
+    await require_environment(application.database, environment)
     if config.database.auto_migrate:
         await migrate(application.database)
     await require_head(application.database)
+    await mark_environment(application.database, environment)
     process = EngineProcess(application)
     try:
         await process.start(on_ready)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from settlement_engine.ports import Proof
 
+ENVIRONMENTS: Final = ("production", "dev")
+
 _database = url_option(
     "--database-url",
     "database.url",
@@ -49,24 +51,42 @@ _database = url_option(
 @config_options
 @_database
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option(
+    "--environment",
+    type=click.Choice(ENVIRONMENTS),
+    help="Say what the database is for; else the first `serve` or `dev` that starts on it does.",
+)
+@click.option(
+    "--replace-environment",
+    "is_replacing",
+    is_flag=True,
+    help="With --environment: say another one than before. Only for a copy of a database.",
+)
 @as_json
 @example("""
 settlement-engine migrate --dry-run
+settlement-engine migrate --environment production
 SETTLEMENT_DATABASE__URL=postgresql://owner@db/settlement settlement-engine migrate
 """)
-def migrate(
+def migrate(  # noqa: PLR0913 -- each option of the command is an argument
     *,
     config_file: Path | None,
     settings: tuple[str, ...],
     database_url: str | None,
     dry_run: bool,
+    environment: str | None,
+    is_replacing: bool,
     is_json: bool,
 ) -> None:
-    """Bring the database's schema up to date."""
+    """Bring the database's schema up to date, and say which environment it belongs to."""
     from settlement_engine import app
 
+    if is_replacing and environment is None:
+        raise click.UsageError("--replace-environment goes with --environment")
     url = _find_database(config_file, settings, database_url)
     names = asyncio.run(app.migrate(url, dry_run=dry_run))
+    if environment is not None and not dry_run:
+        asyncio.run(app.mark_environment(url, environment, is_replacing=is_replacing))
     if is_json:
         print_json({"dryRun": dry_run, "migrations": names})
         return
@@ -74,6 +94,8 @@ def migrate(
         mark(GOOD, f"{'would apply' if dry_run else 'applied'} {name}")
     if not names:
         mark(GOOD, "the schema is up to date")
+    if environment is not None:
+        mark(GOOD, f"the environment {'would be' if dry_run else 'is'} {environment}")
 
 
 @lasting

@@ -132,6 +132,8 @@ class World:
     def _migrate(self) -> None:
         from settlement_engine import app
 
+        if self._plan.config.database.url.get_secret_value():
+            asyncio.run(app.require_development(self.servers.database_url))
         if not self._plan.config.database.auto_migrate:
             return
         began = time.monotonic()

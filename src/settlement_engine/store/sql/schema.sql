@@ -107,6 +107,13 @@ CREATE TABLE engines (
     gone_at timestamp with time zone
 );
 
+CREATE TABLE environments (
+    id integer NOT NULL,
+    name text NOT NULL,
+    set_by text NOT NULL,
+    set_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE exceptions (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     settlement_id uuid,
@@ -973,6 +980,8 @@ ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
 
 ALTER TABLE engines ADD CONSTRAINT engines_pkey PRIMARY KEY (id);
 
+ALTER TABLE environments ADD CONSTRAINT environments_pkey PRIMARY KEY (id);
+
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_pkey PRIMARY KEY (id);
 
 ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_pkey PRIMARY KEY (settlement_id);
@@ -1047,6 +1056,12 @@ ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_check CHECK (payload_bytes 
 ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_payload_hash_check CHECK (octet_length(payload_hash) = 32);
 
 ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_stream_sequence_check CHECK (stream_sequence > 0);
+
+ALTER TABLE environments ADD CONSTRAINT environments_id_check CHECK (id > 0);
+
+ALTER TABLE environments ADD CONSTRAINT environments_name_check CHECK (name = ANY (ARRAY['production'::text, 'dev'::text]));
+
+ALTER TABLE environments ADD CONSTRAINT environments_set_by_check CHECK (length(set_by) >= 1 AND length(set_by) <= 256);
 
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_acknowledged_by_check CHECK (length(acknowledged_by) >= 1 AND length(acknowledged_by) <= 256);
 
@@ -1225,6 +1240,9 @@ ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_append_only;
 
 CREATE TRIGGER dead_letters_kept BEFORE DELETE ON public.dead_letters FOR EACH ROW EXECUTE FUNCTION refuse_early_removal();
 ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_kept;
+
+CREATE TRIGGER environments_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.environments FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE environments ENABLE ALWAYS TRIGGER environments_stay;
 
 CREATE TRIGGER exception_is_acknowledged_once BEFORE UPDATE ON public.exceptions FOR EACH ROW WHEN (((old.acknowledged_at IS NOT NULL) AND ((ROW(new.acknowledged_at, new.acknowledged_by))::text IS DISTINCT FROM (ROW(old.acknowledged_at, old.acknowledged_by))::text))) EXECUTE FUNCTION refuse_change();
 ALTER TABLE exceptions ENABLE ALWAYS TRIGGER exception_is_acknowledged_once;
