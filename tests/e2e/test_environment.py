@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DATABASE = "SETTLEMENT_DATABASE__URL"
+DEV_ALONE = ("dev", "--set", "nats.enabled=false")
 
 
 async def test_a_database_is_marked_once_by_whoever_comes_first(database_url: str) -> None:
@@ -57,7 +58,8 @@ def test_dev_refuses_productions_database_before_it_changes_anything(
 ) -> None:
     migrated = run(
         tmp_path,
-        *("migrate", "--environment", "production", "--database-url", empty_database_url),
+        *("migrate", "--environment", "production"),
+        variables={DATABASE: empty_database_url},
     )
     assert migrated.returncode == ExitCode.OK, migrated.stderr
     ended = run(
@@ -75,8 +77,7 @@ def test_dev_refuses_a_database_in_use_that_nothing_is_known_of(
         " detail, at) VALUES (0, gen_random_uuid(), 'opened', 'first', 's', 1, 1, '{}', now())"
     )
     asyncio.run(_execute(database_url, insert))
-    words = ("dev", "--database-url", database_url, "--set", "nats.enabled=false")
-    ended = run(tmp_path, *words)
+    ended = run(tmp_path, *DEV_ALONE, variables={DATABASE: database_url})
     assert ended.returncode == ExitCode.MISCONFIGURED, ended.stderr
     assert "settlement-engine migrate --environment dev" in ended.stderr
 

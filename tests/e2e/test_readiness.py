@@ -10,7 +10,7 @@ import pytest
 
 from settlement_engine.embedded import EmbeddedPostgres
 from settlement_engine.proto import settlement_pb2 as pb
-from tests.e2e.test_unsafe_server import PATIENCE_SECONDS, REFUSED, is_ready, readiness
+from tests.e2e.test_unsafe_server import DATABASE, PATIENCE_SECONDS, REFUSED, is_ready, readiness
 from tests.e2e.world import World, until, wish
 from tests.support.failover import tell
 from tests.support.smalldisk import CannotMount, SmallDisk, small_disk
@@ -43,9 +43,9 @@ def test_a_full_disk_is_not_ready_and_a_disk_with_room_is(tmp_path: Path, disk: 
     (server.home / "base").symlink_to(target)
     server.start()
     (tmp_path / "dev").mkdir()
-    options = ("--database-url", server.url(), "--set", "nats.enabled=false")
+    options = ("--set", "nats.enabled=false")
     try:
-        with World(tmp_path / "dev", *options) as world:
+        with World(tmp_path / "dev", *options, variables={DATABASE: server.url()}) as world:
             world.open_bank("DEUTDEFF", "EUR", "1000.00")
             world.open_bank("CHASUS33", "EUR")
             until(lambda: is_ready(world), PATIENCE_SECONDS, "the engine to be ready")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE_SECONDS = 30.0
+DATABASE = "SETTLEMENT_DATABASE__URL"
 REFUSED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -30,8 +31,8 @@ def engine_on_a_server(folder: Path) -> Iterator[tuple[World, EmbeddedPostgres]]
     server.start()
     try:
         (folder / "dev").mkdir()
-        options = ("--database-url", server.url(), "--set", "nats.enabled=false")
-        with World(folder / "dev", *options) as world:
+        options = ("--set", "nats.enabled=false")
+        with World(folder / "dev", *options, variables={DATABASE: server.url()}) as world:
             world.open_bank("DEUTDEFF", "EUR", "1000.00")
             world.open_bank("CHASUS33", "EUR")
             yield world, server
