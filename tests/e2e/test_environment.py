@@ -62,9 +62,7 @@ def test_dev_refuses_productions_database_before_it_changes_anything(
         variables={DATABASE: empty_database_url},
     )
     assert migrated.returncode == ExitCode.OK, migrated.stderr
-    ended = run(
-        tmp_path, "dev", "--database-url", empty_database_url, "--set", "nats.enabled=false"
-    )
+    ended = run(tmp_path, *DEV_ALONE, variables={DATABASE: empty_database_url})
     assert ended.returncode == ExitCode.MISCONFIGURED, ended.stderr
     assert "belongs to the environment production" in ended.stderr
 
