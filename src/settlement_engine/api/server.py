@@ -287,6 +287,7 @@ def _options(settings: ApiSettings) -> list[tuple[str, Any]]:
         ("grpc.max_metadata_size", settings.metadata_bytes_max),
         ("grpc.absolute_max_metadata_size", 2 * settings.metadata_bytes_max),
         ("grpc.max_concurrent_streams", settings.calls_per_connection_max),
+        ("grpc.max_connection_idle_ms", int(alive.idle_seconds * _MILLISECONDS)),
         ("grpc.keepalive_time_ms", int(alive.ping_after_seconds * _MILLISECONDS)),
         ("grpc.keepalive_timeout_ms", int(alive.ping_timeout_seconds * _MILLISECONDS)),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -22,11 +22,15 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepAlive:
-    """How a connection on which nobody speaks is found to be dead, and how often callers may ask."""
+    """How a connection on which nobody speaks is found to be dead, and how often callers may ask.
+
+    One on which there was no call for ``idle_seconds`` is closed; callers of gRPC open it again by themselves.
+    """
 
     ping_after_seconds: float = 60.0
     ping_timeout_seconds: float = 20.0
     caller_pings_at_least_every_seconds: float = 10.0
+    idle_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

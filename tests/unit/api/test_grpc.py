@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from settlement_engine.api.server import SETTLEMENT_SERVICE
 from settlement_engine.api.service import TOTAL_MAX
+from settlement_engine.api.settings import KeepAlive
 from settlement_engine.domain.lifecycle import STATUS, Event, State
 from settlement_engine.domain.settlement import Priority
 from settlement_engine.errors import (
@@ -418,3 +419,43 @@ async def test_calls_beyond_the_bound_are_told_to_come_back(make_edge) -> None:
     assert retry_after_seconds(error) > 0
     edge.world.holding.set()
     assert [(await call).status for call in running] == [pb.COMPLETED] * 2
+
+
+async def test_a_connection_without_a_call_is_closed_and_opened_again_by_a_call(make_edge) -> None:
+    edge = await make_edge(keep_alive=KeepAlive(idle_seconds=0.2))
+    assert (await edge.settlements.ExecuteSettlement(wish(), timeout=10)).status == pb.COMPLETED
+    await fakes.until(
+        lambda: edge.channel.get_state() is grpc.ChannelConnectivity.IDLE, "it has been closed"
+    )
+    assert (await edge.settlements.ExecuteSettlement(wish(2), timeout=10)).status == pb.COMPLETED
+
+
+async def test_a_connection_without_a_handshake_is_closed(make_edge) -> None:
+    edge = await make_edge(grpc_handshake_seconds=0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    async with asyncio.timeout(10):
+        await reader.read()  # what the server says of itself, and then the end
+    writer.close()
+
+
+async def test_connections_are_bounded_and_calls_on_those_there_are_go_on(make_edge) -> None:
+    edge = await make_edge(grpc_connections_max=3)
+    assert (await edge.settlements.ExecuteSettlement(wish(), timeout=10)).status == pb.COMPLETED
+    held = [await asyncio.open_connection("127.0.0.1", edge.port) for _ in range(6)]
+
+    async def is_refused(reader: asyncio.StreamReader) -> bool:
+        try:
+            async with asyncio.timeout(1):
+                while await reader.read(1_000):
+                    pass
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+        return True
+
+    refused = await asyncio.gather(*(is_refused(reader) for reader, _ in held))
+    assert refused.count(True) >= 4
+    assert (await edge.settlements.ExecuteSettlement(wish(2), timeout=10)).status == pb.COMPLETED
+    for _, writer in held:
+        writer.close()
