@@ -13,7 +13,12 @@ from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import AMOUNT_DIGITS_MAX, Money
 from settlement_engine.domain.windows import Window
-from settlement_engine.errors import IdempotencyConflict, InvariantViolated, NotFound
+from settlement_engine.errors import (
+    IdempotencyConflict,
+    InvalidInstruction,
+    InvariantViolated,
+    NotFound,
+)
 from settlement_engine.ports import AccountFilter, Result, SettlementFilter, TransferFilter
 from tests.support.lives import ALL_ACCOUNTS, funding, results, spec
 
@@ -98,7 +103,6 @@ async def test_opened_by_twenty_at_once_is_opened_once(scene):
 @pytest.mark.parametrize(
     "change",
     [
-        {"currency": "ZZZ"},
         {"bank": ""},
         {"bank": "B" * 21},
         {"account_number": "n" * 65},
@@ -112,6 +116,14 @@ async def test_what_cannot_be_an_account_is_refused(scene, change):
     before = await accounts.accounts(ALL_ACCOUNTS)
     with pytest.raises(InvariantViolated):
         await accounts.open_account(replace(spec(VOSTRO, "GAMMA", account_number="n"), **change))
+    assert await accounts.accounts(ALL_ACCOUNTS) == before
+
+
+async def test_no_account_is_opened_in_what_is_no_currency(scene):
+    accounts = scene.stores.accounts
+    before = await accounts.accounts(ALL_ACCOUNTS)
+    with pytest.raises(InvalidInstruction, match="not an active currency"):
+        await accounts.open_account(spec(VOSTRO, "GAMMA", currency="ZZZ"))
     assert await accounts.accounts(ALL_ACCOUNTS) == before
 
 

@@ -222,6 +222,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     ),
     "list_transfers": ("int8 uuid uuid int2 int8", TRANSFER),
     "load": ("uuid[]", SETTLEMENT),
+    "currencies": ("", "code text, exponent int2"),
     "load_currencies": ("text[] int2[]", ""),
     "load_windows": ("text[] text[] time[] time[]", ""),
     "lock_accounts": ("int8[]", "id int8, is_full bool"),
@@ -409,6 +410,19 @@ async def test_states_and_events_are_those_of_the_page_in_its_order(connection):
         assert labels == [each.value for each in known]
     kinds = await connection.fetchval("SELECT enum_range(NULL::account_kind)::text[]")
     assert kinds == [kind.value for kind in AccountKind]
+
+
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_the_exponent_of_a_currency_stays(connection, role):
+    await connection.execute(f"SET session_replication_role = {role}")
+    for change in (
+        "UPDATE currencies SET exponent = 3 WHERE code = 'EUR'",
+        "DELETE FROM currencies WHERE code = 'EUR'",
+        "TRUNCATE currencies CASCADE",
+    ):
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await connection.execute(change)
+        assert refused.value.sqlstate == "SE004", change
 
 
 async def test_the_currencies_are_those_of_iso_4217(connection):

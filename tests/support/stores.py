@@ -200,6 +200,14 @@ class PostgresStores(Stores):
             for row in rows
         ]
 
+    async def with_currency(self, code: str, digits: int) -> None:
+        """Have a currency as a migration of an older list has left it."""
+        connection = await asyncpg.connect(self.url)
+        await connection.execute(
+            "INSERT INTO currencies VALUES ($1, $2) ON CONFLICT DO NOTHING", code, digits
+        )
+        await connection.close()
+
     @override
     async def end_session(self, owner: int) -> None:
         connection = await asyncpg.connect(self.url)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from settlement_engine.app.application import Application
 from settlement_engine.config import (
     PROFILE_DEFAULTS,
     Config,
@@ -21,7 +22,9 @@ from settlement_engine.config import (
     to_environment,
     unsafe_settings,
 )
+from settlement_engine.domain import money
 from settlement_engine.errors import Misconfigured
+from tests.support import iso4217
 
 REPOSITORY_FILE = Path(__file__).parents[2] / "config.toml"
 COMMENTED_KEY = re.compile(r"^# ([a-z_]+) = (.+)$")
@@ -214,6 +217,25 @@ def test_lists_and_tables_come_from_the_environment_as_json(
     assert screening.risk_limit_amounts == {"EUR": "100.00"}
 
 
+def test_a_limit_in_a_currency_that_has_left_iso_4217_does_not_stop_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the database knows whether there was such a currency, and with how many decimals."""
+    iso4217.list_has_it(monkeypatch)
+    settings: dict[str, object] = {
+        "profile": "dev",
+        "database.url": "postgresql:///x",
+        "banks.mock_book_file": str(tmp_path / "book"),
+        "screening.risk_limit_amounts": {iso4217.LEAVING: "10.00"},
+    }
+    iso4217.list_loses_it(monkeypatch)
+    application = Application(load(None, settings).config)
+    with pytest.raises(Misconfigured, match="names BGN"):
+        application.require_known_currencies()
+    money.book_exponents({iso4217.LEAVING: 2})
+    application.require_known_currencies()
+
+
 @pytest.mark.parametrize("code", ["....", " SBZAZAJJ", "", "SBZAZAJJ,CHASUS33"])
 def test_a_blocked_bank_that_no_instruction_can_name_is_refused(tmp_path: Path, code: str) -> None:
     path = write(tmp_path, f'[screening]\nblocked_banks = ["{code}"]\n')
@@ -283,7 +305,7 @@ def test_a_child_process_gets_the_same_configuration_through_its_environment(
         ("screening.risk_limit_amounts", {"EUR": "1e3"}),
         ("screening.risk_limit_amounts", {"EUR": "0"}),
         ("screening.risk_limit_amounts", {"JPY": "1.5"}),
-        ("screening.risk_limit_amounts", {"ZZZ": "5.00"}),
+        ("screening.risk_limit_amounts", {"ZZZ": "5.00001"}),
         ("monitoring.log_level", "chatty"),
         ("profile", "test"),
     ],

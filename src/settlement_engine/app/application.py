@@ -118,6 +118,13 @@ class Application:
         )
         self.relay, self.clearing = self._events()
 
+    def require_known_currencies(self) -> None:
+        """Refuse a limit for what never was a currency. Only after joining: the book knows those of the past."""
+        if unknown := screening_rules(self.config).unknown_currencies():
+            what = f"screening.risk_limit_amounts names {', '.join(unknown)}"
+            why = "neither ISO 4217 nor this database knows such an amount"
+            raise Misconfigured(what, why=why, todo="Correct the currency or the amount.")
+
     def _metrics(self) -> Metrics:
         read = BALANCE_ACCOUNTS_MAX if self.config.monitoring.balance_metrics else 0
         return Metrics(__version__, balance_accounts_max=read)

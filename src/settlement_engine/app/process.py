@@ -103,6 +103,7 @@ class EngineProcess:
         application = self._application
         await application.mock.start()
         await application.engine.join()
+        application.require_known_currencies()
         self._spawn(application.engine.run())
         if application.relay is not None:
             self._spawn(application.relay.run())

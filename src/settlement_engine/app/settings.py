@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from settlement_engine.api.settings import ApiSettings, HttpBounds, TlsFiles
 from settlement_engine.domain.backoff import Backoff
-from settlement_engine.domain.money import parse_amount
 from settlement_engine.domain.stuck import StuckLimits
 from settlement_engine.domain.value_dates import ValueDateRange
 from settlement_engine.engine.settings import EngineSettings
@@ -127,10 +126,7 @@ def screening_rules(config: Config) -> ScreeningRules:
     return ScreeningRules(
         blocked_obligations=frozenset(section.blocked_obligations),
         blocked_banks=frozenset(section.blocked_banks),
-        largest_minor={
-            currency: parse_amount(text, currency).minor
-            for currency, text in section.risk_limit_amounts.items()
-        },
+        largest=section.risk_limit_amounts,
     )
 
 

@@ -18,7 +18,7 @@ from pydantic import model_validator as whole
 
 from settlement_engine.domain.bank_codes import fault_of_bank
 from settlement_engine.domain.deadletters import KEPT_DAYS_MIN
-from settlement_engine.domain.money import MoneyError, parse_amount
+from settlement_engine.domain.money import MoneyError, check_amount_text
 
 Profile = Literal["dev", "demo", "production"]
 
@@ -30,7 +30,8 @@ def _none_if_empty(value: object) -> object:
 def _check_amounts(amounts: Mapping[str, str]) -> Mapping[str, str]:
     for currency, text in amounts.items():
         try:
-            parse_amount(text, currency)
+            # Of what has left ISO 4217 only the database knows the decimals: see ScreeningRules.
+            check_amount_text(text, currency)
         except MoneyError as error:
             message = f'{currency} = "{text}" {error}; write it like EUR = "1000.00"'
             raise ValueError(message) from None

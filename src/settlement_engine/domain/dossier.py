@@ -8,7 +8,7 @@ must never hold a secret, and nothing in it is computed but the names of announc
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID  # noqa: TC003 - msgspec reads the types
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from settlement_engine.domain.announcement import announcement_type, event_id
 from settlement_engine.domain.ledger import AccountKind  # noqa: TC001 - as above
 from settlement_engine.domain.lifecycle import Event, State  # noqa: TC001 - as above
-from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.money import EXPONENT_MAX, MoneyError, exponent, format_amount
 from settlement_engine.domain.settlement import Attestation  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class InstructionRecord(Record, frozen=True, kw_only=True):
-    """What the caller asked for. ``content_sha256`` is the fingerprint that tells a replay."""
+    """What the caller asked for. ``content_sha256`` is the fingerprint that tells a replay.
+
+    ``exponent`` is how many decimals the currency has in the book; older versions did not write it.
+    """
 
     caller: str
     idempotency_key: str
@@ -56,6 +59,7 @@ class InstructionRecord(Record, frozen=True, kw_only=True):
     priority: int
     metadata: dict[str, str]
     content_sha256: str
+    exponent: Annotated[int, msgspec.Meta(ge=0, le=EXPONENT_MAX)] | None = None
 
 
 class StandingRecord(Record, frozen=True, kw_only=True):
@@ -252,7 +256,22 @@ def record_instruction(wish: Instruction) -> InstructionRecord:
         priority=int(wish.priority),
         metadata=dict(wish.metadata),
         content_sha256=wish.content_hash.hex(),
+        exponent=exponent(wish.amount.currency),
     )
+
+
+def decimals_of(wish: InstructionRecord) -> int:
+    """Return how many decimals the amounts of a dossier have, as they are booked.
+
+    A package of before that was written down may be of a currency that is none any more: then there is
+    only the text of the amount to go by.
+    """
+    if wish.exponent is not None:
+        return wish.exponent
+    try:
+        return exponent(wish.currency)
+    except MoneyError:
+        return len(wish.amount.partition(".")[2])
 
 
 def record_standing(settlement: Settlement, owner: int, proposals: int) -> StandingRecord:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.dossier import decimals_of
 from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.ledger import Leg
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, LIFE, QUESTION, Do, Event, State
@@ -312,18 +313,18 @@ def _next(dossier: Dossier) -> Iterator[str]:
 
 def _money(dossier: Dossier) -> Iterator[str]:
     owners = {account.id: account for account in dossier.accounts}
-    hold = dossier.hold
+    hold, digits = dossier.hold, decimals_of(dossier.instruction)
     if hold is not None:
-        amount = f"{format_amount(hold.amount_minor, hold.currency)} {hold.currency}"
+        amount = f"{format_amount(hold.amount_minor, hold.currency, digits)} {hold.currency}"
         where = _account(owners, hold.account_id)
         ended = f"{hold.outcome} at {clock(hold.resolved_at)}" if hold.resolved_at else "it stands"
         yield f"Held: {amount} on {where} since {clock(hold.locked_at)}; {ended}."
     else:
         yield "Nothing was ever held for it."
     for transfer in dossier.transfers:
-        amount = f"{format_amount(transfer.amount_minor, transfer.currency)} {transfer.currency}"
+        amount = format_amount(transfer.amount_minor, transfer.currency, digits)
         yield (
-            f"Moved ({_LEGS.get(transfer.leg, f'leg {transfer.leg}')}): {amount},"
+            f"Moved ({_LEGS.get(transfer.leg, f'leg {transfer.leg}')}): {amount} {transfer.currency},"
             f" debit {_account(owners, transfer.debit_id)},"
             f" credit {_account(owners, transfer.credit_id)}, at {clock(transfer.at)}."
         )

@@ -1,21 +1,28 @@
 """Money: an integer of minor units and a currency, and the decimal text that stands for it on the wire.
 
 Promises: exact in both directions, and never rounded. A digit too many is an error. There is no float
-here and no ``Decimal``. Exponents are those of ISO 4217 (JPY 0, KWD 3, CLF 4).
+here and no ``Decimal``. What is booked keeps the exponent under which the database began to book it, for
+ever, whatever becomes of the currency; only new business asks today's ISO 4217 (JPY 0, KWD 3, CLF 4).
 """
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from iso4217 import Currency as IsoCurrency
 from typing_extensions import override
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 AMOUNT_DIGITS_MAX: Final = 18
 """ISO 20022 carries 18 digits, and 18 digits of minor units fit a signed 64-bit integer."""
+
+EXPONENT_MAX: Final = 4
+"""No currency has more decimals (CLF has so many)."""
 
 AMOUNT_TEXT_MAX: Final = 24
 """No text longer than this is looked at."""
@@ -49,24 +56,74 @@ def _exponents() -> dict[str, int]:
     }
 
 
+_BOOKED: Final[dict[str, int]] = {}
+"""The exponents of the database that this process works on. Whoever reads it tells them; they never change."""
+
+
+def book_exponents(exponents: Mapping[str, int]) -> None:
+    """Keep the exponents of the book. Raises MoneyError for one that was another before."""
+    for code, digits in exponents.items():
+        known = _BOOKED.setdefault(code, digits)
+        if known != digits:
+            message = f"{code} is booked with {known} decimals, and now with {digits}"
+            raise MoneyError(message)
+
+
+def are_booked(codes: Iterable[str]) -> bool:
+    """Say whether the exponents of all these currencies are known from the book."""
+    return all(code in _BOOKED for code in codes)
+
+
 def currencies() -> dict[str, int]:
-    """List every currency that can be settled, with the number of its decimal digits."""
+    """List every currency of today's ISO 4217, with the number of its decimal digits."""
     return dict(_exponents())
 
 
 def exponent(currency: str) -> int:
-    """Return how many decimal digits the currency has (ISO 4217).
+    """Return how many decimal digits the currency has: as it is booked, else by today's ISO 4217.
 
-    Raises MoneyError for what is not an active currency with minor units.
+    Raises MoneyError for what is neither.
     """
-    found = _exponents().get(currency)
+    found = _BOOKED.get(currency)
     if found is None:
-        if _CODE.fullmatch(currency) is None:
-            message = "must be a currency code of three capital letters (ISO 4217), such as EUR"
-        else:
-            message = "is not an active currency of ISO 4217"
-        raise MoneyError(message)
+        found = _exponents().get(currency)
+    if found is None:
+        raise MoneyError(_unknown(currency))
     return found
+
+
+def _unknown(currency: str) -> str:
+    if _CODE.fullmatch(currency) is None:
+        return "must be a currency code of three capital letters (ISO 4217), such as EUR"
+    return "is not an active currency of ISO 4217"
+
+
+def fault_of_currency_today(currency: str) -> str:
+    """Say why no new business is done in the currency; empty when there is no reason."""
+    if currency not in _exponents():
+        return _unknown(currency)
+    if _BOOKED and currency not in _BOOKED:
+        return "is not in this database yet: run `settlement-engine migrate`"
+    return ""
+
+
+def fault_of_amount_today(amount: Money) -> str:
+    """Say why an amount of a currency that is settled today is none; empty when there is no reason."""
+    digits, booked = _exponents().get(amount.currency), exponent(amount.currency)
+    if digits is None or digits >= booked or amount.minor % 10 ** (booked - digits) == 0:
+        return ""
+    return f"has more decimals than {amount.currency} has today, which are {digits}"
+
+
+def check_amount_text(text: str, currency: str) -> None:
+    """Check an amount as far as it can be without the book, which may have currencies of the past.
+
+    Raises MoneyError.
+    """
+    if currency not in _exponents() and _CODE.fullmatch(currency) is not None:
+        _minor(text, currency, EXPONENT_MAX)
+        return
+    parse_amount(text, currency)
 
 
 def parse_amount(text: str, currency: str) -> Money:
@@ -75,7 +132,10 @@ def parse_amount(text: str, currency: str) -> Money:
     Signs, exponents, spaces, leading zeros and digits of other scripts are refused, and so is a
     digit more than the currency has. Raises MoneyError.
     """
-    digits = exponent(currency)
+    return Money(_minor(text, currency, exponent(currency)), currency)
+
+
+def _minor(text: str, currency: str, digits: int) -> int:
     if len(text) > AMOUNT_TEXT_MAX:
         message = f"has more than {AMOUNT_TEXT_MAX} characters"
         raise MoneyError(message)
@@ -94,12 +154,15 @@ def parse_amount(text: str, currency: str) -> Money:
     if minor >= 10**AMOUNT_DIGITS_MAX:
         message = f"has more than {AMOUNT_DIGITS_MAX} digits"
         raise MoneyError(message)
-    return Money(minor, currency)
+    return minor
 
 
-def format_amount(minor: int, currency: str) -> str:
-    """Write minor units as a decimal text with all of the currency's decimals."""
-    digits = exponent(currency)
+def format_amount(minor: int, currency: str, digits: int | None = None) -> str:
+    """Write minor units as a decimal text with all of the currency's decimals.
+
+    ``digits`` is the exponent where it is recorded beside the amount, as in evidence.
+    """
+    digits = exponent(currency) if digits is None else digits
     if digits == 0:
         return str(minor)
     sign = "-" if minor < 0 else ""

@@ -16,7 +16,7 @@ import msgspec
 
 from settlement_engine.domain import evidence
 from settlement_engine.domain.announcement import announcement_type, event_id
-from settlement_engine.domain.dossier import PROPOSALS_MAX
+from settlement_engine.domain.dossier import PROPOSALS_MAX, decimals_of
 from settlement_engine.domain.exceptions import (
     ATTESTED,
     Decision,
@@ -35,7 +35,7 @@ from settlement_engine.domain.ledger import (
     suspend_return,
 )
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, Do, Event, State
-from settlement_engine.domain.money import MoneyError, format_amount
+from settlement_engine.domain.money import format_amount
 from settlement_engine.domain.settlement import Moved, Route
 from settlement_engine.errors import CorruptRecord
 
@@ -186,11 +186,8 @@ def _instruction(dossier: Dossier, _page_rows: Page) -> Iterator[str]:
     }
     if content_hash(content).hex() != wish.content_sha256:
         yield "the instruction's fingerprint is not that of its content"
-    try:
-        if format_amount(wish.amount_minor, wish.currency) != wish.amount:
-            yield f"{wish.amount_minor} minor units are not {wish.amount} {wish.currency}"
-    except MoneyError as error:
-        yield f"{wish.currency} {error}"
+    if format_amount(wish.amount_minor, wish.currency, decimals_of(wish)) != wish.amount:
+        yield f"{wish.amount_minor} minor units are not {wish.amount} {wish.currency}"
 
 
 def _moves(dossier: Dossier, page: Page) -> Iterator[str]:

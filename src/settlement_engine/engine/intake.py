@@ -14,6 +14,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.money import fault_of_amount_today, fault_of_currency_today
 from settlement_engine.domain.settlement import Settlement
 from settlement_engine.engine.batching import Batcher
 from settlement_engine.errors import (
@@ -29,7 +30,7 @@ from settlement_engine.ports import Accepted, Admission, Admitted, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
+    from datetime import date, datetime
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Instruction
@@ -152,17 +153,18 @@ class Intake:
         await self._batcher.run()
 
     async def _write(self, batch: list[_Entry]) -> None:
-        batch = await self._without_other_days(batch)
+        batch = await self._without_refused(batch)
         if batch:
             await self._write_down(batch)
 
-    async def _without_other_days(self, batch: list[_Entry]) -> list[_Entry]:
-        """Answer those whose value date is out of range, and return the others.
+    async def _without_refused(self, batch: list[_Entry]) -> list[_Entry]:
+        """Answer those that are not taken in today, and return the others.
 
-        A repeated call is recognised first: its date may have been today when it was made.
+        A repeated call is recognised first: its date may have been today when it was made, and its
+        currency in use.
         """
-        allowed, today = self._settings.value_dates, self._presence.now().astimezone(UTC).date()
-        faults = [allowed.fault(entry.admission.instruction.value_date, today) for entry in batch]
+        today = self._presence.now().astimezone(UTC).date()
+        faults = [self._fault(entry.admission.instruction, today) for entry in batch]
         others = [(entry, fault) for entry, fault in zip(batch, faults, strict=True) if fault]
         if not others:
             return batch
@@ -174,8 +176,18 @@ class Intake:
                 entry.put(error)
         else:
             for (entry, fault), key in zip(others, keys, strict=True):
-                entry.put(_other_day(entry.admission.instruction, known.get(key), fault))
+                entry.put(_refused(entry.admission.instruction, known.get(key), fault))
         return [entry for entry, fault in zip(batch, faults, strict=True) if not fault]
+
+    def _fault(self, wish: Instruction, today: date) -> tuple[str, str] | None:
+        """Name the field of a new instruction that is out of date, and say why."""
+        if fault := self._settings.value_dates.fault(wish.value_date, today):
+            return "settlement_date", fault
+        if fault := fault_of_currency_today(wish.amount.currency):
+            return "currency", fault
+        if fault := fault_of_amount_today(wish.amount):
+            return "amount", fault
+        return None
 
     async def _write_down(self, batch: list[_Entry]) -> None:
         started_at = self._presence.monotonic()
@@ -275,12 +287,12 @@ def _new(settlement_id: UUID, wish: Instruction, at: datetime) -> Settlement:
     )
 
 
-def _other_day(
-    wish: Instruction, known: Settlement | None, fault: str
+def _refused(
+    wish: Instruction, known: Settlement | None, fault: tuple[str, str]
 ) -> Accepted | SettlementEngineError:
-    """Answer an instruction for a day that is not served, by what stands under its key."""
+    """Answer an instruction that is not taken in today, by what stands under its key."""
     if known is None:
-        return InvalidInstruction([("settlement_date", fault)])
+        return InvalidInstruction([fault])
     if known.instruction.content_hash == wish.content_hash:
         return Accepted(settlement=known, is_replay=True)
     return _conflict(wish, known, Verdict.KEY_TAKEN)

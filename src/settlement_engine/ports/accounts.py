@@ -65,7 +65,10 @@ class AccountStore(Protocol):
     """Keeps accounts and the transfers between them. Raises Unavailable."""
 
     async def open_account(self, spec: AccountSpec) -> Account:
-        """Open an account, or return the one that the same key opened. Raises IdempotencyConflict."""
+        """Open an account, or return the one that the same key opened.
+
+        Raises IdempotencyConflict, and InvalidInstruction for a new one in a currency of the past.
+        """
         ...
 
     async def ensure_controls(

@@ -12,26 +12,28 @@ from typing import TYPE_CHECKING
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.lifecycle import Event
-from settlement_engine.domain.money import Money
+from settlement_engine.domain.money import MoneyError, parse_amount
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.ports import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from settlement_engine.domain.money import Money
     from settlement_engine.domain.settlement import Instruction, Settlement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreeningRules:
-    """What is blocked. ``largest_minor`` is the largest amount per currency, in minor units.
+    """What is blocked. ``largest`` is the largest amount per currency, as a decimal text.
 
-    A currency without a largest amount has no limit. A bank is blocked under every spelling of its code.
+    It is read when it is needed: how many decimals a currency has is known from the book. A currency
+    without a largest amount has no limit. A bank is blocked under every spelling of its code.
     """
 
     blocked_obligations: frozenset[str] = frozenset()
     blocked_banks: frozenset[str] = frozenset()
-    largest_minor: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    largest: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         """Fold the banks once, as those of every instruction are."""
@@ -46,10 +48,25 @@ class ScreeningRules:
         if not self.blocked_banks.isdisjoint(sides):
             return _blocked("blocked_banks")
         amount = instruction.amount
-        largest = self.largest_minor.get(amount.currency)
-        if largest is not None and amount.minor > largest:
-            return _too_large(amount, Money(largest, amount.currency))
+        text = self.largest.get(amount.currency)
+        if (
+            text is not None
+            and amount.minor > (largest := parse_amount(text, amount.currency)).minor
+        ):
+            return _too_large(amount, largest)
         return None
+
+    def unknown_currencies(self) -> list[str]:
+        """Name the currencies with a largest amount that neither ISO 4217 nor the book knows."""
+        return [code for code, text in self.largest.items() if not _is_amount(text, code)]
+
+
+def _is_amount(text: str, currency: str) -> bool:
+    try:
+        parse_amount(text, currency)
+    except MoneyError:
+        return False
+    return True
 
 
 def _blocked(name: str) -> Refusal:

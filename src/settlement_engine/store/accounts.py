@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import key_hash
 from settlement_engine.domain.ledger import AccountKind, full, fund
-from settlement_engine.domain.money import format_amount
-from settlement_engine.errors import IdempotencyConflict, NotFound
+from settlement_engine.domain.money import fault_of_currency_today, format_amount
+from settlement_engine.errors import IdempotencyConflict, InvalidInstruction, NotFound
 from settlement_engine.ports import AccountFilter
+from settlement_engine.store.currencies import keep_exponents, learn_currencies
 from settlement_engine.store.database import Line
 from settlement_engine.store.queries import query
 from settlement_engine.store.rows import to_account, to_transfer, to_window
@@ -72,6 +73,10 @@ class PostgresAccounts:
         named = key_of_opening(spec)
         hashed = key_hash(spec.caller, named, "open_account")
         async with self._writing.session() as connection, connection.transaction():
+            if fault := fault_of_currency_today(spec.currency):
+                if await connection.fetchrow(query("recall_call"), hashed) is None:
+                    raise InvalidInstruction([("currency", fault)])
+                return await _replay(connection, hashed, content, spec)
             opened = await connection.fetchrow(
                 query("open_account"),
                 spec.kind.value,
@@ -193,6 +198,7 @@ class PostgresAccounts:
                 what = f"there is no account {account_id}"
                 raise NotFound(what, listed_by="accounts list")
             row = await connection.fetchrow(query("account_by_id"), account_id)
+            await learn_currencies(connection, (row,))
         assert row is not None
         return to_account(row)
 
@@ -205,7 +211,8 @@ class PostgresAccounts:
         return [to_transfer(row) for row in rows]
 
     async def windows(self) -> list[Window]:
-        """Return the settlement windows that are in force."""
+        """Return the settlement windows that are in force; the currencies of the book are learnt with them."""
+        keep_exponents(await self._readers.fetch("currencies"))
         return [to_window(row) for row in await self._readers.fetch("windows")]
 
 
@@ -246,6 +253,7 @@ async def _replay(
     if different is not None:
         raise key_taken(different, known["account_id"], spec)
     row = await connection.fetchrow(query("account_by_id"), known["account_id"])
+    await learn_currencies(connection, (row,))
     assert row is not None
     return replace(to_account(row), is_replay=True)
 

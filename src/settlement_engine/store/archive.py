@@ -9,6 +9,7 @@ import msgspec
 
 from settlement_engine.domain import dossier as records
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.store.currencies import learn_currencies
 from settlement_engine.store.queries import query
 from settlement_engine.store.resolutions import to_proposal
 from settlement_engine.store.rows import (
@@ -50,6 +51,7 @@ class PostgresArchive:
 
 async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier | None:
     life = await connection.fetchrow(query("load"), [settlement_id])
+    await learn_currencies(connection, (life,))
     owned = await connection.fetchrow(query("dossier_owner"), settlement_id)
     if life is None or owned is None:
         return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.identifiers import References, key_hash, references
 from settlement_engine.ports import Difference, Proof
+from settlement_engine.store.currencies import learn_currencies
 from settlement_engine.store.database import connect
 from settlement_engine.store.failures import translated
 from settlement_engine.store.queries import queries, query
@@ -62,6 +63,7 @@ class PostgresAuditor:
                     differences = await _differences(connection)
                     totals = await connection.fetchrow(query("prove_totals"))
                     turnover = await connection.fetch(query("prove_turnover"))
+                    await learn_currencies(connection, turnover)
             finally:
                 connection.terminate()
         assert totals is not None

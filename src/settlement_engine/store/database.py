@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Server
+from settlement_engine.store.currencies import learn_currencies
 from settlement_engine.store.failures import is_of_the_server, translated
 from settlement_engine.store.hosts import addresses
 from settlement_engine.store.queries import query
@@ -141,12 +142,16 @@ class Line:
     async def fetchrow(self, name: str, *arguments: object) -> asyncpg.Record | None:
         """Run a named statement and return its first row."""
         async with self.session() as connection:
-            return await connection.fetchrow(query(name), *arguments)
+            row = await connection.fetchrow(query(name), *arguments)
+            await learn_currencies(connection, (row,))
+            return row
 
     async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a named statement and return its rows."""
         async with self.session() as connection:
-            return await connection.fetch(query(name), *arguments)
+            rows = await connection.fetch(query(name), *arguments)
+            await learn_currencies(connection, rows)
+            return rows
 
     def session(self) -> _Session:
         """Hold the connection for a few statements; raises Unavailable or Contention."""

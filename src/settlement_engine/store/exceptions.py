@@ -20,6 +20,7 @@ from settlement_engine.domain.exceptions import (
 from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import WrongState
+from settlement_engine.store.currencies import learn_currencies
 from settlement_engine.store.database import Line
 from settlement_engine.store.queries import query
 from settlement_engine.store.resolutions import to_proposal
@@ -138,6 +139,7 @@ async def _locked(connection: Connection, matter_id: int) -> Matter:
         raise unknown(matter_id)
     key = row["settlement_id"]
     life = await connection.fetchrow(query("load"), [key]) if key is not None else None
+    await learn_currencies(connection, (life,))
     return _matter(row, to_settlement(life) if life is not None else None)
 
 
@@ -147,6 +149,7 @@ async def _file(connection: Connection, matter_id: int) -> MatterFile | None:
         return None
     key = row["settlement_id"]
     life = await connection.fetchrow(query("load"), [key]) if key is not None else None
+    await learn_currencies(connection, (life,))
     if life is None:
         return MatterFile(
             matter=_matter(row, None),

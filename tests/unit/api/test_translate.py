@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from settlement_engine.api import grammar
 from settlement_engine.api.clearing import read_instruction
 from settlement_engine.api.translate import to_instruction
-from settlement_engine.domain.money import Money
+from settlement_engine.domain.money import Money, book_exponents
 from settlement_engine.domain.settlement import Priority
 from settlement_engine.errors import InvalidInstruction
 from settlement_engine.proto import settlement_pb2 as pb
+from tests.support import iso4217
 
 GOOD: dict[str, Any] = {
     "obligation_id": "OBL-1",
@@ -95,6 +97,18 @@ def test_an_amount_that_is_none_is_named(amount: str) -> None:
 @pytest.mark.parametrize(("amount", "currency"), [("100.5", "JPY"), ("1.0005", "KWD")])
 def test_a_digit_more_than_the_currency_has_is_never_rounded(amount: str, currency: str) -> None:
     assert fields(amount=amount, currency=currency) == ["amount"]
+
+
+def test_a_currency_of_the_past_is_read_as_it_is_booked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is a replay or new, only the store can say."""
+    iso4217.list_has_it(monkeypatch)
+    book_exponents({iso4217.LEAVING: 2})
+    iso4217.list_loses_it(monkeypatch)
+    request = pb.SettlementRequest(**GOOD | {"amount": "12.50", "currency": iso4217.LEAVING})
+    assert to_instruction(request, caller="me").amount == Money(1250, iso4217.LEAVING)
+    found: grammar.Found = []
+    grammar.check_filter("", iso4217.LEAVING, found)
+    assert found == []
 
 
 def test_three_decimals_of_a_dinar_are_kept() -> None:

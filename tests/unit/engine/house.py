@@ -349,7 +349,7 @@ class House:
                 await asyncio.sleep(0.002)
 
 
-def wish(key: str = "k1", amount: int = 100, **fields: Any) -> Instruction:
+def wish(key: str = "k1", amount: int | Money = 100, **fields: Any) -> Instruction:
     """Make an instruction from AAA to BBB."""
     ordinary: dict[str, Any] = {
         "caller": "test",
@@ -357,7 +357,7 @@ def wish(key: str = "k1", amount: int = 100, **fields: Any) -> Instruction:
         "obligation_id": f"o-{key}",
         "from_bank": "AAA",
         "to_bank": "BBB",
-        "amount": Money(amount, "EUR"),
+        "amount": amount if isinstance(amount, Money) else Money(amount, "EUR"),
         "value_date": None,
         "priority": Priority.NORMAL,
         "metadata": {},

@@ -10,10 +10,11 @@ from uuid import uuid4
 import pytest
 
 from settlement_engine.domain.lifecycle import LIFE, Event, State
-from settlement_engine.domain.money import Money
+from settlement_engine.domain.money import Money, book_exponents
 from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
 from settlement_engine.screening.builtin import BuiltinScreening, ScreeningRules
+from tests.support import iso4217
 
 if TYPE_CHECKING:
     from settlement_engine.ports import Answer
@@ -23,7 +24,7 @@ FIVE_EUROS = Money(5_00, "EUR")
 RULES = ScreeningRules(
     blocked_obligations=frozenset({"OB-bad", "OB-worse"}),
     blocked_banks=frozenset({"BADDBANK", "EVILBANK"}),
-    largest_minor=MappingProxyType({"EUR": 1_000_00, "JPY": 1_000, "KWD": 0}),
+    largest=MappingProxyType({"EUR": "1000.00", "JPY": "1000", "KWD": "0.001"}),
 )
 
 
@@ -52,6 +53,21 @@ def settlement(
         created_at=datetime(2026, 11, 25, tzinfo=UTC),
         value_date=date(2026, 11, 25),
     )
+
+
+async def test_the_limit_of_a_currency_of_the_past_has_the_decimals_of_the_book(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    iso4217.list_has_it(monkeypatch)
+    rules = ScreeningRules(largest={iso4217.LEAVING: "10.00"})
+    book_exponents({iso4217.LEAVING: 2})
+    iso4217.list_loses_it(monkeypatch)
+    at_most = settlement(amount=Money(10_00, iso4217.LEAVING))
+    above = settlement(amount=Money(10_01, iso4217.LEAVING))
+    ((first, second),) = await screen(rules, at_most, above)
+    assert (first.event, second.event) == (Event.CLEARED, Event.REFUSED)
+    assert second.refusal is not None
+    assert second.refusal.detail["limit"] == "10.00"
 
 
 async def screen(rules: ScreeningRules, *settlements: Settlement) -> list[list[Answer]]:
@@ -112,7 +128,7 @@ async def test_a_listed_bank_is_blocked_under_every_spelling(listed: str, named:
         (Money(1_000_00, "EUR"), False),
         (Money(1_000_01, "EUR"), True),
         (Money(1_001, "JPY"), True),
-        (Money(1, "KWD"), True),
+        (Money(2, "KWD"), True),
         (Money(10**17, "USD"), False),
     ],
 )

@@ -10,8 +10,8 @@ import msgspec
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import key_hash
 from settlement_engine.domain.ledger import Account, AccountKind, full, fund
-from settlement_engine.domain.money import format_amount
-from settlement_engine.errors import NotFound
+from settlement_engine.domain.money import fault_of_currency_today, format_amount
+from settlement_engine.errors import InvalidInstruction, NotFound
 from settlement_engine.ports import AccountFilter
 from settlement_engine.store.accounts import (
     CONTROL_NUMBER,
@@ -54,6 +54,8 @@ class MemoryAccounts:
         hashed = key_hash(spec.caller, key_of_opening(spec), "open_account")
         if hashed in self._records.calls:
             return self._replay(hashed, content, spec)
+        if fault := fault_of_currency_today(spec.currency):
+            raise InvalidInstruction([("currency", fault)])
         taken = self._records.by_number.get((spec.kind, owner, spec.currency, number))
         if taken is not None:
             raise number_taken(taken)

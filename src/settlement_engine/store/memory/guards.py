@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.domain.bank_codes import is_same_bank
 from settlement_engine.domain.ledger import BALANCE_MAX, GUARDED
 from settlement_engine.domain.lifecycle import LIFE, is_recorded
-from settlement_engine.domain.money import AMOUNT_DIGITS_MAX, currencies
+from settlement_engine.domain.money import AMOUNT_DIGITS_MAX, are_booked
 from settlement_engine.errors import InvariantViolated
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def require_legal(step: Step) -> None:
 
 def require_opening(account: Account) -> None:
     """Refuse an account that cannot be one."""
-    _require(account.currency in currencies(), f"unknown currency {account.currency}")
+    _require(are_booked([account.currency]), f"unknown currency {account.currency}")
     _require(1 <= len(account.bank) <= BANK_LENGTH_MAX, "the bank's length")
     number = account.account_number
     _require(1 <= len(number) <= ACCOUNT_NUMBER_LENGTH_MAX, "the account number's length")

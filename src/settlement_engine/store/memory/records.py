@@ -14,6 +14,7 @@ import msgspec
 
 from settlement_engine.domain.exceptions import Matter
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import book_exponents, currencies, exponent
 from settlement_engine.domain.windows import Window
 from settlement_engine.ports import Server
 from settlement_engine.store.migrate import WINDOWS
@@ -190,8 +191,9 @@ class Records:
     made_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:
-        """Note when all began."""
+        """Note when all began; what is a currency then is one for ever."""
         self.made_at = self.clock.now()
+        book_exponents({code: exponent(code) for code in currencies()})
 
     def holder(self, obligation_id: str) -> UUID | None:
         """Return the settlement of the obligation that lives or has completed."""

@@ -1229,6 +1229,9 @@ ALTER TABLE attempts ENABLE ALWAYS TRIGGER attempt_stays;
 CREATE TRIGGER attempts_stay BEFORE DELETE OR TRUNCATE ON public.attempts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE attempts ENABLE ALWAYS TRIGGER attempts_stay;
 
+CREATE TRIGGER currencies_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.currencies FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE currencies ENABLE ALWAYS TRIGGER currencies_stay;
+
 CREATE TRIGGER dead_letter_acts_append_only BEFORE UPDATE OR TRUNCATE ON public.dead_letter_acts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE dead_letter_acts ENABLE ALWAYS TRIGGER dead_letter_acts_append_only;
 

@@ -107,6 +107,10 @@ ORDER BY group_id DESC, leg DESC LIMIT $5;
 SELECT currency, zone, window_start, window_end, days_of_week FROM settlement_windows
 WHERE is_active ORDER BY currency, id;
 
+-- name: currencies
+-- Every currency that was ever booked, with the exponent that it has here for ever.
+SELECT code, exponent FROM currencies;
+
 -- name: load_currencies
 -- Reference data of ISO 4217; a known currency never changes its exponent.
 INSERT INTO currencies (code, exponent) SELECT * FROM unnest($1::text[], $2::smallint[])

@@ -1,0 +1,38 @@
+"""The exponents of the book: read before anything of a currency is shown that this process does not know yet.
+
+A newer version may have added a currency since this process started, and an older one may have booked in
+a currency that has left ISO 4217. Both are in the table, whose rows never change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.money import MoneyError, are_booked, book_exponents
+from settlement_engine.errors import CorruptRecord
+from settlement_engine.store.queries import query
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import asyncpg
+
+    from settlement_engine.store.database import Connection
+
+
+async def learn_currencies(connection: Connection, rows: Sequence[asyncpg.Record | None]) -> None:
+    """Read the table if one of the rows is in a currency that is not known."""
+    first = rows[0] if rows else None
+    if first is None or "currency" not in first:
+        return
+    if not are_booked(row["currency"] for row in rows if row is not None):
+        keep_exponents(await connection.fetch(query("currencies")))
+
+
+def keep_exponents(rows: Sequence[asyncpg.Record]) -> None:
+    """Keep what the table says. Raises CorruptRecord if an exponent is another than before."""
+    try:
+        book_exponents({row["code"]: row["exponent"] for row in rows})
+    except MoneyError as error:
+        what = "the table of currencies was altered"
+        raise CorruptRecord(what, why=str(error)) from error

@@ -1,0 +1,127 @@
+"""A currency that has left ISO 4217 stays in the book: with the exponent that it has there, for ever."""
+
+from __future__ import annotations
+
+import pytest
+
+from settlement_engine.domain import evidence, money
+from settlement_engine.domain.explanation import as_text, explain
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.verification import verify
+from settlement_engine.errors import InvalidInstruction
+from settlement_engine.events.announce import Announcer
+from settlement_engine.ports import AccountFilter, SettlementFilter, TransferFilter
+from settlement_engine.store.memory import MemoryAccounts
+from tests.support import iso4217
+from tests.support.iso4217 import LEAVING
+from tests.support.lives import Scene, funding, spec
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+VERSION = "1"
+
+
+@pytest.fixture
+def leaving(monkeypatch, stores):
+    """Begin with the lev on the list; the call takes it off, and starts the process anew."""
+    iso4217.list_has_it(monkeypatch)
+    book(stores)
+
+    def leave(digits=None):
+        if digits is None:
+            iso4217.list_loses_it(monkeypatch)
+        else:
+            iso4217.list_changes_it(monkeypatch, digits)
+        if stores.name != "memory":  # whose process is the database
+            iso4217.start_anew(monkeypatch)
+
+    return leave
+
+
+def book(stores):
+    """A database of before has the lev from its migrations; the one in memory from its beginning."""
+    if stores.name == "memory":
+        money.book_exponents(money.currencies())
+
+
+async def in_levs(stores):
+    if stores.name != "memory":
+        await stores.with_currency(LEAVING, 2)
+    return await Scene.open(stores, currency=LEAVING)
+
+
+@pytest.mark.parametrize("digits", [None, 0, 3])
+async def test_everything_of_before_can_be_read_and_shown(stores, leaving, digits):
+    scene = await in_levs(stores)
+    done = await scene.bring(State.COMPLETED, minor=1250, currency=LEAVING)
+    begun = await scene.bring(State.SENT, minor=99, currency=LEAVING)
+    leaving(digits)
+    stores = stores.beside()
+    found = await stores.settlements.load([done.id, begun.id])
+    assert [str(found[each.id].instruction.amount) for each in (done, begun)] == ["12.50", "0.99"]
+    listed = await stores.settlements.list_settlements(SettlementFilter(currency=LEAVING))
+    assert {str(each.instruction.amount) for each in listed} == {"12.50", "0.99"}
+    wanted = AccountFilter(kind=AccountKind.NOSTRO, bank=scene.source_bank)
+    [nostro] = await stores.accounts.accounts(wanted)
+    assert format_amount(nostro.held, nostro.currency) == "0.99"
+    [moved, *_] = await stores.accounts.transfers(TransferFilter(account_id=nostro.id))
+    assert format_amount(moved.amount_minor, moved.currency) in ("12.50", "10000000.00")
+
+
+async def test_what_is_announced_is_what_was_booked(stores, leaving):
+    scene = await in_levs(stores)
+    await scene.bring(State.COMPLETED, minor=1250, currency=LEAVING)
+    leaving()
+    stores = stores.beside()
+    announcer = Announcer(prefix="settlement", source="/test")
+    told = [announcer.message(each) for each in await stores.stream.read(scene.before, 100)]
+    assert len(told) == 3
+    assert all('"amount":"12.50","currency":"BGN"' in message.body for message in told)
+
+
+async def test_the_dossier_is_explained_and_its_package_verifies_anywhere(
+    stores, leaving, monkeypatch
+):
+    scene = await in_levs(stores)
+    done = await scene.bring(State.COMPLETED, minor=1250, currency=LEAVING)
+    leaving()
+    dossier = await stores.beside().archive.dossier(done.id)
+    assert "12.50 BGN from" in as_text(explain(dossier))
+    package = evidence.write(dossier, VERSION)
+    iso4217.start_anew(monkeypatch)  # a machine that has no database at all
+    checks = verify(package, VERSION).checks
+    assert [fault for check in checks for fault in check.faults] == []
+    book(stores)
+
+
+async def test_what_is_open_is_carried_to_its_end_and_the_books_prove(stores, leaving):
+    scene = await in_levs(stores)
+    begun = await scene.bring(State.SENT, minor=99, currency=LEAVING)
+    leaving()
+    ended = await scene.move(await scene.load(begun), Event.SETTLED)
+    assert ended.state is State.COMPLETED
+    proof = await stores.auditor.prove()
+    assert proof.differences == []
+    total = proof.totals[LEAVING]
+    assert format_amount(total, LEAVING) == f"{total // 100}.{total % 100:02}"
+
+
+async def test_old_keys_are_replays_and_new_accounts_are_refused(stores, leaving):
+    scene = await in_levs(stores)
+    opening = spec(AccountKind.NOSTRO, scene.source_bank, currency=LEAVING)
+    paid_in = funding(1250, bank=scene.source_bank, currency=LEAVING)
+    before = await stores.accounts.fund(paid_in)
+    leaving()
+    accounts = stores.beside().accounts
+    await accounts.windows()  # as every engine does when it joins
+    again = await accounts.open_account(opening)
+    assert (again.id, again.is_replay) == (before.id, True)
+    assert (await accounts.fund(paid_in)).posted == before.posted
+    with pytest.raises(InvalidInstruction, match="currency: is not an active currency"):
+        await accounts.open_account(spec(AccountKind.NOSTRO, "DELTA", currency=LEAVING))
+    # What a bank has paid in all the same can be booked: the account is there.
+    late = await accounts.fund(funding(1, bank=scene.source_bank, currency=LEAVING))
+    assert late.posted == before.posted + 1
+    assert isinstance(accounts, MemoryAccounts) or money.are_booked([LEAVING])

@@ -1,0 +1,139 @@
+"""An engine whose open payments are in a currency that has left ISO 4217, or that has another exponent now."""
+
+from __future__ import annotations
+
+import pytest
+
+from settlement_engine.domain import money
+from settlement_engine.domain.backoff import Backoff
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import Money, parse_amount
+from settlement_engine.errors import IdempotencyConflict, InvalidInstruction
+from settlement_engine.ports import Answer
+from tests.support import iso4217
+from tests.support.iso4217 import LEAVING
+from tests.unit.engine.house import House, running, wish
+
+LATER = Backoff(first_seconds=60, max_seconds=60)
+
+
+@pytest.fixture(autouse=True)
+def _on_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    iso4217.list_has_it(monkeypatch)
+
+
+def levs(key: str = "k1", minor: int = 1250):
+    return wish(key, amount=Money(minor, LEAVING), obligation_id=f"o-{key}")
+
+
+async def open_banks(house: House) -> None:
+    await house.open_bank("AAA", 100_000, LEAVING)
+    await house.open_bank("BBB", 0, LEAVING)
+
+
+async def test_open_payments_are_carried_on_and_new_ones_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running(enquiry=LATER) as house:
+        await open_banks(house)
+        house.rail.sends.append(Event.ACKNOWLEDGED)
+        [accepted] = await house.engine.submit([levs()])
+        assert not isinstance(accepted, Exception)
+        key = accepted.settlement.id
+        await house.until(lambda: house.records.lives[key].state is State.SENT)
+        await house.crash()
+        iso4217.list_loses_it(monkeypatch)
+        second = House(house.records)
+        await second.start()
+        second.rail.say([Answer(settlement_id=key, event=Event.SETTLED, attempt=1)])
+        ended = await second.engine.wait(key, 5)
+        assert (ended.state, str(ended.instruction.amount)) == (State.COMPLETED, "12.50")
+        again = await second.engine.settle(levs(), 5)
+        assert (again.is_replay, again.settlement.id) == (True, key)
+        with pytest.raises(InvalidInstruction) as refused:
+            await second.engine.settle(levs("k2"), 5)
+        assert refused.value.violations == [("currency", "is not an active currency of ISO 4217")]
+        with pytest.raises(IdempotencyConflict) as conflict:
+            await second.engine.settle(levs(minor=7), 5)
+        assert conflict.value.field == "amount"
+        assert len(house.records.lives) == 1
+        await second.crash()
+
+
+@pytest.mark.parametrize("state", [Event.CLEARED, None])
+async def test_what_is_not_yet_sent_is_carried_on_too(
+    state: Event | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running() as house:
+        await open_banks(house)
+        house.screening.told.extend([state] if state else [None] * 3)
+        house.rail.sends.extend([Event.UNDELIVERED] * 2)
+        [accepted] = await house.engine.submit([levs()])
+        iso4217.list_loses_it(monkeypatch)
+        assert not isinstance(accepted, Exception)
+        ended = await house.engine.wait(accepted.settlement.id, 5)
+        assert ended.state is State.COMPLETED
+
+
+async def test_a_refusal_for_want_of_funds_tells_the_amounts_as_booked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as house:
+        await open_banks(house)
+        house.screening.told.append(None)
+        [accepted] = await house.engine.submit([levs(minor=100_001)])
+        iso4217.list_changes_it(monkeypatch, 0)
+        assert not isinstance(accepted, Exception)
+        ended = await house.engine.wait(accepted.settlement.id, 5)
+        assert ended.refusal_code == "INSUFFICIENT_FUNDS"
+        assert ended.refusal_detail["required"] == "1000.01"
+        assert ended.refusal_detail["available"] == "1000.00"
+
+
+@pytest.mark.parametrize(
+    ("digits", "text", "fault"),
+    [
+        (0, "12.00", ""),
+        (0, "12.50", "has more decimals than BGN has today, which are 0"),
+        (1, "12.50", ""),
+        (1, "12.55", "has more decimals than BGN has today, which are 1"),
+        (3, "12.55", ""),
+    ],
+)
+async def test_a_new_instruction_obeys_the_exponent_of_today_and_is_booked_with_its_own(
+    digits: int, text: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running() as house:
+        await open_banks(house)
+        iso4217.list_changes_it(monkeypatch, digits)
+        amount = parse_amount(text, LEAVING)
+        assert amount.minor == int(text.replace(".", ""))
+        [answer] = await house.engine.submit([wish(amount=amount)])
+        if fault:
+            assert isinstance(answer, InvalidInstruction)
+            assert answer.violations == [("amount", fault)]
+        else:
+            assert not isinstance(answer, Exception)
+            ended = await house.engine.wait(answer.settlement.id, 5)
+            assert (ended.state, str(ended.instruction.amount)) == (State.COMPLETED, text)
+
+
+async def test_a_replay_is_recognised_although_its_amount_has_too_many_decimals_today(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as house:
+        await open_banks(house)
+        first = await house.engine.settle(levs(), 5)
+        iso4217.list_changes_it(monkeypatch, 0)
+        again = await house.engine.settle(wish(amount=parse_amount("12.50", LEAVING)), 5)
+        assert (again.is_replay, again.settlement.id) == (True, first.settlement.id)
+
+
+async def test_what_the_database_does_not_know_is_not_taken_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A newer list than the database's: its migrations have to run first."""
+    async with running() as house:
+        monkeypatch.setattr(money, "_exponents", lambda: {"EUR": 2, LEAVING: 2, "NEW": 2})
+        with pytest.raises(InvalidInstruction, match="settlement-engine migrate"):
+            await house.engine.settle(wish(amount=Money(5, "NEW")), 5)
