@@ -16,7 +16,8 @@ from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.lives import settlement_id_of
 from settlement_engine.cli.messages import as_dict, day_and_time
-from settlement_engine.cli.output import GOOD, WARN, as_json, example, mark, print_json, say, table
+from settlement_engine.cli.output import GOOD, WARN, as_json, example, mark, print_json, table
+from settlement_engine.cli.pages import limit_option, read_pages, say_how_much
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import content_hash
 from settlement_engine.domain.money import MoneyError, format_amount, parse_amount
@@ -27,19 +28,11 @@ if TYPE_CHECKING:
 
     from settlement_engine.cli.connection import Engine
 
-PAGE_MAX: Final = 1_000
-LIST_MAX: Final = 100_000
 KEY_DIGITS: Final = 32
 KINDS: Final = [name.lower() for name in wire.AccountKind.keys() if name.isupper()][1:]  # noqa: SIM118 -- no dict
 OPENED: Final = ["nostro", "vostro"]
 
-_limit = click.option(
-    "--limit",
-    type=click.IntRange(1, LIST_MAX),
-    default=100,
-    show_default=True,
-    help="How many at most.",
-)
+_limit = limit_option()
 _key = click.option("--idempotency-key", help="The same key never does it twice.")
 
 
@@ -85,7 +78,7 @@ def open_(  # noqa: PLR0913 -- each option of the command is an argument
     )
     with reach(address) as engine:
         account = engine.accounts.OpenAccount(request, timeout=CALL_SECONDS)
-    _print_accounts([account], is_json=is_json, single=True)
+    _print_account(account, is_json=is_json)
     for warning in () if is_json else account.warnings:
         mark(WARN, warning)
     if account.replayed and not is_json:
@@ -135,7 +128,7 @@ def fund(  # noqa: PLR0913
     with reach(address) as engine:
         request.idempotency_key = key or _key_of(engine, request)
         account = engine.accounts.FundAccount(request, timeout=CALL_SECONDS)
-    _print_accounts([account], is_json=is_json, single=True)
+    _print_account(account, is_json=is_json)
     if account.replayed and not is_json:
         mark(WARN, "this very payment was posted before; nothing was posted now")
 
@@ -200,16 +193,14 @@ def list_(
         bank=bank,
         currency=currency,
     )
-    found: list[wire.Account] = []
     with reach(address) as engine:
-        while len(found) < limit:
-            wanted.page_size = min(limit - len(found), PAGE_MAX)
-            page = engine.accounts.ListAccounts(wanted, timeout=CALL_SECONDS)
-            found += page.accounts
-            wanted.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
-    _print_accounts(found, is_json=is_json)
+        listed = read_pages(engine.accounts.ListAccounts, wanted, limit, "accounts")
+    if is_json:
+        many = [as_dict(account) for account in listed.items]
+        print_json({"accounts": many, "hasMore": listed.has_more})
+        return
+    _print_accounts(listed.items)
+    say_how_much(listed)
 
 
 @lasting
@@ -224,7 +215,7 @@ def show(*, account_id: str, address: EngineAddress, is_json: bool) -> None:
         account = engine.accounts.GetAccount(
             wire.GetAccountRequest(id=account_id), timeout=CALL_SECONDS
         )
-    _print_accounts([account], is_json=is_json, single=True)
+    _print_account(account, is_json=is_json)
 
 
 @lasting
@@ -265,24 +256,17 @@ def transfers(
 ) -> None:
     """List transfers, newest first."""
     wanted = wire.ListTransfersRequest(account_id=account_id)
-    found: list[wire.Transfer] = []
     with reach(address) as engine:
         if settlement:
             wanted.settlement_id = settlement_id_of(engine, settlement)
-        while len(found) < limit:
-            wanted.page_size = min(limit - len(found), PAGE_MAX)
-            page = engine.accounts.ListTransfers(wanted, timeout=CALL_SECONDS)
-            found += page.transfers
-            wanted.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
+        listed = read_pages(engine.accounts.ListTransfers, wanted, limit, "transfers")
     if is_json:
-        print_json({"transfers": [as_dict(transfer) for transfer in found]})
+        many = [as_dict(transfer) for transfer in listed.items]
+        print_json({"transfers": many, "hasMore": listed.has_more})
         return
     columns = ("CREATED", "LEG", "DEBIT", "CREDIT", "AMOUNT", "", "GROUP", "REFERENCE")
-    table(columns, [_transfer_row(transfer) for transfer in found], right=("AMOUNT",))
-    if not found:
-        say("nothing found")
+    table(columns, [_transfer_row(transfer) for transfer in listed.items], right=("AMOUNT",))
+    say_how_much(listed)
 
 
 def _switch(address: EngineAddress, account_id: str, *, is_active: bool) -> None:
@@ -294,16 +278,17 @@ def _switch(address: EngineAddress, account_id: str, *, is_active: bool) -> None
     mark(GOOD, f"{kind} of {account.bank} in {account.currency} is {state}")
 
 
-def _print_accounts(found: Sequence[wire.Account], *, is_json: bool, single: bool = False) -> None:
+def _print_account(account: wire.Account, *, is_json: bool) -> None:
     if is_json:
-        many = [as_dict(account) for account in found]
-        print_json(many[0] if single else {"accounts": many})
-        return
+        print_json(as_dict(account))
+    else:
+        _print_accounts([account])
+
+
+def _print_accounts(found: Sequence[wire.Account]) -> None:
     numbers = ("POSTED", "HELD", "AVAILABLE", "LIMIT")
     columns = ("ID", "KIND", "BANK", "", *numbers, "", "NUMBER")
     table(columns, [_account_row(account) for account in found], right=numbers)
-    if not found:
-        say("nothing found")
 
 
 def _account_row(account: wire.Account) -> tuple[str, ...]:

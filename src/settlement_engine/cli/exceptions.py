@@ -37,6 +37,7 @@ from settlement_engine.cli.output import (
     say,
     table,
 )
+from settlement_engine.cli.pages import limit_option, read_pages, say_how_much
 from settlement_engine.domain.identity import is_same_person
 from settlement_engine.errors import Misconfigured
 from settlement_engine.proto import settlement_pb2 as wire
@@ -51,8 +52,6 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
 """What the engine takes for the name of a person."""
 
 EVIDENCE_BYTES_MAX: Final = 1024 * 1024
-PAGE_MAX: Final = 1_000
-LIST_MAX: Final = 100_000
 KINDS: Final = [
     name.removeprefix(KIND_PREFIX).lower()
     for name in wire.ExceptionKind.keys()  # noqa: SIM118 -- no dict
@@ -87,13 +86,7 @@ def exceptions() -> None:
     "--settlement", default="", metavar="ID", help="Only of this settlement, by any name of it."
 )
 @click.option("--closed", is_flag=True, help="Those too that are closed.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, LIST_MAX),
-    default=100,
-    show_default=True,
-    help="How many at most.",
-)
+@limit_option()
 @engine_options
 @as_json
 @example("""
@@ -114,24 +107,17 @@ def list_(
         kinds=[wire.ExceptionKind.Value(KIND_PREFIX + name.upper()) for name in kinds],
         include_closed=closed,
     )
-    found: list[wire.SettlementException] = []
     with reach(address) as engine:
         if settlement:
             wanted.settlement_id = settlement_id_of(engine, settlement)
-        while len(found) < limit:
-            wanted.page_size = min(limit - len(found), PAGE_MAX)
-            page = engine.exceptions.ListExceptions(wanted, timeout=CALL_SECONDS)
-            found += page.exceptions
-            wanted.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
+        listed = read_pages(engine.exceptions.ListExceptions, wanted, limit, "exceptions")
     if is_json:
-        print_json({"exceptions": [as_dict(each) for each in found]})
+        many = [as_dict(each) for each in listed.items]
+        print_json({"exceptions": many, "hasMore": listed.has_more})
         return
     columns = ("ID", "SEVERITY", "KIND", "SETTLEMENT", "STATE", "AMOUNT", "", "AGE", "SEEN BY")
-    table(columns, [row(each) for each in found], right=("ID", "AMOUNT"))
-    if not found:
-        say("nothing found")
+    table(columns, [row(each) for each in listed.items], right=("ID", "AMOUNT"))
+    say_how_much(listed)
 
 
 @lasting

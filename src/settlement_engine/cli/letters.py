@@ -28,14 +28,13 @@ from settlement_engine.cli.output import (
     say,
     table,
 )
+from settlement_engine.cli.pages import LIST_MAX, limit_option, read_pages, say_how_much
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-PAGE_MAX: Final = 1_000
-LIST_MAX: Final = 100_000
 WHY_WIDTH: Final = 60
 PAYLOAD_SHOWN_MAX: Final = 10_000
 AT_ONCE_MAX: Final = 100
@@ -102,13 +101,7 @@ def dead_letters() -> None:
 @lasting
 @dead_letters.command("list")
 @click.option("--all", "with_ended", is_flag=True, help="Those too that are at their end.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, LIST_MAX),
-    default=20,
-    show_default=True,
-    help="How many at most.",
-)
+@limit_option(20)
 @engine_options
 @as_json
 @example("""
@@ -118,23 +111,18 @@ settlement-engine intake dead-letters list --all --json
 def list_(*, with_ended: bool, limit: int, address: EngineAddress, is_json: bool) -> None:
     """List dead letters, newest first."""
     wanted = wire.ListDeadLettersRequest(with_ended=with_ended)
-    found: list[wire.DeadLetter] = []
     with reach(address) as engine:
-        while len(found) < limit:
-            wanted.page_size = min(limit - len(found), PAGE_MAX)
-            page = engine.intake.ListDeadLetters(wanted, timeout=CALL_SECONDS)
-            found += page.letters
-            wanted.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
+        listed = read_pages(engine.intake.ListDeadLetters, wanted, limit, "letters")
     if is_json:
-        print_json({"letters": [as_dict(letter) for letter in found]})
+        many = [as_dict(letter) for letter in listed.items]
+        print_json({"letters": many, "hasMore": listed.has_more})
         return
-    if not found:
+    if not listed.items:
         mark(GOOD, "no dead letter waits for a person")
         return
     columns = ("NUMBER", "RECEIVED", "BYTES", "STATE", "WHY")
-    table(columns, [_row(letter) for letter in found], right=("NUMBER", "BYTES"))
+    table(columns, [_row(letter) for letter in listed.items], right=("NUMBER", "BYTES"))
+    say_how_much(listed)
 
 
 @lasting

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import click
 
 from settlement_engine.cli.commands import lasting
-from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
+from settlement_engine.cli.connection import EngineAddress, engine_options, reach
 from settlement_engine.cli.lives import settlement_id_of
 from settlement_engine.cli.matters import FINDINGS, status_word
 from settlement_engine.cli.messages import as_dict, day_and_time
-from settlement_engine.cli.output import as_json, example, print_json, say, table
+from settlement_engine.cli.output import as_json, example, print_json, table
+from settlement_engine.cli.pages import limit_option, read_pages, say_how_much
 from settlement_engine.proto import settlement_pb2 as wire
-
-PAGE_MAX: Final = 1_000
-LIST_MAX: Final = 100_000
 
 
 @lasting
@@ -24,13 +20,7 @@ LIST_MAX: Final = 100_000
 @click.option(
     "--settlement", default="", metavar="ID", help="Only of this settlement, by any name of it."
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(1, LIST_MAX),
-    default=100,
-    show_default=True,
-    help="How many at most.",
-)
+@limit_option()
 @engine_options
 @as_json
 @example("""
@@ -42,24 +32,18 @@ def proposals(
 ) -> None:
     """List proposals, newest first: those that wait to be decided or carried out."""
     wanted = wire.ListProposalsRequest(include_ended=has_ended)
-    found: list[wire.ResolutionProposal] = []
     with reach(address) as engine:
         if settlement:
             wanted.settlement_id = settlement_id_of(engine, settlement)
-        while len(found) < limit:
-            wanted.page_size = min(limit - len(found), PAGE_MAX)
-            page = engine.exceptions.ListProposals(wanted, timeout=CALL_SECONDS)
-            found += page.proposals
-            wanted.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
+        listed = read_pages(engine.exceptions.ListProposals, wanted, limit, "proposals")
     if is_json:
-        print_json({"proposals": [as_dict(each) for each in found]})
+        many = [as_dict(each) for each in listed.items]
+        print_json({"proposals": many, "hasMore": listed.has_more})
         return
     columns = ("ID", "SETTLEMENT", "PROPOSED", "BY", "STATUS", "DECIDED BY", "EXPIRES", "REASON")
-    table(columns, [_row(each) for each in found], right=("ID",))
-    if not found:
-        say("nothing found" if has_ended else "nothing waits; --all lists those that have ended")
+    table(columns, [_row(each) for each in listed.items], right=("ID",))
+    waiting = "nothing waits; --all lists those that have ended"
+    say_how_much(listed, "nothing found" if has_ended else waiting)
 
 
 def _row(found: wire.ResolutionProposal) -> tuple[str, ...]:

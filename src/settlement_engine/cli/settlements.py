@@ -22,13 +22,12 @@ from settlement_engine.cli.messages import (
     status_sign,
 )
 from settlement_engine.cli.output import GOOD, as_json, example, mark, print_json, say, table
+from settlement_engine.cli.pages import PAGE_MAX, limit_option, read_pages
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-PAGE_MAX: Final = 1_000
-LIST_MAX: Final = 100_000
 TOTAL_MAX: Final = 10_000
 """So far the engine counts."""
 
@@ -50,13 +49,7 @@ STATUSES: Final = [name.lower() for name in wire.SettlementStatus.keys()]  # noq
 @click.option("--currency", default="", help="Only in this currency.")
 @click.option("--since", type=INSTANT, help="Only those accepted then or later: 2026-01-31, 2h.")
 @click.option("--until", type=INSTANT, help="Only those accepted before then.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, LIST_MAX),
-    default=20,
-    show_default=True,
-    help="How many at most.",
-)
+@limit_option(20)
 @engine_options
 @as_json
 @example("""
@@ -92,31 +85,16 @@ def list_(  # noqa: PLR0913 -- each option of the command is an argument
         until=_seconds(until),
         with_total=True,
     )
-    found, total = _read(address, wanted, limit)
+    with reach(address) as engine:
+        listed = read_pages(engine.settlements.ListSettlements, wanted, limit, "settlements")
     if is_json:
-        print_json({"settlements": [as_dict(each) for each in found], "total": total})
+        many = [as_dict(each) for each in listed.items]
+        print_json({"settlements": many, "total": listed.total, "hasMore": listed.has_more})
         return
     columns = ("SETTLEMENT", "OBLIGATION", "FROM", "TO", "AMOUNT", "", "STATUS", "CREATED")
-    table(columns, [_list_row(settlement) for settlement in found], right=("AMOUNT",))
-    say(_count(len(found), total) if found else "nothing found")
-
-
-def _read(
-    address: EngineAddress, wanted: wire.ListSettlementsRequest, limit: int
-) -> tuple[list[wire.SettlementStatusResponse], int]:
-    """Read as many pages as it takes; return the settlements and how many there are in all."""
-    found: list[wire.SettlementStatusResponse] = []
-    total = 0
-    with reach(address) as engine:
-        while len(found) < limit:
-            wanted.page_size = min(limit - len(found), PAGE_MAX)
-            page = engine.settlements.ListSettlements(wanted, timeout=CALL_SECONDS)
-            found += page.settlements
-            total, wanted.with_total = max(total, page.total), False
-            wanted.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
-    return found, total
+    table(columns, [_list_row(settlement) for settlement in listed.items], right=("AMOUNT",))
+    shown = len(listed.items)
+    say(_count(shown, listed.total) if shown else "nothing found")
 
 
 @lasting

@@ -235,3 +235,11 @@ def test_accounts_transfers(command: Run, engine: FakeEngine) -> None:
     assert "cash" in said.out
     said = command("accounts", "transfers", "--settlement", ID, "--json")
     assert json.loads(said.out)["transfers"][0]["amount"] == "1000.00"
+
+
+def test_a_list_that_is_cut_off_says_so(command: Run, engine: FakeEngine) -> None:
+    said = command("accounts", "list", "--limit", "2")
+    assert "2 are shown, and there are more; --limit shows more" in said.out.splitlines()
+    assert json.loads(command("accounts", "list", "--limit", "2", "--json").out)["hasMore"]
+    assert "there are more" not in command("accounts", "list").out
+    assert not json.loads(command("accounts", "list", "--json").out)["hasMore"]
