@@ -38,6 +38,7 @@ from settlement_engine.store.memory import (
     MemoryStream,
     Records,
 )
+from tests.support.jumpingloop import LoopClock
 from tests.support.payments import payment_bytes, payment_terms
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ class House:
         rail: ToldRail | None = None,
         **settings: Any,
     ) -> None:
-        self.records = records or Records(clock=RealClock())
+        self.records = records or Records(clock=LoopClock())
         self.ids = CountedIds()
         self.rail = rail or ToldRail()
         self.screening = ToldScreening()
@@ -280,7 +281,7 @@ class House:
             registry=MemoryRegistry(self.records),
             rails={"told": self.rail},
             screening=self.screening,
-            clock=RealClock(),
+            clock=LoopClock(),
             ids=self.ids,
             chance=random.Random(1),
             meter=self.meter,
@@ -367,7 +368,7 @@ def wish(key: str = "k1", amount: int | Money = 100, **fields: Any) -> Instructi
 
 def shut_window() -> Window:
     """Make a window of one minute a week, which is shut now."""
-    now = datetime.now(UTC)
+    now = LoopClock().now()
     far = (now.isoweekday() + 2) % 7 + 1
     return Window(
         currency="EUR",

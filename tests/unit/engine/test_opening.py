@@ -24,6 +24,7 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Announced, BankPage, BankPayment, Suspicion
 from settlement_engine.store.memory import MemoryAuditor, MemoryOpenings
+from tests.support.jumpingloop import LoopClock
 from tests.unit.engine.house import House, ToldRail, wish
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class ListingRail(ToldRail):
     def holds(self, key: str, event: Event = Event.SETTLED) -> str:
         """Let the bank have a payment of ours."""
         reference = references("test", key, 1).end_to_end_id
-        at = datetime.now(UTC)
+        at = LoopClock().now()
         self.has.append(
             BankPayment(reference=reference, event=event, received_at=at, facts={"key": key})
         )

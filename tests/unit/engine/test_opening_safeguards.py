@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +17,7 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.engine import opening as opening_module
 from settlement_engine.ports import Announced, BankPage, BankPayment
 from settlement_engine.store.memory import MemoryOpenings, Records
+from tests.support.jumpingloop import LoopClock
 from tests.unit.engine.house import House, RealClock, ToldRail, running
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ async def test_the_marker_of_an_era_that_has_no_move_yet_is_no_reason_to_begin_a
     async with site(records) as (house, _, _):
         await house.start()
         await opened(house, 1)
-    marker = Announced(position=ERA_PLACES, name=marker_id(1), at=datetime.now(UTC))
+    marker = Announced(position=ERA_PLACES, name=marker_id(1), at=LoopClock().now())
     again = House(records, openings=ToldOpenings(records), witness=ToldWitness(marker))
     await again.start()
     await again.until(lambda: again.engine.opening.startswith("open"))
@@ -167,7 +168,7 @@ async def test_the_marker_of_an_era_that_has_no_move_yet_is_no_reason_to_begin_a
 
 async def test_an_era_begins_behind_the_last_one_that_was_announced() -> None:
     records = await settled_once()
-    ahead = Announced(position=3 * ERA_PLACES + 7, name="forgotten", at=datetime.now(UTC))
+    ahead = Announced(position=3 * ERA_PLACES + 7, name="forgotten", at=LoopClock().now())
     house = House(records, openings=ToldOpenings(records), witness=ToldWitness(ahead))
     await house.start()
     await house.until(lambda: len(records.eras) == 2)

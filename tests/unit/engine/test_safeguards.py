@@ -22,6 +22,7 @@ from settlement_engine.engine.runner import Proposal
 from settlement_engine.engine.writer import StepWriter
 from settlement_engine.errors import Unavailable, WrongState
 from settlement_engine.ports import AccountSpec, Answer, Claimed, Outcome, Result, Step
+from tests.support.jumpingloop import LoopClock
 from tests.unit.engine.house import PATIENCE_SECONDS, House, running, shut_window, wish
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ async def sent_and_silent(house: House) -> Settlement:
 def decide(house: House, settlement: Settlement, event: Event, **answer: Any) -> Step | None:
     number = settlement.attempt.number if settlement.attempt else 0
     said = Answer(settlement_id=settlement.id, event=event, attempt=number, **answer)
-    return house.engine._runner._decider.decide(settlement, said, datetime.now(UTC))
+    return house.engine._runner._decider.decide(settlement, said, LoopClock().now())
 
 
 # --- deciding -------------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ async def test_what_was_not_delivered_is_given_up_only_on_proof(
     async with running(sends_max=3) as house:
         settlement = await sent_and_silent(house)
         assert settlement.attempt is not None
-        late = datetime.now(UTC) + timedelta(seconds=-1 if is_late else 60)
+        late = LoopClock().now() + timedelta(seconds=-1 if is_late else 60)
         settlement.attempt = msgspec.structs.replace(
             settlement.attempt, sends=sends, undelivered=undelivered, valid_until=late
         )
@@ -265,7 +266,7 @@ async def test_a_step_that_was_too_late_is_not_believed() -> None:
         taken = house.records.open[settlement.id]
         taken.owner, taken.epoch = 99, taken.epoch + 1
         house.records.engines[99] = type(house.records.engines[1])(
-            lease_until=datetime.now(UTC) + timedelta(hours=1)
+            lease_until=LoopClock().now() + timedelta(hours=1)
         )
         house.records.sessions.hold(99)
         house.rail.say([Answer(settlement_id=settlement.id, event=Event.SETTLED, attempt=1)])
@@ -321,7 +322,7 @@ async def test_what_the_ledger_turns_down_again_and_again_is_refused(
         async def turn_down(steps: Any, owner: int) -> Any:
             if steps[0].event is Event.CLEARED:
                 turned_down.append(steps[0])
-                return [Outcome(result=result, at=datetime.now(UTC))]
+                return [Outcome(result=result, at=LoopClock().now())]
             return await apply(steps, owner)
 
         house.store.apply = turn_down  # type: ignore[method-assign]
@@ -341,7 +342,7 @@ async def test_bytes_that_grew_old_while_they_rested_do_not_leave() -> None:
             attempt, sends=1, undelivered=1
         )
         resting = house.records.open[settlement.id]
-        resting.owner, resting.due_at = 0, datetime.now(UTC)
+        resting.owner, resting.due_at = 0, LoopClock().now()
         other = House(house.records)
         await other.start()
         ended = await other.engine.wait(settlement.id, 5)
@@ -366,8 +367,8 @@ async def test_what_waits_for_its_window_goes_on_when_it_opens() -> None:
             weekdays=frozenset(range(1, 8)),
         )
         house.records.windows[:] = [always]
-        await house.until(lambda: house.engine._timetable.session("EUR", datetime.now(UTC)))
-        house.records.open[queued.id].due_at = datetime.now(UTC)
+        await house.until(lambda: house.engine._timetable.session("EUR", LoopClock().now()))
+        house.records.open[queued.id].due_at = LoopClock().now()
         ended = await house.engine.wait(queued.id, 5)
         assert ended.state is State.COMPLETED
 
@@ -387,7 +388,7 @@ class LostAnswer:
         self.calls += 1
         if self.calls == 1:
             raise Unavailable("the answer was lost")
-        return [Outcome(result=Result.STALE, at=datetime.now(UTC)) for _ in steps]
+        return [Outcome(result=Result.STALE, at=LoopClock().now()) for _ in steps]
 
     async def load(self, _ids: list[UUID]) -> dict[UUID, Settlement]:
         return {self.now.id: self.now}
