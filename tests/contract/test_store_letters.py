@@ -7,6 +7,7 @@ from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from settlement_engine.domain.deadletters import (
@@ -148,6 +149,12 @@ async def test_of_a_large_message_the_beginning_is_kept_with_size_and_hash_of_al
     assert letter.payload_bytes == 10
     assert letter.payload_hash == sha256(payload).digest()
     assert letter.is_whole == (kept not in {0, 4})
+    [light] = await stores.letters.dead_letters(1, has_payload=False)
+    assert light == msgspec.structs.replace(letter, payload=b"")
+    assert light.is_whole == letter.is_whole
+    assert await stores.letters.open_letters(9, after_id=letter.id - 1, has_payload=False) == [
+        light
+    ]
     assert await stores.letters.dead_letter(letter.id) == letter
 
 

@@ -60,7 +60,8 @@ TRANSFER = (
 DIFFERENCE = "subject text, expected text, found text"
 
 LETTER = (
-    "id int8, subject text, payload bytea, why text, received_at timestamptz, payload_bytes int8,"
+    "id int8, subject text, payload bytea, kept_bytes int4, why text, received_at timestamptz,"
+    " payload_bytes int8,"
     " payload_hash bytea, stream text, stream_sequence int8, stored_at timestamptz"
 )
 
@@ -161,7 +162,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "dead_letter_id int8, at timestamptz, who text, outcome text, words text, settlement_id uuid",
     ),
     "dead_letters": ("int8 int8 bool", LETTER),
-    "open_dead_letters": ("int8 int8 text timestamptz timestamptz bool", LETTER),
+    "latest_open_dead_letters": ("int8 int8 bool", LETTER),
+    "open_dead_letters": ("int8 int8 text timestamptz timestamptz bool bool", LETTER),
     "remove_dead_letters": ("int4 int8", "id int8"),
     "waiting_dead_letters": ("int8", "letters int8, oldest_seconds float8"),
     "dossier_accounts": ("int8[]", ACCOUNT),
@@ -536,6 +538,9 @@ async def test_only_a_dead_letter_that_ended_long_ago_may_be_removed(stores, con
             await connection.execute("DELETE FROM dead_letters WHERE id = $1", letter_id)
     with pytest.raises(asyncpg.PostgresError, match="append-only"):
         await connection.execute("DELETE FROM dead_letter_acts WHERE dead_letter_id = $1", gone)
+    waiting = "DELETE FROM waiting_dead_letters WHERE dead_letter_id = $1"
+    with pytest.raises(asyncpg.PostgresError, match="append-only"):
+        await connection.execute(waiting, kept[0])
     await connection.execute("SET session_replication_role = origin")
     assert await stores.letters.remove_letters(366, 10) == 1
     assert await stores.letters.dead_letter(gone) is None

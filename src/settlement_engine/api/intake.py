@@ -97,6 +97,7 @@ class IntakeCalls:
             size + 1,
             before_id=before_id,
             is_open_only=not request.with_ended,
+            has_payload=False,
         )
         page = letters[:size]
         has_more = len(letters) > size
@@ -170,6 +171,7 @@ class IntakeCalls:
             after_id=request.filter.after_id,
             wanted=wanted,
             is_whole_only=is_whole_only,
+            has_payload=is_whole_only and not request.is_dry_run,
         )
         answer = pb.DeadLettersResponse()
         for letter in letters[:limit]:

@@ -73,7 +73,8 @@ class LetterAct(msgspec.Struct, frozen=True, kw_only=True):
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A message that could not be taken in, with the reason; ``acts`` are in their order.
 
-    ``payload`` may be the beginning only; ``payload_bytes`` and ``payload_hash`` (SHA-256) are the whole's.
+    ``payload`` is what was kept, or empty where it was not asked for; ``kept_bytes`` is its size in any case.
+    ``payload_bytes`` and ``payload_hash`` (SHA-256) are those of the whole message.
     """
 
     id: int
@@ -81,6 +82,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
     why: str
     received_at: datetime
+    kept_bytes: int
     payload_bytes: int
     payload_hash: bytes
     origin: MessageOrigin | None = None
@@ -89,7 +91,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_whole(self) -> bool:
         """Say whether all that came was kept: only then it can be tried again."""
-        return len(self.payload) == self.payload_bytes
+        return self.kept_bytes == self.payload_bytes
 
     @property
     def ending(self) -> LetterAct | None:
@@ -102,7 +104,7 @@ def require_whole(letter: DeadLetter) -> None:
     """Raise WrongState when only a part of the message was kept."""
     if not letter.is_whole:
         what = f"dead letter {letter.id} was not kept whole, and cannot be tried again"
-        kept = f"{len(letter.payload)} of {letter.payload_bytes} bytes were kept"
+        kept = f"{letter.kept_bytes} of {letter.payload_bytes} bytes were kept"
         raise WrongState(what, why=kept, todo="Have its sender send it again, then drop this one.")
 
 

@@ -76,6 +76,7 @@ class DeadLetterStore(Protocol):
         after_id: int = 0,
         wanted: LetterFilter = EVERY_LETTER,
         is_whole_only: bool = False,
+        has_payload: bool = True,
     ) -> list[DeadLetter]:
         """Return those that wait for a person, oldest first."""
         ...
@@ -89,7 +90,12 @@ class DeadLetterStore(Protocol):
         ...
 
     async def dead_letters(
-        self, limit: int, *, before_id: int | None = None, is_open_only: bool = False
+        self,
+        limit: int,
+        *,
+        before_id: int | None = None,
+        is_open_only: bool = False,
+        has_payload: bool = True,
     ) -> list[DeadLetter]:
         """Return them with what was done about them, latest first."""
         ...

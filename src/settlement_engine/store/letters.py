@@ -65,11 +65,12 @@ class PostgresLetters:
         after_id: int = 0,
         wanted: LetterFilter = EVERY_LETTER,
         is_whole_only: bool = False,
+        has_payload: bool = True,
     ) -> list[DeadLetter]:
         """Return those that wait for a person, oldest first."""
         bounds = (wanted.subject, wanted.since, wanted.until)
         rows = await self._readers.fetch(
-            "open_dead_letters", limit, after_id, *bounds, is_whole_only
+            "open_dead_letters", limit, after_id, *bounds, is_whole_only, has_payload
         )
         return await self._with_acts(rows)
 
@@ -85,10 +86,16 @@ class PostgresLetters:
         return len(await self._writing.fetch("remove_dead_letters", days, limit))
 
     async def dead_letters(
-        self, limit: int, *, before_id: int | None = None, is_open_only: bool = False
+        self,
+        limit: int,
+        *,
+        before_id: int | None = None,
+        is_open_only: bool = False,
+        has_payload: bool = True,
     ) -> list[DeadLetter]:
         """Return them with what was done about them, latest first."""
-        rows = await self._readers.fetch("dead_letters", limit, before_id, is_open_only)
+        statement = "latest_open_dead_letters" if is_open_only else "dead_letters"
+        rows = await self._readers.fetch(statement, limit, before_id, has_payload)
         return await self._with_acts(rows)
 
     async def dead_letter(self, letter_id: int) -> DeadLetter | None:
@@ -135,8 +142,9 @@ class PostgresLetters:
                 payload=row["payload"],
                 why=row["why"],
                 received_at=row["received_at"],
+                kept_bytes=row["kept_bytes"],
                 payload_bytes=_size(row),
-                payload_hash=row["payload_hash"] or sha256(row["payload"]).digest(),
+                payload_hash=row["payload_hash"] or _hash(row),
                 origin=_origin(row),
                 acts=tuple(acts[row["id"]]),
             )
@@ -147,7 +155,13 @@ class PostgresLetters:
 def _size(row: asyncpg.Record) -> int:
     """Return the size of the whole; what the first version wrote was kept whole."""
     size: int | None = row["payload_bytes"]
-    return len(row["payload"]) if size is None else size
+    return int(row["kept_bytes"]) if size is None else size
+
+
+def _hash(row: asyncpg.Record) -> bytes:
+    """Compute what the first version did not keep; empty where the payload was not asked for."""
+    is_read = len(row["payload"]) == row["kept_bytes"]
+    return sha256(row["payload"]).digest() if is_read else b""
 
 
 def _origin(row: asyncpg.Record) -> MessageOrigin | None:

@@ -148,6 +148,7 @@ class Graveyard:
                 payload=payload[:kept_bytes_max],
                 why=why,
                 received_at=BEGUN,
+                kept_bytes=len(payload[:kept_bytes_max]),
                 payload_bytes=len(payload),
                 payload_hash=sha256(payload).digest(),
                 origin=origin,

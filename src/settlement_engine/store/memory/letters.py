@@ -52,6 +52,7 @@ class MemoryLetters:
                 payload=payload[:kept_bytes_max],
                 why=why,
                 received_at=self._records.clock.now(),
+                kept_bytes=len(payload[:kept_bytes_max]),
                 payload_bytes=len(payload),
                 payload_hash=sha256(payload).digest(),
                 origin=origin,
@@ -66,10 +67,11 @@ class MemoryLetters:
         after_id: int = 0,
         wanted: LetterFilter = EVERY_LETTER,
         is_whole_only: bool = False,
+        has_payload: bool = True,
     ) -> list[DeadLetter]:
         """Return those that wait for a person, oldest first."""
         found = [
-            _latest(letter)
+            _latest(letter, has_payload=has_payload)
             for letter in self._records.dead_letters
             if letter.ending is None
             and letter.id > after_id
@@ -100,11 +102,16 @@ class MemoryLetters:
         return len(gone)
 
     async def dead_letters(
-        self, limit: int, *, before_id: int | None = None, is_open_only: bool = False
+        self,
+        limit: int,
+        *,
+        before_id: int | None = None,
+        is_open_only: bool = False,
+        has_payload: bool = True,
     ) -> list[DeadLetter]:
         """Return them with what was done about them, latest first."""
         found = [
-            _latest(letter)
+            _latest(letter, has_payload=has_payload)
             for letter in reversed(self._records.dead_letters)
             if (before_id is None or letter.id < before_id)
             and not (is_open_only and letter.ending is not None)
@@ -139,5 +146,6 @@ class MemoryLetters:
         return _latest(after)
 
 
-def _latest(letter: DeadLetter) -> DeadLetter:
-    return msgspec.structs.replace(letter, acts=letter.acts[-ACTS_MAX:])
+def _latest(letter: DeadLetter, *, has_payload: bool = True) -> DeadLetter:
+    payload = letter.payload if has_payload else b""
+    return msgspec.structs.replace(letter, payload=payload, acts=letter.acts[-ACTS_MAX:])

@@ -277,6 +277,11 @@ CREATE TABLE transfers (
     at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE waiting_dead_letters (
+    dead_letter_id bigint NOT NULL,
+    received_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE write_probe (
     at timestamp with time zone NOT NULL
 );
@@ -854,6 +859,11 @@ BEGIN
         END IF;
     ELSIF NOT EXISTS (SELECT 1 FROM dead_letters AS d WHERE d.id = old.dead_letter_id) THEN
         RETURN old;
+    ELSIF tg_table_name = 'waiting_dead_letters' AND EXISTS (
+        SELECT 1 FROM dead_letter_acts AS a
+        WHERE a.dead_letter_id = old.dead_letter_id AND a.outcome <> 'refused'
+    ) THEN
+        RETURN old;
     END IF;
     RAISE EXCEPTION '% is append-only: % refused', tg_table_name, tg_op USING ERRCODE = 'SE004';
 END $function$;
@@ -966,6 +976,24 @@ AS $function$
     SELECT pg_try_advisory_xact_lock(engine_lock_class(p_engine), engine_lock_number(p_engine))
 $function$;
 
+CREATE OR REPLACE FUNCTION public.wait_for_a_person()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    INSERT INTO waiting_dead_letters (dead_letter_id, received_at) VALUES (new.id, new.received_at);
+    RETURN NULL;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.wait_no_more()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    DELETE FROM waiting_dead_letters WHERE dead_letter_id = new.dead_letter_id;
+    RETURN NULL;
+END $function$;
+
 ALTER TABLE accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
 
 ALTER TABLE answers ADD CONSTRAINT answers_pkey PRIMARY KEY (id);
@@ -1007,6 +1035,8 @@ ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_pkey PRIMARY KE
 ALTER TABLE stream_head ADD CONSTRAINT stream_head_pkey PRIMARY KEY (is_only);
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (group_id, leg);
+
+ALTER TABLE waiting_dead_letters ADD CONSTRAINT waiting_dead_letters_pkey PRIMARY KEY (dead_letter_id);
 
 ALTER TABLE accounts ADD CONSTRAINT accounts_kind_bank_currency_account_number_key UNIQUE (kind, bank, currency, account_number);
 
@@ -1167,6 +1197,8 @@ ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KE
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
 
+ALTER TABLE waiting_dead_letters ADD CONSTRAINT waiting_dead_letters_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id) ON DELETE CASCADE;
+
 CREATE UNIQUE INDEX answer_is_counted ON public.answers USING btree (settlement_id, fingerprint);
 
 CREATE INDEX answers_by_settlement ON public.answers USING btree (settlement_id, id);
@@ -1235,6 +1267,9 @@ ALTER TABLE currencies ENABLE ALWAYS TRIGGER currencies_stay;
 CREATE TRIGGER dead_letter_acts_append_only BEFORE UPDATE OR TRUNCATE ON public.dead_letter_acts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE dead_letter_acts ENABLE ALWAYS TRIGGER dead_letter_acts_append_only;
 
+CREATE TRIGGER dead_letter_acts_end AFTER INSERT ON public.dead_letter_acts FOR EACH ROW WHEN ((new.outcome <> 'refused'::text)) EXECUTE FUNCTION wait_no_more();
+ALTER TABLE dead_letter_acts ENABLE ALWAYS TRIGGER dead_letter_acts_end;
+
 CREATE TRIGGER dead_letter_acts_kept BEFORE DELETE ON public.dead_letter_acts FOR EACH ROW EXECUTE FUNCTION refuse_early_removal();
 ALTER TABLE dead_letter_acts ENABLE ALWAYS TRIGGER dead_letter_acts_kept;
 
@@ -1243,6 +1278,9 @@ ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_append_only;
 
 CREATE TRIGGER dead_letters_kept BEFORE DELETE ON public.dead_letters FOR EACH ROW EXECUTE FUNCTION refuse_early_removal();
 ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_kept;
+
+CREATE TRIGGER dead_letters_wait AFTER INSERT ON public.dead_letters FOR EACH ROW EXECUTE FUNCTION wait_for_a_person();
+ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_wait;
 
 CREATE TRIGGER environments_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.environments FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE environments ENABLE ALWAYS TRIGGER environments_stay;
@@ -1303,6 +1341,12 @@ ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlements_stay;
 
 CREATE TRIGGER transfers_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.transfers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE transfers ENABLE ALWAYS TRIGGER transfers_append_only;
+
+CREATE TRIGGER waiting_dead_letters_kept BEFORE DELETE ON public.waiting_dead_letters FOR EACH ROW EXECUTE FUNCTION refuse_early_removal();
+ALTER TABLE waiting_dead_letters ENABLE ALWAYS TRIGGER waiting_dead_letters_kept;
+
+CREATE TRIGGER waiting_dead_letters_unchanged BEFORE UPDATE OR TRUNCATE ON public.waiting_dead_letters FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE waiting_dead_letters ENABLE ALWAYS TRIGGER waiting_dead_letters_unchanged;
 
 CREATE VIEW atomic_operations AS
  SELECT id,

@@ -5,28 +5,33 @@ INSERT INTO dead_letters (
 ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: dead_letters
--- The latest ones; those alone that wait for a person, if asked to.
-SELECT d.id, d.subject, d.payload, d.why, d.received_at, d.payload_bytes, d.payload_hash, d.stream,
+-- The latest ones, with or without what was kept of them.
+SELECT d.id, d.subject, CASE WHEN $3::boolean THEN d.payload ELSE '' END AS payload,
+    octet_length(d.payload) AS kept_bytes, d.why, d.received_at, d.payload_bytes, d.payload_hash, d.stream,
     d.stream_sequence, d.stored_at
-FROM dead_letters AS d
-WHERE ($2::bigint IS NULL OR d.id < $2) AND (NOT $3::boolean OR NOT EXISTS (
-    SELECT 1 FROM dead_letter_acts AS a WHERE a.dead_letter_id = d.id AND a.outcome <> 'refused'
-))
+FROM dead_letters AS d WHERE $2::bigint IS NULL OR d.id < $2
 ORDER BY d.id DESC LIMIT $1;
+
+-- name: latest_open_dead_letters
+-- The latest ones that wait for a person.
+SELECT d.id, d.subject, CASE WHEN $3::boolean THEN d.payload ELSE '' END AS payload,
+    octet_length(d.payload) AS kept_bytes, d.why, d.received_at, d.payload_bytes, d.payload_hash, d.stream,
+    d.stream_sequence, d.stored_at
+FROM waiting_dead_letters AS w JOIN dead_letters AS d ON d.id = w.dead_letter_id
+WHERE $2::bigint IS NULL OR w.dead_letter_id < $2
+ORDER BY w.dead_letter_id DESC LIMIT $1;
 
 -- name: open_dead_letters
 -- Those that wait for a person, oldest first: of a subject, of a time, and those kept whole alone, if asked to.
-SELECT d.id, d.subject, d.payload, d.why, d.received_at, d.payload_bytes, d.payload_hash, d.stream,
+SELECT d.id, d.subject, CASE WHEN $7::boolean THEN d.payload ELSE '' END AS payload,
+    octet_length(d.payload) AS kept_bytes, d.why, d.received_at, d.payload_bytes, d.payload_hash, d.stream,
     d.stream_sequence, d.stored_at
-FROM dead_letters AS d
-WHERE d.id > $2 AND ($3::text = '' OR d.subject = $3)
+FROM waiting_dead_letters AS w JOIN dead_letters AS d ON d.id = w.dead_letter_id
+WHERE w.dead_letter_id > $2 AND ($3::text = '' OR d.subject = $3)
     AND ($4::timestamptz IS NULL OR d.received_at >= $4)
     AND ($5::timestamptz IS NULL OR d.received_at < $5)
     AND (NOT $6::boolean OR coalesce(d.payload_bytes, 0) <= octet_length(d.payload))
-    AND NOT EXISTS (
-        SELECT 1 FROM dead_letter_acts AS a WHERE a.dead_letter_id = d.id AND a.outcome <> 'refused'
-    )
-ORDER BY d.id LIMIT $1;
+ORDER BY w.dead_letter_id LIMIT $1;
 
 -- name: waiting_dead_letters
 -- How many wait for a person, counted to a bound, and for how long the oldest of them has.
@@ -34,10 +39,7 @@ SELECT count(*) AS letters,
     coalesce(extract(epoch FROM clock_timestamp() - min(q.received_at)), 0)::double precision
         AS oldest_seconds
 FROM (
-    SELECT d.received_at FROM dead_letters AS d WHERE NOT EXISTS (
-        SELECT 1 FROM dead_letter_acts AS a WHERE a.dead_letter_id = d.id AND a.outcome <> 'refused'
-    )
-    ORDER BY d.id LIMIT $1
+    SELECT w.received_at FROM waiting_dead_letters AS w ORDER BY w.dead_letter_id LIMIT $1
 ) AS q;
 
 -- name: remove_dead_letters
@@ -50,7 +52,8 @@ DELETE FROM dead_letters AS d WHERE d.id IN (
 
 -- name: dead_letter
 -- One of them.
-SELECT id, subject, payload, why, received_at, payload_bytes, payload_hash, stream, stream_sequence, stored_at
+SELECT id, subject, payload, octet_length(payload) AS kept_bytes, why, received_at, payload_bytes,
+    payload_hash, stream, stream_sequence, stored_at
 FROM dead_letters WHERE id = $1;
 
 -- name: dead_letter_acts

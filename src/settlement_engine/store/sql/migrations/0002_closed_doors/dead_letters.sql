@@ -37,6 +37,11 @@ BEGIN
         END IF;
     ELSIF NOT EXISTS (SELECT 1 FROM dead_letters AS d WHERE d.id = old.dead_letter_id) THEN
         RETURN old;
+    ELSIF tg_table_name = 'waiting_dead_letters' AND EXISTS (
+        SELECT 1 FROM dead_letter_acts AS a
+        WHERE a.dead_letter_id = old.dead_letter_id AND a.outcome <> 'refused'
+    ) THEN
+        RETURN old;
     END IF;
     RAISE EXCEPTION '% is append-only: % refused', tg_table_name, tg_op USING ERRCODE = 'SE004';
 END $$;
@@ -62,3 +67,38 @@ ALTER TABLE dead_letter_acts
     ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey
         FOREIGN KEY (dead_letter_id) REFERENCES dead_letters (id) ON DELETE CASCADE;
 CREATE INDEX dead_letter_acts_ended ON dead_letter_acts (at) WHERE outcome <> 'refused';
+
+-- Which letters wait for a person, as rows of their own: the many that have ended are not looked through.
+CREATE TABLE waiting_dead_letters (
+    dead_letter_id bigint PRIMARY KEY REFERENCES dead_letters (id) ON DELETE CASCADE,
+    received_at timestamptz NOT NULL
+);
+INSERT INTO waiting_dead_letters (dead_letter_id, received_at)
+SELECT d.id, d.received_at FROM dead_letters AS d WHERE NOT EXISTS (
+    SELECT 1 FROM dead_letter_acts AS a WHERE a.dead_letter_id = d.id AND a.outcome <> 'refused'
+);
+
+CREATE FUNCTION wait_for_a_person() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO waiting_dead_letters (dead_letter_id, received_at) VALUES (new.id, new.received_at);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER dead_letters_wait AFTER INSERT ON dead_letters
+FOR EACH ROW EXECUTE FUNCTION wait_for_a_person();
+ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_wait;
+
+CREATE FUNCTION wait_no_more() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM waiting_dead_letters WHERE dead_letter_id = new.dead_letter_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER dead_letter_acts_end AFTER INSERT ON dead_letter_acts
+FOR EACH ROW WHEN (new.outcome <> 'refused') EXECUTE FUNCTION wait_no_more();
+ALTER TABLE dead_letter_acts ENABLE ALWAYS TRIGGER dead_letter_acts_end;
+
+CREATE TRIGGER waiting_dead_letters_unchanged BEFORE UPDATE OR TRUNCATE ON waiting_dead_letters
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE waiting_dead_letters ENABLE ALWAYS TRIGGER waiting_dead_letters_unchanged;
+CREATE TRIGGER waiting_dead_letters_kept BEFORE DELETE ON waiting_dead_letters
+FOR EACH ROW EXECUTE FUNCTION refuse_early_removal();
+ALTER TABLE waiting_dead_letters ENABLE ALWAYS TRIGGER waiting_dead_letters_kept;
