@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from settlement_engine.domain.exceptions import ATTESTED
+from settlement_engine.domain.intent import intent_detail
 from settlement_engine.domain.lifecycle import ENDS, LIFE, Event, State
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.ports import ProposalSpec
+from settlement_engine.rails.mock_message import Payment, write_payment
 from settlement_engine.store.memory import Records
 from settlement_engine.store.memory.exceptions import MemoryResolutions
 from tests.support.lives import EXCEPTIONS, Scene
@@ -18,7 +22,7 @@ from tests.support.stores import MemoryStores
 
 if TYPE_CHECKING:
     from settlement_engine.domain.dossier import Dossier
-    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.domain.settlement import Attempt, Settlement
 
 E = Event
 BEGAN = datetime(2026, 1, 31, 9, 30, 0, 125_000, tzinfo=UTC)
@@ -134,13 +138,37 @@ async def live(name: str, **wishes: Any) -> tuple[Settlement, MemoryStores]:
     for each in LIVES[name]:
         await _attest(stores, settlement, each.event)
         told = dict(each.detail)
+        attempt = None
+        if each.event is E.CLEARED:
+            attempt = _mock_attempt(scene, settlement)
+            told |= intent_detail(attempt)
         if each.event in EXCEPTIONS:
             told["exception"] = EXCEPTIONS[each.event].value
         changes: dict[str, Any] = {"detail": told, "rest_seconds": each.rest_seconds}
+        if attempt is not None:
+            changes["attempt"] = attempt
         detail = {key: text for key, text in each.detail.items() if key != "refusal"}
         changes["refusal"] = Refusal(code=each.refusal, detail=detail) if each.refusal else None
         settlement = await scene.move(settlement, each.event, **changes)
     return settlement, stores
+
+
+def _mock_attempt(scene: Scene, settlement: Settlement) -> Attempt:
+    """Make an attempt whose bytes are a message of the mock rail's."""
+    attempt, wish = scene.attempt(settlement), settlement.instruction
+    message = Payment(
+        uetr=attempt.references.uetr,
+        end_to_end_id=attempt.references.end_to_end_id,
+        message_id=attempt.references.message_id,
+        settlement_id=settlement.id,
+        obligation_id=wish.obligation_id,
+        from_bank=wish.from_bank,
+        to_bank=wish.to_bank,
+        amount=str(wish.amount),
+        currency=wish.amount.currency,
+        value_date=settlement.value_date,
+    )
+    return msgspec.structs.replace(attempt, payload=write_payment(message))
 
 
 async def _attest(stores: MemoryStores, settlement: Settlement, event: Event) -> None:

@@ -114,7 +114,11 @@ def prove(
     database_url: str | None,
     is_json: bool,
 ) -> int:
-    """Recompute balances, holds and conservation from the transfers; exit 5 on any difference."""
+    """Recompute balances, holds, fingerprints and references; exit 5 on any difference.
+
+    Finds transfers without a settlement, fundings without their call, second attempts, and whatever was
+    rewritten of instructions, keys, payment bytes, references and routes.
+    """
     from settlement_engine import app
 
     url = _find_database(config_file, settings, database_url)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.exceptions import Matter, Proposal
     from settlement_engine.domain.ledger import Account, Transfer
-    from settlement_engine.domain.settlement import Attempt, Instruction, Moved, Settlement
+    from settlement_engine.domain.settlement import Attempt, Moved, Settlement
 
 ANSWERS_MAX: Final = 5_000
 """No more different answers that changed nothing are copied: the latest ones, beside the count of all."""
@@ -241,8 +241,10 @@ def instant_or_none(at: datetime | None) -> datetime | None:
     return at.astimezone(UTC) if at is not None else None
 
 
-def record_instruction(wish: Instruction) -> InstructionRecord:
-    """Write down what was asked for."""
+def record_instruction(settlement: Settlement) -> InstructionRecord:
+    """Write down what was asked for, with the fingerprint that was kept when it was taken in."""
+    wish, recorded = settlement.instruction, settlement.recorded
+    content_hash = recorded.content_hash if recorded is not None else wish.content_hash
     return InstructionRecord(
         caller=wish.caller,
         idempotency_key=wish.idempotency_key,
@@ -255,7 +257,7 @@ def record_instruction(wish: Instruction) -> InstructionRecord:
         value_date=wish.value_date,
         priority=int(wish.priority),
         metadata=dict(wish.metadata),
-        content_sha256=wish.content_hash.hex(),
+        content_sha256=content_hash.hex(),
         exponent=exponent(wish.amount.currency),
     )
 

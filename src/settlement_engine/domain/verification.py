@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -37,6 +38,12 @@ from settlement_engine.domain.ledger import (
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, Do, Event, State
 from settlement_engine.domain.money import format_amount
 from settlement_engine.domain.settlement import Moved, Route
+from settlement_engine.domain.verified_intent import (
+    lock_faults,
+    route_faults,
+    terms_faults,
+    unread_rails,
+)
 from settlement_engine.errors import CorruptRecord
 
 if TYPE_CHECKING:
@@ -45,6 +52,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.dossier import AttemptRecord, Dossier, MoveRecord
     from settlement_engine.domain.evidence import About, PageRow
     from settlement_engine.domain.ledger import Transfer
+    from settlement_engine.domain.verified_intent import Readers
 
     Page = Mapping[tuple[str, str], PageRow]
 
@@ -78,10 +86,16 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
         return all(check.is_good for check in self.checks)
 
 
-def verify(files: Mapping[str, bytes], engine_version: str, root_sha256: str = "") -> Verified:
+def verify(
+    files: Mapping[str, bytes],
+    engine_version: str,
+    root_sha256: str = "",
+    readers: Readers = MappingProxyType({}),
+) -> Verified:
     """Check everything that can be; what cannot be read is not looked into further.
 
-    ``root_sha256`` is the root that was noted when the evidence was made, if it was.
+    ``root_sha256`` is the root that was noted when the evidence was made, if it was. ``readers`` read the
+    messages of rails, by the rail's name.
     """
     made = evidence.manifest_of(files)
     checks = [Check(title="files and their hashes", faults=tuple(_manifest(files, made)))]
@@ -103,6 +117,7 @@ def verify(files: Mapping[str, bytes], engine_version: str, root_sha256: str = "
     for title, check in _CHECKS.items():
         found = tuple(check(dossier, page))
         checks.append(Check(title=title, faults=found[:FAULTS_MAX]))
+    checks.append(_terms(dossier, readers))
     checks.append(_names(dossier, about, files))
     if all(check.is_good for check in checks):  # what does not hold together cannot be told
         checks.append(_explanation(dossier, about, files, engine_version))
@@ -156,6 +171,15 @@ def _names(dossier: Dossier, about: About, files: Mapping[str, bytes]) -> Check:
     if about.format != evidence.FORMAT:
         faults.append(f"the format is {about.format!r}, not {evidence.FORMAT!r}")
     return Check(title="one settlement, no file too many", faults=tuple(sorted(faults)))
+
+
+def _terms(dossier: Dossier, readers: Readers) -> Check:
+    unread = ", ".join(unread_rails(dossier, readers))
+    return Check(
+        title="payment bytes say what was asked for",
+        faults=tuple(terms_faults(dossier, readers))[:FAULTS_MAX],
+        note=f"not compared: no message of {unread} can be read here" if unread else "",
+    )
 
 
 def _explanation(
@@ -446,6 +470,8 @@ _CHECKS: Final[Mapping[str, Callable[[Dossier, Page], Iterator[str]]]] = {
     "answers that changed nothing": _answers,
     "references follow from caller and key": _references,
     "payment bytes are those that were recorded": _payloads,
+    "payment bytes and route are those that were locked": lock_faults,
+    "route is the instruction's": route_faults,
     "hold follows the moves": _hold,
     "transfers balance and equal the hold": _transfers,
     "two people stand behind each proposal": _people,

@@ -68,7 +68,7 @@ async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier 
     proposals = sorted(rows, key=lambda row: row["id"])
     return records.Dossier(
         taken_at=records.instant(owned["taken_at"]),
-        instruction=records.record_instruction(settlement.instruction),
+        instruction=records.record_instruction(settlement),
         standing=records.record_standing(settlement, owned["owner"], owned["proposals"]),
         moves=tuple(records.record_move(to_moved(row)) for row in moves),
         answers=await _answers(connection, settlement_id),

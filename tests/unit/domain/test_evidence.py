@@ -17,6 +17,7 @@ from settlement_engine.domain.lifecycle import LIFE, State
 from settlement_engine.domain.verification import verify
 from settlement_engine.errors import WrongState
 from tests.support.told_lives import LIVES, dossier_of
+from tests.unit.domain.test_verified_intent import READERS
 
 VERSION = "1.2.3"
 
@@ -48,7 +49,7 @@ async def test_every_life_is_written_read_back_and_found_good(name):
     dossier = await dossier_of(name)
     files = evidence.write(dossier, VERSION)
     assert evidence.read(files) == dossier
-    verified = verify(files, VERSION)
+    verified = verify(files, VERSION, readers=READERS)
     assert faults(files) == []
     assert verified.is_good
     assert verified.settlement_id == str(dossier.standing.settlement_id)

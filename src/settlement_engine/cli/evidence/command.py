@@ -17,11 +17,15 @@ from settlement_engine.cli.lives import by_name
 from settlement_engine.cli.output import BAD, GOOD, as_json, example, mark, print_json, say
 from settlement_engine.domain.verification import verify as check
 from settlement_engine.errors import Misconfigured
+from settlement_engine.rails.mock import MockRail
+from settlement_engine.rails.mock_message import read_terms
 
 if TYPE_CHECKING:
     from settlement_engine.domain.verification import Verified
 
 EXPORT = "export"
+READERS = {MockRail.name: read_terms}
+"""Whose messages can be read, to compare what they say with what was asked for."""
 
 
 class _Group(click.Group):
@@ -95,7 +99,7 @@ settlement-engine evidence verify evidence.zip --root 9f2c0a --json
 """)
 def verify(*, file: Path, root_sha256: str, is_json: bool) -> int:
     """Check a file, without an engine and without its database."""
-    verified = check(unpack(file), __version__, root_sha256)
+    verified = check(unpack(file), __version__, root_sha256, READERS)
     if is_json:
         print_json(_as_dict(verified))
     else:

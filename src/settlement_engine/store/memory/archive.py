@@ -42,7 +42,7 @@ class MemoryArchive:
         owner = resting.owner if resting else NOBODY
         return shapes.Dossier(
             taken_at=shapes.instant(records.clock.now()),
-            instruction=shapes.record_instruction(settlement.instruction),
+            instruction=shapes.record_instruction(settlement),
             standing=shapes.record_standing(settlement, owner, len(own)),
             moves=tuple(shapes.record_move(moved) for moved in records.moves_of[settlement_id]),
             answers=self._answers(settlement_id),
