@@ -96,7 +96,7 @@ class SettlementCalls:
         instructions: list[Instruction] = []
         places: list[int] = []
         # Overload is when work for nothing hurts most: a full engine does not read what it refuses.
-        with self._engine.reading(len(request.settlements)):
+        with self._engine.reading(len(request.settlements)) as note:
             worked = 0
             for place, item in enumerate(request.settlements):
                 try:
@@ -108,6 +108,7 @@ class SettlementCalls:
                     worked += REFUSAL_ITEMS
                 if worked >= YIELD_EVERY_ITEMS:
                     worked = 0
+                    note(place + 1, len(places))
                     await asyncio.sleep(0)
         found = await self._engine.submit(instructions) if instructions else []
         worked = 0

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.runner import Runner
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.ports import Ids, Meter, SettlementStore
+    from settlement_engine.ports import Ids, Meter, NoteRead, SettlementStore
 
 RETRY_AFTER_SECONDS: Final = 0.5
 UNWRITTEN: Final = Overloaded("not written", retry_after_seconds=RETRY_AFTER_SECONDS)
@@ -122,17 +122,28 @@ class Intake:
         return delivery.results
 
     @contextmanager
-    def reading(self, count: int) -> Iterator[None]:
-        """Keep room for so many while they are being read. Raises Overloaded.
+    def reading(self, count: int) -> Iterator[NoteRead]:
+        """Keep room for so many while they are being read; see the port. Raises Overloaded.
 
         Reading a large call takes several turns: without this all would read who come in them, and be refused.
+        A call of nothing but faults keeps nobody out: after a first look no room is kept for it.
         """
         self._require_room(count)
-        self._read_now += count
+        kept = 0
+
+        def keep(expected: int) -> None:
+            nonlocal kept
+            self._read_now += expected - kept
+            kept = expected
+
+        def note(read: int, good: int) -> None:
+            keep(good + (count - read) * good // read)
+
+        keep(count)
         try:
-            yield
+            yield note
         finally:
-            self._read_now -= count
+            keep(0)
 
     def _require_room(self, count: int) -> None:
         if self._is_closed:

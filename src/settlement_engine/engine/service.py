@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         EngineRegistry,
         Ids,
         Meter,
+        NoteRead,
         Openings,
         Rail,
         Screening,
@@ -278,7 +279,7 @@ class SettlementService:
 
     # --- calls ------------------------------------------------------------------------------------
 
-    def reading(self, count: int) -> AbstractContextManager[None]:
+    def reading(self, count: int) -> AbstractContextManager[NoteRead]:
         """Refuse what would be refused, before anybody works for it; see the port."""
         return self._intake.reading(count)
 

@@ -21,7 +21,7 @@ from settlement_engine.ports.desk import (
     ProposalSpec,
     ResolutionStore,
 )
-from settlement_engine.ports.engine import Accepted, Engine
+from settlement_engine.ports.engine import Accepted, Engine, NoteRead
 from settlement_engine.ports.engines import (
     RESTARTED,
     Announced,
@@ -108,6 +108,7 @@ __all__ = [
     "Meter",
     "Named",
     "NamedBy",
+    "NoteRead",
     "Opening",
     "OpeningStep",
     "Openings",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.ports.stream import Announcement
+
+
+NoteRead: TypeAlias = Callable[[int, int], None]
+"""Takes how many were read so far, and how many of them were good."""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,8 +33,12 @@ class Engine(Protocol):
     Raises IdempotencyConflict, Overloaded, Unavailable; refusals are in the settlement.
     """
 
-    def reading(self, count: int) -> AbstractContextManager[None]:
-        """Keep room for so many while they are being read. Raises Overloaded before anybody reads them."""
+    def reading(self, count: int) -> AbstractContextManager[NoteRead]:
+        """Keep room for so many while they are being read. Raises Overloaded before anybody reads them.
+
+        Whoever reads notes now and then how many he has read so far and how many of them were good: of the
+        rest as many are expected to be, and room is kept for no more.
+        """
         ...
 
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         AccountSpec,
         Funding,
         Named,
+        NoteRead,
         SettlementFilter,
         TransferFilter,
     )
@@ -62,6 +63,7 @@ class World:
         self.accounts_known: dict[int, Account] = {}
         self.transfers_made: list[Transfer] = []
         self.submitted: list[Sequence[Instruction]] = []
+        self.noted: list[tuple[int, int]] = []
         self.named: dict[str, list[Named]] = {}
         self.listed: list[SettlementFilter] = []
         self.waits: list[float] = []
@@ -80,10 +82,10 @@ class World:
     # --- the engine ---------------------------------------------------------------------------
 
     @contextmanager
-    def reading(self, count: int) -> Iterator[None]:
+    def reading(self, count: int) -> Iterator[NoteRead]:
         if count > self.room:
             raise Overloaded("no room", retry_after_seconds=0.25)
-        yield
+        yield lambda read, good: self.noted.append((read, good))
 
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
         self.submitted.append(instructions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from contextlib import suppress
 from typing import Any
@@ -324,6 +325,20 @@ async def test_many_items_are_refused_by_number_on_both_ports(edge) -> None:
     call = edge.channel.unary_unary(f"{FULL}SubmitSettlements")
     error = await failed(call(b"\x0a\x00" * 2_090_000, timeout=30))
     assert violations(error) == ["settlements"]
+
+
+async def test_a_batch_of_faults_keeps_no_room_that_others_need(edge) -> None:
+    faults = pb.SubmitSettlementsRequest(settlements=[pb.SettlementRequest()] * 2_000)
+    answer = await edge.settlements.SubmitSettlements(faults, timeout=30)
+    assert all(result.error.code == 3 for result in answer.results)
+    reads = [read for read, _ in edge.world.noted]
+    assert reads[0] <= 100, "soon it is known that nothing is good"
+    assert max(after - before for before, after in itertools.pairwise(reads)) <= 100
+    assert {good for _, good in edge.world.noted} == {0}
+    edge.world.noted.clear()
+    goods = pb.SubmitSettlementsRequest(settlements=[wish(n) for n in range(1_000)])
+    await edge.settlements.SubmitSettlements(goods, timeout=30)
+    assert all(read == good for read, good in edge.world.noted)
 
 
 async def test_the_largest_evidence_is_taken(edge) -> None:

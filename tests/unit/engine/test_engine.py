@@ -355,6 +355,31 @@ async def test_room_is_kept_for_those_who_are_being_read() -> None:
             pass
 
 
+async def test_room_is_kept_for_no_more_than_are_good_so_far() -> None:
+    async with running(backlog_max=4, open_max=100) as house:
+
+        def takes(count: int) -> bool:
+            try:
+                with house.engine.reading(count):
+                    return True
+            except Overloaded:
+                return False
+
+        with house.engine.reading(60) as note:
+            assert not takes(1)
+            note(10, 0)
+            assert takes(1), "of nothing but faults nothing is expected"
+            note(20, 1)
+            assert takes(1), "three of sixty are not yet as many as may wait"
+            note(30, 2)
+            assert not takes(1)
+            note(60, 2)
+            assert takes(1)
+            note(60, 60)
+            assert not takes(1)
+        assert takes(1)
+
+
 async def test_amid_the_work_on_a_long_batch_others_have_their_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
