@@ -52,7 +52,7 @@ class Calls:
         self.drain = Drain()
         self.undisturbed = Undisturbed()
         self.turns = Turns(CALLS_REST)
-        self.settlement = SettlementCalls(engine, settlements, settings)
+        self.settlement = SettlementCalls(engine, settlements, settings, self.turns)
         limits = stuck_limits or StuckLimits()
         self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)
         self.account = AccountCalls(accounts, self.undisturbed)

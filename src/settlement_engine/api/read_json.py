@@ -60,10 +60,12 @@ def read_json(data: bytes, kind: type[MessageT], bounds: ReadBounds = SINGLE) ->
 def reading_json(data: bytes, kind: type[MessageT], bounds: ReadBounds) -> Steps[MessageT]:
     """Read a message step by step. Raises InvalidInstruction."""
     text = text_of(data, bounds.bytes_max)
-    if len(data) > AT_ONCE_BYTES_MAX:
+    is_large = len(data) > AT_ONCE_BYTES_MAX
+    if is_large:
         yield
     if bounds.items_max is not None and text:
-        return (yield from _read_batch(text, kind, bounds.items_max))
+        steps = _read_batch(text, kind, bounds.items_max)
+        return (yield from steps) if is_large else finish(steps)
     loaded = load(text) if text else {}
     if not isinstance(loaded, dict):
         raise body("must be a JSON object")

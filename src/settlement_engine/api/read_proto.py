@@ -76,10 +76,17 @@ def reading_proto(data: bytes, kind: type[MessageT], bounds: ReadBounds) -> Step
         return read_proto(data, kind, bounds)
     if len(data) > bounds.bytes_max:
         raise _refusal(BODY, f"has more than {bounds.bytes_max} bytes")
-    if len(data) > AT_ONCE_BYTES_MAX:
-        yield
+    steps = _read_batch(data, kind, bounds.items_max)
+    if len(data) <= AT_ONCE_BYTES_MAX:
+        return finish(steps)
+    yield
+    return (yield from steps)
+
+
+def _read_batch(data: bytes, kind: type[MessageT], items_max: int) -> Steps[MessageT]:
+    """Read a batch part by part."""
     descriptor = cast("Descriptor", kind.DESCRIPTOR)
-    ends = yield from _item_ends(data, descriptor, bounds.items_max)
+    ends = yield from _item_ends(data, descriptor, items_max)
     message = kind()
     start, first = 0, 0
     for place, end in enumerate(ends, start=1):

@@ -35,16 +35,21 @@ from settlement_engine.ports import Accepted, SettlementFilter
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
     from settlement_engine.api.call import Call
     from settlement_engine.api.settings import ApiSettings
+    from settlement_engine.api.turns import Steps, Turns
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.ports import Engine, SettlementStore
 
 YIELD_EVERY_ITEMS: Final = 250
 """After so many items of a batch other callers get their turn."""
+
+REFUSALS_AT_ONCE_MAX: Final = 50
+"""A batch with more faults waits for its turn to be told of them."""
 
 REFUSAL_ITEMS: Final = 5
 """To refuse an item takes as long as to read so many."""
@@ -61,8 +66,11 @@ CLOCKS_DIFFER_SECONDS_MAX: Final = 86_400
 class SettlementCalls:
     """Serves the unary calls; the streams are in ``streams.py``."""
 
-    def __init__(self, engine: Engine, settlements: SettlementStore, settings: ApiSettings) -> None:
+    def __init__(
+        self, engine: Engine, settlements: SettlementStore, settings: ApiSettings, turns: Turns
+    ) -> None:
         self._engine = engine
+        self._turns = turns
         self._settlements = settlements
         self._settings = settings
         self._finder = SettlementFinder(settlements)
@@ -96,21 +104,19 @@ class SettlementCalls:
         instructions: list[Instruction] = []
         places: list[int] = []
         # Overload is when work for nothing hurts most: a full engine does not read what it refuses.
+        refused: list[tuple[int, InvalidInstruction]] = []
         with self._engine.reading(len(request.settlements)) as note:
-            worked = 0
             for place, item in enumerate(request.settlements):
                 try:
                     instructions.append(to_instruction(item, caller=call.caller))
                     places.append(place)
-                    worked += 1
                 except InvalidInstruction as error:
-                    results[place].error.CopyFrom(status_of(error))
-                    worked += REFUSAL_ITEMS
-                if worked >= YIELD_EVERY_ITEMS:
-                    worked = 0
+                    refused.append((place, error))
+                if place % YIELD_EVERY_ITEMS == YIELD_EVERY_ITEMS - 1:
                     note(place + 1, len(places))
                     await asyncio.sleep(0)
         found = await self._engine.submit(instructions) if instructions else []
+        await self._turns.run(_refusing(refused, results))
         worked = 0
         for place, accepted in zip(places, found, strict=True):
             _tell(results[place], accepted)
@@ -217,6 +223,19 @@ def _filter(request: pb.ListSettlementsRequest, found: Found) -> SettlementFilte
 def _near(at: datetime | None, seconds: int) -> UUID | None:
     """Return where the identifiers of about that time begin, so that no others are looked at."""
     return None if at is None else first_id_at(int((at.timestamp() + seconds) * 1_000))
+
+
+def _refusing(
+    refused: Sequence[tuple[int, InvalidInstruction]], results: Sequence[pb.SubmitResult]
+) -> Steps[None]:
+    """Write what is wrong with items, one by one: that takes longer than to find it."""
+    is_long = len(refused) > REFUSALS_AT_ONCE_MAX
+    if is_long:
+        yield
+    for place, error in refused:
+        results[place].error.CopyFrom(status_of(error))
+        if is_long:
+            yield
 
 
 def _tell(result: pb.SubmitResult, found: Accepted | Exception) -> None:

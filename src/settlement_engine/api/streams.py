@@ -129,13 +129,15 @@ def _writing(
     batch: Sequence[Announcement], types: frozenset[str], write: WriteEvent[T]
 ) -> Steps[list[T]]:
     """Write those of a batch that are wanted, one by one; no types means all."""
-    if len(batch) > EVENTS_AT_ONCE_MAX:
+    is_long = len(batch) > EVENTS_AT_ONCE_MAX
+    if is_long:
         yield
     events: list[T] = []
     for one in batch:
         if not types or announcement_type(one.moved) in types:
             events.append(write(render.event(one)))
-            yield
+            if is_long:
+                yield
     return events
 
 

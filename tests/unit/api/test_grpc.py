@@ -227,6 +227,19 @@ async def test_a_batch_has_a_result_per_item_and_one_submission(edge) -> None:
     assert len(edge.world.submitted) == 1
 
 
+async def test_many_faults_are_told_in_turn_and_few_at_once(edge) -> None:
+    lane = edge.calls.turns._lane
+    await lane.acquire()
+    few = pb.SubmitSettlementsRequest(settlements=[wish(n, amount="x") for n in range(50)])
+    answer = await edge.settlements.SubmitSettlements(few, timeout=5)
+    assert {result.error.code for result in answer.results} == {3}
+    many = pb.SubmitSettlementsRequest(settlements=[wish(n, amount="x") for n in range(51)])
+    waiting = edge.settlements.SubmitSettlements(many, timeout=30)
+    await fakes.until(lambda: lane._waiters, "it waits for its turn")
+    lane.release()
+    assert {result.error.code for result in (await waiting).results} == {3}
+
+
 async def test_a_batch_is_bounded_and_takes_no_key(make_edge) -> None:
     edge = await make_edge(batch_items_max=2)
     request = pb.SubmitSettlementsRequest(settlements=[wish(n) for n in range(3)])

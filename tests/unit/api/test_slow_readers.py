@@ -84,6 +84,20 @@ async def test_those_who_follow_take_turns(world, settings, ends_at_head: bool) 
     await asyncio.gather(*readers, return_exceptions=True)
 
 
+async def test_a_few_events_need_no_turn(world, settings) -> None:
+    fill(world, 8)
+    following = streams(world, settings)
+    await following._turns._lane.acquire()
+    got: list[int] = []
+
+    async def send(events: Sequence[int]) -> None:
+        got.extend(events)
+
+    request = pb.StreamRequest(ends_at_head=True)
+    await following.follow(request, CALL, send, lambda event: event.sequence)
+    assert got == list(range(1, 9))
+
+
 def whole_batches(world: fakes.World) -> Any:
     async def moves(after: int, _settlement_id=None) -> AsyncIterator[Sequence[Announcement]]:
         yield await world.read(after, 100)
