@@ -19,6 +19,7 @@ from settlement_engine.cli.output import (
     BAD,
     GOOD,
     as_json,
+    busy,
     counted,
     example,
     mark,
@@ -122,7 +123,8 @@ def prove(
     from settlement_engine import app
 
     url = _find_database(config_file, settings, database_url)
-    proof = asyncio.run(app.prove(url))
+    with busy("recomputing the books from the transfers"):
+        proof = asyncio.run(app.prove(url))
     if is_json:
         print_json(proof_as_dict(proof))
     else:

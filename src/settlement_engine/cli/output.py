@@ -7,13 +7,14 @@ Promises: tables and bars only make a terminal prettier; a pipe gets plain text 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import Console
     from rich.progress import Progress
@@ -104,6 +105,16 @@ def progress() -> Progress:
         disable=not console().is_terminal,
         transient=True,
     )
+
+
+@contextmanager
+def busy(text: str) -> Iterator[Callable[[str], None]]:
+    """Tell a terminal what takes its time; what is yielded changes the text. Anywhere else it is silent."""
+    if not console().is_terminal:
+        yield lambda _: None
+        return
+    with console().status(text) as shown:
+        yield shown.update
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

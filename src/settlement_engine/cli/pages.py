@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from settlement_engine.cli.connection import CALL_SECONDS
-from settlement_engine.cli.output import say
+from settlement_engine.cli.output import busy, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,16 +40,18 @@ def read_pages(call: Any, wanted: Any, limit: int, field: str) -> Listed:  # noq
     """Ask for page after page, up to the limit; ``field`` of each answer holds the items."""
     found: list[Any] = []
     total = 0
-    while True:
-        wanted.page_size = min(limit - len(found), PAGE_MAX)
-        page = call(wanted, timeout=CALL_SECONDS)
-        found += getattr(page, field)
-        total = max(total, getattr(page, "total", 0))
-        if total:
-            wanted.with_total = False  # it is counted once
-        wanted.page_token = page.next_page_token
-        if not page.next_page_token or len(found) >= limit:
-            return Listed(found, bool(page.next_page_token), total)
+    with busy(f"reading {field}") as tell:
+        while True:
+            wanted.page_size = min(limit - len(found), PAGE_MAX)
+            page = call(wanted, timeout=CALL_SECONDS)
+            found += getattr(page, field)
+            total = max(total, getattr(page, "total", 0))
+            if total:
+                wanted.with_total = False  # it is counted once
+            wanted.page_token = page.next_page_token
+            if not page.next_page_token or len(found) >= limit:
+                return Listed(found, bool(page.next_page_token), total)
+            tell(f"reading {field}: {len(found):,} so far")
 
 
 def say_how_much(listed: Listed, nothing: str = "nothing found") -> None:

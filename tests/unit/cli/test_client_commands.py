@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from settlement_engine.proto import settlement_pb2 as wire
 from tests.unit.cli.fake_engine import ID, FakeEngine, life, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.unit.cli.conftest import Run
 
@@ -243,3 +244,26 @@ def test_a_list_that_is_cut_off_says_so(command: Run, engine: FakeEngine) -> Non
     assert json.loads(command("accounts", "list", "--limit", "2", "--json").out)["hasMore"]
     assert "there are more" not in command("accounts", "list").out
     assert not json.loads(command("accounts", "list", "--json").out)["hasMore"]
+
+
+def test_a_terminal_is_told_how_far_a_long_list_is(
+    command: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    @contextmanager
+    def watched(text: str) -> Iterator[Callable[[str], None]]:
+        told.append(text)
+        yield told.append
+
+    monkeypatch.setattr("settlement_engine.cli.pages.busy", watched)
+    command("accounts", "list")  # the pretended engine gives two at a time
+    assert told == ["reading accounts", "reading accounts: 2 so far"]
+
+
+def test_where_there_is_no_terminal_nothing_is_told_in_between(
+    command: Run, engine: FakeEngine
+) -> None:
+    said = command("accounts", "list", "--json")
+    assert said.err == ""
+    assert "reading" not in said.out

@@ -14,7 +14,7 @@ from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine
 from settlement_engine.cli.evidence.packing import pack, unpack
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.lives import by_name
-from settlement_engine.cli.output import BAD, GOOD, as_json, example, mark, print_json, say
+from settlement_engine.cli.output import BAD, GOOD, as_json, busy, example, mark, print_json, say
 from settlement_engine.domain.verification import verify as check
 from settlement_engine.errors import Misconfigured
 from settlement_engine.rails.mock import MockRail
@@ -69,7 +69,7 @@ settlement-engine evidence export 0199c2d4-6f0e-7c1a-9d51-1f2a33445566 -o eviden
 """)
 def export(*, name: str, output: Path, address: EngineAddress, is_json: bool) -> None:
     """Write everything about a settlement to a file. ID is any name of it, as for `show`."""
-    with reach(address) as engine:
+    with reach(address) as engine, busy("collecting the evidence"):
         answer = engine.settlements.GetEvidence(by_name(name), timeout=CALL_SECONDS)
     data = pack({each.name: each.content for each in answer.files})
     try:
