@@ -8,15 +8,13 @@ caller went away has cancelled nothing of the engine's; whatever fails is answer
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
-from typing_extensions import override
 
 from settlement_engine.api.call import (
     ACTOR_HEADER,
@@ -24,13 +22,14 @@ from settlement_engine.api.call import (
     LOCAL_CALLER,
     Bound,
     Call,
-    Drain,
 )
 from settlement_engine.api.errors import code_of_status, status_of
 from settlement_engine.api.grammar import one_actor, one_key
+from settlement_engine.api.grpc_health import NOT_SERVING, SERVING, Health
 from settlement_engine.api.read_proto import read_proto, reading_proto
+from settlement_engine.api.requests import Requests
 from settlement_engine.api.tls import Certificates, caller_of
-from settlement_engine.errors import InvalidInstruction, Misconfigured, Unavailable
+from settlement_engine.errors import InvalidInstruction, Misconfigured
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
@@ -50,8 +49,6 @@ SETTLEMENT_SERVICE: Final = pb.DESCRIPTOR.services_by_name["SettlementService"].
 
 _EVERYTHING: Final = ""
 _STATUS_ENTRY: Final = "grpc-status-details-bin"
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _MILLISECONDS: Final = 1_000
 
 LAST_WORDS_SECONDS: Final = 1.0
@@ -69,7 +66,9 @@ class GrpcServer:
         self._services = calls.services()
         self._settings = settings
         self._in_flight = Bound("calls", settings.calls_max)
-        self._health = _Health()
+        self._streams = Bound("streams of settlements", settings.execute_streams_max)
+        self._requests = Requests(settings.calls_max, settings.http.body_seconds)
+        self._health = Health()
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
@@ -84,7 +83,10 @@ class GrpcServer:
                 for name, service in self._services.items()
             )
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        healthy = self._health.handlers(self._requests, _abort)
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(health.SERVICE_NAME, healthy),)
+        )
         if self._settings.has_reflection:
             named = (*self._services, health.SERVICE_NAME)
             reflection.enable_server_reflection((*named, reflection.SERVICE_NAME), server)
@@ -110,7 +112,7 @@ class GrpcServer:
 
     async def set_serving(self, *, is_serving: bool) -> None:
         """Tell whoever asks for our health; after ``drain`` the answer stays no."""
-        status = _SERVING if is_serving else _NOT_SERVING
+        status = SERVING if is_serving else NOT_SERVING
         for service in (_EVERYTHING, *self._services):
             await self._health.set(service, status)
 
@@ -118,6 +120,7 @@ class GrpcServer:
         """Say that we are not serving, and end the streams that would not end by themselves."""
         await self._health.enter_graceful_shutdown()
         self._calls.drain.begin()
+        self._requests.give_up_all()
 
     async def stop(self, grace_seconds: float) -> None:
         """Take nothing new; let what is in progress finish for so long, then cut it off."""
@@ -138,8 +141,8 @@ class GrpcServer:
         if name != SETTLEMENT_SERVICE:
             return self._unary(service)
         streams: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "StreamSettlementEvents": grpc.unary_stream_rpc_method_handler(
-                self._guarded(self._stream_events), None, pb.SettlementEvent.SerializeToString
+            "StreamSettlementEvents": grpc.stream_stream_rpc_method_handler(
+                self._with_request(self._stream_events), None, pb.SettlementEvent.SerializeToString
             ),
             "ExecuteSettlements": grpc.stream_stream_rpc_method_handler(
                 self._guarded(self._execute_many), None, pb.SettlementResponse.SerializeToString
@@ -149,8 +152,8 @@ class GrpcServer:
 
     def _unary(self, service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         return {
-            name: grpc.unary_unary_rpc_method_handler(
-                self._guarded(self._serving(unary)), None, _to_bytes
+            name: grpc.stream_unary_rpc_method_handler(
+                self._with_request(self._serving(unary)), None, _to_bytes
             )
             for name, unary in service.items()
         }
@@ -170,8 +173,21 @@ class GrpcServer:
     def _guarded(self, serve: Callable[[Any, Context], Awaitable[Any]]) -> Any:  # noqa: ANN401 - grpc's own
         """Count a call and answer what it raises with a status."""
 
-        async def handle(request: Any, context: Context) -> Any:  # noqa: ANN401 - bytes, or an iterator
+        async def handle(requests: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401
             try:
+                with self._streams, self._in_flight:
+                    return await serve(requests, context)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
+                await _abort(context, error)
+
+        return handle
+
+    def _with_request(self, serve: Callable[[bytes, Context], Awaitable[Any]]) -> Any:  # noqa: ANN401 - grpc's own
+        """Do the same for a call with one request, which counts once that is there."""
+
+        async def handle(_: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401 - an answer
+            try:
+                request = await self._requests.next_of(context)
                 with self._in_flight:
                     return await serve(request, context)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
@@ -208,25 +224,6 @@ class GrpcServer:
     def _call_of(self, context: Context) -> Call:
         """Say who calls; without TLS nobody can prove a name, and gRPC need not be asked for one."""
         return call_of(context, has_names=self._settings.tls is not None)
-
-
-class _Health(health.aio.HealthServicer):
-    """Health whose watchers do not hold up the end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._drain = Drain()
-
-    def end_watches(self) -> None:
-        """End the streams of those who watch; they would wait for ever."""
-        self._drain.begin()
-
-    @override
-    async def Watch(self, request: Any, context: Any) -> None:
-        """Watch until the end of the server."""
-        with suppress(Unavailable):
-            async with self._drain.until_drained():
-                await super().Watch(request, context)
 
 
 def _as_it_is(event: pb.SettlementEvent) -> pb.SettlementEvent:

@@ -80,6 +80,7 @@ class ApiSettings:
     grpc_connections_max: int = 4_096
     grpc_handshake_seconds: float = 10.0
     event_streams_max: int = 256
+    execute_streams_max: int = 1_024
     stream_in_flight_max: int = 1_000
     stream_unsent_bytes_max: int = 128 * 1024
     batch_items_max: int = 5_000

@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 
 from settlement_engine.api.server import SETTLEMENT_SERVICE
 from settlement_engine.api.service import TOTAL_MAX
-from settlement_engine.api.settings import KeepAlive
+from settlement_engine.api.settings import HttpBounds, KeepAlive
 from settlement_engine.domain.lifecycle import STATUS, Event, State
 from settlement_engine.domain.settlement import Priority
 from settlement_engine.errors import (
@@ -472,3 +472,89 @@ async def test_connections_are_bounded_and_calls_on_those_there_are_go_on(make_e
     assert (await edge.settlements.ExecuteSettlement(wish(2), timeout=10)).status == pb.COMPLETED
     for _, writer in held:
         writer.close()
+
+
+def half_a_call(edge) -> Any:
+    """Begin a call whose request never comes."""
+
+    async def never():
+        await asyncio.Event().wait()
+        yield b""
+
+    call = edge.channel.stream_unary(FULL + "ExecuteSettlement", None, None)
+    return call(never())
+
+
+async def test_calls_whose_request_does_not_come_are_given_up(make_edge) -> None:
+    """Until then they count for gRPC itself, and keep others out."""
+    edge = await make_edge(calls_max=1, http=HttpBounds(body_seconds=0.3))
+    halves = [half_a_call(edge) for _ in range(2)]
+    for each in halves:
+        assert (await failed(each)).code() is grpc.StatusCode.UNAVAILABLE
+    assert (await edge.settlements.ExecuteSettlement(wish(), timeout=10)).status == pb.COMPLETED
+
+
+async def test_a_call_whose_request_has_come_is_not_given_up(make_edge) -> None:
+    edge = await make_edge(http=HttpBounds(body_seconds=0.1))
+    edge.world.holding = asyncio.Event()
+    executing = edge.settlements.ExecuteSettlement(wish(), timeout=10)
+    await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
+    await asyncio.sleep(0.3)
+    edge.world.holding.set()
+    assert (await executing).status == pb.COMPLETED
+
+
+async def test_calls_that_only_wait_for_their_request_make_room_for_others(make_edge) -> None:
+    """However many they are, and before their time is over."""
+    edge = await make_edge(calls_max=2)
+    halves = [half_a_call(edge) for _ in range(20)]
+    for number in range(3):
+        answer = await edge.settlements.ExecuteSettlement(wish(number), timeout=10)
+        assert answer.status == pb.COMPLETED
+    first, *_ = halves
+    assert (await failed(first)).code() in (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    )
+    await edge.server.drain()
+    for each in halves:
+        await failed(each)
+    assert not edge.server._requests._waiting
+
+
+async def test_a_call_that_ends_before_its_request_is_told_what_is_missing(edge) -> None:
+    async def nothing():
+        return
+        yield
+
+    call = edge.channel.stream_unary(FULL + "ExecuteSettlement", None, None)
+    error = await failed(call(nothing()))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert violations(error) == ["request"]
+
+
+async def test_health_is_asked_by_bad_messages_too(edge) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(edge.channel)
+    assert (await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)).status == 1
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Check(health_pb2.HealthCheckRequest(service="nothing"), timeout=10)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    call = edge.channel.unary_unary("/grpc.health.v1.Health/Check")
+    assert (await failed(call(b"\xff"))).code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_streams_that_say_nothing_keep_no_other_call_out(make_edge) -> None:
+    edge = await make_edge(calls_max=3, execute_streams_max=2)
+
+    async def never():
+        await asyncio.Event().wait()
+        yield pb.SettlementRequest()
+
+    streams = [edge.settlements.ExecuteSettlements(never()) for _ in range(3)]
+    refused = asyncio.gather(*(stream.code() for stream in streams))
+    await fakes.until(lambda: any(stream.done() for stream in streams), "one is refused")
+    assert (await edge.settlements.ExecuteSettlement(wish(), timeout=10)).status == pb.COMPLETED
+    for stream in streams:
+        stream.cancel()
+    cancelled, exhausted = grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert sorted(await refused, key=str) == [cancelled, cancelled, exhausted]
