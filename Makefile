@@ -66,7 +66,7 @@ soak: setup ## Kill and freeze everything for 30 minutes; SECONDS=300, SOAK=test
 
 CHECKS := form types imports migrations proto lock docs
 .PHONY: $(CHECKS:%=check-%)
-check: $(CHECKS:%=check-%) ## Run every check but the tests, in less than a minute.
+check: $(CHECKS:%=check-%) ## Run every check but the tests: a minute or two, then seconds.
 	@echo "check: all passed"
 
 format: setup ## Put everything into form.

@@ -1,6 +1,6 @@
 """Measured: how soon others have a dead engine's work, PostgreSQL's crash is over, a refusal is announced.
 
-Acceptance 5 of issue 3. Each prints its percentiles; ``docs/reliability.md`` quotes them.
+Each prints its percentiles; ``docs/reliability.md`` quotes them.
 """
 
 from __future__ import annotations

@@ -301,3 +301,55 @@ def test_no_file_names_a_registry():
         "proxy.golang" + ".org",
     )
     assert [name for name, text in texts() if any(host in text for host in hosts)] == []
+
+
+# --- what is said is so -----------------------------------------------------------------------------
+
+
+def test_no_table_in_the_source_has_an_entry_twice():
+    """The second one wins without a word."""
+    found = []
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Dict):
+                keys = [ast.unparse(key) for key in node.keys if key is not None]
+                found += [f"{name} {key}" for key in sorted({k for k in keys if keys.count(k) > 1})]
+    assert found == []
+
+
+def test_files_that_are_cited_are_in_the_repository():
+    """Whoever reads a citation can open it."""
+    cited = re.compile(r"(?<![\w.*/{}-])((?:[\w-]+/)*[\w-]+\.(?:md|py|sql|proto))\b")
+    paths = [path.relative_to(ROOT).as_posix() for path in tracked_files()]
+    ends = {path[place:] for path in paths for place in _beginnings(path)}
+    missing = []
+    for name, text in texts():
+        if name.startswith(("src/", "tests/", "tools/")) and name.endswith(
+            (".py", ".sql", ".proto")
+        ):
+            words = [word for word in cited.findall(_prose(name, text)) if word.endswith(".md")]
+        elif name.endswith(".md"):
+            words = cited.findall(" ".join(re.findall(r"`[^`\n]+`", text)))
+        else:
+            continue
+        missing += [f"{name}: {word}" for word in words if word not in ends]
+    assert missing == []
+
+
+def _beginnings(path: str) -> list[int]:
+    """Give where the path may be cut so that whole names are left."""
+    return [0, *(place + 1 for place, character in enumerate(path) if character == "/")]
+
+
+def _prose(name: str, text: str) -> str:
+    """Return the comments and docstrings of a file."""
+    if not name.endswith(".py"):
+        return "\n".join(re.findall(r"(?:--|//).*", text))
+    tree = ast.parse(text)
+    nodes = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    comments = re.findall(r"#.*", text)
+    return "\n".join([*comments, *(ast.get_docstring(node) or "" for node in nodes)])

@@ -1,8 +1,8 @@
 """Late word about a settlement that has ended: a repeat, a contradiction, or the truth after all.
 
-A contradiction changes no money. It opens an exception with both messages and freezes the settlement
-(rails.md 4.3, rows 19, 24, 25). Where the end stands on what two people attested, a definite word of the
-rail's proves them wrong: then the cash is booked to suspense, once, and never to a customer's account.
+A contradiction changes no money. It opens an exception with both messages and freezes the settlement.
+Where the end stands on what two people attested, a definite word of the rail's proves them wrong: then
+the cash is booked to suspense, once, and never to a customer's account.
 """
 
 from __future__ import annotations

@@ -55,8 +55,6 @@ _LEGS: Final[Mapping[int, str]] = {
     Leg.OBLIGATION: "obligation",
     Leg.CASH_RETURNED: "cash returned",
     Leg.OBLIGATION_RESTORED: "obligation restored",
-    Leg.LATE_CASH: "late cash, to or from suspense",
-    Leg.OBLIGATION_SUSPENDED: "obligation restored out of suspense",
     Leg.LATE_CASH: "late cash",
     Leg.OBLIGATION_SUSPENDED: "obligation suspended",
 }

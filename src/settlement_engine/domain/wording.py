@@ -42,12 +42,8 @@ HAPPENED: Final[Mapping[Event, str]] = MappingProxyType(
         E.RECALL_REFUSED: "the rail refused to give the payment back",
         E.RETURNED: "the receiver sent the money back",
         E.UNCOVERED: (
-            "the receiver sent the money back, and the receiver's account with us no longer covers it"
-        ),
-        E.UNCOVERED: (
             "the receiver sent the money back, and its account with us no longer covers that"
         ),
-        E.DISPROVED: "the rail proved wrong what two people had attested",
         E.CONTRADICTED: "late word came that contradicts how it had ended",
         E.DISPROVED: "late definite word of the rail proved wrong what two people had attested",
     }
@@ -75,7 +71,6 @@ DID: Final[Mapping[Do, str]] = MappingProxyType(
         Do.POST: "the transfers were made and the hold ended",
         Do.RELEASE: "the hold ended and the funds were given back",
         Do.REVERSE: "the transfers were made the other way round",
-        Do.SUSPEND: "an exception was opened for a person, and what has no other home is in suspense",
         Do.EXCEPT: "an exception was opened for a person; no money was touched",
         Do.SUSPEND: (
             "an exception was opened for a person, and what has no other home was booked to suspense"

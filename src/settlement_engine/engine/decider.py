@@ -324,7 +324,7 @@ def may_send_again(attempt: Attempt, rules: RailCapabilities, now: datetime) -> 
     """Say whether "not found" lets the same bytes go out again, by the rail's own rules.
 
     Only where the rail's "not found" is definite, its class allows a resend, the bytes are still valid
-    and the rail still recognises them should they have arrived after all (reliability.md 3.3).
+    and the rail still recognises them should they have arrived after all.
     """
     return (
         rules.is_not_found_definite

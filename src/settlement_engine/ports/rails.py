@@ -55,7 +55,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RailClass(StrEnum):
-    """What a rail guarantees (reliability.md 3.3); a new rail is D until shown otherwise."""
+    """What a rail guarantees; a new rail is D until it is shown to guarantee more."""
 
     A = auto()  # deduplicates, can be asked, enforces validity
     B = auto()  # cancelling leaves a tombstone

@@ -36,7 +36,7 @@ LOCK_KEY: Final = 8088
 SESSION: Final = {"lock_timeout": "10000", "statement_timeout": "0", "transaction_timeout": "0"}
 
 WINDOWS: Final = (
-    # The specification's five rows, each in the zone of its market (defects W1).
+    # The specification's five rows, each in the zone of its market: it names no zone.
     ("USD", "America/New_York", time(9), time(17)),
     ("EUR", "Europe/Berlin", time(8), time(16)),
     ("GBP", "Europe/London", time(8), time(16)),

@@ -44,7 +44,7 @@ STATEMENT_POOL: Final = "statement pooling mode"
 
 
 async def check_safety(settings: DatabaseSettings) -> list[str]:
-    """Return what makes this server unfit for money; empty is good (defects G8)."""
+    """Return what makes this server unfit for money; empty is good."""
     with translated():
         connection = await connect(settings)
         try:

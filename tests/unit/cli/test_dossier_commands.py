@@ -185,6 +185,9 @@ def test_evidence_is_written_and_found_good(
     told = json.loads(command("evidence", "verify", str(file), "--json").out)
     assert told["isGood"]
     assert told["rootSha256"] == root
+    part = command("evidence", "verify", str(file), "--root", root[:8])
+    assert part.code == ExitCode.USAGE
+    assert "64 hexadecimal digits" in part.err
     other = command("evidence", "verify", str(file), "--root", "0" * 64)
     assert other.code == ExitCode.FAILED
     assert "✗ root hash" in other.out

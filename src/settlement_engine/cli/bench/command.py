@@ -48,7 +48,7 @@ SPREADS: Final = ("hot", "many", "zipf")
     type=click.FloatRange(0.1, 3_600),
     help=f"How long each load lasts [default: {SECONDS:g}, quick {QUICK_SECONDS:g}].",
 )
-@click.option("--quick", is_flag=True, help="The most telling rows only, in about a minute.")
+@click.option("--quick", is_flag=True, help="The most telling rows only, in a few minutes.")
 @click.option(
     "--engines",
     type=click.IntRange(1, ENGINES_MAX),

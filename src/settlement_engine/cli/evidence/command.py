@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from typing_extensions import override
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 EXPORT = "export"
 READERS = {MockRail.name: read_terms}
 """Whose messages can be read, to compare what they say with what was asked for."""
+
+_ROOT: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
 class _Group(click.Group):
@@ -88,14 +91,28 @@ def export(*, name: str, output: Path, address: EngineAddress, is_json: bool) ->
     say("  Note the root elsewhere: whoever checks the file later can compare it.")
 
 
+def _whole_root(context: click.Context, option: click.Parameter, text: str) -> str:
+    """Refuse a part of a root: what begins alike need not be the same."""
+    if text and _ROOT.fullmatch(text) is None:
+        message = "the root has 64 hexadecimal digits, as evidence export has printed them"
+        raise click.BadParameter(message, context, option)
+    return text
+
+
 @lasting
 @evidence.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--root", "root_sha256", default="", help="The root that was noted at the export.")
+@click.option(
+    "--root",
+    "root_sha256",
+    default="",
+    callback=_whole_root,
+    help="The root that was noted at the export: all of its 64 hexadecimal digits.",
+)
 @as_json
 @example("""
 settlement-engine evidence verify evidence.zip
-settlement-engine evidence verify evidence.zip --root 9f2c0a --json
+settlement-engine evidence verify evidence.zip --root 41954b2a68ec0170b074b54f609a87de5bf08220a1ba5436a992679b4714b626
 """)
 def verify(*, file: Path, root_sha256: str, is_json: bool) -> int:
     """Check a file, without an engine and without its database."""
