@@ -92,7 +92,7 @@ LOOKS = {
         SELECT table_name || '.' || column_name AS subject FROM information_schema.columns
         WHERE table_schema = 'public' AND (column_name LIKE '%amount_minor' OR column_name IN
             ('debits_posted', 'credits_posted', 'held', 'credit_limit'))
-            AND data_type <> 'bigint' AND table_name IN
+            AND data_type <> 'bigint' AND domain_name IS DISTINCT FROM 'account_side' AND table_name IN
             (SELECT tablename FROM pg_tables WHERE schemaname = 'public')
     """,
     "I19 nothing waits for nobody": "SELECT settlement_id::text AS subject FROM open_settlements",

@@ -306,7 +306,9 @@ def _next(dossier: Dossier) -> Iterator[str]:
     else:
         yield "Nothing will move it by itself. That must not be: see the alert for stuck settlements."
     if standing.asked:
-        yield f"Asked {counted(standing.asked, 'time')} without news so far."
+        heard = [each.last_at or each.at for each in dossier.answers.latest]
+        last = f", the last time at {clock(max(heard))}" if heard else ""
+        yield f"Asked {counted(standing.asked, 'time')} without news so far{last}."
 
 
 def _money(dossier: Dossier) -> Iterator[str]:
