@@ -185,7 +185,7 @@ class DuelRail:
         """Ask for it back."""
         await self._ask(questions, report, self._bank.recall, (State.RECALLING,))
 
-    def listen(self, report: Any) -> None:
+    def listen(self, receive: Any) -> None:
         """Say nothing unasked."""
 
     async def start(self) -> None:
@@ -281,6 +281,7 @@ class DuelEngine:
             registry=Frozen(stores.registry, self.freezer),
             rails={"duel": DuelRail(bank, self.freezer)},
             screening=DuelScreening(self.freezer),
+            inbound=stores.inbound,
             clock=WallClock(),
             ids=CountedIds(),
             chance=random.Random(1),

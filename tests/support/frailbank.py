@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from settlement_engine.domain.lifecycle import Ask, Event
 from settlement_engine.ports import Answer, RailCapabilities, RailClass
 from tests.support.payments import payment_bytes, payment_terms
+from tests.support.unasked import Unasked, message_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from uuid import UUID
 
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.ports import Question
+    from tests.support.unasked import Receive
 
     Report = Callable[[Sequence[Answer]], None]
 
@@ -84,7 +87,8 @@ class FrailBank:
         self.debits: Counter[str] = Counter()
         self.sendings: defaultdict[str, list[tuple[bytes, bool]]] = defaultdict(list)
         self.hits: Counter[str] = Counter()
-        self.listeners: list[tuple[Ear, Report]] = []
+        self.listeners: list[tuple[Ear, Unasked]] = []
+        self.names: dict[tuple[UUID, int], References] = {}
 
     # --- what the test says ---------------------------------------------------------------------
 
@@ -94,8 +98,10 @@ class FrailBank:
 
     def say(self, answer: Answer) -> None:
         """Say something that nobody asked."""
-        for ear, report in self.listeners:
-            ear.tell(answer, Manner.PLAIN, report)
+        names = self.names.get((answer.settlement_id, answer.attempt))
+        for ear, unasked in self.listeners:
+            if not ear.is_deaf:
+                unasked.deliver([message_of(unasked.rail, answer, names)])
 
     def enter(self, obligation: str, reference: str, standing: Standing) -> None:
         """Bring a payment to a standing in the book; money moves here and nowhere else."""
@@ -243,6 +249,8 @@ class FrailRail:
 
     async def _ask(self, ask: Ask, questions: Sequence[Question], report: Report) -> None:
         for question in questions:
+            name = (question.settlement_id, question.attempt)
+            self.bank.names[name] = question.references
             reference = question.references.end_to_end_id
             event, manner = self.bank.ask(ask, _obligation(question), reference)
             if event is not None:
@@ -254,9 +262,11 @@ class FrailRail:
                 )
                 self._ear.tell(answer, manner, report)
 
-    def listen(self, report: Report) -> None:
-        """Remember who hears what nobody asked."""
-        self.bank.listeners.append((self._ear, report))
+    def listen(self, receive: Receive) -> None:
+        """Remember who stores what nobody asked."""
+        unasked = Unasked(self.name)
+        unasked.receive = receive
+        self.bank.listeners.append((self._ear, unasked))
 
     async def start(self) -> None:
         """Nothing."""

@@ -16,6 +16,7 @@ from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.database import DatabaseSettings, Readers
+from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.stream import PostgresRegistry, PostgresStream
 from tests.support.faultproxy import FaultProxy
@@ -171,12 +172,14 @@ class FrailEngine:
         store = WatchedSettlements(database, readers, self, self._watch)
         self.accounts = PostgresAccounts(database, readers, CountedIds())
         self.stream = PostgresStream(database, readers)
+        inbound = PostgresInbound(database, readers)
         registry = WatchedRegistry(database, self, self._watch)
         self._closers = [
             readers.close,
             store.close,
             self.accounts.close,
             self.stream.close,
+            inbound.close,
             registry._presence.close,
         ]
         self.service = SettlementService(
@@ -187,6 +190,7 @@ class FrailEngine:
             registry=registry,
             rails={rail.name: rail for rail in self._rails},
             screening=self._screening,
+            inbound=inbound,
             clock=self._clock,
             ids=CountedIds(),
             chance=random.Random(1),

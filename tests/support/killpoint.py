@@ -22,6 +22,7 @@ from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.rails.mock import MockRail, MockSettings
 from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.database import DatabaseSettings, Readers
+from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.stream import PostgresRegistry, PostgresStream
 from tests.support.frailbank import Ear, FrailBank, FrailScreening
@@ -98,6 +99,7 @@ async def run(url: str, book: Path, point: KillPoint) -> None:
         registry=PostgresRegistry(database),
         rails={rail.name: rail},
         screening=FrailScreening(FrailBank(), Ear()),
+        inbound=PostgresInbound(database, readers),
         clock=clock,
         ids=CountedIds(),
         chance=random.Random(1),

@@ -19,12 +19,14 @@ from settlement_engine.store.audit import PostgresAuditor, checks
 from settlement_engine.store.database import DatabaseSettings, Readers
 from settlement_engine.store.exceptions import PostgresMatters
 from settlement_engine.store.facts import KeptFacts
+from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.letters import PostgresLetters
 from settlement_engine.store.memory import (
     MemoryAccounts,
     MemoryArchive,
     MemoryAuditor,
     MemoryGauges,
+    MemoryInbound,
     MemoryLetters,
     MemoryMatters,
     MemoryOpenings,
@@ -72,6 +74,7 @@ class Stores(ABC):
     settlements: ports.SettlementStore
     accounts: ports.AccountStore
     letters: ports.DeadLetterStore
+    inbound: ports.InboundStore
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
@@ -124,6 +127,7 @@ class MemoryStores(Stores):
         self.resolutions = MemoryResolutions(self.records)
         self.archive = MemoryArchive(self.records)
         self.letters = MemoryLetters(self.records)
+        self.inbound = MemoryInbound(self.records)
         self.finder = MemoryStuckFinder(self.records)
         self.openings = MemoryOpenings(self.records)
 
@@ -171,6 +175,7 @@ class PostgresStores(Stores):
         self.resolutions: PostgresResolutions = PostgresResolutions(settings, self._readers)
         self.archive = PostgresArchive(self._readers)
         self.letters: PostgresLetters = PostgresLetters(settings, self._readers)
+        self.inbound: PostgresInbound = PostgresInbound(settings, self._readers)
         self.finder = PostgresStuckFinder(self._readers)
         self.openings: PostgresOpenings = PostgresOpenings(settings, ServerWatch())
         self._beside: list[Stores] = []
@@ -230,6 +235,7 @@ class PostgresStores(Stores):
         await self.settlements.close()
         await self.accounts.close()
         await self.letters.close()
+        await self.inbound.close()
         await self.matters.close()
         await self.resolutions.close()
         await self.stream.close()

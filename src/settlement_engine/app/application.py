@@ -38,6 +38,7 @@ from settlement_engine.store.database import Readers
 from settlement_engine.store.exceptions import PostgresMatters
 from settlement_engine.store.facts import KeptFacts
 from settlement_engine.store.hosts import addresses
+from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.letters import PostgresLetters
 from settlement_engine.store.openings import PostgresOpenings
 from settlement_engine.store.probe import WriteProbe
@@ -94,6 +95,7 @@ class Application:
         self.stream = PostgresStream(self.watched, self.readers, facts)
         self.gauges = PostgresGauges(self.readers)
         self.archive = PostgresArchive(self.readers)
+        self.inbound = PostgresInbound(self.watched, self.readers)
         self.letters = PostgresLetters(self.watched, self.readers)
         self.finder = PostgresStuckFinder(self.readers)
         self.matters = PostgresMatters(self.watched, self.readers)
@@ -145,6 +147,7 @@ class Application:
             registry=PostgresRegistry(self.watched),
             rails=self.rails,
             screening=BuiltinScreening(screening_rules(self.config)),
+            inbound=self.inbound,
             clock=SystemClock(),
             ids=self.ids,
             chance=random.Random(),  # noqa: S311 - it spreads waits, it keeps no secret
@@ -207,6 +210,7 @@ class Application:
         await self.matters.close()
         await self.resolutions.close()
         await self.accounts.close()
+        await self.inbound.close()
         await self.letters.close()
         await self.stream.close()
         await self.readers.close()

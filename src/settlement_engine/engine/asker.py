@@ -62,14 +62,8 @@ class Asker:
         self._hear: Hear = _nobody
 
     def attach(self, hear: Hear) -> None:
-        """Name who hears the answers; the rails' unasked words go there too."""
+        """Name who hears the answers."""
         self._hear = hear
-        for rail in self._rails.values():
-            rail.listen(self._hear_unasked)
-
-    def _hear_unasked(self, answers: Iterable[Answer]) -> None:
-        """Pass on what nobody asked; what means something only as an answer does not count."""
-        self._hear([answer for answer in answers if answer.event not in ONLY_ANSWERS])
 
     def ask(self, settlements: Sequence[Settlement]) -> None:
         """Put the open question of each settlement; returns at once."""

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.decider import Decider
     from settlement_engine.engine.directory import Directory
     from settlement_engine.engine.integrity import Integrity
+    from settlement_engine.engine.inbound import InboundWorker
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.engine.unbookable import Unbookable
@@ -60,6 +61,9 @@ HANDS: Final = 2
 
 LATE_ANSWERS_MAX: Final = 8
 """How many answers one settlement may keep waiting while a step of its own is being written."""
+
+LATE_REPORTS_MAX: Final = 4
+"""Of these, how many may be inbound reports: they are stored, and leave room for what is not."""
 
 SCREENED: Final = frozenset({Event.CLEARED, Event.REFUSED})
 """What screening says of a settlement whose accounts are then looked at: ours is the first word."""
@@ -101,6 +105,7 @@ class Runner:
         integrity: Integrity,
         waiting: WaitingRoom,
         doorbell: Doorbell,
+        inbound: InboundWorker,
         meter: Meter,
         unbookable: Unbookable,
     ) -> None:
@@ -115,6 +120,7 @@ class Runner:
         self._integrity = integrity
         self._waiting = waiting
         self._doorbell = doorbell
+        self._inbound = inbound
         self._meter = meter
         self._open: dict[UUID, Settlement] = {}
         self._busy: dict[UUID, list[Answer]] = {}
@@ -126,6 +132,7 @@ class Runner:
             hands=HANDS,
         )
         asker.attach(self.hear)
+        inbound.attach(self.hear)
 
     # --- coming in ------------------------------------------------------------------------------
 
@@ -205,8 +212,11 @@ class Runner:
         is_known = proposal.answer.event is Event.CANCELLED and any(
             answer.event is Event.CANCELLED for answer in late
         )
-        if len(late) < LATE_ANSWERS_MAX and not is_known:
+        limit = LATE_REPORTS_MAX if proposal.answer.report_id else LATE_ANSWERS_MAX
+        if len(late) < limit and not is_known:
             late.append(proposal.answer)
+        elif proposal.answer.report_id:
+            self._inbound.released([proposal.answer])  # it is stored, and taken up again
         elif not is_known:
             self._meter.anomaly("late_answer_dropped")
         return False
@@ -238,11 +248,13 @@ class Runner:
             found = await self._until_reached(lambda: self._store.load(wanted))
         except Broken as error:
             log.exception("strangers_not_read", why=error.why or error.what)
+            self._inbound.released(answers)
             return
         for answer in answers:
             settlement = found.get(answer.settlement_id)
             if settlement is None:
                 self._meter.anomaly("answer_without_settlement")
+                self._inbound.decided(answer, is_applied=False)
             elif answer.settlement_id in self._open:
                 self.hear([answer])
             elif self._is_next(proposal := Proposal(settlement, answer)):
@@ -305,6 +317,7 @@ class Runner:
             if step is not None:
                 pairs.append((proposal, step))
             else:
+                self._inbound.decided(proposal.answer, is_applied=False)
                 self._batcher.offer(self._done(proposal))
         return pairs
 
@@ -378,11 +391,13 @@ class Runner:
                 self._set_aside(proposal, outcome)
             elif outcome.result is Result.APPLIED:
                 applied.append(step)
+                self._inbound.decided(proposal.answer, is_applied=True)
                 if self._believe(step, outcome.at):
                     asking.append(step.settlement)
                 again.extend(self._done(proposal))
             elif outcome.result is Result.STALE:
                 self._meter.anomaly("stale_step")
+                self._inbound.turned_stale(proposal.answer, proposal.settlement)
                 again.extend(self._drop(proposal))
             else:
                 again.append(self._turned_down(proposal, outcome))
@@ -456,6 +471,7 @@ class Runner:
         if proposal.settlement.id in self._open:
             return self._done(proposal)
         if self._has_its_turn(proposal):
+            self._inbound.released(proposal.late)
             del self._busy[proposal.settlement.id]
         return []
 
@@ -464,6 +480,7 @@ class Runner:
         self._batcher.drain()
         self._busy.clear()
         self._open.clear()
+        self._inbound.forget()
 
     def _turned_down(self, proposal: Proposal, outcome: Outcome) -> Proposal:
         """Decide anew what the ledger's guards did not let through."""

@@ -20,6 +20,7 @@ from settlement_engine.engine.decider import Decider
 from settlement_engine.engine.desk import Desk, DeskClerk
 from settlement_engine.engine.directory import Directory
 from settlement_engine.engine.gate import Gate
+from settlement_engine.engine.inbound import InboundWorker
 from settlement_engine.engine.intake import Intake
 from settlement_engine.engine.integrity import Integrity
 from settlement_engine.engine.opening import Opener
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         Clock,
         EngineRegistry,
         Ids,
+        InboundStore,
         Meter,
         NoteRead,
         Openings,
@@ -78,6 +80,7 @@ class SettlementService:
         registry: EngineRegistry,
         rails: Mapping[str, Rail],
         screening: Screening,
+        inbound: InboundStore,
         clock: Clock,
         ids: Ids,
         chance: Random,
@@ -98,6 +101,9 @@ class SettlementService:
         matters = desk.matters if desk is not None else None
         self._integrity = Integrity(rails, self._presence, meter, matters)
         asker = self._make_asker(rails, screening, meter)
+        self._inbound = InboundWorker(settings, inbound, self._presence, meter)
+        for rail in rails.values():
+            rail.listen(self._inbound.receive)
         unbookable = Unbookable(matters, meter)
         self._runner = self._make_runner(rails, asker, chance, meter, unbookable)
         self._intake = Intake(settings, store, self._runner, self._presence, ids, meter)
@@ -136,6 +142,7 @@ class SettlementService:
             integrity=self._integrity,
             waiting=self._waiting,
             doorbell=self.doorbell,
+            inbound=self._inbound,
             meter=meter,
             unbookable=unbookable,
         )
@@ -202,6 +209,7 @@ class SettlementService:
                 for work in (
                     self._intake.run,
                     self._runner.run,
+                    self._inbound.run,
                     self._recovery.run,
                     self._recovery.look_after_own,
                     partial(self._presence.run, self._forget),

@@ -21,6 +21,7 @@ class EngineSettings:
     ``sends_max`` bounds the sendings of one attempt that are proved undelivered.
     ``is_queueing`` parks what comes while its window is shut instead of refusing it.
     ``value_dates`` are the days for which instructions are taken in.
+    ``inbound_poll_seconds`` is how soon an engine works off what another one has received.
     ``doubt_limits`` say after how long a payment without an end is a matter for a person.
     """
 
@@ -49,6 +50,9 @@ class EngineSettings:
     admission_patience_seconds: float = 10.0
     retry_pause_seconds: float = 0.1
     broken_rest_seconds: float = 30.0
+    inbound_batch_max: int = 500
+    inbound_in_flight_max: int = 2_000
+    inbound_poll_seconds: float = 0.5
     stream_page_max: int = 100
     stream_poll_seconds: float = 0.25
     watch_interval_seconds: float = 0.1

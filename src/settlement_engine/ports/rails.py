@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum, auto
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.lifecycle import Event
     from settlement_engine.domain.preconditions import Refusal
     from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.ports.inbound import InboundMessage
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     rail_reference: str = ""
     confirmation: str = ""
     refusal: Refusal | None = None
+    report_id: int = 0  # the stored inbound report that it is, 0 for the answer to a question
     papers: Mapping[str, str] | None = None  # what the word of two people stands on
 
 
@@ -80,6 +82,10 @@ class RailCapabilities:
     deduplicates_seconds: float
     overdue_after_seconds: float | None = None
     currencies: frozenset[str] | None = None
+
+
+Receive: TypeAlias = "Callable[[Sequence[InboundMessage]], Awaitable[None]]"
+"""Stores inbound messages; raises Unavailable when they could not be stored."""
 
 
 class Rail(Protocol):
@@ -126,8 +132,12 @@ class Rail(Protocol):
         """Ask for it back; answers recalled, recall refused, settled, rejected, acknowledged."""
         ...
 
-    def listen(self, report: Callable[[Sequence[Answer]], None]) -> None:
-        """Name who hears what the rail says unasked."""
+    def listen(self, receive: Receive) -> None:
+        """Name who stores what the rail delivers without being asked.
+
+        The rail acknowledges a message to its sender only after ``receive`` has returned, and lets the
+        sender try again when it has raised.
+        """
         ...
 
     async def start(self) -> None:

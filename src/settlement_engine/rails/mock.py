@@ -22,11 +22,16 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from settlement_engine.errors import Misconfigured
+from settlement_engine.errors import Broken, Contention, Misconfigured, Unavailable
 from settlement_engine.ports import RailCapabilities, RailClass
 from settlement_engine.rails.mock_bank import MockBank
 from settlement_engine.rails.mock_book import LedgerEntry, MockBook
-from settlement_engine.rails.mock_message import Payment, read_terms, write_payment
+from settlement_engine.rails.mock_message import (
+    RAIL_NAME,
+    Payment,
+    read_terms,
+    write_payment,
+)
 from settlement_engine.rails.scripts import MILLION, Fates
 
 if TYPE_CHECKING:
@@ -37,13 +42,18 @@ if TYPE_CHECKING:
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.ports import Answer, BankPage, Clock, Question
+    from settlement_engine.ports import Answer, BankPage, Clock, InboundMessage, Question
+    from settlement_engine.ports.rails import Receive
     from settlement_engine.rails.mock_bank import Visit
 
 VALIDITY_SECONDS: Final = 86_400.0
 DEDUPLICATES_SECONDS: Final = 10 * 365 * 86_400.0
 CONTRADICTS_AFTER_SECONDS: Final = 0.25
 """How long after *settled* a contradicting bank says, unasked, that it rejected."""
+
+REDELIVERY_SECONDS: Final = 0.5
+DELIVERIES_MAX: Final = 1_000
+"""So often, and so far apart, the bank delivers a message that is not acknowledged."""
 
 VISIT_MAX: Final = 1_000
 """The bank deals with no more questions than this in one transaction."""
@@ -92,13 +102,14 @@ R = TypeVar("R")
 class MockRail:
     """A Rail whose bank is ``MockBook``. One thread of its own carries all visits, one after the other."""
 
-    name: Final = "mock"
+    name: Final = RAIL_NAME
 
     def __init__(self, settings: MockSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
         self._thread: ThreadPoolExecutor | None = None
-        self._hear: Callable[[Sequence[Answer]], None] | None = None
+        self._receive: Receive | None = None
+        self._deliveries: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         fates = Fates(
             successes_per_million=int(settings.success_rate * MILLION),
@@ -131,14 +142,17 @@ class MockRail:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        for delivery in self._deliveries:
+            delivery.cancel()
+        self._deliveries.clear()
         if self._thread is not None:
             await self._at_the_bank(self._bank.close)
             self._thread.shutdown()
             self._thread = None
 
-    def listen(self, report: Callable[[Sequence[Answer]], None]) -> None:
-        """Name who hears what the bank says unasked."""
-        self._hear = report
+    def listen(self, receive: Receive) -> None:
+        """Name who stores what the bank says without being asked."""
+        self._receive = receive
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
         """Write the message: canonical JSON, with the script in it if there is one."""
@@ -224,14 +238,27 @@ class MockRail:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, partial(work, *arguments, **named))
 
-    def _say_later(self, answers: Sequence[Answer]) -> None:
+    def _say_later(self, messages: Sequence[InboundMessage]) -> None:
         """Contradict, but never before *settled* was reported: then it is the later word."""
 
         def say() -> None:
             self._timers.discard(timer)
-            if self._hear is not None:
-                self._hear(answers)
+            delivery = loop.create_task(self._deliver(messages))
+            self._deliveries.add(delivery)
+            delivery.add_done_callback(self._deliveries.discard)
 
         loop = asyncio.get_running_loop()
         timer = loop.call_later(CONTRADICTS_AFTER_SECONDS, say)
         self._timers.add(timer)
+
+    async def _deliver(self, messages: Sequence[InboundMessage]) -> None:
+        """Deliver as a bank does: again, after a while, until it is acknowledged, but not for ever."""
+        if self._receive is None:
+            return
+        for _ in range(DELIVERIES_MAX):
+            try:
+                await self._receive(messages)
+            except (Unavailable, Contention, Broken):
+                await asyncio.sleep(REDELIVERY_SECONDS)
+            else:
+                return

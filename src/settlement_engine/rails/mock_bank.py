@@ -16,6 +16,7 @@ from settlement_engine.rails.mock_message import (
     UNREADABLE_ERRORS,
     Payment,
     read_payment,
+    status_message,
     write_payment,
 )
 from settlement_engine.rails.scripts import (
@@ -37,7 +38,7 @@ from settlement_engine.rails.scripts import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from settlement_engine.ports import Question
+    from settlement_engine.ports import InboundMessage, Question
 
 _SAID: Final = {
     BookState.RECEIVED: Event.ACKNOWLEDGED,
@@ -56,7 +57,7 @@ class Visit(NamedTuple):
     """What a visit to the bank brought: answers, and what the bank will say unasked."""
 
     answers: list[Answer]
-    second_thoughts: list[Answer]
+    second_thoughts: list[InboundMessage]
 
 
 class MockBank:
@@ -239,7 +240,9 @@ def _answer(visit: Visit, question: Question, reference: str, entry: Entry) -> N
     if state in DEBITED:
         visit.answers.append(_settled(question, reference))
         if state is BookState.CONTRADICTED:
-            visit.second_thoughts.append(_reply(question, Event.REJECTED, SECOND_THOUGHTS))
+            visit.second_thoughts.append(
+                status_message(question.references, Event.REJECTED, *SECOND_THOUGHTS)
+            )
         return
     if state is BookState.RECEIVED:
         return

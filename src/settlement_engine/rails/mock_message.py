@@ -14,6 +14,10 @@ import msgspec
 
 from settlement_engine.domain.identifiers import References
 from settlement_engine.domain.intent import PaymentTerms
+from settlement_engine.domain.lifecycle import Event  # noqa: TC001 - msgspec reads the annotations
+from settlement_engine.ports import InboundMessage, MessageSource, PaymentReferences, StatusReport
+
+RAIL_NAME: Final = "mock"
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -48,6 +52,36 @@ def read_terms(payload: bytes) -> PaymentTerms | None:
             end_to_end_id=payment.end_to_end_id,
             message_id=payment.message_id,
         ),
+    )
+
+
+class StatusMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What the bank says of a payment without being asked, as it would write it."""
+
+    uetr: UUID
+    end_to_end_id: str
+    status: Event
+    code: str = ""
+    text: str = ""
+
+
+def status_message(
+    references: References, event: Event, code: str = "", text: str = ""
+) -> InboundMessage:
+    """Write a status of the bank's as the message by which it arrives."""
+    status = StatusMessage(
+        uetr=references.uetr,
+        end_to_end_id=references.end_to_end_id,
+        status=event,
+        code=code,
+        text=text,
+    )
+    named = PaymentReferences(uetr=status.uetr, end_to_end_id=status.end_to_end_id)
+    return InboundMessage(
+        rail=RAIL_NAME,
+        source=MessageSource.PUSHED,
+        content=msgspec.json.encode(status),
+        reports=(StatusReport(event=event, references=named, code=code, text=text),),
     )
 
 

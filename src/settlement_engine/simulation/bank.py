@@ -9,10 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.ports import Answer, RailCapabilities, RailClass
+from settlement_engine.ports import (
+    InboundMessage,
+    MessageSource,
+    PaymentReferences,
+    RailCapabilities,
+    RailClass,
+    StatusReport,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +40,12 @@ ROAD_SECONDS: Final = (0.01, 0.05, 0.2)
 LIE_SECONDS: Final = (1.0, 10.0)
 LIES_MAX: Final = 12
 RETURN_SECONDS: Final = 10.0
-RETURNS_MAX: Final = 100
-"""How often the bank tells of a returned payment, until it is understood."""
+RETURN_LOOKS_MAX: Final = 100
+"""How often the bank looks whether a payment that it wants to send back has completed."""
+
+REDELIVERY_SECONDS: Final = (5.0, 20.0)
+DELIVERIES_MAX: Final = 200
+"""How often a message is delivered that nobody acknowledges."""
 
 BANK_SKEW_SECONDS: Final = 3.0
 ANSWER_TIMEOUT_SECONDS: Final = 3.0
@@ -44,6 +56,7 @@ MEMORY_MARGIN_SECONDS: Final = 110.0
 rightly decided on. An engine may be frozen on the way (``world.FREEZE_SECONDS``), and then the message may
 linger (``rail.LINGER_SECONDS``)."""
 
+RAIL_NAME: Final = "simulated"
 OPEN: Final = "open"
 SETTLED: Final = "settled"
 REJECTED: Final = "rejected"
@@ -81,9 +94,11 @@ class Bank:
     arrived: dict[UUID, set[tuple[str, bytes]]] = field(default_factory=dict)
     contradicted: set[UUID] = field(default_factory=set)
     returned: set[UUID] = field(default_factory=set)
+    acknowledged: set[bytes] = field(default_factory=set)
     listeners: list[SimulatedRail] = field(default_factory=list)
     state_of: Callable[[UUID], State | None] = lambda _: None
     under_way: int = 0
+    messages: int = 0
 
     # --- what arrives -----------------------------------------------------------------------------
 
@@ -156,7 +171,7 @@ class Bank:
         if self.faults.happens("bank_contradicts"):
             self.later(self.faults.seconds(LIE_SECONDS), self._lie, payment, LIES_MAX)
         if payment.state == SETTLED and self.faults.happens("bank_returns"):
-            self.later(RETURN_SECONDS, self._return, payment, RETURNS_MAX)
+            self.later(RETURN_SECONDS, self._return, payment, RETURN_LOOKS_MAX)
 
     def _pay(self, payment: Payment) -> None:
         """Move the money: this is what may happen once only."""
@@ -166,21 +181,44 @@ class Bank:
 
     def _speak(self, payment: Payment) -> None:
         """Say unasked what was decided; it may get lost, be late, or come twice."""
-        answer = _answer(payment, WORDS[payment.state])
-        self._say(answer, self.faults.seconds(ROAD_SECONDS))
+        message = self._status(payment, WORDS[payment.state])
+        self._say(message, self.faults.seconds(ROAD_SECONDS))
         if self.faults.happens("bank_speaks_twice", 2):
-            self._say(answer, self.faults.seconds(SECOND_WORD_SECONDS))
+            self._say(message, self.faults.seconds(SECOND_WORD_SECONDS))
 
-    def _say(self, answer: Answer, seconds: float) -> None:
+    def _say(self, message: InboundMessage, seconds: float) -> None:
         if not self.faults.happens("answer_lost"):
-            self.later(seconds, self._tell, answer)
+            self.later(seconds, self._tell, message)
 
-    def _tell(self, answer: Answer) -> None:
+    def _tell(
+        self, message: InboundMessage, when_stored: Callable[[], None] = lambda: None
+    ) -> None:
         """Tell one of the engines that live."""
         self.listeners = [rail for rail in self.listeners if not rail.process.is_dead]
         if self.listeners:
             place = int(self.faults.chance.random() * len(self.listeners))
-            self.listeners[place].overhear(answer)
+            self.listeners[place].deliver(message, when_stored)
+
+    def _tell_until_acknowledged(self, message: InboundMessage, tries: int) -> None:
+        """Deliver, until an engine has acknowledged that it has stored it; then never again."""
+        if message.content in self.acknowledged or not tries:
+            return
+        self._tell(message, partial(self.acknowledged.add, message.content))
+        seconds = self.faults.seconds(REDELIVERY_SECONDS)
+        self.later(seconds, self._tell_until_acknowledged, message, tries - 1)
+
+    def _status(self, payment: Payment, event: Event) -> InboundMessage:
+        """Write a message of its own about a payment."""
+        self.messages += 1
+        report = StatusReport(
+            event=event, references=PaymentReferences(end_to_end_id=payment.reference), code="SIM"
+        )
+        return InboundMessage(
+            rail=RAIL_NAME,
+            source=MessageSource.PUSHED,
+            content=f"{self.messages} {payment.reference} {event.value}".encode(),
+            reports=(report,),
+        )
 
     def _lie(self, payment: Payment, tries: int) -> None:
         """Contradict what it has said, once the engine has believed it."""
@@ -191,21 +229,18 @@ class Bank:
         if event is not None:
             self.contradicted.add(payment.settlement_id)
             self.chronicle.note(f"bank lies about {payment.reference[:9]}: {event}")
-            self._tell(_answer(payment, event))
+            self._tell(self._status(payment, event))
         elif tries and not self.faults.is_over:
             self.later(self.faults.seconds(LIE_SECONDS), self._lie, payment, tries - 1)
 
     def _return(self, payment: Payment, tries: int) -> None:
-        """Send a completed payment back, and say so until it is understood."""
-        state = self.state_of(payment.settlement_id)
-        if state is State.RETURNED or not tries:
-            return
-        if state is State.COMPLETED:
+        """Send a completed payment back, and say so until that is acknowledged."""
+        if self.state_of(payment.settlement_id) is State.COMPLETED:
             self.returned.add(payment.settlement_id)
-            self._tell(_answer(payment, Event.RETURNED))
-        elif self.faults.is_over and payment.settlement_id not in self.returned:
-            return  # it is too late to begin with it
-        self.later(RETURN_SECONDS, self._return, payment, tries - 1)
+            message = self._status(payment, Event.RETURNED)
+            self._tell_until_acknowledged(message, DELIVERIES_MAX)
+        elif tries and not self.faults.is_over:
+            self.later(RETURN_SECONDS, self._return, payment, tries - 1)
 
     # --- what the bank is asked -------------------------------------------------------------------
 
@@ -271,12 +306,6 @@ class Bank:
     def is_at_rest(self) -> bool:
         """Say whether all that the bank has is decided, and nothing is on its way from or to it."""
         return not self.under_way and all(each.state != OPEN for each in self.book.values())
-
-
-def _answer(payment: Payment, event: Event) -> Answer:
-    return Answer(
-        settlement_id=payment.settlement_id, event=event, attempt=payment.attempt, code="SIM"
-    )
 
 
 def draw_rules(chance: Random) -> RailCapabilities:

@@ -26,7 +26,9 @@ QUICK: Final = (0.001, 0.003)
 SLOW: Final = (1.0, 4.0, 12.0)
 """The slowest takes longer than a lease may last: its commit is a zombie's."""
 
-WRITING: Final = frozenset({"admit", "apply", "claim", "reclaim", "join", "beat"})
+WRITING: Final = frozenset(
+    {"admit", "apply", "claim", "reclaim", "join", "beat", "record", "close_reports"}
+)
 """The calls that change records, so that somebody else may be first."""
 
 

@@ -13,6 +13,7 @@ from settlement_engine.domain.windows import Window
 from settlement_engine.store.memory import (
     MemoryAccounts,
     MemoryAuditor,
+    MemoryInbound,
     MemoryRegistry,
     MemorySettlements,
     MemoryStream,
@@ -68,6 +69,7 @@ class MemoryBooks:
         self.settlements: Any = WatchedSettlements(records)
         self.accounts: Any = MemoryAccounts(records, ids)
         self.stream: Any = _Stream(self)
+        self.inbound: Any = MemoryInbound(records)
         self.registry: Any = _Registry(self)
 
     def end_session(self, owner: int) -> None:
@@ -160,6 +162,10 @@ class MemoryGround:
     async def moves(self) -> Sequence[Moved]:
         """Return everything that happened, in order."""
         return self.records.moves
+
+    async def open_reports(self) -> int:
+        """Count the reports of inbound messages that are still to be worked off."""
+        return (await MemoryInbound(self.records).open_count())[0]
 
     async def differences(self) -> list[str]:
         """Prove the books."""

@@ -52,6 +52,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "windows_refresh_seconds": 20.0,
     "admission_patience_seconds": 8.0,
     "broken_rest_seconds": 10.0,
+    "inbound_poll_seconds": 5.0,
     "resend": Backoff(first_seconds=1, max_seconds=15),
     "enquiry": Backoff(first_seconds=1, max_seconds=15),
     "screening": Backoff(first_seconds=1, max_seconds=15),
@@ -70,6 +71,7 @@ class Books(Protocol):
     accounts: Any
     stream: Any
     registry: Any
+    inbound: Any
 
     def end_session(self, owner: int) -> None:
         """End the session by which this engine is known to live, as its crash would."""
@@ -198,6 +200,7 @@ class Node:
         stream: Any = Gated(books.stream, self.door)
         accounts: Any = Gated(books.accounts, self.door)
         registry: Any = Gated(books.registry, self.door)
+        inbound: Any = Gated(books.inbound, self.door)
         self.engine = SettlementService(
             EngineSettings(
                 **SETTINGS,
@@ -212,6 +215,7 @@ class Node:
             registry=registry,
             rails={rail.name: rail},
             screening=MoodyScreening(loop, faults),
+            inbound=inbound,
             clock=self.clock,
             ids=ids,
             chance=chance,

@@ -17,6 +17,7 @@ from typing_extensions import override
 from settlement_engine.errors import Contention, Unavailable
 from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.facts import KeptFacts
+from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.queries import query
 from settlement_engine.store.settlements import APPLYING_MAX, PostgresSettlements
 from settlement_engine.store.stream import PostgresRegistry, PostgresStream
@@ -122,7 +123,7 @@ class GatedLine:
     async def fetch(self, name: str, *arguments: object) -> list[Any]:
         """Run a named statement and return its rows."""
         async with self._free:
-            if name in ("load", "owned"):
+            if name in ("load", "owned", "open_inbound_reports"):
                 return await self._desk.read(name, arguments)
             return await self._desk.write(name, arguments)
 
@@ -251,6 +252,10 @@ class PostgresBooks:
         self.accounts._writing = self._for_itself = SessionLine(self.desk, is_timeless=True)  # type: ignore[assignment]  # noqa: SLF001 - a schedule has no connections of its own
         self.stream = PostgresStream(ground.settings, readers, facts)
         self.registry = _Registry(ground, self.session)
+        self.inbound = PostgresInbound(ground.settings, readers)
+        for name in ("_writing", "_working"):
+            assert hasattr(self.inbound, name), "the store has the connections that are replaced"
+            setattr(self.inbound, name, GatedLine(self.desk, 1))
 
     def end_session(self) -> None:
         """End the session of this engine, and nothing else of it."""

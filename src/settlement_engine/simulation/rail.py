@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.intent import PaymentTerms
 from settlement_engine.domain.lifecycle import Event
+from settlement_engine.errors import Contention, Unavailable
 from settlement_engine.ports import Answer
+from settlement_engine.simulation.bank import RAIL_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.ports import Question
+    from settlement_engine.ports import InboundMessage, Question
+    from settlement_engine.ports.rails import Receive
     from settlement_engine.simulation.bank import Bank
     from settlement_engine.simulation.loop import Process
 
@@ -84,25 +87,38 @@ class _Call:
 class SimulatedRail:
     """See the module."""
 
-    name: Final = "simulated"
+    name: Final = RAIL_NAME
 
     def __init__(self, road: Road, process: Process) -> None:
         self._road = road
         self._bank = road.bank
         self._faults = road.bank.faults
-        self._hear: Report = lambda _: None
+        self._receive: Receive | None = None
         self.process = process
         self.capabilities = road.bank.rules
         road.bank.listeners.append(self)
 
-    def listen(self, report: Report) -> None:
-        """Name who hears what the bank says unasked."""
-        self._hear = report
+    def listen(self, receive: Receive) -> None:
+        """Name who stores what the bank says without being asked."""
+        self._receive = receive
 
-    def overhear(self, answer: Answer) -> None:
-        """Pass on what the bank says unasked."""
-        if not self._road.is_cut:
-            self._bank.loop.call_soon(self._hear, [answer], context=self.process.context)
+    def deliver(self, message: InboundMessage, when_stored: Callable[[], None]) -> None:
+        """Bring a message to the engine, and the acknowledgement back, if the road allows."""
+        if self._road.is_cut:
+            self._faults.note("message_not_delivered")
+            return
+        work = self._hand_over(message, when_stored)
+        self._delivery = self._bank.loop.create_task(work, context=self.process.context)
+
+    async def _hand_over(self, message: InboundMessage, when_stored: Callable[[], None]) -> None:
+        assert self._receive is not None, "the engine takes in what rails deliver"
+        try:
+            await self._receive([message])
+        except (Unavailable, Contention):
+            return
+        if self._road.is_cut or self._faults.happens("acknowledgement_lost"):
+            return
+        when_stored()
 
     async def start(self) -> None:
         """Open nothing."""

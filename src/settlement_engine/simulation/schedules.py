@@ -272,7 +272,9 @@ class Schedule:
         while self.loop.time() - began < END_SECONDS and not self._has_failed():
             await asyncio.sleep(CALM_SECONDS)
             lives = self.lives()
-            if self.bank.is_at_rest and all(life.state in ENDS for life in lives.values()):
+            is_worked_off = not self.ground.look("inbound_open_counts")
+            is_ended = is_worked_off and all(life.state in ENDS for life in lives.values())
+            if self.bank.is_at_rest and is_ended:
                 return
             is_quiet = self.loop.time() - began > PATIENCE_SECONDS and self.bank.is_at_rest
             for life in lives.values():

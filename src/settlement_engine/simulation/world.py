@@ -345,6 +345,8 @@ class World:
         lives = await self.ground.lives()
         moves = len(await self.ground.moves())
         is_ended = all(life.state in ENDS for life in lives.values())
+        if await self.ground.open_reports():
+            return False
         return is_ended and len(self.bus.log) == moves == len(self.consumer.effects)
 
     def _truth(self, settlement: Settlement) -> Event:

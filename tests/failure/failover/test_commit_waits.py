@@ -231,6 +231,7 @@ async def running(
         registry=stores.registry,
         rails={"told": rail},
         screening=screening,
+        inbound=stores.inbound,
         clock=WallClock(),
         ids=CountedIds(),
         chance=random.Random(1),

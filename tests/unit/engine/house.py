@@ -31,6 +31,7 @@ from settlement_engine.ports import (
 from settlement_engine.store.memory import (
     MemoryAccounts,
     MemoryAuditor,
+    MemoryInbound,
     MemoryMatters,
     MemoryRegistry,
     MemoryResolutions,
@@ -40,6 +41,7 @@ from settlement_engine.store.memory import (
 )
 from tests.support.jumpingloop import LoopClock
 from tests.support.payments import payment_bytes, payment_terms
+from tests.support.unasked import Unasked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -66,6 +68,7 @@ SETTINGS: dict[str, Any] = {
     "admission_patience_seconds": 0.3,
     "drain_grace_seconds": 2.0,
     "broken_rest_seconds": 0.05,
+    "inbound_poll_seconds": 0.02,
     "desk_interval_seconds": 0.02,
     "resolve_pause_seconds": 0.05,
 }
@@ -151,7 +154,8 @@ class ToldRail:
         self.recalls: deque[Event | None] = deque()
         self.asked: list[tuple[str, bytes, bool]] = []
         self.answer_delay_seconds = 0.0
-        self.say: Callable[[Sequence[Answer]], None] = lambda _: None
+        self.unasked = Unasked(self.name)
+        self.say = self.unasked.say
 
     def prepare(self, settlement: Settlement, references: Any) -> bytes:
         """Name the payment."""
@@ -168,6 +172,7 @@ class ToldRail:
         questions: Sequence[Question],
         report: Callable[[Sequence[Answer]], None],
     ) -> None:
+        self.unasked.note(questions)
         for question in questions:
             self.asked.append((word, question.payload, question.is_possible_duplicate))
             event = told.popleft() if told else Event.SETTLED
@@ -196,9 +201,9 @@ class ToldRail:
         """Answer as told."""
         await self._ask("recall", self.recalls, questions, report)
 
-    def listen(self, report: Any) -> None:
-        """Remember who hears."""
-        self.say = report
+    def listen(self, receive: Any) -> None:
+        """Remember who stores what nobody asked."""
+        self.unasked.receive = receive
 
     async def start(self) -> None:
         """Nothing."""
@@ -266,6 +271,7 @@ class House:
         self.store = ShakyStore(self.records)
         self.accounts = MemoryAccounts(self.records, self.ids)
         self.stream = MemoryStream(self.records)
+        self.inbound = MemoryInbound(self.records)
         told = EngineSettings(**(SETTINGS | settings))
         self.desk = Desk(
             told,
@@ -282,6 +288,8 @@ class House:
             rails={"told": self.rail},
             screening=self.screening,
             clock=LoopClock(),
+            inbound=self.inbound,
+
             ids=self.ids,
             chance=random.Random(1),
             meter=self.meter,

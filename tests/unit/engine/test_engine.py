@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.engine.runner import LONG_BATCH
 from settlement_engine.errors import (
@@ -17,7 +18,8 @@ from settlement_engine.errors import (
     Unavailable,
     WrongState,
 )
-from settlement_engine.ports import Answer, RailClass
+from settlement_engine.ports import Answer, MatterFilter, RailClass
+from settlement_engine.store.memory import MemoryMatters
 from tests.unit.engine.house import PATIENCE_SECONDS, House, running, shut_window, wish
 
 if TYPE_CHECKING:
@@ -538,7 +540,8 @@ async def test_late_word_against_a_failed_settlement_is_not_dropped() -> None:
         found = await house.settle(to_bank="NOBODY")
         house.rail.say([Answer(settlement_id=found.id, event=Event.SETTLED)])
         await asyncio.sleep(0.05)
-        assert (await house.store.load([found.id]))[found.id].is_frozen
+        [case] = await MemoryMatters(house.records).matters(MatterFilter())
+        assert case.kind is MatterKind.UNKNOWN_PAYMENT, "its bytes were never recorded here"
 
 
 async def test_one_instruction_that_cannot_be_prepared_does_not_end_the_engine() -> None:

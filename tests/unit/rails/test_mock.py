@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event
-from settlement_engine.errors import Misconfigured
-from settlement_engine.ports import Answer
+from settlement_engine.errors import Misconfigured, Unavailable
 from settlement_engine.rails import mock
 from settlement_engine.rails.mock import MockRail
+from settlement_engine.rails.mock_message import status_message
 from settlement_engine.rails.scripts import SCRIPTS
 from tests.unit.rails.builders import (
     HandClock,
@@ -20,14 +21,13 @@ from tests.unit.rails.builders import (
     book_of,
     mock_settings,
     question,
-    settlement_id,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from settlement_engine.ports import Question
+    from settlement_engine.ports import InboundMessage, Question
 
 SILENCE: list[Event] = []
 WAIT_MAX_SECONDS = 5.0
@@ -228,21 +228,47 @@ async def test_the_contradiction_comes_unasked_and_after_settled(
     rail: MockRail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mock, "CONTRADICTS_AFTER_SECONDS", 0.01)
-    unasked, told = Heard(), asyncio.Event()
+    unasked: list[InboundMessage] = []
+    told = asyncio.Event()
 
-    def hear(answers: Sequence[Answer]) -> None:
-        unasked(answers)
+    async def receive(messages: Sequence[InboundMessage]) -> None:
+        unasked.extend(messages)
         told.set()
 
-    rail.listen(hear)
+    rail.listen(receive)
     asked = question(rail, "k", "contradict", attempt=3)
     assert await ask(rail, "send", asked) == [Event.SETTLED]
-    assert unasked.events == []
+    assert not unasked
     async with asyncio.timeout(WAIT_MAX_SECONDS):
         await told.wait()
-    (answer,) = unasked.answers
-    assert (answer.event, answer.attempt) == (Event.REJECTED, 3)
-    assert answer.settlement_id == asked.settlement_id
+    (message,) = unasked
+    (report,) = message.reports
+    assert report.event is Event.REJECTED
+    assert report.references.uetr == asked.references.uetr
+    assert asked.references.end_to_end_id.encode() in message.content
+
+
+async def test_what_is_not_acknowledged_is_delivered_again(
+    rail: MockRail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mock, "CONTRADICTS_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr(mock, "REDELIVERY_SECONDS", 0.01)
+    delivered: list[bytes] = []
+    acknowledged = asyncio.Event()
+
+    async def receive(messages: Sequence[InboundMessage]) -> None:
+        delivered.extend(message.content for message in messages)
+        if len(delivered) < 3:
+            raise Unavailable("not stored")
+        acknowledged.set()
+
+    rail.listen(receive)
+    await ask(rail, "send", question(rail, "k", "contradict"))
+    async with asyncio.timeout(WAIT_MAX_SECONDS):
+        await acknowledged.wait()
+    await asyncio.sleep(0.05)
+    assert len(delivered) == 3, "acknowledged is acknowledged"
+    assert len(set(delivered)) == 1, "it is the same message each time"
 
 
 async def test_after_stop_the_bank_contradicts_nobody(
@@ -251,13 +277,16 @@ async def test_after_stop_the_bank_contradicts_nobody(
     monkeypatch.setattr(mock, "CONTRADICTS_AFTER_SECONDS", 0.0)
     rail = MockRail(mock_settings(tmp_path), clock)
     await rail.start()
-    unasked = Heard()
-    rail.listen(unasked)
-    word = Answer(settlement_id=settlement_id("k"), event=Event.REJECTED, attempt=1)
-    rail._say_later([word])
+    unasked: list[InboundMessage] = []
+
+    async def receive(messages: Sequence[InboundMessage]) -> None:
+        unasked.extend(messages)
+
+    rail.listen(receive)
+    rail._say_later([status_message(references("c", "k", 1), Event.REJECTED)])
     await rail.stop()
     await asyncio.sleep(0.01)
-    assert unasked.answers == []
+    assert not unasked
     assert not rail._timers
 
 

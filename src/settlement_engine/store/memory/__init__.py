@@ -9,6 +9,7 @@ from settlement_engine.store.memory.accounts import MemoryAccounts
 from settlement_engine.store.memory.archive import MemoryArchive
 from settlement_engine.store.memory.audit import MemoryAuditor
 from settlement_engine.store.memory.exceptions import MemoryMatters, MemoryResolutions
+from settlement_engine.store.memory.inbound import MemoryInbound
 from settlement_engine.store.memory.letters import MemoryLetters
 from settlement_engine.store.memory.openings import MemoryOpenings
 from settlement_engine.store.memory.records import Records, Sessions
@@ -21,6 +22,7 @@ __all__ = [
     "MemoryArchive",
     "MemoryAuditor",
     "MemoryGauges",
+    "MemoryInbound",
     "MemoryLetters",
     "MemoryMatters",
     "MemoryOpenings",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.ledger import Account, Leg, Transfer
     from settlement_engine.domain.settlement import Moved, Recorded, Settlement
-    from settlement_engine.ports import Clock, Opening
+    from settlement_engine.ports import Clock, InboundMessage, Opening, OpenReport, ReportOutcome
 
     MatterKey = tuple[UUID | None, MatterKind, str]
     AnswerKey = tuple[int, int, State, Event, str]
@@ -185,6 +185,10 @@ class Records:
     engines: dict[int, Engine] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     last_dead_letter: int = 0
+
+    inbound_messages: dict[tuple[str, bytes], InboundMessage] = field(default_factory=dict)
+    inbound_reports: dict[int, OpenReport] = field(default_factory=dict)
+    closed_reports: dict[int, ReportOutcome] = field(default_factory=dict)
 
     server: Server = FIRST_SERVER
     eras: list[Era] = field(default_factory=list)

@@ -1,0 +1,179 @@
+"""Inbound messages: stored before they are acknowledged, then worked off by whoever owns the payment.
+
+Promises: ``receive`` returns after the commit and not before. Every stored report is handed to the mailbox
+of its settlement in the order of receipt, again and again until it has led to a transition or has been
+found to say nothing new; a process that dies in between only delays it. An unknown payment becomes a case.
+
+It never decides what a report means, and it never closes a report that was not decided on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from settlement_engine.domain.lifecycle import Event
+from settlement_engine.errors import Broken, Contention, Unavailable
+from settlement_engine.ports import Answer, ReportClosing, ReportOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.presence import Presence
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.ports import InboundMessage, InboundStore, Meter, OpenReport
+
+ONLY_ANSWERS: Final = frozenset({Event.UNDELIVERED, Event.NOT_FOUND, Event.NO_ANSWER})
+"""Events that mean something only as the answer to the question that is open."""
+
+log = structlog.get_logger(__name__)
+
+
+class InboundWorker:
+    """Takes messages in and works their reports off."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        store: InboundStore,
+        presence: Presence,
+        meter: Meter,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._presence = presence
+        self._meter = meter
+        self._has_work = asyncio.Event()
+        self._hear: Callable[[Iterable[Answer]], None] = _nobody
+        self._in_flight: dict[int, UUID | None] = {}
+        self._decided: dict[int, ReportOutcome] = {}
+        self._stale: dict[int, int] = {}
+
+    def attach(self, hear: Callable[[Iterable[Answer]], None]) -> None:
+        """Name who takes the reports as answers."""
+        self._hear = hear
+
+    async def receive(self, messages: Sequence[InboundMessage]) -> None:
+        """Store messages; they may be acknowledged when this returns. Raises Unavailable, Contention."""
+        is_new = await self._store.record(messages)
+        repeated = is_new.count(False)
+        if repeated:
+            self._meter.anomaly("inbound_message_repeated", repeated)
+        self._has_work.set()
+
+    async def run(self) -> None:
+        """Work off what is open, for ever."""
+        while True:
+            try:
+                await self._close_decided()
+                count = await self._take_up()
+            except (Unavailable, Contention, Broken) as error:
+                log.warning("inbound_not_read", why=error.why or error.what)
+                await self._presence.pause()
+                continue
+            if count < self._settings.inbound_batch_max:
+                await self._until_work()
+
+    async def _until_work(self) -> None:
+        """Wait until something has come in or was decided here, or may have come in elsewhere."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.inbound_poll_seconds):
+                await self._has_work.wait()
+        self._has_work.clear()
+
+    async def _take_up(self) -> int:
+        """Hand over what may be worked off now; returns how many reports those were.
+
+        What a payment has under way is decided before more is handed over, so that order is kept.
+        """
+        room = self._settings.inbound_in_flight_max - len(self._in_flight)
+        limit = min(self._settings.inbound_batch_max, room)
+        if limit <= 0:
+            return 0
+        found = await self._store.open_reports(self._presence.owner, limit, sorted(self._in_flight))
+        busy = set(self._in_flight.values()) - {None}
+        taken = [each for each in found if each.settlement_id not in busy]
+        self._in_flight |= {each.id: each.settlement_id for each in taken}
+        answers = [answer for each in taken if (answer := self._answer(each)) is not None]
+        self._hear(answers)
+        return len(taken)
+
+    def _answer(self, found: OpenReport) -> Answer | None:
+        """Turn a report into an answer; one that nobody has to decide on is closed."""
+        report = found.report
+        if found.settlement_id is None:
+            self._meter.anomaly("inbound_unknown_payment")
+            self._close_soon(found.id, ReportOutcome.UNKNOWN_PAYMENT)
+            return None
+        if report.event in ONLY_ANSWERS:
+            self._close_soon(found.id, ReportOutcome.NOT_HEARD)
+            return None
+        return Answer(
+            settlement_id=found.settlement_id,
+            event=report.event,
+            attempt=found.attempt,
+            code=report.code,
+            text=report.text,
+            rail_reference=report.references.rail_reference,
+            confirmation=report.confirmation,
+            report_id=found.id,
+        )
+
+    # --- what became of them ------------------------------------------------------------------------
+
+    def decided(self, answer: Answer, *, is_applied: bool) -> None:
+        """Hear that an answer was decided on; the report behind it, if there is one, is closed soon."""
+        if answer.report_id:
+            outcome = ReportOutcome.APPLIED if is_applied else ReportOutcome.NO_NEWS
+            self._close_soon(answer.report_id, outcome)
+
+    def _close_soon(self, report_id: int, outcome: ReportOutcome) -> None:
+        self._decided[report_id] = outcome
+        self._has_work.set()
+
+    def released(self, answers: Iterable[Answer]) -> None:
+        """Hear that answers were dropped undecided: their reports are taken up again."""
+        for answer in answers:
+            self._in_flight.pop(answer.report_id, None)
+
+    def turned_stale(self, answer: Answer, settlement: Settlement) -> None:
+        """Hear that what an answer led to was not written, because the record says otherwise.
+
+        It is decided again on what the record says now. If a settlement that has ended, and is nobody's,
+        turns it down twice in the same state, then what it would have opened exists: it is a repeat.
+        """
+        report_id = answer.report_id
+        if report_id and settlement.is_ended and self._stale.get(report_id) == settlement.seq:
+            self.decided(answer, is_applied=False)
+            return
+        if report_id:
+            self._stale[report_id] = settlement.seq
+        self.released([answer])
+
+    def forget(self) -> None:
+        """Drop what is under way: another engine carries on, or this one under a new id."""
+        self._in_flight.clear()
+        self._decided.clear()
+        self._stale.clear()
+
+    async def _close_decided(self) -> None:
+        decided = dict(list(self._decided.items())[: self._settings.inbound_batch_max])
+        if not decided:
+            return
+        await self._store.close_reports(
+            [ReportClosing(report_id=key, outcome=outcome) for key, outcome in decided.items()]
+        )
+        for report_id in decided:
+            self._decided.pop(report_id, None)
+            self._in_flight.pop(report_id, None)
+            self._stale.pop(report_id, None)
+
+
+def _nobody(_answers: Iterable[Answer]) -> None:
+    message = "inbound messages are worked off by nobody"
+    raise AssertionError(message)

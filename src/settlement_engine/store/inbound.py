@@ -1,0 +1,113 @@
+"""Inbound messages in PostgreSQL (``ports.InboundStore``).
+
+A message and its reports are stored by one statement, which finds the payments as well: whoever is told
+that a message was received can rely on it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from settlement_engine.ports import OpenReport, StatusReport
+from settlement_engine.store.database import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from settlement_engine.ports import InboundMessage, ReportClosing
+    from settlement_engine.store.database import DatabaseSettings, Readers
+
+_REPORT = msgspec.json.Decoder(StatusReport)
+
+
+class PostgresInbound:
+    """See ``ports.InboundStore``."""
+
+    def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
+        self._readers = readers
+        self._writing = Line(settings, is_writing=True)
+        self._working = Line(settings, is_writing=True)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._writing.close()
+        await self._working.close()
+
+    async def record(self, messages: Sequence[InboundMessage]) -> list[bool]:
+        """Store messages with their reports; False for each that was stored before."""
+        first = first_of_each(messages)
+        given = [messages[index] for index in first.values()]
+        rows = await self._writing.fetch(
+            "record_inbound",
+            [message.rail for message in given],
+            [message.source.value for message in given],
+            [message.sender_reference for message in given],
+            [message.content for message in given],
+            *_report_columns(given),
+        )
+        is_new = {
+            index: bool(row["is_new"]) for index, row in zip(first.values(), rows, strict=True)
+        }
+        return [is_new.get(index, False) for index in range(len(messages))]
+
+    async def open_reports(
+        self, owner: int, limit: int, in_flight: Sequence[int] = ()
+    ) -> list[OpenReport]:
+        """Return, oldest first, open reports that ``owner`` may work off; see the port."""
+        rows = await self._working.fetch("open_inbound_reports", owner, limit, list(in_flight))
+        return [
+            OpenReport(
+                id=row["id"],
+                rail=row["rail"],
+                report=_REPORT.decode(row["report"]),
+                received_at=row["received_at"],
+                settlement_id=row["settlement_id"],
+                attempt=row["attempt"] or 0,
+            )
+            for row in rows
+        ]
+
+    async def close_reports(self, closings: Sequence[ReportClosing]) -> None:
+        """Close reports; see the port."""
+        ordered = sorted(closings, key=lambda each: each.report_id)
+        await self._working.fetch(
+            "close_inbound_reports",
+            [each.report_id for each in ordered],
+            [each.outcome.value for each in ordered],
+        )
+
+    async def open_count(self) -> tuple[int, Mapping[str, int]]:
+        """Count what is open: in all, and by rail."""
+        rows = await self._readers.fetch("inbound_open_counts")
+        by_rail = {row["rail"]: int(row["count"]) for row in rows}
+        return sum(by_rail.values()), by_rail
+
+
+def first_of_each(messages: Sequence[InboundMessage]) -> dict[tuple[str, bytes], int]:
+    """Find where each message stands first: one statement cannot store the same one twice."""
+    first: dict[tuple[str, bytes], int] = {}
+    for index, message in enumerate(messages):
+        first.setdefault((message.rail, message.content), index)
+    return first
+
+
+def _report_columns(messages: Sequence[InboundMessage]) -> tuple[list[object], ...]:
+    places: list[object] = []
+    numbers: list[object] = []
+    reports: list[object] = []
+    uetrs: list[UUID | None] = []
+    names: tuple[list[object], ...] = ([], [], [])
+    for place, message in enumerate(messages, 1):
+        for number, report in enumerate(message.reports, 1):
+            references = report.references
+            places.append(place)
+            numbers.append(number)
+            reports.append(msgspec.json.encode(report).decode())
+            uetrs.append(references.uetr)
+            names[0].append(references.end_to_end_id or None)
+            names[1].append(references.message_id or None)
+            names[2].append(references.rail_reference or None)
+    return places, numbers, reports, list(uetrs), *names

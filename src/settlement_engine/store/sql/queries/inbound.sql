@@ -1,0 +1,89 @@
+-- name: record_inbound
+-- Store messages and find the payments that their reports name; of a repeated one only the repeat counts.
+-- A report belongs to a payment when all the references that it gives are of that one, on this rail.
+WITH given AS (
+    SELECT g.rail, g.source, g.sender_reference, g.content, sha256(g.content) AS hash, g.place
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[])
+        WITH ORDINALITY AS g (rail, source, sender_reference, content, place)
+), stored AS (
+    INSERT INTO inbound_messages AS m (rail, source, sender_reference, sha256, content)
+    SELECT g.rail, g.source, g.sender_reference, g.hash, g.content FROM given AS g ORDER BY g.place
+    ON CONFLICT (rail, sha256)
+    DO UPDATE SET repeats = m.repeats + 1, repeated_at = clock_timestamp()
+    RETURNING m.id, m.rail, m.sha256, m.repeats = 0 AS is_new
+), reports AS (
+    INSERT INTO inbound_reports (message_id, number, report, settlement_id, attempt)
+    SELECT s.id, r.number, r.report::jsonb, p.settlement_id, p.attempt
+    FROM unnest(
+        $5::bigint[], $6::integer[], $7::text[], $8::uuid[], $9::text[], $10::text[], $11::text[]
+    ) AS r (place, number, report, uetr, end_to_end_id, message_id, rail_reference)
+    JOIN given AS g ON g.place = r.place
+    JOIN stored AS s ON s.rail = g.rail AND s.sha256 = g.hash AND s.is_new
+    LEFT JOIN LATERAL (
+        SELECT min(found.settlement_id::text)::uuid AS settlement_id, max(found.number) AS attempt
+        FROM (
+            SELECT a.settlement_id, a.number, a.rail FROM attempts AS a WHERE a.uetr = r.uetr
+            UNION ALL
+            SELECT a.settlement_id, a.number, a.rail FROM attempts AS a
+            WHERE a.end_to_end_id = r.end_to_end_id
+            UNION ALL
+            SELECT a.settlement_id, a.number, a.rail FROM attempts AS a
+            WHERE a.message_id = r.message_id
+            UNION ALL
+            SELECT a.settlement_id, a.number, a.rail FROM settlement_transactions AS t
+            JOIN attempts AS a ON a.settlement_id = t.id AND a.number = t.attempt
+            WHERE t.rail_reference = r.rail_reference AND r.end_to_end_id IS NULL
+                AND r.uetr IS NULL AND r.message_id IS NULL
+        ) AS found
+        WHERE found.rail = g.rail
+        HAVING count(DISTINCT found.settlement_id) = 1
+    ) AS p ON true
+    ORDER BY r.place, r.number
+)
+SELECT g.place, s.is_new FROM given AS g
+JOIN stored AS s ON s.rail = g.rail AND s.sha256 = g.hash ORDER BY g.place;
+
+-- name: open_inbound_reports
+-- The oldest open reports that this engine may work off, but for those that it has under way.
+SELECT r.id, m.rail, r.report::text AS report, r.settlement_id, r.attempt, m.received_at
+FROM inbound_reports AS r
+JOIN inbound_messages AS m ON m.id = r.message_id
+LEFT JOIN open_settlements AS w ON w.settlement_id = r.settlement_id
+WHERE r.closed_at IS NULL AND (w.owner IS NULL OR w.owner IN (0, $1::bigint))
+    AND r.id <> ALL ($3::bigint[])
+ORDER BY r.id LIMIT $2;
+
+-- name: close_inbound_reports
+-- Close reports; one about no payment of ours becomes a case, once for each payment of the bank's.
+WITH closed AS (
+    UPDATE inbound_reports AS r SET outcome = q.outcome, closed_at = clock_timestamp()
+    FROM unnest($1::bigint[], $2::text[]) AS q (id, outcome)
+    WHERE r.id = q.id AND r.closed_at IS NULL
+    RETURNING r.id, r.message_id, r.outcome, r.report
+)
+INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
+SELECT NULL, 'unknown_payment',
+    coalesce(
+        c.report #>> '{references,end_to_end_id}', c.report #>> '{references,uetr}',
+        c.report #>> '{references,message_id}', c.report #>> '{references,rail_reference}',
+        'report ' || c.id
+    ),
+    jsonb_strip_nulls(jsonb_build_object(
+        'rail', m.rail, 'event', c.report ->> 'event', 'code', c.report ->> 'code',
+        'text', c.report ->> 'text', 'inbound_message', m.id::text,
+        'uetr', c.report #>> '{references,uetr}',
+        'end_to_end_id', c.report #>> '{references,end_to_end_id}',
+        'message_id', c.report #>> '{references,message_id}',
+        'rail_reference', c.report #>> '{references,rail_reference}'
+    )),
+    clock_timestamp()
+FROM closed AS c JOIN inbound_messages AS m ON m.id = c.message_id
+WHERE c.outcome = 'unknown_payment'
+ORDER BY c.id
+ON CONFLICT DO NOTHING;
+
+-- name: inbound_open_counts
+-- What is still to be worked off, by rail.
+SELECT m.rail, count(*) AS count FROM inbound_reports AS r
+JOIN inbound_messages AS m ON m.id = r.message_id
+WHERE r.closed_at IS NULL GROUP BY m.rail;

@@ -1,0 +1,173 @@
+"""Inbound messages: stored once, found by any reference, worked off by the owner, closed once."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.ports import (
+    InboundMessage,
+    MatterFilter,
+    MessageSource,
+    PaymentReferences,
+    ReportClosing,
+    ReportOutcome,
+    StatusReport,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LIMIT = 1000
+_numbers = itertools.count(1)
+
+
+def status(event=Event.SETTLED, **names):
+    return StatusReport(event=event, references=PaymentReferences(**names), code="X1", text="said")
+
+
+def message(*reports, rail="mock", content=b""):
+    return InboundMessage(
+        rail=rail,
+        source=MessageSource.CALLBACK,
+        content=content or f"message {next(_numbers)}".encode(),
+        reports=reports,
+        sender_reference="THEIRS",
+    )
+
+
+async def record(scene, *messages):
+    return await scene.stores.inbound.record(messages)
+
+
+async def found(scene, *, owner=None, limit=LIMIT, in_flight=()):
+    owner = scene.owner if owner is None else owner
+    return await scene.stores.inbound.open_reports(owner, limit, in_flight)
+
+
+async def close(scene, outcome, *reports):
+    await scene.stores.inbound.close_reports(
+        [ReportClosing(report_id=each.id, outcome=outcome) for each in reports]
+    )
+
+
+async def of(scene, settlement, **wanted):
+    return [each for each in await found(scene, **wanted) if each.settlement_id == settlement.id]
+
+
+@pytest.mark.parametrize("name", ["uetr", "end_to_end_id", "message_id"])
+async def test_a_payment_is_found_by_each_of_our_references(scene, name):
+    settlement = await scene.bring(State.SENT)
+    value = getattr(settlement.attempt.references, name)
+    assert await record(scene, message(status(**{name: value}))) == [True]
+    [report] = await of(scene, settlement)
+    assert (report.attempt, report.rail) == (settlement.attempt.number, "mock")
+    assert report.report == status(**{name: value})
+    await close(scene, ReportOutcome.APPLIED, report)
+
+
+async def test_a_payment_is_found_by_the_rails_own_reference(scene):
+    settlement = await scene.bring(State.SENT)
+    assert settlement.rail_reference == ""
+    settlement = await scene.move(settlement, Event.ACKNOWLEDGED, rail_reference="RAIL-1")
+    moved = await scene.move(settlement, Event.SETTLED, rail_reference=f"RAIL-{settlement.id}")
+    await record(scene, message(status(rail_reference=moved.rail_reference)))
+    [report] = await of(scene, settlement)
+    await close(scene, ReportOutcome.NO_NEWS, report)
+
+
+async def test_references_of_two_payments_in_one_report_name_none(scene):
+    one, other = await scene.bring(State.SENT), await scene.bring(State.SENT)
+    mixed = status(
+        uetr=one.attempt.references.uetr,
+        end_to_end_id=other.attempt.references.end_to_end_id,
+    )
+    await record(scene, message(mixed))
+    assert not await of(scene, one)
+    assert not await of(scene, other)
+    [report] = [each for each in await found(scene) if each.report == mixed]
+    assert report.settlement_id is None
+    await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
+
+
+async def test_another_rails_word_is_about_no_payment_of_this_one(scene):
+    settlement = await scene.bring(State.SENT)
+    given = status(uetr=settlement.attempt.references.uetr)
+    await record(scene, message(given, rail="other"))
+    assert not await of(scene, settlement)
+    [report] = [each for each in await found(scene) if each.report == given]
+    await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
+
+
+async def test_the_same_content_is_the_same_message(scene):
+    settlement = await scene.bring(State.SENT)
+    sent = message(status(uetr=settlement.attempt.references.uetr))
+    assert await record(scene, sent, sent) == [True, False]
+    assert await record(scene, sent) == [False]
+    [report] = await of(scene, settlement)
+    await close(scene, ReportOutcome.APPLIED, report)
+    assert await record(scene, sent) == [False]
+    assert not await of(scene, settlement)
+
+
+async def test_reports_come_in_the_order_of_receipt_and_one_message_may_have_many(scene):
+    one, other = await scene.bring(State.SENT), await scene.bring(State.SENT)
+    uetrs = [each.attempt.references.uetr for each in (one, other)]
+    events = [Event.ACKNOWLEDGED, Event.SETTLED]
+    for event in events:
+        await record(scene, message(*(status(event, uetr=uetr) for uetr in uetrs)))
+    for settlement in (one, other):
+        reports = await of(scene, settlement)
+        assert [each.report.event for each in reports] == events
+        await close(scene, ReportOutcome.APPLIED, *reports)
+
+
+async def test_only_the_owner_works_off_what_is_open_and_anybody_what_is_not_owned(scene):
+    settlement = await scene.bring(State.SENT)
+    stranger = scene.owner + 1_000_000
+    await record(scene, message(status(uetr=settlement.attempt.references.uetr)))
+    assert await of(scene, settlement)
+    assert not await of(scene, settlement, owner=stranger)
+    resting = await scene.move(settlement, Event.NO_ANSWER, rest_seconds=600.0)
+    assert await of(scene, resting, owner=stranger)
+    ended = await scene.move(resting, Event.SETTLED)
+    assert await of(scene, ended, owner=stranger)
+    await close(scene, ReportOutcome.APPLIED, *await of(scene, ended))
+
+
+async def test_what_is_in_flight_is_left_out_and_the_limit_holds(scene):
+    settlement = await scene.bring(State.SENT)
+    uetr = settlement.attempt.references.uetr
+    await record(scene, *(message(status(uetr=uetr)) for _ in range(3)))
+    reports = await of(scene, settlement)
+    first, *rest = reports
+    assert await of(scene, settlement, in_flight=[first.id]) == rest
+    assert len(await found(scene, limit=2)) == 2
+    await close(scene, ReportOutcome.NO_NEWS, *reports)
+
+
+async def test_an_unknown_payment_is_one_case_however_often_it_is_reported(scene):
+    name = f"NOBODYS-{next(_numbers)}"
+    for _ in range(2):
+        given = status(end_to_end_id=name)
+        await record(scene, message(given))
+        [report] = [each for each in await found(scene) if each.report == given]
+        await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
+        await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
+    cases = await scene.stores.matters.matters(MatterFilter(limit=LIMIT))
+    [case] = [each for each in cases if each.detail.get("end_to_end_id") == name]
+    assert case.kind is MatterKind.UNKNOWN_PAYMENT
+    assert case.settlement_id is None
+    assert (case.detail["rail"], case.detail["event"]) == ("mock", "settled")
+
+
+async def test_what_is_open_is_counted_by_rail(scene):
+    settlement = await scene.bring(State.SENT)
+    before, _ = await scene.stores.inbound.open_count()
+    await record(scene, message(status(uetr=settlement.attempt.references.uetr)))
+    count, by_rail = await scene.stores.inbound.open_count()
+    assert (count, by_rail["mock"]) == (before + 1, before + 1)
+    await close(scene, ReportOutcome.APPLIED, *await of(scene, settlement))
+    assert (await scene.stores.inbound.open_count())[0] == before

@@ -1,0 +1,202 @@
+"""What rails deliver unasked: stored first, then worked off in order, whatever dies in between."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.errors import Unavailable
+from settlement_engine.ports import (
+    InboundMessage,
+    MatterFilter,
+    MessageSource,
+    PaymentReferences,
+    ReportOutcome,
+    StatusReport,
+)
+from settlement_engine.store.memory import MemoryInbound, MemoryMatters
+from tests.unit.engine.house import House, running
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from settlement_engine.domain.settlement import Settlement
+
+_numbers = itertools.count(1)
+
+
+def message(settlement: Settlement, *events: Event, content: bytes = b"") -> InboundMessage:
+    assert settlement.attempt is not None
+    named = PaymentReferences(uetr=settlement.attempt.references.uetr)
+    return InboundMessage(
+        rail="told",
+        source=MessageSource.CALLBACK,
+        content=content or f"message {next(_numbers)}".encode(),
+        reports=tuple(StatusReport(event=event, references=named) for event in events),
+    )
+
+
+async def sent(house: House, key: str = "k1") -> Settlement:
+    """Leave a settlement at the bank, which acknowledges and says nothing more."""
+    house.rail.sends.append(Event.ACKNOWLEDGED)
+    house.rail.enquiries.extend([Event.ACKNOWLEDGED] * 10_000)
+    return await house.settle(key, wait_seconds=0.05)
+
+
+def outcomes(house: House) -> list[ReportOutcome]:
+    return list(house.records.closed_reports.values())
+
+
+async def worked_off(house: House, count: int) -> None:
+    await house.until(lambda: len(house.records.closed_reports) == count)
+
+
+async def test_what_was_acknowledged_is_worked_off_by_the_next_engine() -> None:
+    """SETTLED delivered, the engine killed during the write: COMPLETED afterwards."""
+    house = House()
+    await house.open_bank("AAA", 10_000)
+    await house.open_bank("BBB", 0)
+    await house.start()
+    found = await sent(house)
+    writing = asyncio.Event()
+    apply = house.store.apply
+
+    async def stuck(steps: Any, owner: int) -> Any:
+        if any(step.event is Event.SETTLED for step in steps):
+            writing.set()
+            await asyncio.Event().wait()
+        return await apply(steps, owner)
+
+    house.store.apply = stuck  # type: ignore[method-assign]
+    await house.engine._inbound.receive([message(found, Event.SETTLED)])
+    await writing.wait()
+    await house.crash()
+    assert house.records.lives[found.id].state is State.SENT
+
+    other = House(records=house.records)
+    other.rail.enquiries.extend([None] * 1_000)
+    await other.start()
+    try:
+        assert (await other.engine.wait(found.id, 5)).state is State.COMPLETED
+        await worked_off(other, 1)
+    finally:
+        await other.crash()
+
+
+async def test_nothing_is_acknowledged_that_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as house:
+        found = await sent(house)
+
+        async def lost(_self: MemoryInbound, _messages: Sequence[InboundMessage]) -> list[bool]:
+            raise Unavailable("lost")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryInbound, "record", lost)
+            with pytest.raises(Unavailable):
+                await house.engine._inbound.receive([message(found, Event.SETTLED)])
+        assert house.records.inbound_reports == {}
+
+
+@pytest.mark.parametrize("turn", range(13))
+async def test_thirteen_callbacks_in_any_order_are_one_end_and_none_is_dropped(turn: int) -> None:
+    events = [Event.ACKNOWLEDGED] * 6 + [Event.SETTLED] * 7
+    async with running() as house:
+        found = await sent(house)
+        for event in events[turn:] + events[:turn]:
+            await house.engine._inbound.receive([message(found, event)])
+        assert (await house.engine.wait(found.id, 5)).state is State.COMPLETED
+        await worked_off(house, 13)
+        moves = await house.store.life(found.id)
+        assert [move.to_state for move in moves].count(State.COMPLETED) == 1
+        assert "late_answer_dropped" not in house.meter.anomalies
+
+
+async def test_thirteen_at_once_are_all_worked_off() -> None:
+    async with running() as house:
+        found = await sent(house)
+        events = [Event.ACKNOWLEDGED] * 12 + [Event.SETTLED]
+        await house.engine._inbound.receive([message(found, *events)])
+        assert (await house.engine.wait(found.id, 5)).state is State.COMPLETED
+        await worked_off(house, 13)
+
+
+async def test_reports_are_decided_in_the_order_of_receipt() -> None:
+    """Settled and then returned is RETURNED; a return that overtook would be lost."""
+    async with running() as house:
+        found = await sent(house)
+        house.rail.enquiries.clear()
+        house.rail.enquiries.extend([None] * 1_000)
+        await house.engine._inbound.receive(
+            [message(found, Event.SETTLED), message(found, Event.RETURNED)]
+        )
+        await worked_off(house, 2)
+        assert house.records.lives[found.id].state is State.RETURNED
+        assert outcomes(house) == [ReportOutcome.APPLIED] * 2
+
+
+async def test_a_repeated_message_is_recognised() -> None:
+    async with running() as house:
+        found = await sent(house)
+        told = message(found, Event.SETTLED, content=b"the same")
+        for _ in range(3):
+            await house.engine._inbound.receive([told])
+        await worked_off(house, 1)
+        assert house.meter.anomalies.count("inbound_message_repeated") == 2
+        assert len(house.records.inbound_reports) == 1
+
+
+async def test_the_same_contradiction_in_two_messages_is_one_case_and_both_are_closed() -> None:
+    async with running() as house:
+        found = await house.settle()
+        assert found.state is State.COMPLETED
+        for _ in range(2):
+            await house.engine._inbound.receive([message(found, Event.REJECTED)])
+        await worked_off(house, 2)
+        assert sorted(outcomes(house)) == [ReportOutcome.APPLIED, ReportOutcome.NO_NEWS]
+        cases = await MemoryMatters(house.records).matters(MatterFilter())
+        assert [case.kind for case in cases] == [MatterKind.CONTRADICTION]
+
+
+async def test_what_means_something_only_as_an_answer_is_not_heard() -> None:
+    async with running() as house:
+        found = await sent(house)
+        await house.engine._inbound.receive([message(found, Event.NOT_FOUND, Event.UNDELIVERED)])
+        await worked_off(house, 2)
+        assert outcomes(house) == [ReportOutcome.NOT_HEARD] * 2
+        assert (await house.nostro()).held == 100
+
+
+async def test_an_unknown_payment_becomes_a_case() -> None:
+    async with running() as house:
+        named = PaymentReferences(end_to_end_id="NOBODYS")
+        report = StatusReport(event=Event.SETTLED, references=named)
+        unknown = InboundMessage(
+            rail="told", source=MessageSource.CALLBACK, content=b"?", reports=(report,)
+        )
+        await house.engine._inbound.receive([unknown])
+        await worked_off(house, 1)
+        [case] = await MemoryMatters(house.records).matters(MatterFilter())
+        assert case.kind is MatterKind.UNKNOWN_PAYMENT
+        assert case.detail["end_to_end_id"] == "NOBODYS"
+
+
+async def test_a_report_about_another_engines_payment_waits_for_its_owner() -> None:
+    async with running() as house:
+        found = await sent(house)
+        other = House(records=house.records)
+        await other.start()
+        try:
+            house.records.open[found.id].owner = other.engine._presence.owner
+            await house.engine._inbound.receive([message(found, Event.SETTLED)])
+            assert not await house.inbound.open_reports(house.engine._presence.owner, 10)
+            assert await house.inbound.open_reports(other.engine._presence.owner, 10)
+        finally:
+            await other.crash()
+            house.records.open[found.id].owner = 0
+        assert (await house.engine.wait(found.id, 5)).state is State.COMPLETED
+        await worked_off(house, 1)
