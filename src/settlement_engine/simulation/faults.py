@@ -43,6 +43,8 @@ FAULTS: Final = (
     "answer_late",
     "answer_twice",
     "rail_raises",
+    "message_not_delivered",
+    "acknowledgement_lost",
     # the bank
     "bank_slow",
     "bank_acknowledges",

@@ -15,8 +15,10 @@ from settlement_engine.ports import (
     InboundMessage,
     MatterFilter,
     MessageSource,
+    Outcome,
     PaymentReferences,
     ReportOutcome,
+    Result,
     StatusReport,
 )
 from settlement_engine.store.memory import MemoryInbound, MemoryMatters
@@ -200,3 +202,23 @@ async def test_a_report_about_another_engines_payment_waits_for_its_owner() -> N
             house.records.open[found.id].owner = 0
         assert (await house.engine.wait(found.id, 5)).state is State.COMPLETED
         await worked_off(house, 1)
+
+
+async def test_what_was_turned_down_as_stale_is_decided_again() -> None:
+    async with running() as house:
+        found = await sent(house)
+        apply, turned_down = house.store.apply, asyncio.Event()
+
+        async def stale_once(steps: Any, owner: int) -> Any:
+            if any(step.event is Event.SETTLED for step in steps) and not turned_down.is_set():
+                turned_down.set()
+                now = house.records.clock.now()
+                return [Outcome(result=Result.STALE, at=now, available_minor=0) for _ in steps]
+            return await apply(steps, owner)
+
+        house.store.apply = stale_once  # type: ignore[method-assign]
+        await house.engine._inbound.receive([message(found, Event.SETTLED)])
+        assert (await house.engine.wait(found.id, 5)).state is State.COMPLETED
+        await worked_off(house, 1)
+        assert turned_down.is_set()
+        assert outcomes(house) == [ReportOutcome.APPLIED]

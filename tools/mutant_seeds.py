@@ -1,0 +1,59 @@
+"""Find, for each mutant of the simulation, a world that catches it, and write its seed down.
+
+A change of the engine's pace, or of what the simulation draws, moves what happens in a world: the seeds in
+``simulation/mutants.py`` then have to follow. `python tools/mutant_seeds.py` looks only for those whose
+world has ceased to catch them; a mutant that no world catches is named, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+from settlement_engine.simulation import mutants
+from settlement_engine.simulation.mutants import MUTANTS
+from settlement_engine.simulation.sweep import replay
+from settlement_engine.simulation.world import play
+
+SEEDS_MAX: Final = 4_000
+
+
+def catches(seed: int, name: str) -> bool:
+    """Say whether the world misses the safeguard, and is whole with it."""
+    mutant = MUTANTS[name]
+    if not replay(seed, name).violations:
+        return False
+    return not play(seed, emphasis=mutant.emphasis).violations
+
+
+def find(name: str) -> int | None:
+    """Return the seed to keep, or the first other one that catches the mutant."""
+    known = MUTANTS[name].seed
+    return next((seed for seed in (known, *range(SEEDS_MAX)) if catches(seed, name)), None)
+
+
+def main() -> int:
+    """Rewrite the seeds; return the exit code."""
+    assert mutants.__file__ is not None
+    path = Path(mutants.__file__)
+    text = path.read_text("utf-8")
+    missed = []
+    for name, mutant in MUTANTS.items():
+        seed = find(name)
+        if seed is None:
+            missed.append(name)
+        elif seed != mutant.seed:
+            entry = re.compile(rf'("{name}": Mutant\((?:(?!": Mutant\().)*?\bseed=)\d+', re.DOTALL)
+            text, count = entry.subn(rf"\g<1>{seed}", text, count=1)
+            assert count == 1, f"the entry of {name} has a seed"
+            print(f"{name}: {mutant.seed} -> {seed}")
+    path.write_text(text, "utf-8")
+    for name in missed:
+        print(f"{name}: no world of {SEEDS_MAX} catches it")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
