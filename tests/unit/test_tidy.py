@@ -42,7 +42,7 @@ LONG_FUNCTIONS = {
 
 NOT_SAID = {
     # Words of the vocabulary's right column (docs/glossary.md) that nothing of ours is called.
-    *("debt", "job", "workflow", "transition", "callback", "unwind", "reservation", "provider"),
+    *("debt", "job", "workflow", "transition", "unwind", "reservation", "provider"),
     *("txn", "txns", "posting", "postings", "feed", "discrepancy", "src", "dst", "dest"),
     # Abbreviations. `id`, `bic`, `uetr` and `utc` are words.
     *("amt", "acct", "cfg", "conf", "req", "resp", "ctx", "conn", "curr", "idx", "tmp", "val"),
@@ -53,7 +53,6 @@ SAID_ANYWAY = {
     "cli/instants.py ctx": "click calls the argument so, and passes it by name",
     "cli/commands.py ctx": "click calls the argument so, and passes it by name",
     "monitoring/metrics.py _discrepancy_amount": "the specification's name of the metric",
-    "simulation/loop.py callback": "asyncio's word for what a loop runs",
     "rails/mock_bank.py ref": "in a comprehension, of payments by reference",
     "rails/mock_book.py ref": "in a comprehension, of payments by reference",
 }

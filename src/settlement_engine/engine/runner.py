@@ -11,7 +11,7 @@ It never releases money by itself: a time-out is the event NO_ANSWER, and the pa
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -30,6 +30,7 @@ from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode, refuse_funds
 from settlement_engine.engine.batching import Batcher
 from settlement_engine.engine.integrity import silence
+from settlement_engine.engine.mailbox import Mailbox, PendingTransition
 from settlement_engine.engine.writer import StepWriter
 from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import Answer, Claimed, Outcome, Result, Step
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
     from settlement_engine.engine.batching import Doorbell
     from settlement_engine.engine.decider import Decider
     from settlement_engine.engine.directory import Directory
-    from settlement_engine.engine.integrity import Integrity
     from settlement_engine.engine.inbound import InboundWorker
+    from settlement_engine.engine.integrity import Integrity
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.engine.unbookable import Unbookable
@@ -59,12 +60,6 @@ T = TypeVar("T")
 HANDS: Final = 2
 """Under a full load the next batch is decided while the database writes the one before."""
 
-LATE_ANSWERS_MAX: Final = 8
-"""How many answers one settlement may keep waiting while a step of its own is being written."""
-
-LATE_REPORTS_MAX: Final = 4
-"""Of these, how many may be inbound reports: they are stored, and leave room for what is not."""
-
 SCREENED: Final = frozenset({Event.CLEARED, Event.REFUSED})
 """What screening says of a settlement whose accounts are then looked at: ours is the first word."""
 
@@ -74,20 +69,6 @@ GUARD_REPEATS_MAX: Final = 3
 
 LONG_BATCH: Final = 100
 """After so many others have a turn: each call from outside is taken in by a few turns of the loop."""
-
-
-@dataclass(slots=True)
-class Proposal:
-    """An answer that waits to become a step."""
-
-    settlement: Settlement
-    answer: Answer
-    is_takeover: bool = False
-    refusal: Refusal | None = None
-    is_uncovered: bool = False
-    repeats: int = 0
-    late: list[Answer] = field(default_factory=list)
-    """What came while this one is being written: by this list the runner knows whose turn it is."""
 
 
 class Runner:
@@ -123,8 +104,8 @@ class Runner:
         self._inbound = inbound
         self._meter = meter
         self._open: dict[UUID, Settlement] = {}
-        self._busy: dict[UUID, list[Answer]] = {}
-        self._batcher: Batcher[Proposal] = Batcher(
+        self._mailbox = Mailbox(inbound, meter)
+        self._batcher: Batcher[PendingTransition] = Batcher(
             self._write,
             batch_max=settings.move_batch_max,
             gap_seconds=settings.gap_seconds,
@@ -157,7 +138,7 @@ class Runner:
 
     def is_carried(self, settlement_id: UUID) -> bool:
         """Say whether the settlement is open here, or a step of it is being written."""
-        return settlement_id in self._open or settlement_id in self._busy
+        return settlement_id in self._open or settlement_id in self._mailbox
 
     def begin(self, settlements: Sequence[Settlement]) -> None:
         """Carry settlements that this engine owns and whose question is still to be put."""
@@ -168,22 +149,22 @@ class Runner:
     def resume(self, claimed: Sequence[Claimed]) -> None:
         """Carry on what was claimed: a rest that is over, or a life whose owner is gone."""
         questions: list[Settlement] = []
-        proposals: list[Proposal] = []
+        pendings: list[PendingTransition] = []
         for claim in claimed:
             settlement = claim.settlement
             if settlement.state not in QUESTION and settlement.state is not State.QUEUED:
                 continue  # a step of ours has ended or parked it between the claim and the reading
             self._open[settlement.id] = settlement
             if settlement.state is State.QUEUED:
-                proposals.append(self._proposal(settlement, Event.RELEASED))
+                pendings.append(self._proposal(settlement, Event.RELEASED))
             elif claim.was_asked and settlement.state is State.LOCKED:
-                proposals.append(self._proposal(settlement, Event.NO_ANSWER))
+                pendings.append(self._proposal(settlement, Event.NO_ANSWER))
             elif self._is_too_late_to_send(settlement):
-                proposals.append(self._proposal(settlement, Event.UNDELIVERED))
+                pendings.append(self._proposal(settlement, Event.UNDELIVERED))
             else:
                 questions.append(settlement)
         # What is taken over goes before answers that come meanwhile: all are asked about as soon as may be.
-        next_ones = [each for each in proposals if self._is_next(each)]
+        next_ones = [each for each in pendings if self._mailbox.takes(each)]
         released = [each for each in next_ones if each.answer.event is Event.RELEASED]
         begun = [each for each in next_ones if each.answer.event is not Event.RELEASED]
         self._batcher.offer(begun, is_finishing=True)
@@ -198,43 +179,25 @@ class Runner:
             return False
         return self._decider.is_too_late_to_send(attempt, self._presence.now())
 
-    def _proposal(self, settlement: Settlement, event: Event) -> Proposal:
+    def _proposal(self, settlement: Settlement, event: Event) -> PendingTransition:
         attempt = settlement.attempt.number if settlement.attempt else 0
         answer = Answer(settlement_id=settlement.id, event=event, attempt=attempt)
-        return Proposal(settlement, answer, is_takeover=True)
-
-    def _is_next(self, proposal: Proposal) -> bool:
-        """Let a settlement take one answer at a time; the others wait, up to a bound."""
-        late = self._busy.get(proposal.settlement.id)
-        if late is None:
-            self._busy[proposal.settlement.id] = proposal.late
-            return True
-        is_known = proposal.answer.event is Event.CANCELLED and any(
-            answer.event is Event.CANCELLED for answer in late
-        )
-        limit = LATE_REPORTS_MAX if proposal.answer.report_id else LATE_ANSWERS_MAX
-        if len(late) < limit and not is_known:
-            late.append(proposal.answer)
-        elif proposal.answer.report_id:
-            self._inbound.released([proposal.answer])  # it is stored, and taken up again
-        elif not is_known:
-            self._meter.anomaly("late_answer_dropped")
-        return False
+        return PendingTransition(settlement, answer, is_takeover=True)
 
     def hear(self, answers: Iterable[Answer]) -> None:
         """Take in answers, asked for or not."""
-        beginning: list[Proposal] = []
-        finishing: list[Proposal] = []
+        beginning: list[PendingTransition] = []
+        finishing: list[PendingTransition] = []
         strangers: list[Answer] = []
         for answer in answers:
             settlement = self._open.get(answer.settlement_id)
             if settlement is None:
                 strangers.append(answer)
                 continue
-            proposal = Proposal(settlement, answer)
-            if self._is_next(proposal):
+            pending = PendingTransition(settlement, answer)
+            if self._mailbox.takes(pending):
                 lane = beginning if answer.event is Event.CLEARED else finishing
-                lane.append(proposal)
+                lane.append(pending)
         self._batcher.offer(beginning)
         self._batcher.offer(finishing, is_finishing=True)
         heard = [answer for answer in strangers if answer.event is not Event.NO_ANSWER]
@@ -257,17 +220,17 @@ class Runner:
                 self._inbound.decided(answer, is_applied=False)
             elif answer.settlement_id in self._open:
                 self.hear([answer])
-            elif self._is_next(proposal := Proposal(settlement, answer)):
-                self._batcher.offer([proposal])
+            elif self._mailbox.takes(pending := PendingTransition(settlement, answer)):
+                self._batcher.offer([pending])
 
     def wish(self, settlement: Settlement, event: Event) -> None:
         """Take in a wish from outside (a cancel), about a settlement as it was loaded."""
         here = self._open.get(settlement.id, settlement)
         attempt = here.attempt.number if here.attempt else 0
         answer = Answer(settlement_id=here.id, event=event, attempt=attempt)
-        proposal = Proposal(here, answer)
-        if self._is_next(proposal):
-            self._batcher.offer([proposal])
+        pending = PendingTransition(here, answer)
+        if self._mailbox.takes(pending):
+            self._batcher.offer([pending])
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -275,7 +238,7 @@ class Runner:
         """Write steps for ever."""
         await self._batcher.run()
 
-    async def _write(self, batch: list[Proposal]) -> None:
+    async def _write(self, batch: list[PendingTransition]) -> None:
         screened = [p.settlement for p in batch if p.answer.event in SCREENED]
         try:
             if screened:
@@ -283,8 +246,8 @@ class Runner:
         except Broken as error:
             # Without their accounts these cannot be decided; the others can.
             log.exception("accounts_not_read", why=error.why or error.what)
-            for proposal in (p for p in batch if p.answer.event in SCREENED):
-                self._set_aside(proposal, error)
+            for pending in (p for p in batch if p.answer.event in SCREENED):
+                self._set_aside(pending, error)
             batch = [p for p in batch if p.answer.event not in SCREENED]
         batch = await self._find_suspense(batch)
         pairs = await self._decide_all(batch)
@@ -298,109 +261,110 @@ class Runner:
             await asyncio.sleep(0)
         self._take_in(pairs, outcomes, seconds)
 
-    async def _decide_all(self, batch: list[Proposal]) -> list[tuple[Proposal, Step]]:
-        """Decide on a batch; each proposal of it is paired with its step, or done with."""
-        pairs: list[tuple[Proposal, Step]] = []
+    async def _decide_all(
+        self, batch: list[PendingTransition]
+    ) -> list[tuple[PendingTransition, Step]]:
+        """Decide on a batch; each pending of it is paired with its step, or done with."""
+        pairs: list[tuple[PendingTransition, Step]] = []
         now = self._presence.now()
-        for number, proposal in enumerate(batch, 1):
+        for number, pending in enumerate(batch, 1):
             if number % LONG_BATCH == 0:
                 await asyncio.sleep(0)
             try:
-                step = self._decide(proposal, now)
+                step = self._decide(pending, now)
             except Exception as error:
                 # One settlement that cannot be decided must not end the engine, nor its successors.
-                settlement_id = str(proposal.settlement.id)
+                settlement_id = str(pending.settlement.id)
                 log.exception("not_decided", settlement=settlement_id)
                 self._meter.anomaly("not_decided")
-                self._set_aside(proposal, error)
+                self._set_aside(pending, error)
                 continue
             if step is not None:
-                pairs.append((proposal, step))
+                pairs.append((pending, step))
             else:
-                self._inbound.decided(proposal.answer, is_applied=False)
-                self._batcher.offer(self._done(proposal))
+                self._inbound.decided(pending.answer, is_applied=False)
+                self._batcher.offer(self._done(pending))
         return pairs
 
-    async def _find_suspense(self, batch: list[Proposal]) -> list[Proposal]:
+    async def _find_suspense(self, batch: list[PendingTransition]) -> list[PendingTransition]:
         """Look up where to book what has no other home, which hardly ever happens."""
         wanted = [
-            proposal
-            for proposal in batch
-            if proposal.is_uncovered
-            or self._decider.is_disproof(proposal.settlement, proposal.answer)
+            pending
+            for pending in batch
+            if pending.is_uncovered or self._decider.is_disproof(pending.settlement, pending.answer)
         ]
         if not wanted:
             return batch
-        settlements = [proposal.settlement for proposal in wanted]
+        settlements = [pending.settlement for pending in wanted]
         try:
             await self._until_reached(lambda: self._decider.prefetch_suspense(settlements))
         except Broken as error:
             log.exception("suspense_not_found", why=error.why or error.what)
-            for proposal in wanted:
-                self._set_aside(proposal, error)
-            return [proposal for proposal in batch if proposal not in wanted]
+            for pending in wanted:
+                self._set_aside(pending, error)
+            return [pending for pending in batch if pending not in wanted]
         return batch
 
-    def _decide(self, proposal: Proposal, now: datetime) -> Step | None:
+    def _decide(self, pending: PendingTransition, now: datetime) -> Step | None:
         """Decide; on what was altered in the database nothing is booked, whatever was answered."""
-        step = self._decide_unchecked(proposal, now)
-        if step is None or self._integrity.of_step(step, proposal.answer.event):
+        step = self._decide_unchecked(pending, now)
+        if step is None or self._integrity.of_step(step, pending.answer.event):
             return step
-        return self._decider.decide(proposal.settlement, silence(proposal.settlement), now)
+        return self._decider.decide(pending.settlement, silence(pending.settlement), now)
 
-    def _decide_unchecked(self, proposal: Proposal, now: datetime) -> Step | None:
-        if proposal.refusal is not None:
-            return self._decider.refused(proposal.settlement, proposal.refusal)
-        if proposal.is_uncovered:
-            return self._decider.uncovered(proposal.settlement, proposal.answer)
-        settlement, answer = proposal.settlement, proposal.answer
+    def _decide_unchecked(self, pending: PendingTransition, now: datetime) -> Step | None:
+        if pending.refusal is not None:
+            return self._decider.refused(pending.settlement, pending.refusal)
+        if pending.is_uncovered:
+            return self._decider.uncovered(pending.settlement, pending.answer)
+        settlement, answer = pending.settlement, pending.answer
         step = self._decider.decide(settlement, answer, now)
         if step is None:
             return None
         if step.event is Event.NO_ANSWER and answer.event is not Event.NO_ANSWER:
             self._meter.anomaly("answer_without_row")
-        if proposal.is_takeover and step.row.state not in ENDS:
+        if pending.is_takeover and step.row.state not in ENDS:
             return msgspec.structs.replace(step, rest_seconds=None)
         return step
 
-    def _set_aside(self, proposal: Proposal, error: Exception) -> None:
+    def _set_aside(self, pending: PendingTransition, error: Exception) -> None:
         """Put what cannot be written before people, and try it again later; the others go on."""
-        self._presence.spawn(self._try_later(proposal, error))
+        self._presence.spawn(self._try_later(pending, error))
 
-    async def _try_later(self, proposal: Proposal, error: Exception) -> None:
-        event = proposal.answer.event
-        await self._unbookable.open_exception(proposal.settlement, event, error)
+    async def _try_later(self, pending: PendingTransition, error: Exception) -> None:
+        event = pending.answer.event
+        await self._unbookable.open_exception(pending.settlement, event, error)
         await asyncio.sleep(self._settings.broken_rest_seconds)
-        if self._has_its_turn(proposal):
-            self._batcher.offer([proposal])
+        if self._mailbox.has_slot(pending):
+            self._batcher.offer([pending])
 
     # --- afterwards -----------------------------------------------------------------------------
 
     def _take_in(
         self,
-        pairs: list[tuple[Proposal, Step]],
+        pairs: list[tuple[PendingTransition, Step]],
         outcomes: list[Outcome | Broken],
         commit_seconds: float,
     ) -> None:
         """Believe what was written, and ask what comes next."""
         asking: list[Settlement] = []
         applied: list[Step] = []
-        again: list[Proposal] = []
-        for (proposal, step), outcome in zip(pairs, outcomes, strict=True):
+        again: list[PendingTransition] = []
+        for (pending, step), outcome in zip(pairs, outcomes, strict=True):
             if isinstance(outcome, Broken):
-                self._set_aside(proposal, outcome)
+                self._set_aside(pending, outcome)
             elif outcome.result is Result.APPLIED:
                 applied.append(step)
-                self._inbound.decided(proposal.answer, is_applied=True)
+                self._inbound.decided(pending.answer, is_applied=True)
                 if self._believe(step, outcome.at):
                     asking.append(step.settlement)
-                again.extend(self._done(proposal))
+                again.extend(self._done(pending))
             elif outcome.result is Result.STALE:
                 self._meter.anomaly("stale_step")
-                self._inbound.turned_stale(proposal.answer, proposal.settlement)
-                again.extend(self._drop(proposal))
+                self._inbound.turned_stale(pending.answer, pending.settlement)
+                again.extend(self._drop(pending))
             else:
-                again.append(self._turned_down(proposal, outcome))
+                again.append(self._turned_down(pending, outcome))
         if applied:
             self._meter.moved(applied, commit_seconds)
             self._doorbell.ring()
@@ -444,65 +408,47 @@ class Runner:
         if self._open.get(settlement.id) is settlement:
             del self._open[settlement.id]
 
-    def _has_its_turn(self, proposal: Proposal) -> bool:
-        """Say whether it is this answer that the settlement is taking.
-
-        All may have been forgotten since, and another answer have come. Two of one settlement must never
-        stand in one batch.
-        """
-        return self._busy.get(proposal.settlement.id) is proposal.late
-
-    def _done(self, proposal: Proposal) -> list[Proposal]:
+    def _done(self, pending: PendingTransition) -> list[PendingTransition]:
         """Let the settlement take its next answer; those that came meanwhile are taken up now."""
-        if not self._has_its_turn(proposal):
-            return []
-        settlement, late = proposal.settlement, proposal.late
-        del self._busy[settlement.id]
-        if not late:
-            return []
-        here = self._open.get(settlement.id, settlement)
-        following = Proposal(here, late[0], late=late[1:])
-        self._busy[settlement.id] = following.late
-        return [following]
+        here = self._open.get(pending.settlement.id, pending.settlement)
+        return self._mailbox.finish(pending, here)
 
-    def _drop(self, proposal: Proposal) -> list[Proposal]:
+    def _drop(self, pending: PendingTransition) -> list[PendingTransition]:
         """Forget what is no longer ours, but not what was claimed anew, nor the answers to that."""
-        self._let_go(proposal.settlement)
-        if proposal.settlement.id in self._open:
-            return self._done(proposal)
-        if self._has_its_turn(proposal):
-            self._inbound.released(proposal.late)
-            del self._busy[proposal.settlement.id]
+        self._let_go(pending.settlement)
+        if pending.settlement.id in self._open:
+            return self._done(pending)
+        self._mailbox.give_up(pending)
         return []
 
     def drop_all(self) -> None:
         """Forget everything: this engine was declared gone, and others carry on."""
         self._batcher.drain()
-        self._busy.clear()
+        self._mailbox.clear()
         self._open.clear()
         self._inbound.forget()
 
-    def _turned_down(self, proposal: Proposal, outcome: Outcome) -> Proposal:
+    def _turned_down(self, pending: PendingTransition, outcome: Outcome) -> PendingTransition:
         """Decide anew what the ledger's guards did not let through."""
-        settlement = proposal.settlement
+        settlement = pending.settlement
         required = settlement.instruction.amount
         if outcome.result is Result.SHORT and settlement.is_ended:
-            return replace(proposal, is_uncovered=True)
+            return replace(pending, is_uncovered=True)
         if outcome.result is Result.SHORT:
             available = Money(max(outcome.available_minor, 0), required.currency)
-            return replace(proposal, refusal=refuse_funds(required, available))
+            return replace(pending, refusal=refuse_funds(required, available))
         if outcome.result is Result.FULL:
             detail = {"currency": required.currency}
-            return replace(proposal, refusal=Refusal(code=RefusalCode.ACCOUNT_FULL, detail=detail))
-        if proposal.repeats >= GUARD_REPEATS_MAX:
+            return replace(pending, refusal=Refusal(code=RefusalCode.ACCOUNT_FULL, detail=detail))
+        if pending.repeats >= GUARD_REPEATS_MAX:
             code = (
                 RefusalCode.INACTIVE_ACCOUNT
                 if outcome.result is Result.INACTIVE
                 else RefusalCode.SETTLEMENT_WINDOW_CLOSED
             )
-            return replace(proposal, refusal=Refusal(code=code))
+            return replace(pending, refusal=Refusal(code=code))
         self._directory.forget(settlement)
-        return replace(proposal, repeats=proposal.repeats + 1)
+        return replace(pending, repeats=pending.repeats + 1)
 
     async def _until_reached(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a call until the database answers."""

@@ -101,9 +101,7 @@ class SettlementService:
         matters = desk.matters if desk is not None else None
         self._integrity = Integrity(rails, self._presence, meter, matters)
         asker = self._make_asker(rails, screening, meter)
-        self._inbound = InboundWorker(settings, inbound, self._presence, meter)
-        for rail in rails.values():
-            rail.listen(self._inbound.receive)
+        self._inbound = self._make_inbound(inbound, rails, meter)
         unbookable = Unbookable(matters, meter)
         self._runner = self._make_runner(rails, asker, chance, meter, unbookable)
         self._intake = Intake(settings, store, self._runner, self._presence, ids, meter)
@@ -111,6 +109,14 @@ class SettlementService:
         self._opener = self._make_opener(openings, witness, rails, meter)
         self._clerk = self._make_clerk(desk, rails, meter)
         self.is_draining = False
+
+    def _make_inbound(
+        self, store: InboundStore, rails: Mapping[str, Rail], meter: Meter
+    ) -> InboundWorker:
+        worker = InboundWorker(self._settings, store, self._presence, meter)
+        for rail in rails.values():
+            rail.listen(worker.receive)
+        return worker
 
     def _make_asker(self, rails: Mapping[str, Rail], screening: Screening, meter: Meter) -> Asker:
         return Asker(

@@ -18,7 +18,7 @@ from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State, follow
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.domain.windows import Window
-from settlement_engine.engine.runner import Proposal
+from settlement_engine.engine.mailbox import PendingTransition
 from settlement_engine.engine.writer import StepWriter
 from settlement_engine.errors import Unavailable, WrongState
 from settlement_engine.ports import AccountSpec, Answer, Claimed, Outcome, Result, Step
@@ -295,10 +295,10 @@ async def test_a_stale_step_does_not_drop_what_was_claimed_anew() -> None:
         before = await sent_and_silent(house)
         runner = house.engine._runner
         anew = house.records.copy(before.id)
-        written = Proposal(
+        written = PendingTransition(
             before, Answer(settlement_id=before.id, event=Event.NO_ANSWER, attempt=1)
         )
-        assert runner._is_next(written)
+        assert runner._mailbox.takes(written)
         runner._open[before.id] = anew
         runner.hear([Answer(settlement_id=before.id, event=Event.SETTLED, attempt=1)])
         [next_one] = runner._drop(written)
