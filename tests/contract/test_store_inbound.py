@@ -71,8 +71,10 @@ async def test_a_payment_is_found_by_each_of_our_references(scene, name):
 async def test_a_payment_is_found_by_the_rails_own_reference(scene):
     settlement = await scene.bring(State.SENT)
     assert settlement.rail_reference == ""
-    settlement = await scene.move(settlement, Event.ACKNOWLEDGED, rail_reference="RAIL-1")
-    moved = await scene.move(settlement, Event.SETTLED, rail_reference=f"RAIL-{settlement.id}")
+    name = f"RAIL-{settlement.id}"
+    moved = await scene.move(
+        settlement, Event.SETTLED, rail_reference=name, detail={"rail_reference": name}
+    )
     await record(scene, message(status(rail_reference=moved.rail_reference)))
     [report] = await of(scene, settlement)
     await close(scene, ReportOutcome.NO_NEWS, report)

@@ -67,6 +67,7 @@ def engine(stores: PostgresStores, rail: ToldRail) -> SettlementService:
         registry=stores.registry,
         rails=rails,
         screening=ToldScreening(),
+        inbound=stores.inbound,
         clock=RealClock(),
         ids=CountedIds(),
         chance=random.Random(1),

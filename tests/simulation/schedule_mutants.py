@@ -105,7 +105,7 @@ MUTANTS = (
     ),
     SqlMutant(
         name="an obligation may be settled twice",
-        seed=12,
+        seed=4,
         statement="DROP INDEX one_live_settlement_per_obligation",
     ),
     SqlMutant(

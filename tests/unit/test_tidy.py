@@ -42,14 +42,13 @@ LONG_FUNCTIONS = {
 
 NOT_SAID = {
     # Words of the vocabulary's right column (docs/glossary.md) that nothing of ours is called.
-    *("debt", "job", "workflow", "transition", "unwind", "reservation", "provider"),
+    *("debt", "job", "workflow", "unwind", "reservation", "provider"),
     *("txn", "txns", "posting", "postings", "feed", "discrepancy", "src", "dst", "dest"),
     # Abbreviations. `id`, `bic`, `uetr` and `utc` are words.
     *("amt", "acct", "cfg", "conf", "req", "resp", "ctx", "conn", "curr", "idx", "tmp", "val"),
     *("num", "cnt", "mgr", "obj", "ref", "refs", "util", "utils", "helper", "helpers", "manager"),
 }
 SAID_ANYWAY = {
-    "api/tls.py sni_callback": "the ssl library's own name",
     "cli/instants.py ctx": "click calls the argument so, and passes it by name",
     "cli/commands.py ctx": "click calls the argument so, and passes it by name",
     "monitoring/metrics.py _discrepancy_amount": "the specification's name of the metric",

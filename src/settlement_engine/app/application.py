@@ -106,7 +106,11 @@ class Application:
         self.engine = self._engine()
         self.api, self.metrics_connections_max = bounded_api(config)
         self.stuck_limits = stuck_limits(config, {self.mock.name: self.mock.capabilities})
-        self.calls = Calls(
+        self.calls = self._calls()
+        self.relay, self.clearing = self._events()
+
+    def _calls(self) -> Calls:
+        return Calls(
             engine=self.engine,
             settlements=self.settlements,
             accounts=self.accounts,
@@ -118,7 +122,6 @@ class Application:
             settings=self.api,
             stuck_limits=self.stuck_limits,
         )
-        self.relay, self.clearing = self._events()
 
     def require_known_currencies(self) -> None:
         """Refuse a limit for what never was a currency. Only after joining: the book knows those of the past."""

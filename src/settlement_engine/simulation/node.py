@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.lifecycle import Event
@@ -199,8 +199,6 @@ class Node:
         self.store = settlements
         stream: Any = Gated(books.stream, self.door)
         accounts: Any = Gated(books.accounts, self.door)
-        registry: Any = Gated(books.registry, self.door)
-        inbound: Any = Gated(books.inbound, self.door)
         self.engine = SettlementService(
             EngineSettings(
                 **SETTINGS,
@@ -212,10 +210,10 @@ class Node:
             store=settlements,
             accounts=accounts,
             stream=stream,
-            registry=registry,
+            registry=cast("Any", Gated(books.registry, self.door)),
             rails={rail.name: rail},
             screening=MoodyScreening(loop, faults),
-            inbound=inbound,
+            inbound=cast("Any", Gated(books.inbound, self.door)),
             clock=self.clock,
             ids=ids,
             chance=chance,

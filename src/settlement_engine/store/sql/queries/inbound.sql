@@ -30,10 +30,10 @@ WITH given AS (
             SELECT a.settlement_id, a.number, a.rail FROM attempts AS a
             WHERE a.message_id = r.message_id
             UNION ALL
-            SELECT a.settlement_id, a.number, a.rail FROM settlement_transactions AS t
-            JOIN attempts AS a ON a.settlement_id = t.id AND a.number = t.attempt
-            WHERE t.rail_reference = r.rail_reference AND r.end_to_end_id IS NULL
-                AND r.uetr IS NULL AND r.message_id IS NULL
+            SELECT a.settlement_id, a.number, a.rail FROM moves AS m
+            JOIN attempts AS a ON a.settlement_id = m.settlement_id AND a.number = m.attempt
+            WHERE m.detail ->> 'rail_reference' = r.rail_reference
+                AND r.end_to_end_id IS NULL AND r.uetr IS NULL AND r.message_id IS NULL
         ) AS found
         WHERE found.rail = g.rail
         HAVING count(DISTINCT found.settlement_id) = 1

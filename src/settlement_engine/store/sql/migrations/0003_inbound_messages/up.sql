@@ -59,3 +59,7 @@ FOR EACH ROW WHEN (
     ROW(old.id, old.message_id, old.number, old.report, old.settlement_id, old.attempt)::text
 ) EXECUTE FUNCTION refuse_change();
 ALTER TABLE inbound_reports ENABLE ALWAYS TRIGGER inbound_report_is_closed_once;
+
+-- By its message id a report names a payment as well as by the names that have their indices already.
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX attempts_by_message_id ON attempts USING hash (message_id);
