@@ -156,11 +156,11 @@ class Runner:
                 continue  # a step of ours has ended or parked it between the claim and the reading
             self._open[settlement.id] = settlement
             if settlement.state is State.QUEUED:
-                pendings.append(self._proposal(settlement, Event.RELEASED))
+                pendings.append(self._takeover(settlement, Event.RELEASED))
             elif claim.was_asked and settlement.state is State.LOCKED:
-                pendings.append(self._proposal(settlement, Event.NO_ANSWER))
+                pendings.append(self._takeover(settlement, Event.NO_ANSWER))
             elif self._is_too_late_to_send(settlement):
-                pendings.append(self._proposal(settlement, Event.UNDELIVERED))
+                pendings.append(self._takeover(settlement, Event.UNDELIVERED))
             else:
                 questions.append(settlement)
         # What is taken over goes before answers that come meanwhile: all are asked about as soon as may be.
@@ -179,7 +179,7 @@ class Runner:
             return False
         return self._decider.is_too_late_to_send(attempt, self._presence.now())
 
-    def _proposal(self, settlement: Settlement, event: Event) -> PendingTransition:
+    def _takeover(self, settlement: Settlement, event: Event) -> PendingTransition:
         attempt = settlement.attempt.number if settlement.attempt else 0
         answer = Answer(settlement_id=settlement.id, event=event, attempt=attempt)
         return PendingTransition(settlement, answer, is_takeover=True)

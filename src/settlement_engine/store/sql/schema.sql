@@ -148,6 +148,29 @@ CREATE TABLE idempotent_calls (
     at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
+CREATE TABLE inbound_messages (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    rail text NOT NULL,
+    source text NOT NULL,
+    sender_reference text NOT NULL,
+    sha256 bytea NOT NULL,
+    content bytea NOT NULL,
+    received_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    repeats integer NOT NULL DEFAULT 0,
+    repeated_at timestamp with time zone
+);
+
+CREATE TABLE inbound_reports (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    message_id bigint NOT NULL,
+    number integer NOT NULL,
+    report jsonb NOT NULL,
+    settlement_id uuid,
+    attempt smallint,
+    outcome text,
+    closed_at timestamp with time zone
+);
+
 CREATE TABLE moves (
     "position" bigint NOT NULL,
     settlement_id uuid NOT NULL,
@@ -1016,6 +1039,10 @@ ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_pkey PRIMARY KEY (settlement_id
 
 ALTER TABLE idempotent_calls ADD CONSTRAINT idempotent_calls_pkey PRIMARY KEY (key_hash);
 
+ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_pkey PRIMARY KEY (id);
+
+ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_pkey PRIMARY KEY (id);
+
 ALTER TABLE moves ADD CONSTRAINT moves_pkey PRIMARY KEY ("position");
 
 ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_pkey PRIMARY KEY (settlement_id);
@@ -1041,6 +1068,10 @@ ALTER TABLE waiting_dead_letters ADD CONSTRAINT waiting_dead_letters_pkey PRIMAR
 ALTER TABLE accounts ADD CONSTRAINT accounts_kind_bank_currency_account_number_key UNIQUE (kind, bank, currency, account_number);
 
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_settlement_id_kind_fingerprint_key UNIQUE NULLS NOT DISTINCT (settlement_id, kind, fingerprint);
+
+ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_rail_sha256_key UNIQUE (rail, sha256);
+
+ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_message_id_number_key UNIQUE (message_id, number);
 
 ALTER TABLE moves ADD CONSTRAINT moves_settlement_id_seq_key UNIQUE (settlement_id, seq);
 
@@ -1116,6 +1147,32 @@ ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_amount_minor_check CHECK (amoun
 ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_check CHECK ((resolved_at IS NULL) = (outcome IS NULL));
 
 ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_outcome_check CHECK (outcome = ANY (ARRAY['posted'::text, 'released'::text]));
+
+ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_check CHECK (sha256 = sha256(content));
+
+ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_check1 CHECK ((repeats > 0) = (repeated_at IS NOT NULL));
+
+ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_content_check CHECK (octet_length(content) >= 1 AND octet_length(content) <= 1048576);
+
+ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_rail_check CHECK (length(rail) >= 1 AND length(rail) <= 64);
+
+ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_repeats_check CHECK (repeats >= 0);
+
+ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_sender_reference_check CHECK (length(sender_reference) <= 140);
+
+ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_source_check CHECK (source = ANY (ARRAY['callback'::text, 'inbox'::text, 'pushed'::text]));
+
+ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_attempt_check CHECK (attempt > 0);
+
+ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_check CHECK ((settlement_id IS NULL) = (attempt IS NULL));
+
+ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_check1 CHECK ((outcome IS NULL) = (closed_at IS NULL));
+
+ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_check2 CHECK (outcome IS DISTINCT FROM 'unknown_payment'::text OR settlement_id IS NULL);
+
+ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_number_check CHECK (number >= 1 AND number <= 10000);
+
+ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_outcome_check CHECK (outcome = ANY (ARRAY['applied'::text, 'no_news'::text, 'not_heard'::text, 'unknown_payment'::text]));
 
 ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (is_legal_move(from_state, event, to_state));
 
@@ -1193,6 +1250,8 @@ ALTER TABLE accounts ADD CONSTRAINT accounts_currency_fkey FOREIGN KEY (currency
 
 ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id) ON DELETE CASCADE;
 
+ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_message_id_fkey FOREIGN KEY (message_id) REFERENCES inbound_messages(id);
+
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KEY (settlement_id) REFERENCES settlement_transactions(id);
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
@@ -1204,6 +1263,8 @@ CREATE UNIQUE INDEX answer_is_counted ON public.answers USING btree (settlement_
 CREATE INDEX answers_by_settlement ON public.answers USING btree (settlement_id, id);
 
 CREATE INDEX attempts_by_end_to_end_id ON public.attempts USING hash (end_to_end_id);
+
+CREATE INDEX attempts_by_message_id ON public.attempts USING hash (message_id);
 
 CREATE INDEX attempts_by_uetr ON public.attempts USING hash (uetr);
 
@@ -1222,6 +1283,10 @@ CREATE INDEX engines_gone ON public.engines USING btree (gone_at) WHERE (gone_at
 CREATE UNIQUE INDEX era_is_shut_once ON public.openings USING btree (era) WHERE (step = 'shut'::text);
 
 CREATE INDEX exceptions_open ON public.exceptions USING btree (id) WHERE (closed_at IS NULL);
+
+CREATE INDEX inbound_reports_by_settlement ON public.inbound_reports USING btree (settlement_id, id) WHERE (settlement_id IS NOT NULL);
+
+CREATE INDEX inbound_reports_open ON public.inbound_reports USING btree (id) WHERE (closed_at IS NULL);
 
 CREATE INDEX moves_by_rail_reference ON public.moves USING hash (((detail ->> 'rail_reference'::text))) WHERE ((detail ->> 'rail_reference'::text) IS NOT NULL);
 
@@ -1308,6 +1373,18 @@ ALTER TABLE fund_locks ENABLE ALWAYS TRIGGER hold_stays;
 
 CREATE TRIGGER idempotent_calls_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.idempotent_calls FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE idempotent_calls ENABLE ALWAYS TRIGGER idempotent_calls_append_only;
+
+CREATE TRIGGER inbound_message_is_kept BEFORE UPDATE ON public.inbound_messages FOR EACH ROW WHEN ((((ROW(new.id, new.rail, new.source, new.sender_reference, new.sha256, new.received_at))::text IS DISTINCT FROM (ROW(old.id, old.rail, old.source, old.sender_reference, old.sha256, old.received_at))::text) OR (new.repeats < old.repeats))) EXECUTE FUNCTION refuse_change();
+ALTER TABLE inbound_messages ENABLE ALWAYS TRIGGER inbound_message_is_kept;
+
+CREATE TRIGGER inbound_messages_stay BEFORE DELETE OR TRUNCATE ON public.inbound_messages FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE inbound_messages ENABLE ALWAYS TRIGGER inbound_messages_stay;
+
+CREATE TRIGGER inbound_report_is_closed_once BEFORE UPDATE ON public.inbound_reports FOR EACH ROW WHEN (((old.closed_at IS NOT NULL) OR ((ROW(new.id, new.message_id, new.number, new.report, new.settlement_id, new.attempt))::text IS DISTINCT FROM (ROW(old.id, old.message_id, old.number, old.report, old.settlement_id, old.attempt))::text))) EXECUTE FUNCTION refuse_change();
+ALTER TABLE inbound_reports ENABLE ALWAYS TRIGGER inbound_report_is_closed_once;
+
+CREATE TRIGGER inbound_reports_stay BEFORE DELETE OR TRUNCATE ON public.inbound_reports FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE inbound_reports ENABLE ALWAYS TRIGGER inbound_reports_stay;
 
 CREATE TRIGGER moves_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.moves FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE moves ENABLE ALWAYS TRIGGER moves_append_only;
