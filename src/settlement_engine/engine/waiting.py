@@ -28,7 +28,8 @@ class WaitingRoom:
         self._settings = settings
         self._store = store
         # In the order in which they are looked up: whoever was looked at goes to the end.
-        self._futures: dict[UUID, set[asyncio.Future[Settlement | None]]] = {}
+        # Those who wait for one settlement are told in the order in which they came, in every run.
+        self._futures: dict[UUID, dict[asyncio.Future[Settlement | None], None]] = {}
 
     def ended(self, settlement: Settlement) -> None:
         """Tell all who wait."""
@@ -40,7 +41,7 @@ class WaitingRoom:
         """Wait for the end, at most that long; None when it has not come."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Settlement | None] = loop.create_future()
-        self._futures.setdefault(settlement_id, set()).add(future)
+        self._futures.setdefault(settlement_id, {})[future] = None
         too_late = loop.call_later(seconds, _give_up, future)
         try:
             return await future
@@ -48,7 +49,7 @@ class WaitingRoom:
             too_late.cancel()
             waiting = self._futures.get(settlement_id)
             if waiting is not None:
-                waiting.discard(future)
+                waiting.pop(future, None)
                 if not waiting:
                     del self._futures[settlement_id]
 

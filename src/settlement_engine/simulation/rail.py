@@ -94,6 +94,7 @@ class SimulatedRail:
         self._bank = road.bank
         self._faults = road.bank.faults
         self._receive: Receive | None = None
+        self._deliveries: list[asyncio.Task[None]] = []
         self.process = process
         self.capabilities = road.bank.rules
         road.bank.listeners.append(self)
@@ -108,7 +109,8 @@ class SimulatedRail:
             self._faults.note("message_not_delivered")
             return
         work = self._hand_over(message, when_stored)
-        self._delivery = self._bank.loop.create_task(work, context=self.process.context)
+        # Held on to: a task that the garbage collector ends would run what a killed process does not.
+        self._deliveries.append(self._bank.loop.create_task(work, context=self.process.context))
 
     async def _hand_over(self, message: InboundMessage, when_stored: Callable[[], None]) -> None:
         assert self._receive is not None, "the engine takes in what rails deliver"
