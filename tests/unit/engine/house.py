@@ -289,7 +289,6 @@ class House:
             screening=self.screening,
             clock=LoopClock(),
             inbound=self.inbound,
-
             ids=self.ids,
             chance=random.Random(1),
             meter=self.meter,

@@ -43,7 +43,7 @@ async def test_open_payments_are_carried_on_and_new_ones_are_refused(
         await house.until(lambda: house.records.lives[key].state is State.SENT)
         await house.crash()
         iso4217.list_loses_it(monkeypatch)
-        second = House(house.records)
+        second = House(house.records, rail=house.rail)
         await second.start()
         second.rail.say([Answer(settlement_id=key, event=Event.SETTLED, attempt=1)])
         ended = await second.engine.wait(key, 5)
