@@ -255,6 +255,8 @@ class _Told:
         say(f"  settlement  {answer.settlement_id}")
         if answer.replayed:
             again = "" if self._is_named else "; for another payment: --another"
+            if self._is_named and answer.status in NOT_SETTLED:
+                again = "; to try again, give another --idempotency-key"
             mark(WARN, f"this very payment was asked for before, and is not made again{again}")
 
     @contextmanager

@@ -75,11 +75,16 @@ def tail(
     if settlement:
         with reach(address) as engine:
             request.settlement_id = settlement_id_of(engine, settlement)
-    for event in _Following(address, request, is_json=is_json).events():
-        if is_json:
-            print_json_line(as_dict(event))
-        else:
-            say(_event_line(event))
+    following = _Following(address, request, is_json=is_json)
+    try:
+        for event in following.events():
+            if is_json:
+                print_json_line(as_dict(event))
+            else:
+                say(_event_line(event))
+    except KeyboardInterrupt:
+        following.say_where()
+        raise
 
 
 class _Following:
@@ -141,6 +146,13 @@ class _Following:
         self._is_away = True
         time.sleep(self._pause_seconds)
         self._pause_seconds = min(2 * self._pause_seconds, PAUSE_MAX_SECONDS)
+
+    def say_where(self) -> None:
+        """Say how to go on after the last event that was told."""
+        if self._request.after_sequence:
+            self._tell(
+                f"resume with: settlement-engine tail --after {self._request.after_sequence}"
+            )
 
     def _tell(self, news: str) -> None:
         if self._is_json:

@@ -107,6 +107,11 @@ def test_a_repetition_says_that_nothing_was_paid_again(command: Run, engine: Fak
     said = command(*SUBMIT)
     assert "asked for before, and is not made again; for another payment: --another" in said.out
     assert "--another" not in command(*SUBMIT, "--obligation-id", "OB-7").out
+    engine.accepted.status = engine.answer.status = wire.FAILED
+    said = command(*SUBMIT, "--obligation-id", "OB-7")
+    assert "to try again, give another --idempotency-key" in said.out
+    assert said.code == ExitCode.FAILED
+    engine.answer.status = wire.COMPLETED
     answer = json.loads(command(*SUBMIT, "--json").out)
     assert answer["replayed"] is True
 

@@ -130,3 +130,15 @@ def test_an_engine_that_stays_away_is_given_up_some_day(
     said = command("tail", "--from-start")
     assert said.code == ExitCode.UNAVAILABLE
     assert pauses == []
+
+
+def test_ctrl_c_says_where_to_go_on(
+    command: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("settlement_engine.cli.tail.time.sleep", interrupt)
+    said = command("tail", "--from-start")
+    assert said.code == ExitCode.INTERRUPTED
+    assert "settlement-engine tail --after 44" in said.err
