@@ -21,6 +21,7 @@ from settlement_engine.cli.pages import limit_option, read_pages, say_how_much
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import content_hash
 from settlement_engine.domain.money import MoneyError, format_amount, parse_amount
+from settlement_engine.errors import Unavailable
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
@@ -125,9 +126,13 @@ def fund(  # noqa: PLR0913
         reference=reference,
         account_number=account_number,
     )
-    with reach(address) as engine:
-        request.idempotency_key = key or _key_of(engine, request)
-        account = engine.accounts.FundAccount(request, timeout=CALL_SECONDS)
+    try:
+        with reach(address) as engine:
+            request.idempotency_key = key or _key_of(engine, request)
+            account = engine.accounts.FundAccount(request, timeout=CALL_SECONDS)
+    except Unavailable as error:
+        error.todo = f"{error.todo} Then the same command again posts it once.".strip()
+        raise
     _print_account(account, is_json=is_json)
     if account.replayed and not is_json:
         mark(WARN, "this very payment was posted before; nothing was posted now")

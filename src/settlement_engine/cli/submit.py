@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import click
 import grpc
 
 from settlement_engine.cli.amounts import AmountCommand
-from settlement_engine.cli.call_errors import from_status
+from settlement_engine.cli.call_errors import EngineError, from_status
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.failures import ExitCode, Interrupted
@@ -48,6 +48,9 @@ LOOK_SECONDS: Final = 1.0
 """How often a terminal is told where the settlement stands."""
 
 POLL_SECONDS: Final = 0.05
+NOT_ACCEPTED: Final = frozenset({"OVERLOADED", "IDEMPOTENCY_CONFLICT"})
+"""Of errors that have no class here: nothing was written. After any other the outcome is unknown."""
+
 NAME_DIGITS: Final = 32
 
 
@@ -199,9 +202,12 @@ def _await_end(
             _show(engine, waiting, accepted)
         answer: wire.SettlementResponse = waiting.result()
     except grpc.RpcError as error:
-        if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        call = cast("grpc.Call", error)  # a failed call is a call
+        if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return accepted  # the time that was given is over, and this is the last that was heard
-        raise
+        # Whatever it was, it did not undo what was accepted: this must not look like a refusal.
+        what = f"settlement {accepted.settlement_id} was accepted, and its end was not heard of"
+        raise Unavailable(what, why=call.details() or call.code().name) from None
     finally:
         waiting.cancel()
     return answer
@@ -216,8 +222,10 @@ def _show(engine: Engine, waiting: Any, accepted: wire.SettlementResponse) -> No
         while not waiting.done():
             time.sleep(POLL_SECONDS)
             if time.monotonic() - looked_at >= LOOK_SECONDS:
-                found = engine.settlements.GetSettlementStatus(asked, timeout=CALL_SECONDS)
-                state, looked_at = found.state, time.monotonic()
+                looked_at = time.monotonic()
+                with suppress(grpc.RpcError):  # the wait itself says what is wrong
+                    found = engine.settlements.GetSettlementStatus(asked, timeout=LOOK_SECONDS)
+                    state = found.state
             shown.update(
                 f"{state}, {time.monotonic() - began:.0f} s; Ctrl-C stops the waiting only"
             )
@@ -264,6 +272,10 @@ class _Told:
         """Say how to go on when it is not known what becomes of it."""
         try:
             yield
+        except EngineError as error:
+            if error.told_reason in NOT_ACCEPTED:
+                raise
+            raise Unavailable(error.what, why=error.why, todo=self._how()) from None
         except Unavailable as error:
             error.todo = f"{error.todo} {self._how()}".strip()
             raise

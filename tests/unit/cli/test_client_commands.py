@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from google.rpc import code_pb2, error_details_pb2
 
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.proto import settlement_pb2 as wire
@@ -267,3 +268,16 @@ def test_where_there_is_no_terminal_nothing_is_told_in_between(
     said = command("accounts", "list", "--json")
     assert said.err == ""
     assert "reading" not in said.out
+
+
+def test_a_funding_of_which_nothing_was_heard_may_be_repeated(
+    command: Run, engine: FakeEngine
+) -> None:
+    info = error_details_pb2.ErrorInfo(reason="UNAVAILABLE", domain="settlement-engine")
+    engine.fail("FundAccount", code_pb2.UNAVAILABLE, "PostgreSQL is out of reach", info)
+    said = command(*FUND, "--reference", "R")
+    assert said.code == ExitCode.UNAVAILABLE
+    assert (
+        "PostgreSQL is out of reach" in said.err
+    )  # what the engine says, and not that none answers
+    assert "the same command again posts it once" in said.err

@@ -198,6 +198,34 @@ def test_a_wait_that_is_over_is_an_open_outcome(command: Run, engine: FakeEngine
     assert "VALIDATING" in said.out
 
 
+@pytest.mark.parametrize(
+    "code", [code_pb2.RESOURCE_EXHAUSTED, code_pb2.INTERNAL, code_pb2.PERMISSION_DENIED]
+)
+def test_what_was_accepted_is_never_told_as_refused(
+    command: Run, engine: FakeEngine, code: int
+) -> None:
+    """Exit code 1 says that no money moves: a wait that fails says nothing of the kind."""
+    engine.accepted = wire.SettlementResponse(settlement_id=ID, status=wire.VALIDATING)
+    info = error_details_pb2.ErrorInfo(reason="OVERLOADED", domain="settlement-engine")
+    engine.fail("ExecuteSettlement", code, "no room to wait", info)
+    said = command(*SUBMIT)
+    assert said.code == ExitCode.UNAVAILABLE
+    assert f"settlement {ID} was accepted" in said.err
+    assert f"settlement-engine show {ID}" in said.err
+
+
+@pytest.mark.parametrize("reason", ["INTERNAL", "CORRUPT_RECORD"])
+def test_an_engine_that_fails_leaves_the_outcome_open(
+    command: Run, engine: FakeEngine, reason: str
+) -> None:
+    info = error_details_pb2.ErrorInfo(reason=reason, domain="settlement-engine")
+    engine.fail("SubmitSettlements", code_pb2.INTERNAL, "the engine failed; incident 7", info)
+    said = command(*SUBMIT, "--obligation-id", "OB-7")
+    assert said.code == ExitCode.UNAVAILABLE
+    assert "incident 7" in said.err
+    assert "--obligation-id OB-7: it is never paid twice" in said.err
+
+
 def test_without_waiting_what_was_accepted_is_done(command: Run, engine: FakeEngine) -> None:
     engine.answer.status = wire.VALIDATING
     said = command(*SUBMIT, "--no-wait")
