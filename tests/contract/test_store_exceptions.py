@@ -435,7 +435,7 @@ async def test_what_the_bank_ended_first_is_overtaken_and_what_nobody_decided_su
 # --- late truth and returns -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("finding", Finding)
+@pytest.mark.parametrize("finding", HAS_ATTESTED)
 @pytest.mark.parametrize("state", ATTESTABLE)
 async def test_an_end_remembers_that_people_attested_it(scene, finding, state):
     settlement = await attested(scene, finding, state)
@@ -445,7 +445,7 @@ async def test_an_end_remembers_that_people_attested_it(scene, finding, state):
     assert other.attestation is Attestation.NONE
 
 
-@pytest.mark.parametrize("finding", Finding)
+@pytest.mark.parametrize("finding", HAS_ATTESTED)
 async def test_late_truth_moves_cash_to_suspense_once_and_touches_no_customer(scene, finding):
     settlement = await attested(scene, finding)
     customers = [AccountKind.NOSTRO, AccountKind.VOSTRO, AccountKind.CLEARING]
@@ -562,3 +562,100 @@ async def test_the_gauges_count_open_matters_by_kind(scene):
     gauges = await scene.stores.gauges.gauges(0)
     assert gauges.open_matters["disproved"] == before + 1
     assert gauges.oldest_matters_seconds["disproved"] >= 0
+
+
+# --- what screening has parked ----------------------------------------------------------------------
+
+
+async def test_what_is_parked_is_a_matter_until_it_is_parked_no_more(scene):
+    desk = scene.stores.matters
+    settlement = await scene.bring(State.HELD)
+    await asyncio.gather(*(desk.open_held(MANY) for _ in range(3)))
+    [matter] = await matters_of(scene, settlement)
+    assert (matter.kind, matter.severity) == (MatterKind.HELD, Severity.NORMAL)
+    with pytest.raises(WrongState, match="closed by the decision"):
+        await desk.close_matter(matter.id, "ada", "seen")
+    settlement = await scene.move(settlement, Event.APPROVED)
+    settlement = await scene.move(settlement, Event.PARKED)
+    await desk.open_held(MANY)
+    first, second = await matters_of(scene, settlement)
+    assert (first.closed_by, second.closed_by) == ("engine", "")
+    await scene.move(settlement, Event.CANCELLED)
+    await desk.open_held(MANY)
+    assert await matters_of(scene, settlement, has_closed=False) == []
+
+
+@pytest.mark.parametrize(
+    ("finding", "event"), [(Finding.RELEASE, Event.APPROVED), (Finding.DECLINE, Event.DECLINED)]
+)
+async def test_two_people_decide_about_what_is_parked(scene, finding, event):
+    resolutions = scene.stores.resolutions
+    settlement = await scene.bring(State.HELD)
+    proposal = await resolutions.propose(spec(settlement, finding))
+    with pytest.raises(NotPermitted, match="cannot approve it"):
+        await resolutions.approve(proposal.id, "Ada", proposal.content_sha256)
+    await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
+    assert proposal.id in [each.id for each in await resolutions.take_up(0.0, MANY)]
+    await scene.stores.matters.close_ended(MANY)
+    assert (await resolutions.proposal(proposal.id)).finished_at is None, "nothing was done yet"
+    await scene.move(settlement, event)
+    await scene.stores.matters.close_ended(MANY)
+    found = await resolutions.proposal(proposal.id)
+    assert (found.decision, found.ending) == (Decision.APPROVED, Ending.ATTESTED)
+    assert proposal.id not in [each.id for each in await resolutions.take_up(0.0, MANY)]
+
+
+async def test_a_release_counts_for_one_parking_only(scene):
+    resolutions = scene.stores.resolutions
+    settlement = await scene.bring(State.HELD)
+    proposal = await resolutions.propose(spec(settlement, Finding.RELEASE))
+    settlement = await scene.move(settlement, Event.APPROVED)
+    await scene.move(settlement, Event.PARKED)
+    with pytest.raises(WrongState, match="parked for another reason"):
+        await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
+
+
+async def test_a_cancelled_one_overtakes_the_release(scene):
+    resolutions = scene.stores.resolutions
+    settlement = await scene.bring(State.HELD)
+    proposal = await resolutions.propose(spec(settlement, Finding.RELEASE))
+    await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
+    await scene.move(settlement, Event.CANCELLED)
+    await scene.stores.matters.close_ended(MANY)
+    assert (await resolutions.proposal(proposal.id)).ending is Ending.OVERTAKEN
+
+
+@pytest.mark.parametrize("finding", Finding)
+@pytest.mark.parametrize("state", [s for s in State if s is not State.PENDING])
+async def test_a_finding_is_refused_where_the_state_has_no_use_for_it(scene, state, finding):
+    settlement = await scene.bring(state)
+    of_parked = finding in (Finding.RELEASE, Finding.DECLINE)
+    fits = state is State.HELD if of_parked else state in ATTESTABLE
+    for is_dry_run in (True, False):
+        wanted = spec(settlement, finding, is_dry_run=is_dry_run)
+        if fits:
+            assert (await scene.stores.resolutions.propose(wanted)).finding is finding
+            continue
+        with pytest.raises(WrongState):
+            await scene.stores.resolutions.propose(wanted)
+
+
+async def test_a_dry_run_writes_nothing_and_knows_what_is_there(scene):
+    resolutions = scene.stores.resolutions
+    settlement = await scene.bring(State.IN_DOUBT)
+    dry = spec(settlement, is_dry_run=True)
+    tried = await resolutions.propose(dry)
+    assert (tried.id, tried.proposed_by, tried.finding) == (0, "ada", Finding.SETTLED)
+    assert tried.content_sha256 == (await resolutions.propose(dry)).content_sha256
+    written = await resolutions.propose(spec(settlement))
+    assert written.content_sha256 == tried.content_sha256
+    assert (await resolutions.propose(dry)).id == written.id
+    other = spec(settlement, Finding.NOT_SETTLED, is_dry_run=True)
+    assert (await resolutions.propose(other)).id == 0
+    assert (await resolutions.proposal(written.id)).decision is Decision.OPEN, "not superseded"
+    await resolutions.approve(written.id, "grace", written.content_sha256)
+    with pytest.raises(WrongState, match="is being carried out"):
+        await resolutions.propose(other)
+    missing = SimpleNamespace(id=uuid.uuid4())
+    with pytest.raises(NotFound):
+        await resolutions.propose(spec(missing, is_dry_run=True))

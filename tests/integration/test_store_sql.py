@@ -152,6 +152,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "mark_environment": ("text text", ""),
     "replace_environment": ("text text", ""),
     "backend": ("", "pg_backend_pid int4"),
+    "close_held": ("text int8", "id int8"),
+    "open_held": ("int8", "id int8"),
     "beat": ("int8 float8", "id int8, flushed int8, unsafe text"),
     "bury": ("text bytea text int8 bytea text int8 timestamptz", "id int8"),
     "claim": ("int8 int4 bool", "settlement_id uuid, was_asked bool"),

@@ -25,7 +25,13 @@ from settlement_engine.api.grammar import (
 )
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.turns import in_parts
-from settlement_engine.domain.exceptions import EVIDENCE_BYTES_MAX, Finding, MatterKind, unknown
+from settlement_engine.domain.exceptions import (
+    EVIDENCE_BYTES_MAX,
+    OF_PARKED,
+    Finding,
+    MatterKind,
+    unknown,
+)
 from settlement_engine.errors import (
     InvalidInstruction,
     NotAuthenticated,
@@ -48,10 +54,15 @@ NAME_CHARACTERS_MAX: Final = 255
 FILTER_KINDS_MAX: Final = 32
 WHO_CHARACTERS_MAX: Final = 256
 
+REASON_FILE: Final = "reason.txt"
+"""What stands for the evidence where none is needed."""
+
 FINDINGS: Final[Mapping[int, Finding]] = MappingProxyType(
     {
         pb.RESOLUTION_FINDING_SETTLED: Finding.SETTLED,
         pb.RESOLUTION_FINDING_NOT_SETTLED: Finding.NOT_SETTLED,
+        pb.RESOLUTION_FINDING_RELEASE: Finding.RELEASE,
+        pb.RESOLUTION_FINDING_DECLINE: Finding.DECLINE,
     }
 )
 
@@ -156,10 +167,12 @@ class ExceptionCalls:
         found: Found = []
         finding = FINDINGS.get(request.finding)
         if finding is None:
-            found.append(("finding", "must say that the money moved, or that it did not"))
+            text = "must be one of SETTLED, NOT_SETTLED, RELEASE and DECLINE"
+            found.append(("finding", text))
         _check_words("reason", request.reason, REASON_CHARACTERS_MAX, found)
-        _check_words("evidence_name", request.evidence_name, NAME_CHARACTERS_MAX, found)
-        if not 1 <= len(request.evidence) <= EVIDENCE_BYTES_MAX:
+        name, evidence = _evidence_of(request, finding)
+        _check_words("evidence_name", name, NAME_CHARACTERS_MAX, found)
+        if not 1 <= len(evidence) <= EVIDENCE_BYTES_MAX:
             found.append(("evidence", f"must have 1 to {EVIDENCE_BYTES_MAX} bytes"))
         if bool(request.settlement_id) == bool(request.exception_id):
             found.append(("settlement_id", "is given, or else exception_id, and never both"))
@@ -169,10 +182,11 @@ class ExceptionCalls:
             settlement_id=await self._settlement_of(request),
             finding=finding,
             reason=request.reason,
-            evidence_name=request.evidence_name,
-            evidence=request.evidence,
+            evidence_name=name,
+            evidence=evidence,
             who=who,
             valid_seconds=self._desk.proposal_valid_seconds,
+            is_dry_run=request.validate_only,
         )
         return render.proposal(await self._undisturbed.run(self._desk.resolutions.propose(spec)))
 
@@ -284,6 +298,15 @@ def _check_words(field: str, text: str, characters_max: int, found: Found) -> No
     if not text.strip():
         found.append((field, REQUIRED))
     check_text(field, text, characters_max, found)
+
+
+def _evidence_of(
+    request: pb.ProposeResolutionRequest, finding: Finding | None
+) -> tuple[str, bytes]:
+    """Return the evidence's name and bytes; a decision about what is parked may stand on its reason."""
+    if finding in OF_PARKED and not request.evidence and not request.evidence_name:
+        return REASON_FILE, request.reason.encode()
+    return request.evidence_name, request.evidence
 
 
 def _kinds(request: pb.ListExceptionsRequest, found: Found) -> frozenset[MatterKind]:

@@ -107,7 +107,7 @@ def matter_file(found: MatterFile, rail_class: str) -> pb.SettlementException:
 def proposal(found: Proposal) -> pb.ResolutionProposal:
     """Write a proposal, and whether it still waits."""
     answer = pb.ResolutionProposal(
-        id=str(found.id),
+        id=str(found.id or ""),
         settlement_id=str(found.settlement_id),
         finding=_FINDINGS[found.finding],
         reason=found.reason,

@@ -127,6 +127,8 @@ def screening_rules(config: Config) -> ScreeningRules:
         blocked_obligations=frozenset(section.blocked_obligations),
         blocked_banks=frozenset(section.blocked_banks),
         largest=section.risk_limit_amounts,
+        review_banks=frozenset(section.review_banks),
+        review_from=section.review_amounts,
     )
 
 

@@ -57,6 +57,12 @@ KINDS: Final = [
     for name in wire.ExceptionKind.keys()  # noqa: SIM118 -- no dict
 ][1:]
 
+OF_PARKED: Final = frozenset({"RELEASE", "DECLINE"})
+"""Decisions that need no evidence."""
+
+PARKED: Final = frozenset({wire.RESOLUTION_FINDING_RELEASE, wire.RESOLUTION_FINDING_DECLINE})
+ASKED_FIRST: Final = "the bank is asked once more, then it is applied"
+
 AFTER_APPROVAL: Final = {
     wire.PROPOSAL_STATUS_APPLIED: "it was applied",
     wire.PROPOSAL_STATUS_OVERTAKEN: "it was overtaken, and not applied",
@@ -210,17 +216,17 @@ def evidence(*, proposal_id: str, output: Path, address: EngineAddress) -> None:
 @lasting
 @click.command()
 @click.argument("name", metavar="ID")
-@click.option(
-    "--settled/--not-settled", "is_settled", default=None, help="What the evidence shows."
-)
+@click.option("--settled", "finding", flag_value="SETTLED", help="It shows that the money moved.")
+@click.option("--not-settled", "finding", flag_value="NOT_SETTLED", help="That it did not.")
+@click.option("--release", "finding", flag_value="RELEASE", help="Let go on what was parked.")
+@click.option("--decline", "finding", flag_value="DECLINE", help="End what was parked.")
 @click.option(
     "--evidence",
     "file",
-    required=True,
     type=click.Path(path_type=Path),
-    help="A statement, or the bank's written word; at most 1 MiB.",
+    help="A statement, or the bank's written word; at most 1 MiB. Not needed for what was parked.",
 )
-@click.option("--reason", required=True, help="Why the evidence shows it.")
+@click.option("--reason", required=True, help="Why the evidence shows it, or why you decide so.")
 @_who
 @_dry_run
 @engine_options
@@ -228,46 +234,58 @@ def evidence(*, proposal_id: str, output: Path, address: EngineAddress) -> None:
 @example("""
 settlement-engine resolve 7 --settled --evidence camt.053.xml --reason "entry 12 of today"
 settlement-engine resolve 7 --not-settled --evidence letter.pdf --reason "their letter" --as ada
+settlement-engine resolve 9 --release --reason "the customer was identified" --dry-run
 """)
 def resolve(  # noqa: PLR0913 -- each option of the command is an argument
     *,
     name: str,
-    is_settled: bool | None,
-    file: Path,
+    finding: str | None,
+    file: Path | None,
     reason: str,
     who: str | None,
     dry_run: bool,
     address: EngineAddress,
     is_json: bool,
 ) -> None:
-    """Propose how a settlement in doubt has ended.
+    """Propose how a settlement in doubt has ended, or whether a parked one may go on.
 
     ID is the number of an exception, or any name of the settlement, as for `show`.
     """
-    if is_settled is None:
-        message = "say what the evidence shows: --settled or --not-settled"
+    if finding is None:
+        message = "say what you propose: --settled, --not-settled, --release or --decline"
         raise click.UsageError(message)
-    settled = wire.RESOLUTION_FINDING_SETTLED
+    if file is None and finding not in OF_PARKED:
+        message = "name the file that shows it: --evidence FILE"
+        raise click.UsageError(message)
     request = wire.ProposeResolutionRequest(
-        finding=settled if is_settled else wire.RESOLUTION_FINDING_NOT_SETTLED,
+        finding=wire.ResolutionFinding.Value(f"RESOLUTION_FINDING_{finding}"),
         reason=reason,
-        evidence_name=file.name,
-        evidence=_read(file),
+        evidence_name=file.name if file is not None else "",
+        evidence=_read(file) if file is not None else b"",
+        validate_only=dry_run,
     )
-    if dry_run:
-        size = counted(len(request.evidence), "byte")
-        say(f"{_name(who, address)} would propose that {FINDINGS[request.finding]}: {reason}")
-        say(f"  evidence  {file.name}, {size}")
-        return
     with reach(address) as engine:
         name_subject(engine, request, name)
         found = engine.exceptions.ProposeResolution(request, **_acting(who, address))
     if is_json:
         print_json(as_dict(found))
         return
+    if dry_run:
+        _print_trial(found)
+        return
     mark(GOOD, f"proposal {found.id}: {FINDINGS[found.finding]}")
     print_proposal(found)
     say(f"\n  another person approves it: settlement-engine approve {found.id}")
+
+
+def _print_trial(found: wire.ResolutionProposal) -> None:
+    """Say what the engine would write down; it has refused by now what cannot be."""
+    if found.id:
+        mark(GOOD, f"this is proposal {found.id} already: {FINDINGS[found.finding]}")
+    else:
+        mark(GOOD, f"{found.proposed_by} would propose: {FINDINGS[found.finding]}")
+    print_proposal(found)
+    say(f"\n  it takes another person than {found.proposed_by} to approve it")
 
 
 @lasting
@@ -306,7 +324,8 @@ def approve(
     if is_json:
         print_json(as_dict(found))
         return ExitCode.OK
-    now = AFTER_APPROVAL.get(found.status, "the bank is asked once more, then it is applied")
+    asked = "it is applied now" if found.finding in PARKED else ASKED_FIRST
+    now = AFTER_APPROVAL.get(found.status, asked)
     mark(GOOD, f"approved by {found.decided_by}; {now}")
     say(f"  look with: settlement-engine show {found.settlement_id}")
     return ExitCode.OK

@@ -20,6 +20,8 @@ SIGNS: Final = {
 FINDINGS: Final = {
     wire.RESOLUTION_FINDING_SETTLED: "the money moved",
     wire.RESOLUTION_FINDING_NOT_SETTLED: "the money did not move",
+    wire.RESOLUTION_FINDING_RELEASE: "it may go on",
+    wire.RESOLUTION_FINDING_DECLINE: "it may not go on",
 }
 DOUBTS: Final = frozenset({wire.EXCEPTION_KIND_IN_DOUBT, wire.EXCEPTION_KIND_OVERDUE})
 

@@ -241,11 +241,13 @@ class DeskConfig(Section):
 
 
 class ScreeningConfig(Section):
-    """What the built-in compliance and risk check blocks."""
+    """What the built-in compliance and risk check blocks, and what it parks for two people."""
 
     blocked_obligations: tuple[str, ...] = ()
     blocked_banks: tuple[BankCode, ...] = ()
     risk_limit_amounts: Amounts = {}
+    review_banks: tuple[BankCode, ...] = ()
+    review_amounts: Amounts = {}
 
 
 class ReconciliationConfig(Section):

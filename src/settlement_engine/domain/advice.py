@@ -62,6 +62,10 @@ BY_KIND: Final[Mapping[MatterKind, tuple[str, str]]] = {
         "Claim the amount from the receiving bank: what it owes stands in suspense.",
         "Take it from the paying bank: its money has come back, and its obligation is open again.",
     ),
+    MatterKind.HELD: (
+        "Look at why it was parked, and release or decline it: one person proposes, another approves.",
+        "Send the same obligation again under another key: this one still waits.",
+    ),
     MatterKind.UNKNOWN_PAYMENT: (
         "Look for the instruction with the caller, by the reference: this database has forgotten it.",
         "Send the same instruction under another key: the bank has this payment already.",

@@ -60,7 +60,13 @@ def contradicts_disproof(state: State, event: Event) -> bool:
     return event in DISAGREES_ONCE_DISPROVED.get(state, frozenset())
 
 
-_RAILS_OWN_NO: Final = frozenset({RefusalCode.RAIL_REJECTED, RefusalCode.CANCELLED_BY_CALLER})
+_RAILS_OWN_NO: Final = frozenset(
+    {
+        RefusalCode.RAIL_REJECTED,
+        RefusalCode.CANCELLED_BY_CALLER,
+        RefusalCode.RECALLED_OVERDUE,
+    }
+)
 """Why a settlement was rolled back after the rail had rejected it, or had given it back."""
 
 

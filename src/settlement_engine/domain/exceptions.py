@@ -52,6 +52,7 @@ class MatterKind(StrEnum):
         auto()
     )  # the database turns down what follows from an answer, again and again
     ALTERED_PAYMENT = auto()  # what was recorded of it was altered behind the engine
+    HELD = auto()  # screening has parked it, and two people have to decide
 
 
 class Severity(StrEnum):
@@ -70,6 +71,7 @@ SEVERITY: Final[Mapping[MatterKind, Severity]] = {
     MatterKind.SECOND_DEBIT: Severity.CRITICAL,
     MatterKind.DISPROVED: Severity.CRITICAL,
     MatterKind.UNCOVERED_RETURN: Severity.CRITICAL,
+    MatterKind.HELD: Severity.NORMAL,
     MatterKind.UNKNOWN_PAYMENT: Severity.CRITICAL,
     MatterKind.ALTERED_PAYMENT: Severity.CRITICAL,
     MatterKind.CANNOT_BE_BOOKED: Severity.CRITICAL,
@@ -97,12 +99,20 @@ class Finding(StrEnum):
 
     SETTLED = auto()  # the money moved
     NOT_SETTLED = auto()  # the money did not move
+    RELEASE = auto()  # what screening has parked may go on
+    DECLINE = auto()  # it may not
 
 
 ATTESTED: Final[Mapping[Finding, Event]] = {
     Finding.SETTLED: Event.ATTESTED_SETTLED,
     Finding.NOT_SETTLED: Event.ATTESTED_NOT_SETTLED,
+    Finding.RELEASE: Event.APPROVED,
+    Finding.DECLINE: Event.DECLINED,
 }
+
+
+OF_PARKED: Final = frozenset({Finding.RELEASE, Finding.DECLINE})
+"""Findings on what screening has parked: no money is held, no bank has to be asked."""
 
 
 class Decision(StrEnum):
@@ -233,14 +243,20 @@ def unbookable_detail(state: State, event: Event, why: str) -> dict[str, str]:
 # --- who may do what ------------------------------------------------------------------------------
 
 
-def check_attestable(settlement: Settlement) -> None:
-    """Refuse what cannot be attested in this state. Raises WrongState."""
-    if Event.ATTESTED_SETTLED in LIFE[settlement.state]:
+def check_attestable(settlement: Settlement, finding: Finding) -> None:
+    """Refuse what cannot be attested, or decided, in this state. Raises WrongState."""
+    if ATTESTED[finding] in LIFE[settlement.state]:
         return
+    if finding in OF_PARKED and not settlement.is_ended:
+        what = f"a settlement that is {settlement.state.value} is not parked"
+        raise WrongState(what, why="only what screening has parked is released or declined")
     what = f"a settlement that is {settlement.state.value} cannot be resolved by people"
     if settlement.is_ended:
         todo = "It has ended. If that is wrong, the rail's late word opens an exception by itself."
         raise WrongState(what, why="an end is never edited", todo=todo)
+    if settlement.state is State.HELD:
+        todo = "Release it or decline it: `settlement-engine resolve ID --release` or `--decline`."
+        raise WrongState(what, why="it was parked, and nothing was sent for it", todo=todo)
     if settlement.state is State.LOCKED:
         todo = "Try again in a moment: its instruction is on its way at this very time."
         raise WrongState(what, why="its question is open", todo=todo)
@@ -261,8 +277,13 @@ def check_approval(proposal: Proposal, settlement: Settlement, who: str, signed:
     if proposal.has_expired:
         what = "the proposal has expired"
         raise WrongState(what, why="its evidence is old by now", todo="Propose it again.")
-    if settlement.is_ended:
-        check_attestable(settlement)
+    if settlement.is_ended or proposal.finding in OF_PARKED:
+        check_attestable(settlement, proposal.finding)
+    if is_outdated(proposal, settlement) and proposal.finding in OF_PARKED:
+        what = (
+            "the settlement was released since this was proposed, and is parked for another reason"
+        )
+        raise WrongState(what, why="a decision counts for one reason", todo="Propose it again.")
     if is_outdated(proposal, settlement):
         what = (
             "the payment was sent again, or the bank has acknowledged it, since this was proposed"
@@ -277,10 +298,20 @@ def is_outdated(proposal: Proposal, settlement: Settlement) -> bool:
     That money moved stays true whatever is sent afterwards. That it did not is true only of what had been
     sent by then, and of a payment of which the bank had not said since that it has it.
     """
+    if proposal.finding in OF_PARKED:
+        return basis_of(settlement, proposal.finding) != proposal.sends
     if proposal.finding is Finding.SETTLED or settlement.attempt is None:
         return False
     is_sent_again = settlement.attempt.sends != proposal.sends
     return is_sent_again or is_received(proposal.state, settlement.state)
+
+
+def basis_of(settlement: Settlement, finding: Finding) -> int:
+    """Return what a proposal stands on: how many sendings, or the move that has parked it."""
+    if finding in OF_PARKED:
+        return settlement.seq
+    assert settlement.attempt is not None, "what may be attested was sent"
+    return settlement.attempt.sends
 
 
 def is_received(before: State, now: State) -> bool:
@@ -302,6 +333,10 @@ def check_closing(matter: Matter, who: str) -> None:
     if matter.closed_at is not None:
         what = f"the exception was closed by {matter.closed_by}"
         raise WrongState(what, why="it is closed once")
+    if matter.kind is MatterKind.HELD:
+        what = "the exception of a parked settlement is closed by the decision about it"
+        todo = "Decide: `settlement-engine resolve ID --release` or `--decline`, or cancel it."
+        raise WrongState(what, why="it still waits", todo=todo)
     if matter.kind in DOUBTS:
         what = "a doubt is closed by the settlement's end, and not by a person"
         todo = "Resolve the settlement: `settlement-engine resolve ID`."

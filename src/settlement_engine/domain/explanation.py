@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from settlement_engine.domain.dossier import decimals_of
-from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.exceptions import OF_PARKED, MatterKind
 from settlement_engine.domain.ledger import Leg
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, LIFE, QUESTION, Do, Event, State
 from settlement_engine.domain.money import format_amount
@@ -214,7 +214,8 @@ def _exception(matter: ExceptionRecord) -> Iterator[Line]:
 
 def _proposal(proposal: ProposalRecord) -> Iterator[Line]:
     name = f"proposal {proposal.id}"
-    text = f"{name}: {proposal.proposed_by} attested {proposal.finding}, {proposal.reason}"
+    verb = "proposed to" if proposal.finding in OF_PARKED else "attested"
+    text = f"{name}: {proposal.proposed_by} {verb} {proposal.finding}, {proposal.reason}"
     yield Line(proposal.proposed_at, _sentence(text))
     if proposal.decided_at is not None:
         text = f"{name} was {proposal.decision} by {proposal.decided_by}"

@@ -58,10 +58,13 @@ _REFUSALS: Final[Mapping[str, Callable[[Detail], str]]] = {
     ),
     RefusalCode.INSUFFICIENT_FUNDS: _funds,
     RefusalCode.CANCELLED_BY_CALLER: _said("cancelled by the caller"),
+    RefusalCode.RECALLED_OVERDUE: _said(
+        "the rail kept it for longer than its own limit, and gave it back when asked to"
+    ),
     RefusalCode.RAIL_REJECTED: _said("the rail said no"),
     RefusalCode.ATTESTED_NOT_SETTLED: _said("two people attested that the money did not move"),
     RefusalCode.UNDELIVERED: _said("it could not be delivered to the rail, and no byte left"),
-    RefusalCode.DECLINED: _said("a person declined it"),
+    RefusalCode.DECLINED: _said("two people declined it"),
     RefusalCode.LAPSED: _said("it waited too long"),
 }
 
@@ -73,7 +76,7 @@ _QUESTIONS: Final[Mapping[Ask, str]] = {
 }
 
 _WAITS: Final[Mapping[State, str]] = {
-    State.HELD: "a person decides",
+    State.HELD: "two people release it or decline it",
     State.QUEUED: "it is released when its window opens or liquidity arrives",
 }
 

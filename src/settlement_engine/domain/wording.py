@@ -24,8 +24,8 @@ HAPPENED: Final[Mapping[Event, str]] = MappingProxyType(
         E.PARKED: "it was parked: a person has to look at it first",
         E.REFUSED: "we refused it, before any money was held",
         E.CANCELLED: "the caller asked for it not to be made",
-        E.APPROVED: "a person approved it",
-        E.DECLINED: "a person declined it",
+        E.APPROVED: "two people released it",
+        E.DECLINED: "two people declined it",
         E.RELEASED: "its wait was over",
         E.LAPSED: "it had waited too long",
         E.ACKNOWLEDGED: "the rail said that it has the payment, which is not final",
@@ -129,8 +129,11 @@ STANDS: Final[Mapping[State, str]] = MappingProxyType(
 MAY_ACT: Final[Mapping[Event, str]] = MappingProxyType(
     {
         E.CANCELLED: "The caller may ask for it not to be made: `settlement-engine cancel ID`.",
-        E.APPROVED: "A person may approve it.",
-        E.DECLINED: "A person may decline it.",
+        E.APPROVED: (
+            "Two people, never the same one twice, may release it:"
+            " `settlement-engine resolve ID --release`."
+        ),
+        E.DECLINED: "Two people may decline it: `settlement-engine resolve ID --decline`.",
         E.ATTESTED_SETTLED: (
             "Two people, never the same one twice, may attest with evidence what became of it:"
             " `settlement-engine resolve ID`."

@@ -40,6 +40,7 @@ from settlement_engine.domain.preconditions import (
     refuse_window,
 )
 from settlement_engine.domain.settlement import Attempt
+from settlement_engine.engine.lookups import recalled_as
 from settlement_engine.ports import Answer, RailClass, Step
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.ledger import Transfer
     from settlement_engine.domain.lifecycle import Row
-    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.engine.directory import Directory
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.engine.timetable import Timetable
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 _REFUSED_AS: Final = {
     Event.CANCELLED: RefusalCode.CANCELLED_BY_CALLER,
     Event.REJECTED: RefusalCode.RAIL_REJECTED,
-    Event.RECALLED: RefusalCode.CANCELLED_BY_CALLER,
     Event.ABANDONED: RefusalCode.UNDELIVERED,
     Event.DECLINED: RefusalCode.DECLINED,
     Event.LAPSED: RefusalCode.LAPSED,
@@ -119,8 +119,16 @@ class Decider:
         word = judge(settlement, answer.event, answer.confirmation) if settlement.is_ended else None
         return word is not None and word.event is Event.DISPROVED
 
-    def decide(self, settlement: Settlement, answer: Answer, now: datetime) -> Step | None:
+    def decide(
+        self,
+        settlement: Settlement,
+        answer: Answer,
+        now: datetime,
+        history: Sequence[Moved] = (),
+    ) -> Step | None:
         """Return the step that the answer leads to; None when it says nothing new.
+
+        ``history`` are the moves so far, where the answer needs them (``engine/lookups.py``).
 
         An answer that the page does not know in this state answers nothing: it counts as silence.
         """
@@ -137,7 +145,10 @@ class Decider:
             return None
         if event in (Event.CLEARED, Event.REFUSED):
             return self._screened(settlement, answer, now)
-        return self._step(settlement, event, answer)
+        refusal = None
+        if event is Event.RECALLED:
+            refusal = _refusal_of(event, answer, recalled_as(history))
+        return self._step(settlement, event, answer, refusal)
 
     def _event(self, settlement: Settlement, answer: Answer, now: datetime) -> Event:
         """Choose the event where a limit of ours or the rail's has been reached."""
@@ -368,8 +379,8 @@ def _postponed(settlement: Settlement, opening: datetime, now: datetime) -> Step
     )
 
 
-def _refusal_of(event: Event, answer: Answer) -> Refusal | None:
-    code = _REFUSED_AS.get(event)
+def _refusal_of(event: Event, answer: Answer, code: RefusalCode | None = None) -> Refusal | None:
+    code = code or _REFUSED_AS.get(event)
     if code is None:
         return None
     detail = {"code": answer.code, "text": answer.text}

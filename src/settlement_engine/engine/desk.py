@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from settlement_engine.domain.exceptions import ATTESTED, Finding, is_outdated, is_received
+from settlement_engine.domain.exceptions import (
+    ATTESTED,
+    OF_PARKED,
+    Finding,
+    is_outdated,
+    is_received,
+)
 from settlement_engine.domain.lifecycle import LIFE, Ask, Event, State
 from settlement_engine.engine.asker import question_of
 from settlement_engine.engine.integrity import may_be_put
@@ -122,6 +128,8 @@ class DeskClerk:
         if opened:
             self._meter.anomaly("doubt_too_long", opened)
             log.warning("doubts_opened", count=opened)
+        if parked := await matters.open_held(batch_max):
+            log.warning("parked_for_people", count=parked)
         await matters.close_ended(batch_max)
         proposals = await self._desk.resolutions.take_up(self._pause_seconds, batch_max)
         if proposals:
@@ -136,6 +144,10 @@ class DeskClerk:
                 continue  # it has ended meanwhile, or is being sent again just now: the next look
             if is_outdated(proposal, settlement):
                 continue  # it was sent again, or the bank has it: the next look ends the proposal
+            if proposal.finding in OF_PARKED:  # nothing was sent, so that no bank has to be asked
+                log.warning("parked_decided", proposal=proposal.id, settlement=str(settlement.id))
+                self._runner.hear([_attest(proposal, settlement, "")])
+                continue
             assert settlement.attempt is not None, "what may be attested was sent"
             if not may_be_put(
                 Ask.ENQUIRE, settlement, self._integrity.of_question(settlement, Ask.ENQUIRE)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.preconditions import Refusal
-    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.engine.inbound import InboundWorker
     from settlement_engine.ports import Answer, Meter
 
@@ -39,6 +39,8 @@ class PendingTransition:
     refusal: Refusal | None = None
     is_uncovered: bool = False
     repeats: int = 0
+    history: tuple[Moved, ...] = ()
+    """The moves so far, where the answer needs them (``engine/lookups.py``)."""
     waiting: list[Answer] = field(default_factory=list)
     """What came meanwhile. The list's identity marks the owner of the settlement's slot."""
 

@@ -30,6 +30,7 @@ from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode, refuse_funds
 from settlement_engine.engine.batching import Batcher
 from settlement_engine.engine.integrity import silence
+from settlement_engine.engine.lookups import Lookups
 from settlement_engine.engine.mailbox import Mailbox, PendingTransition
 from settlement_engine.engine.writer import StepWriter
 from settlement_engine.errors import Broken, Contention, Unavailable
@@ -93,9 +94,9 @@ class Runner:
         self._settings = settings
         self._store = store
         self._unbookable = unbookable
-        self._writer = StepWriter(store, presence, meter)
-        self._presence = presence
+        self._writer, self._presence = StepWriter(store, presence, meter), presence
         self._decider = decider
+        self._lookups = Lookups(store, decider, self._until_reached, self._set_aside)
         self._directory = directory
         self._asker = asker
         self._integrity = integrity
@@ -239,6 +240,7 @@ class Runner:
         await self._batcher.run()
 
     async def _write(self, batch: list[PendingTransition]) -> None:
+        batch = await self._lookups.read_histories(batch)
         screened = [p.settlement for p in batch if p.answer.event in SCREENED]
         try:
             if screened:
@@ -249,7 +251,7 @@ class Runner:
             for pending in (p for p in batch if p.answer.event in SCREENED):
                 self._set_aside(pending, error)
             batch = [p for p in batch if p.answer.event not in SCREENED]
-        batch = await self._find_suspense(batch)
+        batch = await self._lookups.find_suspense(batch)
         pairs = await self._decide_all(batch)
         if not pairs:
             return
@@ -286,25 +288,6 @@ class Runner:
                 self._batcher.offer(self._done(pending))
         return pairs
 
-    async def _find_suspense(self, batch: list[PendingTransition]) -> list[PendingTransition]:
-        """Look up where to book what has no other home, which hardly ever happens."""
-        wanted = [
-            pending
-            for pending in batch
-            if pending.is_uncovered or self._decider.is_disproof(pending.settlement, pending.answer)
-        ]
-        if not wanted:
-            return batch
-        settlements = [pending.settlement for pending in wanted]
-        try:
-            await self._until_reached(lambda: self._decider.prefetch_suspense(settlements))
-        except Broken as error:
-            log.exception("suspense_not_found", why=error.why or error.what)
-            for pending in wanted:
-                self._set_aside(pending, error)
-            return [pending for pending in batch if pending not in wanted]
-        return batch
-
     def _decide(self, pending: PendingTransition, now: datetime) -> Step | None:
         """Decide; on what was altered in the database nothing is booked, whatever was answered."""
         step = self._decide_unchecked(pending, now)
@@ -318,7 +301,7 @@ class Runner:
         if pending.is_uncovered:
             return self._decider.uncovered(pending.settlement, pending.answer)
         settlement, answer = pending.settlement, pending.answer
-        step = self._decider.decide(settlement, answer, now)
+        step = self._decider.decide(settlement, answer, now, pending.history)
         if step is None:
             return None
         if step.event is Event.NO_ANSWER and answer.event is not Event.NO_ANSWER:

@@ -55,6 +55,7 @@ class ProposalSpec:
     evidence: bytes
     who: str
     valid_seconds: float
+    is_dry_run: bool = False  # everything is checked, and nothing is written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,13 @@ class MatterStore(Protocol):
         """
         ...
 
+    async def open_held(self, count_max: int) -> int:
+        """Open a matter for each settlement that screening has parked, once for each parking.
+
+        What is parked no more is closed; returns how many are new.
+        """
+        ...
+
     async def close_ended(self, count_max: int) -> int:
         """Close the doubts of settlements that have ended; returns how many there were.
 
@@ -126,6 +134,8 @@ class ResolutionStore(Protocol):
 
     async def propose(self, spec: ProposalSpec) -> Proposal:
         """Write a proposal down; it supersedes one that is not decided. The same one again is that one.
+
+        A dry run returns what would be written, with the number 0 unless it is there already.
 
         Raises NotFound, WrongState.
         """

@@ -239,6 +239,8 @@ class _ExceptionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Excepti
     """The database turns down what follows from an answer, again and again: somebody has to repair it."""
     EXCEPTION_KIND_ALTERED_PAYMENT: _ExceptionKind.ValueType  # 10
     """What was recorded of the payment was altered in the database; it is frozen and not sent."""
+    EXCEPTION_KIND_HELD: _ExceptionKind.ValueType  # 11
+    """Screening has parked the settlement: two people release it or decline it."""
 
 class ExceptionKind(_ExceptionKind, metaclass=_ExceptionKindEnumTypeWrapper):
     """--- exceptions ----------------------------------------------------------------------------------"""
@@ -264,6 +266,8 @@ EXCEPTION_KIND_CANNOT_BE_BOOKED: ExceptionKind.ValueType  # 9
 """The database turns down what follows from an answer, again and again: somebody has to repair it."""
 EXCEPTION_KIND_ALTERED_PAYMENT: ExceptionKind.ValueType  # 10
 """What was recorded of the payment was altered in the database; it is frozen and not sent."""
+EXCEPTION_KIND_HELD: ExceptionKind.ValueType  # 11
+"""Screening has parked the settlement: two people release it or decline it."""
 Global___ExceptionKind: _TypeAlias = ExceptionKind  # noqa: Y015
 
 class _ExceptionSeverity:
@@ -302,6 +306,10 @@ class _ResolutionFindingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Res
     """The money moved."""
     RESOLUTION_FINDING_NOT_SETTLED: _ResolutionFinding.ValueType  # 2
     """The money did not move."""
+    RESOLUTION_FINDING_RELEASE: _ResolutionFinding.ValueType  # 3
+    """What screening has parked may go on; it is screened once more."""
+    RESOLUTION_FINDING_DECLINE: _ResolutionFinding.ValueType  # 4
+    """What screening has parked may not go on; it fails."""
 
 class ResolutionFinding(_ResolutionFinding, metaclass=_ResolutionFindingEnumTypeWrapper):
     """What two people attest."""
@@ -311,6 +319,10 @@ RESOLUTION_FINDING_SETTLED: ResolutionFinding.ValueType  # 1
 """The money moved."""
 RESOLUTION_FINDING_NOT_SETTLED: ResolutionFinding.ValueType  # 2
 """The money did not move."""
+RESOLUTION_FINDING_RELEASE: ResolutionFinding.ValueType  # 3
+"""What screening has parked may go on; it is screened once more."""
+RESOLUTION_FINDING_DECLINE: ResolutionFinding.ValueType  # 4
+"""What screening has parked may not go on; it fails."""
 Global___ResolutionFinding: _TypeAlias = ResolutionFinding  # noqa: Y015
 
 class _ProposalStatus:
@@ -2601,6 +2613,7 @@ class ProposeResolutionRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     EVIDENCE_NAME_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
     """Either of both: the settlement, or an exception of it."""
     exception_id: _builtins.str
@@ -2610,7 +2623,9 @@ class ProposeResolutionRequest(_message.Message):
     evidence_name: _builtins.str
     """At most 255 characters."""
     evidence: _builtins.bytes
-    """1 byte to 1 MiB; in JSON base64."""
+    """1 byte to 1 MiB; in JSON base64. Not needed for RELEASE and DECLINE: the reason is kept instead."""
+    validate_only: _builtins.bool
+    """Check everything and write nothing. The answer's id is empty unless the same proposal is there already."""
     def __init__(
         self,
         *,
@@ -2620,10 +2635,11 @@ class ProposeResolutionRequest(_message.Message):
         reason: _builtins.str = ...,
         evidence_name: _builtins.str = ...,
         evidence: _builtins.bytes = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "evidence_name", b"evidence_name", "exception_id", b"exception_id", "finding", b"finding", "reason", b"reason", "settlement_id", b"settlement_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "evidence_name", b"evidence_name", "exception_id", b"exception_id", "finding", b"finding", "reason", b"reason", "settlement_id", b"settlement_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

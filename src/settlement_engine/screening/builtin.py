@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.lifecycle import Event
@@ -23,22 +23,30 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Instruction, Settlement
 
 
+REVIEW: Final = "REVIEW"
+"""The code of what is parked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreeningRules:
     """What is blocked. ``largest`` is the largest amount per currency, as a decimal text.
 
     It is read when it is needed: how many decimals a currency has is known from the book. A currency
-    without a largest amount has no limit. A bank is blocked under every spelling of its code.
+    without a largest amount has no limit. What ``review_banks`` names, and amounts from ``review_from`` on,
+    are parked until two people have decided. A bank is meant under every spelling of its code.
     """
 
     blocked_obligations: frozenset[str] = frozenset()
     blocked_banks: frozenset[str] = frozenset()
     largest: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    review_banks: frozenset[str] = frozenset()
+    review_from: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         """Fold the banks once, as those of every instruction are."""
-        folded = frozenset(map(folded_bank, self.blocked_banks))
-        object.__setattr__(self, "blocked_banks", folded)
+        for name in ("blocked_banks", "review_banks"):
+            folded = frozenset(map(folded_bank, getattr(self, name)))
+            object.__setattr__(self, name, folded)
 
     def refuse(self, instruction: Instruction) -> Refusal | None:
         """Say why the instruction is refused, or None."""
@@ -56,9 +64,23 @@ class ScreeningRules:
             return _too_large(amount, largest)
         return None
 
+    def review(self, instruction: Instruction) -> str:
+        """Say why two people have to look at it first; empty when they need not."""
+        sides = (folded_bank(instruction.from_bank), folded_bank(instruction.to_bank))
+        if not self.review_banks.isdisjoint(sides):
+            return "one of its banks is on the list review_banks"
+        currency = instruction.amount.currency
+        text = self.review_from.get(currency)
+        if text is None:
+            return ""
+        least = parse_amount(text, currency)
+        is_large = instruction.amount.minor >= least.minor
+        return f"amounts from {least} {currency} on are reviewed" if is_large else ""
+
     def unknown_currencies(self) -> list[str]:
-        """Name the currencies with a largest amount that neither ISO 4217 nor the book knows."""
-        return [code for code, text in self.largest.items() if not _is_amount(text, code)]
+        """Name the currencies with an amount that neither ISO 4217 nor the book knows."""
+        amounts = [*self.largest.items(), *self.review_from.items()]
+        return [code for code, text in amounts if not _is_amount(text, code)]
 
 
 def _is_amount(text: str, currency: str) -> bool:
@@ -92,6 +114,9 @@ class BuiltinScreening:
 
     def _answer(self, settlement: Settlement) -> Answer:
         refusal = self._rules.refuse(settlement.instruction)
+        reason = self._rules.review(settlement.instruction) if refusal is None else ""
+        if reason:
+            return Answer(settlement_id=settlement.id, event=Event.PARKED, code=REVIEW, text=reason)
         if refusal is None:
             return Answer(settlement_id=settlement.id, event=Event.CLEARED)
         return Answer(

@@ -77,6 +77,11 @@ class PostgresMatters:
         text = msgspec.json.encode(detail, order="sorted").decode()
         return bool(await self._writing.fetch("open_unbookable", settlement_id, text))
 
+    async def open_held(self, count_max: int) -> int:
+        """Open a matter for each settlement that is parked; see the port."""
+        await self._writing.fetch("close_held", ENGINE, count_max)
+        return len(await self._writing.fetch("open_held", count_max))
+
     async def close_ended(self, count_max: int) -> int:
         """Close the doubts of settlements that have ended; see the port."""
         await self._writing.fetch("finish_resolutions", count_max)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from settlement_engine.domain.exceptions import (
     Decision,
     Ending,
     Finding,
     Proposal,
+    basis_of,
     check_approval,
     check_attestable,
     check_undecided,
@@ -54,32 +57,20 @@ class PostgresResolutions:
         """Write a proposal down; see the port."""
         evidence = (spec.evidence_name, spec.evidence)
         content = content_sha256(spec.settlement_id, spec.finding, spec.reason, evidence, spec.who)
-        async with self._writing.session() as connection, connection.transaction():
-            settlement = await _locked_settlement(connection, spec.settlement_id)
-            row = await connection.fetchrow(query("live_proposal"), spec.settlement_id)
-            if row is not None:
-                alive = to_proposal(row)
-                if require_room(alive, settlement, content):
-                    return alive
-                check_attestable(settlement)
-                await _decide(connection, alive, Decision.SUPERSEDED, spec.who)
-            check_attestable(settlement)
-            assert settlement.attempt is not None, "what may be attested was sent"
-            written = await connection.fetchrow(
-                query("write_proposal"),
-                spec.settlement_id,
-                spec.finding.value,
-                spec.reason,
-                spec.evidence_name,
-                spec.evidence,
-                content,
-                spec.who,
-                spec.valid_seconds,
-                settlement.state.value,
-                settlement.attempt.sends,
-            )
-            assert written is not None, "what was inserted comes back"
-            return await _proposal(connection, written["id"])
+        async with self._writing.session() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                proposal = await _propose(connection, spec, content)
+            except BaseException:
+                await transaction.rollback()
+                raise
+            if not spec.is_dry_run:
+                await transaction.commit()
+                return proposal
+            await transaction.rollback()
+        is_there = await self.proposal(proposal.id) is not None
+        return proposal if is_there else msgspec.structs.replace(proposal, id=0)
 
     async def proposal(self, proposal_id: int) -> Proposal | None:
         """Return a proposal."""
@@ -128,6 +119,34 @@ class PostgresResolutions:
         """Return approved proposals to be acted on; see the port."""
         rows = await self._writing.fetch("take_up_resolutions", pause_seconds, count_max)
         return sorted((to_proposal(row) for row in rows), key=lambda each: each.id)
+
+
+async def _propose(connection: Connection, spec: ProposalSpec, content: bytes) -> Proposal:
+    """Check a proposal and write it down, in the caller's transaction."""
+    settlement = await _locked_settlement(connection, spec.settlement_id)
+    row = await connection.fetchrow(query("live_proposal"), spec.settlement_id)
+    if row is not None:
+        alive = to_proposal(row)
+        if require_room(alive, settlement, content):
+            return alive
+        check_attestable(settlement, spec.finding)
+        await _decide(connection, alive, Decision.SUPERSEDED, spec.who)
+    check_attestable(settlement, spec.finding)
+    written = await connection.fetchrow(
+        query("write_proposal"),
+        spec.settlement_id,
+        spec.finding.value,
+        spec.reason,
+        spec.evidence_name,
+        spec.evidence,
+        content,
+        spec.who,
+        spec.valid_seconds,
+        settlement.state.value,
+        basis_of(settlement, spec.finding),
+    )
+    assert written is not None, "what was inserted comes back"
+    return await _proposal(connection, written["id"])
 
 
 async def _locked_settlement(connection: Connection, settlement_id: UUID) -> Settlement:

@@ -100,6 +100,12 @@ class FakeDesk(settlement_pb2_grpc.ExceptionServiceServicer):
         return self.exception
 
     def ProposeResolution(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.validate_only:
+            self.asked.append(request)
+            tried = wire.ResolutionProposal()
+            tried.CopyFrom(self.proposal)
+            tried.id, tried.proposed_by = "", "grace"
+            return tried
         self._who(request, context)
         return self.proposal
 

@@ -85,6 +85,7 @@ def test_the_codes_stand_in_order_of_precedence():
         "ACCOUNT_FULL",
         "INSUFFICIENT_FUNDS",
         "CANCELLED_BY_CALLER",
+        "RECALLED_OVERDUE",
         "RAIL_REJECTED",
         "ATTESTED_NOT_SETTLED",
         "UNDELIVERED",

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from settlement_engine.domain.exceptions import (
+    ATTESTED,
     DOUBTS,
     ENGINE,
     EVIDENCE_BYTES_MAX,
+    OF_PARKED,
     Decision,
     Ending,
     LastAnswer,
@@ -19,6 +21,7 @@ from settlement_engine.domain.exceptions import (
     MatterFile,
     MatterKind,
     Proposal,
+    basis_of,
     believed,
     check_approval,
     check_attestable,
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
     from typing import Any
     from uuid import UUID
 
-    from settlement_engine.domain.settlement import Attempt, Settlement
+    from settlement_engine.domain.settlement import Attempt, Moved, Settlement
     from settlement_engine.ports import DoubtLimit, MatterFilter, ProposalFilter, ProposalSpec
     from settlement_engine.store.memory.records import MatterKey, Records
 
@@ -110,6 +113,33 @@ class MemoryMatters:
         now = self._records.clock.now()
         return self._records.open_matter(kind, settlement_id, str(len(own)), detail, now)
 
+    async def open_held(self, count_max: int) -> int:
+        """Open a matter for each settlement that is parked; see the port."""
+        records, now = self._records, self._records.clock.now()
+        over = [
+            (place, matter, records.lives[matter.settlement_id])
+            for place, matter in records.matters.items()
+            if matter.kind is MatterKind.HELD and matter.settlement_id and not matter.closed_at
+        ]
+        over = [each for each in over if not _is_parked(each[2], each[0][2])]
+        for place, matter, life in over[:count_max]:
+            reason = f"the settlement is parked no more: {life.state.value}"
+            records.matters[place] = msgspec.structs.replace(
+                matter, closed_at=now, closed_by=ENGINE, close_reason=reason
+            )
+        parked = [
+            (key, str(records.lives[key].seq))
+            for key in sorted(records.open)
+            if records.lives[key].state is State.HELD
+        ]
+        new = [
+            each for each in parked if (each[0], MatterKind.HELD, each[1]) not in records.matters
+        ]
+        for key, fingerprint in new[:count_max]:
+            detail = records.moves_of[key][-1].detail
+            records.open_matter(MatterKind.HELD, key, fingerprint, detail, now)
+        return len(new[:count_max])
+
     async def close_ended(self, count_max: int) -> int:
         """Close the doubts of settlements that have ended; see the port."""
         records, now = self._records, self._records.clock.now()
@@ -122,7 +152,7 @@ class MemoryMatters:
         ]
         approved = [pair for pair in over if pair[0].proposal.decision is Decision.APPROVED]
         for filed, life in approved[:count_max]:
-            is_attested = life.is_ended and life.attestation is not Attestation.NONE
+            is_attested = _is_applied(filed.proposal, life, records.moves_of[life.id])
             ending = Ending.ATTESTED if is_attested else Ending.OVERTAKEN
             _change(filed, finished_at=now, ending=ending)
         undecided = [
@@ -249,12 +279,11 @@ class MemoryResolutions:
         alive = self._alive(spec.settlement_id)
         if alive is not None and require_room(self._seen(alive), settlement, content):
             return self._seen(alive)
-        check_attestable(settlement)
-        assert settlement.attempt is not None, "what may be attested was sent"
-        if alive is not None:
+        check_attestable(settlement, spec.finding)
+        if alive is not None and not spec.is_dry_run:
             _change(alive, decision=Decision.SUPERSEDED, decided_by=spec.who, decided_at=now)
         proposal = Proposal(
-            id=len(self._records.resolutions) + 1,
+            id=0 if spec.is_dry_run else len(self._records.resolutions) + 1,
             settlement_id=spec.settlement_id,
             finding=spec.finding,
             reason=spec.reason,
@@ -263,13 +292,15 @@ class MemoryResolutions:
             evidence_sha256=hashlib.sha256(spec.evidence).digest(),
             content_sha256=content,
             state=settlement.state,
-            sends=settlement.attempt.sends,
+            sends=basis_of(settlement, spec.finding),
             proposed_by=spec.who,
             proposed_at=now,
             expires_at=now + timedelta(seconds=spec.valid_seconds),
             seen_at=now,
         )
-        self._records.resolutions[proposal.id] = Filed(proposal=proposal, evidence=spec.evidence)
+        if not spec.is_dry_run:
+            filed = Filed(proposal=proposal, evidence=spec.evidence)
+            self._records.resolutions[proposal.id] = filed
         return proposal
 
     def _settlement(self, settlement_id: UUID) -> Settlement:
@@ -357,6 +388,18 @@ def _is_over(matter: Matter, life: Settlement) -> bool:
     if matter.kind is MatterKind.CANNOT_BE_BOOKED:
         return life.ended_at is not None and life.ended_at >= matter.opened_at
     return matter.kind in DOUBTS and life.is_ended
+
+
+def _is_parked(life: Settlement, fingerprint: str) -> bool:
+    return life.state is State.HELD and str(life.seq) == fingerprint
+
+
+def _is_applied(proposal: Proposal, life: Settlement, moves: Sequence[Moved]) -> bool:
+    """Say whether what people approved has become a move."""
+    if proposal.finding in OF_PARKED:
+        event = ATTESTED[proposal.finding]
+        return any(each.seq == proposal.sends + 1 and each.event is event for each in moves)
+    return life.is_ended and life.attestation is not Attestation.NONE
 
 
 def _change(filed: Filed, **fields: Any) -> None:  # noqa: ANN401 - the fields of a proposal

@@ -1138,7 +1138,7 @@ ALTER TABLE exceptions ADD CONSTRAINT exceptions_close_reason_check CHECK (lengt
 
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_closed_by_check CHECK (length(closed_by) >= 1 AND length(closed_by) <= 256);
 
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text, 'altered_payment'::text, 'cannot_be_booked'::text]));
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text, 'altered_payment'::text, 'cannot_be_booked'::text, 'held'::text]));
 
 ALTER TABLE exceptions ADD CONSTRAINT suspense_needs_four_eyes CHECK (closed_by IS NULL OR (kind <> ALL (ARRAY['disproved'::text, 'uncovered_return'::text])) OR acknowledged_by IS NOT NULL AND person_of(acknowledged_by) <> person_of(closed_by)) NOT VALID;
 
@@ -1214,13 +1214,13 @@ ALTER TABLE resolutions ADD CONSTRAINT resolutions_evidence_check CHECK (octet_l
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_evidence_name_check CHECK (length(evidence_name) >= 1 AND length(evidence_name) <= 255);
 
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_finding_check CHECK (finding = ANY (ARRAY['settled'::text, 'not_settled'::text]));
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_finding_check CHECK (finding = ANY (ARRAY['settled'::text, 'not_settled'::text, 'release'::text, 'decline'::text]));
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_proposed_by_check CHECK (length(proposed_by) >= 1 AND length(proposed_by) <= 256);
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
 
-ALTER TABLE resolutions ADD CONSTRAINT resolutions_state_check CHECK (state = ANY (ARRAY['in_doubt'::settlement_state, 'sent'::settlement_state, 'recalling'::settlement_state]));
+ALTER TABLE resolutions ADD CONSTRAINT resolutions_state_check CHECK ((state = ANY (ARRAY['in_doubt'::settlement_state, 'sent'::settlement_state, 'recalling'::settlement_state, 'held'::settlement_state])) AND (state = 'held'::settlement_state) = (finding = ANY (ARRAY['release'::text, 'decline'::text])));
 
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_attempt_check CHECK (attempt >= 0);
 

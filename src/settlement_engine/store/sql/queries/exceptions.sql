@@ -49,6 +49,34 @@ WHERE e.settlement_id = $1 AND e.kind = 'cannot_be_booked'
 HAVING count(*) FILTER (WHERE e.closed_at IS NULL) = 0
 ON CONFLICT DO NOTHING RETURNING id;
 
+-- name: open_held
+-- One matter for each settlement that is parked, for each parking, with what was said of it.
+INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
+SELECT s.id, 'held', s.seq::text, coalesce(m.detail, '{}'::jsonb), clock_timestamp()
+FROM open_settlements AS w
+JOIN settlement_transactions AS s ON s.id = w.settlement_id
+JOIN moves AS m ON m.settlement_id = s.id AND m.seq = s.seq
+WHERE s.state = 'held' AND NOT EXISTS (
+    SELECT 1 FROM exceptions AS e
+    WHERE e.settlement_id = s.id AND e.kind = 'held' AND e.fingerprint = s.seq::text
+)
+ORDER BY s.id LIMIT $1
+ON CONFLICT DO NOTHING RETURNING id;
+
+-- name: close_held
+-- What is parked no more needs nobody.
+UPDATE exceptions AS e SET
+    closed_at = clock_timestamp(), closed_by = $1,
+    close_reason = 'the settlement is parked no more: ' || d.state
+FROM (
+    SELECT o.id, s.state FROM exceptions AS o
+    JOIN settlement_transactions AS s ON s.id = o.settlement_id
+    WHERE o.closed_at IS NULL AND o.kind = 'held'
+        AND (s.state <> 'held' OR s.seq::text <> o.fingerprint)
+    ORDER BY o.id LIMIT $2 FOR UPDATE OF o SKIP LOCKED
+) AS d
+WHERE e.id = d.id RETURNING e.id;
+
 -- name: close_ended_doubts
 -- A doubt ends with the settlement, and so does what could not be booked, if the end came after it.
 UPDATE exceptions AS e SET
@@ -202,16 +230,29 @@ RETURNING r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
 
 -- name: finish_resolutions
 -- They are finished when their settlements have ended, as attested or by the bank's own word; and when
--- what they say cannot be relied on any more (is_outdated in domain/exceptions.py).
+-- what they say cannot be relied on any more (is_outdated in domain/exceptions.py). A decision about a parked
+-- settlement was applied if the move after the parking is its own.
 UPDATE resolutions AS r SET
     finished_at = clock_timestamp(),
-    ending = CASE WHEN d.attestation IS NULL OR d.ended_at IS NULL THEN 'overtaken' ELSE 'attested' END
+    ending = CASE
+        WHEN d.is_decided THEN 'attested'
+        WHEN d.of_parked OR d.attestation IS NULL OR d.ended_at IS NULL THEN 'overtaken'
+        ELSE 'attested'
+    END
 FROM (
-    SELECT o.id, s.attestation, s.ended_at FROM resolutions AS o
+    SELECT o.id, s.attestation, s.ended_at, o.state = 'held' AS of_parked,
+        o.state = 'held' AND EXISTS (
+            SELECT 1 FROM moves AS m
+            WHERE m.settlement_id = s.id AND m.seq = o.sends + 1
+                AND m.event = CASE o.finding WHEN 'release' THEN 'approved' ELSE 'declined' END
+                    ::settlement_event
+        ) AS is_decided
+    FROM resolutions AS o
     JOIN settlement_transactions AS s ON s.id = o.settlement_id
-    JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
+    LEFT JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
     WHERE o.finished_at IS NULL AND o.decision = 'approved' AND (
         s.ended_at IS NOT NULL
+        OR (o.state = 'held' AND s.seq <> o.sends)
         OR (o.finding = 'not_settled' AND (
             a.sends <> o.sends OR (o.state = 'in_doubt' AND s.state IN ('sent', 'recalling'))
         ))

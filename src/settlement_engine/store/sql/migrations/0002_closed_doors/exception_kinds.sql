@@ -5,5 +5,6 @@ ALTER TABLE exceptions DROP CONSTRAINT exceptions_kind_check;
 -- squawk-ignore constraint-missing-not-valid
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind IN (
     'in_doubt', 'overdue', 'contradiction', 'late_debit', 'second_debit', 'disproved',
-    'uncovered_return', 'unknown_payment', 'altered_payment', 'cannot_be_booked'
+    'uncovered_return', 'unknown_payment', 'altered_payment', 'cannot_be_booked',
+    'held'
 ));
