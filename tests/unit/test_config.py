@@ -230,7 +230,7 @@ def test_a_limit_in_a_currency_that_has_left_iso_4217_does_not_stop_the_engine(
     }
     iso4217.list_loses_it(monkeypatch)
     application = Application(load(None, settings).config)
-    with pytest.raises(Misconfigured, match="names BGN"):
+    with pytest.raises(Misconfigured, match="names an amount in BGN"):
         application.require_known_currencies()
     money.book_exponents({iso4217.LEAVING: 2})
     application.require_known_currencies()

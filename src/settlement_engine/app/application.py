@@ -126,7 +126,7 @@ class Application:
     def require_known_currencies(self) -> None:
         """Refuse a limit for what never was a currency. Only after joining: the book knows those of the past."""
         if unknown := screening_rules(self.config).unknown_currencies():
-            what = f"screening.risk_limit_amounts names {', '.join(unknown)}"
+            what = f"[screening] names an amount in {', '.join(unknown)}"
             why = "neither ISO 4217 nor this database knows such an amount"
             raise Misconfigured(what, why=why, todo="Correct the currency or the amount.")
 

@@ -155,3 +155,33 @@ async def test_compliance_comes_before_risk() -> None:
 async def test_every_answer_has_its_row_on_the_page() -> None:
     for asked in (settlement(), settlement("OB-bad")):
         assert (await only(asked)).event in LIFE[State.VALIDATING]
+
+
+@pytest.mark.parametrize(
+    ("banks", "amount", "reason"),
+    [
+        (("DEUTDEFF", "CHASUS33"), Money(250_000_00, "EUR"), "amounts from 250000.00 EUR on"),
+        (("DEUTDEFF", "CHASUS33"), Money(249_999_99, "EUR"), ""),
+        (("DEUTDEFF", "CHASUS33"), Money(250_000_00, "USD"), ""),
+        (("newbzajjxxx", "CHASUS33"), FIVE_EUROS, "review_banks"),
+        (("DEUTDEFF", "NEWBZAJJ"), FIVE_EUROS, "review_banks"),
+    ],
+)
+async def test_what_is_large_or_of_a_new_bank_is_parked(
+    banks: tuple[str, str], amount: Money, reason: str
+) -> None:
+    rules = ScreeningRules(review_banks=frozenset({"NEWBZAJJ"}), review_from={"EUR": "250000.00"})
+    heard: list[Answer] = []
+    await BuiltinScreening(rules).screen([settlement(banks=banks, amount=amount)], heard.extend)
+    [answer] = heard
+    assert answer.event is (Event.PARKED if reason else Event.CLEARED)
+    assert reason in answer.text
+
+
+async def test_what_is_blocked_is_refused_and_not_parked() -> None:
+    rules = ScreeningRules(
+        blocked_banks=frozenset({"BADDBANK"}), review_banks=frozenset({"BADDBANK"})
+    )
+    heard: list[Answer] = []
+    await BuiltinScreening(rules).screen([settlement(banks=("BADDBANK", "CHASUS33"))], heard.extend)
+    assert [answer.event for answer in heard] == [Event.REFUSED]
