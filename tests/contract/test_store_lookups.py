@@ -111,6 +111,30 @@ async def test_settlements_are_listed_and_counted_by_when_they_came(scene):
     assert await store.count_settlements(SettlementFilter(bank=bank, limit=3)) == 3
 
 
+@pytest.mark.parametrize("fold", [str.upper, str.lower])
+async def test_what_is_counted_is_what_is_listed(scene, fold):
+    """By every filter, and under every spelling of a bank."""
+    name = f"OBL-{scene.source_bank}"
+    await scene.bring(State.FAILED, obligation_id=name)
+    living = await scene.bring(State.SENT, obligation_id=name)
+    await scene.new()
+    store = scene.stores.settlements
+    for wanted, count in (
+        ({"bank": fold(scene.source_bank)}, 3),
+        ({"bank": fold(scene.target_bank)}, 3),
+        ({"obligation_id": name}, 2),
+        ({"obligation_id": name, "states": frozenset({State.SENT})}, 1),
+        ({"obligation_id": name, "before_id": living.id}, 1),
+        ({"obligation_id": name, "from_id": living.id}, 1),
+        ({"obligation_id": name, "bank": "GAMMA"}, 0),
+        ({"obligation_id": name, "limit": 1}, 1),
+        ({"bank": fold(scene.source_bank), "currency": "USD"}, 0),
+    ):
+        asked = SettlementFilter(**wanted)
+        assert len(await store.list_settlements(asked)) == count, wanted
+        assert await store.count_settlements(asked) == count, wanted
+
+
 async def test_proposals_are_listed_while_they_wait_and_all_of_them_when_asked_for(scene):
     resolutions = scene.stores.resolutions
     settlement = await scene.bring(State.IN_DOUBT)

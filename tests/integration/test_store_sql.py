@@ -224,6 +224,10 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "text[] text text text uuid uuid timestamptz timestamptz int8",
         "id uuid",
     ),
+    "list_settlements_of_obligation": (
+        "text[] text text text uuid uuid timestamptz timestamptz int8",
+        "id uuid",
+    ),
     "list_transfers": ("int8 uuid uuid int2 int8", TRANSFER),
     "load": ("uuid[]", SETTLEMENT),
     "currencies": ("", "code text, exponent int2"),
@@ -349,6 +353,10 @@ async def test_every_statement_has_the_types_that_its_wrapper_expects(connection
             },
         ),
         (
+            "list_settlements_of_obligation",
+            {"one_live_settlement_per_obligation", "settlements_freed_by_obligation"},
+        ),
+        (
             "find_by_obligation",
             {"one_live_settlement_per_obligation", "settlements_freed_by_obligation"},
         ),
@@ -356,7 +364,10 @@ async def test_every_statement_has_the_types_that_its_wrapper_expects(connection
 )
 async def test_what_people_look_up_is_found_by_indices(connection, name, indices):
     """However large the tables grow: without a table's size to go by, nothing is scanned whole."""
-    arguments = {"find_by_any_id": ["'x'", f"'{uuid.UUID(int=7)}'::uuid", "64"]}
+    arguments = {
+        "find_by_any_id": ["'x'", f"'{uuid.UUID(int=7)}'::uuid", "64"],
+        "list_settlements_of_obligation": [*["NULL"] * 3, "'x'", *["NULL"] * 4, "100"],
+    }
     statement = queries()[name]
     for number, value in enumerate(arguments.get(name, ["'x'"]), start=1):
         statement = statement.replace(f"${number}", value)

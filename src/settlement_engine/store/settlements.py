@@ -190,12 +190,16 @@ class PostgresSettlements:
 
     async def list_settlements(self, wanted: SettlementFilter) -> list[Settlement]:
         """Return settlements, newest first."""
-        rows: list[asyncpg.Record] = await self._readers.fetch("list_settlements", *_filter(wanted))
+        name = "list_settlements_of_obligation" if wanted.obligation_id else "list_settlements"
+        rows: list[asyncpg.Record] = await self._readers.fetch(name, *_filter(wanted))
         found = await self.load([row["id"] for row in rows])
         return [found[row["id"]] for row in rows]
 
     async def count_settlements(self, wanted: SettlementFilter) -> int:
         """Count settlements, no further than the filter's limit."""
+        if wanted.obligation_id:  # they are few, and an index finds them
+            rows = await self._readers.fetch("list_settlements_of_obligation", *_filter(wanted))
+            return len(rows)
         row = await self._readers.fetchrow("count_settlements", *_filter(wanted))
         assert row is not None
         counted: int = row["settlements"]

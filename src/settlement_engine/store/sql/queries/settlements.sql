@@ -94,12 +94,30 @@ WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
     AND ($8::timestamptz IS NULL OR s.created_at < $8)
 ORDER BY s.id DESC LIMIT $9;
 
+-- name: list_settlements_of_obligation
+-- The same of one obligation, which two indices find: one for what holds it, one for what has freed it.
+SELECT s.id FROM settlement_transactions AS s
+WHERE s.id IN (
+    SELECT o.id FROM settlement_transactions AS o
+    WHERE o.obligation_id = $4::text AND o.holds_obligation
+    UNION ALL
+    SELECT o.id FROM settlement_transactions AS o
+    WHERE o.obligation_id = $4::text AND NOT o.holds_obligation
+)
+    AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
+    AND ($2::text IS NULL OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
+    AND ($3::text IS NULL OR s.currency = $3)
+    AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
+    AND ($7::timestamptz IS NULL OR s.created_at >= $7)
+    AND ($8::timestamptz IS NULL OR s.created_at < $8)
+ORDER BY s.id DESC LIMIT $9;
+
 -- name: count_settlements
 -- How many of the list there are, counted no further than the limit.
 SELECT count(*) AS settlements FROM (
     SELECT 1 FROM settlement_transactions AS s
     WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
-        AND ($2::text IS NULL OR s.from_bank = $2 OR s.to_bank = $2)
+        AND ($2::text IS NULL OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
         AND ($3::text IS NULL OR s.currency = $3)
         AND ($4::text IS NULL OR s.obligation_id = $4)
         AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
