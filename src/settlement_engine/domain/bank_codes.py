@@ -9,9 +9,13 @@ received. The content hash covers fields as they came, so that an old key replay
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 BANK_CODE_CHARACTERS_MAX: Final = 20
+
+FOLDED_KEPT_MAX: Final = 10_000
+"""So many codes are folded once and then known: each settlement asks several times."""
 
 _BANK_CODE: Final = re.compile(r"[A-Za-z0-9._-]{1,20}", re.ASCII)
 _PUNCTUATION: Final = re.compile(r"[._-]+", re.ASCII)
@@ -20,6 +24,7 @@ _BIC8_CHARACTERS: Final = 8
 _BIC11_CHARACTERS: Final = 11
 
 
+@lru_cache(maxsize=FOLDED_KEPT_MAX)
 def folded_bank(code: str) -> str:
     """Return the one spelling that all spellings of a code share, for comparing and looking up."""
     folded = code.upper()

@@ -192,7 +192,8 @@ class Intake:
 
     def _fault(self, wish: Instruction, today: date) -> tuple[str, str] | None:
         """Name the field of a new instruction that is out of date, and say why."""
-        if fault := self._settings.value_dates.fault(wish.value_date, today):
+        day = wish.value_date
+        if day is not None and (fault := self._settings.value_dates.fault(day, today)):
             return "settlement_date", fault
         if fault := fault_of_currency_today(wish.amount.currency):
             return "currency", fault
