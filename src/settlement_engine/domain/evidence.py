@@ -1,10 +1,11 @@
 """Evidence: a dossier as files, whose bytes follow from the dossier alone, with a hash over all of them.
 
 Promises: the same dossier gives the same bytes, file by file; what is written can be read back into the
-same dossier; the root hash stands for every byte of every file. It must never hold a secret.
+same dossier; the root hash stands for every byte of every file but the one that says when it was copied. It must never hold a secret.
 
 Each JSON file is in one canonical form: fields sorted, two blanks of indentation, a line feed at the end.
-The root is the SHA-256 of a line for the format and one for each file (name, length, SHA-256).
+The root is the SHA-256 of a line for the format and one for each file (name, length, SHA-256) but
+``taken.json``.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT: Final = "settlement-engine/evidence/1"
+FORMAT: Final = "settlement-engine/evidence/2"
 EVIDENCE_BYTES_MAX: Final = 12 * 1024 * 1024
 """All files together; more is refused, both when it is written and when it is read."""
 
@@ -48,6 +49,9 @@ FILES_MAX: Final = 64
 MANIFEST: Final = "manifest.json"
 EXPLANATION: Final = "explanation.txt"
 ABOUT: Final = "about.json"
+TAKEN: Final = "taken.json"
+"""When the copy was made. It stands outside the root: what has ended has the same root whenever it is copied."""
+
 PAGE: Final = "page.json"
 
 PARTS: Final[Mapping[str, Any]] = {
@@ -74,6 +78,11 @@ class About(Record, frozen=True, kw_only=True):
     engine_version: str
     page_sha256: str
     settlement_id: UUID
+
+
+class Taken(Record, frozen=True, kw_only=True):
+    """When the copy was made, by the database's clock."""
+
     taken_at: datetime
 
 
@@ -138,12 +147,12 @@ def write(dossier: Dossier, engine_version: str) -> dict[str, bytes]:
         engine_version=engine_version,
         page_sha256=page_version(),
         settlement_id=dossier.standing.settlement_id,
-        taken_at=dossier.taken_at,
     )
     files = {f"{name}.json": canonical(getattr(dossier, name)) for name in PARTS}
     files |= {f"payload-{number}.bin": data for number, data in dossier.payloads.items()}
     files |= {f"paper-{number}.bin": data for number, data in dossier.papers.items()}
     files[ABOUT] = canonical(about)
+    files[TAKEN] = canonical(Taken(taken_at=dossier.taken_at))
     files[PAGE] = canonical(page_rows())
     files[EXPLANATION] = as_text(explain(dossier)).encode()
     files[MANIFEST] = canonical(manifest_of(files))
@@ -165,9 +174,11 @@ def manifest_of(files: Mapping[str, bytes]) -> Manifest:
 
 
 def root_of(listed: tuple[FileRecord, ...]) -> str:
-    """Hash the list of files."""
+    """Hash the list of files, but for the one that says when it was copied."""
     hashed = hashlib.sha256(f"{FORMAT}\n".encode())
     for each in listed:
+        if each.name == TAKEN:
+            continue
         hashed.update(f"{each.name} {each.bytes} {each.sha256}\n".encode())
     return hashed.hexdigest()
 
@@ -196,13 +207,13 @@ def read_file(files: Mapping[str, bytes], name: str, kind: type[T]) -> T:
 
 def read(files: Mapping[str, bytes]) -> Dossier:
     """Read a dossier back from its files. Raises CorruptRecord."""
-    about = read_file(files, ABOUT, About)
+    taken = read_file(files, TAKEN, Taken)
     parts = {name: read_file(files, f"{name}.json", kind) for name, kind in PARTS.items()}
     kept: dict[str, dict[int, bytes]] = {"payload": {}, "paper": {}}
     for name, data in sorted(files.items()):
         if match := _BYTES.fullmatch(name):
             kept[match[1]][int(match[2])] = data
-    return Dossier(taken_at=about.taken_at, payloads=kept["payload"], papers=kept["paper"], **parts)
+    return Dossier(taken_at=taken.taken_at, payloads=kept["payload"], papers=kept["paper"], **parts)
 
 
 def expected_names(dossier: Dossier) -> set[str]:
@@ -211,5 +222,5 @@ def expected_names(dossier: Dossier) -> set[str]:
         *(f"{name}.json" for name in PARTS),
         *(f"payload-{attempt.number}.bin" for attempt in dossier.attempts),
         *(f"paper-{proposal.id}.bin" for proposal in dossier.proposals),
-        *(ABOUT, PAGE, EXPLANATION, MANIFEST),
+        *(ABOUT, PAGE, EXPLANATION, MANIFEST, TAKEN),
     }

@@ -125,7 +125,8 @@ def _story(dossier: Dossier) -> tuple[Line, ...]:
     lines = [*_moves(dossier), *_quiet(dossier)]
     lines += [line for each in dossier.exceptions for line in _exception(each)]
     lines += [line for each in dossier.proposals for line in _proposal(each)]
-    if left_out := dossier.standing.proposals - len(dossier.proposals):
+    left_out = dossier.standing.proposals - len(dossier.proposals)
+    if left_out and dossier.proposals:
         at = dossier.proposals[0].proposed_at
         lines.append(
             Line(at, f"{left_out} more proposals that were not approved are not copied here.")
@@ -181,7 +182,7 @@ def _quiet(dossier: Dossier) -> Iterator[Line]:
         return answer.state, answer.event, answer.attempt, earlier
 
     left_out = dossier.answers.total - sum(each.times for each in dossier.answers.latest)
-    if left_out > 0:
+    if left_out > 0 and dossier.answers.latest:
         yield Line(
             dossier.answers.latest[0].at,
             f"{left_out} earlier answers that changed nothing are not copied here.",
