@@ -108,7 +108,7 @@ class AccountCalls:
         found: grammar.Found = []
         grammar.check_bank("bank", request.bank, found)
         amount = grammar.check_money(request.amount, request.currency, found)
-        grammar.check_text("reference", request.reference, REFERENCE_CHARACTERS_MAX, found)
+        grammar.check_words("reference", request.reference, REFERENCE_CHARACTERS_MAX, found)
         grammar.check_account_number(request.account_number, found)
         key = grammar.check_key(request.idempotency_key, call.idempotency_key, found)
         if found or amount is None:

@@ -19,8 +19,8 @@ from settlement_engine.api.grammar import (
     check_digest,
     check_number,
     check_page_size,
-    check_text,
     check_uuid,
+    check_words,
     refuse,
 )
 from settlement_engine.api.pages import make_token, read_token
@@ -297,7 +297,7 @@ def _number(field: str, text: str) -> int:
 def _check_words(field: str, text: str, characters_max: int, found: Found) -> None:
     if not text.strip():
         found.append((field, REQUIRED))
-    check_text(field, text, characters_max, found)
+    check_words(field, text, characters_max, found)
 
 
 def _evidence_of(

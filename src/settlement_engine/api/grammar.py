@@ -15,6 +15,7 @@ from settlement_engine.api.call import NOBODYS_NAMES
 from settlement_engine.domain.bank_codes import fault_of_bank
 from settlement_engine.domain.card_numbers import has_card_number
 from settlement_engine.domain.money import Money, MoneyError, exponent, parse_amount
+from settlement_engine.domain.readable import has_unseen
 from settlement_engine.errors import InvalidInstruction, NotAuthenticated
 
 if TYPE_CHECKING:
@@ -127,6 +128,14 @@ def check_key(text: str, header: str, found: Found) -> str:
     else:
         check_no_card_number("idempotency_key", key, found)
     return key
+
+
+def check_words(field: str, text: str, characters_max: int, found: Found) -> None:
+    """Check what people write for people: free text in which nothing is hidden."""
+    if len(text) <= characters_max and has_unseen(text):
+        found.append((field, "contains characters that nobody sees, or that turn text around"))
+    else:
+        check_text(field, text, characters_max, found)
 
 
 def check_text(field: str, text: str, characters_max: int, found: Found) -> None:

@@ -19,6 +19,7 @@ from settlement_engine.api.grammar import (
     check_number,
     check_page_size,
     check_text,
+    check_words,
     refuse,
 )
 from settlement_engine.api.pages import make_token, read_token
@@ -218,7 +219,7 @@ def _check_reason(reason: str) -> None:
     found: Found = []
     if not reason.strip():
         found.append(("reason", REQUIRED))
-    check_text("reason", reason, REASON_CHARACTERS_MAX, found)
+    check_words("reason", reason, REASON_CHARACTERS_MAX, found)
     refuse(found)
 
 
@@ -252,7 +253,7 @@ def _instant(field: str, at: Timestamp, found: Found) -> datetime | None:
 def _who(name: str, call: Call) -> str:
     """Name who acts: the caller, and the person whom the caller names. Raises InvalidInstruction."""
     found: Found = []
-    check_text("who", name, WHO_CHARACTERS_MAX, found)
+    check_words("who", name, WHO_CHARACTERS_MAX, found)
     refuse(found)
     return f"{name} ({call.caller})" if name.strip() else call.caller
 

@@ -28,6 +28,7 @@ from settlement_engine.cli.failures import (
     explain_usage,
     usage_as_failure,
 )
+from settlement_engine.domain.readable import shown
 from settlement_engine.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -109,9 +110,9 @@ def _tell(words: Sequence[str], text: str, failure: dict[str, Any]) -> None:
     own = words[: words.index("--")] if "--" in words else words
     if "--json" in own:
         # One line: it may be the last of a stream of lines.
-        click.echo(json.dumps(failure, ensure_ascii=False))
+        click.echo(shown(json.dumps(failure, ensure_ascii=False)))
     else:
-        click.echo(text, err=True)
+        click.echo(shown(text), err=True)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

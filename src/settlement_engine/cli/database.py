@@ -29,6 +29,7 @@ from settlement_engine.cli.output import (
 )
 from settlement_engine.cli.settings import config_options, load_config, url_option
 from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.readable import has_unseen
 from settlement_engine.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -198,6 +199,8 @@ def _check_wish(*, restored: bool, since: datetime | None, confirm: bool, reason
         raise click.UsageError("--since goes with --restored")
     if confirm and not reason.strip():
         raise click.UsageError("--confirm needs a --reason")
+    if has_unseen(reason):
+        raise click.UsageError("--reason contains characters that nobody sees")
 
 
 def proof_as_dict(proof: Proof) -> dict[str, object]:

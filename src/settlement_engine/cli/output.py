@@ -1,7 +1,8 @@
 """How commands speak: lines, tables and progress for people, JSON for programs.
 
 Promises: tables and bars only make a terminal prettier; a pipe gets plain text without colors, and
-``--json`` gets JSON and nothing else on standard output.
+``--json`` gets JSON and nothing else on standard output. What others wrote cannot hide anything: characters
+that nobody sees are shown as their codes, in JSON as JSON writes them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+from settlement_engine.domain.readable import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,8 +41,8 @@ def console() -> Console:
 
 
 def say(text: str = "") -> None:
-    """Print a line as it is, at once."""
-    click.echo(text)
+    """Print a line at once; what nobody would see in it is shown as its code."""
+    click.echo(shown(text))
 
 
 def mark(sign: str, text: str) -> None:
@@ -51,27 +54,27 @@ def say_styled(markup: str, text: str = "") -> None:
     """Print markup of ours, followed by text that is taken literally."""
     from rich.markup import escape
 
-    console().print(markup + escape(text))
+    console().print(markup + escape(shown(text)))
 
 
 def print_json(value: object) -> None:
     """Print one JSON value."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    click.echo(shown(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
 
 
 def print_json_line(value: object) -> None:
     """Print one JSON value on one line, for streams."""
-    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+    click.echo(shown(json.dumps(value, ensure_ascii=False, default=str)))
 
 
 def note(text: str) -> None:
     """Print a line beside the answer, for whoever watches."""
-    click.echo(text, err=True)
+    click.echo(shown(text), err=True)
 
 
 def note_json(value: object) -> None:
     """Print one JSON value beside the answer: what a program wants to know before there is one."""
-    click.echo(json.dumps(value, ensure_ascii=False, default=str), err=True)
+    click.echo(shown(json.dumps(value, ensure_ascii=False, default=str)), err=True)
 
 
 def table(
@@ -87,7 +90,7 @@ def table(
         side: Any = "right" if column in right else "left"
         drawn.add_column(column, justify=side, no_wrap=True)
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*(Text(shown(cell)) for cell in row))
     Console(highlight=False, width=WIDTH_MAX).print(drawn, crop=False)
 
 

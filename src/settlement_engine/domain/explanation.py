@@ -16,6 +16,7 @@ from settlement_engine.domain.exceptions import OF_PARKED, MatterKind
 from settlement_engine.domain.ledger import Leg
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, LIFE, QUESTION, Do, Event, State
 from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.readable import shown
 from settlement_engine.domain.sentences import refusal_sentence
 from settlement_engine.domain.settlement import Attestation
 from settlement_engine.domain.wording import (
@@ -85,7 +86,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 def explain(dossier: Dossier) -> Explanation:
     """Tell a life."""
     wish, standing = dossier.instruction, dossier.standing
-    return Explanation(
+    told = Explanation(
         headline=(
             f"{wish.amount} {wish.currency} from {wish.from_bank} to {wish.to_bank}"
             f" for obligation {wish.obligation_id}: {standing.state.name}"
@@ -95,6 +96,19 @@ def explain(dossier: Dossier) -> Explanation:
         next=tuple(_next(dossier)),
         money=tuple(_money(dossier)),
         who=tuple(_who(dossier)),
+    )
+    return _readable(told)
+
+
+def _readable(told: Explanation) -> Explanation:
+    """Show as codes what others wrote and nobody would see."""
+    return Explanation(
+        headline=shown(told.headline),
+        story=tuple(Line(line.at, shown(line.text)) for line in told.story),
+        standing=tuple(map(shown, told.standing)),
+        next=tuple(map(shown, told.next)),
+        money=tuple(map(shown, told.money)),
+        who=tuple(map(shown, told.who)),
     )
 
 

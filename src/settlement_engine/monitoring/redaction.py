@@ -14,6 +14,8 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, Final
 
+from settlement_engine.domain.readable import has_unseen
+
 MASK: Final = "[redacted]"
 TEXT_MAX: Final = 2_000
 """Twice as much is looked through for secrets before the text is cut: no secret is cut in half."""
@@ -57,12 +59,16 @@ def mask(text: str) -> str:
 
 def printable(text: str) -> str:
     """Write line breaks, other control characters and broken characters as escapes."""
-    if text.isprintable():
+    if text.isascii() and text.isprintable():
         return text
     return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        character if _is_seen(character) else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+
+
+def _is_seen(character: str) -> bool:
+    return character.isprintable() and not has_unseen(character)
 
 
 def clean(value: object, depth: int = 0) -> object:
