@@ -29,7 +29,7 @@ def test_what_is_hidden_is_refused_and_shown_as_its_code(letter):
     assert has_unseen(text)
     assert not has_unseen(shown(text))
     assert shown(text).startswith("paid\\u")
-    found = []
+    found: list[tuple[str, str]] = []
     check_words("reason", text, 100, found)
     assert [field for field, _ in found] == ["reason"]
     assert letter not in printable(text)
@@ -39,7 +39,7 @@ def test_what_is_hidden_is_refused_and_shown_as_its_code(letter):
 def test_what_everybody_sees_stays(text):
     assert not has_unseen(text.replace("\n", ""))
     assert shown(text) == text
-    found = []
+    found: list[tuple[str, str]] = []
     check_words("reason", text, 100, found)
     assert found == []
 
