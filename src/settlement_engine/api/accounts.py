@@ -107,6 +107,7 @@ class AccountCalls:
         """Post what a bank has paid in, once per key."""
         found: grammar.Found = []
         grammar.check_bank("bank", request.bank, found)
+        grammar.check_no_card_number("bank", request.bank, found)
         amount = grammar.check_money(request.amount, request.currency, found)
         grammar.check_words("reference", request.reference, REFERENCE_CHARACTERS_MAX, found)
         grammar.check_account_number(request.account_number, found)

@@ -208,7 +208,8 @@ def one_actor(values: Iterable[str]) -> str:
     if not names:
         return ""
     [name, *others] = names
-    if others or _ACTOR.fullmatch(name) is None or name in NOBODYS_NAMES:
+    is_name = _ACTOR.fullmatch(name) is not None and not has_card_number(name)
+    if others or not is_name or name in NOBODYS_NAMES:
         what = "the header settlement-actor does not name one person"
         todo = "Give one name of at most 64 of A-Z, a-z, 0-9 and ._@+- that is nobody else's."
         raise NotAuthenticated(what, todo=todo)

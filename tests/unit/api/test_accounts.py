@@ -89,6 +89,9 @@ async def test_a_limit_may_be_nothing(edge, limit: str) -> None:
         ({"bank": "a b"}, "bank"),
         ({"reference": "x" * 141}, "reference"),
         ({"reference": "a\nb"}, "reference"),
+        ({"reference": "card 4111-1111-1111-1111"}, "reference"),
+        ({"idempotency_key": "4111111111111111"}, "idempotency_key"),
+        ({"bank": "4111111111111111"}, "bank"),
     ],
 )
 async def test_a_funding_that_is_described_wrongly_is_refused(edge, change, field) -> None:

@@ -188,6 +188,8 @@ async def test_an_edge_that_trusts_no_names_lets_nobody_act_without_a_certificat
         ({"reason": " "}, "reason"),
         ({"reason": "x" * 1_001}, "reason"),
         ({"reason": "a\x07b"}, "reason"),
+        ({"reason": "paid by card 4111 1111 1111 1111"}, "reason"),
+        ({"evidence_name": "4111-1111-1111-1111.pdf"}, "evidence_name"),
         ({"evidence_name": ""}, "evidence_name"),
         ({"evidence": b""}, "evidence"),
         ({"evidence": b"x" * (EVIDENCE_BYTES_MAX + 1)}, "evidence"),

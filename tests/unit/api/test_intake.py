@@ -192,7 +192,7 @@ async def test_what_was_taken_in_is_not_dropped(edge):
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
-@pytest.mark.parametrize("reason", ["", "  ", "x" * 1001, "a\x00b"])
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 1001, "a\x00b", "card 4111111111111111"])
 async def test_a_reason_that_says_nothing_is_refused(edge, reason):
     letter_id = await bury(edge)
     with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from settlement_engine.api import grammar
 from settlement_engine.api.clearing import read_instruction
+from settlement_engine.api.grammar import one_actor
 from settlement_engine.api.translate import to_instruction
 from settlement_engine.domain.money import Money, book_exponents
 from settlement_engine.domain.settlement import Priority
-from settlement_engine.errors import InvalidInstruction
+from settlement_engine.errors import InvalidInstruction, NotAuthenticated
 from settlement_engine.proto import settlement_pb2 as pb
 from tests.support import iso4217
 
@@ -202,6 +203,12 @@ def test_a_card_number_is_refused_in_every_text(change: dict[str, Any], field: s
 
 def test_a_card_number_as_the_header_s_key_is_refused() -> None:
     assert fields(header_key=CARD) == ["idempotency_key"]
+
+
+def test_a_card_number_names_no_person() -> None:
+    with pytest.raises(NotAuthenticated) as caught:
+        one_actor([CARD])
+    assert CARD not in str(caught.value)
 
 
 def test_a_card_number_from_clearing_is_refused() -> None:
