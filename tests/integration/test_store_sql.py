@@ -176,6 +176,19 @@ SIGNATURES: dict[str, tuple[str, str]] = {
             " last_at timestamptz"
         ),
     ),
+    "record_inbound": (
+        "text[] text[] text[] bytea[] int8[] int4[] text[] uuid[] text[] text[] text[]",
+        "place int8, is_new bool",
+    ),
+    "open_inbound_reports": (
+        "int8 int8 int8[]",
+        (
+            "id int8, rail text, report text, settlement_id uuid, attempt int2,"
+            " received_at timestamptz"
+        ),
+    ),
+    "close_inbound_reports": ("int8[] text[]", ""),
+    "inbound_open_counts": ("", "rail text, count int8"),
     "count_settlements": (
         "text[] text text text uuid uuid timestamptz timestamptz int8",
         "settlements int8",
