@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -586,3 +587,16 @@ def test_a_password_from_a_file_of_its_own_is_safe(tmp_path: Path) -> None:
     others = {key: value for key, value in SAFE.items() if key != "database.url"}
     loaded = load(path, others)
     assert unsafe_settings(loaded.config, loaded.origins) == []
+
+
+def test_each_comment_of_the_shipped_file_is_a_sentence_of_its_own() -> None:
+    """No comment runs on over the next key: each key is found, copied and read alone."""
+    lines = (Path(__file__).resolve().parents[2] / "config.toml").read_text("utf-8").splitlines()
+    is_key = re.compile(r"(# )?[a-z_]+ = ")
+    for before, after in pairwise(lines):
+        is_comment = before.startswith("# ") and not before.startswith("# [")
+        if is_comment and not is_key.match(before) and is_key.match(after):
+            assert before.endswith((".", ")")), before
+    for before, after in pairwise(lines):
+        if is_key.match(before) and after.startswith("# ") and not is_key.match(after):
+            assert re.match(r"# [A-Z0-9\"(`]|# postgresql://", after), after
