@@ -112,7 +112,9 @@ def _translation(error: Exception) -> SettlementEngineError:
         return Contention("the database gave way to somebody else", why=str(error))
     for kind, (what, todo) in SENTENCES:
         if isinstance(error, kind):
-            return Unavailable(what, why=str(error), todo=todo)
+            is_driver = isinstance(error, TargetServerAttributeNotMatched)
+            why = "it says that its transactions are read-only" if is_driver else str(error)
+            return Unavailable(what, why=why, todo=todo)
     why = f"{type(error).__name__}: {error}"
     if isinstance(error, _OUT_OF_REACH):
         return Unavailable("PostgreSQL is out of reach", why=why)
