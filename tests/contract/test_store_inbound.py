@@ -165,6 +165,17 @@ async def test_an_unknown_payment_is_one_case_however_often_it_is_reported(scene
     assert (case.detail["rail"], case.detail["event"]) == ("mock", "settled")
 
 
+async def test_what_waits_is_measured(scene):
+    settlement = await scene.bring(State.SENT)
+    before = (await scene.stores.gauges.gauges(0)).open_inbound_reports
+    await record(scene, message(status(uetr=settlement.attempt.references.uetr)))
+    measured = await scene.stores.gauges.gauges(0)
+    assert measured.open_inbound_reports == before + 1
+    assert measured.oldest_inbound_report_seconds >= 0
+    await close(scene, ReportOutcome.APPLIED, *await of(scene, settlement))
+    assert (await scene.stores.gauges.gauges(0)).open_inbound_reports == before
+
+
 async def test_what_is_open_is_counted_by_rail(scene):
     settlement = await scene.bring(State.SENT)
     before, _ = await scene.stores.inbound.open_count()

@@ -188,6 +188,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         ),
     ),
     "close_inbound_reports": ("int8[] text[]", ""),
+    "waiting_inbound_reports": ("int8", "reports int8, oldest_seconds float8"),
     "inbound_open_counts": ("", "rail text, count int8"),
     "count_settlements": (
         "text[] text text text uuid uuid timestamptz timestamptz int8",

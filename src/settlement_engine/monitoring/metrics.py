@@ -183,6 +183,12 @@ class Metrics:
         self._oldest_dead_letter = gauge(
             "dead_letters_oldest_seconds", "For how long the oldest dead letter has waited."
         )
+        self._inbound = gauge(
+            "inbound_reports_open", "What rails have delivered and nobody has worked off yet."
+        )
+        self._oldest_inbound = gauge(
+            "inbound_reports_oldest_seconds", "For how long the oldest of these has waited."
+        )
         self._measured_at = gauge(
             "settlement_gauges_timestamp_seconds", "When these gauges were last measured."
         )
@@ -291,6 +297,8 @@ class Metrics:
         self._backlog.set(gauges.outbox_backlog)
         self._dead_letters.set(gauges.open_dead_letters)
         self._oldest_dead_letter.set(gauges.oldest_dead_letter_seconds)
+        self._inbound.set(gauges.open_inbound_reports)
+        self._oldest_inbound.set(gauges.oldest_inbound_report_seconds)
         if self._balance_accounts_max:
             self._show_balances(gauges.balances)
             self._left_out.set(gauges.accounts_left_out)

@@ -134,6 +134,8 @@ class Gauges:
     oldest_matters_seconds: Mapping[str, float] = field(default_factory=dict)  # by kind
     open_dead_letters: int = 0
     oldest_dead_letter_seconds: float = 0.0
+    open_inbound_reports: int = 0
+    oldest_inbound_report_seconds: float = 0.0
 
 
 class StuckFinder(Protocol):

@@ -199,6 +199,8 @@ class PostgresGauges:
         matters = await self._readers.fetch("open_matters")
         letters = await self._readers.fetchrow("waiting_dead_letters", COUNTED_MAX)
         assert letters is not None
+        reports = await self._readers.fetchrow("waiting_inbound_reports", COUNTED_MAX)
+        assert reports is not None
         balances, left_out = await self._balances(accounts_max)
         oldest = {row["state"]: float(row["oldest_seconds"]) for row in rows}
         return Gauges(
@@ -213,4 +215,6 @@ class PostgresGauges:
             oldest_matters_seconds={row["kind"]: float(row["oldest_seconds"]) for row in matters},
             open_dead_letters=letters["letters"],
             oldest_dead_letter_seconds=letters["oldest_seconds"],
+            open_inbound_reports=reports["reports"],
+            oldest_inbound_report_seconds=reports["oldest_seconds"],
         )

@@ -146,6 +146,11 @@ class MemoryGauges:
             for letter in self._records.dead_letters
             if letter.ending is None
         ]
+        reports = [
+            (now - report.received_at).total_seconds()
+            for number, report in self._records.inbound_reports.items()
+            if number not in self._records.closed_reports
+        ]
         balances, left_out = _balances(self._records.accounts.values(), accounts_max)
         return Gauges(
             open_by_state=counts,
@@ -164,6 +169,8 @@ class MemoryGauges:
             oldest_matters_seconds=oldest_matters,
             open_dead_letters=min(len(letters), COUNTED_MAX),
             oldest_dead_letter_seconds=max(letters, default=0.0),
+            open_inbound_reports=min(len(reports), COUNTED_MAX),
+            oldest_inbound_report_seconds=max(reports, default=0.0),
         )
 
 

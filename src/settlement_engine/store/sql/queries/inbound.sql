@@ -82,6 +82,15 @@ WHERE c.outcome = 'unknown_payment'
 ORDER BY c.id
 ON CONFLICT DO NOTHING;
 
+-- name: waiting_inbound_reports
+-- How many are still to be worked off, counted to a bound, and for how long the oldest of them has waited.
+SELECT count(*) AS reports,
+    coalesce(extract(epoch FROM clock_timestamp() - min(m.received_at)), 0)::double precision
+        AS oldest_seconds
+FROM (
+    SELECT r.message_id FROM inbound_reports AS r WHERE r.closed_at IS NULL ORDER BY r.id LIMIT $1
+) AS q JOIN inbound_messages AS m ON m.id = q.message_id;
+
 -- name: inbound_open_counts
 -- What is still to be worked off, by rail.
 SELECT m.rail, count(*) AS count FROM inbound_reports AS r
