@@ -64,8 +64,10 @@ async def test_one_account_under_two_spellings_does_not_stop_the_migration(
     old, stores, empty_database_url
 ):
     older = await old.fetchval(OLD_ACCOUNT, "clearing", "deutdeff", "control")
-    await old.fetchval(OLD_ACCOUNT, "clearing", "DEUTDEFF", "control")
-    await migrate(DatabaseSettings(url=empty_database_url))
+    newer = await old.fetchval(OLD_ACCOUNT, "clearing", "DEUTDEFF", "control")
+    heard: list[str] = []
+    await migrate(DatabaseSettings(url=empty_database_url), warn=heard.append)
+    assert heard == [f"accounts of one bank under two spellings: {older} and {newer}"]
     controls = [(CLEARING, spelling, "EUR") for spelling in ("DEUTDEFFXXX", "deutdeff", "Deutdeff")]
     assert [each.id for each in await stores.accounts.ensure_controls(controls)] == [older]
     assert await old.fetchval("SELECT count(*) FROM accounts") == 2

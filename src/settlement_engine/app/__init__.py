@@ -50,11 +50,16 @@ def run(config: Config, *, on_ready: Callable[[Addresses], None]) -> None:
         runner.run(run_engine(config, on_ready=on_ready))
 
 
-async def migrate(database_url: str, *, dry_run: bool) -> list[str]:
-    """Bring a database to this version; returns what was, or would be, applied."""
+async def migrate(
+    database_url: str, *, dry_run: bool, warn: Callable[[str], None] | None = None
+) -> list[str]:
+    """Bring a database to this version; returns what was, or would be, applied.
+
+    ``warn`` is told what a migration has found that a person should know of.
+    """
     settings = DatabaseSettings(url=database_url)
     await require_sessions(settings)
-    return await migrate_database(settings, is_dry_run=dry_run)
+    return await migrate_database(settings, is_dry_run=dry_run, warn=warn)
 
 
 async def mark_environment(database_url: str, name: str, *, is_replacing: bool) -> None:

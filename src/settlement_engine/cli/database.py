@@ -18,6 +18,7 @@ from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.output import (
     BAD,
     GOOD,
+    WARN,
     as_json,
     busy,
     counted,
@@ -86,14 +87,17 @@ def migrate(  # noqa: PLR0913 -- each option of the command is an argument
     if is_replacing and environment is None:
         raise click.UsageError("--replace-environment goes with --environment")
     url = _find_database(config_file, settings, database_url)
-    names = asyncio.run(app.migrate(url, dry_run=dry_run))
+    warnings: list[str] = []
+    names = asyncio.run(app.migrate(url, dry_run=dry_run, warn=warnings.append))
     if environment is not None and not dry_run:
         asyncio.run(app.mark_environment(url, environment, is_replacing=is_replacing))
     if is_json:
-        print_json({"dryRun": dry_run, "migrations": names})
+        print_json({"dryRun": dry_run, "migrations": names, "warnings": warnings})
         return
     for name in names:
         mark(GOOD, f"{'would apply' if dry_run else 'applied'} {name}")
+    for warning in warnings:
+        mark(WARN, warning)
     if not names:
         mark(GOOD, "the schema is up to date")
     if environment is not None:

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import time
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from settlement_engine.domain.money import currencies
 from settlement_engine.errors import CorruptRecord, Misconfigured
@@ -20,6 +20,7 @@ from settlement_engine.store.failures import translated
 from settlement_engine.store.queries import query
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from importlib.resources.abc import Traversable
 
     from settlement_engine.store.database import Connection, DatabaseSettings
@@ -77,11 +78,25 @@ def _turn(part: Traversable) -> tuple[int, str]:
     return (ORDER.index(part.name) if part.name in ORDER else len(ORDER), part.name)
 
 
-async def migrate(settings: DatabaseSettings, *, is_dry_run: bool = False) -> list[str]:
-    """Bring the database to this version; returns the names of what was (or would be) applied."""
+async def migrate(
+    settings: DatabaseSettings,
+    *,
+    is_dry_run: bool = False,
+    warn: Callable[[str], None] | None = None,
+) -> list[str]:
+    """Bring the database to this version; returns the names of what was (or would be) applied.
+
+    ``warn`` is told what a migration has found that a person should know of.
+    """
+
+    def hear(_connection: object, message: Any) -> None:  # noqa: ANN401 - the driver's own
+        if warn is not None and message.severity_en == "WARNING":
+            warn(message.message)
+
     with translated():
         connection = await connect(settings, SESSION)
         try:
+            connection.add_log_listener(hear)
             await connection.execute(query("lock_migrations"), LOCK_KEY)
             if not is_dry_run:
                 await connection.execute(query("create_migrations"))
@@ -91,6 +106,7 @@ async def migrate(settings: DatabaseSettings, *, is_dry_run: bool = False) -> li
                     await _apply(connection, migration)
                 await _load_reference_data(connection)
         finally:
+            connection.remove_log_listener(hear)
             await connection.close()
     return [f"{migration.number:04d}_{migration.name}" for migration in missing]
 
