@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import uvloop
 
+from settlement_engine.domain.identifiers import key_hash
 from settlement_engine.store.audit import PostgresAuditor
 from settlement_engine.store.database import WRITERS_PLAN, DatabaseSettings, connect
 from settlement_engine.store.failures import translated
@@ -55,6 +56,12 @@ _SESSION: Final = {
 def calls() -> Mapping[str, str]:
     """Return the statements of the schedules by name; they are not those of the house."""
     return statements(_file("statements.sql"))
+
+
+def _keys(group: object) -> list[UUID]:
+    """Make the hashes of the keys with which the house was opened and funded."""
+    openings = [key_hash("house", f"{group}/{number}", "open_account") for number in range(1, 5)]
+    return [*openings, key_hash("house", f"{group}/5", "fund_account")]
 
 
 def _file(name: str) -> str:
@@ -173,7 +180,7 @@ class PostgresGround:
         wire = self.take()
         for name in ("bury_engines", "set_aside"):
             wire.fetch(self.now(), calls()[name])
-        wire.fetch(self.now(), calls()["open_house"], *house)
+        wire.fetch(self.now(), calls()["open_house"], *house, _keys(house[-1]))
         self.give_back(wire)
 
     def now(self) -> str:

@@ -9,7 +9,8 @@ $$;
 
 -- Two banks with their accounts, and money that the first of them has paid in: a schedule's beginning.
 CREATE FUNCTION virtual.open_house(
-    p_source text, p_target text, p_rail text, p_currency text, p_funds bigint, p_group uuid
+    p_source text, p_target text, p_rail text, p_currency text, p_funds bigint, p_group uuid,
+    p_keys uuid[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_nostro bigint;
@@ -26,4 +27,20 @@ BEGIN
     VALUES ('clearing', p_source, p_currency, 'control', p_funds) RETURNING id INTO v_clearing;
     INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
     VALUES (p_group, 3, v_nostro, v_clearing, p_funds, p_currency, clock_timestamp());
+    -- Whatever stands in the books was asked for by a call; p_keys are the hashes of these calls' keys.
+    INSERT INTO idempotent_calls (key_hash, caller, idempotency_key, call, content, account_id)
+    SELECT p_keys[q.nth], 'house', format('%s/%s', p_group, q.nth), 'open_account', jsonb_build_object(
+        'kind', q.kind, 'bank', q.bank, 'currency', q.currency, 'account_number', 'house',
+        'credit_limit', 0
+    ), q.id
+    FROM (
+        SELECT a.*, row_number() OVER (ORDER BY a.id) AS nth FROM accounts AS a
+        WHERE a.account_number = 'house' AND a.bank IN (p_source, p_target)
+    ) AS q;
+    INSERT INTO idempotent_calls (key_hash, caller, idempotency_key, call, content, account_id)
+    SELECT p_keys[5], 'house', format('%s/5', p_group), 'fund_account', jsonb_build_object(
+        'bank', p_source, 'currency', p_currency, 'reference', '', 'account_number', 'house',
+        'amount', round(p_funds / 10::numeric ^ c.exponent, c.exponent)::text
+    ), v_nostro
+    FROM currencies AS c WHERE c.code = p_currency;
 END $$;

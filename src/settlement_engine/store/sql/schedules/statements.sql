@@ -12,4 +12,4 @@ UPDATE open_settlements SET owner = 0, due_at = 'infinity';
 
 -- name: open_house
 -- The accounts of a schedule, with what the first bank has paid in.
-SELECT virtual.open_house($1, $2, $3, $4, $5, $6);
+SELECT virtual.open_house($1, $2, $3, $4, $5, $6, $7);
