@@ -18,6 +18,7 @@ from tests.failure.trials import (
 )
 from tests.support.frailbank import FrailBank
 from tests.support.frailengine import FrailEngine, Watch
+from tests.support.lives import MADE_UP
 from tests.support.stores import PostgresStores
 
 if TYPE_CHECKING:
@@ -35,8 +36,11 @@ WITH sides AS (
         AND c.kind = 'clearing' AND c.bank = $1 AND c.currency = $3
         AND v.credits_posted > v.debits_posted
 ), paid AS (
-    INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
-    SELECT gen_random_uuid(), $4::smallint, debit_id, credit_id, amount, $3, clock_timestamp() FROM sides
+    INSERT INTO transfers (
+        group_id, leg, debit_id, credit_id, amount_minor, currency, reference, at
+    )
+    SELECT gen_random_uuid(), $4::smallint, debit_id, credit_id, amount, $3, $5, clock_timestamp()
+    FROM sides
     RETURNING debit_id, credit_id, amount_minor
 )
 UPDATE accounts AS a SET
@@ -110,7 +114,7 @@ class Town:
 
     async def spend_everything(self) -> None:
         """Let the receiver pay away what it has in its currency, by a transfer that is no matter of ours."""
-        await self.execute(SPEND, SIDES[0], SIDES[1], SPENT_CURRENCY, FUNDING_LEG)
+        await self.execute(SPEND, SIDES[0], SIDES[1], SPENT_CURRENCY, FUNDING_LEG, MADE_UP)
 
     async def engine(self, trial: Trial) -> FrailEngine:
         """Return the engine that lives, the next one if there is none."""
