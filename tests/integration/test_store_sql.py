@@ -613,7 +613,6 @@ async def test_a_hold_is_resolved_once(scene, connection, role, state):
     for change in (
         "outcome = 'released'",
         "resolved_at = NULL, outcome = NULL",
-        "amount_minor = 1",
     ):
         with pytest.raises(asyncpg.PostgresError) as refused:
             await connection.execute(

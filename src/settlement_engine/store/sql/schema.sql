@@ -896,7 +896,7 @@ CREATE OR REPLACE FUNCTION public.refuse_rewriting()
  LANGUAGE plpgsql
 AS $function$
 BEGIN
-    RAISE EXCEPTION 'a row of % is rewritten where it never changes: refused', tg_table_name
+    RAISE EXCEPTION 'what is never rewritten would be in %: refused', tg_table_name
     USING ERRCODE = 'SE004';
 END $function$;
 
@@ -1308,7 +1308,7 @@ CREATE INDEX transfers_by_credit ON public.transfers USING btree (credit_id, gro
 
 CREATE INDEX transfers_by_debit ON public.transfers USING btree (debit_id, group_id);
 
-CREATE TRIGGER account_stays BEFORE UPDATE OF id, kind, bank, currency, account_number, opened_at ON public.accounts FOR EACH ROW WHEN (((ROW(new.id, new.kind, new.bank, new.currency, new.account_number, new.opened_at))::text IS DISTINCT FROM (ROW(old.id, old.kind, old.bank, old.currency, old.account_number, old.opened_at))::text)) EXECUTE FUNCTION refuse_rewriting();
+CREATE TRIGGER account_stays BEFORE UPDATE OF id, kind, bank, currency, account_number, opened_at ON public.accounts FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE accounts ENABLE ALWAYS TRIGGER account_stays;
 
 CREATE TRIGGER accounts_stay BEFORE DELETE OR TRUNCATE ON public.accounts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
@@ -1320,7 +1320,7 @@ ALTER TABLE answers ENABLE ALWAYS TRIGGER answer_is_only_counted;
 CREATE TRIGGER answers_stay BEFORE DELETE OR TRUNCATE ON public.answers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE answers ENABLE ALWAYS TRIGGER answers_stay;
 
-CREATE TRIGGER attempt_stays BEFORE UPDATE OF settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr, end_to_end_id, message_id, payload, valid_until, recorded_at ON public.attempts FOR EACH ROW WHEN (((ROW(new.settlement_id, new.number, new.rail, new.source_id, new.agent_id, new.clearing_id, new.target_id, new.uetr, new.end_to_end_id, new.message_id, new.payload, new.valid_until, new.recorded_at))::text IS DISTINCT FROM (ROW(old.settlement_id, old.number, old.rail, old.source_id, old.agent_id, old.clearing_id, old.target_id, old.uetr, old.end_to_end_id, old.message_id, old.payload, old.valid_until, old.recorded_at))::text)) EXECUTE FUNCTION refuse_rewriting();
+CREATE TRIGGER attempt_stays BEFORE UPDATE OF settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr, end_to_end_id, message_id, payload, valid_until, recorded_at ON public.attempts FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE attempts ENABLE ALWAYS TRIGGER attempt_stays;
 
 CREATE TRIGGER attempts_stay BEFORE DELETE OR TRUNCATE ON public.attempts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
@@ -1368,7 +1368,7 @@ ALTER TABLE fund_locks ENABLE ALWAYS TRIGGER fund_lock_resolved_once;
 CREATE TRIGGER fund_locks_stay BEFORE DELETE OR TRUNCATE ON public.fund_locks FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE fund_locks ENABLE ALWAYS TRIGGER fund_locks_stay;
 
-CREATE TRIGGER hold_stays BEFORE UPDATE OF settlement_id, account_id, amount_minor, currency, locked_at ON public.fund_locks FOR EACH ROW WHEN (((ROW(new.settlement_id, new.account_id, new.amount_minor, new.currency, new.locked_at))::text IS DISTINCT FROM (ROW(old.settlement_id, old.account_id, old.amount_minor, old.currency, old.locked_at))::text)) EXECUTE FUNCTION refuse_rewriting();
+CREATE TRIGGER hold_stays BEFORE UPDATE OF settlement_id, account_id, amount_minor, currency, locked_at ON public.fund_locks FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE fund_locks ENABLE ALWAYS TRIGGER hold_stays;
 
 CREATE TRIGGER idempotent_calls_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.idempotent_calls FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
@@ -1404,7 +1404,7 @@ ALTER TABLE resolutions ENABLE ALWAYS TRIGGER resolution_ends_once;
 CREATE TRIGGER resolutions_stay BEFORE DELETE OR TRUNCATE ON public.resolutions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER resolutions_stay;
 
-CREATE TRIGGER instruction_stays BEFORE UPDATE OF id, key_hash, caller, idempotency_key, content_hash, obligation_id, from_bank, to_bank, amount_minor, currency, requested_value_date, value_date, priority, metadata, created_at ON public.settlement_transactions FOR EACH ROW WHEN (((ROW(new.id, new.key_hash, new.caller, new.idempotency_key, new.content_hash, new.obligation_id, new.from_bank, new.to_bank, new.amount_minor, new.currency, new.requested_value_date, new.value_date, new.priority, new.metadata, new.created_at))::text IS DISTINCT FROM (ROW(old.id, old.key_hash, old.caller, old.idempotency_key, old.content_hash, old.obligation_id, old.from_bank, old.to_bank, old.amount_minor, old.currency, old.requested_value_date, old.value_date, old.priority, old.metadata, old.created_at))::text)) EXECUTE FUNCTION refuse_rewriting();
+CREATE TRIGGER instruction_stays BEFORE UPDATE OF id, key_hash, caller, idempotency_key, content_hash, obligation_id, from_bank, to_bank, amount_minor, currency, requested_value_date, value_date, priority, metadata, created_at ON public.settlement_transactions FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER instruction_stays;
 
 CREATE TRIGGER settlement_ends_once BEFORE UPDATE ON public.settlement_transactions FOR EACH ROW WHEN (((old.ended_at IS NOT NULL) AND (new.state <> old.state) AND (NOT ((old.state = 'completed'::settlement_state) AND (new.state = 'returned'::settlement_state))))) EXECUTE FUNCTION refuse_second_end();
