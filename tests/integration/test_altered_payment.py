@@ -33,7 +33,7 @@ A_WHILE_SECONDS = 0.5
 ALTERED = {
     "another bank and amount": (
         "UPDATE attempts SET payload = replace(replace(convert_from(payload, 'UTF8'), 'BBB', 'EVIL'),"
-        " '1.00', '99.00')::bytea"
+        " E'\\t100\\t', E'\\t9900\\t')::bytea"
     ),
     "one byte": "UPDATE attempts SET payload = payload || ' '::bytea",
     "bytes and instruction, alike": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.intent import PaymentTerms
+from settlement_engine.domain.money import Money
 
 if TYPE_CHECKING:
     from settlement_engine.domain.identifiers import References
@@ -14,14 +15,16 @@ if TYPE_CHECKING:
 def payment_bytes(settlement: Settlement, references: References) -> bytes:
     """Name obligation and payment, and say who pays what to whom."""
     wish, amount = settlement.instruction, settlement.instruction.amount
-    words = (wish.obligation_id, references.end_to_end_id, wish.from_bank, wish.to_bank)
-    return "\t".join([" ".join(words[:2]) + " ", *words[2:], str(amount), amount.currency]).encode()
+    names = f"{wish.obligation_id} {references.end_to_end_id} "
+    sides = f"{wish.from_bank}\t{wish.to_bank}"
+    return f"{names}\t{sides}\t{amount.minor}\t{amount.currency}".encode()
 
 
 def payment_terms(payload: bytes) -> PaymentTerms | None:
     """Read it back."""
     try:
-        _, from_bank, to_bank, amount, currency = payload.decode().split("\t")
+        _, from_bank, to_bank, minor, currency = payload.decode().split("\t")
+        amount = str(Money(int(minor), currency))
     except ValueError:
         return None
     return PaymentTerms(from_bank=from_bank, to_bank=to_bank, amount=amount, currency=currency)

@@ -59,19 +59,19 @@ class Alteration(NamedTuple):
 
 
 def intent_detail(attempt: Attempt) -> dict[str, str]:
-    """Write down what is committed to, for the move that records the send intent."""
+    """Write down what is committed to, for the move that records the send intent.
+
+    The route is the rail and the four accounts: source, agent, clearing, target.
+    """
+    route, until = attempt.route, attempt.valid_until
+    if until.tzinfo is not UTC:
+        until = until.astimezone(UTC)
+    ours = f"{route.rail} {route.source_id} {route.agent_id}"
     return {
         PAYLOAD_SHA256: hashlib.sha256(attempt.payload).hexdigest(),
-        ROUTE: route_text(attempt),
-        VALID_UNTIL: attempt.valid_until.astimezone(UTC).isoformat(),
+        ROUTE: f"{ours} {route.clearing_id} {route.target_id}",
+        VALID_UNTIL: until.isoformat(),
     }
-
-
-def route_text(attempt: Attempt) -> str:
-    """Write the rail and the four accounts: source, agent, clearing, target."""
-    route = attempt.route
-    accounts = (route.source_id, route.agent_id, route.clearing_id, route.target_id)
-    return " ".join([route.rail, *map(str, accounts)])
 
 
 def alterations(

@@ -274,6 +274,8 @@ class Runner:
                 await asyncio.sleep(0)
             try:
                 step = self._decide(pending, now)
+                if step is not None and pending.settlement.recorded is not None:
+                    step = self._unaltered(step, pending, now)
             except Exception as error:
                 # One settlement that cannot be decided must not end the engine, nor its successors.
                 settlement_id = str(pending.settlement.id)
@@ -289,13 +291,6 @@ class Runner:
         return pairs
 
     def _decide(self, pending: PendingTransition, now: datetime) -> Step | None:
-        """Decide; on what was altered in the database nothing is booked, whatever was answered."""
-        step = self._decide_unchecked(pending, now)
-        if step is None or self._integrity.of_step(step, pending.answer.event):
-            return step
-        return self._decider.decide(pending.settlement, silence(pending.settlement), now)
-
-    def _decide_unchecked(self, pending: PendingTransition, now: datetime) -> Step | None:
         if pending.refusal is not None:
             return self._decider.refused(pending.settlement, pending.refusal)
         if pending.is_uncovered:
@@ -309,6 +304,12 @@ class Runner:
         if pending.is_takeover and step.row.state not in ENDS:
             return msgspec.structs.replace(step, rest_seconds=None)
         return step
+
+    def _unaltered(self, step: Step, pending: PendingTransition, now: datetime) -> Step | None:
+        """Book nothing on what was altered in the database, whatever was answered."""
+        if self._integrity.of_step(step, pending.answer.event):
+            return step
+        return self._decider.decide(pending.settlement, silence(pending.settlement), now)
 
     def _set_aside(self, pending: PendingTransition, error: Exception) -> None:
         """Put what cannot be written before people, and try it again later; the others go on."""

@@ -32,7 +32,7 @@ A_WHILE_SECONDS = 0.15
 
 
 def _payload(attempt: Attempt) -> Attempt:
-    other = attempt.payload.replace(b"BBB", b"EVIL").replace(b"1.00", b"99.00")
+    other = attempt.payload.replace(b"BBB", b"EVIL").replace(b"\t100\t", b"\t9900\t")
     assert other != attempt.payload
     return msgspec.structs.replace(attempt, payload=other)
 
