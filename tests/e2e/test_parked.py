@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from settlement_engine.proto import settlement_pb2 as pb
 from tests.e2e.test_desk import exception_of, read, run, submit
-from tests.e2e.world import World
+from tests.e2e.world import World, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +33,21 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.prove()
 
 
-def test_two_people_release_what_is_parked(world: World) -> None:
+def evidence_root(world: World, settlement_id: str, file: Path) -> str:
+    code, text = run(world, "evidence", "export", settlement_id, "-o", str(file))
+    assert code == 0, text
+    verified = subprocess.run(
+        [sys.executable, "-m", "settlement_engine", "evidence", "verify", str(file), "--json"],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    told = json.loads(verified.stdout)
+    assert told["isGood"], told
+    return str(told["rootSha256"])
+
+
+def test_two_people_release_what_is_parked(world: World, tmp_path: Path) -> None:
     parked = submit(world, "", amount=PARKED)
     found = exception_of(world, parked)
     assert (found["kind"], found["state"]) == ("EXCEPTION_KIND_HELD", "HELD")
@@ -46,7 +63,15 @@ def test_two_people_release_what_is_parked(world: World) -> None:
     assert (code, "cannot approve" in text) == (1, True)
     read(world, "approve", proposal["id"], "--as", "grace")
     assert world.wait_for(parked).status == pb.COMPLETED
-    assert exception_of(world, parked, "--closed")["closedBy"] == "engine"
+
+    def closed() -> bool:
+        shown = read(world, "exceptions", "show", found["id"])
+        statuses = [each["status"] for each in shown["proposals"]]
+        return shown.get("closedBy") == "engine" and statuses == ["PROPOSAL_STATUS_APPLIED"]
+
+    until(closed, 20, "the exception to be closed")
+    roots = {evidence_root(world, parked, tmp_path / f"{number}.zip") for number in range(2)}
+    assert len(roots) == 1, "what has ended has one root"
 
 
 def test_two_people_decline_what_is_parked(world: World) -> None:
