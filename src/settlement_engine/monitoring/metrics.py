@@ -68,6 +68,7 @@ class Metrics:
         self._register_engine(families)
         self._register_rails(families)
         self._register_open_work(families)
+        self._register_messages()
         self._register_balances(families)
         families.gauge("build_info", "Always 1; the label says what runs.", "version")(version).set(
             1
@@ -174,6 +175,14 @@ class Metrics:
         )
         for reason in StuckReason:
             self._stuck(reason.value).set(0)
+        self._measured_at = gauge(
+            "settlement_gauges_timestamp_seconds", "When these gauges were last measured."
+        )
+
+    def _register_messages(self) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(name, text, registry=self.registry)
+
         self._backlog = gauge("outbox_backlog", "Moves that JetStream does not hold yet.")
         self._outbox_refused = gauge(
             "outbox_refused_seconds",
@@ -188,9 +197,6 @@ class Metrics:
         )
         self._oldest_inbound = gauge(
             "inbound_reports_oldest_seconds", "For how long the oldest of these has waited."
-        )
-        self._measured_at = gauge(
-            "settlement_gauges_timestamp_seconds", "When these gauges were last measured."
         )
 
     def _register_balances(self, families: Families) -> None:

@@ -119,6 +119,17 @@ class MemoryGauges:
     def __init__(self, records: Records) -> None:
         self._records = records
 
+    def _open_settlements(self, now: datetime) -> tuple[dict[str, int], dict[str, float]]:
+        counts: dict[str, int] = {}
+        oldest: dict[str, float] = {}
+        for key in self._records.open:
+            life = self._records.lives[key]
+            state = life.state.value
+            age = (now - life.created_at).total_seconds()
+            counts[state] = counts.get(state, 0) + 1
+            oldest[state] = max(oldest.get(state, age), age)
+        return counts, oldest
+
     def _open_matters(self, now: datetime) -> tuple[dict[str, int], dict[str, float]]:
         counts: dict[str, int] = {}
         oldest: dict[str, float] = {}
@@ -132,14 +143,7 @@ class MemoryGauges:
     async def gauges(self, accounts_max: int) -> Gauges:
         """Measure what cannot be counted in passing."""
         now = self._records.clock.now()
-        counts: dict[str, int] = {}
-        oldest: dict[str, float] = {}
-        for key in self._records.open:
-            life = self._records.lives[key]
-            state = life.state.value
-            age = (now - life.created_at).total_seconds()
-            counts[state] = counts.get(state, 0) + 1
-            oldest[state] = max(oldest.get(state, age), age)
+        counts, oldest = self._open_settlements(now)
         matters, oldest_matters = self._open_matters(now)
         letters = [
             (now - letter.received_at).total_seconds()
