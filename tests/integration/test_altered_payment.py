@@ -52,7 +52,8 @@ ALTERED = {
         "UPDATE settlement_transactions SET attempt = 2"
     ),
     "the references": "UPDATE attempts SET end_to_end_id = 'E2', uetr = gen_random_uuid()",
-    "the rail": "UPDATE attempts SET rail = 'told', target_id = source_id",
+    "the account that is credited": "UPDATE attempts SET target_id = source_id",
+    "the rail": "UPDATE attempts SET rail = 'elsewhere'",
 }
 
 

@@ -78,7 +78,7 @@ class Asker:
                 if question is Ask.SCREEN:
                     self._presence.spawn(self._screen(batch, self._gate.turn))
                 elif rail not in self._rails:
-                    self._presence.spawn(self._miss(rail, batch))
+                    self._presence.spawn(self._miss(question, rail, batch))
                 elif question is Ask.ENQUIRE:
                     self._presence.spawn(self._put(question, self._rails[rail], batch))
                 else:
@@ -104,10 +104,15 @@ class Asker:
         if batch:
             await self._put(question, rail, batch)
 
-    async def _miss(self, rail: str, batch: list[Settlement]) -> None:
-        """Answer for a rail that this engine does not have: with silence, for it may have the payment."""
+    async def _miss(self, question: Ask, rail: str, batch: list[Settlement]) -> None:
+        """Answer for a rail that this engine does not have: with silence, for it may have the payment.
+
+        The name may have been altered: then that is told, besides.
+        """
         self._meter.anomaly("rail_missing", len(batch))
         log.error("rail_missing", rail=rail, count=len(batch))
+        for settlement in batch:
+            self._integrity.of_question(settlement, question)
         answers = [
             Answer(settlement_id=each.id, event=Event.NO_ANSWER, attempt=each.attempt.number)
             for each in batch

@@ -66,6 +66,11 @@ def _target(attempt: Attempt) -> Attempt:
     return msgspec.structs.replace(attempt, route=route)
 
 
+def _rail(attempt: Attempt) -> Attempt:
+    route = msgspec.structs.replace(attempt.route, rail="elsewhere")
+    return msgspec.structs.replace(attempt, route=route)
+
+
 ALTERED: dict[str, tuple[Alter, str]] = {
     "the bytes name another bank and amount": (_payload, "message"),
     "the bytes differ, and say the same": (_same_words_other_bytes, "message"),
@@ -74,6 +79,7 @@ ALTERED: dict[str, tuple[Alter, str]] = {
     "another end-to-end reference": (_end_to_end, "references"),
     "another account is credited": (_target, "route"),
     "another attempt": (_number, "references"),
+    "a rail that nobody has": (_rail, "route"),
 }
 
 
