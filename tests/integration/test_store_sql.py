@@ -53,6 +53,7 @@ SETTLEMENT = (
     " message_id text, payload bytea, recorded_at timestamptz, valid_until timestamptz, sends int4, undelivered int4,"
     " intent text"
 )
+LISTED = ("text[] text text text uuid uuid timestamptz timestamptz int8", "id uuid")
 TRANSFER = (
     "group_id uuid, leg int2, debit_id int8, credit_id int8, amount_minor int8, currency text,"
     " reference text, at timestamptz"
@@ -190,10 +191,6 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "close_inbound_reports": ("int8[] text[]", ""),
     "waiting_inbound_reports": ("int8", "reports int8, oldest_seconds float8"),
     "inbound_open_counts": ("", "rail text, count int8"),
-    "count_settlements": (
-        "text[] text text text uuid uuid timestamptz timestamptz int8",
-        "settlements int8",
-    ),
     "dossier_answers_total": ("uuid", "total int8"),
     "dossier_attempts": (
         "uuid",
@@ -234,14 +231,11 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "leave_engine": ("int8", ""),
     "life": ("uuid", MOVE),
     "list_accounts": ("text text text text int8 int8", ACCOUNT),
-    "list_settlements": (
-        "text[] text text text uuid uuid timestamptz timestamptz int8",
-        "id uuid",
-    ),
-    "list_settlements_of_obligation": (
-        "text[] text text text uuid uuid timestamptz timestamptz int8",
-        "id uuid",
-    ),
+    "list_settlements": LISTED,
+    "list_settlements_in_currency": LISTED,
+    "list_settlements_in_states": LISTED,
+    "list_settlements_of_bank": LISTED,
+    "list_settlements_of_obligation": LISTED,
     "list_transfers": ("int8 uuid uuid int2 int8", TRANSFER),
     "load": ("uuid[]", SETTLEMENT),
     "currencies": ("", "code text, exponent int2"),
@@ -250,7 +244,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "lock_accounts": ("int8[]", "id int8, is_full bool"),
     "lock_migrations": ("int8", "pg_advisory_lock void"),
     "mark_published": ("int8", ""),
-    "migrations": ("", "number int4, name text, checksum text"),
+    "limit_lock_wait": ("text", "set_config text"),
+    "migrations": ("", "number int4, name text, checksum text, compatible_from int4"),
     "next_engine": ("", "nextval int8"),
     "note_letter": ("int8 text text text uuid", "id int8"),
     "now": ("", "found_at timestamptz"),
@@ -286,7 +281,9 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "reclaim": ("int8 uuid[]", "settlement_id uuid"),
     "recall_call": ("uuid", "content text, account_id int8"),
     "remember_call": ("uuid text text text text int8", "account_id int8"),
-    "remember_migration": ("int4 text text", ""),
+    "remember_migration": ("int4 text text int4", ""),
+    "is_widened": ("", "exists bool"),
+    "widen_migrations": ("", ""),
     "safety_settings": ("", "name text, setting text"),
     "set_active": ("int8 bool", "id int8"),
     "set_limits": ("text[] text[]", "set_config text"),

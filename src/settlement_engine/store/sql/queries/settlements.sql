@@ -83,10 +83,12 @@ SELECT DISTINCT found.settlement_id, found.named_by FROM (
 SELECT key_hash, id FROM settlement_transactions WHERE key_hash = ANY ($1::uuid[]);
 
 -- name: list_settlements
--- Newest first. Empty filters are null.
+-- Newest first. Empty filters are null, here and in the lists below: each of them begins with the filter
+-- that leaves the fewest, and all of them return the same. Each is planned anew for its parameters.
 SELECT s.id FROM settlement_transactions AS s
 WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
-    AND ($2::text IS NULL OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
+    AND ($2::text IS NULL
+        OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
     AND ($3::text IS NULL OR s.currency = $3)
     AND ($4::text IS NULL OR s.obligation_id = $4)
     AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
@@ -95,36 +97,121 @@ WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
 ORDER BY s.id DESC LIMIT $9;
 
 -- name: list_settlements_of_obligation
--- The same of one obligation, which two indices find: one for what holds it, one for what has freed it.
-SELECT s.id FROM settlement_transactions AS s
-WHERE s.id IN (
-    SELECT o.id FROM settlement_transactions AS o
-    WHERE o.obligation_id = $4::text AND o.holds_obligation
-    UNION ALL
-    SELECT o.id FROM settlement_transactions AS o
-    WHERE o.obligation_id = $4::text AND NOT o.holds_obligation
-)
-    AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
-    AND ($2::text IS NULL OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
-    AND ($3::text IS NULL OR s.currency = $3)
-    AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
-    AND ($7::timestamptz IS NULL OR s.created_at >= $7)
-    AND ($8::timestamptz IS NULL OR s.created_at < $8)
-ORDER BY s.id DESC LIMIT $9;
-
--- name: count_settlements
--- How many of the list there are, counted no further than the limit.
-SELECT count(*) AS settlements FROM (
-    SELECT 1 FROM settlement_transactions AS s
-    WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
-        AND ($2::text IS NULL OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
+-- Those that hold an obligation and those that freed it have an index each.
+SELECT found.id FROM (
+    SELECT s.id FROM settlement_transactions AS s
+    WHERE s.obligation_id = $4::text AND s.holds_obligation
+        AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
+        AND ($2::text IS NULL
+            OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
         AND ($3::text IS NULL OR s.currency = $3)
-        AND ($4::text IS NULL OR s.obligation_id = $4)
         AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
         AND ($7::timestamptz IS NULL OR s.created_at >= $7)
         AND ($8::timestamptz IS NULL OR s.created_at < $8)
-    LIMIT $9
-) AS counted;
+    UNION ALL
+    SELECT s.id FROM settlement_transactions AS s
+    WHERE s.obligation_id = $4::text AND NOT s.holds_obligation
+        AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
+        AND ($2::text IS NULL
+            OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
+        AND ($3::text IS NULL OR s.currency = $3)
+        AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
+        AND ($7::timestamptz IS NULL OR s.created_at >= $7)
+        AND ($8::timestamptz IS NULL OR s.created_at < $8)
+) AS found ORDER BY found.id DESC LIMIT $9;
+
+-- name: list_settlements_of_bank
+-- A pair is compared as a whole: then no other index has the order that is asked for, and the page begins
+-- where the one before it ended, however many the bank has.
+SELECT found.id FROM (
+    (
+        SELECT s.id FROM settlement_transactions AS s
+        WHERE ROW(folded_bank(s.from_bank), s.id)
+            >= ROW(folded_bank($2::text), coalesce($6::uuid, '00000000-0000-0000-0000-000000000000'::uuid))
+        AND ROW(folded_bank(s.from_bank), s.id)
+            < ROW(folded_bank($2::text), coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
+            AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
+            AND ($3::text IS NULL OR s.currency = $3)
+            AND ($4::text IS NULL OR s.obligation_id = $4)
+            AND ($7::timestamptz IS NULL OR s.created_at >= $7)
+            AND ($8::timestamptz IS NULL OR s.created_at < $8)
+        ORDER BY folded_bank(s.from_bank) DESC, s.id DESC LIMIT $9
+    )
+    UNION
+    (
+        SELECT s.id FROM settlement_transactions AS s
+        WHERE ROW(folded_bank(s.to_bank), s.id)
+            >= ROW(folded_bank($2::text), coalesce($6::uuid, '00000000-0000-0000-0000-000000000000'::uuid))
+        AND ROW(folded_bank(s.to_bank), s.id)
+            < ROW(folded_bank($2::text), coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
+            AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
+            AND ($3::text IS NULL OR s.currency = $3)
+            AND ($4::text IS NULL OR s.obligation_id = $4)
+            AND ($7::timestamptz IS NULL OR s.created_at >= $7)
+            AND ($8::timestamptz IS NULL OR s.created_at < $8)
+        ORDER BY folded_bank(s.to_bank) DESC, s.id DESC LIMIT $9
+    )
+) AS found ORDER BY found.id DESC LIMIT $9;
+
+-- name: list_settlements_in_currency
+-- The pair of currency and id, as above.
+SELECT s.id FROM settlement_transactions AS s
+WHERE ROW(s.currency, s.id)
+        >= ROW($3::text, coalesce($6::uuid, '00000000-0000-0000-0000-000000000000'::uuid))
+    AND ROW(s.currency, s.id)
+        < ROW($3::text, coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
+    AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
+    AND ($2::text IS NULL
+        OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
+    AND ($4::text IS NULL OR s.obligation_id = $4)
+    AND ($7::timestamptz IS NULL OR s.created_at >= $7)
+    AND ($8::timestamptz IS NULL OR s.created_at < $8)
+ORDER BY s.currency DESC, s.id DESC LIMIT $9;
+
+-- name: list_settlements_in_states
+-- The state itself is in no index: what is open is read whole, newest first, and what has ended by the moves
+-- that ended it, each state by itself. Subqueries with an offset are looked up one by one.
+SELECT found.id FROM (
+    (
+        SELECT w.settlement_id AS id FROM open_settlements AS w
+        CROSS JOIN LATERAL (
+            SELECT s.* FROM settlement_transactions AS s WHERE s.id = w.settlement_id OFFSET 0
+        ) AS s
+        WHERE NOT $1::text[] <@ '{completed,failed,rolled_back,returned}'
+            AND ($5::uuid IS NULL OR w.settlement_id < $5)
+            AND ($6::uuid IS NULL OR w.settlement_id >= $6)
+            AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
+            AND ($2::text IS NULL
+                OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
+            AND ($3::text IS NULL OR s.currency = $3)
+            AND ($4::text IS NULL OR s.obligation_id = $4)
+            AND ($7::timestamptz IS NULL OR s.created_at >= $7)
+            AND ($8::timestamptz IS NULL OR s.created_at < $8)
+        ORDER BY w.settlement_id DESC LIMIT $9
+    )
+    UNION
+    SELECT ended.id FROM unnest($1::text[]::settlement_state[]) AS wanted (state)
+    CROSS JOIN LATERAL (
+        SELECT m.settlement_id AS id FROM moves AS m
+        CROSS JOIN LATERAL (
+            SELECT s.* FROM settlement_transactions AS s WHERE s.id = m.settlement_id OFFSET 0
+        ) AS s
+        WHERE m.to_state IN ('completed', 'failed', 'rolled_back', 'returned')
+            AND m.from_state <> m.to_state
+            AND ROW(m.to_state, m.settlement_id)
+                >= ROW(wanted.state, coalesce($6::uuid, '00000000-0000-0000-0000-000000000000'::uuid))
+            AND ROW(m.to_state, m.settlement_id)
+                < ROW(wanted.state, coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
+            AND s.state = wanted.state
+            AND ($2::text IS NULL
+                OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
+            AND ($3::text IS NULL OR s.currency = $3)
+            AND ($4::text IS NULL OR s.obligation_id = $4)
+            AND ($7::timestamptz IS NULL OR s.created_at >= $7)
+            AND ($8::timestamptz IS NULL OR s.created_at < $8)
+        ORDER BY m.to_state DESC, m.settlement_id DESC LIMIT $9
+    ) AS ended
+) AS found ORDER BY found.id DESC LIMIT $9;
 
 -- name: life
 -- All moves of a settlement, oldest first.

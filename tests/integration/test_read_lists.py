@@ -1,0 +1,248 @@
+"""Lists over a long history read what they return, and not the history: by every filter, on every page.
+
+Rows are counted, as EXPLAIN ANALYZE tells them, and never seconds. The planner is asked before it has
+statistics and afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from settlement_engine.domain.lifecycle import ENDS, State
+from settlement_engine.ports import SettlementFilter
+from settlement_engine.store.queries import query
+from settlement_engine.store.settlements import filter_values, list_statement
+from tests.support.stores import PostgresStores
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.support.databases import Databases
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+HISTORY = 300_000
+OPEN = 40
+PAGE = 51
+READ_MAX = 8 * PAGE
+"""Two sides of a bank, each with its settlement, and the page itself: less than this, whatever HISTORY is."""
+
+FILL = """
+SET session_replication_role = replica;
+INSERT INTO settlement_transactions (
+    id, key_hash, caller, idempotency_key, content_hash, obligation_id, from_bank, to_bank,
+    amount_minor, currency, value_date, priority, state, seq, holds_obligation, created_at, ended_at
+)
+SELECT lpad(to_hex(n), 32, '0')::uuid, md5(n::text)::uuid, 'fill', n::text, '\\x00', 'OB-' || n,
+    CASE WHEN n % 100000 = 7 THEN 'RAREBANK' ELSE 'ALPHA' || n % 3 END, 'beta' || n % 3, 100,
+    CASE WHEN n % 100000 = 9 THEN 'CHF' ELSE 'EUR' END, '2026-01-01', 1, e.state, 3,
+    e.state = 'completed' OR n > $1, clock_timestamp(), CASE WHEN n <= $1 THEN clock_timestamp() END
+FROM generate_series(1, $1 + $2) AS n
+CROSS JOIN LATERAL (SELECT (CASE
+    WHEN n > $1 THEN 'sent' WHEN n % 50000 = 11 THEN 'failed' WHEN n % 50000 = 12 THEN 'returned'
+    ELSE 'completed'
+END)::settlement_state AS state) AS e;
+INSERT INTO open_settlements (settlement_id, owner, epoch, due_at)
+SELECT id, 1, 1, clock_timestamp() FROM settlement_transactions WHERE state = 'sent';
+INSERT INTO moves (position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt)
+SELECT 3 * s.n + k.seq, s.id, k.seq, k.old::settlement_state, k.event::settlement_event, k.new::settlement_state,
+    s.created_at, 1, 1
+FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM settlement_transactions) AS s
+CROSS JOIN LATERAL (
+    VALUES (1, 'pending', 'admitted', 'validating'), (2, 'sent', 'settled', 'completed'),
+        (3, 'completed', 'returned', 'returned')
+) AS k (seq, old, event, new)
+WHERE k.seq = 1 OR (k.seq = 2 AND s.state IN ('completed', 'returned'))
+    OR (k.seq = 3 AND s.state = 'returned');
+INSERT INTO moves (position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt)
+SELECT 10000000 + row_number() OVER (), id, 2, 'validating', 'refused', 'failed', created_at, 1, 0
+FROM settlement_transactions WHERE state = 'failed';
+SET session_replication_role = origin;
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def url(databases: Databases) -> AsyncIterator[str]:
+    made = await databases.migrated()
+    connection = await asyncpg.connect(made)
+    await connection.execute("SET synchronous_commit = off")
+    for statement in FILL.split(";\n"):
+        if statement.strip():
+            await connection.execute(statement.replace("$1", str(HISTORY)).replace("$2", str(OPEN)))
+    await connection.close()
+    yield made
+    await databases.drop(made)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    made = await asyncpg.connect(url)
+    yield made
+    await made.close()
+
+
+def numbered(number: int) -> uuid.UUID:
+    return uuid.UUID(int=number)
+
+
+FILTERS: dict[str, dict[str, Any]] = {
+    "everything": {},
+    "an open state": {"states": frozenset({State.SENT})},
+    "an open state that nobody is in": {"states": frozenset({State.IN_DOUBT})},
+    "an end": {"states": frozenset({State.COMPLETED})},
+    "a rare end": {"states": frozenset({State.FAILED})},
+    "an end that nobody came to": {"states": frozenset({State.ROLLED_BACK})},
+    "an end after another": {"states": frozenset({State.RETURNED})},
+    "several states": {"states": frozenset({State.FAILED, State.SENT, State.COMPLETED})},
+    "a bank": {"bank": "alpha1"},
+    "a bank that receives": {"bank": "BETA2"},
+    "a rare bank": {"bank": "rarebank"},
+    "an unknown bank": {"bank": "NOBODY"},
+    "a currency": {"currency": "EUR"},
+    "a rare currency": {"currency": "CHF"},
+    "a currency without payments": {"currency": "XTS"},
+    "an obligation": {"obligation_id": "OB-4711"},
+    "an unknown obligation": {"obligation_id": "OB-0"},
+    "a rare end of a bank": {"bank": "ALPHA1", "states": frozenset({State.FAILED})},
+    "an end of a rare bank": {"bank": "RAREBANK", "states": frozenset({State.COMPLETED})},
+}
+PAGES: dict[str, dict[str, Any]] = {
+    "first": {},
+    "in the middle": {"before_id": numbered(HISTORY // 2)},
+    "last": {"before_id": numbered(20)},
+    "of some hours": {"before_id": numbered(200_000), "from_id": numbered(100_000)},
+}
+
+
+def scans(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "Relation Name" in node:
+        yield node
+    for child in node.get("Plans", ()):
+        yield from scans(child)
+
+
+async def plan(connection, wanted: SettlementFilter) -> list[dict[str, Any]]:
+    """Run the list as the store does; return what was read of each table."""
+    literals = ", ".join(literal(value) for value in filter_values(wanted))
+    async with connection.transaction():
+        await connection.execute(f"PREPARE listed AS {query(list_statement(wanted))}")
+        text = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE listed ({literals})"
+        )
+        await connection.execute("DEALLOCATE listed")
+    return list(scans(json.loads(text)[0]["Plan"]))
+
+
+def literal(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, list):
+        return "'{" + ",".join(value) + "}'"
+    return str(value) if isinstance(value, int) else f"'{value}'"
+
+
+def rows_read(node: dict[str, Any]) -> float:
+    each = node["Actual Rows"] + sum(node.get(f"Rows Removed by {kind}", 0) for kind in REMOVED)
+    return float(each * node["Actual Loops"])
+
+
+HISTORIES = ("settlement_transactions", "moves")
+REMOVED = ("Filter", "Index Recheck", "Join Filter")
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+async def test_no_list_reads_the_history(connection, is_analyzed):
+    if is_analyzed:
+        await connection.execute("ANALYZE")
+    too_much = []
+    for name, filters in FILTERS.items():
+        for page, bounds in PAGES.items():
+            wanted = SettlementFilter(**filters, **bounds, limit=PAGE)
+            nodes = await plan(connection, wanted)
+            read = sum(rows_read(node) for node in nodes)
+            kinds = {node["Node Type"] for node in nodes if node["Relation Name"] in HISTORIES}
+            if read > READ_MAX or "Seq Scan" in kinds:
+                too_much.append((name, page, read, kinds))
+    assert too_much == []
+
+
+async def test_no_plan_of_a_list_is_kept_for_other_filters(url):
+    """After a few calls the server would keep one plan for all of them, which reads everything."""
+    stores = PostgresStores(url)
+    for _ in range(10):
+        await stores.settlements.list_settlements(SettlementFilter(limit=1))
+    kept = "SELECT statement FROM pg_prepared_statements"
+    async with stores._readers.line() as line, line.session() as session:
+        statements = [row["statement"] for row in await session.fetch(kept)]
+    assert query("load") in statements
+    assert query("list_settlements") not in statements
+    await stores.close()
+
+
+async def test_lists_by_index_return_what_a_walk_through_everything_does(url, connection):
+    rows = await connection.fetch(
+        "SELECT id, state::text, upper(from_bank) AS sender, upper(to_bank) AS receiver, currency,"
+        " obligation_id FROM settlement_transactions ORDER BY id DESC"
+    )
+    stores = PostgresStores(url)
+    for name, filters in FILTERS.items():
+        states, bank = filters.get("states"), filters.get("bank", "").upper()
+        expected = [
+            row["id"]
+            for row in rows
+            if (not states or row["state"] in states)
+            and (not bank or bank in (row["sender"], row["receiver"]))
+            and filters.get("currency", row["currency"]) == row["currency"]
+            and filters.get("obligation_id", row["obligation_id"]) == row["obligation_id"]
+        ]
+        for page, bounds in PAGES.items():
+            wanted = SettlementFilter(**filters, **bounds, limit=PAGE)
+            within = [
+                each
+                for each in expected
+                if bounds.get("from_id", numbered(0))
+                <= each
+                < bounds.get("before_id", numbered(HISTORY * 2))
+            ][:PAGE]
+            found = [each.id for each in await stores.settlements.list_settlements(wanted)]
+            assert found == within, (name, page)
+            assert await stores.settlements.count_settlements(wanted) == len(within)
+            assert all(newer > older for newer, older in pairwise(found))
+    await stores.close()
+
+
+async def test_the_index_of_ends_knows_every_end_of_the_state_machine(connection):
+    """Whoever adds a state that is an end makes this index anew, and adds it to the lists."""
+    definition = await connection.fetchval("SELECT pg_get_indexdef('moves_by_end'::regclass)")
+    known = {state for state in State if f"'{state.value}'::settlement_state" in definition}
+    assert known == set(ENDS)
+    statement = query("list_settlements_in_states")
+    assert "'{" + ",".join(s.value for s in State if s in ENDS) + "}'" in statement
+    assert "(" + ", ".join(f"'{s.value}'" for s in State if s in ENDS) + ")" in statement
+
+
+async def test_a_settlement_stays_in_its_page_until_it_is_completed(connection):
+    """None of the columns that change on the way is in an index, whatever the lists would like."""
+    indexed = await connection.fetch(
+        "SELECT DISTINCT a.attname FROM pg_index AS i CROSS JOIN LATERAL ("
+        " SELECT pg_get_indexdef(i.indexrelid) AS text) AS d JOIN pg_attribute AS a"
+        " ON a.attrelid = i.indrelid AND a.attnum > 0 AND d.text ~ ('\\m' || a.attname || '\\M')"
+        " WHERE i.indrelid = 'settlement_transactions'::regclass"
+    )
+    changing = {
+        "state",
+        "seq",
+        "attempt",
+        "ended_at",
+        "is_frozen",
+        "rail_reference",
+        "confirmation",
+    }
+    assert not changing & {row["attname"] for row in indexed}
