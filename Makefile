@@ -32,7 +32,7 @@ doctests := $(wildcard tests/docs)
 lane := $(if $(filter 16,$(PG)),pg16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up bench simulate test soak check format proto lock clean
+.PHONY: help setup demo up bench simulate test soak check format proto schema lock clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -77,6 +77,9 @@ format: setup ## Put everything into form.
 
 proto: setup ## Make the Python messages from settlement.proto again.
 	@$(bin)/python tools/proto.py
+
+schema: setup ## Write schema.sql anew: what all migrations amount to.
+	@SETTLEMENT_WRITE_SCHEMA=1 $(bin)/python -m pytest -q -n0 tests/migration/test_schema.py
 
 lock: ## Resolve the dependencies again; UPGRADE=1 takes newer releases.
 	@$(call any_python,tools/lock.py $(if $(UPGRADE),--upgrade))

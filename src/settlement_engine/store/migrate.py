@@ -3,15 +3,24 @@
 A folder ``NNNN_name`` holds ``*.sql`` files, all run in one transaction: first those that ``ORDER`` names,
 in its order, then the others by name. The hash of what was applied is kept: a folder that was edited
 afterwards is refused.
+
+A line ``-- compatible-from: N`` in a migration promises that engines which know no more than migration N
+work with it; N is its own number, as without the line, or the one before. So an engine runs on its own
+schema and on the next one, and refuses what is further ahead (docs/operating/upgrades.md).
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import time
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
 
 from settlement_engine.domain.money import currencies
 from settlement_engine.errors import CorruptRecord, Misconfigured
@@ -20,7 +29,7 @@ from settlement_engine.store.failures import translated
 from settlement_engine.store.queries import query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from importlib.resources.abc import Traversable
 
     from settlement_engine.store.database import Connection, DatabaseSettings
@@ -34,6 +43,12 @@ ORDER: Final = (
     "views.sql",
 )
 LOCK_KEY: Final = 8088
+LOCK_TRIES_MAX: Final = 30
+LOCK_WAIT_MILLISECONDS: Final = 1_000
+"""Whoever comes later waits behind a migration that waits for a table: for less than the engines' time
+limit, so that they only come again. Then they have a turn, and it tries anew."""
+LOCK_PAUSE_SECONDS: Final = 0.5
+_COMPATIBLE: Final = re.compile(r"^-- compatible-from: (\d+)$", re.MULTILINE)
 SESSION: Final = {"lock_timeout": "10000", "statement_timeout": "0", "transaction_timeout": "0"}
 
 WINDOWS: Final = (
@@ -58,6 +73,14 @@ class Migration:
     def checksum(self) -> str:
         """The fingerprint of the text."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def compatible_from(self) -> int:
+        """The last migration that an engine must know to work with this one applied."""
+        said = _COMPATIBLE.search(self.sql)
+        number = int(said[1]) if said else self.number
+        assert number in (self.number, self.number - 1), "no engine is tried against more than one"
+        return number
 
 
 def migrations() -> list[Migration]:
@@ -100,6 +123,8 @@ async def migrate(
             await connection.execute(query("lock_migrations"), LOCK_KEY)
             if not is_dry_run:
                 await connection.execute(query("create_migrations"))
+                if not await connection.fetchval(query("is_widened")):
+                    await connection.execute(query("widen_migrations"))
             missing = await _missing(connection)
             if not is_dry_run:
                 for migration in missing:
@@ -112,7 +137,7 @@ async def migrate(
 
 
 async def require_head(settings: DatabaseSettings) -> None:
-    """Raise Misconfigured when the database is not at this version."""
+    """Raise Misconfigured when the database is not at this version, or at the next one that allows for it."""
     missing = await migrate(settings, is_dry_run=True)
     if missing:
         what = "the database is not at this version"
@@ -131,17 +156,43 @@ async def _missing(connection: Connection) -> list[Migration]:
         if checksum is not None and checksum != migration.checksum:
             what = f"migration {migration.number:04d}_{migration.name} was edited after it ran"
             raise CorruptRecord(what, todo="Restore the file; write a new migration instead.")
-    if applied.keys() - {migration.number for migration in known}:
+    missing = [migration for migration in known if migration.number not in applied]
+    _require_compatible(rows, known[-1].number, missing)
+    return missing
+
+
+def _require_compatible(
+    rows: Sequence[asyncpg.Record], newest: int, missing: Sequence[Migration]
+) -> None:
+    """Refuse a database with migrations that an engine of this version was not written for."""
+    ahead = [row for row in rows if row["number"] > newest]
+    refusing = ahead if missing else [row for row in ahead if row["compatible_from"] > newest]
+    if refusing:
         what = "the database is ahead of this version"
-        raise Misconfigured(what, todo="Run the version that migrated it, or a newer one.")
-    return [migration for migration in known if migration.number not in applied]
+        names = ", ".join(f"{row['number']:04d}_{row['name']}" for row in refusing)
+        todo = "Run the version that migrated it, or the one before that."
+        raise Misconfigured(what, why=f"made for newer engines: {names}", todo=todo)
 
 
 async def _apply(connection: Connection, migration: Migration) -> None:
+    for _ in range(LOCK_TRIES_MAX - 1):
+        with suppress(asyncpg.LockNotAvailableError):
+            await _apply_once(connection, migration)
+            return
+        await asyncio.sleep(LOCK_PAUSE_SECONDS)
+    await _apply_once(connection, migration)
+
+
+async def _apply_once(connection: Connection, migration: Migration) -> None:
     async with connection.transaction():
+        await connection.execute(query("limit_lock_wait"), str(LOCK_WAIT_MILLISECONDS))
         await connection.execute(migration.sql)
         await connection.execute(
-            query("remember_migration"), migration.number, migration.name, migration.checksum
+            query("remember_migration"),
+            migration.number,
+            migration.name,
+            migration.checksum,
+            migration.compatible_from,
         )
 
 

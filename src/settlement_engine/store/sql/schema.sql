@@ -240,7 +240,8 @@ CREATE TABLE schema_migrations (
     number integer NOT NULL,
     name text NOT NULL,
     checksum text NOT NULL,
-    applied_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+    applied_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    compatible_from integer
 );
 
 CREATE TABLE settlement_transactions (
@@ -1222,6 +1223,8 @@ ALTER TABLE resolutions ADD CONSTRAINT resolutions_reason_check CHECK (length(re
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_state_check CHECK ((state = ANY (ARRAY['in_doubt'::settlement_state, 'sent'::settlement_state, 'recalling'::settlement_state, 'held'::settlement_state])) AND (state = 'held'::settlement_state) = (finding = ANY (ARRAY['release'::text, 'decline'::text])));
 
+ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_check CHECK (compatible_from >= (number - 1) AND compatible_from <= number);
+
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_attempt_check CHECK (attempt >= 0);
 
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_check CHECK (from_bank <> to_bank);
@@ -1288,6 +1291,8 @@ CREATE INDEX inbound_reports_by_settlement ON public.inbound_reports USING btree
 
 CREATE INDEX inbound_reports_open ON public.inbound_reports USING btree (id) WHERE (closed_at IS NULL);
 
+CREATE INDEX moves_by_end ON public.moves USING btree (to_state, settlement_id) WHERE ((to_state = ANY (ARRAY['completed'::settlement_state, 'failed'::settlement_state, 'rolled_back'::settlement_state, 'returned'::settlement_state])) AND (from_state <> to_state));
+
 CREATE INDEX moves_by_rail_reference ON public.moves USING hash (((detail ->> 'rail_reference'::text))) WHERE ((detail ->> 'rail_reference'::text) IS NOT NULL);
 
 CREATE UNIQUE INDEX one_account_per_bank ON public.accounts USING btree (kind, folded_bank((bank)::text), currency, account_number);
@@ -1301,6 +1306,12 @@ CREATE UNIQUE INDEX one_settlement_per_key ON public.settlement_transactions USI
 CREATE INDEX open_settlements_due ON public.open_settlements USING btree (due_at) WHERE (owner = 0);
 
 CREATE INDEX resolutions_of_settlement ON public.resolutions USING btree (settlement_id, id);
+
+CREATE INDEX settlements_by_currency ON public.settlement_transactions USING btree (currency, id);
+
+CREATE INDEX settlements_by_receiver ON public.settlement_transactions USING btree (folded_bank(to_bank), id);
+
+CREATE INDEX settlements_by_sender ON public.settlement_transactions USING btree (folded_bank(from_bank), id);
 
 CREATE INDEX settlements_freed_by_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE (NOT holds_obligation);
 
