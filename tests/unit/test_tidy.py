@@ -51,6 +51,7 @@ NOT_SAID = {
 SAID_ANYWAY = {
     "cli/instants.py ctx": "click calls the argument so, and passes it by name",
     "cli/commands.py ctx": "click calls the argument so, and passes it by name",
+    "config/sections.py provider": "the key that says who screens; no rail is meant",
     "monitoring/metrics.py _discrepancy_amount": "the specification's name of the metric",
     "rails/mock_bank.py ref": "in a comprehension, of payments by reference",
     "rails/mock_book.py ref": "in a comprehension, of payments by reference",

@@ -14,6 +14,7 @@ from settlement_engine import __version__
 from settlement_engine.api.calls import Calls
 from settlement_engine.api.clearing import read_instruction
 from settlement_engine.app.descriptors import bounded_api
+from settlement_engine.app.screening import configured_screening
 from settlement_engine.app.settings import (
     database_settings,
     engine_settings,
@@ -31,7 +32,6 @@ from settlement_engine.events.stream import StreamSpec
 from settlement_engine.events.witness import StreamWitness
 from settlement_engine.monitoring.metrics import BALANCE_ACCOUNTS_MAX, Metrics
 from settlement_engine.rails.mock import MockRail
-from settlement_engine.screening.builtin import BuiltinScreening
 from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.database import Readers
@@ -149,7 +149,7 @@ class Application:
             stream=self.stream,
             registry=PostgresRegistry(self.watched),
             rails=self.rails,
-            screening=BuiltinScreening(screening_rules(self.config)),
+            screening=configured_screening(self.config),
             inbound=self.inbound,
             clock=SystemClock(),
             ids=self.ids,

@@ -45,7 +45,7 @@ def check(
     """Look for wrong values, unknown keys, and variables that nobody reads."""
     loaded = load_config(config_file, settings)
     odd, unsafe = _oddities(loaded), _unsafe(loaded, settings)
-    wrong = unsafe if production else []
+    wrong = _unknown_names(loaded) + (unsafe if production else [])
     if not production:
         odd += [f"`serve` would refuse: {text}" for text in unsafe]
     if is_json:
@@ -87,6 +87,18 @@ def _unsafe(loaded: Loaded, settings: tuple[str, ...]) -> list[str]:
     # A profile's own defaults are no fault of the file: `serve` brings those of production.
     serving = load_config(loaded.config_file, settings, {"profile": "production"})
     return unsafe_settings(serving.config, serving.origins)
+
+
+def _unknown_names(loaded: Loaded) -> list[str]:
+    """Say which names stand for nothing that this version has: no engine would start."""
+    from settlement_engine.app.screening import chosen_factory
+    from settlement_engine.errors import Misconfigured
+
+    try:
+        chosen_factory(loaded.config)
+    except Misconfigured as error:
+        return [f"{error}. {error.todo}"]
+    return []
 
 
 def _oddities(loaded: Loaded) -> list[str]:

@@ -241,8 +241,9 @@ class DeskConfig(Section):
 
 
 class ScreeningConfig(Section):
-    """What the built-in compliance and risk check blocks, and what it parks for two people."""
+    """Who screens; what the built-in compliance and risk check blocks, and what it parks for two people."""
 
+    provider: str = Field(default="builtin", min_length=1, max_length=64)
     blocked_obligations: tuple[str, ...] = ()
     blocked_banks: tuple[BankCode, ...] = ()
     risk_limit_amounts: Amounts = {}

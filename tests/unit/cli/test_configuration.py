@@ -109,3 +109,13 @@ def test_an_address_without_a_password_may_be_an_argument(command: Run) -> None:
     said = command("config", "show", "--set", "database.url=postgresql://me@db/x?sslmode=require")
     assert said.code == ExitCode.OK
     assert "postgresql://me@db/x" in said.out
+
+
+def test_a_screening_provider_that_nobody_has_is_told_whatever_is_checked(
+    command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SETTLEMENT_SCREENING__PROVIDER", "nobody")
+    for options in ((), ("--production",)):
+        said = command("config", "check", *options)
+        assert said.code == ExitCode.MISCONFIGURED
+        assert "Name one of these: builtin" in said.out
