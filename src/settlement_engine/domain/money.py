@@ -115,6 +115,11 @@ def fault_of_amount_today(amount: Money) -> str:
     return f"has more decimals than {amount.currency} has today, which are {digits}"
 
 
+def takes_every_amount_today(currency: str) -> bool:
+    """Say whether no amount of the currency has a fault today: it is settled, in the digits of the book."""
+    return not fault_of_currency_today(currency) and _exponents()[currency] >= exponent(currency)
+
+
 def check_amount_text(text: str, currency: str) -> None:
     """Check an amount as far as it can be without the book, which may have currencies of the past.
 

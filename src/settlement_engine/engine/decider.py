@@ -162,8 +162,7 @@ class Decider:
         if answer.event is Event.UNDELIVERED:
             return self._undelivered(attempt, rules, now)
         is_doubted = settlement.state is State.IN_DOUBT and answer.event is Event.NOT_FOUND
-        may_go_again = not settlement.is_frozen and may_send_again(attempt, rules, now)
-        if is_doubted and not may_go_again:
+        if is_doubted and (settlement.is_frozen or not may_send_again(attempt, rules, now)):
             return Event.NO_ANSWER
         limit = rules.overdue_after_seconds
         is_waiting = settlement.state is State.SENT and answer.event in _QUIET

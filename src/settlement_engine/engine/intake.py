@@ -14,7 +14,11 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import State
-from settlement_engine.domain.money import fault_of_amount_today, fault_of_currency_today
+from settlement_engine.domain.money import (
+    fault_of_amount_today,
+    fault_of_currency_today,
+    takes_every_amount_today,
+)
 from settlement_engine.domain.settlement import Settlement
 from settlement_engine.engine.batching import Batcher
 from settlement_engine.errors import (
@@ -175,7 +179,7 @@ class Intake:
         currency in use.
         """
         today = self._presence.now().astimezone(UTC).date()
-        faults = [self._fault(entry.admission.instruction, today) for entry in batch]
+        faults = self._faults([entry.admission.instruction for entry in batch], today)
         others = [(entry, fault) for entry, fault in zip(batch, faults, strict=True) if fault]
         if not others:
             return batch
@@ -189,6 +193,21 @@ class Intake:
             for (entry, fault), key in zip(others, keys, strict=True):
                 entry.put(_refused(entry.admission.instruction, known.get(key), fault))
         return [entry for entry, fault in zip(batch, faults, strict=True) if not fault]
+
+    def _faults(self, wishes: list[Instruction], today: date) -> list[tuple[str, str] | None]:
+        """Look at every instruction; ordinary ones cost no call, because every payment passes here."""
+        ordinary: dict[str, bool] = {}
+        faults: list[tuple[str, str] | None] = []
+        for wish in wishes:
+            currency = wish.amount.currency
+            is_ordinary = ordinary.get(currency)
+            if is_ordinary is None:
+                is_ordinary = ordinary[currency] = takes_every_amount_today(currency)
+            if is_ordinary and wish.value_date is None:
+                faults.append(None)
+            else:
+                faults.append(self._fault(wish, today))
+        return faults
 
     def _fault(self, wish: Instruction, today: date) -> tuple[str, str] | None:
         """Name the field of a new instruction that is out of date, and say why."""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 FIRST_SEQ: Final = 1
 """The move that admits. What is screened at a later one was parked, or waited in between."""
 
+_DEPENDS_ON_HISTORY: Final = frozenset({Event.PARKED, Event.RECALLED})
+
 log = structlog.get_logger(__name__)
 
 
@@ -77,7 +79,8 @@ class Lookups:
         """Read the histories on which answers of the batch depend."""
         kept = []
         for pending in batch:
-            if not needs_history(pending.settlement, pending.answer):
+            is_told_by_itself = pending.answer.event not in _DEPENDS_ON_HISTORY
+            if is_told_by_itself or not needs_history(pending.settlement, pending.answer):
                 kept.append(pending)
                 continue
             try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.domain.lifecycle import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from settlement_engine.domain.preconditions import Refusal
@@ -82,19 +83,22 @@ class Mailbox:
         """
         return self._slots.get(pending.settlement.id) is pending.waiting
 
-    def finish(self, pending: PendingTransition, current: Settlement) -> list[PendingTransition]:
+    def finish(
+        self, pending: PendingTransition, carried: Mapping[UUID, Settlement]
+    ) -> list[PendingTransition]:
         """Free the slot; the next answer that waits, if there is one, gets it.
 
-        ``current`` is the settlement as the engine carries it now, which may be another object.
+        ``carried`` are the settlements as the engine has them now, which may be other objects.
         """
-        if not self.has_slot(pending):
+        settlement, waiting = pending.settlement, pending.waiting
+        if self._slots.get(settlement.id) is not waiting:
             return []
-        waiting = pending.waiting
-        del self._slots[pending.settlement.id]
+        del self._slots[settlement.id]
         if not waiting:
             return []
+        current = carried.get(settlement.id, settlement)
         following = PendingTransition(current, waiting[0], waiting=waiting[1:])
-        self._slots[pending.settlement.id] = following.waiting
+        self._slots[settlement.id] = following.waiting
         return [following]
 
     def give_up(self, pending: PendingTransition) -> None:

@@ -339,7 +339,8 @@ class Runner:
                 self._set_aside(pending, outcome)
             elif outcome.result is Result.APPLIED:
                 applied.append(step)
-                self._inbound.decided(pending.answer, is_applied=True)
+                if pending.answer.report_id:
+                    self._inbound.decided(pending.answer, is_applied=True)
                 if self._believe(step, outcome.at):
                     asking.append(step.settlement)
                 again.extend(self._done(pending))
@@ -394,8 +395,7 @@ class Runner:
 
     def _done(self, pending: PendingTransition) -> list[PendingTransition]:
         """Let the settlement take its next answer; those that came meanwhile are taken up now."""
-        here = self._open.get(pending.settlement.id, pending.settlement)
-        return self._mailbox.finish(pending, here)
+        return self._mailbox.finish(pending, self._open)
 
     def _drop(self, pending: PendingTransition) -> list[PendingTransition]:
         """Forget what is no longer ours, but not what was claimed anew, nor the answers to that."""
