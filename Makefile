@@ -11,6 +11,9 @@ SPREAD = $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile --no-load
 SECONDS ?= 1800
 SOAK ?= tests/soak/test_soak.py
 
+# Against what `make check` looks for breaking changes of the proto: any commit; else the last tag or commit that has another one.
+SINCE ?=
+
 # Tried in this order; .venv first, because it is there after the first time.
 PYTHON ?=
 PYTHONS := $(or $(PYTHON),.venv/bin/python python3.14 python3.13 python3.12 python3.11 python3)
@@ -32,7 +35,7 @@ doctests := $(wildcard tests/docs)
 lane := $(if $(filter 16,$(PG)),pg16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up bench simulate test soak check format proto schema lock clean
+.PHONY: help setup demo up bench simulate test coverage nightly soak check format proto schema lock clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -60,6 +63,14 @@ simulate: setup ## Run the whole engine in 200 seeded worlds of faults.
 test: setup ## Run the tests; ARGS="-k money", WORKERS=0, PG=16 for PostgreSQL 16.
 	@$(if $(PG),SETTLEMENT_TEST_PG=$(PG) )$(bin)/python -m pytest -q \
 		$(SPREAD) $(ARGS)
+
+coverage: setup ## Run the tests and print which lines of the engine they ran; ARGS="tests/unit".
+	@rm -rf .cache/coverage && mkdir -p .cache/coverage
+	@$(bin)/coverage run -m pytest -q $(SPREAD) $(ARGS)
+	@$(bin)/coverage combine -q && $(bin)/coverage report
+
+nightly: setup ## Run the long forms: worlds, schedules, model, mutants' tests and soak; one line at the end.
+	@$(bin)/python tools/nightly.py $(ARGS)
 
 soak: setup ## Kill and freeze everything for 30 minutes; SECONDS=300, SOAK=tests/soak for all long tests.
 	@SOAK_SECONDS=$(SECONDS) $(bin)/python -m pytest -q -s --timeout=0 $(SOAK) $(ARGS)
@@ -108,6 +119,7 @@ check-proto: setup
 	@$(if $(protos),$(bin)/python tools/proto.py --check,echo "check-proto: no proto yet")
 	@$(if $(protos),$(bin)/buf lint)
 	@$(if $(protos),$(bin)/buf format --diff --exit-code src)
+	@$(if $(protos),$(bin)/python tools/proto.py --breaking $(SINCE))
 
 check-lock: setup
 	@$(bin)/python tools/lock.py --check

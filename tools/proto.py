@@ -3,6 +3,9 @@
 The include root is `src`, so what is generated imports `settlement_engine.proto` by its full name. What
 the protos import from `google/rpc` comes with the wheel googleapis-common-protos; buf knows nothing of
 wheels, so that a copy is laid where buf.yaml says (`--imports` does this and nothing else).
+
+`--breaking [COMMIT]` compares the protos with those of a commit of this repository, so that no client of then is
+broken: the last tag that has them, else the last commit that has others.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 WHEELS = Path(sysconfig.get_path("purelib"))
 IMPORTS = (Path("google", "rpc", "status.proto"),)
 IMPORTS_FOR_BUF = ROOT / ".cache" / "proto"
+BEFORE = ROOT / ".cache" / "proto-before"
 
 
 def lay_imports() -> None:
@@ -80,7 +84,54 @@ def main(check: bool) -> int:
     return 0
 
 
+def git(*arguments: str) -> str | None:
+    """Ask git; None when it has no answer."""
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def protos_of(commit: str) -> list[str]:
+    """List the protos of a commit, relative to the root."""
+    listed = git("ls-tree", "--name-only", commit, f"src/{ROOM}/") or ""
+    return [name for name in listed.split() if name.endswith(".proto")]
+
+
+def before() -> str | None:
+    """Return the last tag that has protos, else the last commit with others; None if there is none."""
+    folder = f"src/{ROOM}/*.proto"
+    tag = (git("describe", "--tags", "--abbrev=0") or "").strip()
+    is_edited = git("diff", "--quiet", "HEAD", "--", folder) is None
+    changed = (git("log", "-1", "--format=%H", "--", folder) or "").strip()
+    for commit in (tag, "HEAD" if is_edited else f"{changed}~1"):
+        if commit and protos_of(commit):
+            return commit
+    return None
+
+
+def breaking(commit: str | None) -> int:
+    """Say what clients of a commit could no longer read or send."""
+    if commit is None:
+        print("proto: no commit to compare with")
+        return 0
+    if not protos_of(commit):
+        raise SystemExit(f"proto: {commit} has no protos to compare with")
+    lay_imports()
+    shutil.rmtree(BEFORE, ignore_errors=True)
+    for name in protos_of(commit):
+        target = BEFORE / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(git("show", f"{commit}:{name}") or "", encoding="utf-8")
+    shutil.copytree(IMPORTS_FOR_BUF, BEFORE / IMPORTS_FOR_BUF.relative_to(ROOT))
+    shutil.copyfile(ROOT / "buf.yaml", BEFORE / "buf.yaml")
+    command = [str(BIN / "buf"), "breaking", "--against", str(BEFORE)]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
 if __name__ == "__main__":
+    if "--breaking" in sys.argv:
+        asked = sys.argv[sys.argv.index("--breaking") + 1 :]
+        raise SystemExit(breaking(asked[0] if asked else before()))
     if "--imports" in sys.argv:
         lay_imports()
     else:
