@@ -50,6 +50,14 @@ def broken_off() -> web.Response:
     return response
 
 
+def not_http(status: int, why: str) -> web.Response:
+    """Refuse what cannot be read as a request of HTTP."""
+    message = f"this is no request of HTTP/1.1: {why}"
+    response = _json(status, _plain(3, "INVALID_ARGUMENT", message, "NOT_HTTP"))
+    response.force_close()
+    return response
+
+
 def not_json() -> web.Response:
     """Refuse a body that does not say that it is JSON."""
     message = f"the header Content-Type must be {JSON}"

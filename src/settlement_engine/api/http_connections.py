@@ -13,8 +13,12 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Final, cast
 
+import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from typing_extensions import override
+
+from settlement_engine.api.http_answers import not_http
 
 if TYPE_CHECKING:
     from settlement_engine.api.http_guard import Handler
@@ -24,6 +28,10 @@ LINGERING_SECONDS: Final = 5.0
 """So long the rest of a refused body is swallowed, because simple callers read no answer before its end."""
 
 READ_BUFFER_BYTES: Final = 16 * 1024
+
+REASON_CHARACTERS_MAX: Final = 120
+
+log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 
 class Connections:
@@ -187,6 +195,21 @@ class BoundedHandler(web.RequestHandler):
         if data:  # aiohttp itself calls with nothing, to look again at what it has
             self.connection.heard()
         super().data_received(data)
+
+    @override
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP as every other mistake of a caller's: it is no error of ours."""
+        if not isinstance(exc, HttpProcessingError) or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        lines = exc.message.splitlines() or [""]  # further lines quote what was sent
+        log.debug("http.not_understood", why=lines[0])
+        return not_http(status, lines[0][:REASON_CHARACTERS_MAX].rstrip(":"))
 
     @override
     def connection_lost(self, exc: BaseException | None) -> None:

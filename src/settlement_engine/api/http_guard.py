@@ -34,7 +34,8 @@ def host_guard(allowed_hosts: Iterable[str]) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         hosts = request.headers.getall("Host", [])
-        if len(hosts) != 1 or not _is_ours(hosts[0], allowed, request.transport):
+        named = [*hosts, *_named_by_target(request.raw_path)]
+        if len(hosts) != 1 or not all(_is_ours(n, allowed, request.transport) for n in named):
             return _refused("this name is not one of the engine's", "Host")
         origins = request.headers.getall("Origin", [])
         if any(not _is_of(origin, hosts[0]) for origin in origins):
@@ -70,6 +71,12 @@ def _is_ours(host: str, allowed: frozenset[str], transport: object) -> bool:
     if address is None or not isinstance(reached, tuple):
         return False
     return address.is_loopback or address == _address(str(reached[0]))
+
+
+def _named_by_target(target: str) -> list[str]:
+    """Take the name from a target that is a whole URI, as proxies get it: it goes before Host's."""
+    _, is_whole, rest = target.partition("://")
+    return [] if target.startswith("/") or not is_whole else [rest.partition("/")[0]]
 
 
 def _is_of(origin: str, host: str) -> bool:

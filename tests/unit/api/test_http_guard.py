@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import pytest
 
 from settlement_engine.api.http_guard import host_guard
@@ -48,6 +51,25 @@ async def test_health_and_every_other_path_are_closed_to_such_pages_too(edge) ->
 )
 async def test_a_name_of_this_machine_is_served(edge, host: str) -> None:
     assert await post(edge, Host=host.format(edge.http_port)) == 200
+
+
+async def test_the_name_in_a_target_counts_as_that_in_the_header(edge) -> None:
+    """A target that is a whole URI is the name a request was meant for, whatever Host says."""
+    body = json.dumps(GOOD)
+    for target, status in (
+        ("http://evil.example", 403),
+        (f"http://localhost:{edge.http_port}", 200),
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.http_port)
+        lines = [
+            f"POST {target}{PATH} HTTP/1.1",
+            "Host: localhost",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+        ]
+        writer.write("\r\n".join([*lines, "", body]).encode())
+        assert int((await reader.readline()).split()[1]) == status
+        writer.close()
 
 
 async def test_other_names_are_served_once_they_are_configured(make_edge) -> None:

@@ -129,7 +129,9 @@ async def test_a_caller_who_goes_in_the_middle_of_a_body_is_no_error_of_ours(
     assert await execute(edge) == 200
 
 
-@pytest.mark.parametrize("sent", [b"[" + b"7" * 500_000, b'{"settlements":"' + b"a" * 500_000 + b'"}'])
+@pytest.mark.parametrize(
+    "sent", [b"[" + b"7" * 500_000, b'{"settlements":"' + b"a" * 500_000 + b'"}']
+)
 @pytest.mark.parametrize("is_whole", [False, True])
 async def test_a_refused_body_is_forgotten_at_once(make_edge, sent: bytes, is_whole: bool) -> None:
     """Bytes count as nothing for the collector: a thousand bodies in cycles were a gigabyte for minutes."""
@@ -148,6 +150,31 @@ async def test_a_refused_body_is_forgotten_at_once(make_edge, sent: bytes, is_wh
     finally:
         tracemalloc.stop()
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"POST /x HTTP/1.1\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        head(5)[:-2] + b"Transfer-Encoding: chunked\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+async def test_what_is_no_http_is_answered_as_json_and_is_no_error_of_ours(
+    make_edge, caplog, capsys, said: bytes
+) -> None:
+    """Anybody who reaches the port could fill the log with tracebacks."""
+    edge = await make_edge(http=CALM)
+    async with calling(edge, said) as [caller]:
+        heads, _, body = (await caller.heard()).partition(b"\r\n\r\n")
+    assert int(heads.split()[1]) == 400
+    told = json.loads(body)
+    assert told["reason"] == "NOT_HTTP"
+    assert "\n" not in told["message"]
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert "Traceback" not in "".join(capsys.readouterr())
 
 
 # --- counts ---------------------------------------------------------------------------------------
