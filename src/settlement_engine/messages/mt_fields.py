@@ -1,0 +1,225 @@
+"""The outer shape of MT statements: blocks of a file, and fields of a block, each with its line.
+
+Promises: one pass over the text; a block begins with field 20 and ends before the next one or at the line that
+ends a message; what stands outside of every block and looks like a statement is a block of its own, which has
+no field 20 and is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Final
+
+import msgspec
+
+from settlement_engine.messages.errors import MessageError, quoted
+
+BLOCKS_MAX: Final = 20_000
+"""No file has more statements."""
+
+FIELDS_MAX: Final = 400_000
+"""No block has more fields."""
+
+ENTRY_DETAILS_CHARACTERS_MAX: Final = 20_000
+"""All fields 86 of an entry together. The standard allows 390; banks send several thousand."""
+
+HEADER_LINES_MAX: Final = 40
+"""So many lines before a block may say which message it is."""
+
+_FIELD: Final = re.compile(r":([0-9]{2}[A-Z]?|NS):", re.ASCII)
+_MESSAGE_TYPE: Final = re.compile(r"\{2:[IO](9[0-9]{2})|^:?(9[0-9]{2})(?::| 00)?\s*$", re.ASCII)
+_END: Final = re.compile(r"-\s*\Z|-\}")
+_CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
+_TRANSMISSION: Final = "\x00\x01\x02\x03\x04\x1a"
+"""Characters that begin and end a transmission, and are no text."""
+_SINGLE: Final = (
+    *(("20",), ("25", "25P"), ("28C", "28"), ("60F", "60M"), ("62F", "62M"), ("64",)),
+    *(("13D", "13"), ("21",)),
+)
+_OF_A_STATEMENT: Final = frozenset({"25", "25P", "28", "28C", "60F", "60M", "61", "62F", "62M"})
+_OF_AN_ENTRY: Final = frozenset({"61", "86", "NS"})
+_CENTURY: Final = 2000
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One field: its tag, what follows it up to the next one, and its line."""
+
+    tag: str
+    text: str
+    line: int
+
+
+class Block(msgspec.Struct, frozen=True):
+    """The fields of one statement, in their order."""
+
+    number: int
+    line: int
+    message_type: str
+    """``940``, ``942`` or ``950`` where something before the block says so."""
+    fields: tuple[Field, ...]
+
+    @property
+    def place(self) -> str:
+        """Name where the block stands."""
+        return f"statement {self.number} (line {self.line})"
+
+    def place_of(self, field: Field) -> str:
+        """Name where a field stands."""
+        return f"statement {self.number}, field {field.tag} (line {field.line})"
+
+    def first(self, *tags: str) -> Field | None:
+        """Return the first field with one of these tags."""
+        return next((field for field in self.fields if field.tag in tags), None)
+
+    def required(self, *tags: str) -> Field:
+        """Return the field that must be there, and not empty. Raises MessageError."""
+        field = self.first(*tags)
+        if field is None:
+            raise MessageError(self.place, f"has no field {tags[0]}")
+        if not field.text.strip():
+            raise MessageError(self.place_of(field), "is empty")
+        return field
+
+    def check(self) -> None:
+        """Refuse what is no statement, two in one, or more than is read. Raises MessageError."""
+        self.required("20")
+        self.required("25", "25P")
+        if len(self.fields) > FIELDS_MAX:
+            raise MessageError(self.place, f"has more than {FIELDS_MAX:,} fields")
+        seen: dict[str, int] = {}
+        details = 0
+        for field in self.fields:
+            seen[field.tag] = seen.get(field.tag, 0) + 1
+            details = details + len(field.text) + 1 if field.tag in _OF_AN_ENTRY else 0
+            details = 0 if field.tag == "61" else details
+            if details > ENTRY_DETAILS_CHARACTERS_MAX:
+                reason = f"is longer than {ENTRY_DETAILS_CHARACTERS_MAX:,} characters"
+                raise MessageError(self.place_of(field), reason)
+        for tags in _SINGLE:
+            if sum(seen.get(tag, 0) for tag in tags) > 1:
+                raise MessageError(self.place, f"has field {tags[0]} more than once")
+
+    def details(self) -> list[str]:
+        """Return the text of field 86 that follows each entry, in the entries' order."""
+        found: list[list[str]] = []
+        follows = False
+        for field in self.fields:
+            if field.tag == "61":
+                found.append([])
+                follows = True
+            elif field.tag not in _OF_AN_ENTRY:
+                follows = False
+            elif field.tag == "86" and follows:
+                found[-1].append(field.text.strip())
+        return ["\n".join(each) for each in found]
+
+    @property
+    def information(self) -> str:
+        """Return the text of field 86 that follows the balances: it is the statement's, not an entry's."""
+        parts: list[str] = []
+        of_entry = False
+        for field in self.fields:
+            if field.tag == "86" and not of_entry:
+                parts.append(field.text.strip())
+            of_entry = field.tag == "61" or (of_entry and field.tag in _OF_AN_ENTRY)
+        return "\n".join(parts)
+
+    def text_for_entries(self) -> str:
+        """Write the block again without what is the statement's own text."""
+        lines: list[str] = []
+        of_entry = False
+        for field in self.fields:
+            of_entry = field.tag == "61" or (of_entry and field.tag in _OF_AN_ENTRY)
+            if of_entry or field.tag not in _OF_AN_ENTRY:
+                lines.append(f":{field.tag}:{field.text}")
+        return "\n".join(lines)
+
+
+def blocks_of(data: bytes) -> list[Block]:
+    """Split a file into its blocks. One pass; a block that is none is left to ``check``."""
+    splitter = _Splitter()
+    for number, line in enumerate(_decode(data).split("\n"), 1):
+        splitter.take(line.strip(_TRANSMISSION).rstrip(), number)
+    return splitter.end()
+
+
+def _decode(data: bytes) -> str:
+    """Decode as UTF-8, else as Latin-1, which has a character for each byte."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+class _Splitter:
+    """Takes the lines of a file in turn."""
+
+    def __init__(self) -> None:
+        self._blocks: list[Block] = []
+        self._fields: list[tuple[str, list[str], int]] = []
+        self._line = 0
+        self._message_type = ""
+        self._next_type = ""
+        self._header_lines = 0
+
+    def take(self, line: str, number: int) -> None:
+        """Take the next line."""
+        match = _FIELD.match(line)
+        if match is None:
+            self._take_other(line)
+            return
+        tag, text = match[1], line[match.end() :]
+        if tag == "20":
+            self._close()
+        if not self._fields:
+            self._line, self._message_type, self._next_type = number, self._next_type, ""
+        self._fields.append((tag, [text], number))
+
+    def _take_other(self, line: str) -> None:
+        if self._fields and _END.match(line):
+            self._close()
+        elif self._fields:
+            if line:
+                self._fields[-1][1].append(line)
+            return
+        said = _MESSAGE_TYPE.search(line[:400])
+        if said is not None:
+            self._next_type = said[1] or said[2]
+
+    def _close(self) -> None:
+        fields = tuple(Field(tag, "\n".join(lines), at) for tag, lines, at in self._fields)
+        self._fields = []
+        if any(field.tag == "20" or field.tag in _OF_A_STATEMENT for field in fields):
+            number = len(self._blocks) + 1
+            self._blocks.append(Block(number, self._line, self._message_type, fields))
+
+    def end(self) -> list[Block]:
+        """Return the blocks, when there are no more lines."""
+        self._close()
+        return self._blocks
+
+
+def currency_of(block: Block) -> str:
+    """Return the currency of a block: its balances', else its floor limit's. Raises MessageError."""
+    for tags, start in ((("60F", "60M", "62F", "62M", "64"), 7), (("34F",), 0)):
+        field = block.first(*tags)
+        if field is not None:
+            code = field.text[start : start + 3]
+            if _CURRENCY.fullmatch(code) is None:
+                raise MessageError(block.place_of(field), f"{quoted(code)} is no currency")
+            return code
+    account = block.required("25", "25P").text.split("\n", 1)[0].strip()
+    match = re.search(r"[0-9]([A-Z]{3})\Z", account, re.ASCII)
+    if match is None:
+        raise MessageError(block.place, "names no currency")
+    return match[1]
+
+
+def date_of(block: Block, field: Field, text: str) -> date:
+    """Read ``YYMMDD``. Raises MessageError."""
+    try:
+        return date(_CENTURY + int(text[:2]), int(text[2:4]), int(text[4:6]))
+    except ValueError:
+        raise MessageError(block.place_of(field), f"{quoted(text)} is no date") from None

@@ -1,0 +1,42 @@
+"""Statements of every format: what kind of file it is, and what it holds.
+
+Promises: whatever the bytes are, the answer is statements, or faults with their place, or both, and never
+nothing. Must never: raise for what a stranger wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.statements import FaultKind, StatementFault, StatementFile
+from settlement_engine.messages.camt_statements import FILE_BYTES_MAX, read_camt
+from settlement_engine.messages.csv_statements import read_csv
+from settlement_engine.messages.mt_statements import read_blocks
+
+if TYPE_CHECKING:
+    from settlement_engine.messages.csv_mapping import Mapping
+
+_XML: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*<")
+_MT: Final = re.compile(rb"(?:^|[\r\n]):(?:20|25|60[FM]|61|62[FM]):|\A(?:\xef\xbb\xbf):20:")
+
+
+def read_statements(data: bytes, mapping: Mapping | None = None) -> StatementFile:
+    """Read a file of statements: camt by its XML, MT by its fields, and CSV when a mapping is given."""
+    if len(data) > FILE_BYTES_MAX:
+        return _fault(f"has {len(data):,} bytes, and {FILE_BYTES_MAX:,} is the most")
+    if mapping is not None:
+        statements, faults = read_csv(data, mapping)
+    elif _XML.match(data):
+        statements, faults = read_camt(data)
+    elif _MT.search(data):
+        statements, faults = read_blocks(data)
+    else:
+        return _fault("is neither camt nor MT; a CSV needs a mapping")
+    if not statements and not faults:
+        return _fault("holds no statement")
+    return StatementFile(tuple(statements), tuple(faults))
+
+
+def _fault(reason: str) -> StatementFile:
+    return StatementFile((), (StatementFault(FaultKind.UNREADABLE, "file", reason),))

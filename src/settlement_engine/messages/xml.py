@@ -1,0 +1,136 @@
+"""XML from strangers: parsed once, within bounds, and nothing in it is followed.
+
+Promises: no DTD, no entities, no network; a message that is too large, too deep or has too much markup is
+refused before or while it is parsed, at a cost that its bounds set. A fault names its line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from lxml import etree
+
+from settlement_engine.messages.errors import MessageError, quoted
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
+MARKUP_MAX: Final = 400_000
+"""So many tags and attributes: each costs memory that its bytes do not show."""
+
+PROLOG_PARTS_MAX: Final = 100
+
+_ENCODINGS: Final = frozenset(
+    {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "iso-8859-15", "latin1", "windows-1252"}
+)
+"""All of them write markup as ASCII does, so that what is looked for in the bytes is there."""
+
+_DECLARATION: Final = re.compile(
+    rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([^"'>]{0,40})["'][^>]*\?>"""
+)
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+def parse(
+    data: bytes, *, bytes_max: int = MESSAGE_BYTES_MAX, markup_max: int = MARKUP_MAX
+) -> _Element:
+    """Parse a message. Raises MessageError."""
+    if len(data) > bytes_max:
+        raise MessageError("message", f"has {len(data):,} bytes, and {bytes_max:,} is the most")
+    markup = data.count(b"<") + data.count(b"=")
+    if markup > 2 * markup_max:
+        raise MessageError("message", f"has more than {markup_max:,} tags")
+    body = data.removeprefix(_BOM)
+    _check_prolog(body)
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,  # so that libxml2 refuses what is deeper than 256
+        recover=False,
+        remove_comments=True,
+        remove_pis=True,
+        collect_ids=False,
+    )
+    try:
+        return etree.fromstring(body, parser)
+    except etree.XMLSyntaxError as error:
+        line, column = error.position
+        raise MessageError(f"line {line}, column {column}", f"is not XML: {error.msg}") from None
+    except ValueError as error:
+        raise MessageError("message", f"is not XML: {error}") from None
+
+
+def _check_prolog(body: bytes) -> None:
+    """Refuse a document type and foreign encodings, before anything is parsed."""
+    start = body[:400]
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in start:
+        raise MessageError("line 1", "is not UTF-8")
+    declared = _DECLARATION.match(start)
+    if declared is not None:
+        encoding = declared[1].decode("ascii", "replace").strip().lower()
+        if encoding not in _ENCODINGS:
+            raise MessageError("line 1", f"the encoding {quoted(encoding)} is not read")
+    place = 0
+    for _ in range(PROLOG_PARTS_MAX):
+        place = _after_space(body, place)
+        if body.startswith(b"<?", place):
+            end = body.find(b"?>", place)
+        elif body.startswith(b"<!--", place):
+            end = body.find(b"-->", place)
+        elif body.startswith(b"<!", place):
+            raise MessageError(_line(body, place), "a document type is refused")
+        else:
+            return
+        if end < 0:
+            raise MessageError(_line(body, place), "is not XML: what begins here has no end")
+        place = end + 2
+        if body.startswith(b">", place):
+            place += 1
+    raise MessageError("line 1", "has too much before its first element")
+
+
+_SPACE: Final = re.compile(rb"[ \t\r\n]*")
+
+
+def _after_space(body: bytes, place: int) -> int:
+    found = _SPACE.match(body, place)
+    return found.end() if found is not None else place
+
+
+def _line(body: bytes, place: int) -> str:
+    number = body.count(b"\n", 0, place) + 1
+    return f"line {number}"
+
+
+def local(element: _Element) -> str:
+    """Return an element's name without its namespace."""
+    return str(element.tag).rpartition("}")[2]
+
+
+def namespace(element: _Element) -> str:
+    """Return an element's namespace; empty when it has none."""
+    return str(element.tag).rpartition("}")[0].removeprefix("{")
+
+
+def place_of(element: _Element, child: str = "") -> str:
+    """Name where an element stands: its path, counted where there are several, and its line."""
+    parts = [child] if child else []
+    at: _Element | None = element
+    while at is not None:
+        parts.append(local(at) + _number(at))
+        at = at.getparent()
+    path = "/".join(reversed(parts))
+    line: object = element.sourceline
+    return f"{path} (line {line})" if line else path
+
+
+def _number(element: _Element) -> str:
+    parent = element.getparent()
+    if parent is None:
+        return ""
+    alike = parent.findall(str(element.tag))
+    return f"[{alike.index(element) + 1}]" if len(alike) > 1 else ""
