@@ -57,7 +57,11 @@ async def test_an_era_begins_shut_and_says_why_and_from_when_on(scene, openings)
     assert (after.era, after.is_open, after.why) == (before.era + 1, False, "another_timeline")
     last = (await scene.stores.settlements.life(settlement.id))[-1]
     assert after.since == last.at
-    await openings.note(after.incarnation, "listed", {"rail": "mock"})
+    assert await openings.listed(after.incarnation) == frozenset()
+    for rail in ("mock", "other", "mock"):
+        await openings.note(after.incarnation, "listed", {"rail": rail})
+    assert await openings.listed(after.incarnation) == {"mock", "other"}
+    assert await openings.listed(before.incarnation) == frozenset(), "another opening's"
     assert await openings.note(after.incarnation, "opened", {})
     _, opened = await openings.look()
     assert opened.is_open

@@ -126,6 +126,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         ),
     ),
     "last_written": ("", "coalesce timestamptz"),
+    "listed_rails": ("uuid", "rail text"),
     "move_at": ("int8", "settlement_id uuid, seq int4, at timestamptz"),
     "note_opening": ("uuid text text", "era int4"),
     "others_alive": ("", "count int8"),

@@ -85,7 +85,7 @@ MUTANTS = (
     ),
     SqlMutant(
         name="a sending after a rest is not counted",
-        seed=716,
+        seed=276,
         emphasis={"undelivered": 0.7, "request_lingers": 0.5, "bank_not_found": 0.5},
         old="UPDATE attempts AS a SET sends = a.sends + 1\n        FROM taken",
         new="UPDATE attempts AS a SET sends = a.sends\n        FROM taken",
@@ -105,7 +105,7 @@ MUTANTS = (
     ),
     SqlMutant(
         name="an obligation may be settled twice",
-        seed=4,
+        seed=114,
         statement="DROP INDEX one_live_settlement_per_obligation",
     ),
     SqlMutant(

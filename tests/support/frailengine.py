@@ -115,6 +115,9 @@ class Anomalies:
     def moved(self, *_: object, **__: object) -> None:
         """Ignore."""
 
+    def lanes(self, *_: object) -> None:
+        """Nothing."""
+
     def rail_answered(self, *_: object) -> None:
         """Ignore."""
 

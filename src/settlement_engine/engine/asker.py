@@ -1,7 +1,8 @@
 """The asker: it puts questions to screening and to rails, outside any transaction.
 
 Promises: every question that is put ends in an answer, and if none comes in time the answer is
-NO_ANSWER. A slow or broken rail holds up nobody but its own questions.
+NO_ANSWER. A slow or broken rail holds up nobody but its own questions: they wait in its lanes
+(``engine/dispatch``), and only what has left can be silence.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from settlement_engine.domain.lifecycle import QUESTION, Ask, Event
+from settlement_engine.engine.dispatch.dispatcher import Outside
 from settlement_engine.engine.integrity import may_be_put, silence
 from settlement_engine.engine.patience import at_most
 from settlement_engine.ports import Answer, Question
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.dispatch.call import Call
+    from settlement_engine.engine.dispatch.dispatcher import Dispatcher
     from settlement_engine.engine.gate import Gate
     from settlement_engine.engine.integrity import Integrity
     from settlement_engine.engine.presence import Presence
@@ -51,6 +55,8 @@ class Asker:
         meter: Meter,
         gate: Gate,
         integrity: Integrity,
+        dispatcher: Dispatcher,
+        expected_rail: Callable[[Settlement], str],
     ) -> None:
         self._settings = settings
         self._rails = rails
@@ -59,11 +65,15 @@ class Asker:
         self._meter = meter
         self._gate = gate
         self._integrity = integrity
+        self._dispatcher = dispatcher
+        self._expected_rail = expected_rail
+        self._at_gate: dict[str, int] = {}
         self._hear: Hear = _nobody
 
-    def attach(self, hear: Hear) -> None:
-        """Name who hears the answers."""
+    def attach(self, hear: Hear, carried: Callable[[UUID], Settlement | None]) -> None:
+        """Name who hears the answers, and who knows what is carried."""
         self._hear = hear
+        self._dispatcher.attach(Outside(hear=hear, carried=carried, put=self._put))
 
     def ask(self, settlements: Sequence[Settlement]) -> None:
         """Put the open question of each settlement; returns at once."""
@@ -73,36 +83,25 @@ class Asker:
             rail = "" if question is Ask.SCREEN else _rail_of(settlement)
             groups.setdefault((question, rail), []).append(settlement)
         for (question, rail), group in groups.items():
+            if question is Ask.SCREEN:
+                self._ask_screening(group)
+            elif rail not in self._rails:
+                self._presence.spawn(self._miss(question, rail, group))
+            else:
+                self._dispatcher.offer(question, rail, group)
+
+    def _ask_screening(self, settlements: list[Settlement]) -> None:
+        """Have them screened, as soon as the gate is open for the rail that each would take."""
+        groups: dict[str, list[Settlement]] = {}
+        if self._gate.is_open:
+            groups[""] = settlements
+        else:
+            for settlement in settlements:
+                groups.setdefault(self._expected_rail(settlement), []).append(settlement)
+        for rail, group in groups.items():
             for start in range(0, len(group), QUESTIONS_BATCH_MAX):
                 batch = group[start : start + QUESTIONS_BATCH_MAX]
-                if question is Ask.SCREEN:
-                    self._presence.spawn(self._screen(batch, self._gate.turn))
-                elif rail not in self._rails:
-                    self._presence.spawn(self._miss(question, rail, batch))
-                elif question is Ask.ENQUIRE:
-                    self._presence.spawn(self._put(question, self._rails[rail], batch))
-                else:
-                    turn = self._gate.turn
-                    self._presence.spawn(self._put_later(question, self._rails[rail], batch, turn))
-
-    async def _put_later(
-        self, question: Ask, rail: Rail, batch: list[Settlement], turn: int
-    ) -> None:
-        """Put a question that can move money: not before the gate is open.
-
-        What the bank has from time that was forgotten is not sent: it is doubted, and asked about.
-        """
-        if not await self._gate.passes(turn):
-            return
-        if question is Ask.SEND:
-            self._hear(
-                Answer(settlement_id=each.id, event=Event.NO_ANSWER, attempt=_number(each))
-                for each in batch
-                if self._gate.is_at_bank(_reference(each))
-            )
-            batch = [each for each in batch if not self._gate.is_at_bank(_reference(each))]
-        if batch:
-            await self._put(question, rail, batch)
+                self._presence.spawn(self._screen(batch, self._gate.turn, rail))
 
     async def _miss(self, question: Ask, rail: str, batch: list[Settlement]) -> None:
         """Answer for a rail that this engine does not have: with silence, for it may have the payment.
@@ -120,8 +119,8 @@ class Asker:
         ]
         self._hear(answers)
 
-    async def _screen(self, batch: list[Settlement], turn: int) -> None:
-        if not await self._gate.passes(turn):
+    async def _screen(self, batch: list[Settlement], turn: int, rail: str) -> None:
+        if not await self._waits_at_gate(batch, turn, rail):
             return
         await self._listen_for(
             "screening",
@@ -131,36 +130,53 @@ class Asker:
             lambda report: self._screening.screen(batch, report),
         )
 
-    def _unaltered(self, question: Ask, rail: Rail, batch: list[Settlement]) -> list[Settlement]:
-        """Return those about which the question may be put; it is answered with silence for the others.
+    async def _waits_at_gate(self, batch: list[Settlement], turn: int, rail: str) -> bool:
+        """Wait for the gate; False when it was forgotten, or has to rest because too many wait here."""
+        if self._gate.is_open_for(rail) if rail else self._gate.is_ajar:
+            return turn == self._gate.turn
+        waiting = self._at_gate.get(rail, 0)
+        if waiting >= self._settings.gate_waiting_max:
+            self._hear(Answer(settlement_id=each.id, event=Event.NO_ANSWER) for each in batch)
+            return False
+        self._at_gate[rail] = waiting + len(batch)
+        try:
+            return await self._gate.passes(turn, rail)
+        finally:
+            self._at_gate[rail] -= len(batch)
+
+    def _leave_out_altered(self, call: Call) -> None:
+        """Leave out what may not be asked about; it is answered with silence.
 
         What may not be recalled is asked about instead: the bank may have settled it.
         """
-        for settlement in batch:
+        for settlement in call.settlements:
             if settlement.recorded is not None or settlement.is_frozen:
                 break
         else:
-            return batch  # the usual case: this process wrote all of them
-        unaltered, altered, asked_about = [], [], []
-        for settlement in batch:
-            found = self._integrity.of_question(settlement, question)
-            if may_be_put(question, settlement, found):
-                unaltered.append(settlement)
-            elif question is Ask.RECALL and may_be_put(Ask.ENQUIRE, settlement, found):
+            return  # the usual case: this process wrote all of them
+        altered, asked_about = [], []
+        for settlement in call.settlements:
+            found = self._integrity.of_question(settlement, call.question)
+            if may_be_put(call.question, settlement, found):
+                continue
+            if call.question is Ask.RECALL and may_be_put(Ask.ENQUIRE, settlement, found):
                 asked_about.append(settlement)
             else:
                 altered.append(settlement)
+        if altered or asked_about:
+            call.leave_out([*altered, *asked_about])
         if asked_about:
-            self._presence.spawn(self._put(Ask.ENQUIRE, rail, asked_about))
+            self._dispatcher.offer(Ask.ENQUIRE, call.rail.name, asked_about)
         if altered:
             self._hear(silence(each) for each in altered)
-        return unaltered
 
-    async def _put(self, question: Ask, rail: Rail, batch: list[Settlement]) -> None:
-        batch = self._unaltered(question, rail, batch)
-        if not batch:
+    async def _put(self, call: Call) -> None:
+        """Put a call that leaves its lanes: from now on the time of its answers counts."""
+        self._leave_out_altered(call)
+        if not call.settlements:
             return
-        questions = [question_of(settlement, question) for settlement in batch]
+        rail, question = call.rail, call.question
+        questions = [question_of(settlement, question) for settlement in call.settlements]
         calls = {Ask.SEND: rail.send, Ask.ENQUIRE: rail.enquire, Ask.RECALL: rail.recall}
         await self._listen_for(
             rail.name,
@@ -168,6 +184,7 @@ class Asker:
             {each.settlement_id: each.attempt for each in questions},
             rail.capabilities.answer_timeout_seconds,
             lambda report: calls[question](questions, report),
+            call=call,
         )
 
     async def _listen_for(
@@ -177,23 +194,15 @@ class Asker:
         open_questions: dict[UUID, int],
         timeout_seconds: float,
         put: Callable[[Report], Awaitable[None]],
+        *,
+        call: Call | None = None,
     ) -> None:
         """Put a batch and pass answers on as they come; what is still open at the end is silence."""
         started_at = self._presence.monotonic()
         asked = len(open_questions)
-
-        def report(answers: Sequence[Answer]) -> None:
-            asked_for = [
-                answer
-                for answer in answers
-                if open_questions.pop(answer.settlement_id, None) is not None
-                or answer.event not in ONLY_ANSWERS
-            ]
-            self._hear(asked_for)
-
         try:
             async with at_most(timeout_seconds):
-                await put(report)
+                await put(self._reporter(open_questions, call))
         except TimeoutError:
             pass
         except Exception as error:  # noqa: BLE001 - whatever goes wrong out there is silence
@@ -203,6 +212,8 @@ class Asker:
         silent = len(unanswered)
         seconds = self._presence.monotonic() - started_at
         self._meter.rail_answered(name, question.value, seconds, asked - silent, silent)
+        if silent and call is not None:
+            call.silent(unanswered)
         if silent:
             self._hear(
                 [
@@ -211,20 +222,26 @@ class Asker:
                 ]
             )
 
+    def _reporter(self, open_questions: dict[UUID, int], call: Call | None) -> Report:
+        """Make what takes in the answers of one call, whenever they come."""
+
+        def report(answers: Sequence[Answer]) -> None:
+            asked_for = [
+                answer
+                for answer in answers
+                if open_questions.pop(answer.settlement_id, None) is not None
+                or answer.event not in ONLY_ANSWERS
+            ]
+            if call is not None:
+                call.heard(asked_for)
+            self._hear(asked_for)
+
+        return report
+
 
 def _nobody(_answers: Iterable[Answer]) -> None:
     message = "the asker was not attached to a runner"
     raise AssertionError(message)
-
-
-def _reference(settlement: Settlement) -> str:
-    assert settlement.attempt is not None, "beyond the line P there is an attempt"
-    return settlement.attempt.references.end_to_end_id
-
-
-def _number(settlement: Settlement) -> int:
-    assert settlement.attempt is not None, "beyond the line P there is an attempt"
-    return settlement.attempt.number
 
 
 def _rail_of(settlement: Settlement) -> str:

@@ -7,7 +7,6 @@ nobody and writes nothing.
 
 from __future__ import annotations
 
-import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -24,10 +23,7 @@ from settlement_engine.domain.ledger import (
 )
 from settlement_engine.domain.lifecycle import (
     ENDS,
-    HOLDING,
     LIFE,
-    QUESTION,
-    Ask,
     Do,
     Event,
     State,
@@ -41,10 +37,11 @@ from settlement_engine.domain.preconditions import (
 )
 from settlement_engine.domain.settlement import Attempt
 from settlement_engine.engine.lookups import recalled_as
+from settlement_engine.engine.schedule import Schedule, until_window_opens
 from settlement_engine.ports import Answer, RailClass, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from random import Random
 
@@ -95,12 +92,14 @@ class Decider:
         directory: Directory,
         timetable: Timetable,
         chance: Random,
+        has_room: Callable[[str, str], bool] = lambda _rail, _bank: True,
     ) -> None:
         self._settings = settings
         self._rails = rails
         self._directory = directory
         self._timetable = timetable
-        self._chance = chance
+        self._schedule = Schedule(settings, rails, chance)
+        self._has_room = has_room
 
     async def prefetch(self, settlements: Sequence[Settlement]) -> None:
         """Look up the accounts that these settlements are going to need."""
@@ -160,7 +159,7 @@ class Decider:
             return answer.event  # a rail that is gone has no rules to ask; its word still counts
         rules = rail.capabilities
         if answer.event is Event.UNDELIVERED:
-            return self._undelivered(attempt, rules, now)
+            return self._undelivered(attempt, rules, now, is_held_back=answer.is_held_back)
         is_doubted = settlement.state is State.IN_DOUBT and answer.event is Event.NOT_FOUND
         if is_doubted and (settlement.is_frozen or not may_send_again(attempt, rules, now)):
             return Event.NO_ANSWER
@@ -171,10 +170,15 @@ class Decider:
             return Event.OVERDUE if is_overdue else answer.event
         return answer.event
 
-    def _undelivered(self, attempt: Attempt, rules: RailCapabilities, now: datetime) -> Event:
-        """Resend what never left, give up what never left at all, doubt what may have left before."""
+    def _undelivered(
+        self, attempt: Attempt, rules: RailCapabilities, now: datetime, *, is_held_back: bool
+    ) -> Event:
+        """Resend what never left, give up what never left at all, doubt what may have left before.
+
+        What this engine held back is not given up for having been held back often: no send has failed.
+        """
         is_late = is_too_late_to_send(attempt, rules, now)
-        if not is_late and attempt.sends < self._settings.sends_max:
+        if not is_late and (is_held_back or attempt.sends < self._settings.sends_max):
             return Event.UNDELIVERED
         if attempt.sends == attempt.undelivered + 1:
             return Event.ABANDONED
@@ -217,8 +221,10 @@ class Decider:
             return self._step(settlement, Event.REFUSED, answer, refusal)
         if session is None:
             assert opening is not None, "what waits has a time to wait for"
-            return _postponed(settlement, opening, now)
+            return until_window_opens(settlement, opening, now)
         assert rail is not None, "what has no rail was refused"
+        if not self._has_room(rail.name, settlement.instruction.from_bank):
+            return self._schedule.until_lane_has_room(settlement, rail.name)
         attempt = self._attempt(settlement, rail, now)
         return Step(
             settlement=settlement,
@@ -282,7 +288,7 @@ class Decider:
             settlement=settlement,
             event=event,
             row=row,
-            rest_seconds=self._rest_seconds(settlement, event),
+            rest_seconds=self._schedule.rest_seconds(settlement, event),
             transfers=self._transfers(settlement, row),
             refusal=refusal,
             detail=_detail(answer, refusal, kind),
@@ -304,22 +310,6 @@ class Decider:
         if row.state is not settlement.state:
             return suspend_return(*sides)
         return suspend_cash(*sides, is_at_agent=settlement.state is State.ROLLED_BACK)
-
-    def _rest_seconds(self, settlement: Settlement, event: Event) -> float | None:
-        """Say how long nobody asks: None means that the question is put at once."""
-        row = follow(settlement.state, event)
-        spread = self._chance.random()
-        if row.state in ENDS:
-            return None
-        if row.state is State.HELD:
-            return math.inf
-        if row.state is settlement.state:
-            waits = {Ask.SEND: self._settings.resend, Ask.SCREEN: self._settings.screening}
-            backoff = waits.get(QUESTION[row.state], self._settings.enquiry)
-            return backoff.seconds(settlement.asked + 1, spread)
-        if row.ask is Ask.ENQUIRE and settlement.state in HOLDING:
-            return self._settings.enquiry.seconds(settlement.asked + 1, spread)
-        return None
 
 
 def _speaks_of(answer: Answer, settlement: Settlement) -> bool:
@@ -365,17 +355,6 @@ def plain(text: str) -> str:
     if text.isprintable() and len(text) <= WORDS_MAX:
         return text
     return "".join(letter if letter.isprintable() else "?" for letter in text[:WORDS_MAX])
-
-
-def _postponed(settlement: Settlement, opening: datetime, now: datetime) -> Step:
-    """Let it wait for its window."""
-    return Step(
-        settlement=settlement,
-        event=Event.POSTPONED,
-        row=follow(settlement.state, Event.POSTPONED),
-        rest_seconds=max((opening - now).total_seconds(), 0.0),
-        detail={"next_opening": opening.isoformat()},
-    )
 
 
 def _refusal_of(event: Event, answer: Answer, code: RefusalCode | None = None) -> Refusal | None:

@@ -112,9 +112,9 @@ class DeskClerk:
         self._pause_seconds = max(settings.resolve_pause_seconds, longest)
 
     async def run(self) -> None:
-        """Look for ever; while an opening is under way nothing is decided."""
+        """Look for ever; while an opening is under way nothing is decided, for the rails that it shuts."""
         while True:
-            if self._gate.is_open:
+            if self._gate.is_ajar:
                 try:
                     await self.look()
                 except (Unavailable, Contention, Broken) as error:
@@ -149,6 +149,8 @@ class DeskClerk:
                 self._runner.hear([_attest(proposal, settlement, "")])
                 continue
             assert settlement.attempt is not None, "what may be attested was sent"
+            if not self._gate.is_open_for(settlement.attempt.route.rail):
+                continue  # its bank has not been asked yet what it has: a later look
             if not may_be_put(
                 Ask.ENQUIRE, settlement, self._integrity.of_question(settlement, Ask.ENQUIRE)
             ):

@@ -2,17 +2,19 @@
 
 After a failover or a restore it may not be. Then an era begins in the database: no number of before counts
 any more, every payment in flight is doubted and asked about, and every bank is asked what it has that we do
-not. What it has is an exception for a person, and is never sent again. Only then the gate opens.
+not. What it has is an exception for a person, and is never sent again. Only then the gate opens, for each
+rail as soon as its own bank has answered.
 
 It promises that nothing is sent while it is not sure, that one engine opens and all wait, and that an
 opening which was interrupted is gone on with. It moves no money, and never takes a bank's silence for a no:
-a bank that gives no list is waited for, or a person confirms (``settlement-engine reopen``).
+a bank that gives no list keeps its own rail shut, until it does or a person confirms (``settlement-engine
+reopen``); other rails do not wait for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -24,23 +26,19 @@ from settlement_engine.domain.announcement import (
     era_of,
     is_plausible_after,
 )
-from settlement_engine.domain.contradiction import contradicts
-from settlement_engine.engine.patience import at_most
-from settlement_engine.errors import Broken, Contention, Unavailable
-from settlement_engine.ports import RESTARTED, Answer, Lister, Suspicion
+from settlement_engine.engine.bank_lists import TROUBLE, BankLists
+from settlement_engine.errors import Unavailable
+from settlement_engine.ports import RESTARTED, Suspicion
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from settlement_engine.engine.gate import Gate
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import (
-        BankPage,
-        BankPayment,
-        KnownPayment,
+        Answer,
         Meter,
         Opening,
         Openings,
@@ -53,30 +51,12 @@ FIRST: Final = "first"
 NOTED_MAX: Final = 100_000
 """No more payments of forgotten time are kept in memory to be asked about instead of sent."""
 
-PAGES_MAX: Final = 1_000_000
-"""A bank whose list does not end is no list."""
-
-CHECK_PAGES_MAX: Final = 50
-"""A start looks at no more of the bank's list than this."""
-
-CHECK_TRIES_MAX: Final = 2
-CHECK_SECONDS: Final = 2.0
-"""A bank that takes longer to answer is not waited for at a start."""
-
-CHECK_MARGIN: Final = timedelta(seconds=60)
-"""How far the bank's clock may be behind ours at a start."""
-
-LIST_MARGIN: Final = timedelta(minutes=10)
-"""The same for the list of an opening, which leaves nothing out."""
-
-LIST_SECONDS: Final = 30.0
-"""A page that takes longer is silence, and asked for again."""
-
 LOOK_SECONDS: Final = 0.05
 LOOKS_MAX: Final = 200
 """What others leave is waited for no longer than ten seconds: it is safe without, only less tidy."""
 
-TROUBLE: Final = (Unavailable, Contention, Broken)
+AJAR_LOOK_SECONDS: Final = 1.0
+"""So often an engine that is open for some rails looks whether it may open for the others."""
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +82,9 @@ class Opener:
         self._presence = presence
         self._meter = meter
         self._witness = witness
-        self._hear: Callable[[Iterable[Answer]], None] = lambda _: None
+        self._lists = BankLists(openings, presence, meter)
+        self._listing: set[str] = set()
+        self._unlisted: dict[str, str] = {}
         self._opening: Opening | None = None
         self._suspicion: tuple[UUID | None, Suspicion] | None = None
         self._checked: UUID | None = None
@@ -114,13 +96,19 @@ class Opener:
 
     def attach(self, hear: Callable[[Iterable[Answer]], None]) -> None:
         """Name who hears what the banks' lists say of settlements of ours."""
-        self._hear = hear
+        self._lists.attach(hear)
 
     @property
     def state(self) -> str:
         """Say how things stand, for people."""
         era = self._opening.era if self._opening else "?"
-        return f"open, era {era}" if self._gate.is_open else f"shut, era {era}: {self._told}"
+        if self._gate.is_open:
+            return f"open, era {era}"
+        why = "; ".join(self._unlisted.values()) or self._told
+        if not self._gate.is_ajar:
+            return f"shut, era {era}: {why}"
+        shut = [name for name in self._rails if not self._gate.is_open_for(name)]
+        return f"open but for {', '.join(shut)}, era {era}: {why}"
 
     def look_again(self) -> None:
         """Shut, and look at the record before the gate opens again."""
@@ -157,15 +145,24 @@ class Opener:
     async def run(self) -> None:
         """Open, and shut again whenever there is reason to, for ever."""
         while True:
-            self._news.clear()
             while not self._gate.is_open:
                 try:
                     await self._try_to_open()
                 except TROUBLE as error:
                     self._tell(error.why or error.what)
-                if not self._gate.is_open:
-                    await self._presence.pause()
+                await self._pause()
             await self._news.wait()
+
+    async def _pause(self) -> None:
+        """Wait before the next look; when only some rails wait, not as if all did."""
+        if self._gate.is_open:
+            return
+        if not self._gate.is_ajar:
+            await self._presence.pause()
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AJAR_LOOK_SECONDS):
+                await self._news.wait()
 
     def _tell(self, why: str) -> None:
         if why != self._told:
@@ -201,6 +198,7 @@ class Opener:
             self._checked = None
         if is_news:
             self._suspicion = None
+            self._unlisted.clear()
             # What waits at the gate is of forgotten time, and may be unknown here: it is dropped now, and
             # not when the heartbeat, on a line of its own, has heard of the era as well. The number is given
             # up in any case: a new one may already carry something that was dropped with the rest.
@@ -242,44 +240,84 @@ class Opener:
     # --- the gate -------------------------------------------------------------------------------
 
     async def _try_to_open(self) -> None:
+        """Open for every rail whose bank has been asked; for all at once where nothing was forgotten."""
+        self._news.clear()
         if not await self._accept():
             return
         opening = self._opening
         assert opening is not None, "what was accepted is known"
+        names = list(self._rails)
         if not opening.is_open:
             self._tell(opening.why)
-            if await self._openings.lead():
-                await self._lead(opening)
-            return
+            names = await self._lead_or_follow(opening)
+            if not names:
+                return
         if self._checked != opening.incarnation:
-            suspicion = await self._check_banks()
+            suspicion = await self._lists.check(self._rails[name] for name in names)
             if suspicion is not None:
                 self.suspect(suspicion)
                 return
             self._checked = opening.incarnation
-        at_bank = await self._openings.unknown(NOTED_MAX)
+        at_bank = frozenset(await self._openings.unknown(NOTED_MAX))
         if self._news.is_set():
-            self._news.clear()
             return  # there was a reason to shut while we looked: look again
-        self._told = ""
-        self._gate.open(frozenset(at_bank))
-        log.info("opening_open", era=opening.era)
+        self._open_for(names, at_bank)
 
-    async def _lead(self, opening: Opening) -> None:
-        """Ask the banks, and open for all engines."""
-        assert opening.since is not None, "what was shut says from when on"
-        await self._until_none(self._openings.others_alive, self._settings.lease_seconds)
-        found = 0
-        for rail in self._rails.values():
-            listed = await self._list(opening, rail)
-            if listed is None:
+    def _open_for(self, names: Sequence[str], at_bank: frozenset[str]) -> None:
+        era = self._opening.era if self._opening is not None else 0
+        if len(names) == len(self._rails):
+            self._told = ""
+            self._unlisted.clear()
+            self._gate.open(at_bank)
+            log.info("opening_open", era=era)
+            return
+        for name in names:
+            self._unlisted.pop(name, None)
+            if not self._gate.is_open_for(name):
+                self._gate.open(at_bank, rail=name)
+                log.info("opening_open", era=era, rail=name)
+
+    async def _lead_or_follow(self, opening: Opening) -> list[str]:
+        """Name the rails whose banks have been asked; the engine that leads asks those that have not."""
+        is_leading = await self._openings.lead()
+        listed = await self._openings.listed(opening.incarnation)
+        names = [name for name in self._rails if name in listed]
+        if is_leading and len(names) == len(self._rails):
+            if not await self._openings.note(opening.incarnation, "opened", {}):
+                return []
+            log.warning("opening_done", era=opening.era, why=opening.why)
+        elif is_leading:
+            for name, rail in self._rails.items():
+                if name not in listed and name not in self._listing:
+                    self._listing.add(name)
+                    self._presence.spawn(self._ask_bank(opening, rail))
+        return names
+
+    async def _ask_bank(self, opening: Opening, rail: Rail) -> None:
+        """Ask one rail's bank what it has; how long it takes holds up no other rail."""
+        run = self.database_run
+        try:
+            await self._until_none(self._openings.others_alive, self._settings.lease_seconds)
+            found = await self._lists.compare(opening, rail)
+            if isinstance(found, str):
+                self._tell_unlisted(rail.name, found)
                 return
-            found += listed
-        await self._until_none(self._openings.unclaimed, LOOK_SECONDS * LOOKS_MAX)
-        detail = {"unknown_payments": str(found)}
-        if await self._openings.note(opening.incarnation, "opened", detail):
-            self._checked = opening.incarnation
-            log.warning("opening_done", era=opening.era, why=opening.why, unknown_payments=found)
+            await self._until_none(self._openings.unclaimed, LOOK_SECONDS * LOOKS_MAX)
+            if await self._openings.note(opening.incarnation, "listed", found):
+                log.warning("opening_listed", era=opening.era, **found)
+                if run == self.database_run:
+                    self._checked = (
+                        opening.incarnation
+                    )  # what a start would ask has just been asked
+        except TROUBLE as error:
+            self._tell_unlisted(rail.name, error.why or error.what)
+        finally:
+            self._listing.discard(rail.name)
+
+    def _tell_unlisted(self, rail: str, why: str) -> None:
+        if self._unlisted.get(rail) != why:
+            self._unlisted[rail] = why
+            log.warning("opening_waits", rail=rail, why=why)
 
     async def _until_none(self, count: Callable[[], Awaitable[int]], seconds: float) -> None:
         """Wait until there are none, but not for ever."""
@@ -287,112 +325,8 @@ class Opener:
         while await count() and self._presence.monotonic() < deadline:  # noqa: ASYNC110 - no bell
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _list(self, opening: Opening, rail: Rail) -> int | None:
-        """Find what this rail's bank has and we do not; None when it could not be found out."""
-        assert opening.since is not None, "what was shut says from when on"
-        count = 0
-        try:
-            if not isinstance(rail, Lister):
-                return await self._unlisted(opening, rail, "its bank gives no list")
-            after = ""
-            for _ in range(PAGES_MAX):
-                since = opening.since - LIST_MARGIN
-                page = await self._page(rail, since, after, LIST_SECONDS)
-                count += await self._compare(page, rail.name, opening.since)
-                after = page.after
-                if not after:
-                    break
-        except TROUBLE:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong out there is silence
-            return await self._unlisted(opening, rail, repr(error))
-        detail = {"rail": rail.name, "unknown_payments": str(count)}
-        await self._openings.note(opening.incarnation, "listed", detail)
-        return count
-
-    async def _unlisted(self, opening: Opening, rail: Rail, why: str) -> int | None:
-        """Go without the list if a person has said so; wait otherwise."""
-        if await self._openings.is_confirmed(opening.incarnation):
-            log.warning("opening_confirmed", rail=rail.name, why=why)
-            return 0
-        self._meter.anomaly("opening_without_list")
-        self._tell(f"the rail {rail.name} cannot be asked what it has: {why}")
-        return None
-
-    async def _page(self, rail: Lister, since: datetime, after: str, seconds: float) -> BankPage:
-        async with at_most(seconds):
-            return await rail.payments_since(since, after)
-
-    async def _compare(self, page: BankPage, rail: str, since: datetime) -> int:
-        """Report what is unknown; pass on what contradicts an end of ours."""
-        by_reference = {payment.reference: payment for payment in page.payments}
-        known = await self._openings.known(list(by_reference), since)
-        missing = by_reference.keys() - {each.reference for each in known}
-        unknown = [by_reference[reference] for reference in sorted(missing)]
-        if unknown:
-            await self._openings.report_unknown(unknown, rail)
-            self._meter.anomaly("unknown_payment", len(unknown))
-        self._hear(
-            _answer(each, by_reference[each.reference])
-            for each in known
-            if each.state is not None
-            and contradicts(each.state, by_reference[each.reference].event)
-        )
-        return len(unknown)
-
-    async def _check_banks(self) -> Suspicion | None:
-        """Look whether a bank knows more than this database, which then is an older state of it.
-
-        A bank that does not answer is not waited for: the check is a net, and the server is known.
-        """
-        written_at = await self._openings.last_written()
-        for rail in self._rails.values():
-            if not isinstance(rail, Lister):
-                continue
-            for _ in range(CHECK_TRIES_MAX):
-                try:
-                    missing = await self._missing_since(rail, written_at)
-                except TROUBLE:
-                    raise
-                except Exception as error:  # noqa: BLE001 - the same
-                    self._meter.anomaly("opening_unchecked")
-                    log.warning("opening_unchecked", rail=rail.name, error=repr(error))
-                    await self._presence.pause()
-                    continue
-                if missing is not None:
-                    return Suspicion(why="bank_knows_more", since=missing)
-                break
-        return None
-
-    async def _missing_since(self, rail: Lister, written_at: datetime) -> datetime | None:
-        """Return when the bank received the first payment that we do not know of."""
-        after = ""
-        for _ in range(CHECK_PAGES_MAX):
-            page = await self._page(rail, written_at - CHECK_MARGIN, after, CHECK_SECONDS)
-            known = await self._openings.known(
-                [payment.reference for payment in page.payments], written_at
-            )
-            references = {each.reference for each in known}
-            unknown = [each for each in page.payments if each.reference not in references]
-            if unknown:
-                return min(each.received_at for each in unknown)
-            after = page.after
-            if not after:
-                break
-        return None
-
 
 def _difference(was: Server, now: Server) -> str:
     if was.system_identifier != now.system_identifier:
         return "another_system"
     return "another_database" if was.database_id != now.database_id else "another_timeline"
-
-
-def _answer(known: KnownPayment, payment: BankPayment) -> Answer:
-    assert known.settlement_id is not None, "what has a state is a settlement"
-    return Answer(
-        settlement_id=known.settlement_id,
-        event=payment.event,
-        attempt=known.attempt,
-        text="the bank's list says so",
-    )

@@ -41,6 +41,7 @@ class Presence:
         self._failure: asyncio.Future[None] | None = None
         self._is_renounced = False
         self._hurried = asyncio.Event()
+        self._renewed_at = float("-inf")
         self.owner = 0
 
     async def join(self) -> None:
@@ -52,6 +53,7 @@ class Presence:
         while True:
             try:
                 self.saw(await self._registry.now())
+                asked_at = self.monotonic()
                 self.owner = await self._registry.join(self._settings.lease_seconds)
             except (Unavailable, Contention, Broken, Misconfigured) as error:
                 if isinstance(error, Misconfigured) and not self.owner:
@@ -59,6 +61,7 @@ class Presence:
                 log.warning("database_out_of_reach", why=error.why or error.what)
                 await self.pause()
                 continue
+            self._renewed_at = asked_at
             log.info("engine_joined", owner=self.owner)
             return
 
@@ -80,6 +83,7 @@ class Presence:
         """Renew the lease for ever; ``forget`` is called when we were declared gone."""
         while True:
             await self._until_beat()
+            asked_at = self.monotonic()
             try:
                 if self._is_renounced:
                     await self._registry.leave(self.owner)
@@ -88,13 +92,23 @@ class Presence:
             except (Unavailable, Contention, Broken):
                 self._meter.anomaly("heartbeat_missed")
                 continue
-            if not is_alive:
+            if is_alive:
+                self._renewed_at = asked_at
+            else:
                 self._meter.anomaly("declared_gone")
                 log.warning("engine_declared_gone", owner=self.owner)
                 forget()
                 with suppress(Unavailable, Contention, Broken):
                     await self._registry.leave(self.owner)  # nobody needs to wait for its lease
                 await self.join()
+
+    @property
+    def holds_lease(self) -> bool:
+        """Say whether nobody can have taken over what this engine carries, unless it has just been frozen.
+
+        What has waited here for a while may be another engine's by now, if it cannot be said.
+        """
+        return self.monotonic() - self._renewed_at < self._settings.lease_seconds
 
     async def leave(self) -> None:
         """Give the number back."""

@@ -113,7 +113,7 @@ class Runner:
             crowd=self._open.__len__,
             hands=HANDS,
         )
-        asker.attach(self.hear)
+        asker.attach(self.hear, self.open_settlement)
         inbound.attach(self.hear)
 
     # --- coming in ------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from settlement_engine.engine.batching import Doorbell
 from settlement_engine.engine.decider import Decider
 from settlement_engine.engine.desk import Desk, DeskClerk
 from settlement_engine.engine.directory import Directory
+from settlement_engine.engine.dispatch.dispatcher import Dispatcher
 from settlement_engine.engine.gate import Gate
 from settlement_engine.engine.inbound import InboundWorker
 from settlement_engine.engine.intake import Intake
@@ -90,20 +91,21 @@ class SettlementService:
         desk: Desk | None = None,
     ) -> None:
         self._settings = settings
+        self._accounts, self._stream = accounts, stream
         self._store = store
-        self._accounts = accounts
-        self._stream = stream
         self.doorbell = Doorbell()
         self._timetable = Timetable(has_real_windows=settings.has_real_windows)
         self._presence = Presence(settings, registry, clock, meter)
-        self._gate = Gate(is_open=openings is None)
+        self._gate = Gate(rails, is_open=openings is None)
         self._waiting = WaitingRoom(settings, store)
-        matters = desk.matters if desk is not None else None
+        matters = desk.matters if desk else None
         self._integrity = Integrity(rails, self._presence, meter, matters)
-        asker = self._make_asker(rails, screening, meter)
+        self._directory = Directory(accounts)
+        self._dispatcher = self._make_dispatcher(rails, meter)
+        self._decider = self._make_decider(rails, chance)
         self._inbound = self._make_inbound(inbound, rails, meter)
-        unbookable = Unbookable(matters, meter)
-        self._runner = self._make_runner(rails, asker, chance, meter, unbookable)
+        self._asker = self._make_asker(rails, screening, meter)
+        self._runner = self._make_runner(meter, Unbookable(matters, meter))
         self._intake = Intake(settings, store, self._runner, self._presence, ids, meter)
         self._recovery = Recovery(settings, store, self._runner, self._presence, meter)
         self._opener = self._make_opener(openings, witness, rails, meter)
@@ -118,6 +120,20 @@ class SettlementService:
             rail.listen(worker.receive)
         return worker
 
+    def _make_dispatcher(self, rails: Mapping[str, Rail], meter: Meter) -> Dispatcher:
+        return Dispatcher(
+            self._settings,
+            rails,
+            presence=self._presence,
+            gate=self._gate,
+            meter=meter,
+            is_too_late=lambda each: self._decider.is_too_late_to_send(each, self._presence.now()),
+        )
+
+    def _make_decider(self, rails: Mapping[str, Rail], chance: Random) -> Decider:
+        has_room = self._dispatcher.has_room
+        return Decider(self._settings, rails, self._directory, self._timetable, chance, has_room)
+
     def _make_asker(self, rails: Mapping[str, Rail], screening: Screening, meter: Meter) -> Asker:
         return Asker(
             self._settings,
@@ -127,24 +143,23 @@ class SettlementService:
             meter=meter,
             gate=self._gate,
             integrity=self._integrity,
+            dispatcher=self._dispatcher,
+            expected_rail=self._expected_rail,
         )
 
-    def _make_runner(
-        self,
-        rails: Mapping[str, Rail],
-        asker: Asker,
-        chance: Random,
-        meter: Meter,
-        unbookable: Unbookable,
-    ) -> Runner:
-        directory = Directory(self._accounts)
+    def _expected_rail(self, settlement: Settlement) -> str:
+        """Name the rail that a settlement would take by what is known now; empty for none."""
+        rail = self._decider.choose_rail(settlement)
+        return rail.name if rail is not None else ""
+
+    def _make_runner(self, meter: Meter, unbookable: Unbookable) -> Runner:
         return Runner(
             self._settings,
             self._store,
             presence=self._presence,
-            decider=Decider(self._settings, rails, directory, self._timetable, chance),
-            directory=directory,
-            asker=asker,
+            decider=self._decider,
+            directory=self._directory,
+            asker=self._asker,
             integrity=self._integrity,
             waiting=self._waiting,
             doorbell=self.doorbell,
@@ -216,6 +231,7 @@ class SettlementService:
                     self._intake.run,
                     self._runner.run,
                     self._inbound.run,
+                    self._dispatcher.run,
                     self._recovery.run,
                     self._recovery.look_after_own,
                     partial(self._presence.run, self._forget),
@@ -268,14 +284,15 @@ class SettlementService:
 
     @property
     def is_open(self) -> bool:
-        """Say whether questions leave this engine."""
-        return self._gate.is_open
+        """Say whether questions leave this engine, for some rail at least."""
+        return self._gate.is_ajar
 
     async def drain(self) -> bool:
         """Take nothing more in and bring what is open to rest; False when the grace was too short."""
         self.is_draining = True
         self._intake.close()
         self._recovery.close()
+        self._dispatcher.close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.drain_grace_seconds
         while loop.time() < deadline:

@@ -22,6 +22,8 @@ class EngineSettings:
     ``is_queueing`` parks what comes while its window is shut instead of refusing it.
     ``value_dates`` are the days for which instructions are taken in.
     ``inbound_poll_seconds`` is how soon an engine works off what another one has received.
+    ``full_lane`` is how long a payment waits, nothing being held, when the queue of its bank's lane is full.
+    ``gate_waiting_max`` bounds those that wait in memory to be screened while a rail is shut.
     ``doubt_limits`` say after how long a payment without an end is a matter for a person.
     """
 
@@ -43,6 +45,8 @@ class EngineSettings:
     resend: Backoff = field(default_factory=lambda: Backoff(first_seconds=1, max_seconds=60))
     enquiry: Backoff = field(default_factory=lambda: Backoff(first_seconds=1, max_seconds=60))
     screening: Backoff = field(default_factory=lambda: Backoff(first_seconds=1, max_seconds=60))
+    full_lane: Backoff = field(default_factory=lambda: Backoff(first_seconds=5, max_seconds=60))
+    gate_waiting_max: int = 5_000
     is_queueing: bool = False
     value_dates: ValueDateRange = field(default_factory=ValueDateRange)
     has_real_windows: bool = True

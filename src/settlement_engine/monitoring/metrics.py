@@ -29,7 +29,7 @@ from settlement_engine.monitoring.families import OTHER, Families, Spread
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from settlement_engine.ports import Balance, GaugeSource, Step
+    from settlement_engine.ports import Balance, GaugeSource, LaneReport, Step
 
 # fmt: off
 SECONDS: Final = (
@@ -145,6 +145,13 @@ class Metrics:
         )
         self._rail_silences = families.counter(
             "rail_silences_total", "Questions that were not answered in time.", "rail", "ask"
+        )
+
+        self._lane_waiting = families.gauge(
+            "rail_lane_waiting", "Questions that wait in a rail's lanes for their turn.", "rail"
+        )
+        self._breakers_open = families.gauge(
+            "rail_breakers_open", "Banks to which nothing is sent, for they did not answer.", "rail"
         )
 
     def _register_open_work(self, families: Families) -> None:
@@ -269,6 +276,12 @@ class Metrics:
             self._rail_answers(rail, ask).inc(answered)
         if silent:
             self._rail_silences(rail, ask).inc(silent)
+
+    def lanes(self, reports: Mapping[str, LaneReport]) -> None:
+        """Show how the lanes of each rail are."""
+        for rail, report in reports.items():
+            self._lane_waiting(rail).set(report.waiting)
+            self._breakers_open(rail).set(report.breakers_open)
 
     def batch(self, stage: str, size: int, seconds: float) -> None:
         """Note one group commit."""

@@ -44,6 +44,7 @@ from settlement_engine.ports.inbound import (
     ReportOutcome,
     StatusReport,
 )
+from settlement_engine.ports.lanes import BreakerLimits, LaneLimits, LaneReport
 from settlement_engine.ports.proof import (
     Auditor,
     Balance,
@@ -99,6 +100,7 @@ __all__ = [
     "Balance",
     "BankPage",
     "BankPayment",
+    "BreakerLimits",
     "Claimed",
     "Clock",
     "DeadLetterStore",
@@ -114,6 +116,8 @@ __all__ = [
     "InboundMessage",
     "InboundStore",
     "KnownPayment",
+    "LaneLimits",
+    "LaneReport",
     "Lister",
     "MatterFilter",
     "MatterStore",

@@ -196,6 +196,10 @@ class Openings(Protocol):
         """Say whether a person has confirmed this opening, for banks that give no list."""
         ...
 
+    async def listed(self, incarnation: UUID) -> frozenset[str]:
+        """Return the rails whose banks have been asked in this opening."""
+        ...
+
     async def note(self, incarnation: UUID, step: str, detail: Mapping[str, str]) -> bool:
         """Write down a step (listed, confirmed, opened); False when this opening is over."""
         ...

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
+
+from settlement_engine.ports.lanes import LaneLimits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from settlement_engine.domain.backoff import Backoff
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
-    from settlement_engine.domain.lifecycle import Event
+    from settlement_engine.domain.lifecycle import Event, State
     from settlement_engine.domain.preconditions import Refusal
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.ports.inbound import InboundMessage
@@ -39,6 +42,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     confirmation: str = ""
     refusal: Refusal | None = None
     report_id: int = 0  # the stored inbound report that it is, 0 for the answer to a question
+    is_held_back: bool = False  # undelivered, and not even tried: it says nothing of the rail
     papers: Mapping[str, str] | None = None  # what the word of two people stands on
 
 
@@ -73,6 +77,8 @@ class RailCapabilities:
     ``is_not_found_definite`` says whether *not found* proves that our reference never arrived.
     ``validity_seconds`` is how long an attempt's bytes may be sent; ``deduplicates_seconds`` for how
     long the rail recognises a resend. ``overdue_after_seconds`` is when a sent payment is recalled.
+    ``lane`` bounds what is put to one bank at a time. ``enquiry`` says how often is asked about a payment
+    that is in doubt, sent or being recalled; a state that it leaves out follows the engine's settings.
     """
 
     rail_class: RailClass
@@ -82,6 +88,8 @@ class RailCapabilities:
     deduplicates_seconds: float
     overdue_after_seconds: float | None = None
     currencies: frozenset[str] | None = None
+    lane: LaneLimits = field(default_factory=LaneLimits)
+    enquiry: Mapping[State, Backoff] = field(default_factory=dict)
 
 
 Receive: TypeAlias = "Callable[[Sequence[InboundMessage]], Awaitable[None]]"
@@ -94,6 +102,10 @@ class Rail(Protocol):
     ``send``, ``enquire`` and ``recall`` put a batch of questions and call ``report`` with answers as
     they become known, in any order and grouping. Whatever was not reported when the call returns or
     raises, or when the engine stops waiting for it, is silence.
+
+    A call begins when its lane has room, so that the engine's patience does not run while a payment waits
+    for its turn. A rail that makes payments wait inside a call all the same (for a connection) tells of
+    those that never left: it reports them as undelivered before it lets a cancellation or an error go on.
     """
 
     @property

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from settlement_engine.ports.lanes import LaneReport
     from settlement_engine.ports.settlements import Step
 
 
@@ -39,6 +40,10 @@ class Meter(Protocol):
         self, rail: str, ask: str, seconds: float, answered: int, silent: int
     ) -> None:
         """Note how a batch of questions went."""
+        ...
+
+    def lanes(self, reports: Mapping[str, LaneReport]) -> None:
+        """Show how the lanes of each rail are, by its name; called when that has changed."""
         ...
 
     def batch(self, stage: str, size: int, seconds: float) -> None:

@@ -12,9 +12,12 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.ports import (
+    BreakerLimits,
     InboundMessage,
+    LaneLimits,
     MessageSource,
     PaymentReferences,
     RailCapabilities,
@@ -50,6 +53,7 @@ DELIVERIES_MAX: Final = 200
 BANK_SKEW_SECONDS: Final = 3.0
 ANSWER_TIMEOUT_SECONDS: Final = 3.0
 SHORT_SECONDS: Final = 15.0
+QUEUES: Final = (1, 2, 500)
 LONG_SECONDS: Final = 600.0
 MEMORY_MARGIN_SECONDS: Final = 110.0
 """The bank knows a payment longer than promised by this: as long as a resend may take to arrive, which was
@@ -320,4 +324,17 @@ def draw_rules(chance: Random) -> RailCapabilities:
         validity_seconds=SHORT_SECONDS if is_hasty else LONG_SECONDS,
         deduplicates_seconds=LONG_SECONDS if is_hasty else SHORT_SECONDS,
         overdue_after_seconds=SHORT_SECONDS if chance.random() < 0.5 else None,  # noqa: PLR2004
+        lane=_draw_lane(chance),
+    )
+
+
+def _draw_lane(chance: Random) -> LaneLimits:
+    """Draw how much the rail takes at once; in half of the worlds there is no bound, and no queue."""
+    is_narrow = chance.random() < 0.5  # noqa: PLR2004 - heads or tails
+    return LaneLimits(
+        concurrency_max=1 + int(chance.random() * 2) if is_narrow else None,
+        queue_max=QUEUES[int(chance.random() * len(QUEUES))],
+        breaker=BreakerLimits(
+            failures_in_a_row=3, window=6, rest=Backoff(first_seconds=4, max_seconds=15)
+        ),
     )

@@ -45,6 +45,8 @@ FAULTS: Final = (
     "rail_raises",
     "message_not_delivered",
     "acknowledgement_lost",
+    "lane_waits",
+    "breaker_opens",
     # the bank
     "bank_slow",
     "bank_acknowledges",
@@ -82,6 +84,8 @@ FAULTS: Final = (
     "account_switched_off",
     "window_shut",
     "waited_for_window",
+    "waited_for_lane",
+    "held_back",
     "short_of_funds",
     "attested",
 )

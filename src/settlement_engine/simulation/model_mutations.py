@@ -54,7 +54,7 @@ def _by_class(_attempt: Attempt, rules: RailCapabilities, _now: datetime) -> boo
     return rules.is_not_found_definite
 
 
-def _is_given_up(*_: object) -> Event:
+def _is_given_up(*_: object, **_how: object) -> Event:
     return Event.ABANDONED
 
 

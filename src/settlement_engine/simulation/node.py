@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
+from settlement_engine.engine.dispatch.dispatcher import NOT_PUT
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.events.connection import NatsAccess
@@ -20,12 +21,12 @@ from settlement_engine.simulation.loop import Process
 from settlement_engine.simulation.rail import SimulatedRail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import datetime
     from random import Random
 
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.ports import Clock, Ids
+    from settlement_engine.ports import Clock, Ids, LaneReport, Step
     from settlement_engine.simulation.bus import Bus
     from settlement_engine.simulation.chronicle import Chronicle
     from settlement_engine.simulation.faults import Faults
@@ -56,6 +57,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "resend": Backoff(first_seconds=1, max_seconds=15),
     "enquiry": Backoff(first_seconds=1, max_seconds=15),
     "screening": Backoff(first_seconds=1, max_seconds=15),
+    "full_lane": Backoff(first_seconds=2, max_seconds=10),
     "has_real_windows": True,
 }
 
@@ -97,20 +99,38 @@ class SkewedClock:
 class Tally:
     """A meter that counts what should not happen."""
 
-    def __init__(self) -> None:
+    def __init__(self, faults: Faults | None = None) -> None:
         self.anomalies: Counter[str] = Counter()
+        self._faults = faults
 
     def anomaly(self, kind: str, count: int = 1) -> None:
         """Count it."""
         self.anomalies[kind] += count
 
-    def moved(self, steps: Sequence[object], commit_seconds: float | None = None) -> None:
-        """Nothing."""
+    def moved(self, steps: Sequence[Step], commit_seconds: float | None = None) -> None:
+        """Note what a lane had no room for."""
+        del commit_seconds
+        for step in steps:
+            if step.event is Event.UNDELIVERED and step.detail.get("text", "").startswith(NOT_PUT):
+                self._note("held_back")
+            elif step.event is Event.POSTPONED and "rail" in step.detail:
+                self._note("waited_for_lane")
 
     def rail_answered(
         self, rail: str, ask: str, seconds: float, answered: int, silent: int
     ) -> None:
         """Nothing."""
+
+    def lanes(self, reports: Mapping[str, LaneReport]) -> None:
+        """Note that something had to wait."""
+        if any(report.waiting for report in reports.values()):
+            self._note("lane_waits")
+        if any(report.breakers_open for report in reports.values()):
+            self._note("breaker_opens")
+
+    def _note(self, name: str) -> None:
+        if self._faults is not None:
+            self._faults.note(name)
 
     def batch(self, stage: str, size: int, seconds: float) -> None:
         """Nothing."""
@@ -186,7 +206,7 @@ class Node:
         self.process = Process(name)
         self.books = books
         self.clock = SkewedClock(clock)
-        self.meter = Tally()
+        self.meter = Tally(faults)
         self.ended: BaseException | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._loop = loop

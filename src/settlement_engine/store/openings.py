@@ -176,6 +176,11 @@ class PostgresOpenings:
         row = await self._line.fetchrow("is_confirmed", incarnation)
         return row is not None and bool(row[0])
 
+    async def listed(self, incarnation: UUID) -> frozenset[str]:
+        """Return the rails whose banks have been asked in this opening."""
+        rows = await self._line.fetch("listed_rails", incarnation)
+        return frozenset(row["rail"] for row in rows)
+
     async def note(self, incarnation: UUID, step: str, detail: Mapping[str, str]) -> bool:
         """Write down a step; False when this opening is over."""
         [text] = _json([detail])

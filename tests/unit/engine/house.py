@@ -100,6 +100,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.anomalies: list[str] = []
+        self.lanes_shown: list[Any] = []
         self.steps = 0
 
     def moved(self, steps: Sequence[object], commit_seconds: float | None = None) -> None:
@@ -109,6 +110,10 @@ class Tally:
 
     def rail_answered(self, *_: object) -> None:
         """Ignore."""
+
+    def lanes(self, reports: Any) -> None:
+        """Remember how they are."""
+        self.lanes_shown.append(reports)
 
     def batch(self, *_: object) -> None:
         """Ignore."""
@@ -261,11 +266,14 @@ class House:
         openings: Openings | None = None,
         witness: Witness | None = None,
         rail: ToldRail | None = None,
+        others: Sequence[ToldRail] = (),
         **settings: Any,
     ) -> None:
+        """Build one; ``others`` are rails besides the first."""
         self.records = records or Records(clock=LoopClock())
         self.ids = CountedIds()
         self.rail = rail or ToldRail()
+        rails = {each.name: each for each in (self.rail, *others)}
         self.screening = ToldScreening()
         self.meter = Tally()
         self.store = ShakyStore(self.records)
@@ -277,7 +285,7 @@ class House:
             told,
             MemoryMatters(self.records),
             MemoryResolutions(self.records),
-            {"told": self.rail},
+            rails,
         )
         self.engine = SettlementService(
             told,
@@ -285,7 +293,7 @@ class House:
             accounts=self.accounts,
             stream=self.stream,
             registry=MemoryRegistry(self.records),
-            rails={"told": self.rail},
+            rails=rails,
             screening=self.screening,
             clock=LoopClock(),
             inbound=self.inbound,

@@ -447,8 +447,9 @@ async def test_a_payment_that_goes_to_and_fro_is_asked_about_ever_more_seldom():
         house.rail.enquiries.extend(SILENT)
         found = await house.settle(wait_seconds=0.05)
         decider = house.engine._runner._decider
-        settings = decider._settings
-        decider._settings = replace(settings, enquiry=desk_fast())
+        schedule = decider._schedule
+        settings = schedule._settings
+        schedule._settings = replace(settings, enquiry=desk_fast())
         assert found.attempt is not None
         now = found.attempt.recorded_at
         waits: list[float] = []
@@ -461,7 +462,7 @@ async def test_a_payment_that_goes_to_and_fro_is_asked_about_ever_more_seldom():
                 assert step.rest_seconds is not None
                 waits.append(step.rest_seconds)
             life = replace(life, state=step.row.state, asked=life.asked + 1)
-        decider._settings = settings
+        schedule._settings = settings
         assert all(later > earlier * 2 for earlier, later in pairwise(waits))
 
 

@@ -14,7 +14,7 @@ from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.engine import opening as opening_module
+from settlement_engine.engine import bank_lists
 from settlement_engine.ports import Announced, BankPage, BankPayment
 from settlement_engine.store.memory import MemoryOpenings, Records
 from tests.support.jumpingloop import LoopClock
@@ -298,14 +298,14 @@ async def test_what_is_missing_is_missing_since_the_first_payment_that_we_do_not
 async def test_a_bank_that_never_gives_its_list_is_waited_for_and_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(opening_module, "LIST_SECONDS", 0.05)
-    monkeypatch.setattr(opening_module, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(bank_lists, "LIST_SECONDS", 0.05)
+    monkeypatch.setattr(bank_lists, "CHECK_SECONDS", 0.05)
     records = await settled_once()
     async with site(records) as (house, _, rail):
         rail.is_stuck = True
         await house.start()
         await opened(house, 0)  # the same server: the bank is a net, and not waited for
-        assert house.meter.anomalies.count("opening_unchecked") == opening_module.CHECK_TRIES_MAX
+        assert house.meter.anomalies.count("opening_unchecked") == bank_lists.CHECK_TRIES_MAX
         elsewhere(records)
         look_again(house)
         await house.until(lambda: house.meter.anomalies.count("opening_without_list") > 1)

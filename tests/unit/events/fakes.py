@@ -118,6 +118,9 @@ class CountingMeter:
     def moved(self, steps, commit_seconds=None):
         raise NotImplementedError
 
+    def lanes(self, reports):
+        """Ignore."""
+
     def rail_answered(self, rail, ask, seconds, answered, silent):
         raise NotImplementedError
 

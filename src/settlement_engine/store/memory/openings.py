@@ -176,13 +176,19 @@ class MemoryOpenings:
             for era in self._records.eras
         )
 
+    async def listed(self, incarnation: UUID) -> frozenset[str]:
+        """Return the rails whose banks have been asked in this opening."""
+        found = [era.listed for era in self._records.eras if era.opening.incarnation == incarnation]
+        return frozenset().union(*found)
+
     async def note(self, incarnation: UUID, step: str, detail: Mapping[str, str]) -> bool:
         """Write down a step; False when this opening is over."""
-        del detail
         last = self._records.eras[-1]
         if last.opening.incarnation != incarnation or last.opening.is_open:
             return False
         last.steps.append(step)
+        if step == "listed":
+            last.listed.add(detail["rail"])
         if step == "opened":
             last.opening = msgspec.structs.replace(last.opening, is_open=True)
         return True

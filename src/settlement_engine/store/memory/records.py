@@ -117,6 +117,7 @@ class Era:
 
     opening: Opening
     steps: list[str] = field(default_factory=list)
+    listed: set[str] = field(default_factory=set)
 
 
 class Sessions:

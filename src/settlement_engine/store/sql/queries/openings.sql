@@ -40,6 +40,10 @@ RETURNING era;
 -- Whether a person has confirmed this opening without a list of the bank's.
 SELECT EXISTS (SELECT 1 FROM openings WHERE incarnation = $1 AND step = 'confirmed');
 
+-- name: listed_rails
+-- The rails whose banks have been asked in this opening.
+SELECT DISTINCT detail ->> 'rail' AS rail FROM openings WHERE incarnation = $1 AND step = 'listed';
+
 -- name: try_opening
 -- Become the one that opens, or stay it; the session's end gives it up. Key 8089 is the opening's.
 SELECT pg_try_advisory_lock(8089, 0);

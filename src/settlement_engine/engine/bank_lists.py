@@ -1,0 +1,174 @@
+"""What the banks say they have of ours, compared with what this database knows.
+
+It promises to report what a bank has and we do not, once each, as an exception for a person; to pass on what
+contradicts an end of ours; and never to take a bank's silence for a list. It opens nothing and moves no money.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from settlement_engine.domain.contradiction import contradicts
+from settlement_engine.engine.patience import at_most
+from settlement_engine.errors import Broken, Contention, Unavailable
+from settlement_engine.ports import Answer, Lister, Suspicion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from settlement_engine.engine.presence import Presence
+    from settlement_engine.ports import (
+        BankPage,
+        BankPayment,
+        KnownPayment,
+        Meter,
+        Opening,
+        Openings,
+        Rail,
+    )
+
+PAGES_MAX: Final = 1_000_000
+"""A bank whose list does not end is no list."""
+
+CHECK_PAGES_MAX: Final = 50
+"""A start looks at no more of the bank's list than this."""
+
+CHECK_TRIES_MAX: Final = 2
+CHECK_SECONDS: Final = 2.0
+"""A bank that takes longer to answer is not waited for at a start."""
+
+CHECK_MARGIN: Final = timedelta(seconds=60)
+"""How far the bank's clock may be behind ours at a start."""
+
+LIST_MARGIN: Final = timedelta(minutes=10)
+"""The same for the list of an opening, which leaves nothing out."""
+
+LIST_SECONDS: Final = 30.0
+"""A page that takes longer is silence, and asked for again."""
+
+TROUBLE: Final = (Unavailable, Contention, Broken)
+"""What the database says when it cannot be asked just now."""
+
+log = structlog.get_logger(__name__)
+
+
+class BankLists:
+    """Asks the banks, and compares."""
+
+    def __init__(self, openings: Openings, presence: Presence, meter: Meter) -> None:
+        self._openings = openings
+        self._presence = presence
+        self._meter = meter
+        self._hear: Callable[[Iterable[Answer]], None] = lambda _: None
+
+    def attach(self, hear: Callable[[Iterable[Answer]], None]) -> None:
+        """Name who hears what the banks' lists say of settlements of ours."""
+        self._hear = hear
+
+    async def compare(self, opening: Opening, rail: Rail) -> dict[str, str] | str:
+        """Find what this rail's bank has and we do not.
+
+        Returns what to note of it, or why it could not be found out.
+        """
+        assert opening.since is not None, "what was shut says from when on"
+        count = 0
+        try:
+            if not isinstance(rail, Lister):
+                return await self._unlisted(opening, rail, "its bank gives no list")
+            after = ""
+            for _ in range(PAGES_MAX):
+                since = opening.since - LIST_MARGIN
+                page = await self._page(rail, since, after, LIST_SECONDS)
+                count += await self._compare(page, rail.name, opening.since)
+                after = page.after
+                if not after:
+                    break
+        except TROUBLE:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong out there is silence
+            return await self._unlisted(opening, rail, repr(error))
+        return {"rail": rail.name, "unknown_payments": str(count)}
+
+    async def _unlisted(self, opening: Opening, rail: Rail, why: str) -> dict[str, str] | str:
+        """Go without the list if a person has said so."""
+        if await self._openings.is_confirmed(opening.incarnation):
+            log.warning("opening_confirmed", rail=rail.name, why=why)
+            return {"rail": rail.name, "without_list": why}
+        self._meter.anomaly("opening_without_list")
+        return f"the rail {rail.name} cannot be asked what it has: {why}"
+
+    async def _page(self, rail: Lister, since: datetime, after: str, seconds: float) -> BankPage:
+        async with at_most(seconds):
+            return await rail.payments_since(since, after)
+
+    async def _compare(self, page: BankPage, rail: str, since: datetime) -> int:
+        """Report what is unknown; pass on what contradicts an end of ours."""
+        by_reference = {payment.reference: payment for payment in page.payments}
+        known = await self._openings.known(list(by_reference), since)
+        missing = by_reference.keys() - {each.reference for each in known}
+        unknown = [by_reference[reference] for reference in sorted(missing)]
+        if unknown:
+            await self._openings.report_unknown(unknown, rail)
+            self._meter.anomaly("unknown_payment", len(unknown))
+        self._hear(
+            _answer(each, by_reference[each.reference])
+            for each in known
+            if each.state is not None
+            and contradicts(each.state, by_reference[each.reference].event)
+        )
+        return len(unknown)
+
+    async def check(self, rails: Iterable[Rail]) -> Suspicion | None:
+        """Look whether a bank knows more than this database, which then is an older state of it.
+
+        A bank that does not answer is not waited for: the check is a net, and the server is known.
+        """
+        written_at = await self._openings.last_written()
+        for rail in rails:
+            if not isinstance(rail, Lister):
+                continue
+            for _ in range(CHECK_TRIES_MAX):
+                try:
+                    missing = await self._missing_since(rail, written_at)
+                except TROUBLE:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the same
+                    self._meter.anomaly("opening_unchecked")
+                    log.warning("opening_unchecked", rail=rail.name, error=repr(error))
+                    await self._presence.pause()
+                    continue
+                if missing is not None:
+                    return Suspicion(why="bank_knows_more", since=missing)
+                break
+        return None
+
+    async def _missing_since(self, rail: Lister, written_at: datetime) -> datetime | None:
+        """Return when the bank received the first payment that we do not know of."""
+        after = ""
+        for _ in range(CHECK_PAGES_MAX):
+            page = await self._page(rail, written_at - CHECK_MARGIN, after, CHECK_SECONDS)
+            known = await self._openings.known(
+                [payment.reference for payment in page.payments], written_at
+            )
+            references = {each.reference for each in known}
+            unknown = [each for each in page.payments if each.reference not in references]
+            if unknown:
+                return min(each.received_at for each in unknown)
+            after = page.after
+            if not after:
+                break
+        return None
+
+
+def _answer(known: KnownPayment, payment: BankPayment) -> Answer:
+    assert known.settlement_id is not None, "what has a state is a settlement"
+    return Answer(
+        settlement_id=known.settlement_id,
+        event=payment.event,
+        attempt=known.attempt,
+        text="the bank's list says so",
+    )

@@ -1,0 +1,1 @@
+"""Lanes: how questions leave for rails, each bank's apart from every other's."""

@@ -1,0 +1,104 @@
+"""A call: the questions that leave for a rail together, and the room that they hold in their lanes.
+
+Promises: room is held from the call's beginning until a question is answered (in a lane with a bound on what is
+under way) or the call ends, once; of the sends, those that were answered and those that were not are told to
+their lanes' breakers at the end.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.lifecycle import Ask, Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.dispatch.lane import Lane
+    from settlement_engine.ports import Answer, Rail
+
+
+class Call:
+    """See the module. ``settlements`` are those whose question is put."""
+
+    def __init__(
+        self,
+        question: Ask,
+        rail: Rail,
+        groups: Sequence[tuple[Lane, list[Settlement]]],
+        hear_freed: Callable[[Lane], None],
+    ) -> None:
+        self.question = question
+        self.rail = rail
+        self.settlements = list(chain.from_iterable(group for _, group in groups))
+        self._groups = groups
+        self._hear_freed = hear_freed
+        self._counts = {lane: len(group) for lane, group in groups}
+        self._trials = [lane for lane, count in self._counts.items() if lane.begin(question, count)]
+        self._holding = self._by_id(lane for lane in self._counts if lane.is_apart)
+        self._held = dict(self._counts)
+        self._failed: set[UUID] = set()
+        self._left_out: set[UUID] = set()
+
+    def _by_id(self, lanes: Iterable[Lane]) -> dict[UUID, Lane]:
+        wanted = set(lanes)
+        return {each.id: lane for lane, group in self._groups if lane in wanted for each in group}
+
+    def leave_out(self, settlements: Sequence[Settlement]) -> None:
+        """Take out what is not put after all."""
+        gone = {each.id for each in settlements}
+        self.settlements = [each for each in self.settlements if each.id not in gone]
+        self._left_out |= gone
+        self._free(gone)
+
+    def heard(self, answers: Sequence[Answer]) -> None:
+        """Note answers; what is answered again is known."""
+        self._failed.update(
+            [each.settlement_id for each in answers if each.event is Event.UNDELIVERED]
+        )
+        if self._holding:
+            self._free([each.settlement_id for each in answers])
+
+    def silent(self, settlement_ids: Iterable[UUID]) -> None:
+        """Note what was not answered."""
+        self._failed.update(settlement_ids)
+
+    def _free(self, settlement_ids: Iterable[UUID]) -> None:
+        for settlement_id in settlement_ids:
+            lane = self._holding.pop(settlement_id, None)
+            if lane is not None:
+                self._held[lane] -= 1
+                lane.tracks[self.question].end()
+                self._hear_freed(lane)
+
+    def end(self, now: float, *, is_put: bool) -> bool:
+        """Give back what is still held; True when a breaker has opened or closed with it.
+
+        A call that was ended by ourselves says nothing about the bank.
+        """
+        for lane, count in self._held.items():
+            lane.tracks[self.question].end(count)
+            self._hear_freed(lane)
+        self._holding.clear()  # what is answered from now on holds nothing any more
+        if self.question is not Ask.SEND:
+            return False
+        failed = self._count(self._failed if is_put else set())
+        left_out = self._count(self._left_out) if is_put else self._counts
+        has_changed = False
+        for lane, count in self._counts.items():
+            was_closed = lane.breaker.is_closed
+            answered = count - failed.get(lane, 0) - left_out.get(lane, 0)
+            note = lane.breaker.tried if lane in self._trials else lane.breaker.ended
+            note(answered, failed.get(lane, 0), now)
+            has_changed |= lane.breaker.is_closed is not was_closed
+        return has_changed
+
+    def _count(self, settlement_ids: set[UUID]) -> dict[Lane, int]:
+        if not settlement_ids:
+            return {}
+        return {
+            lane: sum(each.id in settlement_ids for each in group) for lane, group in self._groups
+        }

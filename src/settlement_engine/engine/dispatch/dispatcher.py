@@ -1,0 +1,394 @@
+"""The dispatcher: each question waits in the lane of its rail and bank until it is its turn.
+
+Promises: no lane keeps another one waiting; what never left is *undelivered* and never silence, whether it
+waited too long, found its queue full, or was still waiting when the engine was told to stop; what was
+forgotten, or has moved on meanwhile, does not leave; and nothing that can move money leaves while the gate
+is shut for its rail, or while this engine cannot know that what it carries is still its own.
+
+A question leaves in a call. The clock of its answer begins with the call, never while it waits here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import structlog
+
+from settlement_engine.domain.lifecycle import Ask, Event
+from settlement_engine.engine.dispatch.breaker import BreakerState
+from settlement_engine.engine.dispatch.call import Call
+from settlement_engine.engine.dispatch.lane import IN_ORDER, Lane, Waiting
+from settlement_engine.ports import Answer, LaneReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+    from typing import Any
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Attempt, Settlement
+    from settlement_engine.engine.gate import Gate
+    from settlement_engine.engine.presence import Presence
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.ports import Meter, Rail
+
+LANES_MAX: Final = 4_096
+"""Banks beyond so many share one lane for each rail, when no lane is idle."""
+
+SHARED: Final = ""
+"""Stands for the banks that share a lane."""
+
+CALL_MAX: Final = 500
+"""No more questions are put in one call."""
+
+LOOK_SECONDS: Final = 1.0
+"""So often what waits is looked at, whatever it waits for: its validity may end."""
+
+LOOK_SECONDS_MIN: Final = 0.002
+
+NOT_PUT: Final = "not put: "
+HELD_BACK: Final = {
+    "full": f"{NOT_PUT}more wait for this bank than may",
+    "late": f"{NOT_PUT}it waited until it was no longer valid",
+    "stop": f"{NOT_PUT}the engine stops",
+}
+"""What is said of a question that never left."""
+
+log = structlog.get_logger(__name__)
+
+
+class Outside(NamedTuple):
+    """What the dispatcher is told of the engine around it."""
+
+    hear: Callable[[Iterable[Answer]], None]
+    carried: Callable[[UUID], Settlement | None]
+    put: Callable[[Call], Coroutine[Any, Any, None]]
+
+
+class Dispatcher:
+    """Keeps the lanes of one engine."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        rails: Mapping[str, Rail],
+        *,
+        presence: Presence,
+        gate: Gate,
+        meter: Meter,
+        is_too_late: Callable[[Attempt], bool],
+    ) -> None:
+        self._settings = settings
+        self._rails = rails
+        self._presence = presence
+        self._gate = gate
+        self._meter = meter
+        self._is_too_late = is_too_late
+        self._outside: Outside | None = None
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._busy: dict[tuple[str, str], Lane] = {}
+        self._looked_at = self._cleared_at = float("-inf")
+        self._shown: dict[str, LaneReport] = {}
+        self._woken = asyncio.Event()
+        self._is_closed = False
+        gate.when_changed(self._woken.set)
+
+    def attach(self, outside: Outside) -> None:
+        """Name who hears the answers, what is carried, and who puts a call."""
+        self._outside = outside
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def has_room(self, rail: str, bank: str) -> bool:
+        """Say whether one more payment may be locked for this bank: its sending would find room to wait."""
+        if not self._busy:
+            return True
+        lane = self._find(rail, bank)
+        return lane is None or lane.has_queue_room()
+
+    def breaker(self, rail: str, bank: str) -> BreakerState:
+        """Say whether sends leave for this bank."""
+        lane = self._find(rail, bank)
+        return lane.breaker.state(self._now()) if lane else BreakerState.CLOSED
+
+    def _find(self, rail: str, bank: str) -> Lane | None:
+        return self._lanes.get((rail, bank)) or self._lanes.get((rail, SHARED))
+
+    def waiting(self, rail: str) -> int:
+        """Count the questions that wait for a rail's banks."""
+        return sum(lane.waiting for lane in self._lanes.values() if lane.rail == rail)
+
+    def _now(self) -> float:
+        return self._presence.monotonic()
+
+    # --- coming in ------------------------------------------------------------------------------
+
+    def offer(self, question: Ask, rail: str, settlements: Sequence[Settlement]) -> None:
+        """Put the question of each settlement, or let it wait for its turn; returns at once."""
+        now = self._now()
+        by_bank: dict[str, list[Settlement]] = {}
+        for settlement in settlements:
+            bank = settlement.instruction.from_bank
+            if bank in by_bank:
+                by_bank[bank].append(settlement)
+            else:
+                by_bank[bank] = [settlement]
+        by_lane: dict[Lane, list[Settlement]] = {}
+        for bank, group in by_bank.items():
+            key = (rail, bank)
+            lane = self._lanes.get(key) or self._open_lane(key, now, by_lane)
+            by_lane[lane] = by_lane[lane] + group if lane in by_lane else group
+        leaving: list[tuple[Lane, list[Settlement]]] = []
+        for lane, group in by_lane.items():
+            room = 0 if lane.queues[question] else self._room(lane, question, now)
+            if room:
+                leaving.append((lane, group[:room]))
+            if room < len(group):
+                self._let_wait(lane, question, group[room:])
+        self._leave(question, rail, leaving)
+
+    def _let_wait(self, lane: Lane, question: Ask, settlements: list[Settlement]) -> None:
+        """Queue what finds no room now; what finds none in the queue either does not leave."""
+        queue = lane.queues[question]
+        fits = 0 if self._is_closed else max(lane.limits.queue_max - len(queue), 0)
+        turn = self._gate.turn
+        for each in settlements[:fits]:
+            queue.append(Waiting(each, each.state, each.seq, _number(each), turn))
+        if queue:
+            self._busy[lane.rail, lane.bank] = lane
+            self._woken.set()
+        self._hold_back(question, settlements[fits:], "stop" if self._is_closed else "full")
+
+    def _hold_back(self, question: Ask, settlements: Sequence[Settlement], why: str) -> None:
+        """Answer for what did not leave: no byte of a send did; the others will be put again."""
+        if not settlements:
+            return
+        event = Event.UNDELIVERED if question is Ask.SEND else Event.NO_ANSWER
+        self._hear(settlements, event, why)
+
+    def _hear(self, settlements: Sequence[Settlement], event: Event, why: str) -> None:
+        assert self._outside is not None, "the dispatcher was not attached"
+        self._outside.hear(
+            Answer(
+                settlement_id=each.id,
+                event=event,
+                attempt=_number(each),
+                text=HELD_BACK.get(why, ""),
+                is_held_back=event is Event.UNDELIVERED,
+            )
+            for each in settlements
+        )
+
+    def _open_lane(self, key: tuple[str, str], now: float, in_use: Collection[Lane]) -> Lane:
+        """Make a lane on first use; what nobody needs gives way, and beyond the bound banks share one."""
+        if len(self._lanes) >= LANES_MAX and now - self._cleared_at >= LOOK_SECONDS:
+            self._cleared_at = now
+            idle = [name for name, lane in self._lanes.items() if lane.is_idle]
+            for name in idle:
+                if self._lanes[name] not in in_use:
+                    del self._lanes[name]
+        if len(self._lanes) >= LANES_MAX:
+            key = (key[0], SHARED)
+            if key in self._lanes:
+                return self._lanes[key]
+        lane = Lane(*key, self._rails[key[0]].capabilities.lane, now)
+        self._lanes[key] = lane
+        return lane
+
+    # --- leaving --------------------------------------------------------------------------------
+
+    def _room(self, lane: Lane, question: Ask, now: float) -> int:
+        """Say how many questions of this lane may leave now."""
+        if question is not Ask.ENQUIRE and not self._may_move_money(lane.rail):
+            return 0
+        return lane.room(question, now)
+
+    def _may_move_money(self, rail: str) -> bool:
+        return self._gate.is_open_for(rail) and self._presence.holds_lease
+
+    def _leave(
+        self, question: Ask, rail: str, leaving: Iterable[tuple[Lane, list[Settlement]]]
+    ) -> None:
+        """Begin the calls: those of a lane with a bound of its own apart, all others together."""
+        together: list[tuple[Lane, list[Settlement]]] = []
+        for lane, group in leaving:
+            unknown = self._without_known(group) if question is Ask.SEND else group
+            if not unknown:
+                continue
+            if lane.is_apart:
+                self._begin_calls(question, rail, [(lane, unknown)])
+            else:
+                together.append((lane, unknown))
+        self._begin_calls(question, rail, together)
+
+    def _without_known(self, settlements: list[Settlement]) -> list[Settlement]:
+        """Leave out what the bank has from time that was forgotten: it is doubted, and asked about."""
+        if not self._gate.knows_at_bank:
+            return settlements
+        known = [each for each in settlements if self._gate.is_at_bank(_reference(each))]
+        if not known:
+            return settlements
+        self._hear(known, Event.NO_ANSWER, "")
+        gone = {each.id for each in known}
+        return [each for each in settlements if each.id not in gone]
+
+    def _begin_calls(
+        self, question: Ask, rail: str, groups: Sequence[tuple[Lane, list[Settlement]]]
+    ) -> None:
+        """Begin calls of no more than the bound, whichever lanes they are from."""
+        batch: list[tuple[Lane, list[Settlement]]] = []
+        room = CALL_MAX
+        for lane, group in groups:
+            left = group
+            while left:
+                batch.append((lane, left[:room]))
+                left, room = left[room:], room - len(left[:room])
+                if not room:
+                    self._begin_call(question, rail, batch)
+                    batch, room = [], CALL_MAX
+        if batch:
+            self._begin_call(question, rail, batch)
+
+    def _begin_call(
+        self, question: Ask, rail: str, groups: Sequence[tuple[Lane, list[Settlement]]]
+    ) -> None:
+        call = Call(question, self._rails[rail], groups, self._freed)
+        self._presence.spawn(self._carry_out(call))
+
+    async def _carry_out(self, call: Call) -> None:
+        """Put a call; whatever becomes of it, its room is free again afterwards."""
+        assert self._outside is not None, "the dispatcher was not attached"
+        is_put = False
+        try:
+            await self._outside.put(call)
+            is_put = True
+        finally:
+            if call.end(self._now(), is_put=is_put):
+                self._woken.set()
+
+    def _freed(self, lane: Lane) -> None:
+        if (lane.rail, lane.bank) in self._busy:
+            self._woken.set()
+
+    # --- what waits -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Let what waits leave, as room comes, for ever."""
+        self._show()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_seconds()):
+                    await self._woken.wait()
+            self._woken.clear()
+            self._let_leave()
+            self._show()
+
+    def _pause_seconds(self) -> float | None:
+        if not self._busy:
+            return (
+                LOOK_SECONDS if any(each.breakers_open for each in self._shown.values()) else None
+            )
+        now = self._now()
+        soonest = min(lane.wait_seconds(now) for lane in self._busy.values())
+        if not self._presence.holds_lease:
+            soonest = min(soonest, self._settings.heartbeat_seconds)
+        return min(max(soonest, LOOK_SECONDS_MIN), LOOK_SECONDS)
+
+    def _let_leave(self) -> None:
+        now = self._now()
+        is_look = now - self._looked_at >= LOOK_SECONDS
+        if is_look:
+            self._looked_at = now
+        for question in IN_ORDER:
+            by_rail: dict[str, list[tuple[Lane, list[Settlement]]]] = {}
+            for lane in self._busy.values():
+                if is_look and question is Ask.SEND:
+                    self._drop_late(lane)
+                group = self._take(lane, question, now)
+                if group:
+                    by_rail.setdefault(lane.rail, []).append((lane, group))
+            for rail, leaving in by_rail.items():
+                self._leave(question, rail, leaving)
+        for key in [key for key, lane in self._busy.items() if not lane.waiting]:
+            del self._busy[key]
+
+    def _take(self, lane: Lane, question: Ask, now: float) -> list[Settlement]:
+        """Take from the head of a queue as many as may leave."""
+        queue = lane.queues[question]
+        room = self._room(lane, question, now) if queue else 0
+        taken: list[Settlement] = []
+        late: list[Settlement] = []
+        while queue and len(taken) < room:
+            waiting = queue.popleft()
+            if not self._is_open(waiting):
+                continue
+            is_late = question is Ask.SEND and self._is_late(waiting)
+            (late if is_late else taken).append(waiting.settlement)
+        self._hold_back(question, late, "late")
+        return taken
+
+    def _drop_late(self, lane: Lane) -> None:
+        """Look through what waits to be sent: what may leave no more must not wait for ever."""
+        queue = lane.queues[Ask.SEND]
+        late: list[Settlement] = []
+        for waiting in [queue.popleft() for _ in range(len(queue))]:
+            if not self._is_open(waiting):
+                continue
+            if self._is_late(waiting):
+                late.append(waiting.settlement)
+            else:
+                queue.append(waiting)
+        self._hold_back(Ask.SEND, late, "late")
+
+    def _is_open(self, waiting: Waiting) -> bool:
+        """Say whether the question is still to be put: neither forgotten, nor answered, nor overtaken."""
+        assert self._outside is not None, "the dispatcher was not attached"
+        settlement = waiting.settlement
+        return (
+            waiting.turn == self._gate.turn
+            and self._outside.carried(settlement.id) is settlement
+            and (settlement.state, settlement.seq) == (waiting.state, waiting.seq)
+            and _number(settlement) == waiting.attempt
+        )
+
+    def _is_late(self, waiting: Waiting) -> bool:
+        assert waiting.settlement.attempt is not None, "beyond the line P there is an attempt"
+        return self._is_too_late(waiting.settlement.attempt)
+
+    def close(self) -> None:
+        """Let nothing wait any more: what waits is answered for now, so that it rests in the store."""
+        self._is_closed = True
+        for lane in self._busy.values():
+            for question, queue in lane.queues.items():
+                left = [each.settlement for each in queue if self._is_open(each)]
+                queue.clear()
+                self._hold_back(question, left, "stop")
+        self._busy.clear()
+        self._woken.set()
+
+    def _show(self) -> None:
+        """Tell how the lanes are, when that has changed."""
+        waiting = dict.fromkeys(self._rails, 0)
+        opened = dict.fromkeys(self._rails, 0)
+        for lane in self._busy.values():
+            waiting[lane.rail] += lane.waiting
+        for lane in self._lanes.values():
+            opened[lane.rail] += not lane.breaker.is_closed
+        reports = {
+            name: LaneReport(waiting=waiting[name], breakers_open=opened[name])
+            for name in self._rails
+        }
+        if reports != self._shown:
+            self._shown = reports
+            self._meter.lanes(reports)
+
+
+def _number(settlement: Settlement) -> int:
+    assert settlement.attempt is not None, "beyond the line P there is an attempt"
+    return settlement.attempt.number
+
+
+def _reference(settlement: Settlement) -> str:
+    assert settlement.attempt is not None, "beyond the line P there is an attempt"
+    return settlement.attempt.references.end_to_end_id

@@ -1,0 +1,77 @@
+"""The schedule: how long nobody asks about a settlement, once an answer was decided on.
+
+Promises: a state that waits for a person rests without end, and a question that is put again is put ever
+more seldom, by the rail's own schedule for the state where it has one. It decides no event.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.lifecycle import ENDS, HOLDING, QUESTION, Ask, Event, State, follow
+from settlement_engine.ports import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from random import Random
+
+    from settlement_engine.domain.backoff import Backoff
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.ports import Rail
+
+
+class Schedule:
+    """See the module."""
+
+    def __init__(self, settings: EngineSettings, rails: Mapping[str, Rail], chance: Random) -> None:
+        self._settings = settings
+        self._rails = rails
+        self._chance = chance
+
+    def rest_seconds(self, settlement: Settlement, event: Event) -> float | None:
+        """Say how long nobody asks: None means that the question is put at once."""
+        row = follow(settlement.state, event)
+        spread = self._chance.random()
+        if row.state in ENDS:
+            return None
+        if row.state is State.HELD:
+            return math.inf
+        if row.state is settlement.state:
+            waits = {Ask.SEND: self._settings.resend, Ask.SCREEN: self._settings.screening}
+            backoff = waits.get(QUESTION[row.state]) or self._enquiry(settlement, row.state)
+            return backoff.seconds(settlement.asked + 1, spread)
+        if row.ask is Ask.ENQUIRE and settlement.state in HOLDING:
+            return self._enquiry(settlement, row.state).seconds(settlement.asked + 1, spread)
+        return None
+
+    def _enquiry(self, settlement: Settlement, state: State) -> Backoff:
+        """Return how often is asked about a payment in this state: the rail's own schedule, or ours."""
+        attempt = settlement.attempt
+        rail = self._rails.get(attempt.route.rail) if attempt is not None else None
+        own = rail.capabilities.enquiry.get(state) if rail is not None else None
+        return own or self._settings.enquiry
+
+    def until_lane_has_room(self, settlement: Settlement, rail: str) -> Step:
+        """Let it wait before its funds are held: more wait for this bank than may."""
+        wait = self._settings.full_lane.seconds(settlement.asked + 1, self._chance.random())
+        return Step(
+            settlement=settlement,
+            event=Event.POSTPONED,
+            row=follow(settlement.state, Event.POSTPONED),
+            rest_seconds=wait,
+            detail={"rail": rail, "text": "more payments wait for this bank than may"},
+        )
+
+
+def until_window_opens(settlement: Settlement, opening: datetime, now: datetime) -> Step:
+    """Let it wait for its window."""
+    return Step(
+        settlement=settlement,
+        event=Event.POSTPONED,
+        row=follow(settlement.state, Event.POSTPONED),
+        rest_seconds=max((opening - now).total_seconds(), 0.0),
+        detail={"next_opening": opening.isoformat()},
+    )

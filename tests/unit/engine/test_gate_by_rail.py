@@ -1,0 +1,202 @@
+"""After a failover each rail opens when its own bank has said what it has: a mute bank stops no other."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from settlement_engine.domain.backoff import Backoff
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import Money
+from settlement_engine.ports import AccountSpec, BankPage, Funding, Suspicion
+from settlement_engine.store.memory import MemoryAuditor, MemoryOpenings, Records
+from tests.support.jumpingloop import LoopClock
+from tests.unit.engine.house import House, ToldRail, wish
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+    from uuid import UUID
+
+
+class ListingRail(ToldRail):
+    """A rail of one currency, whose bank says what it has unless it is mute."""
+
+    def __init__(self, name: str, currency: str) -> None:
+        super().__init__()
+        self.name = name
+        self.unasked.rail = name
+        self.capabilities = replace(self.capabilities, currencies=frozenset({currency}))
+        self.is_mute = False
+        self.listed = 0
+
+    async def payments_since(self, since: datetime, after: str = "") -> BankPage:
+        del since, after
+        self.listed += 1
+        if self.is_mute:
+            await asyncio.sleep(10**6)
+        return BankPage(payments=[])
+
+
+class Site:
+    """Engines with two rails, on records that are moved to another server between them."""
+
+    def __init__(self) -> None:
+        self.records = Records(clock=LoopClock())
+        self.first = ListingRail("first", "EUR")
+        self.second = ListingRail("second", "USD")
+        self.houses: list[House] = []
+
+    async def engine(self, **settings: Any) -> House:
+        openings = MemoryOpenings(self.records)
+        rails: dict[str, Any] = {"rail": self.first, "others": [self.second]}
+        house = House(self.records, openings=openings, **rails, **settings)
+        house.ids._last = 1000 * (1 + len(self.houses))
+        if not self.records.accounts:
+            for currency in ("EUR", "USD"):
+                await open_accounts(house, currency)
+        self.houses.append(house)
+        await house.start()
+        return house
+
+    def fail_over(self) -> None:
+        server = self.records.server
+        self.records.server = msgspec.structs.replace(server, timeline=server.timeline + 1)
+
+
+async def open_accounts(house: House, currency: str) -> None:
+    for bank in ("AAA", "BBB"):
+        for kind in (AccountKind.NOSTRO, AccountKind.VOSTRO):
+            spec = AccountSpec(
+                kind=kind,
+                bank=bank,
+                currency=currency,
+                account_number="",
+                credit_limit=0,
+                caller="test",
+                idempotency_key="",
+            )
+            await house.accounts.open_account(spec)
+    funding = Funding(
+        bank="AAA",
+        amount=Money(1_000, currency),
+        reference="",
+        account_number="",
+        caller="test",
+        idempotency_key=currency,
+    )
+    await house.accounts.fund(funding)
+
+
+@asynccontextmanager
+async def failed_over(**settings: Any) -> AsyncIterator[tuple[Site, House]]:
+    """A site whose engine has just moved to another server, where the second bank is mute."""
+    site = Site()
+    before = await site.engine()
+    await before.until(lambda: before.engine.opening == "open, era 0")
+    await before.crash()
+    site.fail_over()
+    site.second.is_mute = True
+    house = await site.engine(**settings)
+    try:
+        yield site, house
+    finally:
+        for each in site.houses[1:]:
+            await each.crash()
+        assert not (await MemoryAuditor(site.records).prove()).differences
+
+
+async def submit(house: House, key: str, currency: str) -> UUID:
+    [accepted] = await house.engine.submit([wish(key, Money(100, currency))])
+    assert not isinstance(accepted, Exception)
+    return accepted.settlement.id
+
+
+async def test_a_mute_bank_stops_its_own_rail_only() -> None:
+    async with failed_over() as (site, house):
+        stopped = await submit(house, "k1", "USD")
+        going = await submit(house, "k2", "EUR")
+        assert (await house.engine.wait(going, 20)).state is State.COMPLETED
+        assert site.records.lives[stopped].state is State.VALIDATING, "no funds are held for it"
+        assert site.second.asked == []
+        assert house.engine.is_open
+        await asyncio.sleep(40)  # the mute bank was waited for
+        assert house.engine.opening == (
+            "open but for second, era 1: the rail second cannot be asked what it has: TimeoutError()"
+        )
+        assert (await house.engine.wait(await submit(house, "k3", "EUR"), 5)).is_ended
+        site.second.is_mute = False
+        assert (await house.engine.wait(stopped, 60)).state is State.COMPLETED
+        assert house.engine.opening == "open, era 1"
+        assert site.records.eras[-1].steps.count("opened") == 1
+
+
+async def test_an_engine_that_does_not_lead_opens_the_rails_that_were_listed() -> None:
+    async with failed_over() as (site, house):
+        await house.until(lambda: house.engine.opening.startswith("open but for second"))
+        openings = MemoryOpenings(site.records)
+        openings.lead = _never  # type: ignore[method-assign]
+        rails: dict[str, Any] = {"rail": site.first, "others": [site.second]}
+        other = House(site.records, openings=openings, **rails)
+        other.ids._last = 9_000
+        site.houses.append(other)
+        await other.start()
+        await other.until(lambda: other.engine.opening.startswith("open but for second"))
+        assert (await other.engine.wait(await submit(other, "k1", "EUR"), 5)).is_ended
+
+
+async def _never() -> bool:
+    return False
+
+
+async def test_a_new_suspicion_shuts_the_rails_that_were_open_and_all_are_asked_again() -> None:
+    async with failed_over() as (site, house):
+        await house.until(lambda: house.engine.opening.startswith("open but for second"))
+        listed = site.first.listed
+        house.engine.suspect(Suspicion(why="stream_ahead", era_min=2, known_to=1))
+        assert not house.engine.is_open
+        await house.until(lambda: house.engine.opening.startswith("open but for second, era 2"))
+        assert site.first.listed > listed
+
+
+async def test_a_person_who_confirms_opens_the_rail_of_the_mute_bank() -> None:
+    async with failed_over() as (site, house):
+        stopped = await submit(house, "k1", "USD")
+        await house.until(lambda: house.engine.opening.startswith("open but for second"))
+        openings = MemoryOpenings(site.records)
+        _, opening = await openings.look()
+        assert opening is not None
+        await openings.note(opening.incarnation, "confirmed", {"who": "ada", "reason": "by hand"})
+        assert (await house.engine.wait(stopped, 60)).state is State.COMPLETED
+
+
+async def test_what_waits_for_a_shut_rail_is_bounded_and_rests_beyond_the_bound() -> None:
+    rest = Backoff(first_seconds=20, max_seconds=20)
+    async with failed_over(gate_waiting_max=1, screening=rest) as (site, house):
+        await house.until(lambda: house.engine.opening.startswith("open but for second"))
+        keys = [await submit(house, f"k{number}", "USD") for number in range(4)]
+        await house.until(lambda: sum(site.records.open[key].owner == 0 for key in keys) == 3)
+        site.second.is_mute = False
+        for key in keys:
+            assert (await house.engine.wait(key, 90)).state is State.COMPLETED
+
+
+async def test_what_is_locked_waits_for_its_own_rail_and_is_asked_about_meanwhile() -> None:
+    async with failed_over(resend=Backoff(first_seconds=1, max_seconds=1)) as (site, house):
+        site.second.is_mute = False
+        await house.until(lambda: house.engine.opening == "open, era 1")
+        site.second.sends.append(Event.UNDELIVERED)
+        key = await submit(house, "k1", "USD")
+        await house.until(lambda: len(site.second.asked) == 1)
+        house.engine._gate.shut()
+        house.engine._gate.open(rail="first")
+        await asyncio.sleep(5)
+        assert len(site.second.asked) == 1
+        assert house.engine._dispatcher.waiting("second") == 1
+        house.engine._gate.open(rail="second")
+        assert (await house.engine.wait(key, 5)).state is State.COMPLETED
