@@ -1,0 +1,191 @@
+"""The texts that elements hold, and the values that they stand for.
+
+Promises: a text that the standard does not allow is refused with what would be right; a value is written so
+that it reads back as itself. Each leaf raises ValueError, and whoever calls it knows the place.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from settlement_engine.messages.errors import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_DATE: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII)
+_DATE_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?",
+    re.ASCII,
+)
+_TIME: Final = re.compile(
+    r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII
+)
+_DECIMAL: Final = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?", re.ASCII)
+_DECIMAL_CHARACTERS_MAX: Final = 64
+_BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+class Leaf:
+    """How a text becomes a value and a value a text."""
+
+    __slots__ = ("read", "write")
+
+    def __init__(self, read: Callable[[str], Any], write: Callable[[Any], str]) -> None:
+        self.read = read
+        self.write = write
+
+
+def text(most: int) -> Leaf:
+    """Take any text of one to so many characters."""
+
+    def checked(value: str) -> str:
+        if 0 < len(value) <= most:
+            return value
+        message = (
+            "is empty" if not value else f"has {len(value)} characters, and {most} is the most"
+        )
+        raise ValueError(message)
+
+    return Leaf(checked, checked)
+
+
+def pattern(expression: str, what: str) -> Leaf:
+    """Take a text that the expression describes."""
+    matches = re.compile(expression, re.ASCII).fullmatch
+
+    def checked(value: str) -> str:
+        if matches(value) is None:
+            message = f"{quoted(value)} is not {what}"
+            raise ValueError(message)
+        return value
+
+    return Leaf(checked, checked)
+
+
+def choice(*codes: str) -> Leaf:
+    """Take one of these codes: a list that belongs to the schema and not to an external code set."""
+    known = frozenset(codes)
+
+    def checked(value: str) -> str:
+        if value not in known:
+            message = f"{quoted(value)} is none of {', '.join(codes)}"
+            raise ValueError(message)
+        return value
+
+    return Leaf(checked, checked)
+
+
+def decimal(total: int, fraction: int) -> Leaf:
+    """Take a decimal number as text, so that nothing is lost: rates and sums without a currency."""
+
+    def checked(value: str) -> str:
+        value = value.strip()
+        match = _DECIMAL.fullmatch(value) if len(value) <= _DECIMAL_CHARACTERS_MAX else None
+        if match is None or not (match[2] or match[3]):
+            message = f"{quoted(value)} is not a decimal number"
+            raise ValueError(message)
+        whole, part = match[2].lstrip("0"), (match[3] or "").rstrip("0")
+        if len(part) > fraction or len(whole) + len(part) > total:
+            message = f"has more than {total} digits, or more than {fraction} decimals"
+            raise ValueError(message)
+        return value
+
+    return Leaf(checked, checked)
+
+
+def _read_count(value: str) -> int:
+    digits_max = 15
+    if not (0 < len(value) <= digits_max and value.isascii() and value.isdigit()):
+        message = f"{quoted(value)} is not a number of at most {digits_max} digits"
+        raise ValueError(message)
+    return int(value)
+
+
+def _write_count(value: int) -> str:
+    _read_count(str(value))
+    return str(value)
+
+
+def _read_date(value: str) -> date:
+    match = _DATE.fullmatch(value.strip())
+    if match is None:
+        message = f"{quoted(value)} is not a date such as 2026-11-28"
+        raise ValueError(message)
+    try:
+        return date.fromisoformat(match[1])
+    except ValueError:
+        message = f"{quoted(value)} is no date of the calendar"
+        raise ValueError(message) from None
+
+
+def _read_date_time(value: str) -> datetime:
+    value = value.strip()
+    if _DATE_TIME.fullmatch(value) is None:
+        message = f"{quoted(value)} is not a time such as 2026-11-28T17:00:00+01:00"
+        raise ValueError(message)
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        message = f"{quoted(value)} is no time of the calendar"
+        raise ValueError(message) from None
+
+
+def _write_date_time(value: datetime) -> str:
+    if value.utcoffset() is None:
+        message = "must say its offset from UTC"
+        raise ValueError(message)
+    return value.isoformat()
+
+
+def _read_time(value: str) -> str:
+    value = value.strip()
+    if _TIME.fullmatch(value) is None:
+        message = f"{quoted(value)} is not a time of day such as 17:00:00+01:00"
+        raise ValueError(message)
+    return value
+
+
+def _read_boolean(value: str) -> bool:
+    found = _BOOLEANS.get(value.strip())
+    if found is None:
+        message = f"{quoted(value)} is neither true nor false"
+        raise ValueError(message)
+    return found
+
+
+COUNT: Final = Leaf(_read_count, _write_count)
+DATE: Final = Leaf(_read_date, date.isoformat)
+DATE_TIME: Final = Leaf(_read_date_time, _write_date_time)
+TIME: Final = Leaf(_read_time, _read_time)
+BOOLEAN: Final = Leaf(_read_boolean, lambda value: "true" if value else "false")
+DECIMAL: Final = decimal(18, 17)
+NUMBER: Final = decimal(18, 0)
+RATE: Final = decimal(11, 10)
+MAX4: Final = text(4)
+MAX5: Final = text(5)
+MAX16: Final = text(16)
+MAX34: Final = text(34)
+MAX35: Final = text(35)
+MAX70: Final = text(70)
+MAX105: Final = text(105)
+MAX128: Final = text(128)
+MAX140: Final = text(140)
+MAX350: Final = text(350)
+MAX500: Final = text(500)
+MAX2048: Final = text(2048)
+MAX20000: Final = text(20_000)
+ANY: Final = Leaf(str, str)
+BIC: Final = pattern(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", "a BIC")
+BIC_2009: Final = pattern(r"[A-Z]{6}[A-Z2-9][A-NP-Z0-9](?:[A-Z0-9]{3})?", "a BIC")
+IBAN: Final = pattern(r"[A-Z]{2}[0-9]{2}[a-zA-Z0-9]{1,30}", "an IBAN")
+LEI: Final = pattern(r"[A-Z0-9]{18}[0-9]{2}", "an LEI")
+COUNTRY: Final = pattern(r"[A-Z]{2}", "a country code")
+CURRENCY: Final = pattern(r"[A-Z]{3}", "a currency code")
+UETR: Final = pattern(
+    r"[a-f0-9]{8}-[a-f0-9]{4}-4[a-f0-9]{3}-[89ab][a-f0-9]{3}-[a-f0-9]{12}",
+    "a UETR, a version 4 UUID in lower case",
+)
+DIRECTION: Final = choice("CRDT", "DBIT")
