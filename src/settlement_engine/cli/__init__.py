@@ -63,6 +63,7 @@ COMMANDS: Final = {
         "prove": ("database:prove", "Recompute the books from the transfers."),
         "evidence": ("evidence.command:evidence", "Export all about a settlement, or check it."),
         "intake": ("letters:intake", "What clearing sent and could not be taken in."),
+        "message": ("message:message", "Check messages of banks."),
         "outbox": ("outbox:outbox", "Write announcements again to NATS."),
         "config": ("configuration:config", "Check the configuration, or show it."),
         "bench": ("bench.command:bench", "Measure what this machine carries."),

@@ -58,7 +58,9 @@ def _build_inside(parent: _Element, step: Step, value: object) -> int:
 
 def _build_many(parent: _Element, step: Step, values: tuple[Any, ...]) -> None:
     if step.most and len(values) > step.most:
-        raise MessageError(place_of(parent, step.name), f"is there more than {step.most} times")
+        raise MessageError(
+            place_of(parent, step.name), f"is there too often: {step.most} is the most"
+        )
     for value in values:
         _build_one(parent, step, value)
 

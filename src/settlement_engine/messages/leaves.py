@@ -29,13 +29,22 @@ _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Leaf:
-    """How a text becomes a value and a value a text."""
+    """How a text becomes a value and a value a text; what bounds it, where that is a length or a list."""
 
-    __slots__ = ("read", "write")
+    __slots__ = ("codes", "most", "read", "write")
 
-    def __init__(self, read: Callable[[str], Any], write: Callable[[Any], str]) -> None:
+    def __init__(
+        self,
+        read: Callable[[str], Any],
+        write: Callable[[Any], str],
+        *,
+        most: int = 0,
+        codes: tuple[str, ...] = (),
+    ) -> None:
         self.read = read
         self.write = write
+        self.most = most
+        self.codes = codes
 
 
 def text(most: int) -> Leaf:
@@ -75,7 +84,7 @@ def choice(*codes: str) -> Leaf:
             raise ValueError(message)
         return value
 
-    return Leaf(checked, checked)
+    return Leaf(checked, checked, codes=codes)
 
 
 def decimal(total: int, fraction: int) -> Leaf:

@@ -42,7 +42,7 @@ def _read_into(element: _Element, form: Compiled, values: dict[str, Any]) -> Non
         if bit == last:
             count += 1
             if step.most and count > step.most:
-                raise MessageError(place_of(child), f"is there more than {step.most} times")
+                raise MessageError(place_of(child), f"is there too often: {step.most} is the most")
         elif bit < last:
             raise MessageError(place_of(child), "is out of order")
         else:

@@ -1,0 +1,112 @@
+"""``message check``: what a file of a bank says, without an engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.output import BAD, GOOD, WARN, as_json, example, mark, print_json, say
+
+if TYPE_CHECKING:
+    from settlement_engine.messages.errors import MessageError
+    from settlement_engine.messages.recognition import Recognised
+
+
+@lasting
+@click.group()
+def message() -> None:
+    """Check messages of banks."""
+
+
+@lasting
+@message.command("check")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--xsd-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Also validate against the schemas in this directory, such as pacs.008.001.08.xsd.",
+)
+@as_json
+@example("""
+settlement-engine message check pacs.002.xml
+settlement-engine message check pacs.002.xml --json
+""")
+def check(*, file: Path, xsd_dir: Path | None, is_json: bool) -> int:
+    """Read a message, and say its kind, its version and what it says.
+
+    The exit code is 1 when it cannot be read; the place and the reason are said. What is odd but can be
+    read, such as a BIC that is in no directory, is a warning.
+    """
+    from settlement_engine.messages.errors import MessageError
+    from settlement_engine.messages.recognition import recognised
+
+    try:
+        data = _bytes_of(file)
+        found = recognised(data)
+        if xsd_dir is not None:
+            _validate(data, xsd_dir)
+    except MessageError as error:
+        return _tell_fault(file, error, is_json=is_json)
+    _tell(file, found, is_json=is_json)
+    return ExitCode.OK
+
+
+def _bytes_of(file: Path) -> bytes:
+    """Read a file, but never more of it than a message may have."""
+    from settlement_engine.errors import Misconfigured
+    from settlement_engine.messages.errors import MessageError
+    from settlement_engine.messages.xml import MESSAGE_BYTES_MAX
+
+    try:
+        with file.open("rb") as opened:
+            size = file.stat().st_size
+            data = opened.read(MESSAGE_BYTES_MAX + 1) if size <= MESSAGE_BYTES_MAX else b""
+    except OSError as error:
+        what = f"{file} cannot be read"
+        raise Misconfigured(what, why=error.strerror or "", todo="Name another.") from error
+    size = max(size, len(data))
+    if size > MESSAGE_BYTES_MAX:
+        text = f"has {size:,} bytes, and {MESSAGE_BYTES_MAX:,} is the most"
+        raise MessageError("message", text)
+    return data
+
+
+def _validate(data: bytes, xsd_dir: Path) -> None:
+    from settlement_engine.messages.schemas import Schema, schema_names
+
+    for name in schema_names(data):
+        path = xsd_dir / f"{name}.xsd"
+        if path.exists():
+            Schema(path.read_bytes()).validate(data, name)
+
+
+def _tell_fault(file: Path, error: MessageError, *, is_json: bool) -> int:
+    if is_json:
+        told = {"place": error.place, "reason": error.reason, "exitCode": int(ExitCode.FAILED)}
+        print_json({"file": str(file), "error": told})
+    else:
+        mark(BAD, f"{file}: is no message that can be read")
+        say(f"  place   {error.place}")
+        say(f"  reason  {error.reason}")
+    return ExitCode.FAILED
+
+
+def _tell(file: Path, found: Recognised, *, is_json: bool) -> None:
+    from settlement_engine.messages.plain import plain
+
+    if is_json:
+        told: dict[str, Any] = {"file": str(file), "kind": found.kind, "version": found.version}
+        told["says"] = list(found.says)
+        told["warnings"] = [{"place": each.place, "text": each.text} for each in found.odd]
+        told["head"] = None if found.head is None else plain(found.head)
+        print_json({**told, "content": plain(found.content)})
+        return
+    mark(GOOD, f"{file}: {found.kind} version {found.version}")
+    for sentence in found.says:
+        say(f"  {sentence}")
+    for each in found.odd:
+        mark(WARN, f"{each.place} {each.text}")

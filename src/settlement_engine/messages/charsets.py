@@ -1,0 +1,121 @@
+"""Which characters a rail carries, and by which rule another one is written there.
+
+Promises: a text that fits is left as it is; one that does not is written by a configured rule, and the
+original is kept beside it; a character without a rule is a MessageError. No character becomes a question
+mark, and none is dropped. Identifiers are never rewritten: they fit or are refused.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+
+from settlement_engine.messages.errors import MessageError, quoted
+
+PROSE: Final = frozenset(
+    {
+        *("name", "branch_name", "lines", "street_name", "building_name", "town_name", "floor"),
+        *("town_location_name", "district_name", "country_sub_division", "department", "room"),
+        *("sub_department", "remittance_texts", "texts", "text", "birth_city", "birth_province"),
+    }
+)
+"""The fields that hold words and not identifiers."""
+
+
+class CharacterSet(msgspec.Struct, frozen=True):
+    """The characters of a rail, and how others are written."""
+
+    source: str
+    allowed: str
+    written_as: dict[str, str] = {}
+    strips_accents: bool = False
+
+
+class Fitted(msgspec.Struct, frozen=True):
+    """A text as it is sent, and as it was."""
+
+    place: str
+    text: str
+    original: str
+
+
+@cache
+def character_sets() -> dict[str, CharacterSet]:
+    """Return the sets that are shipped; a deployment may make its own."""
+    data = files(__package__).joinpath("usage_rules", "character_sets.json").read_bytes()
+    return msgspec.json.decode(data, type=dict[str, CharacterSet])
+
+
+def fault_of_characters(text: str, characters: CharacterSet) -> str:
+    """Name the first character that the rail does not carry; empty when there is none."""
+    for each in text:
+        if each not in characters.allowed:
+            return f"the character {quoted(each)} (U+{ord(each):04X}) is not carried"
+    return ""
+
+
+def fitted(text: str, characters: CharacterSet, place: str = "") -> Fitted:
+    """Write a text with the rail's characters. Raises MessageError for one that no rule covers."""
+    if not fault_of_characters(text, characters):
+        return Fitted(place, text, text)
+    return Fitted(place, "".join(_written(each, characters, place) for each in text), text)
+
+
+def _written(each: str, characters: CharacterSet, place: str) -> str:
+    if each in characters.allowed:
+        return each
+    if each in characters.written_as:
+        return characters.written_as[each]
+    if characters.strips_accents:
+        base = "".join(
+            part for part in unicodedata.normalize("NFKD", each) if not unicodedata.combining(part)
+        )
+        if base and not fault_of_characters(base, characters):
+            return base
+    reason = (
+        f"the character {quoted(each)} (U+{ord(each):04X}) is not carried, and no rule says how"
+    )
+    raise MessageError(place, reason)
+
+
+def fit(content: Any, characters: CharacterSet) -> tuple[Any, tuple[Fitted, ...]]:  # noqa: ANN401 -- any message
+    """Write all of a message with the rail's characters; also return what was rewritten."""
+    rewritten: list[Fitted] = []
+    return _fit(content, characters, "", rewritten), tuple(rewritten)
+
+
+def _fit(value: Any, characters: CharacterSet, place: str, rewritten: list[Fitted]) -> Any:  # noqa: ANN401
+    if isinstance(value, msgspec.Struct):
+        changed = {}
+        for name in value.__struct_fields__:
+            held = getattr(value, name)
+            at = f"{place}.{name}" if place else name
+            new = _fit(held, characters, at, rewritten)
+            if new is not held:
+                changed[name] = new
+        return msgspec.structs.replace(value, **changed) if changed else value
+    if isinstance(value, tuple):
+        parts = [
+            _fit(each, characters, f"{place}[{number}]", rewritten)
+            for number, each in enumerate(value, start=1)
+        ]
+        return tuple(parts) if any(a is not b for a, b in zip(parts, value, strict=True)) else value
+    if isinstance(value, str):
+        return _fit_text(value, characters, place, rewritten)
+    return value
+
+
+def _fit_text(text: str, characters: CharacterSet, place: str, rewritten: list[Fitted]) -> str:
+    fault = fault_of_characters(text, characters)
+    if not fault:
+        return text
+    field = place.rpartition(".")[2].partition("[")[0]
+    if field not in PROSE:
+        raise MessageError(place, fault)
+    found = fitted(text, characters, place)
+    rewritten.append(found)
+    return found.text

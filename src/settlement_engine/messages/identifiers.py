@@ -1,0 +1,68 @@
+"""Identifiers with check digits: IBAN, BIC, LEI, creditor reference, routing number.
+
+Promises: what is wrong is said in a sentence; empty when nothing is. A BIC that stands in no directory is a
+warning and no fault: no directory that can be had freely is complete.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from schwifty import BIC, IBAN
+from schwifty.exceptions import SchwiftyException
+from stdnum import iso11649, lei
+from stdnum.us import rtn
+
+CHECKED_KEPT_MAX: Final = 10_000
+"""So many identifiers are checked once and then known: the same accounts come again."""
+
+_HEAD_OFFICE: Final = "XXX"
+_BIC8_CHARACTERS: Final = 8
+
+
+@lru_cache(maxsize=CHECKED_KEPT_MAX)
+def fault_of_iban(text: str) -> str:
+    """Check length, check digits and, where its country has them, the national ones."""
+    if text != text.strip() or not text.isalnum():
+        return "must be letters and digits without spaces"
+    try:
+        IBAN(text, validate_bban=True)
+    except SchwiftyException as error:
+        return f"is not an IBAN: {str(error).lower()}"
+    return ""
+
+
+@lru_cache(maxsize=CHECKED_KEPT_MAX)
+def fault_of_bic(text: str) -> str:
+    """Check the structure and the country."""
+    try:
+        BIC(text)
+    except SchwiftyException as error:
+        return f"is not a BIC: {str(error).lower()}"
+    return ""
+
+
+@lru_cache(maxsize=CHECKED_KEPT_MAX)
+def warning_of_bic(text: str) -> str:
+    """Say when the BIC is in no directory here; it may well exist."""
+    bic = BIC(text, allow_invalid=True)
+    whole = text + _HEAD_OFFICE if len(text) == _BIC8_CHARACTERS else text
+    if bic.exists or BIC(whole, allow_invalid=True).exists:
+        return ""
+    return "is in none of the directories here, which are not complete"
+
+
+def fault_of_lei(text: str) -> str:
+    """Check the check digits (ISO 17442)."""
+    return "" if lei.is_valid(text) and text == text.upper() else "is not an LEI: check digits"
+
+
+def fault_of_creditor_reference(text: str) -> str:
+    """Check the check digits (ISO 11649)."""
+    return "" if iso11649.is_valid(text) else "is not a creditor reference: check digits"
+
+
+def fault_of_routing_number(text: str) -> str:
+    """Check the check digit of a US routing number."""
+    return "" if rtn.is_valid(text) else "is not a routing number: check digit"

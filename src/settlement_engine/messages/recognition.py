@@ -1,0 +1,64 @@
+"""Any message: what it is by its first bytes, and what it says.
+
+Promises: bytes that no reader knows are a MessageError. A reader is asked only about what it recognises, so
+that a fault is named in the terms of the format that it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from settlement_engine.messages.envelope import opened
+from settlement_engine.messages.errors import MessageError, quoted
+from settlement_engine.messages.findings import Finding, odd_about
+from settlement_engine.messages.head import Head  # noqa: TC001 -- a struct's field
+from settlement_engine.messages.summary import said_by
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SHOWN_BYTES: Final = 20
+
+
+class Recognised(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that was read: its kind and version, what it says, and what is odd about it."""
+
+    kind: str
+    version: str
+    head: Head | None = None
+    content: Any
+    says: tuple[str, ...]
+    odd: tuple[Finding, ...] = ()
+
+
+def _is_xml(data: bytes) -> bool:
+    return data[:200].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
+
+
+def _read_xml(data: bytes) -> Recognised:
+    message = opened(data)
+    return Recognised(
+        kind=message.kind,
+        version=message.definition[-2:],
+        head=message.head,
+        content=message.content,
+        says=tuple(said_by(message.content)),
+        odd=tuple(odd_about(message)),
+    )
+
+
+READERS: Final[tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Recognised]], ...]] = (
+    (_is_xml, _read_xml),
+)
+"""How each format is recognised and read; the first that recognises the bytes reads them."""
+
+
+def recognised(data: bytes) -> Recognised:
+    """Read a message of any format. Raises MessageError."""
+    for recognises, read in READERS:
+        if recognises(data):
+            return read(data)
+    start = quoted(data[:_SHOWN_BYTES].decode("ascii", "replace"))
+    raise MessageError("byte 1", f"{start} begins no message of a format that is read")
