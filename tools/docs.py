@@ -28,6 +28,8 @@ from settlement_engine.domain.lifecycle import ENDS, LIFE, STATUS, Event, State,
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Moved
 from settlement_engine.events.announce import Announcer
+from settlement_engine.messages.codes import CODE_SETS, code_set
+from settlement_engine.messages.kinds import KINDS
 from settlement_engine.monitoring.metrics import Metrics
 from settlement_engine.ports import Announcement
 
@@ -323,10 +325,28 @@ def decisions() -> str:
     return "".join(lines)
 
 
+# --- messages -------------------------------------------------------------------------------------
+
+
+def message_kinds() -> str:
+    rows = [
+        (code(name[:8]), kind.root, ", ".join(kind.editions))
+        for name, kind in sorted(KINDS.items())
+    ]
+    return table(("kind", "element under `Document`", "versions"), rows)
+
+
+def code_sets() -> str:
+    found = [(name, code_set(name)) for name in CODE_SETS]
+    rows = [(code(name), each.set, each.published, str(len(each.codes))) for name, each in found]
+    return table(("file", "set", "published", "codes"), rows)
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "announcement-example": announcement_example,
     "announcements": announcements,
     "calls": calls,
+    "code-sets": code_sets,
     "commands": commands,
     "config-keys": config_keys,
     "decisions": decisions,
@@ -334,6 +354,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "error-classes": error_classes,
     "events": events,
     "exit-codes": exit_codes,
+    "message-kinds": message_kinds,
     "metrics": metrics,
     "rows": rows_of_the_page,
     "states": states,

@@ -78,6 +78,7 @@ WITHOUT_FLOATS = [
     *("store/accounts.py", "store/settlements.py", "store/rows.py", "store/audit.py"),
     *("api/grammar.py", "api/translate.py", "api/render.py", "api/accounts.py"),
     *("screening/builtin.py", "rails/mock_message.py"),
+    *("messages/amounts.py", "messages/leaves.py", "messages/reading.py", "messages/building.py"),
 ]
 
 VAGUE = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc|stuff|base|lib|tools?)(_|$)")

@@ -36,11 +36,7 @@ settlement-engine message check pacs.002.xml
 settlement-engine message check pacs.002.xml --json
 """)
 def check(*, file: Path, xsd_dir: Path | None, is_json: bool) -> int:
-    """Read a message, and say its kind, its version and what it says.
-
-    The exit code is 1 when it cannot be read; the place and the reason are said. What is odd but can be
-    read, such as a BIC that is in no directory, is a warning.
-    """
+    """Read a message, and say its kind and what it says, or the place at which it cannot be read."""
     from settlement_engine.messages.errors import MessageError
     from settlement_engine.messages.recognition import recognised
 

@@ -17,6 +17,7 @@ from settlement_engine.messages.leaves import (
     MAX4,
     MAX35,
     UETR,
+    open_choice,
 )
 from settlement_engine.messages.parties import Agent, Party, party_or_agent
 from settlement_engine.messages.references import (
@@ -118,7 +119,7 @@ _GROUP_ANSWER = Form(
         *ORIGINAL_GROUP.elements,
         opt("OrgnlNbOfTxs", "transactions", COUNT),
         opt("OrgnlCtrlSum", "control_sum", DECIMAL),
-        opt("GrpCxlSts", "status", MAX4),
+        opt("GrpCxlSts", "status", open_choice("PACR", "RJCR", "ACCR", "PDCR")),
         many("CxlStsRsnInf", "reasons", REASON),
         *skip("NbOfTxsPerCxlSts"),
     ),
@@ -134,7 +135,7 @@ _ANSWER = Form(
         opt("OrgnlTxId", "transaction_id", MAX35),
         opt("OrgnlClrSysRef", "clearing_system_reference", MAX35),
         opt("OrgnlUETR", "uetr", UETR),
-        opt("TxCxlSts", "status", MAX4),
+        opt("TxCxlSts", "status", open_choice("RJCR", "ACCR", "PDCR")),
         many("CxlStsRsnInf", "reasons", REASON),
         opt("RsltnRltdInf", "settled", _SETTLED),
         opt("OrgnlIntrBkSttlmAmt", "amount", MONEY),

@@ -10,11 +10,11 @@ from settlement_engine.messages.entries import ENTRY, Entry
 from settlement_engine.messages.forms import Form, inside, many, one, opt, skip
 from settlement_engine.messages.leaves import (
     BOOLEAN,
-    COUNT,
     DATE_TIME,
     MAX35,
     MAX500,
     NUMBER,
+    PAGE,
     choice,
 )
 from settlement_engine.messages.parties import (
@@ -69,7 +69,7 @@ OWNED_ACCOUNT = Form(
     OwnedAccount,
     (*ACCOUNT_ELEMENTS, opt("Ownr", "owner", PARTY), opt("Svcr", "servicer", AGENT)),
 )
-_PAGES = (one("PgNb", "page", COUNT), one("LastPgInd", "is_last_page", BOOLEAN))
+_PAGES = (one("PgNb", "page", PAGE), one("LastPgInd", "is_last_page", BOOLEAN))
 _NOTIFICATION = Form(
     Notification,
     (

@@ -30,6 +30,7 @@ from settlement_engine.messages.leaves import (
     MAX105,
     MAX500,
     UETR,
+    open_choice,
 )
 from settlement_engine.messages.parties import (
     ACCOUNT,
@@ -189,8 +190,10 @@ _TRANSACTION = Form(
     EntryTransaction,
     (
         _REFERENCES,
-        opt("Amt", "amount", MONEY, since=2013),
-        opt("CdtDbtInd", "direction", DIRECTION, since=2013),
+        one("Amt", "amount", MONEY, since=2013, until=2013),
+        opt("Amt", "amount", MONEY, since=2014),
+        one("CdtDbtInd", "direction", DIRECTION, since=2013, until=2013),
+        opt("CdtDbtInd", "direction", DIRECTION, since=2014),
         _AMOUNTS,
         *skip("Avlbty"),
         opt("BkTxCd", "code", _CODE),
@@ -240,7 +243,7 @@ ENTRY = Form(
         one("Amt", "amount", MONEY),
         one("CdtDbtInd", "direction", DIRECTION),
         opt("RvslInd", "is_reversal", BOOLEAN),
-        one("Sts", "status", MAX4, until=2018),
+        one("Sts", "status", open_choice("BOOK", "PDNG", "INFO"), until=2018),
         either(
             "Sts",
             opt("Cd", "status", MAX4),

@@ -24,6 +24,6 @@ class MessageError(ValueError):
 
 def quoted(text: str) -> str:
     """Quote what a stranger wrote: short, and without control characters."""
-    shortest = 40
-    shown = text if len(text) <= shortest else text[: shortest - 1] + "…"
+    shown_max = 80
+    shown = text if len(text) <= shown_max else text[: shown_max - 1] + "…"
     return repr(shown)

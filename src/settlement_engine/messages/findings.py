@@ -90,11 +90,15 @@ def check_before_sending(content: Any, rules: UsageRules, on: date) -> None:  # 
             raise MessageError(finding.place, finding.text)
 
 
+def _at(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
+
+
 def _walk(value: Any, place: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
     if isinstance(value, msgspec.Struct):
         yield place, value
         for name in value.__struct_fields__:
-            yield from _walk(getattr(value, name), f"{place}.{name}" if place else name)
+            yield from _walk(getattr(value, name), _at(place, name))
     elif isinstance(value, tuple):
         for number, each in enumerate(value, start=1):
             yield from _walk(each, f"{place}[{number}]")
@@ -112,7 +116,7 @@ def _look(
         yield from _look_at_codes(place, value)
     elif isinstance(value, Account):
         if value.iban is not None and (text := fault_of_iban(value.iban)):
-            yield Finding(f"{place}.iban", text, is_fault=True)
+            yield Finding(_at(place, "iban"), text, is_fault=True)
     elif isinstance(value, Address):
         yield from _look_at_address(place, value, rules, on)
     elif isinstance(value, TransactionStatus | GroupStatus | Return | ReturnedGroup):
@@ -128,9 +132,9 @@ def _look_at_codes(place: str, who: Agent | Party) -> Iterator[Finding]:
         fault = fault_of_bic(who.bic)
         text = fault or warning_of_bic(who.bic)
         if text:
-            yield Finding(f"{place}.bic", text, is_fault=bool(fault))
+            yield Finding(_at(place, "bic"), text, is_fault=bool(fault))
     if who.lei is not None and (text := fault_of_lei(who.lei)):
-        yield Finding(f"{place}.lei", text, is_fault=True)
+        yield Finding(_at(place, "lei"), text, is_fault=True)
 
 
 def _look_at_address(
@@ -142,7 +146,7 @@ def _look_at_address(
         return
     for name in ("town_name", "country"):
         if getattr(address, name) is None:
-            yield Finding(f"{place}.{name}", "is missing: addresses name town and country", True)  # noqa: FBT003
+            yield Finding(_at(place, name), "is missing: addresses name town and country", True)  # noqa: FBT003
 
 
 def _look_at_status(
@@ -152,10 +156,10 @@ def _look_at_status(
     known = "group_status" if isinstance(said, GroupStatus) else "transaction_status"
     if status is not None and status not in code_set(known):
         text = f"{status} is no status that is known: it says nothing about the money"
-        yield Finding(f"{place}.status", text, is_fault=True)
+        yield Finding(_at(place, "status"), text, is_fault=True)
     is_return = isinstance(said, Return | ReturnedGroup)
     reasons = code_set("return_reason" if is_return else "status_reason")
     for number, reason in enumerate(said.reasons, start=1):
         if reason.code is not None and reason.code not in reasons:
             text = f"{reason.code} is not in the code set of {reasons.published}"
-            yield Finding(f"{place}.reasons[{number}].code", text, is_fault=False)
+            yield Finding(_at(place, f"reasons[{number}].code"), text, is_fault=False)

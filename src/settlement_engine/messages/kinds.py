@@ -50,7 +50,7 @@ KINDS: Final[dict[str, Kind]] = {
     "camt.054.001.": Kind(
         "BkToCstmrDbtCdtNtfctn",
         BOOKING_NOTICE,
-        {"02": 2009, "03": 2013, "04": 2013, "05": 2013, "06": 2016, "07": 2018, "08": 2019},
+        {"02": 2009, "03": 2013, "04": 2013, "05": 2015, "06": 2016, "07": 2018, "08": 2019},
     ),
     "camt.060.001.": Kind("AcctRptgReq", REPORT_REQUEST, {"05": 2019}),
     "admi.002.001.": Kind("admi.002.001.01", MESSAGE_REJECT, {"01": 2013}),

@@ -58,7 +58,7 @@ def text(most: int) -> Leaf:
         )
         raise ValueError(message)
 
-    return Leaf(checked, checked)
+    return Leaf(checked, checked, most=most)
 
 
 def pattern(expression: str, what: str) -> Leaf:
@@ -87,6 +87,11 @@ def choice(*codes: str) -> Leaf:
     return Leaf(checked, checked, codes=codes)
 
 
+def open_choice(*codes: str) -> Leaf:
+    """Write one of these codes and read any: a status that nobody knows must not hide the others."""
+    return Leaf(text(4).read, choice(*codes).write, codes=codes)
+
+
 def decimal(total: int, fraction: int) -> Leaf:
     """Take a decimal number as text, so that nothing is lost: rates and sums without a currency."""
 
@@ -105,17 +110,16 @@ def decimal(total: int, fraction: int) -> Leaf:
     return Leaf(checked, checked)
 
 
-def _read_count(value: str) -> int:
-    digits_max = 15
-    if not (0 < len(value) <= digits_max and value.isascii() and value.isdigit()):
-        message = f"{quoted(value)} is not a number of at most {digits_max} digits"
-        raise ValueError(message)
-    return int(value)
+def count(digits_max: int) -> Leaf:
+    """Take a number of at most so many digits."""
 
+    def read(value: str) -> int:
+        if not (0 < len(value) <= digits_max and value.isascii() and value.isdigit()):
+            message = f"{quoted(value)} is not a number of at most {digits_max} digits"
+            raise ValueError(message)
+        return int(value)
 
-def _write_count(value: int) -> str:
-    _read_count(str(value))
-    return str(value)
+    return Leaf(read, lambda value: str(read(str(value))))
 
 
 def _read_date(value: str) -> date:
@@ -165,7 +169,8 @@ def _read_boolean(value: str) -> bool:
     return found
 
 
-COUNT: Final = Leaf(_read_count, _write_count)
+COUNT: Final = count(15)
+PAGE: Final = count(5)
 DATE: Final = Leaf(_read_date, date.isoformat)
 DATE_TIME: Final = Leaf(_read_date_time, _write_date_time)
 TIME: Final = Leaf(_read_time, _read_time)

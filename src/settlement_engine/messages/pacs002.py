@@ -7,7 +7,16 @@ from datetime import date, datetime  # noqa: TC003 -- a struct's fields
 import msgspec
 
 from settlement_engine.messages.forms import Form, either, many, one, opt, skip
-from settlement_engine.messages.leaves import COUNT, DATE, DATE_TIME, DECIMAL, MAX4, MAX35, UETR
+from settlement_engine.messages.leaves import (
+    COUNT,
+    DATE,
+    DATE_TIME,
+    DECIMAL,
+    MAX4,
+    MAX35,
+    UETR,
+    open_choice,
+)
 from settlement_engine.messages.parties import AGENT, Agent
 from settlement_engine.messages.references import (
     CHARGE,
@@ -87,11 +96,15 @@ NOTICE = Form(
         *skip("OrgnlBizQry", most=1, since=2021),
     ),
 )
+_CODES_2009 = ("ACTC", "RJCT", "PDNG", "ACCP", "ACSP", "ACSC", "ACWC")
+_STATUS_2009 = open_choice(*_CODES_2009)
+_GROUP_STATUS_2009 = open_choice("RCVD", "PART", *_CODES_2009)
 _PER_STATUS = Form(
     CountPerStatus,
     (
         one("DtldNbOfTxs", "transactions", COUNT),
-        one("DtldSts", "status", MAX4),
+        one("DtldSts", "status", _STATUS_2009, until=2009),
+        one("DtldSts", "status", MAX4, since=2013),
         opt("DtldCtrlSum", "control_sum", DECIMAL),
     ),
 )
@@ -99,7 +112,8 @@ _GROUP_STATUS = Form(
     GroupStatus,
     (
         *COUNTED_GROUP.elements,
-        opt("GrpSts", "status", MAX4),
+        opt("GrpSts", "status", _GROUP_STATUS_2009, until=2009),
+        opt("GrpSts", "status", MAX4, since=2013),
         many("StsRsnInf", "reasons", REASON),
         many("NbOfTxsPerSts", "per_status", _PER_STATUS),
     ),
@@ -113,7 +127,8 @@ _TRANSACTION_STATUS = Form(
         opt("OrgnlEndToEndId", "end_to_end_id", MAX35),
         opt("OrgnlTxId", "transaction_id", MAX35),
         opt("OrgnlUETR", "uetr", UETR, since=2019),
-        opt("TxSts", "status", MAX4),
+        opt("TxSts", "status", _STATUS_2009, until=2009),
+        opt("TxSts", "status", MAX4, since=2013),
         many("StsRsnInf", "reasons", REASON),
         many("ChrgsInf", "charges", CHARGE),
         opt("AccptncDtTm", "accepted_at", DATE_TIME),

@@ -8,7 +8,7 @@ import msgspec
 
 from settlement_engine.domain.money import Money  # noqa: TC001 -- a struct's field
 from settlement_engine.messages.forms import MONEY, Form, inside, many, one, opt, skip
-from settlement_engine.messages.leaves import DATE, DATE_TIME, MAX140, RATE, choice
+from settlement_engine.messages.leaves import DATE, DATE_TIME, MAX4, MAX140, RATE, choice
 from settlement_engine.messages.parties import ACCOUNT, AGENT, PARTY, Account, Agent, Party
 from settlement_engine.messages.references import (
     CHARGE,
@@ -67,7 +67,7 @@ FOR_CREDITOR_AGENT = Form(
     Instruction,
     (
         opt("Cd", "code", choice("CHQB", "HOLD", "PHOB", "TELB"), until=2019),
-        opt("Cd", "code", MAX140, since=2020),
+        opt("Cd", "code", MAX4, since=2020),
         opt("InstrInf", "text", MAX140),
     ),
 )

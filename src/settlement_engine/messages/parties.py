@@ -34,6 +34,7 @@ from settlement_engine.messages.leaves import (
     MAX140,
     MAX2048,
     Leaf,
+    open_choice,
 )
 
 
@@ -221,10 +222,15 @@ PARTY = Form(
     ),
 )
 
+_TYPE_2009 = open_choice(
+    *("CASH", "CHAR", "COMM", "TAXE", "CISH", "TRAS", "SACC", "CACC", "SVGS", "ONDP", "MGLD"),
+    *("NREX", "MOMA", "LOAN", "SLRY", "ODFT"),
+)
 ACCOUNT_ELEMENTS = (
     either("Id", opt("IBAN", "iban", IBAN), _other(MAX34), least=1, until=2020),
     either("Id", opt("IBAN", "iban", IBAN), _other(MAX34), since=2021),
-    code_or_own("Tp", "type", MAX4, MAX35),
+    either("Tp", opt("Cd", "type", _TYPE_2009), opt("Prtry", "type_own", MAX35), until=2009),
+    code_or_own("Tp", "type", MAX4, MAX35, since=2013),
     opt("Ccy", "currency", CURRENCY),
     opt("Nm", "name", MAX70),
     inside(

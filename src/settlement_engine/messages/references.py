@@ -200,7 +200,8 @@ PAYMENT_TYPE = Form(
     (
         opt("InstrPrty", "priority", choice("HIGH", "NORM")),
         opt("ClrChanl", "clearing_channel", choice("RTGS", "RTNS", "MPNS", "BOOK")),
-        many("SvcLvl", "service_levels", NAMED_CODE),
+        many("SvcLvl", "service_levels", NAMED_CODE, most=1, until=2009),
+        many("SvcLvl", "service_levels", NAMED_CODE, since=2013),
         code_or_own("LclInstrm", "local_instrument", MAX35, MAX35),
         code_or_own("CtgyPurp", "category_purpose", MAX4, MAX35),
     ),

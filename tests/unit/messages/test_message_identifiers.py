@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from settlement_engine.messages import identifiers
+
+
+@pytest.mark.parametrize(
+    "text", ["DE89370400440532013000", "GB82WEST12345698765432", "FR1420041010050500013M02606"]
+)
+def test_a_right_iban(text):
+    assert identifiers.fault_of_iban(text) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DE89370400440532013001",  # check digits
+        "DE8937040044053201300",  # too short
+        "FR1420041010050500013M02607",  # national check digits
+        "XX89370400440532013000",
+        "DE89 3704 0044 0532 0130 00",
+        "",
+        "💶",
+    ],
+)
+def test_a_wrong_iban(text):
+    assert identifiers.fault_of_iban(text) != ""
+
+
+@pytest.mark.parametrize("text", ["DEUTDEFF", "DEUTDEFF500", "CHASUS33", "CHASUS33XXX"])
+def test_a_right_bic(text):
+    assert identifiers.fault_of_bic(text) == ""
+
+
+@pytest.mark.parametrize("text", ["DEUTXXFF", "DEUTDEF", "DEUTDEFF5", "", "12345678"])
+def test_a_wrong_bic(text):
+    assert identifiers.fault_of_bic(text) != ""
+
+
+def test_a_bic_in_no_directory_is_a_warning_and_no_fault():
+    assert identifiers.warning_of_bic("CHASUS33") != ""
+    assert identifiers.fault_of_bic("CHASUS33") == ""
+    assert identifiers.warning_of_bic("DEUTDEFF") == ""
+
+
+@pytest.mark.parametrize(
+    ("check", "right", "wrong"),
+    [
+        (identifiers.fault_of_lei, "213800KUD8LAJWSQ9D15", "213800KUD8LAJWSQ9D16"),
+        (identifiers.fault_of_creditor_reference, "RF18539007547034", "RF19539007547034"),
+        (identifiers.fault_of_routing_number, "111000025", "111000026"),
+    ],
+)
+def test_check_digits(check, right, wrong):
+    assert check(right) == ""
+    assert "check digit" in check(wrong)
