@@ -1,14 +1,10 @@
-"""Messages for tests: seeded values of any form, and where messages of others are found."""
+"""Messages for tests: seeded values of any form."""
 
 from __future__ import annotations
 
-import os
 import random
 from datetime import UTC, date, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any, Final
-
-import pytest
 
 from settlement_engine.domain.money import Money
 from settlement_engine.messages import leaves
@@ -25,21 +21,7 @@ from settlement_engine.messages.forms import (
 from settlement_engine.messages.head import HEAD, HEAD_EDITIONS, Head
 from settlement_engine.messages.kinds import KINDS, NAMESPACE
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-SHARED_VARIABLE: Final = "SETTLEMENT_TEST_SHARED"
 LETTERS: Final = "abcXYZ019 /-?:().,'+äöß€&<>\"漢\t\n\r"
-
-
-def shared(name: str) -> Path:
-    """Return a folder of what others wrote, which is no part of this project; skip without it."""
-    places = [Path(os.environ.get(SHARED_VARIABLE) or ROOT.parent / "shared")]
-    places.append(ROOT.resolve().parent / "shared")
-    for place in places:
-        if (place / name).is_dir():
-            return place / name
-    pytest.skip(
-        f"there is no folder {name} beside this checkout, and ${SHARED_VARIABLE} names none"
-    )
 
 
 class Maker:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.messages.envelope import built
 from settlement_engine.messages.pacs002 import StatusReport, TransactionStatus
-from tests.support.messages import Maker, shared
+from tests.support.corpora import shared_folder
+from tests.support.messages import Maker
 from tests.unit.messages.test_statuses import HEADER
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def test_a_file_that_is_not_there_is_said(command: Run, tmp_path: Path):
 
 
 def test_schemas_of_ones_own_say_the_rest(command: Run, tmp_path: Path):
-    folder = shared("iso20022-xsd")
+    folder = shared_folder("iso20022-xsd")
     data = built("pacs.002.001.10", REPORT).replace(
         b"</TxInfAndSts>", b"<SplmtryData><Wrong/></SplmtryData></TxInfAndSts>"
     )

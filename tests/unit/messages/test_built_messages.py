@@ -19,7 +19,8 @@ from settlement_engine.messages.kinds import versions
 from settlement_engine.messages.pacs002 import Notice, StatusReport, TransactionStatus
 from settlement_engine.messages.schemas import Schema, schema_names
 from settlement_engine.messages.xml import parse
-from tests.support.messages import Maker, shared
+from tests.support.corpora import shared_folder
+from tests.support.messages import Maker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,7 @@ def schema(folder: Path, name: str) -> Schema:
 
 @pytest.mark.parametrize("definition", versions())
 def test_what_is_built_is_valid_against_its_schema(definition):
-    folder = shared("iso20022-xsd")
+    folder = shared_folder("iso20022-xsd")
     if not (folder / f"{definition}.xsd").exists():
         pytest.skip(f"there is no schema of {definition}")
     for seed in range(60):
@@ -69,7 +70,7 @@ def test_what_is_built_is_valid_against_its_schema(definition):
 
 
 def test_a_schema_refuses_with_the_line():
-    folder = shared("iso20022-xsd")
+    folder = shared_folder("iso20022-xsd")
     data = built("pacs.002.001.10", HEADED).replace(b"<MsgId>M1</MsgId>", b"")
     with pytest.raises(MessageError) as caught:
         schema(folder, "pacs.002.001.10").validate(data, "pacs.002.001.10")

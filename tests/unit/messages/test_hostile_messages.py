@@ -13,7 +13,8 @@ from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.kinds import versions
 from settlement_engine.messages.recognition import recognised
 from settlement_engine.messages.xml import MARKUP_MAX, MESSAGE_BYTES_MAX, parse
-from tests.support.messages import Maker, shared
+from tests.support.corpora import shared_folder
+from tests.support.messages import Maker
 
 CPU_SECONDS_MAX = 0.1
 ATTEMPTS = 3
@@ -137,7 +138,9 @@ def test_truncated_and_altered_messages_are_read_or_refused(definition):
 
 def test_altered_messages_of_others_are_read_or_refused():
     chance = random.Random(15)
-    files = sorted([*shared("corpora/cbpr").iterdir(), *shared("corpora/camt").iterdir()])
+    files = sorted(
+        [*shared_folder("corpora/cbpr").iterdir(), *shared_folder("corpora/camt").iterdir()]
+    )
     for file in files:
         data = file.read_bytes()
         for _ in range(4):

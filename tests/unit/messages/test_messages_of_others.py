@@ -12,7 +12,7 @@ from settlement_engine.messages.envelope import built, opened
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.kinds import versions
 from settlement_engine.messages.recognition import recognised
-from tests.support.messages import shared
+from tests.support.corpora import shared_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def schema(file: Path) -> etree.XMLSchema:
 
 def is_valid(part: etree._Element) -> bool:
     name = (etree.QName(part).namespace or "").rpartition(":")[2]
-    file = shared("iso20022-xsd") / f"{name}.xsd"
+    file = shared_folder("iso20022-xsd") / f"{name}.xsd"
     ours = name in versions() or name.startswith("head.001.")
     alone = etree.fromstring(etree.tostring(part))
     return ours and file.exists() and schema(file).validate(alone)
@@ -52,7 +52,7 @@ def fault_of(data: bytes) -> MessageError | None:
 
 
 def files() -> list[Path]:
-    return sorted(file for folder in FOLDERS for file in shared(folder).glob("*.xml"))
+    return sorted(file for folder in FOLDERS for file in shared_folder(folder).glob("*.xml"))
 
 
 def test_every_valid_message_is_read_and_every_other_is_refused_with_its_place():
@@ -92,12 +92,12 @@ def test_what_was_read_is_built_again_and_reads_the_same():
     ],
 )
 def test_what_a_message_of_others_says(file, kind, says):
-    found = recognised((shared("corpora/cbpr") / file).read_bytes())
+    found = recognised((shared_folder("corpora/cbpr") / file).read_bytes())
     assert found.kind == kind
     assert says in " ".join(found.says)
 
 
 def test_a_wrong_iban_of_others_is_a_warning():
     name = "test_files_2025_cbprplus_pacs008_sample_dodgy_IBAN_and_bic_mismatch.xml"
-    found = recognised((shared("corpora/cbpr") / name).read_bytes())
+    found = recognised((shared_folder("corpora/cbpr") / name).read_bytes())
     assert any(each.place.endswith("iban") and each.is_fault for each in found.odd)
