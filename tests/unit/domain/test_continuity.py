@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import random
+from datetime import date, timedelta
+
+import msgspec
+import pytest
+
+from settlement_engine.domain.continuity import (
+    KEPT,
+    AccountDirectory,
+    KnownAccount,
+    Outcome,
+    judge,
+)
+from settlement_engine.domain.statement_chain import chain_of, head_of
+from settlement_engine.domain.statements import (
+    Balance,
+    BalanceType,
+    Entry,
+    EntryStatus,
+    FaultKind,
+    References,
+    Source,
+    Statement,
+    StatementAccount,
+    StatementFault,
+)
+
+OURS = StatementAccount("DE1", "IBAN", "EUR", "DEUTDEFF")
+ACCOUNTS = AccountDirectory([KnownAccount("nostro", "DEUTDEFFXXX", "EUR", ("DE1", "0001"))])
+DAY = date(2026, 3, 2)
+
+
+def entry(minor, number=1, status=EntryStatus.BOOKED, currency="EUR"):
+    return Entry(number, minor, currency, status, DAY, DAY, False, References(), "", "")
+
+
+def statement(number, opening, *amounts, day=None, **more):
+    day = day or DAY + timedelta(days=number)
+    closing = more.pop("closing", (opening or 0) + sum(amounts))
+    first = more.pop("first", BalanceType.OPENING)
+    last = more.pop("last", BalanceType.CLOSING)
+    values = [(first, opening), (last, closing)]
+    return Statement(
+        source=more.pop("source", Source.CAMT053),
+        account=more.pop("account", OURS),
+        id=more.pop("id", f"S{number}"),
+        entries=tuple(entry(minor, at) for at, minor in enumerate(amounts, 1)),
+        balances=tuple(Balance(t, m, "EUR", day) for t, m in values if m is not None),
+        sequence=more.pop("sequence", number),
+        created=more.pop("created", f"{day.isoformat()}T22:00:00Z"),
+        **more,
+    )
+
+
+class Books:
+    def __init__(self):
+        self.kept = []
+
+    def take(self, found, **more):
+        ruling = judge(found, ACCOUNTS, self.kept, **more)
+        if ruling.outcome in KEPT:
+            self.kept.append(head_of(found))
+        return ruling.outcome
+
+
+def outcomes(*statements):
+    books = Books()
+    return [books.take(each) for each in statements]
+
+
+def test_statements_that_follow_one_another_are_imported():
+    found = outcomes(statement(1, 0, 100), statement(2, 100, -30, 5), statement(3, 75))
+    assert found == [Outcome.IMPORTED] * 3
+
+
+def test_the_same_file_again_changes_nothing():
+    books = Books()
+    files = [statement(1, 0, 100), statement(2, 100)]
+    assert [books.take(each) for each in files] == [Outcome.IMPORTED] * 2
+    before = chain_of(books.kept)
+    assert [books.take(each) for each in files] == [Outcome.ALREADY_IMPORTED] * 2
+    assert chain_of(books.kept) == before
+
+
+def test_the_same_id_next_year_is_another_statement():
+    later = statement(1, 100, 1, day=DAY + timedelta(days=366), id="S1")
+    assert outcomes(statement(1, 0, 100), later) == [Outcome.IMPORTED] * 2
+
+
+def test_faults_are_outcomes():
+    books = Books()
+    for kind in FaultKind:
+        assert books.take(StatementFault(kind, "line 1", "no")) is Outcome(kind.value)
+    accepted = frozenset({Source.CAMT053})
+    intraday = statement(1, 0, source=Source.CAMT052)
+    assert books.take(intraday, accepted=accepted) is Outcome.WRONG_CONTAINER
+
+
+@pytest.mark.parametrize(
+    ("account", "outcome"),
+    [
+        (StatementAccount("DE2", "IBAN", "EUR", "DEUTDEFF"), Outcome.UNKNOWN_ACCOUNT),
+        (StatementAccount("DE1", "IBAN", "EUR", "BNPAFRPP"), Outcome.UNKNOWN_ACCOUNT),
+        (StatementAccount("DE1", "IBAN", "USD", "DEUTDEFF"), Outcome.WRONG_CURRENCY),
+        (StatementAccount("d e1", "IBAN", "EUR", "deutdeff500"), Outcome.IMPORTED),
+        (StatementAccount("0001", "MT", "EUR"), Outcome.IMPORTED),
+    ],
+)
+def test_the_account_is_found_by_bank_number_and_currency(account, outcome):
+    assert outcomes(statement(1, 0, account=account)) == [outcome]
+
+
+def test_a_number_that_two_banks_use_needs_the_bank():
+    both = AccountDirectory(
+        [KnownAccount("a", "DEUTDEFF", "EUR", ("1",)), KnownAccount("b", "BNPAFRPP", "EUR", ("1",))]
+    )
+    said = StatementAccount("1", "MT", "EUR")
+    assert judge(statement(1, 0, account=said), both, []).outcome is Outcome.UNKNOWN_ACCOUNT
+    said = StatementAccount("1", "MT", "EUR", "BNPAFRPP")
+    assert judge(statement(1, 0, account=said), both, []).account_key == "b"
+
+
+def test_an_amount_of_another_currency_is_the_wrong_currency():
+    found = msgspec.structs.replace(statement(1, 0), entries=(entry(1, currency="USD"),))
+    assert outcomes(found) == [Outcome.WRONG_CURRENCY]
+
+
+def test_only_booked_entries_make_the_closing_balance():
+    pending = entry(77, status=EntryStatus.PENDING)
+    found = msgspec.structs.replace(statement(1, 0), entries=(pending,))
+    assert outcomes(found) == [Outcome.IMPORTED]
+
+
+def test_unbalanced_incomplete_overlap_out_of_order_and_gap():
+    weekly = msgspec.structs.replace(
+        statement(90, 0, id="W", sequence=None),
+        balances=(
+            Balance(BalanceType.OPENING, 0, "EUR", DAY),
+            Balance(BalanceType.CLOSING, 0, "EUR", DAY + timedelta(days=7)),
+        ),
+    )
+    found = outcomes(
+        statement(1, 0, 100),
+        statement(2, 100, 1, closing=100),
+        statement(3, None),
+        statement(5, 100, 1),
+        statement(6, 500),
+        statement(4, 100),
+        weekly,
+    )
+    assert found == [
+        Outcome.IMPORTED,
+        Outcome.UNBALANCED,
+        Outcome.INCOMPLETE,
+        Outcome.GAP,
+        Outcome.GAP,
+        Outcome.OUT_OF_ORDER,
+        Outcome.OVERLAP,
+    ]
+
+
+def test_a_missing_statement_without_movements_is_a_gap_by_its_number():
+    assert outcomes(statement(1, 0), statement(3, 0)) == [Outcome.IMPORTED, Outcome.GAP]
+    by_days = AccountDirectory(
+        [KnownAccount("nostro", "DEUTDEFF", "EUR", ("DE1",), numbers_count_by_one=False)]
+    )
+    kept = [head_of(statement(1, 0))]
+    assert judge(statement(3, 0), by_days, kept).outcome is Outcome.IMPORTED
+
+
+def test_a_gap_is_filled_by_what_was_missing():
+    books = Books()
+    for each in (statement(1, 0, 5), statement(3, 7), statement(2, 5, 2)):
+        books.take(each)
+    assert chain_of(books.kept).is_whole()
+
+
+def test_a_correction_supersedes_and_the_later_one_counts():
+    first = statement(1, 0, 100)
+    corrected = statement(1, 0, 90, created="2026-03-03T23:00:00+00:00")
+    for order in ([first, corrected], [corrected, first]):
+        assert outcomes(*order) == [Outcome.IMPORTED, Outcome.REISSUED]
+        chain = chain_of(map(head_of, order))
+        assert [each.last.closing_minor for each in chain.row] == [90]
+        assert chain.superseded == (first.content_hash(),)
+
+
+def test_offsets_are_compared_as_moments():
+    first = statement(1, 0, 100, created="2026-03-03T23:30:00+02:00")
+    later = statement(1, 0, 90, created="2026-03-03T22:00:00Z")
+    assert chain_of(map(head_of, (first, later))).row[0].last.closing_minor == 90
+
+
+def test_two_versions_that_do_not_say_which_is_later_are_contested():
+    versions = [statement(1, 0, amount, created="", source=Source.MT940) for amount in (1, 2)]
+    chain = chain_of(map(head_of, versions))
+    assert chain.row == ()
+    assert len(chain.contested) == 2
+    assert not chain.is_whole()
+
+
+def page(number, opening, *amounts, first=False, last=False):
+    return statement(
+        7,
+        opening,
+        *amounts,
+        page=number,
+        is_last_page=last,
+        source=Source.MT940,
+        created="",
+        first=BalanceType.OPENING if first else BalanceType.OPENING_INTERMEDIATE,
+        last=BalanceType.CLOSING if last else BalanceType.CLOSING_INTERMEDIATE,
+    )
+
+
+PAGES = (page(1, 0, 10, first=True), page(2, 10, -3), page(3, 7, last=True))
+
+
+def test_pages_are_joined_in_whatever_order_they_come():
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
+        *before, last = outcomes(*(PAGES[at] for at in order))
+        assert before == [Outcome.INCOMPLETE] * 2
+        assert last is Outcome.IMPORTED
+    (joined,) = chain_of(map(head_of, PAGES)).row
+    assert [each.page for each in joined.pages] == [1, 2, 3]
+    assert joined.missing() == ""
+
+
+def test_a_page_that_is_missing_keeps_the_statement_incomplete():
+    chain = chain_of(map(head_of, (PAGES[0], PAGES[2])))
+    assert len(chain.incomplete) == 2
+    assert not chain.is_whole()
+
+
+def test_a_page_that_does_not_continue_is_unbalanced():
+    found = outcomes(PAGES[0], page(2, 11, last=True))
+    assert found == [Outcome.INCOMPLETE, Outcome.UNBALANCED]
+
+
+def test_intraday_reports_are_no_part_of_the_row():
+    report = statement(5, 999, 1, source=Source.CAMT052, closing=3)
+    assert outcomes(statement(1, 0, 5), report, statement(2, 5)) == [Outcome.IMPORTED] * 3
+
+
+def test_the_same_days_in_two_formats_overlap():
+    other = statement(1, 0, 100, source=Source.MT940, id="OTHER", created="")
+    assert outcomes(statement(1, 0, 100), other) == [Outcome.IMPORTED, Outcome.OVERLAP]
+
+
+def a_month(chance):
+    """Statements of a month, with pages, corrections, repetitions, faults and something missing."""
+    made, balance = [], 0
+    for number in range(1, 25):
+        amounts = [chance.randrange(-50, 60) for _ in range(chance.randrange(4))]
+        whole = statement(number, balance, *amounts)
+        kind = chance.choice(
+            ("plain",) * 5 + ("missing", "corrected", "again", "unbalanced", "pages")
+        )
+        if kind == "corrected":
+            made.append(
+                statement(number, balance, *amounts, 1, created=f"{whole.created[:10]}T01:00:00Z")
+            )
+        if kind == "unbalanced":
+            made.append(statement(number, balance, *amounts, closing=balance + sum(amounts) + 1))
+        elif kind == "pages":
+            made += pages_of(number, balance, amounts)
+        elif kind != "missing":
+            made.append(whole)
+        if kind == "again":
+            made.append(whole)
+        balance += sum(amounts)
+    return made
+
+
+def pages_of(number, balance, amounts):
+    intermediate = {
+        "first": BalanceType.OPENING_INTERMEDIATE,
+        "last": BalanceType.CLOSING_INTERMEDIATE,
+    }
+    middle = balance + sum(amounts)
+    return [
+        statement(number, balance, *amounts, page=1, is_last_page=False, last=intermediate["last"]),
+        statement(number, middle, page=2, is_last_page=True, first=intermediate["first"]),
+    ]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_order_of_files_ends_in_the_same_books(seed):
+    chance = random.Random(seed)
+    files = a_month(chance)
+    chains = []
+    for _ in range(4):
+        books = Books()
+        for each in files:
+            books.take(each)
+        for each in files:  # and once more: nothing changes
+            assert books.take(each) not in KEPT
+        chains.append(chain_of(books.kept))
+        chance.shuffle(files)
+    assert all(chain == chains[0] for chain in chains)
+
+
+def test_a_row_that_is_given_in_order_has_no_gap_and_one_that_lost_a_statement_has():
+    files = [statement(n, n * 10, 10) for n in range(1, 30)]
+    assert chain_of(map(head_of, files)).is_whole()
+    for lost in range(1, 28):
+        rest = files[:lost] + files[lost + 1 :]
+        assert len(chain_of(map(head_of, rest)).gaps) == 1
