@@ -50,6 +50,7 @@ from settlement_engine.store.watch import ServerWatch
 
 if TYPE_CHECKING:
     from settlement_engine.config import Config
+    from settlement_engine.ports import Rail
 
 
 class SystemClock:
@@ -101,11 +102,13 @@ class Application:
         self.matters = PostgresMatters(self.watched, self.readers)
         self.resolutions = PostgresResolutions(self.watched, self.readers)
         self.mock = self._mock()
-        self.rails = {self.mock.name: self.mock}
+        self.rails = self._rails()
         self.desk = Desk(engine_settings(config), self.matters, self.resolutions, self.rails)
         self.engine = self._engine()
         self.api, self.metrics_connections_max = bounded_api(config)
-        self.stuck_limits = stuck_limits(config, {self.mock.name: self.mock.capabilities})
+        self.stuck_limits = stuck_limits(
+            config, {name: rail.capabilities for name, rail in self.rails.items()}
+        )
         self.calls = self._calls()
         self.relay, self.clearing = self._events()
 
@@ -140,6 +143,11 @@ class Application:
             todo = "This version has the mock rail: banks.mock_enabled = true."
             raise Misconfigured(what, todo=todo)
         return MockRail(mock_settings(self.config), SystemClock())
+
+    def _rails(self) -> dict[str, Rail]:
+        """Every rail that is switched on, by its name: so it is started, asked, watched and stopped."""
+        rails: tuple[Rail, ...] = (self.mock,)
+        return {rail.name: rail for rail in rails}
 
     def _engine(self) -> SettlementService:
         return SettlementService(
@@ -208,7 +216,8 @@ class Application:
 
     async def close(self) -> None:
         """Close what was opened."""
-        await self.mock.stop()
+        for rail in self.rails.values():
+            await rail.stop()
         await self.settlements.close()
         await self.matters.close()
         await self.resolutions.close()

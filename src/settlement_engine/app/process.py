@@ -101,7 +101,8 @@ class EngineProcess:
     async def start(self, on_ready: Callable[[Addresses], None]) -> None:
         """Become known and carry on what is open first; then listen."""
         application = self._application
-        await application.mock.start()
+        for rail in application.rails.values():
+            await rail.start()
         await application.engine.join()
         application.require_known_currencies()
         self._spawn(application.engine.run())

@@ -1,0 +1,94 @@
+"""A copy of the source tree in which a recipe of CONTRIBUTING is carried out, and tried with the copy's own code.
+
+Edits name the text that they change: a recipe that no longer fits the source fails where it does not fit.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.databases import PostgresServer
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("src", "tests", "tools", "docs")
+LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "soak", "recipes")
+SECONDS_MAX = 240
+
+
+class SourceCopy:
+    """The tree, to be edited and run."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in FOLDERS:
+            shutil.copytree(ROOT / folder, root / folder, ignore=LEFT_OUT)
+        for path in ROOT.iterdir():
+            if path.is_file() and not path.name.startswith("."):
+                shutil.copyfile(path, root / path.name)
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if "PYTEST" not in name},
+            "PYTHONPATH": str(root / "src"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def uses(self, server: PostgresServer) -> None:
+        """Let the copy's tests make their databases on a server that runs already."""
+        self._environment["SETTLEMENT_TEST_DATABASE_URL"] = server.url("postgres")
+
+    def read(self, path: str) -> str:
+        return (self.root / path).read_text("utf-8")
+
+    def add(self, path: str, text: str) -> None:
+        """Write a file that was not there."""
+        place = self.root / path
+        assert not place.exists(), path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, "utf-8")
+
+    def before(self, path: str, anchor: str, text: str) -> None:
+        """Write text before the one place where the anchor stands."""
+        self.change(path, anchor, text + anchor)
+
+    def after(self, path: str, anchor: str, text: str) -> None:
+        """Write text after the one place where the anchor stands."""
+        self.change(path, anchor, anchor + text)
+
+    def change(self, path: str, old: str, new: str) -> None:
+        """Write a text for another one that stands in one place."""
+        text = self.read(path)
+        assert text.count(old) == 1, f"{path} has {text.count(old)} times: {old}"
+        (self.root / path).write_text(text.replace(old, new), "utf-8")
+
+    def run(self, *arguments: str) -> str:
+        """Run Python in the copy; what it prints. Fails when it does."""
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.root,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS_MAX,
+        )
+        assert done.returncode == 0, f"{arguments}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+        return done.stdout
+
+    def test(self, *arguments: str) -> None:
+        """Run tests of the copy."""
+        self.run("-m", "pytest", "-q", "-n0", *arguments)
+
+    def write_docs(self) -> None:
+        """Write the generated parts of the documentation anew."""
+        self.run("tools/docs.py")
+
+    def write_schema(self) -> None:
+        """Write schema.sql anew, as ``make schema`` does."""
+        self._environment["SETTLEMENT_WRITE_SCHEMA"] = "1"
+        self.test("tests/migration/test_schema.py")
+        del self._environment["SETTLEMENT_WRITE_SCHEMA"]
