@@ -20,7 +20,16 @@ MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 MARKUP_MAX: Final = 400_000
 """So many tags and attributes: each costs memory that its bytes do not show."""
 
+TAGS_MAX: Final = 2_000
+"""So many different start tags in one message; the standard's longest has some five hundred."""
+
+TAG_BYTES_MAX: Final = 2_000
+TAGS_KEPT_MAX: Final = 50_000
+"""So many different start tags in the life of a process: libxml2 keeps each name for ever, and when its store
+is full it parses nothing any more. Past this a message with a tag never seen before is refused."""
+
 PROLOG_PARTS_MAX: Final = 100
+_SLICE_BYTES: Final = 64 * 1024
 
 _ENCODINGS: Final = frozenset(
     {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "iso-8859-15", "latin1", "windows-1252"}
@@ -44,6 +53,7 @@ def parse(
         raise MessageError("message", f"has more than {markup_max:,} tags")
     body = data.removeprefix(_BOM)
     _check_prolog(body)
+    _check_tags(body)
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,
@@ -91,6 +101,31 @@ def _check_prolog(body: bytes) -> None:
         if body.startswith(b">", place):
             place += 1
     raise MessageError("line 1", "has too much before its first element")
+
+
+_START_TAG: Final = re.compile(rb"<([^<>/?!][^<>]*)")
+_tags_kept: Final[set[bytes]] = set()
+
+
+def _check_tags(body: bytes) -> None:
+    """Bound what stays in memory of a message after it is gone: the names that it has."""
+    tags: set[bytes] = set()
+    place = 0
+    while place < len(body):
+        end = body.find(b"<", place + _SLICE_BYTES)
+        end = len(body) if end < 0 else end
+        tags.update(_START_TAG.findall(body, place, end))
+        place = end
+        if len(tags) > TAGS_MAX:
+            raise MessageError("message", f"has more than {TAGS_MAX:,} different tags")
+    new = tags - _tags_kept
+    if not new:
+        return
+    if max(map(len, new)) > TAG_BYTES_MAX:
+        raise MessageError("message", f"has a tag of more than {TAG_BYTES_MAX:,} bytes")
+    if len(_tags_kept) + len(new) > TAGS_KEPT_MAX:
+        raise MessageError("message", "has tags that no message had, after too many such messages")
+    _tags_kept.update(new)
 
 
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")

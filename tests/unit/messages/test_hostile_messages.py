@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from settlement_engine.messages import xml
 from settlement_engine.messages.envelope import built, opened
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.kinds import versions
@@ -57,6 +58,29 @@ def test_a_hostile_message_is_refused_at_once_and_costs_little(name):
     assert grown < GROWTH_BYTES_MAX
 
 
+def test_names_that_stay_in_memory_are_bounded_for_the_life_of_the_process(monkeypatch):
+    monkeypatch.setattr(xml, "TAGS_KEPT_MAX", 250)
+    good = built("pacs.002.001.10", _report(Maker(7).content("pacs.002.001.10"), 1))
+    opened(good)
+    parse(_tags(1, 100))
+    parse(_tags(2, 100))
+    with pytest.raises(MessageError, match="too many such messages"):
+        parse(_tags(3, 100))
+    assert len(xml._tags_kept) <= 250
+    assert opened(good).kind == "pacs.002"
+
+
+def _tags(first: int, count: int) -> bytes:
+    return b"<a>" + b"".join(b"<t%d_%d/>" % (first, n) for n in range(count)) + b"</a>"
+
+
+def test_a_message_of_too_many_different_tags_is_refused():
+    with pytest.raises(MessageError, match="different tags"):
+        parse(_tags(1, xml.TAGS_MAX + 1))
+    with pytest.raises(MessageError, match="a tag of more than"):
+        parse(b"<" + b"a" * (xml.TAG_BYTES_MAX + 1) + b"/>")
+
+
 def test_real_utf_16_is_refused_before_it_is_parsed():
     text = '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE Document><Document/>'
     with pytest.raises(MessageError, match="UTF-8"):
@@ -74,7 +98,7 @@ def test_a_message_of_the_largest_size_is_parsed():
 
 def test_many_payments_in_one_message_cost_in_proportion():
     one = Maker(7).content("pacs.002.001.10")
-    few, many = (_seconds(_report(one, count)) for count in (200, 4000))
+    few, many = (_seconds(built("pacs.002.001.10", _report(one, count))) for count in (200, 4000))
     assert many < few * 20 * 4
 
 
@@ -82,9 +106,7 @@ def _report(content, count):
     from settlement_engine.messages.pacs002 import StatusReport, TransactionStatus
 
     payment = TransactionStatus(end_to_end_id="E1", status="ACSP")
-    return built(
-        "pacs.002.001.10", StatusReport(header=content.header, transactions=(payment,) * count)
-    )
+    return StatusReport(header=content.header, transactions=(payment,) * count)
 
 
 def _seconds(data: bytes) -> float:
