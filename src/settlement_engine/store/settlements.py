@@ -217,11 +217,7 @@ def list_statement(wanted: SettlementFilter) -> str:
         return "list_settlements_of_obligation"
     if wanted.states and State.COMPLETED not in wanted.states:
         return "list_settlements_in_states"
-    if wanted.bank:
-        return "list_settlements_of_bank"
-    if wanted.states:
-        return "list_settlements_in_states"
-    return "list_settlements_in_currency" if wanted.currency else "list_settlements"
+    return "list_settlements"
 
 
 def filter_values(wanted: SettlementFilter) -> tuple[object, ...]:

@@ -1267,7 +1267,7 @@ CREATE INDEX answers_by_settlement ON public.answers USING btree (settlement_id,
 
 CREATE INDEX attempts_by_end_to_end_id ON public.attempts USING hash (end_to_end_id);
 
-CREATE INDEX attempts_by_message_id ON public.attempts USING hash (message_id);
+CREATE INDEX attempts_by_message_id ON public.attempts USING brin (message_id text_bloom_ops) WITH (pages_per_range='16', autosummarize='on');
 
 CREATE INDEX attempts_by_uetr ON public.attempts USING hash (uetr);
 
@@ -1291,9 +1291,9 @@ CREATE INDEX inbound_reports_by_settlement ON public.inbound_reports USING btree
 
 CREATE INDEX inbound_reports_open ON public.inbound_reports USING btree (id) WHERE (closed_at IS NULL);
 
-CREATE INDEX moves_by_end ON public.moves USING btree (to_state, settlement_id) WHERE ((to_state = ANY (ARRAY['completed'::settlement_state, 'failed'::settlement_state, 'rolled_back'::settlement_state, 'returned'::settlement_state])) AND (from_state <> to_state));
+CREATE INDEX moves_by_end ON public.moves USING btree (to_state, settlement_id) WHERE ((to_state = ANY (ARRAY['failed'::settlement_state, 'rolled_back'::settlement_state, 'returned'::settlement_state])) AND (from_state <> to_state));
 
-CREATE INDEX moves_by_rail_reference ON public.moves USING hash (((detail ->> 'rail_reference'::text))) WHERE ((detail ->> 'rail_reference'::text) IS NOT NULL);
+CREATE INDEX moves_by_rail_reference ON public.moves USING brin (((detail ->> 'rail_reference'::text)) text_bloom_ops) WITH (pages_per_range='32', autosummarize='on');
 
 CREATE UNIQUE INDEX one_account_per_bank ON public.accounts USING btree (kind, folded_bank((bank)::text), currency, account_number);
 
@@ -1307,11 +1307,7 @@ CREATE INDEX open_settlements_due ON public.open_settlements USING btree (due_at
 
 CREATE INDEX resolutions_of_settlement ON public.resolutions USING btree (settlement_id, id);
 
-CREATE INDEX settlements_by_currency ON public.settlement_transactions USING btree (currency, id);
-
-CREATE INDEX settlements_by_receiver ON public.settlement_transactions USING btree (folded_bank(to_bank), id);
-
-CREATE INDEX settlements_by_sender ON public.settlement_transactions USING btree (folded_bank(from_bank), id);
+CREATE INDEX settlements_by_terms ON public.settlement_transactions USING brin (folded_bank(from_bank) text_bloom_ops, folded_bank(to_bank) text_bloom_ops, currency text_bloom_ops) WITH (pages_per_range='16', autosummarize='on');
 
 CREATE INDEX settlements_freed_by_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE (NOT holds_obligation);
 

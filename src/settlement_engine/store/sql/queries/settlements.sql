@@ -83,12 +83,13 @@ SELECT DISTINCT found.settlement_id, found.named_by FROM (
 SELECT key_hash, id FROM settlement_transactions WHERE key_hash = ANY ($1::uuid[]);
 
 -- name: list_settlements
--- Newest first. Empty filters are null, here and in the lists below: each of them begins with the filter
--- that leaves the fewest, and all of them return the same. Each is planned anew for its parameters.
+-- Newest first. Empty filters are null, here and in the lists below: all of them return the same. Each is
+-- planned anew for its parameters: a bank that many payments have is found by walking through them, one that
+-- few have by the ranges of pages that hold it.
 SELECT s.id FROM settlement_transactions AS s
 WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
     AND ($2::text IS NULL
-        OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
+        OR folded_bank(s.from_bank) = folded_bank($2) OR folded_bank(s.to_bank) = folded_bank($2))
     AND ($3::text IS NULL OR s.currency = $3)
     AND ($4::text IS NULL OR s.obligation_id = $4)
     AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
@@ -120,64 +121,17 @@ SELECT found.id FROM (
         AND ($8::timestamptz IS NULL OR s.created_at < $8)
 ) AS found ORDER BY found.id DESC LIMIT $9;
 
--- name: list_settlements_of_bank
--- A pair is compared as a whole: then no other index has the order that is asked for, and the page begins
--- where the one before it ended, however many the bank has.
-SELECT found.id FROM (
-    (
-        SELECT s.id FROM settlement_transactions AS s
-        WHERE ROW(folded_bank(s.from_bank), s.id)
-            >= ROW(folded_bank($2::text), coalesce($6::uuid, '00000000-0000-0000-0000-000000000000'::uuid))
-        AND ROW(folded_bank(s.from_bank), s.id)
-            < ROW(folded_bank($2::text), coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
-            AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
-            AND ($3::text IS NULL OR s.currency = $3)
-            AND ($4::text IS NULL OR s.obligation_id = $4)
-            AND ($7::timestamptz IS NULL OR s.created_at >= $7)
-            AND ($8::timestamptz IS NULL OR s.created_at < $8)
-        ORDER BY folded_bank(s.from_bank) DESC, s.id DESC LIMIT $9
-    )
-    UNION
-    (
-        SELECT s.id FROM settlement_transactions AS s
-        WHERE ROW(folded_bank(s.to_bank), s.id)
-            >= ROW(folded_bank($2::text), coalesce($6::uuid, '00000000-0000-0000-0000-000000000000'::uuid))
-        AND ROW(folded_bank(s.to_bank), s.id)
-            < ROW(folded_bank($2::text), coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
-            AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
-            AND ($3::text IS NULL OR s.currency = $3)
-            AND ($4::text IS NULL OR s.obligation_id = $4)
-            AND ($7::timestamptz IS NULL OR s.created_at >= $7)
-            AND ($8::timestamptz IS NULL OR s.created_at < $8)
-        ORDER BY folded_bank(s.to_bank) DESC, s.id DESC LIMIT $9
-    )
-) AS found ORDER BY found.id DESC LIMIT $9;
-
--- name: list_settlements_in_currency
--- The pair of currency and id, as above.
-SELECT s.id FROM settlement_transactions AS s
-WHERE ROW(s.currency, s.id)
-        >= ROW($3::text, coalesce($6::uuid, '00000000-0000-0000-0000-000000000000'::uuid))
-    AND ROW(s.currency, s.id)
-        < ROW($3::text, coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
-    AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
-    AND ($2::text IS NULL
-        OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
-    AND ($4::text IS NULL OR s.obligation_id = $4)
-    AND ($7::timestamptz IS NULL OR s.created_at >= $7)
-    AND ($8::timestamptz IS NULL OR s.created_at < $8)
-ORDER BY s.currency DESC, s.id DESC LIMIT $9;
-
 -- name: list_settlements_in_states
--- The state itself is in no index: what is open is read whole, newest first, and what has ended by the moves
--- that ended it, each state by itself. Subqueries with an offset are looked up one by one.
+-- Without completion, which most come to. The state itself is in no index: what is open is read whole, newest
+-- first, and what has ended by the moves that ended it, each state by itself. Subqueries with an offset are
+-- looked up one by one.
 SELECT found.id FROM (
     (
         SELECT w.settlement_id AS id FROM open_settlements AS w
         CROSS JOIN LATERAL (
             SELECT s.* FROM settlement_transactions AS s WHERE s.id = w.settlement_id OFFSET 0
         ) AS s
-        WHERE NOT $1::text[] <@ '{completed,failed,rolled_back,returned}'
+        WHERE NOT $1::text[] <@ '{failed,rolled_back,returned}'
             AND ($5::uuid IS NULL OR w.settlement_id < $5)
             AND ($6::uuid IS NULL OR w.settlement_id >= $6)
             AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
@@ -196,7 +150,7 @@ SELECT found.id FROM (
         CROSS JOIN LATERAL (
             SELECT s.* FROM settlement_transactions AS s WHERE s.id = m.settlement_id OFFSET 0
         ) AS s
-        WHERE m.to_state IN ('completed', 'failed', 'rolled_back', 'returned')
+        WHERE m.to_state IN ('failed', 'rolled_back', 'returned')
             AND m.from_state <> m.to_state
             AND ROW(m.to_state, m.settlement_id)
                 >= ROW(wanted.state, coalesce($6::uuid, '00000000-0000-0000-0000-000000000000'::uuid))
