@@ -75,7 +75,6 @@ class AccountCalls:
         if kind is None:
             found.append(("kind", f"must be one of {', '.join(kind.name for kind in AccountKind)}"))
         grammar.check_bank("bank", request.bank, found)
-        grammar.check_no_card_number("bank", request.bank, found)
         credit_limit = 0
         if grammar.check_currency(request.currency, found):
             credit_limit = grammar.check_limit(request.credit_limit, request.currency, found)
@@ -107,7 +106,6 @@ class AccountCalls:
         """Post what a bank has paid in, once per key."""
         found: grammar.Found = []
         grammar.check_bank("bank", request.bank, found)
-        grammar.check_no_card_number("bank", request.bank, found)
         amount = grammar.check_money(request.amount, request.currency, found)
         grammar.check_words("reference", request.reference, REFERENCE_CHARACTERS_MAX, found)
         grammar.check_account_number(request.account_number, found)

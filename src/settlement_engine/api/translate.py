@@ -48,9 +48,7 @@ def to_instruction(request: SettlementRequest, *, caller: str, header_key: str =
     from_bank, to_bank = request.from_bank, request.to_bank
     check_no_card_number("obligation_id", obligation_id, found)
     check_bank("from_bank", from_bank, found)
-    check_no_card_number("from_bank", from_bank, found)
     check_bank("to_bank", to_bank, found)
-    check_no_card_number("to_bank", to_bank, found)
     if to_bank and is_same_bank(from_bank, to_bank):
         found.append(("to_bank", "must be another bank than from_bank"))
     amount = check_money(request.amount, request.currency, found)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _SEPARATOR: Final = r"[ ._/-]{1,3}"
-_ENOUGH_DIGITS: Final = re.compile(rf"[0-9](?:(?:{_SEPARATOR})?[0-9]){{11}}", re.ASCII)
+_ENOUGH_DIGITS: Final = re.compile(rf"[2-6](?:(?:{_SEPARATOR})?[0-9]){{11}}", re.ASCII)
+"""What every number has at least; few ordinary references do, and only those are looked at closely."""
+
 _RUN: Final = re.compile(rf"[0-9]+(?:{_SEPARATOR}[0-9]+)*", re.ASCII)
 _GROUP: Final = re.compile(r"[0-9]+", re.ASCII)
 _HEXADECIMAL: Final = re.compile(r"[0-9]*[A-Fa-f][0-9A-Fa-f]*", re.ASCII)
