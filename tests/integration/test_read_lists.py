@@ -162,11 +162,11 @@ HISTORIES = ("settlement_transactions", "moves")
 REMOVED = ("Filter", "Index Recheck", "Join Filter")
 
 
-async def rows_of_a_range(connection) -> float:
+async def rows_of_a_range(connection) -> int:
     rows, pages = await connection.fetchrow(
         "SELECT reltuples, relpages FROM pg_class WHERE relname = 'settlement_transactions'"
     )
-    return 16.0 * rows / pages
+    return int(16 * rows / pages)
 
 
 async def test_no_list_reads_the_history(connection):
