@@ -79,6 +79,10 @@ WITHOUT_FLOATS = [
     *("api/grammar.py", "api/translate.py", "api/render.py", "api/accounts.py"),
     *("screening/builtin.py", "rails/mock_message.py"),
     *("messages/amounts.py", "messages/leaves.py", "messages/reading.py", "messages/building.py"),
+    *(
+        f"messages/nacha/{name}.py"
+        for name in ("building", "columns", "entries", "model", "reading")
+    ),
 ]
 
 VAGUE = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc|stuff|base|lib|tools?)(_|$)")

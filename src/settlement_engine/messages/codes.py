@@ -1,4 +1,4 @@
-"""The external code sets of ISO 20022: dated data with its source, beside this module.
+"""The external code sets of ISO 20022 and those of Nacha: dated data with its source, beside this module.
 
 The sets grow every quarter and without a new version of any message, so that they are data and no part of a
 form. A code that a set does not have is still a code; what it means is for ``statuses.py`` to say.
@@ -21,6 +21,8 @@ CODE_SETS: Final = (
     "cancellation_rejection",
     "investigation_confirmation",
     "entry_status",
+    "nacha_return_reason",
+    "nacha_change",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -22,4 +23,6 @@ def plain(value: Any) -> Any:  # noqa: ANN401 -- any field of any message
         return [plain(each) for each in value]
     if isinstance(value, date | datetime):
         return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
     return value

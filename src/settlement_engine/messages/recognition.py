@@ -14,6 +14,7 @@ from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError, quoted
 from settlement_engine.messages.findings import Finding, odd_about
 from settlement_engine.messages.head import Head  # noqa: TC001 -- a struct's field
+from settlement_engine.messages.nacha.reading import read_file
 from settlement_engine.messages.summary import said_by
 
 if TYPE_CHECKING:
@@ -49,8 +50,27 @@ def _read_xml(data: bytes) -> Recognised:
     )
 
 
+def _is_nacha(data: bytes) -> bool:
+    """Look for the beginning of a file header, or for the lengths that stand in it."""
+    return data.startswith(b"101") or (data[:1] == b"1" and data[34:40] == b"094101")
+
+
+def _read_nacha(data: bytes) -> Recognised:
+    file = read_file(data)
+    return Recognised(
+        kind="nacha",
+        version="1",
+        content=file,
+        says=tuple(said_by(file)),
+        odd=tuple(
+            Finding(f"line {each.line}", each.reason, is_fault=False) for each in file.remarks
+        ),
+    )
+
+
 READERS: Final[tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Recognised]], ...]] = (
     (_is_xml, _read_xml),
+    (_is_nacha, _read_nacha),
 )
 """How each format is recognised and read; the first that recognises the bytes reads them."""
 

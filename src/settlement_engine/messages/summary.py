@@ -13,6 +13,8 @@ from settlement_engine.messages.camt054 import BookingNotice
 from settlement_engine.messages.camt056 import CancellationRequest
 from settlement_engine.messages.camt060 import ReportRequest
 from settlement_engine.messages.codes import code_set
+from settlement_engine.messages.nacha.model import NachaFile
+from settlement_engine.messages.nacha.summary import said_by_file
 from settlement_engine.messages.pacs002 import StatusReport
 from settlement_engine.messages.pacs004 import PaymentReturn
 from settlement_engine.messages.pacs008 import CustomerTransfers
@@ -177,3 +179,8 @@ def _(content: ReportRequest) -> Iterator[str]:
 def _(content: MessageReject) -> Iterator[str]:
     more = f": {content.description}" if content.description else ""
     yield f"message {content.related_reference} was rejected, {content.reason}{more}"
+
+
+@_sentences.register(NachaFile)
+def _(content: NachaFile) -> Iterator[str]:
+    yield from said_by_file(content)

@@ -1,7 +1,8 @@
 """A file of CCD and CTX credits is built: records of 94 columns in blocks of ten, with its hashes and totals.
 
 What is promised: what is built is read back with every field. The same values give the same bytes. No text is
-cut or replaced but by the rule that the caller gives, and then the original is kept beside it.
+cut. Words are rewritten only by the rule that the caller gives, the original is kept beside them, and what
+identifies something is never rewritten.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from settlement_engine.messages.charsets import CharacterSet, Fitted, fitted
 from settlement_engine.messages.errors import MessageError, quoted
 from settlement_engine.messages.nacha import layouts
-from settlement_engine.messages.nacha.characters import CharacterRule, WrittenText, written
+from settlement_engine.messages.nacha.characters import NOTHING_REWRITTEN, PROSE
 from settlement_engine.messages.nacha.codes import CREDIT_CODES
-from settlement_engine.messages.nacha.columns import Form, Layout, Values, write
+from settlement_engine.messages.nacha.columns import Column, Form, Layout, Values, write
 from settlement_engine.messages.nacha.model import FILE_ID_MODIFIERS, Totals
 from settlement_engine.messages.nacha.reading import (
     DEFAULT_BOUNDS,
@@ -36,8 +38,6 @@ AMOUNT_CENTS_MAX: Final = 9_999_999_999
 ADDENDA_MAX: Final = {"CCD": 1, "CTX": 9_999}
 """The classes that are built, and how many addenda each lets an entry have."""
 
-NOTHING_REPLACED: Final = CharacterRule()
-
 _CREDITS_ONLY: Final = "220"
 _REQUIRED: Final = frozenset(
     {"company_name", "company_id", "description", "account", "name", "destination", "origin"}
@@ -49,22 +49,24 @@ class BuiltFile(msgspec.Struct, frozen=True):
 
     data: bytes
     totals: Totals
-    changed: tuple[tuple[str, WrittenText], ...]
+    rewritten: tuple[Fitted, ...]
 
 
 class BuiltEntry(msgspec.Struct, frozen=True):
     """The records of one entry, as they stand in every file that holds it."""
 
     records: tuple[str, ...]
-    changed: tuple[tuple[str, WrittenText], ...]
+    rewritten: tuple[Fitted, ...]
 
 
 def build_file(
-    outgoing: CreditFile, rule: CharacterRule = NOTHING_REPLACED, bounds: Bounds = DEFAULT_BOUNDS
+    outgoing: CreditFile,
+    characters: CharacterSet = NOTHING_REWRITTEN,
+    bounds: Bounds = DEFAULT_BOUNDS,
 ) -> BuiltFile:
     """Build a file, or raise a `MessageError` that names the field."""
     _check_file(outgoing, bounds)
-    texts = _Texts(rule)
+    texts = _Texts(characters)
     records = [_file_header(outgoing, texts)]
     batches = []
     for number, batch in enumerate(outgoing.batches, start=1):
@@ -80,24 +82,24 @@ def build_file(
     data = "".join(record + LINE_END for record in records).encode("ascii")
     if len(data) > bounds.bytes_max:
         raise MessageError("file", f"has more than {bounds.bytes_max} bytes")
-    return BuiltFile(data, totals, tuple(texts.changed))
+    return BuiltFile(data, totals, tuple(texts.rewritten))
 
 
 def build_entry(
-    entry: CreditEntry, entry_class: str, rule: CharacterRule = NOTHING_REPLACED
+    entry: CreditEntry, entry_class: str, characters: CharacterSet = NOTHING_REWRITTEN
 ) -> BuiltEntry:
     """Build the records of one entry: they are the same in every file, whatever stands around them."""
     _check_class(entry_class, "entry")
-    texts = _Texts(rule)
-    return BuiltEntry(tuple(_entry(entry, entry_class, "entry", texts)), tuple(texts.changed))
+    texts = _Texts(characters)
+    return BuiltEntry(tuple(_entry(entry, entry_class, "entry", texts)), tuple(texts.rewritten))
 
 
 class _Texts:
-    """Writes the texts by the rule, and keeps those that became others."""
+    """Writes the texts by the rail's rule, and keeps those that became others."""
 
-    def __init__(self, rule: CharacterRule) -> None:
-        self._rule = rule
-        self.changed: list[tuple[str, WrittenText]] = []
+    def __init__(self, characters: CharacterSet) -> None:
+        self._characters = characters
+        self.rewritten: list[Fitted] = []
 
     def record(self, described: Layout, values: Values, place: str) -> str:
         """Write one record whose texts are as the caller gave them."""
@@ -105,17 +107,21 @@ class _Texts:
         for column in described.columns:
             value = values.get(column.name)
             if column.form is Form.TEXT and isinstance(value, str):
-                field = f"{place}, {column.name}"
-                if column.name in _REQUIRED and not value.strip():
-                    raise MessageError(field, "is empty")
-                done = written(value, column.width, self._rule, field)
-                ready[column.name] = done.text
-                if done.changed:
-                    self.changed.append((field, done))
+                ready[column.name] = self._text(column, value, f"{place}, {column.name}")
         try:
             return write(described, ready)
         except MessageError as error:
             raise MessageError(f"{place}, {error.place}", error.reason) from None
+
+    def _text(self, column: Column, value: str, place: str) -> str:
+        if column.name in _REQUIRED and not value.strip():
+            raise MessageError(place, "is empty")
+        if column.name not in PROSE:
+            return value
+        done = fitted(value, self._characters, place)
+        if done.text != done.original:
+            self.rewritten.append(done)
+        return done.text
 
 
 # --- file -------------------------------------------------------------------------------------------
@@ -128,8 +134,13 @@ def _check_file(outgoing: CreditFile, bounds: Bounds) -> None:
         raise MessageError("destination", f"{quoted(outgoing.destination)} is no routing number")
     if not 0 < len(outgoing.batches) <= bounds.batches_max:
         raise MessageError("batches", f"are from 1 to {bounds.batches_max}")
-    if sum(len(batch.entries) for batch in outgoing.batches) > bounds.entries_max:
+    traces = [entry.trace_number for batch in outgoing.batches for entry in batch.entries]
+    if len(traces) > bounds.entries_max:
         raise MessageError("entries", f"are more than {bounds.entries_max}")
+    if len(set(traces)) != len(traces):
+        raise MessageError(
+            "trace_number", "two entries of a file have the same: a return names one"
+        )
     numbers = [batch.batch_number for batch in outgoing.batches]
     if any(after <= before for before, after in zip([0, *numbers], numbers, strict=False)):
         raise MessageError("batch_number", "batch numbers begin above zero and ascend")

@@ -8,10 +8,9 @@ from typing import Final
 
 import msgspec
 
+from settlement_engine.messages.codes import code_set
 from settlement_engine.messages.nacha.codes import (
-    CHANGE_CODES,
     CORRECTED_FIELDS,
-    RETURN_CODES,
     TRANSACTION_CODES,
     Direction,
     ReturnStage,
@@ -61,7 +60,7 @@ class _Returned(msgspec.Struct, frozen=True):
     @property
     def title(self) -> str | None:
         """What the code means; None when it is in no table of ours, which changes nothing."""
-        return RETURN_CODES.get(self.code)
+        return code_set("nacha_return_reason").codes.get(self.code)
 
     @property
     def stage(self) -> ReturnStage:
@@ -109,7 +108,7 @@ class Change(msgspec.Struct, frozen=True):
     @property
     def title(self) -> str | None:
         """What the code means; None when it is in no table of ours."""
-        return CHANGE_CODES.get(self.code)
+        return code_set("nacha_change").codes.get(self.code)
 
     def corrected(self) -> dict[str, str]:
         """Return the corrected fields of an entry, or none where the data are not as the code has them."""

@@ -1,59 +1,64 @@
-"""What a NACHA file says in a few words and numbers, for people and for programs."""
+"""What a NACHA file says, in sentences for people. No account number and no name of a payee is among them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.money import format_amount
 
 if TYPE_CHECKING:
-    from settlement_engine.messages.nacha.model import AnyReturn, Batch, Change, Entry, NachaFile
+    from collections.abc import Iterator
+
+    from settlement_engine.messages.nacha.model import (
+        AnyReturn,
+        Batch,
+        Change,
+        Entry,
+        NachaFile,
+        Totals,
+    )
+
+CURRENCY: Final = "USD"
 
 
-def summary(file: NachaFile) -> dict[str, Any]:
-    """Say what the file says: its batches, entries and totals, and each return and change by its code.
-
-    Account numbers and names are not among it.
-    """
-    return {
-        "destination": file.header.destination.strip(),
-        "origin": file.header.origin.strip(),
-        "created_on": file.header.created_on.isoformat() if file.header.created_on else None,
-        "file_id_modifier": file.header.modifier,
-        "batches": [_batch(batch) for batch in file.batches],
-        "entries": len(file.entries()),
-        "entries_and_addenda": file.totals.entries_and_addenda,
-        "entry_hash": file.totals.entry_hash,
-        "debit_cents": file.totals.debit_cents,
-        "credit_cents": file.totals.credit_cents,
-        "returns_and_changes": [
-            _outcome(entry, record)
-            for entry in file.entries()
-            for record in (entry.returned, entry.change)
-            if record is not None
-        ],
-        "remarks": [f"line {remark.line}: {remark.reason}" for remark in file.remarks],
-    }
+def said_by_file(file: NachaFile) -> Iterator[str]:
+    """Say whose file it is and what its totals are, then each batch, then what came back."""
+    header = file.header
+    day = header.created_on.isoformat() if header.created_on else "an unknown day"
+    entries = sum(len(batch.entries) for batch in file.batches)
+    yield (
+        f"file {header.modifier} of {day} from {header.origin.strip()} to {header.destination.strip()}"
+    )
+    yield f"batches {len(file.batches)}, entries {entries}, {_totals(file.totals)}"
+    for batch in file.batches:
+        yield _batch(batch)
+    for entry in file.entries():
+        for record in (entry.returned, entry.change):
+            if record is not None:
+                yield _outcome(entry, record)
 
 
-def _batch(batch: Batch) -> dict[str, Any]:
+def _totals(totals: Totals) -> str:
+    credit, debit = (
+        f"{format_amount(cents, CURRENCY)} {CURRENCY}"
+        for cents in (totals.credit_cents, totals.debit_cents)
+    )
+    return f"credits {credit}, debits {debit}, entry hash {totals.entry_hash}"
+
+
+def _batch(batch: Batch) -> str:
     kinds = Counter(entry.kind.value for entry in batch.entries)
-    return {
-        "batch_number": batch.batch_number,
-        "entry_class": batch.entry_class,
-        "service_class": batch.service_class,
-        "company_id": batch.company_id.strip(),
-        "effective_date": batch.effective_date.isoformat() if batch.effective_date else None,
-        "entries": dict(sorted(kinds.items())),
-        "debit_cents": batch.totals.debit_cents,
-        "credit_cents": batch.totals.credit_cents,
-    }
+    found = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    day = batch.effective_date.isoformat() if batch.effective_date else "no date"
+    return (
+        f"batch {batch.batch_number}, {batch.entry_class} of company {batch.company_id.strip()} for {day}:"
+        f" {found or 'no entries'}; {_totals(batch.totals)}"
+    )
 
 
-def _outcome(entry: Entry, record: AnyReturn | Change) -> dict[str, Any]:
-    return {
-        "kind": entry.kind.value,
-        "code": record.code,
-        "title": record.title,
-        "original_trace": record.original_trace.strip(),
-        "amount_cents": entry.amount_cents,
-    }
+def _outcome(entry: Entry, record: AnyReturn | Change) -> str:
+    amount = f"{format_amount(entry.amount_cents, CURRENCY)} {CURRENCY}"
+    title = record.title or "a code that is in no table"
+    trace = record.original_trace.strip()
+    return f"{entry.kind.value} {record.code} ({title}) of the entry {trace}, {amount}"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from stdnum.us import rtn
 
+from settlement_engine.messages.charsets import character_sets
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.nacha.building import build_entry, build_file
-from settlement_engine.messages.nacha.characters import LATIN, CharacterRule, written
 from settlement_engine.messages.nacha.codes import CREDIT_CODES
 from settlement_engine.messages.nacha.credits import CreditBatch, CreditEntry, CreditFile
 from settlement_engine.messages.nacha.lines import Bounds
@@ -72,6 +73,9 @@ def batches(draw, number):
 @st.composite
 def files(draw):
     numbers = sorted(draw(st.sets(st.integers(1, 9_999_999), min_size=1, max_size=3)))
+    made = [draw(batches(number)) for number in numbers]
+    traces = [item.trace_number for one in made for item in one.entries]
+    assume(len(set(traces)) == len(traces))
     return CreditFile(
         destination=draw(ROUTING),
         destination_name=draw(texts(23)),
@@ -80,7 +84,7 @@ def files(draw):
         created=draw(st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31))),  # noqa: DTZ001
         modifier=draw(st.sampled_from(FILE_ID_MODIFIERS)),
         reference_code=draw(texts(8)),
-        batches=tuple(draw(batches(number)) for number in numbers),
+        batches=tuple(made),
     )
 
 
@@ -93,7 +97,7 @@ def test_what_is_built_is_read_back_with_every_field(outgoing):
     assert built.totals.credit_cents == sum(
         item.amount_cents for one in outgoing.batches for item in one.entries
     )
-    assert built.changed == ()
+    assert built.rewritten == ()
     assert _file_fields(back.header) == _outgoing_fields(outgoing)
     assert len(back.batches) == len(outgoing.batches)
     for read, sent in zip(back.batches, outgoing.batches, strict=True):
@@ -222,7 +226,8 @@ def test_what_may_not_leave_is_refused_by_its_field(change, field):
         (file(destination="231380105"), "destination"),
         (file(batch(entry_class="PPD")), "entry_class"),
         (file(batch(company_name="")), "company_name"),
-        (file(batch(), batch()), "batch_number"),
+        (file(batch(), batch(entry(3))), "batch_number"),
+        (file(batch(), batch(entry(2), batch_number=2)), "trace_number"),
         (file(batch(batch_number=0)), "batch_number"),
         (file(batch(entry(2), entry(1))), "trace_number"),
         (file(batch(entry(1), entry(1))), "trace_number"),
@@ -258,50 +263,50 @@ def test_what_is_built_has_bounds(bounds):
 # --- characters -------------------------------------------------------------------------------------
 
 
-def test_a_text_that_is_replaced_keeps_what_it_was():
-    built = build_file(file(batch(entry(name="Müller & Söhne"))), LATIN)
-    [(place, text)] = built.changed
-    assert place == "batch 1, entry 1, name"
+ASCII_RULE = character_sets()["ascii"]
+
+
+def test_a_word_that_is_rewritten_keeps_what_it_was():
+    built = build_file(file(batch(entry(name="Müller & Söhne"))), ASCII_RULE)
+    [text] = built.rewritten
+    assert text.place == "batch 1, entry 1, name"
     assert (text.text, text.original) == ("Mueller & Soehne", "Müller & Söhne")
     assert read_file(built.data).entries()[0].name == "Mueller & Soehne"
 
 
-def test_nothing_is_replaced_without_a_rule():
-    with pytest.raises(MessageError, match="character set"):
-        written("é", 10, CharacterRule(), "name")
+def test_nothing_is_rewritten_without_a_rule():
+    with pytest.raises(MessageError) as caught:
+        build_file(file(batch(entry(name="Müller"))))
+    assert caught.value.place == "batch 1, entry 1, name"
+
+
+@pytest.mark.parametrize("field", ["account", "identification", "discretionary_data"])
+def test_what_identifies_something_is_never_rewritten(field):
+    with pytest.raises(MessageError) as caught:
+        build_file(file(batch(msgspec.structs.replace(entry(), **{field: "é"}))), ASCII_RULE)
+    assert caught.value.place.endswith(field)
+
+
+def test_what_became_too_long_is_refused_and_not_cut():
+    with pytest.raises(MessageError, match="does not fit 22"):
+        build_file(file(batch(entry(name="ß" * 12))), ASCII_RULE)
 
 
 def test_a_character_that_the_rule_does_not_have_is_refused():
-    with pytest.raises(MessageError, match="character set"):
-        written("北京", 10, LATIN, "name")
-
-
-def test_a_long_text_is_cut_only_by_a_rule():
-    with pytest.raises(MessageError, match="does not fit"):
-        written("LONG NAME", 5, LATIN, "name")
-    cut = written("LONG NAME", 5, CharacterRule(cut_long_texts=True), "name")
-    assert (cut.text, cut.original, cut.changed) == ("LONG", "LONG NAME", True)
-
-
-@pytest.mark.parametrize(
-    "replacements", [{"é": "é"}, {"ab": "c"}, {"é": "\n"}, {"é": "eeeee"}, {"": "x"}]
-)
-def test_a_rule_cannot_write_what_may_not_be_written(replacements):
-    with pytest.raises(MessageError):
-        CharacterRule(replacements=replacements)
+    with pytest.raises(MessageError) as caught:
+        build_file(file(batch(entry(remittance=("北京",)))), ASCII_RULE)
+    assert caught.value.place == "batch 1, entry 1, addenda 1, text"
 
 
 @settings(deadline=None)
-@given(st.text(max_size=30))
-def test_whatever_is_written_is_of_the_character_set(text):
+@given(st.text(max_size=22))
+def test_whatever_is_built_is_of_the_character_set(text):
     try:
-        done = written(text, 22, LATIN, "name")
+        built = build_file(file(batch(entry(name=text))), ASCII_RULE)
     except MessageError:
         return
-    assert len(done.text) <= 22
-    assert done.text.isascii()
-    assert done.text.isprintable()
-    assert done.original == text
+    assert re.fullmatch(rb"[ -~\n]+", built.data)
+    assert [found.original for found in built.rewritten] == ([] if text.isascii() else [text])
 
 
 # --- numbers ----------------------------------------------------------------------------------------

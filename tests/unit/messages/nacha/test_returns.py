@@ -6,11 +6,9 @@ import re
 
 import pytest
 
+from settlement_engine.messages.codes import code_set
+from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.nacha.codes import (
-    AS_OF,
-    CHANGE_CODES,
-    RETURN_CODES,
-    SOURCE,
     ReturnStage,
     return_stage,
 )
@@ -23,7 +21,8 @@ from settlement_engine.messages.nacha.model import (
     Return,
 )
 from settlement_engine.messages.nacha.reading import read_file
-from settlement_engine.messages.nacha.summary import summary
+from settlement_engine.messages.plain import plain
+from settlement_engine.messages.recognition import recognised
 from tests.support.nacha import addenda_98, addenda_99, incoming, incoming_entry
 
 KINDS = {
@@ -150,27 +149,46 @@ def test_a_refused_change_is_none():
 # --- tables and summary -----------------------------------------------------------------------------
 
 
-def test_the_tables_are_dated_and_name_their_source():
-    assert re.fullmatch(r"20\d\d-\d\d-\d\d", AS_OF)
-    assert "Nacha" in SOURCE
-    assert (len(RETURN_CODES), len(CHANGE_CODES)) == (70, 23)
-    assert all(re.fullmatch(r"R\d\d", code) and title for code, title in RETURN_CODES.items())
-    assert all(re.fullmatch(r"C\d\d", code) and title for code, title in CHANGE_CODES.items())
+@pytest.mark.parametrize(
+    ("name", "letter", "size"), [("nacha_return_reason", "R", 70), ("nacha_change", "C", 23)]
+)
+def test_the_tables_are_dated_and_name_their_source(name, letter, size):
+    table = code_set(name)
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", table.published)
+    assert "Nacha Operating Rules" in table.source
+    assert len(table.codes) == size
+    assert all(
+        re.fullmatch(rf"{letter}\d\d", code) and title for code, title in table.codes.items()
+    )
+
+
+def test_r70_is_the_originating_institution_s():
     assert return_stage("R70") is ReturnStage.DISHONORED
+    assert "not accepted" in code_set("nacha_return_reason").codes["R70"]
 
 
-def test_a_summary_says_what_came_back_and_no_account():
-    said = summary(read_file(incoming([incoming_entry(), addenda_99("R02")])))
-    assert said["returns_and_changes"] == [
-        {
-            "kind": "return",
-            "code": "R02",
-            "title": "Account closed",
-            "original_trace": "121042880000001",
-            "amount_cents": 123_456,
-        }
-    ]
-    assert (said["entries"], said["credit_cents"], said["debit_cents"]) == (1, 123_456, 0)
-    assert said["batches"][0]["entries"] == {"return": 1}
-    assert "987654321" not in str(said)
-    assert "RECEIVER" not in str(said)
+# --- message check ----------------------------------------------------------------------------------
+
+
+def test_message_check_says_what_came_back_and_names_no_account():
+    found = recognised(incoming([incoming_entry(), addenda_99("R02")]))
+    totals = "credits 1234.56 USD, debits 0.00 USD, entry hash 12104288"
+    assert (found.kind, found.odd) == ("nacha", ())
+    assert found.says == (
+        "file A of 2026-11-28 from 231380104 to 121042882",
+        f"batches 1, entries 1, {totals}",
+        f"batch 1, CCD of company 1234567890 for 2026-11-30: 1 return; {totals}",
+        "return R02 (Account closed) of the entry 121042880000001, 1234.56 USD",
+    )
+    assert plain(found.content)["batches"][0]["entries"][0]["kind"] == "return"
+
+
+def test_message_check_says_remarks_and_faults_by_their_lines():
+    data = incoming([incoming_entry(), addenda_99("R02")])
+    found = recognised(data.replace(b"9" * 94 + b"\n", b""))
+    assert [(each.place, each.is_fault) for each in found.odd] == [("line 6", False)]
+    with pytest.raises(MessageError) as caught:
+        recognised(data.replace(b"0000123456", b"0000123457", 1))
+    assert caught.value.place == "line 5, columns 33-44"
+    with pytest.raises(MessageError, match="line 1"):
+        recognised(b"101")
