@@ -6,7 +6,11 @@ from settlement_engine.messages import identifiers
 
 
 @pytest.mark.parametrize(
-    "text", ["DE89370400440532013000", "GB82WEST12345698765432", "FR1420041010050500013M02606"]
+    "text",
+    [
+        *("DE89370400440532013000", "GB82WEST12345698765432", "FR1420041010050500013M02606"),
+        "SE4550000000058398257466",  # its national check digits are verified by nobody
+    ],
 )
 def test_a_right_iban(text):
     assert identifiers.fault_of_iban(text) == ""
