@@ -24,6 +24,9 @@ def test_a_right_iban(text):
         "FR1420041010050500013M02607",  # national check digits
         "XX89370400440532013000",
         "DE89 3704 0044 0532 0130 00",
+        "de89370400440532013000",
+        "D",
+        "A" * 5000,
         "",
         "💶",
     ],
@@ -37,7 +40,9 @@ def test_a_right_bic(text):
     assert identifiers.fault_of_bic(text) == ""
 
 
-@pytest.mark.parametrize("text", ["DEUTXXFF", "DEUTDEF", "DEUTDEFF5", "", "12345678"])
+@pytest.mark.parametrize(
+    "text", ["DEUTXXFF", "DEUTDEF", "DEUTDEFF5", "", "12345678", "DEUTDEFF ", "deutdeff", "💶" * 8]
+)
 def test_a_wrong_bic(text):
     assert identifiers.fault_of_bic(text) != ""
 
@@ -59,3 +64,8 @@ def test_a_bic_in_no_directory_is_a_warning_and_no_fault():
 def test_check_digits(check, right, wrong):
     assert check(right) == ""
     assert "check digit" in check(wrong)
+
+
+def test_what_is_wrong_is_said_without_the_identifier():
+    said = identifiers.fault_of_iban("DE89370400440532013001")
+    assert said == "is not an IBAN: its check digits are wrong"
