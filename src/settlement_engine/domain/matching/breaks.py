@@ -1,0 +1,198 @@
+"""Breaks: what is left open after matching, and what kind of difference it is.
+
+Promises: each open item is in exactly one break; the kind follows from references first, so that a payment with
+another amount is one break and not two. A debit that nobody ordered is the most severe.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.domain.matching.values import Ours, Rules, Theirs, spelled_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class BreakKind(StrEnum):
+    """What is wrong."""
+
+    MISSING_OURS = "MISSING_OURS"
+    """They credited what we have no booking for."""
+    MISSING_THEIRS = "MISSING_THEIRS"
+    """We booked what their statements do not have."""
+    AMOUNT = "AMOUNT"
+    DATE = "DATE"
+    CURRENCY = "CURRENCY"
+    DUPLICATE = "DUPLICATE"
+    UNKNOWN_DEBIT = "UNKNOWN_DEBIT"
+    REVERSAL = "REVERSAL"
+    AMBIGUOUS = "AMBIGUOUS"
+    """Several fit: a person says which."""
+
+
+class Severity(IntEnum):
+    """How much a break matters; the higher, the more."""
+
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3
+    CRITICAL = 4
+
+
+SEVERITIES: Final = {
+    BreakKind.DATE: Severity.LOW,
+    BreakKind.AMBIGUOUS: Severity.LOW,
+    BreakKind.MISSING_THEIRS: Severity.MEDIUM,
+    BreakKind.MISSING_OURS: Severity.MEDIUM,
+    BreakKind.REVERSAL: Severity.HIGH,
+    BreakKind.AMOUNT: Severity.HIGH,
+    BreakKind.CURRENCY: Severity.HIGH,
+    BreakKind.DUPLICATE: Severity.CRITICAL,
+    BreakKind.UNKNOWN_DEBIT: Severity.CRITICAL,
+}
+
+
+class Break(msgspec.Struct, frozen=True):
+    """One difference, with what there is of both sides."""
+
+    kind: BreakKind
+    severity: Severity
+    account: str
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    reason: str
+    difference_minor: int = 0
+    """Theirs less ours, where both have one currency."""
+
+
+class BreakRun(msgspec.Struct, frozen=True):
+    """The open items and what is known of those that are matched."""
+
+    ours: tuple[Ours, ...]
+    theirs: tuple[Theirs, ...]
+    rules: Rules
+    matched_references: Mapping[tuple[str, str], int]
+    """Account and reference of what is matched, and the amount that was booked there."""
+
+
+def references_of(ours: Ours) -> tuple[str, ...]:
+    """Return what names one of ours, as it is compared."""
+    return spelled_all((*ours.references, ours.end_to_end, *ours.rail_references))
+
+
+def references_of_matched(items: Iterable[Ours]) -> dict[tuple[str, str], int]:
+    """Return the references of what is matched, as ``classify`` takes them."""
+    return {(each.account, name): each.minor for each in items for name in references_of(each)}
+
+
+class _Named:
+    """Ours by reference: what is explained is taken from the end, so that no list is read twice."""
+
+    def __init__(self, ours: Iterable[Ours]) -> None:
+        self._lists: dict[tuple[str, str], list[Ours]] = {}
+        self._minors: dict[tuple[str, str], int] = {}
+        self.explained: set[str] = set()
+        for each in sorted(ours, key=lambda each: each.id, reverse=True):
+            for name in references_of(each):
+                self._lists.setdefault((each.account, name), []).append(each)
+                self._minors[each.account, name] = each.minor
+
+    def take(self, account: str, names: Iterable[str]) -> Ours | None:
+        """Return the first that these references name and nothing has explained yet."""
+        for name in names:
+            left = self._lists.get((account, name), [])
+            while left and left[-1].id in self.explained:
+                left.pop()
+            if left:
+                found = left.pop()
+                self.explained.add(found.id)
+                return found
+        return None
+
+    def minor(self, account: str, names: Iterable[str]) -> int | None:
+        """Return the amount of one that these references name, explained or not."""
+        return next(
+            (self._minors[account, name] for name in names if (account, name) in self._minors), None
+        )
+
+
+def classify(run: BreakRun) -> list[Break]:
+    """Say of each open item what is wrong. Linear: each reference is looked up once."""
+    named = _Named(run.ours)
+    breaks: list[Break] = []
+    for theirs in sorted(run.theirs, key=lambda each: each.id):
+        names = spelled_all((*theirs.given, theirs.end_to_end, *theirs.rail_references))
+        ours = named.take(theirs.account, names)
+        minor = named.minor(theirs.account, names)
+        if ours is not None:
+            breaks.append(_of_pair(run.rules, ours, theirs))
+        elif minor is not None:
+            breaks.append(_of_second(theirs, minor))
+        else:
+            breaks.append(_of_theirs(run, theirs, names))
+    for ours in sorted(run.ours, key=lambda each: each.id):
+        if ours.id not in named.explained:
+            reason = "no statement has it"
+            breaks.append(_break(BreakKind.MISSING_THEIRS, ours, None, reason))
+    return breaks
+
+
+def _of_pair(rules: Rules, ours: Ours, theirs: Theirs) -> Break:
+    """Say what is wrong between two that a reference joins."""
+    if ours.currency != theirs.currency:
+        reason = f"ours is in {ours.currency}, theirs in {theirs.currency}"
+        return _break(BreakKind.CURRENCY, ours, theirs, reason)
+    if theirs.is_reversal or ours.minor == -theirs.minor:
+        reason = "theirs takes back what ours booked"
+        return _break(BreakKind.REVERSAL, ours, theirs, reason)
+    if ours.minor != theirs.minor:
+        return _break(BreakKind.AMOUNT, ours, theirs, "a reference joins them, and not the amount")
+    near = theirs.value_date is not None and (
+        abs((theirs.value_date - ours.value_date).days) <= rules.window_days
+    )
+    if not near:
+        reason = f"the value dates are more than {rules.window_days} days apart, or one is missing"
+        return _break(BreakKind.DATE, ours, theirs, reason)
+    return _break(BreakKind.AMBIGUOUS, ours, theirs, "several fit: see what is suggested")
+
+
+def _of_second(theirs: Theirs, minor: int) -> Break:
+    """Say what an entry is whose payment another entry has already."""
+    if theirs.is_reversal or theirs.minor == -minor:
+        return _break(BreakKind.REVERSAL, None, theirs, "it takes back what another entry booked")
+    return _break(
+        BreakKind.DUPLICATE, None, theirs, "another entry has booked this payment already"
+    )
+
+
+def _of_theirs(run: BreakRun, theirs: Theirs, names: tuple[str, ...]) -> Break:
+    """Say what an entry is that names none of ours that is open."""
+    for name in names:
+        minor = run.matched_references.get((theirs.account, name))
+        if minor is not None:
+            return _of_second(theirs, minor)
+    if theirs.is_reversal:
+        return _break(BreakKind.REVERSAL, None, theirs, "it takes back what is not known")
+    if theirs.minor < 0:
+        return _break(BreakKind.UNKNOWN_DEBIT, None, theirs, "nobody here ordered it")
+    return _break(BreakKind.MISSING_OURS, None, theirs, "nobody here expects it")
+
+
+def _break(kind: BreakKind, ours: Ours | None, theirs: Theirs | None, reason: str) -> Break:
+    side = ours or theirs
+    assert side is not None, "a break has a side"
+    comparable = ours is None or theirs is None or ours.currency == theirs.currency
+    difference = (theirs.minor if theirs else 0) - (ours.minor if ours else 0)
+    return Break(
+        kind=kind,
+        severity=SEVERITIES[kind],
+        account=side.account,
+        ours=(ours.id,) if ours else (),
+        theirs=(theirs.id,) if theirs else (),
+        reason=reason,
+        difference_minor=difference if comparable else 0,
+    )

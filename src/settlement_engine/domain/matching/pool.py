@@ -1,0 +1,148 @@
+"""What is still open while the passes run, and how two sides are joined by a key.
+
+Promises: a join looks at each key of each side once; what has more than one candidate is suggested, never
+matched. The order of everything is that of the ids, so that the same input gives the same result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from settlement_engine.domain.matching.values import Match, Ours, Pass, Rules, Theirs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    Key = tuple[object, ...]
+
+_Item = TypeVar("_Item", Ours, Theirs)
+
+CANDIDATES_MAX: Final = 20
+"""No more of one side are named in a suggestion."""
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """One of ours and one of theirs that share a key which nobody else has."""
+
+    ours: Ours
+    theirs: Theirs
+    key: tuple[object, ...]
+
+
+class Pool:
+    """The open items of both sides."""
+
+    def __init__(self, ours: Iterable[Ours], theirs: Iterable[Theirs], rules: Rules) -> None:
+        self.ours = {each.id: each for each in sorted(ours, key=lambda each: each.id)}
+        self.theirs = {each.id: each for each in sorted(theirs, key=lambda each: each.id)}
+        self.rules = rules
+        self.matches: list[Match] = []
+        self.suggestions: list[Match] = []
+        self.comparisons = 0
+        self.unsure_ours: set[str] = set()
+        self.unsure_theirs: set[str] = set()
+        """What had several candidates by a reference: no weaker pass matches it."""
+
+    def match(self, found: Match) -> None:
+        """Take what belongs together out of the pool."""
+        for our_id in found.ours:
+            del self.ours[our_id]
+        for their_id in found.theirs:
+            del self.theirs[their_id]
+        self.matches.append(found)
+
+    def suggest(self, found: Match) -> None:
+        """Keep what a person may confirm; it stays in the pool."""
+        self.suggestions.append(found)
+        self.unsure_ours.update(found.ours)
+        self.unsure_theirs.update(found.theirs)
+
+    def is_sure(self, ours: Iterable[str], theirs: Iterable[str]) -> bool:
+        """Say whether nothing stronger has left these in doubt."""
+        return self.unsure_ours.isdisjoint(ours) and self.unsure_theirs.isdisjoint(theirs)
+
+    def in_window(self, ours: Ours, theirs: Theirs) -> bool:
+        """Say whether the two value dates are near enough; a date that nobody said is not."""
+        if theirs.value_date is None:
+            return False
+        return abs((theirs.value_date - ours.value_date).days) <= self.rules.window_days
+
+    def made(
+        self, matched_by: Pass, ours: Iterable[str], theirs: Iterable[str], explanation: str
+    ) -> Match:
+        """Make a match without a difference."""
+        return Match(
+            matched_by=matched_by,
+            rules_version=self.rules.full_version,
+            ours=tuple(ours),
+            theirs=tuple(theirs),
+            explanation=explanation,
+        )
+
+    def pairs(
+        self,
+        matched_by: Pass,
+        keys_of_ours: Callable[[Ours], Iterable[Key]],
+        keys_of_theirs: Callable[[Theirs], Iterable[Key]],
+    ) -> list[Pair]:
+        """Join both sides. Returns what has one candidate on each side, and suggests the rest."""
+        by_ours = _by_key(self.ours.values(), keys_of_ours)
+        by_theirs = _by_key(self.theirs.values(), keys_of_theirs)
+        self.comparisons += len(self.ours) + len(self.theirs)
+        partners_of_ours: dict[str, dict[str, Key]] = {}
+        partners_of_theirs: dict[str, dict[str, Key]] = {}
+        crowded_ours: set[str] = set()
+        crowded_theirs: set[str] = set()
+        for key, their_ids in by_theirs.items():
+            our_ids = by_ours.get(key)
+            if our_ids is None:
+                continue
+            self.comparisons += len(our_ids) + len(their_ids)
+            if len(our_ids) == 1 and len(their_ids) == 1:
+                partners_of_ours.setdefault(our_ids[0], {}).setdefault(their_ids[0], key)
+                partners_of_theirs.setdefault(their_ids[0], {}).setdefault(our_ids[0], key)
+                continue
+            crowded_ours.update(our_ids)
+            crowded_theirs.update(their_ids)
+            text = f"{len(our_ids)} of ours and {len(their_ids)} of theirs have {_said(key)}"
+            self.suggest(
+                self.made(matched_by, our_ids[:CANDIDATES_MAX], their_ids[:CANDIDATES_MAX], text)
+            )
+            self.unsure_ours.update(our_ids)
+            self.unsure_theirs.update(their_ids)
+        return self._only_pairs(
+            matched_by, (partners_of_ours, partners_of_theirs), (crowded_ours, crowded_theirs)
+        )
+
+    def _only_pairs(
+        self,
+        matched_by: Pass,
+        partners: tuple[dict[str, dict[str, Key]], dict[str, dict[str, Key]]],
+        crowded: tuple[set[str], set[str]],
+    ) -> list[Pair]:
+        found: list[Pair] = []
+        for their_id, candidates in partners[1].items():
+            our_id = next(iter(candidates))
+            if len(candidates) > 1 or len(partners[0][our_id]) > 1:
+                text = "different references name different ones"
+                names = sorted(candidates)[:CANDIDATES_MAX]
+                self.suggest(self.made(matched_by, names, [their_id], text))
+            elif our_id not in crowded[0] and their_id not in crowded[1]:
+                found.append(Pair(self.ours[our_id], self.theirs[their_id], candidates[our_id]))
+        return found
+
+
+def _by_key(
+    items: Iterable[_Item], keys_of: Callable[[_Item], Iterable[Key]]
+) -> dict[Key, list[str]]:
+    found: dict[Key, list[str]] = {}
+    for each in items:
+        for key in dict.fromkeys(keys_of(each)):
+            found.setdefault(key, []).append(each.id)
+    return found
+
+
+def _said(key: Key) -> str:
+    return " ".join(str(part) for part in key[1:])

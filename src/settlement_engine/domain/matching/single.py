@@ -1,0 +1,186 @@
+"""Passes that match one of ours with one of theirs: by a reference and the amount, or all but the amount.
+
+Promises: the amounts are equal to the minor unit, or their difference is a charge of the tariff or within a
+tolerance, and goes into a named account. Must never: match by an amount and a date alone.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.domain.matching.values import (
+    Charge,
+    Match,
+    Ours,
+    Pass,
+    Theirs,
+    Tolerance,
+    spelled,
+    spelled_all,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from settlement_engine.domain.matching.pool import Key, Pair, Pool
+
+TEXT_REFERENCE_CHARACTERS_MIN: Final = 8
+"""A shorter reference is not looked for in text: a word could be it by chance."""
+
+TEXT_TOKENS_MAX: Final = 500
+"""No more words of an entry's text are looked at."""
+
+_TOKEN: Final = re.compile(r"[A-Z0-9](?:[A-Z0-9/._-]*[A-Z0-9])?", re.ASCII)
+_PIECE: Final = re.compile(r"[A-Z0-9-]{8,}", re.ASCII)
+
+
+def match_by_our_reference(pool: Pool) -> None:
+    """Match what carries a reference that we gave, and the amount."""
+    _match_exactly(
+        pool,
+        Pass.OUR_REFERENCE,
+        lambda each: spelled_all(each.references),
+        lambda each: spelled_all(each.given),
+    )
+
+
+def match_by_end_to_end(pool: Pool) -> None:
+    """Match by the end-to-end id and the amount."""
+    _match_exactly(
+        pool,
+        Pass.END_TO_END,
+        lambda each: spelled_all((each.end_to_end,)),
+        lambda each: spelled_all((each.end_to_end,)),
+    )
+
+
+def match_by_rail_reference(pool: Pool) -> None:
+    """Match by what the rail or the bank calls it, and the amount."""
+    _match_exactly(
+        pool,
+        Pass.RAIL_REFERENCE,
+        lambda each: spelled_all(each.rail_references),
+        lambda each: spelled_all((*each.rail_references, *each.given)),
+    )
+
+
+def match_by_text(pool: Pool) -> None:
+    """Match by a reference of ours in the entry's text, the amount and near dates."""
+    _match_exactly(
+        pool,
+        Pass.REFERENCE_IN_TEXT,
+        lambda each: [
+            text
+            for text in spelled_all((*each.references, each.end_to_end, *each.rail_references))
+            if len(text) >= TEXT_REFERENCE_CHARACTERS_MIN
+        ],
+        _words,
+        only_sure=True,
+    )
+
+
+def _words(theirs: Theirs) -> list[str]:
+    """Return the words of a text, and those that a line's end has cut in two."""
+    text = theirs.text.upper()
+    found: dict[str, None] = {}
+    for written in (text, text.replace("\n", "")):
+        for token in _TOKEN.findall(written)[:TEXT_TOKENS_MAX]:
+            if len(token) >= TEXT_REFERENCE_CHARACTERS_MIN:
+                found[token] = None
+                found.update(dict.fromkeys(_PIECE.findall(token)))
+    return list(found)
+
+
+def _match_exactly(
+    pool: Pool,
+    matched_by: Pass,
+    references_of_ours: Callable[[Ours], Iterable[str]],
+    references_of_theirs: Callable[[Theirs], Iterable[str]],
+    *,
+    only_sure: bool = False,
+) -> None:
+    def ours(each: Ours) -> list[Key]:
+        return [(each.account, r, each.minor, each.currency) for r in references_of_ours(each)]
+
+    def theirs(each: Theirs) -> list[Key]:
+        return [(each.account, r, each.minor, each.currency) for r in references_of_theirs(each)]
+
+    for pair in pool.pairs(matched_by, ours, theirs):
+        sides = (pair.ours.id,), (pair.theirs.id,)
+        text = f"{pair.key[1]} and {pair.key[2]} {pair.key[3]} are one on each side"
+        if only_sure and not pool.is_sure(*sides):
+            continue
+        if pool.in_window(pair.ours, pair.theirs):
+            pool.match(pool.made(matched_by, *sides, text))
+        else:
+            days = f"{text}, and the dates are more than {pool.rules.window_days} days apart"
+            pool.suggest(pool.made(matched_by, *sides, days))
+
+
+def match_with_difference(pool: Pool) -> None:
+    """Match what a reference names, less a charge of the tariff, or within the tolerance."""
+    for pair in pool.pairs(Pass.TARIFF, _names_of_ours, _names_of_theirs):
+        sides = (pair.ours.id,), (pair.theirs.id,)
+        difference = pair.theirs.minor - pair.ours.minor
+        if difference == 0 or not pool.is_sure(*sides) or pair.theirs.is_reversal:
+            continue
+        if (pair.theirs.minor < 0) != (pair.ours.minor < 0):
+            continue
+        found = _closed(pool, pair, difference)
+        if found is None:
+            continue
+        if pool.in_window(pair.ours, pair.theirs):
+            pool.match(found)
+        else:
+            pool.suggest(found)
+
+
+def _names_of_ours(each: Ours) -> list[Key]:
+    names = spelled_all((*each.references, each.end_to_end, *each.rail_references))
+    return [(each.account, name, each.currency) for name in names]
+
+
+def _names_of_theirs(each: Theirs) -> list[Key]:
+    names = spelled_all((*each.given, each.end_to_end, *each.rail_references))
+    return [(each.account, name, each.currency) for name in names]
+
+
+def _closed(pool: Pool, pair: Pair, difference: int) -> Match | None:
+    """Return the match whose difference has a name; None when it has none, or several."""
+    rules = pool.rules
+    charges = _fitting(rules.charges, pair, -difference, exact=True)
+    if len(charges) == 1:
+        text = f"{spelled(str(pair.key[1]))} names both; {-difference} is a charge of the tariff"
+        return _with_difference(pool, Pass.TARIFF, pair, difference, (charges.pop(), text))
+    if charges:
+        text = f"{pair.key[1]} names both; {-difference} is a charge of several accounts"
+        pool.suggest(pool.made(Pass.TARIFF, [pair.ours.id], [pair.theirs.id], text))
+        return None
+    accounts = _fitting(rules.tolerances, pair, abs(difference), exact=False)
+    if len(accounts) == 1:
+        text = f"{pair.key[1]} names both; {difference} is within the tolerance"
+        return _with_difference(pool, Pass.TOLERANCE, pair, difference, (accounts.pop(), text))
+    return None
+
+
+def _fitting(
+    rules: tuple[Charge, ...] | tuple[Tolerance, ...], pair: Pair, minor: int, *, exact: bool
+) -> set[str]:
+    """Return the accounts of the rules that cover an amount: the counterparty's own before any other."""
+    named = {"": set[str](), pair.ours.counterparty: set[str]()}
+    for rule in rules:
+        covers = minor > 0 and (rule.minor == minor if exact else rule.minor >= minor)
+        if covers and rule.currency == pair.ours.currency and rule.counterparty in named:
+            named[rule.counterparty].add(rule.account)
+    return named[pair.ours.counterparty] or named[""]
+
+
+def _with_difference(
+    pool: Pool, matched_by: Pass, pair: Pair, difference: int, why: tuple[str, str]
+) -> Match:
+    account, text = why
+    made = pool.made(matched_by, [pair.ours.id], [pair.theirs.id], text)
+    return msgspec.structs.replace(made, difference_minor=difference, difference_account=account)
