@@ -653,9 +653,19 @@ async def test_a_dry_run_writes_nothing_and_knows_what_is_there(scene):
     other = spec(settlement, Finding.NOT_SETTLED, is_dry_run=True)
     assert (await resolutions.propose(other)).id == 0
     assert (await resolutions.proposal(written.id)).decision is Decision.OPEN, "not superseded"
+    with pytest.raises(NotPermitted):
+        await resolutions.approve(written.id, "Ada", written.content_sha256, is_dry_run=True)
+    for tried in (
+        await resolutions.approve(written.id, "grace", written.content_sha256, is_dry_run=True),
+        await resolutions.decline(written.id, "grace", is_dry_run=True),
+        await resolutions.proposal(written.id),
+    ):
+        assert (tried.decision, tried.decided_by) == (Decision.OPEN, written.decided_by)
     await resolutions.approve(written.id, "grace", written.content_sha256)
     with pytest.raises(WrongState, match="is being carried out"):
         await resolutions.propose(other)
+    with pytest.raises(WrongState):
+        await resolutions.decline(written.id, "ada", is_dry_run=True)
     missing = SimpleNamespace(id=uuid.uuid4())
     with pytest.raises(NotFound):
         await resolutions.propose(spec(missing, is_dry_run=True))

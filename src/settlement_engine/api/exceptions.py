@@ -256,7 +256,8 @@ class ExceptionCalls:
         number = check_number("id", request.id, found)
         signed = check_digest("content_sha256", request.content_sha256, found)
         refuse(found)
-        work = self._desk.resolutions.approve(number, who, signed)
+        is_dry_run = request.validate_only
+        work = self._desk.resolutions.approve(number, who, signed, is_dry_run=is_dry_run)
         return render.proposal(await self._undisturbed.run(work))
 
     async def decline(
@@ -264,7 +265,7 @@ class ExceptionCalls:
     ) -> pb.ResolutionProposal:
         """Decline a proposal."""
         who, number = self._who(call), _number("id", request.id)
-        work = self._desk.resolutions.decline(number, who)
+        work = self._desk.resolutions.decline(number, who, is_dry_run=request.validate_only)
         return render.proposal(await self._undisturbed.run(work))
 
 

@@ -23,11 +23,9 @@ from settlement_engine.cli.matters import (
     print_exception,
     print_proposal,
     row,
-    status_word,
 )
 from settlement_engine.cli.messages import as_dict
 from settlement_engine.cli.output import (
-    BAD,
     GOOD,
     as_json,
     counted,
@@ -38,7 +36,6 @@ from settlement_engine.cli.output import (
     table,
 )
 from settlement_engine.cli.pages import limit_option, read_pages, say_how_much
-from settlement_engine.domain.identity import is_same_person
 from settlement_engine.errors import Misconfigured
 from settlement_engine.proto import settlement_pb2 as wire
 
@@ -315,36 +312,23 @@ def approve(
         if not is_json:
             say(f"proposal {shown.id}: {FINDINGS.get(shown.finding, '?')}")
             print_proposal(shown)
-        if dry_run:
-            return _try_out(_name(who, address), shown, fingerprint)
         request = wire.ApproveProposalRequest(
-            id=proposal_id, content_sha256=fingerprint or shown.content_sha256
+            id=proposal_id,
+            content_sha256=fingerprint or shown.content_sha256,
+            validate_only=dry_run,
         )
         found = engine.exceptions.ApproveProposal(request, **_acting(who, address))
     if is_json:
         print_json(as_dict(found))
+        return ExitCode.OK
+    if dry_run:
+        say(f"\n  {_name(who, address)} would approve it")
         return ExitCode.OK
     asked = "it is applied now" if found.finding in PARKED else ASKED_FIRST
     now = AFTER_APPROVAL.get(found.status, asked)
     mark(GOOD, f"approved by {found.decided_by}; {now}")
     say(f"  look with: settlement-engine show {found.settlement_id}")
     return ExitCode.OK
-
-
-def _try_out(name: str, shown: wire.ResolutionProposal, fingerprint: str) -> int:
-    """Say what an approval would do, as far as that can be seen from here."""
-    if shown.status != wire.PROPOSAL_STATUS_OPEN:
-        why = f"it is {status_word(shown)}"
-    elif is_same_person(name, shown.proposed_by):
-        why = f"{name} proposed it, and it takes two people"
-    elif fingerprint and fingerprint.lower() != shown.content_sha256:
-        why = "it has another fingerprint"
-    else:
-        say(f"\n  {name} would approve it")
-        return ExitCode.OK
-    say()
-    mark(BAD, f"it would be refused: {why}")
-    return ExitCode.FAILED
 
 
 @lasting
@@ -357,13 +341,14 @@ def _try_out(name: str, shown: wire.ResolutionProposal, fingerprint: str) -> int
 def decline(*, proposal_id: str, who: str | None, dry_run: bool, address: EngineAddress) -> None:
     """Decline a proposal; whoever proposed it may take it back so."""
     with reach(address) as engine:
-        if dry_run:
-            print_proposal(_find(engine, proposal_id))
-            say(f"\n  {_name(who, address)} would decline it")
-            return
         found = engine.exceptions.DeclineProposal(
-            wire.DeclineProposalRequest(id=proposal_id), **_acting(who, address)
+            wire.DeclineProposalRequest(id=proposal_id, validate_only=dry_run),
+            **_acting(who, address),
         )
+    if dry_run:
+        print_proposal(found)
+        say(f"\n  {_name(who, address)} would decline it")
+        return
     mark(GOOD, f"proposal {found.id} is declined by {found.decided_by}")
 
 

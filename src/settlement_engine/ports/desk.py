@@ -153,15 +153,18 @@ class ResolutionStore(Protocol):
         """Return the bytes of the evidence."""
         ...
 
-    async def approve(self, proposal_id: int, who: str, signed: bytes) -> Proposal:
+    async def approve(
+        self, proposal_id: int, who: str, signed: bytes, *, is_dry_run: bool = False
+    ) -> Proposal:
         """Approve a proposal whose fingerprint is ``signed``; the same call again changes nothing.
 
+        A dry run checks the same, writes nothing, and returns the proposal as it stands.
         Raises NotFound, NotPermitted, WrongState, InvalidInstruction.
         """
         ...
 
-    async def decline(self, proposal_id: int, who: str) -> Proposal:
-        """Decline a proposal; its own proposer may. Raises NotFound, WrongState."""
+    async def decline(self, proposal_id: int, who: str, *, is_dry_run: bool = False) -> Proposal:
+        """Decline a proposal; its own proposer may. A dry run only checks. Raises NotFound, WrongState."""
         ...
 
     async def take_up(self, pause_seconds: float, count_max: int) -> list[Proposal]:

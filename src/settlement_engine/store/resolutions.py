@@ -89,7 +89,9 @@ class PostgresResolutions:
         row = await self._readers.fetchrow("evidence_of_proposal", proposal_id)
         return bytes(row["evidence"]) if row is not None else None
 
-    async def approve(self, proposal_id: int, who: str, signed: bytes) -> Proposal:
+    async def approve(
+        self, proposal_id: int, who: str, signed: bytes, *, is_dry_run: bool = False
+    ) -> Proposal:
         """Approve a proposal; see the port."""
         async with self._writing.session() as connection, connection.transaction():
             before = await _proposal(connection, proposal_id)
@@ -98,10 +100,12 @@ class PostgresResolutions:
             if is_approved_by(before, who, signed):
                 return before
             check_approval(before, settlement, who, signed)
+            if is_dry_run:
+                return before
             await _decide(connection, before, Decision.APPROVED, who)
             return await _proposal(connection, proposal_id)
 
-    async def decline(self, proposal_id: int, who: str) -> Proposal:
+    async def decline(self, proposal_id: int, who: str, *, is_dry_run: bool = False) -> Proposal:
         """Decline a proposal; see the port."""
         async with self._writing.session() as connection, connection.transaction():
             before = await _proposal(connection, proposal_id)
@@ -110,6 +114,8 @@ class PostgresResolutions:
             if is_declined_by(before, who):
                 return before
             check_undecided(before)
+            if is_dry_run:
+                return before
             await _decide(connection, before, Decision.DECLINED, who)
             return await _proposal(connection, proposal_id)
 

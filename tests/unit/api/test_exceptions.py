@@ -105,6 +105,12 @@ async def test_two_people_resolve_it(edge: Edge, scene: Scene) -> None:
     other = pb.ApproveProposalRequest(id=made.id, content_sha256="00" * 32)
     code, _ = await refused(edge.exceptions.ApproveProposal(other, metadata=GRACE))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
+    tried = pb.ApproveProposalRequest(
+        id=made.id, content_sha256=made.content_sha256, validate_only=True
+    )
+    assert (await edge.exceptions.ApproveProposal(tried, metadata=GRACE)).decided_by == ""
+    declining = pb.DeclineProposalRequest(id=made.id, validate_only=True)
+    assert (await edge.exceptions.DeclineProposal(declining, metadata=GRACE)).decided_by == ""
     done = await edge.exceptions.ApproveProposal(approving, metadata=GRACE)
     assert (done.status, done.decided_by) == (pb.PROPOSAL_STATUS_APPROVED, "grace")
     file = await edge.exceptions.GetException(pb.GetExceptionRequest(id=one.id))

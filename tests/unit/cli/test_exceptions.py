@@ -70,9 +70,17 @@ class FakeDesk(settlement_pb2_grpc.ExceptionServiceServicer):
         )
         self.proposal.proposed_time.FromDatetime(datetime(2026, 1, 31, tzinfo=UTC))
 
+    def _tried(self, request: Any, context: Any) -> Any:
+        self._refuse_mallory(dict(context.invocation_metadata()).get(commands.ACTOR, ""), context)
+        return self.proposal
+
     def _who(self, request: Any, context: Any) -> str:
         who: str = dict(context.invocation_metadata()).get(commands.ACTOR, "")
         self.did.append((who, request))
+        self._refuse_mallory(who, context)
+        return who
+
+    def _refuse_mallory(self, who: str, context: Any) -> None:
         if who == "mallory":
             status = status_pb2.Status(code=7, message="mallory proposed this")
             told = {"why": "it takes two people", "todo": "Ask somebody else."}
@@ -80,7 +88,6 @@ class FakeDesk(settlement_pb2_grpc.ExceptionServiceServicer):
                 error_details_pb2.ErrorInfo(reason="NOT_PERMITTED", domain="x", metadata=told)
             )
             context.abort_with_status(rpc_status.to_status(status))
-        return who
 
     def ListExceptions(self, request: Any, context: Any) -> Any:  # noqa: N802 -- the wire's names
         self.asked.append(request)
@@ -121,10 +128,14 @@ class FakeDesk(settlement_pb2_grpc.ExceptionServiceServicer):
         return wire.ListProposalsResponse(proposals=[self.proposal])
 
     def ApproveProposal(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.validate_only:
+            return self._tried(request, context)
         self.proposal.decided_by = self._who(request, context)
         return self.proposal
 
     def DeclineProposal(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.validate_only:
+            return self._tried(request, context)
         self.proposal.decided_by = self._who(request, context)
         return self.proposal
 
@@ -209,14 +220,15 @@ def test_a_dry_run_does_nothing(
     assert [who for who, _ in desk.did] == ["grace"]
 
 
-def test_a_dry_run_says_what_would_be_refused(command: Run, desk: FakeDesk) -> None:
-    own = command("approve", "3", "--as", "ADA", "--dry-run")
+@pytest.mark.parametrize("word", ["approve", "decline"])
+def test_a_dry_run_is_the_engines_word_and_not_a_guess(
+    command: Run, desk: FakeDesk, word: str
+) -> None:
+    """With a certificate only the engine knows who acts, and whether it is the one who proposed it."""
+    own = command(word, "3", "--as", "mallory", "--dry-run")
     assert (own.code, desk.did) == (ExitCode.FAILED, [])
-    assert "it takes two people" in own.out
-    other = command("approve", "3", "--as", "grace", "--dry-run", "--fingerprint", "cd" * 32)
-    assert other.code == ExitCode.FAILED
-    desk.proposal.status = wire.PROPOSAL_STATUS_EXPIRED
-    assert "it is expired" in command("approve", "3", "--as", "grace", "--dry-run").out
+    assert "mallory proposed this" in own.err
+    assert "would" not in own.out
 
 
 @pytest.mark.parametrize("name", ["Zoë", "ada ", "", "ada lovelace", "x" * 65, "ada\n"])

@@ -338,20 +338,26 @@ class MemoryResolutions:
         filed = self._records.resolutions.get(proposal_id)
         return filed.evidence if filed is not None else None
 
-    async def approve(self, proposal_id: int, who: str, signed: bytes) -> Proposal:
+    async def approve(
+        self, proposal_id: int, who: str, signed: bytes, *, is_dry_run: bool = False
+    ) -> Proposal:
         """Approve a proposal; see the port."""
         filed, now = self._filed(proposal_id), self._records.clock.now()
         if not is_approved_by(filed.proposal, who, signed):
             settlement = self._settlement(filed.proposal.settlement_id)
             check_approval(self._seen(filed), settlement, who, signed)
+            if is_dry_run:
+                return self._seen(filed)
             _change(filed, decision=Decision.APPROVED, decided_by=who, decided_at=now)
         return self._seen(filed)
 
-    async def decline(self, proposal_id: int, who: str) -> Proposal:
+    async def decline(self, proposal_id: int, who: str, *, is_dry_run: bool = False) -> Proposal:
         """Decline a proposal; see the port."""
         filed, now = self._filed(proposal_id), self._records.clock.now()
         if not is_declined_by(filed.proposal, who):
             check_undecided(filed.proposal)
+            if is_dry_run:
+                return self._seen(filed)
             _change(filed, decision=Decision.DECLINED, decided_by=who, decided_at=now)
         return self._seen(filed)
 
