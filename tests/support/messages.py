@@ -95,6 +95,7 @@ _EXAMPLES: Final[dict[leaves.Leaf, list[Any]]] = {
         datetime(2026, 11, 28, 17, 0, 0, 250_000, tzinfo=_PLUS_ONE),
         datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC),
     ],
+    leaves.UTC_TIME: [datetime(2026, 11, 28, 17, 0, 0, 250_000, tzinfo=_PLUS_ONE)],
     leaves.TIME: ["17:00:00+01:00", "00:00:00"],
     leaves.BOOLEAN: [True, False],
     leaves.DECIMAL: ["0", "1.50", "123456789012345678"],

@@ -142,7 +142,9 @@ def read_head(element: _Element) -> Head:
     return head
 
 
-def built(definition: str, content: object, head: Head | None = None) -> bytes:
+def built(
+    definition: str, content: object, head: Head | None = None, head_version: str = HEAD_VERSION
+) -> bytes:
     """Build a message, in an envelope when it has a header. Raises MessageError."""
     kind = KINDS[definition[:-2]]
     form = kind.compiled(definition[:-2], definition[-2:])
@@ -151,9 +153,9 @@ def built(definition: str, content: object, head: Head | None = None) -> bytes:
         top = document = etree.Element(f"{{{space}}}Document", nsmap=_only(space))
     else:
         top = etree.Element(f"{{{OUR_ENVELOPE}}}Envelope", nsmap=_only(OUR_ENVELOPE))
-        head_space = NAMESPACE + HEAD_NAME + HEAD_VERSION
+        head_space = NAMESPACE + HEAD_NAME + head_version
         at = etree.SubElement(top, f"{{{head_space}}}AppHdr", nsmap=_only(head_space))
-        build(at, compiled(HEAD, head_space, HEAD_EDITIONS[HEAD_VERSION]), head)
+        build(at, compiled(HEAD, head_space, HEAD_EDITIONS[head_version]), head)
         document = etree.SubElement(top, f"{{{space}}}Document", nsmap=_only(space))
     root = etree.SubElement(document, f"{{{space}}}{kind.root}")
     assert isinstance(content, form.struct or object), f"{definition} holds a {form.struct}"

@@ -14,6 +14,7 @@ from settlement_engine.messages.leaves import (
     MAX35,
     MAX350,
     MAX2048,
+    UTC_TIME,
     choice,
 )
 from settlement_engine.messages.parties import AGENT, PARTY, Agent, Party
@@ -60,7 +61,8 @@ HEAD = Form(
             one("Id", "market_practice", MAX2048),
             since=2019,
         ),
-        one("CreDt", "created_at", DATE_TIME),
+        one("CreDt", "created_at", UTC_TIME, until=2018),
+        one("CreDt", "created_at", DATE_TIME, since=2019),
         opt("BizPrcgDt", "processed_at", DATE_TIME, since=2019),
         opt("CpyDplct", "copy", choice("CODU", "COPY", "DUPL")),
         opt("PssblDplct", "is_possible_duplicate", BOOLEAN),

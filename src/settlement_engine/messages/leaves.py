@@ -7,7 +7,7 @@ that it reads back as itself. Each leaf raises ValueError, and whoever calls it 
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from settlement_engine.messages.errors import quoted
@@ -61,13 +61,13 @@ def text(most: int) -> Leaf:
     return Leaf(checked, checked, most=most)
 
 
-def pattern(expression: str, what: str) -> Leaf:
-    """Take a text that the expression describes."""
+def pattern(expression: str, what: str, *, is_secret: bool = False) -> Leaf:
+    """Take a text that the expression describes. What is secret is not repeated when it is wrong."""
     matches = re.compile(expression, re.ASCII).fullmatch
 
     def checked(value: str) -> str:
         if matches(value) is None:
-            message = f"{quoted(value)} is not {what}"
+            message = f"{'the text' if is_secret else quoted(value)} is not {what}"
             raise ValueError(message)
         return value
 
@@ -153,6 +153,18 @@ def _write_date_time(value: datetime) -> str:
     return value.isoformat()
 
 
+def _read_utc(value: str) -> datetime:
+    if not value.strip().endswith("Z"):
+        message = f"{quoted(value)} is not in UTC: it must end with Z"
+        raise ValueError(message)
+    return _read_date_time(value)
+
+
+def _write_utc(value: datetime) -> str:
+    _write_date_time(value)
+    return value.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+
+
 def _read_time(value: str) -> str:
     value = value.strip()
     if _TIME.fullmatch(value) is None:
@@ -173,6 +185,7 @@ COUNT: Final = count(15)
 PAGE: Final = count(5)
 DATE: Final = Leaf(_read_date, date.isoformat)
 DATE_TIME: Final = Leaf(_read_date_time, _write_date_time)
+UTC_TIME: Final = Leaf(_read_utc, _write_utc)
 TIME: Final = Leaf(_read_time, _read_time)
 BOOLEAN: Final = Leaf(_read_boolean, lambda value: "true" if value else "false")
 DECIMAL: Final = decimal(18, 17)
@@ -194,7 +207,7 @@ MAX20000: Final = text(20_000)
 ANY: Final = Leaf(str, str)
 BIC: Final = pattern(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", "a BIC")
 BIC_2009: Final = pattern(r"[A-Z]{6}[A-Z2-9][A-NP-Z0-9](?:[A-Z0-9]{3})?", "a BIC")
-IBAN: Final = pattern(r"[A-Z]{2}[0-9]{2}[a-zA-Z0-9]{1,30}", "an IBAN")
+IBAN: Final = pattern(r"[A-Z]{2}[0-9]{2}[a-zA-Z0-9]{1,30}", "an IBAN", is_secret=True)
 LEI: Final = pattern(r"[A-Z0-9]{18}[0-9]{2}", "an LEI")
 COUNTRY: Final = pattern(r"[A-Z]{2}", "a country code")
 CURRENCY: Final = pattern(r"[A-Z]{3}", "a currency code")

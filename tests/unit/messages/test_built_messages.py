@@ -45,11 +45,20 @@ def test_what_is_built_reads_back_with_every_field(definition, seed):
     assert message.head is None
 
 
+@pytest.mark.parametrize("version", ["01", "02", "03"])
 @EXAMPLES
 @given(seed=st.integers(0, 2**32))
-def test_a_header_is_built_and_reads_back(seed):
-    head = Maker(seed).head("02")
-    assert opened(built("pacs.002.001.10", HEADED, head)).head == head
+def test_a_header_is_built_and_reads_back(version, seed):
+    head = Maker(seed).head(version)
+    assert opened(built("pacs.002.001.10", HEADED, head, version)).head == head
+
+
+@pytest.mark.parametrize("version", ["01", "02", "03"])
+def test_a_header_that_is_built_is_valid_against_its_schema(version):
+    folder, name = shared_folder("iso20022-xsd"), f"head.001.001.{version}"
+    for seed in range(60):
+        data = built("pacs.002.001.10", HEADED, Maker(seed).head(version), version)
+        schema(folder, name).validate(data, name)
 
 
 @cache

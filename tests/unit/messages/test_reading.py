@@ -110,6 +110,19 @@ def test_a_fault_names_its_line():
     assert fault("\n\n" + document(HEADER + "\n<Extra/>")).place.endswith("Extra (line 4)")
 
 
+@pytest.mark.parametrize("encoding", ["UTF-8", "ISO-8859-1", "windows-1252"])
+def test_letters_are_read_in_every_encoding_that_is_taken(encoding):
+    text = f"<?xml version='1.0' encoding='{encoding}'?>" + document().replace("E1", "Ä1")
+    found = opened(text.encode(encoding)).content
+    assert found.transactions[0].end_to_end_id == "Ä1"
+
+
+def test_a_wrong_account_number_is_not_repeated():
+    account = "<DbtrAcct><Id><IBAN>de893704</IBAN></Id></DbtrAcct>"
+    inner = STATUS.replace("</TxInf", f"<OrgnlTxRef>{account}</OrgnlTxRef></TxInf")
+    assert fault(document(HEADER + inner)).reason == "the text is not an IBAN"
+
+
 def test_a_header_of_another_version_is_not_guessed_at():
     text = f"<Envelope>{HEAD}{document()}</Envelope>".replace("head.001.001.02", "head.001.001.09")
     assert "head.001.001.09" in fault(text).reason
