@@ -323,14 +323,14 @@ async def test_transfers_are_listed_newest_first_and_in_pages(scene):
     everything = await accounts.transfers(TransferFilter(account_id=source.id))
     assert len(everything) == 4
     assert Counter(each.leg for each in everything) == {Leg.CASH: 3, Leg.FUNDING: 1}
-    places = [(each.group_id, each.leg.value) for each in everything]
+    places = [(each.group_id, each.posting, each.leg.value) for each in everything]
     assert places == sorted(places, reverse=True)
     pages, before = [], None
     while page := await accounts.transfers(
         TransferFilter(account_id=source.id, limit=3, before=before)
     ):
         pages += page
-        before = (page[-1].group_id, page[-1].leg.value)
+        before = (page[-1].group_id, page[-1].posting, page[-1].leg.value)
     assert pages == everything
 
 

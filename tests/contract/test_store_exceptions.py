@@ -550,6 +550,7 @@ async def test_every_kind_has_a_severity():
     }
     assert suspending == {
         (State.COMPLETED, Event.UNCOVERED),
+        (State.COMPLETED, Event.PARTLY_UNCOVERED),
         (State.COMPLETED, Event.DISPROVED),
         (State.ROLLED_BACK, Event.DISPROVED),
     }

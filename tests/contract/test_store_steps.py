@@ -25,7 +25,7 @@ from settlement_engine.domain.lifecycle import (
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.errors import InvariantViolated
 from settlement_engine.ports import Result, TransferFilter
-from tests.support.lives import results
+from tests.support.lives import back_of, results
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -40,6 +40,10 @@ SUSPENDED_LEGS = {
     (State.COMPLETED, Event.DISPROVED): [Leg.CASH, Leg.OBLIGATION, Leg.LATE_CASH],
     (State.ROLLED_BACK, Event.DISPROVED): [Leg.LATE_CASH],
     (State.COMPLETED, Event.UNCOVERED): [
+        *(Leg.CASH, Leg.OBLIGATION),
+        *(Leg.CASH_RETURNED, Leg.OBLIGATION_SUSPENDED),
+    ],
+    (State.COMPLETED, Event.PARTLY_UNCOVERED): [
         *(Leg.CASH, Leg.OBLIGATION),
         *(Leg.CASH_RETURNED, Leg.OBLIGATION_SUSPENDED),
     ],
@@ -468,3 +472,64 @@ async def test_what_does_not_exist_is_not_loaded(scene):
     assert await scene.stores.settlements.load([missing]) == {}
     assert await scene.stores.settlements.load([]) == {}
     assert await scene.stores.settlements.life(missing) == []
+
+
+# --- returns ----------------------------------------------------------------------------------------
+
+
+async def test_two_partial_returns_are_two_postings_and_hold_the_obligation_between(scene):
+    settlement = await scene.bring(State.COMPLETED, minor=100)
+    for event, back in (
+        (Event.PARTLY_RETURNED, {"amount_minor": 60, "charges_minor": 5}),
+        (Event.RETURNED, {}),
+    ):
+        held = await scene.stores.settlements.find_by_obligation(
+            settlement.instruction.obligation_id
+        )
+        assert held.state is State.COMPLETED
+        returned = back_of(settlement, event, **back)
+        settlement = await scene.move(settlement, event, back=returned)
+        assert settlement.returns[-1] == returned
+    assert settlement.state is State.RETURNED
+    made = await scene.stores.accounts.transfers(TransferFilter(group_id=settlement.id))
+    found = sorted((each.posting, each.leg, each.amount_minor) for each in made)
+    assert found == [
+        *((1, Leg.CASH, 100), (1, Leg.OBLIGATION, 100)),
+        *((2, Leg.CASH_RETURNED, 60), (2, Leg.OBLIGATION_RESTORED, 65), (2, Leg.RETURN_CHARGES, 5)),
+        *((3, Leg.CASH_RETURNED, 35), (3, Leg.OBLIGATION_RESTORED, 35)),
+    ]
+    assert (await scene.account(AccountKind.FEES)).posted == -5
+    again = scene.wish(obligation_id=settlement.instruction.obligation_id)
+    assert (await scene.new(obligation_id=again.obligation_id)).state is State.VALIDATING
+
+
+@pytest.mark.parametrize(
+    ("event", "back"),
+    [
+        (Event.PARTLY_RETURNED, {"amount_minor": 41, "reference": "R-2"}),  # more than is left
+        (Event.RETURNED, {"amount_minor": 39, "reference": "R-2"}),  # and something is left
+        (Event.PARTLY_RETURNED, {"amount_minor": 40, "reference": "R-2"}),  # and nothing is left
+        (Event.PARTLY_RETURNED, {"amount_minor": 10, "reference": "RETURN-1"}),  # booked already
+        (Event.PARTLY_RETURNED, {"amount_minor": 10, "posting": 2, "reference": "R-2"}),
+    ],
+)
+async def test_a_return_that_cannot_be_changes_nothing(scene, event, back):
+    await scene.bring(State.COMPLETED, minor=100)  # so that the receiver's account covers anything
+    settlement = await scene.bring(State.COMPLETED, minor=100)
+    settlement = await scene.move(
+        settlement,
+        Event.PARTLY_RETURNED,
+        back=back_of(settlement, Event.PARTLY_RETURNED, amount_minor=60),
+    )
+    before = await scene.everything(settlement)
+    step = scene.step(settlement, event, back=back_of(settlement, event, **back))
+    with pytest.raises(InvariantViolated):
+        await scene.apply(step)
+    assert await scene.everything(settlement) == before
+
+
+async def test_another_amount_is_one_exception_however_often_it_is_said(scene):
+    settlement = await scene.bring(State.SENT)
+    after = await scene.move(settlement, Event.AMOUNT_DIFFERED)
+    assert (after.state, after.is_frozen, after.seq) == (State.SENT, True, settlement.seq + 1)
+    assert results(await scene.apply(scene.step(after, Event.AMOUNT_DIFFERED))) == [STALE]

@@ -14,6 +14,7 @@ from settlement_engine import errors
 from settlement_engine.api.call import LOCAL_CALLER
 from settlement_engine.cli import COMMANDS, cli
 from settlement_engine.config import Config, env_name, known_keys
+from settlement_engine.domain.announcement import NAMED_BY_EVENT
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.preconditions import RefusalCode
@@ -200,8 +201,7 @@ def test_every_key_that_is_named_exists():
         ):
             is_event = found.startswith("settlement.") and found.rpartition(".")[2] in {
                 "accepted",
-                "contradicted",
-                "disproved",
+                *(event.value for event in NAMED_BY_EVENT),
                 "reopened",
                 *(state.value for state in State),
             }

@@ -69,7 +69,7 @@ async def _check_money(town: Town, trial: Trial, settlement: Settlement) -> None
     transfers = await town.witness.accounts.transfers(TransferFilter(group_id=settlement.id))
     wanted = sum(_legs(move) for move in life)
     assert len(transfers) == wanted
-    assert len({transfer.leg for transfer in transfers}) == wanted, "each leg once"
+    assert len({(each.posting, each.leg) for each in transfers}) == wanted, "each leg once"
 
 
 def _legs(move: Moved) -> int:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import ENDS, Event, State
+from settlement_engine.domain.returns import NOT_STATED
 from settlement_engine.ports import Answer
 from tests.failure.trials import (
     EVIDENCE,
     SOURCES,
+    STATED,
     UNASKED,
     WAITING_CURRENCY,
     Fault,
@@ -91,11 +93,15 @@ async def _act(
             trial.bank.enter(obligation, _reference(trial), EVIDENCE[event])
         await _wish(town, trial, settlement, event)
     elif settlement.state is state:
-        if event is Event.UNCOVERED:
+        if event in (Event.UNCOVERED, Event.PARTLY_UNCOVERED):
             await town.spend_everything()
         attempt = settlement.attempt.number if settlement.attempt else 0
         answer = Answer(
-            settlement_id=settlement.id, event=UNASKED[state, event], attempt=attempt, code="X2"
+            settlement_id=settlement.id,
+            event=UNASKED[state, event],
+            attempt=attempt,
+            code="X2",
+            stated=STATED.get(event, NOT_STATED),
         )
         times = 2 if trial.fault is Fault.ANSWER_TWICE else 1
         trial.is_struck = trial.is_struck or trial.fault is Fault.ANSWER_TWICE

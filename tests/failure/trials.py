@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from settlement_engine.domain.lifecycle import LIFE, QUESTION, Event, Row, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.returns import StatedAmount
 from settlement_engine.ports import Result
 from tests.support.faultproxy import IDLE, Lost
 from tests.support.frailbank import Cue, FrailBank, Manner, Standing
@@ -97,7 +98,10 @@ SOURCES: Final = {
     Event.RECALLED: Source.RAIL,
     Event.RECALL_REFUSED: Source.RAIL,
     Event.RETURNED: Source.UNASKED,
+    Event.PARTLY_RETURNED: Source.UNASKED,
     Event.UNCOVERED: Source.UNASKED,  # it returns what the receiver has spent meanwhile
+    Event.PARTLY_UNCOVERED: Source.UNASKED,
+    Event.AMOUNT_DIFFERED: Source.RAIL,  # it says that another amount was settled
     Event.CONTRADICTED: Source.UNASKED,
     Event.DISPROVED: Source.UNASKED,
 }
@@ -111,7 +115,9 @@ SAID: Final = {
 
 UNASKED: Final = {
     (State.COMPLETED, Event.RETURNED): Event.RETURNED,
+    (State.COMPLETED, Event.PARTLY_RETURNED): Event.RETURNED,
     (State.COMPLETED, Event.UNCOVERED): Event.RETURNED,
+    (State.COMPLETED, Event.PARTLY_UNCOVERED): Event.RETURNED,
     (State.COMPLETED, Event.CONTRADICTED): Event.REJECTED,
     (State.COMPLETED, Event.DISPROVED): Event.REJECTED,
     (State.FAILED, Event.CONTRADICTED): Event.SETTLED,
@@ -120,6 +126,12 @@ UNASKED: Final = {
     (State.RETURNED, Event.CONTRADICTED): Event.REJECTED,
 }
 """What the rail says when nobody asks."""
+
+STATED: Final = {
+    event: StatedAmount(minor=AMOUNT_MINOR - 1, charges_minor=charges, reference="R-1")
+    for event, charges in ((Event.PARTLY_RETURNED, 0), (Event.PARTLY_UNCOVERED, 0))
+}
+"""What it says of amounts; all else is of the whole."""
 
 ATTESTED: Final = {
     State.COMPLETED: (State.IN_DOUBT, Event.ATTESTED_SETTLED),
@@ -255,7 +267,7 @@ def prepare(bank: FrailBank, state: State, event: Event, fault: Fault) -> Trial:
         currency = WAITING_CURRENCY
     if Event.OVERDUE in events:
         currency = OVERDUE_CURRENCY
-    if event is Event.UNCOVERED:
+    if event in (Event.UNCOVERED, Event.PARTLY_UNCOVERED):
         currency = SPENT_CURRENCY
     sides = {"from_bank": SIDES[0], "to_bank": SIDES[1]}
     instruction = wish(amount=Money(AMOUNT_MINOR, currency), **sides)

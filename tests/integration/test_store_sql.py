@@ -51,11 +51,11 @@ SETTLEMENT = (
     " epoch int8, asked int4, due_at timestamptz, number int2, rail text, source_id int8,"
     " agent_id int8, clearing_id int8, target_id int8, uetr uuid, end_to_end_id text,"
     " message_id text, payload bytea, recorded_at timestamptz, valid_until timestamptz, sends int4, undelivered int4,"
-    " intent text"
+    " intent text, returns text"
 )
 LISTED = ("text[] text text text uuid uuid timestamptz timestamptz int8", "id uuid")
 TRANSFER = (
-    "group_id uuid, leg int2, debit_id int8, credit_id int8, amount_minor int8, currency text,"
+    "group_id uuid, posting int2, leg int2, debit_id int8, credit_id int8, amount_minor int8, currency text,"
     " reference text, at timestamptz"
 )
 DIFFERENCE = "subject text, expected text, found text"
@@ -235,7 +235,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "list_settlements": LISTED,
     "list_settlements_in_states": LISTED,
     "list_settlements_of_obligation": LISTED,
-    "list_transfers": ("int8 uuid uuid int2 int8", TRANSFER),
+    "list_transfers": ("int8 uuid uuid int2 int2 int8", TRANSFER),
     "load": ("uuid[]", SETTLEMENT),
     "currencies": ("", "code text, exponent int2"),
     "load_currencies": ("text[] int2[]", ""),

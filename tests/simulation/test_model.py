@@ -25,6 +25,11 @@ UNWALKED = {
     (State.COMPLETED, Event.CONTRADICTED),  # takes a bank that contradicts itself
     (State.RETURNED, Event.CONTRADICTED),
     (State.COMPLETED, Event.UNCOVERED),  # takes the receiver's account
+    (State.COMPLETED, Event.PARTLY_UNCOVERED),
+    (State.COMPLETED, Event.PARTLY_RETURNED),  # takes amounts, and the model has none
+    *(
+        (state, Event.AMOUNT_DIFFERED) for state in HOLDING
+    ),  # takes a bank that speaks of another amount
     (State.COMPLETED, Event.DISPROVED),  # takes two people who were wrong
     (State.ROLLED_BACK, Event.DISPROVED),
 }

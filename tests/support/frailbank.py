@@ -15,6 +15,7 @@ from enum import StrEnum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from settlement_engine.domain.lifecycle import Ask, Event
+from settlement_engine.domain.returns import NOT_STATED, StatedAmount
 from settlement_engine.ports import Answer, RailCapabilities, RailClass
 from tests.support.payments import payment_bytes, payment_terms
 from tests.support.unasked import Unasked, message_of
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 LATE_SECONDS: Final = 0.015
 VALIDITY_SECONDS: Final = 3600.0
+
+
+OTHER_AMOUNT: Final = StatedAmount(minor=1)
+"""What the bank says that it has settled where a cue wants another amount than was sent."""
 
 
 class Manner(StrEnum):
@@ -69,6 +74,7 @@ _BECOMES: Final = {
     Event.SETTLED: Standing.SETTLED,
     Event.REJECTED: Standing.REJECTED,
     Event.RECALLED: Standing.RECALLED,
+    Event.AMOUNT_DIFFERED: Standing.SETTLED,
 }
 _SAYS: Final = {
     Standing.SETTLED: Event.SETTLED,
@@ -254,11 +260,13 @@ class FrailRail:
             reference = question.references.end_to_end_id
             event, manner = self.bank.ask(ask, _obligation(question), reference)
             if event is not None:
+                is_other = event is Event.AMOUNT_DIFFERED
                 answer = Answer(
                     settlement_id=question.settlement_id,
-                    event=event,
+                    event=Event.SETTLED if is_other else event,
                     attempt=question.attempt,
                     code="X1",
+                    stated=OTHER_AMOUNT if is_other else NOT_STATED,
                 )
                 self._ear.tell(answer, manner, report)
 

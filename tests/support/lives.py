@@ -21,9 +21,10 @@ from settlement_engine.domain.ledger import (
     suspend_cash,
     suspend_return,
 )
-from settlement_engine.domain.lifecycle import ENDS, LIFE, Do, Event, Row, State
+from settlement_engine.domain.lifecycle import ENDS, LIFE, PARTLY, RETURNS, Do, Event, Row, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
+from settlement_engine.domain.returns import FIRST_RETURN, Return, left_of
 from settlement_engine.domain.settlement import Attempt, Instruction, Priority, Route, Settlement
 from settlement_engine.domain.windows import Session
 from settlement_engine.ports import (
@@ -59,10 +60,28 @@ ALL_TRANSFERS = TransferFilter(limit=10_000)
 EXCEPTIONS = {
     Event.DISPROVED: MatterKind.DISPROVED,
     Event.UNCOVERED: MatterKind.UNCOVERED_RETURN,
+    Event.PARTLY_UNCOVERED: MatterKind.UNCOVERED_RETURN,
+    Event.AMOUNT_DIFFERED: MatterKind.AMOUNT_DIFFERS,
 }
 
 _numbers = itertools.count(1)
 _ids = CountedIds()
+
+
+def back_of(settlement: Settlement, event: Event, **changes: Any) -> Return:
+    """The next return: all that is left, or the smallest part of it; each has a reference of its own."""
+    returns = settlement.returns
+    left = left_of(settlement.instruction.amount.minor, returns)
+    amount = changes.pop("amount_minor", 1 if event in PARTLY else left)
+    charges = changes.get("charges_minor", 0)
+    fields: dict[str, Any] = {
+        "posting": FIRST_RETURN + len(returns),
+        "amount_minor": amount,
+        "charges_minor": charges,
+        "left_minor": left - amount - charges,
+        "reference": f"RETURN-{len(returns) + 1}",
+    }
+    return Return(**{**fields, **changes})
 
 
 def wish(**changes: Any) -> Instruction:
@@ -143,6 +162,8 @@ class Scene:
             (AccountKind.CLEARING, source, currency),
         ]
         accounts |= {each.kind: each for each in await store.ensure_controls(controls)}
+        charged = [(AccountKind.FEES, source, currency)]
+        accounts |= {each.kind: each for each in await store.ensure_controls(charged)}
         before = await stores.stream.head()
         scene = cls(stores, await stores.owner(), accounts, before)
         if funds_minor:
@@ -227,33 +248,49 @@ class Scene:
     ) -> Step:
         """Make the step of a row with everything that the row needs."""
         row = row or LIFE[settlement.state][event]
-        amount = settlement.instruction.amount
         fields: dict[str, Any] = {"settlement": settlement, "event": event, "row": row}
         intent: dict[str, str] = {}
         if row.do is Do.LOCK:
             fields |= {"attempt": self.attempt(settlement), "session": OPEN}
             intent = intent_detail(changes.get("attempt", fields["attempt"]))
+        back = changes.get("back") or (back_of(settlement, event) if event in RETURNS else None)
+        fields |= {"back": back, "transfers": self._posted(settlement, row, back)}
         if row.do in (Do.POST, Do.REVERSE):
-            make = settle if row.do is Do.POST else reverse
-            fields["transfers"] = make(settlement.id, self.route, amount.minor, amount.currency)
             fields |= {"rail_reference": "R-1", "confirmation": "C-1"}
-        if row.do is Do.SUSPEND:
-            fields["transfers"] = self._suspended(settlement, event)
         is_late = row.do in (Do.EXCEPT, Do.SUSPEND)
         if row.state in ENDS and row.state is not State.COMPLETED and not is_late:
             fields["refusal"] = Refusal(code=RefusalCode.RAIL_REJECTED, detail={"code": "AC04"})
         fields["detail"] = {"text": f'{event} "quoted", {{braced}} and \\ back', **intent}
         if event in EXCEPTIONS:
             fields["detail"]["exception"] = EXCEPTIONS[event].value
+        if back is not None:
+            fields["detail"] |= back.words()
+            if "detail" in changes:
+                changes["detail"] = {**changes["detail"], **back.words()}
         return Step(**{**fields, **changes})
 
-    def _suspended(self, settlement: Settlement, event: Event) -> tuple[Transfer, ...]:
+    @property
+    def fees_id(self) -> int:
+        return self._accounts[AccountKind.FEES].id
+
+    def _posted(
+        self, settlement: Settlement, row: Row, back: Return | None
+    ) -> tuple[Transfer, ...]:
+        """The transfers of a row."""
         amount = settlement.instruction.amount
+        sides, currency = (settlement.id, self.route), amount.currency
         suspense_id = self._accounts[AccountKind.SUSPENSE].id
-        sides = (settlement.id, self.route, suspense_id, amount.minor, amount.currency)
-        if event is Event.UNCOVERED:
-            return suspend_return(*sides)
-        return suspend_cash(*sides, is_at_agent=settlement.state is State.ROLLED_BACK)
+        if row.do is Do.POST:
+            return settle(*sides, amount.minor, currency)
+        if row.do is Do.REVERSE:
+            assert back is not None
+            return reverse(*sides, back, currency, self.fees_id)
+        if row.do is not Do.SUSPEND:
+            return ()
+        if back is not None:
+            return suspend_return(*sides, suspense_id, back, currency, self.fees_id)
+        is_at_agent = settlement.state is State.ROLLED_BACK
+        return suspend_cash(*sides, suspense_id, amount.minor, currency, is_at_agent=is_at_agent)
 
     async def apply(self, *steps: Step, owner: int | None = None) -> list[Outcome]:
         return await self.stores.settlements.apply(steps, self.owner if owner is None else owner)

@@ -113,6 +113,14 @@ LIVES: dict[str, tuple[Happens, ...]] = {
         happens(E.ATTESTED_NOT_SETTLED, RefusalCode.ATTESTED_NOT_SETTLED, **PAPER),
     ),
     "returned": (*COMPLETED, happens(E.RETURNED, code="FOCR", text="wanted back")),
+    "returned_in_parts": (
+        *COMPLETED,
+        happens(E.PARTLY_RETURNED, code="FOCR"),
+        happens(E.PARTLY_UNCOVERED, code="FOCR"),
+        happens(E.RETURNED, code="FOCR"),
+    ),
+    "partly_returned": (*COMPLETED, happens(E.PARTLY_RETURNED, code="FOCR")),
+    "another_amount": (*SENT, happens(E.AMOUNT_DIFFERED, said="settled", amount_minor="499")),
     "returned_without_cover": (*COMPLETED, happens(E.UNCOVERED, code="FOCR")),
     "rolled_back_by_attestation_and_disproved": (
         *DOUBTED,

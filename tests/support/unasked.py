@@ -41,6 +41,7 @@ def message_of(rail: str, answer: Answer, names: References | None) -> InboundMe
         code=answer.code,
         text=answer.text,
         confirmation=answer.confirmation,
+        stated=answer.stated,
     )
     content = msgspec.json.encode((next(_numbers), report))
     return InboundMessage(

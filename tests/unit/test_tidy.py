@@ -43,7 +43,7 @@ LONG_FUNCTIONS = {
 NOT_SAID = {
     # Words of the vocabulary's right column (docs/glossary.md) that nothing of ours is called.
     *("debt", "job", "workflow", "unwind", "reservation", "provider"),
-    *("txn", "txns", "posting", "postings", "feed", "discrepancy", "src", "dst", "dest"),
+    *("txn", "txns", "feed", "discrepancy", "src", "dst", "dest"),
     # Abbreviations. `id`, `bic`, `uetr` and `utc` are words.
     *("amt", "acct", "cfg", "conf", "req", "resp", "ctx", "conn", "curr", "idx", "tmp", "val"),
     *("num", "cnt", "mgr", "obj", "ref", "refs", "util", "utils", "helper", "helpers", "manager"),

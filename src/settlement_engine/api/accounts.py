@@ -193,19 +193,25 @@ class AccountCalls:
         )
         transfers = await self._accounts.transfers(wanted)
         page = transfers[:size]
-        last = f"{page[-1].group_id}/{int(page[-1].leg)}" if len(transfers) > size else ""
+        last = _place(page[-1]) if len(transfers) > size else ""
         return pb.ListTransfersResponse(
             transfers=await in_parts(page, to_transfer),
             next_page_token=make_token(filters, last) if last else "",
         )
 
 
-def _read_place(place: str, found: grammar.Found) -> tuple[UUID, int] | None:
+def _place(transfer: Transfer) -> str:
+    """Name the transfer after which a list goes on."""
+    return f"{transfer.group_id}/{transfer.posting}/{int(transfer.leg)}"
+
+
+def _read_place(place: str, found: grammar.Found) -> tuple[UUID, int, int] | None:
     """Read the transfer after which a list goes on."""
-    group, _, leg = place.partition("/")
+    group, _, rest = place.partition("/")
+    posting, _, leg = rest.partition("/")
     group_id = grammar.check_uuid("page_token", group, found)
-    number = grammar.check_account_id("page_token", leg, found)
-    return (group_id, number) if group_id else None
+    numbers = [grammar.check_account_id("page_token", each, found) for each in (posting, leg)]
+    return (group_id, numbers[0], numbers[1]) if group_id else None
 
 
 def to_account(account: Account) -> pb.Account:
@@ -236,6 +242,7 @@ def to_transfer(transfer: Transfer) -> pb.Transfer:
         amount=format_amount(transfer.amount_minor, transfer.currency),
         currency=transfer.currency,
         reference=transfer.reference,
+        posting=transfer.posting,
     )
     if transfer.at is not None:
         answer.created_at = unix_seconds(transfer.at)

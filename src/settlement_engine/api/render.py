@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from settlement_engine.domain.lifecycle import State
+    from settlement_engine.domain.returns import Return
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.ports import Announcement
 
@@ -81,6 +82,18 @@ def write_response(
         answer.refusal_fields.update(detail)
 
 
+def _returned(back: Return, currency: str) -> pb.SettlementReturn:
+    """Write what has come back."""
+    return pb.SettlementReturn(
+        posting=back.posting,
+        amount=format_amount(back.amount_minor, currency),
+        charges=format_amount(back.charges_minor, currency),
+        left=format_amount(back.left_minor, currency),
+        reference=back.reference,
+        value_date=back.value_date.isoformat() if back.value_date else "",
+    )
+
+
 def status_response(
     settlement: Settlement, moves: Iterable[Moved] = (), *, has_metadata: bool = False
 ) -> pb.SettlementStatusResponse:
@@ -108,6 +121,7 @@ def status_response(
         idempotency_key=wish.idempotency_key,
         metadata=wish.metadata if has_metadata else {},
         moves=[move(moved) for moved in moves],
+        returns=[_returned(back, wish.amount.currency) for back in settlement.returns],
     )
     _add_progress(answer, settlement)
     return answer

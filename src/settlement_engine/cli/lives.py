@@ -94,6 +94,8 @@ def show(*, name: str, address: EngineAddress, is_json: bool) -> None:
     for title, text in _facts(found):
         if text:
             say(f"  {title:<11} {text}")
+    for back in found.returns:
+        say(f"  {'returned':<11} {_returned(back, found.currency)}")
     say()
     before: datetime | None = None
     for move in found.moves:
@@ -143,13 +145,20 @@ def _facts(found: wire.SettlementStatusResponse) -> list[tuple[str, str]]:
     ]
 
 
+def _returned(back: wire.SettlementReturn, currency: str) -> str:
+    """Tell one return: what came back, what was charged, what is left, and the bank's name of it."""
+    charged = f" less {back.charges} of charges" if back.charges.strip("0.") else ""
+    named = "".join(f", {text}" for text in (back.reference, back.value_date) if text)
+    return f"{back.amount} {currency}{charged}, {back.left} left{named}"
+
+
 def _attention(found: wire.SettlementStatusResponse) -> str:
     """Say why a person has to look, if one has."""
     if not found.is_frozen:
         return ""
     if found.status in ENDED:
         return "a bank's later message contradicts the end, or a record was altered: see its exceptions"
-    return "frozen, for what was recorded of it was altered in the database: see its exceptions"
+    return "frozen: the bank speaks of another amount, or a record was altered: see its exceptions"
 
 
 def _line(move: wire.Move, before: datetime | None) -> str:

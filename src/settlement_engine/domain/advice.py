@@ -66,6 +66,10 @@ BY_KIND: Final[Mapping[MatterKind, tuple[str, str]]] = {
         "Look at why it was parked, and release or decline it: one person proposes, another approves.",
         "Send the same obligation again under another key: this one still waits.",
     ),
+    MatterKind.AMOUNT_DIFFERS: (
+        "Ask the bank which amount is true, for what was sent and for what came back, in writing.",
+        "Post the difference by hand: nothing is booked beyond what both sides agree on.",
+    ),
     MatterKind.UNKNOWN_PAYMENT: (
         "Look for the instruction with the caller, by the reference: this database has forgotten it.",
         "Send the same instruction under another key: the bank has this payment already.",

@@ -13,13 +13,22 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Moved
 
 
+NAMED_BY_EVENT: Final = frozenset(
+    {
+        *(Event.CONTRADICTED, Event.DISPROVED, Event.AMOUNT_DIFFERED),
+        *(Event.PARTLY_RETURNED, Event.PARTLY_UNCOVERED),
+    }
+)
+"""Moves that are announced as what happened, not by the state that they lead to."""
+
+
 def announcement_type(moved: Moved) -> str:
     """Name what happened, such as ``settlement.completed``.
 
-    The first move says that the instruction was accepted; late word changes no state but is
-    announced as what it is: a contradiction, or the proof that people were wrong.
+    The first move says that the instruction was accepted. What opens an exception or brings a part back
+    is announced as what it is: the state alone would not say so.
     """
-    if moved.event in (Event.CONTRADICTED, Event.DISPROVED):
+    if moved.event in NAMED_BY_EVENT:
         return f"settlement.{moved.event.value}"
     if moved.from_state is State.PENDING and moved.to_state is State.VALIDATING:
         return "settlement.accepted"

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.preconditions import RefusalCode
+from settlement_engine.domain.returns import NOT_STATED, NotBooked, judge_return
 from settlement_engine.domain.settlement import Attestation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from settlement_engine.domain.returns import Return, StatedAmount
     from settlement_engine.domain.settlement import Settlement
 
 _MOVED: Final = frozenset({Event.SETTLED, Event.ATTESTED_SETTLED})
 _DID_NOT_MOVE: Final = frozenset(
     {Event.REJECTED, Event.RECALLED, Event.NOT_FOUND, Event.ATTESTED_NOT_SETTLED}
 )
+
+_HAS_MOVED: Final = frozenset({State.COMPLETED, State.RETURNED})
 
 CONTRADICTS: Final[Mapping[State, frozenset[Event]]] = {
     State.COMPLETED: _DID_NOT_MOVE,
@@ -71,16 +75,22 @@ _RAILS_OWN_NO: Final = frozenset(
 
 
 class LateWord(NamedTuple):
-    """What late word amounts to: which row of the page, and what the matter for a person is about."""
+    """What late word amounts to: which transition, what the matter for a person is about, what came back."""
 
     event: Event
     kind: MatterKind | None = None
+    back: Return | None = None
 
 
-def judge(settlement: Settlement, event: Event, confirmation: str = "") -> LateWord | None:
+def judge(
+    settlement: Settlement,
+    event: Event,
+    confirmation: str = "",
+    stated: StatedAmount = NOT_STATED,
+) -> LateWord | None:
     """Judge what is said about a settlement that has ended; None when it is no news.
 
-    ``confirmation`` is the rail's own with that word, if it has one.
+    ``confirmation`` is the rail's own with that word, if it has one; ``stated`` are its amounts.
     """
     state = settlement.state
     if settlement.attestation is Attestation.DISPROVED:
@@ -88,14 +98,32 @@ def judge(settlement: Settlement, event: Event, confirmation: str = "") -> LateW
         is_news = contradicts_disproof(state, event)
         return LateWord(Event.CONTRADICTED, MatterKind.CONTRADICTION) if is_news else None
     if event is Event.RETURNED:
-        return LateWord(Event.RETURNED) if state is State.COMPLETED else None
-    if settlement.attestation is Attestation.STANDS and disproves(state, event):
+        return _judge_return(settlement, stated)
+    is_attested = settlement.attestation is Attestation.STANDS and not settlement.returns
+    if is_attested and disproves(state, event):
         return LateWord(Event.DISPROVED, MatterKind.DISPROVED)
-    kind = _kind(settlement, event, confirmation)
+    kind = _kind(settlement, event, confirmation, stated)
     return LateWord(Event.CONTRADICTED, kind) if kind is not None else None
 
 
-def _kind(settlement: Settlement, event: Event, confirmation: str) -> MatterKind | None:
+def _judge_return(settlement: Settlement, stated: StatedAmount) -> LateWord | None:
+    """Judge a return: the whole that was left, a part of it, a repetition, or what cannot be."""
+    if settlement.state not in _HAS_MOVED:
+        return None
+    whole, returns = settlement.instruction.amount, settlement.returns
+    is_over = settlement.state is State.RETURNED and not returns
+    found = judge_return(whole, returns, stated) if not is_over else NotBooked.REPEATED
+    if found is NotBooked.REPEATED:
+        return None
+    if found is NotBooked.DIFFERS:
+        return LateWord(Event.CONTRADICTED, MatterKind.AMOUNT_DIFFERS)
+    event = Event.PARTLY_RETURNED if found.left_minor else Event.RETURNED
+    return LateWord(event, back=found)
+
+
+def _kind(
+    settlement: Settlement, event: Event, confirmation: str, stated: StatedAmount
+) -> MatterKind | None:
     """Say what a contradiction is about; None when there is none."""
     if event is Event.ACKNOWLEDGED and is_refused_by_the_rail(settlement):
         return None  # said before the no, and late: what was received is not final
@@ -105,6 +133,8 @@ def _kind(settlement: Settlement, event: Event, confirmation: str) -> MatterKind
         return MatterKind.LATE_DEBIT if event in _MOVED else MatterKind.CONTRADICTION
     if event is Event.SETTLED and is_second_debit(settlement, confirmation):
         return MatterKind.SECOND_DEBIT
+    if event is Event.SETTLED and stated.differs_from(settlement.instruction.amount):
+        return MatterKind.AMOUNT_DIFFERS
     return None
 
 
@@ -116,6 +146,6 @@ def is_refused_by_the_rail(settlement: Settlement) -> bool:
 
 def is_second_debit(settlement: Settlement, confirmation: str) -> bool:
     """Say whether the rail confirms another payment than the one that completed the settlement."""
-    has_moved = settlement.state in (State.COMPLETED, State.RETURNED)
+    has_moved = settlement.state in _HAS_MOVED
     known = settlement.confirmation
     return has_moved and bool(known) and bool(confirmation) and confirmation != known

@@ -155,7 +155,7 @@ class HoldRecord(Record, frozen=True, kw_only=True):
 
 
 class TransferRecord(Record, frozen=True, kw_only=True):
-    """One movement between two accounts."""
+    """One movement between two accounts. Older versions wrote no ``posting``: there was one."""
 
     leg: int
     debit_id: int
@@ -164,6 +164,7 @@ class TransferRecord(Record, frozen=True, kw_only=True):
     currency: str
     reference: str
     at: datetime
+    posting: int = 1
 
 
 class AccountRecord(Record, frozen=True, kw_only=True):
@@ -337,7 +338,7 @@ def record_attempt(attempt: Attempt, payload_sha256: str) -> AttemptRecord:
 
 
 def record_transfers(transfers: Iterable[Transfer]) -> tuple[TransferRecord, ...]:
-    """Write down transfers, in the order of their legs."""
+    """Write down transfers, in the order of their postings and legs."""
     return tuple(
         TransferRecord(
             leg=transfer.leg.value,
@@ -347,8 +348,9 @@ def record_transfers(transfers: Iterable[Transfer]) -> tuple[TransferRecord, ...
             currency=transfer.currency,
             reference=transfer.reference,
             at=instant(transfer.at),
+            posting=transfer.posting,
         )
-        for transfer in sorted(transfers, key=lambda each: each.leg)
+        for transfer in sorted(transfers, key=lambda each: (each.posting, each.leg))
         if transfer.at is not None
     )
 

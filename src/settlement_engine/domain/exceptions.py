@@ -53,6 +53,7 @@ class MatterKind(StrEnum):
     )  # the database turns down what follows from an answer, again and again
     ALTERED_PAYMENT = auto()  # what was recorded of it was altered behind the engine
     HELD = auto()  # screening has parked it, and two people have to decide
+    AMOUNT_DIFFERS = auto()  # the bank speaks of another amount than was sent, or than is left
 
 
 class Severity(StrEnum):
@@ -72,6 +73,7 @@ SEVERITY: Final[Mapping[MatterKind, Severity]] = {
     MatterKind.DISPROVED: Severity.CRITICAL,
     MatterKind.UNCOVERED_RETURN: Severity.CRITICAL,
     MatterKind.HELD: Severity.NORMAL,
+    MatterKind.AMOUNT_DIFFERS: Severity.CRITICAL,
     MatterKind.UNKNOWN_PAYMENT: Severity.CRITICAL,
     MatterKind.ALTERED_PAYMENT: Severity.CRITICAL,
     MatterKind.CANNOT_BE_BOOKED: Severity.CRITICAL,
@@ -85,8 +87,8 @@ SUSPENDED: Final = frozenset({MatterKind.DISPROVED, MatterKind.UNCOVERED_RETURN}
 """Matters with money in suspense: one person acknowledges them, another one closes them."""
 
 
-LATE: Final = frozenset({Event.CONTRADICTED, Event.DISPROVED})
-"""Moves that record late word; our books stand on what was before them."""
+LATE: Final = frozenset({Event.CONTRADICTED, Event.DISPROVED, Event.AMOUNT_DIFFERED})
+"""Moves that record word on which nothing is booked for a customer; our books stand on what was before them."""
 
 UNASKED: Final = frozenset(
     {Event.CANCELLED, Event.OVERDUE, Event.ATTESTED_SETTLED, Event.ATTESTED_NOT_SETTLED}

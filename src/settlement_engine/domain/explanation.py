@@ -14,9 +14,19 @@ import msgspec
 from settlement_engine.domain.dossier import decimals_of
 from settlement_engine.domain.exceptions import OF_PARKED, MatterKind
 from settlement_engine.domain.ledger import Leg
-from settlement_engine.domain.lifecycle import ENDS, HOLDING, LIFE, QUESTION, Do, Event, State
+from settlement_engine.domain.lifecycle import (
+    ENDS,
+    HOLDING,
+    LIFE,
+    QUESTION,
+    RETURNS,
+    Do,
+    Event,
+    State,
+)
 from settlement_engine.domain.money import format_amount
 from settlement_engine.domain.readable import shown
+from settlement_engine.domain.returns import read_return
 from settlement_engine.domain.sentences import refusal_sentence
 from settlement_engine.domain.settlement import Attestation
 from settlement_engine.domain.wording import (
@@ -48,7 +58,10 @@ if TYPE_CHECKING:
 STORY_MAX: Final = 2_000
 """No more lines are told of a life; a line says so when some are left out."""
 
-SAID: Final = ("code", "text", "rail_reference", "confirmation", "next_opening", "evidence_sha256")
+SAID: Final = (
+    *("code", "text", "rail_reference", "confirmation", "next_opening", "evidence_sha256"),
+    "return_reference",
+)
 """Details of a move that a sentence quotes."""
 
 _LEGS: Final[Mapping[int, str]] = {
@@ -58,6 +71,7 @@ _LEGS: Final[Mapping[int, str]] = {
     Leg.OBLIGATION_RESTORED: "obligation restored",
     Leg.LATE_CASH: "late cash",
     Leg.OBLIGATION_SUSPENDED: "obligation suspended",
+    Leg.RETURN_CHARGES: "return charges",
 }
 
 
@@ -243,6 +257,20 @@ def _proposal(proposal: ProposalRecord) -> Iterator[Line]:
 # --- where it stands -------------------------------------------------------------------------------
 
 
+def _frozen(dossier: Dossier) -> Iterator[str]:
+    """Say why nothing goes on by itself, if it is frozen."""
+    standing = dossier.standing
+    if any(each.kind == MatterKind.ALTERED_PAYMENT for each in dossier.exceptions):
+        yield (
+            "It is frozen: what was recorded of it was altered in the database. It is not sent, and"
+            " nothing is booked on it, until a person has looked."
+        )
+    elif standing.is_frozen and standing.state in ENDS:
+        yield "It is frozen: word came after its end, and a person has to look."
+    elif standing.is_frozen:
+        yield "It is frozen: the rail speaks of another amount than was sent, and a person has to look."
+
+
 def _standing(dossier: Dossier) -> Iterator[str]:
     standing = dossier.standing
     yield STANDS[standing.state]
@@ -262,13 +290,7 @@ def _standing(dossier: Dossier) -> Iterator[str]:
         yield "Its end stands on what two people attested with evidence."
     elif standing.attestation is Attestation.DISPROVED:
         yield "Two people attested how it ended, and the rail has proved them wrong since."
-    if any(each.kind == MatterKind.ALTERED_PAYMENT for each in dossier.exceptions):
-        yield (
-            "It is frozen: what was recorded of it was altered in the database. It is not sent, and"
-            " nothing is booked on it, until a person has looked."
-        )
-    elif standing.is_frozen:
-        yield "It is frozen: word came after its end, and a person has to look."
+    yield from _frozen(dossier)
     opened = [each for each in dossier.exceptions if each.closed_at is None]
     if opened:
         yield _sentence(f"{counted(len(opened), 'exception')} open: {_kinds(opened)}")
@@ -344,7 +366,43 @@ def _money(dossier: Dossier) -> Iterator[str]:
             f" debit {_account(owners, transfer.debit_id)},"
             f" credit {_account(owners, transfer.credit_id)}, at {clock(transfer.at)}."
         )
+    yield from _returned(dossier)
     yield from _ways(dossier.standing)
+
+
+def _returned(dossier: Dossier) -> Iterator[str]:
+    """Tell each return with its amounts, and what is left; before returns had amounts the transfers say all."""
+    currency, digits = dossier.instruction.currency, decimals_of(dossier.instruction)
+    left = None
+    for move in dossier.moves:
+        if move.detail.get("exception") == MatterKind.AMOUNT_DIFFERS:
+            yield from _another_amount(move, currency, digits)
+        if move.event not in RETURNS or "posting" not in move.detail:
+            continue
+        try:
+            back = read_return(move.detail, dossier.instruction.amount_minor)
+        except ValueError:
+            yield f"Move {move.seq} speaks of a return that cannot be read."
+            continue
+        left = format_amount(back.left_minor, currency, digits)
+        text = f"came back in posting {back.posting}: {format_amount(back.amount_minor, currency, digits)}"
+        text += f" {currency}"
+        if back.charges_minor:
+            text += f", less {format_amount(back.charges_minor, currency, digits)} {currency} of charges"
+        text += f", value {back.value_date.isoformat()}" if back.value_date else ""
+        yield _sentence(f"{text}; {left} {currency} is left")
+    if left is not None and dossier.standing.state is State.COMPLETED:
+        yield "Its obligation stays held until all of it has come back."
+
+
+def _another_amount(move: MoveRecord, currency: str, digits: int) -> Iterator[str]:
+    """Tell of which amount the bank has spoken, as it was written down."""
+    stated, charges = move.detail.get("amount_minor", ""), move.detail.get("charges_minor", "")
+    said = move.detail.get("currency", currency)
+    if said == currency and stated.isdecimal() and stated.isascii():
+        stated = format_amount(int(stated[:18]), currency, digits)
+    less = f", less charges of {charges} in minor units" if charges else ""
+    yield f"Not booked: the bank speaks of {stated or 'all'} {said}{less}."
 
 
 def _ways(standing: StandingRecord) -> Iterator[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from settlement_engine.domain.returns import Return
     from settlement_engine.domain.settlement import Route
 
 
@@ -61,6 +62,7 @@ class Leg(IntEnum):
     OBLIGATION_SUSPENDED = (
         7  # FROM's debt is open again, at the cost of suspense instead of TO's account
     )
+    RETURN_CHARGES = 8  # what was charged for a return: it has not come back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,11 @@ class Account:
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
-    """One movement between two accounts. ``group_id`` links the transfers of one event."""
+    """One movement between two accounts.
+
+    ``group_id`` links the transfers of one settlement, ``posting`` those of one event: the first is the
+    settlement's own, each return has one.
+    """
 
     group_id: UUID
     leg: Leg
@@ -114,6 +120,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     reference: str = ""
     at: datetime | None = None
+    posting: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what could never be a movement."""
@@ -147,33 +154,49 @@ def settle(group_id: UUID, route: Route, amount_minor: int, currency: str) -> tu
     )
 
 
-def reverse(group_id: UUID, route: Route, amount_minor: int, currency: str) -> tuple[Transfer, ...]:
-    """Make the two transfers that a return makes: the settlement's own, the other way round."""
-    legs = {Leg.CASH: Leg.CASH_RETURNED, Leg.OBLIGATION: Leg.OBLIGATION_RESTORED}
+def reverse(
+    group_id: UUID, route: Route, back: Return, currency: str, fees_id: int = 0
+) -> tuple[Transfer, ...]:
+    """Make the transfers of a return: its part of the settlement's own, the other way round.
+
+    What was charged for it has not come back to our account at FROM: it stands on ``fees_id``.
+    """
+    cash = (
+        (Leg.CASH_RETURNED, route.source_id, route.agent_id, back.amount_minor),
+        (Leg.RETURN_CHARGES, fees_id, route.agent_id, back.charges_minor),
+        (Leg.OBLIGATION_RESTORED, route.target_id, route.clearing_id, back.part_minor),
+    )
     return tuple(
         Transfer(
             group_id=group_id,
-            leg=legs[transfer.leg],
-            debit_id=transfer.credit_id,
-            credit_id=transfer.debit_id,
+            leg=leg,
+            debit_id=debit_id,
+            credit_id=credit_id,
             amount_minor=amount_minor,
             currency=currency,
+            posting=back.posting,
         )
-        for transfer in settle(group_id, route, amount_minor, currency)
+        for leg, debit_id, credit_id, amount_minor in cash
+        if amount_minor
     )
 
 
 def suspend_return(
-    group_id: UUID, route: Route, suspense_id: int, amount_minor: int, currency: str
+    group_id: UUID,
+    route: Route,
+    suspense_id: int,
+    back: Return,
+    currency: str,
+    fees_id: int = 0,
 ) -> tuple[Transfer, ...]:
-    """Make the two transfers of a return that TO's account with us no longer covers.
+    """Make the transfers of a return that TO's account with us no longer covers.
 
     The cash has come back all the same, and FROM's debt is open again. What TO owes for it stands in
     suspense until a person has it from TO (docs/decisions/0013).
     """
-    cash, obligation = reverse(group_id, route, amount_minor, currency)
+    *cash, obligation = reverse(group_id, route, back, currency, fees_id)
     return (
-        cash,
+        *cash,
         msgspec.structs.replace(obligation, leg=Leg.OBLIGATION_SUSPENDED, debit_id=suspense_id),
     )
 

@@ -71,10 +71,13 @@ class Event(StrEnum):
     OVERDUE = auto()  # the rail's own limit has passed
     RECALLED = auto()  # the rail gave it back
     RECALL_REFUSED = auto()  # the rail did not
-    RETURNED = auto()  # the receiver sent the money back (pacs.004)
+    RETURNED = auto()  # the receiver sent the money back (pacs.004), or all that was left of it
     UNCOVERED = auto()  # it came back, and the receiver's account with us no longer covers it
     CONTRADICTED = auto()  # late word against a known end
     DISPROVED = auto()  # late definite word of the rail against what two people attested
+    PARTLY_RETURNED = auto()  # the receiver sent a part back, and something is left
+    PARTLY_UNCOVERED = auto()  # a part came back that the receiver's account does not cover
+    AMOUNT_DIFFERED = auto()  # the rail says that another amount moved than was sent
 
 
 class Do(StrEnum):
@@ -148,6 +151,7 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
         E.UNDELIVERED: to(S.LOCKED, ask=Ask.SEND),  # the same bytes again
         E.ABANDONED: to(S.ROLLED_BACK, Do.RELEASE),
         E.NO_ANSWER: to(S.IN_DOUBT, ask=Ask.ENQUIRE),
+        E.AMOUNT_DIFFERED: to(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE, reached=BEGUN),
     },
     S.IN_DOUBT: {
         E.ACKNOWLEDGED: to(S.SENT, ask=Ask.ENQUIRE, reached=BEGUN),
@@ -155,6 +159,7 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
         E.REJECTED: to(S.ROLLED_BACK, Do.RELEASE),
         E.NOT_FOUND: to(S.LOCKED, ask=Ask.SEND),  # the same bytes, marked as possible duplicate
         E.NO_ANSWER: to(S.IN_DOUBT, ask=Ask.ENQUIRE),
+        E.AMOUNT_DIFFERED: to(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE, reached=BEGUN),
         E.ATTESTED_SETTLED: to(S.COMPLETED, Do.POST, reached=BEGUN + ENDED),
         E.ATTESTED_NOT_SETTLED: to(S.ROLLED_BACK, Do.RELEASE),
     },
@@ -164,6 +169,7 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
         E.REJECTED: to(S.ROLLED_BACK, Do.RELEASE),
         E.NOT_FOUND: to(S.SENT, ask=Ask.ENQUIRE),  # it had it: one denial does not undo that
         E.NO_ANSWER: to(S.SENT, ask=Ask.ENQUIRE),
+        E.AMOUNT_DIFFERED: to(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE),  # nothing is posted on it
         E.OVERDUE: to(S.RECALLING, ask=Ask.RECALL),
         E.CANCELLED: to(S.RECALLING, ask=Ask.RECALL),
         E.ATTESTED_SETTLED: to(S.COMPLETED, Do.POST, reached=ENDED),
@@ -176,12 +182,15 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
         E.RECALL_REFUSED: to(S.SENT, ask=Ask.ENQUIRE),
         E.ACKNOWLEDGED: to(S.RECALLING, ask=Ask.RECALL),  # the recall is being worked on
         E.NO_ANSWER: to(S.RECALLING, ask=Ask.RECALL),
+        E.AMOUNT_DIFFERED: to(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE),
         E.ATTESTED_SETTLED: to(S.COMPLETED, Do.POST, reached=ENDED),
         E.ATTESTED_NOT_SETTLED: to(S.ROLLED_BACK, Do.RELEASE),
     },
     S.COMPLETED: {
         E.RETURNED: to(S.RETURNED, Do.REVERSE),
+        E.PARTLY_RETURNED: to(S.COMPLETED, Do.REVERSE),  # the obligation stays held
         E.UNCOVERED: to(S.RETURNED, Do.SUSPEND),
+        E.PARTLY_UNCOVERED: to(S.COMPLETED, Do.SUSPEND),
         E.CONTRADICTED: to(S.COMPLETED, Do.EXCEPT),
         E.DISPROVED: to(S.COMPLETED, Do.SUSPEND),  # only where the end was attested
     },
@@ -199,6 +208,12 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
 
 ENDS: Final = frozenset({S.COMPLETED, S.FAILED, S.ROLLED_BACK, S.RETURNED})
 """The states in which nothing more is owed to the caller."""
+
+RETURNS: Final = frozenset({E.RETURNED, E.PARTLY_RETURNED, E.UNCOVERED, E.PARTLY_UNCOVERED})
+"""Events that bring money back after completion."""
+
+PARTLY: Final = frozenset({E.PARTLY_RETURNED, E.PARTLY_UNCOVERED})
+"""Of these, the events after which something is left: the settlement stays COMPLETED."""
 
 HOLDING: Final = frozenset({S.LOCKED, S.IN_DOUBT, S.SENT, S.RECALLING})
 """The states in which a hold stands on the source account."""

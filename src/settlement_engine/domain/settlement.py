@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.money import Money
+    from settlement_engine.domain.returns import Return
 
 FIRST_ATTEMPT: Final = 1
 
@@ -127,7 +128,8 @@ class Settlement:
 
     ``seq`` counts its moves, ``epoch`` fences its owners: a write under an older epoch changes nothing.
     ``asked`` counts how often the present state's question has been put without bringing news; beyond the
-    line P it goes on counting from state to state, until the end. ``recorded`` is set on what was read back
+    line P it goes on counting from state to state, until the end. ``returns`` are what has come back of it
+    after completion, oldest first. ``recorded`` is set on what was read back
     from a store, and None once this process has written the attempt and holds it in memory.
     """
 
@@ -148,6 +150,7 @@ class Settlement:
     is_frozen: bool = False
     attestation: Attestation = Attestation.NONE
     next_action_at: datetime | None = None
+    returns: tuple[Return, ...] = ()
     recorded: Recorded | None = field(default=None, compare=False)
 
     @property

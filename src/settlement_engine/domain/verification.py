@@ -27,31 +27,28 @@ from settlement_engine.domain.exceptions import (
 from settlement_engine.domain.explanation import as_text, explain
 from settlement_engine.domain.identifiers import content_hash, references
 from settlement_engine.domain.identity import is_same_person
-from settlement_engine.domain.ledger import (
-    AccountKind,
-    Leg,
-    reverse,
-    settle,
-    suspend_cash,
-    suspend_return,
-)
-from settlement_engine.domain.lifecycle import ENDS, HOLDING, Do, Event, State
+from settlement_engine.domain.lifecycle import ENDS, HOLDING, Do, State
 from settlement_engine.domain.money import format_amount
-from settlement_engine.domain.settlement import Moved, Route
+from settlement_engine.domain.settlement import Moved
 from settlement_engine.domain.verified_intent import (
     lock_faults,
     route_faults,
     terms_faults,
     unread_rails,
 )
+from settlement_engine.domain.verified_postings import (
+    done_at,
+    return_faults,
+    route_of,
+    transfer_faults,
+)
 from settlement_engine.errors import CorruptRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from settlement_engine.domain.dossier import AttemptRecord, Dossier, MoveRecord
+    from settlement_engine.domain.dossier import Dossier
     from settlement_engine.domain.evidence import About, PageRow
-    from settlement_engine.domain.ledger import Transfer
     from settlement_engine.domain.verified_intent import Readers
 
     Page = Mapping[tuple[str, str], PageRow]
@@ -288,18 +285,9 @@ def _payloads(dossier: Dossier, _page_rows: Page) -> Iterator[str]:
             yield f"the bytes of attempt {attempt.number} are others than were recorded"
 
 
-def _done_at(dossier: Dossier, page: Page, *wanted: Do) -> list[MoveRecord]:
-    names = {do.value for do in wanted}
-    return [
-        move
-        for move in dossier.moves
-        if (row := page.get((move.from_state.value, move.event.value))) and row.do in names
-    ]
-
-
 def _hold(dossier: Dossier, page: Page) -> Iterator[str]:
     hold, wish, state = dossier.hold, dossier.instruction, dossier.standing.state
-    locks = _done_at(dossier, page, Do.LOCK)
+    locks = done_at(dossier, page, Do.LOCK)
     if hold is None:
         if locks:
             yield "funds were locked, and there is no hold"
@@ -317,82 +305,9 @@ def _hold(dossier: Dossier, page: Page) -> Iterator[str]:
         yield f"the hold is {hold.outcome or 'open'!r} in {state}"
     if {hold.locked_at, attempt.recorded_at} != {locks[-1].at}:
         yield "hold, intent to send and move were not recorded in one commit"
-    ended = _done_at(dossier, page, Do.POST, Do.RELEASE)
+    ended = done_at(dossier, page, Do.POST, Do.RELEASE)
     if hold.resolved_at is not None and hold.resolved_at not in [move.at for move in ended]:
         yield "the hold was resolved by no move"
-
-
-def _transfers(dossier: Dossier, page: Page) -> Iterator[str]:
-    accounts = {account.id: account for account in dossier.accounts}
-    expected = _due(dossier, page)
-    found = {
-        (each.leg, each.debit_id, each.credit_id, each.amount_minor, each.currency, each.at)
-        for each in dossier.transfers
-    }
-    if found != expected or len(found) != len(dossier.transfers):
-        yield f"{len(dossier.transfers)} transfers, not the {len(expected)} that the moves make"
-    for each in dossier.transfers:
-        sides = [accounts.get(key) for key in (each.debit_id, each.credit_id)]
-        if each.debit_id == each.credit_id or each.amount_minor <= 0:
-            yield f"transfer {each.leg} moves nothing"
-        if any(side is None or side.currency != each.currency for side in sides):
-            yield f"transfer {each.leg} is not between two known accounts of its currency"
-    hold = dossier.hold
-    is_posted = hold is not None and hold.outcome == "posted"
-    if not is_posted and any(each.leg in (Leg.CASH, Leg.OBLIGATION) for each in dossier.transfers):
-        yield "money moved that was not held"
-
-
-def _due(dossier: Dossier, page: Page) -> set[tuple[object, ...]]:
-    """Make the transfers that the moves must have made."""
-    return {
-        (*_sides(each), move.at)
-        for move in _done_at(dossier, page, Do.POST, Do.REVERSE, Do.SUSPEND)
-        for each in _made(dossier, move, page)
-    }
-
-
-def _made(dossier: Dossier, move: MoveRecord, page: Page) -> tuple[Transfer, ...]:
-    """Make the transfers of one move; what could never be one is left out, and so is missing."""
-    wish, route = dossier.instruction, _sound_route(dossier)
-    if wish.amount_minor <= 0 or route is None:
-        return ()
-    settlement_id, amount = dossier.standing.settlement_id, (wish.amount_minor, wish.currency)
-    does = page[move.from_state.value, move.event.value].do
-    if does == Do.POST:
-        return settle(settlement_id, route, *amount)
-    if does == Do.REVERSE:
-        return reverse(settlement_id, route, *amount)
-    suspense = [each.id for each in dossier.accounts if each.kind is AccountKind.SUSPENSE]
-    if len(suspense) != 1:
-        return ()
-    if move.event is Event.UNCOVERED:
-        return suspend_return(settlement_id, route, suspense[0], *amount)
-    is_at_agent = move.from_state is State.ROLLED_BACK
-    return suspend_cash(settlement_id, route, suspense[0], *amount, is_at_agent=is_at_agent)
-
-
-def _sound_route(dossier: Dossier) -> Route | None:
-    """Return the route of the last attempt; None when no transfer could be made on it."""
-    if not dossier.attempts:
-        return None
-    route = _route(dossier.attempts[-1])
-    is_sound = route.agent_id != route.source_id and route.clearing_id != route.target_id
-    return route if is_sound else None
-
-
-def _route(attempt: AttemptRecord) -> Route:
-    return Route(
-        rail=attempt.rail,
-        source_id=attempt.source_id,
-        agent_id=attempt.agent_id,
-        clearing_id=attempt.clearing_id,
-        target_id=attempt.target_id,
-    )
-
-
-def _sides(each: Transfer) -> tuple[object, ...]:
-    return each.leg.value, each.debit_id, each.credit_id, each.amount_minor, each.currency
 
 
 def _people(dossier: Dossier, _page_rows: Page) -> Iterator[str]:
@@ -440,7 +355,7 @@ def _attested(dossier: Dossier, page: Page) -> Iterator[str]:
 def _accounts(dossier: Dossier, _page_rows: Page) -> Iterator[str]:
     known = {account.id for account in dossier.accounts}
     for attempt in dossier.attempts:
-        route = _route(attempt)
+        route = route_of(attempt)
         sides = {route.source_id, route.agent_id, route.clearing_id, route.target_id}
         if sides - known:
             yield f"attempt {attempt.number} names accounts that are not identified"
@@ -473,7 +388,8 @@ _CHECKS: Final[Mapping[str, Callable[[Dossier, Page], Iterator[str]]]] = {
     "payment bytes and route are those that were locked": lock_faults,
     "route is the instruction's": route_faults,
     "hold follows the moves": _hold,
-    "transfers balance and equal the hold": _transfers,
+    "transfers balance and equal the hold": transfer_faults,
+    "returns and charges are no more than the amount": return_faults,
     "two people stand behind each proposal": _people,
     "attested moves stand on approved proposals": _attested,
     "accounts are identified": _accounts,

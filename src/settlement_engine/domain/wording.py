@@ -41,6 +41,11 @@ HAPPENED: Final[Mapping[Event, str]] = MappingProxyType(
         E.RECALLED: "the rail gave the payment back",
         E.RECALL_REFUSED: "the rail refused to give the payment back",
         E.RETURNED: "the receiver sent the money back",
+        E.PARTLY_RETURNED: "the receiver sent a part of the money back",
+        E.PARTLY_UNCOVERED: (
+            "the receiver sent a part of the money back, and its account with us no longer covers that"
+        ),
+        E.AMOUNT_DIFFERED: "the rail said that another amount had moved than was sent",
         E.UNCOVERED: (
             "the receiver sent the money back, and its account with us no longer covers that"
         ),
@@ -59,6 +64,10 @@ CONDITION: Final[Mapping[Event, str]] = MappingProxyType(
         E.ATTESTED_NOT_SETTLED: "two people attest with evidence that the money did not move",
         E.RECALLED: "the rail gives the payment back",
         E.RETURNED: "the receiver sends the money back",
+        E.PARTLY_RETURNED: "the receiver sends a part of the money back",
+        E.PARTLY_UNCOVERED: (
+            "the receiver sends a part of the money back and its account with us does not cover it"
+        ),
         E.UNCOVERED: "the receiver sends the money back and its account with us does not cover it",
         E.DISPROVED: "late definite word of the rail proves wrong what two people attested",
     }

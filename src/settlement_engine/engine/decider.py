@@ -10,21 +10,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from settlement_engine.domain.contradiction import judge
+import msgspec
+
+from settlement_engine.domain.contradiction import LateWord, judge
 from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.intent import intent_detail
-from settlement_engine.domain.ledger import (
-    AccountKind,
-    reverse,
-    settle,
-    suspend_cash,
-    suspend_return,
-)
+from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import (
     ENDS,
     LIFE,
-    Do,
     Event,
     State,
     follow,
@@ -35,8 +30,10 @@ from settlement_engine.domain.preconditions import (
     refuse_accounts,
     refuse_window,
 )
+from settlement_engine.domain.returns import NOT_STATED
 from settlement_engine.domain.settlement import Attempt
 from settlement_engine.engine.lookups import recalled_as
+from settlement_engine.engine.postings import transfers_of
 from settlement_engine.engine.schedule import Schedule, until_window_opens
 from settlement_engine.ports import Answer, RailClass, Step
 
@@ -45,8 +42,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from random import Random
 
-    from settlement_engine.domain.ledger import Transfer
-    from settlement_engine.domain.lifecycle import Row
+    from settlement_engine.domain.returns import StatedAmount
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.engine.directory import Directory
     from settlement_engine.engine.settings import EngineSettings
@@ -77,6 +73,12 @@ RAIL_WORDS: Final = frozenset(
     }
 )
 """What a rail may answer: in a state whose page does not know it, it answers nothing."""
+
+_UNCOVERED: Final = {
+    Event.RETURNED: Event.UNCOVERED,
+    Event.PARTLY_RETURNED: Event.PARTLY_UNCOVERED,
+}
+"""What a return is when the receiver's account does not cover it."""
 
 _QUIET: Final = frozenset({Event.NO_ANSWER, Event.ACKNOWLEDGED, Event.NOT_FOUND})
 """Answers that leave a payment where it is, so that the rail's own limit may apply."""
@@ -113,9 +115,13 @@ class Decider:
         """Look up the suspense accounts of ended settlements, opened on first need."""
         await self._directory.prefetch_suspense(settlements)
 
+    async def prefetch_fees(self, settlements: Sequence[Settlement]) -> None:
+        """Look up the accounts for charges of the banks that were to pay, opened on first need."""
+        await self._directory.prefetch_fees(settlements)
+
     def is_disproof(self, settlement: Settlement, answer: Answer) -> bool:
         """Say whether the answer proves people wrong who have attested the end."""
-        word = judge(settlement, answer.event, answer.confirmation) if settlement.is_ended else None
+        word = _late_word(settlement, answer) if settlement.is_ended else None
         return word is not None and word.event is Event.DISPROVED
 
     def decide(
@@ -147,17 +153,30 @@ class Decider:
         refusal = None
         if event is Event.RECALLED:
             refusal = _refusal_of(event, answer, recalled_as(history))
-        return self._step(settlement, event, answer, refusal)
+        kind = MatterKind.AMOUNT_DIFFERS if event is Event.AMOUNT_DIFFERED else None
+        return self._step(settlement, LateWord(event, kind), answer, refusal)
 
     def _event(self, settlement: Settlement, answer: Answer, now: datetime) -> Event:
         """Choose the event where a limit of ours or the rail's has been reached."""
         attempt = settlement.attempt
         if attempt is None:
             return answer.event
+        if answer.event is Event.SETTLED:
+            return _settled(settlement, answer)
         rail = self._rails.get(attempt.route.rail)
         if rail is None:
             return answer.event  # a rail that is gone has no rules to ask; its word still counts
-        rules = rail.capabilities
+        return self._within_limits(settlement, attempt, answer, rail.capabilities, now)
+
+    def _within_limits(
+        self,
+        settlement: Settlement,
+        attempt: Attempt,
+        answer: Answer,
+        rules: RailCapabilities,
+        now: datetime,
+    ) -> Event:
+        """Choose the event where a limit of the rail's has been reached."""
         if answer.event is Event.UNDELIVERED:
             return self._undelivered(attempt, rules, now, is_held_back=answer.is_held_back)
         is_doubted = settlement.state is State.IN_DOUBT and answer.event is Event.NOT_FOUND
@@ -193,14 +212,18 @@ class Decider:
 
     def _after_the_end(self, settlement: Settlement, answer: Answer) -> Step | None:
         """Late word: a repeat says nothing new, a contradiction is for a person."""
-        word = judge(settlement, answer.event, answer.confirmation)
+        word = _late_word(settlement, answer)
         if word is None or word.event not in LIFE[settlement.state]:
             return None
-        return self._step(settlement, word.event, answer, kind=word.kind)
+        return self._step(settlement, word, answer)
 
-    def uncovered(self, settlement: Settlement, answer: Answer) -> Step:
+    def uncovered(self, settlement: Settlement, answer: Answer) -> Step | None:
         """Take a return from suspense that the receiver's account does not cover."""
-        return self._step(settlement, Event.UNCOVERED, answer, kind=MatterKind.UNCOVERED_RETURN)
+        word = _late_word(settlement, answer)
+        if word is None or word.event not in _UNCOVERED:
+            return self._after_the_end(settlement, answer)
+        event, kind = _UNCOVERED[word.event], MatterKind.UNCOVERED_RETURN
+        return self._step(settlement, word._replace(event=event, kind=kind), answer)
 
     def _screened(self, settlement: Settlement, answer: Answer, now: datetime) -> Step:
         """Apply our own preconditions, in their order of precedence, to what screening said."""
@@ -218,7 +241,7 @@ class Decider:
         if refusal is None and answer.event is Event.REFUSED:
             refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)  # a no without a reason is a no
         if refusal is not None:
-            return self._step(settlement, Event.REFUSED, answer, refusal)
+            return self._step(settlement, LateWord(Event.REFUSED), answer, refusal)
         if session is None:
             assert opening is not None, "what waits has a time to wait for"
             return until_window_opens(settlement, opening, now)
@@ -271,45 +294,30 @@ class Decider:
     def refused(self, settlement: Settlement, refusal: Refusal) -> Step:
         """Refuse what the ledger did not cover."""
         answer = Answer(settlement_id=settlement.id, event=Event.REFUSED)
-        return self._step(settlement, Event.REFUSED, answer, refusal)
+        return self._step(settlement, LateWord(Event.REFUSED), answer, refusal)
 
     def _step(
         self,
         settlement: Settlement,
-        event: Event,
+        word: LateWord,
         answer: Answer,
         refusal: Refusal | None = None,
-        kind: MatterKind | None = None,
     ) -> Step:
-        row = follow(settlement.state, event)
+        row = follow(settlement.state, word.event)
         if refusal is None and row.state in ENDS and row.state is not State.COMPLETED:
-            refusal = answer.refusal or _refusal_of(event, answer)
+            refusal = answer.refusal or _refusal_of(word.event, answer)
         return Step(
             settlement=settlement,
-            event=event,
+            event=word.event,
             row=row,
-            rest_seconds=self._schedule.rest_seconds(settlement, event),
-            transfers=self._transfers(settlement, row),
+            rest_seconds=self._schedule.rest_seconds(settlement, word.event),
+            transfers=transfers_of(self._directory, settlement, row, word.back),
             refusal=refusal,
-            detail=_detail(answer, refusal, kind),
+            detail=_detail(answer, refusal, word),
             rail_reference=plain(answer.rail_reference),
             confirmation=plain(answer.confirmation),
+            back=word.back,
         )
-
-    def _transfers(self, settlement: Settlement, row: Row) -> tuple[Transfer, ...]:
-        """Make the transfers that the row's work posts."""
-        if row.do not in (Do.POST, Do.REVERSE, Do.SUSPEND):
-            return ()
-        assert settlement.attempt is not None, "what is posted was locked"
-        route, amount = settlement.attempt.route, settlement.instruction.amount
-        if row.do is not Do.SUSPEND:
-            make = settle if row.do is Do.POST else reverse
-            return make(settlement.id, route, amount.minor, amount.currency)
-        suspense_id = self._directory.suspense(route.rail, amount.currency)
-        sides = (settlement.id, route, suspense_id, amount.minor, amount.currency)
-        if row.state is not settlement.state:
-            return suspend_return(*sides)
-        return suspend_cash(*sides, is_at_agent=settlement.state is State.ROLLED_BACK)
 
 
 def _speaks_of(answer: Answer, settlement: Settlement) -> bool:
@@ -365,8 +373,32 @@ def _refusal_of(event: Event, answer: Answer, code: RefusalCode | None = None) -
     return Refusal(code=code, detail={name: plain(text) for name, text in detail.items() if text})
 
 
-def _detail(answer: Answer, refusal: Refusal | None, kind: MatterKind | None) -> dict[str, str]:
-    """Keep the words of whoever answered, and the refusal, with the move."""
+def _stated(answer: Answer) -> StatedAmount:
+    """Return the amounts of an answer, with the sender's name of a return as we keep it."""
+    stated = answer.stated
+    reference = plain(stated.reference)
+    if reference == stated.reference:
+        return stated
+    return msgspec.structs.replace(stated, reference=reference)
+
+
+def _settled(settlement: Settlement, answer: Answer) -> Event:
+    """Say what *settled* means: with another amount than was sent nothing is posted.
+
+    That is told once; on what is frozen the same answer brings no news, and releases nothing.
+    """
+    if not answer.stated.differs_from(settlement.instruction.amount):
+        return Event.SETTLED
+    return Event.NO_ANSWER if settlement.is_frozen else Event.AMOUNT_DIFFERED
+
+
+def _late_word(settlement: Settlement, answer: Answer) -> LateWord | None:
+    """Judge what is said about a settlement that has ended."""
+    return judge(settlement, answer.event, answer.confirmation, _stated(answer))
+
+
+def _detail(answer: Answer, refusal: Refusal | None, word: LateWord) -> dict[str, str]:
+    """Keep the words of whoever answered, what came back, and the refusal, with the move."""
     words = {
         "code": answer.code,
         "text": answer.text,
@@ -374,9 +406,13 @@ def _detail(answer: Answer, refusal: Refusal | None, kind: MatterKind | None) ->
         "confirmation": answer.confirmation,
         **(answer.papers or {}),
     }
-    if kind is not None:
-        words |= {"exception": kind.value, "said": answer.event.value}
+    if answer.stated is not NOT_STATED:
+        words |= _stated(answer).words()
+    if word.kind is not None:
+        words |= {"exception": word.kind.value, "said": answer.event.value}
     found = {name: plain(text) for name, text in words.items() if text}
+    if word.back is not None:
+        found |= word.back.words()
     if refusal is not None:
         found["refusal"] = refusal.code.value
         found.update(refusal.detail)

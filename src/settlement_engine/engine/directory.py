@@ -116,6 +116,20 @@ class Directory:
         if missing:
             await self._ensure(missing)
 
+    async def prefetch_fees(self, settlements: Iterable[Settlement]) -> None:
+        """Look up, and open on first need, the accounts for what FROM's bank charges."""
+        wanted = {
+            (
+                AccountKind.FEES,
+                folded_bank(each.instruction.from_bank),
+                each.instruction.amount.currency,
+            )
+            for each in settlements
+        }
+        missing = sorted(wanted - self._known.young.keys())
+        if missing:
+            await self._ensure(missing)
+
     async def _ensure(self, wanted: list[_Key]) -> None:
         """Look up control accounts, and remember them by the names that they were asked for by."""
         asked = {
@@ -128,6 +142,10 @@ class Directory:
     def suspense(self, rail: str, currency: str) -> int:
         """Name the suspense account of a rail that was prefetched."""
         return self._id(AccountKind.SUSPENSE, rail, currency)
+
+    def fees(self, bank: str, currency: str) -> int:
+        """Name the account for what a bank charges that was prefetched."""
+        return self._id(AccountKind.FEES, folded_bank(bank), currency)
 
     async def _look_up(self, missing: list[_Key]) -> None:
         banks = list(dict.fromkeys((kind, bank) for kind, bank, _ in missing))

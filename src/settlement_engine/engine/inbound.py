@@ -121,6 +121,7 @@ class InboundWorker:
             text=report.text,
             rail_reference=report.references.rail_reference,
             confirmation=report.confirmation,
+            stated=report.stated,
             report_id=found.id,
         )
 

@@ -1,4 +1,4 @@
-"""What has to be read before some answers can be decided: suspense accounts, and a settlement's history.
+"""What has to be read before some answers can be decided: suspense and fees accounts, and histories.
 
 Promises: hardly any answer needs it, and only those that do are looked up. A settlement whose look-up the
 database finds broken is set aside and does not stop the others.
@@ -110,11 +110,30 @@ class Lookups:
         ]
         if not wanted:
             return batch
+        return await self._find(batch, wanted, self._decider.prefetch_suspense)
+
+    async def find_fees(self, batch: list[PendingTransition]) -> list[PendingTransition]:
+        """Look up where to book what was charged for a return."""
+        wanted = [
+            pending
+            for pending in batch
+            if pending.answer.event is Event.RETURNED
+            and pending.answer.stated.charges_minor
+            and pending.settlement.state is State.COMPLETED
+        ]
+        return await self._find(batch, wanted, self._decider.prefetch_fees) if wanted else batch
+
+    async def _find(
+        self,
+        batch: list[PendingTransition],
+        wanted: list[PendingTransition],
+        prefetch: Callable[[Sequence[Settlement]], Awaitable[None]],
+    ) -> list[PendingTransition]:
         settlements = [pending.settlement for pending in wanted]
         try:
-            await self._until_reached(lambda: self._decider.prefetch_suspense(settlements))
+            await self._until_reached(lambda: prefetch(settlements))
         except Broken as error:
-            log.exception("suspense_not_found", why=error.why or error.what)
+            log.exception("account_not_found", why=error.why or error.what)
             for pending in wanted:
                 self._set_aside(pending, error)
             return [pending for pending in batch if pending not in wanted]

@@ -21,6 +21,7 @@ from settlement_engine.domain.lifecycle import (
     ENDS,
     QUESTION,
     Ask,
+    Do,
     Event,
     State,
     is_one_more_question,
@@ -251,7 +252,7 @@ class Runner:
             for pending in (p for p in batch if p.answer.event in SCREENED):
                 self._set_aside(pending, error)
             batch = [p for p in batch if p.answer.event not in SCREENED]
-        batch = await self._lookups.find_suspense(batch)
+        batch = await self._lookups.find_fees(await self._lookups.find_suspense(batch))
         pairs = await self._decide_all(batch)
         if not pairs:
             return
@@ -374,6 +375,9 @@ class Runner:
         settlement.state = row.state
         settlement.rail_reference = step.rail_reference or settlement.rail_reference
         settlement.confirmation = step.confirmation or settlement.confirmation
+        settlement.is_frozen = settlement.is_frozen or row.do in (Do.EXCEPT, Do.SUSPEND)
+        if step.back is not None:
+            settlement.returns = (*settlement.returns, step.back)
         if step.refusal is not None:
             settlement.refusal_code = step.refusal.code.value
             settlement.refusal_detail = step.refusal.detail

@@ -22,7 +22,7 @@ from prometheus_client import (
 
 from settlement_engine.domain.exceptions import LATE, SEVERITY, MatterKind
 from settlement_engine.domain.ledger import AccountKind
-from settlement_engine.domain.lifecycle import ENDS, Do, State
+from settlement_engine.domain.lifecycle import ENDS, PARTLY, Do, State
 from settlement_engine.domain.stuck import StuckReason
 from settlement_engine.monitoring.families import OTHER, Families, Spread
 
@@ -242,9 +242,11 @@ class Metrics:
             if step.event in LATE or row.state not in ENDS:
                 continue  # still open, or word about what had ended before
             settlement = step.settlement
-            ended[row.state] += 1
             if row.do is not None:
                 done[row.do] += 1
+            if step.event in PARTLY:
+                continue  # it has ended before, and has not ended anew
+            ended[row.state] += 1
             if row.state is State.COMPLETED:
                 amount = settlement.instruction.amount
                 amounts[amount.currency] += amount.minor

@@ -58,7 +58,7 @@ class TransferFilter:
     account_id: int | None = None
     group_id: UUID | None = None
     limit: int = 100
-    before: tuple[UUID, int] | None = None
+    before: tuple[UUID, int, int] | None = None
 
 
 class AccountStore(Protocol):

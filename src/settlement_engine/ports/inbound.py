@@ -14,6 +14,7 @@ from uuid import UUID  # noqa: TC003 - msgspec resolves the field types of its s
 import msgspec
 
 from settlement_engine.domain.lifecycle import Event  # noqa: TC001 - the same
+from settlement_engine.domain.returns import NOT_STATED, StatedAmount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,6 +55,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     code: str = ""
     text: str = ""
     confirmation: str = ""
+    stated: StatedAmount = NOT_STATED
 
 
 class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
+from settlement_engine.domain.returns import NOT_STATED, StatedAmount
 from settlement_engine.ports.lanes import LaneLimits
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     rail_reference: str = ""
     confirmation: str = ""
+    stated: StatedAmount = NOT_STATED  # the amounts of the message; not stated is the whole
     refusal: Refusal | None = None
     report_id: int = 0  # the stored inbound report that it is, 0 for the answer to a question
     is_held_back: bool = False  # undelivered, and not even tried: it says nothing of the rail

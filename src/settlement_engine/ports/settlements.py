@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.ledger import Transfer
     from settlement_engine.domain.lifecycle import Event, Row, State
     from settlement_engine.domain.preconditions import Refusal
+    from settlement_engine.domain.returns import Return
     from settlement_engine.domain.settlement import Attempt, Instruction, Moved, Settlement
     from settlement_engine.domain.windows import Session
 
@@ -61,7 +62,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     ``settlement`` is the settlement as the caller knows it; the store compares state, sequence, epoch.
     ``rest_seconds``: None means that the caller puts the new state's question now and stays its owner;
     a number means that nobody owns it and that it is due after that long (infinity: never by time).
-    ``attempt`` and ``session`` come with LOCK, ``transfers`` with POST and REVERSE.
+    ``attempt`` and ``session`` come with LOCK, ``transfers`` with POST and REVERSE,
+    ``back`` with what brings money back; ``detail`` has its words.
     """
 
     settlement: Settlement
@@ -75,6 +77,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     detail: Mapping[str, str] = msgspec.field(default_factory=dict)
     rail_reference: str = ""
     confirmation: str = ""
+    back: Return | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -195,6 +195,8 @@ class _TransferLegEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TransferL
     """Cash that is, or is not, at the settlement agent against what was attested: to or from suspense."""
     TRANSFER_LEG_OBLIGATION_SUSPENDED: _TransferLeg.ValueType  # 7
     """FROM's debt is open again, out of suspense: TO's account did not cover the return."""
+    TRANSFER_LEG_RETURN_CHARGES: _TransferLeg.ValueType  # 8
+    """What the bank charged for a return: it stands on the fees account of FROM's bank."""
 
 class TransferLeg(_TransferLeg, metaclass=_TransferLegEnumTypeWrapper): ...
 
@@ -210,6 +212,8 @@ TRANSFER_LEG_LATE_CASH: TransferLeg.ValueType  # 6
 """Cash that is, or is not, at the settlement agent against what was attested: to or from suspense."""
 TRANSFER_LEG_OBLIGATION_SUSPENDED: TransferLeg.ValueType  # 7
 """FROM's debt is open again, out of suspense: TO's account did not cover the return."""
+TRANSFER_LEG_RETURN_CHARGES: TransferLeg.ValueType  # 8
+"""What the bank charged for a return: it stands on the fees account of FROM's bank."""
 Global___TransferLeg: _TypeAlias = TransferLeg  # noqa: Y015
 
 class _ExceptionKind:
@@ -241,6 +245,8 @@ class _ExceptionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Excepti
     """What was recorded of the payment was altered in the database; it is frozen and not sent."""
     EXCEPTION_KIND_HELD: _ExceptionKind.ValueType  # 11
     """Screening has parked the settlement: two people release it or decline it."""
+    EXCEPTION_KIND_AMOUNT_DIFFERS: _ExceptionKind.ValueType  # 12
+    """The bank speaks of another amount than was sent, or returns more than is left: nothing was booked on it."""
 
 class ExceptionKind(_ExceptionKind, metaclass=_ExceptionKindEnumTypeWrapper):
     """--- exceptions ----------------------------------------------------------------------------------"""
@@ -268,6 +274,8 @@ EXCEPTION_KIND_ALTERED_PAYMENT: ExceptionKind.ValueType  # 10
 """What was recorded of the payment was altered in the database; it is frozen and not sent."""
 EXCEPTION_KIND_HELD: ExceptionKind.ValueType  # 11
 """Screening has parked the settlement: two people release it or decline it."""
+EXCEPTION_KIND_AMOUNT_DIFFERS: ExceptionKind.ValueType  # 12
+"""The bank speaks of another amount than was sent, or returns more than is left: nothing was booked on it."""
 Global___ExceptionKind: _TypeAlias = ExceptionKind  # noqa: Y015
 
 class _ExceptionSeverity:
@@ -650,6 +658,7 @@ class SettlementStatusResponse(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     MOVES_FIELD_NUMBER: _builtins.int
+    RETURNS_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
     obligation_id: _builtins.str
     status: Global___SettlementStatus.ValueType
@@ -702,6 +711,10 @@ class SettlementStatusResponse(_message.Message):
     def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___Move]:
         """The life so far, oldest first. Empty in lists."""
 
+    @_builtins.property
+    def returns(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettlementReturn]:
+        """What has come back of it after completion, oldest first."""
+
     def __init__(
         self,
         *,
@@ -736,14 +749,57 @@ class SettlementStatusResponse(_message.Message):
         idempotency_key: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         moves: _abc.Iterable[Global___Move] | None = ...,
+        returns: _abc.Iterable[Global___SettlementReturn] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "next_action_at", b"next_action_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt", b"attempt", "caller", b"caller", "confirmation_code", b"confirmation_code", "created_at", b"created_at", "created_time", b"created_time", "currency", b"currency", "end_to_end_id", b"end_to_end_id", "ended_at", b"ended_at", "ended_time", b"ended_time", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "is_frozen", b"is_frozen", "metadata", b"metadata", "moves", b"moves", "next_action", b"next_action", "next_action_at", b"next_action_at", "obligation_id", b"obligation_id", "priority", b"priority", "rail", b"rail", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "settlement_date", b"settlement_date", "settlement_id", b"settlement_id", "state", b"state", "status", b"status", "to_bank", b"to_bank", "uetr", b"uetr", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt", b"attempt", "caller", b"caller", "confirmation_code", b"confirmation_code", "created_at", b"created_at", "created_time", b"created_time", "currency", b"currency", "end_to_end_id", b"end_to_end_id", "ended_at", b"ended_at", "ended_time", b"ended_time", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "is_frozen", b"is_frozen", "metadata", b"metadata", "moves", b"moves", "next_action", b"next_action", "next_action_at", b"next_action_at", "obligation_id", b"obligation_id", "priority", b"priority", "rail", b"rail", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "returns", b"returns", "settlement_date", b"settlement_date", "settlement_id", b"settlement_id", "state", b"state", "status", b"status", "to_bank", b"to_bank", "uetr", b"uetr", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SettlementStatusResponse: _TypeAlias = SettlementStatusResponse  # noqa: Y015
+
+@_typing.final
+class SettlementReturn(_message.Message):
+    """One return: what came back, what was charged for it, and what is left of the settlement's amount."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTING_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CHARGES_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    posting: _builtins.int
+    """The posting of its transfers."""
+    amount: _builtins.str
+    """What came back to our account, in the settlement's currency."""
+    charges: _builtins.str
+    """What the bank charged for it; it stands on the fees account of FROM's bank."""
+    left: _builtins.str
+    """What has not come back yet. At zero the settlement is RETURNED; before that it stays COMPLETED."""
+    reference: _builtins.str
+    """The bank's own reference of the return."""
+    value_date: _builtins.str
+    """The value date, such as 2026-01-31; empty if the bank gave none."""
+    def __init__(
+        self,
+        *,
+        posting: _builtins.int = ...,
+        amount: _builtins.str = ...,
+        charges: _builtins.str = ...,
+        left: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        value_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charges", b"charges", "left", b"left", "posting", b"posting", "reference", b"reference", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettlementReturn: _TypeAlias = SettlementReturn  # noqa: Y015
 
 @_typing.final
 class Move(_message.Message):
@@ -1856,6 +1912,7 @@ class Transfer(_message.Message):
     REFERENCE_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     CREATED_TIME_FIELD_NUMBER: _builtins.int
+    POSTING_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     """Links the transfers of one event; of a settlement it is the settlement's id."""
     leg: Global___TransferLeg.ValueType
@@ -1866,6 +1923,8 @@ class Transfer(_message.Message):
     reference: _builtins.str
     created_at: _builtins.int
     """Unix seconds."""
+    posting: _builtins.int
+    """Which event of the group this belongs to: 1 is the settlement's own, each return has one."""
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -1880,10 +1939,11 @@ class Transfer(_message.Message):
         reference: _builtins.str = ...,
         created_at: _builtins.int = ...,
         created_time: _timestamp_pb2.Timestamp | None = ...,
+        posting: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "created_at", b"created_at", "created_time", b"created_time", "credit_account_id", b"credit_account_id", "currency", b"currency", "debit_account_id", b"debit_account_id", "group_id", b"group_id", "leg", b"leg", "reference", b"reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "created_at", b"created_at", "created_time", b"created_time", "credit_account_id", b"credit_account_id", "currency", b"currency", "debit_account_id", b"debit_account_id", "group_id", b"group_id", "leg", b"leg", "posting", b"posting", "reference", b"reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

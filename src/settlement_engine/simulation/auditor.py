@@ -53,10 +53,18 @@ def money(bank: Bank, lives: dict[UUID, Settlement]) -> Iterator[str]:
             yield f"{_name(key)}: other bytes or references were sent: {bank.arrived[key]}"
         if life.is_frozen and key not in bank.contradicted:
             yield f"{_name(key)}: frozen, and the bank never contradicted itself"
-        if (life.state is State.RETURNED) != (key in bank.returned):
-            yield f"{_name(key)}: {life.state}; the bank returned it: {key in bank.returned}"
+        yield from _returns(bank, key, life)
     for key in bank.debits.keys() - lives.keys():
         yield f"{_name(key)}: the bank paid what nobody asked for"
+
+
+def _returns(bank: Bank, key: UUID, life: Settlement) -> Iterator[str]:
+    """Compare what has come back with what the bank has sent back."""
+    whole, sent_back = life.instruction.amount.minor, bank.returned.get(key, 0)
+    if (life.state is State.RETURNED) != (sent_back == whole):
+        yield f"{_name(key)}: {life.state}; the bank returned {sent_back} of {whole}"
+    if sum(back.part_minor for back in life.returns) != sent_back:
+        yield f"{_name(key)}: {life.returns}; the bank returned {sent_back}"
 
 
 def paths(lives: dict[UUID, Settlement], moves: Sequence[Moved]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.returns import NOT_STATED, StatedAmount
 from settlement_engine.ports import (
     BreakerLimits,
     InboundMessage,
@@ -45,6 +46,10 @@ LIES_MAX: Final = 12
 RETURN_SECONDS: Final = 10.0
 RETURN_LOOKS_MAX: Final = 100
 """How often the bank looks whether a payment that it wants to send back has completed."""
+
+RETURNS_IN_PARTS: Final = 2
+RETURNS_THE_REST: Final = 8
+"""Of so many returns one is in parts; of so many payments returned in parts one keeps its rest."""
 
 REDELIVERY_SECONDS: Final = (5.0, 20.0)
 DELIVERIES_MAX: Final = 200
@@ -97,10 +102,11 @@ class Bank:
     debits: dict[UUID, int] = field(default_factory=dict)
     arrived: dict[UUID, set[tuple[str, bytes]]] = field(default_factory=dict)
     contradicted: set[UUID] = field(default_factory=set)
-    returned: set[UUID] = field(default_factory=set)
+    returned: dict[UUID, int] = field(default_factory=dict)
     acknowledged: set[bytes] = field(default_factory=set)
     listeners: list[SimulatedRail] = field(default_factory=list)
     state_of: Callable[[UUID], State | None] = lambda _: None
+    amount_of: Callable[[UUID], int] = lambda _: 0
     under_way: int = 0
     messages: int = 0
 
@@ -211,11 +217,16 @@ class Bank:
         seconds = self.faults.seconds(REDELIVERY_SECONDS)
         self.later(seconds, self._tell_until_acknowledged, message, tries - 1)
 
-    def _status(self, payment: Payment, event: Event) -> InboundMessage:
+    def _status(
+        self, payment: Payment, event: Event, stated: StatedAmount = NOT_STATED
+    ) -> InboundMessage:
         """Write a message of its own about a payment."""
         self.messages += 1
         report = StatusReport(
-            event=event, references=PaymentReferences(end_to_end_id=payment.reference), code="SIM"
+            event=event,
+            references=PaymentReferences(end_to_end_id=payment.reference),
+            code="SIM",
+            stated=stated,
         )
         return InboundMessage(
             rail=RAIL_NAME,
@@ -240,11 +251,34 @@ class Bank:
     def _return(self, payment: Payment, tries: int) -> None:
         """Send a completed payment back, and say so until that is acknowledged."""
         if self.state_of(payment.settlement_id) is State.COMPLETED:
-            self.returned.add(payment.settlement_id)
-            message = self._status(payment, Event.RETURNED)
-            self._tell_until_acknowledged(message, DELIVERIES_MAX)
+            self._send_back(payment, self.amount_of(payment.settlement_id))
         elif tries and not self.faults.is_over:
             self.later(RETURN_SECONDS, self._return, payment, tries - 1)
+
+    def _send_back(self, payment: Payment, whole: int) -> None:
+        """Send it back: whole, or a part less charges, said twice, and then, mostly, the rest.
+
+        What it is lies in the payment's reference, so that nothing else of the world changes with it.
+        """
+        kind = int(payment.reference[1:9], 16)
+        part = 1 + kind % max(1, whole - 1)
+        if kind % RETURNS_IN_PARTS or part >= whole:
+            self._give_back(payment, whole, NOT_STATED)
+            return
+        charges = min(part - 1, kind % 3)
+        first = StatedAmount(minor=part - charges, charges_minor=charges, reference="R-1")
+        self._give_back(payment, part, first)
+        again = self._status(payment, Event.RETURNED, first)
+        self._tell_until_acknowledged(again, DELIVERIES_MAX)
+        if kind % RETURNS_THE_REST:
+            rest = StatedAmount(minor=whole - part, reference="R-2")
+            self.later(RETURN_SECONDS, self._give_back, payment, whole - part, rest)
+
+    def _give_back(self, payment: Payment, part: int, stated: StatedAmount) -> None:
+        key = payment.settlement_id
+        self.returned[key] = self.returned.get(key, 0) + part
+        message = self._status(payment, Event.RETURNED, stated)
+        self._tell_until_acknowledged(message, DELIVERIES_MAX)
 
     # --- what the bank is asked -------------------------------------------------------------------
 

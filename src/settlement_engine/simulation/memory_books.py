@@ -145,6 +145,10 @@ class MemoryGround:
         life = self.records.lives.get(settlement_id)
         return life.state if life else None
 
+    def amount_of(self, settlement_id: UUID) -> int:
+        """Return a settlement's amount in minor units."""
+        return self.records.lives[settlement_id].instruction.amount.minor
+
     def permitted(self, question: Question) -> str:
         """Say what is wrong with a sending: nothing leaves that is not recorded, to the byte."""
         life = self.records.lives.get(question.settlement_id)

@@ -17,8 +17,10 @@ from settlement_engine.simulation.model_parts import (
     DEAD,
     IDLE,
     NOBODY,
+    SPEAKS_OF_ANOTHER_AMOUNT,
     WORDS,
     Attest,
+    Bank,
     Hold,
     Private,
     Recall,
@@ -268,6 +270,8 @@ class Engines:
         elif state not in ENDS:
             yield Event.CANCELLED
         yield from WORDS[world.bank]
+        if SPEAKS_OF_ANOTHER_AMOUNT in self._faults and world.bank is Bank.SETTLED:
+            yield Event.AMOUNT_DIFFERED
         if world.recall >= Recall.REFUSED:
             yield Event.RECALL_REFUSED
         if world.attest is Attest.SETTLED:

@@ -16,6 +16,7 @@ from settlement_engine.domain import lifecycle
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import ENDS, Ask, Do, Event, Row, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.returns import StatedAmount
 from settlement_engine.domain.settlement import (
     FIRST_ATTEMPT,
     Attempt,
@@ -52,6 +53,7 @@ _WISH: Final = Instruction(
     priority=Priority.NORMAL,
     metadata={},
 )
+_OTHER_AMOUNT: Final = StatedAmount(minor=99)
 _ROUTE: Final = Route(rail="rail", source_id=1, agent_id=2, clearing_id=3, target_id=4)
 
 
@@ -102,6 +104,12 @@ class Engine:
         settlement = self._settlement(belief)
         number = settlement.attempt.number if settlement.attempt else 0
         answer = Answer(settlement_id=_ID, event=event, attempt=number)
+        if event is Event.AMOUNT_DIFFERED:
+            if belief.state not in lifecycle.HOLDING:
+                return None  # after the end it is a contradiction, which changes no state
+            answer = Answer(
+                settlement_id=_ID, event=Event.SETTLED, attempt=number, stated=_OTHER_AMOUNT
+            )
         now = self._rail.now(phase)
         step = self._decider.decide(settlement, answer, now)
         if step is None:

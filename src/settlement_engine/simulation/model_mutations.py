@@ -14,6 +14,7 @@ from unittest.mock import patch
 from settlement_engine.domain import lifecycle
 from settlement_engine.domain.lifecycle import HOLDING, LIFE, Ask, Do, Event, Row, State, to
 from settlement_engine.engine import decider
+from settlement_engine.simulation.model_parts import SPEAKS_OF_ANOTHER_AMOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -187,12 +188,15 @@ def rows_with_other_work() -> Iterator[Mutation]:
         for event, row in LIFE[state].items():
             # Only there does the engine send again because it was told "not found".
             rails = ("A",) if (state, event) == (S.IN_DOUBT, E.NOT_FOUND) else ("D",)
+            is_other = event is E.AMOUNT_DIFFERED
+            faults = frozenset({SPEAKS_OF_ANOTHER_AMOUNT} if is_other else ())
             for do in (Do.RELEASE, Do.POST):
                 if row.do is not do:
                     yield Mutation(
                         name=f"{state.value} {event.value} does {do.value}",
                         rails=rails,
                         page={(state, event): row._replace(do=do)},
+                        faults=faults,
                     )
 
 

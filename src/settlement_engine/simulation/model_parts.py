@@ -170,6 +170,9 @@ WORDS: Final = {
 }
 """What an honest bank says or has said; what was said may be heard at any later time, and again."""
 
+SPEAKS_OF_ANOTHER_AMOUNT: Final = "bank speaks of another amount"
+"""The fault of a bank that has settled, and says that it was another amount than was sent."""
+
 
 def wrong(record: Record, bank: Bank) -> str:
     """Say what is wrong with a state; empty if nothing is."""

@@ -77,10 +77,10 @@ MUTANTS: Final[dict[str, Mutant]] = {
             Turn(State.COMPLETED, Event.SETTLED, to(State.COMPLETED, Do.POST)),
             Cut(
                 "engine.decider:Decider._after_the_end",
-                "    word = judge(settlement, answer.event, answer.confirmation)\n",
+                "    word = _late_word(settlement, answer)\n",
                 "    if answer.event is Event.SETTLED and settlement.state is State.COMPLETED:\n"
-                "        return self._step(settlement, answer.event, answer)\n"
-                "    word = judge(settlement, answer.event, answer.confirmation)\n",
+                "        return self._step(settlement, LateWord(answer.event), answer)\n"
+                "    word = _late_word(settlement, answer)\n",
             ),
         ),
         seed=0,
@@ -124,7 +124,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
                 "    self._close_soon(found.id, ReportOutcome.APPLIED)\n    return Answer(\n",
             ),
         ),
-        seed=0,
+        seed=24,
         emphasis={"bank_returns": 0.8, "crash": 0.6, "commit_never_came": 0.4},
     ),
     # --- what is asked, and what is heard -----------------------------------------------------------

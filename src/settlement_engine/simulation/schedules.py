@@ -110,6 +110,7 @@ class Schedule:
         rules = draw_rules(self.chance)
         self.bank = Bank(loop, self.clock, self.faults, self.chronicle, rules)
         self.bank.state_of = self._state_of
+        self.bank.amount_of = self._amount_of
         self.road = Road(self.bank)
         self.road.permitted = self._permitted
         self.engines: list[Engine] = []
@@ -307,6 +308,10 @@ class Schedule:
     def _state_of(self, settlement_id: UUID) -> State | None:
         life = self.ground.lives([settlement_id]).get(settlement_id)
         return life.state if life else None
+
+    def _amount_of(self, settlement_id: UUID) -> int:
+        life = self.ground.lives([settlement_id]).get(settlement_id)
+        return life.instruction.amount.minor if life else 0
 
     def _permitted(self, question: Question) -> str:
         """Say what is wrong with a sending: nothing leaves that is not recorded, to the byte."""

@@ -108,6 +108,7 @@ class World:
         self.bank = Bank(loop, self.clock, self.faults, self.chronicle, rules)
         self.bank.skew = timedelta(seconds=(self.chance.random() * 2 - 1) * BANK_SKEW_SECONDS)
         self.bank.state_of = self.ground.state_of
+        self.bank.amount_of = self.ground.amount_of
         self.road = Road(self.bank)
         self.road.permitted = self.ground.permitted
         is_atomic = self.chance.random() < 0.7  # noqa: PLR2004 - older servers have no batches

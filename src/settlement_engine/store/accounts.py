@@ -204,9 +204,15 @@ class PostgresAccounts:
 
     async def transfers(self, wanted: TransferFilter) -> list[Transfer]:
         """Return transfers, newest first."""
-        group_id, leg = wanted.before or (None, None)
+        group_id, posting, leg = wanted.before or (None, None, None)
         rows = await self._readers.fetch(
-            "list_transfers", wanted.account_id, wanted.group_id, group_id, leg, wanted.limit
+            "list_transfers",
+            wanted.account_id,
+            wanted.group_id,
+            group_id,
+            posting,
+            leg,
+            wanted.limit,
         )
         return [to_transfer(row) for row in rows]
 

@@ -11,6 +11,7 @@ from settlement_engine.domain.identifiers import References
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.returns import Return
 from settlement_engine.domain.settlement import (
     Attempt,
     Attestation,
@@ -26,6 +27,7 @@ from settlement_engine.domain.windows import Window
 if TYPE_CHECKING:
     import asyncpg
 
+_returns: Final = msgspec.json.Decoder(tuple[Return, ...]).decode
 _decode: Final = msgspec.json.Decoder(dict[str, str]).decode
 _STATES: Final = {state.value: state for state in State}
 _EVENTS: Final = {event.value: event for event in Event}
@@ -93,6 +95,7 @@ def to_settlement(row: asyncpg.Record) -> Settlement:
         is_frozen=row["is_frozen"],
         attestation=Attestation(row["attestation"] or ""),
         next_action_at=due_at if is_timed else None,
+        returns=_returns(row["returns"]) if row["returns"] else (),
         recorded=Recorded(
             key_hash=row["key_hash"],
             content_hash=row["content_hash"],
@@ -143,6 +146,7 @@ def to_transfer(row: asyncpg.Record) -> Transfer:
         currency=row["currency"],
         reference=row["reference"],
         at=row["at"],
+        posting=row["posting"],
     )
 
 

@@ -21,6 +21,9 @@ ENDS: Final = {S.COMPLETED, S.FAILED, S.ROLLED_BACK, S.RETURNED}
 AFTER_P: Final = {S.LOCKED, S.IN_DOUBT, S.SENT, S.RECALLING}
 BEFORE_P: Final = {S.PENDING, S.VALIDATING, S.HELD, S.QUEUED}
 THE_MONEY_MOVED: Final = {E.SETTLED, E.ATTESTED_SETTLED}
+THE_WHOLE: Final = {E.RETURNED, E.UNCOVERED}
+A_PART: Final = {E.PARTLY_RETURNED, E.PARTLY_UNCOVERED}
+RETURNS: Final = THE_WHOLE | A_PART
 THE_MONEY_DID_NOT_MOVE: Final = {E.REJECTED, E.RECALLED, E.ABANDONED, E.ATTESTED_NOT_SETTLED}
 
 CHECKPOINTS: Final = (
@@ -53,6 +56,9 @@ LEADS_TO: Final[Mapping[Event, State]] = {
     E.RECALL_REFUSED: S.SENT,
     E.RETURNED: S.RETURNED,
     E.UNCOVERED: S.RETURNED,
+    E.PARTLY_RETURNED: S.COMPLETED,
+    E.PARTLY_UNCOVERED: S.COMPLETED,
+    E.AMOUNT_DIFFERED: S.SENT,
 }
 """Words that lead to the same state wherever they are heard."""
 
@@ -110,11 +116,13 @@ HEARS: Final[Mapping[State, frozenset[Event]]] = {
     S.VALIDATING: frozenset({E.POSTPONED, E.CANCELLED}),
     S.HELD: frozenset({E.APPROVED, E.DECLINED, E.CANCELLED}),
     S.QUEUED: frozenset({E.RELEASED, E.LAPSED, E.CANCELLED}),
-    S.LOCKED: frozenset({E.ABANDONED}),
-    S.IN_DOUBT: frozenset({E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
-    S.SENT: frozenset({E.OVERDUE, E.CANCELLED, E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
-    S.RECALLING: frozenset({E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
-    S.COMPLETED: frozenset({E.RETURNED, E.UNCOVERED, E.CONTRADICTED, E.DISPROVED}),
+    S.LOCKED: frozenset({E.ABANDONED, E.AMOUNT_DIFFERED}),
+    S.IN_DOUBT: frozenset({E.AMOUNT_DIFFERED, E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
+    S.SENT: frozenset(
+        {E.AMOUNT_DIFFERED, E.OVERDUE, E.CANCELLED, E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}
+    ),
+    S.RECALLING: frozenset({E.AMOUNT_DIFFERED, E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
+    S.COMPLETED: frozenset({*RETURNS, E.CONTRADICTED, E.DISPROVED}),
     S.FAILED: frozenset({E.CONTRADICTED}),
     S.ROLLED_BACK: frozenset({E.CONTRADICTED, E.DISPROVED}),
     S.RETURNED: frozenset({E.CONTRADICTED}),
@@ -138,8 +146,10 @@ def holds_are_locked_once_and_resolved_once(life: Life) -> Iterator[str]:
         ("none", Do.LOCK): "held",
         ("held", Do.POST): "posted",
         ("held", Do.RELEASE): "released",
-        ("posted", Do.REVERSE): "reversed",
+        ("posted", Do.REVERSE, E.RETURNED): "reversed",
+        ("posted", Do.REVERSE, E.PARTLY_RETURNED): "posted",
         ("posted", Do.SUSPEND, E.UNCOVERED): "reversed",
+        ("posted", Do.SUSPEND, E.PARTLY_UNCOVERED): "posted",
         ("posted", Do.SUSPEND, E.DISPROVED): "posted",
         ("released", Do.SUSPEND, E.DISPROVED): "released",
     }
@@ -192,16 +202,16 @@ def only_a_definite_no_releases(life: Life) -> Iterator[str]:
 
 
 def only_a_return_reverses(life: Life) -> Iterator[str]:
-    """REVERSE is done by RETURNED, and by nothing else."""
+    """REVERSE is done by a return, of the whole or of a part, and by nothing else."""
     for state, event, row in rows(life):
-        if (row.do is Do.REVERSE) != (event is E.RETURNED):
+        if (row.do is Do.REVERSE) != (event in (E.RETURNED, E.PARTLY_RETURNED)):
             yield f"{state} {event}: {row.do}"
 
 
 def late_word_only_opens_an_exception(life: Life) -> Iterator[str]:
     """A contradiction is for a person: it touches no money and no state; nothing else does EXCEPT."""
     for state, event, row in rows(life):
-        if (row.do is Do.EXCEPT) != (event is E.CONTRADICTED):
+        if (row.do is Do.EXCEPT) != (event in (E.CONTRADICTED, E.AMOUNT_DIFFERED)):
             yield f"{state} {event}: {row.do}"
         if event in (E.CONTRADICTED, E.DISPROVED) and row.state is not state:
             yield f"{state} {event}: moves to {row.state}"
@@ -210,7 +220,7 @@ def late_word_only_opens_an_exception(life: Life) -> Iterator[str]:
 def only_what_has_no_other_home_goes_to_suspense(life: Life) -> Iterator[str]:
     """SUSPEND is done where people were proved wrong, and where a return is not covered."""
     for state, event, row in rows(life):
-        if (row.do is Do.SUSPEND) != (event in (E.DISPROVED, E.UNCOVERED)):
+        if (row.do is Do.SUSPEND) != (event in (E.DISPROVED, E.UNCOVERED, E.PARTLY_UNCOVERED)):
             yield f"{state} {event}: {row.do}"
 
 
@@ -312,8 +322,7 @@ def every_life_can_end(life: Life) -> Iterator[str]:
 def an_end_stays_an_end(life: Life) -> Iterator[str]:
     """Only a return follows an end, covered or not; it too is an end."""
     for state, event, row in rows(life):
-        is_word = event in (E.RETURNED, E.UNCOVERED)
-        is_return = is_word and (state, row.state) == (S.COMPLETED, S.RETURNED)
+        is_return = event in THE_WHOLE and (state, row.state) == (S.COMPLETED, S.RETURNED)
         if state in ENDS and row.state is not state and not is_return:
             yield f"{state} {event}: leads to {row.state}"
 

@@ -22,11 +22,12 @@ from settlement_engine.domain.ledger import (
     suspend_return,
 )
 from settlement_engine.domain.money import AMOUNT_DIGITS_MAX
+from settlement_engine.domain.returns import Return
 from settlement_engine.domain.settlement import Route
 
 GROUP = UUID("0199c2d4-6f0e-7c1a-9d51-1f2a33445566")
 NOSTRO, AGENT, CLEARING, VOSTRO = 1, 2, 3, 4
-SUSPENSE = 5
+SUSPENSE, FEES = 5, 6
 ROUTE = Route(rail="mock", source_id=NOSTRO, agent_id=AGENT, clearing_id=CLEARING, target_id=VOSTRO)
 KINDS = {
     NOSTRO: AccountKind.NOSTRO,
@@ -34,6 +35,7 @@ KINDS = {
     CLEARING: AccountKind.CLEARING,
     VOSTRO: AccountKind.VOSTRO,
     SUSPENSE: AccountKind.SUSPENSE,
+    FEES: AccountKind.FEES,
 }
 amounts = st.integers(min_value=1, max_value=10**18 - 1)
 
@@ -42,13 +44,17 @@ def account(kind=AccountKind.NOSTRO, **balances):
     return Account(id=1, kind=kind, bank="B", currency="EUR", account_number="N", **balances)
 
 
+def whole(minor):
+    return Return(posting=2, amount_minor=minor, charges_minor=0, left_minor=0)
+
+
 def posted(*transfers):
     """Recompute the posted balance of each account from transfers alone."""
     books = {}
     for number, kind in KINDS.items():
         debits = sum(t.amount_minor for t in transfers if t.debit_id == number)
         credits_ = sum(t.amount_minor for t in transfers if t.credit_id == number)
-        if number == SUSPENSE and not debits and not credits_:
+        if number in (SUSPENSE, FEES) and not debits and not credits_:
             continue  # hardly any settlement ever touches it
         books[number] = account(kind, debits_posted=debits, credits_posted=credits_).posted
     return books
@@ -96,13 +102,31 @@ def test_a_funded_settlement_leaves_the_control_accounts_even(amount):
 
 @given(amounts)
 def test_a_return_takes_back_exactly_what_the_settlement_did(amount):
-    done, undone = settle(GROUP, ROUTE, amount, "EUR"), reverse(GROUP, ROUTE, amount, "EUR")
+    done, undone = settle(GROUP, ROUTE, amount, "EUR"), reverse(GROUP, ROUTE, whole(amount), "EUR")
     assert set(posted(*done, *undone).values()) == {0}
     assert [transfer.leg for transfer in undone] == [Leg.CASH_RETURNED, Leg.OBLIGATION_RESTORED]
 
 
+@given(amounts, amounts, amounts)
+def test_parts_with_their_charges_take_back_the_whole_and_leave_the_charges(one, other, charges):
+    first = Return(posting=2, amount_minor=one, charges_minor=charges, left_minor=other)
+    second = Return(posting=3, amount_minor=other, charges_minor=0, left_minor=0)
+    made = settle(GROUP, ROUTE, one + other + charges, "EUR")
+    back = [
+        *reverse(GROUP, ROUTE, first, "EUR", FEES),
+        *reverse(GROUP, ROUTE, second, "EUR", FEES),
+    ]
+    assert [each.leg for each in back[:3]] == [
+        *(Leg.CASH_RETURNED, Leg.RETURN_CHARGES, Leg.OBLIGATION_RESTORED)
+    ]
+    assert [each.posting for each in back] == [2, 2, 2, 3, 3]
+    books = posted(*made, *back)
+    assert (books.pop(NOSTRO), books.pop(FEES)) == (-charges, -charges)
+    assert set(books.values()) == {0}
+
+
 def test_no_two_transfers_of_one_settlement_share_a_leg():
-    every = (*settle(GROUP, ROUTE, 1, "EUR"), *reverse(GROUP, ROUTE, 1, "EUR"))
+    every = (*settle(GROUP, ROUTE, 1, "EUR"), *reverse(GROUP, ROUTE, whole(1), "EUR"))
     assert len({transfer.leg for transfer in every}) == len(every)
 
 
@@ -166,6 +190,7 @@ def test_the_legs_keep_their_numbers_because_the_books_and_the_wire_hold_them():
         "OBLIGATION_RESTORED": 5,
         "LATE_CASH": 6,
         "OBLIGATION_SUSPENDED": 7,
+        "RETURN_CHARGES": 8,
     }
 
 
@@ -199,7 +224,7 @@ def test_an_account_is_full_when_either_side_is(side):
 @given(amounts)
 def test_a_return_out_of_suspense_brings_the_cash_back_and_leaves_the_receiver_alone(amount):
     moved = settle(GROUP, ROUTE, amount, "EUR")
-    back = suspend_return(GROUP, ROUTE, SUSPENSE, amount, "EUR")
+    back = suspend_return(GROUP, ROUTE, SUSPENSE, whole(amount), "EUR")
     assert [transfer.leg for transfer in back] == [Leg.CASH_RETURNED, Leg.OBLIGATION_SUSPENDED]
     books = posted(*moved, *back)
     assert (books[NOSTRO], books[AGENT], books[CLEARING]) == (0, 0, 0)

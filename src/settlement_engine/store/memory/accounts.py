@@ -155,7 +155,7 @@ class MemoryAccounts:
             require_balance(account)
         known.update({debited.id: debited, credited.id: credited})
         made = msgspec.structs.replace(transfer, at=self._records.clock.now())
-        self._records.transfers[transfer.group_id, transfer.leg] = made
+        self._records.transfers[transfer.group_id, transfer.posting, transfer.leg] = made
 
     def _replay(
         self, hashed: UUID, content: Mapping[str, object], spec: AccountSpec | None = None
@@ -217,7 +217,9 @@ class MemoryAccounts:
             and wanted.group_id in (None, transfer.group_id)
             and (wanted.before is None or place < wanted.before)
         ]
-        found.sort(key=lambda transfer: (transfer.group_id, transfer.leg), reverse=True)
+        found.sort(
+            key=lambda transfer: (transfer.group_id, transfer.posting, transfer.leg), reverse=True
+        )
         return found[: wanted.limit]
 
     async def windows(self) -> list[Window]:

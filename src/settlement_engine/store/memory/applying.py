@@ -29,6 +29,7 @@ from settlement_engine.store.memory.guards import (
     require_balance,
     require_hold,
     require_legal,
+    require_return,
 )
 from settlement_engine.store.memory.records import NOBODY, Lock, Quiet, words
 
@@ -75,6 +76,7 @@ class Applying:
         ]
         for step in applied:
             require_legal(step)
+            require_return(step)
         accounts = self._post(applied)
         self._write_money(applied, accounts)
         for step in applied:
@@ -93,9 +95,10 @@ class Applying:
         if life is None or life.state is not believed.state or life.seq != believed.seq:
             return Result.STALE
         resting = self._records.open.get(believed.id)
+        if step.row.do in (Do.EXCEPT, Do.SUSPEND) and self._is_on_file(step):
+            return Result.STALE
         if resting is None:
-            is_known = step.row.do in (Do.EXCEPT, Do.SUSPEND) and self._is_on_file(step)
-            return Result.STALE if is_known else Result.APPLIED
+            return Result.APPLIED
         is_ours = resting.owner in (self._owner, NOBODY) and resting.epoch == believed.epoch
         return Result.APPLIED if is_ours and self._is_proved(step, resting) else Result.STALE
 
@@ -216,7 +219,7 @@ class Applying:
                 self._records.locks[key].resolved_at = self._at
             for transfer in _transfers(step):
                 made = msgspec.structs.replace(transfer, group_id=key, at=self._at)
-                self._records.transfers[key, transfer.leg] = made
+                self._records.transfers[key, transfer.posting, transfer.leg] = made
 
     # --- lives ----------------------------------------------------------------------------------
 
@@ -261,6 +264,8 @@ class Applying:
         life.attestation = ATTESTED_BY.get(step.event, life.attestation)
         life.rail_reference = step.rail_reference or life.rail_reference
         life.confirmation = step.confirmation or life.confirmation
+        if step.back is not None:
+            life.returns = (*life.returns, step.back)
         if step.row.state in ENDS:
             life.ended_at = life.ended_at or self._at
         if step.row.do is Do.LOCK:
@@ -315,7 +320,7 @@ def _transfers(step: Step) -> tuple[Transfer, ...]:
 def _matter(step: Step) -> tuple[MatterKind, str]:
     """Name the matter that a step opens; what goes to suspense goes there once, whatever is said."""
     kind = MatterKind(step.detail.get("exception", MatterKind.CONTRADICTION))
-    is_once = step.row.do is Do.SUSPEND
+    is_once = step.row.do is Do.SUSPEND and step.event is not Event.PARTLY_UNCOVERED
     return kind, step.event.value if is_once else words(step.detail)
 
 

@@ -29,7 +29,7 @@ class MemoryArchive:
         settlement = records.copy(settlement_id)
         resting = records.open.get(settlement_id)
         attempts = [settlement.attempt] if settlement.attempt else []
-        transfers = [each for (key, _), each in records.transfers.items() if key == settlement_id]
+        transfers = [each for (key, *_), each in records.transfers.items() if key == settlement_id]
         hold = self._hold(settlement_id)
         named = shapes.account_ids(attempts, transfers, hold.account_id if hold else None)
         own = [

@@ -21,7 +21,7 @@ from settlement_engine.domain.ledger import (
     suspend_cash,
     suspend_return,
 )
-from settlement_engine.domain.lifecycle import HOLDING, State
+from settlement_engine.domain.lifecycle import HOLDING, RETURNS, State
 from settlement_engine.domain.settlement import Attestation
 from settlement_engine.ports import Difference, Proof
 from settlement_engine.store.accounts import CONTROL_NUMBER
@@ -175,10 +175,19 @@ def _due_transfers(life: Settlement, records: Records) -> tuple[Transfer, ...]:
     made: tuple[Transfer, ...] = ()
     if life.state in POSTED:
         made += settle(life.id, route, *sides)
-    if life.state is State.RETURNED and (life.id, Leg.OBLIGATION_SUSPENDED) in records.transfers:
-        made += suspend_return(life.id, route, suspense_id, *sides)
-    elif life.state is State.RETURNED:
-        made += reverse(life.id, route, *sides)
+    fees = (
+        AccountKind.FEES,
+        folded_bank(life.instruction.from_bank),
+        amount.currency,
+        CONTROL_NUMBER,
+    )
+    fees_id = records.by_number.get(fees, 0)
+    for back in life.returns:
+        if (life.id, back.posting, Leg.OBLIGATION_SUSPENDED) in records.transfers:
+            currency = amount.currency
+            made += suspend_return(life.id, route, suspense_id, back, currency, fees_id)
+        else:
+            made += reverse(life.id, route, back, amount.currency, fees_id)
     if life.attestation is Attestation.DISPROVED:
         is_at_agent = life.state is State.ROLLED_BACK
         made += suspend_cash(life.id, route, suspense_id, *sides, is_at_agent=is_at_agent)
@@ -186,7 +195,9 @@ def _due_transfers(life: Settlement, records: Records) -> tuple[Transfer, ...]:
 
 
 def _sides(transfers: tuple[Transfer, ...]) -> list[tuple[object, ...]]:
-    return sorted((t.leg, t.debit_id, t.credit_id, t.amount_minor, t.currency) for t in transfers)
+    return sorted(
+        (t.posting, t.leg, t.debit_id, t.credit_id, t.amount_minor, t.currency) for t in transfers
+    )
 
 
 def _transfers_follow_lives(records: Records) -> Found:
@@ -198,6 +209,20 @@ def _transfers_follow_lives(records: Records) -> Found:
         expected, found = _sides(_due_transfers(life, records)), _sides(groups.get(life.id, ()))
         if expected != found:
             yield life.id, expected, found
+
+
+def _returns_follow_lives(records: Records) -> Found:
+    """Check that returns are no more than the amount, each made by one move and saying what is left."""
+    for life in records.lives.values():
+        whole = life.instruction.amount.minor
+        moves = [each for each in records.moves_of.get(life.id, []) if each.event in RETURNS]
+        left, is_right = whole, len(moves) == len(life.returns)
+        for back in life.returns:
+            left -= back.part_minor
+            is_right = is_right and back.left_minor == left
+        due = {State.RETURNED: left == 0, State.COMPLETED: left > 0}
+        if not is_right or not due.get(life.state, left == whole):
+            yield life.id, f"{len(moves)} returns", f"{len(life.returns)} returns, {left} left"
 
 
 def _attempts_follow_lives(records: Records) -> Found:
@@ -244,6 +269,7 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "locks_have_lives": _locks_have_lives,
     "locks_have_accounts": _locks_have_accounts,
     "postings_follow_lives": _transfers_follow_lives,
+    "returns_follow_lives": _returns_follow_lives,
     "attempts_follow_lives": _attempts_follow_lives,
     "lives_are_whole": _lives_are_whole,
     "open_are_open": _open_are_open,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import is_same_bank
 from settlement_engine.domain.ledger import BALANCE_MAX, GUARDED
-from settlement_engine.domain.lifecycle import LIFE, is_recorded
+from settlement_engine.domain.lifecycle import LIFE, RETURNS, State, is_recorded
 from settlement_engine.domain.money import AMOUNT_DIGITS_MAX, are_booked
+from settlement_engine.domain.returns import left_of
 from settlement_engine.errors import InvariantViolated
 
 if TYPE_CHECKING:
@@ -50,6 +51,22 @@ def require_legal(step: Step) -> None:
         is_legal and known is not None and is_recorded(state, known) == is_recorded(state, row)
     )
     _require(is_legal, f"the page has no row from {state} by {step.event} to {row.state}")
+
+
+def require_return(step: Step) -> None:
+    """Refuse a return of more than is left, and one whose state does not go with what is left."""
+    if step.event not in RETURNS:
+        return
+    _require(step.back is not None, "a return without its amount")
+    back, life = step.back, step.settlement
+    assert back is not None
+    left = left_of(life.instruction.amount.minor, (*life.returns, back))
+    _require(back.amount_minor > 0 and back.charges_minor >= 0, "the amount of a return")
+    _require(left >= 0, "a return of more than is left")
+    _require((not left) is (step.row.state is State.RETURNED), "the state after a return")
+    known = {(each.posting, each.reference) for each in life.returns}
+    is_new = all(back.posting != number and back.reference != name for number, name in known)
+    _require(is_new, "a return is booked twice")
 
 
 def require_opening(account: Account) -> None:

@@ -179,7 +179,7 @@ class Records:
 
     accounts: dict[int, Account] = field(default_factory=dict)
     by_number: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
-    transfers: dict[tuple[UUID, Leg], Transfer] = field(default_factory=dict)
+    transfers: dict[tuple[UUID, int, Leg], Transfer] = field(default_factory=dict)
     calls: dict[UUID, Call] = field(default_factory=dict)
     windows: list[Window] = field(default_factory=_reference_windows)
 

@@ -3,7 +3,7 @@
 
 CREATE TYPE account_kind AS ENUM ('nostro', 'vostro', 'settlement', 'clearing', 'suspense', 'fees', 'fx');
 
-CREATE TYPE settlement_event AS ENUM ('admitted', 'cleared', 'postponed', 'parked', 'refused', 'cancelled', 'approved', 'declined', 'released', 'lapsed', 'acknowledged', 'settled', 'rejected', 'undelivered', 'abandoned', 'not_found', 'no_answer', 'attested_settled', 'attested_not_settled', 'overdue', 'recalled', 'recall_refused', 'returned', 'uncovered', 'contradicted', 'disproved');
+CREATE TYPE settlement_event AS ENUM ('admitted', 'cleared', 'postponed', 'parked', 'refused', 'cancelled', 'approved', 'declined', 'released', 'lapsed', 'acknowledged', 'settled', 'rejected', 'undelivered', 'abandoned', 'not_found', 'no_answer', 'attested_settled', 'attested_not_settled', 'overdue', 'recalled', 'recall_refused', 'returned', 'uncovered', 'contradicted', 'disproved', 'partly_returned', 'partly_uncovered', 'amount_differed');
 
 CREATE TYPE settlement_state AS ENUM ('pending', 'validating', 'held', 'queued', 'locked', 'sent', 'in_doubt', 'recalling', 'completed', 'failed', 'rolled_back', 'returned');
 
@@ -207,7 +207,7 @@ CREATE TABLE openings (
 
 CREATE TABLE page (
     from_state settlement_state NOT NULL,
-    event settlement_event NOT NULL,
+    event text NOT NULL,
     to_state settlement_state NOT NULL,
     does text,
     asks text,
@@ -234,6 +234,17 @@ CREATE TABLE resolutions (
     taken_up_at timestamp with time zone,
     finished_at timestamp with time zone,
     ending text
+);
+
+CREATE TABLE returns (
+    settlement_id uuid NOT NULL,
+    posting smallint NOT NULL,
+    amount_minor bigint NOT NULL,
+    charges_minor bigint NOT NULL,
+    left_minor bigint NOT NULL,
+    reference text NOT NULL,
+    value_date date,
+    at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE schema_migrations (
@@ -298,7 +309,8 @@ CREATE TABLE transfers (
     amount_minor bigint NOT NULL,
     currency text NOT NULL,
     reference text NOT NULL DEFAULT ''::text,
-    at timestamp with time zone NOT NULL
+    at timestamp with time zone NOT NULL,
+    posting smallint NOT NULL DEFAULT 1
 );
 
 CREATE TABLE waiting_dead_letters (
@@ -403,6 +415,7 @@ DECLARE
     v_has_quiet boolean := false = ANY (p_is_move);
     v_is_asking boolean := p_to && '{sent,in_doubt,recalling}' OR 'in_doubt' = ANY (p_from);
     v_has_odd_owners boolean;
+    v_has_returns boolean := p_event && '{returned,partly_returned,uncovered,partly_uncovered}';
 BEGIN
     PERFORM 1 FROM open_settlements WHERE settlement_id = ANY (p_id)
     ORDER BY settlement_id FOR UPDATE;
@@ -524,7 +537,9 @@ BEGIN
             INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
             VALUES (
                 r.id, coalesce(r.detail ->> 'exception', 'contradiction'),
-                CASE r.do_ WHEN 'suspend' THEN r.event ELSE md5(r.detail::text) END, r.detail, at
+                CASE WHEN r.do_ = 'suspend' AND r.event <> 'partly_uncovered' THEN r.event
+                    ELSE md5(r.detail::text) END,
+                r.detail, at
             )
             ON CONFLICT DO NOTHING;
             IF NOT found THEN
@@ -573,7 +588,7 @@ BEGIN
     IF v_has_odd_owners OR v_has_quiet OR v_is_asking OR array_remove(p_rest_seconds, NULL) <> '{}' THEN
         UPDATE open_settlements AS w SET
             owner = CASE WHEN p_rest_seconds[g.i] IS NULL THEN p_owner ELSE 0 END,
-            -- Beyond the line P the questions about a payment are counted together.
+            -- Beyond the send intent the questions about a payment are counted together.
             asked = CASE
                 WHEN p_do[g.i] IS DISTINCT FROM 'lock' AND (
                     NOT p_is_move[g.i] OR p_to[g.i] IN ('locked', 'in_doubt', 'sent', 'recalling')
@@ -636,9 +651,45 @@ BEGIN
                 coalesce(cardinality(v_held), 0) USING ERRCODE = 'SE005';
         END IF;
     END IF;
+    IF v_has_returns THEN
+        -- A return of more than is left breaks the table's CHECK, one under a known reference its index.
+        INSERT INTO returns (
+            settlement_id, posting, amount_minor, charges_minor, left_minor, reference, value_date, at
+        )
+        SELECT s.id, (q.said ->> 'posting')::smallint, (q.said ->> 'amount_minor')::bigint,
+            coalesce((q.said ->> 'charges_minor')::bigint, 0),
+            s.amount_minor - coalesce(b.total, 0) - (q.said ->> 'amount_minor')::bigint
+                - coalesce((q.said ->> 'charges_minor')::bigint, 0),
+            coalesce(q.said ->> 'return_reference', ''), (q.said ->> 'value_date')::date, at
+        FROM (
+            SELECT p_id[g.i] AS id, p_detail[g.i]::jsonb AS said FROM unnest(v_applied) AS g (i)
+            WHERE p_event[g.i] IN ('returned', 'partly_returned', 'uncovered', 'partly_uncovered')
+        ) AS q
+        JOIN settlement_transactions AS s ON s.id = q.id
+        LEFT JOIN LATERAL (
+            SELECT sum(k.amount_minor + k.charges_minor) AS total FROM returns AS k
+            WHERE k.settlement_id = s.id
+        ) AS b ON true;
+        SELECT count(*) INTO v_missing
+        FROM unnest(v_applied) AS g (i)
+        JOIN returns AS b ON b.settlement_id = p_id[g.i]
+            AND b.posting = (p_detail[g.i]::jsonb ->> 'posting')::smallint
+        WHERE p_event[g.i] IN ('returned', 'partly_returned', 'uncovered', 'partly_uncovered')
+            AND (b.left_minor = 0) <> (p_to[g.i] = 'returned');
+        IF v_missing > 0 THEN
+            RAISE EXCEPTION '% returns whose states do not go with what is left', v_missing
+            USING ERRCODE = 'SE007';
+        END IF;
+    END IF;
     IF v_has_transfers THEN
-        INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
-        SELECT p_id[p_transfer_step[t.i]], p_transfer_leg[t.i], p_transfer_debit[t.i],
+        INSERT INTO transfers (
+            group_id, posting, leg, debit_id, credit_id, amount_minor, currency, at
+        )
+        SELECT p_id[p_transfer_step[t.i]],
+            CASE WHEN v_has_returns AND p_event[p_transfer_step[t.i]] IN (
+                'returned', 'partly_returned', 'uncovered', 'partly_uncovered'
+            ) THEN (p_detail[p_transfer_step[t.i]]::jsonb ->> 'posting')::smallint ELSE 1 END,
+            p_transfer_leg[t.i], p_transfer_debit[t.i],
             p_transfer_credit[t.i], p_transfer_amount[t.i], p_transfer_currency[t.i], at
         FROM generate_series(1, cardinality(p_transfer_step)) AS t (i)
         WHERE results[p_transfer_step[t.i]] = 0;
@@ -810,11 +861,11 @@ BEGIN
         WHEN 'validating' THEN (event, to_state) IN (('cleared', 'locked'), ('postponed', 'queued'), ('parked', 'held'), ('refused', 'failed'), ('cancelled', 'failed'))
         WHEN 'held' THEN (event, to_state) IN (('approved', 'validating'), ('declined', 'failed'), ('cancelled', 'failed'))
         WHEN 'queued' THEN (event, to_state) IN (('released', 'validating'), ('lapsed', 'failed'), ('cancelled', 'failed'))
-        WHEN 'locked' THEN (event, to_state) IN (('acknowledged', 'sent'), ('settled', 'completed'), ('rejected', 'rolled_back'), ('abandoned', 'rolled_back'), ('no_answer', 'in_doubt'))
-        WHEN 'in_doubt' THEN (event, to_state) IN (('acknowledged', 'sent'), ('settled', 'completed'), ('rejected', 'rolled_back'), ('not_found', 'locked'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
-        WHEN 'sent' THEN (event, to_state) IN (('settled', 'completed'), ('rejected', 'rolled_back'), ('overdue', 'recalling'), ('cancelled', 'recalling'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
-        WHEN 'recalling' THEN (event, to_state) IN (('recalled', 'rolled_back'), ('rejected', 'rolled_back'), ('settled', 'completed'), ('recall_refused', 'sent'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
-        WHEN 'completed' THEN (event, to_state) IN (('returned', 'returned'), ('uncovered', 'returned'), ('contradicted', 'completed'), ('disproved', 'completed'))
+        WHEN 'locked' THEN (event, to_state) IN (('acknowledged', 'sent'), ('settled', 'completed'), ('rejected', 'rolled_back'), ('abandoned', 'rolled_back'), ('no_answer', 'in_doubt'), ('amount_differed', 'sent'))
+        WHEN 'in_doubt' THEN (event, to_state) IN (('acknowledged', 'sent'), ('settled', 'completed'), ('rejected', 'rolled_back'), ('not_found', 'locked'), ('amount_differed', 'sent'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
+        WHEN 'sent' THEN (event, to_state) IN (('settled', 'completed'), ('rejected', 'rolled_back'), ('amount_differed', 'sent'), ('overdue', 'recalling'), ('cancelled', 'recalling'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
+        WHEN 'recalling' THEN (event, to_state) IN (('recalled', 'rolled_back'), ('rejected', 'rolled_back'), ('settled', 'completed'), ('recall_refused', 'sent'), ('amount_differed', 'sent'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
+        WHEN 'completed' THEN (event, to_state) IN (('returned', 'returned'), ('partly_returned', 'completed'), ('uncovered', 'returned'), ('partly_uncovered', 'completed'), ('contradicted', 'completed'), ('disproved', 'completed'))
         WHEN 'failed' THEN (event, to_state) IN (('contradicted', 'failed'))
         WHEN 'rolled_back' THEN (event, to_state) IN (('contradicted', 'rolled_back'), ('disproved', 'rolled_back'))
         WHEN 'returned' THEN (event, to_state) IN (('contradicted', 'returned'))
@@ -1054,6 +1105,8 @@ ALTER TABLE page ADD CONSTRAINT page_pkey PRIMARY KEY (from_state, event);
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_pkey PRIMARY KEY (id);
 
+ALTER TABLE returns ADD CONSTRAINT returns_pkey PRIMARY KEY (settlement_id, posting);
+
 ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
 
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_pkey PRIMARY KEY (id);
@@ -1062,7 +1115,7 @@ ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_pkey PRIMARY KE
 
 ALTER TABLE stream_head ADD CONSTRAINT stream_head_pkey PRIMARY KEY (is_only);
 
-ALTER TABLE transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (group_id, leg);
+ALTER TABLE transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (group_id, posting, leg);
 
 ALTER TABLE waiting_dead_letters ADD CONSTRAINT waiting_dead_letters_pkey PRIMARY KEY (dead_letter_id);
 
@@ -1139,7 +1192,7 @@ ALTER TABLE exceptions ADD CONSTRAINT exceptions_close_reason_check CHECK (lengt
 
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_closed_by_check CHECK (length(closed_by) >= 1 AND length(closed_by) <= 256);
 
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text, 'altered_payment'::text, 'cannot_be_booked'::text, 'held'::text]));
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text, 'altered_payment'::text, 'cannot_be_booked'::text, 'held'::text, 'amount_differs'::text]));
 
 ALTER TABLE exceptions ADD CONSTRAINT suspense_needs_four_eyes CHECK (closed_by IS NULL OR (kind <> ALL (ARRAY['disproved'::text, 'uncovered_return'::text])) OR acknowledged_by IS NOT NULL AND person_of(acknowledged_by) <> person_of(closed_by)) NOT VALID;
 
@@ -1223,6 +1276,14 @@ ALTER TABLE resolutions ADD CONSTRAINT resolutions_reason_check CHECK (length(re
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_state_check CHECK ((state = ANY (ARRAY['in_doubt'::settlement_state, 'sent'::settlement_state, 'recalling'::settlement_state, 'held'::settlement_state])) AND (state = 'held'::settlement_state) = (finding = ANY (ARRAY['release'::text, 'decline'::text])));
 
+ALTER TABLE returns ADD CONSTRAINT returns_amount_minor_check CHECK (amount_minor > 0);
+
+ALTER TABLE returns ADD CONSTRAINT returns_charges_minor_check CHECK (charges_minor >= 0);
+
+ALTER TABLE returns ADD CONSTRAINT returns_left_minor_check CHECK (left_minor >= 0);
+
+ALTER TABLE returns ADD CONSTRAINT returns_posting_check CHECK (posting > 0);
+
 ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_check CHECK (compatible_from >= (number - 1) AND compatible_from <= number);
 
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_attempt_check CHECK (attempt >= 0);
@@ -1247,7 +1308,7 @@ ALTER TABLE transfers ADD CONSTRAINT transfers_amount_minor_check CHECK (amount_
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_check CHECK (debit_id <> credit_id);
 
-ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 7);
+ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 8 AND posting > 0);
 
 ALTER TABLE accounts ADD CONSTRAINT accounts_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
 
@@ -1300,6 +1361,8 @@ CREATE UNIQUE INDEX one_account_per_bank ON public.accounts USING btree (kind, f
 CREATE UNIQUE INDEX one_live_settlement_per_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE holds_obligation;
 
 CREATE UNIQUE INDEX one_resolution_at_a_time ON public.resolutions USING btree (settlement_id) WHERE ((finished_at IS NULL) AND ((decision IS NULL) OR (decision = 'approved'::text)));
+
+CREATE UNIQUE INDEX one_return_per_reference ON public.returns USING btree (settlement_id, reference);
 
 CREATE UNIQUE INDEX one_settlement_per_key ON public.settlement_transactions USING btree (key_hash);
 
@@ -1411,6 +1474,9 @@ ALTER TABLE resolutions ENABLE ALWAYS TRIGGER resolution_ends_once;
 CREATE TRIGGER resolutions_stay BEFORE DELETE OR TRUNCATE ON public.resolutions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER resolutions_stay;
 
+CREATE TRIGGER returns_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.returns FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE returns ENABLE ALWAYS TRIGGER returns_append_only;
+
 CREATE TRIGGER instruction_stays BEFORE UPDATE OF id, key_hash, caller, idempotency_key, content_hash, obligation_id, from_bank, to_bank, amount_minor, currency, requested_value_date, value_date, priority, metadata, created_at ON public.settlement_transactions FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER instruction_stays;
 
@@ -1467,7 +1533,7 @@ CREATE VIEW operation_checkpoints AS
     m.at AS "timestamp",
     COALESCE(m.detail, '{}'::jsonb) AS data
    FROM moves m
-     JOIN page p ON p.from_state = m.from_state AND p.event = m.event
+     JOIN page p ON p.from_state = m.from_state AND p.event = m.event::text
      CROSS JOIN LATERAL unnest(p.reached) r(name);
 
 CREATE VIEW vostro_accounts AS
@@ -1485,97 +1551,109 @@ CREATE VIEW vostro_accounts AS
 
 INSERT INTO page VALUES ('pending', 'admitted', 'validating', NULL, 'screen', '{}');
 
-INSERT INTO page VALUES ('validating', 'cleared', 'locked', 'lock', 'send', '{validation_complete,funds_locked}');
-
-INSERT INTO page VALUES ('validating', 'postponed', 'queued', NULL, NULL, '{}');
-
-INSERT INTO page VALUES ('validating', 'parked', 'held', NULL, NULL, '{}');
-
-INSERT INTO page VALUES ('validating', 'refused', 'failed', NULL, NULL, '{}');
-
 INSERT INTO page VALUES ('validating', 'cancelled', 'failed', NULL, NULL, '{}');
+
+INSERT INTO page VALUES ('validating', 'cleared', 'locked', 'lock', 'send', '{validation_complete,funds_locked}');
 
 INSERT INTO page VALUES ('validating', 'no_answer', 'validating', NULL, 'screen', '{}');
 
-INSERT INTO page VALUES ('held', 'cancelled', 'failed', NULL, NULL, '{}');
+INSERT INTO page VALUES ('validating', 'parked', 'held', NULL, NULL, '{}');
+
+INSERT INTO page VALUES ('validating', 'postponed', 'queued', NULL, NULL, '{}');
+
+INSERT INTO page VALUES ('validating', 'refused', 'failed', NULL, NULL, '{}');
 
 INSERT INTO page VALUES ('held', 'approved', 'validating', NULL, 'screen', '{}');
+
+INSERT INTO page VALUES ('held', 'cancelled', 'failed', NULL, NULL, '{}');
 
 INSERT INTO page VALUES ('held', 'declined', 'failed', NULL, NULL, '{}');
 
 INSERT INTO page VALUES ('queued', 'cancelled', 'failed', NULL, NULL, '{}');
 
-INSERT INTO page VALUES ('queued', 'released', 'validating', NULL, 'screen', '{}');
-
 INSERT INTO page VALUES ('queued', 'lapsed', 'failed', NULL, NULL, '{}');
 
-INSERT INTO page VALUES ('locked', 'acknowledged', 'sent', NULL, 'enquire', '{transfer_initiated}');
-
-INSERT INTO page VALUES ('locked', 'settled', 'completed', 'post', NULL, '{transfer_initiated,transfer_confirmed,settlement_finalized}');
-
-INSERT INTO page VALUES ('locked', 'rejected', 'rolled_back', 'release', NULL, '{}');
-
-INSERT INTO page VALUES ('locked', 'undelivered', 'locked', NULL, 'send', '{}');
+INSERT INTO page VALUES ('queued', 'released', 'validating', NULL, 'screen', '{}');
 
 INSERT INTO page VALUES ('locked', 'abandoned', 'rolled_back', 'release', NULL, '{}');
 
+INSERT INTO page VALUES ('locked', 'acknowledged', 'sent', NULL, 'enquire', '{transfer_initiated}');
+
+INSERT INTO page VALUES ('locked', 'amount_differed', 'sent', 'except', 'enquire', '{transfer_initiated}');
+
 INSERT INTO page VALUES ('locked', 'no_answer', 'in_doubt', NULL, 'enquire', '{}');
 
-INSERT INTO page VALUES ('sent', 'cancelled', 'recalling', NULL, 'recall', '{}');
+INSERT INTO page VALUES ('locked', 'rejected', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('locked', 'settled', 'completed', 'post', NULL, '{transfer_initiated,transfer_confirmed,settlement_finalized}');
+
+INSERT INTO page VALUES ('locked', 'undelivered', 'locked', NULL, 'send', '{}');
 
 INSERT INTO page VALUES ('sent', 'acknowledged', 'sent', NULL, 'enquire', '{}');
 
-INSERT INTO page VALUES ('sent', 'settled', 'completed', 'post', NULL, '{transfer_confirmed,settlement_finalized}');
-
-INSERT INTO page VALUES ('sent', 'rejected', 'rolled_back', 'release', NULL, '{}');
-
-INSERT INTO page VALUES ('sent', 'not_found', 'sent', NULL, 'enquire', '{}');
-
-INSERT INTO page VALUES ('sent', 'no_answer', 'sent', NULL, 'enquire', '{}');
-
-INSERT INTO page VALUES ('sent', 'attested_settled', 'completed', 'post', NULL, '{transfer_confirmed,settlement_finalized}');
+INSERT INTO page VALUES ('sent', 'amount_differed', 'sent', 'except', 'enquire', '{}');
 
 INSERT INTO page VALUES ('sent', 'attested_not_settled', 'rolled_back', 'release', NULL, '{}');
 
+INSERT INTO page VALUES ('sent', 'attested_settled', 'completed', 'post', NULL, '{transfer_confirmed,settlement_finalized}');
+
+INSERT INTO page VALUES ('sent', 'cancelled', 'recalling', NULL, 'recall', '{}');
+
+INSERT INTO page VALUES ('sent', 'no_answer', 'sent', NULL, 'enquire', '{}');
+
+INSERT INTO page VALUES ('sent', 'not_found', 'sent', NULL, 'enquire', '{}');
+
 INSERT INTO page VALUES ('sent', 'overdue', 'recalling', NULL, 'recall', '{}');
+
+INSERT INTO page VALUES ('sent', 'rejected', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('sent', 'settled', 'completed', 'post', NULL, '{transfer_confirmed,settlement_finalized}');
 
 INSERT INTO page VALUES ('in_doubt', 'acknowledged', 'sent', NULL, 'enquire', '{transfer_initiated}');
 
-INSERT INTO page VALUES ('in_doubt', 'settled', 'completed', 'post', NULL, '{transfer_initiated,transfer_confirmed,settlement_finalized}');
-
-INSERT INTO page VALUES ('in_doubt', 'rejected', 'rolled_back', 'release', NULL, '{}');
-
-INSERT INTO page VALUES ('in_doubt', 'not_found', 'locked', NULL, 'send', '{}');
-
-INSERT INTO page VALUES ('in_doubt', 'no_answer', 'in_doubt', NULL, 'enquire', '{}');
-
-INSERT INTO page VALUES ('in_doubt', 'attested_settled', 'completed', 'post', NULL, '{transfer_initiated,transfer_confirmed,settlement_finalized}');
+INSERT INTO page VALUES ('in_doubt', 'amount_differed', 'sent', 'except', 'enquire', '{transfer_initiated}');
 
 INSERT INTO page VALUES ('in_doubt', 'attested_not_settled', 'rolled_back', 'release', NULL, '{}');
 
+INSERT INTO page VALUES ('in_doubt', 'attested_settled', 'completed', 'post', NULL, '{transfer_initiated,transfer_confirmed,settlement_finalized}');
+
+INSERT INTO page VALUES ('in_doubt', 'no_answer', 'in_doubt', NULL, 'enquire', '{}');
+
+INSERT INTO page VALUES ('in_doubt', 'not_found', 'locked', NULL, 'send', '{}');
+
+INSERT INTO page VALUES ('in_doubt', 'rejected', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('in_doubt', 'settled', 'completed', 'post', NULL, '{transfer_initiated,transfer_confirmed,settlement_finalized}');
+
 INSERT INTO page VALUES ('recalling', 'acknowledged', 'recalling', NULL, 'recall', '{}');
 
-INSERT INTO page VALUES ('recalling', 'settled', 'completed', 'post', NULL, '{transfer_confirmed,settlement_finalized}');
-
-INSERT INTO page VALUES ('recalling', 'rejected', 'rolled_back', 'release', NULL, '{}');
-
-INSERT INTO page VALUES ('recalling', 'no_answer', 'recalling', NULL, 'recall', '{}');
-
-INSERT INTO page VALUES ('recalling', 'attested_settled', 'completed', 'post', NULL, '{transfer_confirmed,settlement_finalized}');
+INSERT INTO page VALUES ('recalling', 'amount_differed', 'sent', 'except', 'enquire', '{}');
 
 INSERT INTO page VALUES ('recalling', 'attested_not_settled', 'rolled_back', 'release', NULL, '{}');
 
-INSERT INTO page VALUES ('recalling', 'recalled', 'rolled_back', 'release', NULL, '{}');
+INSERT INTO page VALUES ('recalling', 'attested_settled', 'completed', 'post', NULL, '{transfer_confirmed,settlement_finalized}');
+
+INSERT INTO page VALUES ('recalling', 'no_answer', 'recalling', NULL, 'recall', '{}');
 
 INSERT INTO page VALUES ('recalling', 'recall_refused', 'sent', NULL, 'enquire', '{}');
 
-INSERT INTO page VALUES ('completed', 'returned', 'returned', 'reverse', NULL, '{}');
+INSERT INTO page VALUES ('recalling', 'recalled', 'rolled_back', 'release', NULL, '{}');
 
-INSERT INTO page VALUES ('completed', 'uncovered', 'returned', 'suspend', NULL, '{}');
+INSERT INTO page VALUES ('recalling', 'rejected', 'rolled_back', 'release', NULL, '{}');
+
+INSERT INTO page VALUES ('recalling', 'settled', 'completed', 'post', NULL, '{transfer_confirmed,settlement_finalized}');
 
 INSERT INTO page VALUES ('completed', 'contradicted', 'completed', 'except', NULL, '{}');
 
 INSERT INTO page VALUES ('completed', 'disproved', 'completed', 'suspend', NULL, '{}');
+
+INSERT INTO page VALUES ('completed', 'partly_returned', 'completed', 'reverse', NULL, '{}');
+
+INSERT INTO page VALUES ('completed', 'partly_uncovered', 'completed', 'suspend', NULL, '{}');
+
+INSERT INTO page VALUES ('completed', 'returned', 'returned', 'reverse', NULL, '{}');
+
+INSERT INTO page VALUES ('completed', 'uncovered', 'returned', 'suspend', NULL, '{}');
 
 INSERT INTO page VALUES ('failed', 'contradicted', 'failed', 'except', NULL, '{}');
 

@@ -95,12 +95,12 @@ UPDATE accounts SET is_active = $2 WHERE id = $1 RETURNING id;
 
 -- name: list_transfers
 -- Newest first. Empty filters are null.
-SELECT group_id, leg, debit_id, credit_id, amount_minor, currency, reference, at
+SELECT group_id, posting, leg, debit_id, credit_id, amount_minor, currency, reference, at
 FROM transfers
 WHERE ($1::bigint IS NULL OR debit_id = $1 OR credit_id = $1)
     AND ($2::uuid IS NULL OR group_id = $2)
-    AND ($3::uuid IS NULL OR (group_id, leg) < ($3, $4::smallint))
-ORDER BY group_id DESC, leg DESC LIMIT $5;
+    AND ($3::uuid IS NULL OR (group_id, posting, leg) < ($3, $4::smallint, $5::smallint))
+ORDER BY group_id DESC, posting DESC, leg DESC LIMIT $6;
 
 -- name: windows
 -- The windows in force.

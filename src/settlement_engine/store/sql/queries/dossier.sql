@@ -31,8 +31,8 @@ FROM fund_locks WHERE settlement_id = $1;
 
 -- name: dossier_transfers
 -- Its transfers.
-SELECT group_id, leg, debit_id, credit_id, amount_minor, currency, reference, at
-FROM transfers WHERE group_id = $1 ORDER BY leg;
+SELECT group_id, posting, leg, debit_id, credit_id, amount_minor, currency, reference, at
+FROM transfers WHERE group_id = $1 ORDER BY posting, leg;
 
 -- name: dossier_accounts
 -- Whose the accounts are.

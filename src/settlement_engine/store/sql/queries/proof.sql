@@ -14,7 +14,7 @@ WHERE a.debits_posted <> coalesce(d.total, 0) OR a.credits_posted <> coalesce(c.
 
 -- name: prove_transfers_have_accounts
 -- Both sides of every transfer exist, in the transfer's currency.
-SELECT t.group_id::text || '/' || t.leg AS subject, t.currency AS expected,
+SELECT t.group_id::text || '/' || t.posting || '/' || t.leg AS subject, t.currency AS expected,
     format('%s/%s', d.currency, c.currency) AS found
 FROM transfers AS t
 LEFT JOIN accounts AS d ON d.id = t.debit_id
@@ -85,38 +85,103 @@ LEFT JOIN attempts AS t ON t.settlement_id = s.id AND t.number = s.attempt
 WHERE a.currency IS DISTINCT FROM f.currency OR f.account_id <> t.source_id;
 
 -- name: prove_postings_follow_lives
--- Completed settlements have their two transfers, once, between the accounts that their attempt names;
--- the others have none. What the rail has disproved has one more, between the agent and suspense.
-SELECT s.id::text AS subject,
-    (CASE s.state WHEN 'completed' THEN 2 WHEN 'returned' THEN 4 ELSE 0 END
-        + (s.attestation IS NOT DISTINCT FROM 'disproved')::int)::text AS expected,
-    coalesce(t.legs, 0)::text || CASE WHEN t.wrong THEN ', one of them wrong' ELSE '' END AS found
-FROM settlement_transactions AS s
-LEFT JOIN (
-    SELECT t.group_id, count(*) AS legs, coalesce(bool_or(
-        t.amount_minor <> x.amount_minor OR t.currency <> x.currency
-        OR (t.debit_id, t.credit_id) IS DISTINCT FROM CASE t.leg
-            WHEN 1 THEN (a.agent_id, a.source_id)
-            WHEN 2 THEN (a.clearing_id, a.target_id)
-            WHEN 4 THEN (a.source_id, a.agent_id)
-            WHEN 5 THEN (a.target_id, a.clearing_id)
-            WHEN 6 THEN CASE x.state
-                WHEN 'rolled_back' THEN (a.agent_id, u.id) ELSE (u.id, a.agent_id)
+-- Completed settlements have their two transfers, once, between the accounts that their attempt names; the
+-- others have none. Each return has a posting of its own, of its part, and one transfer more for charges.
+-- What the rail has disproved has one more, between the agent and suspense.
+SELECT q.id::text AS subject, q.due::text AS expected,
+    q.legs::text || CASE WHEN q.wrong THEN ', one of them wrong' ELSE '' END AS found
+FROM (
+    SELECT s.id, CASE WHEN s.state IN ('completed', 'returned') THEN 2 ELSE 0 END
+        + coalesce(b.legs, 0) + (s.attestation IS NOT DISTINCT FROM 'disproved')::int AS due,
+        coalesce(t.legs, 0) AS legs, coalesce(t.wrong, false) AS wrong
+    FROM settlement_transactions AS s
+    LEFT JOIN (
+        SELECT settlement_id, sum(2 + (charges_minor > 0)::int) AS legs FROM returns GROUP BY 1
+    ) AS b ON b.settlement_id = s.id
+    LEFT JOIN (
+        SELECT t.group_id, count(*) AS legs, coalesce(bool_or(
+            t.amount_minor IS DISTINCT FROM CASE t.leg
+                WHEN 4 THEN r.amount_minor
+                WHEN 8 THEN r.charges_minor
+                WHEN 5 THEN r.amount_minor + r.charges_minor
+                WHEN 7 THEN r.amount_minor + r.charges_minor
+                ELSE x.amount_minor
             END
-            WHEN 7 THEN (u.id, a.clearing_id)
-        END
-    ), false) AS wrong
-    FROM transfers AS t
-    JOIN settlement_transactions AS x ON x.id = t.group_id
-    LEFT JOIN attempts AS a ON a.settlement_id = x.id AND a.number = x.attempt
-    LEFT JOIN accounts AS u ON t.leg IN (6, 7) AND u.kind = 'suspense'
-        AND folded_bank(u.bank) = folded_bank(a.rail)
-        AND u.currency = x.currency AND u.account_number = 'control'
-    GROUP BY 1
-) AS t ON t.group_id = s.id
-WHERE coalesce(t.legs, 0) <> CASE s.state WHEN 'completed' THEN 2 WHEN 'returned' THEN 4 ELSE 0 END
-    + (s.attestation IS NOT DISTINCT FROM 'disproved')::int
-    OR coalesce(t.wrong, false);
+            OR t.leg IN (1, 2, 6) AND t.posting <> 1
+            OR t.currency <> x.currency
+            OR (t.debit_id, t.credit_id) IS DISTINCT FROM CASE t.leg
+                WHEN 1 THEN (a.agent_id, a.source_id)
+                WHEN 2 THEN (a.clearing_id, a.target_id)
+                WHEN 4 THEN (a.source_id, a.agent_id)
+                WHEN 5 THEN (a.target_id, a.clearing_id)
+                WHEN 6 THEN CASE x.state
+                    WHEN 'rolled_back' THEN (a.agent_id, u.id) ELSE (u.id, a.agent_id)
+                END
+                WHEN 7 THEN (u.id, a.clearing_id)
+                WHEN 8 THEN (u.id, a.agent_id)
+            END
+        ), false)
+        -- Of the two legs that bring the debt back each posting has one.
+        OR count(*) FILTER (WHERE t.leg IN (5, 7))
+            <> count(DISTINCT t.posting) FILTER (WHERE t.leg IN (5, 7)) AS wrong
+        FROM transfers AS t
+        JOIN settlement_transactions AS x ON x.id = t.group_id
+        LEFT JOIN attempts AS a ON a.settlement_id = x.id AND a.number = x.attempt
+        LEFT JOIN returns AS r ON t.leg IN (4, 5, 7, 8)
+            AND r.settlement_id = t.group_id AND r.posting = t.posting
+        LEFT JOIN accounts AS u ON u.currency = x.currency AND u.account_number = 'control' AND (
+            t.leg IN (6, 7) AND u.kind = 'suspense' AND folded_bank(u.bank) = folded_bank(a.rail)
+            OR t.leg = 8 AND u.kind = 'fees' AND folded_bank(u.bank) = folded_bank(x.from_bank)
+        )
+        GROUP BY 1
+    ) AS t ON t.group_id = s.id
+) AS q
+WHERE q.legs <> q.due OR q.wrong;
+
+-- name: prove_returns_follow_lives
+-- What has come back, with its charges, is no more than the amount, and the whole of it where the
+-- settlement is returned; each return was made by one move, in its commit, and says what is left.
+SELECT q.id::text AS subject, format('%s returns, %s left', q.moves, q.due_left) AS expected,
+    format('%s returns, %s left', q.returns, q.amount_minor - q.total)
+        || CASE WHEN q.wrong THEN ', one of them wrong' ELSE '' END AS found
+FROM (
+    SELECT s.id, s.amount_minor, coalesce(m.moves, 0) AS moves, count(r.posting) AS returns,
+        coalesce(sum(r.amount_minor + r.charges_minor), 0) AS total,
+        CASE s.state WHEN 'returned' THEN '0' WHEN 'completed' THEN 'something' ELSE 'all' END AS due_left,
+        coalesce(bool_or(
+            r.at IS DISTINCT FROM r.moved_at OR r.left_minor <> s.amount_minor - r.so_far
+        ), false) AS wrong,
+        s.state
+    FROM settlement_transactions AS s
+    LEFT JOIN (
+        SELECT b.*, v.at AS moved_at,
+            sum(b.amount_minor + b.charges_minor)
+                OVER (PARTITION BY b.settlement_id ORDER BY b.posting) AS so_far
+        FROM (
+            SELECT *, row_number() OVER (PARTITION BY settlement_id ORDER BY posting) AS nth FROM returns
+        ) AS b
+        LEFT JOIN (
+            SELECT settlement_id, at,
+                row_number() OVER (PARTITION BY settlement_id ORDER BY seq) AS nth
+            FROM moves
+            WHERE from_state = 'completed'
+                AND event IN ('returned', 'partly_returned', 'uncovered', 'partly_uncovered')
+        ) AS v ON v.settlement_id = b.settlement_id AND v.nth = b.nth
+    ) AS r ON r.settlement_id = s.id
+    LEFT JOIN (
+        SELECT settlement_id, count(*) AS moves FROM moves
+        WHERE from_state = 'completed'
+            AND event IN ('returned', 'partly_returned', 'uncovered', 'partly_uncovered')
+        GROUP BY 1
+    ) AS m ON m.settlement_id = s.id
+    GROUP BY s.id, m.moves
+) AS q
+WHERE q.returns <> q.moves OR q.wrong
+    OR CASE q.state
+        WHEN 'returned' THEN q.total <> q.amount_minor
+        WHEN 'completed' THEN q.total >= q.amount_minor
+        ELSE q.total <> 0
+    END;
 
 -- name: prove_attempts_follow_lives
 -- Whatever is or was beyond the line P has its attempt recorded.
@@ -177,13 +242,13 @@ FROM fund_locks GROUP BY settlement_id HAVING count(*) > 1;
 
 -- name: prove_transfers_have_settlements
 -- Every transfer that is no funding belongs to a settlement.
-SELECT t.group_id::text || '/' || t.leg AS subject, 'a settlement' AS expected, 'none' AS found
+SELECT t.group_id::text || '/' || t.posting || '/' || t.leg AS subject, 'a settlement' AS expected, 'none' AS found
 FROM transfers AS t LEFT JOIN settlement_transactions AS s ON s.id = t.group_id
 WHERE t.leg <> 3 AND s.id IS NULL;
 
 -- name: prove_fundings_go_to_clearing
 -- A funding debits a bank's nostro account and credits the clearing account of the same bank.
-SELECT t.group_id::text || '/' || t.leg || ' ' || t.reference AS subject, 'nostro to clearing of one bank' AS expected,
+SELECT t.group_id::text || '/' || t.posting || '/' || t.leg || ' ' || t.reference AS subject, 'nostro to clearing of one bank' AS expected,
     format('%s of %s to %s of %s', d.kind, d.bank, c.kind, c.bank) AS found
 FROM transfers AS t
 JOIN accounts AS d ON d.id = t.debit_id

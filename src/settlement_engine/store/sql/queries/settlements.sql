@@ -45,7 +45,14 @@ SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligati
     (SELECT coalesce(m.detail, '{}')::text FROM moves AS m
         WHERE m.settlement_id = s.id AND m.attempt = s.attempt
             AND m.event = 'cleared' AND m.to_state = 'locked'
-        ORDER BY m.seq LIMIT 1) AS intent
+        ORDER BY m.seq LIMIT 1) AS intent,
+    CASE WHEN s.state IN ('completed', 'returned') THEN (
+        SELECT jsonb_agg(jsonb_build_object(
+            'posting', r.posting, 'amount_minor', r.amount_minor, 'charges_minor', r.charges_minor,
+            'left_minor', r.left_minor, 'reference', r.reference, 'value_date', r.value_date
+        ) ORDER BY r.posting)::text
+        FROM returns AS r WHERE r.settlement_id = s.id
+    ) END AS returns
 FROM settlement_transactions AS s
 LEFT JOIN open_settlements AS w ON w.settlement_id = s.id
 LEFT JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
