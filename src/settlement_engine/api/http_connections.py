@@ -197,6 +197,14 @@ class BoundedHandler(web.RequestHandler):
         super().data_received(data)
 
     @override
+    def log_exception(self, *args: object, **kw: object) -> None:
+        """Note what went wrong; a body that is not what its headers say is its caller's mistake."""
+        if isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            log.debug("http.body_not_understood")
+        else:
+            super().log_exception(*args, **kw)
+
+    @override
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -177,6 +177,26 @@ async def test_what_is_no_http_is_answered_as_json_and_is_no_error_of_ours(
     assert "Traceback" not in "".join(capsys.readouterr())
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        head(5)[:-2] + b"Content-Encoding: gzip\r\n\r\n12345",
+        head(5)[:-2] + b"Content-Encoding: deflate\r\n\r\n12345",
+        head(5).replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
+        + b"5\r\n12345\r\nZZ\r\n",
+    ],
+)
+async def test_a_body_that_is_not_what_its_headers_say_is_no_error_of_ours(
+    make_edge, caplog, capsys, said: bytes
+) -> None:
+    edge = await make_edge(http=CALM)
+    async with calling(edge, said) as [caller]:
+        assert await caller.status() == 400
+        assert b"INVALID_ARGUMENT" in await caller.heard()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert "Traceback" not in "".join(capsys.readouterr())
+
+
 # --- counts ---------------------------------------------------------------------------------------
 
 
