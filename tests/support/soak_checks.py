@@ -64,7 +64,7 @@ LOOKS = {
     """,
     "I9 moves are the page's, ends are ends": """
         SELECT m.settlement_id || ' ' || m.from_state || ' ' || m.event AS subject FROM moves AS m
-        LEFT JOIN page AS p ON p.from_state = m.from_state AND p.event = m.event
+        LEFT JOIN page AS p ON p.from_state = m.from_state AND p.event = m.event::text
             AND p.to_state = m.to_state WHERE p.event IS NULL
     """,
     "I10 lives are numbered, in time": """
