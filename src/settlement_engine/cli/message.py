@@ -12,6 +12,7 @@ from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.output import BAD, GOOD, WARN, as_json, example, mark, print_json, say
 
 if TYPE_CHECKING:
+    from settlement_engine.messages.csv_mapping import Mapping
     from settlement_engine.messages.errors import MessageError
     from settlement_engine.messages.recognition import Recognised
 
@@ -30,25 +31,41 @@ def message() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Also validate against the schemas in this directory, such as pacs.008.001.08.xsd.",
 )
+@click.option(
+    "--csv-mapping",
+    metavar="FILE|NAME",
+    help="Read a CSV of bookings by this mapping: a TOML file, or the name of a shipped one.",
+)
 @as_json
 @example("""
 settlement-engine message check pacs.002.xml
+settlement-engine message check statement.sta
+settlement-engine message check bookings.csv --csv-mapping signed_amount
 settlement-engine message check pacs.002.xml --json
 """)
-def check(*, file: Path, xsd_dir: Path | None, is_json: bool) -> int:
+def check(*, file: Path, xsd_dir: Path | None, csv_mapping: str | None, is_json: bool) -> int:
     """Read a message, and say its kind and what it says, or the place at which it cannot be read."""
     from settlement_engine.messages.errors import MessageError
-    from settlement_engine.messages.recognition import recognised
+    from settlement_engine.messages.recognition import read_statement_file, recognised
 
     try:
         data = _bytes_of(file)
-        found = recognised(data)
+        if csv_mapping is None:
+            found = recognised(data)
+        else:
+            found = read_statement_file(data, _mapping_of(csv_mapping))
         if xsd_dir is not None:
             _validate(data, xsd_dir)
     except MessageError as error:
         return _tell_fault(file, error, is_json=is_json)
     _tell(file, found, is_json=is_json)
-    return ExitCode.OK
+    return ExitCode.FAILED if found.unread else ExitCode.OK
+
+
+def _mapping_of(named: str) -> Mapping:
+    from settlement_engine.messages.csv_mapping import SHIPPED, read_mapping, shipped_mapping
+
+    return shipped_mapping(named) if named in SHIPPED else read_mapping(_bytes_of(Path(named)))
 
 
 def _bytes_of(file: Path) -> bytes:
@@ -98,6 +115,7 @@ def _tell(file: Path, found: Recognised, *, is_json: bool) -> None:
         told: dict[str, Any] = {"file": str(file), "kind": found.kind, "version": found.version}
         told["says"] = list(found.says)
         told["warnings"] = [{"place": each.place, "text": each.text} for each in found.odd]
+        told["unread"] = [{"place": each.place, "reason": each.text} for each in found.unread]
         told["head"] = None if found.head is None else plain(found.head)
         print_json({**told, "content": plain(found.content)})
         return
@@ -106,3 +124,5 @@ def _tell(file: Path, found: Recognised, *, is_json: bool) -> None:
         say(f"  {sentence}")
     for each in found.odd:
         mark(WARN, f"{each.place} {each.text}")
+    for each in found.unread:
+        mark(BAD, f"{each.place}: {each.text}")

@@ -15,10 +15,13 @@ from settlement_engine.messages.errors import MessageError, quoted
 from settlement_engine.messages.findings import Finding, odd_about
 from settlement_engine.messages.head import Head  # noqa: TC001 -- a struct's field
 from settlement_engine.messages.nacha.reading import read_file
+from settlement_engine.messages.statements import is_statement_file, read_statements
 from settlement_engine.messages.summary import said_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from settlement_engine.messages.csv_mapping import Mapping
 
 _SHOWN_BYTES: Final = 20
 
@@ -32,6 +35,8 @@ class Recognised(msgspec.Struct, frozen=True, kw_only=True):
     content: Any
     says: tuple[str, ...]
     odd: tuple[Finding, ...] = ()
+    unread: tuple[Finding, ...] = ()
+    """What stands in the same file and could not be read."""
 
 
 def _is_xml(data: bytes) -> bool:
@@ -68,7 +73,23 @@ def _read_nacha(data: bytes) -> Recognised:
     )
 
 
+def read_statement_file(data: bytes, mapping: Mapping | None = None) -> Recognised:
+    """Read a file of statements. Raises MessageError when there is none in it that can be read."""
+    file = read_statements(data, mapping)
+    if not file.statements:
+        raise MessageError(file.faults[0].place, file.faults[0].reason)
+    first = file.statements[0]
+    return Recognised(
+        kind=first.source.value,
+        version=first.version.rpartition(".")[2] or "1",
+        content=file,
+        says=tuple(said_by(file)),
+        unread=tuple(Finding(each.place, each.reason, is_fault=True) for each in file.faults),
+    )
+
+
 READERS: Final[tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Recognised]], ...]] = (
+    (is_statement_file, read_statement_file),
     (_is_xml, _read_xml),
     (_is_nacha, _read_nacha),
 )

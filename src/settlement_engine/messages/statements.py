@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _XML: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*<")
 _MT: Final = re.compile(rb"(?:^|[\r\n]):(?:20|25|60[FM]|61|62[FM]):|\A(?:\xef\xbb\xbf):20:")
+_CAMT: Final = re.compile(rb"urn:iso:std:iso:20022:tech:xsd:camt\.05[23]\.001\.")
+
+NAMESPACE_BYTES_MAX: Final = 8_192
+"""A namespace of a statement is looked for no further than this."""
 
 
 def read_statements(data: bytes, mapping: Mapping | None = None) -> StatementFile:
@@ -36,6 +40,16 @@ def read_statements(data: bytes, mapping: Mapping | None = None) -> StatementFil
     if not statements and not faults:
         return _fault("holds no statement")
     return StatementFile(tuple(statements), tuple(faults))
+
+
+def is_statement_file(data: bytes) -> bool:
+    """Say whether the bytes begin like statements: MT fields, or a camt.052 or camt.053.
+
+    A camt.054 is also what a rail reports a booking with; whoever expects statements need not ask.
+    """
+    if _XML.match(data):
+        return _CAMT.search(data, 0, NAMESPACE_BYTES_MAX) is not None
+    return _MT.search(data) is not None
 
 
 def _fault(reason: str) -> StatementFile:

@@ -6,6 +6,7 @@ from functools import singledispatch
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.statements import StatementFile
 from settlement_engine.messages.admi002 import MessageReject
 from settlement_engine.messages.amounts import write_amount
 from settlement_engine.messages.camt029 import Resolution
@@ -20,6 +21,7 @@ from settlement_engine.messages.pacs004 import PaymentReturn
 from settlement_engine.messages.pacs008 import CustomerTransfers
 from settlement_engine.messages.pacs009 import InstitutionTransfers
 from settlement_engine.messages.pacs028 import StatusRequest
+from settlement_engine.messages.statement_summary import said_by_file as said_by_statements
 from settlement_engine.messages.statuses import (
     cancel_verdict_of,
     reasons_of,
@@ -184,3 +186,8 @@ def _(content: MessageReject) -> Iterator[str]:
 @_sentences.register(NachaFile)
 def _(content: NachaFile) -> Iterator[str]:
     yield from said_by_file(content)
+
+
+@_sentences.register(StatementFile)
+def _(content: StatementFile) -> Iterator[str]:
+    yield from said_by_statements(content)
