@@ -154,6 +154,17 @@ async def test_a_missing_schema_is_called_so(empty_database_url):
     await line.close()
 
 
+async def test_a_schema_of_another_version_is_called_so(server):
+    """``prove`` reads without asking for the version, and met a column that is not there yet."""
+    await migrate(DatabaseSettings(url=server.url()))
+    await tell(server.url(), "ALTER TABLE openings RENAME COLUMN era TO age")
+    line = Line(DatabaseSettings(url=server.url()))
+    with pytest.raises(Unavailable, match="tables are of another version") as caught:
+        await line.fetchrow("last_opening")
+    assert "settlement-engine migrate" in caught.value.todo
+    await line.close()
+
+
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [

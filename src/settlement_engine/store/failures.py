@@ -47,6 +47,10 @@ _HAS_NO_SCHEMA: Final = (
     "the engine's tables are not in this database, or not in the user's search_path",
     "Run `settlement-engine migrate`, or correct database.url or the search_path.",
 )
+_IS_OF_ANOTHER_VERSION: Final = (
+    "the engine's tables are of another version than this program",
+    "Run `settlement-engine migrate`, or use the program that fits the database.",
+)
 _IS_POOLED: Final = (
     "a connection pooler gives the statements of one session to several connections",
     "Name PostgreSQL itself in database.url, or a pool with pool_mode = session.",
@@ -71,6 +75,7 @@ SENTENCES: Final[tuple[tuple[type[Exception], tuple[str, str]], ...]] = (
     (asyncpg.ReadOnlySQLTransactionError, _TAKES_NO_WRITES),
     (TargetServerAttributeNotMatched, _TAKES_NO_WRITES),
     (asyncpg.UndefinedTableError, _HAS_NO_SCHEMA),
+    (asyncpg.UndefinedColumnError, _IS_OF_ANOTHER_VERSION),
     (asyncpg.UndefinedFunctionError, _HAS_NO_SCHEMA),
     (asyncpg.UndefinedObjectError, _HAS_NO_SCHEMA),
     (asyncpg.InvalidSchemaNameError, _HAS_NO_SCHEMA),
