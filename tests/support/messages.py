@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, Final
 
 from settlement_engine.domain.money import Money
-from settlement_engine.messages import leaves
+from settlement_engine.messages import leaves, parties
 from settlement_engine.messages.forms import (
     AMOUNT,
     INSIDE,
@@ -106,6 +106,8 @@ _EXAMPLES: Final[dict[leaves.Leaf, list[Any]]] = {
     leaves.BIC_2009: ["DEUTDEFF", "CHASUS33XXX"],
     leaves.IBAN: ["DE89370400440532013000", "GB82WEST12345698765432"],
     leaves.LEI: ["213800KUD8LAJWSQ9D15"],
+    leaves.PHONE: ["+49-301234567", "+1-(212)-555"],
+    parties._FOUR: ["aB12"],
     leaves.COUNTRY: ["DE", "XK"],
     leaves.CURRENCY: ["EUR"],
     leaves.UETR: ["0123abcd-0123-4abc-8abc-0123456789ab"],

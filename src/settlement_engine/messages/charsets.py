@@ -21,6 +21,7 @@ PROSE: Final = frozenset(
         *("name", "branch_name", "lines", "street_name", "building_name", "town_name", "floor"),
         *("town_location_name", "district_name", "country_sub_division", "department", "room"),
         *("sub_department", "remittance_texts", "texts", "text", "birth_city", "birth_province"),
+        *("role", "responsibility"),
     }
 )
 """The fields that hold words and not identifiers."""

@@ -41,7 +41,8 @@ from settlement_engine.messages.parties import (
     Party,
     party_or_agent,
 )
-from settlement_engine.messages.references import REMITTANCE, Reason
+from settlement_engine.messages.references import Reason
+from settlement_engine.messages.remittance import REMITTANCE, StructuredRemittance
 
 
 class BankCode(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +84,7 @@ class EntryTransaction(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str | None = None
     purpose_own: str | None = None
     remittance_texts: tuple[str, ...] = ()
+    structured_remittance: tuple[StructuredRemittance, ...] = ()
     return_reason: Reason | None = None
     text: str | None = None
 

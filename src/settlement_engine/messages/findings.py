@@ -18,6 +18,7 @@ from settlement_engine.messages.codes import code_set
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.identifiers import (
     fault_of_bic,
+    fault_of_creditor_reference,
     fault_of_iban,
     fault_of_lei,
     warning_of_bic,
@@ -25,12 +26,14 @@ from settlement_engine.messages.identifiers import (
 from settlement_engine.messages.pacs002 import GroupStatus, TransactionStatus
 from settlement_engine.messages.pacs004 import Return, ReturnedGroup
 from settlement_engine.messages.parties import Account, Address, Agent, Party
+from settlement_engine.messages.remittance import StructuredRemittance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from settlement_engine.messages.envelope import Opened
 
+_CHECKED_REFERENCE: Final = "RF"
 FINDINGS_MAX: Final = 100
 """No more is said about one message."""
 
@@ -117,6 +120,8 @@ def _look(
     elif isinstance(value, Account):
         if value.iban is not None and (text := fault_of_iban(value.iban)):
             yield Finding(_at(place, "iban"), text, is_fault=True)
+    elif isinstance(value, StructuredRemittance):
+        yield from _look_at_reference(place, value)
     elif isinstance(value, Address):
         yield from _look_at_address(place, value, rules, on)
     elif isinstance(value, TransactionStatus | GroupStatus | Return | ReturnedGroup):
@@ -135,6 +140,14 @@ def _look_at_codes(place: str, who: Agent | Party) -> Iterator[Finding]:
             yield Finding(_at(place, "bic"), text, is_fault=bool(fault))
     if who.lei is not None and (text := fault_of_lei(who.lei)):
         yield Finding(_at(place, "lei"), text, is_fault=True)
+
+
+def _look_at_reference(place: str, remittance: StructuredRemittance) -> Iterator[Finding]:
+    reference = remittance.reference or ""
+    if reference.startswith(_CHECKED_REFERENCE):
+        text = fault_of_creditor_reference(reference)
+        if text:
+            yield Finding(_at(place, "reference"), text, is_fault=True)
 
 
 def _look_at_address(

@@ -209,6 +209,7 @@ BIC: Final = pattern(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", "a BIC")
 BIC_2009: Final = pattern(r"[A-Z]{6}[A-Z2-9][A-NP-Z0-9](?:[A-Z0-9]{3})?", "a BIC")
 IBAN: Final = pattern(r"[A-Z]{2}[0-9]{2}[a-zA-Z0-9]{1,30}", "an IBAN", is_secret=True)
 LEI: Final = pattern(r"[A-Z0-9]{18}[0-9]{2}", "an LEI")
+PHONE: Final = pattern(r"\+[0-9]{1,3}-[0-9()+\-]{1,30}", "a telephone number such as +49-301234")
 COUNTRY: Final = pattern(r"[A-Z]{2}", "a country code")
 CURRENCY: Final = pattern(r"[A-Z]{3}", "a currency code")
 UETR: Final = pattern(

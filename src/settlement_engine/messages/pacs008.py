@@ -14,10 +14,10 @@ from settlement_engine.messages.references import (
     CHARGE,
     CHARGE_BEARER,
     PURPOSE,
-    REMITTANCE,
     Charge,
     Instruction,
 )
+from settlement_engine.messages.remittance import REMITTANCE, StructuredRemittance
 from settlement_engine.messages.transfers import (
     IDENTIFIED,
     INSTRUCTING,
@@ -54,6 +54,7 @@ class CustomerTransfer(Identified, frozen=True, kw_only=True):
     purpose: str | None = None
     purpose_own: str | None = None
     remittance_texts: tuple[str, ...] = ()
+    structured_remittance: tuple[StructuredRemittance, ...] = ()
 
 
 class CustomerTransfers(msgspec.Struct, frozen=True, kw_only=True):

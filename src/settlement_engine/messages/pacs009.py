@@ -9,7 +9,8 @@ from settlement_engine.messages.forms import MONEY, Form, inside, many, one, opt
 from settlement_engine.messages.leaves import MAX140, choice
 from settlement_engine.messages.pacs008 import FOR_CREDITOR_AGENT, FOR_NEXT_AGENT
 from settlement_engine.messages.parties import ACCOUNT, AGENT, PARTY, Account, Agent, Party
-from settlement_engine.messages.references import PURPOSE, REMITTANCE, Instruction
+from settlement_engine.messages.references import PURPOSE, Instruction
+from settlement_engine.messages.remittance import REMITTANCE, StructuredRemittance
 from settlement_engine.messages.transfers import (
     IDENTIFIED,
     INSTRUCTING,
@@ -39,6 +40,7 @@ class CoveredTransfer(OnTheWay, frozen=True, kw_only=True):
     for_creditor_agent: tuple[Instruction, ...] = ()
     for_next_agent: tuple[Instruction, ...] = ()
     remittance_texts: tuple[str, ...] = ()
+    structured_remittance: tuple[StructuredRemittance, ...] = ()
     instructed_amount: Money | None = None
 
 

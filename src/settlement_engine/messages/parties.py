@@ -6,6 +6,7 @@ from datetime import date  # noqa: TC003 -- a struct's field
 
 import msgspec
 
+from settlement_engine.messages.contacts import CONTACT, Contact
 from settlement_engine.messages.forms import (
     Element,
     Form,
@@ -15,7 +16,6 @@ from settlement_engine.messages.forms import (
     many,
     one,
     opt,
-    skip,
 )
 from settlement_engine.messages.leaves import (
     BIC,
@@ -34,13 +34,19 @@ from settlement_engine.messages.leaves import (
     MAX140,
     MAX2048,
     Leaf,
+    choice,
     open_choice,
+    pattern,
 )
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
     """Where somebody is: in fields, in lines, or in both (hybrid)."""
 
+    type: str | None = None
+    type_own: str | None = None
+    type_own_issuer: str | None = None
+    type_own_scheme: str | None = None
     department: str | None = None
     sub_department: str | None = None
     street_name: str | None = None
@@ -101,6 +107,7 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
     birth_country: str | None = None
     person_ids: tuple[OtherId, ...] = ()
     country_of_residence: str | None = None
+    contact: Contact | None = None
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,10 +127,23 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     proxy_id: str | None = None
 
 
+_ADDRESS_TYPE = choice("ADDR", "PBOX", "HOME", "BIZZ", "MLTO", "DLVY")
+_FOUR = pattern("[a-zA-Z0-9]{4}", "four letters or digits")
 ADDRESS = Form(
     Address,
     (
-        *skip("AdrTp", most=1),
+        opt("AdrTp", "type", _ADDRESS_TYPE, until=2018),
+        either(
+            "AdrTp",
+            opt("Cd", "type", _ADDRESS_TYPE),
+            inside(
+                "Prtry",
+                one("Id", "type_own", _FOUR),
+                one("Issr", "type_own_issuer", MAX35),
+                opt("SchmeNm", "type_own_scheme", MAX35),
+            ),
+            since=2019,
+        ),
         opt("Dept", "department", MAX70),
         opt("SubDept", "sub_department", MAX70),
         opt("StrtNm", "street_name", MAX70),
@@ -218,7 +238,7 @@ PARTY = Form(
             ),
         ),
         opt("CtryOfRes", "country_of_residence", COUNTRY),
-        *skip("CtctDtls", most=1),
+        opt("CtctDtls", "contact", CONTACT),
     ),
 )
 

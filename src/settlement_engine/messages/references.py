@@ -27,7 +27,6 @@ from settlement_engine.messages.leaves import (
     MAX4,
     MAX35,
     MAX105,
-    MAX140,
     Leaf,
     choice,
     text,
@@ -41,6 +40,7 @@ from settlement_engine.messages.parties import (
     Party,
     party_or_agent,
 )
+from settlement_engine.messages.remittance import REMITTANCE, StructuredRemittance
 
 
 class OriginalGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +117,7 @@ class OriginalTransaction(msgspec.Struct, frozen=True, kw_only=True):
     instructed_amount: Money | None = None
     settlement_date: date | None = None
     remittance_texts: tuple[str, ...] = ()
+    structured_remittance: tuple[StructuredRemittance, ...] = ()
     debtor: Party | None = None
     debtor_institution: Agent | None = None
     debtor_account: Account | None = None
@@ -206,7 +207,6 @@ PAYMENT_TYPE = Form(
         code_or_own("CtgyPurp", "category_purpose", MAX4, MAX35),
     ),
 )
-REMITTANCE = (many("Ustrd", "remittance_texts", MAX140), *skip("Strd"))
 PURPOSE = code_or_own("Purp", "purpose", MAX4, MAX35)
 
 ORIGINAL_TRANSACTION = Form(

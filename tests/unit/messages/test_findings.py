@@ -22,6 +22,7 @@ from settlement_engine.messages.parties import Account, Address, Agent, Party
 from settlement_engine.messages.plain import plain
 from settlement_engine.messages.recognition import recognised
 from settlement_engine.messages.references import Reason
+from settlement_engine.messages.remittance import StructuredRemittance
 from tests.support.messages import Maker
 from tests.unit.messages.test_statuses import HEADER
 
@@ -40,6 +41,7 @@ def report(*transactions: TransactionStatus) -> StatusReport:
         (Agent(bic="CHASUS33"), "bic", False),
         (Party(bic="CHASUS33"), "bic", False),
         (Agent(lei="213800KUD8LAJWSQ9D16"), "lei", True),
+        (StructuredRemittance(reference="RF19539007547034"), "reference", True),
         (Account(iban="DE89370400440532013001"), "iban", True),
     ],
 )
@@ -49,7 +51,10 @@ def test_identifiers_are_looked_at(value, place, is_fault):
 
 
 def test_right_identifiers_are_not_odd():
-    assert findings((Agent(bic="DEUTDEFF"), Account(iban="DE89370400440532013000"))) == []
+    references = ("RF18539007547034", "2026/11", None)
+    remittance = tuple(StructuredRemittance(reference=each) for each in references)
+    right = (Agent(bic="DEUTDEFF"), Account(iban="DE89370400440532013000"), *remittance)
+    assert findings(right) == []
 
 
 def test_an_unknown_status_is_an_alarm_and_an_unknown_reason_a_warning():
