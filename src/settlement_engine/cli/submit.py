@@ -74,7 +74,12 @@ NAME_DIGITS: Final = 32
 )
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="May be given again.")
 @click.option("--idempotency-key", help="Sending again under the same key never pays twice.")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end.")
+@click.option(
+    "--wait/--no-wait",
+    default=True,
+    show_default=True,
+    help="Wait for the end; else 0 says that it is accepted.",
+)
 @click.option(
     "--timeout-seconds",
     type=click.FloatRange(0.1, 3600),
