@@ -29,7 +29,7 @@ class Call:
         question: Ask,
         rail: Rail,
         groups: Sequence[tuple[Lane, list[Settlement]]],
-        hear_freed: Callable[[Lane], None],
+        hear_freed: Callable[[Iterable[Lane]], None],
     ) -> None:
         self.question = question
         self.rail = rail
@@ -72,7 +72,7 @@ class Call:
             if lane is not None:
                 self._held[lane] -= 1
                 lane.tracks[self.question].end()
-                self._hear_freed(lane)
+                self._hear_freed((lane,))
 
     def end(self, now: float, *, is_put: bool) -> bool:
         """Give back what is still held; True when a breaker has opened or closed with it.
@@ -81,14 +81,17 @@ class Call:
         """
         for lane, count in self._held.items():
             lane.tracks[self.question].end(count)
-            self._hear_freed(lane)
+        self._hear_freed(self._held)
         self._holding.clear()  # what is answered from now on holds nothing any more
         if self.question is not Ask.SEND:
             return False
         failed = self._count(self._failed if is_put else set())
         left_out = self._count(self._left_out) if is_put else self._counts
         has_changed = False
+        is_smooth = not (failed or left_out or self._trials)
         for lane, count in self._counts.items():
+            if is_smooth and lane.breaker.is_unused:
+                continue  # one more that was answered is nothing to remember
             was_closed = lane.breaker.is_closed
             answered = count - failed.get(lane, 0) - left_out.get(lane, 0)
             note = lane.breaker.tried if lane in self._trials else lane.breaker.ended

@@ -241,12 +241,13 @@ class Dispatcher:
         room = CALL_MAX
         for lane, group in groups:
             left = group
-            while left:
+            while len(left) >= room:
                 batch.append((lane, left[:room]))
-                left, room = left[room:], room - len(left[:room])
-                if not room:
-                    self._begin_call(question, rail, batch)
-                    batch, room = [], CALL_MAX
+                self._begin_call(question, rail, batch)
+                left, batch, room = left[room:], [], CALL_MAX
+            if left:
+                batch.append((lane, left))
+                room -= len(left)
         if batch:
             self._begin_call(question, rail, batch)
 
@@ -267,8 +268,8 @@ class Dispatcher:
             if call.end(self._now(), is_put=is_put):
                 self._woken.set()
 
-    def _freed(self, lane: Lane) -> None:
-        if (lane.rail, lane.bank) in self._busy:
+    def _freed(self, lanes: Iterable[Lane]) -> None:
+        if self._busy and any((lane.rail, lane.bank) in self._busy for lane in lanes):
             self._woken.set()
 
     # --- what waits -----------------------------------------------------------------------------
