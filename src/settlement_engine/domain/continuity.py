@@ -151,10 +151,11 @@ def _judge_content(
         for each in kept
     ):
         return Outcome.REISSUED, "it is here with another content; the later one counts"
-    if statement.source not in END_OF_DAY:
+    closes_a_day = statement.source in END_OF_DAY
+    if statement.totals_differ or (closes_a_day and not head.is_balanced()):
+        return Outcome.UNBALANCED, "its entries do not make its closing balance, or its own totals"
+    if not closes_a_day:
         return Outcome.IMPORTED, "it closes no day"
-    if not head.is_balanced():
-        return Outcome.UNBALANCED, "its opening balance and its entries do not make its closing one"
     return _judge_place(head, kept, numbers_count_by_one=account.numbers_count_by_one)
 
 

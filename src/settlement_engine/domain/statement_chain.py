@@ -43,9 +43,12 @@ class StatementHead(msgspec.Struct, frozen=True):
     closing_minor: int | None
     closing_is_final: bool
     booked_minor: int
+    totals_differ: bool = False
 
     def is_balanced(self) -> bool:
         """Say whether opening and entries make the closing balance; a balance that is missing denies nothing."""
+        if self.totals_differ:
+            return False
         if self.opening_minor is None or self.closing_minor is None:
             return True
         return self.opening_minor + self.booked_minor == self.closing_minor
@@ -89,6 +92,7 @@ def head_of(statement: Statement) -> StatementHead:
         closing_minor=closing.minor if closing else None,
         closing_is_final=closing is not None and closing.type in _FINAL,
         booked_minor=statement.booked_minor(),
+        totals_differ=statement.totals_differ,
     )
 
 

@@ -170,6 +170,8 @@ class Statement(msgspec.Struct, frozen=True):
     ends: date | None = None
     version: str = ""
     message_id: str = ""
+    totals_differ: bool = False
+    """The statement names a number or a sum of its entries that they do not have: one may be lost."""
     text: str = ""
     place: str = ""
     """Where in its file it stands; no part of what it says."""

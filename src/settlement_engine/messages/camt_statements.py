@@ -54,6 +54,13 @@ _CONTAINERS: Final = {
     "BkToCstmrStmt": (Source.CAMT053, "Stmt"),
     "BkToCstmrDbtCdtNtfctn": (Source.CAMT054, "Ntfctn"),
 }
+_EXPECTED: Final = frozenset(
+    {"Id", "StmtPgntn", "RptPgntn", "NtfctnPgntn", "ElctrncSeqNb", "LglSeqNb", "RptgSeq", "CreDtTm"}
+    | {"FrToDt", "CpyDplctInd", "RptgSrc", "Acct", "RltdAcct", "Intrst", "Bal", "TxsSummry", "Ntry"}
+    | {"AddtlStmtInf", "AddtlRptInf", "AddtlNtfctnInf", "SplmtryData"}
+)
+"""What a statement holds, in every version. Anything else may be an entry whose name was damaged."""
+
 _LISTS: Final = frozenset(
     {"Rpt", "Stmt", "Ntfctn", "Bal", "Ntry", "RltdAcct", "Intrst", "AddtlStmtInf"}
 )
@@ -136,6 +143,9 @@ def _read_message(
 def _read_statement(
     reader: Reader, header: _Element, element: _Element, kind: Source, version: str
 ) -> Statement:
+    for child in element:
+        if xml.local(child) not in _EXPECTED:
+            raise MessageError(xml.place_of(child), "is not expected here")
     children = reader.children(element, _LISTS)
     elements = children.many("Ntry")
     if len(elements) > ENTRIES_MAX:

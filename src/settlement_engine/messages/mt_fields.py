@@ -38,6 +38,15 @@ _SINGLE: Final = (
     *(("13D", "13"), ("21",)),
 )
 _OF_A_STATEMENT: Final = frozenset({"25", "25P", "28", "28C", "60F", "60M", "61", "62F", "62M"})
+_LOST_ENTRY: Final = re.compile(
+    r".{0,4}?[0-9]{6}(?:[0-9]{4})?[RE]?[DC][A-Z]?[0-9]{1,15},[0-9]{0,2}[NSF][A-Z0-9]{3}", re.ASCII
+)
+"""An entry whose tag was damaged: it would be text, and its amount would be missing without a trace."""
+
+_KNOWN: Final = frozenset(
+    {"12", "13", "13D", "20", "21", "25", "25P", "28", "28C", "34F", "60F", "60M", "61"}
+    | {"62F", "62M", "64", "65", "86", "90C", "90D", "NS"}
+)
 _OF_AN_ENTRY: Final = frozenset({"61", "86", "NS"})
 _CENTURY: Final = 2000
 
@@ -96,9 +105,16 @@ class Block(msgspec.Struct, frozen=True):
             if details > ENTRY_DETAILS_CHARACTERS_MAX:
                 reason = f"is longer than {ENTRY_DETAILS_CHARACTERS_MAX:,} characters"
                 raise MessageError(self.place_of(field), reason)
+            self._check_for_lost_entries(field)
         for tags in _SINGLE:
             if sum(seen.get(tag, 0) for tag in tags) > 1:
                 raise MessageError(self.place, f"has field {tags[0]} more than once")
+
+    def _check_for_lost_entries(self, field: Field) -> None:
+        lines = field.text.split("\n")
+        for line in lines if field.tag not in _KNOWN else lines[1:]:
+            if _LOST_ENTRY.match(line) is not None:
+                raise MessageError(self.place_of(field), "holds an entry whose tag is damaged")
 
     def details(self) -> list[str]:
         """Return the text of field 86 that follows each entry, in the entries' order."""
@@ -167,7 +183,7 @@ class _Splitter:
     def take(self, line: str, number: int) -> None:
         """Take the next line."""
         match = _FIELD.match(line)
-        if match is None:
+        if match is None or self._is_text(match[1]):
             self._take_other(line)
             return
         tag, text = match[1], line[match.end() :]
@@ -176,6 +192,11 @@ class _Splitter:
         if not self._fields:
             self._line, self._message_type, self._next_type = number, self._next_type, ""
         self._fields.append((tag, [text], number))
+
+    def _is_text(self, tag: str) -> bool:
+        """Say whether what looks like a field is an entry's text, such as a time that a line's end has cut."""
+        inside = bool(self._fields) and self._fields[-1][0] in _OF_AN_ENTRY
+        return inside and tag not in _KNOWN
 
     def _take_other(self, line: str) -> None:
         if self._fields and _END.match(line):

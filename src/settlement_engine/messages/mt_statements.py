@@ -74,6 +74,7 @@ _TAGS: Final[dict[int | str, mt940_tags.Tag]] = {**mt940_tags.TAG_BY_ID, 61: _en
 _OPTIONS: Final = Options.all()
 
 _BALANCE: Final = re.compile(r"([CD])([0-9]{6})([A-Z]{3})?([0-9]{1,24},[0-9]{0,14})", re.ASCII)
+_TOTAL: Final = re.compile(r"([0-9]{1,5})([A-Z]{3})([0-9]{1,15}(?:,[0-9]{0,14})?)", re.ASCII)
 _NUMBER: Final = re.compile(r"([0-9]{1,10})(?:/([0-9]{1,5}))?", re.ASCII)
 _ACCOUNT: Final = re.compile(r"(?:([A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?)/)?(.+)", re.ASCII)
 _IBAN: Final = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}", re.ASCII)
@@ -119,6 +120,9 @@ def _statement(block: Block) -> Statement:
         for each in balances
     ):
         raise MessageError(block.place, "has neither field 60 nor field 62")
+    if source is Source.MT942 and not entries and block.first("90C", "90D") is None:
+        # One that was cut looks the same as one without entries.
+        raise MessageError(block.place, "has neither entries nor their totals (field 90)")
     number, page = _number(block)
     final = block.first("62F")
     opening, closing = block.first("60F", "60M"), block.first("62F", "62M")
@@ -135,9 +139,26 @@ def _statement(block: Block) -> Statement:
         is_last_page=None if source is Source.MT942 or closing is None else final is not None,
         begins=begins,
         ends=ends,
+        totals_differ=_totals_differ(block, entries, currency),
         text=block.information,
         place=block.place,
     )
+
+
+def _totals_differ(block: Block, entries: tuple[Entry, ...], currency: str) -> bool:
+    """Say whether field 90 names another number or sum of debits or credits than there is."""
+    for tag, raises in (("90C", True), ("90D", False)):
+        field = block.first(tag)
+        if field is None:
+            continue
+        match = _TOTAL.fullmatch(field.text.strip())
+        if match is None or match[2] != currency:
+            raise MessageError(block.place_of(field), "is no total: number, currency, amount")
+        amounts = [abs(each.minor) for each in entries if each.minor and (each.minor > 0) == raises]
+        total = _minor(block, field, match[3], currency)
+        if (int(match[1]), total) != (len(amounts), sum(amounts)):
+            return True
+    return False
 
 
 def _source(block: Block) -> Source:
@@ -153,10 +174,11 @@ def _source(block: Block) -> Source:
 
 
 def _account(block: Block, currency: str) -> StatementAccount:
-    text = block.required("25", "25P").text.split("\n", 1)[0].strip()
-    match = _ACCOUNT.fullmatch(text)
-    assert match is not None, "what is not empty has a number"
-    bic, number = match[1] or "", match[2].strip()
+    field = block.required("25", "25P")
+    match = _ACCOUNT.fullmatch(field.text.split("\n", 1)[0].strip())
+    bic, number = (match[1] or "", match[2].strip()) if match is not None else ("", "")
+    if not number:
+        raise MessageError(block.place_of(field), "names no account")
     compact = number.replace(" ", "").upper()
     scheme = "IBAN" if _IBAN.fullmatch(compact) else "MT"
     return StatementAccount(

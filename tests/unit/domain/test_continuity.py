@@ -161,6 +161,12 @@ def test_unbalanced_incomplete_overlap_out_of_order_and_gap():
     ]
 
 
+def test_totals_that_the_entries_do_not_have_are_unbalanced():
+    for source in (Source.MT940, Source.MT942):
+        found = statement(1, 0, 5, source=source, totals_differ=True)
+        assert outcomes(found) == [Outcome.UNBALANCED]
+
+
 def test_a_missing_statement_without_movements_is_a_gap_by_its_number():
     assert outcomes(statement(1, 0), statement(3, 0)) == [Outcome.IMPORTED, Outcome.GAP]
     by_days = AccountDirectory(

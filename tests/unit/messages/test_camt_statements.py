@@ -149,6 +149,7 @@ def test_one_bad_statement_loses_only_itself():
         (document(statement(balance("OPBD", "1.00", day="2026-02-30"))), "is no date"),
         (document(statement()), "a statement has balances"),
         (document(), "there is no statement"),
+        (document(statement(*BOTH, entry().replace("Ntry>", "Ntrz>"))), "is not expected here"),
         (document(statement(*BOTH), version="053.001.99"), "is not read"),
         (document(statement(*BOTH, account="<Acct><Id/></Acct>")), "has no identifier"),
         (document(statement(*BOTH))[:-40], "is not XML"),

@@ -97,6 +97,35 @@ def test_a_report_of_the_day_has_no_booked_balances():
     assert statement.source is Source.MT942
 
 
+def test_a_report_of_nothing_says_so_by_its_totals():
+    report = ":20:S\n:25:1\n:28C:1\n:34F:EUR0,\n:13D:2611251200+0100\n"
+    assert "neither entries nor their totals" in fault(report).reason
+    assert one(f"{report}:90D:0EUR0,00\n").entries == ()
+
+
+@pytest.mark.parametrize(
+    ("total", "differs"), [("1EUR2,00", False), ("2EUR2,00", True), ("1EUR3,", True)]
+)
+def test_totals_that_the_entries_do_not_have_are_kept_as_a_difference(total, differs):
+    report = f":20:S\n:25:1\n:28C:1\n:34F:EUR0,\n:61:261125D2,NTRFX\n:90D:{total}\n"
+    assert one(report).totals_differ is differs
+
+
+@pytest.mark.parametrize("tag", [":71:", ";61:", ":61;", "61:", ""])
+def test_an_entry_whose_tag_is_damaged_does_not_vanish(tag):
+    line = "2611251125D12,50NTRFX//B1\n"
+    text = f"{HEAD}:61:{line}:86:text\n{tag}{line}{TAIL}"
+    assert "whose tag is damaged" in fault(text).reason
+
+
+def test_a_time_that_a_lines_end_has_cut_is_text():
+    (entry,) = one(
+        f"{HEAD}:61:261125D1,NTRFX\n:86:106?20EREF+E?21SVWZ+AT 12:16\n:26:37 X?22KREF+K\n{TAIL}"
+    ).entries
+    assert ":26:37 X?22KREF+K" in entry.text
+    assert entry.references.end_to_end == "E"
+
+
 def test_an_mt950_says_so_before_its_block():
     assert one(f"{{2:I950DEUTDEFF}}{{4:\n{HEAD}{TAIL}").source is Source.MT950
 
@@ -132,6 +161,7 @@ def test_one_bad_block_loses_only_itself():
         (f"{HEAD}{HEAD[10:]}", "more than once"),
         (":20:X\n:25:1\n:28C:1\n:60F:C261124XXX1,00\n", "ISO 4217"),
         (":20:X\n:25:1EUR\n:28C:1\n", "neither field 60 nor field 62"),
+        (f":20:X\n:25:\n1\n{HEAD[40:]}", "names no account"),
         (":20:X\n:28C:1\n:60F:C261124EUR1,00\n", "has no field 25"),
         (":25:1\n:60F:C261124EUR1,00\n:62F:C261124EUR1,00\n", "has no field 20"),
         (f"{HEAD}:61:261125D1,NTRFX\n:86:{'x' * ENTRY_DETAILS_CHARACTERS_MAX}\n{TAIL}", "longer"),
