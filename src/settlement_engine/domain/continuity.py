@@ -145,11 +145,7 @@ def _judge_content(
     head = head_of(statement)
     if any(each.content_hash == head.content_hash for each in kept):
         return Outcome.ALREADY_IMPORTED, "it is here, with the same content"
-    if any(
-        each.source is head.source
-        and (each.identity() == head.identity() or each.period() == head.period())
-        for each in kept
-    ):
+    if any(each.identity() == head.identity() or each.period() == head.period() for each in kept):
         return Outcome.REISSUED, "it is here with another content; the later one counts"
     closes_a_day = statement.source in END_OF_DAY
     if statement.totals_differ or (closes_a_day and not head.is_balanced()):

@@ -117,7 +117,7 @@ def test_a_number_that_two_banks_use_needs_the_bank():
         [KnownAccount("a", "DEUTDEFF", "EUR", ("1",)), KnownAccount("b", "BNPAFRPP", "EUR", ("1",))]
     )
     said = StatementAccount("1", "MT", "EUR")
-    assert judge(statement(1, 0, account=said), both, []).outcome is Outcome.UNKNOWN_ACCOUNT
+    assert "several banks" in judge(statement(1, 0, account=said), both, []).reason
     said = StatementAccount("1", "MT", "EUR", "BNPAFRPP")
     assert judge(statement(1, 0, account=said), both, []).account_key == "b"
 
@@ -191,6 +191,49 @@ def test_a_correction_supersedes_and_the_later_one_counts():
         chain = chain_of(map(head_of, order))
         assert [each.last.closing_minor for each in chain.row] == [90]
         assert chain.superseded == (first.content_hash(),)
+
+
+def test_a_correction_under_another_id_is_known_by_its_number_and_day():
+    first = statement(1, 0, 100)
+    corrected = statement(1, 0, 90, id="S1-CORRECTED", created="2026-03-05T08:00:00Z")
+    assert outcomes(first, corrected) == [Outcome.IMPORTED, Outcome.REISSUED]
+    assert chain_of(map(head_of, (first, corrected))).superseded == (first.content_hash(),)
+
+
+def ranged(first, last, opening, closing):
+    days = (DAY + timedelta(days=first), DAY + timedelta(days=last))
+    found = statement(0, opening, closing - opening, id=f"R{first}", sequence=None)
+    types = (BalanceType.OPENING, BalanceType.CLOSING)
+    balances = [
+        Balance(*each, "EUR", day)
+        for *each, day in zip(types, (opening, closing), days, strict=True)
+    ]
+    return msgspec.structs.replace(found, balances=tuple(balances))
+
+
+def test_statements_of_days_in_common_overlap_and_those_that_touch_do_not():
+    assert outcomes(ranged(0, 20, 0, 5), ranged(10, 30, 5, 9))[1] is Outcome.OVERLAP
+    assert outcomes(ranged(0, 20, 0, 5), ranged(20, 30, 5, 9))[1] is Outcome.IMPORTED
+
+
+def test_numbers_that_begin_anew_are_no_gap():
+    last = statement(365, 0, 5, day=date(2026, 12, 31))
+    assert outcomes(last, statement(1, 5, day=date(2027, 1, 4))) == [Outcome.IMPORTED] * 2
+    again = statement(40, 5, day=date(2026, 12, 31) + timedelta(days=3))
+    assert outcomes(last, again) == [Outcome.IMPORTED] * 2
+
+
+def test_pages_of_two_statements_with_one_number_are_not_joined():
+    later = msgspec.structs.replace(
+        PAGES[1],
+        balances=tuple(
+            msgspec.structs.replace(each, date=each.date + timedelta(days=365))
+            for each in PAGES[1].balances
+        ),
+    )
+    assert len(chain_of(map(head_of, (PAGES[0], later))).row) == 2
+    anew = page(2, 10, -3, first=True)
+    assert len(chain_of(map(head_of, (PAGES[0], anew))).row) == 2
 
 
 def test_offsets_are_compared_as_moments():

@@ -15,7 +15,7 @@ from settlement_engine.domain.matching.breaks import (
     references_of_matched,
 )
 from settlement_engine.domain.matching.run import match_items
-from settlement_engine.domain.matching.values import Pass, Rules, Theirs, theirs_of
+from settlement_engine.domain.matching.values import Part, Pass, Rules, Theirs, theirs_of
 from settlement_engine.messages.statements import read_statements
 from tests.support.matching_cases import DAY, RULES, Case, Maker
 
@@ -169,6 +169,64 @@ def test_two_references_that_name_two_are_a_question():
     result = match_items([one, other], [theirs], RULES)
     assert result.matches == ()
     assert result.suggestions
+
+
+def test_a_reference_of_several_leaves_none_of_them_to_another_reference():
+    made = maker()
+    one = made.ours(-10_000, references=("SHARED", "OWN-OF-ONE"))
+    other = made.ours(-10_000, references=("SHARED",))
+    result = match_items([one, other], [made.theirs(one, given=("SHARED", "OWN-OF-ONE"))], RULES)
+    assert result.matches == ()
+    assert result.suggestions
+
+
+def test_what_is_in_doubt_is_not_matched_by_its_text():
+    made = maker()
+    ours = made.ours(-10_000)
+    theirs = [made.theirs(ours, given=ours.references, text=text) for text in (ours.end_to_end, "")]
+    assert match_items([ours], theirs, RULES).matches == ()
+
+
+@pytest.mark.parametrize("minors", [(-300, 200), (-150, -50, 100)])
+def test_what_is_taken_back_in_between_is_no_sum(minors):
+    made = maker()
+    ours = made.ours(-100)
+    theirs = [made.theirs(ours, minor=minor, given=ours.references) for minor in minors]
+    assert match_items([ours], theirs, RULES).matches == ()
+
+
+def test_a_reversal_is_no_charge():
+    made = maker()
+    ours = made.ours(-10_000, counterparty="BANKA")
+    theirs = made.theirs(ours, minor=-10_150, given=ours.references, is_reversal=True)
+    assert match_items([ours], [theirs], RULES).matches == ()
+
+
+def test_two_groups_that_want_the_same_item_are_a_question():
+    made = maker()
+    shared = made.ours(-100, batch="FILE-X", references=("FILE-Y",), value_date=DAY)
+    ours = [shared, *(made.ours(-50, batch=name, value_date=DAY) for name in ("FILE-X", "FILE-Y"))]
+    theirs = made.theirs(shared, minor=-150, given=("FILE-X", "FILE-Y"))
+    result = match_items(ours, [theirs], RULES)
+    assert result.matches == ()
+    assert len(result.suggestions) == 2
+
+
+def test_parts_whose_amounts_are_exchanged_do_not_match():
+    made = maker()
+    ours = [made.ours(minor, value_date=DAY) for minor in (-200, -300)]
+    parts = tuple(
+        Part((each.end_to_end,), minor) for each, minor in zip(ours, (-300, -200), strict=True)
+    )
+    theirs = made.theirs(ours[0], minor=-500, parts=parts)
+    assert match_items(ours, [theirs], RULES).matches == ()
+
+
+def test_two_entries_with_the_same_payments_inside_are_a_question():
+    made = maker()
+    case = made.by_parts()
+    again = msgspec.structs.replace(case.theirs[0], id="t999999")
+    assert match_items(case.ours, [*case.theirs, again], RULES).matches == ()
 
 
 def test_a_second_debit_of_what_is_matched_is_a_duplicate_and_its_return_a_reversal():

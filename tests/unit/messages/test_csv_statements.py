@@ -49,6 +49,16 @@ def test_each_account_and_currency_is_a_statement_of_its_own():
     assert second.account.identifier == "2"
 
 
+@pytest.mark.parametrize("sides", ["1,00;2,00", ";"])
+def test_an_amount_stands_on_one_side(sides):
+    text = (
+        "Konto;Buchung;Valuta;Soll;Haben;Währung;Saldo;Buchungstext;Verwendungszweck\n"
+        f"1;25.11.2026;;{sides};EUR;1,00;GUT;b\n"
+    )
+    file = read_statements(text.encode(), shipped_mapping("debit_and_credit"))
+    assert "both sides, or on none" in file.faults[0].reason
+
+
 @pytest.mark.parametrize(
     ("mark", "minor", "reversal"),
     [("C", 100, False), ("DR", -100, False), ("RC", -100, True), ("RD", 100, True)],

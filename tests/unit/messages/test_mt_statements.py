@@ -139,6 +139,11 @@ def test_two_equal_entries_stay_two():
     assert [each.minor for each in one(HEAD + line + line + TAIL).entries] == [-350, -350]
 
 
+def test_the_bound_on_text_is_each_entrys_own():
+    line = f":61:261125D1,NTRFX\n:86:{'x' * (ENTRY_DETAILS_CHARACTERS_MAX // 2)}\n"
+    assert len(one(HEAD + line * 5 + TAIL).entries) == 5
+
+
 def test_one_bad_block_loses_only_itself():
     bad = ":20:BAD\n:25:1\n:28C:1\n:60F:C261124EUR1,00\n:61:rubbish\n:62F:C261124EUR1,00\n-\n"
     file = read_statements((HEAD + TAIL + bad + HEAD + TAIL).encode())
