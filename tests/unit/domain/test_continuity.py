@@ -203,12 +203,11 @@ def test_a_correction_under_another_id_is_known_by_its_number_and_day():
 def ranged(first, last, opening, closing):
     days = (DAY + timedelta(days=first), DAY + timedelta(days=last))
     found = statement(0, opening, closing - opening, id=f"R{first}", sequence=None)
-    types = (BalanceType.OPENING, BalanceType.CLOSING)
-    balances = [
-        Balance(*each, "EUR", day)
-        for *each, day in zip(types, (opening, closing), days, strict=True)
-    ]
-    return msgspec.structs.replace(found, balances=tuple(balances))
+    balances = (
+        Balance(BalanceType.OPENING, opening, "EUR", days[0]),
+        Balance(BalanceType.CLOSING, closing, "EUR", days[1]),
+    )
+    return msgspec.structs.replace(found, balances=balances)
 
 
 def test_statements_of_days_in_common_overlap_and_those_that_touch_do_not():
