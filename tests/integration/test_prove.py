@@ -27,6 +27,7 @@ GUARDED = (
     "attempts",
     "accounts",
     "idempotent_calls",
+    "returns",
 )
 
 

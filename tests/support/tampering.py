@@ -39,6 +39,13 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
         ),
         {"balances", "fundings_have_calls", "postings_follow_lives"},
     ),
+    "a return was made up": (
+        (
+            "INSERT INTO returns SELECT s.id, 1, 1, 0, s.amount_minor - 1, 'R', NULL, now()"
+            f" FROM settlement_transactions AS s WHERE s.id = {COMPLETED}"
+        ),
+        {"postings_follow_lives", "returns_follow_lives"},
+    ),
     "an open settlement was posted": (
         f"UPDATE transfers SET group_id = {SENT} WHERE group_id = {COMPLETED}",
         {"postings_follow_lives"},

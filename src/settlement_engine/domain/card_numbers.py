@@ -2,7 +2,7 @@
 
 Promises: a text with the number of a payment card in it is recognised, be the number written in one piece
 or in groups as on a card, in digits of any script, or with one digit too many at its end. No date is ever
-taken for one, and no digits that begin outside the issuers' ranges. Of numbers that do begin inside them
+taken for one, no UUID, and no digits that begin outside the issuers' ranges. Of numbers that do begin inside them
 one in ten has a valid check digit: such a reference cannot be told from a card number, and is taken for one.
 Must never: repeat what it has found.
 
@@ -29,6 +29,11 @@ _ENOUGH_DIGITS: Final = re.compile(rf"[2-6](?:(?:{_SEPARATOR})?[0-9]){{11}}", re
 _RUN: Final = re.compile(rf"[0-9]+(?:{_SEPARATOR}[0-9]+)*", re.ASCII)
 _GROUP: Final = re.compile(r"[0-9]+", re.ASCII)
 _HEXADECIMAL: Final = re.compile(r"[0-9]*[A-Fa-f][0-9A-Fa-f]*", re.ASCII)
+_UUID: Final = re.compile(
+    r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Za-z])", re.ASCII
+)
+"""The commonest name of an obligation: the groups in its middle may be digits alone, grouped as on a card."""
+
 _LETTER: Final = re.compile(r"[A-Za-z]", re.ASCII)
 
 GROUP_DIGITS: Final = 4
@@ -59,7 +64,7 @@ def has_card_number(text: str) -> bool:
         text = _in_plain_digits(text)
     if _ENOUGH_DIGITS.search(text) is None or not _is_any_found(text):
         return False
-    return _is_any_found(without_checked_references(text))
+    return _is_any_found(without_checked_references(_UUID.sub(" ", text)))
 
 
 def _in_plain_digits(text: str) -> str:

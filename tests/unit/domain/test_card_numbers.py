@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -201,3 +202,30 @@ def test_a_reference_with_wrong_check_digits_is_left_in_the_text() -> None:
 def test_any_text_may_be_asked_about(text: str) -> None:
     assert has_card_number(text) in (True, False)
     assert has_card_number(f"{text} {CARD}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4aae0fe1-3016-4329-8844-95622fa80c11",
+        "72cb4692-9145-4966-8736-46d0becb20aa",
+        "OBL-72cb4692-9145-4966-8736-46d0becb20aa",
+        "pay/72CB4692-9145-4966-8736-46D0BECB20AA.1",
+        "11111111-4111-1111-1111-111111111111",
+    ],
+)
+def test_a_uuid_is_no_card_number(text: str) -> None:
+    assert not has_card_number(text)
+
+
+def test_no_uuid_is_ever_taken_for_one() -> None:
+    chance = random.Random(20)
+    for _ in range(200_000):
+        made = str(UUID(int=chance.getrandbits(128), version=4))
+        assert not has_card_number(made), made
+        assert not has_card_number(made.replace("-", "")), made
+
+
+def test_a_card_number_beside_a_uuid_is_found() -> None:
+    assert has_card_number("72cb4692-9145-4966-8736-46d0becb20aa 4111 1111 1111 1111")
+    assert has_card_number("4111-1111-1111-1111-72cb46929145")
