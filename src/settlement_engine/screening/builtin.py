@@ -52,8 +52,7 @@ class ScreeningRules:
         """Say why the instruction is refused, or None."""
         if instruction.obligation_id in self.blocked_obligations:
             return _blocked("blocked_obligations")
-        sides = (folded_bank(instruction.from_bank), folded_bank(instruction.to_bank))
-        if not self.blocked_banks.isdisjoint(sides):
+        if self.blocked_banks and not self.blocked_banks.isdisjoint(_sides(instruction)):
             return _blocked("blocked_banks")
         amount = instruction.amount
         text = self.largest.get(amount.currency)
@@ -66,8 +65,7 @@ class ScreeningRules:
 
     def review(self, instruction: Instruction) -> str:
         """Say why two people have to look at it first; empty when they need not."""
-        sides = (folded_bank(instruction.from_bank), folded_bank(instruction.to_bank))
-        if not self.review_banks.isdisjoint(sides):
+        if self.review_banks and not self.review_banks.isdisjoint(_sides(instruction)):
             return "one of its banks is on the list review_banks"
         currency = instruction.amount.currency
         text = self.review_from.get(currency)
@@ -81,6 +79,10 @@ class ScreeningRules:
         """Name the currencies with an amount that neither ISO 4217 nor the book knows."""
         amounts = [*self.largest.items(), *self.review_from.items()]
         return [code for code, text in amounts if not _is_amount(text, code)]
+
+
+def _sides(instruction: Instruction) -> tuple[str, str]:
+    return folded_bank(instruction.from_bank), folded_bank(instruction.to_bank)
 
 
 def _is_amount(text: str, currency: str) -> bool:

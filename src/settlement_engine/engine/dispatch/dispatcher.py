@@ -140,8 +140,9 @@ class Dispatcher:
             lane = self._lanes.get(key) or self._open_lane(key, now, by_lane)
             by_lane[lane] = by_lane[lane] + group if lane in by_lane else group
         leaving: list[tuple[Lane, list[Settlement]]] = []
+        may_leave = self._may_leave(question, rail)
         for lane, group in by_lane.items():
-            room = 0 if lane.queues[question] else self._room(lane, question, now)
+            room = lane.room(question, now) if may_leave and not lane.queues[question] else 0
             if room:
                 leaving.append((lane, group[:room]))
             if room < len(group):
@@ -198,13 +199,10 @@ class Dispatcher:
 
     # --- leaving --------------------------------------------------------------------------------
 
-    def _room(self, lane: Lane, question: Ask, now: float) -> int:
-        """Say how many questions of this lane may leave now."""
-        if question is not Ask.ENQUIRE and not self._may_move_money(lane.rail):
-            return 0
-        return lane.room(question, now)
-
-    def _may_move_money(self, rail: str) -> bool:
+    def _may_leave(self, question: Ask, rail: str) -> bool:
+        """Say whether such questions leave for this rail now: those that can move money not always do."""
+        if question is Ask.ENQUIRE:
+            return True
         return self._gate.is_open_for(rail) and self._presence.holds_lease
 
     def _leave(
@@ -317,7 +315,8 @@ class Dispatcher:
     def _take(self, lane: Lane, question: Ask, now: float) -> list[Settlement]:
         """Take from the head of a queue as many as may leave."""
         queue = lane.queues[question]
-        room = self._room(lane, question, now) if queue else 0
+        has_room = queue and self._may_leave(question, lane.rail)
+        room = lane.room(question, now) if has_room else 0
         taken: list[Settlement] = []
         late: list[Settlement] = []
         while queue and len(taken) < room:
