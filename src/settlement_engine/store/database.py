@@ -22,7 +22,7 @@ from typing_extensions import override
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Server
 from settlement_engine.store.currencies import learn_currencies
-from settlement_engine.store.failures import is_of_the_server, translated
+from settlement_engine.store.failures import DRIVER_ERRORS, is_of_the_server, translated
 from settlement_engine.store.hosts import addresses
 from settlement_engine.store.queries import query
 
@@ -269,7 +269,7 @@ async def connect(settings: DatabaseSettings, plan: dict[str, str] | None = None
     for url in addresses(settings.url):
         try:
             return await _connect(settings, url, plan or {})
-        except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError, Unavailable) as error:
+        except (*DRIVER_ERRORS, Unavailable) as error:
             failures.append(error)
     refusals = [error for error in failures if isinstance(error, Unavailable)]
     if refusals and settings.watch is not None:

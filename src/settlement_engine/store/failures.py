@@ -24,6 +24,14 @@ from settlement_engine.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+DRIVER_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,  # a transaction that ends on a connection that is lost
+    asyncpg.InternalClientError,
+    OSError,  # TimeoutError is one
+)
+"""Whatever the driver raises, a connection that is lost at any moment included."""
+
 _CONTENTION: Final = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -101,9 +109,7 @@ def translated() -> Iterator[None]:
     """Turn the driver's exceptions into ours, once and here only."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        raise _translation(error) from error
-    except (OSError, TimeoutError) as error:
+    except DRIVER_ERRORS as error:
         raise _translation(error) from error
 
 

@@ -16,7 +16,7 @@ import asyncpg
 
 from settlement_engine.errors import Misconfigured
 from settlement_engine.store.database import connect
-from settlement_engine.store.failures import translated
+from settlement_engine.store.failures import DRIVER_ERRORS, translated
 from settlement_engine.store.hosts import addresses
 from settlement_engine.store.queries import query
 
@@ -76,12 +76,12 @@ async def require_safety(settings: DatabaseSettings) -> None:
 async def require_sessions(settings: DatabaseSettings) -> None:
     """Raise Misconfigured if a connection is not to one session of the server for as long as it lasts.
 
-    A host that cannot be reached is passed over: whoever needs it says so.
+    A host that cannot be reached, or is lost meanwhile, is passed over: whoever needs it says so.
     """
     for url in addresses(settings.url):
         try:
             is_shared = await _is_shared(url, settings.connect_timeout_seconds)
-        except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError) as error:
+        except DRIVER_ERRORS as error:
             is_shared = STATEMENT_POOL in str(error)
         if is_shared:
             what = "database.url leads to a connection pooler in transaction mode"
