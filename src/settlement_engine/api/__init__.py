@@ -1,6 +1,6 @@
-"""The wire: gRPC and JSON in front of the engine, with one implementation behind both.
+"""The API: gRPC and JSON over HTTP in front of the engine, with one implementation behind both.
 
-This room promises that whatever comes in is checked against a strict grammar before anything is written,
-that a refusal is an answer and an error names its cause, and that a caller who goes away changes nothing.
-It must never decide about money, and never tell a caller what went on inside.
+This component promises that every request is checked against a strict grammar before anything is written,
+that a refusal is a normal answer, that an error names its cause, and that a caller who disconnects changes
+nothing. It must never decide about money, and never show a caller the engine's internals.
 """

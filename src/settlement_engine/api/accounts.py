@@ -1,7 +1,7 @@
-"""The calls of AccountService, apart from the protocol that carries them.
+"""The calls of AccountService, independent of the protocol that carries them.
 
-Promises: what is wrong in a request is named before the store hears of it; and what changes an account runs
-to its end, although the caller may have gone.
+Promises: an invalid request is rejected before the store is called, and names every faulty field; a change
+to an account runs to its end even if the caller has disconnected. It must never compute a balance itself.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class AccountCalls:
         self._undisturbed = undisturbed
 
     def unary(self) -> Service:
-        """Name the calls as the proto does."""
+        """Map the names of the calls, as in the proto, to their handlers."""
         return {
             "OpenAccount": Unary(pb.OpenAccountRequest, self.open),
             "FundAccount": Unary(pb.FundAccountRequest, self.fund),
@@ -69,7 +69,7 @@ class AccountCalls:
         }
 
     async def open(self, request: pb.OpenAccountRequest, call: Call) -> pb.Account:
-        """Open an account once per key."""
+        """Open an account. The same idempotency key opens only one."""
         found: grammar.Found = []
         kind = KINDS.get(request.kind)
         if kind is None:
@@ -103,7 +103,7 @@ class AccountCalls:
         return answer
 
     async def fund(self, request: pb.FundAccountRequest, call: Call) -> pb.Account:
-        """Post what a bank has paid in, once per key."""
+        """Post an incoming payment of a bank to its account. The same idempotency key posts only once."""
         found: grammar.Found = []
         grammar.check_bank("bank", request.bank, found)
         amount = grammar.check_money(request.amount, request.currency, found)
@@ -134,8 +134,8 @@ class AccountCalls:
         grammar.check_filter(request.bank, request.currency, found)
         filters = (request.kind, request.bank, request.currency)
         size = grammar.check_page_size(request.page_size, found)
-        place = read_token(request.page_token, filters, found)
-        after_id = grammar.check_account_id("page_token", place, found) if place else 0
+        position = read_token(request.page_token, filters, found)
+        after_id = grammar.check_account_id("page_token", position, found) if position else 0
         grammar.refuse(found)
         wanted = AccountFilter(
             kind=kind,
@@ -185,29 +185,29 @@ class AccountCalls:
             group_id = grammar.check_uuid("settlement_id", request.settlement_id, found)
         filters = (request.account_id, request.settlement_id)
         size = grammar.check_page_size(request.page_size, found)
-        place = read_token(request.page_token, filters, found)
-        before = _read_place(place, found) if place else None
+        position = read_token(request.page_token, filters, found)
+        before = _read_position(position, found) if position else None
         grammar.refuse(found)
         wanted = TransferFilter(
             account_id=account_id, group_id=group_id, limit=size + 1, before=before
         )
         transfers = await self._accounts.transfers(wanted)
         page = transfers[:size]
-        last = _place(page[-1]) if len(transfers) > size else ""
+        last = _position(page[-1]) if len(transfers) > size else ""
         return pb.ListTransfersResponse(
             transfers=await in_parts(page, to_transfer),
             next_page_token=make_token(filters, last) if last else "",
         )
 
 
-def _place(transfer: Transfer) -> str:
-    """Name the transfer after which a list goes on."""
+def _position(transfer: Transfer) -> str:
+    """Encode a transfer as the position after which a list continues: ``group/posting/leg``."""
     return f"{transfer.group_id}/{transfer.posting}/{int(transfer.leg)}"
 
 
-def _read_place(place: str, found: grammar.Found) -> tuple[UUID, int, int] | None:
-    """Read the transfer after which a list goes on."""
-    group, _, rest = place.partition("/")
+def _read_position(text: str, found: grammar.Found) -> tuple[UUID, int, int] | None:
+    """Decode a position: group id, posting number, leg. Returns None, with the fault noted, if invalid."""
+    group, _, rest = text.partition("/")
     posting, _, leg = rest.partition("/")
     group_id = grammar.check_uuid("page_token", group, found)
     numbers = [grammar.check_account_id("page_token", each, found) for each in (posting, leg)]
@@ -215,7 +215,7 @@ def _read_place(place: str, found: grammar.Found) -> tuple[UUID, int, int] | Non
 
 
 def to_account(account: Account) -> pb.Account:
-    """Write an account."""
+    """Convert an account to its message."""
     currency = account.currency
     return pb.Account(
         id=str(account.id),
@@ -233,7 +233,7 @@ def to_account(account: Account) -> pb.Account:
 
 
 def to_transfer(transfer: Transfer) -> pb.Transfer:
-    """Write a transfer."""
+    """Convert a transfer to its message."""
     answer = pb.Transfer(
         group_id=str(transfer.group_id),
         leg=pb.TransferLeg.ValueType(int(transfer.leg)),

@@ -1,6 +1,7 @@
-"""How much of what callers send is looked at: bounds on bytes, values, depth and items.
+"""Limits on the requests of callers: bytes, values, nesting depth and items of a batch.
 
-Every reader checks them before it works: what is beyond a bound costs a look at its bytes and no more.
+Promises: every reader checks these limits before it decodes, so that a request beyond a limit costs one scan
+of its bytes and nothing more.
 """
 
 from __future__ import annotations
@@ -10,21 +11,21 @@ from typing import Final, NamedTuple
 KIBIBYTE: Final = 1024
 
 CALL_BYTES_MAX: Final = 256 * KIBIBYTE
-"""A single call, and one item of a batch. The largest settlement that can be accepted, with every character
-of its metadata escaped, has less than 200 kB as JSON."""
+"""Limit of a single call, and of one item of a batch. The largest valid settlement, with every character of
+its metadata escaped, takes less than 200 kB of JSON."""
 
 PROPOSAL_BYTES_MAX: Final = 1536 * KIBIBYTE
-"""A proposal carries up to 1 MiB of evidence, which base64 makes a third longer."""
+"""A proposal carries up to 1 MiB of evidence; base64 adds a third to that."""
 
 VALUES_MAX: Final = 4_096
-"""So many values has a single call, or one item of a batch: fields, elements and entries at any depth."""
+"""Limit of values (fields, elements and map entries at any depth) in a single call or one item of a batch."""
 
 DEPTH_MAX: Final = 8
-"""So deep may objects and lists stand in each other."""
+"""Limit of nested objects and lists."""
 
 
 class ReadBounds(NamedTuple):
-    """The bounds of one call. ``items_max`` is that of a batch; None means that the call is no batch."""
+    """The limits of one call. ``items_max`` is the limit of a batch; None means that the call is no batch."""
 
     bytes_max: int = CALL_BYTES_MAX
     items_max: int | None = None

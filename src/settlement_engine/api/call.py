@@ -1,4 +1,8 @@
-"""A call, apart from the protocol that carried it: who calls, until when, under which key."""
+"""A call, independent of its protocol: caller, deadline, idempotency key, and the limits around its handling.
+
+Promises: work that changes data runs to its end although its caller has disconnected; the number of calls in
+progress has a limit. It must never know whether gRPC or HTTP carried the call.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOCAL_CALLER: Final = "local"
-"""Who calls when no certificate says it."""
+"""The caller's name where no certificate gives one."""
 
 NOBODYS_NAMES: Final = frozenset({LOCAL_CALLER, "engine", "nobody", "unknown"})
-"""Names with a meaning of ours: no person and no certificate may bear them."""
+"""Names that the engine uses itself: no person and no certificate may have them."""
 
 KEY_HEADER: Final = "idempotency-key"
 """The name of the metadata entry, and of the HTTP header, that carries an idempotency key."""
@@ -33,14 +37,14 @@ ACTOR_HEADER: Final = "settlement-actor"
 RETRY_AFTER_SECONDS: Final = 1.0
 
 UNDISTURBED_SECONDS_MAX: Final = 10.0
-"""So long the end waits for commits whose callers have gone; a statement takes less by its own bound."""
+"""How long shutdown waits for commits whose callers have disconnected; each statement has a shorter limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What is known of a call. ``deadline_seconds`` is what is left of it; None when there is none.
+    """What is known of a call. ``deadline_seconds`` is the remaining time; None when there is no deadline.
 
-    ``actor`` is the person that the caller says it is; a certificate's name is never overruled by it.
+    ``actor`` is the person that the caller names; it never overrides the name in a certificate.
     """
 
     caller: str
@@ -53,7 +57,7 @@ Serve: TypeAlias = Callable[[Any, Call], Awaitable[Any]]
 
 
 class Unary(NamedTuple):
-    """One question, one answer: the type of the request, who serves it, and how large it may be."""
+    """A call with one request and one response: the request's type, its handler, and its limits."""
 
     request: type[Message]
     serve: Serve
@@ -61,18 +65,18 @@ class Unary(NamedTuple):
 
 
 Service: TypeAlias = Mapping[str, Unary]
-"""The unary calls of a service by the names that the proto gives them."""
+"""The unary calls of a service by their names in the proto."""
 
 
 class Drain:
-    """Ends what would not end by itself, once the engine is told to stop."""
+    """Ends streams and waits that have no end of their own when the engine is told to stop."""
 
     def __init__(self) -> None:
         self._scopes: set[asyncio.Timeout] = set()
         self._is_begun = False
 
     def begin(self) -> None:
-        """End all bodies of ``until_drained``, now and from now on."""
+        """End all bodies of ``until_drained``, those running now and those that start later."""
         if self._is_begun:
             return
         self._is_begun = True
@@ -82,7 +86,7 @@ class Drain:
 
     @asynccontextmanager
     async def until_drained(self) -> AsyncIterator[None]:
-        """Run the body; raise Unavailable when draining begins meanwhile."""
+        """Run the body; raise Unavailable when draining begins in the meantime."""
         if self._is_begun:
             raise _draining()
         scope = asyncio.timeout(None)
@@ -104,7 +108,7 @@ def _draining() -> Unavailable:
 
 
 class Bound:
-    """Counts what goes on at once, and refuses what is too much."""
+    """Counts operations in progress, and refuses further ones at the limit."""
 
     def __init__(self, what: str, limit: int) -> None:
         self._what = what
@@ -128,25 +132,25 @@ class Bound:
             self._idle.set()
 
     async def idle(self) -> None:
-        """Wait until nothing goes on."""
+        """Wait until nothing is in progress."""
         await self._idle.wait()
 
 
 class Undisturbed:
-    """Runs work to its end although its caller may have gone: a commit is never cancelled."""
+    """Runs work to its end even if its caller has disconnected: a commit is never cancelled."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work in a task of ours; being cancelled ends the waiting, not the work."""
+        """Run the work in a task of its own; cancelling the caller ends the wait, not the work."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
     async def finished(self, at_most_seconds: float = UNDISTURBED_SECONDS_MAX) -> bool:
-        """Wait for what is still going on, but not longer; say whether all of it has ended."""
+        """Wait for the work in progress, up to a limit; return whether all of it has ended."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + at_most_seconds
         while self._tasks and (left_seconds := deadline - loop.time()) > 0:

@@ -1,4 +1,4 @@
-"""Everything that is served, put together once for both gRPC and HTTP."""
+"""Builds the handlers of all calls once, for both gRPC and HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from settlement_engine.api.exceptions import ExceptionCalls
 from settlement_engine.api.intake import IntakeCalls
 from settlement_engine.api.service import SettlementCalls
 from settlement_engine.api.streams import EventStreams, ManySettlements
-from settlement_engine.api.turns import CALLS_REST, Turns
+from settlement_engine.api.turns import CALLS_IDLE_RATIO, Turns
 from settlement_engine.domain.stuck import StuckLimits
 from settlement_engine.proto import settlement_pb2 as pb
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Calls:
-    """The calls, over the ports that serve them."""
+    """The handlers of all calls, built over the ports that they use."""
 
     def __init__(  # noqa: PLR0913 - the ports that are served
         self,
@@ -51,7 +51,7 @@ class Calls:
     ) -> None:
         self.drain = Drain()
         self.undisturbed = Undisturbed()
-        self.turns = Turns(CALLS_REST)
+        self.turns = Turns(CALLS_IDLE_RATIO)
         self.settlement = SettlementCalls(engine, settlements, settings, self.turns)
         limits = stuck_limits or StuckLimits()
         self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)
@@ -62,7 +62,7 @@ class Calls:
         self.many = ManySettlements(self.settlement, settings, self.drain)
 
     def services(self) -> Mapping[str, Service]:
-        """Name each service, in full, with its unary calls."""
+        """Map each service's full name to its unary calls."""
         named: dict[str, Service] = {
             "SettlementService": {**self.settlement.unary(), **self.dossier.unary()},
             "AccountService": self.account.unary(),

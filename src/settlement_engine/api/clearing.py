@@ -1,4 +1,7 @@
-"""Clearing's instructions: the JSON of a SettlementRequest, as it comes from NATS."""
+"""Instructions from clearing: a SettlementRequest as JSON, received over NATS.
+
+Promises: the same strict reading as the JSON gateway's, so that both accept exactly the same instructions.
+"""
 
 from __future__ import annotations
 
@@ -15,5 +18,5 @@ CLEARING_CALLER: Final = "clearing"
 
 
 def read_instruction(data: bytes, caller: str = CLEARING_CALLER) -> Instruction:
-    """Read an instruction as strictly as the JSON gateway does. Raises InvalidInstruction."""
+    """Read an instruction. Raises InvalidInstruction for everything that the JSON gateway rejects."""
     return to_instruction(read_json(data, SettlementRequest), caller=caller)

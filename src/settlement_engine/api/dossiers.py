@@ -1,7 +1,7 @@
-"""The calls about single lives: explained, exported as evidence, or found to be stuck.
+"""The calls about one settlement's history: explain it, export it as evidence, or list it as stuck.
 
-Promises: they read and change nothing; what is told and exported comes from one snapshot; sizes are
-bounded, and what is larger is refused and never cut short in silence.
+Promises: the calls read and change nothing; an explanation or an export comes from one database snapshot;
+sizes are limited, and what is larger is refused, never truncated silently.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class DossierCalls:
         self._limits = limits
 
     def unary(self) -> Service:
-        """Name the calls as the proto does."""
+        """Map the names of the calls, as in the proto, to their handlers."""
         return {
             "ExplainSettlement": Unary(pb.SettlementStatusRequest, self.explain),
             "GetEvidence": Unary(pb.SettlementStatusRequest, self.evidence),
@@ -54,31 +54,33 @@ class DossierCalls:
     async def explain(
         self, request: pb.SettlementStatusRequest, call: Call
     ) -> pb.SettlementExplanation:
-        """Tell a life in sentences."""
+        """Explain a settlement's history in sentences."""
         del call
         dossier = await self._dossier(request)
-        told = explain(dossier)
+        explanation = explain(dossier)
         standing = dossier.standing
         return pb.SettlementExplanation(
             settlement_id=str(standing.settlement_id),
             status=status_number(standing.state),
             state=standing.state.name,
-            headline=told.headline,
-            story=[pb.StoryLine(at=timestamp(line.at), text=line.text) for line in told.story],
-            standing=told.standing,
-            next=told.next,
-            money=told.money,
-            who=told.who,
-            text=as_text(told),
+            headline=explanation.headline,
+            story=[
+                pb.StoryLine(at=timestamp(line.at), text=line.text) for line in explanation.story
+            ],
+            standing=explanation.standing,
+            next=explanation.next,
+            money=explanation.money,
+            who=explanation.who,
+            text=as_text(explanation),
         )
 
     async def evidence(
         self, request: pb.SettlementStatusRequest, call: Call
     ) -> pb.SettlementEvidence:
-        """Copy everything about a settlement, as files. Raises WrongState beyond the bounds."""
+        """Export everything about a settlement as files. Raises WrongState when it exceeds the size limits."""
         del call
         dossier = await self._dossier(request)
-        # Megabytes are hashed and written: not on the event loop.
+        # Hashing and writing megabytes would block the event loop, so a thread does it.
         files = await asyncio.to_thread(evidence.write, dossier, __version__)
         return pb.SettlementEvidence(
             settlement_id=str(dossier.standing.settlement_id),
@@ -96,7 +98,7 @@ class DossierCalls:
     async def stuck(
         self, request: pb.ListStuckSettlementsRequest, call: Call
     ) -> pb.ListStuckSettlementsResponse:
-        """List what is stuck."""
+        """List the settlements that are stuck."""
         del call
         found: Found = []
         size = check_page_size(request.page_size, found)

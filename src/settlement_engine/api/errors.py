@@ -1,7 +1,7 @@
-"""What a caller is told when a call could not be served: one table for gRPC and HTTP.
+"""Errors as callers see them: one table of statuses for gRPC and HTTP.
 
-Promises: every class of ``errors.py`` has its status here, and a test demands it. What is the caller's
-fault is explained; what is ours is not: the caller gets an incident id, and the log has the rest.
+Promises: every class of ``errors.py`` has its status here (a test demands it). Errors of the caller are
+explained. Errors of the engine are not: the caller gets an incident id, and the log has the details.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name_
 
 DOMAIN: Final = "settlement-engine"
 VIOLATIONS_MAX: Final = 16
-"""More are not listed: the status travels in the metadata, which is small."""
+"""Violations beyond this number are not listed: the status travels in gRPC metadata, which is small."""
 
 _Code = grpc.StatusCode
 
@@ -87,7 +87,7 @@ _NANOS: Final = 1_000_000_000
 
 
 class Fault(NamedTuple):
-    """An error as the caller hears it."""
+    """An error as it is reported to the caller."""
 
     code: grpc.StatusCode
     reason: str
@@ -98,7 +98,7 @@ class Fault(NamedTuple):
 
 
 def code_of(error: BaseException) -> grpc.StatusCode:
-    """Look up the status of an error by its class, or by the nearest class above it."""
+    """Return the status of an error: that of its class, or of the nearest base class in the table."""
     for kind in type(error).__mro__:
         if kind in CODES:
             return CODES[kind]
@@ -106,7 +106,7 @@ def code_of(error: BaseException) -> grpc.StatusCode:
 
 
 def fault_of(error: Exception) -> Fault:
-    """Decide what the caller hears. What is our own fault is logged here under an incident id."""
+    """Build the report for the caller. An internal error is logged here under an incident id."""
     code = code_of(error)
     if code in _OURS or not isinstance(error, errors.SettlementEngineError):
         return _incident(error, code)
@@ -128,7 +128,7 @@ def fault_of(error: Exception) -> Fault:
 
 
 def _retry_after_seconds(error: errors.SettlementEngineError) -> float | None:
-    """Say when the same call may be tried again; None when it would fail again."""
+    """Return when the same call may be repeated, in seconds; None when it would fail again."""
     if isinstance(error, errors.Overloaded):
         return error.retry_after_seconds
     for kind, seconds in _RETRY_SECONDS.items():
@@ -138,7 +138,7 @@ def _retry_after_seconds(error: errors.SettlementEngineError) -> float | None:
 
 
 def _incident(error: Exception, code: grpc.StatusCode) -> Fault:
-    """Log what happened and tell the caller only under which name."""
+    """Log an internal error and give the caller only its incident id."""
     incident = secrets.token_hex(6)
     log.error(
         "call.failed", incident=incident, fault=type(error).__name__, exc_info=error, code=code.name
@@ -149,12 +149,12 @@ def _incident(error: Exception, code: grpc.StatusCode) -> Fault:
 
 
 def status_of(error: Exception) -> Status:
-    """Write an error as google.rpc.Status with its details."""
+    """Convert an error to a google.rpc.Status (AIP-193) with its details."""
     return status_of_fault(fault_of(error))
 
 
 def status_of_fault(fault: Fault) -> Status:
-    """Write what the caller hears as google.rpc.Status."""
+    """Convert a report for the caller to a google.rpc.Status."""
     status = Status(code=fault.code.value[0], message=fault.message)
     status.details.add().Pack(
         ErrorInfo(reason=fault.reason, domain=DOMAIN, metadata=fault.metadata)
@@ -178,7 +178,7 @@ def code_of_status(status: Status) -> grpc.StatusCode:
 
 
 class HttpError(NamedTuple):
-    """An error as HTTP tells it."""
+    """An error as an HTTP response."""
 
     http_status: int
     body: dict[str, Any]
@@ -186,7 +186,7 @@ class HttpError(NamedTuple):
 
 
 def http_error(error: Exception) -> HttpError:
-    """Write an error as the JSON gateway answers it."""
+    """Convert an error to the JSON gateway's response."""
     fault = fault_of(error)
     return HttpError(HTTP_CODES[fault.code], _json_body(fault), fault.retry_after_seconds)
 

@@ -1,8 +1,8 @@
-"""The calls of ExceptionService, apart from the protocol that carries them.
+"""The calls of ExceptionService, independent of the protocol that carries them.
 
-Promises: whoever acts has a name, and with a certificate it is the certificate's; what people decide runs
-to its end although the caller may have gone. Nothing here moves money: a proposal that was approved is
-acted on by the engine, after it has asked the bank once more.
+Promises: every action has a named person; where a certificate was shown, its name counts. A decision of a
+person runs to its end even if the caller has disconnected. Nothing here moves money: the engine carries out
+an approved proposal, after it has sent the bank one more enquiry.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ FILTER_KINDS_MAX: Final = 32
 WHO_CHARACTERS_MAX: Final = 256
 
 REASON_FILE: Final = "reason.txt"
-"""What stands for the evidence where none is needed."""
+"""The file name under which the reason is stored where no evidence is needed."""
 
 FINDINGS: Final[Mapping[int, Finding]] = MappingProxyType(
     {
@@ -76,7 +76,7 @@ class ExceptionCalls:
         self._trusts_names = trusts_names
 
     def unary(self) -> Service:
-        """Name the calls as the proto does."""
+        """Map the names of the calls, as in the proto, to their handlers."""
         return {
             "ListExceptions": Unary(pb.ListExceptionsRequest, self.list_exceptions),
             "GetException": Unary(pb.GetExceptionRequest, self.get),
@@ -103,8 +103,8 @@ class ExceptionCalls:
             settlement_id = check_uuid("settlement_id", request.settlement_id, found)
         filters = (tuple(sorted(kinds)), request.settlement_id, request.include_closed)
         size = check_page_size(request.page_size, found)
-        place = read_token(request.page_token, filters, found)
-        before_id = check_number("page_token", place, found) if place else None
+        position = read_token(request.page_token, filters, found)
+        before_id = check_number("page_token", position, found) if position else None
         refuse(found)
         wanted = MatterFilter(
             kinds=kinds,
@@ -122,7 +122,7 @@ class ExceptionCalls:
         )
 
     async def get(self, request: pb.GetExceptionRequest, call: Call) -> pb.SettlementException:
-        """Return one with everything that is needed to decide it."""
+        """Return one exception with everything that is needed to decide it."""
         del call
         found = await self._desk.matters.matter(_number("id", request.id))
         if found is None:
@@ -132,13 +132,13 @@ class ExceptionCalls:
     async def acknowledge(
         self, request: pb.AcknowledgeExceptionRequest, call: Call
     ) -> pb.SettlementException:
-        """Note that somebody is looking."""
+        """Record that a person is working on the exception."""
         who, number = self._who(call), _number("id", request.id)
         work = self._desk.matters.acknowledge(number, who)
         return self._write(await self._undisturbed.run(work))
 
     async def close(self, request: pb.CloseExceptionRequest, call: Call) -> pb.SettlementException:
-        """Close one that people close."""
+        """Close an exception of a kind that people close themselves."""
         who = self._who(call)
         found: Found = []
         number = check_number("id", request.id, found)
@@ -162,7 +162,7 @@ class ExceptionCalls:
     async def propose(
         self, request: pb.ProposeResolutionRequest, call: Call
     ) -> pb.ResolutionProposal:
-        """Write down what one person attests."""
+        """Record what one person attests."""
         who = self._who(call)
         found: Found = []
         finding = FINDINGS.get(request.finding)
@@ -207,7 +207,7 @@ class ExceptionCalls:
         return file.matter.settlement_id
 
     async def proposal(self, request: pb.GetProposalRequest, call: Call) -> pb.ResolutionProposal:
-        """Return a proposal, with its evidence if that is asked for."""
+        """Return a proposal, with its evidence if requested."""
         del call
         number = _number("id", request.id)
         proposal = await self._desk.resolutions.proposal(number)
@@ -230,8 +230,8 @@ class ExceptionCalls:
             settlement_id = check_uuid("settlement_id", request.settlement_id, found)
         filters = (request.settlement_id, request.include_ended)
         size = check_page_size(request.page_size, found)
-        place = read_token(request.page_token, filters, found)
-        before_id = check_number("page_token", place, found) if place else None
+        position = read_token(request.page_token, filters, found)
+        before_id = check_number("page_token", position, found) if position else None
         refuse(found)
         wanted = ProposalFilter(
             settlement_id=settlement_id,
@@ -270,9 +270,9 @@ class ExceptionCalls:
 
 
 def who_acts(call: Call, *, trusts_names: bool = True) -> str:
-    """Name the person who acts: by the certificate, else by what the call says. Raises NotAuthenticated.
+    """Name the person who acts: by the certificate, else by the call's metadata. Raises NotAuthenticated.
 
-    Without ``trusts_names`` only a certificate names anybody: one person could say two names.
+    Without ``trusts_names`` only a certificate counts: otherwise one person could act under two names.
     """
     if call.caller != LOCAL_CALLER:
         return call.caller[:WHO_CHARACTERS_MAX]
@@ -304,14 +304,14 @@ def _check_words(field: str, text: str, characters_max: int, found: Found) -> No
 def _evidence_of(
     request: pb.ProposeResolutionRequest, finding: Finding | None
 ) -> tuple[str, bytes]:
-    """Return the evidence's name and bytes; a decision about what is parked may stand on its reason."""
+    """Return the evidence's name and bytes. For a parked payment the reason alone may be the evidence."""
     if finding in OF_PARKED and not request.evidence and not request.evidence_name:
         return REASON_FILE, request.reason.encode()
     return request.evidence_name, request.evidence
 
 
 def _kinds(request: pb.ListExceptionsRequest, found: Found) -> frozenset[MatterKind]:
-    """Read which kinds are wanted; an unknown one is an error and not an empty list."""
+    """Read the requested kinds; an unknown one is an error, not an empty list."""
     if len(request.kinds) > FILTER_KINDS_MAX:
         found.append(("kinds", f"has more than {FILTER_KINDS_MAX} items"))
         return frozenset()

@@ -1,8 +1,8 @@
-"""Finding the settlement that a caller means, by whatever name is at hand.
+"""Finds the settlement that a caller means, by any identifier that the caller has.
 
-Promises: an id of ours comes before all other names; a name that may mean several settlements is refused
-with their ids, and never guessed. It must never be told that a reference looks like a card number: banks
-choose their own.
+Promises: a settlement id takes precedence over all other identifiers; an identifier shared by several
+settlements is refused with their ids, and never resolved by a guess. References are not checked for card
+numbers, because banks choose their own references.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from settlement_engine.proto import settlement_pb2 as pb
 
 ANY_ID_CHARACTERS_MAX: Final = 500
-"""As long as a rail's reference may be."""
+"""The greatest length of a rail's reference."""
 
-TOLD_MAX: Final = 5
-"""So many of the settlements that share a name are told."""
+SHOWN_MAX: Final = 5
+"""How many ids are listed when several settlements share an identifier."""
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class SettlementFinder:
-    """Finds settlements for the calls that are about one."""
+    """Finds the one settlement of a call."""
 
     def __init__(self, settlements: SettlementStore) -> None:
         self._settlements = settlements
 
     async def find(self, request: pb.SettlementStatusRequest) -> Settlement:
-        """Find a settlement. Raises NotFound, InvalidInstruction."""
+        """Return the settlement. Raises NotFound, InvalidInstruction."""
         if request.any_id:
             return await self._by_any_id(request)
         if request.obligation_id and not request.settlement_id:
@@ -84,7 +84,7 @@ class SettlementFinder:
 
 
 def _the_one(named: Sequence[Named]) -> UUID:
-    """Choose the settlement that a name means."""
+    """Return the only settlement among the matches; an own id counts before all others."""
     own = [each.settlement_id for each in named if each.named_by is NamedBy.SETTLEMENT_ID]
     meant = own or sorted({each.settlement_id for each in named})
     if not meant:
@@ -94,8 +94,8 @@ def _the_one(named: Sequence[Named]) -> UUID:
             listed_by="list",
         )
     if len(meant) > 1:
-        ids = ", ".join(str(each) for each in meant[:TOLD_MAX])
-        more = "" if len(meant) <= TOLD_MAX else " and others"
+        ids = ", ".join(str(each) for each in meant[:SHOWN_MAX])
+        more = "" if len(meant) <= SHOWN_MAX else " and others"
         text = f"is the name of several settlements: {ids}{more}; say which by its settlement_id"
         raise InvalidInstruction([("any_id", text)])
     return meant[0]

@@ -1,8 +1,8 @@
 """The same calls as JSON over HTTP: ``POST /settlement.SettlementService/ExecuteSettlement``.
 
-Promises: the calls are those of gRPC, not copies of them; whatever is wrong is answered as JSON with the
-name of the field; no body is read beyond its bound, and a call counts only once its body is there. A page
-in somebody's browser must never get anything done here (``http_guard.py``).
+Promises: the handlers are those of gRPC, not copies; every error is answered as JSON and names the faulty
+field; no body is read beyond its limit, and a call counts as in progress only once its body is complete. A
+web page in a browser must never be able to make a call here (``http_guard.py``).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _SECONDS: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
 
 
 class Gateway:
-    """Serves the calls over HTTP; ``routes`` are mounted beside others on the HTTP port."""
+    """Serves the calls over HTTP; ``routes`` are mounted on the HTTP port next to other routes."""
 
     def __init__(self, calls: Calls, settings: ApiSettings) -> None:
         self._calls = calls
@@ -63,14 +63,14 @@ class Gateway:
         self._services: Mapping[str, Mapping[str, Unary]] = calls.services()
 
     def routes(self) -> list[web.RouteDef]:
-        """Name the paths: one for each service, whose last part is the call."""
+        """Return one route for each service; the last part of its path is the name of the call."""
         return [
             web.route("*", f"/{{service:{re.escape(service)}}}/{{method}}", self._handle)
             for service in self._services
         ]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request; whatever is raised is answered as JSON."""
+        """Answer one request; every exception becomes a JSON response."""
         service, method = request.match_info["service"], request.match_info["method"]
         try:
             if request.method != "POST":
@@ -80,7 +80,7 @@ class Gateway:
             call = _call_of(request)
             is_stream = service == _SETTLEMENT and method == _STREAM
             unary = None if is_stream else self._find(service, method)
-            # What is still being sent is no call in progress yet: whoever sends slowly delays nobody.
+            # A request that is still being sent does not count: a slow sender must not delay others.
             bounds = SINGLE if unary is None else unary.bounds
             limit = min(bounds.bytes_max, self._settings.message_bytes_max)
             async with self._bodies.read(request, limit) as body:
@@ -108,14 +108,14 @@ class Gateway:
         return web.Response(body=text, content_type=JSON)
 
     async def _stream(self, request: web.Request, call: Call, body: bytes) -> web.StreamResponse:
-        """Send events as JSON lines. An error before the first event has a status of its own."""
+        """Send events as JSON lines. An error before the first event still gets its own HTTP status."""
         wanted = read_json(body, pb.StreamRequest)
         lines = Lines(request, self._settings)
         try:
             async with self._while_connected(request, call):
                 await self._calls.events.follow(wanted, call, lines.send, event_line)
         except ConnectionError:
-            return lines.response  # nobody is left to be told
+            return lines.response  # the caller has disconnected
         except Exception as error:
             if not lines.is_open:
                 raise
@@ -128,9 +128,9 @@ class Gateway:
 
     @asynccontextmanager
     async def _while_connected(self, request: web.Request, call: Call) -> AsyncIterator[None]:
-        """Run the body until its end, the caller's going away or the caller's deadline.
+        """Run the body until it ends, the caller disconnects or the caller's deadline is reached.
 
-        A stream that has nothing to write would not notice by itself that nobody listens.
+        A stream with nothing to write would not notice a lost connection by itself.
         """
         loop = asyncio.get_running_loop()
         scope = asyncio.timeout(call.deadline_seconds)
@@ -155,7 +155,7 @@ class Gateway:
             timer.cancel()
 
     def _find(self, service: str, method: str) -> Unary:
-        """Find a call by its name. Raises NotOffered."""
+        """Return a call by its name. Raises NotOffered."""
         unary = self._services[service].get(method)
         if unary is not None:
             return unary
@@ -176,13 +176,13 @@ def _call_of(request: web.Request) -> Call:
 
 
 def _unquoted(key: str) -> str:
-    """Take a key as the header's draft writes it, in double quotes, or bare."""
+    """Read a key in double quotes, as the Idempotency-Key draft writes it, or without them."""
     is_quoted = len(key) > 1 and key.startswith('"') and key.endswith('"')
     return key[1:-1] if is_quoted else key
 
 
 def _deadline_seconds(headers: Mapping[str, str]) -> float | None:
-    """Read how long the caller waits, in whichever of three ways it says so."""
+    """Read the caller's deadline from one of the three headers that can state it."""
     found: float | None = None
     if (text := headers.get("Grpc-Timeout")) is not None:
         match = _GRPC_TIMEOUT.fullmatch(text)

@@ -1,7 +1,7 @@
 """The grammar of single fields, the same for every call.
 
-Each check returns the value that it found, or None after it has noted what is wrong. Nothing of a value is
-ever repeated in the description: it may be long, secret or not printable.
+Promises: each check returns the value, or None after it has noted the fault. It must never repeat a value in
+a description: it may be long, secret or unprintable.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Found: TypeAlias = list[tuple[str, str]]
-"""What is wrong: names of fields and descriptions."""
+"""The faults found so far: pairs of field name and description."""
 
 REQUIRED: Final = "is required"
 CARD_NUMBER: Final = "looks like a card number, and card numbers are not accepted"
 BANKS_KEPT_MAX: Final = 10_000
-"""So many codes are checked once and then known: the same banks come again and again."""
+"""So many codes are cached once checked: the same banks recur all the time."""
 
 KEY_CHARACTERS_MAX: Final = 128
 ACCOUNT_NUMBER_CHARACTERS_MAX: Final = 34
@@ -56,7 +56,7 @@ def refuse(found: Found) -> None:
 
 
 def check_obligation(text: str, found: Found) -> None:
-    """Check what clearing calls an obligation."""
+    """Check the identifier of an obligation, as clearing names it."""
     if not text:
         found.append(("obligation_id", REQUIRED))
     elif _OBLIGATION.fullmatch(text) is None:
@@ -91,7 +91,7 @@ def check_currency(text: str, found: Found) -> bool:
 
 
 def check_money(amount: str, currency: str, found: Found) -> Money | None:
-    """Read an amount and its currency; both are named by what is wrong with them."""
+    """Read an amount and its currency; a fault names the field that has it."""
     try:
         return parse_amount(amount, currency)
     except MoneyError as error:
@@ -126,7 +126,7 @@ def check_account_number(text: str, found: Found) -> None:
 
 
 def check_key(text: str, header: str, found: Found) -> str:
-    """Choose between the field and the header, and check the choice; empty when there is neither."""
+    """Choose between the field and the header, and check the key; empty when neither is given."""
     if text and header and text != header:
         found.append(("idempotency_key", "is not the same as the header idempotency-key"))
     key = text or header
@@ -140,7 +140,7 @@ def check_key(text: str, header: str, found: Found) -> str:
 
 
 def check_words(field: str, text: str, characters_max: int, found: Found) -> None:
-    """Check what people write for people: free text in which nothing is hidden."""
+    """Check text that people write for people: it must contain no invisible characters."""
     if len(text) <= characters_max and has_unseen(text):
         found.append((field, "contains characters that nobody sees, or that turn text around"))
     else:
@@ -148,7 +148,7 @@ def check_words(field: str, text: str, characters_max: int, found: Found) -> Non
 
 
 def check_text(field: str, text: str, characters_max: int, found: Found) -> None:
-    """Check free text: bounded, without control characters, no card number."""
+    """Check free text: limited length, no control characters, no card number."""
     if len(text) > characters_max:
         found.append((field, f"has more than {characters_max} characters"))
     elif not text.isprintable() and _CONTROL.search(text) is not None:
@@ -158,13 +158,13 @@ def check_text(field: str, text: str, characters_max: int, found: Found) -> None
 
 
 def check_no_card_number(field: str, text: str, found: Found) -> None:
-    """Check that no card number comes in, wherever it stands."""
+    """Check that the text contains no card number anywhere."""
     if has_card_number(text):
         found.append((field, CARD_NUMBER))
 
 
 def check_uuid(field: str, text: str, found: Found) -> UUID | None:
-    """Read an identifier of ours."""
+    """Read an identifier that the engine has issued."""
     if not text:
         found.append((field, REQUIRED))
     elif _UUID.fullmatch(text) is None:
@@ -186,7 +186,7 @@ def check_account_id(field: str, text: str, found: Found) -> int:
 
 
 def check_filter(bank: str, currency: str, found: Found) -> None:
-    """Check what a list is filtered by; empty fields do not filter."""
+    """Check the filter of a list; empty fields do not filter."""
     if bank:
         check_bank("bank", bank, found)
     if currency:
@@ -194,14 +194,14 @@ def check_filter(bank: str, currency: str, found: Found) -> None:
 
 
 def check_page_size(size: int, found: Found) -> int:
-    """Choose how many are given at once: 0 is the default, and too many are as many as there may be."""
+    """Choose the size of a list page: 0 means the default, and larger sizes are reduced to the maximum."""
     if size < 0:
         found.append(("page_size", "must not be negative"))
     return min(size, PAGE_SIZE_MAX) or PAGE_SIZE_DEFAULT
 
 
 def one_key(values: Iterable[str]) -> str:
-    """Return the one key that the headers name; empty when there is none."""
+    """Return the only key in the headers; empty when there is none."""
     keys = set(values)
     if len(keys) > 1:
         raise InvalidInstruction([("idempotency_key", "the header idempotency-key is given twice")])
@@ -209,9 +209,9 @@ def one_key(values: Iterable[str]) -> str:
 
 
 def one_actor(values: Iterable[str]) -> str:
-    """Return the one person that the headers name, in small letters; empty when they name nobody.
+    """Return the only person named in the headers, in lower case; empty when nobody is named.
 
-    Raises NotAuthenticated for a name that is none.
+    Raises NotAuthenticated for an invalid name.
     """
     names = {value.casefold() for value in values if value}
     if not names:
@@ -226,7 +226,7 @@ def one_actor(values: Iterable[str]) -> str:
 
 
 def check_instant(field: str, seconds: int, found: Found) -> datetime | None:
-    """Read a time in Unix seconds; 0 is none."""
+    """Read a time in Unix seconds; 0 means none."""
     if not seconds:
         return None
     if not 0 < seconds <= INSTANT_SECONDS_MAX:
@@ -247,7 +247,7 @@ def check_digest(field: str, text: str, found: Found) -> bytes:
 
 
 def check_number(field: str, text: str, found: Found) -> int:
-    """Read the number of something that we have numbered."""
+    """Read a positive whole number that the engine has issued, such as a proposal's."""
     if not text:
         found.append((field, REQUIRED))
     elif _ACCOUNT_ID.fullmatch(text) is None:

@@ -1,7 +1,7 @@
-"""gRPC's own service of health, within bounds.
+"""gRPC's health service (grpc.health.v1), within limits.
 
-Promises: whoever asks is answered although no calls are taken any more; those who watch are bounded in number and
-do not hold up the end; a question that does not come is given up, as the request of any other call.
+Promises: health checks are answered even while no calls are accepted; the number of watchers is limited, and
+they do not delay shutdown; a call whose request does not arrive is ended, as for every other call.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Health(health.aio.HealthServicer):
-    """Health whose watchers do not hold up the end."""
+    """Health service whose watchers do not delay shutdown."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,12 +40,12 @@ class Health(health.aio.HealthServicer):
         self._watches = Bound("watches of health", WATCHES_MAX)
 
     def end_watches(self) -> None:
-        """End the streams of those who watch; they would wait for ever."""
+        """End the streams of all watchers, which have no end of their own."""
         self._drain.begin()
 
     @override
     async def Watch(self, request: Any, context: Any) -> None:
-        """Watch until the end of the server."""
+        """Stream the status until the server drains."""
         with suppress(Unavailable), self._watches:
             async with self._drain.until_drained():
                 await super().Watch(request, context)
@@ -53,7 +53,7 @@ class Health(health.aio.HealthServicer):
     def handlers(
         self, requests: Requests, abort: Callable[[Any, Exception], Awaitable[Any]]
     ) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-        """Make the handlers of the service; ``abort`` ends a call with an error's status."""
+        """Return the handlers of the service; ``abort`` ends a call with an error's status."""
 
         def reading(kind: type[Message], serve: Callable[[Any, Any], Awaitable[Any]]) -> Any:  # noqa: ANN401
             async def handle(_: object, context: Any) -> Any:  # noqa: ANN401 - grpc's own

@@ -1,7 +1,7 @@
-"""What is answered over HTTP where a call is not: always JSON, with the reason as a name.
+"""HTTP responses to requests that never became a call: always JSON, with the reason as a name.
 
-Promises: the same form everywhere, and never the text of an error that is ours. After an answer to a
-request that was not read to its end the connection is closed.
+Promises: the same shape everywhere, and never the text of an internal error. After the response to a request
+that was not read completely the connection is closed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ JSON: Final = "application/json"
 
 
 def failed(error: Exception) -> web.Response:
-    """Answer an error by the table of ``errors.py``."""
+    """Answer an error according to the table of ``errors.py``."""
     http = http_error(error)
     response = _json(http.http_status, http.body)
     if http.retry_after_seconds is not None:
@@ -27,7 +27,7 @@ def failed(error: Exception) -> web.Response:
 
 
 def too_large(limit: int) -> web.Response:
-    """Refuse a body that has more bytes than it may."""
+    """Refuse a body that is larger than its limit."""
     message = f"the body has more than {limit} bytes"
     response = _json(413, _plain(8, "RESOURCE_EXHAUSTED", message, "BODY_TOO_LARGE"))
     response.force_close()
@@ -35,7 +35,7 @@ def too_large(limit: int) -> web.Response:
 
 
 def too_slow(seconds: float) -> web.Response:
-    """Give up a body that does not arrive."""
+    """Give up waiting for a body that does not arrive."""
     message = f"the body did not arrive within {seconds:g} s; nothing was done"
     response = _json(408, _plain(4, "DEADLINE_EXCEEDED", message, "BODY_TOO_SLOW"))
     response.force_close()
@@ -43,7 +43,7 @@ def too_slow(seconds: float) -> web.Response:
 
 
 def broken_off() -> web.Response:
-    """Give up a body that ends before its end; most often nobody is left to be told."""
+    """Refuse a body that ended early; usually the caller has disconnected and reads no response."""
     message = "the body ended before its end; nothing was done"
     response = _json(400, _plain(3, "INVALID_ARGUMENT", message, "BODY_BROKEN_OFF"))
     response.force_close()
@@ -51,7 +51,7 @@ def broken_off() -> web.Response:
 
 
 def not_http(status: int, why: str) -> web.Response:
-    """Refuse what cannot be read as a request of HTTP."""
+    """Refuse bytes that are not a valid HTTP request."""
     message = f"this is no request of HTTP/1.1: {why}"
     response = _json(status, _plain(3, "INVALID_ARGUMENT", message, "NOT_HTTP"))
     response.force_close()
@@ -59,7 +59,7 @@ def not_http(status: int, why: str) -> web.Response:
 
 
 def not_json() -> web.Response:
-    """Refuse a body that does not say that it is JSON."""
+    """Refuse a body whose Content-Type is not JSON."""
     message = f"the header Content-Type must be {JSON}"
     response = _json(415, _plain(3, "INVALID_ARGUMENT", message, "NOT_JSON"))
     response.force_close()
@@ -67,21 +67,21 @@ def not_json() -> web.Response:
 
 
 def not_post() -> web.Response:
-    """Refuse what is no call."""
+    """Refuse a method other than POST."""
     response = _json(405, _plain(12, "UNIMPLEMENTED", "calls are made by POST", "NOT_POST"))
     response.headers["Allow"] = "POST"
     return response
 
 
 def deadline_reached() -> web.Response:
-    """Say that the caller's time is over."""
+    """Report that the caller's deadline was reached."""
     message = "the deadline was reached; what was accepted goes on"
     return _json(504, _plain(4, "DEADLINE_EXCEEDED", message, "DEADLINE_EXCEEDED"))
 
 
 def _plain(code: int, status: str, message: str, reason: str) -> dict[str, Any]:
-    words = {"code": code, "status": status, "message": message, "reason": reason}
-    return words | {"details": [], "violations": []}
+    fields = {"code": code, "status": status, "message": message, "reason": reason}
+    return fields | {"details": [], "violations": []}
 
 
 def _json(status: int, body: dict[str, Any]) -> web.Response:

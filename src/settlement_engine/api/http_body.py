@@ -1,8 +1,8 @@
-"""Reading the bodies of requests: each within its bound and its time, all together within theirs.
+"""Reads the bodies of requests: each within its size and time limit, all together within a memory limit.
 
-Promises: a caller who sends slowly, stops, or goes away costs a connection and no more than
-``FREE_BYTES``; larger bodies are read one after the other while there is room for them, first come first
-served, and what they take is given back when they were answered. Nothing of that is an error of ours.
+Promises: a caller that sends slowly, stops, or disconnects costs a connection and no more than
+``FREE_BYTES`` of memory. Larger bodies reserve memory first, in the order of their arrival, and return it
+when they are answered. None of these cases is reported as an error of the engine.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from settlement_engine.api.settings import HttpBounds
 
 FREE_BYTES: Final = 16 * 1024
-"""A body up to this size is read without asking for room: a single settlement is far smaller."""
+"""A body up to this size needs no reservation: a single settlement is far smaller."""
 
 
 class NotRead(Exception):
-    """A body that was not read, and what the caller is told."""
+    """A body that was not read, and the response to the caller."""
 
     def __init__(self, response: web.Response) -> None:
         super().__init__(response.status)
@@ -37,7 +37,7 @@ class NotRead(Exception):
 
 
 class Bodies:
-    """Reads the bodies of one port."""
+    """Reads the bodies of one port within their limits."""
 
     def __init__(self, bounds: HttpBounds) -> None:
         self._bounds = bounds
@@ -45,9 +45,9 @@ class Bodies:
 
     @asynccontextmanager
     async def read(self, request: web.Request, limit: int) -> AsyncIterator[bytes]:
-        """Read the body up to ``limit``; the block is its handling, and its end gives the room back.
+        """Read the body up to ``limit`` bytes; leaving the block returns the reserved memory.
 
-        Raises NotRead; Overloaded when no room came free in time.
+        Raises NotRead; Overloaded when not enough memory became free in time.
         """
         share = Share(self._room)
         try:
@@ -60,7 +60,7 @@ class Bodies:
             share.keep(0)
 
     async def _arrived(self, request: web.Request, limit: int, share: Share) -> bytes:
-        """Wait until all of the body is there, and for room where it is larger than it may be without."""
+        """Wait for the whole body; above ``FREE_BYTES``, first wait for a memory reservation."""
         wanted = _bytes_wanted(request, limit)
         loop, seconds = asyncio.get_running_loop(), self._bounds.body_seconds
         scope = asyncio.timeout(seconds)
@@ -84,13 +84,13 @@ class Bodies:
                 raise NotRead(too_slow(seconds)) from None
             raise NotRead(broken_off()) from error
         finally:
-            # The request keeps its error, and the error this frame: such a cycle is found late, for
-            # bytes count as nothing for the collector.
+            # The request keeps its error, and the error keeps this frame. The garbage collector finds such
+            # a cycle late, because it does not count bytes: so the parts are released here.
             parts.clear()
 
 
 def _bytes_wanted(request: web.Request, limit: int) -> int:
-    """Say for how much there must be room: what the headers say, and else as much as there may be."""
+    """Return how many bytes to reserve: the declared length, or the limit when none is declared."""
     said = request.content_length
     if said is not None and said > limit:
         raise NotRead(too_large(limit))
@@ -98,7 +98,7 @@ def _bytes_wanted(request: web.Request, limit: int) -> int:
 
 
 class Room:
-    """Counts bytes; who finds too few left waits, and the first to wait is the first to get them."""
+    """A memory budget in bytes; requests that exceed what is left wait in order (first in, first out)."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -106,7 +106,7 @@ class Room:
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, count: int) -> int:
-        """Wait until so much is left, and take it; more than there is counts as all."""
+        """Reserve ``count`` bytes, waiting until they are free; more than the budget counts as all of it."""
         count = min(count, self._limit)
         if not self._queue and count <= self._left:
             self._left -= count
@@ -121,7 +121,7 @@ class Room:
         return count
 
     def give(self, count: int) -> None:
-        """Give back what was taken, and let those go on for whom there is room now."""
+        """Return reserved bytes, and resume waiting requests that fit now."""
         self._left += count
         while self._queue:
             wanted, turn = self._queue[0]
@@ -134,14 +134,14 @@ class Room:
 
 
 class Share:
-    """What one request has taken of the room."""
+    """The bytes that one request has reserved."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
         self.count = 0
 
     async def take(self, count: int, seconds: float) -> None:
-        """Take so much, or raise Overloaded when it did not come free in time."""
+        """Reserve bytes, or raise Overloaded when they did not become free within ``seconds``."""
         try:
             async with asyncio.timeout(seconds):
                 self.count = await self._room.take(count)
@@ -150,7 +150,7 @@ class Share:
             raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS) from None
 
     def keep(self, count: int) -> None:
-        """Give back all but so much."""
+        """Return all reserved bytes except ``count``."""
         given = max(self.count - count, 0)
         self.count -= given
         self._room.give(given)

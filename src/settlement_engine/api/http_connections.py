@@ -1,10 +1,9 @@
-"""The connections of the HTTP ports, each from its acceptance to its end.
+"""The connections of the HTTP ports, from accept to close.
 
-Promises: there are never more than the bounds say, in all and of one address; one that waits for its caller
-has a deadline, whatever it waits for: the handshake, the headers, or the next request. Where there is no room
-for one more, the one that has waited for its caller longest makes it, so that whoever only holds
-connections keeps nobody out who asks for something. A connection whose request is being served is
-never cut to make room.
+Promises: the number of connections, in total and per address, never exceeds its limits. A connection on
+which the engine waits for its caller (handshake, headers, next request) has a deadline. When a new
+connection exceeds a limit, the one that has been idle longest is closed for it, so that callers who only hold
+connections open do not lock out others. A connection whose request is being served is never closed for this.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from settlement_engine.api.settings import HttpBounds
 
 LINGERING_SECONDS: Final = 5.0
-"""So long the rest of a refused body is swallowed, because simple callers read no answer before its end."""
+"""How long the rest of a refused body is read and discarded: simple callers read no response before it."""
 
 READ_BUFFER_BYTES: Final = 16 * 1024
 
@@ -35,18 +34,18 @@ log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name_
 
 
 class Connections:
-    """Counts the connections of one port, and decides who gets in."""
+    """Counts the connections of one port, and decides which are admitted."""
 
     def __init__(self, bounds: HttpBounds) -> None:
         self.bounds = bounds
         self.is_draining = False
-        self._waiting: dict[Connection, None] = {}  # the one that has waited longest is the first
+        self._waiting: dict[Connection, None] = {}  # in order: the longest wait comes first
         self._of_address: Counter[str] = Counter()
         self._waiting_of: dict[str, dict[Connection, None]] = {}
         self.count = 0
 
     def enter(self, connection: Connection) -> bool:
-        """Count one more, if need be in the place of another one; say whether there is room for it."""
+        """Admit a connection, closing an idle one if necessary; return whether it was admitted."""
         address = connection.address
         if self._of_address[address] >= self.bounds.connections_per_address_max:
             if not self._make_room(self._waiting_of.get(address, {})):
@@ -65,13 +64,13 @@ class Connections:
         return False
 
     def wait(self, connection: Connection) -> None:
-        """Note that a connection waits for its caller, from now on."""
+        """Record that the engine waits for this connection's caller from now on."""
         self.serve(connection)
         self._waiting[connection] = None
         self._waiting_of.setdefault(connection.address, {})[connection] = None
 
     def serve(self, connection: Connection) -> None:
-        """Note that it is its caller who waits."""
+        """Record that the caller waits for the engine from now on."""
         self._waiting.pop(connection, None)
         waiting = self._waiting_of.get(connection.address, {})
         waiting.pop(connection, None)
@@ -79,7 +78,7 @@ class Connections:
             self._waiting_of.pop(connection.address, None)
 
     def leave(self, connection: Connection) -> None:
-        """Count one less."""
+        """Remove a connection that has ended."""
         self.serve(connection)
         self.count -= 1
         self._of_address[connection.address] -= 1
@@ -87,7 +86,7 @@ class Connections:
             del self._of_address[connection.address]
 
     def drain(self) -> None:
-        """Cut all that wait for their callers, and every other one after its answer."""
+        """Close all idle connections now, and every other one after its response."""
         self.is_draining = True
         for connection in list(self._waiting):
             connection.cut()
@@ -106,35 +105,35 @@ class Connection:
         self._is_open = False
 
     def open(self, opening: asyncio.Task[None]) -> None:
-        """Begin to wait for the caller: for the handshake, and then for the first request."""
+        """Start waiting for the caller: first for the handshake, then for the first request."""
         self._is_open = True
         self._opening = opening
         self._wait_at_most(self._connections.bounds.header_seconds)
 
     def made(self, transport: asyncio.Transport) -> None:
-        """Note by what it can be cut from now on."""
+        """Record the transport, through which the connection can be closed from now on."""
         self._transport = transport
         if not self._is_open:
             transport.abort()
 
     def heard(self) -> None:
-        """Note that bytes have come: an idle caller begins a request, which has its own deadline."""
+        """Record that bytes have arrived: an idle caller starts a request, which has its own deadline."""
         if self._is_idle:
             self._is_idle = False
             self._wait_at_most(self._connections.bounds.header_seconds)
 
     def begin(self) -> None:
-        """Note that the headers of a request are complete; whoever reads its body looks after its time."""
+        """Record that a request's headers are complete; reading its body has a deadline of its own."""
         self._is_idle = False
         self._wait_at_most(None)
 
     def serve(self) -> None:
-        """Note that the request is complete, and is being served."""
+        """Record that the request is complete and is being served."""
         if self._is_open:
             self._connections.serve(self)
 
     def answered(self) -> None:
-        """Note that the request is answered: the caller may begin another one."""
+        """Record that the request is answered: the caller may start another one."""
         if self._is_open:
             self._connections.wait(self)
             self._is_idle = True
@@ -142,11 +141,11 @@ class Connection:
 
     @property
     def is_last_answer(self) -> bool:
-        """Whether the port is closing, so that nothing comes after this answer."""
+        """Whether the port is closing, so that this response is the last one."""
         return self._connections.is_draining
 
     def cut(self) -> None:
-        """End it at once."""
+        """Close the connection at once."""
         self.close()
         if self._transport is not None:
             self._transport.abort()
@@ -154,7 +153,7 @@ class Connection:
             self._opening.cancel()
 
     def close(self) -> None:
-        """Forget it: it has ended."""
+        """Stop counting the connection: it has ended."""
         if self._is_open:
             self._is_open = False
             self._wait_at_most(None)
@@ -169,7 +168,7 @@ class Connection:
 
 
 class BoundedHandler(web.RequestHandler):
-    """aiohttp's own protocol, which tells its connection what happens on it."""
+    """aiohttp's protocol, which reports its events to the connection."""
 
     __slots__ = ("connection",)
 
@@ -192,13 +191,13 @@ class BoundedHandler(web.RequestHandler):
 
     @override
     def data_received(self, data: bytes) -> None:
-        if data:  # aiohttp itself calls with nothing, to look again at what it has
+        if data:  # aiohttp calls with no data to have its buffer parsed again
             self.connection.heard()
         super().data_received(data)
 
     @override
     def log_exception(self, *args: object, **kw: object) -> None:
-        """Note what went wrong; a body that is not what its headers say is its caller's mistake."""
+        """Log a failure; a body that contradicts its headers is the caller's mistake, not an error."""
         if isinstance(kw.get("exc_info"), web.RequestPayloadError):
             log.debug("http.body_not_understood")
         else:
@@ -212,10 +211,10 @@ class BoundedHandler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no HTTP as every other mistake of a caller's: it is no error of ours."""
+        """Answer invalid HTTP like any other mistake of a caller: it is no error of the engine."""
         if not isinstance(exc, HttpProcessingError) or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
-        lines = exc.message.splitlines() or [""]  # further lines quote what was sent
+        lines = exc.message.splitlines() or [""]  # further lines quote the request
         log.debug("http.not_understood", why=lines[0])
         return not_http(status, lines[0][:REASON_CHARACTERS_MAX].rstrip(":"))
 
@@ -227,7 +226,7 @@ class BoundedHandler(web.RequestHandler):
 
 @web.middleware
 async def follow_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Tell the connection of a request when it begins and when it is answered."""
+    """Report to a request's connection when the request begins and when it is answered."""
     connection = connection_of(request)
     if connection is None:
         return await handler(request)
@@ -244,6 +243,6 @@ async def follow_requests(request: web.Request, handler: Handler) -> web.StreamR
 
 
 def connection_of(request: web.Request) -> Connection | None:
-    """Return what we know of a request's connection; None where it is not one of ours."""
+    """Return the tracked connection of a request; None if it is not tracked."""
     protocol = request.protocol
     return protocol.connection if isinstance(protocol, BoundedHandler) else None

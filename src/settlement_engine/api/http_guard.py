@@ -1,9 +1,10 @@
-"""Whom a request was meant for, and where it comes from: the doors that pages in browsers find closed.
+"""Checks to whom a request is addressed and where it comes from, against web pages in browsers.
 
-A page of another site can make its visitor's browser send requests here, and by re-pointing its own name at
-this machine's address (DNS rebinding) even read the answers. Promises: only requests to a name that is ours
-are served, only pages that were read under such a name may call, and a body must say that it is JSON, which
-no page of another site can do without asking first. It must never let a name through that nobody named.
+A page of another site can make its visitor's browser send requests here, and, by pointing its own name at
+this machine's address (DNS rebinding), even read the responses. Promises: only requests addressed to a name of
+this engine are served; only pages loaded under such a name may call; and a body must declare itself JSON,
+which a page of another site cannot do without a preflight request (CORS). It must never accept a host name
+that is not configured.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ LOCALHOST: Final = "localhost"
 
 
 def host_guard(allowed_hosts: Iterable[str]) -> Middleware:
-    """Make the middleware that refuses requests to other names, and those of other names' pages."""
+    """Return the middleware that refuses requests to other host names and from other origins."""
     allowed = frozenset({LOCALHOST, *(_plain(name) for name in allowed_hosts)})
 
     @web.middleware
@@ -46,7 +47,7 @@ def host_guard(allowed_hosts: Iterable[str]) -> Middleware:
 
 
 def is_json(request: web.Request) -> bool:
-    """Say whether the body is said to be JSON, in UTF-8."""
+    """Return whether the body is declared as JSON in UTF-8."""
     kinds = request.headers.getall("Content-Type", [])
     if len(kinds) != 1 or request.content_type != JSON:
         return False
@@ -54,10 +55,10 @@ def is_json(request: web.Request) -> bool:
 
 
 def _is_ours(host: str, allowed: frozenset[str], transport: object) -> bool:
-    """Say whether the Host header names us: by a name of ours, or by the address that was reached.
+    """Return whether the Host header names this engine: a configured name, or the address reached.
 
-    An address is no danger: only a name can be pointed elsewhere. A Unix socket is reached by its path,
-    which no browser does, so that callers name it as they like.
+    An address is safe: only a name can be pointed elsewhere. A Unix socket is reached by its path, which no
+    browser does, so that any name is accepted there.
     """
     name = _name_of(host)
     if name is None:
@@ -74,19 +75,19 @@ def _is_ours(host: str, allowed: frozenset[str], transport: object) -> bool:
 
 
 def _named_by_target(target: str) -> list[str]:
-    """Take the name from a target that is a whole URI, as proxies get it: it goes before Host's."""
+    """Return the host of an absolute-form request target, as proxies receive it; it overrides Host."""
     _, is_whole, rest = target.partition("://")
     return [] if target.startswith("/") or not is_whole else [rest.partition("/")[0]]
 
 
 def _is_of(origin: str, host: str) -> bool:
-    """Say whether a page was read under the very name, and port, that it calls."""
+    """Return whether a page's origin is the same host and port that it calls."""
     scheme, _, rest = origin.partition("://")
     return scheme in {"http", "https"} and rest.lower() == host.lower()
 
 
 def _name_of(host: str) -> str | None:
-    """Take the name, or the address, from a Host header; None where it is none."""
+    """Return the name, or the address, in a Host header; None if it is invalid."""
     try:
         parts = urlsplit(f"//{host}")
         is_bare = parts.netloc == host and parts.username is None and not host.endswith(":")
@@ -97,7 +98,7 @@ def _name_of(host: str) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """Write a name without differences that make no difference."""
+    """Normalise a name or address, so that equal ones compare equal."""
     address = _address(name)
     return str(address) if address is not None else name.lower().removesuffix(".")
 

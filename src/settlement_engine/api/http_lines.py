@@ -1,4 +1,7 @@
-"""A stream over HTTP as JSON lines: written as fast as it is read, and never waited for without an end."""
+"""An event stream over HTTP as JSON lines.
+
+Promises: lines are written as fast as the caller reads, and no wait for a caller is unlimited.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,11 @@ if TYPE_CHECKING:
 JSON_LINES: Final = "application/x-ndjson"
 
 LAST_WORDS_SECONDS: Final = 1.0
-"""So long a stream that ends with an error waits for its last line to be taken."""
+"""How long a stream that ends with an error waits until its last line has been read."""
 
 
 def event_line(event: pb.SettlementEvent) -> bytes:
-    """Write an event as a line."""
+    """Encode an event as one line."""
     return to_json(event) + b"\n"
 
 
@@ -45,16 +48,16 @@ class Lines:
 
     @property
     def is_open(self) -> bool:
-        """Whether the answer has begun; before that an error can have a status of its own."""
+        """Whether the response has begun; before that, an error can still get its own HTTP status."""
         return self.response.prepared
 
     async def send(self, lines: Sequence[bytes]) -> None:
-        """Write lines; the first call opens the answer. Raises Overloaded when nothing is read for too long."""
+        """Write lines; the first call starts the response. Raises Overloaded when the caller stops reading."""
         if not self.is_open:
             await self.response.prepare(self._request)
             self._bound_unsent()
         if lines:
-            # aiohttp can write no more after a write that was cancelled: so it goes on by itself.
+            # After a cancelled write aiohttp can write no more, so the write continues in its own task.
             writing = asyncio.gather(self.response.write(b"".join(lines)))
             writing.add_done_callback(_note_end)
             self._writing = writing
@@ -68,7 +71,7 @@ class Lines:
                 raise _unread(self._unread_seconds_max) from None
 
     def _bound_unsent(self) -> None:
-        """Bound what the system keeps: by itself it takes megabytes of what nobody reads."""
+        """Limit the socket's send buffer: by default it keeps megabytes that nobody reads."""
         transport = self._request.transport
         found = transport.get_extra_info("socket") if transport is not None else None
         if found is not None:
@@ -76,7 +79,7 @@ class Lines:
                 found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._unsent_bytes_max)
 
     async def end(self, error: Exception | None = None) -> None:
-        """Write why it ends, if it is an error, and the end; what is not taken in time is cut off."""
+        """Write the error, if there is one, and the end of the stream; close what is not read in time."""
         transport = self._request.transport
         seconds = self._unread_seconds_max if error is None else LAST_WORDS_SECONDS
         try:
@@ -84,7 +87,7 @@ class Lines:
                 if self._writing is not None:
                     await asyncio.shield(self._writing)
                 if transport is not None:
-                    transport.set_write_buffer_limits(0)  # the end is written when all is taken
+                    transport.set_write_buffer_limits(0)  # write_eof returns only when all is sent
                 if error is not None:
                     text = json.dumps({"error": http_error(error).body}, ensure_ascii=False)
                     await self.response.write(text.encode() + b"\n")
@@ -94,7 +97,7 @@ class Lines:
         except (TimeoutError, ConnectionError):
             if transport is not None:
                 transport.abort()
-                await asyncio.sleep(0)  # the connection's end is told in the loop's next turn
+                await asyncio.sleep(0)  # the loop reports the close in its next iteration
 
 
 def _unread(seconds: float) -> Overloaded:
@@ -105,6 +108,6 @@ def _unread(seconds: float) -> Overloaded:
 
 
 def _note_end(writing: asyncio.Future[tuple[None]]) -> None:
-    """Take note of how a write ended; whoever waits for it hears of it too."""
+    """Retrieve a write's exception; the task that awaits it sees it as well."""
     if not writing.cancelled():
         writing.exception()

@@ -1,8 +1,8 @@
-"""One port, or one Unix socket, on which HTTP is served, within its bounds.
+"""One TCP port or Unix socket that serves HTTP within its limits.
 
-Promises: connections are accepted and counted here, before anything is read of them; a handshake that does
-not end is ended; when draining begins nobody is accepted any more, and whoever has not sent the whole
-of a request is cut off; the end is bounded.
+Promises: connections are accepted and counted here before anything is read from them; a handshake has a
+deadline; once draining begins no connection is accepted, and a caller that has not sent a complete request is
+disconnected; shutdown has a time limit.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name_
 BACKLOG: Final = 512
 ACCEPT_PAUSE_SECONDS: Final = 0.1
 UNIX_CALLER: Final = "unix"
-"""All callers of a Unix socket count as one address: they are one machine's, and one user's."""
+"""All callers of a Unix socket count as one address: they are on one machine, under one user."""
 
 IPV6_NETWORK_BITS: Final = 64
 
@@ -48,7 +48,7 @@ _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class HttpServer:
-    """Serves routes. ``listen`` once; ``drain`` and ``stop`` may be said again."""
+    """Serves routes. Call ``listen`` once; ``drain`` and ``stop`` may be repeated."""
 
     def __init__(
         self,
@@ -72,11 +72,11 @@ class HttpServer:
             app,
             access_log=None,
             handler_cancellation=False,
-            shutdown_timeout=grace_seconds / 2,  # aiohttp waits twice for so long
+            shutdown_timeout=grace_seconds / 2,  # aiohttp waits for this time twice
         )
 
     async def listen(self, host: str, port: int, *, is_shared: bool = False) -> int:
-        """Listen on an address, and return the port. Raises Misconfigured when it cannot be had."""
+        """Listen on an address, and return the port. Raises Misconfigured when it is not available."""
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -95,7 +95,7 @@ class HttpServer:
         return port
 
     async def listen_unix(self, path: Path) -> None:
-        """Listen on a Unix socket that only our own user reaches. Raises Misconfigured."""
+        """Listen on a Unix socket that only this user can open. Raises Misconfigured."""
         try:
             self._sockets.append(_bound_unix(path))
         except OSError as error:
@@ -110,17 +110,17 @@ class HttpServer:
             self._accepting.append(task)
 
     async def _accept(self, listening: socket.socket) -> None:
-        """Take in whoever comes, until cancelled."""
+        """Accept connections until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 accepted, address = await loop.sock_accept(listening)
-            except OSError as error:  # the caller has gone already, or the machine has nothing left
+            except OSError as error:  # the caller has disconnected, or file descriptors are used up
                 log.warning("http.not_accepted", why=str(error))
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
             self._admit(accepted, _caller(address))
-            await asyncio.sleep(0)  # what was cut to make room is closed in the loop's next turn
+            await asyncio.sleep(0)  # the loop closes evicted connections in its next iteration
 
     def _admit(self, accepted: socket.socket, address: str) -> None:
         connection = Connection(self._connections, address)
@@ -134,7 +134,7 @@ class HttpServer:
 
     async def _open(self, connection: Connection, accepted: socket.socket) -> None:
         server, idle_seconds = self._runner.server, self._bounds.idle_seconds
-        assert server is not None, "it is set up before anybody is accepted"
+        assert server is not None, "the runner is set up before connections are accepted"
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: BoundedHandler(server, connection, idle_seconds),
@@ -152,7 +152,7 @@ class HttpServer:
             raise
 
     async def drain(self) -> None:
-        """Accept nobody more, and cut off whoever has not sent a whole request; what is served goes on."""
+        """Accept no more connections, close those without a complete request, let the others finish."""
         if self._is_draining:
             return
         self._is_draining = True
@@ -166,7 +166,7 @@ class HttpServer:
         self._connections.drain()
 
     async def stop(self) -> None:
-        """Let what is being served finish within the grace, then cut it off."""
+        """Let requests in progress finish within the grace period, then close them."""
         await self.drain()
         await self._runner.cleanup()
         for task in list(self._tasks):
@@ -175,9 +175,9 @@ class HttpServer:
 
 
 def _caller(address: object) -> str:
-    """Name the one whose connections are counted together: an address, or a network of IPv6.
+    """Return the key by which connections are counted: an IPv4 address, or a /64 network of IPv6.
 
-    Whoever has one IPv6 address has all those of its network of 64 bits.
+    Whoever has one IPv6 address usually has all those of its /64 network.
     """
     if not isinstance(address, tuple):
         return UNIX_CALLER
@@ -188,7 +188,7 @@ def _caller(address: object) -> str:
 
 
 class _NotHere(Exception):
-    """An address of another kind than this machine has."""
+    """An address of a family that this machine does not have."""
 
 
 def _bound(family: int, address: tuple[object, ...], *, is_shared: bool) -> socket.socket:
@@ -210,7 +210,7 @@ def _bound(family: int, address: tuple[object, ...], *, is_shared: bool) -> sock
 
 
 def _bound_unix(path: Path) -> socket.socket:
-    """Bind a Unix socket, in the place of one that nobody listens on any more."""
+    """Bind a Unix socket, replacing one on which no process listens any more."""
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
         with socket.socket(socket.AF_UNIX) as probe:
             try:

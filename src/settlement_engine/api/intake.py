@@ -1,8 +1,8 @@
 """The calls of IntakeService: dead letters, and what people do about them.
 
-Promises: a letter that is tried again is read as strictly as it was the first time and submitted under its
-own idempotency key, so that it is never settled twice; what came of it is written down before it is
-answered, although the caller may have gone. Nothing is changed or taken away here.
+Promises: a dead letter that is retried is read as strictly as the first time and submitted under its own
+idempotency key, so that it never settles twice; the result is stored before the call is answered, even if the
+caller has disconnected. It must never change or delete a dead letter.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ if TYPE_CHECKING:
 WHO_CHARACTERS_MAX: Final = 100
 SUBJECT_CHARACTERS_MAX: Final = 256
 AT_ONCE_MAX: Final = 100
-"""So many dead letters one call acts upon."""
+"""The most dead letters that one call acts on."""
 
 PASSING: Final = (Overloaded, Unavailable, Contention)
-"""What says nothing about the letter, and stops a call that acts upon many."""
+"""Temporary errors: they say nothing about the dead letter, and they stop a call that acts on many."""
 
 _TAKEN_IN: Final = frozenset({LetterOutcome.ACCEPTED, LetterOutcome.REPLAYED})
 
@@ -73,7 +73,7 @@ class IntakeCalls:
         self._undisturbed = undisturbed
 
     def unary(self) -> Service:
-        """Name the calls as the proto does."""
+        """Map the names of the calls, as in the proto, to their handlers."""
         return {
             "ListDeadLetters": Unary(pb.ListDeadLettersRequest, self.list_letters),
             "GetDeadLetter": Unary(pb.GetDeadLetterRequest, self.get),
@@ -91,8 +91,8 @@ class IntakeCalls:
         found: Found = []
         filters = (request.with_ended,)
         size = check_page_size(request.page_size, found)
-        place = read_token(request.page_token, filters, found)
-        before_id = check_number("page_token", place, found) if place else None
+        position = read_token(request.page_token, filters, found)
+        before_id = check_number("page_token", position, found) if position else None
         refuse(found)
         letters = await self._letters.dead_letters(
             size + 1,
@@ -108,12 +108,12 @@ class IntakeCalls:
         )
 
     async def get(self, request: pb.GetDeadLetterRequest, call: Call) -> pb.DeadLetter:
-        """Return one with its payload."""
+        """Return one dead letter with its payload."""
         del call
         return _letter(await self._find(request.id))
 
     async def retry(self, request: pb.RetryDeadLetterRequest, call: Call) -> pb.DeadLetter:
-        """Read it again and submit it; one that was taken in before is answered as it is."""
+        """Read a dead letter again and submit it; one that was accepted before is returned unchanged."""
         who = _who(request.who, call)
         letter = await self._find(request.id)
         ending = letter.ending
@@ -124,7 +124,7 @@ class IntakeCalls:
         return _letter(await self._undisturbed.run(self._try_again(letter, who)))
 
     async def drop(self, request: pb.DropDeadLetterRequest, call: Call) -> pb.DeadLetter:
-        """End it with a reason; said again, it is answered as it is."""
+        """Close a dead letter with a reason; repeating the call returns it unchanged."""
         _check_reason(request.reason)
         who = _who(request.who, call)
         letter = await self._find(request.id)
@@ -137,7 +137,7 @@ class IntakeCalls:
     async def retry_many(
         self, request: pb.RetryDeadLettersRequest, call: Call
     ) -> pb.DeadLettersResponse:
-        """Try again those that wait and were kept whole, oldest first."""
+        """Retry the open dead letters that were stored whole, oldest first."""
         who = _who(request.who, call)
 
         async def act(letter: DeadLetter) -> DeadLetter:
@@ -148,7 +148,7 @@ class IntakeCalls:
     async def drop_many(
         self, request: pb.DropDeadLettersRequest, call: Call
     ) -> pb.DeadLettersResponse:
-        """End those that wait, oldest first, with one reason."""
+        """Close the open dead letters, oldest first, with one reason."""
         _check_reason(request.reason)
         who = _who(request.who, call)
         note = LetterAct(who=who, outcome=LetterOutcome.DROPPED, words=request.reason)
@@ -165,7 +165,7 @@ class IntakeCalls:
         *,
         is_whole_only: bool,
     ) -> pb.DeadLettersResponse:
-        """Do it to one after the other; what may pass by itself ends the call, and not what was done."""
+        """Act on one after the other; a temporary error ends the call but keeps what was already done."""
         limit, wanted = _read_many(request)
         letters = await self._letters.open_letters(
             limit + 1,
@@ -180,7 +180,7 @@ class IntakeCalls:
             if not request.is_dry_run:
                 try:
                     after = await act(letter)
-                except WrongState:  # Somebody else has ended it meanwhile.
+                except WrongState:  # another caller has closed it in the meantime
                     after = await self._letters.dead_letter(letter.id)
                 except PASSING as fault:
                     answer.stopped_because = f"{type(fault).__name__}: {fault}"
@@ -193,7 +193,7 @@ class IntakeCalls:
         return answer
 
     async def _try_again(self, letter: DeadLetter, who: str) -> DeadLetter:
-        """Submit it; what may pass by itself is raised, and nothing is written down."""
+        """Submit a dead letter; a temporary error is raised and not recorded."""
         outcome, words, settlement_id = LetterOutcome.REFUSED, "", None
         try:
             [result] = await self._engine.submit([read_instruction(letter.payload)])
@@ -215,7 +215,7 @@ class IntakeCalls:
 
 
 def _check_reason(reason: str) -> None:
-    """Raise InvalidInstruction unless the reason says something, and not too much."""
+    """Raise InvalidInstruction unless the reason is given and within its limit."""
     found: Found = []
     if not reason.strip():
         found.append(("reason", REQUIRED))
@@ -226,7 +226,7 @@ def _check_reason(reason: str) -> None:
 def _read_many(
     request: pb.RetryDeadLettersRequest | pb.DropDeadLettersRequest,
 ) -> tuple[int, LetterFilter]:
-    """Read how many and which; raises InvalidInstruction."""
+    """Read the limit and the filter. Raises InvalidInstruction."""
     found: Found = []
     if not 0 <= request.limit <= AT_ONCE_MAX:
         found.append(("limit", f"must be 1 to {AT_ONCE_MAX}, or 0 for {AT_ONCE_MAX}"))
@@ -251,7 +251,7 @@ def _instant(field: str, at: Timestamp, found: Found) -> datetime | None:
 
 
 def _who(name: str, call: Call) -> str:
-    """Name who acts: the caller, and the person whom the caller names. Raises InvalidInstruction."""
+    """Name the person who acts: the caller, and the person it names. Raises InvalidInstruction."""
     found: Found = []
     check_words("who", name, WHO_CHARACTERS_MAX, found)
     refuse(found)

@@ -1,7 +1,7 @@
-"""The text of a JSON body, before anything is made of it: bounded, taken apart in one pass, then loaded.
+"""The text of a JSON body before it is decoded: limited, scanned in one pass, then decoded part by part.
 
-Promises: bytes, values, depth and items are counted before they are loaded, at the speed of C; every cost is
-linear in the bytes that were sent. What is wrong is said by InvalidInstruction, and never at length.
+Promises: bytes, values, depth and items are counted before decoding, inside compiled code (``re``, ``json``);
+every cost is linear in the number of bytes. A fault is raised as InvalidInstruction and quotes little.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TOO_MANY: Final = f"has more than {VALUES_MAX} values"
 
 
 def _container(depth: int) -> str:
-    """Write what matches an object or list with so many more in each other, without ever going back."""
+    """Return a pattern for an object or list nested up to ``depth`` levels, which never backtracks."""
     inside = r'"(?:[^"\\]++|\\.)*+"|[^"\[\]{}]++'
     pattern = rf"[\[{{](?:{inside})*+[\]}}]"
     for _ in range(depth - 1):
@@ -40,11 +40,11 @@ _VALUE: Final = re.compile(
 
 
 class _Wrong(Exception):
-    """The text cannot be what it must be."""
+    """The text is not of the expected form."""
 
 
 class Span(NamedTuple):
-    """Where a value stands in the text."""
+    """Where a value is in the text: ``text[start:end]``."""
 
     start: int
     end: int
@@ -59,7 +59,7 @@ class Member(NamedTuple):
 
 
 def text_of(data: bytes, bytes_max: int) -> str:
-    """Decode a body. Raises InvalidInstruction."""
+    """Decode a body as UTF-8, up to ``bytes_max`` bytes. Raises InvalidInstruction."""
     if len(data) > bytes_max:
         raise body(f"has more than {bytes_max} bytes")
     try:
@@ -69,7 +69,7 @@ def text_of(data: bytes, bytes_max: int) -> str:
 
 
 def load(text: str, span: Span | None = None) -> Any:  # noqa: ANN401 - whatever JSON there is
-    """Load one value, or one within a text. Raises InvalidInstruction."""
+    """Load the whole text as JSON, or the value in ``span``. Raises InvalidInstruction."""
     part = text if span is None else text[span.start : span.end]
     try:
         _require_bounds(part)
@@ -85,23 +85,23 @@ def load(text: str, span: Span | None = None) -> Any:  # noqa: ANN401 - whatever
 
 
 def body(description: str) -> InvalidInstruction:
-    """Say what is wrong with the body as a whole."""
+    """Return the error for a fault of the body as a whole."""
     return InvalidInstruction([(BODY, description)])
 
 
-def not_json(text: str, place: int, message: str) -> InvalidInstruction:
-    """Say where the text is not JSON."""
-    error = json.JSONDecodeError(message, text, place)
+def not_json(text: str, at: int, message: str) -> InvalidInstruction:
+    """Return the error that names line and column where the text is not JSON."""
+    error = json.JSONDecodeError(message, text, at)
     return body(f"is not JSON at line {error.lineno}, column {error.colno}: {message}")
 
 
 def shown(name: str) -> str:
-    """Write a name that came from outside: short and printable."""
+    """Quote a name from a request: shortened, and with escapes for what is not printable ASCII."""
     return ascii(name[:NAME_CHARACTERS_MAX])[1:-1]
 
 
 def _require_bounds(part: str) -> None:
-    """Count values and depth without loading anything. Raises _Wrong."""
+    """Check the number of values and the depth without decoding. Raises _Wrong."""
     opened = part.count("{") + part.count("[")
     if opened <= DEPTH_MAX and opened + part.count(",") < VALUES_MAX:
         return
@@ -117,7 +117,7 @@ def _require_bounds(part: str) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object; a name that comes twice could mean either value."""
+    """Build an object; a duplicate name is refused, because readers differ in which value they take."""
     made = dict(pairs)
     if len(made) != len(pairs):
         seen: set[str] = set()
@@ -144,7 +144,7 @@ _DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no
 
 
 def outline(text: str, items_max: int) -> Steps[list[Member]]:
-    """Find the members of the outermost object and the elements of its lists, and load none of them.
+    """Return the members of the outermost object and the spans of its lists' elements, without decoding them.
 
     Raises InvalidInstruction.
     """
@@ -177,7 +177,7 @@ def outline(text: str, items_max: int) -> Steps[list[Member]]:
 
 
 def _name(text: str, at: int) -> tuple[str, int]:
-    """Read the name of a member; return it and where its value begins."""
+    """Read a member's name; return it and the position where its value begins."""
     if not text.startswith('"', at):
         raise not_json(text, at, "Expecting property name enclosed in double quotes")
     end = _end(text, at)
@@ -189,7 +189,7 @@ def _name(text: str, at: int) -> tuple[str, int]:
 
 
 def _elements(text: str, at: int, name: str, items_max: int) -> Steps[tuple[list[Span], int]]:
-    """Find the elements of a list; return them and where the list ends."""
+    """Return the spans of a list's elements and the position where the list ends."""
     spans: list[Span] = []
     at = _skip(text, at + 1)
     if text.startswith("]", at):
@@ -206,7 +206,7 @@ def _elements(text: str, at: int, name: str, items_max: int) -> Steps[tuple[list
 
 
 def _next(text: str, at: int, closing: str) -> tuple[int, bool]:
-    """Go on after a value: return where, and whether the list or object has ended there."""
+    """Skip the separator after a value; return the next position and whether the container ended."""
     at = _skip(text, at)
     if text.startswith(closing, at):
         return at + 1, True
@@ -216,7 +216,7 @@ def _next(text: str, at: int, closing: str) -> tuple[int, bool]:
 
 
 def _end(text: str, at: int) -> int:
-    """Find where a value ends, looking no further than one may reach."""
+    """Return the position where a value ends, scanning no more than CALL_BYTES_MAX characters."""
     limit = at + CALL_BYTES_MAX
     match = _VALUE.match(text, at, limit)
     if match is not None:
@@ -224,7 +224,7 @@ def _end(text: str, at: int) -> int:
     if not text.startswith(("{", "[", '"'), at):
         raise not_json(text, at, "Expecting value")
     if limit >= len(text):
-        load(text, Span(at, len(text)))  # says what is wrong
+        load(text, Span(at, len(text)))  # raises the error that describes the fault
     raise body(f"has an item of more than {CALL_BYTES_MAX} characters, or one that does not end")
 
 

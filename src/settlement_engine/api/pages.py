@@ -1,7 +1,7 @@
-"""Page tokens: where a list goes on, in a form that callers cannot mistake for something of theirs.
+"""Page tokens: where a list continues, in an opaque form that callers cannot construct by accident.
 
-A token carries a fingerprint of the filter with which it was made. With another filter it is refused,
-instead of quietly leaving something out.
+Promises: a token carries a fingerprint of the filter it was made with, and is refused with another filter. It
+must never let a list skip items silently.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _NOT_OURS: Final = "is not a token of this call"
 _OTHER_FILTER: Final = "belongs to another filter; a list is read on with the same filter"
 
 
-def make_token(filters: tuple[object, ...], place: str) -> str:
-    """Write down where the list goes on."""
-    text = f"{_fingerprint(filters)}.{place}"
+def make_token(filters: tuple[object, ...], position: str) -> str:
+    """Return the token of the position where the list continues."""
+    text = f"{_fingerprint(filters)}.{position}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def read_token(token: str, filters: tuple[object, ...], found: Found) -> str:
-    """Return where the list goes on; empty at its beginning, and for a token that is none."""
+    """Return the position where the list continues; empty for an empty or invalid token."""
     if not token:
         return ""
     if len(token) > TOKEN_CHARACTERS_MAX:
@@ -40,13 +40,13 @@ def read_token(token: str, filters: tuple[object, ...], found: Found) -> str:
     except (binascii.Error, UnicodeError):
         found.append(("page_token", _NOT_OURS))
         return ""
-    fingerprint, point, place = text.partition(".")
-    if not point or not place:
+    fingerprint, point, position = text.partition(".")
+    if not point or not position:
         found.append(("page_token", _NOT_OURS))
     elif fingerprint != _fingerprint(filters):
         found.append(("page_token", _OTHER_FILTER))
     else:
-        return place
+        return position
     return ""
 
 

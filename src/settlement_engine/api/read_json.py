@@ -1,13 +1,12 @@
-"""From JSON to a message, strictly: what is unknown, doubled or of the wrong type is refused by its name.
+"""Strict reading of JSON into a message: an unknown, duplicate or mistyped field is refused by its name.
 
-``json_format`` of the library is lenient where money must not be: it takes digits of other scripts, numbers
-with a point for whole numbers, and names the place of a mistake in prose. The requests of this engine need
-only texts, whole numbers, flags, enums, bytes (in base64), maps of texts and lists of messages; anything else
-cannot be read.
+protobuf's ``json_format`` is too lenient for money: it accepts digits of other scripts and decimal numbers for
+whole numbers, and describes the position of a mistake in prose. The requests of this engine need only texts,
+whole numbers, flags, enums, bytes (in base64), maps of texts and lists of messages; no other type is supported.
 Field names may be those of proto3 JSON (``fromBank``) or the original ones (``from_bank``).
 
-Every cost is linear in the bytes that were sent, within the bounds of ``bounds.py``; batches are read item by
-item, so that others get their turn.
+Promises: every cost is linear in the number of bytes, within the limits of ``bounds.py``; batches are read
+item by item, so that other calls proceed in between.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ T = TypeVar("T")
 MessageT = TypeVar("MessageT", bound=Message)
 
 AT_ONCE_BYTES_MAX: Final = 16 * KIBIBYTE
-"""What is larger waits for its turn."""
+"""A larger body is read in slices (``turns.py``)."""
 
 VIOLATIONS_MAX: Final = 16
-"""Reading ends with so many faults: more would help nobody, and cost as much as they are many."""
+"""Reading stops after so many faults: a caller needs no more, and each costs time."""
 
 _WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})", re.ASCII)
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -49,16 +48,16 @@ _RANGES: Final = {
 
 
 class _Wrong(Exception):
-    """A value cannot be what its field demands."""
+    """A value is not of its field's type."""
 
 
 def read_json(data: bytes, kind: type[MessageT], bounds: ReadBounds = SINGLE) -> MessageT:
-    """Read a message at once. Raises InvalidInstruction."""
+    """Read a message at once, without yielding to other calls. Raises InvalidInstruction."""
     return finish(reading_json(data, kind, bounds))
 
 
 def reading_json(data: bytes, kind: type[MessageT], bounds: ReadBounds) -> Steps[MessageT]:
-    """Read a message step by step. Raises InvalidInstruction."""
+    """Read a message, yielding between items. Raises InvalidInstruction."""
     text = text_of(data, bounds.bytes_max)
     is_large = len(data) > AT_ONCE_BYTES_MAX
     if is_large:
@@ -76,7 +75,7 @@ def reading_json(data: bytes, kind: type[MessageT], bounds: ReadBounds) -> Steps
 
 
 def _read_batch(text: str, kind: type[MessageT], items_max: int) -> Steps[MessageT]:
-    """Read a message whose lists of messages may be long: those one by one, and all else as it is."""
+    """Read a batch: long lists of messages item by item, all other fields at once."""
     descriptor = cast("Descriptor", kind.DESCRIPTOR)
     fields = _fields(descriptor)
     members = yield from outline(text, items_max)
@@ -87,10 +86,10 @@ def _read_batch(text: str, kind: type[MessageT], items_max: int) -> Steps[Messag
         if field is None or elements is None or not _is_list_of_messages(field):
             others[name] = load(text, span)
             continue
-        others[name] = []  # the name is known, and given once
+        others[name] = []  # so that the name counts as known, and as given once
         items = getattr(message, field.name)
-        for place, element in enumerate(elements):
-            values = reader.element(load(text, element), field, f"{field.name}[{place}]")
+        for index, element in enumerate(elements):
+            values = reader.element(load(text, element), field, f"{field.name}[{index}]")
             if values is not None:
                 items.add(**values)
             yield
@@ -107,30 +106,30 @@ def _is_list_of_messages(field: FieldDescriptor) -> bool:
 
 @cache
 def _fields(kind: Descriptor) -> dict[str, FieldDescriptor]:
-    """Map both spellings of every field."""
+    """Map both spellings of every field name."""
     both = {field.json_name: field for field in kind.fields}
     return both | {field.name: field for field in kind.fields}
 
 
 class _Reader:
-    """Reads objects into the arguments of messages; what is wrong is noted and left out."""
+    """Reads objects into the arguments of messages; faults are noted, and the faulty values left out."""
 
     def __init__(self) -> None:
         self._found: list[tuple[str, str]] = []
 
     def refuse(self) -> None:
-        """Raise InvalidInstruction if anything is wrong."""
+        """Raise InvalidInstruction if there are faults."""
         if self._found:
             raise InvalidInstruction(self._found)
 
     def _note(self, path: str, description: str) -> None:
-        """Note what is wrong; with enough of it, reading ends."""
+        """Note a fault; at the limit, stop reading."""
         self._found.append((path, description))
         if len(self._found) == VIOLATIONS_MAX:
             self.refuse()
 
     def element(self, value: object, field: FieldDescriptor, path: str) -> dict[str, Any] | None:
-        """Read one message of a list; None if it is none."""
+        """Read one message of a list; None if the value is not an object."""
         kind = field.message_type
         assert kind is not None, "the list is one of messages"
         try:
@@ -171,11 +170,11 @@ class _Reader:
         if kind is not None and kind.GetOptions().map_entry:
             return self._map(value, kind.fields_by_name["value"], path)
         elements: list[object] = []
-        for place, element in enumerate(_checked(value, list, "a list")):
+        for index, element in enumerate(_checked(value, list, "a list")):
             try:
-                elements.append(self._value(element, field, f"{path}[{place}]"))
+                elements.append(self._value(element, field, f"{path}[{index}]"))
             except _Wrong as error:
-                self._note(f"{path}[{place}]", str(error))
+                self._note(f"{path}[{index}]", str(error))
         return elements
 
     def _map(self, value: object, field: FieldDescriptor, path: str) -> dict[str, Any]:
@@ -220,7 +219,7 @@ def _text(value: object) -> str:
 
 
 def _bytes(value: object) -> bytes:
-    """Read bytes, written in base64 with its padding."""
+    """Read bytes from base64 with padding."""
     text = _checked(value, str, "a text in base64")
     try:
         return base64.b64decode(text.encode("ascii"), validate=True)
@@ -230,7 +229,7 @@ def _bytes(value: object) -> bytes:
 
 
 def _whole(value: object, least: int, most: int) -> int:
-    """Read a whole number, written as a number or, as proto3 JSON does, as a text."""
+    """Read a whole number, given as a number or, as proto3 JSON allows, as a text."""
     if isinstance(value, str) and _WHOLE.fullmatch(value) is not None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:

@@ -1,8 +1,8 @@
-"""From bytes to a message of protobuf; what cannot be read is refused with the name of the field.
+"""Reading of protobuf bytes into a message; a fault names the field.
 
-The library reads whatever it is given in one go, and says only that bytes are wrong. So values and items are
-counted here before it reads, batches are given to it in parts, and a part that is wrong, and only that, is
-looked through once more for the field. Every cost is linear in the bytes, within the bounds of ``bounds.py``.
+The protobuf library decodes everything in one step, and reports only that the bytes are wrong. So values and
+items are counted here before decoding, batches are decoded in parts, and only a faulty part is scanned again to
+find the field. Every cost is linear in the number of bytes, within the limits of ``bounds.py``.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 MessageT = TypeVar("MessageT", bound=Message)
 
 BODY: Final = "body"
-"""The name of the message as a whole."""
+"""The field name under which faults of the whole message are reported."""
 
 AT_ONCE_BYTES_MAX: Final = 64 * KIBIBYTE
-"""What is larger waits for its turn, and so much of it is read in one step."""
+"""A larger message is read in slices (``turns.py``), each of at most so many bytes."""
 
 YIELD_EVERY_ITEMS: Final = 1_000
 
 _VALUE_BYTES_MIN: Final = 2
-"""A value has a tag and at least one byte more."""
+"""A value takes a tag and at least one more byte."""
 
 _VARINT_BYTES_MAX: Final = 10
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
@@ -49,15 +49,15 @@ _NOT_TEXT: Final = "is not valid UTF-8"
 
 
 class _Broken(Exception):
-    """The bytes end too early, or cannot be of this form."""
+    """The bytes end too early, or are not valid protobuf."""
 
 
 class _TooMany(Exception):
-    """There are more values than may be."""
+    """There are more values than the limit."""
 
 
 def read_proto(data: bytes, kind: type[MessageT], bounds: ReadBounds = SINGLE) -> MessageT:
-    """Read a message at once. Raises InvalidInstruction."""
+    """Read a message at once, without yielding to other calls. Raises InvalidInstruction."""
     if bounds.items_max is not None:
         return finish(reading_proto(data, kind, bounds))
     if len(data) > bounds.bytes_max:
@@ -71,7 +71,7 @@ def read_proto(data: bytes, kind: type[MessageT], bounds: ReadBounds = SINGLE) -
 
 
 def reading_proto(data: bytes, kind: type[MessageT], bounds: ReadBounds) -> Steps[MessageT]:
-    """Read a message step by step. Raises InvalidInstruction."""
+    """Read a message, yielding between parts. Raises InvalidInstruction."""
     if bounds.items_max is None:
         return read_proto(data, kind, bounds)
     if len(data) > bounds.bytes_max:
@@ -89,24 +89,24 @@ def _read_batch(data: bytes, kind: type[MessageT], items_max: int) -> Steps[Mess
     ends = yield from _item_ends(data, descriptor, items_max)
     message = kind()
     start, first = 0, 0
-    for place, end in enumerate(ends, start=1):
-        if end - start < AT_ONCE_BYTES_MAX and place < len(ends):
+    for count, end in enumerate(ends, start=1):
+        if end - start < AT_ONCE_BYTES_MAX and count < len(ends):
             continue
         try:
             message.MergeFromString(data[start:end])
         except DecodeError:
-            starts = [start, *ends[first : place - 1]]
-            for number, pair in enumerate(zip(starts, ends[first:place], strict=True), start=first):
+            starts = [start, *ends[first : count - 1]]
+            for number, pair in enumerate(zip(starts, ends[first:count], strict=True), start=first):
                 _require_readable(data[pair[0] : pair[1]], kind, number)
                 yield
             raise _unreadable(descriptor) from None
-        start, first = end, place
+        start, first = end, count
         yield
     return message
 
 
 def _item_ends(data: bytes, kind: Descriptor, items_max: int) -> Steps[list[int]]:
-    """Count the items of a batch and the values in each; return where they end. Reads none of them."""
+    """Count a batch's items and each item's values without decoding; return the positions where items end."""
     [field] = [field for field in kind.fields if field.message_type is not None]
     ends: list[int] = []
     at, size = 0, len(data)
@@ -129,7 +129,7 @@ def _item_ends(data: bytes, kind: Descriptor, items_max: int) -> Steps[list[int]
 
 
 def _require_few(data: bytes, at: int, end: int, kind: Descriptor | None, path: str) -> None:
-    """Count the values of a message, unless it is too short to have too many."""
+    """Check the number of a message's values, unless it is too short to exceed the limit."""
     if end - at <= VALUES_MAX * _VALUE_BYTES_MIN or kind is None:
         return
     try:
@@ -141,7 +141,7 @@ def _require_few(data: bytes, at: int, end: int, kind: Descriptor | None, path: 
 
 
 def _count(data: bytes, at: int, end: int, kind: Descriptor, left: int, depth: int) -> int:
-    """Count down the values of a message and of those in it. Raises _Broken, _TooMany."""
+    """Subtract the values of a message, and of those nested in it, from ``left``. Raises _Broken, _TooMany."""
     if depth == 0:
         raise _Broken
     messages = _messages(kind)
@@ -158,7 +158,7 @@ def _count(data: bytes, at: int, end: int, kind: Descriptor, left: int, depth: i
 
 @cache
 def _messages(kind: Descriptor) -> Mapping[int, Descriptor]:
-    """Map the fields that are messages themselves."""
+    """Map the numbers of the fields that are messages to their types."""
     pairs = ((field.number, field.message_type) for field in kind.fields)
     return {number: inner for number, inner in pairs if inner is not None}
 
@@ -175,7 +175,7 @@ def _unreadable(kind: Descriptor, path: str = BODY) -> InvalidInstruction:
 
 
 def _require_readable(part: bytes, kind: type[MessageT], number: int) -> None:
-    """Read one item of a batch by itself, and say what is wrong with it."""
+    """Decode one item of a batch alone; raise the error that names its faulty field."""
     try:
         kind.FromString(part)
     except DecodeError:
@@ -183,7 +183,7 @@ def _require_readable(part: bytes, kind: type[MessageT], number: int) -> None:
 
 
 def _explain(data: bytes, kind: Descriptor, path: str, number: int = 0) -> NoReturn:
-    """Say why bytes cannot be read. Raises InvalidInstruction."""
+    """Raise InvalidInstruction with the reason why the bytes cannot be decoded."""
     try:
         found = _text_that_is_none(data, kind, path, 0, number)
     except _Broken:
@@ -196,7 +196,7 @@ def _explain(data: bytes, kind: Descriptor, path: str, number: int = 0) -> NoRet
 def _text_that_is_none(
     data: bytes, kind: Descriptor, path: str, depth: int, first: int = 0
 ) -> str | None:
-    """Find the text field that is not UTF-8; elements of lists are counted from ``first``."""
+    """Return the text field that is not UTF-8; list elements are numbered from ``first``."""
     counts: dict[int, int] = {}
     for number, content in _parts(data):
         field = kind.fields_by_number.get(number)
@@ -227,7 +227,7 @@ def _is_text(content: bytes) -> bool:
 
 
 def _parts(data: bytes) -> Iterator[tuple[int, bytes | None]]:
-    """Take a message apart into its fields; only those with a length have a content."""
+    """Yield a message's fields as (number, content); the content is None unless length-delimited."""
     at = 0
     while at < len(data):
         form = data[at] & 7
@@ -236,7 +236,7 @@ def _parts(data: bytes) -> Iterator[tuple[int, bytes | None]]:
 
 
 def _next(data: bytes, at: int, end: int) -> tuple[int, int, int]:
-    """Read one field; return its number, where its content begins and where it ends."""
+    """Read one field; return its number and the positions where its content begins and ends."""
     tag, at = _varint(data, at, end)
     form = tag & 7
     start = at
@@ -255,14 +255,14 @@ def _next(data: bytes, at: int, end: int) -> tuple[int, int, int]:
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """Read a number of variable length; return it and where it ends."""
+    """Read a varint; return its value and the position where it ends."""
     number = 0
-    for place in range(_VARINT_BYTES_MAX):
+    for index in range(_VARINT_BYTES_MAX):
         if at >= end:
             raise _Broken
         byte = data[at]
         at += 1
         if byte < 0x80:  # noqa: PLR2004 - the last byte has no continuation bit
-            return number | byte << (7 * place), at
-        number |= (byte & 0x7F) << (7 * place)
+            return number | byte << (7 * index), at
+        number |= (byte & 0x7F) << (7 * index)
     raise _Broken

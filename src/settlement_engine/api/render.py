@@ -1,4 +1,7 @@
-"""From settlements, moves and announcements to the wire."""
+"""Converts settlements, transitions and announcements to messages of the API.
+
+Promises: amounts are written as decimal strings from integers, instants as UTC. It must never decide anything.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ _REACHED: Final = {
 
 
 def timestamp(at: datetime) -> Timestamp:
-    """Write an instant, to the microsecond."""
+    """Convert an instant to a Timestamp, with microseconds."""
     since = at - _EPOCH
     return Timestamp(
         seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1_000
@@ -43,18 +46,18 @@ def timestamp(at: datetime) -> Timestamp:
 
 
 def status_number(state: State) -> pb.SettlementStatus.ValueType:
-    """Name the status of a state as the wire does."""
+    """Return the API status of a state."""
     return _STATUSES[state]
 
 
 def unix_seconds(at: datetime) -> int:
-    """Write an instant in whole seconds."""
+    """Convert an instant to whole Unix seconds."""
     since = at - _EPOCH
     return since.days * _DAY_SECONDS + since.seconds
 
 
 def response(settlement: Settlement, *, is_replay: bool = False) -> pb.SettlementResponse:
-    """Say what became of a request."""
+    """Return the response to a request: its settlement's state and, if refused, the reason."""
     answer = pb.SettlementResponse()
     write_response(answer, settlement, is_replay=is_replay)
     return answer
@@ -63,7 +66,7 @@ def response(settlement: Settlement, *, is_replay: bool = False) -> pb.Settlemen
 def write_response(
     answer: pb.SettlementResponse, settlement: Settlement, *, is_replay: bool = False
 ) -> None:
-    """Write what became of a request where it belongs: copying a message costs as much as writing it."""
+    """Fill in a response in place: copying a message would cost as much as writing it."""
     answer.settlement_id = str(settlement.id)
     answer.status = _STATUSES[settlement.state]
     answer.obligation_id = settlement.instruction.obligation_id
@@ -83,7 +86,7 @@ def write_response(
 
 
 def _returned(back: Return, currency: str) -> pb.SettlementReturn:
-    """Write what has come back."""
+    """Convert one return of funds."""
     return pb.SettlementReturn(
         posting=back.posting,
         amount=format_amount(back.amount_minor, currency),
@@ -97,18 +100,18 @@ def _returned(back: Return, currency: str) -> pb.SettlementReturn:
 def status_response(
     settlement: Settlement, moves: Iterable[Moved] = (), *, has_metadata: bool = False
 ) -> pb.SettlementStatusResponse:
-    """Tell how a settlement stands; with the moves, its life so far."""
-    wish = settlement.instruction
+    """Return a settlement's status; given its transitions, also its history."""
+    instruction = settlement.instruction
     answer = pb.SettlementStatusResponse(
         settlement_id=str(settlement.id),
-        obligation_id=wish.obligation_id,
+        obligation_id=instruction.obligation_id,
         status=_STATUSES[settlement.state],
         state=settlement.state.name,
-        from_bank=wish.from_bank,
-        to_bank=wish.to_bank,
-        amount=format_amount(wish.amount.minor, wish.amount.currency),
-        currency=wish.amount.currency,
-        priority=pb.Priority.ValueType(int(wish.priority)),
+        from_bank=instruction.from_bank,
+        to_bank=instruction.to_bank,
+        amount=format_amount(instruction.amount.minor, instruction.amount.currency),
+        currency=instruction.amount.currency,
+        priority=pb.Priority.ValueType(int(instruction.priority)),
         settlement_date=(settlement.value_date.toordinal() - _EPOCH_DAY) * _DAY_SECONDS,
         value_date=settlement.value_date.isoformat(),
         created_at=unix_seconds(settlement.created_at),
@@ -117,18 +120,18 @@ def status_response(
         confirmation_code=settlement.confirmation,
         next_action=next_action(settlement.state),
         is_frozen=settlement.is_frozen,
-        caller=wish.caller,
-        idempotency_key=wish.idempotency_key,
-        metadata=wish.metadata if has_metadata else {},
+        caller=instruction.caller,
+        idempotency_key=instruction.idempotency_key,
+        metadata=instruction.metadata if has_metadata else {},
         moves=[move(moved) for moved in moves],
-        returns=[_returned(back, wish.amount.currency) for back in settlement.returns],
+        returns=[_returned(back, instruction.amount.currency) for back in settlement.returns],
     )
     _add_progress(answer, settlement)
     return answer
 
 
 def _add_progress(answer: pb.SettlementStatusResponse, settlement: Settlement) -> None:
-    """Add what a settlement has only after some of its life."""
+    """Add the fields that a settlement has only from some state on."""
     if settlement.ended_at is not None:
         answer.ended_at = unix_seconds(settlement.ended_at)
         answer.ended_time.CopyFrom(timestamp(settlement.ended_at))
@@ -147,7 +150,7 @@ def _add_progress(answer: pb.SettlementStatusResponse, settlement: Settlement) -
 
 
 def move(moved: Moved) -> pb.Move:
-    """Write one move, with the checkpoints that its row of the page reaches."""
+    """Convert one transition, with the checkpoints that it reaches."""
     return pb.Move(
         sequence=moved.position,
         seq=moved.seq,
@@ -161,7 +164,7 @@ def move(moved: Moved) -> pb.Move:
 
 
 def event(announcement: Announcement) -> pb.SettlementEvent:
-    """Write one announcement, with the move and its settlement's facts as the payload."""
+    """Convert one announcement: the transition and its settlement's data are the payload."""
     moved = announcement.moved
     amount = announcement.amount
     status = _STATUSES[moved.to_state]

@@ -1,4 +1,7 @@
-"""From matters and proposals to the wire."""
+"""Converts cases and proposals to messages of the API.
+
+It must never decide anything; what a person may do safely comes from ``domain``.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ _FINDINGS: Final = {
 
 
 def matter(found: Matter, rail_class: str) -> pb.SettlementException:
-    """Write a matter as it stands in a list."""
+    """Convert a case as a list shows it."""
     answer = pb.SettlementException(
         id=str(found.id),
         kind=_KIND_NUMBERS[found.kind],
@@ -52,9 +55,9 @@ def matter(found: Matter, rail_class: str) -> pb.SettlementException:
     if found.settlement is not None:
         _add_settlement(answer, found, found.settlement)
     else:
-        facts = found.detail
-        answer.amount, answer.currency = facts.get("amount", ""), facts.get("currency", "")
-        answer.rail, answer.end_to_end_id = facts.get("rail", ""), facts.get("reference", "")
+        detail = found.detail
+        answer.amount, answer.currency = detail.get("amount", ""), detail.get("currency", "")
+        answer.rail, answer.end_to_end_id = detail.get("rail", ""), detail.get("reference", "")
     advice = advise(found, rail_class)
     answer.safe.extend(advice.safe)
     answer.unsafe.extend(advice.unsafe)
@@ -62,22 +65,22 @@ def matter(found: Matter, rail_class: str) -> pb.SettlementException:
 
 
 def _exposed(kind: MatterKind, route: Route) -> int:
-    """Choose the account on which the amount stands, or should."""
+    """Return the account on which the amount is held, or should be."""
     if kind is MatterKind.UNCOVERED_RETURN:
         return route.target_id
     return route.agent_id if kind is MatterKind.DISPROVED else route.source_id
 
 
 def _add_settlement(answer: pb.SettlementException, found: Matter, settlement: Settlement) -> None:
-    """Add whose money it is, where it stands, and what is asked next."""
-    wish = settlement.instruction
-    answer.obligation_id = wish.obligation_id
+    """Add the banks, the amount, the state and the next enquiry of the settlement."""
+    instruction = settlement.instruction
+    answer.obligation_id = instruction.obligation_id
     answer.state = settlement.state.name
     answer.is_frozen = settlement.is_frozen
-    answer.amount = format_amount(wish.amount.minor, wish.amount.currency)
-    answer.currency = wish.amount.currency
-    answer.from_bank = wish.from_bank
-    answer.to_bank = wish.to_bank
+    answer.amount = format_amount(instruction.amount.minor, instruction.amount.currency)
+    answer.currency = instruction.amount.currency
+    answer.from_bank = instruction.from_bank
+    answer.to_bank = instruction.to_bank
     if settlement.attempt is not None:
         answer.account_id = str(_exposed(found.kind, settlement.attempt.route))
         answer.rail = settlement.attempt.route.rail
@@ -91,7 +94,7 @@ def _add_settlement(answer: pb.SettlementException, found: Matter, settlement: S
 
 
 def matter_file(found: MatterFile, rail_class: str) -> pb.SettlementException:
-    """Write a matter with everything that is needed to decide it."""
+    """Convert a case with everything that is needed to decide it."""
     answer = matter(found.matter, rail_class)
     answer.asked_now = found.is_asked_now
     if found.believed is not None:
@@ -105,7 +108,7 @@ def matter_file(found: MatterFile, rail_class: str) -> pb.SettlementException:
 
 
 def proposal(found: Proposal) -> pb.ResolutionProposal:
-    """Write a proposal, and whether it still waits."""
+    """Convert a proposal, with its status."""
     answer = pb.ResolutionProposal(
         id=str(found.id or ""),
         settlement_id=str(found.settlement_id),

@@ -1,9 +1,10 @@
-"""Waiting for the requests of calls over gRPC.
+"""Waiting for the request messages of gRPC calls.
 
-gRPC itself waits for a call's message without a bound, and counts the call from its headers on: whoever opens
-calls and sends nothing would keep others out. So calls with one request are taken as streams of one here,
-which is the same on the wire. Promises: a request that does not come in time ends its call, and where too many
-calls wait the one that has waited longest makes room; a call whose request has come is never touched.
+gRPC waits for a call's message without a limit, and counts the call from its headers on: a caller who opens
+calls and sends nothing would lock out others. So calls with one request are handled here as streams of one
+request, which is the same on the wire. Promises: a request that does not arrive in time ends its call; when
+too many calls wait, the one that has waited longest is ended; a call whose request has arrived is never ended
+for this.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 LOOK_SECONDS: Final = 1.0
-"""So often it is looked whether requests are overdue, while any call waits for one."""
+"""How often overdue requests are looked for, while any call waits for one."""
 
 
 class Requests:
-    """The calls of one server that wait for their requests."""
+    """The calls of one server whose request has not arrived yet."""
 
     def __init__(self, waiting_max: int, seconds: float) -> None:
         self._waiting_max = waiting_max
         self._seconds = seconds
-        self._waiting: dict[_Waiting, None] = {}  # the one that has waited longest is the first
+        self._waiting: dict[_Waiting, None] = {}  # in order: the longest wait comes first
         self._look: asyncio.TimerHandle | None = None
 
     async def next_of(self, context: grpc.aio.ServicerContext[Any, Message]) -> bytes:
-        """Wait for the one request of a call. Raises Unavailable, InvalidInstruction."""
+        """Wait for the only request of a call. Raises Unavailable, InvalidInstruction."""
         if len(self._waiting) >= self._waiting_max:
             self._give_up(next(iter(self._waiting)))
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        assert task is not None, "a call has a task of its own"
+        assert task is not None, "gRPC runs each call in a task of its own"
         waiting = _Waiting(task, loop.time() + self._seconds)
         self._waiting[waiting] = None
         if self._look is None:
@@ -55,7 +56,7 @@ class Requests:
         return request
 
     def give_up_all(self) -> None:
-        """End all calls that wait."""
+        """End all waiting calls."""
         for waiting in list(self._waiting):
             self._give_up(waiting)
 

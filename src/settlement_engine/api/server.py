@@ -1,8 +1,8 @@
-"""The gRPC server: limits, health, reflection, TLS and an orderly end.
+"""The gRPC server: limits, health, reflection, TLS and an orderly shutdown.
 
-Promises: no message, connection or number of calls without a bound; a handler that is cancelled because its
-caller went away has cancelled nothing of the engine's; whatever fails is answered with a status of
-``errors.py``. It must never answer with the text of an exception that is ours.
+Promises: messages, connections and calls all have limits; a handler that is cancelled because its caller
+disconnected cancels nothing in the engine; every failure is answered with a status of ``errors.py``. It must
+never answer with the text of an internal exception.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ _STATUS_ENTRY: Final = "grpc-status-details-bin"
 _MILLISECONDS: Final = 1_000
 
 LAST_WORDS_SECONDS: Final = 1.0
-"""So long a stream that is ended waits for what is on its way; a caller who reads nothing gets no status."""
+"""How long an ended stream waits for writes in progress; a caller who reads nothing gets no status."""
 
 LAST_BOUND_TIMES: Final = 2
-"""gRPC's own bound lies so much above ours, because what it turns away hears no advice when to come back."""
+"""gRPC's own limit is so many times ours: what gRPC itself rejects carries no advice when to retry."""
 
 
 class GrpcServer:
-    """Listens for gRPC. ``start`` once; ``drain`` and ``stop`` may be said again."""
+    """Serves gRPC. Call ``start`` once; ``drain`` and ``stop`` may be repeated."""
 
     def __init__(self, calls: Calls, settings: ApiSettings) -> None:
         self._calls = calls
@@ -72,7 +72,7 @@ class GrpcServer:
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
-        """Listen, and return the port. Raises Misconfigured when the port cannot be had."""
+        """Listen, and return the port. Raises Misconfigured when the port is not available."""
         server = grpc.aio.server(
             options=_options(self._settings),
             maximum_concurrent_rpcs=LAST_BOUND_TIMES * self._settings.calls_max,
@@ -111,20 +111,20 @@ class GrpcServer:
             raise Misconfigured(what, why=why, todo=todo) from error
 
     async def set_serving(self, *, is_serving: bool) -> None:
-        """Tell whoever asks for our health; after ``drain`` the answer stays no."""
+        """Set the status of the health service; after ``drain`` it stays NOT_SERVING."""
         status = SERVING if is_serving else NOT_SERVING
         for service in (_EVERYTHING, *self._services):
             await self._health.set(service, status)
 
     async def drain(self) -> None:
-        """Say that we are not serving, and end the streams that would not end by themselves."""
+        """Report NOT_SERVING, and end the streams that have no end of their own."""
         await self._health.enter_graceful_shutdown()
         self._calls.drain.begin()
         self._requests.give_up_all()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Take nothing new; let what is in progress finish for so long, then cut it off."""
-        # gRPC's own server must not be stopped twice: it crashes the process.
+        """Accept nothing new; let calls in progress finish within the grace period, then end them."""
+        # Stopping gRPC's own server twice would crash the process.
         server, self._server = self._server, None
         if server is None:
             return
@@ -171,7 +171,7 @@ class GrpcServer:
         return serve
 
     def _guarded(self, serve: Callable[[Any, Context], Awaitable[Any]]) -> Any:  # noqa: ANN401 - grpc's own
-        """Count a call and answer what it raises with a status."""
+        """Count a call, and answer its exceptions with a status."""
 
         async def handle(requests: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401
             try:
@@ -183,7 +183,7 @@ class GrpcServer:
         return handle
 
     def _with_request(self, serve: Callable[[bytes, Context], Awaitable[Any]]) -> Any:  # noqa: ANN401 - grpc's own
-        """Do the same for a call with one request, which counts once that is there."""
+        """Wrap a call with one request, which is counted once its request has arrived."""
 
         async def handle(_: AsyncIterator[bytes], context: Context) -> Any:  # noqa: ANN401 - an answer
             try:
@@ -203,14 +203,14 @@ class GrpcServer:
                 await context.write(event)
 
         async def send(events: Sequence[pb.SettlementEvent]) -> None:
-            # gRPC cannot end a call with a status while something of it is on its way.
+            # gRPC cannot end a call with a status while a write is in progress.
             writing = asyncio.gather(write(events))
             try:
                 await asyncio.shield(writing)
             except asyncio.CancelledError:
                 await asyncio.wait((writing,), timeout=LAST_WORDS_SECONDS)
                 if not writing.cancel() and not writing.cancelled():
-                    writing.exception()  # it is the call that has ended, and nobody is left to be told
+                    writing.exception()  # the call has ended, and nobody is left to be told
                 raise
 
         call = self._call_of(context)
@@ -222,12 +222,12 @@ class GrpcServer:
         await self._calls.many.execute(_read_each(requests), call, context.write)
 
     def _call_of(self, context: Context) -> Call:
-        """Say who calls; without TLS nobody can prove a name, and gRPC need not be asked for one."""
+        """Describe the call; without TLS no caller can prove a name, so gRPC is not asked for one."""
         return call_of(context, has_names=self._settings.tls is not None)
 
 
 def _as_it_is(event: pb.SettlementEvent) -> pb.SettlementEvent:
-    """Write an event for gRPC, which turns it into bytes itself."""
+    """Return the event itself: gRPC encodes it."""
     return event
 
 
@@ -238,7 +238,7 @@ def _to_bytes(message: Message) -> bytes:
 async def _read_each(
     requests: AsyncIterator[bytes],
 ) -> AsyncIterator[pb.SettlementRequest | Exception]:
-    """Read what comes; what cannot be read is passed on as what is wrong with it."""
+    """Decode each request; one that cannot be decoded is yielded as its error."""
     async for request in requests:
         try:
             yield read_proto(request, pb.SettlementRequest)
@@ -247,7 +247,7 @@ async def _read_each(
 
 
 def call_of(context: Context, *, has_names: bool = True) -> Call:
-    """Say who calls, until when and under which key. Raises NotAuthenticated, InvalidInstruction."""
+    """Describe a call: caller, deadline, keys. Raises NotAuthenticated, InvalidInstruction."""
     keys: list[str] = []
     actors: list[str] = []
     for name, value in context.invocation_metadata() or ():
@@ -275,7 +275,7 @@ def _address(host: str, port: int) -> str:
 
 
 def _options(settings: ApiSettings) -> list[tuple[str, Any]]:
-    """Write the bounds as gRPC wants them."""
+    """Return the limits as gRPC's channel options."""
     alive = settings.keep_alive
     at_least_every = alive.caller_pings_at_least_every_seconds
     return [

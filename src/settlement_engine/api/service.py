@@ -1,8 +1,8 @@
-"""The calls of SettlementService, apart from the protocol that carries them.
+"""The calls of SettlementService, independent of the protocol that carries them.
 
-Promises: what a caller sends is checked before the engine hears of it; a caller who goes away changes
-nothing, because the engine's work does not run in the caller's task; and a status that is no end is an
-answer, never an error.
+Promises: a request is checked before the engine receives it; a caller who disconnects changes nothing, because
+the engine's work does not run in the caller's task; and a status that is not final is an answer, never an
+error.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Engine, SettlementStore
 
 YIELD_EVERY_ITEMS: Final = 250
-"""After so many items of a batch other callers get their turn."""
+"""After so many items of a batch other calls proceed."""
 
 REFUSALS_AT_ONCE_MAX: Final = 50
-"""A batch with more faults waits for its turn to be told of them."""
+"""With more faulty items than this, the refusals are written in slices (``turns.py``)."""
 
 REFUSAL_ITEMS: Final = 5
-"""To refuse an item takes as long as to read so many."""
+"""Refusing one item takes as long as reading this many."""
 
 FILTER_STATUSES_MAX: Final = 32
 
 TOTAL_MAX: Final = 10_000
-"""A list is counted so far and no further; one more stands for more."""
+"""Totals are counted up to this number; one more stands for "more"."""
 
 CLOCKS_DIFFER_SECONDS_MAX: Final = 86_400
-"""Identifiers have the time of an engine, and what is asked for is the database's."""
+"""Ids carry an engine's clock, filters compare the database's: so far the two may differ."""
 
 
 class SettlementCalls:
@@ -76,7 +76,7 @@ class SettlementCalls:
         self._finder = SettlementFinder(settlements)
 
     def unary(self) -> Service:
-        """Name the calls as the proto does."""
+        """Map the names of the calls, as in the proto, to their handlers."""
         batch = ReadBounds(self._settings.message_bytes_max, self._settings.batch_items_max)
         return {
             "ExecuteSettlement": Unary(pb.SettlementRequest, self.execute),
@@ -88,7 +88,7 @@ class SettlementCalls:
         }
 
     async def execute(self, request: pb.SettlementRequest, call: Call) -> pb.SettlementResponse:
-        """Accept one and wait for its end, as long as the caller does."""
+        """Accept a settlement and wait for its end, as long as the caller waits."""
         instruction = to_instruction(request, caller=call.caller, header_key=call.idempotency_key)
         wait_seconds = self._settings.wait_seconds(call.deadline_seconds)
         accepted = await self._engine.settle(instruction, wait_seconds)
@@ -97,29 +97,29 @@ class SettlementCalls:
     async def submit(
         self, request: pb.SubmitSettlementsRequest, call: Call
     ) -> pb.SubmitSettlementsResponse:
-        """Accept a batch. What is wrong with one item does not touch the others."""
+        """Accept a batch. A fault in one item does not affect the others."""
         self._check_batch(request, call)
         answer = pb.SubmitSettlementsResponse()
         results = [answer.results.add() for _ in request.settlements]
         instructions: list[Instruction] = []
-        places: list[int] = []
-        # Overload is when work for nothing hurts most: a full engine does not read what it refuses.
+        indices: list[int] = []
+        # A full engine refuses before it decodes: under overload, useless work hurts most.
         refused: list[tuple[int, InvalidInstruction]] = []
         with self._engine.reading(len(request.settlements)) as note:
-            for place, item in enumerate(request.settlements):
+            for index, item in enumerate(request.settlements):
                 try:
                     instructions.append(to_instruction(item, caller=call.caller))
-                    places.append(place)
+                    indices.append(index)
                 except InvalidInstruction as error:
-                    refused.append((place, error))
-                if place % YIELD_EVERY_ITEMS == YIELD_EVERY_ITEMS - 1:
-                    note(place + 1, len(places))
+                    refused.append((index, error))
+                if index % YIELD_EVERY_ITEMS == YIELD_EVERY_ITEMS - 1:
+                    note(index + 1, len(indices))
                     await asyncio.sleep(0)
         found = await self._engine.submit(instructions) if instructions else []
         await self._turns.run(_refusing(refused, results))
         worked = 0
-        for place, accepted in zip(places, found, strict=True):
-            _tell(results[place], accepted)
+        for index, accepted in zip(indices, found, strict=True):
+            _write_result(results[index], accepted)
             worked += REFUSAL_ITEMS if isinstance(accepted, Exception) else 1
             if worked >= YIELD_EVERY_ITEMS:
                 worked = 0
@@ -140,20 +140,20 @@ class SettlementCalls:
     async def status(
         self, request: pb.SettlementStatusRequest, call: Call
     ) -> pb.SettlementStatusResponse:
-        """Tell where a settlement stands, with its life so far."""
+        """Return a settlement's status with its history so far."""
         del call
         settlement = await self.find(request)
         moves = await self._settlements.life(settlement.id)
         return render.status_response(settlement, moves, has_metadata=True)
 
     async def find(self, request: pb.SettlementStatusRequest) -> Settlement:
-        """Find a settlement by a name of it. Raises NotFound, InvalidInstruction."""
+        """Find a settlement by any of its identifiers. Raises NotFound, InvalidInstruction."""
         return await self._finder.find(request)
 
     async def cancel(
         self, request: pb.CancelSettlementRequest, call: Call
     ) -> pb.SettlementResponse:
-        """Pass on the caller's wish."""
+        """Request the cancellation of a settlement."""
         del call
         found: Found = []
         settlement_id = check_uuid("settlement_id", request.settlement_id, found)
@@ -174,8 +174,8 @@ class SettlementCalls:
             *((request.since, request.until) if request.since or request.until else ()),
         )
         size = check_page_size(request.page_size, found)
-        place = read_token(request.page_token, filters, found)
-        before_id = check_uuid("page_token", place, found) if place else None
+        position = read_token(request.page_token, filters, found)
+        before_id = check_uuid("page_token", position, found) if position else None
         refuse(found)
         wanted = replace(everything, limit=size + 1, before_id=before_id or everything.before_id)
         total = 0
@@ -191,7 +191,7 @@ class SettlementCalls:
         )
 
     async def reconcile(self, request: pb.ReconcileRequest, call: Call) -> pb.ReconcileResponse:
-        """Say that this version does not reconcile."""
+        """Refuse: this version has no reconciliation."""
         del request, call
         raise NotOffered(
             "ReconcileAccounts is not served by this version: reconciliation is not built in yet",
@@ -200,7 +200,7 @@ class SettlementCalls:
 
 
 def _filter(request: pb.ListSettlementsRequest, found: Found) -> SettlementFilter:
-    """Read what is to be listed; all of it, up to where it is counted."""
+    """Read the filter of a list, without the page's position."""
     statuses = _statuses(request, found)
     check_filter(request.bank, request.currency, found)
     if request.obligation_id:
@@ -221,24 +221,24 @@ def _filter(request: pb.ListSettlementsRequest, found: Found) -> SettlementFilte
 
 
 def _near(at: datetime | None, seconds: int) -> UUID | None:
-    """Return where the identifiers of about that time begin, so that no others are looked at."""
+    """Return the smallest id of about that time, so that an index range limits the search."""
     return None if at is None else first_id_at(int((at.timestamp() + seconds) * 1_000))
 
 
 def _refusing(
     refused: Sequence[tuple[int, InvalidInstruction]], results: Sequence[pb.SubmitResult]
 ) -> Steps[None]:
-    """Write what is wrong with items, one by one: that takes longer than to find it."""
+    """Write the refusals of items one by one: writing them takes longer than finding them."""
     is_long = len(refused) > REFUSALS_AT_ONCE_MAX
     if is_long:
         yield
-    for place, error in refused:
-        results[place].error.CopyFrom(status_of(error))
+    for index, error in refused:
+        results[index].error.CopyFrom(status_of(error))
         if is_long:
             yield
 
 
-def _tell(result: pb.SubmitResult, found: Accepted | Exception) -> None:
+def _write_result(result: pb.SubmitResult, found: Accepted | Exception) -> None:
     """Write one item's result."""
     if isinstance(found, Exception):
         result.error.CopyFrom(status_of(found))
@@ -247,7 +247,7 @@ def _tell(result: pb.SubmitResult, found: Accepted | Exception) -> None:
 
 
 def _statuses(request: pb.ListSettlementsRequest, found: Found) -> frozenset[int]:
-    """Read which statuses are wanted; an unknown one is an error and not an empty list."""
+    """Read the requested statuses; an unknown one is an error, not an empty list."""
     if len(request.statuses) > FILTER_STATUSES_MAX:
         found.append(("statuses", f"has more than {FILTER_STATUSES_MAX} items"))
         return frozenset()

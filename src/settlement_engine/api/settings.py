@@ -1,4 +1,4 @@
-"""The edge's bounds and waits, each with its unit."""
+"""The limits and timeouts of the API, each with its unit in its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MEBIBYTE: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
-    """PEM files. With ``client_ca`` callers must show a certificate of that authority."""
+    """Paths of PEM files. With ``client_ca`` callers must present a certificate of that authority."""
 
     certificate: Path
     key: Path
@@ -22,9 +22,9 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepAlive:
-    """How a connection on which nobody speaks is found to be dead, and how often callers may ask.
+    """How a dead idle connection is detected, and how often callers may send keep-alive pings.
 
-    One on which there was no call for ``idle_seconds`` is closed; callers of gRPC open it again by themselves.
+    A connection without calls for ``idle_seconds`` is closed; gRPC clients reconnect by themselves.
     """
 
     ping_after_seconds: float = 60.0
@@ -35,10 +35,10 @@ class KeepAlive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpBounds:
-    """What callers over HTTP may take of connections, time and memory.
+    """The connections, time and memory that callers over HTTP may use.
 
-    ``body_bytes_max`` bounds what the bodies in flight have together, apart from what each connection may
-    send without asking (``http_body.FREE_BYTES``).
+    ``body_bytes_max`` limits all bodies in flight together, except for what each connection may send
+    without a reservation (``http_body.FREE_BYTES``).
     """
 
     connections_max: int = 1_024
@@ -51,15 +51,16 @@ class HttpBounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
-    """What the edge is told once, at its start.
+    """The settings of the API, fixed at the start of the process.
 
-    ``execute_wait_seconds`` is how long ExecuteSettlement waits without a deadline,
-    ``execute_wait_seconds_max`` how long at most with one. Of a deadline the greater of
-    ``deadline_margin_seconds`` and ``deadline_margin_share`` is kept for the answer's way back.
-    Over HTTP, an event stream of which nothing is read ends after ``stream_unread_seconds_max``; until then the system
-    keeps about ``stream_unsent_bytes_max`` of it for sending.
-    ``trusts_names`` says whether a caller without a certificate may say who acts: then two people are two
-    names and no more. ``is_port_shared`` lets several engines of one machine listen on the same port.
+    ``execute_wait_seconds`` is how long ExecuteSettlement waits without a deadline, and
+    ``execute_wait_seconds_max`` the longest wait with one. The greater of ``deadline_margin_seconds`` and
+    ``deadline_margin_share`` of the deadline is reserved for returning the answer.
+    An HTTP event stream that is not read ends after ``stream_unread_seconds_max``; until then the system
+    buffers about ``stream_unsent_bytes_max`` of it.
+    ``trusts_names`` says whether a caller without a certificate may name the person who acts: the check for
+    two different people is then a check for two different names only. With ``is_port_shared`` several
+    engines of one machine listen on the same port (SO_REUSEPORT).
     """
 
     host: str = "127.0.0.1"
@@ -93,7 +94,7 @@ class ApiSettings:
     stream_unread_seconds_max: float = 300.0
 
     def wait_seconds(self, deadline_seconds: float | None) -> float:
-        """Say how long a call may wait for an end, so that the answer still reaches the caller."""
+        """Return how long a call may wait for an end, so that the answer still reaches the caller in time."""
         if deadline_seconds is None:
             return self.execute_wait_seconds
         share = deadline_seconds * self.deadline_margin_share

@@ -1,9 +1,9 @@
-"""The calls that stream: events that are followed, and settlements that are executed many at once.
+"""The streaming calls: follow events, and execute many settlements over one stream.
 
-Both write only as fast as the caller reads, both are bounded, and both end when the engine drains. A stream
-that ended is taken up again without gap or repeat: events by their sequence, settlements by their key.
-Whoever follows events gets them in slices, in turn with all others who do; for whoever reads nothing, no more
-is written than one batch and what the connection takes.
+Promises: both write only as fast as the caller reads, both have limits, and both end when the engine drains. A
+stream that ended is resumed without gaps or repeats: events by their sequence, settlements by their
+idempotency key. Event streams are written in slices, in turn with all others; for a caller who does not read,
+no more than one batch and the connection's buffer is written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from settlement_engine.api import render
 from settlement_engine.api.call import Bound, Call, Drain
 from settlement_engine.api.errors import fault_of, status_of_fault
 from settlement_engine.api.grammar import Found, check_uuid, refuse
-from settlement_engine.api.turns import STREAMS_REST, Steps, Turns
+from settlement_engine.api.turns import STREAMS_IDLE_RATIO, Steps, Turns
 from settlement_engine.domain.announcement import announcement_type
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import InvalidInstruction, Unavailable
@@ -36,11 +36,11 @@ WriteEvent: TypeAlias = "Callable[[pb.SettlementEvent], T]"
 SendResponse: TypeAlias = Callable[[pb.SettlementResponse], Awaitable[None]]
 
 RETRY_AFTER_FIELD: Final = "retry_after_seconds"
-"""What stands in an item's refusal_fields where a call of its own would have had a RetryInfo."""
+"""The key in an item's refusal_fields that replaces the RetryInfo of a unary call."""
 
 READ_BATCH_MAX: Final = 100
 EVENTS_AT_ONCE_MAX: Final = 8
-"""A batch with more events waits for its turn."""
+"""A batch with more events is written in slices (``turns.py``)."""
 
 EVENT_TYPES_MAX: Final = 32
 EVENT_TYPES: Final = frozenset(
@@ -59,15 +59,15 @@ class EventStreams:
         self._stream = stream
         self._drain = drain
         self._bound = Bound("event streams", settings.event_streams_max)
-        self._turns = Turns(STREAMS_REST)
+        self._turns = Turns(STREAMS_IDLE_RATIO)
 
     async def follow(
         self, request: pb.StreamRequest, call: Call, send: SendEvents[T], write: WriteEvent[T]
     ) -> None:
-        """Send what follows a sequence, until the caller goes, the head is reached, or the drain.
+        """Send the events after a sequence until the caller disconnects, the head is reached, or draining.
 
-        ``write`` makes of an event what the protocol sends. An empty batch comes first: it says that the
-        stream is open; to who begins at the head it is one message with the head's sequence.
+        ``write`` converts an event to what the protocol sends. An empty batch comes first, to show that the
+        stream is open; for a stream that begins at the head it is one message with the head's sequence.
         """
         del call
         settlement_id, types = _read(request)
@@ -96,7 +96,7 @@ class EventStreams:
     async def _up_to_the_head(
         self, after: int, settlement_id: UUID | None
     ) -> AsyncIterator[Sequence[Announcement]]:
-        """Read what there is up to the present head."""
+        """Yield what exists up to the current head of the stream."""
         head = await self._stream.head()
         while after < head:
             batch = await self._stream.read(after, READ_BATCH_MAX, settlement_id)
@@ -108,7 +108,7 @@ class EventStreams:
 
 
 def _read(request: pb.StreamRequest) -> tuple[UUID | None, frozenset[str]]:
-    """Check what is to be followed."""
+    """Check which events are requested."""
     found: Found = []
     if request.after_sequence < 0:
         found.append(("after_sequence", "must not be negative"))
@@ -128,7 +128,7 @@ def _read(request: pb.StreamRequest) -> tuple[UUID | None, frozenset[str]]:
 def _writing(
     batch: Sequence[Announcement], types: frozenset[str], write: WriteEvent[T]
 ) -> Steps[list[T]]:
-    """Write those of a batch that are wanted, one by one; no types means all."""
+    """Convert the requested events of a batch one by one; no types means all types."""
     is_long = len(batch) > EVENTS_AT_ONCE_MAX
     if is_long:
         yield
@@ -142,7 +142,7 @@ def _writing(
 
 
 class _Answers:
-    """The answers of a stream: one task writes them, and what is not written takes up room."""
+    """The answers of one stream: one task writes them, and unwritten ones count as in flight."""
 
     def __init__(self, in_flight_max: int, send: SendResponse) -> None:
         self._free = asyncio.Semaphore(in_flight_max)
@@ -150,19 +150,19 @@ class _Answers:
         self._waiting: asyncio.Queue[pb.SettlementResponse | None] = asyncio.Queue()
 
     async def room(self) -> None:
-        """Wait until one more may be in flight; ``write`` gives its room back."""
+        """Wait until one more may be in flight; ``write`` frees its slot."""
         await self._free.acquire()
 
     def put(self, answer: pb.SettlementResponse) -> None:
-        """Have it written after those that came before."""
+        """Queue an answer to be written after the earlier ones."""
         self._waiting.put_nowait(answer)
 
     def end(self) -> None:
-        """Say that no more come."""
+        """Mark the end of the answers."""
         self._waiting.put_nowait(None)
 
     async def write(self) -> None:
-        """Write until the end, as fast as the caller reads."""
+        """Write until the end mark, as fast as the caller reads."""
         while (answer := await self._waiting.get()) is not None:
             await self._send(answer)
             self._free.release()
@@ -182,7 +182,7 @@ class ManySettlements:
         call: Call,
         send: SendResponse,
     ) -> None:
-        """Execute what comes, so many at once, and answer each when it has ended."""
+        """Execute the requests, a limited number at once, and answer each when it has ended."""
         if call.idempotency_key:
             description = "each settlement of a stream has its own; the header is for single calls"
             raise InvalidInstruction([("idempotency_key", description)])
@@ -210,7 +210,7 @@ class ManySettlements:
     async def _answer(
         self, request: pb.SettlementRequest | Exception, call: Call
     ) -> pb.SettlementResponse:
-        """Execute one; what could not be served is an answer too, because the stream goes on."""
+        """Execute one request; an error is an answer too, because the stream continues."""
         if isinstance(request, Exception):
             return _unserved("", request)
         try:
@@ -226,7 +226,7 @@ def _deadline(call: Call) -> float | None:
 
 
 def _left(call: Call, until: float | None) -> Call:
-    """Say what is left of the stream's deadline for one of its items."""
+    """Return the call for one item, with what remains of the stream's deadline."""
     if until is None:
         return call
     left = max(until - asyncio.get_running_loop().time(), 0.0)
@@ -234,7 +234,7 @@ def _left(call: Call, until: float | None) -> Call:
 
 
 def _unserved(obligation_id: str, error: Exception) -> pb.SettlementResponse:
-    """Write an error as an item of the stream: no settlement, and the error in its place."""
+    """Convert an error to an item of the stream: no settlement, and the error in the refusal's fields."""
     fault = fault_of(error)
     answer = pb.SettlementResponse(
         obligation_id=obligation_id,

@@ -1,8 +1,8 @@
-"""The server's certificate, and who is on the other side of a connection.
+"""The server's certificate, and the caller's identity on a connection.
 
-Promises: gRPC and HTTP ask for the same certificates and name their callers alike; files are read again
-when they change, so that certificates are rotated without a restart; a new file that cannot be read leaves
-the old certificate in force. Keys never get into a message or a log.
+Promises: gRPC and HTTP require the same client certificates and derive the same caller names; files are read
+again when they change, so that certificates are rotated without a restart; if a new file cannot be read, the
+old certificate stays in use. Keys must never appear in a message or a log.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 CIPHERS: Final = "ECDHE+AESGCM"
-"""What TLS 1.2 may use over HTTP: what gRPC takes. TLS 1.3 has no others than good ones."""
+"""Ciphers for TLS 1.2 over HTTP, the same as gRPC's. TLS 1.3 has only strong ones."""
 
 CERTIFICATES_KEPT_MAX: Final = 1_024
-"""Whom so many certificates name is remembered: a call need not read its caller's certificate again."""
+"""How many certificates' caller names are cached, so that each call need not parse its certificate."""
 
 _IS_SECURE: Final = "transport_security_type"
 _COMMON_NAME: Final = "x509_common_name"
@@ -42,14 +42,14 @@ _CERTIFICATE: Final = "x509_pem_cert"
 
 
 class Certificates:
-    """Reads the files again when they have changed."""
+    """Loads the certificate files, and loads them again when they have changed."""
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
         self._seen = self._stamps()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Make the server's credentials. Raises Misconfigured when the files cannot be read."""
+        """Return gRPC's server credentials. Raises Misconfigured when the files cannot be read."""
         try:
             first = self._read()
         except OSError as error:
@@ -61,7 +61,7 @@ class Certificates:
         )
 
     def context(self) -> ssl.SSLContext:
-        """Make the same for HTTP. Raises Misconfigured when the files cannot be used."""
+        """Return the TLS context for HTTP. Raises Misconfigured when the files cannot be used."""
         try:
             self._context = self._read_context()
         except OSError as error:
@@ -73,7 +73,7 @@ class Certificates:
     def _choose_context(
         self, connection: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext
     ) -> None:
-        """Give a handshake what is in the files now."""
+        """Use the files' current content for a handshake."""
         stamps = self._stamps()
         if stamps != self._context_seen:
             try:
@@ -97,7 +97,7 @@ class Certificates:
         return context
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return what is in the files if they have changed; called for every handshake."""
+        """Return the files' content if it has changed; gRPC calls this for every handshake."""
         stamps = self._stamps()
         if stamps == self._seen:
             return None
@@ -136,9 +136,9 @@ def _stamp(file: Path) -> int:
 
 
 def caller_of(auth_context: Mapping[str, Iterable[bytes]]) -> str:
-    """Name the caller of gRPC by the certificate; "local" where none was shown.
+    """Return gRPC's caller name from its certificate; "local" where none was shown.
 
-    Raises NotAuthenticated for a certificate that names nobody, or is not one for callers.
+    Raises NotAuthenticated for a certificate without a usable name, or not meant for clients.
     """
     if not auth_context.get(_IS_SECURE):
         return LOCAL_CALLER
@@ -150,7 +150,7 @@ def caller_of(auth_context: Mapping[str, Iterable[bytes]]) -> str:
 
 
 def caller_of_transport(transport: asyncio.BaseTransport | None) -> str:
-    """Name the caller over HTTP, exactly as ``caller_of`` does."""
+    """Return the caller's name over HTTP, derived exactly as ``caller_of`` does."""
     connection = transport.get_extra_info("ssl_object") if transport is not None else None
     certificate = connection.getpeercert(binary_form=True) if connection is not None else None
     return caller_of_certificate(certificate) if certificate else LOCAL_CALLER
@@ -158,10 +158,10 @@ def caller_of_transport(transport: asyncio.BaseTransport | None) -> str:
 
 @lru_cache(maxsize=CERTIFICATES_KEPT_MAX)
 def caller_of_certificate(encoded: bytes) -> str:
-    """Name the caller by a certificate, PEM or DER, of which it is proved that it is the caller's.
+    """Return the caller's name from a certificate (PEM or DER) that the TLS handshake has verified.
 
-    It is for callers (extended key usage clientAuth) and has one URI, or else one DNS name. Raises
-    NotAuthenticated.
+    The certificate must have the extended key usage clientAuth (RFC 5280) and one URI, or else one DNS
+    name, as subject alternative name. Raises NotAuthenticated.
     """
     is_pem = encoded.lstrip().startswith(b"-----")
     try:
@@ -192,7 +192,7 @@ def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extensio
 
 
 def _named(names: x509.SubjectAlternativeName | None) -> str:
-    """Choose a certificate's one name, unless it is one of ours."""
+    """Return a certificate's only name, unless the engine uses that name itself."""
     if names is None:
         raise _nameless()
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)

@@ -1,8 +1,8 @@
-"""From the wire to an instruction: the strict grammar of what a caller may ask for.
+"""Converts a request to an instruction, under the strict grammar of what a caller may request.
 
-Promises: an ``Instruction`` that leaves this module is well formed in every field, and one that does not is
-refused with the names of all fields that are wrong, before anything is written. This is the hot path: no
-reflection, no regular expression that is compiled twice.
+Promises: an ``Instruction`` from this module is well formed in every field; any other request is refused with
+the names of all faulty fields before anything is written. This runs for every settlement, so it must never use
+reflection or compile a regular expression per call.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 
 
 def to_instruction(request: SettlementRequest, *, caller: str, header_key: str = "") -> Instruction:
-    """Check a request and make an instruction of it. Raises InvalidInstruction."""
+    """Check a request and convert it to an instruction. Raises InvalidInstruction."""
     found: Found = []
     obligation_id = request.obligation_id
     check_obligation(obligation_id, found)
@@ -74,7 +74,7 @@ def to_instruction(request: SettlementRequest, *, caller: str, header_key: str =
 
 
 def _value_date(seconds: int, found: Found) -> date | None:
-    """Read the day in UTC; 0 leaves it open."""
+    """Read the value date in UTC; 0 leaves it open."""
     if seconds == 0:
         return None
     if not 0 < seconds <= SETTLEMENT_DATE_MAX:
@@ -84,7 +84,7 @@ def _value_date(seconds: int, found: Found) -> date | None:
 
 
 def _metadata(request: SettlementRequest, found: Found) -> dict[str, str]:
-    """Read all entries; of a wrong key the place is not named, because it may be anything."""
+    """Read all entries; an invalid key is not repeated in the description, because it may hold anything."""
     if len(request.metadata) > METADATA_ENTRIES_MAX:
         found.append(("metadata", f"has more than {METADATA_ENTRIES_MAX} entries"))
         return {}

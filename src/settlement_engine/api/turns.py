@@ -1,9 +1,9 @@
-"""Fair turns: large pieces of work share the event loop with everybody else.
+"""Cooperative scheduling: long work shares the event loop with all other tasks.
 
-Promises: large work is done in slices, one slice at a time, in the order of who waits; between two slices
-everybody else has a turn, and where that takes time the loop stays theirs for as long as the rest says.
-However many large bodies are read or long answers are written at once, together they take a bounded share of
-a busy engine's time, and a payment waits for one slice.
+Promises: long work runs in slices, one slice at a time, in first-come order. Between two slices all other tasks
+run, and while they are busy the lane stays idle for a multiple of the slice (``idle_ratio``). However many large
+bodies are read or long answers are written at once, together they take a bounded share of a busy engine's time,
+and a payment waits for one slice at most.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ T = TypeVar("T")
 ItemT = TypeVar("ItemT")
 
 Steps: TypeAlias = Generator[None, None, T]
-"""Work that stops after each step. What is small ends before its first stop."""
+"""Work that yields after each step. Small work ends before its first yield."""
 
 SLICE_SECONDS: Final = 0.003
-CALLS_REST: Final = 1.0
-"""Reading calls and writing answers takes half of a busy engine's time at most."""
+CALLS_IDLE_RATIO: Final = 1.0
+"""Reading requests and writing answers takes at most half of a busy engine's time."""
 
-STREAMS_REST: Final = 2.0
-"""Streams of events take a third: whoever follows them can wait, and a call cannot."""
+STREAMS_IDLE_RATIO: Final = 2.0
+"""Event streams take at most a third: followers can wait longer than calls."""
 
 PART_ITEMS: Final = 100
-"""After so many items of a page others get their turn."""
+"""After so many items of a list page other tasks run."""
 
 ROUNDS: Final = 3
-"""So many rounds of the loop bring others from what they waited for to what they do next."""
+"""Iterations of the event loop that other tasks need to get from a finished wait to their next one."""
 
 BUSY_SECONDS: Final = 0.0005
-"""Others who take longer for their rounds are at work."""
+"""When the iterations take longer than this, other tasks are busy."""
 
 
 class Turns:
-    """Gives turns to those who share one lane. ``rest`` is how long it rests for others, in slices worked."""
+    """Runs work in one lane. ``idle_ratio`` is how long the lane idles after a slice, in slice lengths."""
 
-    def __init__(self, rest: float) -> None:
-        self._rest = rest
-        self._lane = asyncio.Lock()  # it is given in the order of the asking
+    def __init__(self, idle_ratio: float) -> None:
+        self._idle_ratio = idle_ratio
+        self._lane = asyncio.Lock()  # fair: acquired in the order of the requests
         self._free_at = 0.0
 
     async def run(self, steps: Steps[T]) -> T:
-        """Do the work to its end; what is small is done at once."""
+        """Do the work to its end; small work is done at once."""
         try:
             next(steps)
         except StopIteration as end:
             return _value(end)
         while True:
             async with self._lane:
-                await self._give_way()
+                await self._yield_to_others()
                 began = time.monotonic()
                 until = began + SLICE_SECONDS
                 try:
@@ -62,10 +62,10 @@ class Turns:
                     return _value(end)
                 finally:
                     now = time.monotonic()
-                    self._free_at = now + (now - began) * self._rest
+                    self._free_at = now + (now - began) * self._idle_ratio
 
-    async def _give_way(self) -> None:
-        """Let others have their turn; where they are at work, rest."""
+    async def _yield_to_others(self) -> None:
+        """Let other tasks run; while they are busy, idle."""
         began = time.monotonic()
         for _ in range(ROUNDS):
             await asyncio.sleep(0)
@@ -75,7 +75,7 @@ class Turns:
 
 
 async def in_parts(items: Iterable[ItemT], write: Callable[[ItemT], T]) -> list[T]:
-    """Write each item of a page; however many they are, others get their turn."""
+    """Convert each item of a list page, letting other tasks run in between."""
     written: list[T] = []
     for item in items:
         written.append(write(item))
@@ -85,7 +85,7 @@ async def in_parts(items: Iterable[ItemT], write: Callable[[ItemT], T]) -> list[
 
 
 def finish(steps: Steps[T]) -> T:
-    """Do the work at once, where nobody else waits."""
+    """Do the work at once, where no other task is affected."""
     while True:
         try:
             next(steps)
@@ -94,6 +94,6 @@ def finish(steps: Steps[T]) -> T:
 
 
 def _value(end: StopIteration) -> T:  # type: ignore[type-var]
-    """Return what the steps returned; typeshed does not know that it is a T."""
+    """Return the generator's return value; typeshed does not know its type."""
     value: T = end.value
     return value

@@ -1,6 +1,6 @@
-"""From a message to JSON: the proto3 form, with the fields that have their zero value too.
+"""Converts a message to JSON in its proto3 form; fields that have their zero value are included.
 
-A long answer is written element by element, so that others get their turn; it reads the same either way.
+A long answer is written element by element, so that other tasks run in between; the bytes are the same.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from settlement_engine.api.turns import Steps
 
 ELEMENTS_AT_ONCE_MAX: Final = 16
-"""An answer with more elements in a list waits for its turn."""
+"""An answer with more elements in a list is written in slices (``turns.py``)."""
 
 
 def to_json(message: Message) -> bytes:
-    """Write a message at once."""
+    """Convert a message at once."""
     return _text(_dict(message)).encode()
 
 
 def writing_json(message: Message) -> Steps[bytes]:
-    """Write a message step by step, if it has a long list of messages."""
+    """Convert a message, yielding between the elements of a long list of messages."""
     lists = [name for name in _lists(message) if len(getattr(message, name)) > ELEMENTS_AT_ONCE_MAX]
     if not lists:
         return to_json(message)
     yield
-    rest = type(message)()
-    rest.CopyFrom(message)
+    remainder = type(message)()
+    remainder.CopyFrom(message)
     for name in lists:
-        rest.ClearField(name)
-    loaded = _dict(rest)
+        remainder.ClearField(name)
+    loaded = _dict(remainder)
     parts: list[str] = []
     for field in cast("Descriptor", message.DESCRIPTOR).fields:
         if field.name in lists:

@@ -10,11 +10,11 @@ import pytest
 from settlement_engine.api import turns as module
 from settlement_engine.api.turns import (
     BUSY_SECONDS,
-    CALLS_REST,
+    CALLS_IDLE_RATIO,
     PART_ITEMS,
     ROUNDS,
     SLICE_SECONDS,
-    STREAMS_REST,
+    STREAMS_IDLE_RATIO,
     Turns,
     finish,
     in_parts,
@@ -79,13 +79,13 @@ async def test_what_is_small_is_done_at_once() -> None:
         return 7
         yield
 
-    turns = Turns(CALLS_REST)
+    turns = Turns(CALLS_IDLE_RATIO)
     await turns._lane.acquire()
     assert await turns.run(small()) == 7
 
 
 async def test_each_has_a_turn_before_anybody_has_another(ground: Ground) -> None:
-    turns, names = Turns(CALLS_REST), ["a", "b", "c"]
+    turns, names = Turns(CALLS_IDLE_RATIO), ["a", "b", "c"]
     got = await asyncio.gather(*(turns.run(ground.work(name, 20)) for name in names))
     assert got == names
     slices = ground.slices(*names)
@@ -93,7 +93,7 @@ async def test_each_has_a_turn_before_anybody_has_another(ground: Ground) -> Non
     assert max(count for _, count in slices[:12]) <= SLICE_STEPS_MAX
 
 
-@pytest.mark.parametrize("rest", [CALLS_REST, STREAMS_REST])
+@pytest.mark.parametrize("rest", [CALLS_IDLE_RATIO, STREAMS_IDLE_RATIO])
 async def test_while_others_work_the_lane_rests(ground: Ground, rest: float) -> None:
     turns = Turns(rest)
     busy = asyncio.create_task(ground.others(BUSY_SECONDS))
@@ -111,7 +111,7 @@ async def test_while_nobody_works_it_goes_on_and_lets_others_in_all_the_same(
     ground: Ground,
 ) -> None:
     idle = asyncio.create_task(ground.others(0.0))
-    await Turns(STREAMS_REST).run(ground.work("a", 30))
+    await Turns(STREAMS_IDLE_RATIO).run(ground.work("a", 30))
     idle.cancel()
     assert not ground.rests
     assert max(count for _, count in ground.slices("a")) <= SLICE_STEPS_MAX
@@ -122,14 +122,14 @@ async def test_work_that_fails_gives_its_turn_back(ground: Ground) -> None:
         yield
         raise ValueError("wrong")
 
-    turns = Turns(CALLS_REST)
+    turns = Turns(CALLS_IDLE_RATIO)
     with pytest.raises(ValueError, match="wrong"):
         await turns.run(failing())
     assert await turns.run(ground.work("a", 1)) == "a"
 
 
 async def test_whoever_goes_away_gives_his_turn_back(ground: Ground) -> None:
-    turns = Turns(CALLS_REST)
+    turns = Turns(CALLS_IDLE_RATIO)
     going = asyncio.create_task(turns.run(ground.work("a", 1_000_000)))
     staying = asyncio.create_task(turns.run(ground.work("b", 30)))
     await fakes.until(lambda: "b" in ground.order, "both have had a turn")
