@@ -1,0 +1,226 @@
+"""Files to and from an operator's file connector: an outbox that we fill, an inbox that we empty.
+
+Promises for the outbox: the connector sees a file whole or not at all, and a name is put there at most once,
+whatever crashes, also when the connector has taken the file away meanwhile; other content under a name that was
+used is refused. Promises for the inbox: files come in the order of their arrival, at most so many at a time, and
+come again until they are archived; content that was archived is never handed over again.
+
+All calls block; they belong into a thread. One process at a time fills an outbox or empties an inbox.
+
+The order of the outbox's steps is the point: (1) the file lies beside its place under a hidden name, (2) our copy
+lies in the archive, (3) the hidden name becomes the real one. A copy without hidden file means that step 3 was
+done; a copy with one means that it was not. Only a power cut between step 3 and its forcing to the disk can show
+the connector a file twice: with the same name and the same bytes, by which every operator knows it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.errors import Misconfigured
+from settlement_engine.rails.transport.disk import Disk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE_BYTES_MAX: Final = 33_554_432
+"""A larger file is neither put nor picked up."""
+
+PICK_UP_MAX: Final = 100
+"""No more files than this are handed over at a time."""
+
+LISTED_MAX: Final = 100_000
+"""An inbox with more files is a fault that a person has to see."""
+
+NAME_CHARACTERS_MAX: Final = 100
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+_UNFINISHED: Final = (".part", ".tmp", ".filepart")
+_HIDDEN: Final = ".{}.part"
+
+
+class Placing(Enum):
+    """What became of a file for the outbox."""
+
+    PLACED = "placed"
+    WAS_PLACED = "was placed before, with the same bytes"
+    REFUSED = "its name was used for other bytes: nothing was placed"
+    NOT_PLACED = "proved: the connector cannot have seen it"
+    UNKNOWN = "the connector may have seen it"
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """What became of a file for the outbox, and the words of whatever went wrong."""
+
+    placing: Placing
+    why: str = ""
+
+
+class PickedUp(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the inbox. ``sha256`` tells the same content from another one under the same name."""
+
+    name: str
+    content: bytes
+    sha256: str
+
+
+class NotPickedUp(msgspec.Struct, frozen=True):
+    """A file of the inbox that was left there, for a person."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderSettings:
+    """Where the files are. The archive keeps what was put and what was picked up, each in a folder."""
+
+    outbox: Path
+    inbox: Path
+    archive: Path
+    file_bytes_max: int = FILE_BYTES_MAX
+
+
+class FolderTransport:
+    """The outbox and the inbox of one connector."""
+
+    def __init__(self, settings: FolderSettings, disk: Disk | None = None) -> None:
+        self._settings = settings
+        self._disk = disk or Disk()
+        self._sent = settings.archive / "sent"
+        self._received = settings.archive / "received"
+
+    def start(self) -> None:
+        """Make the archive. Raises Misconfigured when the connector's folders are not there."""
+        for folder in (self._settings.outbox, self._settings.inbox):
+            if not folder.is_dir():
+                what = f"there is no folder {folder}"
+                raise Misconfigured(what, todo="Name the folders of the file connector.")
+        for folder in (self._sent, self._received):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._disk.sync_folder(self._settings.archive)
+
+    # --- outbox -------------------------------------------------------------------------------------
+
+    def place(self, name: str, content: bytes) -> Placed:
+        """Put a file into the outbox, at most once. Raises ValueError for a name or size out of bounds."""
+        _check_name(name)
+        if len(content) > self._settings.file_bytes_max:
+            message = f"the file has more than {self._settings.file_bytes_max} bytes"
+            raise ValueError(message)
+        hidden = self._settings.outbox / _HIDDEN.format(name)
+        try:
+            before = self._before(name, content, hidden)
+            if before is not None:
+                return before
+            self._prepare(name, content, hidden)
+        except OSError as error:
+            return Placed(Placing.NOT_PLACED, str(error))
+        return self._show(hidden, self._settings.outbox / name)
+
+    def _before(self, name: str, content: bytes, hidden: Path) -> Placed | None:
+        """Say what an earlier call has come to; None when there is still something to do."""
+        copy = self._sent / name
+        if not copy.exists():
+            return None
+        if copy.read_bytes() != content:
+            return Placed(Placing.REFUSED)
+        return None if hidden.exists() else Placed(Placing.WAS_PLACED)
+
+    def _prepare(self, name: str, content: bytes, hidden: Path) -> None:
+        """Do everything before the step that shows the file. It may be repeated after a crash anywhere."""
+        self._disk.write(hidden, content)
+        self._disk.sync_folder(self._settings.outbox)
+        draft = self._sent / _HIDDEN.format(name)
+        self._disk.write(draft, content)
+        self._disk.move(draft, self._sent / name)
+        self._disk.sync_folder(self._sent)
+
+    def _show(self, hidden: Path, shown: Path) -> Placed:
+        try:
+            self._disk.move(hidden, shown)
+        except OSError as error:
+            is_hidden_still = hidden.exists()
+            return Placed(Placing.NOT_PLACED if is_hidden_still else Placing.UNKNOWN, str(error))
+        try:
+            self._disk.sync_folder(shown.parent)
+        except OSError as error:
+            return Placed(Placing.UNKNOWN, str(error))
+        return Placed(Placing.PLACED)
+
+    # --- inbox --------------------------------------------------------------------------------------
+
+    def pick_up(self, limit: int = PICK_UP_MAX) -> tuple[list[PickedUp], list[NotPickedUp]]:
+        """Hand over the oldest files, and name those that cannot be. Nothing is moved but repetitions.
+
+        Raises OSError when the inbox cannot be read.
+        """
+        found: list[PickedUp] = []
+        left: list[NotPickedUp] = []
+        for path in self._arrived():
+            if len(found) == min(limit, PICK_UP_MAX):
+                break
+            read = self._read(path)
+            if isinstance(read, NotPickedUp):
+                left.append(read)
+            elif self._is_archived(read):
+                self.archive(read)
+            else:
+                found.append(read)
+        return found, left
+
+    def archive(self, file: PickedUp) -> None:
+        """Take a file out of the inbox once it is stored. It may be repeated. Raises OSError."""
+        source = self._settings.inbox / file.name
+        if not source.exists():
+            return
+        read = self._read(source)
+        if isinstance(read, PickedUp) and read.sha256 != file.sha256:
+            return  # another file came under this name meanwhile: it is still to be picked up
+        self._disk.move(source, self._archived_as(file))
+        self._disk.sync_folder(self._received)
+        self._disk.sync_folder(self._settings.inbox)
+
+    def _arrived(self) -> list[Path]:
+        """List whole files, oldest first; the name decides between files of one instant."""
+        arrived: list[tuple[int, str, Path]] = []
+        for path in self._settings.inbox.iterdir():
+            if path.name.startswith(".") or path.name.endswith(_UNFINISHED):
+                continue
+            if path.is_file() and not path.is_symlink():
+                arrived.append((path.stat().st_mtime_ns, path.name, path))
+            if len(arrived) > LISTED_MAX:
+                message = f"{self._settings.inbox} has more than {LISTED_MAX} files"
+                raise OSError(message)
+        return [path for _, _, path in sorted(arrived)]
+
+    def _read(self, path: Path) -> PickedUp | NotPickedUp:
+        most = self._settings.file_bytes_max
+        try:
+            with path.open("rb") as file:
+                content = file.read(most + 1)
+        except OSError as error:
+            return NotPickedUp(path.name, str(error))
+        if len(content) > most:
+            return NotPickedUp(path.name, f"it has more than {most} bytes")
+        digest = hashlib.sha256(content).hexdigest()
+        return PickedUp(name=path.name, content=content, sha256=digest)
+
+    def _is_archived(self, file: PickedUp) -> bool:
+        return self._archived_as(file).exists()
+
+    def _archived_as(self, file: PickedUp) -> Path:
+        # By the content alone: the same content under another name is the same message.
+        return self._received / file.sha256
+
+
+def _check_name(name: str) -> None:
+    is_good = len(name) <= NAME_CHARACTERS_MAX and _NAME.fullmatch(name) is not None
+    if not is_good or name.endswith(_UNFINISHED):
+        message = "the name of a file has letters, digits, dots, hyphens, and no ending of a draft"
+        raise ValueError(message)
