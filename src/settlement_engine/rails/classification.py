@@ -1,0 +1,229 @@
+"""From what a transport and a message say to the events of the state machine: the one place where it is decided.
+
+Promises: *nothing sent* is undelivered, and only that. A no is what the bank says of this payment, or a refusal of
+this message the first time that it is sent; server errors, lost connections, time-outs, refusals at the door and
+what nobody can read are silence. A duplicate is no answer of its own: the first result counts. A status that no
+code set has is silence and an alarm; a return is a return whatever its code. The status of a message is not that
+of its payments. Must never: turn silence into a no, or take what is said of one payment for another.
+
+The rows are those of ``reference/rails.md`` 4.3; ``tests/unit/rails/test_classification.py`` goes through them.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.domain.lifecycle import Event
+from settlement_engine.messages.envelope import opened
+from settlement_engine.messages.errors import MessageError
+from settlement_engine.ports import PaymentReferences, StatusReport
+from settlement_engine.rails.reports import Alarm, Reports, reports_of
+from settlement_engine.rails.transport.results import ExchangeResult, NothingSent, Response
+
+if TYPE_CHECKING:
+    from settlement_engine.messages.envelope import Opened
+
+OK: Final = 200
+ACCEPTED: Final = 202
+NOT_FOUND: Final = 404
+CONFLICT: Final = 409
+REFUSES_THIS_MESSAGE: Final = frozenset({400, 413, 415, 422})
+"""Statuses by which a bank refuses a message because of what it is. All other statuses below 500 speak of the
+caller, the address or the moment: whoever says them has not judged the message."""
+
+SERVER_ERROR: Final = 500
+REASON_BY_STATUS: Final = "HTTP{}"
+
+
+class Purpose(Enum):
+    """What the bank was asked."""
+
+    SEND = auto()
+    ENQUIRE = auto()
+    RECALL = auto()
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to a bank: about which payment, under which names, and whether it was sent before.
+
+    ``question_id`` is the name of the message that asked, where that is not the payment's own.
+    """
+
+    purpose: Purpose
+    payment: PaymentReferences
+    question_id: str = ""
+    is_possible_duplicate: bool = False
+
+    def is_about(self, named: PaymentReferences) -> bool:
+        """Say whether names are those of this payment: at least one agrees, and none differs."""
+        ours = self.payment
+        pairs = (
+            (ours.uetr, named.uetr),
+            (ours.end_to_end_id, named.end_to_end_id),
+            (ours.message_id, named.message_id),
+        )
+        both = [(mine, theirs) for mine, theirs in pairs if mine and theirs]
+        return bool(both) and all(mine == theirs for mine, theirs in both)
+
+
+class Classified(msgspec.Struct, frozen=True, kw_only=True):
+    """What an exchange has come to. No report is silence."""
+
+    reports: tuple[StatusReport, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+
+
+SILENCE: Final = Classified()
+
+
+def classify(asked: Asked, result: ExchangeResult) -> Classified:
+    """Say what the result of one exchange means for the payment that was asked about."""
+    if isinstance(result, NothingSent):
+        if asked.purpose is Purpose.SEND:
+            return Classified(reports=(_report(asked, Event.UNDELIVERED, text=result.why),))
+        return SILENCE  # that a question did not leave says nothing of the payment
+    if not isinstance(result, Response) or result.status >= SERVER_ERROR:
+        return SILENCE
+    return _responded(asked, result)
+
+
+# --- responses by their status ------------------------------------------------------------------------
+
+
+def _responded(asked: Asked, response: Response) -> Classified:
+    if response.status in (OK, ACCEPTED):
+        return _answered(asked, response)
+    if response.status == CONFLICT:
+        return _conflict(asked, response)
+    if response.status in REFUSES_THIS_MESSAGE and asked.purpose is Purpose.SEND:
+        return _refused(asked, response)
+    if response.status == NOT_FOUND and asked.purpose is Purpose.ENQUIRE:
+        return _unknown_payment(asked, response)
+    return Classified(alarms=(Alarm.UNEXPECTED_RESPONSE,))
+
+
+def _answered(asked: Asked, response: Response) -> Classified:
+    """Take what the body says; without one, *accepted* says that the bank has the payment, and no more."""
+    if response.body:
+        return _from_body(asked, response.body)
+    if response.status == OK:
+        return Classified(alarms=(Alarm.UNEXPECTED_RESPONSE,))
+    if asked.purpose is Purpose.SEND:
+        return Classified(reports=(_report(asked, Event.ACKNOWLEDGED),))
+    return SILENCE  # the answer will come by itself
+
+
+def _from_body(asked: Asked, body: bytes) -> Classified:
+    message = _opened(body)
+    if message is None:
+        return Classified(alarms=(Alarm.UNREADABLE_RESPONSE,))
+    if message.kind == "admi.002":
+        return _rejected_message(asked, message)
+    return _own(asked, reports_of(message, is_recall_answer=_is_recall(asked)))
+
+
+def _conflict(asked: Asked, response: Response) -> Classified:
+    """Take the first result; where the bank does not say it, it will be asked."""
+    message = _opened(response.body) if response.body else None
+    if message is None or message.kind == "admi.002":
+        return Classified(alarms=(Alarm.DUPLICATE,))
+    return _own(asked, reports_of(message, is_recall_answer=_is_recall(asked)))
+
+
+def _refused(asked: Asked, response: Response) -> Classified:
+    """Tell a refusal of this message, or of its payment, from one that proves nothing."""
+    message = _opened(response.body) if response.body else None
+    if message is not None and message.kind != "admi.002":
+        return _own(asked, reports_of(message))
+    if message is not None:
+        return _rejected_message(asked, message)
+    if asked.is_possible_duplicate:
+        return Classified(alarms=(Alarm.RESEND_REFUSED,))
+    code = REASON_BY_STATUS.format(response.status)
+    text = "the bank refuses this message"
+    return Classified(reports=(_report(asked, Event.REJECTED, code=code, text=text),))
+
+
+def _rejected_message(asked: Asked, message: Opened) -> Classified:
+    """Read an admi.002. That a resend is refused says nothing of what was sent before."""
+    content = message.content
+    if content.related_reference not in _message_names(asked):
+        return Classified(alarms=(Alarm.OTHER_PAYMENT,))
+    if asked.purpose is not Purpose.SEND:
+        return Classified(alarms=(Alarm.QUESTION_REFUSED,))
+    if asked.is_possible_duplicate:
+        return Classified(alarms=(Alarm.RESEND_REFUSED,))
+    text = content.description or ""
+    return Classified(reports=(_report(asked, Event.REJECTED, code=content.reason, text=text),))
+
+
+def _unknown_payment(asked: Asked, response: Response) -> Classified:
+    """*Not found* is an answer only if the bank names our question; an address may be unknown as well."""
+    message = _opened(response.body) if response.body else None
+    if message is None or message.kind != "admi.002":
+        return Classified(alarms=(Alarm.UNEXPECTED_RESPONSE,))
+    if message.content.related_reference not in _message_names(asked):
+        return Classified(alarms=(Alarm.OTHER_PAYMENT,))
+    text = message.content.description or ""
+    return Classified(reports=(_report(asked, Event.NOT_FOUND, text=text),))
+
+
+# --- what they share ----------------------------------------------------------------------------------
+
+
+def _own(asked: Asked, found: Reports) -> Classified:
+    """Keep what is said of the payment that was asked about; what is said of others is not believed here."""
+    own = tuple(report for report in found.reports if asked.is_about(report.references))
+    alarms = list(found.alarms)
+    if len(own) < len(found.reports):
+        alarms.append(Alarm.OTHER_PAYMENT)
+    if asked.purpose is Purpose.SEND:
+        kept = tuple(report for report in own if not is_duplicate(report))
+        if len(kept) < len(own):
+            alarms.append(Alarm.DUPLICATE)
+        own = kept
+    return Classified(reports=own, alarms=tuple(dict.fromkeys(alarms)))
+
+
+DUPLICATE_CODES: Final = frozenset({"DUPL", "AM05"})
+
+
+def is_duplicate(report: StatusReport) -> bool:
+    """Say whether a no says only that the bank has the payment already: then its first result counts.
+
+    This is so of what answers a sending, or comes unasked. The answer to an enquiry is the state of the
+    payment itself, and there the same code is a no like others.
+    """
+    return report.event is Event.REJECTED and report.code in DUPLICATE_CODES
+
+
+def unasked(body: bytes) -> Reports:
+    """Read what a bank says without being asked. Raises MessageError for what nobody can read."""
+    message = opened(body)
+    found = reports_of(message)
+    kept = tuple(report for report in found.reports if not is_duplicate(report))
+    alarms = found.alarms if len(kept) == len(found.reports) else (*found.alarms, Alarm.DUPLICATE)
+    return Reports(reports=kept, alarms=alarms)
+
+
+def _opened(body: bytes) -> Opened | None:
+    try:
+        return opened(body)
+    except MessageError:
+        return None
+
+
+def _is_recall(asked: Asked) -> bool:
+    return asked.purpose is Purpose.RECALL
+
+
+def _message_names(asked: Asked) -> set[str]:
+    names = {asked.question_id or asked.payment.message_id}
+    return names - {""}
+
+
+def _report(asked: Asked, event: Event, *, code: str = "", text: str = "") -> StatusReport:
+    return StatusReport(event=event, references=asked.payment, code=code, text=text)

@@ -1,0 +1,278 @@
+"""What a message of a bank says of payments, as reports in the events of the state machine.
+
+Promises: each payment of a message is judged by its own status; that of the message counts only where the
+payment has none and the message is not in parts. What is said of a return, a recall or another message of ours is
+no status of the payment. A return is read under any code, with its amounts. Must never: report an unknown status.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from settlement_engine.domain.identifiers import as_uuid
+from settlement_engine.domain.lifecycle import Event
+from settlement_engine.domain.returns import NOT_STATED, StatedAmount
+from settlement_engine.messages.statuses import (
+    PART,
+    CancelVerdict,
+    Verdict,
+    cancel_verdict_of,
+    reasons_of,
+    status_of,
+    verdict_of,
+)
+from settlement_engine.ports import PaymentReferences, StatusReport
+
+if TYPE_CHECKING:
+    from settlement_engine.messages.camt029 import Resolution
+    from settlement_engine.messages.envelope import Opened
+    from settlement_engine.messages.pacs002 import GroupStatus, TransactionStatus
+    from settlement_engine.messages.pacs002 import StatusReport as StatusMessage
+    from settlement_engine.messages.pacs004 import PaymentReturn, Return
+    from settlement_engine.messages.references import OriginalGroup, Reason
+
+PAYMENTS: Final = ("pacs.008", "pacs.009")
+TEXT_CHARACTERS_MAX: Final = 500
+"""No more of a bank's own words is carried on; the message itself is kept whole."""
+
+_EVENTS: Final = {
+    Verdict.SETTLED: Event.SETTLED,
+    Verdict.REJECTED: Event.REJECTED,
+    Verdict.CANCELLED: Event.RECALLED,
+    Verdict.PENDING: Event.ACKNOWLEDGED,
+}
+_CANCEL_EVENTS: Final = {
+    CancelVerdict.CANCELLED: Event.RECALLED,
+    CancelVerdict.REFUSED: Event.RECALL_REFUSED,
+    CancelVerdict.PENDING: Event.ACKNOWLEDGED,
+}
+
+
+class Alarm(Enum):
+    """What a person has to hear of, although it changes nothing."""
+
+    UNKNOWN_STATUS = auto()  # a code that no code set has
+    UNREADABLE_RESPONSE = auto()  # a response in which nobody can read a message
+    UNEXPECTED_RESPONSE = auto()  # a status of the transport that means nothing for a payment
+    UNEXPECTED_MESSAGE = auto()  # a kind of message that is no answer
+    OTHER_PAYMENT = auto()  # it names another payment than the one that was asked about
+    DUPLICATE = auto()  # the bank had it before, and does not say what became of it
+    RESEND_REFUSED = auto()  # refused the second time: this says nothing of the first
+    QUESTION_REFUSED = auto()  # the enquiry or recall was refused as a message
+
+
+class Reports(msgspec.Struct, frozen=True, kw_only=True):
+    """What a message says, and what in it a person has to hear of."""
+
+    reports: tuple[StatusReport, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+
+
+def reports_of(message: Opened, *, is_recall_answer: bool = False) -> Reports:
+    """Read what a message says of payments of ours."""
+    match message.kind:
+        case "pacs.002":
+            return _of_statuses(message.content, is_recall_answer=is_recall_answer)
+        case "pacs.004":
+            return _of_returns(message.content)
+        case "camt.029":
+            return _of_resolution(message.content, is_recall_answer=is_recall_answer)
+        case _:
+            return Reports(alarms=(Alarm.UNEXPECTED_MESSAGE,))
+
+
+# --- pacs.002 -----------------------------------------------------------------------------------------
+
+
+def _of_statuses(content: StatusMessage, *, is_recall_answer: bool) -> Reports:
+    """Read statuses. *Cancelled* is a no like others, but to whoever asked for it the recall's success."""
+    found: list[StatusReport] = []
+    alarms: list[Alarm] = []
+    for transaction in content.transactions:
+        group = _group_of(content, transaction)
+        if not _is_payment(group):
+            continue
+        status = status_of(content, transaction)
+        if status is None:
+            continue
+        names = _names(transaction, group)
+        reasons = reasons_of(content, transaction)
+        stated = _stated_by(transaction)
+        _add(found, alarms, status, names, reasons, stated)
+    for single in _groups_without_payments(content):
+        names = PaymentReferences(message_id=single.message_id)
+        _add(found, alarms, single.status, names, single.reasons, NOT_STATED)
+    if not is_recall_answer:
+        found = [_as_a_no(report) for report in found]
+    return Reports(reports=tuple(found), alarms=tuple(dict.fromkeys(alarms)))
+
+
+def _as_a_no(report: StatusReport) -> StatusReport:
+    if report.event is not Event.RECALLED:
+        return report
+    return msgspec.structs.replace(report, event=Event.REJECTED)
+
+
+def _add(
+    found: list[StatusReport],
+    alarms: list[Alarm],
+    status: str | None,
+    names: PaymentReferences,
+    reasons: tuple[Reason, ...],
+    stated: StatedAmount,
+) -> None:
+    event = _EVENTS.get(verdict_of(status))
+    if event is None:
+        alarms.append(Alarm.UNKNOWN_STATUS)
+        return
+    code, text = _why(reasons)
+    found.append(
+        StatusReport(
+            event=event,
+            references=names,
+            code=code if event is Event.REJECTED else code or status or "",
+            text=text,
+            stated=stated if event is Event.SETTLED else NOT_STATED,
+        )
+    )
+
+
+def _group_of(content: StatusMessage, transaction: TransactionStatus) -> OriginalGroup | None:
+    if transaction.group is not None:
+        return transaction.group
+    return content.groups[0] if len(content.groups) == 1 else None
+
+
+def _groups_without_payments(content: StatusMessage) -> list[GroupStatus]:
+    """List messages of ours of which the report has a status and no payment."""
+    spoken_of = {
+        group.message_id
+        for transaction in content.transactions
+        if (group := _group_of(content, transaction)) is not None
+    }
+    return [
+        group
+        for group in content.groups
+        if group.status not in (None, PART)
+        and group.message_id not in spoken_of
+        and _is_payment(group)
+    ]
+
+
+def _is_payment(group: OriginalGroup | None) -> bool:
+    return group is None or group.message_name.startswith(PAYMENTS)
+
+
+def _stated_by(transaction: TransactionStatus) -> StatedAmount:
+    original = transaction.original
+    if original is None or original.settlement_amount is None:
+        return NOT_STATED
+    amount = original.settlement_amount
+    return StatedAmount(minor=amount.minor, currency=amount.currency)
+
+
+# --- pacs.004 -----------------------------------------------------------------------------------------
+
+
+def _of_returns(content: PaymentReturn) -> Reports:
+    found = [_of_return(content, each) for each in content.returns]
+    if not found and content.group is not None and _is_payment(content.group):
+        code, text = _why(content.group.reasons)
+        total = content.header.total_amount
+        stated = NOT_STATED
+        if total is not None:
+            stated = StatedAmount(
+                minor=total.minor,
+                currency=total.currency,
+                value_date=content.header.settlement_date,
+                reference=content.header.message_id,
+            )
+        names = PaymentReferences(message_id=content.group.message_id)
+        found = [
+            StatusReport(
+                event=Event.RETURNED, references=names, code=code, text=text, stated=stated
+            )
+        ]
+    return Reports(reports=tuple(found))
+
+
+def _of_return(content: PaymentReturn, each: Return) -> StatusReport:
+    reasons = each.reasons or (content.group.reasons if content.group is not None else ())
+    code, text = _why(reasons)
+    currency = each.amount.currency
+    charges = sum(c.amount.minor for c in each.charges if c.amount.currency == currency)
+    stated = StatedAmount(
+        minor=each.amount.minor,
+        currency=currency,
+        charges_minor=charges,
+        value_date=each.settlement_date or content.header.settlement_date,
+        reference=each.return_id or content.header.message_id,
+    )
+    return StatusReport(
+        event=Event.RETURNED,
+        references=_names(each, each.group or content.group),
+        code=code,
+        text=text,
+        stated=stated,
+    )
+
+
+# --- camt.029 -----------------------------------------------------------------------------------------
+
+
+def _of_resolution(content: Resolution, *, is_recall_answer: bool) -> Reports:
+    """Read the answer to a recall. That it is being worked on is news only to whoever asks just now."""
+    found: list[StatusReport] = []
+    alarms: list[Alarm] = []
+    for detail in content.details:
+        group = detail.group
+        group_status = None if group is None else group.status
+        spoken: list[tuple[Any, str | None, tuple[Reason, ...]]] = [
+            (each, each.status or group_status or content.confirmation, each.reasons)
+            for each in detail.answers
+        ]
+        if group is not None and not detail.answers:
+            spoken = [(None, group_status or content.confirmation, group.reasons)]
+        for each, status, reasons in spoken:
+            event = _CANCEL_EVENTS.get(cancel_verdict_of(status))
+            if event is None:
+                alarms.append(Alarm.UNKNOWN_STATUS)
+            elif event is not Event.ACKNOWLEDGED or is_recall_answer:
+                names = _answer_names(each, group)
+                code, text = _why(reasons)
+                found.append(
+                    StatusReport(
+                        event=event, references=names, code=code or status or "", text=text
+                    )
+                )
+    return Reports(reports=tuple(found), alarms=tuple(dict.fromkeys(alarms)))
+
+
+def _answer_names(each: Any, group: Any) -> PaymentReferences:  # noqa: ANN401 -- two structs with these fields
+    if each is None:
+        return PaymentReferences(message_id=group.message_id)
+    return _names(each, each.group or group)
+
+
+# --- what they share ----------------------------------------------------------------------------------
+
+
+def _names(each: Any, group: Any) -> PaymentReferences:  # noqa: ANN401 -- several structs with these fields
+    return PaymentReferences(
+        uetr=as_uuid(each.uetr) if each.uetr else None,
+        end_to_end_id=each.end_to_end_id or "",
+        message_id="" if group is None else group.message_id,
+        rail_reference=getattr(each, "account_servicer_reference", None)
+        or each.clearing_system_reference
+        or "",
+    )
+
+
+def _why(reasons: tuple[Reason, ...]) -> tuple[str, str]:
+    """Return the first reason's code, and all words."""
+    code = next((found for reason in reasons if (found := reason.code or reason.code_own)), "")
+    text = " ".join(text for reason in reasons for text in reason.texts)
+    return code, text[:TEXT_CHARACTERS_MAX]
