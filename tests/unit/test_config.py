@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from datetime import time
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from settlement_engine.app.application import Application
+from settlement_engine.app.settings import engine_settings
 from settlement_engine.config import (
     PROFILE_DEFAULTS,
     Config,
@@ -61,13 +63,17 @@ def secret_file(tmp_path: Path, text: str = PASSWORD + "\n", mode: int = 0o600) 
 # --- the repository's file ------------------------------------------------------------------------
 
 
+TABLES = ("banks.swift.", "banks.sepa.", "banks.windows.")
+"""Tables of which there may be several: the file shows one of each, commented out."""
+
+
 def test_the_repository_file_equals_the_defaults() -> None:
     assert load(REPOSITORY_FILE).config == Config()
 
 
 def test_the_repository_file_lists_every_key_once() -> None:
-    listed = [key for key in listed_keys() if not key.startswith(("banks.swift.", "banks.sepa."))]
-    assert sorted(listed) == sorted(set(known_keys()) - {"banks.swift", "banks.sepa"})
+    listed = [key for key in listed_keys() if not key.startswith(TABLES)]
+    assert sorted(listed) == sorted(set(known_keys()) - {each.rstrip(".") for each in TABLES})
 
 
 def test_the_repository_file_explains_every_key_in_place() -> None:
@@ -90,7 +96,7 @@ def test_keys_that_depend_on_the_profile_are_commented_out_with_the_default_of_p
             section = found[2]
         elif found := COMMENTED_KEY.match(line):
             commented[f"{section}.{found[1]}"] = tomllib.loads(f"x = {found[2]}")["x"]
-    rails = [key for key in commented if key.startswith(("banks.swift.", "banks.sepa."))]
+    rails = [key for key in commented if key.startswith(TABLES)]
     for key in rails:
         del commented[key]
     assert set(commented) == {key for keys in PROFILE_DEFAULTS.values() for key in keys}
@@ -600,3 +606,35 @@ def test_each_comment_of_the_shipped_file_is_a_sentence_of_its_own() -> None:
     for before, after in pairwise(lines):
         if is_key.match(before) and after.startswith("# ") and not is_key.match(after):
             assert re.match(r"# [A-Z0-9\"(`]|# postgresql://", after), after
+
+
+# --- windows of rails -------------------------------------------------------------------------------
+
+WINDOW = {"rail": "mock", "zone": "Europe/Berlin", "opens": "07:00", "closes": "18:00"}
+
+
+def test_the_windows_of_a_rail_reach_the_engine() -> None:
+    windows = [WINDOW | {"currency": "EUR", "weekdays": [1, 2]}, WINDOW]
+    settings = engine_settings(load(None, {"banks.windows": windows}).config)
+    one, other = settings.windows_by_rail["mock"]
+    assert (one.currency, one.opens, one.closes) == ("EUR", time(7), time(18))
+    assert (one.weekdays, other.currency) == (frozenset({1, 2}), "")
+    assert list(settings.windows_by_rail) == ["mock"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"zone": "Mars/Phobos"},
+        {"opens": "7 o'clock"},
+        {"closes": "18:00+01:00"},
+        {"weekdays": [8]},
+        {"weekdays": []},
+        {"currency": "euro"},
+        {"rail": ""},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_window_that_never_could_be_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(Misconfigured):
+        load(None, {"banks.windows": [WINDOW | change]})

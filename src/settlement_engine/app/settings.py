@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import time
 from typing import TYPE_CHECKING
 
 from settlement_engine.api.settings import ApiSettings, HttpBounds, TlsFiles
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.stuck import StuckLimits
 from settlement_engine.domain.value_dates import ValueDateRange
+from settlement_engine.domain.windows import Window
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.errors import Misconfigured
 from settlement_engine.ports import DoubtLimit
@@ -65,8 +67,24 @@ def engine_settings(config: Config) -> EngineSettings:
         ),
         is_queueing=settlement.when_window_closed == "queue",
         has_real_windows=settlement.real_windows,
+        windows_by_rail=_windows_by_rail(config),
         drain_grace_seconds=config.server.drain_grace_seconds,
     )
+
+
+def _windows_by_rail(config: Config) -> dict[str, list[Window]]:
+    """Read the windows of rails that have their own."""
+    found: dict[str, list[Window]] = {}
+    for each in config.banks.windows:
+        window = Window(
+            currency=each.currency,
+            zone=each.zone,
+            opens=time.fromisoformat(each.opens),
+            closes=time.fromisoformat(each.closes),
+            weekdays=each.weekdays,
+        )
+        found.setdefault(each.rail, []).append(window)
+    return found
 
 
 def _doubt_limits(config: Config) -> tuple[DoubtLimit, ...]:

@@ -8,10 +8,12 @@ is explained in ``config.toml``, next to its default. The defaults here are thos
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import time
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic import model_validator as whole
@@ -52,6 +54,26 @@ def _check_cron(text: str) -> str:
     return text
 
 
+def _check_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        message = "must be a time zone of IANA, such as Europe/Berlin"
+        raise ValueError(message) from None
+    return name
+
+
+def _check_time(text: str) -> str:
+    try:
+        found = time.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is not None:
+        message = "must be a time of day in the zone of the window, such as 07:30"
+        raise ValueError(message)
+    return text
+
+
 def _check_scheme(*schemes: str) -> AfterValidator:
     def check(url: SecretStr) -> SecretStr:
         text = url.get_secret_value()
@@ -81,6 +103,7 @@ HostName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$|^[0-9A-Fa-f:.]{2,45}$")
 ]
 RailSeconds = Annotated[Mapping[Name, SecondsOrZero], Field(max_length=100)]
+TimeOfDay = Annotated[str, AfterValidator(_check_time)]
 BankCode = Annotated[str, AfterValidator(_check_bank)]
 Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}$")]
 
@@ -267,6 +290,19 @@ class RailEndpoint(Section):
     timeout_seconds: Seconds = 60.0
 
 
+class RailWindow(Section):
+    """When a rail is open, beside the windows of the currency: both must be."""
+
+    rail: Name
+    currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$")] = ""
+    zone: Annotated[str, AfterValidator(_check_zone)]
+    opens: TimeOfDay
+    closes: TimeOfDay
+    weekdays: Annotated[frozenset[Annotated[int, Field(ge=1, le=7)]], Field(min_length=1)] = (
+        frozenset(range(1, 8))
+    )
+
+
 class BanksConfig(Section):
     """The rails, and how the mock bank behaves."""
 
@@ -279,6 +315,7 @@ class BanksConfig(Section):
     mock_answer_timeout_ms: int = Field(default=2_000, ge=1, le=_DAY * 1000)
     mock_late_seconds: SecondsOrZero = 3.0
     mock_settlement_delay_ms: Milliseconds = 0
+    windows: Annotated[tuple[RailWindow, ...], Field(max_length=1_000)] = ()
     swift: tuple[RailEndpoint, ...] = ()
     sepa: tuple[RailEndpoint, ...] = ()
 

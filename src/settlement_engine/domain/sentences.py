@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 from settlement_engine.domain.lifecycle import QUESTION, Ask, State
 from settlement_engine.domain.preconditions import RefusalCode
+from settlement_engine.domain.routing import RouteReason, read_rejected
 
 Detail: TypeAlias = Mapping[str, str]
 
@@ -38,6 +39,14 @@ def _account(detail: Detail) -> str:
     return detail.get("account", "account")
 
 
+def _no_route(detail: Detail) -> str:
+    rejected = read_rejected(detail)
+    if all(each.reason is RouteReason.CURRENCY_NOT_CARRIED for each in rejected):
+        return f"no rail carries {detail.get('currency', 'it')}"
+    why = "; ".join(f"{each.rail}: {each.text}" for each in rejected)
+    return f"no rail carries this payment in {detail.get('currency', 'its currency')} ({why})"
+
+
 def _window(detail: Detail) -> str:
     currency, opening = detail.get("currency", "the currency"), detail.get("next_opening", "")
     if opening:
@@ -49,7 +58,7 @@ _REFUSALS: Final[Mapping[str, Callable[[Detail], str]]] = {
     RefusalCode.UNKNOWN_ACCOUNT: lambda detail: f"there is no {_account(detail)}",
     RefusalCode.INACTIVE_ACCOUNT: lambda detail: f"the {_account(detail)} is not active",
     RefusalCode.CURRENCY_MISMATCH: _mismatch,
-    RefusalCode.NO_ROUTE: lambda detail: f"no rail carries {detail.get('currency', 'it')}",
+    RefusalCode.NO_ROUTE: _no_route,
     RefusalCode.SETTLEMENT_WINDOW_CLOSED: _window,
     RefusalCode.COMPLIANCE_BLOCKED: _said("blocked by compliance"),
     RefusalCode.RISK_LIMIT_EXCEEDED: _said("a risk limit is exceeded"),

@@ -1,8 +1,8 @@
 """Settlement windows: when a currency may be settled, in the local time of its market.
 
 Times are local to an IANA zone and become instants per date, so that summer time moves them. A window
-may end on the next day. A currency without a window is never open: it fails closed. The clock comes in
-as an argument.
+may end on the next day. A currency without a window is never open: it fails closed. So does a rail that has
+windows of its own, for a currency that none of them names. The clock comes in as an argument.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 LOOK_AHEAD_DAYS: Final = 14
 """How far the next opening is looked for; weekly windows need 8 days."""
@@ -23,7 +23,10 @@ EVERY_DAY: Final = frozenset(range(1, 8))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """One daily session. ``weekdays`` are ISO numbers, 1 is Monday; they name the day of opening."""
+    """One daily session. ``weekdays`` are ISO numbers, 1 is Monday; they name the day of opening.
+
+    An empty ``currency`` stands for every currency: a window of a rail.
+    """
 
     currency: str
     zone: str
@@ -68,7 +71,7 @@ def open_session(windows: Iterable[Window], currency: str, now: datetime) -> Ses
     found = [
         session
         for window in windows
-        if window.currency == currency
+        if window.currency in ("", currency)
         for session in _sessions(window, now)
         if session.holds(now)
     ]
@@ -81,9 +84,34 @@ def next_opening(windows: Iterable[Window], currency: str, now: datetime) -> dat
         (
             session.opens_at
             for window in windows
-            if window.currency == currency
+            if window.currency in ("", currency)
             for session in _sessions(window, now)
             if session.opens_at > now
         ),
         default=None,
     )
+
+
+def both_open(one: Session, other: Session) -> Session:
+    """Return the time in which two sessions that are open now are both open."""
+    return Session(max(one.opens_at, other.opens_at), min(one.closes_at, other.closes_at))
+
+
+def next_opening_of_both(
+    windows: Sequence[Window], others: Sequence[Window], currency: str, now: datetime
+) -> datetime | None:
+    """Return when a currency's windows and those of a rail are next both open, or None if never."""
+    ours, theirs = _all_sessions(windows, currency, now), _all_sessions(others, currency, now)
+    common = (both_open(one, other) for one in ours for other in theirs)
+    return min(
+        (each.opens_at for each in common if now < each.opens_at < each.closes_at), default=None
+    )
+
+
+def _all_sessions(windows: Iterable[Window], currency: str, now: datetime) -> list[Session]:
+    return [
+        session
+        for window in windows
+        if window.currency in ("", currency)
+        for session in _sessions(window, now)
+    ]

@@ -56,7 +56,7 @@ class Asker:
         gate: Gate,
         integrity: Integrity,
         dispatcher: Dispatcher,
-        expected_rail: Callable[[Settlement], str],
+        possible_rails: Callable[[Settlement], tuple[str, ...]],
     ) -> None:
         self._settings = settings
         self._rails = rails
@@ -66,8 +66,8 @@ class Asker:
         self._gate = gate
         self._integrity = integrity
         self._dispatcher = dispatcher
-        self._expected_rail = expected_rail
-        self._at_gate: dict[str, int] = {}
+        self._possible_rails = possible_rails
+        self._at_gate: dict[tuple[str, ...], int] = {}
         self._hear: Hear = _nobody
 
     def attach(self, hear: Hear, carried: Callable[[UUID], Settlement | None]) -> None:
@@ -91,17 +91,21 @@ class Asker:
                 self._dispatcher.offer(question, rail, group)
 
     def _ask_screening(self, settlements: list[Settlement]) -> None:
-        """Have them screened, as soon as the gate is open for the rail that each would take."""
-        groups: dict[str, list[Settlement]] = {}
+        """Have them screened, as soon as the gate is open for every rail that each may take.
+
+        A rail that is shut may have the payment from time that was forgotten: it must not go out over
+        another one meanwhile.
+        """
+        groups: dict[tuple[str, ...], list[Settlement]] = {}
         if self._gate.is_open:
-            groups[""] = settlements
+            groups[()] = settlements
         else:
             for settlement in settlements:
-                groups.setdefault(self._expected_rail(settlement), []).append(settlement)
-        for rail, group in groups.items():
+                groups.setdefault(self._possible_rails(settlement), []).append(settlement)
+        for rails, group in groups.items():
             for start in range(0, len(group), QUESTIONS_BATCH_MAX):
                 batch = group[start : start + QUESTIONS_BATCH_MAX]
-                self._presence.spawn(self._screen(batch, self._gate.turn, rail))
+                self._presence.spawn(self._screen(batch, self._gate.turn, rails))
 
     async def _miss(self, question: Ask, rail: str, batch: list[Settlement]) -> None:
         """Answer for a rail that this engine does not have: with silence, for it may have the payment.
@@ -119,8 +123,8 @@ class Asker:
         ]
         self._hear(answers)
 
-    async def _screen(self, batch: list[Settlement], turn: int, rail: str) -> None:
-        if not await self._waits_at_gate(batch, turn, rail):
+    async def _screen(self, batch: list[Settlement], turn: int, rails: tuple[str, ...]) -> None:
+        if not await self._waits_at_gate(batch, turn, rails):
             return
         await self._listen_for(
             "screening",
@@ -130,19 +134,21 @@ class Asker:
             lambda report: self._screening.screen(batch, report),
         )
 
-    async def _waits_at_gate(self, batch: list[Settlement], turn: int, rail: str) -> bool:
+    async def _waits_at_gate(
+        self, batch: list[Settlement], turn: int, rails: tuple[str, ...]
+    ) -> bool:
         """Wait for the gate; False when it was forgotten, or has to rest because too many wait here."""
-        if self._gate.is_open_for(rail) if rail else self._gate.is_ajar:
+        if self._gate.is_open_for_all(rails):
             return turn == self._gate.turn
-        waiting = self._at_gate.get(rail, 0)
+        waiting = self._at_gate.get(rails, 0)
         if waiting >= self._settings.gate_waiting_max:
             self._hear(Answer(settlement_id=each.id, event=Event.NO_ANSWER) for each in batch)
             return False
-        self._at_gate[rail] = waiting + len(batch)
+        self._at_gate[rails] = waiting + len(batch)
         try:
-            return await self._gate.passes(turn, rail)
+            return await self._gate.passes(turn, rails)
         finally:
-            self._at_gate[rail] -= len(batch)
+            self._at_gate[rails] -= len(batch)
 
     def _leave_out_altered(self, call: Call) -> None:
         """Leave out what may not be asked about; it is answered with silence.

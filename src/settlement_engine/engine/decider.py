@@ -31,6 +31,7 @@ from settlement_engine.domain.preconditions import (
     refuse_window,
 )
 from settlement_engine.domain.returns import NOT_STATED
+from settlement_engine.domain.routing import RouteReason
 from settlement_engine.domain.settlement import Attempt
 from settlement_engine.engine.lookups import recalled_as
 from settlement_engine.engine.postings import transfers_of
@@ -38,15 +39,17 @@ from settlement_engine.engine.schedule import Schedule, until_window_opens
 from settlement_engine.ports import Answer, RailClass, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from random import Random
+    from uuid import UUID
 
     from settlement_engine.domain.returns import StatedAmount
+    from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.engine.directory import Directory
+    from settlement_engine.engine.router import Router
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.engine.timetable import Timetable
     from settlement_engine.ports import Rail, RailCapabilities
 
 _REFUSED_AS: Final = {
@@ -92,24 +95,26 @@ class Decider:
         settings: EngineSettings,
         rails: Mapping[str, Rail],
         directory: Directory,
-        timetable: Timetable,
+        router: Router,
         chance: Random,
-        has_room: Callable[[str, str], bool] = lambda _rail, _bank: True,
     ) -> None:
         self._settings = settings
         self._rails = rails
         self._directory = directory
-        self._timetable = timetable
+        self._router = router
         self._schedule = Schedule(settings, rails, chance)
-        self._has_room = has_room
 
-    async def prefetch(self, settlements: Sequence[Settlement]) -> None:
-        """Look up the accounts that these settlements are going to need."""
-        wanted = []
-        for settlement in settlements:
-            rail = self.choose_rail(settlement)
-            wanted.append((settlement, rail.name if rail else None))
+    async def prefetch(
+        self, settlements: Sequence[Settlement], now: datetime
+    ) -> dict[UUID, RouteDecision]:
+        """Decide the routes of what was screened, and look up the accounts that they need.
+
+        ``decide`` is given the same routes, so that it finds the accounts of the rail that it locks for.
+        """
+        routes = {each.id: self._router.route(each, now) for each in settlements}
+        wanted = ((each, routes[each.id].rail or None) for each in settlements)
         await self._directory.prefetch(wanted)
+        return routes
 
     async def prefetch_suspense(self, settlements: Sequence[Settlement]) -> None:
         """Look up the suspense accounts of ended settlements, opened on first need."""
@@ -130,10 +135,12 @@ class Decider:
         answer: Answer,
         now: datetime,
         history: Sequence[Moved] = (),
+        route: RouteDecision | None = None,
     ) -> Step | None:
         """Return the step that the answer leads to; None when it says nothing new.
 
-        ``history`` are the moves so far, where the answer needs them (``engine/lookups.py``).
+        ``history`` are the moves so far, where the answer needs them (``engine/lookups.py``); ``route`` is what
+        was decided with ``prefetch``, for what was screened.
 
         An answer that the page does not know in this state answers nothing: it counts as silence.
         """
@@ -149,7 +156,8 @@ class Decider:
         if event not in LIFE[settlement.state]:
             return None
         if event in (Event.CLEARED, Event.REFUSED):
-            return self._screened(settlement, answer, now)
+            assert route is not None, "what was screened has had its route decided"
+            return self._screened(settlement, answer, now, route)
         refusal = None
         if event is Event.RECALLED:
             refusal = _refusal_of(event, answer, recalled_as(history))
@@ -225,38 +233,43 @@ class Decider:
         event, kind = _UNCOVERED[word.event], MatterKind.UNCOVERED_RETURN
         return self._step(settlement, word._replace(event=event, kind=kind), answer)
 
-    def _screened(self, settlement: Settlement, answer: Answer, now: datetime) -> Step:
+    def _screened(
+        self, settlement: Settlement, answer: Answer, now: datetime, route: RouteDecision
+    ) -> Step:
         """Apply our own preconditions, in their order of precedence, to what screening said."""
-        currency = settlement.instruction.amount.currency
-        session = self._timetable.session(currency, now)
-        rail = self.choose_rail(settlement)
-        refusal = self._refuse_sides(settlement)
-        if refusal is None and rail is None:
-            refusal = Refusal(code=RefusalCode.NO_ROUTE, detail={"currency": currency})
-        opening = None if session else self._timetable.next_opening(currency, now)
-        can_wait = self._settings.is_queueing and opening is not None
-        if refusal is None and session is None and not can_wait:
-            refusal = refuse_window(currency, opening)
+        refusal = self._refuse_sides(settlement) or self._refuse_route(settlement, route)
         refusal = refusal or answer.refusal
         if refusal is None and answer.event is Event.REFUSED:
             refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)  # a no without a reason is a no
         if refusal is not None:
             return self._step(settlement, LateWord(Event.REFUSED), answer, refusal)
-        if session is None:
-            assert opening is not None, "what waits has a time to wait for"
-            return until_window_opens(settlement, opening, now)
-        assert rail is not None, "what has no rail was refused"
-        if not self._has_room(rail.name, settlement.instruction.from_bank):
-            return self._schedule.until_lane_has_room(settlement, rail.name)
-        attempt = self._attempt(settlement, rail, now)
+        if route.waits_for is RouteReason.WINDOW_CLOSED:
+            return until_window_opens(settlement, route, now)
+        if route.waits_for is not None:
+            return self._schedule.until_lane_has_room(settlement, route)
+        attempt = self._attempt(settlement, self._rails[route.rail], now)
         return Step(
             settlement=settlement,
             event=Event.CLEARED,
             row=follow(settlement.state, Event.CLEARED),
             attempt=attempt,
-            session=session,
-            detail=intent_detail(attempt),
+            session=route.session,
+            detail=intent_detail(attempt) | route.words(),
         )
+
+    def _refuse_route(self, settlement: Settlement, route: RouteDecision) -> Refusal | None:
+        """Refuse what no rail carries, and what may not wait until its rail's window opens."""
+        currency = settlement.instruction.amount.currency
+        if not route.rail:
+            return Refusal(
+                code=RefusalCode.NO_ROUTE, detail={"currency": currency, **route.words()}
+            )
+        if route.waits_for is not RouteReason.WINDOW_CLOSED:
+            return None
+        if self._settings.is_queueing and route.opens_at is not None:
+            return None
+        refusal = refuse_window(currency, route.opens_at)
+        return Refusal(code=refusal.code, detail={**refusal.detail, **route.words()})
 
     def _refuse_sides(self, settlement: Settlement) -> Refusal | None:
         if self._directory.are_both_active(settlement):
@@ -267,15 +280,6 @@ class Decider:
             self._directory.facts(AccountKind.NOSTRO, wish.from_bank, currency),
             self._directory.facts(AccountKind.VOSTRO, wish.to_bank, currency),
         )
-
-    def choose_rail(self, settlement: Settlement) -> Rail | None:
-        """Choose the first rail that carries the currency; None when there is none."""
-        currency = settlement.instruction.amount.currency
-        for rail in self._rails.values():
-            carried = rail.capabilities.currencies
-            if carried is None or currency in carried:
-                return rail
-        return None
 
     def _attempt(self, settlement: Settlement, rail: Rail, now: datetime) -> Attempt:
         """Write down what is going to be sent, to the byte."""

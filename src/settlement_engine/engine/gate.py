@@ -46,6 +46,10 @@ class Gate:
         """Say whether questions leave for this rail."""
         return self._is_open or rail in self._opened
 
+    def is_open_for_all(self, rails: Iterable[str]) -> bool:
+        """Say whether questions leave for all these rails; if none is named, for some rail at least."""
+        return self.is_ajar and (self._is_open or self._opened.issuperset(rails))
+
     def shut(self) -> None:
         """Hold questions back from now on, for every rail."""
         self._is_open = False
@@ -72,12 +76,12 @@ class Gate:
         self._changed = asyncio.Event()
         self._hear()
 
-    async def passes(self, turn: int, rail: str = "") -> bool:
-        """Wait until questions leave for a rail, or for some rail if none is named.
+    async def passes(self, turn: int, rails: Iterable[str] = ()) -> bool:
+        """Wait until questions leave for all these rails, or for some rail if none is named.
 
         False when what was to be asked in that turn was forgotten.
         """
-        while not (self.is_open_for(rail) if rail else self.is_ajar):
+        while not self.is_open_for_all(rails):
             await self._changed.wait()
         return turn == self.turn
 

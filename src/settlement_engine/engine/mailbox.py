@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.preconditions import Refusal
+    from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.engine.inbound import InboundWorker
     from settlement_engine.ports import Answer, Meter
@@ -42,6 +43,8 @@ class PendingTransition:
     repeats: int = 0
     history: tuple[Moved, ...] = ()
     """The moves so far, where the answer needs them (``engine/lookups.py``)."""
+    route: RouteDecision | None = None
+    """The route, decided when the accounts were looked up, for what was screened."""
     waiting: list[Answer] = field(default_factory=list)
     """What came meanwhile. The list's identity marks the owner of the settlement's slot."""
 

@@ -242,10 +242,10 @@ class Runner:
 
     async def _write(self, batch: list[PendingTransition]) -> None:
         batch = await self._lookups.read_histories(batch)
-        screened = [p.settlement for p in batch if p.answer.event in SCREENED]
+        screened = [p for p in batch if p.answer.event in SCREENED]
         try:
             if screened:
-                await self._until_reached(lambda: self._decider.prefetch(screened))
+                await self._decide_routes(screened)
         except Broken as error:
             # Without their accounts these cannot be decided; the others can.
             log.exception("accounts_not_read", why=error.why or error.what)
@@ -263,6 +263,15 @@ class Runner:
         if len(pairs) > LONG_BATCH:
             await asyncio.sleep(0)
         self._take_in(pairs, outcomes, seconds)
+
+    async def _decide_routes(self, screened: list[PendingTransition]) -> None:
+        """Decide the route of each, once, and look up the accounts that it needs."""
+        settlements = [pending.settlement for pending in screened]
+        routes = await self._until_reached(
+            lambda: self._decider.prefetch(settlements, self._presence.now())
+        )
+        for pending in screened:
+            pending.route = routes[pending.settlement.id]
 
     async def _decide_all(
         self, batch: list[PendingTransition]
@@ -297,7 +306,7 @@ class Runner:
         if pending.is_uncovered:
             return self._decider.uncovered(pending.settlement, pending.answer)
         settlement, answer = pending.settlement, pending.answer
-        step = self._decider.decide(settlement, answer, now, pending.history)
+        step = self._decider.decide(settlement, answer, now, pending.history, pending.route)
         if step is None:
             return None
         if step.event is Event.NO_ANSWER and answer.event is not Event.NO_ANSWER:

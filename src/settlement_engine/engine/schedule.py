@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from settlement_engine.domain.backoff import Backoff
+    from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Rail
@@ -54,7 +55,7 @@ class Schedule:
         own = rail.capabilities.enquiry.get(state) if rail is not None else None
         return own or self._settings.enquiry
 
-    def until_lane_has_room(self, settlement: Settlement, rail: str) -> Step:
+    def until_lane_has_room(self, settlement: Settlement, route: RouteDecision) -> Step:
         """Let it wait before its funds are held: more wait for this bank than may."""
         wait = self._settings.full_lane.seconds(settlement.asked + 1, self._chance.random())
         return Step(
@@ -62,16 +63,21 @@ class Schedule:
             event=Event.POSTPONED,
             row=follow(settlement.state, Event.POSTPONED),
             rest_seconds=wait,
-            detail={"rail": rail, "text": "more payments wait for this bank than may"},
+            detail={
+                "rail": route.rail,
+                "text": "more payments wait for this bank than may",
+                **route.words(),
+            },
         )
 
 
-def until_window_opens(settlement: Settlement, opening: datetime, now: datetime) -> Step:
-    """Let it wait for its window."""
+def until_window_opens(settlement: Settlement, route: RouteDecision, now: datetime) -> Step:
+    """Let it wait for the window of its rail."""
+    assert route.opens_at is not None, "what waits has a time to wait for"
     return Step(
         settlement=settlement,
         event=Event.POSTPONED,
         row=follow(settlement.state, Event.POSTPONED),
-        rest_seconds=max((opening - now).total_seconds(), 0.0),
-        detail={"next_opening": opening.isoformat()},
+        rest_seconds=max((route.opens_at - now).total_seconds(), 0.0),
+        detail={"rail": route.rail, "next_opening": route.opens_at.isoformat(), **route.words()},
     )

@@ -28,6 +28,7 @@ from settlement_engine.engine.opening import Opener
 from settlement_engine.engine.patience import is_cancelled
 from settlement_engine.engine.presence import Presence
 from settlement_engine.engine.recovery import Recovery, keep_timetable
+from settlement_engine.engine.router import Router
 from settlement_engine.engine.runner import Runner
 from settlement_engine.engine.timetable import Timetable
 from settlement_engine.engine.unbookable import Unbookable
@@ -94,7 +95,7 @@ class SettlementService:
         self._accounts, self._stream = accounts, stream
         self._store = store
         self.doorbell = Doorbell()
-        self._timetable = Timetable(has_real_windows=settings.has_real_windows)
+        self._timetable = _timetable(settings)
         self._presence = Presence(settings, registry, clock, meter)
         self._gate = Gate(rails, is_open=openings is None)
         self._waiting = WaitingRoom(settings, store)
@@ -102,6 +103,7 @@ class SettlementService:
         self._integrity = Integrity(rails, self._presence, meter, matters)
         self._directory = Directory(accounts)
         self._dispatcher = self._make_dispatcher(rails, meter)
+        self._router = self._make_router(rails)
         self._decider = self._make_decider(rails, chance)
         self._inbound = self._make_inbound(inbound, rails, meter)
         self._asker = self._make_asker(rails, screening, meter)
@@ -130,9 +132,16 @@ class SettlementService:
             is_too_late=lambda each: self._decider.is_too_late_to_send(each, self._presence.now()),
         )
 
+    def _make_router(self, rails: Mapping[str, Rail]) -> Router:
+        return Router(
+            rails,
+            self._timetable,
+            has_room=self._dispatcher.has_room,
+            is_sending=self._dispatcher.is_sending,
+        )
+
     def _make_decider(self, rails: Mapping[str, Rail], chance: Random) -> Decider:
-        has_room = self._dispatcher.has_room
-        return Decider(self._settings, rails, self._directory, self._timetable, chance, has_room)
+        return Decider(self._settings, rails, self._directory, self._router, chance)
 
     def _make_asker(self, rails: Mapping[str, Rail], screening: Screening, meter: Meter) -> Asker:
         return Asker(
@@ -144,13 +153,8 @@ class SettlementService:
             gate=self._gate,
             integrity=self._integrity,
             dispatcher=self._dispatcher,
-            expected_rail=self._expected_rail,
+            possible_rails=self._router.possible,
         )
-
-    def _expected_rail(self, settlement: Settlement) -> str:
-        """Name the rail that a settlement would take by what is known now; empty for none."""
-        rail = self._decider.choose_rail(settlement)
-        return rail.name if rail is not None else ""
 
     def _make_runner(self, meter: Meter, unbookable: Unbookable) -> Runner:
         return Runner(
@@ -372,6 +376,11 @@ class SettlementService:
                 yield found
             else:
                 await self.doorbell.wait(self._settings.stream_poll_seconds)
+
+
+def _timetable(settings: EngineSettings) -> Timetable:
+    windows = settings.windows_by_rail
+    return Timetable(has_real_windows=settings.has_real_windows, by_rail=windows)
 
 
 def _was_cancelled(settlement: Settlement) -> bool:

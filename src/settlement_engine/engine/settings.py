@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.value_dates import ValueDateRange
 from settlement_engine.ports import DoubtLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from settlement_engine.domain.windows import Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +26,7 @@ class EngineSettings:
     ``close_look_seconds`` is how soon an engine looks after its own when it has reason to.
     ``sends_max`` bounds the sendings of one attempt that are proved undelivered.
     ``is_queueing`` parks what comes while its window is shut instead of refusing it.
+    ``windows_by_rail`` are the windows of rails that have their own: the currency's must be open as well.
     ``value_dates`` are the days for which instructions are taken in.
     ``inbound_poll_seconds`` is how soon an engine works off what another one has received.
     ``full_lane`` is how long a payment waits, nothing being held, when the queue of its bank's lane is full.
@@ -50,6 +57,7 @@ class EngineSettings:
     is_queueing: bool = False
     value_dates: ValueDateRange = field(default_factory=ValueDateRange)
     has_real_windows: bool = True
+    windows_by_rail: Mapping[str, Sequence[Window]] = field(default_factory=dict)
     windows_refresh_seconds: float = 30.0
     admission_patience_seconds: float = 10.0
     retry_pause_seconds: float = 0.1

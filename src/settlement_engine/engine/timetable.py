@@ -1,18 +1,28 @@
-"""Which session of a currency is open, remembered until it shuts."""
+"""Which session is open for a currency on a rail, remembered until it shuts.
+
+The currency's windows come from the database; a rail may have windows of its own, and then both must be open.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from settlement_engine.domain.windows import Session, next_opening, open_session
+from settlement_engine.domain.windows import (
+    Session,
+    both_open,
+    next_opening,
+    next_opening_of_both,
+    open_session,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from settlement_engine.domain.windows import Window
 
-CURRENCIES_MAX: Final = 1_000
+OPEN_MAX: Final = 1_000
+"""No more open sessions are remembered: when there are more, all are looked up anew."""
 
 ROUND_THE_CLOCK: Final = Session(datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC))
 """The session of development and demonstration, unless real windows are asked for."""
@@ -21,31 +31,45 @@ ROUND_THE_CLOCK: Final = Session(datetime(1970, 1, 1, tzinfo=UTC), datetime(9000
 class Timetable:
     """Answers from the windows in force; the database's clock has the last word, with the lock."""
 
-    def __init__(self, *, has_real_windows: bool) -> None:
+    def __init__(
+        self, *, has_real_windows: bool, by_rail: Mapping[str, Sequence[Window]] | None = None
+    ) -> None:
         self._has_real_windows = has_real_windows
+        self._by_rail = by_rail or {}
         self._windows: Sequence[Window] = ()
-        self._open: dict[str, Session] = {}
+        self._open: dict[tuple[str, str], Session] = {}
 
     def replace(self, windows: Sequence[Window]) -> None:
-        """Take the windows as they are now."""
+        """Take the currencies' windows as they are now."""
         if windows != self._windows:
             self._windows = windows
             self._open.clear()
 
-    def session(self, currency: str, now: datetime) -> Session | None:
-        """Return the session that is open, or None."""
+    def session(self, currency: str, now: datetime, rail: str = "") -> Session | None:
+        """Return the session that is open for a currency on a rail, or None."""
         if not self._has_real_windows:
             return ROUND_THE_CLOCK
-        known = self._open.get(currency)
+        known = self._open.get((rail, currency))
         if known is not None and known.holds(now):
             return known
-        found = open_session(self._windows, currency, now)
+        found = self._find(currency, now, rail)
         if found is not None:
-            if len(self._open) >= CURRENCIES_MAX:
+            if len(self._open) >= OPEN_MAX:
                 self._open.clear()
-            self._open[currency] = found
+            self._open[rail, currency] = found
         return found
 
-    def next_opening(self, currency: str, now: datetime) -> datetime | None:
-        """Return when the currency opens next, or None if it never does."""
-        return next_opening(self._windows, currency, now)
+    def _find(self, currency: str, now: datetime, rail: str) -> Session | None:
+        found = open_session(self._windows, currency, now)
+        own = self._by_rail.get(rail)
+        if found is None or own is None:
+            return found
+        of_rail = open_session(own, currency, now)
+        return both_open(found, of_rail) if of_rail is not None else None
+
+    def next_opening(self, currency: str, now: datetime, rail: str = "") -> datetime | None:
+        """Return when a currency opens next on a rail, or None if it never does."""
+        own = self._by_rail.get(rail)
+        if own is None:
+            return next_opening(self._windows, currency, now)
+        return next_opening_of_both(self._windows, own, currency, now)

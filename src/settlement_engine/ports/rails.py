@@ -79,6 +79,8 @@ class RailCapabilities:
     ``is_not_found_definite`` says whether *not found* proves that our reference never arrived.
     ``validity_seconds`` is how long an attempt's bytes may be sent; ``deduplicates_seconds`` for how
     long the rail recognises a resend. ``overdue_after_seconds`` is when a sent payment is recalled.
+    ``currencies``, ``banks`` (folded codes of those that take orders over it) and the amounts, in minor units
+    by currency, say which payments it carries; None, or a currency left out, is no bound.
     ``lane`` bounds what is put to one bank at a time. ``enquiry`` says how often is asked about a payment
     that is in doubt, sent or being recalled; a state that it leaves out follows the engine's settings.
     """
@@ -90,6 +92,9 @@ class RailCapabilities:
     deduplicates_seconds: float
     overdue_after_seconds: float | None = None
     currencies: frozenset[str] | None = None
+    banks: frozenset[str] | None = None
+    amount_min_minor: Mapping[str, int] = field(default_factory=dict)
+    amount_max_minor: Mapping[str, int] = field(default_factory=dict)
     lane: LaneLimits = field(default_factory=LaneLimits)
     enquiry: Mapping[State, Backoff] = field(default_factory=dict)
 

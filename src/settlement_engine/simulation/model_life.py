@@ -31,7 +31,7 @@ from settlement_engine.ports import Answer
 
 if TYPE_CHECKING:
     from settlement_engine.engine.directory import Directory
-    from settlement_engine.engine.timetable import Timetable
+    from settlement_engine.engine.router import Router
     from settlement_engine.ports import Rail, Step
     from settlement_engine.simulation.model_rails import ModelRail
 
@@ -86,7 +86,7 @@ class Engine:
             EngineSettings(sends_max=SENDS_MAX),
             {_ROUTE.rail: cast("Rail", rail)},
             cast("Directory", None),
-            cast("Timetable", None),
+            cast("Router", None),
             Random(0),
         )
 

@@ -13,7 +13,9 @@ from settlement_engine.domain.windows import (
     Session,
     Window,
     always_open,
+    both_open,
     next_opening,
+    next_opening_of_both,
     open_session,
 )
 
@@ -260,3 +262,37 @@ def test_what_is_said_to_be_open_is_open_by_the_clock_on_the_wall(
     assert following is not None
     assert following > now
     assert open_session(windows, "EUR", following) is not None
+
+
+# --- a currency's windows and those of a rail -----------------------------------------------------
+
+
+def test_both_are_open_until_the_first_of_them_shuts():
+    one = Session(utc(2026, 3, 2, 7), utc(2026, 3, 2, 15))
+    other = Session(utc(2026, 3, 2, 9), utc(2026, 3, 2, 17))
+    assert both_open(one, other) == both_open(other, one)
+    assert both_open(one, other) == Session(utc(2026, 3, 2, 9), utc(2026, 3, 2, 15))
+
+
+def test_both_open_next_when_the_later_one_does():
+    morning = window("UTC", time(6), time(10), currency="")
+    monday = utc(2026, 3, 2, 3)
+    assert next_opening_of_both([EUR], [morning], "EUR", monday) == utc(2026, 3, 2, 7)
+    assert next_opening_of_both([EUR], [morning], "EUR", utc(2026, 3, 2, 7)) == utc(2026, 3, 3, 7)
+
+
+def test_windows_that_never_meet_never_open():
+    night = window("UTC", time(20), time(23), currency="")
+    assert next_opening_of_both([EUR], [night], "EUR", utc(2026, 3, 2, 3)) is None
+
+
+def test_a_rail_round_the_clock_opens_with_the_currency():
+    always = always_open("")
+    now = utc(2026, 3, 2, 3)
+    assert next_opening_of_both([EUR], [always], "EUR", now) == next_opening([EUR], "EUR", now)
+
+
+def test_a_window_of_every_currency_is_open_for_each():
+    always = always_open("")
+    assert open_session([always], "JPY", utc(2026, 3, 2, 3)) is not None
+    assert open_session([EUR], "JPY", utc(2026, 3, 2, 9)) is None

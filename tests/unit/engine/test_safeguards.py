@@ -52,7 +52,9 @@ async def sent_and_silent(house: House) -> Settlement:
 def decide(house: House, settlement: Settlement, event: Event, **answer: Any) -> Step | None:
     number = settlement.attempt.number if settlement.attempt else 0
     said = Answer(settlement_id=settlement.id, event=event, attempt=number, **answer)
-    return house.engine._runner._decider.decide(settlement, said, LoopClock().now())
+    now = LoopClock().now()
+    route = house.engine._router.route(settlement, now)
+    return house.engine._runner._decider.decide(settlement, said, now, route=route)
 
 
 # --- deciding -------------------------------------------------------------------------------------
@@ -123,7 +125,7 @@ async def test_screenings_refusal_is_the_refusal() -> None:
         [accepted] = await house.engine.submit([wish()])
         assert not isinstance(accepted, Exception)
         settlement = carried(house, accepted.settlement.id)
-        await house.engine._runner._decider.prefetch([settlement])
+        await house.engine._runner._decider.prefetch([settlement], LoopClock().now())
         refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)
         step = decide(house, settlement, Event.REFUSED, refusal=refusal)
         assert step is not None

@@ -107,6 +107,14 @@ class Dispatcher:
         lane = self._find(rail, bank)
         return lane is None or lane.has_queue_room()
 
+    def is_sending(self, rail: str, bank: str) -> bool:
+        """Say whether sends leave for this bank, or one may be tried and none waits to be."""
+        lane = self._find(rail, bank)
+        if lane is None or lane.breaker.is_closed:
+            return True
+        is_tried = lane.breaker.room(self._now()) != 0
+        return is_tried and not lane.queues[Ask.SEND]
+
     def breaker(self, rail: str, bank: str) -> BreakerState:
         """Say whether sends leave for this bank."""
         lane = self._find(rail, bank)

@@ -1,0 +1,212 @@
+"""Routing: which rail takes a payment, and why the others do not.
+
+Promises: the same payment and the same offers give the same decision; each rail that was looked at and not
+chosen has a reason. The first rail that can take the payment now is chosen; where none can now, the one that
+it has to wait for the shortest.
+
+Must never: read a clock, ask anybody, or be consulted after the send intent is committed. From then on the
+payment belongs to its rail.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from settlement_engine.domain.bank_codes import folded_bank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.domain.windows import Session
+
+RAIL_PREFIX: Final = "rail."
+"""The reason against a rail is kept in a detail of this prefix and the rail's name."""
+
+SHOWN_MAX: Final = 5
+"""A reason names no more currencies than these."""
+
+
+class RouteReason(StrEnum):
+    """Why a rail was not chosen. The names are stable: clients may rely on them."""
+
+    CURRENCY_NOT_CARRIED = "CURRENCY_NOT_CARRIED"
+    BANK_NOT_REACHED = "BANK_NOT_REACHED"
+    AMOUNT_BELOW_MINIMUM = "AMOUNT_BELOW_MINIMUM"
+    AMOUNT_ABOVE_LIMIT = "AMOUNT_ABOVE_LIMIT"
+    WINDOW_CLOSED = "WINDOW_CLOSED"
+    LANE_FULL = "LANE_FULL"
+    BREAKER_OPEN = "BREAKER_OPEN"
+
+
+LASTING: Final = frozenset(
+    {
+        RouteReason.CURRENCY_NOT_CARRIED,
+        RouteReason.BANK_NOT_REACHED,
+        RouteReason.AMOUNT_BELOW_MINIMUM,
+        RouteReason.AMOUNT_ABOVE_LIMIT,
+    }
+)
+"""Reasons that no waiting takes away: they lie in the payment and in the rail's rules."""
+
+
+class RailRules(Protocol):
+    """What a rail carries. None is no bound; amounts are in minor units, by currency."""
+
+    @property
+    def currencies(self) -> frozenset[str] | None:
+        """The currencies that it carries."""
+        ...
+
+    @property
+    def banks(self) -> frozenset[str] | None:
+        """The banks that take orders over it, folded."""
+        ...
+
+    @property
+    def amount_min_minor(self) -> Mapping[str, int]:
+        """The least that it carries."""
+        ...
+
+    @property
+    def amount_max_minor(self) -> Mapping[str, int]:
+        """The most that it carries."""
+        ...
+
+
+class RailOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rail says of one payment now.
+
+    ``session`` is the opening in which both the currency's and the rail's own windows are open now; without it
+    ``opens_at`` is the next one, or None when there is none.
+    """
+
+    name: str
+    rules: RailRules
+    session: Session | None
+    opens_at: datetime | None = None
+    has_room: bool = True
+    is_breaker_open: bool = False
+
+
+class RejectedRail(msgspec.Struct, frozen=True):
+    """A rail that was looked at and not chosen."""
+
+    rail: str
+    reason: RouteReason
+    text: str
+
+
+class RouteDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """The rail of a payment, or none, with the reason against each rail that was looked at.
+
+    ``waits_for`` says why the chosen rail cannot take it yet: nothing is locked meanwhile, and the route is
+    decided anew afterwards. ``opens_at`` is when the chosen rail's windows open, if it waits for them.
+    """
+
+    rail: str
+    rejected: tuple[RejectedRail, ...] = ()
+    session: Session | None = None
+    waits_for: RouteReason | None = None
+    opens_at: datetime | None = None
+
+    def words(self) -> dict[str, str]:
+        """Write down the reasons as details of a transition, or of a refusal."""
+        return {
+            f"{RAIL_PREFIX}{each.rail}": f"{each.reason}: {each.text}" for each in self.rejected
+        }
+
+
+def read_rejected(detail: Mapping[str, str]) -> tuple[RejectedRail, ...]:
+    """Read the reasons from the details of a transition; what is not one is left out."""
+    found = []
+    for name, words in detail.items():
+        code, _, text = words.partition(": ")
+        if name.startswith(RAIL_PREFIX) and code in RouteReason.__members__:
+            found.append(RejectedRail(name.removeprefix(RAIL_PREFIX), RouteReason(code), text))
+    return tuple(found)
+
+
+def lasting_objection(rules: RailRules, wish: Instruction) -> tuple[RouteReason, str] | None:
+    """Say why a rail never carries this payment; None if it may."""
+    amount = wish.amount
+    currency = amount.currency
+    if rules.currencies is not None and currency not in rules.currencies:
+        carried = _some(rules.currencies)
+        return RouteReason.CURRENCY_NOT_CARRIED, f"it carries {carried}, not {currency}"
+    if rules.banks is not None and folded_bank(wish.from_bank) not in rules.banks:
+        return RouteReason.BANK_NOT_REACHED, f"{wish.from_bank} takes no orders over it"
+    least = rules.amount_min_minor.get(currency)
+    if least is not None and amount.minor < least:
+        text = f"it carries no less than {least} minor units of {currency}"
+        return RouteReason.AMOUNT_BELOW_MINIMUM, text
+    most = rules.amount_max_minor.get(currency)
+    if most is not None and amount.minor > most:
+        text = f"it carries no more than {most} minor units of {currency}"
+        return RouteReason.AMOUNT_ABOVE_LIMIT, text
+    return None
+
+
+def _some(currencies: Iterable[str]) -> str:
+    names = sorted(currencies)
+    more = f" and {len(names) - SHOWN_MAX} more" if len(names) > SHOWN_MAX else ""
+    return (", ".join(names[:SHOWN_MAX]) or "nothing") + more
+
+
+def _objection(offer: RailOffer, wish: Instruction) -> tuple[RouteReason, str] | None:
+    """Say why a rail does not take this payment now; None if it does."""
+    lasting = lasting_objection(offer.rules, wish)
+    if lasting is not None:
+        return lasting
+    if offer.session is None:
+        opening = offer.opens_at.isoformat() if offer.opens_at else "never"
+        return RouteReason.WINDOW_CLOSED, f"next opening: {opening}"
+    if not offer.has_room:
+        return RouteReason.LANE_FULL, "more payments wait for this bank than may"
+    if offer.is_breaker_open:
+        return RouteReason.BREAKER_OPEN, "this bank has not answered lately"
+    return None
+
+
+def choose_route(wish: Instruction, offers: Iterable[RailOffer]) -> RouteDecision:
+    """Choose the rail. ``offers`` are in the order in which the rails are preferred; read as far as needed."""
+    rejected: list[RejectedRail] = []
+    waiting: list[tuple[RailOffer, RouteReason]] = []
+    for offer in offers:
+        objection = _objection(offer, wish)
+        if objection is None:
+            return RouteDecision(rail=offer.name, rejected=tuple(rejected), session=offer.session)
+        reason, text = objection
+        rejected.append(RejectedRail(offer.name, reason, text))
+        if reason not in LASTING:
+            waiting.append((offer, reason))
+    if not waiting:
+        return RouteDecision(rail="", rejected=tuple(rejected))
+    chosen, reason = _soonest(waiting)
+    return RouteDecision(
+        rail=chosen.name,
+        rejected=tuple(each for each in rejected if each.rail != chosen.name),
+        session=chosen.session,
+        # What is sent to a bank that does not answer waits in its lane: the lane has room for it.
+        waits_for=None if reason is RouteReason.BREAKER_OPEN else reason,
+        opens_at=chosen.opens_at if reason is RouteReason.WINDOW_CLOSED else None,
+    )
+
+
+def _soonest(waiting: Sequence[tuple[RailOffer, RouteReason]]) -> tuple[RailOffer, RouteReason]:
+    """Choose what may be sent soonest: a bank that is tried again, a full lane, the next opening."""
+    for wanted in (RouteReason.BREAKER_OPEN, RouteReason.LANE_FULL):
+        for offer, reason in waiting:
+            if reason is wanted:
+                return offer, reason
+    opening = [each for each in waiting if each[0].opens_at is not None]
+    return min(opening, key=lambda each: _opening(each[0])) if opening else waiting[0]
+
+
+def _opening(offer: RailOffer) -> datetime:
+    assert offer.opens_at is not None, "only what opens is compared"
+    return offer.opens_at

@@ -1,0 +1,67 @@
+"""The router: it gathers what each rail offers for a payment now, and has the route decided once.
+
+Promises: one decision is made before the accounts are looked up, and the same value is what is locked, so
+that what was prepared and what is decided cannot differ. It chooses nothing itself (``domain/routing.py``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.routing import RailOffer, choose_route, lasting_objection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+
+    from settlement_engine.domain.routing import RouteDecision
+    from settlement_engine.domain.settlement import Instruction, Settlement
+    from settlement_engine.engine.timetable import Timetable
+    from settlement_engine.ports import Rail
+
+
+def _yes(_rail: str, _bank: str) -> bool:
+    return True
+
+
+class Router:
+    """Knows the rails in the order in which they are preferred, their windows and their lanes."""
+
+    def __init__(
+        self,
+        rails: Mapping[str, Rail],
+        timetable: Timetable,
+        *,
+        has_room: Callable[[str, str], bool] = _yes,
+        is_sending: Callable[[str, str], bool] = _yes,
+    ) -> None:
+        self._rails = rails
+        self._timetable = timetable
+        self._has_room = has_room
+        self._is_sending = is_sending
+
+    def route(self, settlement: Settlement, now: datetime) -> RouteDecision:
+        """Decide the route of a settlement of which nothing has been sent."""
+        return choose_route(settlement.instruction, self._offers(settlement.instruction, now))
+
+    def _offers(self, wish: Instruction, now: datetime) -> Iterator[RailOffer]:
+        currency, bank = wish.amount.currency, wish.from_bank
+        for name, rail in self._rails.items():
+            session = self._timetable.session(currency, now, name)
+            yield RailOffer(
+                name=name,
+                rules=rail.capabilities,
+                session=session,
+                opens_at=None if session else self._timetable.next_opening(currency, now, name),
+                has_room=self._has_room(name, bank),
+                is_breaker_open=not self._is_sending(name, bank),
+            )
+
+    def possible(self, settlement: Settlement) -> tuple[str, ...]:
+        """Name the rails that may carry a settlement, whatever is open or has room now."""
+        wish = settlement.instruction
+        return tuple(
+            name
+            for name, rail in self._rails.items()
+            if lasting_objection(rail.capabilities, wish) is None
+        )
