@@ -91,9 +91,8 @@ class SettlementService:
         witness: Witness | None = None,
         desk: Desk | None = None,
     ) -> None:
-        self._settings = settings
+        self._settings, self._store = settings, store
         self._accounts, self._stream = accounts, stream
-        self._store = store
         self.doorbell = Doorbell()
         self._timetable = _timetable(settings)
         self._presence = Presence(settings, registry, clock, meter)
