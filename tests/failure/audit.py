@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.decisions.before_the_end import ONLY_TO_A_QUESTION
 from settlement_engine.domain.lifecycle import LIFE, Do, Event, State
-from settlement_engine.engine.asker import ONLY_ANSWERS
 from settlement_engine.ports import TransferFilter
 from tests.failure.trials import SAID, Fault, Trial
 from tests.support.lives import MADE_UP
@@ -58,7 +58,10 @@ async def _check_money(town: Town, trial: Trial, settlement: Settlement) -> None
         " AND kind NOT IN ('in_doubt', 'overdue')",
         settlement.id,
     )
-    if trial.fault is Fault.ANSWER_LATE and SAID.get(trial.event, trial.event) in ONLY_ANSWERS:
+    if (
+        trial.fault is Fault.ANSWER_LATE
+        and SAID.get(trial.event, trial.event) in ONLY_TO_A_QUESTION
+    ):
         assert exceptions == 0, "what means something only as an answer is too late"
         life = await town.witness.settlements.life(settlement.id)
         assert sum(move.event is Event.NOT_FOUND for move in life) <= NOT_FOUND_ONCE[trial.event]

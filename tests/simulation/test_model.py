@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from settlement_engine.domain import lifecycle
+from settlement_engine.domain.decisions import before_the_end
 from settlement_engine.domain.lifecycle import HOLDING, LIFE, Event, State
-from settlement_engine.engine import decider
 from settlement_engine.simulation.model import check
 from settlement_engine.simulation.model_bank import Outside
 from settlement_engine.simulation.model_engines import Engines
@@ -68,13 +68,15 @@ def test_every_row_beyond_the_line_is_written_otherwise() -> None:
 
 def test_a_mutation_leaves_nothing_behind() -> None:
     names = ("LIFE", "ENDS", "may_send_again")
-    before = [getattr(decider, name) for name in names]
+    before = [getattr(before_the_end, name) for name in names]
     with removed(MUTATIONS["ends are left again"]):
-        within = [getattr(decider, name) for name in names]
+        within = [getattr(before_the_end, name) for name in names]
         assert [old is new for old, new in zip(before, within, strict=True)] == [False, False, True]
         assert lifecycle.LIFE is within[0]
     assert lifecycle.LIFE is LIFE
-    assert all(getattr(decider, name) is old for name, old in zip(names, before, strict=True))
+    assert all(
+        getattr(before_the_end, name) is old for name, old in zip(names, before, strict=True)
+    )
 
 
 def test_a_search_that_cannot_be_finished_proves_nothing() -> None:

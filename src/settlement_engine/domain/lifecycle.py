@@ -2,9 +2,10 @@
 
 Read a row of ``LIFE`` aloud: *in this state, when this happens,* go *to* that state; *do* this in the
 same database transaction; after the commit *ask* that of the outside world; these checkpoints of the
-specification are *reached*. The answer to what was asked is again an event. Nothing about the life is
-decided anywhere else: the engine interprets this table, the database's CHECK on legal moves and the
-diagram in the docs are generated from it, and the failure suite is enumerated from it.
+specification are *reached*. The answer to what was asked is again an event. What an answer means, and so
+which event applies, is chosen in ``domain/decisions``; nothing about the history is decided anywhere else.
+The engine interprets this table, the database's CHECK on legal moves and the diagram in the docs are
+generated from it, and the failure suite is enumerated from it.
 
 Two laws stand behind the rows:
 

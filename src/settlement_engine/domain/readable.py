@@ -23,6 +23,16 @@ _UNSEEN: Final = re.compile(
 _KEPT: Final = "\n\t"
 _TWO_BYTES_MAX: Final = 0xFFFF
 
+FOREIGN_TEXT_MAX: Final = 500
+"""No more is kept of what a bank says in one field."""
+
+
+def plain(text: str) -> str:
+    """Bound foreign text, and replace what cannot be printed: it is kept for people to read."""
+    if text.isprintable() and len(text) <= FOREIGN_TEXT_MAX:
+        return text
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:FOREIGN_TEXT_MAX])
+
 
 def has_unseen(text: str) -> bool:
     """Say whether there is a character in it that nobody sees."""

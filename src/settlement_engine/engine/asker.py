@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from settlement_engine.domain.decisions.before_the_end import ONLY_TO_A_QUESTION
 from settlement_engine.domain.lifecycle import QUESTION, Ask, Event
 from settlement_engine.engine.dispatch.dispatcher import Outside
 from settlement_engine.engine.integrity import may_be_put, silence
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
 QUESTIONS_BATCH_MAX: Final = 500
 """No more questions are put in one call."""
-
-ONLY_ANSWERS: Final = frozenset({Event.UNDELIVERED, Event.NOT_FOUND})
-"""Events that speak of the question just put: told twice or late, they would speak of another one."""
 
 log = structlog.get_logger(__name__)
 
@@ -236,7 +234,7 @@ class Asker:
                 answer
                 for answer in answers
                 if open_questions.pop(answer.settlement_id, None) is not None
-                or answer.event not in ONLY_ANSWERS
+                or answer.event not in ONLY_TO_A_QUESTION
             ]
             if call is not None:
                 call.heard(asked_for)

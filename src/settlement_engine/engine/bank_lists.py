@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from settlement_engine.domain.contradiction import contradicts
+from settlement_engine.domain.decisions.after_the_end import contradicts
 from settlement_engine.engine.patience import at_most
 from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import Answer, Lister, Suspicion

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from settlement_engine.domain.decisions.people import DEFINITE, bank_wins, more_definite
 from settlement_engine.domain.exceptions import (
     ATTESTED,
     OF_PARKED,
-    Finding,
     is_outdated,
-    is_received,
 )
-from settlement_engine.domain.lifecycle import LIFE, Ask, Event, State
+from settlement_engine.domain.lifecycle import LIFE, Ask
 from settlement_engine.engine.asker import question_of
-from settlement_engine.engine.integrity import may_be_put
+from settlement_engine.engine.integrity import may_be_put, silence
 from settlement_engine.engine.patience import at_most
 from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import Answer
@@ -46,9 +45,6 @@ if TYPE_CHECKING:
         ResolutionStore,
         SettlementStore,
     )
-
-DEFINITE: Final = frozenset({Event.SETTLED, Event.REJECTED, Event.RECALLED})
-"""Words of a rail's that win over what people attest."""
 
 TAKE_UP_MARGIN_SECONDS: Final = 1.0
 """A proposal is not taken up by another engine while the bank may still answer this one."""
@@ -173,7 +169,7 @@ class DeskClerk:
         heard = []
         for proposal, settlement in pairs:
             word = said.get(settlement.id)
-            outcome = word.event.value if word is not None else Event.NO_ANSWER.value
+            outcome = (word or silence(settlement)).event.value
             log.warning(
                 "resolution_acted_on",
                 proposal=proposal.id,
@@ -181,7 +177,7 @@ class DeskClerk:
                 finding=proposal.finding.value,
                 bank_said=outcome,
             )
-            wins = word is not None and _wins(word, proposal, settlement)
+            wins = word is not None and bank_wins(word, proposal.finding, settlement.state)
             heard.append(word if word and wins else _attest(proposal, settlement, outcome))
         self._runner.hear(heard)
 
@@ -196,8 +192,7 @@ class DeskClerk:
                 return
             for answer in answers:
                 before = found.get(answer.settlement_id)
-                if before is None or before.event not in DEFINITE:
-                    found[answer.settlement_id] = answer
+                found[answer.settlement_id] = more_definite(before, answer)
 
         questions = [question_of(settlement, Ask.ENQUIRE) for settlement in settlements]
         try:
@@ -209,18 +204,6 @@ class DeskClerk:
             log.warning("question_failed", rail=rail.name, ask="enquire", error=repr(error))
         is_over = True
         return found
-
-
-def _wins(word: Answer, proposal: Proposal, settlement: Settlement) -> bool:
-    """Say whether the bank's word stands in the way of the people's.
-
-    A definite one does. So does the news that the bank has a payment of which people say, not having known
-    that, that it did not move: it may be carried out at any moment.
-    """
-    if word.event in DEFINITE:
-        return True
-    is_denied = proposal.finding is Finding.NOT_SETTLED and word.event is Event.ACKNOWLEDGED
-    return is_denied and is_received(settlement.state, State.SENT)
 
 
 def _attest(proposal: Proposal, settlement: Settlement, bank_said: str) -> Answer:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
-from settlement_engine.domain.lifecycle import Event
+from settlement_engine.domain.decisions.before_the_end import NEVER_UNASKED
 from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import Answer, ReportClosing, ReportOutcome
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import InboundMessage, InboundStore, Meter, OpenReport
-
-ONLY_ANSWERS: Final = frozenset({Event.UNDELIVERED, Event.NOT_FOUND, Event.NO_ANSWER})
-"""Events that mean something only as the answer to the question that is open."""
 
 log = structlog.get_logger(__name__)
 
@@ -110,7 +107,7 @@ class InboundWorker:
             self._meter.anomaly("inbound_unknown_payment")
             self._close_soon(found.id, ReportOutcome.UNKNOWN_PAYMENT)
             return None
-        if report.event in ONLY_ANSWERS:
+        if report.event in NEVER_UNASKED:
             self._close_soon(found.id, ReportOutcome.NOT_HEARD)
             return None
         return Answer(

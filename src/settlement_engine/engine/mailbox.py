@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from settlement_engine.domain.preconditions import Refusal
+    from settlement_engine.domain.decisions.chosen import ChosenEvent
     from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.engine.inbound import InboundWorker
@@ -38,8 +38,8 @@ class PendingTransition:
     settlement: Settlement
     answer: Answer
     is_takeover: bool = False
-    refusal: Refusal | None = None
-    is_uncovered: bool = False
+    chosen: ChosenEvent | None = None
+    """What was decided already, because the ledger's guards had turned the answer's own event down."""
     repeats: int = 0
     history: tuple[Moved, ...] = ()
     """The moves so far, where the answer needs them (``engine/lookups.py``)."""

@@ -17,18 +17,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 import structlog
 
+from settlement_engine.domain.decisions.screened import SCREENED
+from settlement_engine.domain.decisions.turned_down import decide_turned_down
 from settlement_engine.domain.lifecycle import (
     ENDS,
-    QUESTION,
     Ask,
     Do,
     Event,
-    State,
     is_one_more_question,
     is_recorded,
 )
-from settlement_engine.domain.money import Money
-from settlement_engine.domain.preconditions import Refusal, RefusalCode, refuse_funds
 from settlement_engine.engine.batching import Batcher
 from settlement_engine.engine.integrity import silence
 from settlement_engine.engine.lookups import Lookups
@@ -61,13 +59,6 @@ T = TypeVar("T")
 
 HANDS: Final = 2
 """Under a full load the next batch is decided while the database writes the one before."""
-
-SCREENED: Final = frozenset({Event.CLEARED, Event.REFUSED})
-"""What screening says of a settlement whose accounts are then looked at: ours is the first word."""
-
-GUARD_REPEATS_MAX: Final = 3
-"""How often a step that the guards turned down (shut, inactive) is decided anew before it is refused."""
-
 
 LONG_BATCH: Final = 100
 """After so many others have a turn: each call from outside is taken in by a few turns of the loop."""
@@ -150,21 +141,18 @@ class Runner:
 
     def resume(self, claimed: Sequence[Claimed]) -> None:
         """Carry on what was claimed: a rest that is over, or a life whose owner is gone."""
+        now = self._presence.now()
         questions: list[Settlement] = []
         pendings: list[PendingTransition] = []
         for claim in claimed:
-            settlement = claim.settlement
-            if settlement.state not in QUESTION and settlement.state is not State.QUEUED:
-                continue  # a step of ours has ended or parked it between the claim and the reading
+            settlement, how = claim.settlement, self._decider.take_over(claim, now)
+            if how.event is None and not how.asks:
+                continue
             self._open[settlement.id] = settlement
-            if settlement.state is State.QUEUED:
-                pendings.append(self._takeover(settlement, Event.RELEASED))
-            elif claim.was_asked and settlement.state is State.LOCKED:
-                pendings.append(self._takeover(settlement, Event.NO_ANSWER))
-            elif self._is_too_late_to_send(settlement):
-                pendings.append(self._takeover(settlement, Event.UNDELIVERED))
-            else:
+            if how.event is None:
                 questions.append(settlement)
+            else:
+                pendings.append(self._takeover(settlement, how.event))
         # What is taken over goes before answers that come meanwhile: all are asked about as soon as may be.
         next_ones = [each for each in pendings if self._mailbox.takes(each)]
         released = [each for each in next_ones if each.answer.event is Event.RELEASED]
@@ -173,13 +161,6 @@ class Runner:
         self._batcher.offer(released)
         if questions:
             self._asker.ask(questions)
-
-    def _is_too_late_to_send(self, settlement: Settlement) -> bool:
-        """Say whether a sending that is due now may no longer leave."""
-        attempt = settlement.attempt
-        if settlement.state is not State.LOCKED or attempt is None:
-            return False
-        return self._decider.is_too_late_to_send(attempt, self._presence.now())
 
     def _takeover(self, settlement: Settlement, event: Event) -> PendingTransition:
         attempt = settlement.attempt.number if settlement.attempt else 0
@@ -301,11 +282,9 @@ class Runner:
         return pairs
 
     def _decide(self, pending: PendingTransition, now: datetime) -> Step | None:
-        if pending.refusal is not None:
-            return self._decider.refused(pending.settlement, pending.refusal)
-        if pending.is_uncovered:
-            return self._decider.uncovered(pending.settlement, pending.answer)
         settlement, answer = pending.settlement, pending.answer
+        if pending.chosen is not None:
+            return self._decider.step(settlement, pending.chosen, answer)
         step = self._decider.decide(settlement, answer, now, pending.history, pending.route)
         if step is None:
             return None
@@ -427,25 +406,13 @@ class Runner:
 
     def _turned_down(self, pending: PendingTransition, outcome: Outcome) -> PendingTransition:
         """Decide anew what the ledger's guards did not let through."""
-        settlement = pending.settlement
-        required = settlement.instruction.amount
-        if outcome.result is Result.SHORT and settlement.is_ended:
-            return replace(pending, is_uncovered=True)
-        if outcome.result is Result.SHORT:
-            available = Money(max(outcome.available_minor, 0), required.currency)
-            return replace(pending, refusal=refuse_funds(required, available))
-        if outcome.result is Result.FULL:
-            detail = {"currency": required.currency}
-            return replace(pending, refusal=Refusal(code=RefusalCode.ACCOUNT_FULL, detail=detail))
-        if pending.repeats >= GUARD_REPEATS_MAX:
-            code = (
-                RefusalCode.INACTIVE_ACCOUNT
-                if outcome.result is Result.INACTIVE
-                else RefusalCode.SETTLEMENT_WINDOW_CLOSED
-            )
-            return replace(pending, refusal=Refusal(code=code))
+        settlement, repeats = pending.settlement, pending.repeats
+        available = outcome.available_minor
+        chosen = decide_turned_down(settlement, pending.answer, outcome.result, available, repeats)
+        if chosen is not None:
+            return replace(pending, chosen=chosen)
         self._directory.forget(settlement)
-        return replace(pending, repeats=pending.repeats + 1)
+        return replace(pending, repeats=repeats + 1)
 
     async def _until_reached(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a call until the database answers."""

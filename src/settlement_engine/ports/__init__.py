@@ -4,6 +4,9 @@ Shapes of data that cross a boundary, and Protocols of few methods. Each method 
 what it raises. Ports stand on ``domain`` and ``errors`` only.
 """
 
+from settlement_engine.domain.answer import Answer
+from settlement_engine.domain.decisions.resending import RailClass
+from settlement_engine.domain.decisions.turned_down import Result
 from settlement_engine.ports.accounts import (
     AccountFilter,
     AccountSpec,
@@ -56,14 +59,12 @@ from settlement_engine.ports.proof import (
     StuckFinder,
 )
 from settlement_engine.ports.rails import (
-    Answer,
     BankPage,
     BankPayment,
     Lister,
     Question,
     Rail,
     RailCapabilities,
-    RailClass,
     Screening,
 )
 from settlement_engine.ports.settlements import (
@@ -74,7 +75,6 @@ from settlement_engine.ports.settlements import (
     Named,
     NamedBy,
     Outcome,
-    Result,
     SettlementFilter,
     SettlementStore,
     Step,

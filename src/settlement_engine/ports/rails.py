@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum, auto
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from settlement_engine.domain.returns import NOT_STATED, StatedAmount
+from settlement_engine.domain.decisions.resending import SendingRules
 from settlement_engine.ports.lanes import LaneLimits
 
 if TYPE_CHECKING:
@@ -16,36 +15,13 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from settlement_engine.domain.answer import Answer
     from settlement_engine.domain.backoff import Backoff
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.lifecycle import Event, State
-    from settlement_engine.domain.preconditions import Refusal
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.ports.inbound import InboundMessage
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back for a question: an event of the page, with the words of whoever answered.
-
-    ``attempt`` names the payment it speaks of (0 for screening). ``seq``, if it is given, is the one state
-    of the settlement in which it counts. ``code`` and ``text`` are the answerer's own. What is not
-    answered is silence, and silence is never an Answer with a no.
-    """
-
-    settlement_id: UUID
-    event: Event
-    attempt: int = 0
-    seq: int = 0
-    code: str = ""
-    text: str = ""
-    rail_reference: str = ""
-    confirmation: str = ""
-    stated: StatedAmount = NOT_STATED  # the amounts of the message; not stated is the whole
-    refusal: Refusal | None = None
-    report_id: int = 0  # the stored inbound report that it is, 0 for the answer to a question
-    is_held_back: bool = False  # undelivered, and not even tried: it says nothing of the rail
-    papers: Mapping[str, str] | None = None  # what the word of two people stands on
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,35 +38,20 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     is_possible_duplicate: bool = False
 
 
-class RailClass(StrEnum):
-    """What a rail guarantees; a new rail is D until it is shown to guarantee more."""
-
-    A = auto()  # deduplicates, can be asked, enforces validity
-    B = auto()  # cancelling leaves a tombstone
-    C = auto()  # files: only a statement proves
-    D = auto()  # send once, never again
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RailCapabilities:
-    """The rail's rules, as data.
+class RailCapabilities(SendingRules):
+    """The rail's rules, as data: those that decisions stand on, and those of asking.
 
     ``answer_timeout_seconds`` is how long a question may stay open before it counts as silence.
-    ``is_not_found_definite`` says whether *not found* proves that our reference never arrived.
-    ``validity_seconds`` is how long an attempt's bytes may be sent; ``deduplicates_seconds`` for how
-    long the rail recognises a resend. ``overdue_after_seconds`` is when a sent payment is recalled.
-    ``currencies``, ``banks`` (folded codes of those that take orders over it) and the amounts, in minor units
-    by currency, say which payments it carries; None, or a currency left out, is no bound.
-    ``lane`` bounds what is put to one bank at a time. ``enquiry`` says how often is asked about a payment
-    that is in doubt, sent or being recalled; a state that it leaves out follows the engine's settings.
+    ``validity_seconds`` is how long an attempt's bytes may be sent. ``currencies``, ``banks`` (folded codes of
+    those that take orders over it) and the amounts, in minor units by currency, say which payments it carries;
+    None, or a currency left out, is no bound. ``lane`` bounds what is put to one bank at a time. ``enquiry``
+    says how often is asked about a payment that is in doubt, sent or being recalled; a state that it leaves
+    out follows the engine's settings.
     """
 
-    rail_class: RailClass
     answer_timeout_seconds: float
-    is_not_found_definite: bool
     validity_seconds: float
-    deduplicates_seconds: float
-    overdue_after_seconds: float | None = None
     currencies: frozenset[str] | None = None
     banks: frozenset[str] | None = None
     amount_min_minor: Mapping[str, int] = field(default_factory=dict)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from settlement_engine.domain.decisions.turned_down import Result
     from settlement_engine.domain.ledger import Transfer
     from settlement_engine.domain.lifecycle import Event, Row, State
     from settlement_engine.domain.preconditions import Refusal
@@ -43,17 +44,6 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     settlement_id: UUID
     at: datetime
-
-
-class Result(StrEnum):
-    """What became of a step."""
-
-    APPLIED = auto()
-    STALE = auto()  # state, epoch or owner are no longer what the caller believed
-    SHORT = auto()  # the account does not cover the hold; ``available_minor`` says what there was
-    INACTIVE = auto()  # the source or target account is not active
-    SHUT = auto()  # by the database's clock the window is not open
-    FULL = auto()  # an account has no room for more turnover
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Safeguards that the model check can do without, one at a time: a check that finds nothing has missed it.
 
-Promises: while a mutation is in force, the page and the decider themselves are different, for this process
+Promises: while a mutation is in force, the page and the decisions themselves are different, for this process
 and this thread of work only; afterwards everything is as it was. Never used outside a check.
 """
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 from settlement_engine.domain import lifecycle
+from settlement_engine.domain.decisions import before_the_end, resending
 from settlement_engine.domain.lifecycle import HOLDING, LIFE, Ask, Do, Event, Row, State, to
-from settlement_engine.engine import decider
 from settlement_engine.simulation.model_parts import SPEAKS_OF_ANOTHER_AMOUNT
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _VOID: Final = to(S.ROLLED_BACK, Do.RELEASE)
 class Mutation:
     """One safeguard taken away.
 
-    ``page`` are rows that are written otherwise, ``decides`` names of the decider that mean something
+    ``page`` are rows that are written otherwise, ``decides`` names of ``domain/decisions`` that mean something
     else, ``faults`` rules of the store, the bank or the people that the model leaves out. ``rails`` names
     where it shows.
     """
@@ -119,7 +119,7 @@ _ALL: Final = (
     Mutation(
         name="given up without proof",
         rails=("B",),
-        decides={"Decider._undelivered": _is_given_up},
+        decides={"_undelivered": _is_given_up},
         faults=frozenset({"no proof of sendings"}),
     ),
     Mutation(
@@ -207,10 +207,10 @@ def removed(mutation: Mutation) -> Iterator[None]:
     for (state, event), row in mutation.page.items():
         page[state][event] = row
     with ExitStack() as stack:
-        for module in (lifecycle, decider):
+        for module in (lifecycle, before_the_end):
             stack.enter_context(patch.object(module, "LIFE", page))
         for name, meaning in mutation.decides.items():
-            owner, _, attribute = name.rpartition(".")
-            target = getattr(decider, owner) if owner else decider
-            stack.enter_context(patch.object(target, attribute, meaning))
+            for module in (before_the_end, resending):
+                if hasattr(module, name):
+                    stack.enter_context(patch.object(module, name, meaning))
         yield

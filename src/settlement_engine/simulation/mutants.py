@@ -22,7 +22,7 @@ from settlement_engine.simulation.surgery import Cut, Mutant, Turn
 _RELEASED: Final = to(State.ROLLED_BACK, Do.RELEASE)
 _JUDGE: Final = "store.memory.applying:Applying._judge"
 _WRITE: Final = "store.memory.settlements:MemorySettlements._write"
-_MAY: Final = "engine.decider:may_send_again"
+_MAY: Final = "domain.decisions.resending:may_send_again"
 _FORGETTING: Final = {"road_cut": 0.4, "answer_lost": 0.3, "request_lost": 0.1}
 
 MUTANTS: Final[dict[str, Mutant]] = {
@@ -76,11 +76,11 @@ MUTANTS: Final[dict[str, Mutant]] = {
         (
             Turn(State.COMPLETED, Event.SETTLED, to(State.COMPLETED, Do.POST)),
             Cut(
-                "engine.decider:Decider._after_the_end",
-                "    word = _late_word(settlement, answer)\n",
+                "domain.decisions.before_the_end:decide",
+                "    if settlement.state in ENDS:\n",
                 "    if answer.event is Event.SETTLED and settlement.state is State.COMPLETED:\n"
-                "        return self._step(settlement, LateWord(answer.event), answer)\n"
-                "    word = _late_word(settlement, answer)\n",
+                "        return ChosenEvent(answer.event)\n"
+                "    if settlement.state in ENDS:\n",
             ),
         ),
         seed=0,
@@ -89,9 +89,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "late word moves what has ended",
         (
             Cut(
-                "engine.decider:Decider.decide",
-                "    if settlement.state in ENDS:\n"
-                "        return self._after_the_end(settlement, answer)\n",
+                "domain.decisions.before_the_end:decide",
+                "if settlement.state in ENDS:",
+                "if False:",
             ),
             Turn(State.COMPLETED, Event.REJECTED, to(State.ROLLED_BACK)),
             Turn(State.ROLLED_BACK, Event.SETTLED, to(State.COMPLETED)),
@@ -195,8 +195,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         (
             Cut(
                 _MAY,
-                "rules.is_not_found_definite\n"
-                "        and rules.rail_class in (RailClass.A, RailClass.B)\n",
+                "rules.is_not_found_definite\n        and rules.rail_class in RESENDABLE\n",
                 "True\n",
             ),
         ),
@@ -206,9 +205,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "what a dead engine may have sent is sent anew instead of asked about",
         (
             Cut(
-                "engine.runner:Runner.resume",
-                "elif claim.was_asked and settlement.state is State.LOCKED:",
-                "elif False:",
+                "domain.decisions.taken_over:decide_taken_over",
+                "if was_asked:",
+                "if False:",
             ),
         ),
         seed=26,
@@ -217,7 +216,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "a sending that may have left is given up",
         (
             Cut(
-                "engine.decider:Decider._undelivered",
+                "domain.decisions.before_the_end:_undelivered",
                 "if attempt.sends == attempt.undelivered + 1:",
                 "if True:",
             ),
@@ -240,7 +239,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "what waits in a lane counts as never sent, whatever was sent before",
         (
             Cut(
-                "engine.decider:Decider._undelivered",
+                "domain.decisions.before_the_end:_undelivered",
                 "if attempt.sends == attempt.undelivered + 1:",
                 "if is_held_back or attempt.sends == attempt.undelivered + 1:",
             ),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from settlement_engine.domain.contradiction import contradicts
+from settlement_engine.domain.decisions.after_the_end import contradicts
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, LIFE, Ask, Do, Event, State, follow
 
 S, E = State, Event

@@ -472,7 +472,6 @@ def desk_fast():
     return Backoff(first_seconds=1, max_seconds=1_000)
 
 
-def test_the_banks_definite_words_are_those_that_end_a_life():
-    assert {Event.SETTLED, Event.REJECTED, Event.RECALLED} == desk_module.DEFINITE
+def test_what_a_proposal_and_a_list_begin_with():
     assert Decision.OPEN.value == ""
     assert MatterFilter().limit == 100

@@ -105,7 +105,9 @@ async def test_what_may_have_arrived_is_not_sent_again_when_the_rail_has_forgott
         step = decide(house, settlement, Event.UNDELIVERED)
         assert step is not None
         assert step.event is event
-        is_too_late = house.engine._runner._is_too_late_to_send(settlement)
+        is_too_late = house.engine._decider.is_too_late_to_send(
+            settlement.attempt, LoopClock().now()
+        )
         assert is_too_late is (event is Event.NO_ANSWER)
 
 

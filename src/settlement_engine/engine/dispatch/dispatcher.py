@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
+from settlement_engine.domain.decisions.before_the_end import when_not_put
 from settlement_engine.domain.lifecycle import Ask, Event
 from settlement_engine.engine.dispatch.breaker import BreakerState
 from settlement_engine.engine.dispatch.call import Call
@@ -173,8 +174,7 @@ class Dispatcher:
         """Answer for what did not leave: no byte of a send did; the others will be put again."""
         if not settlements:
             return
-        event = Event.UNDELIVERED if question is Ask.SEND else Event.NO_ANSWER
-        self._hear(settlements, event, why)
+        self._hear(settlements, when_not_put(question), why)
 
     def _hear(self, settlements: Sequence[Settlement], event: Event, why: str) -> None:
         assert self._outside is not None, "the dispatcher was not attached"

@@ -1,4 +1,4 @@
-"""Late word about a settlement that has ended: a repeat, a contradiction, or the truth after all.
+"""What an answer means for a settlement that has ended: a repeat, a contradiction, or the truth after all.
 
 A contradiction changes no money. It opens an exception with both messages and freezes the settlement.
 Where the end stands on what two people attested, a definite word of the rail's proves them wrong: then
@@ -7,18 +7,23 @@ the cash is booked to suspense, once, and never to a customer's account.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from settlement_engine.domain.decisions.chosen import ChosenEvent
 from settlement_engine.domain.exceptions import MatterKind
-from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.lifecycle import LIFE, Do, Event, State
 from settlement_engine.domain.preconditions import RefusalCode
-from settlement_engine.domain.returns import NOT_STATED, NotBooked, judge_return
+from settlement_engine.domain.readable import plain
+from settlement_engine.domain.returns import NotBooked, judge_return
 from settlement_engine.domain.settlement import Attestation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from settlement_engine.domain.returns import Return, StatedAmount
+    from settlement_engine.domain.answer import Answer
+    from settlement_engine.domain.returns import StatedAmount
     from settlement_engine.domain.settlement import Settlement
 
 _MOVED: Final = frozenset({Event.SETTLED, Event.ATTESTED_SETTLED})
@@ -74,39 +79,63 @@ _RAILS_OWN_NO: Final = frozenset(
 """Why a settlement was rolled back after the rail had rejected it, or had given it back."""
 
 
-class LateWord(NamedTuple):
-    """What late word amounts to: which transition, what the matter for a person is about, what came back."""
+UNCOVERED: Final[Mapping[Event, Event]] = {
+    Event.RETURNED: Event.UNCOVERED,
+    Event.PARTLY_RETURNED: Event.PARTLY_UNCOVERED,
+}
+"""What a return is when the receiver's account does not cover it."""
 
-    event: Event
-    kind: MatterKind | None = None
-    back: Return | None = None
 
-
-def judge(
-    settlement: Settlement,
-    event: Event,
-    confirmation: str = "",
-    stated: StatedAmount = NOT_STATED,
-) -> LateWord | None:
-    """Judge what is said about a settlement that has ended; None when it is no news.
-
-    ``confirmation`` is the rail's own with that word, if it has one; ``stated`` are its amounts.
-    """
-    state = settlement.state
+def judge(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
+    """Judge what is said about a settlement that has ended; None when it is no news."""
+    state, event = settlement.state, answer.event
     if settlement.attestation is Attestation.DISPROVED:
-        # The same truth again, or word that fits both, is no news.
+        # The same truth again, or a status that fits both, is no news.
         is_news = contradicts_disproof(state, event)
-        return LateWord(Event.CONTRADICTED, MatterKind.CONTRADICTION) if is_news else None
+        return ChosenEvent(Event.CONTRADICTED, MatterKind.CONTRADICTION) if is_news else None
     if event is Event.RETURNED:
-        return _judge_return(settlement, stated)
+        return _judge_return(settlement, stated_in(answer))
     is_attested = settlement.attestation is Attestation.STANDS and not settlement.returns
     if is_attested and disproves(state, event):
-        return LateWord(Event.DISPROVED, MatterKind.DISPROVED)
-    kind = _kind(settlement, event, confirmation, stated)
-    return LateWord(Event.CONTRADICTED, kind) if kind is not None else None
+        return ChosenEvent(Event.DISPROVED, MatterKind.DISPROVED)
+    kind = _kind(settlement, answer)
+    return ChosenEvent(Event.CONTRADICTED, kind) if kind is not None else None
 
 
-def _judge_return(settlement: Settlement, stated: StatedAmount) -> LateWord | None:
+def is_disproof(settlement: Settlement, answer: Answer) -> bool:
+    """Say whether the answer proves people wrong who have attested the end."""
+    if settlement.attestation is not Attestation.STANDS:
+        return False
+    found = judge(settlement, answer)
+    return found is not None and found.event is Event.DISPROVED
+
+
+def needs_suspense(settlement: Settlement, answer: Answer, chosen: ChosenEvent | None) -> bool:
+    """Say whether a suspense account has to be known before the transition can be written."""
+    if chosen is not None:
+        transition = LIFE[settlement.state].get(chosen.event)
+        return transition is not None and transition.do is Do.SUSPEND
+    return is_disproof(settlement, answer)
+
+
+def uncovered(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
+    """Take a return from suspense that the receiver's account does not cover; None for all else."""
+    found = judge(settlement, answer)
+    if found is None or found.event not in UNCOVERED:
+        return None
+    return found._replace(event=UNCOVERED[found.event], kind=MatterKind.UNCOVERED_RETURN)
+
+
+def stated_in(answer: Answer) -> StatedAmount:
+    """Return the amounts of an answer, with the sender's name of a return as we keep it."""
+    stated = answer.stated
+    reference = plain(stated.reference)
+    if reference == stated.reference:
+        return stated
+    return msgspec.structs.replace(stated, reference=reference)
+
+
+def _judge_return(settlement: Settlement, stated: StatedAmount) -> ChosenEvent | None:
     """Judge a return: the whole that was left, a part of it, a repetition, or what cannot be."""
     if settlement.state not in _HAS_MOVED:
         return None
@@ -116,24 +145,23 @@ def _judge_return(settlement: Settlement, stated: StatedAmount) -> LateWord | No
     if found is NotBooked.REPEATED:
         return None
     if found is NotBooked.DIFFERS:
-        return LateWord(Event.CONTRADICTED, MatterKind.AMOUNT_DIFFERS)
+        return ChosenEvent(Event.CONTRADICTED, MatterKind.AMOUNT_DIFFERS)
     event = Event.PARTLY_RETURNED if found.left_minor else Event.RETURNED
-    return LateWord(event, back=found)
+    return ChosenEvent(event, back=found)
 
 
-def _kind(
-    settlement: Settlement, event: Event, confirmation: str, stated: StatedAmount
-) -> MatterKind | None:
+def _kind(settlement: Settlement, answer: Answer) -> MatterKind | None:
     """Say what a contradiction is about; None when there is none."""
+    event = answer.event
     if event is Event.ACKNOWLEDGED and is_refused_by_the_rail(settlement):
         return None  # said before the no, and late: what was received is not final
     if event is Event.NOT_FOUND and not settlement.attestation:
         return None  # the answer to a question that was put before the payment had arrived
     if contradicts(settlement.state, event):
         return MatterKind.LATE_DEBIT if event in _MOVED else MatterKind.CONTRADICTION
-    if event is Event.SETTLED and is_second_debit(settlement, confirmation):
+    if event is Event.SETTLED and is_second_debit(settlement, answer.confirmation):
         return MatterKind.SECOND_DEBIT
-    if event is Event.SETTLED and stated.differs_from(settlement.instruction.amount):
+    if event is Event.SETTLED and answer.stated.differs_from(settlement.instruction.amount):
         return MatterKind.AMOUNT_DIFFERS
     return None
 

@@ -8,7 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from settlement_engine.domain.contradiction import LateWord, contradicts, judge
+from settlement_engine.domain.answer import Answer
+from settlement_engine.domain.decisions.after_the_end import contradicts
+from settlement_engine.domain.decisions.after_the_end import judge as judged
+from settlement_engine.domain.decisions.chosen import ChosenEvent
 from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.lifecycle import ENDS, LIFE, Do, Event, State
 from settlement_engine.domain.settlement import Attestation, Settlement
@@ -32,6 +35,11 @@ def ended(state: State, attestation: Attestation = Attestation.NONE, **fields) -
         attestation=attestation,
     )
     return replace(settlement, **fields)
+
+
+def judge(settlement: Settlement, event: Event, confirmation: str = "") -> ChosenEvent | None:
+    answer = Answer(settlement_id=settlement.id, event=event, confirmation=confirmation)
+    return judged(settlement, answer)
 
 
 @pytest.mark.parametrize("state", sorted(ENDS))
@@ -93,7 +101,7 @@ def test_once_disproved_the_same_truth_is_no_news_and_nothing_is_booked_again(
     state, event, is_news
 ):
     word = judge(ended(state, DISPROVED), event)
-    assert word == (LateWord(E.CONTRADICTED, MatterKind.CONTRADICTION) if is_news else None)
+    assert word == (ChosenEvent(E.CONTRADICTED, MatterKind.CONTRADICTION) if is_news else None)
 
 
 @pytest.mark.parametrize("event", Event)
@@ -110,9 +118,11 @@ def test_a_second_confirmation_is_a_second_debit():
     assert judge(completed, E.SETTLED, "C-1") is None
     assert judge(completed, E.SETTLED, "") is None
     assert judge(ended(S.COMPLETED), E.SETTLED, "C-2") is None
-    assert judge(completed, E.SETTLED, "C-2") == LateWord(E.CONTRADICTED, MatterKind.SECOND_DEBIT)
+    assert judge(completed, E.SETTLED, "C-2") == ChosenEvent(
+        E.CONTRADICTED, MatterKind.SECOND_DEBIT
+    )
     returned = ended(S.RETURNED, confirmation="C-1")
-    assert judge(returned, E.SETTLED, "C-2") == LateWord(E.CONTRADICTED, MatterKind.SECOND_DEBIT)
+    assert judge(returned, E.SETTLED, "C-2") == ChosenEvent(E.CONTRADICTED, MatterKind.SECOND_DEBIT)
 
 
 def test_a_late_debit_is_told_from_a_late_no():
@@ -122,7 +132,7 @@ def test_a_late_debit_is_told_from_a_late_no():
         (S.COMPLETED, E.REJECTED): MatterKind.CONTRADICTION,
     }
     for (state, event), kind in kinds.items():
-        assert judge(ended(state), event) == LateWord(E.CONTRADICTED, kind)
+        assert judge(ended(state), event) == ChosenEvent(E.CONTRADICTED, kind)
 
 
 @pytest.mark.parametrize("code", ["RAIL_REJECTED", "CANCELLED_BY_CALLER"])
@@ -132,7 +142,7 @@ def test_received_is_no_news_after_the_rails_own_no_but_is_after_that_of_people(
     assert judge(rails_own, E.ACKNOWLEDGED) is None
     peoples = ended(S.ROLLED_BACK, STANDS, refusal_code=code)
     told = judge(peoples, E.ACKNOWLEDGED)
-    assert told == LateWord(E.CONTRADICTED, MatterKind.CONTRADICTION)
+    assert told == ChosenEvent(E.CONTRADICTED, MatterKind.CONTRADICTION)
 
 
 def test_not_found_is_no_news_after_the_rail_has_settled():

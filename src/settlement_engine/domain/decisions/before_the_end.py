@@ -1,0 +1,154 @@
+"""What an answer means for a settlement that is open.
+
+Promises: the event is the one that was said, unless a limit of ours or of the rail's stands in between;
+an answer that the state machine has no transition for counts as silence, and never as a no.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from settlement_engine.domain.decisions.after_the_end import judge
+from settlement_engine.domain.decisions.chosen import ChosenEvent
+from settlement_engine.domain.decisions.resending import is_too_late_to_send, may_send_again
+from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.lifecycle import ENDS, LIFE, Ask, Event, State
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from settlement_engine.domain.answer import Answer
+    from settlement_engine.domain.decisions.resending import SendingRules
+    from settlement_engine.domain.settlement import Attempt, Settlement
+
+RAIL_ANSWERS: Final = frozenset(
+    {
+        Event.ACKNOWLEDGED,
+        Event.SETTLED,
+        Event.REJECTED,
+        Event.NOT_FOUND,
+        Event.UNDELIVERED,
+        Event.RECALLED,
+        Event.RECALL_REFUSED,
+    }
+)
+"""What a rail may answer: in a state that has no transition for it, it answers nothing."""
+
+ONLY_TO_A_QUESTION: Final = frozenset({Event.UNDELIVERED, Event.NOT_FOUND})
+"""Valid only as the answer to the request in flight: late, they would speak of another one."""
+
+NEVER_UNASKED: Final = ONLY_TO_A_QUESTION | {Event.NO_ANSWER}
+"""What an inbound report cannot say: it means something only as the answer to the open question."""
+
+_NO_NEWS: Final = frozenset({Event.NO_ANSWER, Event.ACKNOWLEDGED, Event.NOT_FOUND})
+"""Answers that leave a payment where it is, so that the rail's own limit may apply."""
+
+
+class Limits(NamedTuple):
+    """What may stand between an answer and its event: the rail's rules, our bound on sends, the time."""
+
+    rules: SendingRules
+    sends_max: int
+    now: datetime
+
+
+def decide(
+    settlement: Settlement,
+    answer: Answer,
+    rules: SendingRules | None,
+    sends_max: int,
+    now: datetime,
+) -> ChosenEvent | None:
+    """Choose the event that an answer is; None when it says nothing new.
+
+    ``rules`` are those of the attempt's rail; None means that there is no attempt, or no such rail any
+    more. ``sends_max`` bounds how often an attempt is sent that never left.
+    """
+    transitions = LIFE[settlement.state]
+    if settlement.state in ENDS:
+        found = judge(settlement, answer)
+        return found if found is not None and found.event in transitions else None
+    if not _speaks_of(answer, settlement):
+        return None
+    event = _event(settlement, answer, rules, sends_max, now)
+    if event not in transitions:
+        if answer.event not in RAIL_ANSWERS or not answer.attempt:
+            return None  # a request that came too late, or screening said twice: nothing to doubt
+        event = Event.NO_ANSWER
+        if event not in transitions:
+            return None
+    kind = MatterKind.AMOUNT_DIFFERS if event is Event.AMOUNT_DIFFERED else None
+    return ChosenEvent(event, kind)
+
+
+def when_not_put(question: Ask) -> Event:
+    """Say what it is when a question never left: no byte of a send did; others are silence."""
+    return Event.UNDELIVERED if question is Ask.SEND else Event.NO_ANSWER
+
+
+def _speaks_of(answer: Answer, settlement: Settlement) -> bool:
+    """Say whether the answer is about this attempt, and about what has not changed since."""
+    if answer.seq not in (0, settlement.seq):
+        return False
+    attempt = settlement.attempt.number if settlement.attempt is not None else None
+    return answer.attempt in (0, attempt)
+
+
+def _event(
+    settlement: Settlement,
+    answer: Answer,
+    rules: SendingRules | None,
+    sends_max: int,
+    now: datetime,
+) -> Event:
+    """Choose the event where a limit of ours or the rail's has been reached."""
+    attempt = settlement.attempt
+    if attempt is None:
+        return answer.event
+    if answer.event is Event.SETTLED:
+        return _settled(settlement, answer)
+    if rules is None:
+        return answer.event  # a rail that is gone has no rules to ask; its word still counts
+    return _within_limits(settlement, attempt, answer, Limits(rules, sends_max, now))
+
+
+def _within_limits(
+    settlement: Settlement, attempt: Attempt, answer: Answer, limits: Limits
+) -> Event:
+    """Choose the event where a limit of the rail's has been reached."""
+    rules, now = limits.rules, limits.now
+    if answer.event is Event.UNDELIVERED:
+        return _undelivered(attempt, limits, is_held_back=answer.is_held_back)
+    is_doubted = settlement.state is State.IN_DOUBT and answer.event is Event.NOT_FOUND
+    if is_doubted and (settlement.is_frozen or not may_send_again(attempt, rules, now)):
+        return Event.NO_ANSWER
+    limit_seconds = rules.overdue_after_seconds
+    is_waiting = settlement.state is State.SENT and answer.event in _NO_NEWS
+    if is_waiting and limit_seconds is not None and not settlement.is_frozen:
+        is_overdue = now - attempt.recorded_at > timedelta(seconds=limit_seconds)
+        return Event.OVERDUE if is_overdue else answer.event
+    return answer.event
+
+
+def _settled(settlement: Settlement, answer: Answer) -> Event:
+    """Say what *settled* means: with another amount than was sent nothing is posted.
+
+    That is said once; on what is frozen the same answer brings no news, and releases nothing.
+    """
+    if not answer.stated.differs_from(settlement.instruction.amount):
+        return Event.SETTLED
+    return Event.NO_ANSWER if settlement.is_frozen else Event.AMOUNT_DIFFERED
+
+
+def _undelivered(attempt: Attempt, limits: Limits, *, is_held_back: bool) -> Event:
+    """Resend what never left, give up what never left at all, doubt what may have left before.
+
+    What this engine held back is not given up for having been held back often: no send has failed.
+    """
+    is_late = is_too_late_to_send(attempt, limits.rules, limits.now)
+    if not is_late and (is_held_back or attempt.sends < limits.sends_max):
+        return Event.UNDELIVERED
+    if attempt.sends == attempt.undelivered + 1:
+        return Event.ABANDONED
+    return Event.NO_ANSWER if is_late else Event.UNDELIVERED

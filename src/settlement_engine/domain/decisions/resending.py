@@ -1,0 +1,76 @@
+"""The rules of a rail on which money depends, and what they allow: may the same bytes leave again.
+
+Promises: bytes leave again only while they are valid, and only where the rail would recognise them should
+an earlier sending have arrived. Nothing here reads a clock; the time is an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, auto
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from settlement_engine.domain.settlement import Attempt
+
+
+class RailClass(StrEnum):
+    """What a rail guarantees; a new rail is D until it is shown to guarantee more."""
+
+    A = auto()  # deduplicates, can be asked, enforces validity
+    B = auto()  # cancelling leaves a tombstone
+    C = auto()  # files: only a statement proves
+    D = auto()  # send once, never again
+
+
+RESENDABLE: Final = frozenset({RailClass.A, RailClass.B})
+"""Classes in which *not found* may let the same bytes leave again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendingRules:
+    """What decisions need to know of a rail.
+
+    ``is_not_found_definite`` says whether *not found* proves that our reference never arrived.
+    ``deduplicates_seconds`` is for how long the rail recognises a resend. ``overdue_after_seconds`` is when
+    a sent payment is recalled; None means never.
+    """
+
+    rail_class: RailClass
+    is_not_found_definite: bool
+    deduplicates_seconds: float
+    overdue_after_seconds: float | None = None
+
+
+def may_send_again(attempt: Attempt, rules: SendingRules, now: datetime) -> bool:
+    """Say whether "not found" lets the same bytes go out again, by the rail's own rules.
+
+    Only where the rail's "not found" is definite, its class allows a resend, the bytes are still valid
+    and the rail still recognises them should they have arrived after all.
+    """
+    return (
+        rules.is_not_found_definite
+        and rules.rail_class in RESENDABLE
+        and now < attempt.valid_until
+        and _is_recognised(attempt, rules, now)
+    )
+
+
+def is_too_late_to_send(attempt: Attempt, rules: SendingRules | None, now: datetime) -> bool:
+    """Say whether the bytes may not leave any more, the latest sending not having left.
+
+    They are no longer valid; or an earlier sending may have arrived, and the rail would not recognise
+    another one as the same payment. A rail that is gone (None) has only the validity of the bytes.
+    """
+    if now >= attempt.valid_until:
+        return True
+    if rules is None or attempt.sends == attempt.undelivered + 1:
+        return False
+    return not _is_recognised(attempt, rules, now)
+
+
+def _is_recognised(attempt: Attempt, rules: SendingRules, now: datetime) -> bool:
+    """Say whether the rail still knows the reference of everything that was sent so far."""
+    return (now - attempt.recorded_at).total_seconds() < rules.deduplicates_seconds

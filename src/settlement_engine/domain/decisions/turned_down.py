@@ -1,0 +1,59 @@
+"""What follows when the guards of the ledger did not let a transition through.
+
+Promises: what is not covered is refused before money moves, or taken from suspense after it has; accounts
+and windows are read again a bounded number of times before they are a reason to refuse.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, auto
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.decisions.after_the_end import judge, uncovered
+from settlement_engine.domain.decisions.chosen import ChosenEvent
+from settlement_engine.domain.lifecycle import Event
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.preconditions import Refusal, RefusalCode, refuse_funds
+
+if TYPE_CHECKING:
+    from settlement_engine.domain.answer import Answer
+    from settlement_engine.domain.settlement import Settlement
+
+GUARD_REPEATS_MAX: Final = 3
+"""How often a transition that the guards turned down (shut, inactive) is decided anew before it is refused."""
+
+
+class Result(StrEnum):
+    """What became of a transition in the store."""
+
+    APPLIED = auto()
+    STALE = auto()  # state, epoch or owner are no longer what the caller believed
+    SHORT = auto()  # the account does not cover the hold; ``available_minor`` says what there was
+    INACTIVE = auto()  # the source or target account is not active
+    SHUT = auto()  # by the database's clock the window is not open
+    FULL = auto()  # an account has no room for more turnover
+
+
+_REFUSED_AS: Final = {
+    Result.INACTIVE: RefusalCode.INACTIVE_ACCOUNT,
+    Result.SHUT: RefusalCode.SETTLEMENT_WINDOW_CLOSED,
+}
+
+
+def decide_turned_down(
+    settlement: Settlement, answer: Answer, result: Result, available_minor: int, repeats: int
+) -> ChosenEvent | None:
+    """Choose what is written instead; None means: decide anew, on accounts that are read again."""
+    required = settlement.instruction.amount
+    if result is Result.SHORT and settlement.is_ended:
+        return uncovered(settlement, answer) or judge(settlement, answer)
+    if result is Result.SHORT:
+        available = Money(max(available_minor, 0), required.currency)
+        return ChosenEvent(Event.REFUSED, refusal=refuse_funds(required, available))
+    if result is Result.FULL:
+        detail = {"currency": required.currency}
+        refusal = Refusal(code=RefusalCode.ACCOUNT_FULL, detail=detail)
+        return ChosenEvent(Event.REFUSED, refusal=refusal)
+    if repeats >= GUARD_REPEATS_MAX:
+        return ChosenEvent(Event.REFUSED, refusal=Refusal(code=_REFUSED_AS[result]))
+    return None
