@@ -41,6 +41,10 @@ COMMANDS: Final = {
         "dev": ("development.command:dev", "Run everything on this machine, to develop against."),
         "demo": ("demo.command:demo", "Show the promises: settle, crash, recover, prove."),
         "serve": ("serve:serve", "Run the engine with your own PostgreSQL and NATS."),
+        "bank-simulator": (
+            "bank_simulator:bank_simulator",
+            "Run a bank that misbehaves on purpose.",
+        ),
         "migrate": ("database:migrate", "Bring the database's schema up to date."),
     },
     "Settle": {

@@ -6,7 +6,7 @@ what nobody can read are silence. A duplicate is no answer of its own: the first
 code set has is silence and an alarm; a return is a return whatever its code. The status of a message is not that
 of its payments. Must never: turn silence into a no, or take what is said of one payment for another.
 
-The rows are those of ``reference/rails.md`` 4.3; ``tests/unit/rails/test_classification.py`` goes through them.
+``tests/unit/rails/test_classification.py`` goes through the decision table row by row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What answers mean, row by row (rails.md 4.3): only what proves something becomes an event."""
+"""What answers mean, row by row of the decision table: only what proves something becomes an event."""
 
 from __future__ import annotations
 

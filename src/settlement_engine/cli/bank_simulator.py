@@ -1,0 +1,101 @@
+"""The command ``bank-simulator``: a bank of its own process that misbehaves as its script says.
+
+Promises: where it listens is the first line, as an address; it ends with 0 on SIGTERM and Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.output import GOOD, as_json, example, mark, print_json, print_json_line
+
+if TYPE_CHECKING:
+    from settlement_engine.simulator.process import SimulatorSettings
+
+A_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@lasting
+@click.command("bank-simulator")
+@click.option(
+    "--ledger",
+    "ledger_file",
+    type=A_FILE,
+    default=Path(".data/bank-simulator.db"),
+    show_default=True,
+    help="The bank's ledger, kept over restarts.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where it listens.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="0 takes a free one.")
+@click.option("--script", "script_file", type=A_FILE, help="What it does, in YAML or JSON.")
+@click.option("--callback-url", default="", help="Whom it tells what nobody asked for.")
+@click.option("--callback-ca", type=A_FILE, help="By whose certificates it knows them.")
+@click.option("--cert", "certificate", type=A_FILE, help="Its certificate: then it speaks TLS.")
+@click.option("--key", type=A_FILE, help="The key of its certificate.")
+@click.option("--client-ca", type=A_FILE, help="Whose certificates its customers must show.")
+@click.option("--list-scenarios", "is_listing", is_flag=True, help="Print the scenarios and end.")
+@as_json
+@example("""
+settlement-engine bank-simulator --port 8099 --script scenarios.yaml
+settlement-engine bank-simulator --list-scenarios
+curl -s http://127.0.0.1:8099/ledger
+""")
+def bank_simulator(*, is_listing: bool, is_json: bool, **given: Any) -> None:  # noqa: ANN401 -- click's
+    """Run a bank that speaks ISO 20022 over HTTP, with a ledger of its own.
+
+    It takes pacs.008, pacs.009, pacs.028 and camt.056 by POST /messages, and does with each payment what
+    its script says. GET /ledger tells what it received and debited, as JSON lines.
+    """
+    import asyncio
+
+    from settlement_engine.simulator.process import run
+    from settlement_engine.simulator.scenarios import SCENARIOS
+
+    if is_listing:
+        import msgspec
+
+        print_json({name: msgspec.to_builtins(each) for name, each in SCENARIOS.items()})
+        return
+
+    def ready(address: str) -> None:
+        if is_json:
+            print_json_line({"simulator": address})
+        else:
+            mark(GOOD, f"ready: {address}")
+
+    asyncio.run(run(_settings(**given), ready))
+
+
+def _settings(  # noqa: PLR0913 -- each option of the command is an argument
+    *,
+    ledger_file: Path,
+    host: str,
+    port: int,
+    script_file: Path | None,
+    callback_url: str,
+    callback_ca: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    client_ca: Path | None,
+) -> SimulatorSettings:
+    from settlement_engine.simulator.http import ServerTls
+    from settlement_engine.simulator.process import CallbackTarget, SimulatorSettings
+
+    if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
+        message = "--cert and --key go together, and --client-ca needs both"
+        raise click.UsageError(message)
+    tls = None
+    if certificate is not None and key is not None:
+        tls = ServerTls(certificate=certificate, key=key, client_authority=client_ca)
+    return SimulatorSettings(
+        ledger_file=ledger_file,
+        host=host,
+        port=port,
+        tls=tls,
+        callbacks=CallbackTarget(url=callback_url, authority=callback_ca),
+        script_file=script_file,
+    )

@@ -1,0 +1,298 @@
+"""What the bank does with a message: it looks into its ledger and its script, and decides. No network here.
+
+Promises: a payment that the ledger knows, by UETR or by message and end-to-end id, is never taken in again; it is
+answered with its first result, as a conflict unless the sender marked it as a possible duplicate. Everything that
+one message changes is one transaction. Time is an argument.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from settlement_engine.domain.money import format_amount
+from settlement_engine.messages.envelope import opened
+from settlement_engine.messages.errors import MessageError
+from settlement_engine.simulator import answers
+from settlement_engine.simulator.events import Events, State
+from settlement_engine.simulator.ledger import Names, Payment
+from settlement_engine.simulator.scenarios import RecallReply, Reply, Scenario
+
+if TYPE_CHECKING:
+    from settlement_engine.messages.camt056 import Cancellation
+    from settlement_engine.messages.envelope import Opened
+    from settlement_engine.messages.parties import Agent
+    from settlement_engine.simulator.ledger import Ledger
+    from settlement_engine.simulator.scenarios import Script
+
+OK: Final = 200
+ACCEPTED: Final = 202
+BAD_REQUEST: Final = 400
+NOT_FOUND: Final = 404
+CONFLICT: Final = 409
+UNPROCESSABLE: Final = 422
+SERVER_ERROR: Final = 500
+TRANSFERS_MAX: Final = 1_000
+
+
+class Manner(Enum):
+    """How a response travels."""
+
+    WHOLE = auto()
+    HALF = auto()  # cut off in its middle
+    LOST = auto()  # the connection ends instead
+    SILENT = auto()  # the connection stays open, and nothing comes
+
+
+class BankResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """What the bank responds, and how that travels."""
+
+    status: int = OK
+    body: bytes = b""
+    delay_ms: int = 0
+    manner: Manner = Manner.WHOLE
+
+
+LOST: Final = BankResponse(manner=Manner.LOST)
+SILENT: Final = BankResponse(manner=Manner.SILENT)
+FAILED: Final = BankResponse(status=SERVER_ERROR)
+
+
+class _Told(NamedTuple):
+    """A payment, and what is told of it: a status with its reason."""
+
+    payment: Payment
+    status: str
+    code: str
+    is_known: bool = False
+    is_same: bool = True
+
+
+class Bank:
+    """The bank, on its ledger. All calls belong to the ledger's thread."""
+
+    def __init__(self, ledger: Ledger, script: Script, *, calls_back: bool) -> None:
+        self._ledger = ledger
+        self.script = script
+        self._events = Events(ledger, calls_back=calls_back)
+
+    def work(self, now_ms: int) -> None:
+        """Let happen what has fallen due."""
+        self._events.work(now_ms)
+
+    def receive(self, body: bytes, now_ms: int) -> BankResponse:
+        """Deal with a message."""
+        try:
+            message = opened(body)
+        except MessageError:
+            return BankResponse(status=BAD_REQUEST)
+        self.work(now_ms)
+        with self._ledger.writing():
+            match message.kind:
+                case "pacs.008" | "pacs.009":
+                    return self._payments(message, now_ms)
+                case "pacs.028":
+                    return self._enquiry(message, now_ms)
+                case "camt.056":
+                    return self._recall(message, now_ms)
+                case _:
+                    return BankResponse(status=UNPROCESSABLE)
+
+    # --- payments -----------------------------------------------------------------------------------
+
+    def _payments(self, message: Opened, now_ms: int) -> BankResponse:
+        """Take each payment of a message in, or recognise it; the first one's scenario governs the response."""
+        transfers = message.content.transfers
+        if len(transfers) > TRANSFERS_MAX:
+            return BankResponse(status=UNPROCESSABLE)
+        received = [self._payment(message, transfer, now_ms) for transfer in transfers]
+        unheard = next((each for each in received if isinstance(each, BankResponse)), None)
+        if unheard is not None:
+            return unheard
+        told = [each for each in received if isinstance(each, _Told)]
+        statuses = [
+            answers.transaction_status(self._named(each.payment), each.status, each.code)
+            for each in told
+        ]
+        first = told[0].payment
+        name = f"RSP{first.id}-{first.times_received}"
+        body = answers.status_report(name, now_ms, statuses)
+        if not told[0].is_known:
+            return _in_its_manner(first.treatment, body)
+        is_marked = bool(message.head and message.head.is_possible_duplicate)
+        is_resend = is_marked and all(each.is_same for each in told)
+        return BankResponse(status=OK if is_resend else CONFLICT, body=body)
+
+    def _payment(
+        self,
+        message: Opened,
+        transfer: Any,  # noqa: ANN401 -- of pacs.008 or pacs.009
+        now_ms: int,
+    ) -> BankResponse | _Told:
+        """Take one payment in, or recognise it; a response in its place says that nobody hears of it."""
+        values = _values(message, transfer)
+        names = {name: values[name] for name in ("uetr", "end_to_end_id", "message_id")}
+        known = self._ledger.find(Names(**names))
+        if known:
+            self._ledger.received_again(known[0])
+            if self._is_silent(known[0], now_ms):
+                return SILENT
+            payment = self._ledger.payment(known[0].id)
+            is_same = payment.content_hash == values["content_hash"]
+            return _Told(payment, payment.status, payment.code, is_known=True, is_same=is_same)
+        chosen = self.script.choose(*_criteria(values, transfer))
+        scenario = self.script.scenario(chosen)
+        times, fails_until_ms = self._ledger.arrive(
+            _reference(Names(**names)), now_ms + scenario.errors_for_ms
+        )
+        if now_ms < fails_until_ms:
+            return FAILED
+        if times <= scenario.lost_requests:
+            return LOST
+        values |= {"scenario": chosen, "plan": msgspec.json.encode(scenario).decode()}
+        payment = self._ledger.enter({**values, "received_at_ms": now_ms})
+        return _Told(*self._events.begin(payment, scenario, now_ms))
+
+    def _named(self, payment: Payment) -> Payment:
+        """Return the payment, or another one in its place where the bank confuses them."""
+        if not payment.treatment.names_another_payment:
+            return payment
+        other = self._ledger.any_other(payment)
+        if other is None:
+            made_up = {"uetr": None, "end_to_end_id": "SOMEBODY-ELSES", "message_id": "ANOTHER"}
+            return msgspec.structs.replace(payment, **made_up)
+        return other
+
+    # --- enquiries ----------------------------------------------------------------------------------
+
+    def _enquiry(self, message: Opened, now_ms: int) -> BankResponse:
+        content = message.content
+        asked = [
+            Names(
+                uetr=each.uetr,
+                end_to_end_id=each.end_to_end_id,
+                message_id=each.group.message_id if each.group else None,
+            )
+            for each in content.questions
+        ] or [Names(message_id=group.message_id) for group in content.groups]
+        found = [payment for names in asked for payment in self._ledger.find(names)]
+        if any(now_ms < self._ledger.fails_until(_reference(names)) for names in asked):
+            return FAILED
+        if any(self._is_silent(payment, now_ms) for payment in found):
+            return SILENT
+        seen = [
+            payment
+            for payment in found
+            if now_ms >= payment.received_at_ms + payment.treatment.visible_after_ms
+        ]
+        question = content.header.message_id
+        if not seen:
+            text = "no such payment"
+            body = answers.message_reject(question, "NOOR", text, now_ms)
+            return BankResponse(status=NOT_FOUND, body=body)
+        statuses = [answers.transaction_status(each, each.status, each.code) for each in seen]
+        return BankResponse(body=answers.status_report(f"STS{now_ms}", now_ms, statuses))
+
+    def _is_silent(self, payment: Payment, now_ms: int) -> bool:
+        return now_ms < payment.received_at_ms + payment.treatment.silent_for_ms
+
+    # --- recalls ------------------------------------------------------------------------------------
+
+    def _recall(self, message: Opened, now_ms: int) -> BankResponse:
+        """Answer for the first payment that is named: a recall of ours names one."""
+        for underlying in message.content.underlying:
+            for cancellation in underlying.cancellations:
+                return self._recall_of(message, cancellation, now_ms)
+        return BankResponse(status=UNPROCESSABLE)
+
+    def _recall_of(self, message: Opened, cancellation: Cancellation, now_ms: int) -> BankResponse:
+        names = Names(
+            uetr=cancellation.uetr,
+            end_to_end_id=cancellation.end_to_end_id,
+            message_id=cancellation.group.message_id if cancellation.group else None,
+        )
+        found = self._ledger.find(names)
+        about = f"RES{message.content.assignment.id}"[:35]
+        if not found:
+            body = answers.resolution(about, "RJCR", "NOOR", cancellation, now_ms)
+            return BankResponse(body=body)
+        payment = found[0]
+        if self._is_silent(payment, now_ms):
+            return SILENT
+        confirmation, code = self._decide_recall(payment, now_ms)
+        return BankResponse(body=answers.resolution(about, confirmation, code, payment, now_ms))
+
+    def _decide_recall(self, payment: Payment, now_ms: int) -> tuple[str, str]:
+        """Say yes, no or not yet. A promise to return what is settled is kept by a pacs.004."""
+        if payment.state == State.RECALLED:
+            return "CNCL", ""
+        if payment.state == State.REJECTED:
+            return "RJCR", "NOOR"
+        if payment.state == State.RETURNED:
+            return "RJCR", "ARDT"
+        treatment = payment.treatment
+        if treatment.recall is RecallReply.REFUSE:
+            return "RJCR", "LEGL"
+        if treatment.recall is RecallReply.PENDING:
+            self._events.recall_later(payment, now_ms + treatment.recall_after_ms)
+            return "PDCR", ""
+        self._events.recall_now(payment, now_ms)
+        return "CNCL", ""
+
+
+def _in_its_manner(scenario: Scenario, body: bytes) -> BankResponse:
+    """Respond as the scenario wants it."""
+    delay_ms = scenario.reply_delay_ms
+    match scenario.reply:
+        case Reply.LOST:
+            return SILENT if scenario.silent_for_ms else LOST
+        case Reply.HALF:
+            return BankResponse(body=body, delay_ms=delay_ms, manner=Manner.HALF)
+        case Reply.CALLBACK:
+            return BankResponse(status=ACCEPTED, delay_ms=delay_ms)
+        case _:
+            return BankResponse(body=body, delay_ms=delay_ms)
+
+
+def _values(message: Opened, transfer: Any) -> dict[str, Any]:  # noqa: ANN401 -- of pacs.008 or pacs.009
+    header = message.content.header
+    day = transfer.settlement_date or header.settlement_date
+    receiver = transfer.instructed_agent or header.instructed_agent or transfer.debtor_agent
+    creditor = transfer.creditor_agent or transfer.creditor
+    return {
+        "uetr": transfer.uetr,
+        "message_name": message.definition,
+        "message_id": header.message_id,
+        "instruction_id": transfer.instruction_id or "",
+        "end_to_end_id": transfer.end_to_end_id,
+        "trace": None,
+        "from_bank": _code(receiver),
+        "to_bank": _code(creditor),
+        "amount_minor": transfer.amount.minor,
+        "currency": transfer.amount.currency,
+        "value_date": day.isoformat() if day else "",
+        "content_hash": hashlib.sha256(msgspec.json.encode(transfer)).hexdigest(),
+        "state": State.RECEIVED,
+        "status": "RCVD",
+        "code": "",
+    }
+
+
+def _criteria(values: dict[str, Any], transfer: Any) -> tuple[tuple[str, ...], str, str]:  # noqa: ANN401
+    """Return what rules look at: all names of a payment, its amount and its currency."""
+    names = [values[name] for name in ("end_to_end_id", "uetr", "message_id", "instruction_id")]
+    texts = getattr(transfer, "remittance_texts", ())
+    amount = format_amount(values["amount_minor"], values["currency"])
+    return tuple(name for name in (*names, *texts) if name), amount, values["currency"]
+
+
+def _reference(names: Names) -> str:
+    """Return the one name under which arrivals of a payment are counted."""
+    return names.uetr or f"{names.message_id}/{names.end_to_end_id}"
+
+
+def _code(agent: Agent | None) -> str:
+    return "" if agent is None else agent.bic or agent.clearing_member_id or agent.name or ""

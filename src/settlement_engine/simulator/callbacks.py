@@ -1,0 +1,97 @@
+"""Call-backs: what the bank says without being asked, delivered until it is taken.
+
+Promises: a call-back counts as delivered only after a response of success; the same call-back is always the same
+bytes; those about one payment go out in their order. Each is tried a bounded number of times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from settlement_engine.simulator.service import BankService
+
+ATTEMPTS_MAX: Final = 2_000
+PAUSE_MS: Final = 500
+TIMEOUT_SECONDS: Final = 10.0
+AT_ONCE_MAX: Final = 16
+IDLE_SECONDS: Final = 0.25
+"""So long the bank sleeps at most, when nothing wakes it."""
+
+SUCCESS: Final = range(200, 300)
+
+
+def client_context(authority: Path, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    """Make the TLS context for calling back. Raises OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(authority)
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+class Callbacks:
+    """Delivers to one address; without one, only lets happen what falls due."""
+
+    def __init__(self, service: BankService, url: str, tls: ssl.SSLContext | None = None) -> None:
+        self._service = service
+        self._url = url
+        self._tls = tls
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        connector = aiohttp.TCPConnector(limit=AT_ONCE_MAX)
+        async with aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS), connector=connector
+        ) as session:
+            while True:
+                self._service.is_woken.clear()
+                due = await self._service.work()
+                if due and self._url:
+                    await self._deliver(session, due)
+                else:
+                    await self._sleep()
+
+    async def _sleep(self) -> None:
+        seconds = await self._service.seconds_to_next()
+        wait = IDLE_SECONDS if seconds is None else min(IDLE_SECONDS, seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._service.is_woken.wait()
+
+    async def _deliver(self, session: aiohttp.ClientSession, due: list[sqlite3.Row]) -> None:
+        ordered = sorted(due, key=lambda row: row["payment_id"])
+        async with asyncio.TaskGroup() as group:
+            for _, rows in groupby(ordered, key=lambda row: row["payment_id"]):
+                group.create_task(self._deliver_in_order(session, list(rows)))
+
+    async def _deliver_in_order(
+        self, session: aiohttp.ClientSession, rows: list[sqlite3.Row]
+    ) -> None:
+        for row in rows:
+            if await self._is_taken(session, row["content"]):
+                await self._service.delivered(row["id"])
+            else:
+                await self._service.not_delivered(row["id"], PAUSE_MS, ATTEMPTS_MAX)
+
+    async def _is_taken(self, session: aiohttp.ClientSession, body: bytes) -> bool:
+        try:
+            async with session.post(
+                self._url,
+                data=body,
+                headers={"content-type": "application/xml"},
+                allow_redirects=False,
+                ssl=True if self._tls is None else self._tls,
+            ) as response:
+                return response.status in SUCCESS
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False

@@ -1,0 +1,180 @@
+"""What happens to a payment at the bank, now and later: statuses, debits, returns, late answers to recalls.
+
+Promises: a debit is made where a payment settles, once; a final state stays; what is told by call-back is written
+down, with its bytes, in the transaction of what it tells.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, auto
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.simulator import answers
+from settlement_engine.simulator.scenarios import MoneyBack, Reply, Scenario, Step, parts_of
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from settlement_engine.simulator.ledger import Ledger, Payment
+
+
+class State(StrEnum):
+    """What the ledger says of a payment."""
+
+    RECEIVED = auto()
+    ACKNOWLEDGED = auto()
+    SETTLED = auto()
+    REJECTED = auto()
+    RECALLED = auto()
+    RETURNED = auto()
+
+
+FINAL: Final = frozenset({State.SETTLED, State.REJECTED, State.RECALLED, State.RETURNED})
+SETTLING: Final = frozenset({"ACSC", "ACCC"})
+RECALL_CODE: Final = "FOCR"
+"""The reason of a return that follows a recall."""
+
+
+class Kind(StrEnum):
+    """What may be still to come."""
+
+    STATUS = auto()
+    RETURN = auto()
+    RECALL = auto()
+
+
+class Coming(msgspec.Struct, frozen=True, kw_only=True):
+    """A return that is to come: which part of the money, and whether it is the last one."""
+
+    amount_minor: int
+    charges_minor: int
+    code: str
+    is_last: bool
+
+
+class Events:
+    """Lets things happen in the ledger. Everything but ``work`` is inside the caller's transaction."""
+
+    def __init__(self, ledger: Ledger, *, calls_back: bool) -> None:
+        self._ledger = ledger
+        self._calls_back = calls_back
+
+    def begin(self, payment: Payment, scenario: Scenario, now_ms: int) -> tuple[Payment, str, str]:
+        """Do what happens at the receipt and plan the rest; returns the status that is told at once."""
+        for step in scenario.steps:
+            if step.after_ms > 0:
+                self._ledger.plan_step(payment.id, Kind.STATUS, step, now_ms + step.after_ms)
+        told = payment.status, payment.code
+        for number, step in enumerate(scenario.steps):
+            if step.after_ms > 0:
+                continue
+            payment = self._come_to(payment, step, now_ms, name=f"CB{payment.id}-{number}")
+            told = step.status, step.code
+        return payment, *told
+
+    def work(self, now_ms: int) -> None:
+        """Let happen what has fallen due, in order."""
+        due = self._ledger.due_steps(now_ms)
+        if not due:
+            return
+        with self._ledger.writing():
+            for row in due:
+                self._ledger.finish_step(row["id"])
+                self._happen(row)
+
+    def recall_now(self, payment: Payment, now_ms: int) -> None:
+        """Cancel what is not settled; promise to return what is."""
+        if payment.state == State.SETTLED:
+            coming = Coming(
+                amount_minor=(payment.debited_minor or 0) - payment.returned_minor,
+                charges_minor=0,
+                code=RECALL_CODE,
+                is_last=True,
+            )
+            self._ledger.cancel_steps(payment.id)
+            self._ledger.plan_step(payment.id, Kind.RETURN, coming, now_ms)
+        elif payment.state not in FINAL:
+            self._ledger.cancel_steps(payment.id)
+            self._ledger.move(payment, State.RECALLED, "CANC")
+
+    def recall_later(self, payment: Payment, due_at_ms: int) -> None:
+        """Plan the answer to a recall; however often it is asked, the first plan stays."""
+        if due_at_ms > payment.received_at_ms and not self._ledger.has_step(
+            payment.id, Kind.RECALL
+        ):
+            self._ledger.plan_step(payment.id, Kind.RECALL, None, due_at_ms)
+
+    def _happen(self, row: sqlite3.Row) -> None:
+        payment = self._ledger.payment(row["payment_id"])
+        now_ms, name = row["due_at_ms"], f"CB{payment.id}-S{row['id']}"
+        match row["kind"]:
+            case Kind.STATUS:
+                step = msgspec.json.decode(row["content"], type=Step)
+                self._come_to(payment, step, now_ms, name=name)
+            case Kind.RETURN:
+                coming = msgspec.json.decode(row["content"], type=Coming)
+                self._give_back(payment, coming, now_ms, name)
+            case _:
+                self.recall_now(payment, now_ms)
+                body = answers.resolution(name, "CNCL", "", payment, now_ms)
+                self._tell(payment, body, now_ms)
+
+    # --- statuses -----------------------------------------------------------------------------------
+
+    def _come_to(self, payment: Payment, step: Step, now_ms: int, *, name: str) -> Payment:
+        """Bring a payment to a status, and have it told where the response does not tell it."""
+        if step.is_true:
+            if payment.state in FINAL:
+                return payment
+            payment = self._move(payment, step, now_ms)
+        treatment = payment.treatment
+        is_in_response = step.after_ms == 0 and treatment.reply is not Reply.CALLBACK
+        if is_in_response and treatment.reply is not Reply.BOTH:
+            return payment
+        told_after_ms = step.after_ms if step.told_after_ms is None else step.told_after_ms
+        told_at_ms = payment.received_at_ms + max(told_after_ms, treatment.silent_for_ms)
+        status = answers.transaction_status(payment, step.status, step.code)
+        body = answers.status_report(name, told_at_ms, [status])
+        self._tell(payment, body, max(told_at_ms, now_ms))
+        return payment
+
+    def _move(self, payment: Payment, step: Step, now_ms: int) -> Payment:
+        if step.status in SETTLING:
+            change = payment.treatment.amount_change_minor
+            self._ledger.debit(payment, max(1, payment.amount_minor + change), now_ms)
+            moved = self._ledger.move(payment, State.SETTLED, step.status, step.code)
+            self._plan_returns(moved, moved.treatment.returns, now_ms)
+            return moved
+        if step.status == "RJCT":
+            self._ledger.cancel_steps(payment.id)
+            return self._ledger.move(payment, State.REJECTED, step.status, step.code)
+        return self._ledger.move(payment, State.ACKNOWLEDGED, step.status, step.code)
+
+    # --- returns ------------------------------------------------------------------------------------
+
+    def _plan_returns(self, payment: Payment, returns: tuple[MoneyBack, ...], now_ms: int) -> None:
+        parts = parts_of(payment.debited_minor or 0, returns)
+        for number, (back, part) in enumerate(zip(returns, parts, strict=True), start=1):
+            coming = Coming(
+                amount_minor=part - back.charges_minor,
+                charges_minor=back.charges_minor,
+                code=back.code,
+                is_last=number == len(returns) and sum(parts) == payment.debited_minor,
+            )
+            due_at_ms = max(now_ms, payment.received_at_ms + back.after_ms)
+            self._ledger.plan_step(payment.id, Kind.RETURN, coming, due_at_ms)
+
+    def _give_back(self, payment: Payment, coming: Coming, now_ms: int, name: str) -> None:
+        state = State.RETURNED if coming.is_last else State.SETTLED
+        self._ledger.give_back(payment, coming.amount_minor, state)
+        body = answers.payment_return(
+            name, payment, coming.amount_minor, coming.charges_minor, coming.code, now_ms
+        )
+        self._tell(payment, body, now_ms)
+
+    def _tell(self, payment: Payment, body: bytes, due_at_ms: int) -> None:
+        if self._calls_back:
+            copies = payment.treatment.copies
+            self._ledger.plan_callback(payment.id, body, due_at_ms, copies)

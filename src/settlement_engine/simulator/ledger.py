@@ -1,0 +1,279 @@
+"""The bank's ledger in a SQLite file: what the bank received, did, and has still to say.
+
+Promises: what a call has written is on the disk when the call returns (WAL, ``synchronous = FULL``), together or
+not at all; a payment has at most one debit, by the key of a table. All calls belong to one thread.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from settlement_engine.errors import Misconfigured
+from settlement_engine.simulator.scenarios import Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+VERSION: Final = 1
+PAGE_ROWS: Final = 500
+DUE_MAX: Final = 500
+"""No more than this is done, or delivered, at a time."""
+
+BUSY_TIMEOUT_SECONDS: Final = 5.0
+_NAME: Final = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
+
+
+class Names(msgspec.Struct, frozen=True, kw_only=True):
+    """The names by which somebody speaks of payments."""
+
+    uetr: str | None = None
+    end_to_end_id: str | None = None
+    message_id: str | None = None
+    trace: str | None = None
+
+
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment as the ledger has it."""
+
+    id: int
+    uetr: str | None
+    message_name: str
+    message_id: str
+    instruction_id: str
+    end_to_end_id: str
+    trace: str | None
+    from_bank: str
+    to_bank: str
+    amount_minor: int
+    currency: str
+    value_date: str
+    content_hash: str
+    scenario: str
+    plan: str
+    state: str
+    status: str
+    code: str
+    times_received: int
+    returned_minor: int
+    received_at_ms: int
+    debited_minor: int | None = None
+
+    @property
+    def treatment(self) -> Scenario:
+        """The scenario that was chosen when it was received."""
+        return msgspec.json.decode(self.plan, type=Scenario)
+
+
+@cache
+def _statements() -> Mapping[str, str]:
+    text = resources.files(__package__).joinpath("ledger.sql").read_text(encoding="utf-8")
+    parts = _NAME.split(text)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+class Ledger:
+    """The file, open between ``open`` and ``close``."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open the file, made if it is not there. Raises Misconfigured for another kind of file."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self._file,
+            timeout=BUSY_TIMEOUT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.row_factory = sqlite3.Row
+        try:
+            _prepare(connection, self._file)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise Misconfigured(f"{self._file} is no ledger", why=str(error)) from error
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        assert self._connection is not None, "the ledger is not open"
+        return self._connection
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Let everything inside be written together, or not at all."""
+        database = self._db
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+
+    def _run(self, statement: str, /, **values: object) -> list[sqlite3.Row]:
+        return self._db.execute(_statements()[statement], values).fetchall()
+
+    # --- payments -----------------------------------------------------------------------------------
+
+    def arrive(self, reference: str, fails_until_ms: int) -> tuple[int, int]:
+        """Count an arrival; returns the how manieth it is, and until when it meets errors."""
+        (row,) = self._run("arrive", reference=reference, fails_until_ms=fails_until_ms)
+        return row["times"], row["fails_until_ms"]
+
+    def fails_until(self, reference: str) -> int:
+        """Return until when a reference meets errors; 0 for one that never arrived."""
+        rows = self._run("fails_until", reference=reference)
+        return rows[0]["fails_until_ms"] if rows else 0
+
+    def enter(self, values: dict[str, Any]) -> Payment:
+        """Write a payment down."""
+        (row,) = self._run("enter", **values)
+        return self.payment(row["id"])
+
+    def received_again(self, payment: Payment) -> None:
+        """Count one more receipt."""
+        self._run("received_again", id=payment.id)
+
+    def find(self, names: Names) -> list[Payment]:
+        """Find payments by names."""
+        return [_payment(row) for row in self._run("find", **msgspec.structs.asdict(names))]
+
+    def payment(self, payment_id: int) -> Payment:
+        """Return one payment."""
+        (row,) = self._run("payment", id=payment_id)
+        return _payment(row)
+
+    def any_other(self, payment: Payment) -> Payment | None:
+        """Return some other payment, if there is one."""
+        rows = self._run("any_other", id=payment.id)
+        return _payment(rows[0]) if rows else None
+
+    def move(self, payment: Payment, state: str, status: str, code: str = "") -> Payment:
+        """Bring a payment to another state."""
+        self._run("move", id=payment.id, state=state, status=status, code=code)
+        return self.payment(payment.id)
+
+    def debit(self, payment: Payment, amount_minor: int, now_ms: int) -> None:
+        """Take the money; doing it twice raises sqlite3.IntegrityError."""
+        self._run("debit", id=payment.id, amount_minor=amount_minor, now_ms=now_ms)
+
+    def give_back(self, payment: Payment, amount_minor: int, state: str) -> None:
+        """Note what went back."""
+        self._run("give_back", id=payment.id, amount_minor=amount_minor, state=state)
+
+    def page(self, after_id: int) -> list[Payment]:
+        """Return a page in the order of receipt."""
+        return [_payment(row) for row in self._run("page", after_id=after_id, limit=PAGE_ROWS)]
+
+    # --- what is still to come ----------------------------------------------------------------------
+
+    def plan_step(self, payment_id: int, kind: str, content: object, due_at_ms: int) -> None:
+        """Note what will happen, and when."""
+        text = msgspec.json.encode(content).decode()
+        self._run("plan_step", payment_id=payment_id, kind=kind, content=text, due_at_ms=due_at_ms)
+
+    def due_steps(self, now_ms: int) -> list[sqlite3.Row]:
+        """Return what has fallen due."""
+        return self._run("due_steps", now_ms=now_ms, limit=DUE_MAX)
+
+    def has_step(self, payment_id: int, kind: str) -> bool:
+        """Say whether something of a kind was ever planned for a payment."""
+        return bool(self._run("has_step", payment_id=payment_id, kind=kind))
+
+    def finish_step(self, step_id: int) -> None:
+        """Note that a step was taken."""
+        self._run("finish_step", id=step_id)
+
+    def cancel_steps(self, payment_id: int) -> None:
+        """Let nothing more happen to a payment."""
+        self._run("cancel_steps", payment_id=payment_id)
+
+    def plan_callback(self, payment_id: int, content: bytes, due_at_ms: int, copies: int) -> None:
+        """Note a message that is to be delivered."""
+        self._run(
+            "plan_callback",
+            payment_id=payment_id,
+            content=content,
+            due_at_ms=due_at_ms,
+            copies=copies,
+        )
+
+    def due_callbacks(self, now_ms: int) -> list[sqlite3.Row]:
+        """Return messages whose time has come."""
+        return self._run("due_callbacks", now_ms=now_ms, limit=DUE_MAX)
+
+    def callback_delivered(self, callback_id: int) -> None:
+        """Note a delivery."""
+        self._run("callback_delivered", id=callback_id)
+
+    def callback_failed(self, callback_id: int, due_at_ms: int, attempts_max: int) -> None:
+        """Try again later, or give up."""
+        self._run("callback_failed", id=callback_id, due_at_ms=due_at_ms, attempts_max=attempts_max)
+
+    def drop_callbacks(self, end_to_end_id: str) -> int:
+        """Lose messages that wait; returns how many."""
+        values = {"end_to_end_id": end_to_end_id}
+        return self._db.execute(_statements()["drop_callbacks"], values).rowcount
+
+    def waiting_callbacks(self) -> list[dict[str, Any]]:
+        """List messages that wait."""
+        return [dict(row) for row in self._run("waiting_callbacks")]
+
+    def next_due_ms(self) -> int | None:
+        """Return when something falls due next."""
+        due: int | None = self._run("next_due")[0]["due_at_ms"]
+        return due
+
+    # --- settings and files -------------------------------------------------------------------------
+
+    def setting(self, name: str) -> str | None:
+        """Return a setting."""
+        rows = self._run("setting", name=name)
+        return rows[0]["value"] if rows else None
+
+    def set(self, name: str, value: str) -> None:
+        """Keep a setting."""
+        self._run("set", name=name, value=value)
+
+    def known_file(self, sha256: str, identity: str) -> str | None:
+        """Return the hash of the file that was received under this content or identity."""
+        rows = self._run("known_file", sha256=sha256, identity=identity)
+        return rows[0]["sha256"] if rows else None
+
+    def enter_file(self, sha256: str, identity: str, name: str) -> None:
+        """Note a file."""
+        self._run("enter_file", sha256=sha256, identity=identity, name=name)
+
+
+def _prepare(connection: sqlite3.Connection, file: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version not in {0, VERSION}:
+        raise Misconfigured(f"{file} is of version {version}, not {VERSION}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.executescript(_statements()["schema"])
+
+
+def _payment(row: sqlite3.Row) -> Payment:
+    return Payment(**dict(row))

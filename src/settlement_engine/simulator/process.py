@@ -1,0 +1,104 @@
+"""The bank as a process: it listens, calls back, and ends when it is asked to.
+
+Promises: it says where it listens only when it does; a kill at any moment loses nothing that it has said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from settlement_engine.errors import Misconfigured
+from settlement_engine.simulator.callbacks import Callbacks, client_context
+from settlement_engine.simulator.http import BankServer, ServerTls
+from settlement_engine.simulator.script_file import read_script
+from settlement_engine.simulator.service import BankService
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from settlement_engine.simulator.scenarios import Script
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackTarget:
+    """Whom the bank calls back, and as whom: with the certificate of its own that it is reached by."""
+
+    url: str = ""
+    authority: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorSettings:
+    """One bank."""
+
+    ledger_file: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: ServerTls | None = None
+    callbacks: CallbackTarget = CallbackTarget()
+    script_file: Path | None = None
+
+
+async def run(settings: SimulatorSettings, on_ready: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT. Raises Misconfigured."""
+    service = BankService(
+        settings.ledger_file, _script(settings), calls_back=bool(settings.callbacks.url)
+    )
+    callbacks = Callbacks(service, settings.callbacks.url, _callback_tls(settings))
+    server = BankServer(service, settings.tls)
+    asked_to_stop = _stop_signals()
+    await service.start()
+    try:
+        port = await server.listen(settings.host, settings.port)
+        scheme = "http" if settings.tls is None else "https"
+        on_ready(f"{scheme}://{settings.host}:{port}")
+        await _deliver_until(asked_to_stop, callbacks)
+    finally:
+        await server.stop()
+        await service.stop()
+
+
+def _stop_signals() -> asyncio.Event:
+    """Hear SIGTERM and SIGINT from now on."""
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    return asked
+
+
+async def _deliver_until(asked: asyncio.Event, callbacks: Callbacks) -> None:
+    loop = asyncio.get_running_loop()
+    delivering = loop.create_task(callbacks.run())
+    waiting = loop.create_task(asked.wait())
+    done, _ = await asyncio.wait({delivering, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (delivering, waiting):
+        task.cancel()
+    await asyncio.gather(delivering, waiting, return_exceptions=True)
+    if delivering in done:
+        delivering.result()  # a bank that cannot go on ends with its error
+
+
+def _script(settings: SimulatorSettings) -> Script | None:
+    if settings.script_file is None:
+        return None
+    try:
+        return read_script(settings.script_file.read_bytes())
+    except OSError as error:
+        raise Misconfigured("the script cannot be read", why=str(error)) from error
+
+
+def _callback_tls(settings: SimulatorSettings) -> ssl.SSLContext | None:
+    target, tls = settings.callbacks, settings.tls
+    if target.authority is None:
+        return None
+    try:
+        if tls is None:
+            return client_context(target.authority, None, None)
+        return client_context(target.authority, tls.certificate, tls.key)
+    except OSError as error:
+        raise Misconfigured("the files for call-backs cannot be used", why=str(error)) from error

@@ -1,0 +1,228 @@
+"""How the bank treats a payment: scenarios by name, and the rules by which one is chosen. Pure.
+
+A scenario is data: which statuses come, when, and how they are told; what is lost on the way; what comes back
+later. It is stored with the payment at its first receipt, so that no restart and no new script changes its fate.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, auto
+from fnmatch import fnmatchcase
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+RULES_MAX: Final = 1_000
+STEPS_MAX: Final = 20
+WHOLE_PERCENT: Final = 100
+DAY_MS: Final = 86_400_000
+
+
+class Reply(StrEnum):
+    """How the sender of a payment hears of its first status."""
+
+    RESPONSE = auto()  # in the response; later statuses by call-back
+    CALLBACK = auto()  # the response says only that the message was taken
+    BOTH = auto()  # in the response, and by call-back as well
+    LOST = auto()  # the connection ends without a response
+    HALF = auto()  # the connection ends in the middle of the response
+
+
+class RecallReply(StrEnum):
+    """What the bank says to a recall."""
+
+    ACCEPT = auto()
+    REFUSE = auto()
+    PENDING = auto()  # and accepts it later, if ``recall_after_ms`` is set
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A status that the payment comes to.
+
+    ``told_after_ms`` counts from the receipt as well; the status is told when it comes about if it is absent.
+    ``is_true`` false: the bank only says so, and its ledger does not follow.
+    """
+
+    status: str
+    code: str = ""
+    after_ms: int = 0
+    told_after_ms: int | None = None
+    is_true: bool = True
+
+
+class MoneyBack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What comes back after settlement: a share of the amount, of which charges are kept."""
+
+    after_ms: int
+    code: str = "AC04"
+    percent: int = 100
+    charges_minor: int = 0
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one payment is treated. Times count from its first receipt.
+
+    The first ``lost_requests`` arrivals are never received. Until ``errors_for_ms`` all that concerns the payment
+    is answered with a server's error, and nothing is received. Until ``visible_after_ms`` an enquiry is told that
+    there is no such payment; until ``silent_for_ms`` it is told nothing.
+    """
+
+    steps: tuple[Step, ...] = (Step(status="ACSC"),)
+    reply: Reply = Reply.RESPONSE
+    reply_delay_ms: int = 0
+    copies: int = 1
+    lost_requests: int = 0
+    errors_for_ms: int = 0
+    visible_after_ms: int = 0
+    silent_for_ms: int = 0
+    amount_change_minor: int = 0
+    names_another_payment: bool = False
+    returns: tuple[MoneyBack, ...] = ()
+    recall: RecallReply = RecallReply.ACCEPT
+    recall_after_ms: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no bank can do. Raises ValueError."""
+        times = (
+            *(step.after_ms for step in self.steps),
+            *(back.after_ms for back in self.returns),
+            *(self.reply_delay_ms, self.errors_for_ms, self.visible_after_ms, self.silent_for_ms),
+            *(self.lost_requests, self.copies, self.recall_after_ms),
+        )
+        if min(times) < 0 or not 0 < len(self.steps) <= STEPS_MAX:
+            message = f"a scenario has 1 to {STEPS_MAX} steps, and no time or number below 0"
+            raise ValueError(message)
+
+
+def parts_of(total_minor: int, returns: Sequence[MoneyBack]) -> list[int]:
+    """Share an amount out: what is left by rounding is in the last part, if the parts make the whole."""
+    parts = [total_minor * back.percent // 100 for back in returns]
+    if sum(back.percent for back in returns) == WHOLE_PERCENT:
+        parts[-1] = total_minor - sum(parts[:-1])
+    return parts
+
+
+ACCEPTED: Final = Step(status="ACSP")
+SOON_MS: Final = 300
+SETTLES_SOON: Final = (ACCEPTED, Step(status="ACSC", after_ms=SOON_MS))
+
+SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
+    {
+        "settle": Scenario(),
+        "accept_then_settle": Scenario(steps=SETTLES_SOON),
+        "settle_by_callback": Scenario(steps=SETTLES_SOON, reply=Reply.CALLBACK),
+        "reject": Scenario(steps=(Step(status="RJCT", code="AC04"),)),
+        "lost_request": Scenario(lost_requests=1),
+        "lost_answer": Scenario(reply=Reply.LOST),
+        "slow": Scenario(reply_delay_ms=3_000),
+        "twice": Scenario(steps=SETTLES_SOON, reply=Reply.BOTH, copies=2),
+        "out_of_order": Scenario(
+            steps=(
+                Step(status="ACSP", told_after_ms=2 * SOON_MS),
+                Step(status="ACSC", after_ms=SOON_MS // 2, told_after_ms=SOON_MS),
+            ),
+            reply=Reply.CALLBACK,
+        ),
+        "accept_then_reject": Scenario(
+            steps=(ACCEPTED, Step(status="RJCT", code="AM04", after_ms=SOON_MS))
+        ),
+        "reject_then_settle": Scenario(
+            steps=(
+                Step(status="RJCT", code="AC04", is_true=False),
+                Step(status="ACSC", after_ms=SOON_MS),
+            )
+        ),
+        "settle_then_reject": Scenario(
+            steps=(
+                Step(status="ACSC"),
+                Step(status="RJCT", code="MS03", after_ms=SOON_MS, is_true=False),
+            )
+        ),
+        "other_amount": Scenario(amount_change_minor=-1),
+        "late_return": Scenario(returns=(MoneyBack(after_ms=2 * SOON_MS),)),
+        "partial_return": Scenario(
+            returns=(
+                MoneyBack(after_ms=SOON_MS, percent=40, code="AM09"),
+                MoneyBack(after_ms=2 * SOON_MS, percent=60, charges_minor=1),
+            )
+        ),
+        "unknown_at_first": Scenario(reply=Reply.LOST, visible_after_ms=2_000),
+        "recall_refused": Scenario(steps=(ACCEPTED,), recall=RecallReply.REFUSE),
+        "recall_delayed": Scenario(
+            steps=(ACCEPTED,), recall=RecallReply.PENDING, recall_after_ms=2 * SOON_MS
+        ),
+        "recall_accepted": Scenario(steps=(ACCEPTED,)),
+        "silent_for_a_day": Scenario(reply=Reply.LOST, silent_for_ms=DAY_MS),
+        "server_error": Scenario(errors_for_ms=60_000),
+        "half_response": Scenario(reply=Reply.HALF),
+        "wrong_reference": Scenario(names_another_payment=True),
+    }
+)
+"""Every scenario by its name. What concerns whole connections, such as a TLS failure, is an outage."""
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a scenario is chosen: all that a rule names must agree.
+
+    ``reference`` is a pattern with ``*`` for any of the payment's names; ``one_in`` draws one payment of so many.
+    """
+
+    scenario: str
+    reference: str = ""
+    amount: str = ""
+    currency: str = ""
+    one_in: int = 1
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the bank does: the first rule that agrees chooses, else ``default``. ``scenarios`` are one's own."""
+
+    seed: int = 1
+    default: str = "settle"
+    rules: tuple[Rule, ...] = ()
+    scenarios: dict[str, Scenario] = {}
+
+    def checked(self) -> Script:
+        """Return it, or raise Misconfigured naming what is wrong."""
+        for name in (self.default, *(rule.scenario for rule in self.rules)):
+            if name not in self.scenarios and name not in SCENARIOS:
+                known = ", ".join((*self.scenarios, *SCENARIOS))
+                raise Misconfigured(f"there is no scenario {name!r}", why=f"there are {known}")
+        if len(self.rules) > RULES_MAX or any(rule.one_in < 1 for rule in self.rules):
+            raise Misconfigured(f"a script has at most {RULES_MAX} rules, and one_in is 1 or more")
+        return self
+
+    def scenario(self, name: str) -> Scenario:
+        """Look a scenario up; one's own come first."""
+        found = self.scenarios.get(name) or SCENARIOS.get(name)
+        assert found is not None, "a script is checked before it is used"
+        return found
+
+    def choose(self, names: tuple[str, ...], amount: str, currency: str) -> str:
+        """Name the scenario of a payment. The same names under the same seed are the same choice."""
+        for place, rule in enumerate(self.rules):
+            if _agrees(rule, names, amount, currency) and self._is_drawn(rule, place, names):
+                return rule.scenario
+        return self.default
+
+    def _is_drawn(self, rule: Rule, place: int, names: tuple[str, ...]) -> bool:
+        if rule.one_in == 1:
+            return True
+        text = "\n".join((str(self.seed), str(place), *names))
+        drawn = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+        return drawn % rule.one_in == 0
+
+
+def _agrees(rule: Rule, names: tuple[str, ...], amount: str, currency: str) -> bool:
+    return (
+        (not rule.reference or any(fnmatchcase(name, rule.reference) for name in names))
+        and rule.amount in ("", amount)
+        and rule.currency in ("", currency)
+    )
