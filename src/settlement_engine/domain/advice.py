@@ -1,7 +1,7 @@
-"""What is safe to do about a matter now, and what is not: sentences that follow from the page and the rail.
+"""What is safe to do about an exception now, and what is not: sentences for the person who works on it.
 
-Promises: what is called safe moves money only where the page has a row for it; what is called unsafe is
-what the page has none for. The engine needs none of this: it is for the person at the desk.
+Promises: what is called safe moves money only by a transition of the state machine; what is called unsafe
+has no such transition. The engine itself never reads this advice.
 """
 
 from __future__ import annotations
@@ -17,77 +17,80 @@ if TYPE_CHECKING:
     from settlement_engine.domain.exceptions import Matter
 
 RESENDS: Final = frozenset({"a", "b"})
-"""Classes of rails that recognise a second sending of the same bytes."""
+"""The classes of rails that recognise a second transmission of the same bytes."""
 
 
 class Advice(NamedTuple):
-    """Sentences for the person at the desk."""
+    """What is safe to do and what is not, in sentences."""
 
     safe: tuple[str, ...]
     unsafe: tuple[str, ...]
 
 
 ASK_AGAIN: Final[Mapping[Ask, str]] = {
-    Ask.SEND: "Wait: the instruction is on its way, and its answer comes within the rail's time-out.",
-    Ask.ENQUIRE: "Let the engine ask the rail on: an enquiry moves no money, however often it is put.",
-    Ask.RECALL: "Let the engine go on recalling it: a recall is a request, and the rail decides.",
+    Ask.SEND: "Wait: the payment is being sent, and a response or a time-out follows soon.",
+    Ask.ENQUIRE: "Let the engine send its status enquiries: an enquiry never moves money.",
+    Ask.RECALL: "Let the engine repeat its recall: a recall is a request, and the rail decides.",
 }
 
 BY_KIND: Final[Mapping[MatterKind, tuple[str, str]]] = {
     MatterKind.IN_DOUBT: (
-        "Ask the bank by telephone or on its portal, by the end-to-end reference or the UETR.",
-        "Take the time that has passed for a no: a bank may answer after days.",
+        "Ask the bank by telephone or on its portal; give the end-to-end reference or the UETR.",
+        "Treat the payment as rejected because much time has passed: a bank may respond after days.",
     ),
     MatterKind.OVERDUE: (
-        "Ask the bank why the payment is still in process, by the UETR.",
-        "Take a payment in process for one that failed: it may settle at any moment.",
+        "Ask the bank why the payment is still in process; give the UETR.",
+        "Treat a payment in process as failed: it may settle at any moment.",
     ),
     MatterKind.CONTRADICTION: (
-        "Ask the bank which of its two words is true, and have the answer in writing.",
-        "Reverse the postings because of the later message alone: our books follow the earlier one.",
+        "Ask the bank which of its two statuses is true, and get the answer in writing.",
+        "Reverse the postings because of the later status alone: our books follow the earlier one.",
     ),
     MatterKind.LATE_DEBIT: (
-        "Ask the bank to return the money, naming the UETR: our books say that it was given back.",
-        "Post the debit by hand: nothing may be booked on one of two contradicting messages.",
+        "Ask the bank to return the money; give the UETR. Our books released the funds.",
+        "Post the debit by hand: two statuses conflict, and one alone proves nothing.",
     ),
     MatterKind.SECOND_DEBIT: (
-        "Ask the bank to return the second payment as a duplicate, naming both confirmations.",
-        "Settle another obligation with the second payment: it is not ours to keep or to use.",
+        "Ask the bank to return the second payment as a duplicate; give both confirmations.",
+        "Settle another obligation with the second payment: it is not ours to use.",
     ),
     MatterKind.DISPROVED: (
-        "Find out with both people and the bank where the evidence was wrong; the cash is in suspense.",
-        "Touch the customers' accounts: who has to bear it is not known yet.",
+        "Find out, with both people and the bank, why the evidence was wrong. The cash is in suspense.",
+        "Book it on a customer's account: who has to bear the loss is not known yet.",
     ),
     MatterKind.UNCOVERED_RETURN: (
-        "Claim the amount from the receiving bank: what it owes stands in suspense.",
-        "Take it from the paying bank: its money has come back, and its obligation is open again.",
+        "Claim the amount from the receiving bank: what it owes is booked in suspense.",
+        "Take it from the paying bank: its money came back, and its obligation is open again.",
     ),
     MatterKind.HELD: (
-        "Look at why it was parked, and release or decline it: one person proposes, another approves.",
-        "Send the same obligation again under another key: this one still waits.",
+        "Read why it was parked, then release or decline it: one person proposes, another approves.",
+        "Submit the same obligation again under another key: this one is still open.",
     ),
     MatterKind.AMOUNT_DIFFERS: (
-        "Ask the bank which amount is true, for what was sent and for what came back, in writing.",
-        "Post the difference by hand: nothing is booked beyond what both sides agree on.",
+        "Ask the bank which amount is true, sent and returned, and get the answer in writing.",
+        "Post the difference by hand: only an amount on which both sides agree may be booked.",
     ),
     MatterKind.UNKNOWN_PAYMENT: (
-        "Look for the instruction with the caller, by the reference: this database has forgotten it.",
-        "Send the same instruction under another key: the bank has this payment already.",
+        "Ask the caller for the instruction; give the reference. This database does not have it.",
+        "Submit the same instruction under another key: the bank already has this payment.",
     ),
     MatterKind.ALTERED_PAYMENT: (
-        "Find out who wrote to the database and what else was altered: run `settlement-engine prove`.",
-        "Close this before the record is as it was: the engine books nothing on an altered one.",
+        "Find out who wrote to the database, and what else was altered: `settlement-engine prove`.",
+        "Close this before the record is restored: the engine books nothing on an altered record.",
     ),
     MatterKind.CANNOT_BE_BOOKED: (
-        "Repair what the database names in `why`: the engine tries the same step again by itself.",
-        "Enter the transfer by hand: the engine would book it a second time when it succeeds.",
+        "Repair the problem that `why` names: the engine then tries again by itself.",
+        "Post the transfer by hand: the engine would post it a second time.",
     ),
 }
-"""For each kind what is safe besides, and what is not."""
+"""For each kind of exception: one more action that is safe, and one that is not."""
 
 
 def advise(matter: Matter, rail_class: str) -> Advice:
-    """Say what is safe to do about a matter now, and what is not; ``rail_class`` is empty if unknown."""
+    """Say what is safe to do about an exception now, and what is not.
+
+    ``rail_class`` is empty if it is unknown.
+    """
     state = matter.settlement.state if matter.settlement is not None else None
     safe, unsafe = BY_KIND[matter.kind]
     if state is None:
@@ -104,16 +107,16 @@ def _safe(state: State, rail_class: str) -> Iterator[str]:
     rows = LIFE[state]
     if Event.ATTESTED_SETTLED in rows:
         yield (
-            "Resolve it with a statement or the bank's written word as evidence: one person proposes,"
+            "Resolve it with a statement or a letter of the bank as evidence: one person proposes,"
             " another approves, and the engine asks the bank once more before it acts."
         )
     if Event.NOT_FOUND in rows and rows[Event.NOT_FOUND].ask is Ask.SEND and rail_class in RESENDS:
         yield (
-            "Leave a second sending to the engine: it sends the same bytes, and only while the rail"
-            " recognises them."
+            "Let the engine send it again: it sends the same bytes, and only while the rail recognises"
+            " them as a duplicate."
         )
     if Event.CANCELLED in rows and state in HOLDING:
-        yield "Cancel it: the rail is then asked to give it back."
+        yield "Cancel it: the rail is then asked to give the payment back."
 
 
 def _unsafe(state: State, rail_class: str) -> Iterator[str]:
@@ -122,15 +125,15 @@ def _unsafe(state: State, rail_class: str) -> Iterator[str]:
     releasing = [event for event, row in LIFE[state].items() if row.do is Do.RELEASE]
     assert Event.NO_ANSWER not in releasing, "silence is not a no"
     yield "Release the funds without evidence: the bank may have paid, or may still pay."
-    yield "Pay it again under another reference, or over another rail: that is a second payment."
+    yield "Pay it again under another reference or over another rail: that is a second payment."
     if rail_class not in RESENDS:
-        yield "Send it again at all: this rail may pay every sending that reaches it."
+        yield "Send it again: this rail may pay each transmission that reaches it."
 
 
 def _end(matter: Matter) -> Iterator[str]:
     settlement = matter.settlement
     if settlement is None or settlement.state not in ENDS:
         return
-    yield "Change how it ended: an end is never edited. What follows is a transfer of its own."
+    yield "Change its final state: it never changes. A correction is a new transfer."
     if matter.kind in SUSPENDED:
-        yield "Close this alone: one person acknowledges it, another closes it."
+        yield "Close this exception alone: one person acknowledges it, another closes it."

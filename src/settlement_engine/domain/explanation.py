@@ -1,7 +1,7 @@
-"""A settlement's life told to a person, from its dossier and the page alone.
+"""A settlement explained in sentences, from its dossier and the state machine alone.
 
-Promises: whatever is said follows from what is recorded; silence is never told as a no, and what may
-happen next is read from the page and not from an opinion. The same dossier always gives the same words.
+Promises: every sentence follows from a record; a missing response is never described as a rejection; what
+may happen next is read from the transition table. The same dossier always gives the same text.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ if TYPE_CHECKING:
     )
 
 STORY_MAX: Final = 2_000
-"""No more lines are told of a life; a line says so when some are left out."""
+"""The most lines of one history; if there are more, a line says how many are left out."""
 
 SAID: Final = (
     *("code", "text", "rail_reference", "confirmation", "next_opening", "evidence_sha256"),
     "return_reference",
 )
-"""Details of a move that a sentence quotes."""
+"""The details of a move that a sentence quotes."""
 
 _LEGS: Final[Mapping[int, str]] = {
     Leg.CASH: "cash",
@@ -76,17 +76,17 @@ _LEGS: Final[Mapping[int, str]] = {
 
 
 class Line(msgspec.Struct, frozen=True):
-    """Something that happened, and when."""
+    """One entry of the history: when, and what happened."""
 
     at: datetime
     text: str
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """A life in sentences.
+    """The explanation of one settlement.
 
-    ``standing`` says why it is where it is, ``next`` what is asked next and when, ``money`` what has
-    moved and what would have to happen for money to move or be released, ``who`` who may act.
+    ``standing`` says why it is in its state, ``next`` what happens next and when, ``money`` what has moved
+    and under which condition money moves or is released, ``who`` who may act.
     """
 
     headline: str
@@ -98,7 +98,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def explain(dossier: Dossier) -> Explanation:
-    """Tell a life."""
+    """Explain a settlement."""
     wish, standing = dossier.instruction, dossier.standing
     told = Explanation(
         headline=(
@@ -115,7 +115,7 @@ def explain(dossier: Dossier) -> Explanation:
 
 
 def _readable(told: Explanation) -> Explanation:
-    """Show as codes what others wrote and nobody would see."""
+    """Show invisible characters, which others may have written, as their codes."""
     return Explanation(
         headline=shown(told.headline),
         story=tuple(Line(line.at, shown(line.text)) for line in told.story),
@@ -131,8 +131,8 @@ def as_text(told: Explanation) -> str:
     lines = [_sentence(told.headline), "", "What happened:"]
     lines += [f"  {clock(line.at)}  {line.text}" for line in told.story]
     parts = {
-        "Why it is where it is": told.standing,
-        "What is next": told.next,
+        "Why it is in this state": told.standing,
+        "What happens next": told.next,
         "The money": told.money,
         "Who may act": told.who,
     }
@@ -157,7 +157,7 @@ def _story(dossier: Dossier) -> tuple[Line, ...]:
     if left_out and dossier.proposals:
         at = dossier.proposals[0].proposed_at
         lines.append(
-            Line(at, f"{left_out} more proposals that were not approved are not copied here.")
+            Line(at, f"{left_out} more proposals were not approved and are not listed here.")
         )
     lines.sort(key=lambda line: line.at)
     if len(lines) > STORY_MAX:
@@ -174,7 +174,7 @@ def _moves(dossier: Dossier) -> Iterator[Line]:
 
 
 def tell_move(move: MoveRecord) -> str:
-    """Tell one move: what happened, in whose words, what was done about it and asked after it."""
+    """Describe one move: what happened, what the other side said, what was done and asked next."""
     row = LIFE.get(move.from_state, {}).get(move.event)
     text = HAPPENED[move.event]
     words = _words(move)
@@ -184,14 +184,14 @@ def tell_move(move: MoveRecord) -> str:
     if row is not None and row.do is not None:
         told.append(_sentence(DID[row.do]))
     if move.to_state is not move.from_state:
-        told.append(f"It became {move.to_state.name}.")
+        told.append(f"The state became {move.to_state.name}.")
     if row is not None and row.ask is not None:
         told.append(_sentence(f"next, {ASKS[row.ask]}"))
     return " ".join(told)
 
 
 def _words(move: MoveRecord) -> str:
-    """Quote whoever answered; a refusal is told as the sentence that callers read."""
+    """Quote the other side; a refusal is written as the sentence that callers read."""
     detail = move.detail
     if code := detail.get("refusal"):
         fields = {name: text for name, text in detail.items() if name != "refusal"}
@@ -202,7 +202,7 @@ def _words(move: MoveRecord) -> str:
 
 
 def _quiet(dossier: Dossier) -> Iterator[Line]:
-    """Tell the answers that changed nothing, those of a kind together."""
+    """Describe the responses that changed no state; equal ones become one line."""
     moved_at = [move.at for move in dossier.moves]
 
     def kind(answer: AnswerRecord) -> tuple[object, ...]:
@@ -213,7 +213,7 @@ def _quiet(dossier: Dossier) -> Iterator[Line]:
     if left_out > 0 and dossier.answers.latest:
         yield Line(
             dossier.answers.latest[0].at,
-            f"{left_out} earlier answers that changed nothing are not copied here.",
+            f"{left_out} earlier responses changed no state and are not listed here.",
         )
     for _, group in groupby(dossier.answers.latest, key=kind):
         yield _told_together(list(group))
@@ -258,17 +258,17 @@ def _proposal(proposal: ProposalRecord) -> Iterator[Line]:
 
 
 def _frozen(dossier: Dossier) -> Iterator[str]:
-    """Say why nothing goes on by itself, if it is frozen."""
+    """Say why it is frozen, if it is."""
     standing = dossier.standing
     if any(each.kind == MatterKind.ALTERED_PAYMENT for each in dossier.exceptions):
         yield (
-            "It is frozen: what was recorded of it was altered in the database. It is not sent, and"
-            " nothing is booked on it, until a person has looked."
+            "It is frozen: its record was altered in the database. It is not sent and nothing is booked"
+            " until a person has decided."
         )
     elif standing.is_frozen and standing.state in ENDS:
-        yield "It is frozen: word came after its end, and a person has to look."
+        yield "It is frozen: conflicting bank status after final settlement. A person has to decide."
     elif standing.is_frozen:
-        yield "It is frozen: the rail speaks of another amount than was sent, and a person has to look."
+        yield "It is frozen: the rail reported another amount than was sent. A person has to decide."
 
 
 def _standing(dossier: Dossier) -> Iterator[str]:
@@ -277,19 +277,19 @@ def _standing(dossier: Dossier) -> Iterator[str]:
     if standing.refusal_code:
         detail = standing.refusal_detail
         yield _sentence(
-            f"the reason is {standing.refusal_code}:"
+            f"reason: {standing.refusal_code}:"
             f" {refusal_sentence(standing.refusal_code, detail)}"
         )
     for attempt in dossier.attempts:
         yield _attempt(attempt)
     if standing.rail_reference:
-        yield _sentence(f"the rail calls it {standing.rail_reference}")
+        yield _sentence(f"the rail's reference is {standing.rail_reference}")
     if standing.confirmation:
         yield _sentence(f"the rail's confirmation is {standing.confirmation}")
     if standing.attestation is Attestation.STANDS:
-        yield "Its end stands on what two people attested with evidence."
+        yield "Its final state was attested by two people, with evidence."
     elif standing.attestation is Attestation.DISPROVED:
-        yield "Two people attested how it ended, and the rail has proved them wrong since."
+        yield "Two people attested its final state, and the rail has contradicted them since."
     yield from _frozen(dossier)
     opened = [each for each in dossier.exceptions if each.closed_at is None]
     if opened:
@@ -302,15 +302,15 @@ def _kinds(opened: Sequence[ExceptionRecord]) -> str:
 
 def _attempt(attempt: AttemptRecord) -> str:
     proved = (
-        f", {attempt.undelivered} of these proved not to have left the house"
+        f", {attempt.undelivered} of these never transmitted"
         if attempt.undelivered
         else ""
     )
     return (
-        f"Payment {attempt.number} goes by rail {attempt.rail} under UETR {attempt.uetr},"
+        f"Payment {attempt.number} uses rail {attempt.rail}, UETR {attempt.uetr},"
         f" end-to-end reference {attempt.end_to_end_id}, message {attempt.message_id}:"
-        f" sending permitted {counted(attempt.sends, 'time')}{proved};"
-        f" its bytes may be sent until {clock(attempt.valid_until)}."
+        f" {counted(attempt.sends, 'send intent')} recorded{proved};"
+        f" the message is valid until {clock(attempt.valid_until)}."
     )
 
 
@@ -327,26 +327,27 @@ def _next(dossier: Dossier) -> Iterator[str]:
     for each in _unbookable(dossier):
         happened, why = each.detail.get("happened", ""), each.detail.get("why", "")
         yield _sentence(
-            f"somebody has to act: the event {happened} cannot be booked, and will not be until what is"
-            f" wrong is repaired: {why}"
+            f"somebody has to act: the event {happened} cannot be booked until this is repaired: {why}"
         )
     if standing.state in ENDS:
-        yield "Nothing more is asked: it has ended."
+        yield "Nothing: it has ended."
         return
     asks = QUESTION.get(standing.state)
-    what = ASKS[asks] if asks is not None else "it is looked at again"
+    what = ASKS[asks] if asks is not None else "it is checked again"
     if standing.owner:
-        yield _sentence(f"engine {standing.owner} has its question open now: {what}")
+        yield _sentence(f"engine {standing.owner} is working on it now: {what}")
     elif standing.next_action_at is not None:
         yield _sentence(f"at {clock(standing.next_action_at)} {what}")
     elif standing.state is State.HELD:
-        yield "No time is set: it waits for a person, however long that takes."
+        yield "No time is set: it waits until two people decide."
     else:
-        yield "Nothing will move it by itself. That must not be: see the alert for stuck settlements."
+        yield "No next action exists. This is a fault: see the alert for stuck settlements."
     if standing.asked:
         heard = [each.last_at or each.at for each in dossier.answers.latest]
-        last = f", the last time at {clock(max(heard))}" if heard else ""
-        yield f"Asked {counted(standing.asked, 'time')} without news so far{last}."
+        last = f" (last at {clock(max(heard))})" if heard else ""
+        enquiries = f"{standing.asked} status enquir{'y' if standing.asked == 1 else 'ies'}"
+        is_silent = all(each.event is Event.NO_ANSWER for each in dossier.answers.latest)
+        yield f"{enquiries}, no {'response' if is_silent else 'final status'} yet{last}."
 
 
 def _money(dossier: Dossier) -> Iterator[str]:
@@ -355,10 +356,10 @@ def _money(dossier: Dossier) -> Iterator[str]:
     if hold is not None:
         amount = f"{format_amount(hold.amount_minor, hold.currency, digits)} {hold.currency}"
         where = _account(owners, hold.account_id)
-        ended = f"{hold.outcome} at {clock(hold.resolved_at)}" if hold.resolved_at else "it stands"
+        ended = f"{hold.outcome} at {clock(hold.resolved_at)}" if hold.resolved_at else "still held"
         yield f"Held: {amount} on {where} since {clock(hold.locked_at)}; {ended}."
     else:
-        yield "Nothing was ever held for it."
+        yield "No funds were ever held."
     for transfer in dossier.transfers:
         amount = format_amount(transfer.amount_minor, transfer.currency, digits)
         yield (
@@ -371,7 +372,10 @@ def _money(dossier: Dossier) -> Iterator[str]:
 
 
 def _returned(dossier: Dossier) -> Iterator[str]:
-    """Tell each return with its amounts, and what is left; before returns had amounts the transfers say all."""
+    """Describe each return with its amounts, and what is left.
+
+    Returns recorded by old versions have no amounts; their transfers are listed anyway.
+    """
     currency, digits = dossier.instruction.currency, decimals_of(dossier.instruction)
     left = None
     for move in dossier.moves:
@@ -382,7 +386,7 @@ def _returned(dossier: Dossier) -> Iterator[str]:
         try:
             back = read_return(move.detail, dossier.instruction.amount_minor)
         except ValueError:
-            yield f"Move {move.seq} speaks of a return that cannot be read."
+            yield f"Move {move.seq} records a return that cannot be read."
             continue
         left = format_amount(back.left_minor, currency, digits)
         text = f"came back in posting {back.posting}: {format_amount(back.amount_minor, currency, digits)}"
@@ -392,21 +396,21 @@ def _returned(dossier: Dossier) -> Iterator[str]:
         text += f", value {back.value_date.isoformat()}" if back.value_date else ""
         yield _sentence(f"{text}; {left} {currency} is left")
     if left is not None and dossier.standing.state is State.COMPLETED:
-        yield "Its obligation stays held until all of it has come back."
+        yield "Its obligation stays settled until the whole amount has come back."
 
 
 def _another_amount(move: MoveRecord, currency: str, digits: int) -> Iterator[str]:
-    """Tell of which amount the bank has spoken, as it was written down."""
+    """Say which amount the bank reported, as it was recorded."""
     stated, charges = move.detail.get("amount_minor", ""), move.detail.get("charges_minor", "")
     said = move.detail.get("currency", currency)
     if said == currency and stated.isdecimal() and stated.isascii():
         stated = format_amount(int(stated[:18]), currency, digits)
     less = f", less charges of {charges} in minor units" if charges else ""
-    yield f"Not booked: the bank speaks of {stated or 'all'} {said}{less}."
+    yield f"Not booked: the bank reported {stated or 'the whole amount'} in {said}{less}."
 
 
 def _ways(standing: StandingRecord) -> Iterator[str]:
-    """Say what would have to happen for money to move or be released, as the page has it."""
+    """Say under which conditions money moves or is released, as the transition table has it."""
     state = standing.state
     rows = dict(LIFE[state])
     if standing.attestation is not Attestation.STANDS:
@@ -416,14 +420,14 @@ def _ways(standing: StandingRecord) -> Iterator[str]:
         Do.POST: "Money moves when",
         Do.RELEASE: "The held funds are released when",
         Do.REVERSE: "Money comes back when",
-        Do.SUSPEND: "What has no other home is booked to suspense when",
+        Do.SUSPEND: "The amount is booked to suspense when",
     }
     for do, title in titles.items():
         ways = [CONDITION[event] for event, row in rows.items() if row.do is do]
         if ways:
             yield f"{title} {'; or when '.join(ways)}."
     if state in HOLDING:
-        yield "Time, silence, a restart or a wish of the caller's releases nothing."
+        yield "A time-out, a missing response, a restart or a caller's request never releases the funds."
 
 
 def _account(owners: Mapping[int, AccountRecord], account_id: int) -> str:
@@ -434,7 +438,7 @@ def _account(owners: Mapping[int, AccountRecord], account_id: int) -> str:
 
 
 def _unbookable(dossier: Dossier) -> list[ExceptionRecord]:
-    """Choose the open exceptions of steps that the database turns down."""
+    """Choose the open exceptions whose transition the database refuses."""
     kind = MatterKind.CANNOT_BE_BOOKED.value
     return [each for each in dossier.exceptions if each.kind == kind and each.closed_at is None]
 
@@ -443,14 +447,14 @@ def _who(dossier: Dossier) -> Iterator[str]:
     state = dossier.standing.state
     told = [MAY_ACT[event] for event in MAY_ACT if event in LIFE[state]]
     if any(each.closed_at is None for each in dossier.exceptions):
-        told.append("A person has to look at what is open: `settlement-engine exceptions list`.")
+        told.append("A person has to work on its exceptions: `settlement-engine exceptions list`.")
     if _unbookable(dossier):
         told.append(
-            "Somebody who can repair the database has to act: the engine alone cannot go on."
+            "Somebody who can repair the database has to act: the engine cannot continue alone."
         )
     yield from told or ["Nobody has to act."]
     if state in HOLDING and Event.CANCELLED not in LIFE[state]:
-        yield "A wish of the caller's is not heard in this state: the rail may have the payment."
+        yield "The caller cannot cancel in this state: the rail may have the payment."
 
 
 def _sentence(text: str) -> str:

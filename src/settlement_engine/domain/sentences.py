@@ -1,4 +1,7 @@
-"""What people read: refusals and next actions as sentences."""
+"""Refusals and next actions as sentences for people.
+
+Promises: every refusal code and every open state has a sentence. Must never decide anything.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ Detail: TypeAlias = Mapping[str, str]
 
 
 def _words(detail: Detail) -> str:
-    """Join what the answerer said: its code and its text."""
-    return " ".join(filter(None, (detail.get("code", ""), detail.get("text", ""))))
+    """Quote the other side's reason: ``AC04 (closed account)``."""
+    code, text = detail.get("code", ""), detail.get("text", "")
+    return f"{code} ({text})" if code and text else code or text
 
 
 def _said(sentence: str) -> Callable[[Detail], str]:
@@ -50,8 +54,8 @@ def _no_route(detail: Detail) -> str:
 def _window(detail: Detail) -> str:
     currency, opening = detail.get("currency", "the currency"), detail.get("next_opening", "")
     if opening:
-        return f"the window of {currency} is closed, it opens at {opening}"
-    return f"the window of {currency} is closed, and no opening is known"
+        return f"the settlement window of {currency} is closed; it opens at {opening}"
+    return f"the settlement window of {currency} is closed, and its next opening is not known"
 
 
 _REFUSALS: Final[Mapping[str, Callable[[Detail], str]]] = {
@@ -61,32 +65,32 @@ _REFUSALS: Final[Mapping[str, Callable[[Detail], str]]] = {
     RefusalCode.NO_ROUTE: _no_route,
     RefusalCode.SETTLEMENT_WINDOW_CLOSED: _window,
     RefusalCode.COMPLIANCE_BLOCKED: _said("blocked by compliance"),
-    RefusalCode.RISK_LIMIT_EXCEEDED: _said("a risk limit is exceeded"),
+    RefusalCode.RISK_LIMIT_EXCEEDED: _said("risk limit exceeded"),
     RefusalCode.ACCOUNT_FULL: lambda detail: (
-        f"an account in {detail.get('currency', 'this currency')} has no room for more turnover"
+        f"an account in {detail.get('currency', 'this currency')} has reached its maximum turnover"
     ),
     RefusalCode.INSUFFICIENT_FUNDS: _funds,
     RefusalCode.CANCELLED_BY_CALLER: _said("cancelled by the caller"),
     RefusalCode.RECALLED_OVERDUE: _said(
-        "the rail kept it for longer than its own limit, and gave it back when asked to"
+        "the rail exceeded its time limit, and gave the payment back when it was recalled"
     ),
-    RefusalCode.RAIL_REJECTED: _said("the rail said no"),
+    RefusalCode.RAIL_REJECTED: _said("rejected by rail"),
     RefusalCode.ATTESTED_NOT_SETTLED: _said("two people attested that the money did not move"),
-    RefusalCode.UNDELIVERED: _said("it could not be delivered to the rail, and no byte left"),
+    RefusalCode.UNDELIVERED: _said("never transmitted: the rail could not be reached"),
     RefusalCode.DECLINED: _said("two people declined it"),
-    RefusalCode.LAPSED: _said("it waited too long"),
+    RefusalCode.LAPSED: _said("it waited longer than allowed"),
 }
 
 _QUESTIONS: Final[Mapping[Ask, str]] = {
     Ask.SCREEN: "compliance and risk are asked",
     Ask.SEND: "it is sent to the rail",
-    Ask.ENQUIRE: "the rail is asked what became of it",
-    Ask.RECALL: "the rail is asked to give it back",
+    Ask.ENQUIRE: "the rail is asked for the status",
+    Ask.RECALL: "the rail is asked to give the payment back",
 }
 
 _WAITS: Final[Mapping[State, str]] = {
-    State.HELD: "two people release it or decline it",
-    State.QUEUED: "it is released when its window opens or liquidity arrives",
+    State.HELD: "two people release or decline it",
+    State.QUEUED: "it continues when its window opens or liquidity arrives",
 }
 
 

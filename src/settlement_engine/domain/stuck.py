@@ -1,6 +1,6 @@
-"""What is stuck: an open settlement that nothing moves, or that is past what its state may last.
+"""Which open settlements are stuck: nothing will continue them, or their state lasts longer than allowed.
 
-Being stuck is a finding for people and for alarms. It is never evidence: no money is moved, released or
+Being stuck is a finding for people and for alerts. It is never evidence: no money is moved, released or
 refused because of it.
 """
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 class StuckReason(StrEnum):
     """Why it counts as stuck, worst first."""
 
-    NO_NEXT_ACTION = auto()  # nobody owns it, no time is set, and no person is waited for
-    UNATTENDED = auto()  # its time has come, or its engine has gone, and no engine has taken it up
-    PAST_LIMIT = auto()  # its state has lasted longer than it may
+    NO_NEXT_ACTION = auto()  # no engine owns it, no time is set, and no person has to decide
+    UNATTENDED = auto()  # it is due, or its engine is gone, and no engine has claimed it
+    PAST_LIMIT = auto()  # it has been in its state for longer than allowed
 
 
 SENTENCES: Final[Mapping[StuckReason, str]] = MappingProxyType(
     {
-        StuckReason.NO_NEXT_ACTION: "nothing will move it by itself",
-        StuckReason.UNATTENDED: "its time has come, and no engine has taken it up",
-        StuckReason.PAST_LIMIT: "it has been where it is for longer than it may",
+        StuckReason.NO_NEXT_ACTION: "it has no next action, so nothing will continue it",
+        StuckReason.UNATTENDED: "it is due, and no engine has claimed it",
+        StuckReason.PAST_LIMIT: "it has been in this state for longer than allowed",
     }
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StuckLimits:
-    """How long what may last.
+    """How long a settlement may stay where it is before it counts as stuck.
 
-    ``unattended_seconds`` is how late a settlement may be taken up. ``by_rail`` are the rails' own limits,
-    from the lock on; ``at_rail_seconds`` is for rails that have none.
+    ``unattended_seconds`` is how long a due settlement may wait for an engine. ``by_rail`` holds the rails'
+    own limits, counted from the hold; ``at_rail_seconds`` applies to rails without one.
     """
 
     unattended_seconds: float = 30.0
@@ -54,19 +54,19 @@ class StuckLimits:
 
     @property
     def shortest_seconds(self) -> float:
-        """Return the age below which nothing with a next action can be stuck."""
+        """Return the age below which no settlement with a next action can be stuck."""
         limits = (self.unattended_seconds, self.screening_seconds, self.held_seconds)
         return min(*limits, self.at_rail_seconds, *self.by_rail.values())
 
     def of(self, state: State, rail: str) -> float | None:
-        """Return how long a state may last; None when its own time, and no age, is what counts."""
+        """Return how long a state may last; None if only the time of its next action counts."""
         if state in HOLDING:
             return self.by_rail.get(rail, self.at_rail_seconds)
         return {State.VALIDATING: self.screening_seconds, State.HELD: self.held_seconds}.get(state)
 
 
 class Stuck(msgspec.Struct, frozen=True, kw_only=True):
-    """A settlement that is stuck; ``since`` is when its state, or what it holds, began."""
+    """A settlement that is stuck; ``since`` is when its state, or its hold, began."""
 
     settlement_id: UUID
     obligation_id: str
@@ -77,7 +77,7 @@ class Stuck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StuckReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found ``at`` an instant: how many of each reason, and the first of them, oldest first."""
+    """The stuck settlements ``at`` one instant: the count per reason, and the oldest of them in detail."""
 
     at: datetime
     counts: Mapping[StuckReason, int]
@@ -90,5 +90,5 @@ class StuckReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def oldest_first(found: Sequence[Stuck]) -> list[Stuck]:
-    """Put what has been stuck for longest in front."""
+    """Sort: what has been stuck for longest comes first."""
     return sorted(found, key=lambda each: (each.since, each.settlement_id))

@@ -98,7 +98,7 @@ async def test_what_is_stuck_is_listed_with_its_reason(edge):
     [found] = answer.settlements
     assert found.settlement_id == str(settlement.id)
     assert (found.state, found.reason, found.rail) == ("IN_DOUBT", "NO_NEXT_ACTION", "mock")
-    assert found.text == "nothing will move it by itself"
+    assert found.text == "it has no next action, so nothing will continue it"
     assert dict(answer.counts) == {"NO_NEXT_ACTION": 1}
     assert answer.at.seconds - found.since.seconds < DAY_SECONDS
     assert math.isclose(found.since.ToDatetime().second, 5)

@@ -1,4 +1,4 @@
-"""What the desk calls safe follows from the page, for every state and every kind of matter."""
+"""The advice for an exception follows from the state machine, for every state and every kind."""
 
 from __future__ import annotations
 
@@ -86,15 +86,15 @@ def test_a_second_sending_is_safe_only_where_the_page_and_the_rail_have_one(stat
     may_be_sent = row is not None and row.ask is Ask.SEND and rail_class.value in RESENDS
     assert ("it sends the same bytes" in words(safe)) == may_be_sent
     is_refused = state in HOLDING and rail_class.value not in RESENDS
-    assert ("Send it again at all" in words(unsafe)) == is_refused
+    assert ("Send it again: this rail may" in words(unsafe)) == is_refused
 
 
 @pytest.mark.parametrize("state", sorted(ENDS))
 @pytest.mark.parametrize("kind", MatterKind)
 def test_an_end_is_never_to_be_edited_and_suspense_takes_two(state, kind):
     _, unsafe = advise(matter(state, kind), "a")
-    assert "an end is never edited" in words(unsafe)
-    assert ("Close this alone" in words(unsafe)) == (kind in SUSPENDED)
+    assert "Change its final state" in words(unsafe)
+    assert ("Close this exception alone" in words(unsafe)) == (kind in SUSPENDED)
 
 
 def test_every_kind_and_every_question_has_its_words():

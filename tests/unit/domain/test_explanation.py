@@ -1,6 +1,6 @@
-"""Lives in sentences: every row of the page has its words, and real lives are told as they should be.
+"""Explanations: every transition has its text, and whole histories are explained as their golden files say.
 
-``SETTLEMENT_WRITE_LIVES=1`` writes the golden texts anew.
+``SETTLEMENT_WRITE_LIVES=1`` rewrites the golden files.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def test_every_row_of_the_page_is_told(state, event, row):
     told = tell_move(move)
     assert HAPPENED[event][1:] in told
     assert row.do is None or DID[row.do][1:] in told
-    assert row.state is state or f"It became {row.state.name}." in told
+    assert row.state is state or f"The state became {row.state.name}." in told
     assert row.ask is None or ASKS[row.ask] in told
     assert re.fullmatch(r"[A-Z].*\.", told)
 
@@ -141,7 +141,7 @@ def test_no_golden_text_is_left_over():
 async def test_silence_is_told_in_one_line_however_often_it_was_met():
     dossier = await dossier_of("in_doubt")
     assert dossier.answers.total == 14
-    lines = [line.text for line in explain(dossier).story if "no answer came." in line.text]
+    lines = [line.text for line in explain(dossier).story if "no response came." in line.text]
     [line] = [text for text in lines if "times" in text]
     assert "14 times between" in line
 
@@ -151,7 +151,7 @@ async def test_silence_is_never_told_as_a_no():
         dossier = await dossier_of(name)
         told = explain(dossier)
         if dossier.standing.state in HOLDING:
-            assert any("releases nothing" in sentence for sentence in told.money), name
+            assert any("never releases the funds" in sentence for sentence in told.money), name
             assert not any("released at" in sentence for sentence in told.money), name
 
 
@@ -165,16 +165,14 @@ async def test_who_has_the_question_open_is_named():
     dossier = await dossier_of("sent")
     owned = msgspec.structs.replace(dossier.standing, owner=12)
     told = explain(msgspec.structs.replace(dossier, standing=owned))
-    assert told.next[0] == (
-        "Engine 12 has its question open now: the rail is asked what became of it."
-    )
+    assert told.next[0] == "Engine 12 is working on it now: the rail is asked for the status."
 
 
 async def test_answers_that_were_not_copied_are_mentioned():
     dossier = await dossier_of("in_doubt")
     cut = msgspec.structs.replace(dossier.answers, total=ANSWERS_MAX + 14)
     told = explain(msgspec.structs.replace(dossier, answers=cut))
-    left_out = f"{ANSWERS_MAX} earlier answers that changed nothing are not copied here."
+    left_out = f"{ANSWERS_MAX} earlier responses changed no state and are not listed here."
     assert left_out in [line.text for line in told.story]
 
 
