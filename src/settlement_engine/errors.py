@@ -1,8 +1,8 @@
-"""Why a call could not be served.
+"""The reasons why a call could not be served.
 
-Two languages are kept apart. A *refusal* is an outcome of business: data, stored on the settlement and
-sent in the answer (``domain/preconditions.py``). An *exception* of this tree says that the call itself
-could not be served, and by whose fault:
+A *refusal* is a business outcome: data that is stored on the settlement and sent in the response
+(``domain/preconditions.py``). An *exception* of this tree says that the call itself could not be served,
+and who has to act:
 
     SettlementEngineError
     ├── CallerError            the caller must change something
@@ -13,17 +13,18 @@ could not be served, and by whose fault:
     │   ├── NotPermitted
     │   ├── WrongState
     │   └── NotOffered
-    ├── Contention             somebody else was first; the engine already tried again
+    ├── Contention             a concurrent change was first; the engine already tried again
     ├── Overloaded             a limit is reached, or the engine is draining
     ├── Unavailable            PostgreSQL or NATS is out of reach
     ├── Misconfigured          the configuration cannot be run
-    └── Broken                 a bug or damaged data: a person must look
+    └── Broken                 a bug or damaged data: a person has to act
         ├── IllegalMove
         ├── InvariantViolated
         └── CorruptRecord
 
 Each class carries a stable ``reason`` that clients may rely on. The mapping to gRPC statuses lives in
-``api/errors.py``; a test demands an entry there for every class. This module imports nothing of ours.
+``api/errors.py``; a test demands an entry there for every class. This module must never import another
+module of the engine.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from typing import ClassVar
 
 
 class SettlementEngineError(Exception):
-    """The root: whatever the engine raises on purpose.
+    """The root of all errors that the engine raises on purpose.
 
-    ``what`` says what failed, ``why`` the cause, ``todo`` what to do about it: the three lines that a
-    person reads on the command line.
+    ``what`` says what failed, ``why`` names the cause, ``todo`` says what to do next. The command line
+    prints them as three lines.
     """
 
     reason: ClassVar[str] = "SETTLEMENT_ENGINE_ERROR"
@@ -48,15 +49,15 @@ class SettlementEngineError(Exception):
 
 
 class CallerError(SettlementEngineError):
-    """The caller must change something; the same call again fails again."""
+    """The caller must change something: the same call would fail again."""
 
     reason = "CALLER_ERROR"
 
 
 class InvalidInstruction(CallerError):
-    """A field breaks its grammar, size or scale. Nothing was written.
+    """A field has a wrong format, size or scale. Nothing was stored.
 
-    ``violations`` holds pairs of field name and description, the first one worst.
+    ``violations`` holds pairs of field name and description; the most important one comes first.
     """
 
     reason = "INVALID_ARGUMENT"
@@ -75,12 +76,12 @@ class NotFound(CallerError):
 
     def __init__(self, what: str, *, listed_by: str = "", why: str = "", todo: str = "") -> None:
         if listed_by:
-            todo = f"See which there are: settlement-engine {listed_by}."
+            todo = f"List them with: settlement-engine {listed_by}."
         super().__init__(what, why=why, todo=todo)
 
 
 class IdempotencyConflict(CallerError):
-    """The key, or the obligation, already stands for something else. ``field`` names the difference."""
+    """The key, or the obligation, is already used with other content. ``field`` names the difference."""
 
     reason = "IDEMPOTENCY_CONFLICT"
 
@@ -91,37 +92,37 @@ class IdempotencyConflict(CallerError):
 
 
 class NotAuthenticated(CallerError):
-    """Nobody knows who is calling."""
+    """The caller has no accepted identity."""
 
     reason = "NOT_AUTHENTICATED"
 
 
 class NotPermitted(CallerError):
-    """The caller is known and may not do this."""
+    """The caller is known but must not do this."""
 
     reason = "NOT_PERMITTED"
 
 
 class WrongState(CallerError):
-    """The settlement is in a state in which this cannot be done, such as a cancel after the end."""
+    """The call is not allowed in the current state, such as a cancellation after the final state."""
 
     reason = "WRONG_STATE"
 
 
 class NotOffered(CallerError):
-    """The call exists in the contract but this version does not serve it."""
+    """The call exists in the API, but this version does not serve it."""
 
     reason = "NOT_OFFERED"
 
 
 class Contention(SettlementEngineError):
-    """Somebody else was first. The whole operation may be tried again."""
+    """A concurrent change was first. The whole operation may be tried again."""
 
     reason = "CONTENTION"
 
 
 class Overloaded(SettlementEngineError):
-    """A limit is reached or the engine is draining; try again after ``retry_after_seconds``."""
+    """A limit is reached, or the engine is draining; try again after ``retry_after_seconds``."""
 
     reason = "OVERLOADED"
 
@@ -137,35 +138,35 @@ class Unavailable(SettlementEngineError):
 
 
 class Misconfigured(SettlementEngineError):
-    """The configuration cannot be run: a wrong value, an unknown key, an unsafe setting."""
+    """The engine cannot run with this configuration: wrong value, unknown key or unsafe setting."""
 
     reason = "MISCONFIGURED"
 
 
 class Broken(SettlementEngineError):
-    """A bug or damaged data. A person must look; nothing is guessed."""
+    """A bug or damaged data. The engine does not guess: a person has to act."""
 
     reason = "BROKEN"
 
 
 class IllegalMove(Broken):
-    """The page has no row for this event in this state. Nothing has changed."""
+    """The state machine has no transition for this event in this state. Nothing has changed."""
 
     reason = "ILLEGAL_MOVE"
 
     def __init__(self, state: str, event: str) -> None:
-        super().__init__(f"the page has no row for {event} in {state}")
+        super().__init__(f"Invalid transition: {event} is not allowed in state {state}")
         self.state = state
         self.event = event
 
 
 class InvariantViolated(Broken):
-    """The books contradict themselves: the engine stops admitting."""
+    """The books are inconsistent: the engine stops accepting instructions."""
 
     reason = "INVARIANT_VIOLATED"
 
 
 class CorruptRecord(Broken):
-    """A stored record cannot be what it claims to be."""
+    """A stored record is damaged or was altered."""
 
     reason = "CORRUPT_RECORD"

@@ -124,8 +124,8 @@ def test_an_account_that_is_open_says_which_it_is(world: World) -> None:
     [
         ("http", "an HTTP server"),
         ("metrics", "an HTTP server"),
-        ("nats_url", "NATS answers there"),
-        ("database_url", "PostgreSQL answers there"),
+        ("nats_url", "NATS listens there"),
+        ("database_url", "PostgreSQL listens there"),
     ],
 )
 def test_a_wrong_port_is_called_by_its_name(world: World, server: str, words: str) -> None:
@@ -145,7 +145,7 @@ def test_what_nobody_knows_names_the_list(world: World) -> None:
     ):
         done = run(world, *words)
         assert done.code == ExitCode.FAILED
-        assert f"See which there are: settlement-engine {command}." in done.err
+        assert f"List them with: settlement-engine {command}." in done.err
 
 
 def test_lists_say_how_much_there_is(world: World) -> None:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROMISES = (
-    "whatever was accepted ended (500 sent, 500 ended)",
-    "each obligation settled at most once, says the bank",
-    "completed means debited, and nothing else does",
+    "every accepted settlement has ended (500 sent, 500 ended)",
+    "each obligation was debited at most once in the bank's ledger",
+    "exactly the completed settlements were debited",
     "money is conserved",
-    "no money is left on hold",
+    "no funds are left on hold",
     "each move was announced exactly once, in order",
-    "who hears the events knows the books",
+    "the events agree with the books",
 )
 
 

@@ -67,8 +67,8 @@ def test_what_is_switched_off_while_the_engine_runs_stops_it_until_it_is_on_agai
         alter(server, f"SET {setting} = off")
         until(lambda: not is_ready(world), PATIENCE_SECONDS, "the engine to notice")
         checks = readiness(world)[1]["checks"]
-        assert f"{setting} is off" in checks["opening"]["text"]
-        assert checks["opening"]["ok"] is False, "an engine that is not open is not ready"
+        assert f"{setting} is off" in checks["sending"]["text"]
+        assert checks["sending"]["ok"] is False, "an engine that is not open is not ready"
         refused = wish(amount="2.00")
         with pytest.raises(grpc.RpcError) as caught:
             world.settlements.ExecuteSettlement(refused, timeout=3)

@@ -90,7 +90,7 @@ def test_a_foreign_sequence_neither_begins_an_era_nor_keeps_an_engine_from_joini
     world.kill_engine()
     world.await_new_engine(before)
     settle(world)
-    assert check(world, "opening")["text"] == "open, era 0"
+    assert check(world, "sending")["text"] == "sending open (recovery 0)"
     ours = [int(each) for each in asyncio.run(sequences(world)) if len(each) < 10]
     assert ours == list(range(1, len(ours) + 1))
 
@@ -157,7 +157,7 @@ def test_a_message_is_one_dead_letter_and_all_are_dropped_at_once(world: World) 
 
 def test_the_beginning_of_an_era_is_announced_without_a_payment(world: World) -> None:
     settle(world)
-    done = cli(world, "reopen", "--restored")
+    done = cli(world, "recovery", "--restored")
     assert done.returncode == 0, done.stderr
     until(
         lambda: asyncio.run(sequences(world))[-1] == str(ERA_PLACES),

@@ -120,7 +120,7 @@ def test_overload_says_when_to_come_back():
 
 def test_an_illegal_move_names_state_and_event_and_is_our_fault():
     error = IllegalMove("completed", "cancelled")
-    assert "cancelled in completed" in str(error)
+    assert str(error) == "Invalid transition: cancelled is not allowed in state completed"
     assert isinstance(error, Broken)
     assert not isinstance(error, CallerError)
 

@@ -144,7 +144,9 @@ def _incident(error: Exception, code: grpc.StatusCode) -> Fault:
         "call.failed", incident=incident, fault=type(error).__name__, exc_info=error, code=code.name
     )
     reason = "CORRUPT_RECORD" if code is _Code.DATA_LOSS else "INTERNAL"
-    message = f"the engine failed; incident {incident}"
+    message = (
+        f"the engine failed; its operator finds the cause in the log under incident {incident}"
+    )
     return Fault(code, reason, message, {"incident": incident}, [], None)
 
 

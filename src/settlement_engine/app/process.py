@@ -150,7 +150,7 @@ class EngineProcess:
 
         self._board.add("database", database)
         self._board.add("writes", application.probe.look)
-        self._board.add_known("opening", opening)
+        self._board.add_known("sending", opening)
 
         async def stuck() -> str:
             return self._stuck.text

@@ -43,8 +43,8 @@ async def reopen(url: str, *, since: datetime | None) -> int:
     try:
         server, before = await record.look()
         if before is None:
-            what = "no engine has ever opened this database"
-            raise WrongState(what, todo="Start the engine: it opens a new database by itself.")
+            what = "no engine has ever started on this database"
+            raise WrongState(what, todo="Start an engine: a new database needs no recovery.")
         await record.shut(before.incarnation, Suspicion(why=OPERATOR, since=since), server)
         _, after = await record.look()
         assert after is not None, "a record is never taken away"
@@ -59,8 +59,9 @@ async def confirm_opening(url: str, *, who: str, reason: str) -> int:
     try:
         _, opening = await record.look()
         if opening is None or opening.is_open:
-            what = "nothing waits for a confirmation"
-            raise WrongState(what, why="the engines are open")
+            what = "no recovery waits for a confirmation"
+            todo = "Nothing to do: see `settlement-engine recovery`."
+            raise WrongState(what, why="sending is not paused", todo=todo)
         await record.note(opening.incarnation, "confirmed", {"who": who, "reason": reason})
         return opening.era
     finally:

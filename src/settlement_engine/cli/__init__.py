@@ -1,12 +1,12 @@
-"""The command line: what a person or a script does with the engine.
+"""The command line of the engine, for people and for scripts.
 
-Promises: a command that fails says in three lines what failed, why, and what to do; it never shows a
-traceback without ``--debug`` and never a secret; with ``--json`` it says the same as JSON. Commands are
+Promises: a command that fails prints three lines: what failed, why, and what to do next. It never shows a
+traceback without ``--debug`` and never a secret. With ``--json`` it prints the same as JSON. Commands are
 imported when they are used, so that ``--help`` is there at once; grpc, nats and pydantic must never be
 imported from here.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or a wrong field, 3 wrong configuration, 4 something it needs is
-down, 5 the books do not balance, 6 the settlement has not ended yet.
+Exit codes: 0 done, 1 failed, 2 wrong usage or a wrong field, 3 wrong configuration, 4 a required service is
+unreachable, 5 the books do not balance, 6 the settlement has not ended yet.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ PROGRAM: Final = "settlement-engine"
 
 COMMANDS: Final = {
     "Run": {
-        "dev": ("development.command:dev", "Run everything on this machine, to develop against."),
-        "demo": ("demo.command:demo", "Show the promises: settle, crash, recover, prove."),
+        "dev": ("development.command:dev", "Run everything on this machine, for development."),
+        "demo": ("demo.command:demo", "Show the guarantees: settle, crash, recover, prove."),
         "serve": ("serve:serve", "Run the engine with your own PostgreSQL and NATS."),
         "bank-simulator": (
             "bank_simulator:bank_simulator",
@@ -48,39 +48,48 @@ COMMANDS: Final = {
         "migrate": ("database:migrate", "Bring the database's schema up to date."),
     },
     "Settle": {
-        "submit": ("submit:submit", "Send a settlement and wait for its end."),
+        "submit": ("submit:submit", "Submit a settlement and wait for its final state."),
         "show": ("lives:show", "Show a settlement's history."),
         "list": ("settlements:list_", "List settlements, newest first."),
         "explain": ("lives:explain", "Explain a settlement in sentences."),
-        "tail": ("tail:tail", "Follow everything that happens."),
+        "tail": ("tail:tail", "Follow the settlement events."),
         "cancel": ("settlements:cancel", "Request cancellation or recall."),
-        "accounts": ("accounts:accounts", "Open, fund, list and switch accounts."),
+        "accounts": ("accounts:accounts", "Open, fund, list and (de)activate accounts."),
     },
     "Decide": {
-        "exceptions": ("exceptions:exceptions", "What a person has to look at."),
-        "resolve": ("exceptions:resolve", "Propose how a settlement in doubt has ended."),
-        "approve": ("exceptions:approve", "Approve what another person has proposed."),
-        "proposals": ("proposals:proposals", "List what was proposed about settlements in doubt."),
-        "decline": ("exceptions:decline", "Decline a proposal, or take it back."),
+        "exceptions": ("exceptions:exceptions", "Exceptions that need a person."),
+        "resolve": (
+            "exceptions:resolve",
+            "Propose a decision for a settlement in doubt or parked.",
+        ),
+        "approve": ("exceptions:approve", "Approve a proposal of another person."),
+        "proposals": (
+            "proposals:proposals",
+            "List the proposals for settlements in doubt or parked.",
+        ),
+        "decline": ("exceptions:decline", "Decline a proposal, or withdraw your own."),
     },
     "Check": {
         "prove": ("database:prove", "Recompute the books from the transfers."),
-        "evidence": ("evidence.command:evidence", "Export all about a settlement, or check it."),
-        "intake": ("letters:intake", "What clearing sent and could not be taken in."),
-        "message": ("message:message", "Check messages of banks."),
-        "outbox": ("outbox:outbox", "Write announcements again to NATS."),
-        "config": ("configuration:config", "Check the configuration, or show it."),
-        "bench": ("bench.command:bench", "Measure what this machine carries."),
-        "simulate": ("simulate:simulate", "Try whole engines in worlds where all goes wrong."),
-        "doctor": ("doctor.command:doctor", "Look at this machine for what would get in the way."),
-        "reopen": (
-            "database:reopen",
-            "After a restore: have the banks asked before anything is sent.",
+        "evidence": (
+            "evidence.command:evidence",
+            "Export the evidence of a settlement, or verify it.",
+        ),
+        "intake": ("letters:intake", "Work on clearing messages that could not be accepted."),
+        "message": ("message:message", "Check message and statement files of banks."),
+        "outbox": ("outbox:outbox", "Publish announcements to NATS again."),
+        "config": ("configuration:config", "Check or show the configuration."),
+        "bench": ("bench.command:bench", "Measure the throughput of this machine."),
+        "simulate": ("simulate:simulate", "Test whole engines with simulated faults."),
+        "doctor": ("doctor.command:doctor", "Check this machine and its settings for problems."),
+        "recovery": (
+            "database:recovery",
+            "Show or start the recovery after a restore or a failover.",
         ),
     },
-    "": {"engine-process": ("serve:engine_process", "One engine, as `dev` starts it.")},
+    "": {"engine-process": ("serve:engine_process", "One engine process, as `dev` starts it.")},
 }
-"""Every command: under which heading it is listed, where it lives, and what it is for."""
+"""Every command: the heading it is listed under, its module and function, and its purpose."""
 
 
 @lasting
@@ -101,20 +110,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _require_assertions() -> None:
-    # The engine refuses as well, whoever starts it; here no command begins, and nothing is imported.
+    # The engine checks the same. This check is earlier: no command starts, and nothing is imported.
     if not __debug__:
         raise Misconfigured(
-            "nothing here runs without assertions: they guard the money",
+            "assertions are switched off, and no command runs without them",
             why="Python was started with -O, or PYTHONOPTIMIZE is set",
             todo="Start Python without -O, and unset PYTHONOPTIMIZE.",
         )
 
 
 def _tell(words: Sequence[str], text: str, failure: dict[str, Any]) -> None:
-    """Say what failed to whoever reads: a person on standard error, a program where its JSON goes."""
+    """Print a failure: text on standard error, or JSON on standard output with ``--json``."""
     own = words[: words.index("--")] if "--" in words else words
     if "--json" in own:
-        # One line: it may be the last of a stream of lines.
+        # On one line: a command such as `tail` may already have printed JSON lines.
         click.echo(shown(json.dumps(failure, ensure_ascii=False)))
     else:
         click.echo(shown(text), err=True)
@@ -123,7 +132,7 @@ def _tell(words: Sequence[str], text: str, failure: dict[str, Any]) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal without UTF-8 gets question marks, no crash
+        if hasattr(stream, "reconfigure"):  # a terminal without UTF-8 shows question marks
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -135,8 +144,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read has gone, as `head` does; click and rich end the same way, silently and with 1.
-        # Python must not complain either when it flushes at its end.
+        # The reader has closed the pipe, as `head` does. Click and rich then end silently with 1, and so
+        # do we. Python must not report an error either when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     except click.ClickException as error:

@@ -1,6 +1,6 @@
-"""``accounts``: open, fund, list, show and switch accounts, and look at their transfers.
+"""``accounts``: open, fund, list, show, activate and deactivate accounts, and list their transfers.
 
-Promises: a call that is repeated by the network posts nothing twice: each has a key.
+Promises: every call that posts or opens has an idempotency key, so a repeated call never posts twice.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ KINDS: Final = [name.lower() for name in wire.AccountKind.keys() if name.isupper
 OPENED: Final = ["nostro", "vostro"]
 
 _limit = limit_option()
-_key = click.option("--idempotency-key", help="The same key never does it twice.")
+_key = click.option("--idempotency-key", help="A call with the same key is done only once.")
 
 
 @lasting
 @click.group()
 def accounts() -> None:
-    """Open, fund, list and switch accounts."""
+    """Open, fund, list, activate and deactivate accounts."""
 
 
 @lasting
@@ -48,7 +48,7 @@ def accounts() -> None:
 @click.argument("kind", type=click.Choice(OPENED, case_sensitive=False))
 @click.argument("bank")
 @click.argument("currency")
-@click.option("--account-number", default="", help="Its number; empty gives it a name of its own.")
+@click.option("--account-number", default="", help="The account number. Default: a generated name.")
 @click.option("--credit-limit", default="", help="Credit line (overdraft limit).")
 @_key
 @engine_options
@@ -68,7 +68,7 @@ def open_(  # noqa: PLR0913 -- each option of the command is an argument
     address: EngineAddress,
     is_json: bool,
 ) -> None:
-    """Open an account: KIND is nostro (ours at BANK) or vostro (BANK's with us)."""
+    """Open an account. KIND is nostro (our account at BANK) or vostro (BANK's account with us)."""
     request = wire.OpenAccountRequest(
         kind=wire.AccountKind.Value(kind.upper()),
         bank=bank,
@@ -83,7 +83,7 @@ def open_(  # noqa: PLR0913 -- each option of the command is an argument
     for warning in () if is_json else account.warnings:
         mark(WARN, warning)
     if account.replayed and not is_json:
-        mark(WARN, "it was open before; nothing was done")
+        mark(WARN, "the account was already open; nothing was done")
 
 
 @lasting
@@ -94,9 +94,9 @@ def open_(  # noqa: PLR0913 -- each option of the command is an argument
 @click.option(
     "--reference",
     default="",
-    help="What the bank calls the payment: with the account and the amount it is the default key.",
+    help="The bank's reference of the payment. Reference, account and amount make the default key.",
 )
-@click.option("--account-number", default="", help="Which nostro; empty: the oldest.")
+@click.option("--account-number", default="", help="The nostro account. Default: the oldest one.")
 @_key
 @engine_options
 @as_json
@@ -114,9 +114,9 @@ def fund(  # noqa: PLR0913
     address: EngineAddress,
     is_json: bool,
 ) -> None:
-    """Record incoming funding: AMOUNT that BANK has paid in at our nostro account with it.
+    """Record incoming funding on a nostro account: AMOUNT that was paid in on our account at BANK.
 
-    The same reference and amount on the same account is the same payment, and is posted once.
+    The same reference and amount on the same account is the same payment, and is posted only once.
     """
     reference, key = _named(reference, idempotency_key)
     request = wire.FundAccountRequest(
@@ -131,25 +131,25 @@ def fund(  # noqa: PLR0913
             request.idempotency_key = key or _key_of(engine, request)
             account = engine.accounts.FundAccount(request, timeout=CALL_SECONDS)
     except Unavailable as error:
-        error.todo = f"{error.todo} Then the same command again posts it once.".strip()
+        error.todo = f"{error.todo} Then repeat the command: it is posted only once.".strip()
         raise
     _print_account(account, is_json=is_json)
     if account.replayed and not is_json:
-        mark(WARN, "this very payment was posted before; nothing was posted now")
+        mark(WARN, "this payment was already posted; nothing was posted again")
 
 
 def _named(reference: str, key: str | None) -> tuple[str, str]:
-    """Return what tells this payment from another one, and ask for it where nothing was said."""
+    """Return the reference and the key of the payment; ask a person for a reference if both are missing."""
     if not reference.strip() and not key:
         if not sys.stdin.isatty():
-            message = "name the payment: --reference what the bank calls it, or --idempotency-key"
+            message = "identify the payment: give --reference (the bank's) or --idempotency-key"
             raise click.UsageError(message)
-        reference = click.prompt("What does the bank call this payment", err=True)
+        reference = click.prompt("The bank's reference of this payment", err=True)
     return reference, key or ""
 
 
 def _key_of(engine: Engine, request: wire.FundAccountRequest) -> str:
-    """Make a key of the account, the reference and the amount: a repetition has the same."""
+    """Derive a key from account, reference and amount, so that a repeated command has the same key."""
     number = request.account_number
     if not number:
         wanted = wire.ListAccountsRequest(
@@ -229,7 +229,7 @@ def show(*, account_id: str, address: EngineAddress, is_json: bool) -> None:
 @engine_options
 @example("settlement-engine accounts activate 7")
 def activate(*, account_id: str, address: EngineAddress) -> None:
-    """Let new settlements use the account."""
+    """Activate an account: new settlements may use it."""
     _switch(address, account_id, is_active=True)
 
 
@@ -239,7 +239,7 @@ def activate(*, account_id: str, address: EngineAddress) -> None:
 @engine_options
 @example("settlement-engine accounts deactivate 7")
 def deactivate(*, account_id: str, address: EngineAddress) -> None:
-    """Let no new settlement use the account; what is on its way goes on."""
+    """Deactivate an account: no new settlement may use it; open settlements continue."""
     _switch(address, account_id, is_active=False)
 
 
@@ -247,7 +247,7 @@ def deactivate(*, account_id: str, address: EngineAddress) -> None:
 @accounts.command()
 @click.option("--account", "account_id", default="", metavar="ID", help="Only of this account.")
 @click.option(
-    "--settlement", default="", metavar="ID", help="Only of this settlement, by any name of it."
+    "--settlement", default="", metavar="ID", help="Only of this settlement; any of its references."
 )
 @_limit
 @engine_options

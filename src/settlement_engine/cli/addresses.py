@@ -1,7 +1,7 @@
-"""Where a running engine is: the address file that ``dev`` writes and the other commands read.
+"""The address file: ``dev`` writes it, and the other commands find the running engine by it.
 
-Promises: the file is whole or absent, readable by its owner only (it holds passwords), and believed
-only while the process that wrote it lives.
+Promises: the file is complete or absent; only its owner can read it, because it holds passwords; it is
+used only while the process that wrote it runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DEFAULT_ADDRESS: Final = "127.0.0.1:50056"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningAddresses:
-    """What a script needs to know of a running ``dev``."""
+    """The addresses and process ids of a running ``dev``."""
 
     grpc: str
     http: str
@@ -33,7 +33,7 @@ class RunningAddresses:
 
 
 def write_addresses(path: Path, addresses: RunningAddresses) -> None:
-    """Write the file so that a reader sees the old one or the new one."""
+    """Write the file atomically: a reader sees the old content or the new content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -47,7 +47,7 @@ def write_addresses(path: Path, addresses: RunningAddresses) -> None:
 
 
 def find_running(path: Path = ADDRESS_FILE) -> RunningAddresses | None:
-    """Read the file of the ``dev`` that runs in this directory, if one does."""
+    """Read the address file of this directory; None if no ``dev`` runs here."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         found = RunningAddresses(**{**values, "engine_pids": tuple(values["engine_pids"])})
@@ -58,7 +58,7 @@ def find_running(path: Path = ADDRESS_FILE) -> RunningAddresses | None:
 
 
 def find_address() -> str:
-    """Say where to look for an engine when nobody has said it."""
+    """Return the default address of the engine."""
     named = os.environ.get("SETTLEMENT_ADDRESS")
     if named:
         return named

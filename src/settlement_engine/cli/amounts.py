@@ -1,4 +1,4 @@
-"""Commands that take an amount: ``-5`` is a wrong amount there, and not an unknown option."""
+"""Commands that take an amount: they report ``-5`` as a wrong amount, not as an unknown option."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 else:
 
     def override(method: object) -> object:
-        """Stand in for the real one, which costs time at each start."""
+        """Replace the real one at run time: its import would slow down each start."""
         return method
 
 
 _NEGATIVE: Final = re.compile(r"-[0-9.,]+", re.ASCII)
 _SHIELD: Final = "\0"
-"""What stands before a negative number while the options are told apart; no argument can hold it."""
+"""A prefix for negative numbers while click parses the options; no real argument can contain it."""
 
 
 class AmountCommand(click.Command):
-    """Passes a negative number on as the argument that it is, so that it is refused for what it is."""
+    """A command that reads a negative number as an argument, so that the engine refuses the amount."""
 
     @override
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments."""
+        """Parse the arguments with negative numbers hidden from the option parser."""
         with_value = {
             name
             for parameter in self.params

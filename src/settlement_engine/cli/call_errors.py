@@ -1,8 +1,7 @@
-"""Failed calls, in words that say what to do.
+"""Errors of calls to an engine, translated for a person.
 
-Promises: what the engine answers is passed on with its fields named; whether an engine answered at all is
-said truly: one that is out of reach, one that could not serve the call, and something else that listens at
-the address are three different sentences.
+Promises: the engine's own error is passed on with its fields. These three cases have different messages: no
+engine is reachable, an engine could not serve the call, and another program listens at the address.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from settlement_engine.errors import (
 if TYPE_CHECKING:
     from google.rpc.status_pb2 import Status
 
-REFUSED: Final = "the engine refused it, and nothing was written"
+REFUSED: Final = "the engine refused the call, and nothing was stored"
 _CLASSES: Final = {
     kind.reason: kind
     for kind in (
@@ -41,11 +40,11 @@ _CLASSES: Final = {
         WrongState,
     )
 }
-"""Errors of the engine that are the same error here; the others keep their reason beside them."""
+"""Errors of the engine that have the same class here; the others become ``EngineError``."""
 
 
 class EngineError(SettlementEngineError):
-    """What an engine answered, under the engine's own ``told_reason``."""
+    """An error response of the engine; ``told_reason`` is the engine's own reason code."""
 
     def __init__(self, what: str, *, told_reason: str, why: str = "", todo: str = "") -> None:
         super().__init__(what, why=why, todo=todo)
@@ -53,8 +52,8 @@ class EngineError(SettlementEngineError):
 
 
 def translate(error: grpc.RpcError, target: str) -> SettlementEngineError:
-    """Turn a failed call into an error that tells a person what to do."""
-    assert isinstance(error, grpc.Call), "a failed call is a call"
+    """Turn a failed call into an error that says what to do next."""
+    assert isinstance(error, grpc.Call), "gRPC raises errors that are calls"
     code = error.code()
     detail = error.details() or code.name
     status = rpc_status.from_call(error)
@@ -64,7 +63,7 @@ def translate(error: grpc.RpcError, target: str) -> SettlementEngineError:
 
 
 def _without_details(code: grpc.StatusCode, detail: str, target: str) -> SettlementEngineError:
-    """Explain what gRPC itself said, or a server that is no engine."""
+    """Explain an error of gRPC itself, or of a server that is not an engine."""
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unavailable(f"the engine at {target} did not answer in time", why=detail)
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL):
@@ -72,14 +71,14 @@ def _without_details(code: grpc.StatusCode, detail: str, target: str) -> Settlem
 
         return who_listens(target, detail)
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        what = f"what listens at {target} does not know this call"
-        todo = "Name an engine of this version with --address HOST:PORT."
-        return NotOffered(what, why=f"it speaks gRPC and said: {detail}", todo=todo)
+        what = f"the server at {target} does not know this call"
+        todo = "Give the address of an engine of this version: --address HOST:PORT."
+        return NotOffered(what, why=f"it speaks gRPC and answered: {detail}", todo=todo)
     return EngineError(detail, told_reason=code.name, why=code.name)
 
 
 def from_status(status: Status) -> SettlementEngineError:
-    """Turn what the engine said of a call, or of an item of a batch, into an error."""
+    """Turn the engine's error for a call, or for one item of a batch, into an exception."""
     told = _told(status)
     if status.code == code_pb2.INVALID_ARGUMENT:
         invalid = InvalidInstruction(_violations(status) or [("the call", status.message)])
@@ -89,7 +88,7 @@ def from_status(status: Status) -> SettlementEngineError:
     why, todo = told.get("why") or reason, told.get("todo") or _advice(status)
     kind = _CLASSES.get(reason)
     if kind is not None:
-        why = why if why != NotFound.reason else "the engine knows none of this name"
+        why = why if why != NotFound.reason else "the engine has no record with this reference"
         return kind(status.message, why=why, todo=todo)
     why = why or str(code_pb2.Code.Name(status.code))
     return EngineError(status.message, told_reason=reason, why=why, todo=todo)
@@ -120,7 +119,7 @@ def _reason(status: Status) -> str:
 
 
 def _told(status: Status) -> dict[str, str]:
-    """Return what the engine adds to an error: why it is so, and what to do."""
+    """Return the engine's explanation of an error: ``why`` and ``todo``."""
     found = _unpack(status, error_details_pb2.ErrorInfo)
     return dict(found.metadata) if found else {}
 

@@ -1,7 +1,6 @@
-"""How commands are made: imported on use, with the same few options everywhere.
+"""How commands are defined: imported when they are called, with the same general options everywhere.
 
-Promises: listing the commands imports none of them; ``--debug`` and ``--no-color`` are understood at
-every level.
+Promises: listing the commands imports none of them; ``--debug`` and ``--no-color`` work at every level.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 else:
 
     def override(method: object) -> object:
-        """Stand in for the real one, whose module costs a third of the time that `--help` takes."""
+        """Replace the real one at run time: its import takes a third of the time of `--help`."""
         return method
 
 
@@ -31,7 +30,7 @@ AnyCommand = TypeVar("AnyCommand", bound=click.Command)
 
 
 class Lasting:
-    """The options that every command has, for as long as the process lives."""
+    """The options that every command has; they stay set until the process ends."""
 
     def __init__(self) -> None:
         self.is_debugging = False
@@ -41,7 +40,10 @@ class Lasting:
         flags = {"is_flag": True, "is_eager": True, "expose_value": False}
         command.params += [
             click.Option(
-                ["--debug"], help="Show tracebacks.", callback=self._set_debugging, **flags
+                ["--debug"],
+                help="Show tracebacks of errors.",
+                callback=self._set_debugging,
+                **flags,
             ),
             click.Option(
                 ["--no-color"], help="Print no colors.", callback=self._set_colorless, **flags
@@ -61,10 +63,10 @@ lasting: Final = Lasting()
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one when it is called.
+    """A group that lists its commands by name and imports a command only when it is called.
 
-    ``sections`` maps a heading to its commands, each with where it lives and its short help; those
-    under the empty heading are not listed.
+    ``sections`` maps a heading to its commands, each with its location and its short help. Commands under
+    the empty heading are hidden.
     """
 
     def __init__(self, *, sections: Sections, **settings: Any) -> None:  # noqa: ANN401 -- click's
@@ -91,7 +93,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; of an unknown one say which is like it, without importing any."""
+        """Find the command; for an unknown name suggest a similar one, without importing any."""
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             alike = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f", did you mean {alike[0]}?" if alike else ""

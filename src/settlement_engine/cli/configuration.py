@@ -1,6 +1,6 @@
-"""``config``: whether the configuration is sound, and where each value comes from.
+"""``config``: checks the configuration, and shows each value with its origin.
 
-Promises: secrets are masked, whatever else is shown.
+Promises: secrets are always masked.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 @lasting
 @click.group()
 def config() -> None:
-    """Check the configuration, or show it."""
+    """Check or show the configuration."""
 
 
 @lasting
 @config.command("check")
 @config_options
-@click.option("--production", is_flag=True, help="Check as `serve` will.")
+@click.option("--production", is_flag=True, help="Check as `serve` does.")
 @as_json
 @example("""
 settlement-engine config check
@@ -42,7 +42,7 @@ def check(
     production: bool,
     is_json: bool,
 ) -> int:
-    """Look for wrong values, unknown keys, and variables that nobody reads."""
+    """Report wrong values, unknown keys, and environment variables that are not used."""
     loaded = load_config(config_file, settings)
     odd, unsafe = _oddities(loaded), _unsafe(loaded, settings)
     wrong = _unknown_names(loaded) + (unsafe if production else [])
@@ -53,7 +53,7 @@ def check(
         print_json({"file": file, "problems": wrong, "warnings": odd})
         return ExitCode.MISCONFIGURED if wrong else ExitCode.OK
     source = loaded.config_file or "the built-in defaults"
-    mark(GOOD, f"{source}: every key is known and every value is in range")
+    mark(GOOD, f"{source}: all keys are known and all values are valid")
     for text in odd:
         mark(WARN, text)
     for text in wrong:
@@ -70,7 +70,7 @@ settlement-engine config show
 SETTLEMENT_SERVER__GRPC_PORT=6000 settlement-engine config show --json
 """)
 def show(*, config_file: Path | None, settings: tuple[str, ...], is_json: bool) -> None:
-    """Print every value and where it comes from; secrets are masked."""
+    """Print every value with its origin; secrets are masked."""
     from settlement_engine.config import flatten, masked
 
     loaded = load_config(config_file, settings)
@@ -84,13 +84,13 @@ def show(*, config_file: Path | None, settings: tuple[str, ...], is_json: bool) 
 def _unsafe(loaded: Loaded, settings: tuple[str, ...]) -> list[str]:
     from settlement_engine.config import unsafe_settings
 
-    # A profile's own defaults are no fault of the file: `serve` brings those of production.
+    # Check with the defaults of production: those of another profile are not the file's fault.
     serving = load_config(loaded.config_file, settings, {"profile": "production"})
     return unsafe_settings(serving.config, serving.origins)
 
 
 def _unknown_names(loaded: Loaded) -> list[str]:
-    """Say which names stand for nothing that this version has: no engine would start."""
+    """Return the configured names that this version does not have; no engine would start with them."""
     from settlement_engine.app.screening import chosen_factory
     from settlement_engine.errors import Misconfigured
 
@@ -103,7 +103,7 @@ def _unknown_names(loaded: Loaded) -> list[str]:
 
 def _oddities(loaded: Loaded) -> list[str]:
     return [
-        f"{variable.name} is set, but nobody reads it"
+        f"{variable.name} is set, but it is not a known setting"
         + (f", did you mean {variable.hint}?" if variable.hint else "")
         for variable in loaded.unknown_variables
     ]

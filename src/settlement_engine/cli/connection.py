@@ -1,7 +1,7 @@
-"""The way to a running engine: a channel, and its errors in words that help (``call_errors``).
+"""The connection to a running engine: a gRPC channel whose errors are translated (``call_errors``).
 
-Promises: each call has a deadline; an engine that cannot be reached is ``Unavailable`` and says how to
-start one.
+Promises: each call has a deadline; an unreachable engine raises ``Unavailable``, which says how to start
+one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHANNEL_OPTIONS: Final = (("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineAddress:
-    """Where the engine is, and how to prove who we are; without ``ca`` the channel is not encrypted."""
+    """The engine's address and our certificate; without ``ca`` the channel is not encrypted."""
 
     target: str
     ca: Path | None = None
@@ -65,7 +65,7 @@ def _file(flag: str, text: str) -> Callable[[AnyFunction], AnyFunction]:
 
 
 def engine_options(function: AnyFunction) -> AnyFunction:
-    """Give a command ``--address`` and the certificates; it gets them as one ``address``."""
+    """Add ``--address`` and the certificate options to a command; it gets them as one ``address``."""
 
     def gather(**arguments: Any) -> object:  # noqa: ANN401 -- whatever the command takes
         address = EngineAddress(
@@ -84,11 +84,11 @@ def engine_options(function: AnyFunction) -> AnyFunction:
         click.option(
             "--address",
             metavar="HOST:PORT",
-            help="The engine; else $SETTLEMENT_ADDRESS, else the `dev` that runs here.",
+            help="The engine. Default: $SETTLEMENT_ADDRESS, or the `dev` running in this directory.",
         ),
-        _file("--ca", "The authority that signed the engine's certificate: encrypt."),
-        _file("--cert", "Our certificate."),
-        _file("--key", "Our certificate's key."),
+        _file("--ca", "The CA certificate of the engine. With it the connection uses TLS."),
+        _file("--cert", "The client certificate."),
+        _file("--key", "The private key of the client certificate."),
     )
     decorated: Any = gather
     for option in reversed(options):
@@ -97,21 +97,21 @@ def engine_options(function: AnyFunction) -> AnyFunction:
 
 
 def _check_files(address: EngineAddress) -> None:
-    """Refuse certificates that would not be used: whoever names one does not expect plain text."""
+    """Refuse a client certificate without a CA: the connection would not be encrypted."""
     if address.ca is None and (address.certificate or address.key):
         message = (
-            "--cert and --key need --ca, the authority that signed the engine's certificate:"
-            " without it nothing would be encrypted and nobody would be named"
+            "--cert and --key need --ca, the CA certificate of the engine:"
+            " without it the connection is not encrypted and the client certificate is not used"
         )
         raise click.UsageError(message)
     if (address.certificate is None) != (address.key is None):
-        message = "--cert and --key go together"
+        message = "give both --cert and --key, or neither"
         raise click.UsageError(message)
 
 
 @contextmanager
 def reach(address: EngineAddress) -> Iterator[Engine]:
-    """Open a channel; what goes wrong on it is raised as one of our errors."""
+    """Open a channel; its gRPC errors are raised as errors of the engine's own classes."""
     credentials = address.credentials()
     channel = (
         grpc.secure_channel(address.target, credentials, CHANNEL_OPTIONS)

@@ -1,7 +1,7 @@
-"""``migrate``, ``prove``, ``reopen``: the database's schema, whether the books in it are right, its eras.
+"""``migrate``, ``prove`` and ``recovery``: the schema, the proof of the books, recovery after a restore.
 
-Promises: ``migrate --dry-run``, ``prove`` and ``reopen`` without a wish change nothing; ``prove`` ends with
-5 on any difference.
+Promises: ``migrate --dry-run``, ``prove`` and ``recovery`` without options change nothing; ``prove`` exits
+with 5 on any difference.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from settlement_engine.domain.readable import has_unseen
 from settlement_engine.errors import Misconfigured
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from settlement_engine.ports import Proof
+    from settlement_engine.ports import OpeningStep, Proof
 
 ENVIRONMENTS: Final = ("production", "dev")
 
 _database = url_option(
     "--database-url",
     "database.url",
-    "Which database, without a password; else the configuration's, else that of the `dev` that runs"
-    " here.",
+    "The database, without a password. Default: database.url, or the `dev` running in this directory.",
 )
 
 
@@ -53,17 +53,17 @@ _database = url_option(
 @click.command()
 @config_options
 @_database
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; do nothing.")
 @click.option(
     "--environment",
     type=click.Choice(ENVIRONMENTS),
-    help="Say what the database is for; else the first `serve` or `dev` that starts on it does.",
+    help="Mark the database for this environment. Default: the first `serve` or `dev` marks it.",
 )
 @click.option(
     "--replace-environment",
     "is_replacing",
     is_flag=True,
-    help="With --environment: say another one than before. Only for a copy of a database.",
+    help="With --environment: change an existing mark. Only for a copy of a database.",
 )
 @as_json
 @example("""
@@ -81,11 +81,11 @@ def migrate(  # noqa: PLR0913 -- each option of the command is an argument
     is_replacing: bool,
     is_json: bool,
 ) -> None:
-    """Bring the database's schema up to date, and say which environment it belongs to."""
+    """Bring the database's schema up to date, and mark its environment."""
     from settlement_engine import app
 
     if is_replacing and environment is None:
-        raise click.UsageError("--replace-environment goes with --environment")
+        raise click.UsageError("--replace-environment needs --environment")
     url = _find_database(config_file, settings, database_url)
     warnings: list[str] = []
     names = asyncio.run(app.migrate(url, dry_run=dry_run, warn=warnings.append))
@@ -120,10 +120,10 @@ def prove(
     database_url: str | None,
     is_json: bool,
 ) -> int:
-    """Recompute balances, holds, fingerprints and references; exit 5 on any difference.
+    """Recompute balances, holds, fingerprints and references; exit code 5 on any difference.
 
-    Finds transfers without a settlement, fundings without their call, second attempts, and whatever was
-    rewritten of instructions, keys, payment bytes, references and routes.
+    Also finds transfers without a settlement, funding without its call, second attempts, and altered
+    instructions, keys, payment messages, references and routes.
     """
     from settlement_engine import app
 
@@ -142,23 +142,25 @@ def prove(
 @config_options
 @_database
 @click.option(
-    "--restored", is_flag=True, help="An older state was restored: open anew, ask the banks."
+    "--restored", is_flag=True, help="A backup was restored: start a recovery and ask the banks."
 )
 @click.option(
     "--since",
     type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]),
-    help="With --restored: from when on something may be missing; else the last move that is left.",
+    help="With --restored: data after this time may be missing. Default: the time of the last move.",
 )
-@click.option("--confirm", is_flag=True, help="Go on without the list of a bank that gives none.")
-@click.option("--reason", default="", help="Why, for the record; a confirmation needs it.")
-@click.option("--as", "who", help="Who confirms; else the user of this machine.")
+@click.option(
+    "--confirm", is_flag=True, help="Resume sending for rails whose bank gives no payment list."
+)
+@click.option("--reason", default="", help="With --confirm: the reason, for the record.")
+@click.option("--as", "who", help="Who confirms. Default: the user of this machine.")
 @as_json
 @example("""
-settlement-engine reopen
-settlement-engine reopen --restored --since 2026-01-31T09:30:00+0000
-settlement-engine reopen --confirm --reason "statement of 31 January compared by hand"
+settlement-engine recovery
+settlement-engine recovery --restored --since 2026-01-31T09:30:00+0000
+settlement-engine recovery --confirm --reason "statement of 31 January compared by hand"
 """)
-def reopen(  # noqa: PLR0913 -- each option of the command is an argument
+def recovery(  # noqa: PLR0913 -- each option of the command is an argument
     *,
     config_file: Path | None,
     settings: tuple[str, ...],
@@ -170,7 +172,11 @@ def reopen(  # noqa: PLR0913 -- each option of the command is an argument
     who: str | None,
     is_json: bool,
 ) -> None:
-    """Say how the database was opened, open it anew after a restore, or confirm an opening."""
+    """Show the recoveries of the database, start one after a restore, or confirm one.
+
+    During a recovery sending is paused. The engine asks each bank which payments it has, and then resumes
+    sending rail by rail.
+    """
     from settlement_engine import app
 
     _check_wish(restored=restored, since=since, confirm=confirm, reason=reason)
@@ -182,33 +188,38 @@ def reopen(  # noqa: PLR0913 -- each option of the command is an argument
             else app.confirm_opening(url, who=who or getpass.getuser(), reason=reason)
         )
         if is_json:
-            print_json({"era": era, "isShut": True})
+            print_json({"recovery": era, "isPaused": True})
         else:
-            mark(GOOD, f"era {era}: nothing is sent until the banks were asked")
+            mark(GOOD, f"sending paused (recovery {era}) until the banks have answered")
         return
     steps = asyncio.run(app.openings(url))
     if is_json:
         print_json([msgspec.structs.asdict(step) for step in steps])
         return
+    _print_recoveries(steps)
+
+
+def _print_recoveries(steps: Sequence[OpeningStep]) -> None:
     rows = [
         (str(s.era), s.step, s.why, str(s.timeline), s.at.isoformat("T", "seconds")) for s in steps
     ]
-    table(("ERA", "STEP", "WHY", "TIMELINE", "AT"), rows, right=("ERA", "TIMELINE"))
+    columns = ("RECOVERY", "STEP", "WHY", "TIMELINE", "AT")
+    table(columns, rows, right=("RECOVERY", "TIMELINE"))
 
 
 def _check_wish(*, restored: bool, since: datetime | None, confirm: bool, reason: str) -> None:
     if restored and confirm:
-        raise click.UsageError("--restored and --confirm do not go together")
+        raise click.UsageError("give --restored or --confirm, not both")
     if since is not None and not restored:
-        raise click.UsageError("--since goes with --restored")
+        raise click.UsageError("--since needs --restored")
     if confirm and not reason.strip():
-        raise click.UsageError("--confirm needs a --reason")
+        raise click.UsageError("--confirm needs --reason")
     if has_unseen(reason):
-        raise click.UsageError("--reason contains characters that nobody sees")
+        raise click.UsageError("--reason contains invisible characters")
 
 
 def proof_as_dict(proof: Proof) -> dict[str, object]:
-    """Return the proof as JSON has it; amounts are decimal text."""
+    """Return the proof for JSON; amounts are decimal text."""
     return {
         "isProved": not proof.differences,
         "accounts": proof.accounts,
@@ -225,7 +236,7 @@ def proof_as_dict(proof: Proof) -> dict[str, object]:
 
 
 def print_proof(proof: Proof) -> None:
-    """Print the proof for a person."""
+    """Print the proof as text."""
     say(
         f"{counted(proof.settlements, 'settlement')}, {counted(proof.transfers, 'transfer')}"
         f" on {counted(proof.accounts, 'account')};"
@@ -238,7 +249,7 @@ def print_proof(proof: Proof) -> None:
         text = f"{item.check}: {item.subject}: expected {item.expected}, found {item.found}"
         mark(BAD, text)
     if not proof.differences:
-        mark(GOOD, "the books balance: every balance and every hold follows from the transfers")
+        mark(GOOD, "the books balance: every balance and every hold matches the transfers")
 
 
 def _find_database(
@@ -254,7 +265,7 @@ def _find_database(
     if running is not None and running.database_url:
         return running.database_url
     raise Misconfigured(
-        "no database is named",
+        "no database is configured",
         why="database.url is empty, and no `settlement-engine dev` runs in this directory",
         todo="Set SETTLEMENT_DATABASE__URL, or start `settlement-engine dev`.",
     )

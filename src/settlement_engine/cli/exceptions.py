@@ -1,7 +1,7 @@
-"""``exceptions``, ``resolve``, ``approve`` and ``decline``: the desk for what is in doubt.
+"""``exceptions``, ``resolve``, ``approve`` and ``decline``: case management for settlements.
 
-Promises: nothing that is dangerous happens without a name; what a person approves is what was shown, for its
-fingerprint goes with the approval; ``--dry-run`` shows and changes nothing.
+Promises: no decision is made without the name of a person; what is approved is what was shown, because the
+approval carries the proposal's fingerprint; ``--dry-run`` changes nothing.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from settlement_engine.cli.connection import Engine
 
 ACTOR: Final = "settlement-actor"
-"""The metadata entry that names the person who acts."""
+"""The metadata entry with the name of the person who acts."""
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
-"""What the engine takes for the name of a person."""
+"""The names of persons that the engine accepts."""
 
 EVIDENCE_BYTES_MAX: Final = 1024 * 1024
 KINDS: Final = [
@@ -55,25 +55,27 @@ KINDS: Final = [
 ][1:]
 
 OF_PARKED: Final = frozenset({"RELEASE", "DECLINE"})
-"""Decisions that need no evidence."""
+"""Findings that need no evidence."""
 
 PARKED: Final = frozenset({wire.RESOLUTION_FINDING_RELEASE, wire.RESOLUTION_FINDING_DECLINE})
-ASKED_FIRST: Final = "the bank is asked once more, then it is applied"
+ASKED_FIRST: Final = "the engine asks the bank once more, then it applies the proposal"
 
 AFTER_APPROVAL: Final = {
     wire.PROPOSAL_STATUS_APPLIED: "it was applied",
-    wire.PROPOSAL_STATUS_OVERTAKEN: "it was overtaken, and not applied",
+    wire.PROPOSAL_STATUS_OVERTAKEN: "it was not applied: a final bank status came first",
 }
-"""What has become of what was approved, if anything has."""
+"""The result of an approval, once it is known."""
 
-_who = click.option("--as", "who", metavar="NAME", help="Who acts; else the user of this machine.")
-_dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+_who = click.option(
+    "--as", "who", metavar="NAME", help="Who acts. Default: the user of this machine."
+)
+_dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done; do nothing.")
 
 
 @lasting
 @click.group()
 def exceptions() -> None:
-    """List, show, acknowledge and close what a person has to look at."""
+    """Exceptions that need a person: list, show, acknowledge and close them."""
 
 
 @lasting
@@ -83,12 +85,12 @@ def exceptions() -> None:
     "kinds",
     multiple=True,
     type=click.Choice(KINDS, case_sensitive=False),
-    help="Only these; may be given again.",
+    help="Only these kinds; may be repeated.",
 )
 @click.option(
-    "--settlement", default="", metavar="ID", help="Only of this settlement, by any name of it."
+    "--settlement", default="", metavar="ID", help="Only of this settlement; any of its references."
 )
-@click.option("--closed", is_flag=True, help="Those too that are closed.")
+@click.option("--closed", is_flag=True, help="Also list closed exceptions.")
 @limit_option()
 @engine_options
 @as_json
@@ -118,7 +120,8 @@ def list_(
         many = [as_dict(each) for each in listed.items]
         print_json({"exceptions": many, "hasMore": listed.has_more})
         return
-    columns = ("ID", "SEVERITY", "KIND", "SETTLEMENT", "STATE", "AMOUNT", "", "AGE", "SEEN BY")
+    columns = ("ID", "SEVERITY", "KIND", "SETTLEMENT", "STATE", "AMOUNT", "", "AGE")
+    columns += ("ACKNOWLEDGED BY",)
     table(columns, [row(each) for each in listed.items], right=("ID", "AMOUNT"))
     say_how_much(listed)
 
@@ -130,7 +133,7 @@ def list_(
 @as_json
 @example("settlement-engine exceptions show 7")
 def show(*, exception_id: str, address: EngineAddress, is_json: bool) -> None:
-    """Show one with both messages, and what is safe to do now."""
+    """Show an exception, the bank's statuses, and what is safe to do now."""
     with reach(address) as engine:
         found = engine.exceptions.GetException(
             wire.GetExceptionRequest(id=exception_id), timeout=CALL_SECONDS
@@ -148,18 +151,18 @@ def show(*, exception_id: str, address: EngineAddress, is_json: bool) -> None:
 @engine_options
 @example("settlement-engine exceptions acknowledge 7")
 def acknowledge(*, exception_id: str, who: str | None, address: EngineAddress) -> None:
-    """Say that you are looking at it."""
+    """Record that you are working on an exception."""
     with reach(address) as engine:
         found = engine.exceptions.AcknowledgeException(
             wire.AcknowledgeExceptionRequest(id=exception_id), **_acting(who, address)
         )
-    mark(GOOD, f"exception {found.id} is looked at by {found.acknowledged_by}")
+    mark(GOOD, f"exception {found.id} acknowledged by {found.acknowledged_by}")
 
 
 @lasting
 @exceptions.command()
 @click.argument("exception_id", metavar="ID")
-@click.option("--reason", required=True, help="How the matter was settled.")
+@click.option("--reason", required=True, help="How the exception was resolved.")
 @_who
 @_dry_run
 @engine_options
@@ -167,16 +170,16 @@ def acknowledge(*, exception_id: str, who: str | None, address: EngineAddress) -
 def close(
     *, exception_id: str, reason: str, who: str | None, dry_run: bool, address: EngineAddress
 ) -> None:
-    """Close it; with money in suspense another person has acknowledged it before."""
+    """Close an exception. With money in suspense, another person must acknowledge it first."""
     with reach(address) as engine:
         if dry_run:
             wanted = wire.GetExceptionRequest(id=exception_id)
             print_exception(engine.exceptions.GetException(wanted, timeout=CALL_SECONDS))
-            say(f"\n  {_name(who, address)} would close it: {reason}")
+            say(f"\n  {_name(who, address)} would close it with the reason: {reason}")
             return
         request = wire.CloseExceptionRequest(id=exception_id, reason=reason)
         found = engine.exceptions.CloseException(request, **_acting(who, address))
-    mark(GOOD, f"exception {found.id} is closed by {found.closed_by}")
+    mark(GOOD, f"exception {found.id} closed by {found.closed_by}")
 
 
 @lasting
@@ -187,12 +190,12 @@ def close(
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="The file to write; one that exists is left alone.",
+    help="The file to write; an existing file is not overwritten.",
 )
 @engine_options
 @example("settlement-engine exceptions evidence 3 -o statement.xml")
 def evidence(*, proposal_id: str, output: Path, address: EngineAddress) -> None:
-    """Write the evidence of a proposal to a file, to be read before it is approved."""
+    """Write the evidence of a proposal to a file. Read it before you approve the proposal."""
     wanted = wire.GetProposalRequest(id=proposal_id, include_evidence=True)
     with reach(address) as engine:
         found = engine.exceptions.GetProposal(wanted, timeout=CALL_SECONDS)
@@ -201,7 +204,8 @@ def evidence(*, proposal_id: str, output: Path, address: EngineAddress) -> None:
             file.write(found.evidence)
     except OSError as error:
         what = f"{output} cannot be written"
-        raise Misconfigured(what, why=error.strerror or "", todo="Choose another.") from error
+        todo = "Choose another file with --output."
+        raise Misconfigured(what, why=error.strerror or "", todo=todo) from error
     mark(
         GOOD, f"{counted(len(found.evidence), 'byte')} to {output}, sha256 {found.evidence_sha256}"
     )
@@ -213,17 +217,17 @@ def evidence(*, proposal_id: str, output: Path, address: EngineAddress) -> None:
 @lasting
 @click.command()
 @click.argument("name", metavar="ID")
-@click.option("--settled", "finding", flag_value="SETTLED", help="It shows that the money moved.")
-@click.option("--not-settled", "finding", flag_value="NOT_SETTLED", help="That it did not.")
-@click.option("--release", "finding", flag_value="RELEASE", help="Let go on what was parked.")
-@click.option("--decline", "finding", flag_value="DECLINE", help="End what was parked.")
+@click.option("--settled", "finding", flag_value="SETTLED", help="The money moved.")
+@click.option("--not-settled", "finding", flag_value="NOT_SETTLED", help="The money did not move.")
+@click.option("--release", "finding", flag_value="RELEASE", help="A parked one may continue.")
+@click.option("--decline", "finding", flag_value="DECLINE", help="A parked one must end.")
 @click.option(
     "--evidence",
     "file",
     type=click.Path(path_type=Path),
-    help="A statement, or the bank's written word; at most 1 MiB. Not needed for what was parked.",
+    help="A statement or a letter of the bank, at most 1 MiB. Not needed for a parked settlement.",
 )
-@click.option("--reason", required=True, help="Why the evidence shows it, or why you decide so.")
+@click.option("--reason", required=True, help="What the evidence shows, or why you decide so.")
 @_who
 @_dry_run
 @engine_options
@@ -244,15 +248,15 @@ def resolve(  # noqa: PLR0913 -- each option of the command is an argument
     address: EngineAddress,
     is_json: bool,
 ) -> None:
-    """Propose how a settlement in doubt has ended, or whether a parked one may go on.
+    """Propose how a settlement in doubt ended, or whether a parked one may continue.
 
-    ID is the number of an exception, or any name of the settlement, as for `show`.
+    Another person must approve it. ID is an exception's number, or any settlement reference as for `show`.
     """
     if finding is None:
-        message = "say what you propose: --settled, --not-settled, --release or --decline"
+        message = "choose what you propose: --settled, --not-settled, --release or --decline"
         raise click.UsageError(message)
     if file is None and finding not in OF_PARKED:
-        message = "name the file that shows it: --evidence FILE"
+        message = "give the evidence: --evidence FILE"
         raise click.UsageError(message)
     request = wire.ProposeResolutionRequest(
         finding=wire.ResolutionFinding.Value(f"RESOLUTION_FINDING_{finding}"),
@@ -272,17 +276,17 @@ def resolve(  # noqa: PLR0913 -- each option of the command is an argument
         return
     mark(GOOD, f"proposal {found.id}: {FINDINGS[found.finding]}")
     print_proposal(found)
-    say(f"\n  another person approves it: settlement-engine approve {found.id}")
+    say(f"\n  another person has to approve it: settlement-engine approve {found.id}")
 
 
 def _print_trial(found: wire.ResolutionProposal) -> None:
-    """Say what the engine would write down; it has refused by now what cannot be."""
+    """Show what the engine would store; an invalid proposal was refused before this."""
     if found.id:
-        mark(GOOD, f"this is proposal {found.id} already: {FINDINGS[found.finding]}")
+        mark(GOOD, f"proposal {found.id} already says this: {FINDINGS[found.finding]}")
     else:
         mark(GOOD, f"{found.proposed_by} would propose: {FINDINGS[found.finding]}")
     print_proposal(found)
-    say(f"\n  it takes another person than {found.proposed_by} to approve it")
+    say(f"\n  a person other than {found.proposed_by} would have to approve it")
 
 
 @lasting
@@ -306,7 +310,7 @@ def approve(
     address: EngineAddress,
     is_json: bool,
 ) -> int:
-    """Approve what another person has proposed; the bank is asked once more before it is applied."""
+    """Approve a proposal of another person. The engine asks the bank once more before it applies it."""
     with reach(address) as engine:
         shown = _find(engine, proposal_id)
         if not is_json:
@@ -327,7 +331,7 @@ def approve(
     asked = "it is applied now" if found.finding in PARKED else ASKED_FIRST
     now = AFTER_APPROVAL.get(found.status, asked)
     mark(GOOD, f"approved by {found.decided_by}; {now}")
-    say(f"  look with: settlement-engine show {found.settlement_id}")
+    say(f"  see the result: settlement-engine show {found.settlement_id}")
     return ExitCode.OK
 
 
@@ -339,7 +343,7 @@ def approve(
 @engine_options
 @example("settlement-engine decline 3 --as grace")
 def decline(*, proposal_id: str, who: str | None, dry_run: bool, address: EngineAddress) -> None:
-    """Decline a proposal; whoever proposed it may take it back so."""
+    """Decline a proposal of another person, or withdraw your own."""
     with reach(address) as engine:
         found = engine.exceptions.DeclineProposal(
             wire.DeclineProposalRequest(id=proposal_id, validate_only=dry_run),
@@ -349,7 +353,7 @@ def decline(*, proposal_id: str, who: str | None, dry_run: bool, address: Engine
         print_proposal(found)
         say(f"\n  {_name(who, address)} would decline it")
         return
-    mark(GOOD, f"proposal {found.id} is declined by {found.decided_by}")
+    mark(GOOD, f"proposal {found.id} declined by {found.decided_by}")
 
 
 def _find(engine: Engine, proposal_id: str) -> wire.ResolutionProposal:
@@ -358,23 +362,23 @@ def _find(engine: Engine, proposal_id: str) -> wire.ResolutionProposal:
 
 
 def _name(who: str | None, address: EngineAddress) -> str:
-    """Name who acts."""
+    """Return the name of the person who acts."""
     if who is None and address.certificate is not None:
-        return "whom the certificate names"
+        return "the person named in the certificate"
     if who is None:
         try:
             who = getpass.getuser()
         except (KeyError, OSError):
-            message = "this machine does not say who you are: name yourself with --as NAME"
+            message = "the name of your user is not known: give your name with --as NAME"
             raise click.UsageError(message) from None
     if NAME.fullmatch(who) is None:
-        message = f"{who!r} is no name: at most 64 of A-Z, a-z, 0-9 and ._@+-; --as NAME"
+        message = f"{who!r} is not a valid name: use --as with up to 64 of A-Z, a-z, 0-9, ._@+-"
         raise click.UsageError(message)
     return who
 
 
 def _acting(who: str | None, address: EngineAddress) -> dict[str, Any]:
-    """Give a call its deadline and the name of who acts; a certificate needs none beside it."""
+    """Return the deadline and the metadata of a call; a certificate replaces the default name."""
     name = _name(who, address)
     is_named = who is not None or address.certificate is None
     return {"timeout": CALL_SECONDS, "metadata": ((ACTOR, name),) if is_named else ()}
@@ -382,10 +386,12 @@ def _acting(who: str | None, address: EngineAddress) -> dict[str, Any]:
 
 def _read(file: Path) -> bytes:
     if not file.is_file():
-        message = f"there is no file {file}"
+        message = f"the evidence file {file} does not exist"
         raise click.UsageError(message)
     size = file.stat().st_size
     if not 1 <= size <= EVIDENCE_BYTES_MAX:
-        message = f"{file} has {counted(size, 'byte')}; evidence has 1 to {EVIDENCE_BYTES_MAX:,}"
+        message = (
+            f"{file} has {counted(size, 'byte')}; evidence must have 1 to {EVIDENCE_BYTES_MAX:,}"
+        )
         raise click.UsageError(message)
     return file.read_bytes()

@@ -1,7 +1,7 @@
-"""What a failed command says, and with which code it ends.
+"""The message and the exit code of a failed command.
 
-Promises: three lines (what, why, what to do) for every failure, or the same as JSON where JSON was asked
-for, and a code that a script can rely on.
+Promises: every failure prints three lines (what failed, why, what to do next), or the same as JSON with
+``--json``; scripts can rely on the exit code.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
     import click
 
-UNREACHED_TODO: Final = "Start it, or correct its address: settlement-engine doctor"
-SHOW_MORE_TODO: Final = "Run it again with --debug to see more."
-BUG_TODO: Final = "Run it again with --debug and report what it prints."
+UNREACHED_TODO: Final = "Start the service or correct its address; check: settlement-engine doctor"
+SHOW_MORE_TODO: Final = "Run the command again with --debug for details."
+BUG_TODO: Final = "Run the command again with --debug, and report the output."
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """The exit code of a command."""
 
     OK = 0  # done
-    FAILED = 1  # failed; of `submit`: the settlement ended without moving money
-    USAGE = 2  # wrong usage, or a field that the engine refused: nothing was written
+    FAILED = 1  # failed; for `submit`: the settlement ended and no money moved
+    USAGE = 2  # wrong usage, or the engine refused a field; nothing was stored
     MISCONFIGURED = 3  # wrong configuration
-    UNAVAILABLE = 4  # something it needs is down; what was sent may have been accepted
+    UNAVAILABLE = 4  # a required service is unreachable; a submitted instruction may be accepted
     UNBALANCED = 5  # the books do not balance
     OPEN = 6  # the settlement has not ended yet (QUEUED, EXECUTING, IN_DOUBT, RECALLING, ...)
-    INTERRUPTED = 130  # interrupted, as by Ctrl-C
+    INTERRUPTED = 130  # interrupted, for example by Ctrl-C
 
 
 class Interrupted(SettlementEngineError):
-    """A person pressed Ctrl-C while something was on its way that goes on without us."""
+    """Ctrl-C was pressed while the engine was working on a call; the engine continues."""
 
     reason = "INTERRUPTED"
 
 
 _CODES: Final[Mapping[type[Exception], ExitCode]] = {
-    InvalidInstruction: ExitCode.USAGE,  # a wrong field is a wrong argument, whoever finds it
+    InvalidInstruction: ExitCode.USAGE,  # a wrong field is a wrong argument
     Interrupted: ExitCode.INTERRUPTED,
     Misconfigured: ExitCode.MISCONFIGURED,
     Unavailable: ExitCode.UNAVAILABLE,
@@ -54,7 +54,7 @@ _CODES: Final[Mapping[type[Exception], ExitCode]] = {
 
 
 def code_for(error: Exception) -> ExitCode:
-    """Choose the exit code."""
+    """Return the exit code of an error."""
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return code
@@ -63,13 +63,13 @@ def code_for(error: Exception) -> ExitCode:
 
 
 def explain(error: Exception) -> str:
-    """Write the three lines."""
+    """Write an error as three lines."""
     what, why, todo = _three(error)
     return f"✗ {what}\n  why: {why}\n  do:  {todo}"
 
 
 def as_failure(error: Exception) -> dict[str, Any]:
-    """Write the same for a program, with the reason that it may rely on."""
+    """Write an error for JSON, with its stable reason."""
     what, why, todo = _three(error)
     reason = getattr(error, "told_reason", "") or getattr(error, "reason", "") or "FAILED"
     told: dict[str, Any] = {"what": what, "why": why, "do": todo, "reason": reason}
@@ -84,20 +84,24 @@ def _three(error: Exception) -> tuple[str, str, str]:
     if _is_told(error):
         what, why, todo = (str(getattr(error, name)) for name in ("what", "why", "todo"))
     else:
-        what, why, todo = f"{type(error).__name__}: {error}", "this is a bug", BUG_TODO
+        what, why, todo = (
+            f"{type(error).__name__}: {error}",
+            "this is a bug in the engine",
+            BUG_TODO,
+        )
     if not todo:
         todo = UNREACHED_TODO if isinstance(error, Unavailable) else SHOW_MORE_TODO
-    return what, why or "that is all that is known", todo
+    return what, why or "no further cause is known", todo
 
 
 def explain_usage(error: click.ClickException) -> str:
-    """Write the three lines for a command that was not understood."""
+    """Write the three lines for wrong usage of a command."""
     what, why, todo = _three_of_usage(error)
     return f"✗ {what}\n  why: {why}\n  do:  {todo}"
 
 
 def usage_as_failure(error: click.ClickException) -> dict[str, Any]:
-    """Write the same for a program."""
+    """Write wrong usage of a command for JSON."""
     what, why, todo = _three_of_usage(error)
     told = {"what": what, "why": why, "do": todo, "reason": "USAGE"}
     return {"error": {**told, "exitCode": error.exit_code}}
@@ -106,9 +110,9 @@ def usage_as_failure(error: click.ClickException) -> dict[str, Any]:
 def _three_of_usage(error: click.ClickException) -> tuple[str, str, str]:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "settlement-engine"
-    usage = " ".join(context.get_usage().split()[1:]) if context else f"{path} --help lists them"
+    usage = " ".join(context.get_usage().split()[1:]) if context else f"{path} COMMAND"
     what = error.format_message().rstrip(".")
-    return what, f"it is used like this: {usage}", f"{path} --help"
+    return what, f"usage: {usage}", f"Read the help: {path} --help"
 
 
 def _is_told(error: Exception) -> bool:

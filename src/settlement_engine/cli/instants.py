@@ -1,4 +1,4 @@
-"""Times on the command line: a day, a day and a time, or how long ago."""
+"""Times on the command line: a date, a date with a time, or an age such as 2h."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 else:
 
     def override(method: object) -> object:
-        """Stand in for the real one, which costs time at each start."""
+        """Replace the real one at run time: its import would slow down each start."""
         return method
 
 
@@ -23,7 +23,7 @@ _EPOCH: Final = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 class Instant(click.ParamType[datetime]):
-    """An instant; without a zone it is the machine's local time."""
+    """An option that takes an instant; without a time zone it is local time."""
 
     name = "time"
 
@@ -31,7 +31,7 @@ class Instant(click.ParamType[datetime]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
-        """Read what was written."""
+        """Parse the text of the option."""
         if isinstance(value, datetime):
             return value
         text = str(value)
@@ -44,7 +44,7 @@ class Instant(click.ParamType[datetime]):
             found = None
         if found is None or found < _EPOCH:
             message = (
-                f"{text!r} is no time such as 2026-01-31, 2026-01-31T09:30+00:00, 15m, 2h or 3d"
+                f"{text!r} is not a time; write 2026-01-31, 2026-01-31T09:30+00:00, 15m, 2h or 3d"
             )
             self.fail(message, param, ctx)
         return found

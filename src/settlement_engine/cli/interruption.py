@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the same wish, that everything be put away and the command end."""
+"""SIGTERM and Ctrl-C: both ask the command to clean up and end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def termination_interrupts() -> Iterator[None]:
-    """Let SIGTERM interrupt what is being done, as Ctrl-C does."""
+    """Let SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -25,7 +25,7 @@ def termination_interrupts() -> Iterator[None]:
 
 
 def collect_stop_signals() -> list[int]:
-    """From now on note either signal in the returned list, and interrupt nothing."""
+    """From now on only record both signals in the returned list; nothing is interrupted."""
     received: list[int] = []
     for number in SIGNALS:
         signal.signal(number, lambda found, _frame: received.append(found))

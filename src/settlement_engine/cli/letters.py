@@ -1,7 +1,7 @@
-"""``intake dead-letters``: what clearing sent and could not be taken in, and what people do about it.
+"""``intake dead-letters``: clearing messages that could not be accepted, and what people do about them.
 
-Promises: nothing is changed or deleted from here; a letter that is tried again is never settled twice; who
-acted is written down; ``--dry-run`` does nothing.
+Promises: no dead letter is changed or deleted here; a retried one is never settled twice; the name of who
+acted is recorded; ``--dry-run`` does nothing.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ if TYPE_CHECKING:
 WHY_WIDTH: Final = 60
 PAYLOAD_SHOWN_MAX: Final = 10_000
 AT_ONCE_MAX: Final = 100
-"""The engine acts upon no more in one call."""
+"""The most dead letters that the engine processes in one call."""
 
 _letter_id = click.argument("letter_id", metavar="NUMBER", type=click.IntRange(min=1))
 _letter_id_or_many = click.argument(
     "letter_id", metavar="[NUMBER]", type=click.IntRange(min=1), required=False
 )
-_who = click.option("--as", "who", help="Who acts; else the user of this machine.")
+_who = click.option("--as", "who", help="Who acts. Default: the user of this machine.")
 
 
 def _many(command: Callable[..., object]) -> Callable[..., object]:
-    """Add the options that choose many letters."""
+    """Add the options that select several dead letters."""
     instant = click.DateTime(["%Y-%m-%dT%H:%M:%S%z"])
     for option in (
-        click.option("--dry-run", "is_dry_run", is_flag=True, help="Say which ones; do nothing."),
+        click.option("--dry-run", "is_dry_run", is_flag=True, help="Show which ones; do nothing."),
         click.option(
             "--limit",
             type=click.IntRange(1, LIST_MAX),
@@ -59,17 +59,17 @@ def _many(command: Callable[..., object]) -> Callable[..., object]:
             show_default=True,
             help="How many at most, oldest first.",
         ),
-        click.option("--until", type=instant, help="Those received before then."),
-        click.option("--since", type=instant, help="Those received from then on."),
-        click.option("--subject", help="Those of this subject."),
-        click.option("--all", "every", is_flag=True, help="All that wait."),
+        click.option("--until", type=instant, help="All received before this time."),
+        click.option("--since", type=instant, help="All received at this time or later."),
+        click.option("--subject", help="All of this NATS subject."),
+        click.option("--all", "every", is_flag=True, help="All open ones."),
     ):
         command = option(command)
     return command
 
 
 class _Chosen(TypedDict):
-    """The options of ``_many``, as click gives them."""
+    """The values of the options of ``_many``."""
 
     every: bool
     subject: str | None
@@ -85,7 +85,7 @@ class _Chosen(TypedDict):
 settlement-engine intake dead-letters list
 """)
 def intake() -> None:
-    """Look after what comes in from clearing."""
+    """Work on clearing messages that could not be accepted."""
 
 
 @lasting
@@ -95,12 +95,12 @@ settlement-engine intake dead-letters list
 settlement-engine intake dead-letters retry 7
 """)
 def dead_letters() -> None:
-    """List, show, retry or drop what could not be taken in."""
+    """List, show, retry or drop clearing messages that could not be accepted."""
 
 
 @lasting
 @dead_letters.command("list")
-@click.option("--all", "with_ended", is_flag=True, help="Those too that are at their end.")
+@click.option("--all", "with_ended", is_flag=True, help="Also list closed ones.")
 @limit_option(20)
 @engine_options
 @as_json
@@ -118,7 +118,7 @@ def list_(*, with_ended: bool, limit: int, address: EngineAddress, is_json: bool
         print_json({"letters": many, "hasMore": listed.has_more})
         return
     if not listed.items:
-        mark(GOOD, "no dead letter waits for a person")
+        mark(GOOD, "no open dead letters")
         return
     columns = ("NUMBER", "RECEIVED", "BYTES", "STATE", "WHY")
     table(columns, [_row(letter) for letter in listed.items], right=("NUMBER", "BYTES"))
@@ -134,7 +134,7 @@ def list_(*, with_ended: bool, limit: int, address: EngineAddress, is_json: bool
 settlement-engine intake dead-letters show 7
 """)
 def show(*, letter_id: int, address: EngineAddress, is_json: bool) -> None:
-    """Show one with its payload and what was done about it."""
+    """Show a dead letter with its payload and the actions on it."""
     with reach(address) as engine:
         letter = engine.intake.GetDeadLetter(
             wire.GetDeadLetterRequest(id=letter_id), timeout=CALL_SECONDS
@@ -167,7 +167,7 @@ def retry(
     is_json: bool,
     **chosen: Unpack[_Chosen],
 ) -> int:
-    """Read it again and submit it, or many; nothing is ever settled twice."""
+    """Submit one dead letter again, or several. An instruction is never settled twice."""
     many = _read_many(letter_id, **chosen)
     with reach(address) as engine:
         if many is not None:
@@ -184,12 +184,12 @@ def retry(
 @dead_letters.command()
 @_letter_id_or_many
 @_many
-@click.option("--reason", required=True, help="Why nothing is to come of it, for the record.")
+@click.option("--reason", required=True, help="Why it is not needed, for the record.")
 @_who
 @engine_options
 @as_json
 @example("""
-settlement-engine intake dead-letters drop 7 --reason "a test message of clearing's, by their word"
+settlement-engine intake dead-letters drop 7 --reason "clearing confirmed that it was a test"
 settlement-engine intake dead-letters drop --subject clearing.tests --reason "tests" --dry-run
 """)
 def drop(
@@ -201,7 +201,7 @@ def drop(
     is_json: bool,
     **chosen: Unpack[_Chosen],
 ) -> int:
-    """End it with a reason, or many; what has ended stays readable."""
+    """Close one dead letter with a reason, or several. Closed ones stay readable."""
     many = _read_many(letter_id, **chosen)
     with reach(address) as engine:
         if many is not None:
@@ -219,7 +219,7 @@ def drop(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Many:
-    """Which letters a command acts upon, and on how many of them at most."""
+    """Which dead letters a command processes, and how many at most."""
 
     chosen: wire.DeadLetterFilter
     limit: int
@@ -227,15 +227,15 @@ class _Many:
 
 
 def _read_many(letter_id: int | None, **chosen: Unpack[_Chosen]) -> _Many | None:
-    """Read which ones are meant; None when it is a single one. Raises UsageError when it is not clear."""
+    """Return the selection; None for a single number. Raises UsageError if it is not clear."""
     subject, since, until = chosen["subject"], chosen["since"], chosen["until"]
     is_chosen = chosen["every"] or any(each is not None for each in (subject, since, until))
     if (letter_id is not None) == is_chosen:
-        message = "name one NUMBER, or choose many with --all, --subject, --since or --until"
+        message = "give one NUMBER, or select several with --all, --subject, --since or --until"
         raise click.UsageError(message)
     if letter_id is not None:
         if chosen["is_dry_run"]:
-            message = "--dry-run goes with many: look at one with show"
+            message = "--dry-run is only for several dead letters; see a single one with `show`"
             raise click.UsageError(message)
         return None
     wanted = wire.DeadLetterFilter(subject=subject or "")
@@ -253,7 +253,7 @@ def _act_on_many(
     *,
     is_json: bool,
 ) -> int:
-    """Act upon page after page, until none is left or the limit is reached."""
+    """Process page after page, until none is left or the limit is reached."""
     request.filter.CopyFrom(many.chosen)
     found: list[wire.DeadLetter] = []
     stopped = ""
@@ -282,14 +282,14 @@ def _print_many(
         table(columns, [_row(letter) for letter in found], right=("NUMBER", "BYTES"))
     open_count = sum(letter.is_open for letter in found)
     if many.is_dry_run:
-        mark(GOOD, f"{len(found)} dead letters would be acted upon; nothing was done")
+        mark(GOOD, f"{len(found)} dead letters would be processed; nothing was done")
     else:
         ended = len(found) - open_count
-        mark(WARN if open_count else GOOD, f"{ended} have ended, {open_count} stay open")
+        mark(WARN if open_count else GOOD, f"{ended} closed, {open_count} still open")
     if stopped:
         mark(BAD, f"stopped: {stopped}")
     elif has_more:
-        say(f"  There are more: the limit was {many.limit}.")
+        say(f"  There are more. The limit was {many.limit}; run the command again for the rest.")
 
 
 def _name(who: str | None, ask: Callable[[], str] = getpass.getuser) -> str:
@@ -325,7 +325,7 @@ def _print(letter: wire.DeadLetter, *, is_json: bool) -> None:
         say(f"  message     {letter.stream_sequence} of the stream {letter.stream}")
     say(f"  size        {letter.payload_bytes} bytes, SHA-256 {letter.payload_hash.hex()}")
     if not letter.is_whole:
-        say("  kept        not all of it: it cannot be tried again; have it sent again")
+        say("  kept        only in part, so it cannot be retried; ask the sender to send it again")
     for act in letter.acts:
         became = f" settlement {act.settlement_id}" if act.settlement_id else ""
         words = f": {act.words}" if act.words else ""

@@ -1,7 +1,6 @@
-"""``show`` and ``explain``: what happened to a settlement.
+"""``show`` and ``explain``: the history of a settlement.
 
-Promises: a settlement is found by whatever name of it is at hand; its history is told with a line for each
-move.
+Promises: a settlement is found by any of its references; its history has one line for each move.
 """
 
 from __future__ import annotations
@@ -41,20 +40,20 @@ EVENT_WIDTH: Final = 13
 
 
 def by_name(name: str) -> wire.SettlementStatusRequest:
-    """Ask for a settlement by any name of it."""
+    """Make the request for a settlement by any of its references."""
     if not name:
-        raise click.UsageError("ID is empty: name a settlement")
+        raise click.UsageError("ID is empty: give a reference of the settlement")
     return wire.SettlementStatusRequest(any_id=name)
 
 
 def settlement_id_of(engine: Engine, name: str) -> str:
-    """Return the id of the settlement that a person means."""
+    """Return the id of the settlement with this reference."""
     found = engine.settlements.GetSettlementStatus(by_name(name), timeout=CALL_SECONDS)
     return found.settlement_id
 
 
 def name_subject(engine: Engine, request: wire.ProposeResolutionRequest, name: str) -> None:
-    """Fill in what a resolution is about: an exception by its number, or a settlement by any name."""
+    """Set the subject of a resolution: an exception by number, or a settlement by any reference."""
     if not (name.isascii() and name.isdecimal()):
         request.settlement_id = settlement_id_of(engine, name)
         return
@@ -65,7 +64,10 @@ def name_subject(engine: Engine, request: wire.ProposeResolutionRequest, name: s
         if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.NOT_FOUND:
             return
         raise
-    message = f"{name} is a name of settlement {named} too: say its own id, or that of another"
+    message = (
+        f"{name} is an exception and also a reference of settlement {named}:"
+        " give the settlement id instead"
+    )
     raise click.UsageError(message)
 
 
@@ -81,8 +83,8 @@ settlement-engine show MY-OBLIGATION-7 --json
 def show(*, name: str, address: EngineAddress, is_json: bool) -> None:
     """Show a settlement's history.
 
-    ID is any name of it: its own id, its obligation, the payment's UETR or end-to-end id, or the
-    reference that the bank gave it.
+    ID is any of its references: settlement id, obligation id, UETR, end-to-end id, or the bank's
+    reference.
     """
     with reach(address) as engine:
         found = engine.settlements.GetSettlementStatus(by_name(name), timeout=CALL_SECONDS)
@@ -102,7 +104,7 @@ def show(*, name: str, address: EngineAddress, is_json: bool) -> None:
         say(_line(move, before))
         before = instant(move.at)
     if found.next_action:
-        by = f", at the latest at {clock_time(found.next_action_at)}"
+        by = f", no later than {clock_time(found.next_action_at)}"
         due = by if found.HasField("next_action_at") else ""
         say(f"\n  next: {found.next_action}{due}")
 
@@ -117,9 +119,9 @@ settlement-engine explain 0199c2d4-6f0e-7c1a-9d51-1f2a33445566
 settlement-engine explain MY-OBLIGATION-7 --json
 """)
 def explain(*, name: str, address: EngineAddress, is_json: bool) -> None:
-    """Explain a settlement in sentences: what happened, why, what is next, who may act.
+    """Explain a settlement in sentences: what happened, why, what happens next, who may act.
 
-    ID is any name of it, as for `show`.
+    ID is any of its references, as for `show`.
     """
     with reach(address) as engine:
         told = engine.settlements.ExplainSettlement(by_name(name), timeout=CALL_SECONDS)
@@ -146,19 +148,25 @@ def _facts(found: wire.SettlementStatusResponse) -> list[tuple[str, str]]:
 
 
 def _returned(back: wire.SettlementReturn, currency: str) -> str:
-    """Tell one return: what came back, what was charged, what is left, and the bank's name of it."""
+    """Describe one return: amount, charges, what is left, and the bank's reference."""
     charged = f" less {back.charges} of charges" if back.charges.strip("0.") else ""
     named = "".join(f", {text}" for text in (back.reference, back.value_date) if text)
     return f"{back.amount} {currency}{charged}, {back.left} left{named}"
 
 
 def _attention(found: wire.SettlementStatusResponse) -> str:
-    """Say why a person has to look, if one has."""
+    """Say why a person has to act, if one has to."""
     if not found.is_frozen:
         return ""
     if found.status in ENDED:
-        return "a bank's later message contradicts the end, or a record was altered: see its exceptions"
-    return "frozen: the bank speaks of another amount, or a record was altered: see its exceptions"
+        return (
+            "frozen: conflicting bank status after final settlement, or a record was altered;"
+            " see `settlement-engine exceptions list`"
+        )
+    return (
+        "frozen: the bank reported another amount, or a record was altered;"
+        " see `settlement-engine exceptions list`"
+    )
 
 
 def _line(move: wire.Move, before: datetime | None) -> str:

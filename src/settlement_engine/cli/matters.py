@@ -1,6 +1,7 @@
-"""Exceptions and proposals, written for people to read.
+"""Exceptions and proposals as text.
 
-Promises: what the engine says is printed as it says it, and both messages stand one below the other.
+Promises: the engine's texts are printed unchanged; our record and the bank's status stand one below the
+other.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ SIGNS: Final = {
 FINDINGS: Final = {
     wire.RESOLUTION_FINDING_SETTLED: "the money moved",
     wire.RESOLUTION_FINDING_NOT_SETTLED: "the money did not move",
-    wire.RESOLUTION_FINDING_RELEASE: "it may go on",
-    wire.RESOLUTION_FINDING_DECLINE: "it may not go on",
+    wire.RESOLUTION_FINDING_RELEASE: "it may continue",
+    wire.RESOLUTION_FINDING_DECLINE: "it must end",
 }
 DOUBTS: Final = frozenset({wire.EXCEPTION_KIND_IN_DOUBT, wire.EXCEPTION_KIND_OVERDUE})
 
@@ -46,7 +47,7 @@ def _age(seconds: int) -> str:
 
 
 def row(found: wire.SettlementException) -> tuple[str, ...]:
-    """Write one on a line."""
+    """Write an exception as a row of a table."""
     return (
         found.id,
         _severity(found),
@@ -61,20 +62,18 @@ def row(found: wire.SettlementException) -> tuple[str, ...]:
 
 
 def print_exception(found: wire.SettlementException) -> None:
-    """Print one with everything that is known about it."""
+    """Print an exception with all its details."""
     mark(SIGNS.get(found.severity, WARN), f"{_severity(found)}: {_kind(found)}")
     for title, text in _facts(found):
         if text:
             say(f"  {title:<13} {text}")
     if found.HasField("believed"):
         move = found.believed
-        say(f"  {'we believe':<13} {_words(move.detail, f'{move.event} → {move.to_state}')}")
+        say(f"  {'our record':<13} {_words(move.detail, f'{move.event} → {move.to_state}')}")
     if found.kind in DOUBTS:
-        say(
-            f"  {'payment':<13} recorded at {found.said.get('since', '')}, and without an end since"
-        )
+        say(f"  {'payment':<13} recorded at {found.said.get('since', '')}, no final status since")
     else:
-        say(f"  {'what was said':<13} {_words(found.said, '')}")
+        say(f"  {'bank status':<13} {_words(found.said, '')}")
     for title, sentences in (("safe to do now", found.safe), ("not safe", found.unsafe)):
         say(f"\n  {title}:")
         for sentence in sentences:
@@ -106,7 +105,7 @@ def _facts(found: wire.SettlementException) -> list[tuple[str, str]]:
         ("was open for" if found.closed_by else "open for", _age(found.age_seconds)),
         ("last question", asked),
         ("next question", due),
-        ("seen by", found.acknowledged_by),
+        ("acknowledged", f"by {found.acknowledged_by}" if found.acknowledged_by else ""),
         ("closed", closed),
     ]
 
@@ -117,13 +116,13 @@ def _words(detail: Any, first: str) -> str:  # noqa: ANN401 -- a map of protobuf
 
 
 def status_word(found: wire.ResolutionProposal) -> str:
-    """Say in one word what has become of a proposal."""
+    """Return the status of a proposal in lower case."""
     name = wire.ProposalStatus.Name(found.status)
     return name.removeprefix("PROPOSAL_STATUS_").lower()
 
 
 def print_proposal(found: wire.ResolutionProposal) -> None:
-    """Print what somebody proposed, and what became of it."""
+    """Print a proposal and its status."""
     status = status_word(found)
     decided = f" by {found.decided_by}" if found.decided_by else ""
     facts = [

@@ -1,4 +1,4 @@
-"""``message check``: what a file of a bank says, without an engine."""
+"""``message check``: reads a message or statement file of a bank, without an engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @lasting
 @click.group()
 def message() -> None:
-    """Check messages of banks."""
+    """Check message and statement files of banks."""
 
 
 @lasting
@@ -29,12 +29,12 @@ def message() -> None:
 @click.option(
     "--xsd-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Also validate against the schemas in this directory, such as pacs.008.001.08.xsd.",
+    help="Also validate against the schemas in this directory, for example pacs.008.001.08.xsd.",
 )
 @click.option(
     "--csv-mapping",
     metavar="FILE|NAME",
-    help="Read a CSV of bookings by this mapping: a TOML file, or the name of a shipped one.",
+    help="Read a CSV file of bookings with this mapping: a TOML file, or a built-in name.",
 )
 @as_json
 @example("""
@@ -44,7 +44,7 @@ settlement-engine message check bookings.csv --csv-mapping signed_amount
 settlement-engine message check pacs.002.xml --json
 """)
 def check(*, file: Path, xsd_dir: Path | None, csv_mapping: str | None, is_json: bool) -> int:
-    """Read a message, and say its kind and what it says, or the place at which it cannot be read."""
+    """Read a file, and print its kind and its content, or the place where it cannot be read."""
     from settlement_engine.messages.errors import MessageError
     from settlement_engine.messages.recognition import read_statement_file, recognised
 
@@ -69,7 +69,7 @@ def _mapping_of(named: str) -> Mapping:
 
 
 def _bytes_of(file: Path) -> bytes:
-    """Read a file, but never more of it than a message may have."""
+    """Read a file, up to the maximum size of a message."""
     from settlement_engine.errors import Misconfigured
     from settlement_engine.messages.errors import MessageError
     from settlement_engine.messages.xml import MESSAGE_BYTES_MAX
@@ -80,10 +80,11 @@ def _bytes_of(file: Path) -> bytes:
             data = opened.read(MESSAGE_BYTES_MAX + 1) if size <= MESSAGE_BYTES_MAX else b""
     except OSError as error:
         what = f"{file} cannot be read"
-        raise Misconfigured(what, why=error.strerror or "", todo="Name another.") from error
+        todo = "Give a file that exists and that you may read."
+        raise Misconfigured(what, why=error.strerror or "", todo=todo) from error
     size = max(size, len(data))
     if size > MESSAGE_BYTES_MAX:
-        text = f"has {size:,} bytes, and {MESSAGE_BYTES_MAX:,} is the most"
+        text = f"has {size:,} bytes; the maximum is {MESSAGE_BYTES_MAX:,}"
         raise MessageError("message", text)
     return data
 
@@ -102,7 +103,7 @@ def _tell_fault(file: Path, error: MessageError, *, is_json: bool) -> int:
         told = {"place": error.place, "reason": error.reason, "exitCode": int(ExitCode.FAILED)}
         print_json({"file": str(file), "error": told})
     else:
-        mark(BAD, f"{file}: is no message that can be read")
+        mark(BAD, f"{file}: cannot be read as a message")
         say(f"  place   {error.place}")
         say(f"  reason  {error.reason}")
     return ExitCode.FAILED

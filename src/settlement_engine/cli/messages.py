@@ -1,6 +1,6 @@
-"""Wire messages as people and programs read them.
+"""Messages of the API as text and as JSON.
 
-Promises: JSON has the names of the gateway; nothing is rounded or left out.
+Promises: JSON has the same names as the JSON gateway; nothing is rounded or left out.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ NOT_SETTLED: Final = ENDED - {wire.COMPLETED}
 
 
 def as_dict(message: Message) -> dict[str, Any]:
-    """Return what the JSON gateway would."""
+    """Return the message as the JSON gateway writes it."""
     return MessageToDict(message, always_print_fields_with_no_presence=True)
 
 
 def status_name(status: int) -> str:
-    """Name a status, one of a later version too."""
+    """Return the name of a status, also of one that a later version has added."""
     try:
         return wire.SettlementStatus.Name(status)  # type: ignore[arg-type]
     except ValueError:
@@ -37,14 +37,14 @@ def status_name(status: int) -> str:
 
 
 def status_sign(status: int) -> str:
-    """Choose the sign of a status."""
+    """Return the sign that is printed before a status."""
     if status == wire.COMPLETED:
         return GOOD
     return BAD if status in NOT_SETTLED else WARN
 
 
 def code_of(status: int) -> ExitCode:
-    """Choose the exit code for what became of a settlement."""
+    """Return the exit code for the status of a settlement."""
     if status == wire.COMPLETED:
         return ExitCode.OK
     return ExitCode.FAILED if status in NOT_SETTLED else ExitCode.OPEN

@@ -1,7 +1,7 @@
-"""``outbox replay``: announcements written again from the database to NATS.
+"""``outbox replay``: publishes announcements from the database to NATS again.
 
-Promises: ``--dry-run`` writes nothing; the order of a stream is never broken, and what cannot be done
-without breaking it is refused with the way that can. The engines may go on working meanwhile.
+Promises: ``--dry-run`` publishes nothing; the order of a stream is never broken: a replay that would break
+it is refused, and the error names another way. The engines may keep running during a replay.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 settlement-engine outbox replay --from 1 --dry-run
 """)
 def outbox() -> None:
-    """Look after what goes out to NATS."""
+    """Manage the announcements that are published to NATS."""
 
 
 @lasting
@@ -41,14 +41,18 @@ def outbox() -> None:
     "first",
     type=click.IntRange(1, POSITION_MAX),
     required=True,
-    help="The first sequence.",
+    help="The first sequence number.",
 )
-@click.option("--to", "last", type=click.IntRange(1, POSITION_MAX), help="The last one; else all.")
 @click.option(
-    "--stream", help="Into this stream instead of the engine's own; made if it is absent."
+    "--to", "last", type=click.IntRange(1, POSITION_MAX), help="The last one. Default: the newest."
 )
-@click.option("--subject-prefix", help="What its subjects begin with; else the stream's name.")
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@click.option(
+    "--stream", help="The target stream. Default: the engine's own. Created if it does not exist."
+)
+@click.option(
+    "--subject-prefix", help="With --stream: the subject prefix. Default: the stream's name."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be published; publish nothing.")
 @config_options
 @as_json
 @example("""
@@ -66,11 +70,11 @@ def replay(  # noqa: PLR0913 -- each option of the command is an argument
     settings: tuple[str, ...],
     is_json: bool,
 ) -> None:
-    """Write announcements again, into the engine's own stream if it is empty, else into another."""
+    """Publish announcements again: to the engine's own stream if the order allows it, or to another."""
     from settlement_engine import app
 
     if subject_prefix and not stream:
-        raise click.UsageError("--subject-prefix goes with --stream")
+        raise click.UsageError("--subject-prefix needs --stream")
     wish = app.ReplayWish(
         first=first, last=last or 0, stream=stream or "", subject_prefix=subject_prefix or ""
     )
@@ -85,19 +89,19 @@ def replay(  # noqa: PLR0913 -- each option of the command is an argument
 def _print(plan: ReplayPlan, *, is_dry_run: bool) -> None:
     where = f"stream {plan.stream}" + (" (new)" if plan.is_made else "")
     if not plan.count:
-        mark(GOOD, f"{where}: it holds everything from {plan.first} to {plan.last} already")
+        mark(GOOD, f"{where}: it already holds {plan.first} to {plan.last}")
         return
     what = f"{plan.count:,} announcements, {plan.after + 1} to {plan.last}"
     if is_dry_run:
-        say(f"{where}: {what} would be written")
+        say(f"{where}: {what} would be published")
         if plan.wait_seconds:
-            say(f"  after {plan.wait_seconds:.0f} s, until it has forgotten the ids it had")
+            say(f"  after {plan.wait_seconds:.0f} s, the rest of the stream's duplicate window")
         return
-    mark(GOOD, f"{where}: {what} written")
+    mark(GOOD, f"{where}: {what} published")
 
 
 def _configured(config_file: Path | None, settings: tuple[str, ...]) -> Config:
-    """Read the configuration; what it does not name is that of the ``dev`` that runs here."""
+    """Read the configuration; missing addresses are those of the ``dev`` that runs here."""
     from settlement_engine.cli.addresses import find_running
 
     loaded = load_config(config_file, settings)
@@ -112,7 +116,7 @@ def _configured(config_file: Path | None, settings: tuple[str, ...]) -> Config:
         if not url.get_secret_value():
             raise Misconfigured(
                 f"{name} is empty",
-                why="no `settlement-engine dev` runs in this directory either",
-                todo=f"Set SETTLEMENT_{name.replace('.', '__').upper()}.",
+                why="no `settlement-engine dev` runs in this directory",
+                todo=f"Set SETTLEMENT_{name.replace('.', '__').upper()}, or start `dev`.",
             )
     return config

@@ -1,8 +1,7 @@
-"""How commands speak: lines, tables and progress for people, JSON for programs.
+"""The output of commands: lines, tables and progress bars for people, JSON for programs.
 
-Promises: tables and bars only make a terminal prettier; a pipe gets plain text without colors, and
-``--json`` gets JSON and nothing else on standard output. What others wrote cannot hide anything: characters
-that nobody sees are shown as their codes, in JSON as JSON writes them.
+Promises: a pipe gets plain text without colors; ``--json`` prints JSON and nothing else on standard output.
+Invisible characters in texts of others are shown as their codes, in JSON as JSON escapes.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ WARN: Final = "!"
 BAD: Final = "✗"
 COLORS: Final = {GOOD: "green", WARN: "yellow", BAD: "red"}
 WIDTH_MAX: Final = 1_000
-"""How wide a table may be: an identifier that is cut off helps nobody, so that lines may wrap."""
+"""The maximum width of a table. Identifiers must not be cut off, so the terminal may wrap lines."""
 
 
 @cache
 def console() -> Console:
-    """Return where people read. rich is imported by the first who speaks."""
+    """Return the console for people. The library rich is imported at the first output only."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True)
 
 
 def say(text: str = "") -> None:
-    """Print a line at once; what nobody would see in it is shown as its code."""
+    """Print a line at once; invisible characters are shown as their codes."""
     click.echo(shown(text))
 
 
@@ -51,7 +50,7 @@ def mark(sign: str, text: str) -> None:
 
 
 def say_styled(markup: str, text: str = "") -> None:
-    """Print markup of ours, followed by text that is taken literally."""
+    """Print our own markup, followed by literal text."""
     from rich.markup import escape
 
     console().print(markup + escape(shown(text)))
@@ -68,19 +67,19 @@ def print_json_line(value: object) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line beside the answer, for whoever watches."""
+    """Print a line on standard error, beside the result."""
     click.echo(shown(text), err=True)
 
 
 def note_json(value: object) -> None:
-    """Print one JSON value beside the answer: what a program wants to know before there is one."""
+    """Print one JSON value on standard error: what a program needs before there is a result."""
     click.echo(shown(json.dumps(value, ensure_ascii=False, default=str)), err=True)
 
 
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()
 ) -> None:
-    """Print a table; the columns named in ``right`` are numbers."""
+    """Print a table; the columns named in ``right`` are aligned to the right."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -95,7 +94,7 @@ def table(
 
 
 def progress() -> Progress:
-    """Make a progress bar; where there is no terminal it stays silent."""
+    """Make a progress bar; without a terminal it prints nothing."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     return Progress(
@@ -112,7 +111,10 @@ def progress() -> Progress:
 
 @contextmanager
 def busy(text: str) -> Iterator[Callable[[str], None]]:
-    """Tell a terminal what takes its time; what is yielded changes the text. Anywhere else it is silent."""
+    """Show on a terminal what is being done; the yielded function changes the text.
+
+    Without a terminal it prints nothing.
+    """
     if not console().is_terminal:
         yield lambda _: None
         return

@@ -1,4 +1,4 @@
-"""Lists that come in pages: read as far as is wanted, and never cut off in silence."""
+"""Lists that the API returns in pages. A list that is cut off by the limit always says so."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 PAGE_MAX: Final = 1_000
 LIST_MAX: Final = 100_000
-"""No list is longer: it is read as a whole before it is printed."""
+"""The maximum length of a list, because it is read completely before it is printed."""
 
 
 class Listed(NamedTuple):
-    """What was read, and whether there is more of it."""
+    """The items that were read, and whether there are more."""
 
     items: list[Any]
     has_more: bool
@@ -32,12 +32,12 @@ def limit_option(default: int = 100) -> Callable[[Any], Any]:
         type=click.IntRange(1, LIST_MAX),
         default=default,
         show_default=True,
-        help="How many at most.",
+        help="The maximum number of rows.",
     )
 
 
 def read_pages(call: Any, wanted: Any, limit: int, field: str) -> Listed:  # noqa: ANN401 -- a stub's method and its request
-    """Ask for page after page, up to the limit; ``field`` of each answer holds the items."""
+    """Read page after page up to the limit; the items are in ``field`` of each response."""
     found: list[Any] = []
     total = 0
     with busy(f"reading {field}") as tell:
@@ -55,8 +55,8 @@ def read_pages(call: Any, wanted: Any, limit: int, field: str) -> Listed:  # noq
 
 
 def say_how_much(listed: Listed, nothing: str = "nothing found") -> None:
-    """Say when there is nothing, or more than is shown."""
+    """Print a line if the list is empty, or if there are more items than shown."""
     if not listed.items:
         say(nothing)
     elif listed.has_more:
-        say(f"{len(listed.items):,} are shown, and there are more; --limit shows more")
+        say(f"{len(listed.items):,} shown, and there are more; see more with --limit")

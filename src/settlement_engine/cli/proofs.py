@@ -1,7 +1,7 @@
-"""What ``simulate`` does besides worlds: the model of the page, and schedules on a PostgreSQL of its own.
+"""The other modes of ``simulate``: the model of the state machine, and schedules on real PostgreSQL.
 
-It only runs what the simulation room knows and says what came of it. Every failure is told with the command
-that shows it again.
+Promises: it only runs the simulation and prints its result; every failure comes with the command that
+reproduces it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from settlement_engine.simulation.schedule_runs import ScheduleReport
 
 TOLD_MAX: Final = 5
-"""So many broken schedules are told in full; the seeds of all are listed."""
+"""How many failed schedules are printed in full; the seeds of all are listed."""
 
 
 def check_model(mutation: str, *, is_json: bool) -> bool:
-    """Walk through all orders of things; True when no promise can be broken."""
+    """Check all reachable states of the model; True if every guarantee holds."""
     from settlement_engine.simulation.model import check
     from settlement_engine.simulation.model_mutations import MUTATIONS
 
     if mutation and mutation not in MUTATIONS:
-        message = f"the model has no mutation {mutation!r}; --list-mutants names them"
+        message = f"the model has no mutant {mutation!r}; list them with --list-mutants"
         raise click.UsageError(message)
     began = time.monotonic()
     found = check(mutation or None)
@@ -49,7 +49,7 @@ def check_model(mutation: str, *, is_json: bool) -> bool:
 
 
 def run_schedules(seeds: range, jobs: int, *, is_json: bool) -> bool:
-    """Play seeded schedules on real PostgreSQL; True when every promise was kept."""
+    """Run seeded schedules on real PostgreSQL; True if every guarantee held."""
     from settlement_engine.simulation.schedule_runs import run
 
     report = run(seeds, jobs=min(jobs, len(seeds)))
@@ -64,7 +64,7 @@ def _tell(report: ScheduleReport) -> None:
     rate = report.schedules / max(report.wall_seconds, 0.001)
     say(
         f"{report.schedules:,} schedules on PostgreSQL in {report.wall_seconds:.1f} s ({rate:.1f}/s),"
-        f" {report.points:,} points, {report.anomalies['stale_step']:,} stale steps refused"
+        f" {report.points:,} points, {report.anomalies['stale_step']:,} stale transitions refused"
     )
     ends = ", ".join(f"{count:,} {state}" for state, count in sorted(report.ends.items()))
     say(f"{sum(report.ends.values()):,} settlements: {ends}")
@@ -72,22 +72,22 @@ def _tell(report: ScheduleReport) -> None:
     for name, count in sorted(report.fired.items()):
         say(f"  {name:<24} {count:>9,}")
     for name in report.never_fired:
-        say(f"this fault never happened: {name}")
-    say(f"{len(report.broken):,} schedules broke a promise")
+        say(f"this fault never occurred: {name}")
+    say(f"{len(report.broken):,} schedules violated a guarantee")
     for each in report.broken[:TOLD_MAX]:
         say(f"\nschedule {each.seed}:")
         for text in each.violations:
-            say(f"  broken: {text}")
+            say(f"  violated: {text}")
         say("  the end of its history:")
         for line in each.lines:
             say(f"  {line}")
-        say(f"  see it again: {_command(each.seed)}")
+        say(f"  reproduce it: {_command(each.seed)}")
     if len(report.broken) > TOLD_MAX:
-        say(f"all of them: {' '.join(str(each.seed) for each in report.broken)}")
+        say(f"all seeds: {' '.join(str(each.seed) for each in report.broken)}")
 
 
 def _command(seed: int) -> str:
-    """Write the command that plays a schedule again."""
+    """Return the command that runs a schedule again."""
     return f"settlement-engine simulate --schedules 1 --seed {seed}"
 
 

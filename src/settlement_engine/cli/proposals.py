@@ -1,4 +1,4 @@
-"""``proposals``: what was proposed about settlements in doubt, and what waits for a second person."""
+"""``proposals``: lists proposals for settlements, above all those that wait for a second person."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from settlement_engine.proto import settlement_pb2 as wire
 
 @lasting
 @click.command()
-@click.option("--all", "has_ended", is_flag=True, help="Those too that wait for nobody any more.")
+@click.option("--all", "has_ended", is_flag=True, help="Also list those that are finished.")
 @click.option(
-    "--settlement", default="", metavar="ID", help="Only of this settlement, by any name of it."
+    "--settlement", default="", metavar="ID", help="Only of this settlement; any of its references."
 )
 @limit_option()
 @engine_options
@@ -30,7 +30,7 @@ settlement-engine proposals --all --settlement MY-OBLIGATION-7 --json
 def proposals(
     *, has_ended: bool, settlement: str, limit: int, address: EngineAddress, is_json: bool
 ) -> None:
-    """List proposals, newest first: those that wait to be decided or carried out."""
+    """List proposals that wait for a decision or for their execution, newest first."""
     wanted = wire.ListProposalsRequest(include_ended=has_ended)
     with reach(address) as engine:
         if settlement:
@@ -42,7 +42,7 @@ def proposals(
         return
     columns = ("ID", "SETTLEMENT", "PROPOSED", "BY", "STATUS", "DECIDED BY", "EXPIRES", "REASON")
     table(columns, [_row(each) for each in listed.items], right=("ID",))
-    waiting = "nothing waits; --all lists those that have ended"
+    waiting = "no open proposals; list finished ones with --all"
     say_how_much(listed, "nothing found" if has_ended else waiting)
 
 

@@ -1,6 +1,6 @@
-"""``serve``: one engine with servers of your own; and ``engine-process``, one as ``dev`` starts it.
+"""``serve``: one engine with external servers; ``engine-process``: one engine, started by ``dev``.
 
-Promises: ``serve`` refuses every unsafe setting, all named at once; both drain on SIGTERM and end
+Promises: ``serve`` refuses unsafe settings and names all of them at once; both drain on SIGTERM and exit
 with 0.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from settlement_engine.app import Addresses
 
 READY_PIPE: Final = "SETTLEMENT_READY_PIPE"
-"""The number of the pipe on which an engine process says that it is ready, and where."""
+"""The file descriptor of the pipe on which an engine process reports its ports when it is ready."""
 
 PARENT: Final = "SETTLEMENT_PARENT_PID"
 _PR_SET_PDEATHSIG: Final = 1
@@ -50,7 +50,7 @@ def serve(config_file: Path | None, settings: tuple[str, ...]) -> None:
         raise Misconfigured(
             "`serve` does not run with unsafe settings",
             why="\n       ".join(unsafe),
-            todo="Change them, or use `settlement-engine dev` on your desk.",
+            todo="Change them. For development use `settlement-engine dev`.",
         )
     from settlement_engine import app
 
@@ -66,7 +66,7 @@ def serve(config_file: Path | None, settings: tuple[str, ...]) -> None:
 @lasting
 @click.command("engine-process", hidden=True)
 def engine_process() -> None:
-    """Run one engine under ``dev``, configured by the environment alone."""
+    """Run one engine under `dev`, configured by environment variables only."""
     die_with_parent()
     from settlement_engine import app
     from settlement_engine.config import load
@@ -76,13 +76,13 @@ def engine_process() -> None:
 
 
 def die_with_parent() -> None:
-    """Be killed when whoever began this process dies, and at once if that has happened."""
-    # A crash is nothing new to the engine, so that it is killed, not asked: nothing may linger.
+    """Let the kernel kill this process when its parent dies; exit at once if the parent is gone."""
+    # The engine recovers from a crash at any time, so a kill is safe, and no process is left behind.
     libc = ctypes.CDLL(None, use_errno=True)
     with suppress(AttributeError):  # only Linux has it
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
-        os.kill(os.getpid(), signal.SIGKILL)  # the parent died before we asked to be told
+        os.kill(os.getpid(), signal.SIGKILL)  # the parent died before the call above
 
 
 def _tell_parent(at: Addresses) -> None:

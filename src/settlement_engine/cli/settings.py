@@ -1,7 +1,7 @@
-"""The options by which commands read the configuration.
+"""The options with which commands read the configuration.
 
-Promises: ``--config`` and ``--set`` mean the same everywhere, and a command's own options win over both;
-none of them takes a password, because arguments are no secret.
+Promises: ``--config`` and ``--set`` mean the same in every command; a command's own options override both;
+no option accepts a password, because other users can see the arguments of a process.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _FILE: Final = click.option(
     "--config",
     "config_file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration file; else $SETTLEMENT_CONFIG, else ./config.toml.",
+    help="The configuration file. Default: $SETTLEMENT_CONFIG, or ./config.toml.",
 )
 _SET: Final = click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="SECTION.KEY=VALUE",
-    help="Set one key of the configuration; may be given again.",
+    help="Set one key of the configuration; may be repeated.",
 )
 
 
 LOCATED: Final = frozenset({"database.url", "nats.url"})
-"""Keys whose values may have a password in them."""
+"""The keys whose values may contain a password."""
 
 
 def url_option(flag: str, key: str, help_text: str) -> Callable[[AnyFunction], AnyFunction]:
-    """Give a command an option for the address of a server, which must not have a password in it."""
+    """Make an option for the URL of a server; the URL must not contain a password."""
 
     def check(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
         if url is not None:
@@ -58,15 +58,15 @@ def refuse_secret(argument: str, key: str, url: str) -> None:
         return
     section = key.partition(".")[0]
     raise Misconfigured(
-        f"{argument} has a password in it",
-        why="everybody on this machine can read the arguments of a command",
-        todo=f"Set {env_name(key)} in the environment, or name the user only and put the password"
-        f" into the file {section}.password_file.",
+        f"{argument} contains a password",
+        why="all users of this machine can read the arguments of a command",
+        todo=f"Set {env_name(key)} in the environment, or give the user without a password and put the"
+        f" password into the file {section}.password_file.",
     )
 
 
 def config_options(function: AnyFunction) -> AnyFunction:
-    """Give a command ``--config`` and ``--set``."""
+    """Add ``--config`` and ``--set`` to a command."""
     return _FILE(_SET(function))
 
 
@@ -75,14 +75,14 @@ def load_config(
     settings: Sequence[str] = (),
     overrides: Mapping[str, object | None] | None = None,
 ) -> Loaded:
-    """Read the configuration; of the overrides those that are None were not given."""
+    """Read the configuration; an override that is None was not given."""
     from settlement_engine.config import load
 
     values: dict[str, object] = {}
     for setting in settings:
         key, sign, value = setting.partition("=")
         if not sign:
-            message = f"--set {setting} must be like section.key=value"
+            message = f"--set {setting} is not valid: write section.key=value"
             raise click.UsageError(message)
         values[key.strip()] = value.strip()
         if key.strip() in LOCATED:
@@ -92,7 +92,7 @@ def load_config(
 
 
 def warn_unknown(loaded: Loaded) -> None:
-    """Name the variables that look like settings and are none."""
+    """Warn about environment variables that look like settings but are unknown."""
     for variable in loaded.unknown_variables:
         hint = f", did you mean {variable.hint}?" if variable.hint else ""
-        click.echo(f"! {variable.name} is set, but nobody reads it{hint}", err=True)
+        click.echo(f"! {variable.name} is set, but it is not a known setting{hint}", err=True)

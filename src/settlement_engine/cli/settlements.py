@@ -1,6 +1,7 @@
 """``list`` and ``cancel``: settlements, from the caller's side.
 
-Promises: a list says how much of all it shows; what is not over when a command ends is ended with 6.
+Promises: a list says how many of all settlements it shows; a cancellation that is not final yet exits with
+6.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 TOTAL_MAX: Final = 10_000
-"""So far the engine counts."""
+"""The engine counts no further than this."""
 
 INSTANT: Final = Instant()
 STATUSES: Final = [name.lower() for name in wire.SettlementStatus.keys()]  # noqa: SIM118 -- no dict
@@ -42,13 +43,13 @@ STATUSES: Final = [name.lower() for name in wire.SettlementStatus.keys()]  # noq
     "statuses",
     multiple=True,
     type=click.Choice(STATUSES, case_sensitive=False),
-    help="Only these; may be given again.",
+    help="Only these statuses; may be repeated.",
 )
-@click.option("--stuck", is_flag=True, help="Only what nothing moves, or what lasts too long.")
-@click.option("--bank", default="", help="Only with this bank, on either side.")
+@click.option("--stuck", is_flag=True, help="Only stuck settlements, oldest first.")
+@click.option("--bank", default="", help="Only with this bank, as payer or receiver.")
 @click.option("--currency", default="", help="Only in this currency.")
-@click.option("--since", type=INSTANT, help="Only those accepted then or later: 2026-01-31, 2h.")
-@click.option("--until", type=INSTANT, help="Only those accepted before then.")
+@click.option("--since", type=INSTANT, help="Only those accepted since: 2026-01-31, or 2h.")
+@click.option("--until", type=INSTANT, help="Only those accepted before this time.")
 @limit_option(20)
 @engine_options
 @as_json
@@ -71,10 +72,10 @@ def list_(  # noqa: PLR0913 -- each option of the command is an argument
     address: EngineAddress,
     is_json: bool,
 ) -> None:
-    """List settlements, newest first; what is stuck, oldest first."""
+    """List settlements, newest first; stuck ones oldest first."""
     if stuck:
         if statuses or bank or currency or since or until:
-            raise click.UsageError("--stuck goes with no other filter")
+            raise click.UsageError("--stuck cannot be combined with another filter")
         _list_stuck(address, limit, is_json=is_json)
         return
     wanted = wire.ListSettlementsRequest(
@@ -106,9 +107,9 @@ def list_(  # noqa: PLR0913 -- each option of the command is an argument
 settlement-engine cancel 0199c2d4-6f0e-7c1a-9d51-1f2a33445566
 """)
 def cancel(*, name: str, address: EngineAddress, is_json: bool) -> int:
-    """Request cancellation; what the bank has, it is asked to give back.
+    """Request cancellation or recall. If the bank has the payment, the bank is asked to give it back.
 
-    ID is any name of the settlement, as for `show`. Exit code 6 says that the bank has been asked and
+    ID is any reference of the settlement, as for `show`. Exit code 6 means that the bank has been asked and
     has not answered yet.
     """
     with reach(address) as engine:
@@ -120,7 +121,7 @@ def cancel(*, name: str, address: EngineAddress, is_json: bool) -> int:
         return code
     mark(status_sign(answer.status), f"{status_name(answer.status)}  {answer.settlement_id}")
     if code is ExitCode.OPEN:
-        say(f"  it goes on; look with: settlement-engine show {answer.settlement_id}")
+        say(f"  not final yet; see the status: settlement-engine show {answer.settlement_id}")
     return code
 
 
@@ -129,7 +130,7 @@ def _seconds(at: datetime | None) -> int:
 
 
 def _count(shown: int, total: int) -> str:
-    """Say how much of all is shown."""
+    """Say how many of all settlements are shown."""
     if total > TOTAL_MAX:
         return f"{shown:,} of more than {TOTAL_MAX:,}"
     return f"{shown:,} of {max(total, shown):,}"
@@ -152,7 +153,7 @@ def _list_stuck(address: EngineAddress, limit: int, *, is_json: bool) -> None:
     table(("SETTLEMENT", "OBLIGATION", "STATE", "WHY", "SINCE"), rows)
     counts = ", ".join(f"{count} {reason}" for reason, count in sorted(found.counts.items()))
     say(f"{_count(len(rows), sum(found.counts.values()))}: {counts}")
-    say(f"look at one with: settlement-engine explain {rows[0][0]}")
+    say(f"see the details of one: settlement-engine explain {rows[0][0]}")
 
 
 def _list_row(settlement: wire.SettlementStatusResponse) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""The command ``simulate``: whole engines in worlds where everything goes wrong, from a seed.
+"""The command ``simulate``: tests whole engines with faults that a seed determines.
 
-It needs no database and no network: time is virtual, and whatever happens is drawn from the seed.
+It needs no database and no network. Time is virtual, and the seed determines everything that happens.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WORLDS: Final = 1_000
 SHOWN_MAX: Final = 5
-"""So many violated worlds are told in full; the seeds of all are listed."""
+"""How many failed worlds are printed in full; the seeds of all are listed."""
 
 SECONDS_PER_HOUR: Final = 3_600
 
@@ -35,36 +35,41 @@ SECONDS_PER_HOUR: Final = 3_600
     type=click.IntRange(1, 10_000_000),
     default=WORLDS,
     show_default=True,
-    help="How many worlds are tried.",
+    help="How many worlds to simulate.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="The first world; the others follow it.",
+    help="The seed of the first world; the others follow.",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(1, 256),
-    help="On how many processes [default: one for each core].",
+    help="The number of processes [default: one per core].",
 )
 @click.option(
     "--mutant",
     metavar="NAME",
-    help="Take one safeguard out, to see that it is missed. --list-mutants names them.",
+    help="Remove one safeguard; the simulation must then fail. List them with --list-mutants.",
 )
-@click.option("--world", type=click.IntRange(0), help="Replay this one world, and tell all of it.")
+@click.option(
+    "--world", type=click.IntRange(0), help="Replay only this world, and print all of it."
+)
 @click.option(
     "--schedules",
     type=click.IntRange(1, 10_000_000),
     metavar="N",
-    help="Instead: so many schedules on PostgreSQL servers made for it.",
+    help="Instead of worlds: run N schedules on real PostgreSQL servers.",
 )
 @click.option(
-    "--model", "is_model", is_flag=True, help="Instead: every state that the page can lead to."
+    "--model",
+    "is_model",
+    is_flag=True,
+    help="Instead of worlds: check every reachable state of the state machine.",
 )
-@click.option("--list-mutants", "is_listing", is_flag=True, help="Name the safeguards and end.")
+@click.option("--list-mutants", "is_listing", is_flag=True, help="List the mutants, and exit.")
 @as_json
 @example("""
 settlement-engine simulate --worlds 10000
@@ -86,24 +91,24 @@ def simulate(  # noqa: PLR0913 -- each option of the command is an argument
     is_listing: bool,
     is_json: bool,
 ) -> None:
-    """Try the engine in simulated worlds, and compare each with its bank's book.
+    """Test the engine in simulated worlds, and compare the result with the bank's ledger.
 
-    In each world two or three whole engines share one store, and nearly everything goes wrong:
-    requests and answers are lost, late, twice; commits whose outcome nobody knows; engines that are
-    killed, frozen, and wake as zombies; clocks that jump; NATS and database away. Then the faults
-    cease, and everything has to come right, by the bank's own book.
+    In each world two or three whole engines share one store, and faults occur everywhere: requests and
+    answers are lost, late or repeated; the outcome of a commit is unknown; engines are killed, or frozen
+    and resumed later; clocks jump; NATS or the database is unreachable. Then the faults stop, and in the end
+    our books must agree with the bank's ledger.
 
-    --schedules plays smaller worlds on real PostgreSQL, where each statement and each commit is a
-    point at which others may go on or an engine may die. --model walks through every state that two
-    engines, a bank and a caller can reach by the page.
+    --schedules runs smaller worlds on real PostgreSQL. At each statement and each commit another engine
+    may run, or an engine may die. --model checks every state that two engines, a bank and a caller can
+    reach.
 
-    Exits with 1 when a promise was broken, or when a fault never happened in 200 worlds or more.
+    Exit code 1 if a guarantee was violated, or if a fault never occurred in 200 worlds or more.
     """
     if is_listing:
         _list_mutants()
         return
     if sum(bool(each) for each in (world is not None, schedules, is_model)) > 1:
-        message = "--world, --schedules and --model are three different things: choose one"
+        message = "give only one of --world, --schedules and --model"
         raise click.UsageError(message)
     count = jobs or os.cpu_count() or 1
     with termination_interrupts():
@@ -136,14 +141,14 @@ def _known(mutant: str | None) -> str:
     from settlement_engine.simulation.mutants import MUTANTS
 
     if mutant is not None and mutant not in MUTANTS:
-        message = f"there is no mutant {mutant}; --list-mutants names them"
+        message = f"there is no mutant {mutant}; list them with --list-mutants"
         raise click.UsageError(message)
     return mutant or ""
 
 
 def _require_no_mutant(mutant: str | None) -> None:
     if mutant is not None:
-        message = "mutants are for worlds and for the model; those of the SQL are in the tests"
+        message = "--mutant works with worlds and --model only; mutants of the SQL are in the tests"
         raise click.UsageError(message)
 
 
@@ -161,9 +166,9 @@ def _replay(seed: int, mutant: str, *, is_json: bool) -> bool:
             f" digest {history.digest}"
         )
         for text in history.violations:
-            say(f"  broken: {text}")
+            say(f"  violated: {text}")
         if not history.violations:
-            say("every promise was kept")
+            say("every guarantee held")
     return not history.violations
 
 
@@ -188,7 +193,7 @@ def _sweep(seeds: range, jobs: int, mutant: str, *, is_json: bool) -> bool:
 
 
 def _tell(report: Report, mutant: str) -> None:
-    """Say what was tried and what was found."""
+    """Print what was simulated and what was found."""
     rate = report.worlds / max(report.wall_seconds, 0.001)
     hours = report.world_seconds / SECONDS_PER_HOUR
     fired = sum(report.fired.values())
@@ -202,26 +207,26 @@ def _tell(report: Report, mutant: str) -> None:
     for name, count in sorted(report.fired.items()):
         say(f"  {name:<24} {count:>9,}")
     for name in report.never_fired:
-        say(f"this fault never happened: {name}")
-    say(f"{report.violated:,} worlds broke a promise")
+        say(f"this fault never occurred: {name}")
+    say(f"{report.violated:,} worlds violated a guarantee")
     for found in report.found[:SHOWN_MAX]:
         _tell_found(found, mutant)
     if report.violated > SHOWN_MAX:
-        say(f"all of them: {' '.join(str(found.seed) for found in report.found)}")
+        say(f"all seeds: {' '.join(str(found.seed) for found in report.found)}")
 
 
 def _tell_found(found: Found, mutant: str) -> None:
     say(f"\nworld {found.seed}:")
     for text in found.violations:
-        say(f"  broken: {text}")
+        say(f"  violated: {text}")
     say("  the end of its history:")
     for line in found.lines:
         say(f"  {line}")
-    say(f"  see it again: {_command(found.seed, mutant)}")
+    say(f"  reproduce it: {_command(found.seed, mutant)}")
 
 
 def _command(seed: int, mutant: str) -> str:
-    """Write the command that plays a world again."""
+    """Return the command that runs a world again."""
     option = f" --mutant {mutant}" if mutant else ""
     return f"settlement-engine simulate --world {seed}{option}"
 

@@ -1,9 +1,8 @@
 """``submit``: one settlement, from the caller's side.
 
-Promises: under which names it is sent is said before it is sent, and which settlement it is as soon as the
-engine has it; the same command again is the same payment, never a second one, unless another one is asked
-for; whoever stops waiting is told how to go on. What did not move money ends with 1, what is not over
-with 6.
+Promises: it prints the references before it sends anything, and the settlement id as soon as the engine has
+accepted it. The same command again is the same payment, never a second one, unless ``--another`` is given.
+Whoever stops waiting is told how to continue. Exit code 1 if no money moved, 6 if it is not final yet.
 """
 
 from __future__ import annotations
@@ -45,11 +44,11 @@ if TYPE_CHECKING:
 
 PRIORITIES: Final = {"normal": wire.NORMAL, "high": wire.HIGH, "urgent": wire.URGENT}
 LOOK_SECONDS: Final = 1.0
-"""How often a terminal is told where the settlement stands."""
+"""How often the state is shown on a terminal."""
 
 POLL_SECONDS: Final = 0.05
 NOT_ACCEPTED: Final = frozenset({"OVERLOADED", "IDEMPOTENCY_CONFLICT"})
-"""Of errors that have no class here: nothing was written. After any other the outcome is unknown."""
+"""The reasons of ``EngineError`` that mean: nothing was stored. After any other the outcome is unknown."""
 
 NAME_DIGITS: Final = 32
 
@@ -62,30 +61,34 @@ NAME_DIGITS: Final = 32
 @click.argument("currency")
 @click.option(
     "--obligation-id",
-    help="What clearing calls it; else a name made of what is asked for, the same each time.",
+    help="The obligation id of clearing. Default: derived from the other arguments.",
 )
-@click.option("--another", is_flag=True, help="Pay although the same was asked for before.")
+@click.option(
+    "--another", is_flag=True, help="Make another payment, even if the same one was made before."
+)
 @click.option(
     "--priority",
     type=click.Choice(list(PRIORITIES), case_sensitive=False),
     default="normal",
     show_default=True,
-    help="How urgent it is.",
+    help="The priority of the settlement.",
 )
-@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="May be given again.")
-@click.option("--idempotency-key", help="Sending again under the same key never pays twice.")
+@click.option(
+    "--metadata", multiple=True, metavar="KEY=VALUE", help="Additional data; may be repeated."
+)
+@click.option("--idempotency-key", help="Calls with the same key never pay twice.")
 @click.option(
     "--wait/--no-wait",
     default=True,
     show_default=True,
-    help="Wait for the end; else 0 says that it is accepted.",
+    help="Wait for the final state. With --no-wait, exit code 0 means accepted.",
 )
 @click.option(
     "--timeout-seconds",
     type=click.FloatRange(0.1, 3600),
     default=CALL_SECONDS,
     show_default=True,
-    help="How long to wait; the settlement goes on all the same.",
+    help="How long to wait. The settlement continues after that.",
 )
 @engine_options
 @as_json
@@ -112,8 +115,8 @@ def submit(  # noqa: PLR0913 -- each option of the command is an argument
 ) -> int:
     """Settle AMOUNT of CURRENCY between two banks.
 
-    The same command again is the same payment: it says what became of it, and pays nothing. Exit code 6
-    says that it has not ended yet.
+    The same command again is the same payment: it shows the status and does not pay again. Exit code 6
+    means that the settlement has not ended yet.
     """
     request = wire.SettlementRequest(
         from_bank=from_bank,
@@ -140,9 +143,10 @@ def submit(  # noqa: PLR0913 -- each option of the command is an argument
 def _name(
     request: wire.SettlementRequest, obligation_id: str | None, key: str | None, *, is_new: bool
 ) -> None:
-    """Give it the names that were given, or names of our own."""
+    """Set the obligation id and the key: those that were given, or derived ones."""
     if is_new and (obligation_id or key):
-        raise click.UsageError("--another makes new names; it goes with none that is given")
+        message = "--another makes a new key: do not give --obligation-id or --idempotency-key"
+        raise click.UsageError(message)
     request.obligation_id = obligation_id or _name_of(request, is_new=is_new)
     request.idempotency_key = key or request.obligation_id
 
@@ -152,14 +156,14 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
     for text in texts:
         key, sign, value = text.partition("=")
         if not sign:
-            message = f"--metadata {text} must be like key=value"
+            message = f"--metadata {text} is not valid: write key=value"
             raise click.UsageError(message)
         pairs[key] = value
     return pairs
 
 
 def _name_of(request: wire.SettlementRequest, *, is_new: bool) -> str:
-    """Name an obligation that nobody named: by what is asked for, so that a repetition is recognised."""
+    """Derive an obligation id from the content of the request, so that a repetition has the same id."""
     if is_new:
         return f"cli-{uuid.uuid4()}"
     amount = request.amount
@@ -167,7 +171,7 @@ def _name_of(request: wire.SettlementRequest, *, is_new: bool) -> str:
         money = parse_amount(request.amount, request.currency)
         amount = format_amount(money.minor, money.currency)
     except MoneyError:
-        pass  # the engine says what is wrong with it
+        pass  # the engine reports what is wrong
     wanted: dict[str, object] = {
         "from": folded_bank(request.from_bank),
         "to": folded_bank(request.to_bank),
@@ -182,9 +186,9 @@ def _name_of(request: wire.SettlementRequest, *, is_new: bool) -> str:
 def _accept(
     engine: Engine, request: wire.SettlementRequest, timeout_seconds: float
 ) -> wire.SettlementResponse:
-    """Have it written down: from then on it has an identifier, and goes on without us."""
+    """Submit it: once it is accepted it has an id and continues without this command."""
     batch = wire.SubmitSettlementsRequest(settlements=[request])
-    # What is being written down is worth more than a short wait: only the end is waited for less.
+    # A short --timeout-seconds limits only the wait for the final state, not this call.
     seconds = max(timeout_seconds, CALL_SECONDS)
     result = engine.settlements.SubmitSettlements(batch, timeout=seconds).results[0]
     if result.HasField("error"):
@@ -200,18 +204,18 @@ def _await_end(
     *,
     is_json: bool,
 ) -> wire.SettlementResponse:
-    """Ask again under the same key, which waits; meanwhile a terminal is told where it stands."""
+    """Wait for the final state with a second call under the same key; show the state meanwhile."""
     waiting: Any = engine.settlements.ExecuteSettlement.future(request, timeout=seconds)
     try:
         if not is_json and console().is_terminal:
             _show(engine, waiting, accepted)
         answer: wire.SettlementResponse = waiting.result()
     except grpc.RpcError as error:
-        call = cast("grpc.Call", error)  # a failed call is a call
+        call = cast("grpc.Call", error)  # gRPC raises errors that are calls
         if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return accepted  # the time that was given is over, and this is the last that was heard
-        # Whatever it was, it did not undo what was accepted: this must not look like a refusal.
-        what = f"settlement {accepted.settlement_id} was accepted, and its end was not heard of"
+            return accepted  # the waiting time is over; this is the last known status
+        # The settlement stays accepted, so this error must not look like a refusal.
+        what = f"settlement {accepted.settlement_id} was accepted, but its final state is not known"
         raise Unavailable(what, why=call.details() or call.code().name) from None
     finally:
         waiting.cancel()
@@ -219,7 +223,7 @@ def _await_end(
 
 
 def _show(engine: Engine, waiting: Any, accepted: wire.SettlementResponse) -> None:  # noqa: ANN401 -- grpc's future
-    """Tell a terminal where the settlement stands, until the wait is over."""
+    """Show the state of the settlement on a terminal, until the wait is over."""
     asked = wire.SettlementStatusRequest(settlement_id=accepted.settlement_id)
     began = looked_at = time.monotonic()
     state = status_name(accepted.status)
@@ -228,16 +232,16 @@ def _show(engine: Engine, waiting: Any, accepted: wire.SettlementResponse) -> No
             time.sleep(POLL_SECONDS)
             if time.monotonic() - looked_at >= LOOK_SECONDS:
                 looked_at = time.monotonic()
-                with suppress(grpc.RpcError):  # the wait itself says what is wrong
+                with suppress(grpc.RpcError):  # the waiting call reports the error
                     found = engine.settlements.GetSettlementStatus(asked, timeout=LOOK_SECONDS)
                     state = found.state
             shown.update(
-                f"{state}, {time.monotonic() - began:.0f} s; Ctrl-C stops the waiting only"
+                f"{state}, {time.monotonic() - began:.0f} s; Ctrl-C stops only the waiting"
             )
 
 
 class _Told:
-    """What the caller is told of one settlement, in the order in which it becomes known."""
+    """Prints what becomes known about one settlement, in order."""
 
     def __init__(self, request: wire.SettlementRequest, *, is_json: bool, is_named: bool) -> None:
         self._request = request
@@ -246,7 +250,7 @@ class _Told:
         self._settlement_id = ""
 
     def names(self) -> None:
-        """Say under which names it is sent."""
+        """Print the references under which it is sent."""
         request = self._request
         if self._is_json:
             names = {
@@ -260,21 +264,21 @@ class _Told:
             say(f"  key         {request.idempotency_key}")
 
     def accepted(self, answer: wire.SettlementResponse) -> None:
-        """Say which settlement it is."""
+        """Print the settlement id, and say if this is a repeated payment."""
         self._settlement_id = answer.settlement_id
         if self._is_json:
             note_json({"settlementId": answer.settlement_id})
             return
         say(f"  settlement  {answer.settlement_id}")
         if answer.replayed:
-            again = "" if self._is_named else "; for another payment: --another"
+            again = "" if self._is_named else "; to pay again, use --another"
             if self._is_named and answer.status in NOT_SETTLED:
-                again = "; to try again, give another --idempotency-key"
-            mark(WARN, f"this very payment was asked for before, and is not made again{again}")
+                again = "; to try again, use another --idempotency-key"
+            mark(WARN, f"this payment was submitted before and is not made again{again}")
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
-        """Say how to go on when it is not known what becomes of it."""
+        """Add to an error how to continue while the outcome is not known."""
         try:
             yield
         except EngineError as error:
@@ -289,26 +293,26 @@ class _Told:
 
     def _interrupted(self) -> NoReturn:
         if self._settlement_id:
-            what = f"settlement {self._settlement_id} goes on without you"
-            why = "the engine has accepted it, and you have stopped waiting"
+            what = f"settlement {self._settlement_id} continues; the command stopped waiting"
+            why = "the engine had accepted it when you interrupted the command"
         else:
             what = "it is not known whether the settlement was accepted"
-            why = "you have stopped waiting for the engine's answer"
+            why = "you interrupted the command before the engine answered"
         raise Interrupted(what, why=why, todo=self._how()) from None
 
     def _how(self) -> str:
         if self._settlement_id:
-            return f"Look with: settlement-engine show {self._settlement_id}"
+            return f"See its status: settlement-engine show {self._settlement_id}"
         request = self._request
         names = f"--obligation-id {request.obligation_id}"
         if request.idempotency_key != request.obligation_id:
             names += f" --idempotency-key {request.idempotency_key}"
-        return f"Then send it again with {names}: it is never paid twice."
+        return f"Then submit it again with {names}: it is never paid twice."
 
     def answer(
         self, answer: wire.SettlementResponse, seconds: float, *, has_waited: bool
     ) -> ExitCode:
-        """Say what became of it; whoever did not wait for the end misses none."""
+        """Print the result and return the exit code; without waiting, an open settlement is fine."""
         code = code_of(answer.status)
         if self._is_json:
             print_json(as_dict(answer))
@@ -325,4 +329,4 @@ class _Told:
         if answer.reference:
             say(f"  reference   {answer.reference}")
         if answer.status not in NOT_SETTLED and answer.status != wire.COMPLETED:
-            say(f"  it goes on; look with: settlement-engine show {answer.settlement_id}")
+            say(f"  not final yet; see the status: settlement-engine show {answer.settlement_id}")

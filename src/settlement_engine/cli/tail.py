@@ -1,7 +1,7 @@
-"""``tail``: everything that happens, as it happens.
+"""``tail``: prints settlement events as they happen.
 
-Promises: it begins now unless told otherwise; when the engine goes away it says so and comes back to where it
-was, so that nothing is missed or told twice.
+Promises: it begins with the next event, unless an option says otherwise. If the connection is lost it says
+so and resumes after the last printed event, so that no event is missed or printed twice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OVERLOADED: Final = Overloaded.reason
 PAUSE_FIRST_SECONDS: Final = 0.5
 PAUSE_MAX_SECONDS: Final = 5.0
 AWAY_SECONDS_MAX: Final = 3_600.0
-"""After so long without an engine there is nothing to follow any more."""
+"""After this time without a connection it gives up."""
 
 
 @lasting
@@ -36,17 +36,17 @@ AWAY_SECONDS_MAX: Final = 3_600.0
     "--after",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Begin after this sequence number; 0 begins with the very first event.",
+    help="Begin after this sequence number; 0 begins with the first event.",
 )
-@click.option("--from-start", is_flag=True, help="Begin with the very first event.")
+@click.option("--from-start", is_flag=True, help="Begin with the first event.")
 @click.option(
-    "--settlement", default="", metavar="ID", help="Only of this settlement, by any name of it."
+    "--settlement", default="", metavar="ID", help="Only of this settlement; any of its references."
 )
 @click.option(
     "--follow/--no-follow",
     default=True,
     show_default=True,
-    help="Go on when nothing is left; without it, what there is is told from the start.",
+    help="Wait for new events. With --no-follow, print all existing events and exit.",
 )
 @engine_options
 @as_json
@@ -64,9 +64,9 @@ def tail(
     address: EngineAddress,
     is_json: bool,
 ) -> None:
-    """Follow everything that happens from now on, a line for each move, until Ctrl-C."""
+    """Follow the settlement events, one line for each move, until Ctrl-C."""
     if from_start and after:
-        raise click.UsageError("--from-start and --after do not go together")
+        raise click.UsageError("give --from-start or --after, not both")
     if after is None and (from_start or not follow):
         after = 0
     request = wire.StreamRequest(
@@ -88,7 +88,7 @@ def tail(
 
 
 class _Following:
-    """One stream, taken up again where it broke."""
+    """One event stream that is resumed after a lost connection."""
 
     def __init__(
         self, address: EngineAddress, request: wire.StreamRequest, *, is_json: bool
@@ -102,9 +102,9 @@ class _Following:
         self._pause_seconds = PAUSE_FIRST_SECONDS
 
     def events(self) -> Iterator[wire.SettlementEvent]:
-        """Read on until the head, if that is the end, or for ever."""
+        """Yield events: up to the newest one with ``--no-follow``, otherwise without end."""
         while True:
-            why = "the engine has ended the stream"
+            why = "the engine closed the stream"
             try:
                 yield from self._read()
             except (Unavailable, EngineError) as error:
@@ -130,25 +130,25 @@ class _Following:
 
     def _heard(self) -> None:
         if self._is_away:
-            self._tell("the engine is back")
+            self._tell("the engine is reachable again")
         self._has_begun, self._is_away = True, False
         self._heard_at, self._pause_seconds = time.monotonic(), PAUSE_FIRST_SECONDS
 
     def _may_come_back(self, error: Unavailable | EngineError) -> bool:
-        """Say whether to try again: not before there was a stream, and not for ever."""
+        """Say whether to retry: only after a stream was open, and only for a limited time."""
         is_passing = isinstance(error, Unavailable) or error.told_reason == OVERLOADED
         is_followed = self._has_begun and not self._request.ends_at_head
         return is_passing and is_followed and time.monotonic() - self._heard_at < AWAY_SECONDS_MAX
 
     def _wait(self, why: str) -> None:
         if not self._is_away:
-            self._tell(f"{why}; trying again")
+            self._tell(f"{why}; retrying")
         self._is_away = True
         time.sleep(self._pause_seconds)
         self._pause_seconds = min(2 * self._pause_seconds, PAUSE_MAX_SECONDS)
 
     def say_where(self) -> None:
-        """Say how to go on after the last event that was told."""
+        """Print the command that resumes after the last printed event."""
         if self._request.after_sequence:
             self._tell(
                 f"resume with: settlement-engine tail --after {self._request.after_sequence}"

@@ -277,8 +277,7 @@ def _standing(dossier: Dossier) -> Iterator[str]:
     if standing.refusal_code:
         detail = standing.refusal_detail
         yield _sentence(
-            f"reason: {standing.refusal_code}:"
-            f" {refusal_sentence(standing.refusal_code, detail)}"
+            f"reason: {standing.refusal_code}: {refusal_sentence(standing.refusal_code, detail)}"
         )
     for attempt in dossier.attempts:
         yield _attempt(attempt)
@@ -301,11 +300,7 @@ def _kinds(opened: Sequence[ExceptionRecord]) -> str:
 
 
 def _attempt(attempt: AttemptRecord) -> str:
-    proved = (
-        f", {attempt.undelivered} of these never transmitted"
-        if attempt.undelivered
-        else ""
-    )
+    proved = f", {attempt.undelivered} of these never transmitted" if attempt.undelivered else ""
     return (
         f"Payment {attempt.number} uses rail {attempt.rail}, UETR {attempt.uetr},"
         f" end-to-end reference {attempt.end_to_end_id}, message {attempt.message_id}:"

@@ -1,21 +1,21 @@
-"""The page: a settlement's whole life in one table.
+"""The state machine of a settlement, as one table of transitions.
 
-Read a row of ``LIFE`` aloud: *in this state, when this happens,* go *to* that state; *do* this in the
-same database transaction; after the commit *ask* that of the outside world; these checkpoints of the
-specification are *reached*. The answer to what was asked is again an event. What an answer means, and so
-which event applies, is chosen in ``domain/decisions``; nothing about the history is decided anywhere else.
-The engine interprets this table, the database's CHECK on legal moves and the diagram in the docs are
-generated from it, and the failure suite is enumerated from it.
+Each transition reads: in this state, when this event happens, go *to* that state; *do* this action in the
+same database transaction; after the commit *ask* the outside world this question; these checkpoints of the
+specification are *reached*. The answer to the question is the next event. ``domain/decisions`` chooses the
+event; no other module decides a transition. The engine interprets this table, the database's CHECK on legal
+moves and the diagram in the docs are generated from it, and the failure tests run once for each transition.
 
-Two laws stand behind the rows:
+Two rules hold for all transitions:
 
-* *Silence is not a no.* Only a rail may say no; a time-out, a crash or an expired timer never does.
-* *A crash is a question that got no answer.* Recovery has no path of its own: it raises ``NO_ANSWER``.
+* *Silence is not a no.* Only the rail can reject a payment. A time-out, a crash or an expired timer never
+  counts as a rejection.
+* *A crash is a question without an answer.* Recovery has no separate code path: it raises ``NO_ANSWER``.
 
-LOCKED is the line P. The commit that enters it holds the funds **and** records the intent to send.
-Before it any failure ends the life at once; after it only evidence releases the money.
+LOCKED is the point of no return. The commit that enters it holds the funds **and** records the send intent.
+Before that commit, any failure ends the settlement at once. After it, only evidence releases the funds.
 
-``tests/unit/domain/test_lifecycle.py`` walks the table and proves its rules.
+``tests/unit/domain/test_lifecycle.py`` checks these rules for the whole table.
 """
 
 from __future__ import annotations
@@ -31,69 +31,69 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """Where a settlement is."""
+    """The state of a settlement."""
 
-    PENDING = auto()  # written down; nothing promised
-    VALIDATING = auto()  # compliance and risk have been asked
-    HELD = auto()  # parked for a person
-    QUEUED = auto()  # cleared, but the window is shut or liquidity is short
-    LOCKED = auto()  # the line P: funds held and the intent to send recorded, in one commit
-    SENT = auto()  # the rail says that it has it
-    IN_DOUBT = auto()  # no answer: the rail may have it
-    RECALLING = auto()  # the rail was asked to give it back; a request, not an act
-    COMPLETED = auto()  # the end: money moved, postings made
-    FAILED = auto()  # the end: nothing was ever locked
-    ROLLED_BACK = auto()  # the end: the lock was released on evidence
-    RETURNED = auto()  # the money came back after completion: a reversing posting, never an edit
+    PENDING = auto()  # stored; nothing else has happened yet
+    VALIDATING = auto()  # compliance and risk are asked
+    HELD = auto()  # parked by screening until two people decide
+    QUEUED = auto()  # cleared, but the window is closed or liquidity is missing
+    LOCKED = auto()  # point of no return: funds held and send intent recorded, in one commit
+    SENT = auto()  # the rail acknowledged the payment; not final
+    IN_DOUBT = auto()  # no response: it is not known whether the rail has the payment
+    RECALLING = auto()  # the rail is asked to give the payment back; it may refuse
+    COMPLETED = auto()  # final: the money moved, the transfers are posted
+    FAILED = auto()  # final: no funds were ever held
+    ROLLED_BACK = auto()  # final: the hold was released on evidence
+    RETURNED = auto()  # final: the money came back after completion; reverse transfers are posted
 
 
 class Event(StrEnum):
     """What can happen to a settlement."""
 
-    ADMITTED = auto()  # intake wrote it down
-    CLEARED = auto()  # screening says yes
+    ADMITTED = auto()  # the instruction was accepted and stored
+    CLEARED = auto()  # screening cleared it
     POSTPONED = auto()  # cleared, but it has to wait for its window or for liquidity
-    PARKED = auto()  # a person has to look first
-    REFUSED = auto()  # we say no, before money moves
-    CANCELLED = auto()  # the caller's wish
-    APPROVED = auto()  # the person said yes
-    DECLINED = auto()  # the person said no
-    RELEASED = auto()  # the wait is over
-    LAPSED = auto()  # the wait lasted too long
-    ACKNOWLEDGED = auto()  # the rail has it (ACTC, ACSP); not final
-    SETTLED = auto()  # the rail says that the money moved (ACSC, ACCC)
-    REJECTED = auto()  # the rail says a definite no (RJCT, NAK)
-    UNDELIVERED = auto()  # proved: not a byte left the house
-    ABANDONED = auto()  # given up, every sending proved undelivered
-    NOT_FOUND = auto()  # the rail, whose rules make it definite, does not know our reference
-    NO_ANSWER = auto()  # silence, a crash included
-    ATTESTED_SETTLED = auto()  # two people with evidence: the money moved
-    ATTESTED_NOT_SETTLED = auto()  # two people with evidence: the money did not move
-    OVERDUE = auto()  # the rail's own limit has passed
-    RECALLED = auto()  # the rail gave it back
-    RECALL_REFUSED = auto()  # the rail did not
-    RETURNED = auto()  # the receiver sent the money back (pacs.004), or all that was left of it
-    UNCOVERED = auto()  # it came back, and the receiver's account with us no longer covers it
-    CONTRADICTED = auto()  # late word against a known end
-    DISPROVED = auto()  # late definite word of the rail against what two people attested
-    PARTLY_RETURNED = auto()  # the receiver sent a part back, and something is left
-    PARTLY_UNCOVERED = auto()  # a part came back that the receiver's account does not cover
-    AMOUNT_DIFFERED = auto()  # the rail says that another amount moved than was sent
+    PARKED = auto()  # screening parked it: two people have to decide
+    REFUSED = auto()  # we refuse it, before any money is held
+    CANCELLED = auto()  # the caller requested cancellation or recall
+    APPROVED = auto()  # two people released it
+    DECLINED = auto()  # two people declined it
+    RELEASED = auto()  # its waiting time is over
+    LAPSED = auto()  # it waited longer than allowed
+    ACKNOWLEDGED = auto()  # the rail has the payment (ACTC, ACSP); not final
+    SETTLED = auto()  # the rail confirms that the money moved (ACSC, ACCC); final
+    REJECTED = auto()  # the rail rejects the payment (RJCT, NAK); final
+    UNDELIVERED = auto()  # proved: this attempt to send was never transmitted
+    ABANDONED = auto()  # given up; proved for every attempt: never transmitted
+    NOT_FOUND = auto()  # the rail does not know our reference, and its rules make that definite
+    NO_ANSWER = auto()  # time-out, lost connection or crash: the outcome is unknown
+    ATTESTED_SETTLED = auto()  # two people attested with evidence: the money moved
+    ATTESTED_NOT_SETTLED = auto()  # two people attested with evidence: the money did not move
+    OVERDUE = auto()  # the rail's time limit for a final status has passed
+    RECALLED = auto()  # the rail gave the payment back after our recall
+    RECALL_REFUSED = auto()  # the rail refused the recall
+    RETURNED = auto()  # the receiver returned the money (pacs.004), or the rest of it
+    UNCOVERED = auto()  # a return that the receiver's account with us does not cover
+    CONTRADICTED = auto()  # conflicting bank status after final settlement
+    DISPROVED = auto()  # a later final status of the rail contradicts what two people attested
+    PARTLY_RETURNED = auto()  # the receiver returned a part; the rest stays settled
+    PARTLY_UNCOVERED = auto()  # a partial return that the receiver's account does not cover
+    AMOUNT_DIFFERED = auto()  # the rail reports another amount than the one sent
 
 
 class Do(StrEnum):
-    """Work inside the transaction that records the move."""
+    """The action inside the transaction that records the move."""
 
-    LOCK = auto()  # hold the funds and record the intent to send
-    POST = auto()  # make the transfers, end the hold
-    RELEASE = auto()  # end the hold, give the funds back
-    REVERSE = auto()  # post the transfers the other way round
-    EXCEPT = auto()  # open an exception for a person; no money is touched
-    SUSPEND = auto()  # open an exception, and book to suspense what has no other home
+    LOCK = auto()  # hold the funds and record the send intent
+    POST = auto()  # post the transfers and end the hold
+    RELEASE = auto()  # end the hold without a transfer
+    REVERSE = auto()  # post the reverse transfers
+    EXCEPT = auto()  # open an exception for a person; no money moves
+    SUSPEND = auto()  # open an exception, and book the amount to the suspense account
 
 
 class Ask(StrEnum):
-    """A question to the outside world, put after the commit."""
+    """A question to the outside world, asked after the commit."""
 
     SCREEN = auto()
     SEND = auto()
@@ -102,7 +102,7 @@ class Ask(StrEnum):
 
 
 class Row(NamedTuple):
-    """What follows from one event in one state."""
+    """One transition: what follows from one event in one state."""
 
     state: State
     do: Do | None
@@ -113,7 +113,7 @@ class Row(NamedTuple):
 def to(
     state: State, do: Do | None = None, *, ask: Ask | None = None, reached: tuple[str, ...] = ()
 ) -> Row:
-    """Write a row of the table."""
+    """Make one transition of the table."""
     return Row(state, do, ask, reached)
 
 
@@ -144,7 +144,7 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
         E.LAPSED: to(S.FAILED),
         E.CANCELLED: to(S.FAILED),
     },
-    # The instruction is on its way out. From here on only a definite no releases the funds.
+    # From here on the payment may be at the rail: only evidence releases the funds.
     S.LOCKED: {
         E.ACKNOWLEDGED: to(S.SENT, ask=Ask.ENQUIRE, reached=BEGUN),
         E.SETTLED: to(S.COMPLETED, Do.POST, reached=BEGUN + ENDED),
@@ -168,7 +168,7 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
         E.ACKNOWLEDGED: to(S.SENT, ask=Ask.ENQUIRE),  # still in process
         E.SETTLED: to(S.COMPLETED, Do.POST, reached=ENDED),
         E.REJECTED: to(S.ROLLED_BACK, Do.RELEASE),
-        E.NOT_FOUND: to(S.SENT, ask=Ask.ENQUIRE),  # it had it: one denial does not undo that
+        E.NOT_FOUND: to(S.SENT, ask=Ask.ENQUIRE),  # the rail acknowledged it before
         E.NO_ANSWER: to(S.SENT, ask=Ask.ENQUIRE),
         E.AMOUNT_DIFFERED: to(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE),  # nothing is posted on it
         E.OVERDUE: to(S.RECALLING, ask=Ask.RECALL),
@@ -179,9 +179,9 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
     S.RECALLING: {
         E.RECALLED: to(S.ROLLED_BACK, Do.RELEASE),
         E.REJECTED: to(S.ROLLED_BACK, Do.RELEASE),
-        E.SETTLED: to(S.COMPLETED, Do.POST, reached=ENDED),  # the bank won the race
+        E.SETTLED: to(S.COMPLETED, Do.POST, reached=ENDED),  # it settled before the recall arrived
         E.RECALL_REFUSED: to(S.SENT, ask=Ask.ENQUIRE),
-        E.ACKNOWLEDGED: to(S.RECALLING, ask=Ask.RECALL),  # the recall is being worked on
+        E.ACKNOWLEDGED: to(S.RECALLING, ask=Ask.RECALL),  # the recall is in process
         E.NO_ANSWER: to(S.RECALLING, ask=Ask.RECALL),
         E.AMOUNT_DIFFERED: to(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE),
         E.ATTESTED_SETTLED: to(S.COMPLETED, Do.POST, reached=ENDED),
@@ -189,14 +189,14 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
     },
     S.COMPLETED: {
         E.RETURNED: to(S.RETURNED, Do.REVERSE),
-        E.PARTLY_RETURNED: to(S.COMPLETED, Do.REVERSE),  # the obligation stays held
+        E.PARTLY_RETURNED: to(S.COMPLETED, Do.REVERSE),  # the obligation stays settled
         E.UNCOVERED: to(S.RETURNED, Do.SUSPEND),
         E.PARTLY_UNCOVERED: to(S.COMPLETED, Do.SUSPEND),
         E.CONTRADICTED: to(S.COMPLETED, Do.EXCEPT),
         E.DISPROVED: to(S.COMPLETED, Do.SUSPEND),  # only where the end was attested
     },
     S.FAILED: {
-        E.CONTRADICTED: to(S.FAILED, Do.EXCEPT),  # a restored database may have forgotten a payment
+        E.CONTRADICTED: to(S.FAILED, Do.EXCEPT),  # a restored database may lack a payment
     },
     S.ROLLED_BACK: {
         E.CONTRADICTED: to(S.ROLLED_BACK, Do.EXCEPT),
@@ -208,25 +208,25 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
 }
 
 ENDS: Final = frozenset({S.COMPLETED, S.FAILED, S.ROLLED_BACK, S.RETURNED})
-"""The states in which nothing more is owed to the caller."""
+"""The final states."""
 
 RETURNS: Final = frozenset({E.RETURNED, E.PARTLY_RETURNED, E.UNCOVERED, E.PARTLY_UNCOVERED})
 """Events that bring money back after completion."""
 
 PARTLY: Final = frozenset({E.PARTLY_RETURNED, E.PARTLY_UNCOVERED})
-"""Of these, the events after which something is left: the settlement stays COMPLETED."""
+"""The returns after which a part is left: the settlement stays COMPLETED."""
 
 HOLDING: Final = frozenset({S.LOCKED, S.IN_DOUBT, S.SENT, S.RECALLING})
-"""The states in which a hold stands on the source account."""
+"""The states in which funds are held on the source account."""
 
 QUESTION: Final[Mapping[State, Ask]] = MappingProxyType(
     {row.state: row.ask for rows in LIFE.values() for row in rows.values() if row.ask is not None}
 )
-"""The one question that is open in a state; states without one wait for a time or for a person."""
+"""The question that is open in each state; states without one wait for a time or for people."""
 
 
 class PublicStatus(IntEnum):
-    """The status that callers see; the numbers are those of the wire."""
+    """The status that callers see; the numbers are those of the proto."""
 
     PENDING = 0
     VALIDATING = 1
@@ -260,7 +260,7 @@ STATUS: Final[Mapping[State, PublicStatus]] = MappingProxyType(
 
 
 def follow(state: State, event: Event) -> Row:
-    """Look up what follows; refuse what the table does not allow."""
+    """Return the transition of an event in a state. Raises IllegalMove if there is none."""
     try:
         return LIFE[state][event]
     except KeyError:
@@ -268,17 +268,17 @@ def follow(state: State, event: Event) -> Row:
 
 
 def is_recorded(state: State, row: Row) -> bool:
-    """Say whether the row is a move: a change of state, or word that a person must hear.
+    """Say whether the transition is recorded as a move: it changes the state, or it has an action.
 
-    A question that is put again changes nothing, so it is no move and announces nothing.
+    A question that is asked again changes nothing, so it is neither recorded nor announced.
     """
     return row.state is not state or row.do is not None
 
 
 def is_one_more_question(row: Row) -> bool:
-    """Say whether the row leads to one more question about a payment that is beyond the line P.
+    """Say whether the transition asks the rail again about a payment after the point of no return.
 
-    Such questions are counted together, whatever state they are put in: a payment that goes to and fro
-    between two states without news is asked about ever more seldom.
+    Such questions are counted together over all states, and each waits longer than the one before. So a
+    payment that alternates between two states is not asked about more and more often.
     """
     return row.state in HOLDING and row.do is not Do.LOCK

@@ -8,7 +8,7 @@ rail as soon as its own bank has answered.
 It promises that nothing is sent while it is not sure, that one engine opens and all wait, and that an
 opening which was interrupted is gone on with. It moves no money, and never takes a bank's silence for a no:
 a bank that gives no list keeps its own rail shut, until it does or a person confirms (``settlement-engine
-reopen``); other rails do not wait for it.
+recovery``); other rails do not wait for it.
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ class Opener:
         """Say how things stand, for people."""
         era = self._opening.era if self._opening else "?"
         if self._gate.is_open:
-            return f"open, era {era}"
+            return f"sending open (recovery {era})"
         why = "; ".join(self._unlisted.values()) or self._told
         if not self._gate.is_ajar:
-            return f"shut, era {era}: {why}"
+            return f"sending paused (recovery {era}): {why}"
         shut = [name for name in self._rails if not self._gate.is_open_for(name)]
-        return f"open but for {', '.join(shut)}, era {era}: {why}"
+        return f"sending open except for {', '.join(shut)} (recovery {era}): {why}"
 
     def look_again(self) -> None:
         """Shut, and look at the record before the gate opens again."""

@@ -76,7 +76,7 @@ async def test_a_name_that_nobody_has_is_not_found_and_says_where_to_look(edge: 
     status, body, _ = await edge.post("GetSettlementStatus", {"anyId": str(FIRST)})
     assert status == 404
     told = body["details"][0]["metadata"]
-    assert told["todo"] == "See which there are: settlement-engine list."
+    assert told["todo"] == "List them with: settlement-engine list."
     assert "UETR" in told["why"]
 
 
@@ -111,4 +111,4 @@ async def test_what_is_not_there_names_the_list_of_what_is(
     status, answer, _ = await edge.post(call, body)
     assert status == 404
     todo = answer["details"][0]["metadata"]["todo"]
-    assert todo == f"See which there are: settlement-engine {listed_by}."
+    assert todo == f"List them with: settlement-engine {listed_by}."

@@ -86,8 +86,8 @@ def test_an_engine_is_looked_for_by_variable_then_by_file_then_at_its_usual_port
         (("cert",), "need --ca"),
         (("key",), "need --ca"),
         (("cert", "key"), "need --ca"),
-        (("ca", "cert"), "go together"),
-        (("ca", "key"), "go together"),
+        (("ca", "cert"), "give both --cert and --key"),
+        (("ca", "key"), "give both --cert and --key"),
     ],
 )
 def test_certificates_that_would_not_be_used_are_refused(

@@ -64,11 +64,14 @@ def test_a_good_world_passes_every_check() -> None:
         (replace(GOOD, ours=[DONE, replace(REFUSED, status="IN_DOUBT")]), "ended"),
         (replace(GOOD, bank=[replace(BANK, times_debited=2)]), "at most once"),
         (replace(GOOD, bank=[BANK, replace(BANK, settlement_id="s3")]), "at most once"),
-        (replace(GOOD, bank=[]), "completed means debited"),
-        (replace(GOOD, bank=[replace(BANK, times_debited=0)]), "completed means debited"),
+        (replace(GOOD, bank=[]), "completed settlements were debited"),
+        (
+            replace(GOOD, bank=[replace(BANK, times_debited=0)]),
+            "completed settlements were debited",
+        ),
         (
             replace(GOOD, bank=[BANK, replace(BANK, settlement_id="s2", obligation_id="o2")]),
-            "completed means debited",
+            "completed settlements were debited",
         ),
         (replace(GOOD, differences=["balance of 7: 1"]), "conserved"),
         (replace(GOOD, held={"DEUTDEFF EUR": "1.00"}), "hold"),
@@ -81,7 +84,7 @@ def test_a_good_world_passes_every_check() -> None:
         (replace(GOOD, tail={6: "s1.4"}), "announced exactly once"),
         (
             replace(GOOD, events=(*EVENTS[:-1], replace(EVENTS[-1], status="ROLLED_BACK"))),
-            "knows the books",
+            "agree with the books",
         ),
     ],
 )

@@ -60,7 +60,7 @@ def listening(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("handler", "words"),
-    [(Nats, "NATS answers there"), (Postgres, "PostgreSQL answers"), (Http, "an HTTP server")],
+    [(Nats, "NATS listens there"), (Postgres, "PostgreSQL listens"), (Http, "an HTTP server")],
 )
 def test_a_wrong_port_is_called_by_its_name(
     command: Run, handler: type[socketserver.BaseRequestHandler], words: str
@@ -84,7 +84,7 @@ def test_a_port_on_which_nobody_listens(command: Run) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:", "here"])
 def test_an_address_without_a_port_is_none(command: Run, address: str) -> None:
-    assert f"{address} names no engine" in command("list", "--address", address).err
+    assert f"{address} is not an address of an engine" in command("list", "--address", address).err
 
 
 def test_an_encrypted_call_of_a_plain_port(command: Run, tmp_path: Path) -> None:
@@ -92,4 +92,4 @@ def test_an_encrypted_call_of_a_plain_port(command: Run, tmp_path: Path) -> None
     authority.write_bytes(issue("some authority").certificate.public_bytes(Encoding.PEM))
     with serving(FakeEngine()) as address:
         said = command("list", "--address", address, "--ca", str(authority))
-    assert "what listens there is not encrypted" in said.err
+    assert "the server at this address does not use TLS" in said.err

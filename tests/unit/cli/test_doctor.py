@@ -93,9 +93,9 @@ def test_the_dev_that_runs_here_is_in_nobodys_way(
         write_addresses(tmp_path / "data" / "address.json", running(grpc=f"127.0.0.1:{port}"))
         words = ("doctor", "--data-dir", str(tmp_path / "data"))
         said = command(*words, "--set", f"server.grpc_port={port}")
-    assert f"✓ gRPC port {port}: the `dev` that runs here, process {os.getpid()}" in said.out
-    assert "✓ PostgreSQL: embedded, and running at 127.0.0.1:4" in said.out
-    assert "✓ NATS: embedded, and running at 127.0.0.1:5" in said.out
+    assert f"✓ gRPC port {port}: used by the running `dev`, process {os.getpid()}" in said.out
+    assert "✓ PostgreSQL: embedded, running at 127.0.0.1:4" in said.out
+    assert "✓ NATS: embedded, running at 127.0.0.1:5" in said.out
     assert "secret" not in said.out
 
 

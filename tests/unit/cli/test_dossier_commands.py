@@ -278,7 +278,7 @@ def test_what_was_not_exported_by_us_is_refused(command: Run, tmp_path: Path, na
     file.write_bytes(HOSTILE[name])
     said = command("evidence", "verify", str(file))
     assert said.code == ExitCode.FAILED
-    assert "✗ the file is not evidence as it was exported" in said.err
+    assert "✗ the file is not an unchanged evidence export" in said.err
     assert "why:" in said.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evidence.zip"]
 
@@ -299,12 +299,12 @@ def test_a_file_that_is_too_large_is_not_even_read(
     monkeypatch.setattr(packing, "FILE_BYTES_MAX", 1000)
     with pytest.raises(CorruptRecord) as refused:
         unpack(file)
-    assert "at most 1000" in refused.value.why
+    assert "the maximum is 1000" in refused.value.why
     monkeypatch.setattr(packing, "FILE_BYTES_MAX", 10**9)
     monkeypatch.setattr(packing, "EVIDENCE_BYTES_MAX", 1000)
     with pytest.raises(CorruptRecord) as refused:
         unpack(file)
-    assert "at most 1000" in refused.value.why
+    assert "the maximum is 1000" in refused.value.why
 
 
 def test_verify_says_which_file_was_changed(
@@ -315,7 +315,7 @@ def test_verify_says_which_file_was_changed(
     said = command("evidence", "verify", str(file))
     assert said.code == ExitCode.FAILED
     assert "hold.json was changed" in said.out
-    assert "this is not what was exported" in said.out
+    assert "verification failed" in said.out
 
 
 # --- intake dead-letters --------------------------------------------------------------------------------
@@ -358,15 +358,15 @@ def test_many_are_tried_again_page_by_page_up_to_the_limit(
 ) -> None:
     said = command("intake", "dead-letters", "retry", "--all", "--dry-run")
     assert said.code == ExitCode.OK
-    assert "250 dead letters would be acted upon; nothing was done" in said.out
+    assert "250 dead letters would be processed; nothing was done" in said.out
     assert all(each.is_dry_run for each in engine.asked)
     assert [each.filter.after_id for each in engine.asked] == [0, 100, 200]
     engine.asked.clear()
     arguments = ("--subject", "s", "--since", "2026-01-31T09:30:00+0100", "--limit", "150")
     said = command("intake", "dead-letters", "retry", *arguments, "--as", "mara")
     assert said.code == ExitCode.FAILED, "one of them stays open"
-    assert "149 have ended, 1 stay open" in said.out
-    assert "There are more: the limit was 150." in said.out
+    assert "149 closed, 1 still open" in said.out
+    assert "There are more. The limit was 150" in said.out
     assert [(each.limit, each.filter.subject, each.who) for each in engine.asked] == [
         (100, "s", "mara"),
         (50, "s", "mara"),

@@ -237,7 +237,7 @@ def test_what_is_no_name_is_refused_before_it_is_sent(
 ) -> None:
     said = command("exceptions", "acknowledge", "7", "--as", name)
     assert (said.code, desk.did) == (ExitCode.USAGE, [])
-    assert "is no name" in said.err
+    assert "is not a valid name" in said.err
 
 
 def test_a_doubt_has_no_message_and_a_closed_one_is_open_no_more(

@@ -128,7 +128,7 @@ def test_wrong_usage_ends_with_two_and_three_lines(command: Run, words: tuple[st
     what, why, todo = said.err.splitlines()
     assert what.startswith("✗ ")
     assert why.startswith("  why: ")
-    assert todo.startswith("  do:  settlement-engine")
+    assert todo.startswith("  do:  Read the help: settlement-engine")
 
 
 def test_a_misspelt_command_gets_a_hint(command: Run) -> None:

@@ -105,11 +105,11 @@ def test_another_one_each_time(command: Run, engine: FakeEngine) -> None:
 def test_a_repetition_says_that_nothing_was_paid_again(command: Run, engine: FakeEngine) -> None:
     engine.accepted = wire.SettlementResponse(settlement_id=ID, replayed=True)
     said = command(*SUBMIT)
-    assert "asked for before, and is not made again; for another payment: --another" in said.out
+    assert "submitted before and is not made again; to pay again, use --another" in said.out
     assert "--another" not in command(*SUBMIT, "--obligation-id", "OB-7").out
     engine.accepted.status = engine.answer.status = wire.FAILED
     said = command(*SUBMIT, "--obligation-id", "OB-7")
-    assert "to try again, give another --idempotency-key" in said.out
+    assert "to try again, use another --idempotency-key" in said.out
     assert said.code == ExitCode.FAILED
     engine.answer.status = wire.COMPLETED
     answer = json.loads(command(*SUBMIT, "--json").out)
@@ -161,7 +161,7 @@ def test_ctrl_c_says_how_to_go_on(
     said = command(*SUBMIT, "--obligation-id", "OB-7")
     assert said.code == ExitCode.INTERRUPTED
     if has_accepted:
-        assert f"settlement {ID} goes on without you" in said.err
+        assert f"settlement {ID} continues; the command stopped waiting" in said.err
         assert f"settlement-engine show {ID}" in said.err
     else:
         assert "not known whether the settlement was accepted" in said.err

@@ -87,7 +87,7 @@ def test_a_stream_that_breaks_is_taken_up_where_it_broke(
     said = command("tail", "--from-start", "--json")
     assert sequences(said.out) == ["41", "42", "43", "44"]
     assert [asked.after_sequence for asked in engine.asked[:2]] == [0, 43]
-    assert "the engine is draining; trying again" in said.err
+    assert "the engine is draining; retrying" in said.err
 
 
 def test_a_stream_that_breaks_before_its_first_event_is_not_begun_later(

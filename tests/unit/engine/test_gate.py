@@ -88,10 +88,10 @@ async def test_an_engine_that_was_declared_gone_looks_at_the_record_before_it_go
     openings = CountedOpenings(records)
     house = House(records, openings=openings)
     await house.start()
-    await house.until(lambda: house.engine.opening == "open, era 0")
+    await house.until(lambda: house.engine.opening == "sending open (recovery 0)")
     looks, before = openings.looks, house.engine._presence.owner
     records.engines[before].is_gone = True
     await house.until(lambda: house.engine._presence.owner != before)
     await house.until(lambda: openings.looks > looks)
-    await house.until(lambda: house.engine.opening == "open, era 0")
+    await house.until(lambda: house.engine.opening == "sending open (recovery 0)")
     await house.crash()

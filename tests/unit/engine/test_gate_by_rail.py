@@ -98,7 +98,7 @@ async def failed_over(**settings: Any) -> AsyncIterator[tuple[Site, House]]:
     """A site whose engine has just moved to another server, where the second bank is mute."""
     site = Site()
     before = await site.engine()
-    await before.until(lambda: before.engine.opening == "open, era 0")
+    await before.until(lambda: before.engine.opening == "sending open (recovery 0)")
     await before.crash()
     site.fail_over()
     site.second.is_mute = True
@@ -127,18 +127,18 @@ async def test_a_mute_bank_stops_its_own_rail_only() -> None:
         assert house.engine.is_open
         await asyncio.sleep(40)  # the mute bank was waited for
         assert house.engine.opening == (
-            "open but for second, era 1: the rail second cannot be asked what it has: TimeoutError()"
+            "sending open except for second (recovery 1): the rail second cannot be asked what it has: TimeoutError()"
         )
         assert (await house.engine.wait(await submit(house, "k3", "EUR"), 5)).is_ended
         site.second.is_mute = False
         assert (await house.engine.wait(stopped, 60)).state is State.COMPLETED
-        assert house.engine.opening == "open, era 1"
+        assert house.engine.opening == "sending open (recovery 1)"
         assert site.records.eras[-1].steps.count("opened") == 1
 
 
 async def test_an_engine_that_does_not_lead_opens_the_rails_that_were_listed() -> None:
     async with failed_over() as (site, house):
-        await house.until(lambda: house.engine.opening.startswith("open but for second"))
+        await house.until(lambda: house.engine.opening.startswith("sending open except for second"))
         openings = MemoryOpenings(site.records)
         openings.lead = _never  # type: ignore[method-assign]
         rails: dict[str, Any] = {"rail": site.first, "others": [site.second]}
@@ -146,7 +146,7 @@ async def test_an_engine_that_does_not_lead_opens_the_rails_that_were_listed() -
         other.ids._last = 9_000
         site.houses.append(other)
         await other.start()
-        await other.until(lambda: other.engine.opening.startswith("open but for second"))
+        await other.until(lambda: other.engine.opening.startswith("sending open except for second"))
         assert (await other.engine.wait(await submit(other, "k1", "EUR"), 5)).is_ended
 
 
@@ -156,18 +156,20 @@ async def _never() -> bool:
 
 async def test_a_new_suspicion_shuts_the_rails_that_were_open_and_all_are_asked_again() -> None:
     async with failed_over() as (site, house):
-        await house.until(lambda: house.engine.opening.startswith("open but for second"))
+        await house.until(lambda: house.engine.opening.startswith("sending open except for second"))
         listed = site.first.listed
         house.engine.suspect(Suspicion(why="stream_ahead", era_min=2, known_to=1))
         assert not house.engine.is_open
-        await house.until(lambda: house.engine.opening.startswith("open but for second, era 2"))
+        await house.until(
+            lambda: house.engine.opening.startswith("sending open except for second (recovery 2)")
+        )
         assert site.first.listed > listed
 
 
 async def test_a_person_who_confirms_opens_the_rail_of_the_mute_bank() -> None:
     async with failed_over() as (site, house):
         stopped = await submit(house, "k1", "USD")
-        await house.until(lambda: house.engine.opening.startswith("open but for second"))
+        await house.until(lambda: house.engine.opening.startswith("sending open except for second"))
         openings = MemoryOpenings(site.records)
         _, opening = await openings.look()
         assert opening is not None
@@ -178,7 +180,7 @@ async def test_a_person_who_confirms_opens_the_rail_of_the_mute_bank() -> None:
 async def test_what_waits_for_a_shut_rail_is_bounded_and_rests_beyond_the_bound() -> None:
     rest = Backoff(first_seconds=20, max_seconds=20)
     async with failed_over(gate_waiting_max=1, screening=rest) as (site, house):
-        await house.until(lambda: house.engine.opening.startswith("open but for second"))
+        await house.until(lambda: house.engine.opening.startswith("sending open except for second"))
         keys = [await submit(house, f"k{number}", "USD") for number in range(4)]
         await house.until(lambda: sum(site.records.open[key].owner == 0 for key in keys) == 3)
         site.second.is_mute = False
@@ -189,7 +191,7 @@ async def test_what_waits_for_a_shut_rail_is_bounded_and_rests_beyond_the_bound(
 async def test_what_is_locked_waits_for_its_own_rail_and_is_asked_about_meanwhile() -> None:
     async with failed_over(resend=Backoff(first_seconds=1, max_seconds=1)) as (site, house):
         site.second.is_mute = False
-        await house.until(lambda: house.engine.opening == "open, era 1")
+        await house.until(lambda: house.engine.opening == "sending open (recovery 1)")
         site.second.sends.append(Event.UNDELIVERED)
         key = await submit(house, "k1", "USD")
         await house.until(lambda: len(site.second.asked) == 1)

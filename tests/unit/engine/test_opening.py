@@ -153,7 +153,7 @@ async def locked_behind_the_gate(house: House, key: str) -> UUID:
 async def test_a_new_database_is_opened_at_once(site: Site) -> None:
     house = await site.engine()
     assert (await house.settle()).state is State.COMPLETED
-    assert house.engine.opening == "open, era 0"
+    assert house.engine.opening == "sending open (recovery 0)"
     assert [era.opening.why for era in house.records.eras] == ["first"]
 
 
@@ -163,7 +163,7 @@ async def test_the_same_server_is_opened_without_a_new_record(site: Site) -> Non
     await site.crash(first)
     second = await site.engine(first.records)
     await second.settle("k2")
-    assert second.engine.opening == "open, era 0"
+    assert second.engine.opening == "sending open (recovery 0)"
     assert len(second.records.eras) == 1
 
 
@@ -181,7 +181,7 @@ async def test_another_server_begins_an_era(site: Site, change: dict[str, Any], 
     await site.crash(first)
     second = await site.engine(elsewhere(first.records, **change))
     assert (await second.settle("k2")).state is State.COMPLETED
-    assert second.engine.opening == "open, era 1"
+    assert second.engine.opening == "sending open (recovery 1)"
     assert [era.opening.why for era in second.records.eras] == ["first", why]
     assert {era_of(move.position) for move in second.records.moves} == {0, 1}
 
@@ -196,7 +196,9 @@ async def test_nothing_is_screened_or_sent_while_it_is_shut_and_intake_goes_on(s
     [accepted] = await second.engine.submit([wish("k2")])
     assert not isinstance(accepted, Exception)
     await second.until(lambda: rail.listed > 2)
-    assert second.engine.opening.startswith("shut, era 1: the rail told cannot be asked")
+    assert second.engine.opening.startswith(
+        "sending paused (recovery 1): the rail told cannot be asked"
+    )
     assert (second.screening.asked, rail.asked) == (0, [])
     rail.failures = 0
     ended = await second.engine.wait(accepted.settlement.id, 5)
@@ -308,7 +310,7 @@ async def test_a_running_engine_notices_that_it_is_elsewhere_and_takes_a_new_num
     elsewhere(house.records, timeline=2)
     house.engine._opener.look_again()  # type: ignore[union-attr]
     assert (await house.settle("k2")).state is State.COMPLETED
-    assert house.engine.opening == "open, era 1"
+    assert house.engine.opening == "sending open (recovery 1)"
     await house.until(lambda: house.engine._presence.owner > 1_000_000 > owner)
 
 
@@ -319,10 +321,10 @@ async def test_a_running_engine_whose_record_became_an_older_one_begins_an_era_o
     older = copy.deepcopy(house.records.eras)
     elsewhere(house.records, timeline=2)
     house.engine._opener.look_again()  # type: ignore[union-attr]
-    await house.until(lambda: house.engine.opening == "open, era 1")
+    await house.until(lambda: house.engine.opening == "sending open (recovery 1)")
     house.records.eras[:] = older
     house.engine._opener.look_again()  # type: ignore[union-attr]
-    await house.until(lambda: house.engine.opening == "open, era 2")
+    await house.until(lambda: house.engine.opening == "sending open (recovery 2)")
     assert [era.opening.why for era in house.records.eras] == ["first", "older_record"]
 
 
@@ -334,11 +336,11 @@ async def test_a_server_that_was_away_is_checked_from_outside_and_begins_no_era(
     elsewhere(house.records, started_at=datetime(2026, 1, 1, tzinfo=UTC))
     house.engine._opener.look_again()  # type: ignore[union-attr]
     await house.until(is_open(house))
-    assert (house.engine.opening, rail.listed) == ("open, era 0", listed + 1)
+    assert (house.engine.opening, rail.listed) == ("sending open (recovery 0)", listed + 1)
     rail.holds("lost")
     elsewhere(house.records, started_at=datetime(2026, 1, 2, tzinfo=UTC))
     house.engine._opener.look_again()  # type: ignore[union-attr]
-    await house.until(lambda: house.engine.opening == "open, era 1")
+    await house.until(lambda: house.engine.opening == "sending open (recovery 1)")
     assert [era.opening.why for era in house.records.eras] == ["first", "bank_knows_more"]
 
 
@@ -382,10 +384,10 @@ async def test_whoever_knows_of_later_eras_is_believed(site: Site) -> None:
     house = await site.engine()
     await house.settle()
     house.engine.suspect(Suspicion(why="stream_ahead", era_min=4, known_to=1))
-    await house.until(lambda: house.engine.opening == "open, era 4")
+    await house.until(lambda: house.engine.opening == "sending open (recovery 4)")
     house.engine.suspect(Suspicion(why="stream_ahead", era_min=4, known_to=1))
     assert (await house.settle("k2")).state is State.COMPLETED
-    assert house.engine.opening == "open, era 4", "told again, it is no news"
+    assert house.engine.opening == "sending open (recovery 4)", "told again, it is no news"
 
 
 @pytest.mark.parametrize("era", [ERAS_AHEAD_MAX + 1, 2300, ERA_MAX])
@@ -395,7 +397,7 @@ async def test_what_no_database_can_have_forgotten_begins_no_era(site: Site, era
     await house.until(is_open(house))
     house.engine.suspect(Suspicion(why="stream_ahead", era_min=era + 1, known_to=1))
     assert (await house.settle()).state is State.COMPLETED
-    assert house.engine.opening == "open, era 0"
+    assert house.engine.opening == "sending open (recovery 0)"
     assert house.meter.anomalies.count("stream_foreign") == 2
 
 
@@ -413,7 +415,7 @@ async def test_the_number_of_the_databases_run_changes_with_every_server_and_era
     await house.until(lambda: house.engine.database_run() != runs[-1])
     runs.append(house.engine.database_run())
     house.engine.suspect(Suspicion(why="stream_ahead", era_min=1, known_to=1))
-    await house.until(lambda: house.engine.opening == "open, era 1")
+    await house.until(lambda: house.engine.opening == "sending open (recovery 1)")
     assert house.engine.database_run() not in runs
 
 
@@ -430,7 +432,7 @@ async def test_an_opening_that_was_interrupted_is_gone_on_with(site: Site) -> No
     rail.failures = 0
     third = await site.engine(first.records, rail)
     await third.until(is_open(third))
-    assert third.engine.opening == "open, era 1"
+    assert third.engine.opening == "sending open (recovery 1)"
     assert len(unknown(third)) == 1
 
 
@@ -464,7 +466,7 @@ async def test_what_waited_at_the_gate_is_not_sent_in_an_era_that_does_not_know_
     assert (await second.engine.wait(key, 5)).state is State.COMPLETED
     assert "send" not in words(second, "k1")
     first.engine._opener.look_again()  # type: ignore[union-attr]
-    await first.until(lambda: first.engine.opening == "open, era 1")
+    await first.until(lambda: first.engine.opening == "sending open (recovery 1)")
     assert gate.is_open
     for _ in range(TURNS):
         await asyncio.sleep(0)  # whoever waited at the gate has his turn

@@ -133,7 +133,7 @@ def whys(house: House) -> list[str]:
 
 
 async def opened(house: House, era: int) -> None:
-    await house.until(lambda: house.engine.opening == f"open, era {era}")
+    await house.until(lambda: house.engine.opening == f"sending open (recovery {era})")
 
 
 def look_again(house: House) -> None:
@@ -162,7 +162,7 @@ async def test_the_marker_of_an_era_that_has_no_move_yet_is_no_reason_to_begin_a
     again = House(records, openings=ToldOpenings(records), witness=ToldWitness(marker))
     await again.start()
     await again.until(lambda: again.engine.opening.startswith("open"))
-    assert again.engine.opening == "open, era 1"
+    assert again.engine.opening == "sending open (recovery 1)"
     await again.crash()
 
 
@@ -211,7 +211,7 @@ async def test_the_banks_are_asked_only_when_nobody_of_before_may_still_send() -
         openings.others = 1
         await house.start()
         await house.until(lambda: openings.asked_of_others > 2)
-        assert (rail.listed, house.engine.opening.split(",")[0]) == (0, "shut")
+        assert (rail.listed, house.engine.opening.split(" (")[0]) == (0, "sending paused")
         openings.others = 0
         await opened(house, 1)
 
@@ -235,7 +235,7 @@ async def test_one_engine_opens_and_the_others_wait_for_it() -> None:
         await house.until(lambda: len(records.eras) == 2)
         await asyncio.sleep(0.05)
         assert (rail.listed, openings.asked_of_others) == (0, 0)
-        assert house.engine.opening.startswith("shut, era 1")
+        assert house.engine.opening.startswith("sending paused (recovery 1)")
         assert await openings.note(records.eras[-1].opening.incarnation, "opened", {})
         await opened(house, 1)
 
@@ -248,7 +248,7 @@ async def test_what_was_left_in_flight_is_taken_up_before_anything_new_is_sent()
         await house.start()
         await house.until(lambda: rail.listed)
         await asyncio.sleep(0.1)
-        assert house.engine.opening.startswith("shut, era 1")
+        assert house.engine.opening.startswith("sending paused (recovery 1)")
         openings.left = 0
         await opened(house, 1)
 
@@ -309,7 +309,9 @@ async def test_a_bank_that_never_gives_its_list_is_waited_for_and_not_for_ever(
         elsewhere(records)
         look_again(house)
         await house.until(lambda: house.meter.anomalies.count("opening_without_list") > 1)
-        assert house.engine.opening.startswith("shut, era 1: the rail told cannot be asked")
+        assert house.engine.opening.startswith(
+            "sending paused (recovery 1): the rail told cannot be asked"
+        )
         rail.is_stuck = False
         await opened(house, 1)
 

@@ -34,21 +34,21 @@ SPREADS: Final = ("hot", "many", "zipf")
     "scenarios",
     multiple=True,
     metavar="NAME",
-    help="Measure only this; may be given several times. --list names them.",
+    help="Measure only this scenario; may be repeated. List them with --list.",
 )
 @click.option(
     "--accounts",
     "spreads",
     type=click.Choice(SPREADS),
     multiple=True,
-    help="One hot account, a thousand alike (many), or a Zipf law over them; several may be given.",
+    help="The load on accounts: one (hot), a thousand evenly (many), or zipf; may be repeated.",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(0.1, 3_600),
     help=f"How long each load lasts [default: {SECONDS:g}, quick {QUICK_SECONDS:g}].",
 )
-@click.option("--quick", is_flag=True, help="The most telling rows only, in a few minutes.")
+@click.option("--quick", is_flag=True, help="Only the most important scenarios; a few minutes.")
 @click.option(
     "--engines",
     type=click.IntRange(1, ENGINES_MAX),
@@ -61,11 +61,11 @@ SPREADS: Final = ("hot", "many", "zipf")
     type=click.Path(file_okay=False, path_type=Path),
     default=DATA_DIR,
     show_default=True,
-    help="Where a new directory is made for it; it is removed at the end.",
+    help="The parent of its data directory, which is removed at the end.",
 )
-@click.option("--all", "is_all", is_flag=True, help="Every scenario, but growth-long and soak.")
-@click.option("--markdown", "is_markdown", is_flag=True, help="Print tables for a document.")
-@click.option("--list", "is_listing", is_flag=True, help="Name the scenarios and end.")
+@click.option("--all", "is_all", is_flag=True, help="All scenarios except growth-long and soak.")
+@click.option("--markdown", "is_markdown", is_flag=True, help="Print the tables as Markdown.")
+@click.option("--list", "is_listing", is_flag=True, help="List the scenarios, and exit.")
 @as_json
 @example("""
 settlement-engine bench --quick
@@ -86,7 +86,7 @@ def bench(  # noqa: PLR0913 -- each option of the command is an argument
     is_listing: bool,
     is_json: bool,
 ) -> int:
-    """Measure what this machine carries, next to what it could carry."""
+    """Measure the throughput of the engine on this machine, next to the limit of the database."""
     from settlement_engine.cli.bench.course import Course, all_scenarios, known_scenarios
 
     if is_listing:
@@ -118,7 +118,7 @@ def bench(  # noqa: PLR0913 -- each option of the command is an argument
 def _refuse_unknown(scenarios: Sequence[str], known: Sequence[str]) -> None:
     for name in scenarios:
         if name not in known:
-            message = f"there is no scenario {name}; there are: {', '.join(known)}"
+            message = f"there is no scenario {name}; choose one of: {', '.join(known)}"
             raise click.UsageError(message)
 
 

@@ -1,4 +1,4 @@
-"""The course of a bench: which installations are started, what is measured on each, what is printed."""
+"""One run of the bench: which installations it starts, what it measures on each, what it prints."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ CHANNELS_PER_ENGINE: Final = 4
 
 
 def all_scenarios() -> tuple[str, ...]:
-    """Name every scenario but those that take an hour."""
+    """Return all scenarios except those that take an hour."""
     return tuple(name for name, _ in known_scenarios() if name not in LONG)
 
 
 def known_scenarios() -> list[tuple[str, str]]:
-    """Name every scenario and say what it is."""
+    """Return all scenarios with their descriptions."""
     return [*ABOUT.items(), *((trial.name, trial.about) for trial in TRIALS.values())]
 
 
 @dataclass(kw_only=True)
 class Course:
-    """One run of the bench. ``tell`` hears of every step, for whoever waits."""
+    """One run of the bench. ``tell`` gets a line for each step."""
 
     scenarios: Sequence[str]
     spreads: Sequence[str]
@@ -56,11 +56,11 @@ class Course:
 
     @property
     def has_faults(self) -> bool:
-        """Whether anything was answered with what is neither a settlement nor a want of room."""
+        """Whether any call failed for another reason than overload."""
         return any(row.faults for row in self.rows) or any(not one.is_good for one in self.outcomes)
 
     def run(self, place: Path) -> None:
-        """Measure everything that was asked for; data goes to a directory below ``place``."""
+        """Measure the chosen scenarios; the data is stored below ``place``."""
         trials = [TRIALS[name] for name in self.scenarios if name in TRIALS]
         names = [name for name in self.scenarios if name in MAIN]
         if not self.scenarios:
@@ -94,7 +94,7 @@ class Course:
         self.tell(f"pgbench {found:,.0f}/s" if found else "pgbench is not installed")
 
     def _try(self, trial: Trial, place: Path) -> None:
-        """Run a further scenario, on as many installations of its own as it needs."""
+        """Run a scenario that needs installations of its own."""
         for number, variant in enumerate(trial.variants, start=1):
             reason = variant.skipped()
             if reason:
@@ -120,26 +120,24 @@ class Course:
         """Print the tables."""
         if self.limits:
             say("")
-            say("The limit: the least durable SQL of a settlement, on the same server.")
+            say("The limit: the minimal durable SQL of a settlement, on the same server.")
             limits = [report.limit_row(limit) for limit in self.limits]
             table(report.LIMIT_COLUMNS, limits, right=report.LIMIT_COLUMNS[2:])
         if self.rows:
             say("")
-            say("The engine. Times of the processor, commits and WAL are per settlement.")
+            say("The engine. CPU time, commits and WAL are per settlement.")
             rows = [report.row(found) for found in self.rows]
             table(report.COLUMNS, rows, right=report.COLUMNS[2:])
         for line in report.fault_lines(self.rows):
             say(f"! {line}")
         for outcome in self.outcomes:
             say("")
-            say(
-                f"{outcome.name}: {'as it should be' if outcome.is_good else 'NOT as it should be'}"
-            )
+            say(f"{outcome.name}: {'passed' if outcome.is_good else 'FAILED'}")
             for line in outcome.lines:
                 say(f"  {line}")
 
     def print_markdown(self, say: Callable[[str], None]) -> None:
-        """Print everything as docs/performance.md has it: the figures there are this, pasted."""
+        """Print everything as Markdown; docs/performance.md contains this output."""
         assert self.machine is not None, "run it first"
         pgbench = self.pgbench_per_second
         lines = [
@@ -159,7 +157,7 @@ class Course:
                 say("\n".join(report.markdown_table(columns, cells, right)))
 
     def document(self) -> dict[str, Any]:
-        """Say everything for programs."""
+        """Return everything for JSON."""
         assert self.machine is not None, "run it first"
         trials = [outcome.document() for outcome in self.outcomes]
         return report.document(

@@ -1,4 +1,4 @@
-"""The installation that the bench measures: servers and engines of its own, as ``dev`` starts them."""
+"""The installation that the bench measures: embedded servers and engines, as ``dev`` starts them."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ SETTINGS: Final[Mapping[str, Any]] = {
     "banks.mock_success_rate": 1,
     "banks.mock_seed": 7,
 }
-"""A bank that answers at once and always yes: what is measured is the engine."""
+"""The mock bank settles every payment at once, so that only the engine is measured."""
 
 STREAM_BYTES_MAX: Final = "64G"
-"""A long run on a fast machine announces ten million moves, and what JetStream has no room for waits."""
+"""A long run announces ten million moves; a smaller stream would become full and stop the relay."""
 
 
 class WorldGround:
@@ -44,35 +44,35 @@ class WorldGround:
 
     @property
     def target(self) -> str:
-        """Where gRPC is."""
+        """The address of gRPC."""
         return self._world.addresses().grpc
 
     @property
     def database_url(self) -> str:
-        """Where PostgreSQL is."""
+        """The URL of PostgreSQL."""
         return self._world.addresses().database_url
 
     @property
     def nats_url(self) -> str:
-        """Where NATS is; empty when it is switched off."""
+        """The URL of NATS; empty if NATS is disabled."""
         return self._world.addresses().nats_url
 
     def pids(self) -> Pids:
-        """Name the processes of now."""
+        """Return the current process ids."""
         at = self._world.addresses()
         return Pids(engines=at.engine_pids, postgres=at.postgres_pid, nats=at.nats_pid)
 
     def watch(self) -> None:
-        """Bring back what died."""
+        """Restart what died."""
         self._world.watch()
 
     def kill_engines(self) -> None:
-        """Kill every engine with -9."""
+        """Kill all engines with SIGKILL."""
         for engine in self._world.engines:
             engine.kill()
 
     def kill_nats(self) -> None:
-        """Kill NATS with -9."""
+        """Kill NATS with SIGKILL."""
         pid = self._world.servers.nats_pid
         if pid is not None:
             with suppress(ProcessLookupError):
@@ -87,7 +87,7 @@ def started(
     settings: Mapping[str, Any] | None = None,
     tell: Callable[[str], None],
 ) -> Iterator[WorldGround]:
-    """Start an installation in a directory, for the length of the block."""
+    """Start an installation in a directory; it stops at the end of the block."""
     chosen = {**SETTINGS, **(settings or {})}
     config = with_book(load(None, chosen, search=False), data_dir).config
     plan = Plan(

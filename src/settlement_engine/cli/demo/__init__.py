@@ -1,5 +1,5 @@
-"""``demo``: shows the promises on this machine, crash included, in half a minute.
+"""``demo``: demonstrates the guarantees on this machine, including a crash, in half a minute.
 
-Promises: what it prints was looked up afterwards, in the bank's own book and in ours; a check that is
-false ends it with 5. It uses the public API only, as any caller would.
+Promises: its checks compare the bank's ledger with our books at the end; a failed check exits with 5. It
+uses only the public API, as any caller does.
 """

@@ -1,7 +1,7 @@
-"""What must be true after the demo, asked of the bank's book, of ours, and of a consumer of events.
+"""The checks after the demo: the bank's ledger, our books and the consumed events must agree.
 
-Pure: it looks at what was collected and collects nothing itself. A check that cannot fail would be
-worthless: ``tests/unit/cli/test_demo_checks.py`` breaks each of them.
+Pure: it reads the collected data and does no I/O. ``tests/unit/cli/test_demo_checks.py`` shows for each
+check that it can fail.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXAMPLES_MAX: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankEntry:
-    """A line of the bank's own book."""
+    """An entry of the bank's ledger."""
 
     settlement_id: str
     obligation_id: str
@@ -31,7 +31,7 @@ class BankEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OurSettlement:
-    """A settlement as our book has it."""
+    """A settlement as our books have it."""
 
     settlement_id: str
     obligation_id: str
@@ -40,7 +40,7 @@ class OurSettlement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventSeen:
-    """An announcement as the consumer handled it."""
+    """An announcement as the consumer processed it."""
 
     event_id: str
     settlement_id: str
@@ -51,10 +51,10 @@ class EventSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Everything that was collected after the load.
+    """The data that was collected after the load.
 
-    ``held`` are the accounts on which money is still held; ``differences`` are those of ``prove``;
-    ``tail`` are the last event ids by position as the engine's own stream gives them.
+    ``held`` are the accounts on which funds are still held; ``differences`` are those of ``prove``;
+    ``tail`` has the last event ids by position, from the engine's own event stream.
     """
 
     obligations: frozenset[str]
@@ -70,7 +70,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A promise, whether it holds, and what was seen."""
+    """A guarantee, whether it held, and the numbers."""
 
     promise: str
     is_true: bool
@@ -78,7 +78,7 @@ class Check:
 
 
 def check_all(evidence: Evidence) -> list[Check]:
-    """Ask every question."""
+    """Run all checks."""
     return [
         _accepted_ended(evidence),
         _never_twice(evidence),
@@ -98,32 +98,32 @@ def _check(promise: str, wrong: Sequence[str], detail: str) -> Check:
 
 
 def _accepted_ended(evidence: Evidence) -> Check:
-    """Whatever was accepted ends, and nothing was lost or made up."""
+    """Every accepted settlement has ended; none is missing and none is unknown."""
     found = Counter(settlement.obligation_id for settlement in evidence.ours)
     wrong = [f"{name} has no settlement" for name in sorted(evidence.obligations - set(found))]
     wrong += [f"{name} was never sent" for name in sorted(set(found) - evidence.obligations)]
     wrong += [f"{name} has {count} settlements" for name, count in found.items() if count > 1]
     wrong += [f"{s.settlement_id} is {s.status}" for s in evidence.ours if s.status not in ENDS]
     detail = f"{len(evidence.obligations):,} sent, {len(evidence.ours):,} ended"
-    return _check("whatever was accepted ended", wrong, detail)
+    return _check("every accepted settlement has ended", wrong, detail)
 
 
 def _never_twice(evidence: Evidence) -> Check:
-    """One obligation is at most one debit at the bank."""
+    """Check that no obligation is debited twice at the bank."""
     debits: Counter[str] = Counter()
     for entry in evidence.bank:
         debits[entry.obligation_id] += entry.times_debited
     wrong = [f"{name} was debited {count} times" for name, count in debits.items() if count > 1]
     again = sum(entry.times_received > 1 for entry in evidence.bank)
     return _check(
-        "each obligation settled at most once, says the bank",
+        "each obligation was debited at most once in the bank's ledger",
         wrong,
         f"{debits.total():,} debits, {len(debits):,} payments, {again:,} received more than once",
     )
 
 
 def _completed_is_debited(evidence: Evidence) -> Check:
-    """COMPLETED if and only if the bank's book has exactly one debit."""
+    """Check that COMPLETED settlements, and no others, have exactly one debit at the bank."""
     debits: Counter[str] = Counter()
     for entry in evidence.bank:
         debits[entry.settlement_id] += entry.times_debited
@@ -133,32 +133,32 @@ def _completed_is_debited(evidence: Evidence) -> Check:
         for name, word in status.items()
         if debits[name] != (1 if word == COMPLETED else 0)
     ]
-    wrong += [f"the bank knows {name}, we do not" for name in debits if name not in status]
+    wrong += [f"the bank has {name}, our books do not" for name in debits if name not in status]
     completed = sum(word == COMPLETED for word in status.values())
-    return _check("completed means debited, and nothing else does", wrong, f"{completed:,} of both")
+    return _check("exactly the completed settlements were debited", wrong, f"{completed:,} of both")
 
 
 def _conserved(evidence: Evidence) -> Check:
-    """Money is conserved: every balance follows from the transfers, debits equal credits."""
+    """Money is conserved: every balance matches the transfers, and debits equal credits."""
     return _check("money is conserved", list(evidence.differences), "every balance recomputed")
 
 
 def _nothing_held(evidence: Evidence) -> Check:
-    """No hold outlives its settlement."""
+    """No hold is left after its settlement has ended."""
     wrong = [f"{amount} held on {account}" for account, amount in evidence.held.items()]
     if evidence.open_holds:
         wrong.append(f"{evidence.open_holds} holds are open")
-    return _check("no money is left on hold", wrong, "0 holds")
+    return _check("no funds are left on hold", wrong, "0 holds")
 
 
 def _each_move_once(evidence: Evidence) -> Check:
-    """Each move was announced once: no gap, no repeat, in order per settlement."""
+    """Each move was announced exactly once, without a gap and in order per settlement."""
     wrong: list[str] = []
     positions = sorted(event.position for event in evidence.events)
     if positions != list(range(1, len(positions) + 1)):
-        wrong.append(f"{len(positions)} events do not fill the positions 1 to {positions[-1:]}")
+        wrong.append(f"{len(positions)} events have gaps in the positions 1 to {positions[-1:]}")
     if len({event.event_id for event in evidence.events}) != len(evidence.events):
-        wrong.append("an event was handled twice")
+        wrong.append("an event was processed twice")
     seen: defaultdict[str, list[int]] = defaultdict(list)
     for event in evidence.events:
         seen[event.settlement_id].append(event.seq)
@@ -182,7 +182,7 @@ def _each_move_once(evidence: Evidence) -> Check:
 
 
 def _events_end_as_we_do(evidence: Evidence) -> Check:
-    """Who only hears the events knows what we know."""
+    """Check that the last event of each settlement has the status of our books."""
     heard: dict[str, tuple[int, str]] = {}
     for event in evidence.events:
         heard[event.settlement_id] = max(
@@ -193,4 +193,4 @@ def _events_end_as_we_do(evidence: Evidence) -> Check:
         for s in evidence.ours
         if heard.get(s.settlement_id, (0, ""))[1] != s.status
     ]
-    return _check("who hears the events knows the books", wrong, f"{len(heard):,} lives agree")
+    return _check("the events agree with the books", wrong, f"{len(heard):,} settlements agree")

@@ -42,7 +42,7 @@ SETTINGS: Final = {
     "banks.mock_answer_timeout_ms": 500,
     "banks.mock_late_seconds": 1.0,
 }
-"""What makes a demo: free ports, servers of its own, a bank that is quick but unreliable."""
+"""The demo's settings: free ports, embedded servers, and a mock bank that is fast but unreliable."""
 
 
 @lasting
@@ -52,24 +52,24 @@ SETTINGS: Final = {
     type=click.Path(file_okay=False, path_type=Path),
     default=DATA_DIR,
     show_default=True,
-    help="Where a new directory is made for it; removed at the end unless a check fails.",
+    help="The parent of its data directory, which is removed at the end unless a check fails.",
 )
 @click.option(
     "--settlements",
     type=click.IntRange(1, SETTLEMENTS_MAX),
     default=SETTLEMENTS,
     show_default=True,
-    help="How many instructions are sent.",
+    help="How many instructions to send.",
 )
-@click.option("--quick", is_flag=True, help=f"Send only {QUICK_SETTLEMENTS}.")
-@click.option("--seed", default=SEED, show_default=True, help="Decides the instructions.")
+@click.option("--quick", is_flag=True, help=f"Send only {QUICK_SETTLEMENTS} instructions.")
+@click.option("--seed", default=SEED, show_default=True, help="Determines the instructions.")
 @click.option("--keep", is_flag=True, help="Keep the data directory.")
 @example("""
 settlement-engine demo
 settlement-engine demo --settlements 50000 --keep
 """)
 def demo(*, data_dir: Path, settlements: int, quick: bool, seed: int, keep: bool) -> int:
-    """Show the promises: settle 10,000 instructions, crash on the way, prove the books."""
+    """Demonstrate the guarantees: settle 10,000 instructions, crash, recover, prove the books."""
     from settlement_engine.cli.development.world import Plan, World
     from settlement_engine.config import load
 
@@ -90,10 +90,10 @@ def demo(*, data_dir: Path, settlements: int, quick: bool, seed: int, keep: bool
             place.is_good = _show(world, config, count, seed)
     seconds = time.monotonic() - began
     if not place.is_good:
-        mark(BAD, f"a promise is broken; everything is kept in {place.path} ({seconds:.1f} s)")
+        mark(BAD, f"a guarantee was violated; the data is kept in {place.path} ({seconds:.1f} s)")
         return ExitCode.UNBALANCED
-    mark(GOOD, f"every promise held, {seconds:.1f} s in all")
-    say("Next: settlement-engine dev --sample-data   (stay running, and send your own)")
+    mark(GOOD, f"every guarantee held, {seconds:.1f} s in total")
+    say("Next: settlement-engine dev --sample-data   (keeps running; submit your own settlements)")
     return ExitCode.OK
 
 
@@ -115,7 +115,7 @@ def _show(world: World, config: Config, count: int, seed: int) -> bool:
     banks = f"{opened} accounts, {len(BANKS) + 1} banks, {len(CURRENCIES)} currencies"
     say(f"✓ {banks:<35} {time.monotonic() - began:.2f} s")
     wishes = list(make_wishes(count, seed, BANKS, CURRENCIES))
-    say(f"sending {count:,} instructions; the engine will be killed on the way")
+    say(f"sending {count:,} instructions; the engine will be killed in the middle")
     story, evidence = asyncio.run(tell(world, config, wishes))
     print_story(story, wishes)
     checks = check_all(evidence)

@@ -1,7 +1,7 @@
-"""The callers of the demo: they submit in batches, several at a time, and send again what was lost.
+"""The callers of the demo: they submit batches concurrently, and repeat calls without an answer.
 
-Promises: a batch is sent until each of its items was answered, always with the same keys; the waiting
-is bounded.
+Promises: a batch is repeated until each of its items is answered, always with the same keys; the waiting
+time is bounded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PASSING: Final = frozenset(
         grpc.StatusCode.CANCELLED,
     }
 )
-"""What says nothing against the instruction: it is sent again under the same key."""
+"""The statuses after which an instruction is sent again under the same key."""
 
 PASSING_NUMBERS: Final = frozenset(code.value[0] for code in PASSING)
 OPEN: Final = (
@@ -66,16 +66,16 @@ class Callers:
         self._resent: set[str] = set()
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the channel."""
         await self._channel.close()
 
     @property
     def resent(self) -> int:
-        """How many instructions were sent more than once, because an answer was lost."""
+        """How many instructions were sent more than once."""
         return len(self._resent)
 
     async def submit(self, wishes: Sequence[Wish], accepted: Callable[[int], None]) -> None:
-        """Submit everything; ``accepted`` hears how many were accepted each time."""
+        """Submit everything; ``accepted`` gets the number of newly accepted instructions."""
         size = max(1, min(BATCH_ITEMS_MAX, len(wishes) // BATCHES_MIN))
         starts = iter(range(0, len(wishes), size))
 
@@ -89,7 +89,7 @@ class Callers:
                 callers.create_task(caller())
 
     async def await_ends(self, note: Callable[[int], None]) -> None:
-        """Wait until nothing is open, or until the patience is over; the checks say which."""
+        """Wait until no settlement is open, or until a time-out; the checks find open ones."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         wanted = wire.ListSettlementsRequest(statuses=OPEN, page_size=PAGE_ITEMS)
         while time.monotonic() < deadline:
@@ -104,7 +104,7 @@ class Callers:
             await asyncio.sleep(POLL_SECONDS)
 
     async def settlements(self) -> list[wire.SettlementStatusResponse]:
-        """Read our whole book."""
+        """Read all settlements."""
         found: list[wire.SettlementStatusResponse] = []
         wanted = wire.ListSettlementsRequest(page_size=PAGE_ITEMS)
         while True:
@@ -115,7 +115,7 @@ class Callers:
                 return found
 
     async def accounts(self) -> list[wire.Account]:
-        """Read every account with its balances."""
+        """Read all accounts with their balances."""
         found: list[wire.Account] = []
         wanted = wire.ListAccountsRequest(page_size=PAGE_ITEMS)
         while True:
@@ -126,7 +126,7 @@ class Callers:
                 return found
 
     async def events(self, after: int) -> AsyncIterator[wire.SettlementEvent]:
-        """Read the engine's own stream from a position to its head."""
+        """Read the engine's event stream from a position to the newest event."""
         request = wire.StreamRequest(after_sequence=after, ends_at_head=True)
         async for event in self._settlements.StreamSettlementEvents(request, timeout=CALL_SECONDS):
             yield event
@@ -145,7 +145,7 @@ class Callers:
                 raise Unavailable(
                     f"{len(requests)} instructions were not accepted",
                     why=f"the engine did not answer for {PATIENCE_SECONDS:g} s",
-                    todo="Look into the engine's log.",
+                    todo="Read the engine's log.",
                 )
             self._resent.update(request.idempotency_key for request in requests)
             await asyncio.sleep(RESEND_SECONDS)
@@ -153,7 +153,7 @@ class Callers:
     async def _submit_once(
         self, requests: list[wire.SettlementRequest]
     ) -> list[wire.SettlementRequest]:
-        """Send a batch; returns what has to be sent again."""
+        """Send a batch; return the instructions that must be sent again."""
         batch = wire.SubmitSettlementsRequest(settlements=requests)
         try:
             answer = await self._settlements.SubmitSettlements(batch, timeout=CALL_SECONDS)

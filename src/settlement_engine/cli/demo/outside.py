@@ -1,6 +1,6 @@
-"""What the world outside knows: the bank's own book, and the announcements on JetStream.
+"""The external sources of the demo's checks: the bank's ledger, and the announcements on JetStream.
 
-Promises: reads only, bounded in time and size.
+Promises: it only reads, with bounds on time and size.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EVENTS_SECONDS: Final = 60.0
 
 
 async def read_bank_ledger(http: str) -> list[BankEntry]:
-    """Ask the mock bank for its book, as anybody can while ``dev`` runs."""
+    """Read the mock bank's ledger from the HTTP port of ``dev``."""
     timeout = aiohttp.ClientTimeout(total=LEDGER_SECONDS)
     entries: list[BankEntry] = []
     async with (
@@ -57,7 +57,7 @@ async def read_bank_ledger(http: str) -> list[BankEntry]:
 
 
 class Consumer:
-    """An idempotent consumer: each announcement is handled once, however often it is delivered."""
+    """An idempotent consumer: it processes each announcement once, however often it is delivered."""
 
     def __init__(self, url: str, stream: str, subjects: str) -> None:
         self._url = url
@@ -73,7 +73,7 @@ class Consumer:
         return self.handled[-1].position if self.handled else 0
 
     async def crash_once(self) -> None:
-        """Handle a first batch and go away without acknowledging it: it will come again."""
+        """Process a first batch and disconnect without acknowledging it, so that it is redelivered."""
         async with self._connected() as jetstream:
             wanted = ConsumerConfig(deliver_policy=DeliverPolicy.ALL)
             subscription = await jetstream.pull_subscribe(
@@ -84,8 +84,8 @@ class Consumer:
                     await self._handle(message)
 
     async def read(self, tell_head: Callable[[int], Awaitable[int]]) -> None:
-        """Handle everything up to the head, which ``tell_head`` knows, or until time is over."""
-        with suppress(TimeoutError):  # what is missing then is for the checks to say
+        """Process everything up to the head, which ``tell_head`` returns, or until a time-out."""
+        with suppress(TimeoutError):  # the checks report what is missing then
             async with asyncio.timeout(EVENTS_SECONDS), self._connected() as jetstream:
                 await jetstream.subscribe(
                     self._subjects, stream=self._stream, ordered_consumer=True, cb=self._handle

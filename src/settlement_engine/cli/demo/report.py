@@ -1,6 +1,6 @@
-"""The demo's report: what happened, and which promises held.
+"""The demo's report: what happened, and which guarantees held.
 
-Promises: numbers come from the books, not from the demo's own counting.
+Promises: the numbers come from the books, not from the demo's own counters.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ PERCENT: Final = 100
 
 
 def print_story(story: Story, wishes: Sequence[Wish]) -> None:
-    """Say what happened."""
+    """Print what happened."""
     count = len(story.settlements)
     last = max((_ended(found) for found in story.settlements), default=story.began_at)
     seconds = max(last - story.began_at, 1e-6)
-    say(f"  {count:,} settlements in {seconds:.1f} s, crash included: {count / seconds:,.0f}/s")
+    say(f"  {count:,} settlements in {seconds:.1f} s including the crash: {count / seconds:,.0f}/s")
     say(f"  {_latencies(story, wishes)}")
     statuses = Counter(status_name(found.status).lower() for found in story.settlements)
     parts = [f"{status.replace('_', ' ')} {number:,}" for status, number in statuses.most_common()]
     say(f"  {' · '.join(parts)}")
     refusals = Counter(found.refusal_code for found in story.settlements if found.refusal_code)
     parts = [f"{code} {number:,}" for code, number in refusals.most_common()]
-    say(f"  of these: {' · '.join(parts) or 'no refusals'}")
+    say(f"  refusals: {' · '.join(parts) or 'none'}")
     scripts = Counter(wish.metadata["simulate"] for wish in wishes if wish.metadata)
     parts = [f"{name.replace('_', ' ')} {number:,}" for name, number in sorted(scripts.items())]
-    say(f"  the bank was told to misbehave: {' · '.join(parts) or 'never'}")
+    say(f"  simulated bank faults: {' · '.join(parts) or 'none'}")
     say(f"  {_crash(story)}")
 
 
 def print_checks(checks: Sequence[Check]) -> None:
-    """Say which promises held."""
+    """Print which guarantees held."""
     for check in checks:
         mark(GOOD if check.is_true else BAD, f"{check.promise} ({check.detail})")
 
@@ -56,8 +56,8 @@ def _crash(story: Story) -> str:
     first = f"{min(after) - story.killed_at:.1f} s" if after else "-"
     back = f"{story.back_at - story.killed_at:.1f} s" if story.back_at else "-"
     return (
-        f"crash: killed the engine with -9 while {len(open_then):,} settlements were open → back"
-        f" in {back}, first of them ended after {first}; {story.resent:,} instructions sent again"
+        f"crash: kill -9 while {len(open_then):,} settlements were open; ready again after {back},"
+        f" the first of them ended after {first}; {story.resent:,} instructions were sent again"
     )
 
 
@@ -71,10 +71,10 @@ def _latencies(story: Story, wishes: Sequence[Wish]) -> str:
         and not _was_open(found, story.killed_at)
     ]
     if len(took) < PERCENT:
-        return "too few settlements to speak of latencies"
+        return "too few settlements for latency percentiles"
     cuts = quantiles(took, n=PERCENT)
     middle, slow = cuts[49] * 1000, cuts[98] * 1000
-    return f"from accepted to completed under this load: p50 {middle:,.0f} ms · p99 {slow:,.0f} ms"
+    return f"latency from accepted to completed: p50 {middle:,.0f} ms · p99 {slow:,.0f} ms"
 
 
 def _was_open(found: wire.SettlementStatusResponse, at: float) -> bool:

@@ -1,6 +1,6 @@
-"""What happens in the demo, in order: load, crash, wait, ask.
+"""The sequence of the demo: load, crash, wait, collect.
 
-Promises: it acts through the public API only, except for the crash: that is ``kill -9``.
+Promises: it uses only the public API, and ``kill -9`` for the crash.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS: Final = 0.02
 CRASH_SHARE: Final = 0.5
-"""The engine is killed when this share of the instructions has been accepted."""
+"""The engine is killed when this share of the instructions is accepted."""
 
 ZEROS: Final = frozenset("0.")
 
 
 @dataclass(slots=True, kw_only=True)
 class Story:
-    """What was seen on the way; times are those of the machine's clock, in Unix seconds."""
+    """What was observed during the run; times are Unix seconds of the machine's clock."""
 
     began_at: float = 0.0
     killed_at: float = 0.0
@@ -45,7 +45,7 @@ class Story:
 
 
 async def tell(world: World, config: Config, wishes: Sequence[Wish]) -> tuple[Story, Evidence]:
-    """Run the load with its crash, wait for the ends, and collect what everybody knows."""
+    """Run the load with the crash, wait for the final states, and collect the data of the checks."""
     story = Story(began_at=time.time())
     callers = Callers(world.addresses().grpc)
     watching = asyncio.create_task(_watch(world, story))

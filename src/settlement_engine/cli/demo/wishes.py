@@ -1,6 +1,6 @@
-"""What the demo asks for: instructions that a seed decides, some of them made to go wrong.
+"""The instructions of the demo: determined by a seed, some of them with a simulated fault.
 
-Pure. The same seed gives the same instructions, with the same keys.
+Pure. The same seed gives the same instructions with the same keys.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 POOR_BANK: Final = "POORGB2L"
-"""A bank whose accounts are open and empty."""
+"""A bank whose accounts are open but not funded."""
 
 OUT_OF_A_THOUSAND: Final[Mapping[str, int]] = {
-    "reject": 20,  # the bank says no
-    "lost_answer": 10,  # the money moves, we hear nothing
-    "lost_request": 5,  # the bank never hears of it
-    "late_settle": 5,  # the bank answers after we have given up waiting
+    "reject": 20,  # the bank rejects the payment
+    "lost_answer": 10,  # the money moves, and the bank's response is lost
+    "lost_request": 5,  # the payment never arrives at the bank
+    "late_settle": 5,  # the bank responds after the time-out
 }
-"""How many of a thousand instructions the bank is told to treat like this."""
+"""How many of a thousand instructions get each simulated fault."""
 
 POOR_OUT_OF_A_THOUSAND: Final = 10
 AMOUNT_UNITS_MAX: Final = 5_000
-"""Whole units of the currency; ten thousand of them stay far below what is funded."""
+"""Whole units of the currency; ten thousand such instructions stay far below the funding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def make_wishes(
     count: int, seed: int, banks: Sequence[str], currencies: Sequence[str]
 ) -> Iterator[Wish]:
     """Make instructions between the banks."""
-    chance = Random(seed)  # noqa: S311 -- a demo must repeat itself
+    chance = Random(seed)  # noqa: S311 -- a demo must be repeatable
     scripts = [name for name, share in OUT_OF_A_THOUSAND.items() for _ in range(share)]
     scripts += [POOR_BANK] * POOR_OUT_OF_A_THOUSAND
     for number in range(1, count + 1):

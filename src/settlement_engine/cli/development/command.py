@@ -26,8 +26,8 @@ PORT: Final = click.IntRange(0, 65_535)
 
 WARNING: Final = """\
 ┌──────────────────────────────────────────────────────────────────────┐
-│ For development only: a mock bank, open windows, no TLS, no callers' │
-│ identities. For real money: settlement-engine serve                   │
+│ For development only: mock bank, no settlement windows, no TLS, no   │
+│ authentication. For real money use: settlement-engine serve          │
 └──────────────────────────────────────────────────────────────────────┘"""
 
 
@@ -39,18 +39,18 @@ WARNING: Final = """\
     type=click.Path(file_okay=False, path_type=Path),
     default=DATA_DIR,
     show_default=True,
-    help="Where everything is kept; it stays when the command ends.",
+    help="The directory for all data; it is kept when the command ends.",
 )
-@click.option("--grpc-port", type=PORT, help="Where gRPC listens; 0 takes any free port.")
-@click.option("--http-port", type=PORT, help="The same for JSON and health.")
-@click.option("--metrics-port", type=PORT, help="The same for metrics.")
+@click.option("--grpc-port", type=PORT, help="The port for gRPC; 0 takes any free port.")
+@click.option("--http-port", type=PORT, help="The port for JSON and health; 0 takes any free port.")
+@click.option("--metrics-port", type=PORT, help="The port for metrics; 0 takes any free port.")
 @click.option(
     "--address-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write where everything is, as JSON, as soon as it is ready.",
+    help="Write all addresses to this file, as JSON, when everything is ready.",
 )
 @click.option("--sample-data", is_flag=True, help="Open and fund accounts of eight banks.")
-@click.option("--real-windows", is_flag=True, help="Let the settlement windows count.")
+@click.option("--real-windows", is_flag=True, help="Enforce the settlement windows.")
 @click.option(
     "--engines",
     type=click.IntRange(1, ENGINES_MAX),
@@ -61,14 +61,14 @@ WARNING: Final = """\
 @url_option(
     "--database-url",
     "database.url",
-    "Your own PostgreSQL instead of the embedded one; a password goes into SETTLEMENT_DATABASE__URL.",
+    "Use this PostgreSQL, not the embedded one. Put a password into SETTLEMENT_DATABASE__URL.",
 )
 @url_option(
     "--nats-url",
     "nats.url",
-    "Your own NATS instead of the embedded one; a password goes into SETTLEMENT_NATS__URL.",
+    "Use this NATS, not the embedded one. Put a password into SETTLEMENT_NATS__URL.",
 )
-@click.option("--logs", is_flag=True, help="Show the engines' logs here, not in files.")
+@click.option("--logs", is_flag=True, help="Print the engines' logs here instead of to files.")
 @example("""
 settlement-engine dev --sample-data
 settlement-engine dev --grpc-port 0 --http-port 0 --metrics-port 0 --address-file here.json
@@ -118,7 +118,7 @@ def dev(  # noqa: PLR0913 -- each option of the command is an argument
     with termination_interrupts(), World(plan) as world:
         if sample_data:
             _open_sample_accounts(world)
-        stopped = collect_stop_signals()  # whoever reads the addresses may also end us, with 0
+        stopped = collect_stop_signals()  # from here on SIGTERM ends with exit code 0
         world.publish_addresses()
         _print_addresses(world, is_loud=logs)
         while not stopped:
@@ -130,7 +130,7 @@ def dev(  # noqa: PLR0913 -- each option of the command is an argument
 
 
 def with_book(loaded: Loaded, data_dir: Path) -> Loaded:
-    """Let the mock bank keep its book in the data directory, unless another place was chosen."""
+    """Keep the mock bank's ledger file in the data directory, unless another file is configured."""
     from dataclasses import replace
 
     if loaded.config.banks.mock_book_file is not None:

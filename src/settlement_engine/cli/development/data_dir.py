@@ -1,4 +1,4 @@
-"""The data directory of a development installation: made, or refused in a sentence that is true."""
+"""The data directory of a development installation: created, or refused with the cause."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRIVATE_DIRECTORY = 0o700
 
 
 def make_data_dir(data_dir: Path) -> None:
-    """Make the directory if need be, and see that files can be made in it. Raises Misconfigured."""
+    """Create the directory if it is missing, and check that it is writable. Raises Misconfigured."""
     with told_of(data_dir):
         data_dir.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=data_dir):
@@ -25,7 +25,7 @@ def make_data_dir(data_dir: Path) -> None:
 
 @contextmanager
 def told_of(data_dir: Path) -> Iterator[None]:
-    """Turn what the file system refuses in this directory into an error that says so."""
+    """Turn errors of the file system in this directory into a Misconfigured that names it."""
     try:
         yield
     except OSError as error:
@@ -35,5 +35,5 @@ def told_of(data_dir: Path) -> Iterator[None]:
         raise Misconfigured(
             f"the data directory {data_dir} cannot be used",
             why=f"{where}: {error.strerror or error}",
-            todo="Choose another with --data-dir, or make this one yours to write to.",
+            todo="Choose another with --data-dir, or make this one writable for your user.",
         ) from error

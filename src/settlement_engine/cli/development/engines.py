@@ -1,8 +1,8 @@
-"""Engine processes: started, watched, started again, drained.
+"""Engine processes: started, watched, restarted, drained.
 
-Promises: an engine that dies is replaced at once, on the same ports, and not in a hot loop when it
-keeps dying; a first start that fails is told with the engine's own last words. It must be used from
-the main thread: the kernel ties an engine's life to the thread that began it.
+Promises: an engine that dies is restarted at once on the same ports, and with growing pauses if it keeps
+dying; if the first start fails, the error shows the end of the engine's log. It must be used from the main
+thread: the kernel kills an engine when the thread that started it ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 YOUNG_SECONDS: Final = 1.0
-"""An engine that dies younger than this has failed to live; the next one waits."""
+"""An engine that dies earlier than this counts as a failed start; the next start waits."""
 
 PAUSE_FIRST_SECONDS: Final = 0.1
 PAUSE_MAX_SECONDS: Final = 2.0
@@ -37,7 +37,7 @@ KILL_SECONDS: Final = 5.0
 INHERITED: Final = frozenset(
     ["HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "NO_COLOR", "PATH", "PYTHONPATH", "TMPDIR", "TZ"]
 )
-"""What an engine needs of our environment; its settings come from us, all of them."""
+"""The variables that an engine inherits; all its settings are passed explicitly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ COMMAND: Final = (sys.executable, "-m", "settlement_engine", "engine-process")
 
 
 class EngineProcess:
-    """One engine, again and again. ``log_path`` None lets it write to our standard error."""
+    """One engine process and its restarts. Without ``log_path`` it writes to our standard error."""
 
     def __init__(
         self,
@@ -76,30 +76,30 @@ class EngineProcess:
 
     @property
     def pid(self) -> int | None:
-        """The number of the process, while there is one."""
+        """The process id, or None if no process runs."""
         return self._child.pid if self._child is not None else None
 
     @property
     def is_ready(self) -> bool:
-        """Whether the present process has said where it listens."""
+        """Whether the current process has reported its ports."""
         return self.ports is not None
 
     def start(self) -> None:
-        """Begin a process; it is not ready yet."""
+        """Start a process; it is not ready yet."""
         reader, writer = os.pipe()
         kept = {name: value for name, value in os.environ.items() if name in INHERITED}
         ours = {READY_PIPE: str(writer), PARENT: str(os.getpid())}
         log = files.open_log(self._log_path) if self._log_path else None
         try:
             self._log_offset = log.tell() if log else 0
-            self._child = subprocess.Popen(  # noqa: S603 -- our own program
+            self._child = subprocess.Popen(  # noqa: S603 -- the engine's own program
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log or sys.stderr.fileno(),
                 stderr=log or sys.stderr.fileno(),
                 env={**kept, **self._environment, **ours},
                 pass_fds=(writer,),
-                start_new_session=True,  # Ctrl-C is ours: we drain it
+                start_new_session=True,  # Ctrl-C goes to us only; we drain the engine
             )
         finally:
             os.close(writer)
@@ -110,7 +110,7 @@ class EngineProcess:
         self._began_at = time.monotonic()
 
     def watch(self) -> bool:
-        """Look after the process; true when it changed: it is another one, or it became ready."""
+        """Check the process; true if it was restarted or has become ready."""
         if self._log_path:
             files.bound_log(self._log_path)
         if self._child is None:
@@ -122,31 +122,31 @@ class EngineProcess:
         return self._restart_in_time()
 
     def await_ready(self) -> None:
-        """Wait for the first readiness. Raises Unavailable with the engine's last words."""
+        """Wait until it is ready for the first time. Raises Unavailable with the end of its log."""
         deadline = time.monotonic() + READY_SECONDS_MAX
         while not self._listen():
             assert self._child is not None, "start it first"
             status = self._child.poll()
             if status is not None:
-                raise self._refusal(f"it ended with status {status}")
+                raise self._refusal(f"its process ended with status {status}")
             if time.monotonic() > deadline:
                 raise self._refusal(f"it was not ready after {READY_SECONDS_MAX:g} s")
             time.sleep(POLL_SECONDS)
 
     def kill(self) -> int | None:
-        """Kill it with -9, as a crash would; returns its number. ``watch`` replaces it."""
+        """Kill it with SIGKILL, like a crash; return its process id. ``watch`` restarts it."""
         pid = self.pid
         if self._child is not None:
             self._child.kill()
         return pid
 
     def drain(self) -> None:
-        """Ask it to finish what it does and to end."""
+        """Ask it to finish its work and to stop."""
         if self._child is not None and self._child.poll() is None:
             self._child.send_signal(signal.SIGTERM)
 
     def end(self, patience_seconds: float) -> None:
-        """Wait for its end, and kill it when the patience is over."""
+        """Wait until it has stopped, and kill it after the time-out."""
         if self._child is None:
             return
         try:
@@ -178,7 +178,7 @@ class EngineProcess:
         with suppress(BlockingIOError):
             while words := os.read(self._pipe, 4096):
                 self._words += words
-            self._close_pipe()  # all is said
+            self._close_pipe()  # the message is complete
             with suppress(ValueError):
                 self.ports = BoundPorts(**json.loads(self._words))
         return self.ports is not None and self._pipe < 0
@@ -190,7 +190,7 @@ class EngineProcess:
 
     def _refusal(self, why: str) -> Unavailable:
         words = files.read_from(self._log_path, self._log_offset) if self._log_path else ""
-        todo = f"Read {self._log_path}." if self._log_path else "Read what it said above."
+        todo = f"Read {self._log_path}." if self._log_path else "Read its log above."
         return Unavailable(
             "the engine did not start", why="\n       ".join([why, *words.splitlines()]), todo=todo
         )

@@ -1,7 +1,7 @@
-"""Ports that stay ours while the process that listens on them is away.
+"""Ports that stay reserved while the process that listens on them restarts.
 
-Promises: a held port was free, and nobody else gets it until we let go: a socket of ours stays bound to
-it, without listening. The engines bind it too, with SO_REUSEPORT.
+Promises: a held port was free, and no other program gets it until it is closed here: a socket stays bound
+to it without listening. The engines bind it as well, with SO_REUSEPORT.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ HOST: Final = "127.0.0.1"
 
 
 class HeldPorts:
-    """Holds ports until it is closed."""
+    """Keeps ports reserved until it is closed."""
 
     def __init__(self) -> None:
         self._sockets = ExitStack()
 
     def hold(self, port: int, option: str) -> int:
-        """Hold a port, any free one for 0. Raises Misconfigured when somebody listens there."""
+        """Reserve a port; 0 means any free one. Raises Misconfigured if another program uses it."""
         if port:
             _refuse_taken(port, option)
         holder = self._sockets.enter_context(socket.socket())
@@ -35,13 +35,13 @@ class HeldPorts:
         return found
 
     def close(self) -> None:
-        """Let go of all."""
+        """Release all ports."""
         self._sockets.close()
 
 
 def _refuse_taken(port: int, option: str) -> None:
-    # With SO_REUSEPORT alone, a second `dev` would share the port with the first, and each would get
-    # half of the calls. SO_REUSEADDR forgives connections that are still fading away.
+    # With SO_REUSEPORT alone a second `dev` would share the port with the first, and each would get half
+    # of the calls. SO_REUSEADDR ignores closed connections that are still in TIME_WAIT.
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -54,5 +54,5 @@ def _taken(port: int, option: str, error: OSError) -> Misconfigured:
     return Misconfigured(
         f"port {port} cannot be used",
         why=error.strerror or str(error),
-        todo=f"Stop the program that listens there, or take any free port with {option} 0.",
+        todo=f"Stop the program that uses it, or choose any free port with {option} 0.",
     )

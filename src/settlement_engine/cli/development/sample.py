@@ -1,6 +1,6 @@
 """Sample accounts: eight banks, seven currencies, opened and funded through the public API.
 
-Promises: doing it again changes nothing, because every call has its key.
+Promises: a repetition changes nothing, because every call has an idempotency key.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FUNDED_UNITS: Final = 10_000_000
 
 
 def open_sample_accounts(target: str) -> int:
-    """Open and fund every account; returns how many there are."""
+    """Open and fund all accounts; return their number."""
     opened = open_accounts(target, BANKS, CURRENCIES)
     fund_accounts(target, BANKS, CURRENCIES, FUNDED_UNITS)
     return opened
@@ -54,7 +54,7 @@ def open_accounts(target: str, banks: Sequence[str], currencies: Sequence[str]) 
 
 
 def fund_accounts(target: str, banks: Sequence[str], currencies: Sequence[str], units: int) -> None:
-    """Pay in as many whole units at each bank in each currency."""
+    """Record incoming funding of ``units`` whole units for each bank in each currency."""
     requests = [
         wire.FundAccountRequest(
             bank=bank,
@@ -71,6 +71,6 @@ def fund_accounts(target: str, banks: Sequence[str], currencies: Sequence[str], 
 
 
 def _call_all(method: Any, requests: Iterable[object]) -> None:  # noqa: ANN401 -- a stub's method
-    # All at once: the engine writes what arrives together in one transaction.
+    # All at once: the engine stores concurrent calls in one transaction.
     for answer in [method.future(request, timeout=CALL_SECONDS) for request in requests]:
         answer.result()

@@ -1,6 +1,6 @@
-"""The servers that a development installation needs: embedded, or the ones that were named.
+"""The servers of a development installation: embedded ones, or those of the configuration.
 
-Promises: what has an address of its own is not started; what is started is watched and stopped.
+Promises: a server whose URL is configured is not started; a server that was started is watched and stopped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Servers:
-    """PostgreSQL and NATS, ours or others'; ``nats_max_file`` bounds the disk of a NATS of ours."""
+    """PostgreSQL and NATS, embedded or external; ``nats_max_file`` limits the embedded NATS' disk use."""
 
     def __init__(
         self, config: Config, data_dir: Path, *, nats_max_file: str = MAX_FILE_DEFAULT
@@ -69,26 +69,26 @@ class Servers:
 
     @property
     def database_url(self) -> str:
-        """Where PostgreSQL is, with the password."""
+        """The URL of PostgreSQL, with the password."""
         return self._postgres.url() if self._postgres else self._database_url
 
     @property
     def nats_url(self) -> str:
-        """Where NATS is, with the password; empty when it is switched off."""
+        """The URL of NATS, with the password; empty if NATS is disabled."""
         return self._nats.url() if self._nats else self._nats_url
 
     @property
     def postgres_pid(self) -> int | None:
-        """The number of our PostgreSQL's process."""
+        """The process id of the embedded PostgreSQL."""
         return self._postgres.pid if self._postgres else None
 
     @property
     def nats_pid(self) -> int | None:
-        """The number of our NATS's process."""
+        """The process id of the embedded NATS."""
         return self._nats.pid if self._nats else None
 
     def ways_in(self) -> dict[str, str]:
-        """Say how a person gets into each server of ours; passwords stay in their files."""
+        """Say how a person connects to each embedded server; passwords are not shown."""
         ours = (self._postgres, self._nats)
         return {each.title: each.way_in() for each in ours if each is not None}
 
@@ -100,7 +100,7 @@ class Servers:
                 yield f"✓ {name:<17} {server.address:<17} {server.ready_seconds:.2f} s"
 
     def watch(self) -> tuple[str, ...]:
-        """Bring back what died, and say what it was."""
+        """Restart a server that died, and return what was restarted."""
         if self._both is not None:
             return tuple(f"{title} was restarted" for title in self._both.watch())
         alone = self._postgres or self._nats

@@ -1,7 +1,7 @@
-"""A whole installation on this machine: servers, schema, engines, address file.
+"""A complete installation on this machine: servers, schema, engines, address file.
 
-Promises: when the ``with`` block begins everything answers; ``watch`` brings back what died; at the end
-engines drain first and servers stop last, and nothing is left running. Main thread only.
+Promises: when the ``with`` block begins, everything is ready; ``watch`` restarts what died; at the end the
+engines drain first, the servers stop last, and no process is left. Main thread only.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from settlement_engine.config import Config
 
 DRAIN_MARGIN_SECONDS: Final = 5.0
-"""How much longer than its own grace an engine gets before it is killed."""
+"""The extra time, after its own drain time, before an engine is killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to bring up. The ports are those of ``config``; ``tell`` hears of every step."""
+    """What to start. The ports are those of ``config``; ``tell`` gets a line for each step."""
 
     config: Config
     data_dir: Path
@@ -46,7 +46,7 @@ class Plan:
 
 
 class World:
-    """Everything that runs, for as long as the ``with`` block lasts."""
+    """The running installation; it stops at the end of the ``with`` block."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -59,7 +59,7 @@ class World:
         self.metrics_port = 0
 
     def __enter__(self) -> Self:
-        """Bring everything up, or leave nothing behind."""
+        """Start everything, or stop what was started."""
         with self._running as bring_up:
             make_data_dir(self._plan.data_dir)
             bring_up.callback(self._ports.close)
@@ -87,12 +87,12 @@ class World:
 
     @property
     def log_paths(self) -> tuple[Path, ...]:
-        """Where each engine writes its log."""
+        """The log file of each engine."""
         numbers = range(1, self._plan.engines + 1)
         return tuple(self._plan.data_dir / f"engine-{number}.log" for number in numbers)
 
     def addresses(self) -> RunningAddresses:
-        """Say where everything is now."""
+        """Return all current addresses and process ids."""
         return RunningAddresses(
             grpc=f"{HOST}:{self.grpc_port}",
             http=f"http://{HOST}:{self.http_port}",
@@ -106,7 +106,7 @@ class World:
         )
 
     def watch(self) -> tuple[str, ...]:
-        """Bring back what died, and say what it was. Call it many times a second."""
+        """Restart what died, and return what changed. Call it many times a second."""
         news = list(self.servers.watch())
         has_changed = bool(news)
         for number, engine in enumerate(self.engines, start=1):
@@ -118,7 +118,7 @@ class World:
         return tuple(news)
 
     def publish_addresses(self) -> None:
-        """Write the address files: from now on others rely on this world."""
+        """Write the address files: from now on other programs use this installation."""
         for path in self._plan.address_files:
             try:
                 write_addresses(path, self.addresses())
@@ -126,7 +126,7 @@ class World:
                 raise Misconfigured(
                     f"the address file {path} cannot be written",
                     why=error.strerror or str(error),
-                    todo="Choose another with --address-file, or leave it out.",
+                    todo="Choose another with --address-file, or omit the option.",
                 ) from error
 
     def _migrate(self) -> None:

@@ -1,4 +1,4 @@
-"""``doctor``: looks at the machine and the settings for what would get in the way.
+"""``doctor``: checks the machine and the settings for problems.
 
-Promises: it changes nothing but a temporary file, and each finding comes with what to do.
+Promises: it writes nothing except a temporary file, and each problem comes with what to do.
 """

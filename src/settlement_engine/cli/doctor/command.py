@@ -22,7 +22,7 @@ from settlement_engine.cli.settings import config_options
     type=click.Path(file_okay=False, path_type=Path),
     default=DATA_DIR,
     show_default=True,
-    help="Where `dev` will keep its data.",
+    help="The data directory of `dev`.",
 )
 @as_json
 @example("""
@@ -32,7 +32,7 @@ settlement-engine doctor --json
 def doctor(
     *, config_file: Path | None, settings: tuple[str, ...], data_dir: Path, is_json: bool
 ) -> int:
-    """Look at this machine and its settings for what would get in the way."""
+    """Check this machine and its settings for problems."""
     from settlement_engine.cli.doctor.machine import check_machine
     from settlement_engine.cli.doctor.settings import check_settings
 

@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from settlement_engine.cli.output import BAD, GOOD, WARN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of the doctor: a sign, what was looked at, what was found, what to do."""
+    """One line of the report: a sign, what was checked, what was found, what to do."""
 
     sign: str
     title: str
@@ -18,15 +18,15 @@ class Finding:
 
 
 def good(title: str, detail: str) -> Finding:
-    """Say that all is well."""
+    """Make a finding without a problem."""
     return Finding(sign=GOOD, title=title, detail=detail)
 
 
 def warn(title: str, detail: str, todo: str) -> Finding:
-    """Say that it works, but not well."""
+    """Make a warning: it works, but not well."""
     return Finding(sign=WARN, title=title, detail=detail, todo=todo)
 
 
 def bad(title: str, detail: str, todo: str) -> Finding:
-    """Say that it will not work."""
+    """Make a problem: it will not work."""
     return Finding(sign=BAD, title=title, detail=detail, todo=todo)

@@ -22,19 +22,19 @@ PYTHON_MIN: Final = (3, 11)
 LIBRARIES: Final = ("asyncpg", "grpcio", "nats-py", "protobuf", "pydantic", "pydantic-settings")
 GIBIBYTE: Final = 1024**3
 DISK_FREE_MIN: Final = 1 * GIBIBYTE
-SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 -- looked at, not written to
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 -- read, never written
 SHARED_MEMORY_MIN: Final = 64 * 1024**2
 FSYNCS: Final = 20
 FSYNC_SLOW_SECONDS: Final = 0.02
 BUILT_AT: Final = 1_767_225_600.0
-"""The first of January 2026: no honest clock is earlier."""
+"""The first of January 2026: a correct clock is never earlier."""
 
 CLOCK_TURNED_SECONDS: Final = 2.0
 ZONES: Final = ("Asia/Dubai", "Asia/Kolkata", "Europe/Berlin", "Europe/London", "America/New_York")
 
 
 def check_machine(data_dir: Path) -> Iterator[Finding]:
-    """Look at everything that needs no configuration."""
+    """Check everything that needs no configuration."""
     yield _python()
     yield _libraries()
     yield from _data_dir(data_dir)
@@ -51,7 +51,11 @@ def _python() -> Finding:
     if sys.version_info[:2] < PYTHON_MIN:
         return bad("Python", f"{found} is too old", "Install Python 3.11 or newer.")
     if not __debug__:
-        return bad("Python", "assertions are switched off", "Run without -O and PYTHONOPTIMIZE.")
+        return bad(
+            "Python",
+            "assertions are switched off",
+            "Start Python without -O, and unset PYTHONOPTIMIZE.",
+        )
     return good("Python", found)
 
 
@@ -63,7 +67,7 @@ def _libraries() -> Finding:
         except PackageNotFoundError:
             missing.append(name)
     if missing:
-        return bad("libraries", f"missing: {', '.join(missing)}", "make setup")
+        return bad("libraries", f"missing: {', '.join(missing)}", "Install them: make setup.")
     return good("libraries", "all installed")
 
 
@@ -72,7 +76,7 @@ def _standing(directory: Path) -> Path:
 
 
 def _data_dir(data_dir: Path) -> Iterator[Finding]:
-    """Look at the disk under the data directory; where nothing can be written there is none to judge."""
+    """Check the disk of the data directory, if the directory is writable."""
     where = _standing(data_dir)
     try:
         with tempfile.TemporaryFile(dir=where):
@@ -116,25 +120,26 @@ def _shared_memory() -> Finding:
     try:
         total = shutil.disk_usage(SHARED_MEMORY).total
     except OSError:
-        return warn(SHARED_MEMORY, "there is none", "The embedded PostgreSQL will use mmap.")
+        todo = "Nothing: the embedded PostgreSQL will use mmap."
+        return warn(SHARED_MEMORY, "does not exist", todo)
     text = f"{total / GIBIBYTE:.1f} GiB"
     if total < SHARED_MEMORY_MIN:
-        return warn(SHARED_MEMORY, text, "docker run --shm-size=256m")
+        return warn(SHARED_MEMORY, text, "Make it larger, for example docker run --shm-size=256m.")
     return good(SHARED_MEMORY, text)
 
 
 def _namespaces(data_dir: Path) -> Finding:
-    """Look whether root's PostgreSQL finds a user to run as, who can reach the data."""
+    """Check that root can run the embedded PostgreSQL as another user who can read the data."""
     from settlement_engine.embedded.process import choose_mode, namespaces_work, obstacle
 
     title = "user namespaces"
     closed = obstacle(_standing(data_dir), choose_mode())
     if closed is not None:
-        todo = "Keep the data directory where everybody may pass, such as /var/tmp."
-        return bad(title, f"the embedded PostgreSQL's user cannot pass {closed}", todo)
+        todo = "Choose a data directory that all users can reach, for example below /var/tmp."
+        return bad(title, f"the embedded PostgreSQL's user has no access to {closed}", todo)
     if namespaces_work():
-        return good(title, "root can start the embedded PostgreSQL in one")
-    return good(title, "forbidden here; the embedded PostgreSQL runs as nobody instead")
+        return good(title, "available; root can start the embedded PostgreSQL in one")
+    return good(title, "not permitted here; the embedded PostgreSQL runs as user nobody")
 
 
 def _zones() -> Finding:
@@ -142,15 +147,17 @@ def _zones() -> Finding:
         for zone in ZONES:
             ZoneInfo(zone)
     except ZoneInfoNotFoundError as error:
-        return bad("time zones", f"{error.args[0]}", "pip install tzdata")
-    return good("time zones", f"{len(ZONES)} of the settlement windows found")
+        return bad("time zones", f"{error.args[0]}", "Install them: pip install tzdata.")
+    return good("time zones", f"all {len(ZONES)} of the settlement windows found")
 
 
 def _locale() -> Finding:
     encoding = (sys.stdout.encoding or "").lower()
     if encoding.replace("-", "") != "utf8":
         return warn(
-            "locale", f"the terminal speaks {encoding or 'nothing'}", "export LC_ALL=C.UTF-8"
+            "locale",
+            f"the terminal's encoding is {encoding or 'unknown'}, not UTF-8",
+            "Set it: export LC_ALL=C.UTF-8.",
         )
     return good("locale", encoding)
 
@@ -161,7 +168,6 @@ def _clock() -> Finding:
         drift = abs(Path(file.name).stat().st_mtime - now)
     if now < BUILT_AT or drift > CLOCK_TURNED_SECONDS:
         year = time.gmtime(now).tm_year
-        return bad(
-            "clock", f"it says {year} and is {drift:.0f} s off the file system's", "timedatectl"
-        )
+        text = f"the year is {year}, and it differs by {drift:.0f} s from the file system's clock"
+        return bad("clock", text, "Correct the clock: see timedatectl.")
     return good("clock", time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now)))

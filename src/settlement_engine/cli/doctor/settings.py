@@ -27,7 +27,7 @@ NATS_PORT: Final = 4222
 def check_settings(
     config_file: Path | None, settings: tuple[str, ...], data_dir: Path
 ) -> Iterator[Finding]:
-    """Look at the configuration and at what it points to, and at the `dev` that runs here."""
+    """Check the configuration, the servers that it names, and the `dev` that runs here."""
     running = find_running(data_dir / ADDRESS_FILE.name)
     try:
         loaded = load_config(config_file, settings)
@@ -44,11 +44,11 @@ def check_settings(
 def _variables(loaded: Loaded) -> Iterator[Finding]:
     for variable in loaded.unknown_variables:
         hint = f"Did you mean {variable.hint}?" if variable.hint else "Remove it."
-        yield warn(variable.name, "is set, but nobody reads it", hint)
+        yield warn(variable.name, "is set, but it is not a known setting", hint)
 
 
 def check_ports(config: Config, running: RunningAddresses | None = None) -> Iterator[Finding]:
-    """Look whether somebody listens where we will, other than the `dev` that runs here."""
+    """Check that the configured ports are free, or used by the `dev` that runs here."""
     ours = _ports_of(running) if running is not None else frozenset()
     server, monitoring = config.server, config.monitoring
     ports = {
@@ -59,14 +59,14 @@ def check_ports(config: Config, running: RunningAddresses | None = None) -> Iter
         ports["HTTP"] = (server.host, server.http_port)
     for name, (host, port) in ports.items():
         if running is not None and port in ours:
-            yield good(f"{name} port {port}", f"the `dev` that runs here, process {running.pid}")
+            yield good(f"{name} port {port}", f"used by the running `dev`, process {running.pid}")
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError as error:
-                todo = f"ss -tlnp 'sport = :{port}' shows who has it; or choose another port."
+                todo = f"Find the program with: ss -tlnp 'sport = :{port}'; or choose another port."
                 yield warn(f"{name} port {port}", error.strerror or str(error), todo)
             else:
                 yield good(f"{name} port {port}", "free")
@@ -80,7 +80,7 @@ def _ports_of(running: RunningAddresses) -> frozenset[int]:
 def _embedded(
     name: str, program: str, find: Callable[[], str], running_url: str
 ) -> Iterator[Finding]:
-    """Look at a server that `dev` and `demo` start: its program, and the one that runs here."""
+    """Check an embedded server of `dev` and `demo`: its program, and the one that runs here."""
     from settlement_engine.embedded import EmbeddedServerError
 
     try:
@@ -90,9 +90,9 @@ def _embedded(
         return
     if running_url:
         at = urlsplit(running_url).netloc.rpartition("@")[2]
-        yield good(name, f"embedded, and running at {at}")
+        yield good(name, f"embedded, running at {at}")
     else:
-        yield good(name, "embedded; `dev` and `demo` start it")
+        yield good(name, "embedded; started by `dev` and `demo`")
 
 
 def _postgres_program() -> str:
@@ -110,7 +110,7 @@ def _nats_program() -> str:
 
 
 def check_postgres(config: Config, running: RunningAddresses | None = None) -> Iterator[Finding]:
-    """Look at the database that is named, or at the embedded one."""
+    """Check the configured database, or the embedded one."""
     url = config.database.url.get_secret_value()
     if not url:
         at = running.database_url if running is not None else ""
@@ -130,10 +130,10 @@ def check_postgres(config: Config, running: RunningAddresses | None = None) -> I
 
 
 def check_nats(config: Config, running: RunningAddresses | None = None) -> Iterator[Finding]:
-    """Look whether NATS answers, or at the embedded one."""
+    """Check the configured NATS, or the embedded one."""
     url = config.nats.url.get_secret_value()
     if not config.nats.enabled:
-        yield good("NATS", "switched off")
+        yield good("NATS", "disabled")
         return
     if not url:
         at = running.nats_url if running is not None else ""
@@ -154,6 +154,6 @@ def _reach_nats(host: str) -> Finding:
         return bad("NATS", f"{address[0]}:{address[1]}: {error}", "Start it, or correct nats.url.")
     if not greeting.startswith(b"INFO "):
         return bad(
-            "NATS", f"something else answers at {address[0]}:{address[1]}", "Correct nats.url."
+            "NATS", f"another program listens at {address[0]}:{address[1]}", "Correct nats.url."
         )
     return good("NATS", f"reachable at {address[0]}:{address[1]}")

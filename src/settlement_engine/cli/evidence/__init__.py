@@ -1,5 +1,5 @@
-"""``evidence``: everything about one settlement in one file, and the check of such a file.
+"""``evidence``: exports all records of one settlement to a file, and verifies such a file.
 
-Promises: the same evidence makes the same bytes of a file; checking one needs no engine and no database;
-a file that could be anything else than what was exported is refused before it is read into.
+Promises: the same evidence gives the same bytes; verifying needs no engine and no database; a file that was
+not written by an export is refused before its content is read.
 """

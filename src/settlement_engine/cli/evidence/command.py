@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 EXPORT = "export"
 READERS = {MockRail.name: read_terms}
-"""Whose messages can be read, to compare what they say with what was asked for."""
+"""The rails whose messages can be read, to compare them with the instruction."""
 
 _ROOT: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
 class _Group(click.Group):
-    """Takes ``evidence ID`` for ``evidence export ID``."""
+    """A group in which ``evidence ID`` is short for ``evidence export ID``."""
 
     @override
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Put the command in front where an ID stands there."""
+        """Insert ``export`` if the first argument is an ID."""
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             args = [EXPORT, *args]
         return super().parse_args(context, args)
@@ -49,7 +49,7 @@ settlement-engine evidence export 0199c2d4-6f0e-7c1a-9d51-1f2a33445566 -o eviden
 settlement-engine evidence verify evidence.zip
 """)
 def evidence() -> None:
-    """Export everything about a settlement with hashes, or check such a file.
+    """Export the evidence of a settlement, or verify such a file.
 
     `evidence ID -o FILE` is short for `evidence export ID -o FILE`.
     """
@@ -63,7 +63,7 @@ def evidence() -> None:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="The zip file to write; one that exists is left alone.",
+    help="The zip file to write; an existing file is not overwritten.",
 )
 @engine_options
 @as_json
@@ -71,7 +71,7 @@ def evidence() -> None:
 settlement-engine evidence export 0199c2d4-6f0e-7c1a-9d51-1f2a33445566 -o evidence.zip
 """)
 def export(*, name: str, output: Path, address: EngineAddress, is_json: bool) -> None:
-    """Write everything about a settlement to a file. ID is any name of it, as for `show`."""
+    """Write all records of a settlement to a file. ID is any of its references, as for `show`."""
     with reach(address) as engine, busy("collecting the evidence"):
         answer = engine.settlements.GetEvidence(by_name(name), timeout=CALL_SECONDS)
     data = pack({each.name: each.content for each in answer.files})
@@ -80,7 +80,8 @@ def export(*, name: str, output: Path, address: EngineAddress, is_json: bool) ->
             file.write(data)
     except OSError as error:
         what = f"{output} cannot be written"
-        raise Misconfigured(what, why=error.strerror or "", todo="Choose another.") from error
+        todo = "Choose another file with --output."
+        raise Misconfigured(what, why=error.strerror or "", todo=todo) from error
     if is_json:
         told = {"settlementId": answer.settlement_id, "rootSha256": answer.root_sha256}
         print_json({**told, "file": str(output), "bytes": len(data)})
@@ -88,13 +89,13 @@ def export(*, name: str, output: Path, address: EngineAddress, is_json: bool) ->
     mark(GOOD, f"{output}: {len(answer.files)} files, {len(data):,} bytes")
     say(f"  settlement  {answer.settlement_id}")
     say(f"  root        {answer.root_sha256}")
-    say("  Note the root elsewhere: whoever checks the file later can compare it.")
+    say("  Keep the root in another place: `evidence verify --root` compares the file with it.")
 
 
 def _whole_root(context: click.Context, option: click.Parameter, text: str) -> str:
-    """Refuse a part of a root: what begins alike need not be the same."""
+    """Refuse an incomplete root hash: two different hashes may begin with the same digits."""
     if text and _ROOT.fullmatch(text) is None:
-        message = "the root has 64 hexadecimal digits, as evidence export has printed them"
+        message = "the root has 64 hexadecimal digits, as printed by evidence export"
         raise click.BadParameter(message, context, option)
     return text
 
@@ -107,7 +108,7 @@ def _whole_root(context: click.Context, option: click.Parameter, text: str) -> s
     "root_sha256",
     default="",
     callback=_whole_root,
-    help="The root that was noted at the export: all of its 64 hexadecimal digits.",
+    help="The root hash that the export printed: all 64 hexadecimal digits.",
 )
 @as_json
 @example("""
@@ -115,7 +116,7 @@ settlement-engine evidence verify evidence.zip
 settlement-engine evidence verify evidence.zip --root 41954b2a68ec0170b074b54f609a87de5bf08220a1ba5436a992679b4714b626
 """)
 def verify(*, file: Path, root_sha256: str, is_json: bool) -> int:
-    """Check a file, without an engine and without its database."""
+    """Verify a file. This needs no engine and no database."""
     verified = check(unpack(file), __version__, root_sha256, READERS)
     if is_json:
         print_json(_as_dict(verified))
@@ -152,8 +153,8 @@ def _print(verified: Verified, *, is_root_noted: bool) -> None:
         say(f"  settlement  {verified.settlement_id}")
     say(f"  root        {verified.root_sha256}")
     if not verified.is_good:
-        mark(BAD, "this is not what was exported, or it was not in order")
+        mark(BAD, "verification failed: the file was changed, or its records are inconsistent")
     elif is_root_noted:
-        mark(GOOD, "it is what was exported under this root, and it is in order")
+        mark(GOOD, "verified: the records are consistent, and the root matches")
     else:
-        mark(GOOD, "it is in order; compare the root with the one that was noted at the export")
+        mark(GOOD, "the records are consistent; compare the root with the one from the export")

@@ -1,8 +1,8 @@
-"""Evidence as one zip file, whose every byte follows from the files in it.
+"""Evidence as one zip file; the same files always give the same bytes.
 
-Promises: nothing is compressed, so nothing can blow up; sizes and numbers are looked at before anything is
-read; a file that is not, byte for byte, what packing its own contents gives is refused. Names have no
-folders, so nothing can land elsewhere.
+Promises: nothing is compressed, so a small file cannot expand to a large one; sizes and counts are checked
+before content is read; a file that differs in one byte from what ``pack`` writes for its contents is
+refused. Names contain no folders, so no file can be written elsewhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NAME_CHARACTERS_MAX: Final = 64
 OVERHEAD_BYTES_MAX: Final = FILES_MAX * 256
-"""What a zip file adds: headers of known size and names, once before each file and once at the end."""
+"""The size of the zip headers: one before each file, and one per file in the list at the end."""
 
 FILE_BYTES_MAX: Final = EVIDENCE_BYTES_MAX + OVERHEAD_BYTES_MAX
 
@@ -51,7 +51,7 @@ def unpack(path: Path) -> dict[str, bytes]:
     try:
         size = path.stat().st_size
         if size > FILE_BYTES_MAX:
-            raise _refusal(f"it has {size} bytes, at most {FILE_BYTES_MAX} are read")
+            raise _refusal(f"it has {size} bytes; the maximum is {FILE_BYTES_MAX}")
         data = path.read_bytes()
     except OSError as error:
         raise _refusal(error.strerror or str(error)) from error
@@ -64,43 +64,43 @@ def unpack(path: Path) -> dict[str, bytes]:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise _refusal(str(error)) from error
     if pack(files) != data:
-        raise _refusal("some of its bytes are not what its files make of it")
+        raise _refusal("it contains bytes that an export does not write")
     return files
 
 
 def _check_end(data: bytes) -> None:
-    """Look at the end record before anything is made of what it says."""
+    """Check the end record before the list of files is read."""
     if len(data) < _END.size:
         raise _refusal("it is too short to be a zip file")
     mark, _, _, _, count, listed_bytes, listed_at, comment = _END.unpack(data[-_END.size :])
     if mark != _END_MARK or comment:
-        raise _refusal("it does not end as a zip file of ours does")
+        raise _refusal("it does not end like an exported file")
     if count > FILES_MAX or listed_bytes > OVERHEAD_BYTES_MAX:
-        raise _refusal(f"it lists {count} files, at most {FILES_MAX} are read")
+        raise _refusal(f"it lists {count} files; the maximum is {FILES_MAX}")
     if listed_at + listed_bytes + _END.size != len(data):
-        raise _refusal("its list of files is not where it should be")
+        raise _refusal("its list of files is at the wrong place")
 
 
 def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
     names = [entry.filename for entry in entries]
     if len(names) > FILES_MAX or len(set(names)) != len(names):
-        raise _refusal("it holds too many files, or one of them twice")
+        raise _refusal("it contains too many files, or the same file twice")
     total = 0
     for entry in entries:
         name = entry.filename
         if len(name) > NAME_CHARACTERS_MAX or _NAME.fullmatch(name) is None:
-            raise _refusal("it holds a file whose name is none of ours")
+            raise _refusal("it contains a file with an unknown name")
         is_plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits
         if not is_plain or entry.file_size != entry.compress_size:
-            raise _refusal(f"{name} is compressed or encrypted, and ours never are")
+            raise _refusal(f"{name} is compressed or encrypted, which an export never does")
         total += entry.file_size
     if total > EVIDENCE_BYTES_MAX:
-        raise _refusal(f"its files have {total} bytes, at most {EVIDENCE_BYTES_MAX} are read")
+        raise _refusal(f"its files have {total} bytes; the maximum is {EVIDENCE_BYTES_MAX}")
 
 
 def _refusal(why: str) -> CorruptRecord:
     return CorruptRecord(
-        "the file is not evidence as it was exported",
+        "the file is not an unchanged evidence export",
         why=why,
         todo="Export it again: settlement-engine evidence export ID -o FILE.zip",
     )
