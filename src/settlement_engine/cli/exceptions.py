@@ -120,8 +120,8 @@ def list_(
         many = [as_dict(each) for each in listed.items]
         print_json({"exceptions": many, "hasMore": listed.has_more})
         return
-    columns = ("ID", "SEVERITY", "KIND", "SETTLEMENT", "STATE", "AMOUNT", "", "AGE")
-    columns += ("ACKNOWLEDGED BY",)
+    facts = ("SETTLEMENT", "STATE", "AMOUNT", "", "AGE", "ACKNOWLEDGED BY")
+    columns = ("ID", "SEVERITY", "KIND", *facts)
     table(columns, [row(each) for each in listed.items], right=("ID", "AMOUNT"))
     say_how_much(listed)
 

@@ -125,7 +125,7 @@ def unknown(house: House) -> list[str]:
 
 
 def is_open(house: House) -> Callable[[], bool]:
-    return lambda: house.engine.opening.startswith("open, ")
+    return lambda: house.engine.opening.startswith("sending open (")
 
 
 def words(house: House, key: str) -> list[str]:

@@ -161,7 +161,7 @@ async def test_the_marker_of_an_era_that_has_no_move_yet_is_no_reason_to_begin_a
     marker = Announced(position=ERA_PLACES, name=marker_id(1), at=LoopClock().now())
     again = House(records, openings=ToldOpenings(records), witness=ToldWitness(marker))
     await again.start()
-    await again.until(lambda: again.engine.opening.startswith("open"))
+    await again.until(lambda: again.engine.opening.startswith("sending open ("))
     assert again.engine.opening == "sending open (recovery 1)"
     await again.crash()
 
