@@ -1,15 +1,25 @@
-"""What every Rail keeps, whichever bank stands behind it. The engine's promises stand on these."""
+"""What each class of rail keeps, whichever bank stands behind it. The engine's promises stand on these.
+
+A test without ``promised_by`` is kept by every rail. The others name the classes that keep it, or the question
+that a rail has to take for it; ``WORLDS`` are the rails that are tried. What a class promises is written down in
+``docs/guides/add-a-rail.md``.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import pytest
 
+from settlement_engine.domain.decisions.resending import AT_RAIL, RailClass
 from settlement_engine.domain.identifiers import references
-from settlement_engine.domain.lifecycle import LIFE, Event, State
-from settlement_engine.ports import Question, Rail, RailClass
+from settlement_engine.domain.lifecycle import LIFE, Ask, Event, State
+from settlement_engine.ports import Question, SendRail
 from settlement_engine.rails.mock import MockRail
+from settlement_engine.rails.registry import asks_of
+from tests.support.onewayrail import SEND_ONLY, OneWayRail
 from tests.unit.rails.builders import (
     CALLER,
     HandClock,
@@ -21,7 +31,7 @@ from tests.unit.rails.builders import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 ANSWERS = {
@@ -35,13 +45,16 @@ ANSWERS = {
         Event.ACKNOWLEDGED,
     },
 }
+WAYS = {"send": Ask.SEND, "enquire": Ask.ENQUIRE, "recall": Ask.RECALL}
 FINAL = {Event.SETTLED, Event.REJECTED}
 
 
 class World(Protocol):
     """A rail, the bank behind it, and time. ``situations`` names what the bank can be made to do."""
 
-    rail: Rail
+    rail_class: ClassVar[RailClass]
+    asks: ClassVar[frozenset[Ask]]
+    rail: SendRail
     situations: tuple[str, ...]
 
     async def open(self) -> None: ...
@@ -52,6 +65,8 @@ class World(Protocol):
 
 
 class MockWorld:
+    rail_class: ClassVar = RailClass.A
+    asks: ClassVar = AT_RAIL
     situations = (
         "settle",
         "reject",
@@ -68,20 +83,24 @@ class MockWorld:
     def __init__(self, folder: Path) -> None:
         self._settings = mock_settings(folder)
         self._clock = HandClock()
-        self.rail = MockRail(self._settings, self._clock)
+        self.rail: SendRail = self.make()
+
+    def make(self) -> SendRail:
+        return MockRail(self._settings, self._clock)
 
     async def open(self) -> None:
         await self.rail.start()
 
     async def reopen(self) -> None:
         await self.rail.stop()
-        self.rail = MockRail(self._settings, self._clock)
+        self.rail = self.make()
         await self.rail.start()
 
     async def close(self) -> None:
         await self.rail.stop()
 
     async def debits(self) -> dict[str, int]:
+        assert isinstance(self.rail, MockRail)
         book = await book_of(self.rail)
         return {obligation: int(str(entry["times_debited"])) for obligation, entry in book.items()}
 
@@ -89,7 +108,79 @@ class MockWorld:
         self._clock.advance(seconds)
 
 
-@pytest.fixture(params=[MockWorld], ids=["mock"])
+class MockOfClassB(MockWorld):
+    """The same bank, of which the engine is promised less: its validity is not relied upon."""
+
+    rail_class = RailClass.B
+
+    def make(self) -> MockRail:
+        made = MockRail(self._settings, self._clock)
+        made._capabilities = replace(made.capabilities, rail_class=RailClass.B)
+        return made
+
+
+class FileWorld:
+    """Files that can only be sent, in a world that is never reopened differently."""
+
+    rail_class: ClassVar = RailClass.C
+    asks: ClassVar = SEND_ONLY
+    situations = ("settle", "reject", "silent", "undelivered")
+
+    def __init__(self, folder: Path) -> None:
+        del folder
+        self._debits: Counter[str] = Counter()
+        self.rail: SendRail = self.make()
+
+    def make(self) -> SendRail:
+        return OneWayRail("paper", self.rail_class, self._debits)
+
+    async def open(self) -> None:
+        await self.rail.start()
+
+    async def reopen(self) -> None:
+        await self.rail.stop()
+        self.rail = self.make()
+        await self.rail.start()
+
+    async def close(self) -> None:
+        await self.rail.stop()
+
+    async def debits(self) -> dict[str, int]:
+        return dict(self._debits)
+
+    def later(self, seconds: float) -> None:
+        del seconds
+
+
+class OnceWorld(FileWorld):
+    rail_class = RailClass.D
+
+
+WORLDS: tuple[Any, ...] = (MockWorld, MockOfClassB, FileWorld, OnceWorld)
+
+Test = TypeVar("Test", bound="Callable[..., object]")
+
+
+def promised_by(*classes: RailClass, taking: Ask = Ask.SEND) -> Callable[[Test], Test]:
+    """Try a test with rails of these classes only (of every one if none is named) that take a question."""
+
+    def mark(test: Test) -> Test:
+        test.promised_by = (classes or tuple(RailClass), taking)  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "world" not in metafunc.fixturenames:
+        return
+    classes, taking = getattr(metafunc.function, "promised_by", (tuple(RailClass), Ask.SEND))
+    chosen = [each for each in WORLDS if each.rail_class in classes and taking in each.asks]
+    names = [f"{each.__name__}-{each.rail_class}" for each in chosen]
+    metafunc.parametrize("world", chosen, ids=names, indirect=True)
+
+
+@pytest.fixture
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     made: World = request.param(tmp_path)
     await made.open()
@@ -97,7 +188,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await made.close()
 
 
-async def ask(rail: Rail, way: str, *questions: Question) -> Heard:
+async def ask(rail: SendRail, way: str, *questions: Question) -> Heard:
     heard = Heard()
     await getattr(rail, way)(questions, heard)
     return heard
@@ -107,57 +198,132 @@ def in_every_situation(world: World) -> list[Question]:
     return [question(world.rail, word, word) for word in world.situations]
 
 
-def test_prepare_is_pure_and_says_what_is_to_be_paid(world: World) -> None:
+def ways_of(world: World) -> list[str]:
+    return [way for way, ask in WAYS.items() if ask in world.asks]
+
+
+# --- every rail -------------------------------------------------------------------------------------
+
+
+def test_every_class_is_tried() -> None:
+    assert {each.rail_class for each in WORLDS} == set(RailClass)
+
+
+def test_prepare_is_pure_and_names_the_payment(world: World) -> None:
     names = references(CALLER, "k", 1)
     first = world.rail.prepare(settlement("k", "settle"), names)
     assert first == world.rail.prepare(settlement("k", "settle"), names)
-    assert names.end_to_end_id.encode() in first
-    assert str(names.uetr).encode() in first
-    assert b"12.50" in first
-    assert b"EUR" in first
     assert world.rail.prepare(settlement("k", "settle", amount_minor=12_51), names) != first
+    assert world.rail.prepare(settlement("other", "settle"), names) != first
+
+
+def test_what_the_bytes_say_is_what_was_asked_for_where_they_can_be_read(world: World) -> None:
+    wanted = settlement("k", "settle")
+    wish = wanted.instruction
+    terms = world.rail.read(world.rail.prepare(wanted, references(CALLER, "k", 1)))
+    assert world.rail.read(b"\xff\x00 not a message") is None
+    if terms is not None:
+        assert (terms.from_bank, terms.to_bank) == (wish.from_bank, wish.to_bank)
+        assert (terms.amount, terms.currency) == (str(wish.amount), wish.amount.currency)
 
 
 def test_the_rules_are_sound(world: World) -> None:
     rules = world.rail.capabilities
     assert world.rail.name
+    assert rules.rail_class is world.rail_class
     assert 0 < rules.answer_timeout_seconds < rules.validity_seconds
-    if rules.rail_class is RailClass.A:
-        assert rules.deduplicates_seconds >= rules.validity_seconds, "resends must be recognised"
     if rules.is_not_found_definite:
         assert rules.rail_class in {RailClass.A, RailClass.B}
 
 
-@pytest.mark.parametrize("way", ["send", "enquire", "recall"])
+def test_it_has_the_parts_and_the_messages_that_it_says(world: World) -> None:
+    rules = world.rail.capabilities
+    assert rules.asks == world.asks == asks_of(world.rail)
+    assert {each.ask for each in rules.messages} - {None} == rules.asks
+    assert all(each.name and each.versions for each in rules.messages)
+    if rules.overdue_after_seconds is not None:
+        assert Ask.RECALL in rules.asks, "what is overdue is recalled"
+
+
+async def test_it_may_be_stopped_twice_and_without_a_start(world: World) -> None:
+    await world.rail.stop()
+    await world.rail.stop()
+
+
 async def test_only_the_answers_of_the_question_come_and_silence_is_none_of_them(
-    world: World, way: str
+    world: World,
 ) -> None:
     questions = in_every_situation(world)
-    for _ in range(3):
-        heard = await ask(world.rail, way, *questions)
-        assert set(heard.events) <= ANSWERS[way]
-        assert len({answer.settlement_id for answer in heard.answers}) == len(heard.answers)
+    for way in ways_of(world):
+        for _ in range(3):
+            heard = await ask(world.rail, way, *questions)
+            assert set(heard.events) <= ANSWERS[way]
+            assert len({answer.settlement_id for answer in heard.answers}) == len(heard.answers)
 
 
-@pytest.mark.parametrize("way", ["send", "enquire", "recall"])
 @pytest.mark.parametrize("attempt", [1, 7])
-async def test_an_answer_names_its_settlement_and_its_attempt(
-    world: World, way: str, attempt: int
-) -> None:
+async def test_an_answer_names_its_settlement_and_its_attempt(world: World, attempt: int) -> None:
     asked = question(world.rail, "k", "settle", attempt=attempt)
-    (answer,) = (await ask(world.rail, way, asked)).answers
-    assert (answer.settlement_id, answer.attempt) == (asked.settlement_id, attempt)
+    for way in ways_of(world):
+        (answer,) = (await ask(world.rail, way, asked)).answers
+        assert (answer.settlement_id, answer.attempt) == (asked.settlement_id, attempt)
 
 
-async def test_every_answer_is_one_that_the_page_knows(world: World) -> None:
+async def test_every_answer_is_one_that_the_state_machine_knows(world: World) -> None:
     questions = in_every_situation(world)
-    for way, state in (("send", State.LOCKED), ("enquire", State.IN_DOUBT)):
+    states = {"send": State.LOCKED, "enquire": State.IN_DOUBT, "recall": State.RECALLING}
+    for way in ways_of(world):
         heard = await ask(world.rail, way, *questions)
-        assert set(heard.events) <= LIFE[state].keys()
-    heard = await ask(world.rail, "recall", *questions)
-    assert set(heard.events) <= LIFE[State.RECALLING].keys()
+        assert set(heard.events) <= LIFE[states[way]].keys()
 
 
+async def test_sent_once_is_debited_at_most_once_and_what_was_refused_or_never_left_is_not(
+    world: World,
+) -> None:
+    questions = in_every_situation(world)
+    heard = await ask(world.rail, "send", *questions)
+    world.later(3)
+    debits = await world.debits()
+    assert set(debits.values()) <= {0, 1}
+    assert debits["OB-settle"] == 1
+    told = {answer.settlement_id: answer.event for answer in heard.answers}
+    for word, asked in zip(world.situations, questions, strict=True):
+        if told.get(asked.settlement_id) in {Event.REJECTED, Event.UNDELIVERED}:
+            assert not debits.get(f"OB-{word}"), word
+
+
+async def test_one_unreadable_message_silences_nobody_else(world: World) -> None:
+    good, bad = question(world.rail, "good", "settle"), question(world.rail, "bad", "settle")
+    broken = Question(
+        settlement_id=bad.settlement_id,
+        attempt=1,
+        references=bad.references,
+        payload=b"\xff\x00 not a message",
+        valid_until=bad.valid_until,
+    )
+    heard = await ask(world.rail, "send", good, broken)
+    told = {answer.settlement_id: answer.event for answer in heard.answers}
+    assert told[good.settlement_id] in {Event.SETTLED, Event.ACKNOWLEDGED}
+    assert told.get(bad.settlement_id, Event.REJECTED) is Event.REJECTED
+
+
+async def test_an_empty_batch_is_answered_by_nothing(world: World) -> None:
+    for way in ways_of(world):
+        assert (await ask(world.rail, way)).answers == []
+
+
+# --- classes A and B: it recognises a resend, and can be asked ---------------------------------------
+
+
+@promised_by(RailClass.A, RailClass.B)
+def test_it_can_be_asked_and_its_not_found_is_definite(world: World) -> None:
+    rules = world.rail.capabilities
+    assert Ask.ENQUIRE in rules.asks
+    assert rules.is_not_found_definite
+    assert rules.deduplicates_seconds > 0
+
+
+@promised_by(RailClass.A, RailClass.B)
 async def test_a_final_answer_stays_whatever_is_asked_and_however_late(world: World) -> None:
     questions = in_every_situation(world)
     final: dict[object, tuple[Event, str, str, str]] = {}
@@ -173,6 +339,7 @@ async def test_a_final_answer_stays_whatever_is_asked_and_however_late(world: Wo
     assert seen > len(world.situations), "the test must have seen final answers repeated"
 
 
+@promised_by(RailClass.A, RailClass.B)
 async def test_a_resend_is_recognised_and_never_debits_twice(world: World) -> None:
     questions = in_every_situation(world)
     for _ in range(4):
@@ -185,6 +352,7 @@ async def test_a_resend_is_recognised_and_never_debits_twice(world: World) -> No
     assert debits["OB-reject"] == 0
 
 
+@promised_by(RailClass.A, RailClass.B)
 async def test_what_was_sent_is_found_by_our_reference_after_a_restart(world: World) -> None:
     asked = question(world.rail, "k", "settle")
     (sent,) = (await ask(world.rail, "send", asked)).answers
@@ -196,19 +364,53 @@ async def test_what_was_sent_is_found_by_our_reference_after_a_restart(world: Wo
     assert found.confirmation
 
 
+@promised_by(RailClass.A, RailClass.B)
 async def test_what_was_never_sent_is_not_found_and_may_then_be_sent(world: World) -> None:
     asked = question(world.rail, "k", "settle")
     assert (await ask(world.rail, "enquire", asked)).events == [Event.NOT_FOUND]
     assert (await ask(world.rail, "send", asked)).events == [Event.SETTLED]
 
 
+@promised_by(taking=Ask.ENQUIRE)
 async def test_asking_moves_no_money(world: World) -> None:
     questions = in_every_situation(world)
     await ask(world.rail, "enquire", *questions)
     assert sum((await world.debits()).values()) == 0
 
 
-async def test_what_was_recalled_before_it_came_is_never_carried_out(world: World) -> None:
+# --- class A: it enforces the validity of messages ----------------------------------------------------
+
+
+@promised_by(RailClass.A)
+def test_it_recognises_resends_for_as_long_as_messages_are_valid(world: World) -> None:
+    rules = world.rail.capabilities
+    assert rules.deduplicates_seconds >= rules.validity_seconds
+
+
+@promised_by(RailClass.A)
+async def test_a_message_past_its_validity_is_refused_for_good(world: World) -> None:
+    asked = question(world.rail, "k", "settle", valid_seconds=10)
+    world.later(11)
+    assert (await ask(world.rail, "send", asked)).events == [Event.REJECTED]
+    assert (await ask(world.rail, "enquire", asked)).events == [Event.REJECTED]
+    assert sum((await world.debits()).values()) == 0
+
+
+@promised_by(RailClass.A)
+async def test_a_known_payment_is_not_refused_because_its_resend_comes_late(world: World) -> None:
+    asked = question(world.rail, "k", "settle", valid_seconds=10)
+    await ask(world.rail, "send", asked)
+    world.later(11)
+    assert (await ask(world.rail, "send", asked)).events == [Event.SETTLED]
+
+
+# --- class B: a recall bars what has not come ---------------------------------------------------------
+
+
+@promised_by(RailClass.B)
+async def test_what_was_recalled_before_it_came_is_given_back_and_refused_afterwards(
+    world: World,
+) -> None:
     asked = question(world.rail, "k", "settle")
     assert (await ask(world.rail, "recall", asked)).events == [Event.RECALLED]
     await world.reopen()
@@ -218,48 +420,42 @@ async def test_what_was_recalled_before_it_came_is_never_carried_out(world: Worl
     assert sum((await world.debits()).values()) == 0
 
 
+# --- rails that take recalls --------------------------------------------------------------------------
+
+
+@promised_by(taking=Ask.RECALL)
+async def test_what_it_says_is_recalled_is_never_carried_out(world: World) -> None:
+    questions = in_every_situation(world)
+    heard = await ask(world.rail, "recall", *questions)
+    given_back = {each.settlement_id for each in heard.answers if each.event is Event.RECALLED}
+    await ask(world.rail, "send", *questions)
+    world.later(3)
+    debits = await world.debits()
+    for word, asked in zip(world.situations, questions, strict=True):
+        if asked.settlement_id in given_back:
+            assert not debits.get(f"OB-{word}"), word
+
+
+@promised_by(taking=Ask.RECALL)
 async def test_what_is_settled_cannot_be_recalled(world: World) -> None:
     asked = question(world.rail, "k", "settle")
-    await ask(world.rail, "send", asked)
-    assert (await ask(world.rail, "recall", asked)).events == [Event.SETTLED]
-    assert (await world.debits())["OB-k"] == 1
+    (sent,) = (await ask(world.rail, "send", asked)).events
+    (said,) = (await ask(world.rail, "recall", asked)).events
+    if sent is Event.SETTLED:
+        assert said in {Event.SETTLED, Event.RECALL_REFUSED}
+        assert (await world.debits())["OB-k"] == 1
 
 
+@promised_by(taking=Ask.RECALL)
 async def test_what_is_rejected_needs_no_recall(world: World) -> None:
     asked = question(world.rail, "k", "reject")
     await ask(world.rail, "send", asked)
     assert (await ask(world.rail, "recall", asked)).events == [Event.REJECTED]
 
 
-async def test_a_message_past_its_validity_is_refused_for_good(world: World) -> None:
-    asked = question(world.rail, "k", "settle", valid_seconds=10)
-    world.later(11)
-    assert (await ask(world.rail, "send", asked)).events == [Event.REJECTED]
-    assert (await ask(world.rail, "enquire", asked)).events == [Event.REJECTED]
-    assert sum((await world.debits()).values()) == 0
+# --- classes C and D: only what the bank says by itself, or a statement, proves something -------------
 
 
-async def test_a_known_payment_is_not_refused_because_its_resend_comes_late(world: World) -> None:
-    asked = question(world.rail, "k", "settle", valid_seconds=10)
-    await ask(world.rail, "send", asked)
-    world.later(11)
-    assert (await ask(world.rail, "send", asked)).events == [Event.SETTLED]
-
-
-async def test_one_unreadable_message_silences_nobody_else(world: World) -> None:
-    good, bad = question(world.rail, "good", "settle"), question(world.rail, "bad", "settle")
-    broken = Question(
-        settlement_id=bad.settlement_id,
-        attempt=1,
-        references=bad.references,
-        payload=b"\xff\x00 not a message",
-        valid_until=bad.valid_until,
-    )
-    heard = await ask(world.rail, "send", good, broken)
-    told = {answer.settlement_id: answer.event for answer in heard.answers}
-    assert told == {good.settlement_id: Event.SETTLED, bad.settlement_id: Event.REJECTED}
-
-
-async def test_an_empty_batch_is_answered_by_nothing(world: World) -> None:
-    for way in ("send", "enquire", "recall"):
-        assert (await ask(world.rail, way)).answers == []
+@promised_by(RailClass.C, RailClass.D)
+def test_its_not_found_proves_nothing(world: World) -> None:
+    assert not world.rail.capabilities.is_not_found_definite

@@ -402,14 +402,8 @@ class PaperRail(MockRail):
     name = "paper"
 '''
 WORLD = """class PaperWorld(MockWorld):
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.rail = PaperRail(self._settings, self._clock)
-
-    async def reopen(self) -> None:
-        await self.rail.stop()
-        self.rail = PaperRail(self._settings, self._clock)
-        await self.rail.start()
+    def make(self) -> SendRail:
+        return PaperRail(self._settings, self._clock)
 
 
 """
@@ -440,20 +434,24 @@ def test_add_a_rail(copy):
     )
     copy.before(
         application,
-        "        rails: tuple[Rail, ...] = (self.mock,)\n",
+        "    def _rails(self) -> RailRegistry:\n",
+        "    def _paper(self) -> PaperRail:\n"
         "        settings = mock_settings(self.config)\n"
         "        book = settings.book_file.with_suffix('.paper')\n"
-        "        paper = PaperRail(replace(settings, book_file=book), SystemClock())\n",
+        "        return PaperRail(replace(settings, book_file=book), SystemClock())\n\n",
     )
-    copy.after(application, "rails: tuple[Rail, ...] = (self.mock,", " paper")
+    copy.after(
+        application,
+        'RailEntry("mock", "banks", lambda: self.mock),',
+        ' RailEntry("paper", "banks", self._paper)',
+    )
     contract = "tests/contract/test_rail_contract.py"
     copy.after(
         contract,
         "import MockRail\n",
         "from settlement_engine.rails.paper import PaperRail\n",
     )
-    copy.before(contract, '@pytest.fixture(params=[MockWorld], ids=["mock"])\n', WORLD)
-    copy.after(contract, "params=[MockWorld", ", PaperWorld")
-    copy.after(contract, 'ids=["mock"', ', "paper"')
+    copy.before(contract, "WORLDS: tuple[Any, ...] = (", WORLD)
+    copy.after(contract, "WORLDS: tuple[Any, ...] = (MockWorld,", " PaperWorld,")
     copy.add("tests/unit/test_paper_rail.py", RAIL_CASE)
     copy.test(contract, "tests/unit/test_paper_rail.py")

@@ -26,7 +26,7 @@ from tests.support.stores import CountedIds, WallClock
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from settlement_engine.ports import Admission, Admitted, Claimed, Clock, Outcome, Rail, Step
+    from settlement_engine.ports import Admission, Admitted, Claimed, Clock, Outcome, SendRail, Step
     from settlement_engine.store.database import Line
 
 SOON: Final = Backoff(first_seconds=0.004, max_seconds=0.01)
@@ -139,7 +139,7 @@ class FrailEngine:
         *,
         watch: Watch | None = None,
         clock: Clock | None = None,
-        rails: Sequence[Rail] = (),
+        rails: Sequence[SendRail] = (),
         **settings: Any,
     ) -> None:
         parts = urlsplit(url)

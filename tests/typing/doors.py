@@ -79,7 +79,7 @@ def the_store_in_memory_fits_the_same_ports(
 def the_others_fit_too(
     rail: MockRail, screening: BuiltinScreening, engine: SettlementService, metrics: Metrics
 ) -> None:
-    _1: ports.Rail = rail
+    _1: ports.SendRail = rail
     _2: ports.Screening = screening
     _3: ports.Engine = engine
     _4: ports.Meter = metrics

@@ -32,6 +32,7 @@ from settlement_engine.events.stream import StreamSpec
 from settlement_engine.events.witness import StreamWitness
 from settlement_engine.monitoring.metrics import BALANCE_ACCOUNTS_MAX, Metrics
 from settlement_engine.rails.mock import MockRail
+from settlement_engine.rails.registry import RailEntry, RailRegistry
 from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.database import Readers
@@ -50,7 +51,6 @@ from settlement_engine.store.watch import ServerWatch
 
 if TYPE_CHECKING:
     from settlement_engine.config import Config
-    from settlement_engine.ports import Rail
 
 
 class SystemClock:
@@ -102,7 +102,8 @@ class Application:
         self.matters = PostgresMatters(self.watched, self.readers)
         self.resolutions = PostgresResolutions(self.watched, self.readers)
         self.mock = self._mock()
-        self.rails = self._rails()
+        self.registry = self._rails()
+        self.rails = self.registry.rails
         self.desk = Desk(engine_settings(config), self.matters, self.resolutions, self.rails)
         self.engine = self._engine()
         self.api, self.metrics_connections_max = bounded_api(config)
@@ -144,10 +145,9 @@ class Application:
             raise Misconfigured(what, todo=todo)
         return MockRail(mock_settings(self.config), SystemClock())
 
-    def _rails(self) -> dict[str, Rail]:
-        """Every rail that is switched on, by its name: so it is started, asked, watched and stopped."""
-        rails: tuple[Rail, ...] = (self.mock,)
-        return {rail.name: rail for rail in rails}
+    def _rails(self) -> RailRegistry:
+        """Every rail that there is, in the order of preference; the registry starts and stops them."""
+        return RailRegistry((RailEntry("mock", "banks", lambda: self.mock),))
 
     def _engine(self) -> SettlementService:
         return SettlementService(
@@ -216,8 +216,7 @@ class Application:
 
     async def close(self) -> None:
         """Close what was opened."""
-        for rail in self.rails.values():
-            await rail.stop()
+        await self.registry.stop()
         await self.settlements.close()
         await self.matters.close()
         await self.resolutions.close()

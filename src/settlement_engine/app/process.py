@@ -101,8 +101,7 @@ class EngineProcess:
     async def start(self, on_ready: Callable[[Addresses], None]) -> None:
         """Become known and carry on what is open first; then listen."""
         application = self._application
-        for rail in application.rails.values():
-            await rail.start()
+        await application.registry.start()
         await application.engine.join()
         application.require_known_currencies()
         self._spawn(application.engine.run())

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from settlement_engine.domain.decisions.before_the_end import ONLY_TO_A_QUESTION
+from settlement_engine.domain.decisions.before_the_end import ONLY_TO_A_QUESTION, when_not_taken
 from settlement_engine.domain.lifecycle import QUESTION, Ask, Event
 from settlement_engine.engine.dispatch.dispatcher import Outside
 from settlement_engine.engine.integrity import may_be_put, silence
 from settlement_engine.engine.patience import at_most
-from settlement_engine.ports import Answer, Question
+from settlement_engine.ports import Answer, EnquiryRail, Question, RecallRail
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from settlement_engine.engine.integrity import Integrity
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.ports import Meter, Rail, Screening
+    from settlement_engine.ports import Meter, Report, Screening, SendRail
 
-    Report = Callable[[Sequence[Answer]], None]
     Hear = Callable[[Iterable[Answer]], None]
 
 QUESTIONS_BATCH_MAX: Final = 500
@@ -46,7 +45,7 @@ class Asker:
     def __init__(  # noqa: PLR0913 - whom it asks, and what it has to look at before
         self,
         settings: EngineSettings,
-        rails: Mapping[str, Rail],
+        rails: Mapping[str, SendRail],
         screening: Screening,
         *,
         presence: Presence,
@@ -85,6 +84,8 @@ class Asker:
                 self._ask_screening(group)
             elif rail not in self._rails:
                 self._presence.spawn(self._miss(question, rail, group))
+            elif question not in self._rails[rail].capabilities.asks:
+                self._presence.spawn(self._answer_untaken(question, rail, group))
             else:
                 self._dispatcher.offer(question, rail, group)
 
@@ -120,6 +121,20 @@ class Asker:
             if each.attempt is not None
         ]
         self._hear(answers)
+
+    async def _answer_untaken(self, question: Ask, rail: str, batch: list[Settlement]) -> None:
+        """Answer a question that the rail does not take: silence stays silence, a recall is refused."""
+        text = f"the rail {rail} takes no {question.value} questions"
+        self._hear(
+            Answer(
+                settlement_id=each.id,
+                event=when_not_taken(question),
+                attempt=each.attempt.number,
+                text=text,
+            )
+            for each in batch
+            if each.attempt is not None
+        )
 
     async def _screen(self, batch: list[Settlement], turn: int, rails: tuple[str, ...]) -> None:
         if not await self._waits_at_gate(batch, turn, rails):
@@ -181,13 +196,13 @@ class Asker:
             return
         rail, question = call.rail, call.question
         questions = [question_of(settlement, question) for settlement in call.settlements]
-        calls = {Ask.SEND: rail.send, Ask.ENQUIRE: rail.enquire, Ask.RECALL: rail.recall}
+        way = _way(rail, question)
         await self._listen_for(
             rail.name,
             question,
             {each.settlement_id: each.attempt for each in questions},
             rail.capabilities.answer_timeout_seconds,
-            lambda report: calls[question](questions, report),
+            lambda report: way(questions, report),
             call=call,
         )
 
@@ -246,6 +261,17 @@ class Asker:
 def _nobody(_answers: Iterable[Answer]) -> None:
     message = "the asker was not attached to a runner"
     raise AssertionError(message)
+
+
+def _way(rail: SendRail, question: Ask) -> Callable[[Sequence[Question], Report], Awaitable[None]]:
+    """Return the part of a rail that a question goes to; only what the rail offers is asked for."""
+    if question is Ask.ENQUIRE:
+        assert isinstance(rail, EnquiryRail), "a rail that takes enquiries can be asked"
+        return rail.enquire
+    if question is Ask.RECALL:
+        assert isinstance(rail, RecallRail), "a rail that takes recalls has a way for them"
+        return rail.recall
+    return rail.send
 
 
 def _rail_of(settlement: Settlement) -> str:

@@ -14,7 +14,7 @@ import structlog
 from settlement_engine.domain.decisions.after_the_end import contradicts
 from settlement_engine.engine.patience import at_most
 from settlement_engine.errors import Broken, Contention, Unavailable
-from settlement_engine.ports import Answer, Lister, Suspicion
+from settlement_engine.ports import Answer, PaymentLister, Suspicion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -77,7 +77,7 @@ class BankLists:
         assert opening.since is not None, "what was shut says from when on"
         count = 0
         try:
-            if not isinstance(rail, Lister):
+            if not isinstance(rail, PaymentLister):
                 return await self._unlisted(opening, rail, "its bank gives no list")
             after = ""
             for _ in range(PAGES_MAX):
@@ -101,7 +101,9 @@ class BankLists:
         self._meter.anomaly("opening_without_list")
         return f"the rail {rail.name} cannot be asked what it has: {why}"
 
-    async def _page(self, rail: Lister, since: datetime, after: str, seconds: float) -> BankPage:
+    async def _page(
+        self, rail: PaymentLister, since: datetime, after: str, seconds: float
+    ) -> BankPage:
         async with at_most(seconds):
             return await rail.payments_since(since, after)
 
@@ -129,7 +131,7 @@ class BankLists:
         """
         written_at = await self._openings.last_written()
         for rail in rails:
-            if not isinstance(rail, Lister):
+            if not isinstance(rail, PaymentLister):
                 continue
             for _ in range(CHECK_TRIES_MAX):
                 try:
@@ -146,7 +148,7 @@ class BankLists:
                 break
         return None
 
-    async def _missing_since(self, rail: Lister, written_at: datetime) -> datetime | None:
+    async def _missing_since(self, rail: PaymentLister, written_at: datetime) -> datetime | None:
         """Return when the bank received the first payment that we do not know of."""
         after = ""
         for _ in range(CHECK_PAGES_MAX):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.decisions.after_the_end import stated_in
-from settlement_engine.domain.decisions.before_the_end import decide
+from settlement_engine.domain.decisions.before_the_end import decide, may_be_cancelled
 from settlement_engine.domain.decisions.reasons import reason_of
 from settlement_engine.domain.decisions.resending import is_too_late_to_send
 from settlement_engine.domain.decisions.screened import SCREENED, decide_screened
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.directory import Directory
     from settlement_engine.engine.router import Router
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.ports import Answer, Claimed, Rail, RailCapabilities
+    from settlement_engine.ports import Answer, Claimed, RailCapabilities, SendRail
 
 
 class Decider:
@@ -55,7 +55,7 @@ class Decider:
     def __init__(
         self,
         settings: EngineSettings,
-        rails: Mapping[str, Rail],
+        rails: Mapping[str, SendRail],
         directory: Directory,
         router: Router,
         chance: Random,
@@ -119,6 +119,10 @@ class Decider:
         """Say whether a sending that is due now may no longer leave."""
         return is_too_late_to_send(attempt, self._rules(attempt), now)
 
+    def may_be_cancelled(self, settlement: Settlement) -> bool:
+        """Say whether a caller's request not to settle can have an effect."""
+        return may_be_cancelled(settlement, self._rules(settlement.attempt))
+
     def take_over(self, claim: Claimed, now: datetime) -> TakenOver:
         """Say how a claimed settlement goes on."""
         settlement = claim.settlement
@@ -171,7 +175,7 @@ class Decider:
             self._directory.facts(AccountKind.VOSTRO, wish.to_bank, currency),
         )
 
-    def _attempt(self, settlement: Settlement, rail: Rail, now: datetime) -> Attempt:
+    def _attempt(self, settlement: Settlement, rail: SendRail, now: datetime) -> Attempt:
         """Write down what is going to be sent, to the byte."""
         number = (settlement.attempt.number if settlement.attempt else 0) + 1
         wish = settlement.instruction

@@ -25,7 +25,7 @@ from settlement_engine.engine.asker import question_of
 from settlement_engine.engine.integrity import may_be_put, silence
 from settlement_engine.engine.patience import at_most
 from settlement_engine.errors import Broken, Contention, Unavailable
-from settlement_engine.ports import Answer
+from settlement_engine.ports import Answer, EnquiryRail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from settlement_engine.ports import (
         MatterStore,
         Meter,
-        Rail,
         ResolutionStore,
+        SendRail,
         SettlementStore,
     )
 
@@ -60,7 +60,7 @@ class Desk:
         settings: EngineSettings,
         matters: MatterStore,
         resolutions: ResolutionStore,
-        rails: Mapping[str, Rail],
+        rails: Mapping[str, SendRail],
     ) -> None:
         self._settings = settings
         self._rails = rails
@@ -87,7 +87,7 @@ class DeskClerk:
         desk: Desk,
         *,
         store: SettlementStore,
-        rails: Mapping[str, Rail],
+        rails: Mapping[str, SendRail],
         runner: Runner,
         presence: Presence,
         gate: Gate,
@@ -163,7 +163,7 @@ class DeskClerk:
                 else:
                     group.create_task(self._resolve(rail, pairs))
 
-    async def _resolve(self, rail: Rail, pairs: list[tuple[Proposal, Settlement]]) -> None:
+    async def _resolve(self, rail: SendRail, pairs: list[tuple[Proposal, Settlement]]) -> None:
         """Ask once more; what the bank says definitely wins, otherwise the people's word is applied."""
         said = await self._enquire(rail, [settlement for _, settlement in pairs])
         heard = []
@@ -181,7 +181,9 @@ class DeskClerk:
             heard.append(word if word and wins else _attest(proposal, settlement, outcome))
         self._runner.hear(heard)
 
-    async def _enquire(self, rail: Rail, settlements: Sequence[Settlement]) -> dict[UUID, Answer]:
+    async def _enquire(
+        self, rail: SendRail, settlements: Sequence[Settlement]
+    ) -> dict[UUID, Answer]:
         """Ask a rail about settlements, and keep the most definite answer to each."""
         found: dict[UUID, Answer] = {}
         is_over = False
@@ -194,6 +196,9 @@ class DeskClerk:
                 before = found.get(answer.settlement_id)
                 found[answer.settlement_id] = more_definite(before, answer)
 
+        if Ask.ENQUIRE not in rail.capabilities.asks:
+            return found  # this bank cannot be asked: what two people found stands alone
+        assert isinstance(rail, EnquiryRail), "a rail that takes enquiries can be asked"
         questions = [question_of(settlement, Ask.ENQUIRE) for settlement in settlements]
         try:
             async with at_most(rail.capabilities.answer_timeout_seconds):

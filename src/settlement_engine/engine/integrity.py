@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.presence import Presence
-    from settlement_engine.ports import MatterStore, Meter, Rail, Step
+    from settlement_engine.ports import MatterStore, Meter, SendRail, Step
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ class Integrity:
 
     def __init__(
         self,
-        rails: Mapping[str, Rail],
+        rails: Mapping[str, SendRail],
         presence: Presence,
         meter: Meter,
         matters: MatterStore | None,

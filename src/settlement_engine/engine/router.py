@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.engine.timetable import Timetable
-    from settlement_engine.ports import Rail
+    from settlement_engine.ports import SendRail
 
 
 def _yes(_rail: str, _bank: str) -> bool:
@@ -29,7 +29,7 @@ class Router:
 
     def __init__(
         self,
-        rails: Mapping[str, Rail],
+        rails: Mapping[str, SendRail],
         timetable: Timetable,
         *,
         has_room: Callable[[str, str], bool] = _yes,

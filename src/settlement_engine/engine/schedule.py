@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.ports import Rail
+    from settlement_engine.ports import SendRail
 
 
 class Schedule:
     """See the module."""
 
-    def __init__(self, settings: EngineSettings, rails: Mapping[str, Rail], chance: Random) -> None:
+    def __init__(
+        self, settings: EngineSettings, rails: Mapping[str, SendRail], chance: Random
+    ) -> None:
         self._settings = settings
         self._rails = rails
         self._chance = chance
@@ -40,6 +42,8 @@ class Schedule:
             return None
         if row.state is State.HELD:
             return math.inf
+        if row.ask is Ask.ENQUIRE and not self._takes_enquiries(settlement):
+            return math.inf  # nobody can be asked: the bank's own message comes, or people find out
         if row.state is settlement.state:
             waits = {Ask.SEND: self._settings.resend, Ask.SCREEN: self._settings.screening}
             backoff = waits.get(QUESTION[row.state]) or self._enquiry(settlement, row.state)
@@ -47,6 +51,12 @@ class Schedule:
         if row.ask is Ask.ENQUIRE and settlement.state in HOLDING:
             return self._enquiry(settlement, row.state).seconds(settlement.asked + 1, spread)
         return None
+
+    def _takes_enquiries(self, settlement: Settlement) -> bool:
+        """Say whether the bank can be asked about the payment; a rail that is gone may come back."""
+        attempt = settlement.attempt
+        rail = self._rails.get(attempt.route.rail) if attempt is not None else None
+        return rail is None or Ask.ENQUIRE in rail.capabilities.asks
 
     def _enquiry(self, settlement: Settlement, state: State) -> Backoff:
         """Return how often is asked about a payment in this state: the rail's own schedule, or ours."""

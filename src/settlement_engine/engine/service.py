@@ -54,8 +54,8 @@ if TYPE_CHECKING:
         Meter,
         NoteRead,
         Openings,
-        Rail,
         Screening,
+        SendRail,
         SettlementStore,
         Stream,
         Suspicion,
@@ -80,7 +80,7 @@ class SettlementService:
         accounts: AccountStore,
         stream: Stream,
         registry: EngineRegistry,
-        rails: Mapping[str, Rail],
+        rails: Mapping[str, SendRail],
         screening: Screening,
         inbound: InboundStore,
         clock: Clock,
@@ -114,14 +114,14 @@ class SettlementService:
         self.is_draining = False
 
     def _make_inbound(
-        self, store: InboundStore, rails: Mapping[str, Rail], meter: Meter
+        self, store: InboundStore, rails: Mapping[str, SendRail], meter: Meter
     ) -> InboundWorker:
         worker = InboundWorker(self._settings, store, self._presence, meter)
         for rail in rails.values():
             rail.listen(worker.receive)
         return worker
 
-    def _make_dispatcher(self, rails: Mapping[str, Rail], meter: Meter) -> Dispatcher:
+    def _make_dispatcher(self, rails: Mapping[str, SendRail], meter: Meter) -> Dispatcher:
         return Dispatcher(
             self._settings,
             rails,
@@ -131,7 +131,7 @@ class SettlementService:
             is_too_late=lambda each: self._decider.is_too_late_to_send(each, self._presence.now()),
         )
 
-    def _make_router(self, rails: Mapping[str, Rail]) -> Router:
+    def _make_router(self, rails: Mapping[str, SendRail]) -> Router:
         return Router(
             rails,
             self._timetable,
@@ -139,10 +139,12 @@ class SettlementService:
             is_sending=self._dispatcher.is_sending,
         )
 
-    def _make_decider(self, rails: Mapping[str, Rail], chance: Random) -> Decider:
+    def _make_decider(self, rails: Mapping[str, SendRail], chance: Random) -> Decider:
         return Decider(self._settings, rails, self._directory, self._router, chance)
 
-    def _make_asker(self, rails: Mapping[str, Rail], screening: Screening, meter: Meter) -> Asker:
+    def _make_asker(
+        self, rails: Mapping[str, SendRail], screening: Screening, meter: Meter
+    ) -> Asker:
         return Asker(
             self._settings,
             rails,
@@ -175,7 +177,7 @@ class SettlementService:
         self,
         openings: Openings | None,
         witness: Witness | None,
-        rails: Mapping[str, Rail],
+        rails: Mapping[str, SendRail],
         meter: Meter,
     ) -> Opener | None:
         """Make the keeper of the gate; without a record of openings the gate is always open."""
@@ -194,7 +196,7 @@ class SettlementService:
         return opener
 
     def _make_clerk(
-        self, desk: Desk | None, rails: Mapping[str, Rail], meter: Meter
+        self, desk: Desk | None, rails: Mapping[str, SendRail], meter: Meter
     ) -> DeskClerk | None:
         """Make whoever looks after the desk, if there is one."""
         if desk is None:
@@ -350,13 +352,9 @@ class SettlementService:
             settlement = await self._waiting.load(settlement_id)
             if look and _was_cancelled(settlement):
                 return settlement
-            if Event.CANCELLED not in LIFE[settlement.state]:
+            if not self._decider.may_be_cancelled(settlement):
                 what = f"a settlement that is {settlement.state.value} cannot be cancelled"
-                why = (
-                    "it has ended"
-                    if settlement.is_ended
-                    else "the rail may have it, and only the rail can say that it has not"
-                )
+                why = _why_not_cancelled(settlement)
                 raise WrongState(what, why=why, todo="Ask GetSettlementStatus for its state.")
             self._runner.wish(settlement, Event.CANCELLED)
             await asyncio.sleep(CANCEL_LOOK_SECONDS)
@@ -380,6 +378,14 @@ class SettlementService:
 def _timetable(settings: EngineSettings) -> Timetable:
     windows = settings.windows_by_rail
     return Timetable(has_real_windows=settings.has_real_windows, by_rail=windows)
+
+
+def _why_not_cancelled(settlement: Settlement) -> str:
+    if settlement.is_ended:
+        return "it has ended"
+    if Event.CANCELLED in LIFE[settlement.state] and settlement.attempt is not None:
+        return f"the rail {settlement.attempt.route.rail} has it, and takes no recalls"
+    return "the rail may have it, and only the rail can say that it has not"
 
 
 def _was_cancelled(settlement: Settlement) -> bool:

@@ -1,4 +1,8 @@
-"""What the engine asks of rails and of screening, and what comes back."""
+"""What the engine asks of rails and of screening, and what comes back.
+
+A rail is made of parts: every one takes payments (``SendRail``), and has the parts besides that its bank
+offers. ``RailCapabilities.asks`` says which; what is not offered is never asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 import msgspec
 
 from settlement_engine.domain.decisions.resending import SendingRules
+from settlement_engine.domain.lifecycle import Ask  # noqa: TC001 - msgspec reads it at run time
 from settlement_engine.ports.lanes import LaneLimits
 
 if TYPE_CHECKING:
@@ -38,6 +43,14 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     is_possible_duplicate: bool = False
 
 
+class MessageType(msgspec.Struct, frozen=True, kw_only=True):
+    """A type of message of a rail: its versions, and the question that it puts. None: the bank says it to us."""
+
+    name: str
+    versions: tuple[str, ...]
+    ask: Ask | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RailCapabilities(SendingRules):
     """The rail's rules, as data: those that decisions stand on, and those of asking.
@@ -47,7 +60,7 @@ class RailCapabilities(SendingRules):
     those that take orders over it) and the amounts, in minor units by currency, say which payments it carries;
     None, or a currency left out, is no bound. ``lane`` bounds what is put to one bank at a time. ``enquiry``
     says how often is asked about a payment that is in doubt, sent or being recalled; a state that it leaves
-    out follows the engine's settings.
+    out follows the engine's settings. ``messages`` are the types that it writes and reads.
     """
 
     answer_timeout_seconds: float
@@ -58,23 +71,18 @@ class RailCapabilities(SendingRules):
     amount_max_minor: Mapping[str, int] = field(default_factory=dict)
     lane: LaneLimits = field(default_factory=LaneLimits)
     enquiry: Mapping[State, Backoff] = field(default_factory=dict)
+    messages: tuple[MessageType, ...] = ()
 
 
 Receive: TypeAlias = "Callable[[Sequence[InboundMessage]], Awaitable[None]]"
 """Stores inbound messages; raises Unavailable when they could not be stored."""
 
+Report: TypeAlias = "Callable[[Sequence[Answer]], None]"
+"""Takes in answers as they become known, in any order and grouping."""
+
 
 class Rail(Protocol):
-    """The way to a bank. It classifies answers and never decides.
-
-    ``send``, ``enquire`` and ``recall`` put a batch of questions and call ``report`` with answers as
-    they become known, in any order and grouping. Whatever was not reported when the call returns or
-    raises, or when the engine stops waiting for it, is silence.
-
-    A call begins when its lane has room, so that the engine's patience does not run while a payment waits
-    for its turn. A rail that makes payments wait inside a call all the same (for a connection) tells of
-    those that never left: it reports them as undelivered before it lets a cancellation or an error go on.
-    """
+    """What every rail has. It classifies answers and never decides."""
 
     @property
     def name(self) -> str:
@@ -84,32 +92,6 @@ class Rail(Protocol):
     @property
     def capabilities(self) -> RailCapabilities:
         """The rail's rules."""
-        ...
-
-    def prepare(self, settlement: Settlement, references: References) -> bytes:
-        """Build the exact bytes of an attempt. Pure: the same input gives the same bytes."""
-        ...
-
-    def read(self, payload: bytes) -> PaymentTerms | None:
-        """Say what the bytes of an attempt ask the bank to do; None when they cannot be read. Pure."""
-        ...
-
-    async def send(
-        self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
-    ) -> None:
-        """Deliver the bytes; answers acknowledged, settled, rejected or undelivered."""
-        ...
-
-    async def enquire(
-        self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
-    ) -> None:
-        """Ask by our references; answers acknowledged, settled, rejected or not found."""
-        ...
-
-    async def recall(
-        self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
-    ) -> None:
-        """Ask for it back; answers recalled, recall refused, settled, rejected, acknowledged."""
         ...
 
     def listen(self, receive: Receive) -> None:
@@ -125,7 +107,50 @@ class Rail(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Close it again."""
+        """Close it again; harmless where it was not started."""
+        ...
+
+
+class SendRail(Rail, Protocol):
+    """A rail that takes payments: the one part that no rail is without.
+
+    ``send``, like ``enquire`` and ``recall`` of the other parts, puts a batch of questions and calls ``report``
+    with answers. Whatever was not reported when the call returns or raises, or when the engine stops waiting
+    for it, is silence.
+
+    A call begins when its lane has room, so that the engine's time-out does not run while a payment waits
+    for its turn. A rail that makes payments wait inside a call all the same (for a connection) tells of
+    those that never left: it reports them as undelivered before it lets a cancellation or an error go on.
+    """
+
+    def prepare(self, settlement: Settlement, references: References) -> bytes:
+        """Build the exact bytes of an attempt. Pure: the same input gives the same bytes."""
+        ...
+
+    def read(self, payload: bytes) -> PaymentTerms | None:
+        """Say what the bytes of an attempt ask the bank to do; None when they cannot be read. Pure."""
+        ...
+
+    async def send(self, questions: Sequence[Question], report: Report) -> None:
+        """Deliver the bytes; answers acknowledged, settled, rejected or undelivered."""
+        ...
+
+
+@runtime_checkable
+class EnquiryRail(Protocol):
+    """The part of a rail whose bank can be asked about payments. Without it silence stays silence."""
+
+    async def enquire(self, questions: Sequence[Question], report: Report) -> None:
+        """Ask by our references; answers acknowledged, settled, rejected or not found."""
+        ...
+
+
+@runtime_checkable
+class RecallRail(Protocol):
+    """The part of a rail whose bank takes recalls. Without it nothing that was sent is recalled."""
+
+    async def recall(self, questions: Sequence[Question], report: Report) -> None:
+        """Ask for it back; answers recalled, recall refused, settled, rejected, acknowledged."""
         ...
 
 
@@ -149,19 +174,41 @@ class BankPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @runtime_checkable
-class Lister(Protocol):
-    """What a rail can do besides, if its bank gives lists: say what it has, asked for or not."""
+class PaymentLister(Protocol):
+    """The part of a rail whose bank gives lists: it says what it has of ours, asked for or not."""
 
     async def payments_since(self, since: datetime, after: str = "") -> BankPage:
         """Return a page of what the bank has received of us since then, oldest first."""
         ...
 
 
+class StatementFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A statement as the bank gave it, under the bank's own name of it. It is read and judged elsewhere."""
+
+    name: str
+    content: bytes
+    received_at: datetime
+
+
+class StatementPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Part of the statements that a bank gives. ``after`` asks for the next part; empty: that was all."""
+
+    statements: Sequence[StatementFile]
+    after: str = ""
+
+
+@runtime_checkable
+class StatementSource(Protocol):
+    """The part of a rail whose bank gives account statements over it."""
+
+    async def statements_since(self, since: datetime, after: str = "") -> StatementPage:
+        """Return statements that the bank has made available since then, oldest first, as they are."""
+        ...
+
+
 class Screening(Protocol):
     """Compliance and risk. Answers are CLEARED, PARKED or REFUSED with a refusal; silence is asked again."""
 
-    async def screen(
-        self, settlements: Sequence[Settlement], report: Callable[[Sequence[Answer]], None]
-    ) -> None:
+    async def screen(self, settlements: Sequence[Settlement], report: Report) -> None:
         """Ask about a batch."""
         ...

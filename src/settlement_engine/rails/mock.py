@@ -22,8 +22,9 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
+from settlement_engine.domain.lifecycle import Ask
 from settlement_engine.errors import Broken, Contention, Misconfigured, Unavailable
-from settlement_engine.ports import RailCapabilities, RailClass
+from settlement_engine.ports import MessageType, RailCapabilities, RailClass
 from settlement_engine.rails.mock_bank import MockBank
 from settlement_engine.rails.mock_book import LedgerEntry, MockBook
 from settlement_engine.rails.mock_message import (
@@ -54,6 +55,13 @@ CONTRADICTS_AFTER_SECONDS: Final = 0.25
 REDELIVERY_SECONDS: Final = 0.5
 DELIVERIES_MAX: Final = 1_000
 """So often, and so far apart, the bank delivers a message that is not acknowledged."""
+
+MESSAGES: Final = (
+    MessageType(name="mock.payment", versions=("1",), ask=Ask.SEND),
+    MessageType(name="mock.enquiry", versions=("1",), ask=Ask.ENQUIRE),
+    MessageType(name="mock.recall", versions=("1",), ask=Ask.RECALL),
+    MessageType(name="mock.status", versions=("1",)),
+)
 
 VISIT_MAX: Final = 1_000
 """The bank deals with no more questions than this in one transaction."""
@@ -100,7 +108,10 @@ R = TypeVar("R")
 
 
 class MockRail:
-    """A Rail whose bank is ``MockBook``. One thread of its own carries all visits, one after the other."""
+    """A rail with every part but statements, whose bank is ``MockBook``.
+
+    One thread of its own carries all visits, one after the other.
+    """
 
     name: Final = RAIL_NAME
 
@@ -124,6 +135,7 @@ class MockRail:
             is_not_found_definite=True,
             validity_seconds=VALIDITY_SECONDS,
             deduplicates_seconds=DEDUPLICATES_SECONDS,
+            messages=MESSAGES,
         )
 
     @property
@@ -196,7 +208,7 @@ class MockRail:
         await self._ask(questions, report, self._bank.take_back, self._settings.latency_seconds / 3)
 
     async def payments_since(self, since: datetime, after: str = "") -> BankPage:
-        """List what the bank has received of us since then (``ports.Lister``)."""
+        """List what the bank has received of us since then (``ports.PaymentLister``)."""
         return await self._at_the_bank(self._bank.list, since, after, self._clock.now())
 
     async def ledger_pages(self) -> AsyncIterator[list[LedgerEntry]]:

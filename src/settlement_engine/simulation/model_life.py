@@ -32,7 +32,7 @@ from settlement_engine.ports import Answer
 if TYPE_CHECKING:
     from settlement_engine.engine.directory import Directory
     from settlement_engine.engine.router import Router
-    from settlement_engine.ports import Rail, Step
+    from settlement_engine.ports import SendRail, Step
     from settlement_engine.simulation.model_rails import ModelRail
 
 SENDS_MAX: Final = 2
@@ -84,7 +84,7 @@ class Engine:
         self._known: dict[tuple[Belief, Event, int], Decision | None] = {}
         self._decider = decider.Decider(
             EngineSettings(sends_max=SENDS_MAX),
-            {_ROUTE.rail: cast("Rail", rail)},
+            {_ROUTE.rail: cast("SendRail", rail)},
             cast("Directory", None),
             cast("Router", None),
             Random(0),

@@ -100,7 +100,7 @@ MAY_SAY: Final[Mapping[Ask, frozenset[Event]]] = {
         {E.RECALLED, E.RECALL_REFUSED, E.SETTLED, E.REJECTED, E.ACKNOWLEDGED, E.NO_ANSWER}
     ),
 }
-"""What may come back for a question (``ports.Rail`` and ``ports.Screening``)."""
+"""What may come back for a question (``ports.SendRail`` and ``ports.Screening``)."""
 
 ASKS: Final[Mapping[State, Ask]] = {
     S.VALIDATING: Ask.SCREEN,

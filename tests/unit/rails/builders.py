@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from settlement_engine.domain.lifecycle import Event
-    from settlement_engine.ports import Rail
+    from settlement_engine.ports import SendRail
 
 CALLER = "a-caller"
 START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -80,7 +80,7 @@ def settlement_id(key: str) -> UUID:
 
 
 def question(
-    rail: Rail,
+    rail: SendRail,
     key: str,
     simulate: str | None = None,
     *,

@@ -78,6 +78,8 @@ def decide(
         event = Event.NO_ANSWER
         if event not in transitions:
             return None
+    if _begins_recall(settlement.state, event) and not _takes_recalls(rules):
+        return None  # nobody could answer; the payment stays with its rail
     kind = MatterKind.AMOUNT_DIFFERS if event is Event.AMOUNT_DIFFERED else None
     return ChosenEvent(event, kind)
 
@@ -85,6 +87,27 @@ def decide(
 def when_not_put(question: Ask) -> Event:
     """Say what it is when a question never left: no byte of a send did; others are silence."""
     return Event.UNDELIVERED if question is Ask.SEND else Event.NO_ANSWER
+
+
+def when_not_taken(question: Ask) -> Event:
+    """Say what it is when the rail does not take such a question: silence, or a recall refused."""
+    return Event.RECALL_REFUSED if question is Ask.RECALL else Event.NO_ANSWER
+
+
+def may_be_cancelled(settlement: Settlement, rules: SendingRules | None) -> bool:
+    """Say whether a caller's request not to settle can have an effect: at once, or by a recall."""
+    if Event.CANCELLED not in LIFE[settlement.state]:
+        return False
+    return not _begins_recall(settlement.state, Event.CANCELLED) or _takes_recalls(rules)
+
+
+def _begins_recall(state: State, event: Event) -> bool:
+    return state is not State.RECALLING and LIFE[state][event].state is State.RECALLING
+
+
+def _takes_recalls(rules: SendingRules | None) -> bool:
+    """Say whether the rail takes recalls; one that is gone may come back, and is not known to take none."""
+    return rules is None or Ask.RECALL in rules.asks
 
 
 def _speaks_of(answer: Answer, settlement: Settlement) -> bool:
@@ -123,7 +146,7 @@ def _within_limits(
     is_doubted = settlement.state is State.IN_DOUBT and answer.event is Event.NOT_FOUND
     if is_doubted and (settlement.is_frozen or not may_send_again(attempt, rules, now)):
         return Event.NO_ANSWER
-    limit_seconds = rules.overdue_after_seconds
+    limit_seconds = rules.overdue_after_seconds if Ask.RECALL in rules.asks else None
     is_waiting = settlement.state is State.SENT and answer.event in _NO_NEWS
     if is_waiting and limit_seconds is not None and not settlement.is_frozen:
         is_overdue = now - attempt.recorded_at > timedelta(seconds=limit_seconds)

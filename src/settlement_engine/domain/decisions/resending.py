@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.lifecycle import Ask
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -25,6 +27,9 @@ class RailClass(StrEnum):
     D = auto()  # send once, never again
 
 
+AT_RAIL: Final = frozenset({Ask.SEND, Ask.ENQUIRE, Ask.RECALL})
+"""The questions that are put to rails."""
+
 RESENDABLE: Final = frozenset({RailClass.A, RailClass.B})
 """Classes in which *not found* may let the same bytes leave again."""
 
@@ -35,13 +40,15 @@ class SendingRules:
 
     ``is_not_found_definite`` says whether *not found* proves that our reference never arrived.
     ``deduplicates_seconds`` is for how long the rail recognises a resend. ``overdue_after_seconds`` is when
-    a sent payment is recalled; None means never.
+    a sent payment is recalled; None means never. ``asks`` are the questions that the rail takes: every one
+    takes payments, some can be asked about them, some take recalls.
     """
 
     rail_class: RailClass
     is_not_found_definite: bool
     deduplicates_seconds: float
     overdue_after_seconds: float | None = None
+    asks: frozenset[Ask] = AT_RAIL
 
 
 def may_send_again(attempt: Attempt, rules: SendingRules, now: datetime) -> bool:

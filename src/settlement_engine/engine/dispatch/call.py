@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.dispatch.lane import Lane
-    from settlement_engine.ports import Answer, Rail
+    from settlement_engine.ports import Answer, SendRail
 
 
 class Call:
@@ -27,7 +27,7 @@ class Call:
     def __init__(
         self,
         question: Ask,
-        rail: Rail,
+        rail: SendRail,
         groups: Sequence[tuple[Lane, list[Settlement]]],
         hear_freed: Callable[[Iterable[Lane]], None],
     ) -> None:

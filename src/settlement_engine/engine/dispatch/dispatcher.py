@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.gate import Gate
     from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.ports import Meter, Rail
+    from settlement_engine.ports import Meter, SendRail
 
 LANES_MAX: Final = 4_096
 """Banks beyond so many share one lane for each rail, when no lane is idle."""
@@ -73,7 +73,7 @@ class Dispatcher:
     def __init__(
         self,
         settings: EngineSettings,
-        rails: Mapping[str, Rail],
+        rails: Mapping[str, SendRail],
         *,
         presence: Presence,
         gate: Gate,

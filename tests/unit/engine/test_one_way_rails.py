@@ -1,0 +1,117 @@
+"""A rail that can only send: nobody can be asked, and nothing is recalled."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from settlement_engine.domain.answer import Answer
+from settlement_engine.domain.decisions.resending import RailClass
+from settlement_engine.domain.lifecycle import Ask, Event, State
+from settlement_engine.errors import WrongState
+from tests.unit.engine.house import ToldRail, running, wish
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from tests.unit.engine.house import House
+
+
+class OneWayRail(ToldRail):
+    """Takes payments, and has no other part: what is asked all the same is a mistake of the engine."""
+
+    def __init__(self, rail_class: RailClass = RailClass.D, **rules: Any) -> None:
+        super().__init__()
+        self.capabilities = replace(
+            self.capabilities,
+            rail_class=rail_class,
+            is_not_found_definite=False,
+            asks=frozenset({Ask.SEND}),
+            **rules,
+        )
+
+    enquire: Any = None
+    recall: Any = None
+
+
+async def sent(house: House, event: Event | None, state: State) -> UUID:
+    """Send one, to which the bank says this or nothing, and wait until it rests."""
+    house.rail.sends.append(event)
+    [accepted] = await house.engine.submit([wish()])
+    assert not isinstance(accepted, Exception)
+    key = accepted.settlement.id
+    await house.until(lambda: house.records.lives[key].state is state)
+    await house.until(lambda: house.records.open[key].owner == 0)
+    return key
+
+
+@pytest.mark.parametrize(
+    ("said", "state"), [(None, State.IN_DOUBT), (Event.ACKNOWLEDGED, State.SENT)]
+)
+@pytest.mark.parametrize("rail_class", [RailClass.C, RailClass.D])
+async def test_silence_stays_silence_until_the_bank_says_something(
+    rail_class: RailClass, said: Event | None, state: State
+) -> None:
+    async with running(rail=OneWayRail(rail_class)) as house:
+        key = await sent(house, said, state)
+        await asyncio.sleep(2)
+        assert [word for word, _, _ in house.rail.asked] == ["send"]
+        moves = len(await house.store.life(key))
+        await asyncio.sleep(100)
+        assert len(await house.store.life(key)) == moves
+        assert house.records.lives[key].state is state
+        house.rail.say([Answer(settlement_id=key, event=Event.SETTLED, attempt=1)])
+        assert (await house.engine.wait(key, 5)).state is State.COMPLETED
+
+
+async def test_overdue_is_not_raised_where_nothing_can_be_recalled() -> None:
+    async with running(rail=OneWayRail(overdue_after_seconds=0.01)) as house:
+        key = await sent(house, Event.ACKNOWLEDGED, State.SENT)
+        house.rail.say([Answer(settlement_id=key, event=Event.ACKNOWLEDGED, attempt=1)])
+        await asyncio.sleep(1)
+        assert house.records.lives[key].state is State.SENT
+        assert [word for word, _, _ in house.rail.asked] == ["send"]
+
+
+async def test_a_recall_is_refused_to_the_caller_with_the_reason() -> None:
+    async with running(rail=OneWayRail()) as house:
+        key = await sent(house, Event.ACKNOWLEDGED, State.SENT)
+        with pytest.raises(WrongState) as refused:
+            await house.engine.cancel(key)
+        assert "takes no recalls" in refused.value.why
+        assert house.records.lives[key].state is State.SENT
+
+
+async def test_what_is_being_recalled_goes_back_to_sent_when_the_rail_takes_no_recalls_any_more() -> (
+    None
+):
+    async with running() as house:
+        house.rail.sends.append(Event.ACKNOWLEDGED)
+        house.rail.enquiries.extend([Event.ACKNOWLEDGED] * 1_000)
+        house.rail.recalls.extend([None] * 1_000)
+        [accepted] = await house.engine.submit([wish()])
+        assert not isinstance(accepted, Exception)
+        key = accepted.settlement.id
+        await house.until(lambda: house.records.lives[key].state is State.SENT)
+        await house.engine.cancel(key)
+        await house.until(lambda: house.records.lives[key].state is State.RECALLING)
+        asks = house.rail.capabilities.asks - {Ask.RECALL}
+        house.rail.capabilities = replace(house.rail.capabilities, asks=asks)
+        await house.until(lambda: house.records.lives[key].state is State.SENT)
+        [refused] = [
+            moved for moved in await house.store.life(key) if moved.event is Event.RECALL_REFUSED
+        ]
+        assert refused.detail["text"] == "the rail told takes no recall questions"
+
+
+async def test_one_that_is_taken_over_in_doubt_rests_again() -> None:
+    async with running(rail=OneWayRail()) as house:
+        key = await sent(house, None, State.IN_DOUBT)
+        house.records.open[key].due_at = house.records.clock.now()
+        await asyncio.sleep(1)
+        await house.until(lambda: house.records.open[key].owner == 0)
+        assert house.records.lives[key].state is State.IN_DOUBT
+        assert [word for word, _, _ in house.rail.asked] == ["send"]
