@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 A_FILE = click.Path(dir_okay=False, path_type=Path)
 
+A_FOLDER = click.Path(file_okay=False, path_type=Path)
+
 
 @lasting
 @click.command("bank-simulator")
@@ -37,6 +39,8 @@ A_FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--cert", "certificate", type=A_FILE, help="Its certificate: then it speaks TLS.")
 @click.option("--key", type=A_FILE, help="The key of its certificate.")
 @click.option("--client-ca", type=A_FILE, help="Whose certificates its customers must show.")
+@click.option("--orders", type=A_FOLDER, help="Where NACHA files come in: a rail's outbox.")
+@click.option("--reports", type=A_FOLDER, help="Where it answers with files: a rail's inbox.")
 @click.option("--list-scenarios", "is_listing", is_flag=True, help="Print the scenarios and end.")
 @as_json
 @example("""
@@ -48,7 +52,8 @@ def bank_simulator(*, is_listing: bool, is_json: bool, **given: Any) -> None:  #
     """Run a bank that speaks ISO 20022 over HTTP, with a ledger of its own.
 
     It takes pacs.008, pacs.009, pacs.028 and camt.056 by POST /messages, and does with each payment what
-    its script says. GET /ledger tells what it received and debited, as JSON lines.
+    its script says. GET /ledger tells what it received and debited, as JSON lines. With --orders and --reports
+    it is an operator of the ACH as well: it takes NACHA files, acknowledges them, and returns entries.
     """
     import asyncio
 
@@ -81,13 +86,22 @@ def _settings(  # noqa: PLR0913 -- each option of the command is an argument
     certificate: Path | None,
     key: Path | None,
     client_ca: Path | None,
+    orders: Path | None,
+    reports: Path | None,
 ) -> SimulatorSettings:
+    from settlement_engine.simulator.folders import FolderPair
     from settlement_engine.simulator.http import ServerTls
     from settlement_engine.simulator.process import CallbackTarget, SimulatorSettings
 
     if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
         message = "--cert and --key go together, and --client-ca needs both"
         raise click.UsageError(message)
+    if (orders is None) != (reports is None):
+        message = "--orders and --reports go together"
+        raise click.UsageError(message)
+    pair = None
+    if orders is not None and reports is not None:
+        pair = FolderPair(orders=orders, reports=reports)
     tls = None
     if certificate is not None and key is not None:
         tls = ServerTls(certificate=certificate, key=key, client_authority=client_ca)
@@ -98,4 +112,5 @@ def _settings(  # noqa: PLR0913 -- each option of the command is an argument
         tls=tls,
         callbacks=CallbackTarget(url=callback_url, authority=callback_ca),
         script_file=script_file,
+        folders=pair,
     )

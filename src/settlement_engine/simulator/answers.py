@@ -25,7 +25,9 @@ from settlement_engine.messages.references import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from settlement_engine.simulator.events import Coming
     from settlement_engine.simulator.ledger import Payment
+    from settlement_engine.simulator.scenarios import Step
 
 STATUS_REPORT: Final = "pacs.002.001.10"
 RETURN: Final = "pacs.004.001.09"
@@ -167,3 +169,18 @@ def resolution(
         details=(camt029.Answers(answers=(answer,)),),
     )
     return built(RESOLUTION, content)
+
+
+class IsoAnswers:
+    """What is told of payments by call-back."""
+
+    def status(self, payment: Payment, step: Step, name: str, told_at_ms: int) -> bytes:
+        """Tell a status."""
+        said = transaction_status(payment, step.status, step.code)
+        return status_report(name, told_at_ms, [said])
+
+    def money_back(self, payment: Payment, coming: Coming, name: str, now_ms: int) -> bytes:
+        """Return money."""
+        return payment_return(
+            name, payment, coming.amount_minor, coming.charges_minor, coming.code, now_ms
+        )

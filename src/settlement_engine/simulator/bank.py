@@ -17,6 +17,7 @@ from settlement_engine.domain.money import format_amount
 from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.simulator import answers
+from settlement_engine.simulator.ach import AchOperator
 from settlement_engine.simulator.events import Events, State
 from settlement_engine.simulator.ledger import Names, Payment
 from settlement_engine.simulator.scenarios import RecallReply, Reply, Scenario
@@ -78,10 +79,16 @@ class Bank:
         self._ledger = ledger
         self.script = script
         self._events = Events(ledger, calls_back=calls_back)
+        self._operator = AchOperator(ledger, self._events)
 
     def work(self, now_ms: int) -> None:
         """Let happen what has fallen due."""
         self._events.work(now_ms)
+
+    def receive_file(self, name: str, content: bytes, now_ms: int) -> bytes | None:
+        """Deal with a file of the ACH; returns its acknowledgement, if one is heard."""
+        self.work(now_ms)
+        return self._operator.receive(name, content, self.script, now_ms)
 
     def receive(self, body: bytes, now_ms: int) -> BankResponse:
         """Deal with a message."""
@@ -275,6 +282,7 @@ def _values(message: Opened, transfer: Any) -> dict[str, Any]:  # noqa: ANN401 -
         "currency": transfer.amount.currency,
         "value_date": day.isoformat() if day else "",
         "content_hash": hashlib.sha256(msgspec.json.encode(transfer)).hexdigest(),
+        "original": "",
         "state": State.RECEIVED,
         "status": "RCVD",
         "code": "",

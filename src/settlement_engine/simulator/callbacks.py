@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
+    from settlement_engine.simulator.folders import Folders
     from settlement_engine.simulator.service import BankService
 
 ATTEMPTS_MAX: Final = 2_000
@@ -40,10 +41,17 @@ def client_context(authority: Path, certificate: Path | None, key: Path | None) 
 
 
 class Callbacks:
-    """Delivers to one address; without one, only lets happen what falls due."""
+    """Delivers to one address, or into a folder what is said of files; else only lets happen what falls due."""
 
-    def __init__(self, service: BankService, url: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        service: BankService,
+        url: str,
+        tls: ssl.SSLContext | None = None,
+        folders: Folders | None = None,
+    ) -> None:
         self._service = service
+        self._folders = folders
         self._url = url
         self._tls = tls
 
@@ -56,7 +64,7 @@ class Callbacks:
             while True:
                 self._service.is_woken.clear()
                 due = await self._service.work()
-                if due and self._url:
+                if due:
                     await self._deliver(session, due)
                 else:
                     await self._sleep()
@@ -78,12 +86,18 @@ class Callbacks:
         self, session: aiohttp.ClientSession, rows: list[sqlite3.Row]
     ) -> None:
         for row in rows:
-            if await self._is_taken(session, row["content"]):
+            if await self._is_taken(session, row):
                 await self._service.delivered(row["id"])
             else:
                 await self._service.not_delivered(row["id"], PAUSE_MS, ATTEMPTS_MAX)
 
-    async def _is_taken(self, session: aiohttp.ClientSession, body: bytes) -> bool:
+    async def _is_taken(self, session: aiohttp.ClientSession, row: sqlite3.Row) -> bool:
+        body: bytes = row["content"]
+        if row["is_file"]:
+            folders = self._folders
+            return folders is not None and await folders.report(row["id"], row["copies_left"], body)
+        if not self._url:
+            return False
         try:
             async with session.post(
                 self._url,

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from settlement_engine.simulator import answers
+from settlement_engine.simulator.ach_files import AchAnswers
 from settlement_engine.simulator.scenarios import MoneyBack, Reply, Scenario, Step, parts_of
 
 if TYPE_CHECKING:
     import sqlite3
 
     from settlement_engine.simulator.ledger import Ledger, Payment
+
+ROUNDS_MAX: Final = 100
+"""What has not happened after so many rounds happens at the next call."""
 
 
 class State(StrEnum):
@@ -60,6 +64,8 @@ class Events:
     def __init__(self, ledger: Ledger, *, calls_back: bool) -> None:
         self._ledger = ledger
         self._calls_back = calls_back
+        self._iso = answers.IsoAnswers()
+        self._ach = AchAnswers()
 
     def begin(self, payment: Payment, scenario: Scenario, now_ms: int) -> tuple[Payment, str, str]:
         """Do what happens at the receipt and plan the rest; returns the status that is told at once."""
@@ -75,14 +81,15 @@ class Events:
         return payment, *told
 
     def work(self, now_ms: int) -> None:
-        """Let happen what has fallen due, in order."""
-        due = self._ledger.due_steps(now_ms)
-        if not due:
-            return
-        with self._ledger.writing():
-            for row in due:
-                self._ledger.finish_step(row["id"])
-                self._happen(row)
+        """Let happen what has fallen due, in order; what follows from it at once happens in another round."""
+        for _ in range(ROUNDS_MAX):
+            due = self._ledger.due_steps(now_ms)
+            if not due:
+                return
+            with self._ledger.writing():
+                for row in due:
+                    self._ledger.finish_step(row["id"])
+                    self._happen(row)
 
     def recall_now(self, payment: Payment, now_ms: int) -> None:
         """Cancel what is not settled; promise to return what is."""
@@ -121,6 +128,9 @@ class Events:
                 body = answers.resolution(name, "CNCL", "", payment, now_ms)
                 self._tell(payment, body, now_ms)
 
+    def _answers(self, payment: Payment) -> answers.IsoAnswers | AchAnswers:
+        return self._iso if payment.trace is None else self._ach
+
     # --- statuses -----------------------------------------------------------------------------------
 
     def _come_to(self, payment: Payment, step: Step, now_ms: int, *, name: str) -> Payment:
@@ -135,8 +145,7 @@ class Events:
             return payment
         told_after_ms = step.after_ms if step.told_after_ms is None else step.told_after_ms
         told_at_ms = payment.received_at_ms + max(told_after_ms, treatment.silent_for_ms)
-        status = answers.transaction_status(payment, step.status, step.code)
-        body = answers.status_report(name, told_at_ms, [status])
+        body = self._answers(payment).status(payment, step, name, told_at_ms)
         self._tell(payment, body, max(told_at_ms, now_ms))
         return payment
 
@@ -169,12 +178,10 @@ class Events:
     def _give_back(self, payment: Payment, coming: Coming, now_ms: int, name: str) -> None:
         state = State.RETURNED if coming.is_last else State.SETTLED
         self._ledger.give_back(payment, coming.amount_minor, state)
-        body = answers.payment_return(
-            name, payment, coming.amount_minor, coming.charges_minor, coming.code, now_ms
-        )
+        body = self._answers(payment).money_back(payment, coming, name, now_ms)
         self._tell(payment, body, now_ms)
 
     def _tell(self, payment: Payment, body: bytes, due_at_ms: int) -> None:
-        if self._calls_back:
+        if self._calls_back or payment.trace is not None:
             copies = payment.treatment.copies
             self._ledger.plan_callback(payment.id, body, due_at_ms, copies)

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-VERSION: Final = 1
+VERSION: Final = 2
 PAGE_ROWS: Final = 500
+FOUND_MAX: Final = 10_000
+"""A file has at most so many payments, so that they are all found by its name."""
+
 DUE_MAX: Final = 500
 """No more than this is done, or delivered, at a time."""
 
@@ -56,6 +59,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     value_date: str
     content_hash: str
+    original: str
     scenario: str
     plan: str
     state: str
@@ -156,7 +160,8 @@ class Ledger:
 
     def find(self, names: Names) -> list[Payment]:
         """Find payments by names."""
-        return [_payment(row) for row in self._run("find", **msgspec.structs.asdict(names))]
+        rows = self._run("find", **msgspec.structs.asdict(names), limit=FOUND_MAX)
+        return [_payment(row) for row in rows]
 
     def payment(self, payment_id: int) -> Payment:
         """Return one payment."""

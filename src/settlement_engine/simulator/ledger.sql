@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS payments (
     currency       TEXT    NOT NULL,
     value_date     TEXT    NOT NULL,
     content_hash   TEXT    NOT NULL,
+    original       TEXT    NOT NULL,
     scenario       TEXT    NOT NULL,
     plan           TEXT    NOT NULL,
     state          TEXT    NOT NULL,
@@ -71,7 +72,7 @@ CREATE TABLE IF NOT EXISTS files (
     identity TEXT NOT NULL UNIQUE,
     name   TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- name: arrive
 -- Count an arrival, and say the how manieth it is, and until when it meets errors: the first one decides.
@@ -86,10 +87,10 @@ SELECT fails_until_ms FROM arrivals WHERE reference = :reference;
 -- name: enter
 -- Write a payment down at its first receipt.
 INSERT INTO payments (uetr, message_name, message_id, instruction_id, end_to_end_id, trace, from_bank, to_bank,
-                      amount_minor, currency, value_date, content_hash, scenario, plan, state, status, code,
+                      amount_minor, currency, value_date, content_hash, original, scenario, plan, state, status, code,
                       times_received, received_at_ms)
 VALUES (:uetr, :message_name, :message_id, :instruction_id, :end_to_end_id, :trace, :from_bank, :to_bank,
-        :amount_minor, :currency, :value_date, :content_hash, :scenario, :plan, :state, :status, :code,
+        :amount_minor, :currency, :value_date, :content_hash, :original, :scenario, :plan, :state, :status, :code,
         1, :received_at_ms)
 RETURNING id;
 
@@ -106,7 +107,7 @@ SELECT payments.*, debits.amount_minor AS debited_minor
         AND (:message_id IS NULL OR message_id = :message_id))
     OR (:uetr IS NULL AND :end_to_end_id IS NULL AND message_id = :message_id)
     OR trace = :trace
- ORDER BY id LIMIT 1000;
+ ORDER BY id LIMIT :limit;
 
 -- name: payment
 -- Return one payment.
@@ -158,8 +159,9 @@ VALUES (:payment_id, :content, :due_at_ms, :copies);
 
 -- name: due_callbacks
 -- Return messages whose time has come, in order.
-SELECT id, payment_id, content, copies_left, attempts FROM callbacks
- WHERE ending IS NULL AND due_at_ms <= :now_ms ORDER BY due_at_ms, id LIMIT :limit;
+SELECT callbacks.id, payment_id, content, copies_left, attempts, trace IS NOT NULL AS is_file
+  FROM callbacks JOIN payments ON payments.id = callbacks.payment_id
+ WHERE ending IS NULL AND due_at_ms <= :now_ms ORDER BY due_at_ms, callbacks.id LIMIT :limit;
 
 -- name: callback_delivered
 -- Note a delivery: with the last copy the message has ended.

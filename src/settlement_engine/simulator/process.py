@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from settlement_engine.errors import Misconfigured
 from settlement_engine.simulator.callbacks import Callbacks, client_context
+from settlement_engine.simulator.folders import FolderPair, Folders
 from settlement_engine.simulator.http import BankServer, ServerTls
 from settlement_engine.simulator.script_file import read_script
 from settlement_engine.simulator.service import BankService
@@ -42,6 +43,7 @@ class SimulatorSettings:
     tls: ServerTls | None = None
     callbacks: CallbackTarget = CallbackTarget()
     script_file: Path | None = None
+    folders: FolderPair | None = None
 
 
 async def run(settings: SimulatorSettings, on_ready: Callable[[str], None]) -> None:
@@ -49,15 +51,18 @@ async def run(settings: SimulatorSettings, on_ready: Callable[[str], None]) -> N
     service = BankService(
         settings.ledger_file, _script(settings), calls_back=bool(settings.callbacks.url)
     )
-    callbacks = Callbacks(service, settings.callbacks.url, _callback_tls(settings))
+    folders = None if settings.folders is None else Folders(service, settings.folders)
+    callbacks = Callbacks(service, settings.callbacks.url, _callback_tls(settings), folders)
     server = BankServer(service, settings.tls)
     asked_to_stop = _stop_signals()
     await service.start()
+    if folders is not None:
+        folders.prepare()
     try:
         port = await server.listen(settings.host, settings.port)
         scheme = "http" if settings.tls is None else "https"
         on_ready(f"{scheme}://{settings.host}:{port}")
-        await _deliver_until(asked_to_stop, callbacks)
+        await _work_until(asked_to_stop, callbacks, folders)
     finally:
         await server.stop()
         await service.stop()
@@ -71,16 +76,20 @@ def _stop_signals() -> asyncio.Event:
     return asked
 
 
-async def _deliver_until(asked: asyncio.Event, callbacks: Callbacks) -> None:
+async def _work_until(asked: asyncio.Event, callbacks: Callbacks, folders: Folders | None) -> None:
+    """Work until somebody asks to stop; what cannot go on ends the bank with its error."""
     loop = asyncio.get_running_loop()
-    delivering = loop.create_task(callbacks.run())
+    working = [loop.create_task(callbacks.run())]
+    if folders is not None:
+        working.append(loop.create_task(folders.run()))
     waiting = loop.create_task(asked.wait())
-    done, _ = await asyncio.wait({delivering, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (delivering, waiting):
+    done, _ = await asyncio.wait({*working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (*working, waiting):
         task.cancel()
-    await asyncio.gather(delivering, waiting, return_exceptions=True)
-    if delivering in done:
-        delivering.result()  # a bank that cannot go on ends with its error
+    await asyncio.gather(*working, waiting, return_exceptions=True)
+    for task in working:
+        if task in done:
+            task.result()
 
 
 def _script(settings: SimulatorSettings) -> Script | None:

@@ -105,6 +105,13 @@ class BankService:
         self.is_woken.set()
         return response
 
+    async def receive_file(self, name: str, content: bytes) -> bytes | None:
+        """Deal with a file; returns its acknowledgement, if one is heard."""
+        now_ms = self.now_ms()
+        said = await self._in_thread(self._bank.receive_file, name, content, now_ms)
+        self.is_woken.set()
+        return said
+
     async def work(self) -> list[sqlite3.Row]:
         """Let happen what has fallen due; returns the call-backs whose time has come."""
         now_ms = self.now_ms()

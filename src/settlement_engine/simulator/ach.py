@@ -1,0 +1,152 @@
+"""The bank as an ACH operator: files of credits come in, are acknowledged, settle later, and may come back.
+
+Promises: the same file, by its bytes, is taken in once and acknowledged in the same words; another file under the
+same sender, day and modifier is refused; no entry is debited twice, whatever file it comes in. An acknowledgement
+is no settlement: that is advised later, entry by entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from settlement_engine.domain.money import format_amount
+from settlement_engine.messages.errors import MessageError
+from settlement_engine.messages.nacha.model import EntryKind
+from settlement_engine.messages.nacha.reading import read_file
+from settlement_engine.simulator.ach_files import acknowledgement, original_of, refusal
+from settlement_engine.simulator.events import State
+from settlement_engine.simulator.ledger import FOUND_MAX, Names
+from settlement_engine.simulator.scenarios import ACCEPTED, Reply, Scenario
+
+if TYPE_CHECKING:
+    from settlement_engine.messages.nacha.model import NachaFile
+    from settlement_engine.simulator.events import Events
+    from settlement_engine.simulator.ledger import Ledger
+    from settlement_engine.simulator.scenarios import Script
+
+SETTLES_AFTER_MS: Final = 1_000
+"""An entry settles so long after its file was received, instead of on its effective date."""
+
+
+class AchOperator:
+    """Deals with files. All calls belong to the ledger's thread."""
+
+    def __init__(self, ledger: Ledger, events: Events) -> None:
+        self._ledger = ledger
+        self._events = events
+
+    def receive(self, name: str, content: bytes, script: Script, now_ms: int) -> bytes | None:
+        """Take a file in; returns its acknowledgement, or None where it is lost, or nothing is heard of it."""
+        digest = hashlib.sha256(content).hexdigest()
+        try:
+            file = read_file(content)
+        except MessageError as error:
+            return refusal(name, digest, str(error))
+        entries = file.entries(EntryKind.PAYMENT)
+        if not 0 < len(entries) <= FOUND_MAX:
+            return refusal(
+                name, digest, f"has {len(entries)} payments, and {FOUND_MAX} are the most"
+            )
+        with self._ledger.writing():
+            return self._answer(name, digest, file, script, now_ms)
+
+    def _answer(
+        self, name: str, digest: str, file: NachaFile, script: Script, now_ms: int
+    ) -> bytes | None:
+        header = file.header
+        identity = f"{header.origin} {header.created_on} {header.modifier}"
+        known = self._ledger.known_file(digest, identity)
+        if known is None:
+            if self._is_lost(name, digest, file, script, now_ms):
+                return None
+            self._ledger.enter_file(digest, identity, name)
+            self._enter(name, digest, file, script, now_ms)
+        elif known != digest:
+            return refusal(name, digest, "another file of this day has the same modifier")
+        payments = self._ledger.find(Names(message_id=digest))
+        if known is not None:
+            for payment in payments:
+                self._ledger.received_again(payment)
+        elif payments and payments[0].treatment.reply is Reply.LOST:
+            return None
+        if not payments:
+            return refusal(name, digest, "its entries came in another file")
+        return acknowledgement(name, digest, payments)
+
+    def _is_lost(
+        self, name: str, digest: str, file: NachaFile, script: Script, now_ms: int
+    ) -> bool:
+        """Say whether the file vanishes: its first entry's scenario governs it."""
+        first = file.entries(EntryKind.PAYMENT)[0]
+        chosen = _choice(script, name, first)
+        scenario = script.scenario(chosen)
+        times, _ = self._ledger.arrive(digest, now_ms)
+        return times <= scenario.lost_requests
+
+    def _enter(self, name: str, digest: str, file: NachaFile, script: Script, now_ms: int) -> None:
+        for batch in file.batches:
+            for entry in batch.entries:
+                if entry.kind is not EntryKind.PAYMENT:
+                    continue
+                if self._ledger.find(Names(trace=entry.trace_number)):
+                    continue  # it came in another file: it is in that one's acknowledgement
+                chosen = _choice(script, name, entry)
+                scenario = of_the_ach(script.scenario(chosen))
+                day = batch.effective_date
+                payment = self._ledger.enter(
+                    {
+                        "uetr": None,
+                        "message_name": f"nacha.{batch.entry_class}",
+                        "message_id": digest,
+                        "instruction_id": "",
+                        "end_to_end_id": entry.identification or entry.trace_number,
+                        "trace": entry.trace_number,
+                        "from_bank": file.header.destination.strip(),
+                        "to_bank": entry.receiver,
+                        "amount_minor": entry.amount_cents,
+                        "currency": "USD",
+                        "value_date": day.isoformat() if day else "",
+                        "content_hash": hashlib.sha256(msgspec.json.encode(entry)).hexdigest(),
+                        "original": msgspec.json.encode(
+                            original_of(file.header, batch, entry)
+                        ).decode(),
+                        "scenario": chosen,
+                        "plan": msgspec.json.encode(scenario).decode(),
+                        "state": State.RECEIVED,
+                        "status": "RCVD",
+                        "code": "",
+                        "received_at_ms": now_ms,
+                    }
+                )
+                self._events.begin(payment, scenario, now_ms)
+
+
+def of_the_ach(scenario: Scenario) -> Scenario:
+    """Fit a scenario to files: accepted first, settled later, and back as a whole, if at all."""
+    first = scenario.steps[0]
+    if first.status == "RJCT" and first.is_true and first.after_ms == 0:
+        return scenario
+    later = tuple(
+        msgspec.structs.replace(step, after_ms=step.after_ms + SETTLES_AFTER_MS, told_after_ms=None)
+        for step in scenario.steps
+        if step.status != ACCEPTED.status
+    )
+    returns = tuple(
+        msgspec.structs.replace(
+            back, after_ms=back.after_ms + SETTLES_AFTER_MS, percent=100, charges_minor=0
+        )
+        for back in scenario.returns[:1]
+    )
+    reply = Reply.LOST if scenario.reply is Reply.LOST else Reply.RESPONSE
+    return msgspec.structs.replace(
+        scenario, steps=(ACCEPTED, *later), returns=returns, reply=reply, amount_change_minor=0
+    )
+
+
+def _choice(script: Script, name: str, entry: Any) -> str:  # noqa: ANN401 -- an entry of a NACHA file
+    names = (entry.trace_number, entry.identification, entry.account, entry.name, name)
+    amount = format_amount(entry.amount_cents, "USD")
+    return script.choose(tuple(each for each in names if each), amount, "USD")
