@@ -157,7 +157,7 @@ def config_keys() -> str:
             if key in values
         ]
         default = "; ".join([code(masked(value)) or "empty", *profiles])
-        cells = (code(name), default, explained.get(key) or "as above", code(env_name(key)))
+        cells = (code(name), default, explained[key], code(env_name(key)))
         sections.setdefault(section, []).append(cells)
     columns = ("key", "default", "meaning", "environment")
     return "\n".join(
@@ -171,7 +171,7 @@ def _about(section: str) -> str:
 
 
 def _explanations(text: str) -> dict[str, str]:
-    """Read the comment above each key; one that ends in a comma goes on above the next key."""
+    """Read the comment above each key: every key has one of its own."""
     found: dict[str, str] = {}
     section, comment = "", ""
     for line in text.splitlines():
@@ -184,10 +184,10 @@ def _explanations(text: str) -> dict[str, str]:
         elif key:
             name = f"{section}.{key[1]}" if section else key[1]
             found.setdefault(name, comment)
-            comment = "… " if comment.endswith((",", ":")) else ""
+            comment = ""
         elif line.startswith("# "):
             comment = f"{comment.rstrip()} {line[2:]}".strip()
-        elif not comment.startswith("Rails of later"):
+        else:
             comment = ""
     return found
 

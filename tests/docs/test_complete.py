@@ -123,11 +123,11 @@ def test_no_meaning_is_left_out():
                 assert cells[place], f"{name}: {line}"
 
 
-def test_a_key_without_a_meaning_of_its_own_follows_one_that_has_it():
-    lines = page("config.md").splitlines()
+def test_every_key_has_a_comment_of_its_own_that_is_whole_sentences():
+    lines = (ROOT / "config.toml").read_text("utf-8").splitlines()
     for before, line in pairwise(lines):
-        if "| as above |" in line:
-            assert before.startswith("| `"), line
+        if re.match(r"(# )?[a-z_]+ = ", line) and not re.match(r"# (\[\[|[a-z_]+ = )", before):
+            assert re.fullmatch(r"# .+\.", before), f"{before!r} above {line!r}"
 
 
 # --- what is documented exists ----------------------------------------------------------------------

@@ -23,9 +23,9 @@ SETTINGS = (
     *("--set", "banks.mock_answer_timeout_ms=300"),
     *("--set", f"banks.mock_late_seconds={BANK_LATE_SECONDS}"),
     *("--set", "settlement.enquiry_first_delay_seconds=0.1"),
-    *("--set", "desk.interval_seconds=0.2"),
-    *("--set", "desk.in_doubt_after_seconds=0.5"),
-    *("--set", "desk.overdue_after_seconds=0.5"),
+    *("--set", "cases.interval_seconds=0.2"),
+    *("--set", "cases.in_doubt_after_seconds=0.5"),
+    *("--set", "cases.overdue_after_seconds=0.5"),
 )
 
 

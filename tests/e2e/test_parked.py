@@ -25,7 +25,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder: Path = tmp_path_factory.mktemp("parked")
     file = folder / "config.toml"
     file.write_text('[screening]\nreview_amounts = { EUR = "500.00" }\n')
-    options = ("--config", str(file), "--set", "desk.interval_seconds=0.2")
+    options = ("--config", str(file), "--set", "cases.interval_seconds=0.2")
     with World(folder, *options, "--set", "nats.enabled=false") as made:
         made.open_bank("DEUTDEFF", "EUR", "5000.00")
         made.open_bank("CHASUS33", "EUR")

@@ -58,8 +58,8 @@ def engine_settings(config: Config) -> EngineSettings:
             first_seconds=settlement.enquiry_first_delay_seconds,
             max_seconds=settlement.enquiry_max_delay_seconds,
         ),
-        desk_interval_seconds=config.desk.interval_seconds,
-        proposal_valid_seconds=config.desk.proposal_valid_seconds,
+        desk_interval_seconds=config.cases.interval_seconds,
+        proposal_valid_seconds=config.cases.proposal_valid_seconds,
         doubt_limits=_doubt_limits(config),
         value_dates=ValueDateRange(
             days_back=settlement.value_date_days_back,
@@ -89,7 +89,7 @@ def _windows_by_rail(config: Config) -> dict[str, list[Window]]:
 
 def _doubt_limits(config: Config) -> tuple[DoubtLimit, ...]:
     """Read when a payment is a matter for a person, for each rail that is named and for all others."""
-    desk = config.desk
+    desk = config.cases
     named = {*desk.in_doubt_after_seconds_by_rail, *desk.overdue_after_seconds_by_rail}
     return tuple(
         DoubtLimit(

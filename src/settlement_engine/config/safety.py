@@ -74,7 +74,7 @@ def _rails(config: Config) -> Iterator[Check]:
 
 def _doors(server: ServerConfig) -> Iterator[Check]:
     is_open = not _is_loopback(server.host)
-    yield server.reflection, "server.reflection is true: it tells everybody every call"
+    yield server.reflection, "server.reflection is true: it lists all calls to every caller"
     yield (
         server.tls_cert_file is None and is_open,
         f"server.tls_cert_file is empty while server.host is {server.host}",
@@ -83,7 +83,7 @@ def _doors(server: ServerConfig) -> Iterator[Check]:
         server.tls_client_ca_file is None and is_open,
         (
             f"server.tls_client_ca_file is empty while server.host is {server.host}:"
-            " whoever reaches it could move money"
+            " every program that can connect could move money"
         ),
     )
 

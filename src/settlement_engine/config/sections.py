@@ -42,14 +42,14 @@ def _check_amounts(amounts: Mapping[str, str]) -> Mapping[str, str]:
 
 def _check_bank(code: str) -> str:
     if fault := fault_of_bank(code):
-        message = f"{fault}; a code that no instruction can have blocks nobody"
+        message = f"{fault}; no instruction can contain such a code"
         raise ValueError(message)
     return code
 
 
 def _check_cron(text: str) -> str:
     if len(text.split()) != _CRON_FIELDS:
-        message = "must be five fields of cron, such as 0 */6 * * *"
+        message = "must be five fields of cron, for example 0 */6 * * *"
         raise ValueError(message)
     return text
 
@@ -58,7 +58,7 @@ def _check_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        message = "must be a time zone of IANA, such as Europe/Berlin"
+        message = "must be an IANA time zone, for example Europe/Berlin"
         raise ValueError(message) from None
     return name
 
@@ -69,7 +69,7 @@ def _check_time(text: str) -> str:
     except ValueError:
         found = None
     if found is None or found.tzinfo is not None:
-        message = "must be a time of day in the zone of the window, such as 07:30"
+        message = "must be a time of day in the zone of the window, for example 07:30"
         raise ValueError(message)
     return text
 
@@ -109,13 +109,13 @@ Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,
 
 
 class Section(BaseModel):
-    """What all sections have in common: frozen, and no key that nobody reads."""
+    """The base of all sections: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ServerConfig(Section):
-    """Where the engine listens, and how much it takes at once."""
+    """The addresses on which the engine listens, and its limits for calls and connections."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
     grpc_port: Port = 50056
@@ -144,7 +144,7 @@ class ServerConfig(Section):
     @whole(mode="after")
     def _check_tls(self) -> Self:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            message = "tls_cert_file and tls_key_file go together"
+            message = "set both tls_cert_file and tls_key_file, or neither"
             raise ValueError(message)
         if self.tls_client_ca_file is not None and self.tls_cert_file is None:
             message = "tls_client_ca_file needs tls_cert_file and tls_key_file"
@@ -163,7 +163,7 @@ class ServerConfig(Section):
 
 
 class DatabaseConfig(Section):
-    """PostgreSQL; without a url the embedded one, in development."""
+    """PostgreSQL. Without a url, development uses the embedded one."""
 
     url: Annotated[SecretStr, _check_scheme("postgresql", "postgres")] = SecretStr("")
     password_file: OptionalPath = None
@@ -185,7 +185,7 @@ class DatabaseConfig(Section):
 
 
 class NatsConfig(Section):
-    """NATS JetStream; without a url the embedded one, in development."""
+    """NATS JetStream. Without a url, development uses the embedded one."""
 
     url: Annotated[SecretStr, _check_scheme("nats", "tls")] = SecretStr("")
     password_file: OptionalPath = None
@@ -206,13 +206,13 @@ class NatsConfig(Section):
     @whole(mode="after")
     def _check_retention(self) -> Self:
         if 0 < self.dead_letters_kept_days < KEPT_DAYS_MIN:
-            message = f"dead_letters_kept_days is 0 (for ever) or at least {KEPT_DAYS_MIN}"
+            message = f"dead_letters_kept_days must be 0 (no limit) or at least {KEPT_DAYS_MIN}"
             raise ValueError(message)
         return self
 
 
 class SettlementConfig(Section):
-    """How long a settlement waits for what, and how much is done in one batch."""
+    """Time-outs, delays and batch sizes of settlements."""
 
     default_timeout_seconds: Seconds = 300.0
     max_retry_attempts: int = Field(default=3, ge=0, le=1_000)
@@ -237,7 +237,7 @@ class SettlementConfig(Section):
 
 
 class EngineConfig(Section):
-    """How engines share the work and notice that one of them is gone."""
+    """How engines share the work and detect that one of them is dead."""
 
     lease_seconds: Seconds = 1.5
     heartbeat_seconds: Seconds = 0.25
@@ -253,7 +253,7 @@ class EngineConfig(Section):
 
 
 class DeskConfig(Section):
-    """When a payment without an end is a matter for a person, and for how long a proposal is good."""
+    """Case management: when a payment becomes an exception, and how long a proposal is valid."""
 
     interval_seconds: Seconds = 2.0
     in_doubt_after_seconds: SecondsOrZero = 300.0
@@ -264,7 +264,7 @@ class DeskConfig(Section):
 
 
 class ScreeningConfig(Section):
-    """Who screens; what the built-in compliance and risk check blocks, and what it parks for two people."""
+    """The screening provider; what the built-in one refuses, and what it parks for two people."""
 
     provider: str = Field(default="builtin", min_length=1, max_length=64)
     blocked_obligations: tuple[str, ...] = ()
@@ -275,7 +275,7 @@ class ScreeningConfig(Section):
 
 
 class ReconciliationConfig(Section):
-    """When the books are compared with the banks' statements, and what may differ."""
+    """Reconciliation of the books with the banks' statements."""
 
     schedule: Annotated[str, AfterValidator(_check_cron)] = "0 */6 * * *"
     tolerance_amount: Amount = Decimal("0.01")
@@ -283,7 +283,7 @@ class ReconciliationConfig(Section):
 
 
 class RailEndpoint(Section):
-    """A rail of a later version: kept, and refused in production while it is enabled."""
+    """A rail of a later version. Its keys are accepted, and `serve` refuses it while it is enabled."""
 
     enabled: bool = False
     endpoint: str = Field(default="", max_length=2_000)
@@ -291,7 +291,7 @@ class RailEndpoint(Section):
 
 
 class RailWindow(Section):
-    """When a rail is open, beside the windows of the currency: both must be."""
+    """A settlement window of a rail. The window of the currency must be open as well."""
 
     rail: Name
     currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$")] = ""
@@ -304,7 +304,7 @@ class RailWindow(Section):
 
 
 class BanksConfig(Section):
-    """The rails, and how the mock bank behaves."""
+    """The rails, and the behaviour of the mock bank."""
 
     mock_enabled: bool = True
     mock_allowed_in_production: bool = False
@@ -321,7 +321,7 @@ class BanksConfig(Section):
 
 
 class MonitoringConfig(Section):
-    """What can be seen from outside."""
+    """Metrics, health checks and logs."""
 
     prometheus_enabled: bool = True
     metrics_host: str = Field(default="127.0.0.1", min_length=1)
@@ -338,7 +338,7 @@ class MonitoringConfig(Section):
 
 
 class Config(Section):
-    """The whole configuration. ``Config()`` is the built-in defaults and reads nothing else."""
+    """The whole configuration. ``Config()`` has the built-in defaults and reads nothing."""
 
     profile: Profile = "production"
     server: ServerConfig = ServerConfig()
@@ -346,7 +346,7 @@ class Config(Section):
     nats: NatsConfig = NatsConfig()
     settlement: SettlementConfig = SettlementConfig()
     engine: EngineConfig = EngineConfig()
-    desk: DeskConfig = DeskConfig()
+    cases: DeskConfig = DeskConfig()
     screening: ScreeningConfig = ScreeningConfig()
     reconciliation: ReconciliationConfig = ReconciliationConfig()
     banks: BanksConfig = BanksConfig()
@@ -369,4 +369,4 @@ PROFILE_DEFAULTS: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
         "production": MappingProxyType({}),
     }
 )
-"""What a profile sets where nobody else does."""
+"""The defaults of each profile."""

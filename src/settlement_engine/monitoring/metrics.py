@@ -70,32 +70,32 @@ class Metrics:
         self._register_open_work(families)
         self._register_messages()
         self._register_balances(families)
-        families.gauge("build_info", "Always 1; the label says what runs.", "version")(version).set(
-            1
-        )
+        families.gauge(
+            "build_info", "Always 1; the label has the version of the engine.", "version"
+        )(version).set(1)
         ProcessCollector(registry=self.registry)
 
     def _register_ends(self, families: Families) -> None:
         self._ended = families.counter(
-            "settlement_total", "Settlements that have ended, by how.", "status"
+            "settlement_total", "Settlements that reached a final state, by status.", "status"
         )
         for state in ENDS:
             self._ended(state.value)
         self._duration = Spread(
             "settlement_duration_seconds",
-            "From acceptance to the end, the rail's time included.",
+            "Time from acceptance to the final state, including the rail's response time.",
             SECONDS,
             self.registry,
         )
         self._amount = families.counter(
             "settlement_amount_total",
-            "Completed amounts in minor units; indicative, the ledger is the source.",
+            "Completed amounts in minor units. Approximate: the ledger has the exact sums.",
             "currency",
         )
         for currency in FIRST_CURRENCIES:
             self._amount(currency)
         operations = families.counter(
-            "atomic_operations_total", "Holds that were posted or given back.", "state"
+            "atomic_operations_total", "Holds that were posted or released.", "state"
         )
         self._operations = {
             Do.POST: operations("committed"),
@@ -103,7 +103,7 @@ class Metrics:
         }
         self._rollback = Spread(
             "atomic_rollback_duration_seconds",
-            "Writing a rollback: from the decision to the funds being free, durably.",
+            "Time from the decision to roll back until the released funds are committed.",
             SECONDS,
             self.registry,
         )
@@ -111,12 +111,12 @@ class Metrics:
     def _register_reconciliation(self, families: Families) -> None:
         self._discrepancies = Counter(
             "reconciliation_discrepancies_total",
-            "Differences found against statements.",
+            "Differences between the books and the banks' statements.",
             registry=self.registry,
         )
         self._discrepancy_amount = families.table(
             "reconciliation_discrepancy_amount",
-            "Sum of the differences of the latest run, in minor units; indicative.",
+            "Sum of the differences of the latest run, in minor units. Approximate.",
             "currency",
         )
         self.reconciled(0, {})
@@ -129,101 +129,114 @@ class Metrics:
             "engine_commit_seconds", "Duration of one group commit.", COMMIT_SECONDS, "stage"
         )
         self._anomalies = families.counter(
-            "engine_anomalies_total", "What should not happen, by kind.", "kind"
+            "engine_invariant_warnings_total",
+            "Violated expectations that the engine handled, by kind.",
+            "kind",
         )
 
     def _register_rails(self, families: Families) -> None:
         self._rail_seconds = families.histogram(
             "rail_answer_seconds",
-            "Until a rail had answered all of a batch of questions.",
+            "Time until a rail has answered all questions of a batch.",
             SECONDS,
             "rail",
             "ask",
         )
         self._rail_answers = families.counter(
-            "rail_answers_total", "Questions that were answered.", "rail", "ask"
+            "rail_answers_total", "Questions to a rail that were answered.", "rail", "ask"
         )
         self._rail_silences = families.counter(
-            "rail_silences_total", "Questions that were not answered in time.", "rail", "ask"
+            "rail_timeouts_total",
+            "Questions to a rail that were not answered before the time-out.",
+            "rail",
+            "ask",
         )
 
         self._lane_waiting = families.gauge(
-            "rail_lane_waiting", "Questions that wait in a rail's lanes for their turn.", "rail"
+            "rail_lane_waiting", "Questions that wait in the queues of a rail's lanes.", "rail"
         )
         self._breakers_open = families.gauge(
-            "rail_breakers_open", "Banks to which nothing is sent, for they did not answer.", "rail"
+            "rail_breakers_open",
+            "Banks whose circuit breaker is open, so that nothing is sent to them.",
+            "rail",
         )
 
     def _register_open_work(self, families: Families) -> None:
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(name, text, registry=self.registry)
 
-        self._open = families.gauge("settlement_open", "Settlements not at an end.", "state")
+        self._open = families.gauge("settlement_open", "Open settlements.", "state")
         self._oldest_open = gauge(
-            "settlement_oldest_open_seconds", "Age of the oldest settlement not at an end."
+            "settlement_oldest_open_seconds", "Age of the oldest open settlement."
         )
         self._in_doubt = gauge(
             "settlement_in_doubt", "Settlements whose outcome at the rail is not known."
         )
         self._oldest_in_doubt = gauge(
-            "settlement_in_doubt_oldest_seconds", "How long the oldest has been in doubt."
+            "settlement_in_doubt_oldest_seconds",
+            "Time since the oldest settlement in doubt became so.",
         )
         self._without_next_action = gauge(
-            "settlement_without_next_action", "Open settlements that nothing will move; must be 0."
+            "settlement_without_next_action", "Open settlements without a next action; must be 0."
         )
         self._matters = families.gauge(
-            "exceptions_open", "Exceptions that a person has not closed.", "kind", "severity"
+            "exceptions_open", "Open exceptions that need a person.", "kind", "severity"
         )
         self._oldest_matters = families.gauge(
             "exceptions_oldest_seconds", "Age of the oldest open exception.", "kind", "severity"
         )
         self._stuck = families.gauge(
-            "settlement_stuck", "Open settlements that are stuck, by why; must be 0.", "reason"
+            "settlement_stuck", "Stuck settlements by reason; must be 0.", "reason"
         )
         for reason in StuckReason:
             self._stuck(reason.value).set(0)
         self._measured_at = gauge(
-            "settlement_gauges_timestamp_seconds", "When these gauges were last measured."
+            "settlement_gauges_timestamp_seconds",
+            "Unix time of the last measurement of the gauges.",
         )
 
     def _register_messages(self) -> None:
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(name, text, registry=self.registry)
 
-        self._backlog = gauge("outbox_backlog", "Moves that JetStream does not hold yet.")
+        self._backlog = gauge(
+            "outbox_backlog", "Moves whose announcement JetStream has not stored yet."
+        )
         self._outbox_refused = gauge(
             "outbox_refused_seconds",
-            "For how long JetStream has answered and stored no announcement; 0 while it stores them.",
+            "Time for which JetStream has refused announcements; 0 while it stores them.",
         )
-        self._dead_letters = gauge("dead_letters_open", "Dead letters that wait for a person.")
+        self._dead_letters = gauge("dead_letters_open", "Open dead letters that need a person.")
         self._oldest_dead_letter = gauge(
-            "dead_letters_oldest_seconds", "For how long the oldest dead letter has waited."
+            "dead_letters_oldest_seconds", "Age of the oldest open dead letter."
         )
         self._inbound = gauge(
-            "inbound_reports_open", "What rails have delivered and nobody has worked off yet."
+            "inbound_reports_open",
+            "Inbound messages of rails that are stored and not processed yet.",
         )
         self._oldest_inbound = gauge(
-            "inbound_reports_oldest_seconds", "For how long the oldest of these has waited."
+            "inbound_reports_oldest_seconds",
+            "Age of the oldest inbound message that is not processed yet.",
         )
 
     def _register_balances(self, families: Families) -> None:
         self._balances = {
             AccountKind.NOSTRO: families.table(
                 "nostro_balance",
-                "Posted balance of our accounts there, in minor units; indicative.",
+                "Posted balance of our accounts at the bank, in minor units. Approximate.",
                 "bank",
                 "currency",
             ),
             AccountKind.VOSTRO: families.table(
                 "vostro_balance",
-                "Posted balance of their accounts here, in minor units; indicative.",
+                "Posted balance of the bank's accounts with us, in minor units. Approximate.",
                 "bank",
                 "currency",
             ),
         }
         self._left_out = Gauge(
             "balance_accounts_left_out",
-            "Accounts whose balances are in none of the two: there are more than are read.",
+            "Accounts whose balances are not published, because of the limit on accounts.",
             registry=self.registry,
         )
         if self._balance_accounts_max:

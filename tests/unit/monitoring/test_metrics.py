@@ -49,8 +49,8 @@ ADDED = {
     "engine_batch_size_count": {"stage"},
     "engine_commit_seconds_count": {"stage"},
     "rail_answer_seconds_count": {"rail", "ask"},
-    "rail_silences_total": {"rail", "ask"},
-    "engine_anomalies_total": {"kind"},
+    "rail_timeouts_total": {"rail", "ask"},
+    "engine_invariant_warnings_total": {"kind"},
     "build_info": {"version"},
 }
 
@@ -214,8 +214,8 @@ def test_rail_time_is_the_rails_and_silence_does_not_lengthen_it(metrics: Metric
     assert value(metrics, "rail_answer_seconds_count", **labels) == 1
     assert value(metrics, "rail_answer_seconds_sum", **labels) == 0.5
     assert value(metrics, "rail_answers_total", **labels) == 19
-    assert value(metrics, "rail_silences_total", **labels) == 1
-    assert value(metrics, "rail_silences_total", rail="mock", ask="enquire") == 4
+    assert value(metrics, "rail_timeouts_total", **labels) == 1
+    assert value(metrics, "rail_timeouts_total", rail="mock", ask="enquire") == 4
     assert value(metrics, "rail_answer_seconds_count", rail="mock", ask="enquire") is None
 
 
@@ -225,16 +225,16 @@ def test_group_commits_and_anomalies_are_noted(metrics: Metrics) -> None:
     metrics.anomaly("stale_step", 3)
     assert value(metrics, "engine_batch_size_sum", stage="intake") == 300
     assert value(metrics, "engine_commit_seconds_count", stage="intake") == 2
-    assert value(metrics, "engine_anomalies_total", kind="stale_step") == 3
+    assert value(metrics, "engine_invariant_warnings_total", kind="stale_step") == 3
 
 
 def test_no_input_makes_labels_without_end(metrics: Metrics) -> None:
     kinds = LABEL_SETS_MAX + 50
     for number in range(kinds):
         metrics.anomaly(f"kind-{number}")
-    shown = metrics.text().decode().count("engine_anomalies_total{")
+    shown = metrics.text().decode().count("engine_invariant_warnings_total{")
     assert shown == LABEL_SETS_MAX + 1
-    assert value(metrics, "engine_anomalies_total", kind="other") == 50
+    assert value(metrics, "engine_invariant_warnings_total", kind="other") == 50
 
 
 async def test_gauges_show_every_open_state_also_when_nothing_is_there(metrics: Metrics) -> None:
