@@ -22,7 +22,7 @@ from settlement_engine.simulator.ledger import FOUND_MAX, Names
 from settlement_engine.simulator.scenarios import ACCEPTED, Reply, Scenario
 
 if TYPE_CHECKING:
-    from settlement_engine.messages.nacha.model import NachaFile
+    from settlement_engine.messages.nacha.model import Batch, Entry, FileHeader, NachaFile
     from settlement_engine.simulator.events import Events
     from settlement_engine.simulator.ledger import Ledger
     from settlement_engine.simulator.scenarios import Script
@@ -87,41 +87,43 @@ class AchOperator:
         return times <= scenario.lost_requests
 
     def _enter(self, name: str, digest: str, file: NachaFile, script: Script, now_ms: int) -> None:
+        """Write down the entries that are new; one that came in another file is in its acknowledgement."""
         for batch in file.batches:
             for entry in batch.entries:
-                if entry.kind is not EntryKind.PAYMENT:
+                is_known = bool(self._ledger.find(Names(trace=entry.trace_number)))
+                if entry.kind is not EntryKind.PAYMENT or is_known:
                     continue
-                if self._ledger.find(Names(trace=entry.trace_number)):
-                    continue  # it came in another file: it is in that one's acknowledgement
                 chosen = _choice(script, name, entry)
                 scenario = of_the_ach(script.scenario(chosen))
-                day = batch.effective_date
-                payment = self._ledger.enter(
-                    {
-                        "uetr": None,
-                        "message_name": f"nacha.{batch.entry_class}",
-                        "message_id": digest,
-                        "instruction_id": "",
-                        "end_to_end_id": entry.identification or entry.trace_number,
-                        "trace": entry.trace_number,
-                        "from_bank": file.header.destination.strip(),
-                        "to_bank": entry.receiver,
-                        "amount_minor": entry.amount_cents,
-                        "currency": "USD",
-                        "value_date": day.isoformat() if day else "",
-                        "content_hash": hashlib.sha256(msgspec.json.encode(entry)).hexdigest(),
-                        "original": msgspec.json.encode(
-                            original_of(file.header, batch, entry)
-                        ).decode(),
-                        "scenario": chosen,
-                        "plan": msgspec.json.encode(scenario).decode(),
-                        "state": State.RECEIVED,
-                        "status": "RCVD",
-                        "code": "",
-                        "received_at_ms": now_ms,
-                    }
-                )
-                self._events.begin(payment, scenario, now_ms)
+                values = {
+                    **_values(file.header, batch, entry),
+                    "message_id": digest,
+                    "scenario": chosen,
+                    "plan": msgspec.json.encode(scenario).decode(),
+                    "received_at_ms": now_ms,
+                }
+                self._events.begin(self._ledger.enter(values), scenario, now_ms)
+
+
+def _values(header: FileHeader, batch: Batch, entry: Entry) -> dict[str, Any]:
+    day = batch.effective_date
+    return {
+        "uetr": None,
+        "message_name": f"nacha.{batch.entry_class}",
+        "instruction_id": "",
+        "end_to_end_id": entry.identification or entry.trace_number,
+        "trace": entry.trace_number,
+        "from_bank": header.destination.strip(),
+        "to_bank": entry.receiver,
+        "amount_minor": entry.amount_cents,
+        "currency": "USD",
+        "value_date": day.isoformat() if day else "",
+        "content_hash": hashlib.sha256(msgspec.json.encode(entry)).hexdigest(),
+        "original": msgspec.json.encode(original_of(header, batch, entry)).decode(),
+        "state": State.RECEIVED,
+        "status": "RCVD",
+        "code": "",
+    }
 
 
 def of_the_ach(scenario: Scenario) -> Scenario:
@@ -146,7 +148,7 @@ def of_the_ach(scenario: Scenario) -> Scenario:
     )
 
 
-def _choice(script: Script, name: str, entry: Any) -> str:  # noqa: ANN401 -- an entry of a NACHA file
+def _choice(script: Script, name: str, entry: Entry) -> str:
     names = (entry.trace_number, entry.identification, entry.account, entry.name, name)
     amount = format_amount(entry.amount_cents, "USD")
     return script.choose(tuple(each for each in names if each), amount, "USD")

@@ -152,7 +152,6 @@ def return_code(code: str) -> str:
 
 def return_file(payment: Payment, original: Original, code: str, now_ms: int) -> bytes:
     """Write a file with one return."""
-    now = instant(now_ms)
     institution = original.receiver[:8]
     trace = trace_number(institution, payment.id % TRACE_SEQUENCES + 1)
     totals: Values = {
@@ -169,32 +168,9 @@ def return_file(payment: Payment, original: Original, code: str, now_ms: int) ->
     }
     records = [
         _file_header(original, now_ms),
-        write(
-            layouts.BATCH_HEADER,
-            {
-                **shared,
-                "company_name": original.company_name,
-                "discretionary_data": "",
-                "entry_class": "CCD",
-                "description": original.description,
-                "descriptive_date": "",
-                "effective_date": now.date(),
-                "settlement_day": "",
-                "originator_status": "1",
-            },
-        ),
+        _batch_header(original, shared, now_ms),
         _entry(payment, original, trace),
-        write(
-            layouts.RETURN,
-            {
-                "code": return_code(code),
-                "original_trace": payment.trace,
-                "died_on": "",
-                "original_receiver": institution,
-                "information": "",
-                "trace_number": trace,
-            },
-        ),
+        _addenda(payment, institution, return_code(code), trace),
         write(layouts.BATCH_CONTROL, {**shared, **totals, "authentication": ""}),
     ]
     blocks = -(-(len(records) + 1) // RECORDS_IN_BLOCK)
@@ -219,6 +195,35 @@ def _file_header(original: Original, now_ms: int) -> str:
             "reference_code": "",
         },
     )
+
+
+def _batch_header(original: Original, shared: Values, now_ms: int) -> str:
+    return write(
+        layouts.BATCH_HEADER,
+        {
+            **shared,
+            "company_name": original.company_name,
+            "discretionary_data": "",
+            "entry_class": "CCD",
+            "description": original.description,
+            "descriptive_date": "",
+            "effective_date": instant(now_ms).date(),
+            "settlement_day": "",
+            "originator_status": "1",
+        },
+    )
+
+
+def _addenda(payment: Payment, institution: str, code: str, trace: str) -> str:
+    values: Values = {
+        "code": code,
+        "original_trace": payment.trace or "",
+        "died_on": "",
+        "original_receiver": institution,
+        "information": "",
+        "trace_number": trace,
+    }
+    return write(layouts.RETURN, values)
 
 
 def _entry(payment: Payment, original: Original, trace: str) -> str:
