@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.backoff import Backoff
-from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.decisions.resending import AT_RAIL
+from settlement_engine.domain.lifecycle import Ask, Event, State
 from settlement_engine.domain.returns import NOT_STATED, StatedAmount
 from settlement_engine.ports import (
     BreakerLimits,
@@ -349,7 +350,9 @@ class Bank:
 def draw_rules(chance: Random) -> RailCapabilities:
     """Draw what kind of rail this world has."""
     kinds = (RailClass.A, RailClass.A, RailClass.B, RailClass.B, RailClass.C, RailClass.D)
-    kind = kinds[int(chance.random() * len(kinds))]
+    drawn = chance.random() * len(kinds)
+    kind = kinds[int(drawn)]
+    is_one_way = kind not in RESENDABLE and drawn % 1 < 0.5  # noqa: PLR2004 - every other one
     is_hasty = chance.random() < 0.5  # noqa: PLR2004 - of two promises, either may be the shorter
     return RailCapabilities(
         rail_class=kind,
@@ -359,6 +362,7 @@ def draw_rules(chance: Random) -> RailCapabilities:
         deduplicates_seconds=LONG_SECONDS if is_hasty else SHORT_SECONDS,
         overdue_after_seconds=SHORT_SECONDS if chance.random() < 0.5 else None,  # noqa: PLR2004
         lane=_draw_lane(chance),
+        asks=frozenset({Ask.SEND}) if is_one_way else AT_RAIL,
     )
 
 

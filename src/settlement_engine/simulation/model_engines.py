@@ -219,13 +219,15 @@ class Engines:
             sent = self._sent(world, me)
             yield "sends", (record, sent, waiting), Effect.NONE, complaint
         elif question is Ask.ENQUIRE:
-            if self._outside.says_not_found(world):
+            if self._engine.takes(question) and self._outside.says_not_found(world):
                 unknown = me._replace(asked=Private.NOT_FOUND)
                 yield "asks; the bank does not know it", (record, world, unknown), Effect.NONE, ""
             yield "asks", (record, world, waiting), Effect.NONE, ""
         elif question is Ask.RECALL:
             recall = Recall(world.recall | Recall.UNDER_WAY)
-            yield "recalls", (record, world._replace(recall=recall), waiting), Effect.NONE, ""
+            complaint = "" if self._engine.takes(question) else "recalled where nothing can be"
+            asked = (record, world._replace(recall=recall), waiting)
+            yield "recalls", asked, Effect.NONE, complaint
 
     def _sent(self, world: World, me: Worker) -> World:
         if "new references on resend" in self._faults and me.sends > 1:

@@ -147,6 +147,10 @@ class Engine:
         assert attempt is not None, "what is sent was locked"
         return self._decider.is_too_late_to_send(attempt, self._rail.now(phase))
 
+    def takes(self, question: Ask) -> bool:
+        """Say whether the rail takes such questions."""
+        return question in self._rail.asks
+
     def clocks(self, phase: int) -> frozenset[int]:
         """Return what an engine's clock may show: it may be a little behind, just after a boundary.
 

@@ -138,6 +138,11 @@ _ALL: Final = (
         decides={"may_send_again": _while_valid},
     ),
     Mutation(
+        name="recalled where nothing can be",
+        rails=("D one way",),
+        decides={"_takes_recalls": _always},
+    ),
+    Mutation(
         name="new references on resend",
         rails=("A",),
         faults=frozenset({"new references on resend"}),

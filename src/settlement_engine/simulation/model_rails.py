@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from settlement_engine.domain.decisions.resending import AT_RAIL
+from settlement_engine.domain.lifecycle import Ask
 from settlement_engine.ports import RailCapabilities, RailClass
 
 PHASES: Final = (0, 1, 2)
@@ -40,6 +42,7 @@ class ModelRail:
     may_deliver_twice: bool  # the network on the way, not the engine
     expires_in: int
     forgets_in: int
+    asks: frozenset[Ask] = AT_RAIL
     sendings_more: int = 0  # than the bound of the search says
 
     @property
@@ -52,6 +55,7 @@ class ModelRail:
             validity_seconds=self.expires_in * _PHASE_SECONDS,
             deduplicates_seconds=self.forgets_in * _PHASE_SECONDS if self.is_deduplicating else 0,
             overdue_after_seconds=_PHASE_SECONDS,
+            asks=self.asks,
         )
 
     @property
@@ -125,5 +129,17 @@ RAILS: Final = (
         may_deliver_twice=False,
         expires_in=1,
         forgets_in=NEVER,
+    ),
+    ModelRail(  # nobody can be asked, and nothing is recalled
+        name="D one way",
+        rail_class=RailClass.D,
+        is_not_found_definite=False,
+        is_deduplicating=False,
+        is_enforcing_validity=False,
+        has_tombstones=False,
+        may_deliver_twice=False,
+        expires_in=1,
+        forgets_in=NEVER,
+        asks=frozenset({Ask.SEND}),
     ),
 )

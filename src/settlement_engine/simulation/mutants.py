@@ -112,7 +112,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
                 "    is_new = [True]\n",
             ),
         ),
-        seed=2,
+        seed=5,
         emphasis={"bank_returns": 0.8, "crash": 0.6, "commit_never_came": 0.4},
     ),
     "report_closed_before_decided": Mutant(
