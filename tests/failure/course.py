@@ -115,7 +115,7 @@ async def _tell(town: Town, trial: Trial, answer: Answer) -> None:
     if answer.attempt:
         trial.bank.say(answer)
     else:
-        (await town.engine(trial)).service._runner.hear([answer])
+        (await town.engine(trial)).service._mailbox.hear([answer])
 
 
 def _reference(trial: Trial) -> str:
@@ -142,7 +142,7 @@ async def _wish(town: Town, trial: Trial, settlement: Settlement, event: Event) 
     )
     trial.is_struck = trial.is_struck or is_twice
     for _ in range(2 if is_twice else 1):
-        engine.service._runner.wish(settlement, event)
+        engine.service._mailbox.request(settlement, event)
 
 
 async def _release(town: Town, trial: Trial) -> None:

@@ -242,7 +242,7 @@ async def settle_many(house: House, name: str) -> None:
     results = await house.engine.submit([wish(f"{name}-{n}", 1) for n in range(ENGINE_ITEMS)])
     for result in results:
         assert isinstance(result, Accepted)
-    await house.until(lambda: not house.engine._runner.open_count)
+    await house.until(lambda: not house.engine._mailbox.carried_count)
 
 
 async def calls_of(work: Coroutine[Any, Any, None]) -> int:

@@ -212,7 +212,7 @@ class FrailEngine:
         if self._task is not None:
             self._task.cancel()
         self.service._presence.cancel_tasks()
-        self.service._runner.drop_all()
+        self.service._mailbox.drop_all()
 
     async def bury(self) -> None:
         """Let go of what a dead process would have left to the kernel."""
@@ -229,7 +229,7 @@ class FrailEngine:
         """Say whether the engine has nothing in hand, and nothing is on its way to it."""
         if self._ear.late_words:
             return False
-        return self.service._runner.is_idle and not self.service._presence._tasks
+        return self.service._mailbox.is_idle and not self.service._presence._tasks
 
     def check_alive(self) -> None:
         """Raise what has ended the engine, if that was not the test."""

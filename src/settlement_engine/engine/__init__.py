@@ -1,1 +1,1 @@
-"""The engine: it interprets the page. Intake, runner, recovery, presence."""
+"""The engine: it interprets the state machine. Intake, mailbox, executor, takeover, presence."""

@@ -259,7 +259,7 @@ class Asker:
 
 
 def _nobody(_answers: Iterable[Answer]) -> None:
-    message = "the asker was not attached to a runner"
+    message = "the asker was not attached to a mailbox"
     raise AssertionError(message)
 
 

@@ -78,6 +78,10 @@ class Decider:
         await self._directory.prefetch(wanted)
         return routes
 
+    def forget_accounts(self, settlement: Settlement) -> None:
+        """Look this settlement's accounts up again next time."""
+        self._directory.forget(settlement)
+
     async def prefetch_suspense(self, settlements: Sequence[Settlement]) -> None:
         """Look up the suspense accounts of ended settlements, opened on first need."""
         await self._directory.prefetch_suspense(settlements)

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.gate import Gate
     from settlement_engine.engine.integrity import Integrity
+    from settlement_engine.engine.mailbox import Mailbox
     from settlement_engine.engine.presence import Presence
-    from settlement_engine.engine.runner import Runner
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import (
         MatterStore,
@@ -88,7 +88,7 @@ class DeskClerk:
         *,
         store: SettlementStore,
         rails: Mapping[str, SendRail],
-        runner: Runner,
+        mailbox: Mailbox,
         presence: Presence,
         gate: Gate,
         integrity: Integrity,
@@ -98,7 +98,7 @@ class DeskClerk:
         self._desk = desk
         self._store = store
         self._rails = rails
-        self._runner = runner
+        self._mailbox = mailbox
         self._presence = presence
         self._gate = gate
         self._integrity = integrity
@@ -142,7 +142,7 @@ class DeskClerk:
                 continue  # it was sent again, or the bank has it: the next look ends the proposal
             if proposal.finding in OF_PARKED:  # nothing was sent, so that no bank has to be asked
                 log.warning("parked_decided", proposal=proposal.id, settlement=str(settlement.id))
-                self._runner.hear([_attest(proposal, settlement, "")])
+                self._mailbox.hear([_attest(proposal, settlement, "")])
                 continue
             assert settlement.attempt is not None, "what may be attested was sent"
             if not self._gate.is_open_for(settlement.attempt.route.rail):
@@ -179,7 +179,7 @@ class DeskClerk:
             )
             wins = word is not None and bank_wins(word, proposal.finding, settlement.state)
             heard.append(word if word and wins else _attest(proposal, settlement, outcome))
-        self._runner.hear(heard)
+        self._mailbox.hear(heard)
 
     async def _enquire(
         self, rail: SendRail, settlements: Sequence[Settlement]
@@ -190,7 +190,7 @@ class DeskClerk:
 
         def report(answers: Sequence[Answer]) -> None:
             if is_over:  # too late for this decision; the rail's own word is never lost
-                self._runner.hear([each for each in answers if each.event in DEFINITE])
+                self._mailbox.hear([each for each in answers if each.event in DEFINITE])
                 return
             for answer in answers:
                 before = found.get(answer.settlement_id)

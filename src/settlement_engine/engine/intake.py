@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.engine.mailbox import Mailbox
     from settlement_engine.engine.presence import Presence
-    from settlement_engine.engine.runner import Runner
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Ids, Meter, NoteRead, SettlementStore
 
@@ -80,14 +80,14 @@ class Intake:
         self,
         settings: EngineSettings,
         store: SettlementStore,
-        runner: Runner,
+        mailbox: Mailbox,
         presence: Presence,
         ids: Ids,
         meter: Meter,
     ) -> None:
         self._settings = settings
         self._store = store
-        self._runner = runner
+        self._mailbox = mailbox
         self._presence = presence
         self._ids = ids
         self._meter = meter
@@ -106,7 +106,7 @@ class Intake:
         return self._batcher.is_idle
 
     def _crowd(self) -> int:
-        return self._runner.open_count + len(self._batcher)
+        return self._mailbox.carried_count + len(self._batcher)
 
     def close(self) -> None:
         """Take nothing more in."""
@@ -154,12 +154,12 @@ class Intake:
             what = "the engine is draining"
             raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
         waiting = len(self._batcher) + self._read_now
-        is_full = self._runner.open_count + waiting + count > self._settings.open_max
+        is_full = self._mailbox.carried_count + waiting + count > self._settings.open_max
         if is_full or waiting + count > self._settings.intake_queue_max:
             what = "the engine carries as many settlements as it may"
             raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
         # However many a call brings, it is refused only for those before it: large calls are not starved.
-        if self._runner.backlog + waiting >= self._settings.backlog_max:
+        if self._mailbox.backlog + waiting >= self._settings.backlog_max:
             what = "more settlements than the engine is quick to carry wait for their turn"
             raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
 
@@ -276,7 +276,7 @@ class Intake:
         for (entry, _), settlement in zip(pairs, begun, strict=True):
             entry.put(Accepted(settlement=settlement, is_replay=False))
         if begun:
-            self._runner.begin(begun)
+            self._mailbox.begin(begun)
 
     async def _answer_known(self, pairs: list[tuple[_Entry, Admitted]]) -> None:
         """Tell the callers whose key or obligation was known before.
@@ -299,11 +299,11 @@ class Intake:
                 continue
             is_ours = answer.settlement_id == entry.admission.settlement_id
             is_unbegun = settlement.epoch == 1 and settlement.state is State.VALIDATING
-            if is_ours and is_unbegun and not self._runner.is_carried(settlement.id):
+            if is_ours and is_unbegun and not self._mailbox.is_carried(settlement.id):
                 begun.append(settlement)
             entry.put(Accepted(settlement=settlement, is_replay=not is_ours))
         if begun:
-            self._runner.begin(begun)
+            self._mailbox.begin(begun)
 
 
 def _new(settlement_id: UUID, wish: Instruction, at: datetime) -> Settlement:

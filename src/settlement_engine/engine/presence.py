@@ -10,20 +10,22 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from settlement_engine.errors import Broken, Contention, Misconfigured, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from datetime import datetime
 
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Clock, EngineRegistry, Meter
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class Presence:
@@ -135,6 +137,14 @@ class Presence:
     async def pause(self) -> None:
         """Wait a little before something is tried again."""
         await asyncio.sleep(self._settings.retry_pause_seconds)
+
+    async def until_reached(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call until the database answers."""
+        while True:
+            try:
+                return await call()
+            except (Unavailable, Contention):
+                await self.pause()
 
     # --- background -----------------------------------------------------------------------------
 

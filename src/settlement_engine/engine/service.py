@@ -20,17 +20,18 @@ from settlement_engine.engine.decider import Decider
 from settlement_engine.engine.desk import Desk, DeskClerk
 from settlement_engine.engine.directory import Directory
 from settlement_engine.engine.dispatch.dispatcher import Dispatcher
+from settlement_engine.engine.executor import Executor
 from settlement_engine.engine.gate import Gate
 from settlement_engine.engine.inbound import InboundWorker
 from settlement_engine.engine.intake import Intake
 from settlement_engine.engine.integrity import Integrity
+from settlement_engine.engine.mailbox import Mailbox
 from settlement_engine.engine.opening import Opener
 from settlement_engine.engine.patience import is_cancelled
 from settlement_engine.engine.presence import Presence
-from settlement_engine.engine.recovery import Recovery, keep_timetable
 from settlement_engine.engine.router import Router
-from settlement_engine.engine.runner import Runner
-from settlement_engine.engine.timetable import Timetable
+from settlement_engine.engine.takeover import Takeover
+from settlement_engine.engine.timetable import Timetable, keep_timetable
 from settlement_engine.engine.unbookable import Unbookable
 from settlement_engine.engine.waiting import WaitingRoom
 from settlement_engine.errors import Contention, Unavailable, WrongState
@@ -93,25 +94,25 @@ class SettlementService:
     ) -> None:
         self._settings, self._store = settings, store
         self._accounts, self._stream = accounts, stream
-        self.doorbell = Doorbell()
-        self._timetable = _timetable(settings)
+        self.doorbell, self.is_draining = Doorbell(), False
+        self._timetable = Timetable.of(settings)
         self._presence = Presence(settings, registry, clock, meter)
         self._gate = Gate(rails, is_open=openings is None)
-        self._waiting = WaitingRoom(settings, store)
-        matters = desk.matters if desk else None
-        self._integrity = Integrity(rails, self._presence, meter, matters)
-        self._directory = Directory(accounts)
+        self._waiting, self._directory = WaitingRoom(settings, store), Directory(accounts)
+        matters, presence = desk.matters if desk else None, self._presence
+        self._unbookable = Unbookable(settings, matters, presence, meter)
+        self._integrity = Integrity(rails, presence, meter, matters)
         self._dispatcher = self._make_dispatcher(rails, meter)
         self._router = self._make_router(rails)
         self._decider = self._make_decider(rails, chance)
         self._inbound = self._make_inbound(inbound, rails, meter)
         self._asker = self._make_asker(rails, screening, meter)
-        self._runner = self._make_runner(meter, Unbookable(matters, meter))
-        self._intake = Intake(settings, store, self._runner, self._presence, ids, meter)
-        self._recovery = Recovery(settings, store, self._runner, self._presence, meter)
+        self._mailbox = Mailbox(store, self._asker, self._inbound, self._presence, meter)
+        self._executor = self._make_executor(meter)
+        self._intake = Intake(settings, store, self._mailbox, self._presence, ids, meter)
+        self._takeover = self._make_takeover(meter)
         self._opener = self._make_opener(openings, witness, rails, meter)
         self._clerk = self._make_clerk(desk, rails, meter)
-        self.is_draining = False
 
     def _make_inbound(
         self, store: InboundStore, rails: Mapping[str, SendRail], meter: Meter
@@ -157,20 +158,31 @@ class SettlementService:
             possible_rails=self._router.possible,
         )
 
-    def _make_runner(self, meter: Meter, unbookable: Unbookable) -> Runner:
-        return Runner(
+    def _make_executor(self, meter: Meter) -> Executor:
+        return Executor(
             self._settings,
             self._store,
+            mailbox=self._mailbox,
             presence=self._presence,
             decider=self._decider,
-            directory=self._directory,
             asker=self._asker,
             integrity=self._integrity,
             waiting=self._waiting,
             doorbell=self.doorbell,
             inbound=self._inbound,
             meter=meter,
-            unbookable=unbookable,
+            unbookable=self._unbookable,
+        )
+
+    def _make_takeover(self, meter: Meter) -> Takeover:
+        return Takeover(
+            self._settings,
+            self._store,
+            mailbox=self._mailbox,
+            decider=self._decider,
+            asker=self._asker,
+            presence=self._presence,
+            meter=meter,
         )
 
     def _make_opener(
@@ -192,7 +204,7 @@ class SettlementService:
             meter=meter,
             witness=witness,
         )
-        opener.attach(self._runner.hear)
+        opener.attach(self._mailbox.hear)
         return opener
 
     def _make_clerk(
@@ -206,7 +218,7 @@ class SettlementService:
             desk,
             store=self._store,
             rails=rails,
-            runner=self._runner,
+            mailbox=self._mailbox,
             presence=self._presence,
             gate=self._gate,
             integrity=self._integrity,
@@ -234,11 +246,11 @@ class SettlementService:
             async with asyncio.TaskGroup() as group:
                 for work in (
                     self._intake.run,
-                    self._runner.run,
+                    self._executor.run,
                     self._inbound.run,
                     self._dispatcher.run,
-                    self._recovery.run,
-                    self._recovery.look_after_own,
+                    self._takeover.run,
+                    self._takeover.look_after_own,
                     partial(self._presence.run, self._forget),
                     self._presence.watch_tasks,
                     partial(self._waiting.run, self._is_carried_here),
@@ -268,7 +280,7 @@ class SettlementService:
 
     def _forget(self) -> None:
         """Carry nothing any more: others have declared this engine gone, or an era has begun."""
-        self._runner.drop_all()
+        self._mailbox.drop_all()
         self._gate.forget()
         if self._opener is not None:
             self._opener.look_again()
@@ -296,12 +308,12 @@ class SettlementService:
         """Take nothing more in and bring what is open to rest; False when the grace was too short."""
         self.is_draining = True
         self._intake.close()
-        self._recovery.close()
+        self._takeover.close()
         self._dispatcher.close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.drain_grace_seconds
         while loop.time() < deadline:
-            if self._intake.is_idle and self._runner.is_idle:
+            if self._intake.is_idle and self._mailbox.is_idle:
                 return True
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
         return False
@@ -311,7 +323,7 @@ class SettlementService:
         await self._presence.leave()
 
     def _is_carried_here(self, settlement_id: UUID) -> bool:
-        return self._runner.open_settlement(settlement_id) is not None
+        return self._mailbox.settlement(settlement_id) is not None
 
     # --- calls ------------------------------------------------------------------------------------
 
@@ -356,7 +368,7 @@ class SettlementService:
                 what = f"a settlement that is {settlement.state.value} cannot be cancelled"
                 why = _why_not_cancelled(settlement)
                 raise WrongState(what, why=why, todo="Ask GetSettlementStatus for its state.")
-            self._runner.wish(settlement, Event.CANCELLED)
+            self._mailbox.request(settlement, Event.CANCELLED)
             await asyncio.sleep(CANCEL_LOOK_SECONDS)
         what = "the settlement is in other hands"
         raise Contention(what, todo="Try again.")
@@ -373,11 +385,6 @@ class SettlementService:
                 yield found
             else:
                 await self.doorbell.wait(self._settings.stream_poll_seconds)
-
-
-def _timetable(settings: EngineSettings) -> Timetable:
-    windows = settings.windows_by_rail
-    return Timetable(has_real_windows=settings.has_real_windows, by_rail=windows)
 
 
 def _why_not_cancelled(settlement: Settlement) -> str:

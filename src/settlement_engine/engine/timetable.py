@@ -5,8 +5,11 @@ The currency's windows come from the database; a rail may have windows of its ow
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from settlement_engine.domain.windows import (
     Session,
@@ -15,11 +18,16 @@ from settlement_engine.domain.windows import (
     next_opening_of_both,
     open_session,
 )
+from settlement_engine.errors import Broken, Contention, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from settlement_engine.domain.windows import Window
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.ports import AccountStore
+
+log = structlog.get_logger(__name__)
 
 OPEN_MAX: Final = 1_000
 """No more open sessions are remembered: when there are more, all are looked up anew."""
@@ -38,6 +46,12 @@ class Timetable:
         self._by_rail = by_rail or {}
         self._windows: Sequence[Window] = ()
         self._open: dict[tuple[str, str], Session] = {}
+
+    @classmethod
+    def of(cls, settings: EngineSettings) -> Timetable:
+        """Make the one that the settings ask for."""
+        windows = settings.windows_by_rail
+        return cls(has_real_windows=settings.has_real_windows, by_rail=windows)
 
     def replace(self, windows: Sequence[Window]) -> None:
         """Take the currencies' windows as they are now."""
@@ -73,3 +87,15 @@ class Timetable:
         if own is None:
             return next_opening(self._windows, currency, now)
         return next_opening_of_both(self._windows, own, currency, now)
+
+
+async def keep_timetable(
+    settings: EngineSettings, accounts: AccountStore, timetable: Timetable
+) -> None:
+    """Read the windows in force again and again; a failed reading leaves the last ones."""
+    while True:
+        try:
+            timetable.replace(await accounts.windows())
+        except (Unavailable, Contention, Broken) as error:
+            log.warning("windows_not_read", why=error.why or error.what)
+        await asyncio.sleep(settings.windows_refresh_seconds)

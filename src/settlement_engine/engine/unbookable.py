@@ -7,6 +7,7 @@ answered stays with the settlement, whose hold stands.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,6 +18,9 @@ from settlement_engine.errors import SettlementEngineError
 if TYPE_CHECKING:
     from settlement_engine.domain.lifecycle import Event
     from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.mailbox import Mailbox, PendingTransition
+    from settlement_engine.engine.presence import Presence
+    from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import MatterStore, Meter
 
 log = structlog.get_logger(__name__)
@@ -25,11 +29,35 @@ log = structlog.get_logger(__name__)
 class Unbookable:
     """Opens the exceptions. Without a store of exceptions it only logs and counts."""
 
-    def __init__(self, matters: MatterStore | None, meter: Meter) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        matters: MatterStore | None,
+        presence: Presence,
+        meter: Meter,
+    ) -> None:
+        self._settings = settings
         self._matters = matters
+        self._presence = presence
         self._meter = meter
+        self._mailbox: Mailbox | None = None
 
-    async def open_exception(self, settlement: Settlement, event: Event, error: Exception) -> None:
+    def attach(self, mailbox: Mailbox) -> None:
+        """Name where what is tried again is offered."""
+        self._mailbox = mailbox
+
+    def set_aside(self, pending: PendingTransition, error: Exception) -> None:
+        """Put what cannot be written before people, and try it again later; the others go on."""
+        self._presence.spawn(self._try_later(pending, error))
+
+    async def _try_later(self, pending: PendingTransition, error: Exception) -> None:
+        await self._open_exception(pending.settlement, pending.answer.event, error)
+        await asyncio.sleep(self._settings.broken_rest_seconds)
+        assert self._mailbox is not None, "nothing is set aside before there is a mailbox"
+        if self._mailbox.has_slot(pending):
+            self._mailbox.queue.offer([pending])
+
+    async def _open_exception(self, settlement: Settlement, event: Event, error: Exception) -> None:
         """Put a step before people. If that fails too, the next try of the step repeats it."""
         why = error.why or error.what if isinstance(error, SettlementEngineError) else repr(error)
         detail = unbookable_detail(settlement.state, event, why)

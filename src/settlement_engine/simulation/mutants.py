@@ -143,7 +143,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "the bytes leave before the intent to send is committed",
         (
             Cut(
-                "engine.runner:Runner._write",
+                "engine.executor:Executor._write",
                 "    outcomes = await self._writer.write([step for _, step in pairs])\n",
                 "    for _, step in pairs:\n"
                 "        if step.attempt is not None:\n"
@@ -273,7 +273,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "an engine believes what the store did not write",
         (
             Cut(
-                "engine.runner:Runner._take_in",
+                "engine.executor:Executor._take_in",
                 "elif outcome.result is Result.APPLIED:",
                 "elif outcome.result in (Result.APPLIED, Result.STALE):",
             ),
@@ -289,7 +289,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
                 "list(outcomes)",
             ),
             Cut(
-                "engine.recovery:Recovery.look_after_own",
+                "engine.takeover:Takeover.look_after_own",
                 "while not self._is_closed:",
                 "while False:",
             ),

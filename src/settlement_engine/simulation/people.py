@@ -180,8 +180,7 @@ class People:
         up = [node for node in self._nodes if node.is_up]
         if not up:
             return
-        runner = up[int(self._faults.chance.random() * len(up))].engine._runner  # noqa: SLF001
-        node = next(each for each in up if each.engine._runner is runner)  # noqa: SLF001
+        node = up[int(self._faults.chance.random() * len(up))]
         for settlement in settlements.values():
             event: Event | None = None
             if settlement.state is State.HELD:
@@ -196,7 +195,7 @@ class People:
 
 
 async def _wish(node: Node, settlement: Settlement, event: Event) -> None:
-    node.engine._runner.wish(settlement, event)  # noqa: SLF001 - as the desk does
+    node.engine._mailbox.request(settlement, event)  # noqa: SLF001 - as the desk does
 
 
 async def _settle(node: Node, wish: Instruction) -> Settlement:

@@ -394,7 +394,7 @@ async def _caught(call: Coroutine[Any, Any, Any]) -> object:
 
 
 async def _wish(engine: Engine, life: Settlement, event: Event) -> None:
-    engine.service._runner.wish(life, event)  # noqa: SLF001 - as the desk does
+    engine.service._mailbox.request(life, event)  # noqa: SLF001 - as the desk does
 
 
 def play(

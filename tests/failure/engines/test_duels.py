@@ -174,11 +174,11 @@ async def test_a_zombie_changes_nothing(
             else:
                 # The answer to the enquiry before may cross the recall: then it rested when it froze.
                 may_rest = state is State.RECALLING
-                carried = zombie.service._runner.is_carried
+                carried = zombie.service._mailbox.is_carried
                 await until(
                     lambda: zombie.store.stale_after_thaw or (may_rest and not carried(ended.id))
                 )
-            await until(lambda: zombie.service._runner.is_idle)
+            await until(lambda: zombie.service._mailbox.is_idle)
             after = await living.store.load([ended.id])
     assert zombie.store.applied_after_thaw == []
     assert after[ended.id] == ended
@@ -210,7 +210,7 @@ async def test_a_zombie_changes_nothing_while_its_successor_is_at_work(
             assert found is not None
             zombie.freezer.thaw()
             await until(lambda: zombie.store.stale_after_thaw)
-            await until(lambda: zombie.service._runner.is_idle)
+            await until(lambda: zombie.service._mailbox.is_idle)
             kept = (await sides[0].settlements.load([found.id]))[found.id]
             assert (kept.state, kept.seq, kept.epoch) == (found.state, found.seq, found.epoch)
             living.freezer.thaw()

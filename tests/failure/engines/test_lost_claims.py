@@ -51,7 +51,7 @@ async def settle_with(*, claims_lost: int, reclaims_lost: int) -> House:
     house = House(close_look_seconds=CLOSE_SECONDS, look_interval_seconds=NEVER_SECONDS)
     store = Claims(house.records)
     store.claims_lost, store.reclaims_lost = claims_lost, reclaims_lost
-    for holder in (house.engine._recovery, house.engine._runner):
+    for holder in (house.engine._takeover, house.engine._mailbox):
         holder._store = store
     await house.open_bank("AAA", 1_000)
     await house.open_bank("BBB", 0)

@@ -203,7 +203,7 @@ async def test_what_was_sent_again_while_the_bank_was_asked_is_not_released(
             said = await real(*words)
             house.rail.sends.append(None)
             unknown = Answer(settlement_id=found.id, event=Event.NOT_FOUND, attempt=1)
-            house.engine._runner.hear([unknown])
+            house.engine._mailbox.hear([unknown])
             await house.until(lambda: house.records.lives[found.id].seq == before + 2)
             return said
 
@@ -324,7 +324,7 @@ async def test_not_found_proves_nobody_wrong():
         found = await doubted(house)
         await resolved(house, found, Finding.SETTLED)
         answer = Answer(settlement_id=found.id, event=Event.NOT_FOUND, attempt=1)
-        house.engine._runner.hear([answer])
+        house.engine._mailbox.hear([answer])
         await house.until(lambda: kinds(house))
         assert kinds(house) == [MatterKind.CONTRADICTION]
         assert await posted(house, AccountKind.SUSPENSE) == 0
@@ -431,7 +431,7 @@ async def test_overdue_counts_from_the_attempt_and_not_from_the_instruction():
         found = await house.settle(wait_seconds=0.1)
         assert found.state is State.SENT
         assert found.attempt is not None
-        decider = house.engine._runner._decider
+        decider = house.engine._executor._decider
         now = found.attempt.recorded_at + timedelta(seconds=59)
         waited = replace(found, created_at=found.created_at - timedelta(days=3))
         answer = Answer(settlement_id=found.id, event=Event.ACKNOWLEDGED, attempt=1)
@@ -446,7 +446,7 @@ async def test_a_payment_that_goes_to_and_fro_is_asked_about_ever_more_seldom():
         house.rail.sends.append(None)
         house.rail.enquiries.extend(SILENT)
         found = await house.settle(wait_seconds=0.05)
-        decider = house.engine._runner._decider
+        decider = house.engine._executor._decider
         schedule = decider._schedule
         settings = schedule._settings
         schedule._settings = replace(settings, enquiry=desk_fast())

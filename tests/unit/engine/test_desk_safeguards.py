@@ -229,7 +229,7 @@ async def test_evidence_that_is_older_than_a_sending_is_not_acted_on(
         heard: list[Answer] = []
         clerk, before = house.engine._clerk, enquiries(house)
         assert clerk is not None
-        house.engine._runner.hear = lambda answers: heard.extend(answers)  # type: ignore[method-assign]  # noqa: PLW0108 - the names of its arguments
+        house.engine._mailbox.hear = lambda answers: heard.extend(answers)  # type: ignore[method-assign]  # noqa: PLW0108 - the names of its arguments
         await clerk._act(proposals)
         assert heard == []
         assert enquiries(house) == before
@@ -254,9 +254,9 @@ async def test_an_attestation_names_the_payment_that_it_is_about(finding: Findin
     async with running(enquiry=ONLY_THE_DESK_ASKS) as house:
         found = await doubted(house)
         heard: list[Answer] = []
-        runner = house.engine._runner
-        hear = runner.hear
-        runner.hear = lambda answers: hear(_noted(answers, heard))  # type: ignore[method-assign]
+        mailbox = house.engine._mailbox
+        hear = mailbox.hear
+        mailbox.hear = lambda answers: hear(_noted(answers, heard))  # type: ignore[method-assign]
         await attest(house, found, finding)
         await house.engine.wait(found.id, 5)
         assert [answer.attempt for answer in heard] == [1]

@@ -287,7 +287,7 @@ async def test_what_has_moved_on_while_it_waited_is_not_sent() -> None:
         await house.until(lambda: rail.began)
         assert lanes(house).waiting("told") == 1
         word = Answer(settlement_id=second, event=Event.REJECTED, attempt=1, code="X")
-        house.engine._runner.hear([word])
+        house.engine._mailbox.hear([word])
         assert set(await all_end(house, [first, second])) == {State.COMPLETED, State.ROLLED_BACK}
         await asyncio.sleep(3)
         assert [word for word, _ in rail.began] == ["send"]

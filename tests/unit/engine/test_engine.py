@@ -10,7 +10,7 @@ import pytest
 
 from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.engine.runner import LONG_BATCH
+from settlement_engine.engine.executor import LONG_BATCH
 from settlement_engine.errors import (
     IdempotencyConflict,
     NotFound,
@@ -334,12 +334,12 @@ async def test_with_many_before_him_a_caller_is_told_to_come_back(
         await house.engine.submit([wish("first")])
         await house.until(begun.is_set)
         await house.engine.submit([wish(f"k{n}") for n in range(9)])  # a large call has its turn
-        await house.until(lambda: house.engine._runner.backlog == 9)
+        await house.until(lambda: house.engine._mailbox.backlog == 9)
         with pytest.raises(Overloaded) as caught:
             await house.engine.submit([wish("late")])
         assert caught.value.retry_after_seconds > 0
         written.set()
-        await house.until(lambda: not house.engine._runner.open_count)
+        await house.until(lambda: not house.engine._mailbox.carried_count)
         assert (await house.settle("late")).state is State.COMPLETED
 
 
@@ -395,13 +395,13 @@ async def test_amid_the_work_on_a_long_batch_others_have_their_turn(
             await asyncio.sleep(0)
 
     async with running() as house:
-        decide = house.engine._runner._decide
+        decide = house.engine._executor._decide
 
         def deciding(*asked: Any) -> Any:
             decided.append(turns)
             return decide(*asked)
 
-        monkeypatch.setattr(house.engine._runner, "_decide", deciding)
+        monkeypatch.setattr(house.engine._executor, "_decide", deciding)
         async with asyncio.TaskGroup() as group:
             ticking = group.create_task(tick())
             await house.engine.submit([wish(f"k{n}") for n in range(2 * LONG_BATCH)])
@@ -418,8 +418,8 @@ async def test_those_who_wait_for_a_rail_keep_nobody_out() -> None:
         )
         for round_number in range(3):
             await house.engine.submit([wish(f"k{round_number}-{n}") for n in range(4)])
-            await house.until(lambda: not house.engine._runner.backlog)
-        assert house.engine._runner.open_count == 12
+            await house.until(lambda: not house.engine._mailbox.backlog)
+        assert house.engine._mailbox.carried_count == 12
 
 
 async def test_a_caller_who_goes_away_changes_nothing() -> None:
@@ -495,7 +495,7 @@ async def test_what_is_owned_and_lost_from_memory_is_found_again() -> None:
         house.rail.sends.append(None)
         house.rail.answer_delay_seconds = 10.0
         found = await house.settle(wait_seconds=0.02)
-        house.engine._runner.drop_all()
+        house.engine._mailbox.drop_all()
         house.rail.answer_delay_seconds = 0.0
         assert (await house.engine.wait(found.id, 5)).state is State.COMPLETED
         assert "lost_from_memory" in house.meter.anomalies
@@ -569,7 +569,7 @@ async def test_a_cancel_that_comes_too_late_raises_no_doubt() -> None:
         [accepted] = await house.engine.submit([wish()])
         assert not isinstance(accepted, Exception)
         await house.until(lambda: house.rail.asked)
-        house.engine._runner.wish(accepted.settlement, Event.CANCELLED)
+        house.engine._mailbox.request(accepted.settlement, Event.CANCELLED)
         ended = await house.engine.wait(accepted.settlement.id, 5)
         assert ended.state is State.COMPLETED
         assert await house.life(ended) == ["validating", "locked", "completed"]

@@ -34,7 +34,7 @@ NEVER_SECONDS = 1_000.0
 
 
 def carried(house: House, settlement_id: UUID) -> Settlement:
-    found = house.engine._runner.open_settlement(settlement_id)
+    found = house.engine._mailbox.settlement(settlement_id)
     assert found is not None
     return found
 
@@ -54,7 +54,7 @@ def decide(house: House, settlement: Settlement, event: Event, **answer: Any) ->
     said = Answer(settlement_id=settlement.id, event=event, attempt=number, **answer)
     now = LoopClock().now()
     route = house.engine._router.route(settlement, now)
-    return house.engine._runner._decider.decide(settlement, said, now, route=route)
+    return house.engine._executor._decider.decide(settlement, said, now, route=route)
 
 
 # --- deciding -------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ async def test_screenings_refusal_is_the_refusal() -> None:
         [accepted] = await house.engine.submit([wish()])
         assert not isinstance(accepted, Exception)
         settlement = carried(house, accepted.settlement.id)
-        await house.engine._runner._decider.prefetch([settlement], LoopClock().now())
+        await house.engine._executor._decider.prefetch([settlement], LoopClock().now())
         refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)
         step = decide(house, settlement, Event.REFUSED, refusal=refusal)
         assert step is not None
@@ -184,7 +184,7 @@ async def test_a_loop_of_the_engine_does_not_end_in_silence(
         if end is not None:
             raise end
 
-    house.engine._recovery.look_after_own = look  # type: ignore[method-assign]
+    house.engine._takeover.look_after_own = look  # type: ignore[method-assign]
     await house.engine.join()
     with pytest.raises(ExceptionGroup, match="TaskGroup") as raised:
         await run_for(house, PATIENCE_SECONDS)
@@ -231,8 +231,8 @@ async def test_what_was_taken_over_for_a_rail_that_is_gone_is_in_doubt_not_forgo
         assert found.state is State.IN_DOUBT
         await house.crash()
         other = House(house.records)
-        other.engine._runner._asker._rails = {}
-        other.engine._runner._decider._rails = {}
+        other.engine._executor._asker._rails = {}
+        other.engine._executor._decider._rails = {}
         await other.start()
         await house.until(lambda: "rail_missing" in other.meter.anomalies)
         asked = house.records.open[found.id].asked
@@ -251,13 +251,13 @@ async def test_two_words_at_once_about_one_settlement_are_two_steps() -> None:
             for event in (Event.SETTLED, Event.REJECTED)
         ]
         batches: list[int] = []
-        write = house.engine._runner._writer.write
+        write = house.engine._executor._writer.write
 
         async def counted(steps: list[Step], *, is_repeat: bool = False) -> Any:
             batches.append(len(steps))
             return await write(steps, is_repeat=is_repeat)
 
-        house.engine._runner._writer.write = counted  # type: ignore[method-assign]
+        house.engine._executor._writer.write = counted  # type: ignore[method-assign]
         house.rail.say(both)
         await house.until(lambda: house.records.lives[settlement.id].is_frozen)
         assert house.records.lives[settlement.id].state is State.COMPLETED
@@ -277,7 +277,7 @@ async def test_a_step_that_was_too_late_is_not_believed() -> None:
         await house.until(lambda: "stale_step" in house.meter.anomalies)
         found = await house.engine.wait(settlement.id, 0.05)
         assert found.state is State.LOCKED
-        assert house.engine._runner.open_settlement(settlement.id) is None
+        assert house.engine._mailbox.settlement(settlement.id) is None
 
 
 async def test_callers_are_told_what_is_written_and_not_what_an_engine_believes() -> None:
@@ -297,16 +297,16 @@ async def test_callers_are_told_what_is_written_and_not_what_an_engine_believes(
 async def test_a_stale_step_does_not_drop_what_was_claimed_anew() -> None:
     async with running() as house:
         before = await sent_and_silent(house)
-        runner = house.engine._runner
+        mailbox = house.engine._mailbox
         anew = house.records.copy(before.id)
         written = PendingTransition(
             before, Answer(settlement_id=before.id, event=Event.NO_ANSWER, attempt=1)
         )
-        assert runner._mailbox.takes(written)
-        runner._open[before.id] = anew
-        runner.hear([Answer(settlement_id=before.id, event=Event.SETTLED, attempt=1)])
-        [next_one] = runner._drop(written)
-        assert runner.open_settlement(before.id) is anew
+        assert mailbox.takes(written)
+        mailbox._carried[before.id] = anew
+        mailbox.hear([Answer(settlement_id=before.id, event=Event.SETTLED, attempt=1)])
+        [next_one] = mailbox.give_up(written)
+        assert mailbox.settlement(before.id) is anew
         assert (next_one.settlement, next_one.answer.event) == (anew, Event.SETTLED)
 
 
@@ -464,8 +464,8 @@ async def test_our_own_admission_that_was_taken_up_meanwhile_is_not_begun_again(
     """Its answer was lost; before it is written again, the look for what was lost has carried it on."""
     async with running() as house:
         house.store.losses.append(("admit", "after"))
-        runner, records, begun = house.engine._runner, house.records, []
-        begin, admit = runner.begin, house.store.admit
+        mailbox, records, begun = house.engine._mailbox, house.records, []
+        begin, admit = mailbox.begin, house.store.admit
         calls = 0
         if state is State.VALIDATING:
             house.screening.told.extend([None] * 10_000)
@@ -483,7 +483,7 @@ async def test_our_own_admission_that_was_taken_up_meanwhile_is_not_begun_again(
             begun.extend(settlements)
             begin(settlements)
 
-        runner.begin = noted  # type: ignore[method-assign]
+        mailbox.begin = noted  # type: ignore[method-assign]
         house.store.admit = late  # type: ignore[method-assign]
         [accepted] = await house.engine.submit([wish()])
         assert not isinstance(accepted, Exception)
@@ -492,7 +492,7 @@ async def test_our_own_admission_that_was_taken_up_meanwhile_is_not_begun_again(
         assert begun == []
         assert house.screening.asked == 1 or state is State.VALIDATING
         if state is State.COMPLETED:
-            assert runner.open_count == 0
+            assert mailbox.carried_count == 0
             assert [word for word, *_ in house.rail.asked] == ["send"]
 
 
@@ -513,7 +513,7 @@ async def test_a_replay_of_what_rests_asks_nobody() -> None:
         again = await house.settle(wait_seconds=0.1)
         assert (held.state, again.state, again.id) == (State.HELD, State.HELD, held.id)
         assert house.screening.asked == 1
-        assert house.engine._runner.open_settlement(held.id) is None
+        assert house.engine._mailbox.settlement(held.id) is None
 
 
 async def test_what_a_former_number_claimed_is_not_carried_under_the_new_one() -> None:
@@ -521,7 +521,7 @@ async def test_what_a_former_number_claimed_is_not_carried_under_the_new_one() -
         look_interval_seconds=NEVER_SECONDS, claim_interval_seconds=NEVER_SECONDS
     ) as house:
         settlement = await sent_and_silent(house)
-        house.engine._runner.drop_all()
+        house.engine._mailbox.drop_all()
         claim = Claimed(settlement=house.records.copy(settlement.id), was_asked=True)
 
         async def renumbered(_owner: int, _limit: int, *, is_sweep: bool = False) -> list[Claimed]:
@@ -529,8 +529,8 @@ async def test_what_a_former_number_claimed_is_not_carried_under_the_new_one() -
             return [claim]
 
         house.store.claim = renumbered  # type: ignore[method-assign, assignment]
-        assert await house.engine._recovery.claim(is_sweep=True) == 0
-        assert house.engine._runner.open_settlement(settlement.id) is None
+        assert await house.engine._takeover.claim(is_sweep=True) == 0
+        assert house.engine._mailbox.settlement(settlement.id) is None
 
 
 async def test_an_engine_that_carries_all_it_may_claims_nothing() -> None:
@@ -543,7 +543,7 @@ async def test_an_engine_that_carries_all_it_may_claims_nothing() -> None:
             return []
 
         house.store.claim = claim  # type: ignore[method-assign, assignment]
-        assert await house.engine._recovery.claim(is_sweep=True) == 0
+        assert await house.engine._takeover.claim(is_sweep=True) == 0
         assert limits == []
 
 
@@ -556,7 +556,7 @@ async def test_an_engine_that_was_declared_gone_forgets_what_it_carried() -> Non
         before = house.engine._presence.owner
         house.records.engines[before].is_gone = True
         await house.until(lambda: house.engine._presence.owner != before)
-        assert house.engine._runner.open_settlement(settlement.id) is None
+        assert house.engine._mailbox.settlement(settlement.id) is None
 
 
 async def test_a_number_that_was_renounced_is_given_back_and_another_taken() -> None:

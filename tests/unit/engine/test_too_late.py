@@ -49,9 +49,9 @@ async def test_a_claim_that_was_overtaken_by_the_end_is_not_carried_for_ever() -
     """The claim's reading came after a step had ended the settlement: nothing is open then."""
     async with running() as house:
         ended = await house.settle()
-        house.engine._runner.resume([Claimed(settlement=ended, was_asked=True)])
-        await house.until(lambda: house.engine._runner.is_idle)
-        assert house.engine._runner.open_count == 0
+        house.engine._takeover.resume([Claimed(settlement=ended, was_asked=True)])
+        await house.until(lambda: house.engine._mailbox.is_idle)
+        assert house.engine._mailbox.carried_count == 0
 
 
 async def test_a_no_of_screening_without_a_reason_is_a_no() -> None:

@@ -89,7 +89,7 @@ async def test_an_exception_that_could_not_be_opened_is_opened_at_the_next_try()
                     raise lost.pop()
                 return await super().open_unbookable(settlement_id, detail)
 
-        house.engine._runner._unbookable._matters = Shaky(house.records)
+        house.engine._unbookable._matters = Shaky(house.records)
         house.store.poison.add("o-k1")
         await house.engine.submit([wish("k1")])
         await house.until(lambda: house.records.matters)

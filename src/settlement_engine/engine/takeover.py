@@ -1,8 +1,8 @@
-"""Recovery: the page, and nothing else.
+"""Takeover: what is due, and what engines that are gone have left, is claimed and carried on.
 
-What is due and what the dead have left is claimed, again and again, from the first moment on. A claim is
-a takeover with a higher epoch, so that nothing the former owner still writes is believed. A question that
-the former owner may have put has got no answer: that is an event of the page.
+Promises: it claims again and again, from the first moment on. A claim raises the fencing number, so that
+nothing the former owner still writes is believed. Recovery has no path of its own: a question that the former
+owner may have put has got no answer, and that is an event of the state machine.
 """
 
 from __future__ import annotations
@@ -12,16 +12,22 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from settlement_engine.domain.lifecycle import Event
+from settlement_engine.engine.mailbox import PendingTransition
 from settlement_engine.errors import Broken, Contention, Unavailable
+from settlement_engine.ports import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.asker import Asker
+    from settlement_engine.engine.decider import Decider
+    from settlement_engine.engine.mailbox import Mailbox
     from settlement_engine.engine.presence import Presence
-    from settlement_engine.engine.runner import Runner
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.engine.timetable import Timetable
-    from settlement_engine.ports import AccountStore, Meter, SettlementStore
+    from settlement_engine.ports import Claimed, Meter, SettlementStore
 
 CLOSE_LOOKS: Final = 3
 """How often an engine looks closely after its own when the answer to a claim was lost."""
@@ -29,20 +35,25 @@ CLOSE_LOOKS: Final = 3
 log = structlog.get_logger(__name__)
 
 
-class Recovery:
-    """Claims what nobody carries."""
+class Takeover:
+    """Claims what nobody carries, and carries it on."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the engine that it hands on to
         self,
         settings: EngineSettings,
         store: SettlementStore,
-        runner: Runner,
+        *,
+        mailbox: Mailbox,
+        decider: Decider,
+        asker: Asker,
         presence: Presence,
         meter: Meter,
     ) -> None:
         self._settings = settings
         self._store = store
-        self._runner = runner
+        self._mailbox = mailbox
+        self._decider = decider
+        self._asker = asker
         self._presence = presence
         self._meter = meter
         self._is_closed = False
@@ -106,16 +117,16 @@ class Recovery:
         self._close_looks = CLOSE_LOOKS  # this answer may be lost as well
         found = await self._store.reclaim(owner, lost)
         if owner == self._presence.owner:
-            self._runner.resume(found)
+            self.resume(found)
         return set()
 
     async def _missing(self) -> set[UUID]:
         owned = await self._store.owned(self._presence.owner)
-        return {key for key in owned if not self._runner.is_carried(key)}
+        return {key for key in owned if not self._mailbox.is_carried(key)}
 
     async def claim(self, *, is_sweep: bool) -> int:
         """Claim once; returns how many settlements were taken."""
-        room = self._settings.open_max - self._runner.open_count
+        room = self._settings.open_max - self._mailbox.carried_count
         limit = min(self._settings.claim_batch_max, room)
         if limit <= 0:
             return 0
@@ -125,17 +136,34 @@ class Recovery:
             return 0  # declared gone meanwhile: the new number will claim them
         if claimed:
             log.info("settlements_claimed", count=len(claimed), owner=owner)
-            self._runner.resume(claimed)
+            self.resume(claimed)
         return len(claimed)
 
+    def resume(self, claimed: Sequence[Claimed]) -> None:
+        """Carry on what was claimed: a rest that is over, or a life whose owner is gone."""
+        now = self._presence.now()
+        questions: list[Settlement] = []
+        pendings: list[PendingTransition] = []
+        for claim in claimed:
+            settlement, how = claim.settlement, self._decider.take_over(claim, now)
+            if how.event is None and not how.asks:
+                continue
+            self._mailbox.carry(settlement)
+            if how.event is None:
+                questions.append(settlement)
+            else:
+                pendings.append(_by_event(settlement, how.event))
+        # What is taken over goes before answers that come meanwhile: all are asked about as soon as may be.
+        next_ones = [each for each in pendings if self._mailbox.takes(each)]
+        released = [each for each in next_ones if each.answer.event is Event.RELEASED]
+        begun = [each for each in next_ones if each.answer.event is not Event.RELEASED]
+        self._mailbox.queue.offer(begun, is_finishing=True)
+        self._mailbox.queue.offer(released)
+        if questions:
+            self._asker.ask(questions)
 
-async def keep_timetable(
-    settings: EngineSettings, accounts: AccountStore, timetable: Timetable
-) -> None:
-    """Read the windows in force again and again; a failed reading leaves the last ones."""
-    while True:
-        try:
-            timetable.replace(await accounts.windows())
-        except (Unavailable, Contention, Broken) as error:
-            log.warning("windows_not_read", why=error.why or error.what)
-        await asyncio.sleep(settings.windows_refresh_seconds)
+
+def _by_event(settlement: Settlement, event: Event) -> PendingTransition:
+    attempt = settlement.attempt.number if settlement.attempt else 0
+    answer = Answer(settlement_id=settlement.id, event=event, attempt=attempt)
+    return PendingTransition(settlement, answer, is_takeover=True)

@@ -1,0 +1,235 @@
+"""The executor: it turns answers into transitions, and writes them.
+
+A batch of answers is decided on, its transitions are one commit, and after the commit the next questions are
+asked. What it cannot write it does not believe: every transition is guarded by state, sequence and fencing
+number, and a stale one is dropped.
+
+It never releases money by itself: a time-out is the event NO_ANSWER, and the state machine knows what that
+means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+
+from settlement_engine.domain.decisions.screened import SCREENED
+from settlement_engine.domain.decisions.turned_down import decide_turned_down
+from settlement_engine.domain.lifecycle import ENDS, Event
+from settlement_engine.engine.batching import Batcher
+from settlement_engine.engine.believed import believe
+from settlement_engine.engine.integrity import silence
+from settlement_engine.engine.lookups import Lookups
+from settlement_engine.engine.writer import StepWriter
+from settlement_engine.errors import Broken
+from settlement_engine.ports import Result
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.asker import Asker
+    from settlement_engine.engine.batching import Doorbell
+    from settlement_engine.engine.decider import Decider
+    from settlement_engine.engine.inbound import InboundWorker
+    from settlement_engine.engine.integrity import Integrity
+    from settlement_engine.engine.mailbox import Mailbox, PendingTransition
+    from settlement_engine.engine.presence import Presence
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.engine.unbookable import Unbookable
+    from settlement_engine.engine.waiting import WaitingRoom
+    from settlement_engine.ports import Meter, Outcome, SettlementStore, Step
+
+log = structlog.get_logger(__name__)
+
+WORKERS: Final = 2
+"""Under a full load the next batch is decided while the database writes the one before."""
+
+LONG_BATCH: Final = 100
+"""After so many others have a turn: each call from outside is taken in by a few turns of the loop."""
+
+
+class Executor:
+    """Carries settlements from answer to answer."""
+
+    def __init__(  # noqa: PLR0913 - the one place where the engine's parts meet
+        self,
+        settings: EngineSettings,
+        store: SettlementStore,
+        *,
+        mailbox: Mailbox,
+        presence: Presence,
+        decider: Decider,
+        asker: Asker,
+        integrity: Integrity,
+        waiting: WaitingRoom,
+        doorbell: Doorbell,
+        inbound: InboundWorker,
+        meter: Meter,
+        unbookable: Unbookable,
+    ) -> None:
+        self._mailbox = mailbox
+        self._writer = StepWriter(store, presence, meter)
+        self._presence = presence
+        self._decider = decider
+        self._lookups = Lookups(store, decider, presence, unbookable.set_aside)
+        self._asker = asker
+        self._integrity = integrity
+        self._waiting = waiting
+        self._doorbell = doorbell
+        self._inbound = inbound
+        self._meter = meter
+        self._set_aside = unbookable.set_aside
+        self._queue: Batcher[PendingTransition] = Batcher(
+            self._write,
+            batch_max=settings.move_batch_max,
+            gap_seconds=settings.gap_seconds,
+            crowd=lambda: mailbox.carried_count,
+            hands=WORKERS,
+        )
+        mailbox.attach(self._queue)
+        unbookable.attach(mailbox)
+
+    async def run(self) -> None:
+        """Write transitions for ever."""
+        await self._queue.run()
+
+    async def _write(self, batch: list[PendingTransition]) -> None:
+        batch = await self._lookups.read_histories(batch)
+        screened = [p for p in batch if p.answer.event in SCREENED]
+        try:
+            if screened:
+                await self._decide_routes(screened)
+        except Broken as error:
+            # Without their accounts these cannot be decided; the others can.
+            log.exception("accounts_not_read", why=error.why or error.what)
+            for pending in (p for p in batch if p.answer.event in SCREENED):
+                self._set_aside(pending, error)
+            batch = [p for p in batch if p.answer.event not in SCREENED]
+        batch = await self._lookups.find_fees(await self._lookups.find_suspense(batch))
+        pairs = await self._decide_all(batch)
+        if not pairs:
+            return
+        started_at = self._presence.monotonic()
+        outcomes = await self._writer.write([step for _, step in pairs])
+        seconds = self._presence.monotonic() - started_at
+        self._meter.batch("move", len(pairs), seconds)
+        if len(pairs) > LONG_BATCH:
+            await asyncio.sleep(0)
+        self._take_in(pairs, outcomes, seconds)
+
+    async def _decide_routes(self, screened: list[PendingTransition]) -> None:
+        """Decide the route of each, once, and look up the accounts that it needs."""
+        settlements = [pending.settlement for pending in screened]
+        routes = await self._presence.until_reached(
+            lambda: self._decider.prefetch(settlements, self._presence.now())
+        )
+        for pending in screened:
+            pending.route = routes[pending.settlement.id]
+
+    async def _decide_all(
+        self, batch: list[PendingTransition]
+    ) -> list[tuple[PendingTransition, Step]]:
+        """Decide on a batch; each pending of it is paired with its step, or done with."""
+        pairs: list[tuple[PendingTransition, Step]] = []
+        now = self._presence.now()
+        for number, pending in enumerate(batch, 1):
+            if number % LONG_BATCH == 0:
+                await asyncio.sleep(0)
+            try:
+                step = self._decide(pending, now)
+                if step is not None and pending.settlement.recorded is not None:
+                    step = self._unaltered(step, pending, now)
+            except Exception as error:
+                # One settlement that cannot be decided must not end the engine, nor its successors.
+                settlement_id = str(pending.settlement.id)
+                log.exception("not_decided", settlement=settlement_id)
+                self._meter.anomaly("not_decided")
+                self._set_aside(pending, error)
+                continue
+            if step is not None:
+                pairs.append((pending, step))
+            else:
+                self._inbound.decided(pending.answer, is_applied=False)
+                self._queue.offer(self._mailbox.finish(pending))
+        return pairs
+
+    def _decide(self, pending: PendingTransition, now: datetime) -> Step | None:
+        settlement, answer = pending.settlement, pending.answer
+        if pending.chosen is not None:
+            return self._decider.step(settlement, pending.chosen, answer)
+        step = self._decider.decide(settlement, answer, now, pending.history, pending.route)
+        if step is None:
+            return None
+        if step.event is Event.NO_ANSWER and answer.event is not Event.NO_ANSWER:
+            self._meter.anomaly("answer_without_row")
+        if pending.is_takeover and step.row.state not in ENDS:
+            return msgspec.structs.replace(step, rest_seconds=None)
+        return step
+
+    def _unaltered(self, step: Step, pending: PendingTransition, now: datetime) -> Step | None:
+        """Book nothing on what was altered in the database, whatever was answered."""
+        if self._integrity.of_step(step, pending.answer.event):
+            return step
+        return self._decider.decide(pending.settlement, silence(pending.settlement), now)
+
+    def _take_in(
+        self,
+        pairs: list[tuple[PendingTransition, Step]],
+        outcomes: list[Outcome | Broken],
+        commit_seconds: float,
+    ) -> None:
+        """Believe what was written, and ask what comes next."""
+        asking: list[Settlement] = []
+        applied: list[Step] = []
+        again: list[PendingTransition] = []
+        for (pending, step), outcome in zip(pairs, outcomes, strict=True):
+            if isinstance(outcome, Broken):
+                self._set_aside(pending, outcome)
+            elif outcome.result is Result.APPLIED:
+                applied.append(step)
+                if pending.answer.report_id:
+                    self._inbound.decided(pending.answer, is_applied=True)
+                if self._believe(step, outcome.at):
+                    asking.append(step.settlement)
+                again.extend(self._mailbox.finish(pending))
+            elif outcome.result is Result.STALE:
+                self._meter.anomaly("stale_step")
+                self._inbound.turned_stale(pending.answer, pending.settlement)
+                again.extend(self._mailbox.give_up(pending))
+            else:
+                again.append(self._turned_down(pending, outcome))
+        if applied:
+            self._meter.moved(applied, commit_seconds)
+            self._doorbell.ring()
+        if asking:
+            self._asker.ask(asking)
+        self._queue.offer(again)
+
+    def _believe(self, step: Step, at: datetime) -> bool:
+        """Bring the settlement in memory to where the store has it; True when it asks now."""
+        settlement = step.settlement
+        believe(step, at)
+        if step.row.state in ENDS:
+            self._mailbox.let_go(settlement)
+            self._waiting.ended(settlement)
+            return False
+        if step.rest_seconds is not None:
+            self._mailbox.let_go(settlement)
+            return False
+        self._mailbox.carry(settlement)
+        return True
+
+    def _turned_down(self, pending: PendingTransition, outcome: Outcome) -> PendingTransition:
+        """Decide anew what the ledger's guards did not let through."""
+        settlement, repeats = pending.settlement, pending.repeats
+        available = outcome.available_minor
+        chosen = decide_turned_down(settlement, pending.answer, outcome.result, available, repeats)
+        if chosen is not None:
+            return replace(pending, chosen=chosen)
+        self._decider.forget_accounts(settlement)
+        return replace(pending, repeats=repeats + 1)
