@@ -9,7 +9,7 @@ Some guards are second fences, and no world can tell that one of them is missing
 (a payment has one in this version), owner and epoch (state and sequence turn the same steps down), and that
 an old "not found" is no answer to a new question (the bank knows the same bytes again), and that what waited in a
 lane is looked at again before it leaves. The unit, contract and model tests hold these: ``test_safeguards.py``,
-``test_dispatch.py``, ``test_store_claims.py``, ``model_mutations.py``.
+``test_dispatcher.py``, ``test_store_claims.py``, ``model_mutations.py``.
 """
 
 from __future__ import annotations

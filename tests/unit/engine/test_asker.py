@@ -1,4 +1,4 @@
-"""What comes a moment too late: an answer to a question that is closed, a claim of what has just ended."""
+"""The asker: answers that come too late for their question, and silence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.preconditions import RefusalCode
-from settlement_engine.ports import Answer, Claimed
+from settlement_engine.ports import Answer
 from tests.unit.engine.house import running
 
 if TYPE_CHECKING:
@@ -43,15 +43,6 @@ async def test_what_means_something_only_as_an_answer_does_not_count_after_the_s
         assert [word for word, _, _ in house.rail.asked].count("send") == 2
         house.rail.enquiries.clear()
         assert (await house.engine.wait(settlement.id, 5.0)).state is State.COMPLETED
-
-
-async def test_a_claim_that_was_overtaken_by_the_end_is_not_carried_for_ever() -> None:
-    """The claim's reading came after a step had ended the settlement: nothing is open then."""
-    async with running() as house:
-        ended = await house.settle()
-        house.engine._takeover.resume([Claimed(settlement=ended, was_asked=True)])
-        await house.until(lambda: house.engine._mailbox.is_idle)
-        assert house.engine._mailbox.carried_count == 0
 
 
 async def test_a_no_of_screening_without_a_reason_is_a_no() -> None:

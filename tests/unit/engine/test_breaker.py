@@ -1,0 +1,61 @@
+"""The breaker of a lane: when it opens, what it lets through, and what closes it."""
+
+from __future__ import annotations
+
+from settlement_engine.domain.backoff import Backoff
+from settlement_engine.engine.dispatch.breaker import Breaker, BreakerState
+from settlement_engine.ports import BreakerLimits
+
+LIMITS = BreakerLimits(
+    failures_in_a_row=3, window=10, failure_share=0.5, rest=Backoff(first_seconds=5, max_seconds=60)
+)
+LATER = 100.0
+
+
+def opened() -> Breaker:
+    breaker = Breaker(LIMITS)
+    breaker.ended(0, 3, 0.0)
+    return breaker
+
+
+def test_it_opens_after_failures_in_a_row_and_an_answer_begins_the_row_anew() -> None:
+    breaker = Breaker(LIMITS)
+    breaker.ended(0, 2, 0.0)
+    breaker.ended(1, 0, 0.0)
+    breaker.ended(0, 2, 0.0)
+    assert breaker.is_closed
+    assert breaker.room(0.0) is None
+    assert opened().state(0.0) is BreakerState.OPEN
+    assert opened().room(0.0) == 0
+
+
+def test_it_opens_by_the_share_of_failures_once_the_window_is_full() -> None:
+    breaker = Breaker(LIMITS)
+    for _ in range(4):
+        breaker.ended(1, 1, 0.0)
+    assert breaker.is_closed
+    breaker.ended(1, 1, 0.0)
+    assert not breaker.is_closed
+
+
+def test_after_its_rest_one_send_is_tried_and_an_answer_closes_it() -> None:
+    breaker = opened()
+    assert breaker.wait_seconds(0.0) > 0
+    assert breaker.state(LATER) is BreakerState.HALF_OPEN
+    assert breaker.room(LATER) == 1
+    assert breaker.began()
+    assert breaker.room(LATER) == 0
+    breaker.tried(1, 0, LATER)
+    assert breaker.is_closed
+    assert breaker.is_unused
+
+
+def test_a_try_that_fails_opens_it_for_longer_and_one_that_never_came_about_does_not() -> None:
+    breaker = opened()
+    first = breaker.wait_seconds(0.0)
+    breaker.began()
+    breaker.tried(0, 0, LATER)
+    assert breaker.room(LATER) == 1
+    breaker.began()
+    breaker.tried(0, 1, LATER)
+    assert breaker.wait_seconds(LATER) > first

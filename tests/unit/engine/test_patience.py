@@ -1,0 +1,40 @@
+"""Waiting for somebody outside: time-outs, foreign cancellations, and our own."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from settlement_engine.engine.patience import at_most, is_cancelled
+
+NEVER_SECONDS = 1_000.0
+
+
+async def wait(seconds: float) -> None:
+    async with at_most(seconds):
+        await asyncio.get_running_loop().create_future()
+
+
+async def test_what_does_not_answer_in_time_is_a_time_out() -> None:
+    with pytest.raises(TimeoutError):
+        await wait(0.5)
+
+
+async def cancelled_elsewhere() -> None:
+    async with at_most(NEVER_SECONDS):
+        raise asyncio.CancelledError
+
+
+async def test_a_foreign_cancellation_is_a_time_out() -> None:
+    with pytest.raises(TimeoutError, match="cancelled the answer"):
+        await cancelled_elsewhere()
+    assert not is_cancelled()
+
+
+async def test_our_own_cancellation_goes_through() -> None:
+    task = asyncio.get_running_loop().create_task(wait(NEVER_SECONDS))
+    await asyncio.wait([task], timeout=0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

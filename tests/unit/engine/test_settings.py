@@ -1,0 +1,28 @@
+"""The engine's settings: every bound and every wait is positive and has its unit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from settlement_engine.engine.settings import EngineSettings
+
+FIELDS = {each.name: each.type for each in dataclasses.fields(EngineSettings)}
+
+
+@pytest.mark.parametrize("name", [name for name, kind in FIELDS.items() if kind == "float"])
+def test_a_time_says_its_unit_and_is_positive(name: str) -> None:
+    assert name.endswith("_seconds")
+    assert getattr(EngineSettings(), name) > 0
+
+
+@pytest.mark.parametrize("name", [name for name, kind in FIELDS.items() if kind == "int"])
+def test_a_count_is_a_bound_and_is_positive(name: str) -> None:
+    assert name.endswith("_max")
+    assert getattr(EngineSettings(), name) > 0
+
+
+def test_an_engine_beats_more_often_than_its_lease_runs_out() -> None:
+    settings = EngineSettings()
+    assert settings.heartbeat_seconds * 3 < settings.lease_seconds

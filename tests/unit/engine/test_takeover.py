@@ -1,0 +1,56 @@
+"""The takeover: what is claimed goes on by an event, by its question, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.ports import Claimed
+from tests.unit.engine.house import House, running
+
+
+async def test_a_claim_that_was_overtaken_by_the_end_is_not_carried_for_ever() -> None:
+    """The claim's reading came after a step had ended the settlement: nothing is open then."""
+    async with running() as house:
+        ended = await house.settle()
+        house.engine._takeover.resume([Claimed(settlement=ended, was_asked=True)])
+        await house.until(lambda: house.engine._mailbox.is_idle)
+        assert house.engine._mailbox.carried_count == 0
+
+
+@pytest.mark.parametrize(
+    ("sends", "state", "asked"),
+    [
+        ([None], State.LOCKED, ["send", "enquire"]),  # the send got no answer: it is asked about
+        ([Event.ACKNOWLEDGED], State.SENT, ["send", "enquire", "enquire"]),
+    ],
+)
+async def test_what_a_dead_engine_carried_is_asked_about_and_never_sent_anew(
+    sends: list[Event | None], state: State, asked: list[str]
+) -> None:
+    async with running(look_interval_seconds=1_000.0) as house:
+        house.rail.sends.extend(sends)
+        house.rail.enquiries.append(None)
+        house.rail.answer_delay_seconds = 1_000.0 if state is State.LOCKED else 0.0
+        found = await house.settle(wait_seconds=0.0)
+        await house.until(lambda: house.records.lives[found.id].state is state)
+        await house.until(lambda: house.rail.asked)
+        await house.crash()
+        house.rail.answer_delay_seconds = 0.0
+        house.rail.enquiries.clear()
+        other = House(house.records, rail=house.rail)
+        await other.start()
+        ended = await other.engine.wait(found.id, 60.0)
+        await other.crash()
+        assert ended.state is State.COMPLETED
+        words = [word for word, _, _ in house.rail.asked]
+        assert words.count("send") == asked.count("send")
+        assert "enquire" in words
+
+
+async def test_no_more_is_claimed_than_may_be_carried() -> None:
+    async with running(open_max=1) as house:
+        house.rail.answer_delay_seconds = 1_000.0
+        await house.settle(wait_seconds=0.0)
+        await house.until(lambda: house.engine._mailbox.carried_count == 1)
+        assert await house.engine._takeover.claim(is_sweep=True) == 0

@@ -1,0 +1,80 @@
+"""The writer: a batch that fails is written again, and one broken transition does not stop the others."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import AsyncMock, Mock
+
+import pytest
+
+from settlement_engine.domain.lifecycle import LIFE, Event, State
+from settlement_engine.engine.writer import StepWriter
+from settlement_engine.errors import Contention, InvariantViolated, Unavailable
+from settlement_engine.ports import Outcome, Result, Step
+from tests.support.decided import NOW, settlement
+
+ROW = LIFE[State.SENT][Event.SETTLED]
+
+
+def step(number: int) -> Step:
+    from uuid import UUID
+
+    return Step(
+        settlement=settlement(State.SENT, id=UUID(int=number)), event=Event.SETTLED, row=ROW
+    )
+
+
+def outcome(result: Result = Result.APPLIED) -> Outcome:
+    return Outcome(result=result, at=NOW)
+
+
+def writer(store: Any) -> tuple[StepWriter, Mock]:
+    meter, presence = Mock(), Mock(owner=1, pause=AsyncMock())
+    return StepWriter(store, presence, meter), meter
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(Unavailable("lost"), "commit_unknown"), (Contention("busy"), "contention")],
+)
+async def test_a_batch_that_did_not_reach_the_database_is_written_again(
+    error: Exception, kind: str
+) -> None:
+    store = Mock(apply=AsyncMock(side_effect=[error, [outcome()]]), owned=AsyncMock())
+    written, meter = writer(store)
+    assert await written.write([step(1)]) == [outcome()]
+    meter.anomaly.assert_called_once_with(kind)
+
+
+async def test_our_own_first_writing_is_recognised_and_another_engines_is_not() -> None:
+    ours, theirs = step(1), step(2)
+    after = {
+        ours.settlement.id: settlement(State.COMPLETED, id=ours.settlement.id, seq=4, epoch=0),
+        theirs.settlement.id: settlement(State.ROLLED_BACK, id=theirs.settlement.id, seq=4),
+    }
+    stale = [outcome(Result.STALE), outcome(Result.STALE)]
+    store = Mock(
+        apply=AsyncMock(side_effect=[Unavailable("lost"), stale]),
+        load=AsyncMock(return_value=after),
+        owned=AsyncMock(return_value=set()),
+    )
+    written, _ = writer(store)
+    found = await written.write([ours, theirs])
+    assert [each.result for each in found if isinstance(each, Outcome)] == [
+        Result.APPLIED,
+        Result.STALE,
+    ]
+
+
+async def test_what_the_database_finds_broken_is_found_by_halving() -> None:
+    steps = [step(number) for number in range(5)]
+
+    async def apply(batch: list[Step], _owner: int) -> list[Outcome]:
+        if steps[3] in batch:
+            raise InvariantViolated("broken")
+        return [outcome() for _ in batch]
+
+    written, meter = writer(Mock(apply=apply))
+    found = await written.write(steps)
+    assert [isinstance(each, InvariantViolated) for each in found] == [False] * 3 + [True, False]
+    meter.anomaly.assert_called_once_with("step_broken")
