@@ -28,7 +28,7 @@ export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
 unexport PYTHONDONTWRITEBYTECODE
 
 bin := .venv/bin
-sources := $(wildcard src tests tools)
+sources := $(wildcard src packages tests tools)
 migrations := $(shell find src/settlement_engine/store/sql/migrations -name '*.sql' 2>/dev/null)
 protos := $(wildcard src/settlement_engine/proto/*.proto)
 doctests := $(wildcard tests/docs)
@@ -64,7 +64,7 @@ test: setup ## Run the tests; ARGS="-k money", WORKERS=0, PG=16 for PostgreSQL 1
 	@$(if $(PG),SETTLEMENT_TEST_PG=$(PG) )$(bin)/python -m pytest -q \
 		$(SPREAD) $(ARGS)
 
-coverage: setup ## Run the tests and print which lines of the engine they ran; ARGS="tests/unit".
+coverage: setup ## Run the tests and print which lines of the source they ran; ARGS="tests/unit".
 	@rm -rf .cache/coverage && mkdir -p .cache/coverage
 	@$(bin)/coverage run -m pytest -q $(SPREAD) $(ARGS)
 	@$(bin)/coverage combine -q && $(bin)/coverage report
@@ -97,8 +97,8 @@ lock: ## Resolve the dependencies again; UPGRADE=1 takes newer releases.
 	@$(MAKE) --no-print-directory setup
 
 clean: ## Remove all that make has made, the demo's data too.
-	@rm -rf .venv .boot .cache .data .stamps .hypothesis dist build
-	@find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@rm -rf .venv .boot .cache .data .stamps .hypothesis dist build packages/*/dist
+	@find src packages tests tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # --- the checks, one by one -----------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Make `.venv` from the lock, once, with nothing but a Python: `make` runs this before all else.
 
 Stamps in `.venv` name what it was made from. While that is unchanged the script ends at once; else
-it finds or fetches uv, installs exactly what the lock names (every file by its hash), and the
-project itself as an editable install without asking any index. Several may run at once: one works,
+it finds or fetches uv, installs exactly what the lock names (every file by its hash), and our own
+distributions as editable installs without asking any index. Several may run at once: one works,
 the others wait. Nothing outside the checkout is touched but the caches of uv and pip.
 
 Only the standard library may be imported here: it runs before anything is installed.
@@ -31,6 +31,8 @@ PYTHON = VENV / "bin" / "python"
 BOOT = ROOT / ".boot"
 CACHE = ROOT / ".cache"
 LOCK = ROOT / "requirements.lock"
+PACKAGES = ROOT / "packages"
+DISTRIBUTIONS = (ROOT, PACKAGES / "settlement-client", PACKAGES / "settlement-lab")
 OLDEST_UV = (0, 8)  # earlier ones lack options that are used here
 HINT = "this Python has neither pip nor venv:  apt-get install python3-venv"
 
@@ -96,12 +98,14 @@ class Step:
 
 
 def steps(lanes: list[str]) -> list[Step]:
-    """Return what must have been done: the lock, the project itself, the lanes asked for."""
+    """Return what must have been done: the lock, our own distributions, the lanes asked for."""
     hashed = ("--require-hashes", "--no-deps")
-    itself = ("--no-deps", "--no-build-isolation", "--offline", "--editable", str(ROOT))
+    offline = ("--no-deps", "--no-build-isolation", "--offline")
+    ours = tuple(word for place in DISTRIBUTIONS for word in ("--editable", str(place)))
+    projects = tuple(place / "pyproject.toml" for place in DISTRIBUTIONS)
     wanted = [
         Step("lock", (LOCK,), ("sync", "--require-hashes", str(LOCK))),
-        Step("project", (LOCK, ROOT / "pyproject.toml"), ("install", *itself)),
+        Step("project", (LOCK, *projects), ("install", *offline, *ours)),
     ]
     for lane in lanes:
         lock = ROOT / f"requirements-{lane}.lock"

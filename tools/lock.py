@@ -11,12 +11,16 @@ import re
 import subprocess
 import sys
 import tomllib
+from typing import Any
 
 import bootstrap
 
 ROOT = bootstrap.ROOT
+PROJECTS = tuple(
+    str((place / "pyproject.toml").relative_to(ROOT)) for place in bootstrap.DISTRIBUTIONS
+)
 LOCKS = {
-    "requirements.lock": ("pyproject.toml", "--extra", "embedded", "--group", "dev"),
+    "requirements.lock": (*PROJECTS, "--extra", "embedded", "--group", "dev"),
     "requirements-pg16.lock": ("--group", "pg16", "--constraint", "requirements.lock"),
     "tools/boot.lock": ("--group", "boot"),
 }
@@ -30,8 +34,9 @@ def resolve(upgrade: bool) -> int:
     """Write every lock again; releases stay as they are unless an upgrade is asked for."""
     environment = bootstrap.uv_environment()
     uv = bootstrap.find_uv(environment)
+    apart = [word for name in sorted(our_names()) for word in ("--no-emit-package", name)]
     for lock, inputs in LOCKS.items():
-        command = [uv, "pip", "compile", "-q", *OPTIONS, *inputs, "--output-file", lock]
+        command = [uv, "pip", "compile", "-q", *OPTIONS, *apart, *inputs, "--output-file", lock]
         command += ["--upgrade"] if upgrade else []
         subprocess.run(command, cwd=ROOT, env=environment, check=True)
     return check()
@@ -53,19 +58,30 @@ def check() -> int:
 
 
 def asked_for(lock: str) -> set[str]:
-    """Return the names that pyproject.toml asks of a lock."""
-    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    project, groups = asked["project"], asked["dependency-groups"]
-    lines: list[str] = []
+    """Return the names that our distributions ask of a lock, without their own."""
     inputs = LOCKS[lock]
-    if "pyproject.toml" in inputs:
-        lines += project["dependencies"]
+    lines: list[str] = []
+    for project in PROJECTS:
+        if project in inputs:
+            lines += read(project)["project"]["dependencies"]
+    asked = read("pyproject.toml")
     for option, value in itertools.pairwise(inputs):
         if option == "--extra":
-            lines += project["optional-dependencies"][value]
+            lines += asked["project"]["optional-dependencies"][value]
         if option == "--group":
-            lines += groups[value]
-    return {re.split(r"[^A-Za-z0-9._-]", line)[0].lower().replace("_", "-") for line in lines}
+            lines += asked["dependency-groups"][value]
+    names = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower().replace("_", "-") for line in lines}
+    return names - our_names()
+
+
+def our_names() -> set[str]:
+    """Return what our own distributions are called: they are installed from the checkout."""
+    return {read(project)["project"]["name"] for project in PROJECTS}
+
+
+def read(project: str) -> dict[str, Any]:
+    """Read one of our pyproject.toml."""
+    return tomllib.loads((ROOT / project).read_text())
 
 
 if __name__ == "__main__":

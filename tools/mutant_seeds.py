@@ -1,7 +1,7 @@
 """Find, for each mutant of the simulation, a world that catches it, and write its seed down.
 
 A change of the engine's pace, or of what the simulation draws, moves what happens in a world: the seeds in
-``simulation/mutants.py`` then have to follow. `python tools/mutant_seeds.py` looks only for those whose
+``settlement_lab/mutants/catalogue.py`` then have to follow. `python tools/mutant_seeds.py` looks only for those whose
 world has ceased to catch them; a mutant that no world catches is named, and the exit code is 1.
 """
 
@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from settlement_engine.simulation import mutants
-from settlement_engine.simulation.mutants import MUTANTS
-from settlement_engine.simulation.sweep import replay
-from settlement_engine.simulation.world import play
+from settlement_lab.mutants import catalogue
+from settlement_lab.mutants.catalogue import MUTANTS
+from settlement_lab.worlds.sweep import replay
+from settlement_lab.worlds.world import play
 
 SEEDS_MAX: Final = 4_000
 
@@ -36,8 +36,8 @@ def find(name: str) -> int | None:
 
 def main() -> int:
     """Rewrite the seeds; return the exit code."""
-    assert mutants.__file__ is not None
-    path = Path(mutants.__file__)
+    assert catalogue.__file__ is not None
+    path = Path(catalogue.__file__)
     text = path.read_text("utf-8")
     missed = []
     for name, mutant in MUTANTS.items():

@@ -9,7 +9,7 @@ from settlement_engine.domain.explanation import as_text, explain
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.verification import verify
 from settlement_engine.ports import DoubtLimit, MatterFilter
-from settlement_engine.store.memory.applying import ANSWER_DETAILS_MAX
+from settlement_lab.memory.applying import ANSWER_DETAILS_MAX
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

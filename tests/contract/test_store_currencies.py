@@ -13,7 +13,7 @@ from settlement_engine.domain.verification import verify
 from settlement_engine.errors import InvalidInstruction
 from settlement_engine.events.announce import Announcer
 from settlement_engine.ports import AccountFilter, SettlementFilter, TransferFilter
-from settlement_engine.store.memory import MemoryAccounts
+from settlement_lab.memory import MemoryAccounts
 from tests.support import iso4217
 from tests.support.iso4217 import LEAVING
 from tests.support.lives import Scene, funding, spec

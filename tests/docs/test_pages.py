@@ -103,7 +103,7 @@ def test_what_the_code_refers_to_exists():
     named = re.compile(r"\bdocs/[\w./-]+\.md\b")
     missing = set()
     for kind in ("*.py", "*.sql", "*.toml"):
-        for path in (ROOT / "src").rglob(kind):
+        for path in (*(ROOT / "src").rglob(kind), *(ROOT / "packages").rglob(kind)):
             for found in named.findall(path.read_text("utf-8")):
                 if not (ROOT / found).is_file():
                     missing.add(f"{path.relative_to(ROOT)}: {found}")

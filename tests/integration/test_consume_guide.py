@@ -17,13 +17,11 @@ import nats
 import pytest
 from nats.js.api import ConsumerConfig
 
+from settlement_client import Inbox, MemoryInbox, PostgresInbox
 from settlement_engine.domain.announcement import announcement_type
 from settlement_engine.embedded import EmbeddedNats
 from settlement_engine.events import (
-    Inbox,
-    MemoryInbox,
     NatsAccess,
-    PostgresInbox,
     Replay,
     ReplaySettings,
     StreamSpec,

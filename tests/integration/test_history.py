@@ -7,7 +7,7 @@ import pytest
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.errors import WrongState
 from settlement_engine.store.database import DatabaseSettings
-from settlement_engine.store.yardstick import ServerMeter
+from settlement_lab.baseline.server import ServerMeter
 from tests.support.lives import Scene
 from tests.support.stores import PostgresStores
 

@@ -10,7 +10,7 @@ import pytest
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import InvariantViolated
 from settlement_engine.store.audit import DIFFERENCES_MAX, all_checks
-from settlement_engine.store.memory.audit import CHECKS
+from settlement_lab.memory.audit import CHECKS
 from tests.support.lives import Scene
 from tests.support.stores import PostgresStores
 from tests.support.tampering import TAMPERED

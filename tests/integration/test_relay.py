@@ -14,11 +14,12 @@ import nats
 import pytest
 from nats.js.api import ConsumerConfig, StreamConfig
 
+from settlement_client import PostgresInbox
 from settlement_engine.domain.announcement import event_id
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.embedded import EmbeddedNats, EmbeddedPostgres
 from settlement_engine.errors import Unavailable
-from settlement_engine.events import NatsAccess, PostgresInbox, Relay, RelaySettings, StreamSpec
+from settlement_engine.events import NatsAccess, Relay, RelaySettings, StreamSpec
 from settlement_engine.events.announce import Announcer
 from settlement_engine.events.connection import connect
 from settlement_engine.events.publisher import Conflict, Publisher

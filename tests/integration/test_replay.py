@@ -11,13 +11,12 @@ import nats
 import pytest
 from nats.js.api import ConsumerConfig
 
+from settlement_client import Inbox, PostgresInbox
 from settlement_engine.domain.announcement import ERA_PLACES, event_id
 from settlement_engine.embedded import EmbeddedNats
 from settlement_engine.errors import Misconfigured, WrongState
 from settlement_engine.events import (
-    Inbox,
     NatsAccess,
-    PostgresInbox,
     Relay,
     RelaySettings,
     Replay,

@@ -18,17 +18,17 @@ import asyncpg
 import pytest
 from typing_extensions import override
 
-from settlement_engine.bench.callers import connected
-from settlement_engine.bench.limit import Limit, measure_limit
-from settlement_engine.bench.load import BATCH_ITEMS, Load, Way
-from settlement_engine.bench.measure import Figures, measure
-from settlement_engine.bench.wishes import Spread, Wishes
-from settlement_engine.cli.bench.ground import started
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.ports import Accepted, Answer, Result
 from settlement_engine.store.database import DatabaseSettings
 from settlement_engine.store.queries import queries
-from settlement_engine.store.yardstick import ServerMeter
+from settlement_lab.baseline.server import ServerMeter
+from settlement_lab.bench.callers import connected
+from settlement_lab.bench.limit import Limit, measure_limit
+from settlement_lab.bench.load import BATCH_ITEMS, Load, Way
+from settlement_lab.bench.measure import Figures, measure
+from settlement_lab.bench.wishes import Spread, Wishes
+from settlement_lab.commands.bench.ground import started
 from tests.support.lives import Scene
 from tests.support.stores import PostgresStores
 from tests.unit.engine.house import House, ToldRail, running, wish
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from types import FrameType
 
-    from settlement_engine.bench.ground import Ground
+    from settlement_lab.bench.ground import Ground
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -15,6 +15,8 @@ from tests.support.sourcecopy import ROOT, SourceCopy
 if TYPE_CHECKING:
     from pathlib import Path
 
+LAB = "packages/settlement-lab/src/settlement_lab"
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
@@ -120,7 +122,7 @@ def test_add_a_query(copy, postgres_server):
     copy.before("src/settlement_engine/store/sql/queries/settlements.sql", "-- name: life\n", QUERY)
     copy.before("src/settlement_engine/ports/settlements.py", LIFE, PORT + "        ...\n\n")
     copy.before("src/settlement_engine/store/settlements.py", LIFE, PORT + IN_POSTGRES)
-    copy.before("src/settlement_engine/store/memory/settlements.py", LIFE, PORT + IN_MEMORY)
+    copy.before(f"{LAB}/memory/settlements.py", LIFE, PORT + IN_MEMORY)
     copy.after(
         "tests/integration/test_store_sql.py",
         "SIGNATURES: dict[str, tuple[str, str]] = {\n",

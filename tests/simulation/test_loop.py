@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from settlement_engine.simulation.loop import Endless, Escaped, Process, Stuck, VirtualLoop, run
+from settlement_lab.worlds.loop import Endless, Escaped, Process, Stuck, VirtualLoop, run
 
 
 def world(main, seed=1):

@@ -7,14 +7,14 @@ import pytest
 from settlement_engine.domain import lifecycle
 from settlement_engine.domain.decisions import before_the_end
 from settlement_engine.domain.lifecycle import HOLDING, LIFE, Event, State
-from settlement_engine.simulation.model import check
-from settlement_engine.simulation.model_bank import Outside
-from settlement_engine.simulation.model_engines import Engines
-from settlement_engine.simulation.model_life import Belief, Engine
-from settlement_engine.simulation.model_mutations import MUTATIONS, removed, rows_with_other_work
-from settlement_engine.simulation.model_parts import SHORT, World
-from settlement_engine.simulation.model_rails import RAILS
-from settlement_engine.simulation.model_space import Space, SpaceExhausted
+from settlement_lab.model.bank import Outside
+from settlement_lab.model.checking import check
+from settlement_lab.model.engines import Engines
+from settlement_lab.model.life import Belief, Engine
+from settlement_lab.model.mutations import MUTATIONS, removed, rows_with_other_work
+from settlement_lab.model.parts import SHORT, World
+from settlement_lab.model.rails import RAILS
+from settlement_lab.model.space import Space, SpaceExhausted
 
 STATES_MIN = 250_000
 SMALL = SHORT._replace(states=30_000)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from settlement_engine.domain.lifecycle import LIFE
-from settlement_engine.simulation.mutants import MUTANTS
-from settlement_engine.simulation.surgery import without
-from settlement_engine.simulation.sweep import replay
-from settlement_engine.simulation.world import play
+from settlement_lab.mutants.catalogue import MUTANTS
+from settlement_lab.mutants.surgery import without
+from settlement_lab.worlds.sweep import replay
+from settlement_lab.worlds.world import play
 
 
 @pytest.mark.parametrize("name", MUTANTS)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from settlement_engine.errors import Contention
-from settlement_engine.simulation.postgres_ground import PostgresGround, calls
-from settlement_engine.simulation.schedule_runs import EXPECTED, ScheduleReport, run_on
-from settlement_engine.simulation.schedules import play
 from settlement_engine.store.queries import query
+from settlement_lab.schedules.postgres_ground import PostgresGround, calls
+from settlement_lab.schedules.runs import EXPECTED, ScheduleReport, run_on
+from settlement_lab.schedules.schedules import play
 from tests.simulation.schedule_mutants import MUTANTS, functions
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from settlement_engine.cli.simulate import simulate
-from settlement_engine.simulation import model
-from settlement_engine.simulation.model_mutations import MUTATIONS
-from settlement_engine.simulation.model_rails import RAILS
-from settlement_engine.simulation.mutants import MUTANTS
+from settlement_lab.commands.simulate import simulate
+from settlement_lab.model import checking as model
+from settlement_lab.model.mutations import MUTATIONS
+from settlement_lab.model.rails import RAILS
+from settlement_lab.mutants.catalogue import MUTANTS
 
 CAUGHT = "silence_is_a_no"
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from settlement_engine.simulation.faults import FAULTS
-from settlement_engine.simulation.sweep import COVERED_FROM, Report, sweep
-from settlement_engine.simulation.world import play
+from settlement_lab.worlds.faults import FAULTS
+from settlement_lab.worlds.sweep import COVERED_FROM, Report, sweep
+from settlement_lab.worlds.world import play
 
 HERE = Path(__file__).parent
 REGRESSIONS = tomllib.loads((HERE / "regressions.toml").read_text())["world"]
 WORLDS = COVERED_FROM
 DIGESTS = """
-from settlement_engine.simulation.world import play
+from settlement_lab.worlds.world import play
 print([play(seed).digest for seed in (3, 14, 15)])
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from settlement_engine.simulation.model import check
+from settlement_lab.model.checking import check
 
 STATES_MIN = 1_000_000
 

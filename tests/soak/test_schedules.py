@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from settlement_engine.simulation.schedule_runs import run
+from settlement_lab.schedules.runs import run
 
 pytestmark = pytest.mark.timeout(3_600)
 

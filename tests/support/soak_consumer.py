@@ -23,8 +23,8 @@ import nats.errors
 from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import APIError
 
+from settlement_client import PostgresInbox
 from settlement_engine.cli.serve import PARENT, die_with_parent
-from settlement_engine.events import PostgresInbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

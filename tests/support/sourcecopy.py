@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tests.support.databases import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("src", "tests", "tools", "docs")
+FOLDERS = ("src", "packages", "tests", "tools", "docs")
+SOURCES = ("src", "packages/settlement-client/src", "packages/settlement-lab/src")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "soak", "recipes")
 SECONDS_MAX = 240
 
@@ -33,7 +34,7 @@ class SourceCopy:
                 shutil.copyfile(path, root / path.name)
         self._environment = {
             **{name: value for name, value in os.environ.items() if "PYTEST" not in name},
-            "PYTHONPATH": str(root / "src"),
+            "PYTHONPATH": os.pathsep.join(str(root / source) for source in SOURCES),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 

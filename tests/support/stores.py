@@ -21,7 +21,14 @@ from settlement_engine.store.exceptions import PostgresMatters
 from settlement_engine.store.facts import KeptFacts
 from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.letters import PostgresLetters
-from settlement_engine.store.memory import (
+from settlement_engine.store.openings import PostgresOpenings
+from settlement_engine.store.queries import query
+from settlement_engine.store.resolutions import PostgresResolutions
+from settlement_engine.store.settlements import PostgresSettlements
+from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
+from settlement_engine.store.stuck import PostgresStuckFinder
+from settlement_engine.store.watch import ServerWatch
+from settlement_lab.memory import (
     MemoryAccounts,
     MemoryArchive,
     MemoryAuditor,
@@ -37,13 +44,6 @@ from settlement_engine.store.memory import (
     MemoryStuckFinder,
     Records,
 )
-from settlement_engine.store.openings import PostgresOpenings
-from settlement_engine.store.queries import query
-from settlement_engine.store.resolutions import PostgresResolutions
-from settlement_engine.store.settlements import PostgresSettlements
-from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
-from settlement_engine.store.stuck import PostgresStuckFinder
-from settlement_engine.store.watch import ServerWatch
 
 if TYPE_CHECKING:
     from settlement_engine import ports

@@ -15,8 +15,8 @@ from settlement_engine.domain.lifecycle import ENDS, LIFE, Event, State
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.ports import ProposalSpec
 from settlement_engine.rails.mock_message import Payment, write_payment
-from settlement_engine.store.memory import Records
-from settlement_engine.store.memory.exceptions import MemoryResolutions
+from settlement_lab.memory import Records
+from settlement_lab.memory.exceptions import MemoryResolutions
 from tests.support.lives import EXCEPTIONS, Scene
 from tests.support.stores import MemoryStores
 

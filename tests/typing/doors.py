@@ -13,7 +13,6 @@ from settlement_engine.engine.service import SettlementService
 from settlement_engine.monitoring.metrics import Metrics
 from settlement_engine.rails.mock import MockRail
 from settlement_engine.screening.builtin import BuiltinScreening
-from settlement_engine.store import memory
 from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.audit import PostgresAuditor
@@ -21,6 +20,7 @@ from settlement_engine.store.letters import PostgresLetters
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
 from settlement_engine.store.stuck import PostgresStuckFinder
+from settlement_lab import memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

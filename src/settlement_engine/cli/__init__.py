@@ -35,11 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROGRAM: Final = "settlement-engine"
+LAB: Final = "settlement-lab"
+"""The package that tries and measures the engine. It may be absent, and where money is it should be."""
+
+LAB_HEADING: Final = f"Try and measure (with the package {LAB})"
 
 COMMANDS: Final = {
     "Run": {
         "dev": ("development.command:dev", "Run everything on this machine, for development."),
-        "demo": ("demo.command:demo", "Show the guarantees: settle, crash, recover, prove."),
         "serve": ("serve:serve", "Run the engine with your own PostgreSQL and NATS."),
         "bank-simulator": (
             "bank_simulator:bank_simulator",
@@ -79,17 +82,20 @@ COMMANDS: Final = {
         "message": ("message:message", "Check message and statement files of banks."),
         "outbox": ("outbox:outbox", "Publish announcements to NATS again."),
         "config": ("configuration:config", "Check or show the configuration."),
-        "bench": ("bench.command:bench", "Measure the throughput of this machine."),
-        "simulate": ("simulate:simulate", "Test whole engines with simulated faults."),
         "doctor": ("doctor.command:doctor", "Check this machine and its settings for problems."),
         "recovery": (
             "database:recovery",
             "Show or start the recovery after a restore or a failover.",
         ),
     },
+    LAB_HEADING: {
+        "demo": (LAB, "Show the guarantees: settle, crash, recover, prove."),
+        "bench": (LAB, "Measure the throughput of this machine."),
+        "simulate": (LAB, "Test whole engines with simulated faults."),
+    },
     "": {"engine-process": ("serve:engine_process", "One engine process, as `dev` starts it.")},
 }
-"""Every command: the heading it is listed under, its module and function, and its purpose."""
+"""Every command: the heading it is listed under, its module and function (or its package), its purpose."""
 
 
 @lasting
@@ -97,7 +103,7 @@ COMMANDS: Final = {
     cls=LazyGroup,
     sections=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="First steps: settlement-engine demo · settlement-engine dev --sample-data",
+    epilog="First steps: settlement-engine dev --sample-data · settlement-engine demo",
 )
 @click.version_option(__version__, prog_name=PROGRAM)
 def cli() -> None:

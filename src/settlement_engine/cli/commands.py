@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import click
 
+from settlement_engine.errors import Misconfigured
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,7 +25,9 @@ else:
         return method
 
 
-ROOM: Final = "settlement_engine.cli"
+PACKAGE: Final = "settlement_engine.cli"
+ADDED: Final = "settlement_engine.commands"
+"""The group of entry points under which another package brings commands."""
 
 Sections: TypeAlias = "Mapping[str, Mapping[str, tuple[str, str]]]"
 AnyCommand = TypeVar("AnyCommand", bound=click.Command)
@@ -62,11 +66,28 @@ class Lasting:
 lasting: Final = Lasting()
 
 
+def added_command(name: str, *, package: str) -> click.Command:
+    """Import a command that another package brings; Misconfigured where that is not installed."""
+    from importlib.metadata import entry_points  # it costs as much as all of --help
+
+    for entry in entry_points(group=ADDED, name=name):
+        if entry.dist is not None and entry.dist.name == package:
+            found = entry.load()
+            assert isinstance(found, click.Command)
+            return found
+    raise Misconfigured(
+        f"the command {name} is not installed",
+        why=f"it is part of the package {package}, which is installed apart from the engine",
+        todo=f"Install {package} of the same version; in a checkout: make setup.",
+    )
+
+
 class LazyGroup(click.Group):
     """A group that lists its commands by name and imports a command only when it is called.
 
     ``sections`` maps a heading to its commands, each with its location and its short help. Commands under
-    the empty heading are hidden.
+    the empty heading are hidden. The location is a module and a function (``module:name``), or the name of
+    another package that brings the command and may not be installed.
     """
 
     def __init__(self, *, sections: Sections, **settings: Any) -> None:  # noqa: ANN401 -- click's
@@ -84,7 +105,9 @@ class LazyGroup(click.Group):
         for commands in self._sections.values():
             if cmd_name in commands:
                 module, _, attribute = commands[cmd_name][0].partition(":")
-                found = getattr(importlib.import_module(f"{ROOM}.{module}"), attribute)
+                if not attribute:
+                    return added_command(cmd_name, package=module)
+                found = getattr(importlib.import_module(f"{PACKAGE}.{module}"), attribute)
                 assert isinstance(found, click.Command)
                 return found
         return None

@@ -8,7 +8,6 @@ is away, only this room waits. It decides nothing about a settlement's life.
 from settlement_engine.events.announce import Announcer, Message
 from settlement_engine.events.clearing import ClearingIntake, ClearingSettings
 from settlement_engine.events.connection import NatsAccess
-from settlement_engine.events.inbox import Inbox, MemoryInbox, PostgresInbox
 from settlement_engine.events.relay import Doorbell, Leadership, Relay, RelaySettings, SoleLeader
 from settlement_engine.events.replay import Replay, ReplayPlan, ReplaySettings
 from settlement_engine.events.stream import StreamSpec
@@ -18,12 +17,9 @@ __all__ = [
     "ClearingIntake",
     "ClearingSettings",
     "Doorbell",
-    "Inbox",
     "Leadership",
-    "MemoryInbox",
     "Message",
     "NatsAccess",
-    "PostgresInbox",
     "Relay",
     "RelaySettings",
     "Replay",

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import Unavailable
-from settlement_engine.store.memory import MemorySettlements
+from settlement_lab.memory import MemorySettlements
 from tests.unit.engine.house import House
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from settlement_engine.bench.histogram import PARTS, Histogram
+from settlement_lab.bench.histogram import PARTS, Histogram
 
 HALF_OF_THE_LAST_PLACE = 2e-6
 

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 
-from settlement_engine.bench import machine, processes
-from settlement_engine.bench.processes import Pids
+from settlement_lab.bench import machine, processes
+from settlement_lab.bench.processes import Pids
 
 NOBODY = Pids(engines=(), postgres=None, nats=None)
 

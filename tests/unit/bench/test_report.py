@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from settlement_engine.bench import report
-from settlement_engine.bench.limit import Limit
-from settlement_engine.bench.machine import Machine
-from settlement_engine.bench.measure import Figures
-from settlement_engine.bench.ordeals import Outcome
+from settlement_lab.bench import report
+from settlement_lab.bench.limit import Limit
+from settlement_lab.bench.machine import Machine
+from settlement_lab.bench.measure import Figures
+from settlement_lab.bench.ordeals import Outcome
 
 FIGURES = Figures(
     name="batch",

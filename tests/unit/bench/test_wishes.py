@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from settlement_engine.api.translate import to_instruction
-from settlement_engine.bench.wishes import BANKS, MIXED, Spread, Wishes
+from settlement_lab.bench.wishes import BANKS, MIXED, Spread, Wishes
 
 COUNT = 5_000
 

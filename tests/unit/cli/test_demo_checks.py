@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from settlement_engine.cli.demo.checks import (
+from settlement_engine.domain.money import parse_amount
+from settlement_lab.commands.demo.checks import (
     BankEntry,
     EventSeen,
     Evidence,
     OurSettlement,
     check_all,
 )
-from settlement_engine.cli.demo.wishes import POOR_BANK, make_wishes
-from settlement_engine.domain.money import parse_amount
+from settlement_lab.commands.demo.wishes import POOR_BANK, make_wishes
 
 BANK = BankEntry(
     settlement_id="s1", obligation_id="o1", state="settled", times_received=1, times_debited=1

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from settlement_engine.cli.demo import command as module
 from settlement_engine.cli.failures import ExitCode
+from settlement_lab.commands.demo import command as module
 
 if TYPE_CHECKING:
     from pathlib import Path

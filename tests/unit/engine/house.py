@@ -28,7 +28,7 @@ from settlement_engine.ports import (
     RailCapabilities,
     RailClass,
 )
-from settlement_engine.store.memory import (
+from settlement_lab.memory import (
     MemoryAccounts,
     MemoryAuditor,
     MemoryInbound,

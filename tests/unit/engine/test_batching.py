@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from settlement_engine.engine.batching import GAPS_MAX, Batcher
-from settlement_engine.simulation.loop import VirtualLoop, run
+from settlement_lab.worlds.loop import VirtualLoop, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

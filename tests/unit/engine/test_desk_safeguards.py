@@ -13,7 +13,7 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.settlement import Attestation, Settlement
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Answer, DoubtLimit, ProposalSpec, RailCapabilities, RailClass
-from settlement_engine.store.memory import MemoryMatters
+from settlement_lab.memory import MemoryMatters
 from tests.unit.engine.house import House, ToldRail, running, wish
 
 if TYPE_CHECKING:

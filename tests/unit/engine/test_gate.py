@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.store.memory import MemoryOpenings, Records
+from settlement_lab.memory import MemoryOpenings, Records
 from tests.unit.engine.house import House, RealClock, ToldRail, running, wish
 
 if TYPE_CHECKING:

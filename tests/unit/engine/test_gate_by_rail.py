@@ -14,7 +14,7 @@ from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.ports import AccountSpec, BankPage, Funding, Suspicion
-from settlement_engine.store.memory import MemoryAuditor, MemoryOpenings, Records
+from settlement_lab.memory import MemoryAuditor, MemoryOpenings, Records
 from tests.support.jumpingloop import LoopClock
 from tests.unit.engine.house import House, ToldRail, wish
 

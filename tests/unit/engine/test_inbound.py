@@ -21,7 +21,7 @@ from settlement_engine.ports import (
     Result,
     StatusReport,
 )
-from settlement_engine.store.memory import MemoryInbound, MemoryMatters
+from settlement_lab.memory import MemoryInbound, MemoryMatters
 from tests.unit.engine.house import House, running
 
 if TYPE_CHECKING:

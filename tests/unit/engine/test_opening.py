@@ -23,14 +23,14 @@ from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Announced, BankPage, BankPayment, Suspicion
-from settlement_engine.store.memory import MemoryAuditor, MemoryOpenings
+from settlement_lab.memory import MemoryAuditor, MemoryOpenings
 from tests.support.jumpingloop import LoopClock
 from tests.unit.engine.house import House, ToldRail, wish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from settlement_engine.store.memory import Records
+    from settlement_lab.memory import Records
 
 
 TURNS = 10

@@ -16,7 +16,7 @@ from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.engine import bank_lists
 from settlement_engine.ports import Announced, BankPage, BankPayment
-from settlement_engine.store.memory import MemoryOpenings, Records
+from settlement_lab.memory import MemoryOpenings, Records
 from tests.support.jumpingloop import LoopClock
 from tests.unit.engine.house import House, RealClock, ToldRail, running
 

@@ -19,7 +19,7 @@ from settlement_engine.errors import (
     WrongState,
 )
 from settlement_engine.ports import Answer, MatterFilter, RailClass
-from settlement_engine.store.memory import MemoryMatters
+from settlement_lab.memory import MemoryMatters
 from tests.unit.engine.house import PATIENCE_SECONDS, House, running, shut_window, wish
 
 if TYPE_CHECKING:

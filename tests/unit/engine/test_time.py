@@ -8,7 +8,7 @@ import pytest
 
 from settlement_engine.engine.presence import Presence
 from settlement_engine.engine.settings import EngineSettings
-from settlement_engine.store.memory import MemoryRegistry, Records
+from settlement_lab.memory import MemoryRegistry, Records
 from tests.unit.engine.house import Tally
 
 HOUR = timedelta(hours=1)

@@ -12,7 +12,7 @@ from settlement_engine.domain.ledger import BALANCE_FULL
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import InvariantViolated, Unavailable
 from settlement_engine.ports import Answer, MatterFilter
-from settlement_engine.store.memory import MemoryArchive, MemoryMatters
+from settlement_lab.memory import MemoryArchive, MemoryMatters
 from tests.unit.engine.house import running, wish
 
 if TYPE_CHECKING:

@@ -1,0 +1,202 @@
+"""What the server itself can carry, and what it has done: for measuring, not for settling.
+
+The baseline is the least that any durable engine must write for one settlement, in three commits for a
+whole batch, in a schema of its own. Beside it stand the server's exact counters, and the copying of
+lives that makes a long history quickly. Nothing here may be used on a database that holds real money:
+the copies are invented lives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.errors import WrongState
+from settlement_engine.store import arrays
+from settlement_engine.store.database import WRITERS_PLAN, Line, connect
+from settlement_engine.store.failures import translated
+from settlement_engine.store.queries import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    import asyncpg
+
+    from settlement_engine.store.database import Connection, DatabaseSettings
+
+SCHEMA: Final = "schema.sql"
+STATEMENTS: Final = "statements.sql"
+PAYLOAD: Final = b"x" * 300
+"""As long as an announcement of the engine's, roughly."""
+
+COPIES_AT_ONCE_MAX: Final = 10
+_UNLIMITED: Final = {
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+    "synchronous_commit": "off",  # copies that a crash takes away are copied again
+    "lock_timeout": "0",
+    "maintenance_work_mem": "1GB",
+    "work_mem": "256MB",
+}
+_AFTERWARDS: Final = (
+    "history_indices_back",
+    "history_is_old",
+    "history_analyze",
+    "history_checkpoint",
+)
+_COPIED: Final = ("history_lives", "history_attempts", "history_holds", "history_transfers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wished:
+    """A batch of settlements for the baseline, as columns."""
+
+    ids: Sequence[UUID]
+    obligations: Sequence[str]
+    sources: Sequence[int]
+    targets: Sequence[int]
+    amounts: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerCounters:
+    """What the server has done so far."""
+
+    transactions: int
+    wal_bytes: int
+    position: int
+    published: int
+    open_settlements: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSize:
+    """How large it is; ``bounded_bytes`` belong to tables that must not grow with history."""
+
+    database_bytes: int
+    bounded_bytes: int
+
+
+def _file(name: str) -> str:
+    return (resources.files(__package__) / "sql" / name).read_text(encoding="utf-8")
+
+
+@cache
+def calls() -> Mapping[str, str]:
+    """Return the statements of the baseline by name; they are not those of the engine."""
+    return statements(_file(STATEMENTS))
+
+
+def _call(name: str) -> str:
+    return calls()[name]
+
+
+class Baseline:
+    """One connection that settles batches in the least way."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._line = Line(settings, WRITERS_PLAN)
+
+    async def install(self, accounts: int) -> None:
+        """Make the schema anew, with so many funded accounts."""
+        async with self._line.session() as connection:
+            await connection.execute(_file(SCHEMA))
+            await connection.execute(_call("fill"), accounts)
+
+    async def settle(self, batch: Wished) -> None:
+        """Settle a batch: three calls, three commits."""
+        await self.accept(batch)
+        await self.lock(batch)
+        await self.finish(batch)
+
+    async def accept(self, batch: Wished) -> None:
+        """Take a batch in."""
+        ids, amounts = arrays.uuids(batch.ids), arrays.integers(batch.amounts)
+        sources, targets = arrays.integers(batch.sources), arrays.integers(batch.targets)
+        obligations = arrays.texts(batch.obligations)
+        async with self._line.session() as connection:
+            await connection.fetch(_call("accept"), ids, obligations, sources, targets, amounts)
+
+    async def lock(self, batch: Wished) -> None:
+        """Hold its funds."""
+        ids, amounts = arrays.uuids(batch.ids), arrays.integers(batch.amounts)
+        sources = arrays.integers(batch.sources)
+        async with self._line.session() as connection:
+            await connection.fetch(_call("lock"), ids, sources, amounts)
+
+    async def finish(self, batch: Wished) -> None:
+        """End it."""
+        ids, amounts = arrays.uuids(batch.ids), arrays.integers(batch.amounts)
+        sources, targets = arrays.integers(batch.sources), arrays.integers(batch.targets)
+        async with self._line.session() as connection:
+            await connection.fetch(_call("finish"), ids, sources, targets, amounts, PAYLOAD)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._line.close()
+
+
+class ServerMeter:
+    """Reads what the server counts."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._line = Line(settings)
+
+    async def read(self) -> ServerCounters:
+        """Read the counters."""
+        return ServerCounters(**await self._ask("server_counters"))
+
+    async def size(self) -> ServerSize:
+        """Measure the database."""
+        return ServerSize(**await self._ask("server_size"))
+
+    async def _ask(self, name: str) -> asyncpg.Record:
+        async with self._line.session() as connection:
+            row = await connection.fetchrow(_call(name))
+        assert row is not None
+        return row
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._line.close()
+
+    async def multiply_history(self, copies: int) -> None:
+        """Copy every life so many times, in lots, copies too. Raises WrongState while any is open.
+
+        The first copy sorts first: the originals' identifiers are of today and come last. What fails half way
+        leaves a database that is good for nothing.
+        """
+        counters = await self.read()
+        if counters.open_settlements:
+            what = f"{counters.open_settlements} settlements are open"
+            raise WrongState(what, todo="Copy history when everything has ended.")
+        with translated():
+            connection = await connect(self._settings, _UNLIMITED)
+            try:
+                await _copy(connection, copies, counters.position)
+                await (
+                    connection.close()
+                )  # its costs are counted by now, and not with what is measured next
+            finally:
+                connection.terminate()
+
+
+async def _copy(connection: Connection, copies: int, position: int) -> None:
+    """Copy what there is up to a position of the stream."""
+    await connection.execute(_call("history_numbers"))
+    stride = await connection.fetchval(_call("history_stride"))
+    await connection.execute(_call("history_accounts"), copies)
+    await connection.execute(_call("history_indices_away"))
+    for first in range(1, copies + 1, COPIES_AT_ONCE_MAX):
+        last = min(first + COPIES_AT_ONCE_MAX - 1, copies)
+        async with connection.transaction():
+            for name in _COPIED:
+                await connection.execute(_call(name), first, last, stride)
+            await connection.execute(_call("history_moves"), first, last, stride, position)
+    await connection.execute(_call("history_head"), copies)
+    for name in _AFTERWARDS:
+        await connection.execute(_call(name))

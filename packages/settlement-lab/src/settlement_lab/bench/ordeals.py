@@ -1,0 +1,193 @@
+"""What the further scenarios do on an installation, and what they demand of it.
+
+Each returns an ``Outcome``: lines for people, figures for programs, and whether the demand was met. The
+demands are those that hold on any machine; rates are reported, not demanded.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field, replace
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from settlement_lab.bench.callers import CHANNELS, connected
+from settlement_lab.bench.limit import measure_limit
+from settlement_lab.bench.load import Load, Way
+from settlement_lab.bench.measure import measure
+from settlement_lab.bench.saga import measure_sagas
+from settlement_lab.bench.scenarios import BULK_IN_FLIGHT, LIMIT_SECONDS, WARM_UP_SECONDS
+from settlement_lab.bench.unread import never_reading
+from settlement_lab.bench.wishes import Spread, Wishes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+
+    from settlement_lab.bench.callers import Callers
+    from settlement_lab.bench.ground import Ground
+    from settlement_lab.bench.measure import Figures
+
+MEGA: Final = 1024**2
+MEMORY_BYTES_MAX: Final = 400 * MEGA
+IN_FLIGHT_MANY: Final = 10_000
+PEAK_SHARE_MIN: Final = 0.8
+PROBES: Final = 8
+WAITING_SURELY: Final = 6_000
+"""With so many before him whoever comes is told to come back, whatever the engine's bound."""
+
+LATER_MAX: Final = 1.5
+"""How much longer whoever is answered may wait for an end than at the peak."""
+
+SEED: Final = 7
+SAGAS_IN_FLIGHT: Final = (1, 64)
+
+BULK: Final = Load(name="batch", way=Way.BATCH, spread=Spread.MANY, in_flight=BULK_IN_FLIGHT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it."""
+
+    name: str
+    lines: Sequence[str] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    is_good: bool = True
+
+    def document(self) -> dict[str, Any]:
+        """Say it for programs."""
+        return asdict(self)
+
+
+Ordeal: TypeAlias = "Callable[[Ground, float], Coroutine[Any, Any, Outcome]]"
+
+
+@asynccontextmanager
+async def warm(ground: Ground, channels: int = CHANNELS) -> AsyncIterator[Callers]:
+    """Be connected to an installation with its accounts, which has settled a little."""
+    async with connected(ground.target, channels) as callers:
+        await callers.open_accounts()
+        await measure(ground, callers, BULK, Wishes(Spread.MANY, SEED), WARM_UP_SECONDS)
+        yield callers
+
+
+def line_of(found: Figures) -> str:
+    """Say in a line what a load came to."""
+    latency = found.latency_ms
+    end = found.end_ms
+    ended = f" to the end p50 {end['p50']:,.0f} ms, p99 {end['p99']:,.0f} ms," if end else ""
+    return (
+        f"{found.name}: completed {found.completed_per_second:,.0f}/s,"
+        f" announced {found.announced_per_second:,.0f}/s,"
+        f" p50 {latency['p50']:,.0f} ms, p99 {latency['p99']:,.0f} ms,{ended}"
+        f" {found.refused:,} refused, engine {found.engine_us:,.0f} µs,"
+        f" PostgreSQL {found.postgres_us:,.0f} µs, peak {found.engine_peak_bytes / MEGA:,.0f} MB"
+    )
+
+
+async def overload(ground: Ground, seconds: float, times: float) -> Outcome:
+    """Bring several times what it can carry, while others never read what they asked for.
+
+    Beside the load a few callers execute one settlement after the other, at the peak as beyond it: those
+    who are answered are to be answered as soon as ever. The peak is measured before and after, for a
+    machine that others use is not the same for long.
+    """
+    probed = replace(BULK, name="peak before", probes=PROBES)
+    async with warm(ground) as callers:
+        before = await measure(ground, callers, probed, Wishes(Spread.MANY, SEED + 1), seconds)
+        rate = before.completed_per_second * times
+        load = replace(probed, name=f"at {times:g} times", rate=rate)
+        filling = WAITING_SURELY / (rate - before.completed_per_second)
+        async with never_reading(ground.target, Wishes(Spread.MANY, SEED + 2)):
+            wishes = Wishes(Spread.MANY, SEED + 3)
+            over = await measure(ground, callers, load, wishes, seconds + filling)
+        again = replace(probed, name="peak after")
+        after = await measure(ground, callers, again, Wishes(Spread.MANY, SEED + 4), seconds)
+    return _overloaded(f"overload-{times:g}x", before, over, after)
+
+
+def _overloaded(name: str, before: Figures, over: Figures, after: Figures) -> Outcome:
+    """Compare what came of an overload with the peaks before and after it."""
+    peaks = (before, after)
+    share = over.completed_per_second / fmean(peak.completed_per_second for peak in peaks)
+    ends = [peak.end_ms["p50"] for peak in peaks if peak.end_ms]
+    later = over.end_ms["p50"] / fmean(ends) if over.end_ms and ends else 0.0
+    is_small = over.engine_peak_bytes < MEMORY_BYTES_MAX
+    said = (
+        f"who was answered waited {later:.2f} times as long for the end; {over.refused:,} were"
+        " refused, all with advice when to come back"
+        if not over.faults
+        else f"faults: {dict(over.faults)}"
+    )
+    return Outcome(
+        name=name,
+        lines=[*map(line_of, (before, over, after)), f"{share:.2f} of the peak; {said}"],
+        figures={
+            "before": asdict(before),
+            "over": asdict(over),
+            "after": asdict(after),
+            "share": share,
+            "later": later,
+        },
+        is_good=(
+            share >= PEAK_SHARE_MIN
+            and 0 < later <= LATER_MAX
+            and is_small
+            and over.refused > 0
+            and not over.faults
+        ),
+    )
+
+
+async def slow_rail(ground: Ground, seconds: float) -> Outcome:
+    """Settle over a rail that takes its time, with ten thousand in flight."""
+    load = replace(BULK, name="10,000 in flight", in_flight=IN_FLIGHT_MANY)
+    async with warm(ground) as callers:
+        found = await measure(ground, callers, load, Wishes(Spread.MANY, SEED + 1), seconds)
+    limit = await measure_limit(ground, Spread.MANY, load.limit_batch, LIMIT_SECONDS)
+    found = replace(found, limit_per_second=limit.per_second, limit_us=limit.cpu_us)
+    return Outcome(
+        name="slow-rail",
+        lines=[line_of(found), f"{found.open_most:,} open at once, {found.ratio:.2f} of the limit"],
+        figures=asdict(found),
+        is_good=found.engine_peak_bytes < MEMORY_BYTES_MAX and not found.faults,
+    )
+
+
+async def engines(ground: Ground, seconds: float) -> Outcome:
+    """Share the work between engines."""
+    count = len(ground.pids().engines)
+    async with warm(ground, CHANNELS * count) as callers:
+        load = replace(BULK, name=f"{count} engines", in_flight=BULK_IN_FLIGHT * count)
+        found = await measure(ground, callers, load, Wishes(Spread.MANY, SEED + 1), seconds)
+    return Outcome(
+        name=f"engines-{count}",
+        lines=[line_of(found)],
+        figures=asdict(found),
+        is_good=not found.faults,
+    )
+
+
+async def beside_dbos(ground: Ground, seconds: float) -> Outcome:
+    """Settle in batches, and as sagas of DBOS on the same server."""
+    async with warm(ground) as callers:
+        found = await measure(ground, callers, BULK, Wishes(Spread.MANY, SEED + 1), seconds)
+    sagas = await measure_sagas(ground.database_url, SAGAS_IN_FLIGHT, seconds)
+    best = max(saga.per_second for saga in sagas)
+    times = found.completed_per_second / best
+    return Outcome(
+        name="dbos",
+        lines=[
+            line_of(found),
+            *(
+                f"DBOS, {saga.in_flight} in flight: {saga.per_second:,.1f}/s, p50 {saga.p50_ms:,.0f} ms"
+                for saga in sagas
+            ),
+            f"{times:,.0f} times as many",
+        ],
+        figures={
+            "engine": asdict(found),
+            "sagas": [asdict(saga) for saga in sagas],
+            "times": times,
+        },
+        is_good=not found.faults,
+    )

@@ -1,0 +1,130 @@
+"""Further scenarios by name, and the installations that each of them needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from settlement_lab.bench import endurance, ordeals, outages, saga
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from settlement_lab.bench.ordeals import Ordeal
+
+SLOW_RAIL: Final = {"banks.mock_latency_ms": 500}
+SLOWER_RAIL: Final = {"banks.mock_latency_ms": 4_000, "banks.mock_answer_timeout_ms": 20_000}
+"""Over this one nearly all of ten thousand lie at the bank, whatever the machine."""
+
+LATE_RAIL: Final = {"banks.mock_latency_ms": 45_000, "banks.mock_answer_timeout_ms": 90_000}
+WITHOUT_NATS: Final = {"nats.enabled": False}
+MILLION: Final = 1_000_000
+HISTORIES: Final = (10_000, MILLION)
+HISTORIES_LONG: Final = (10_000, MILLION, 10 * MILLION)
+ENGINES: Final = (1, 2, 4)
+
+
+def _never() -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One installation and what is done with it. ``skipped`` gives a reason, or nothing."""
+
+    run: Ordeal
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    engines: int = 1
+    skipped: Callable[[], str] = _never
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A further scenario."""
+
+    name: str
+    about: str
+    variants: Sequence[Variant]
+
+
+_ALL: Final = (
+    Trial(
+        name="overload-2x",
+        about="twice what it carries, and callers who never read",
+        variants=[Variant(run=partial(ordeals.overload, times=2.0))],
+    ),
+    Trial(
+        name="overload-10x",
+        about="ten times what it carries, and callers who never read",
+        variants=[Variant(run=partial(ordeals.overload, times=10.0))],
+    ),
+    Trial(
+        name="slow-rail",
+        about="10,000 in flight over a rail that takes half a second, and over one that takes four",
+        variants=[
+            Variant(run=ordeals.slow_rail, settings=settings)
+            for settings in (SLOW_RAIL, SLOWER_RAIL)
+        ],
+    ),
+    Trial(
+        name="recovery",
+        about="kill -9 with 10,000 open: until all are asked about again",
+        variants=[Variant(run=outages.recovery, settings=LATE_RAIL)],
+    ),
+    Trial(
+        name="nats-down",
+        about="NATS away, and back again",
+        variants=[
+            Variant(run=partial(outages.troubled_nats, name="nats-down", trouble=outages.nats_gone))
+        ],
+    ),
+    Trial(
+        name="nats-slow",
+        about="NATS that stands still for nine tenths of the time",
+        variants=[
+            Variant(
+                run=partial(outages.troubled_nats, name="nats-slow", trouble=outages.nats_stalling)
+            )
+        ],
+    ),
+    Trial(
+        name="engines",
+        about="1, 2 and 4 engines on one database",
+        variants=[Variant(run=ordeals.engines, engines=count) for count in ENGINES],
+    ),
+    Trial(
+        name="growth",
+        about="the cost over 10 thousand and a million settlements of history",
+        variants=[
+            Variant(
+                run=partial(endurance.growth, histories=HISTORIES),
+                settings=WITHOUT_NATS,
+            )
+        ],
+    ),
+    Trial(
+        name="growth-long",
+        about="the same with ten million: an hour and 40 GB",
+        variants=[
+            Variant(
+                run=partial(endurance.growth, histories=HISTORIES_LONG),
+                settings=WITHOUT_NATS,
+            )
+        ],
+    ),
+    Trial(
+        name="dbos",
+        about="the same life as a saga of DBOS, where that package is installed",
+        variants=[Variant(run=ordeals.beside_dbos, skipped=saga.missing)],
+    ),
+    Trial(
+        name="soak",
+        about="half of the capacity for as long as --seconds says: nothing may grow",
+        variants=[Variant(run=endurance.soak)],
+    ),
+)
+LONG: Final = frozenset({"growth-long", "soak"})
+"""These take long on any machine; whoever wants them names them."""
+
+TRIALS: Final[Mapping[str, Trial]] = {trial.name: trial for trial in _ALL}

@@ -1,0 +1,144 @@
+"""The command ``demo``."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from settlement_engine import __version__
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.development.command import DATA_DIR, with_book
+from settlement_engine.cli.development.data_dir import make_data_dir
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.interruption import termination_interrupts
+from settlement_engine.cli.output import BAD, GOOD, example, mark, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from settlement_engine.cli.development.world import World
+    from settlement_engine.config import Config
+
+SETTLEMENTS: Final = 10_000
+QUICK_SETTLEMENTS: Final = 500
+SETTLEMENTS_MAX: Final = 1_000_000
+SEED: Final = 7
+SETTINGS: Final = {
+    "profile": "demo",
+    "server.grpc_port": 0,
+    "server.http_port": 0,
+    "monitoring.metrics_port": 0,
+    "database.url": "",
+    "nats.url": "",
+    "banks.mock_enabled": True,
+    "banks.mock_seed": SEED,
+    "banks.mock_answer_timeout_ms": 500,
+    "banks.mock_late_seconds": 1.0,
+}
+"""The demo's settings: free ports, embedded servers, and a mock bank that is fast but unreliable."""
+
+
+@lasting
+@click.command()
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DATA_DIR,
+    show_default=True,
+    help="The parent of its data directory, which is removed at the end unless a check fails.",
+)
+@click.option(
+    "--settlements",
+    type=click.IntRange(1, SETTLEMENTS_MAX),
+    default=SETTLEMENTS,
+    show_default=True,
+    help="How many instructions to send.",
+)
+@click.option("--quick", is_flag=True, help=f"Send only {QUICK_SETTLEMENTS} instructions.")
+@click.option("--seed", default=SEED, show_default=True, help="Determines the instructions.")
+@click.option("--keep", is_flag=True, help="Keep the data directory.")
+@example("""
+settlement-engine demo
+settlement-engine demo --settlements 50000 --keep
+""")
+def demo(*, data_dir: Path, settlements: int, quick: bool, seed: int, keep: bool) -> int:
+    """Demonstrate the guarantees: settle 10,000 instructions, crash, recover, prove the books."""
+    from settlement_engine.cli.development.world import Plan, World
+    from settlement_engine.config import load
+
+    began = time.monotonic()
+    count = QUICK_SETTLEMENTS if quick else settlements
+    with termination_interrupts(), _fresh_directory(data_dir.absolute(), keep=keep) as place:
+        say(f"settlement {__version__} · demo · data in {place.path}")
+        config = with_book(load(None, SETTINGS, search=False), place.path).config
+        plan = Plan(
+            config=config,
+            data_dir=place.path,
+            engines=1,
+            address_files=(),
+            is_loud=False,
+            tell=say,
+        )
+        with World(plan) as world:
+            place.is_good = _show(world, config, count, seed)
+    seconds = time.monotonic() - began
+    if not place.is_good:
+        mark(BAD, f"a guarantee was violated; the data is kept in {place.path} ({seconds:.1f} s)")
+        return ExitCode.UNBALANCED
+    mark(GOOD, f"every guarantee held, {seconds:.1f} s in total")
+    say("Next: settlement-engine dev --sample-data   (keeps running; submit your own settlements)")
+    return ExitCode.OK
+
+
+def _show(world: World, config: Config, count: int, seed: int) -> bool:
+    from settlement_engine.cli.development.sample import (
+        BANKS,
+        CURRENCIES,
+        open_accounts,
+        open_sample_accounts,
+    )
+    from settlement_lab.commands.demo.checks import check_all
+    from settlement_lab.commands.demo.report import print_checks, print_story
+    from settlement_lab.commands.demo.story import tell
+    from settlement_lab.commands.demo.wishes import POOR_BANK, make_wishes
+
+    began = time.monotonic()
+    target = world.addresses().grpc
+    opened = open_sample_accounts(target) + open_accounts(target, [POOR_BANK], CURRENCIES)
+    banks = f"{opened} accounts, {len(BANKS) + 1} banks, {len(CURRENCIES)} currencies"
+    say(f"✓ {banks:<35} {time.monotonic() - began:.2f} s")
+    wishes = list(make_wishes(count, seed, BANKS, CURRENCIES))
+    say(f"sending {count:,} instructions; the engine will be killed in the middle")
+    story, evidence = asyncio.run(tell(world, config, wishes))
+    print_story(story, wishes)
+    checks = check_all(evidence)
+    print_checks(checks)
+    return all(check.is_true for check in checks)
+
+
+class _Place:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.is_good = False
+
+
+@contextmanager
+def _fresh_directory(data_dir: Path, *, keep: bool) -> Iterator[_Place]:
+    make_data_dir(data_dir)
+    place = _Place(Path(tempfile.mkdtemp(prefix="demo-", dir=data_dir)))
+    is_interrupted = False
+    try:
+        yield place
+    except KeyboardInterrupt:
+        is_interrupted = True
+        raise
+    finally:
+        if (place.is_good or is_interrupted) and not keep:
+            shutil.rmtree(place.path, ignore_errors=True)

@@ -1,0 +1,132 @@
+"""The sequence of the demo: load, crash, wait, collect.
+
+Promises: it uses only the public API, and ``kill -9`` for the crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.cli.messages import status_name
+from settlement_engine.cli.output import progress
+from settlement_lab.commands.demo.checks import Evidence, OurSettlement
+from settlement_lab.commands.demo.load import TAIL_EVENTS, Callers
+from settlement_lab.commands.demo.outside import Consumer, read_bank_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from settlement_engine.cli.development.world import World
+    from settlement_engine.config import Config
+    from settlement_engine.proto import settlement_pb2 as wire
+    from settlement_lab.commands.demo.wishes import Wish
+
+WATCH_SECONDS: Final = 0.02
+CRASH_SHARE: Final = 0.5
+"""The engine is killed when this share of the instructions is accepted."""
+
+ZEROS: Final = frozenset("0.")
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """What was observed during the run; times are Unix seconds of the machine's clock."""
+
+    began_at: float = 0.0
+    killed_at: float = 0.0
+    back_at: float = 0.0
+    accepted: int = 0
+    resent: int = 0
+    settlements: Sequence[wire.SettlementStatusResponse] = ()
+    seconds: float = 0.0
+
+
+async def tell(world: World, config: Config, wishes: Sequence[Wish]) -> tuple[Story, Evidence]:
+    """Run the load with the crash, wait for the final states, and collect the data of the checks."""
+    story = Story(began_at=time.time())
+    callers = Callers(world.addresses().grpc)
+    watching = asyncio.create_task(_watch(world, story))
+    try:
+        await _load(world, callers, wishes, story)
+        story.resent = callers.resent
+        story.seconds = time.time() - story.began_at
+        evidence = await _collect(world, config, callers, wishes, story)
+    finally:
+        watching.cancel()
+        await callers.close()
+    return story, evidence
+
+
+async def _watch(world: World, story: Story) -> None:
+    while True:
+        world.watch()
+        engine = world.engines[0]
+        if story.killed_at and not story.back_at and engine.restarts and engine.is_ready:
+            story.back_at = time.time()
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+async def _load(world: World, callers: Callers, wishes: Sequence[Wish], story: Story) -> None:
+    crash_after = int(len(wishes) * CRASH_SHARE)
+    with progress() as bar:
+        accepting = bar.add_task("accepted ", total=len(wishes), note="")
+
+        def accepted(count: int) -> None:
+            story.accepted += count
+            bar.update(accepting, completed=story.accepted)
+            if story.accepted >= crash_after and not story.killed_at:
+                story.killed_at = time.time()
+                world.engines[0].kill()
+                bar.update(accepting, note="engine killed with -9")
+
+        await callers.submit(wishes, accepted)
+        ending = bar.add_task("ended    ", total=len(wishes), note="")
+        await callers.await_ends(
+            lambda still_open: bar.update(ending, completed=len(wishes) - still_open)
+        )
+
+
+async def _collect(
+    world: World, config: Config, callers: Callers, wishes: Sequence[Wish], story: Story
+) -> Evidence:
+    from settlement_engine import app
+
+    consumer = Consumer(
+        world.addresses().nats_url, config.nats.stream, f"{config.nats.subject_prefix}.>"
+    )
+    tail: dict[int, str] = {}
+
+    async def head(reached: int) -> int:
+        async for event in callers.events(max(reached - TAIL_EVENTS, 0)):
+            tail[event.sequence] = event.event_id
+        return max(tail, default=0)
+
+    await consumer.crash_once()
+    await consumer.read(head)
+    story.settlements = await callers.settlements()
+    proof = await app.prove(world.addresses().database_url)
+    return Evidence(
+        obligations=frozenset(wish.obligation_id for wish in wishes),
+        bank=await read_bank_ledger(world.addresses().http),
+        ours=[
+            OurSettlement(
+                settlement_id=settlement.settlement_id,
+                obligation_id=settlement.obligation_id,
+                status=status_name(settlement.status),
+            )
+            for settlement in story.settlements
+        ],
+        held={
+            f"{account.bank} {account.currency}": account.held
+            for account in await callers.accounts()
+            if not ZEROS.issuperset(account.held)
+        },
+        open_holds=proof.open_holds,
+        differences=[f"{d.check} {d.subject}: {d.found}" for d in proof.differences],
+        events=consumer.handled,
+        deliveries=consumer.deliveries,
+        tail=tail,
+    )

@@ -1,0 +1,36 @@
+"""The store in memory: the promises of the ports without PostgreSQL, for simulation and unit tests.
+
+It gives the same answers as the SQL functions, guard by guard; one suite (``tests/contract``) holds both
+to it. Each call is atomic, because nothing is awaited between its reads and its writes. There is no I/O
+and no time of its own: the clock is given. It must never be used where money has to outlive the process.
+"""
+
+from settlement_lab.memory.accounts import MemoryAccounts
+from settlement_lab.memory.archive import MemoryArchive
+from settlement_lab.memory.audit import MemoryAuditor
+from settlement_lab.memory.exceptions import MemoryMatters, MemoryResolutions
+from settlement_lab.memory.inbound import MemoryInbound
+from settlement_lab.memory.letters import MemoryLetters
+from settlement_lab.memory.openings import MemoryOpenings
+from settlement_lab.memory.records import Records, Sessions
+from settlement_lab.memory.settlements import MemorySettlements
+from settlement_lab.memory.stream import MemoryGauges, MemoryRegistry, MemoryStream
+from settlement_lab.memory.stuck import MemoryStuckFinder
+
+__all__ = [
+    "MemoryAccounts",
+    "MemoryArchive",
+    "MemoryAuditor",
+    "MemoryGauges",
+    "MemoryInbound",
+    "MemoryLetters",
+    "MemoryMatters",
+    "MemoryOpenings",
+    "MemoryRegistry",
+    "MemoryResolutions",
+    "MemorySettlements",
+    "MemoryStream",
+    "MemoryStuckFinder",
+    "Records",
+    "Sessions",
+]

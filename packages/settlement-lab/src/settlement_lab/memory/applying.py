@@ -1,0 +1,329 @@
+"""One batch of steps in memory: judge, grant, check, and only then write.
+
+Everything that can refuse comes first, so that a refused batch has changed nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from math import isinf
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import (
+    ENDS,
+    Do,
+    Event,
+    State,
+    is_one_more_question,
+    is_recorded,
+)
+from settlement_engine.domain.settlement import Attestation, Moved
+from settlement_engine.ports import Outcome, Result
+from settlement_lab.memory.guards import (
+    require_account,
+    require_balance,
+    require_hold,
+    require_legal,
+    require_return,
+)
+from settlement_lab.memory.records import NOBODY, Lock, Quiet, words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from settlement_engine.domain.ledger import Account, Transfer
+    from settlement_engine.domain.settlement import Route
+    from settlement_engine.ports import Step
+    from settlement_lab.memory.records import Open, Records
+
+T = TypeVar("T")
+
+ANSWER_DETAILS_MAX: Final = 100
+"""So many different answers about one settlement are kept in a bank's own words; of others the event."""
+
+RESOLVED_AS: Final = {Do.POST: "posted", Do.RELEASE: "released"}
+ATTESTED_BY: Final = {
+    Event.ATTESTED_SETTLED: Attestation.STANDS,
+    Event.ATTESTED_NOT_SETTLED: Attestation.STANDS,
+    Event.DISPROVED: Attestation.DISPROVED,
+}
+
+
+class Applying:
+    """One call of ``SettlementStore.apply``."""
+
+    def __init__(self, records: Records, steps: Sequence[Step], owner: int) -> None:
+        self._records = records
+        self._steps = steps
+        self._owner = owner
+        self._at = records.clock.now()
+        self._results = [self._judge(step) for step in steps]
+        self._available = [0] * len(steps)
+
+    def run(self) -> list[Outcome]:
+        """Apply what the guards let through."""
+        self._grant_holds()
+        self._cover_returns()
+        applied = [
+            step
+            for step, result in zip(self._steps, self._results, strict=True)
+            if result is Result.APPLIED
+        ]
+        for step in applied:
+            require_legal(step)
+            require_return(step)
+        accounts = self._post(applied)
+        self._write_money(applied, accounts)
+        for step in applied:
+            self._write_life(step)
+        return [
+            Outcome(result=result, at=self._at, available_minor=available)
+            for result, available in zip(self._results, self._available, strict=True)
+        ]
+
+    # --- guards ---------------------------------------------------------------------------------
+
+    def _judge(self, step: Step) -> Result:
+        """Say whether what the caller believes is still true."""
+        believed = step.settlement
+        life = self._records.lives.get(believed.id)
+        if life is None or life.state is not believed.state or life.seq != believed.seq:
+            return Result.STALE
+        resting = self._records.open.get(believed.id)
+        if step.row.do in (Do.EXCEPT, Do.SUSPEND) and self._is_on_file(step):
+            return Result.STALE
+        if resting is None:
+            return Result.APPLIED
+        is_ours = resting.owner in (self._owner, NOBODY) and resting.epoch == believed.epoch
+        return Result.APPLIED if is_ours and self._is_proved(step, resting) else Result.STALE
+
+    def _is_on_file(self, step: Step) -> bool:
+        """Say whether the same contradiction was heard before: twice is one exception."""
+        return (step.settlement.id, *_matter(step)) in self._records.matters
+
+    def _is_proved(self, step: Step, resting: Open) -> bool:
+        """Say whether the word about a sending holds.
+
+        Giving up takes the proof that no sending ever left: this one's, and each before it. Each is
+        proved once: what rests, or was proved as often as it was sent, has none under way.
+        """
+        attempt = self._records.lives[step.settlement.id].attempt
+        if attempt is None:
+            return True
+        if step.event is Event.ABANDONED:
+            return attempt.sends == attempt.undelivered + 1
+        if step.event is Event.UNDELIVERED:
+            return resting.owner != NOBODY and attempt.undelivered < attempt.sends
+        return True
+
+    def _grant_holds(self) -> None:
+        """Grant holds in the order of the batch, as far as the funds of each account go."""
+        rest: dict[int, Account] = {}
+        for place, step in enumerate(self._steps):
+            if step.row.do is not Do.LOCK:
+                continue
+            attempt, session = _present(step.attempt), _present(step.session)
+            amount = step.settlement.instruction.amount.minor
+            source = rest.get(attempt.route.source_id)
+            source = source or self._records.accounts.get(attempt.route.source_id)
+            target = self._records.accounts.get(attempt.route.target_id)
+            if self._results[place] is not Result.APPLIED:
+                continue
+            if not (source and source.is_active and target and target.is_active):
+                self._results[place] = Result.INACTIVE
+            elif self._is_full(attempt.route):
+                self._results[place] = Result.FULL
+            elif not session.holds(self._at):
+                self._results[place] = Result.SHUT
+            elif not source.has_room_for(amount):
+                self._results[place] = Result.SHORT
+                self._available[place] = source.available
+            else:
+                rest[source.id] = replace(source, held=source.held + amount)
+
+    def _is_full(self, route: Route) -> bool:
+        """Say whether what the bank would pay might find no room in the books."""
+        sides = (route.source_id, route.agent_id, route.clearing_id, route.target_id)
+        found = (self._records.accounts.get(side) for side in sides)
+        return any(account is not None and account.is_full for account in found)
+
+    def _cover_returns(self) -> None:
+        """Take returns from the receivers' accounts, in the order of the batch, as far as these go."""
+        left: dict[int, int] = {}
+        for place, step in enumerate(self._steps):
+            if step.row.do is not Do.REVERSE or self._results[place] is not Result.APPLIED:
+                continue
+            for transfer in step.transfers:
+                account = self._records.accounts.get(transfer.debit_id)
+                if account is None or account.kind is not AccountKind.VOSTRO:
+                    continue
+                room = left.get(account.id, account.available)
+                if transfer.amount_minor > room + account.credit_limit:
+                    self._results[place] = Result.SHORT
+                    self._available[place] = room
+                else:
+                    left[account.id] = room - transfer.amount_minor
+
+    # --- money ----------------------------------------------------------------------------------
+
+    def _post(self, applied: Iterable[Step]) -> dict[int, Account]:
+        """Return the accounts as they are after the steps; refuse balances that must not be."""
+        changed: dict[int, Account] = {}
+        for step in applied:
+            for account_id, debits, credits_, held in self._changes(step):
+                account = changed.get(account_id) or self._records.accounts.get(account_id)
+                known = require_account(account, account_id)
+                changed[account_id] = replace(
+                    known,
+                    debits_posted=known.debits_posted + debits,
+                    credits_posted=known.credits_posted + credits_,
+                    held=known.held + held,
+                )
+        for account in changed.values():
+            require_balance(account)
+        return changed
+
+    def _changes(self, step: Step) -> Iterator[tuple[int, int, int, int]]:
+        """List what a step does to accounts: which, debits, credits, held."""
+        if step.row.do is Do.LOCK:
+            amount = step.settlement.instruction.amount.minor
+            yield _present(step.attempt).route.source_id, 0, 0, amount
+        elif step.row.do in RESOLVED_AS:
+            lock = self._records.locks.get(step.settlement.id)
+            require_hold(is_standing=lock is not None and not lock.outcome)
+            hold = _present(lock)
+            yield hold.account_id, 0, 0, -hold.amount_minor
+        for transfer in _transfers(step):
+            yield transfer.debit_id, transfer.amount_minor, 0, 0
+            yield transfer.credit_id, 0, transfer.amount_minor, 0
+
+    def _write_money(self, applied: Iterable[Step], accounts: dict[int, Account]) -> None:
+        self._records.accounts.update(accounts)
+        for step in applied:
+            key = step.settlement.id
+            if step.row.do is Do.LOCK:
+                amount = step.settlement.instruction.amount
+                self._records.locks[key] = Lock(
+                    account_id=_present(step.attempt).route.source_id,
+                    amount_minor=amount.minor,
+                    currency=amount.currency,
+                    locked_at=self._at,
+                )
+            elif step.row.do in RESOLVED_AS:
+                self._records.locks[key].outcome = RESOLVED_AS[step.row.do]
+                self._records.locks[key].resolved_at = self._at
+            for transfer in _transfers(step):
+                made = msgspec.structs.replace(transfer, group_id=key, at=self._at)
+                self._records.transfers[key, transfer.posting, transfer.leg] = made
+
+    # --- lives ----------------------------------------------------------------------------------
+
+    def _write_life(self, step: Step) -> None:
+        key = step.settlement.id
+        is_move = is_recorded(step.settlement.state, step.row)
+        resting = self._records.open.get(key)
+        if step.row.state in ENDS:
+            self._records.open.pop(key, None)
+        elif resting is not None:
+            self._rest(step, resting, is_counted=not is_move or is_one_more_question(step.row))
+        self._count(step)
+        if step.row.do in (Do.EXCEPT, Do.SUSPEND):
+            kind, fingerprint = _matter(step)
+            self._records.open_matter(kind, key, fingerprint, step.detail, self._at)
+        if is_move:
+            self._move(step)
+        else:
+            self._note(step, asked=resting.asked if resting else 0)
+
+    def _rest(self, step: Step, resting: Open, *, is_counted: bool) -> None:
+        """Keep it, or let it rest until it is due."""
+        resting.asked = resting.asked + 1 if is_counted else 0
+        resting.owner = self._owner if step.rest_seconds is None else NOBODY
+        if step.rest_seconds is not None:
+            is_endless = isinf(step.rest_seconds)
+            due_at = None if is_endless else self._at + timedelta(seconds=step.rest_seconds)
+            resting.due_at = due_at
+
+    def _count(self, step: Step) -> None:
+        """Count a sending that was proved not to have left, or one more that is put at once."""
+        if step.row.state is State.LOCKED and step.event is Event.NOT_FOUND:
+            self._records.count(step.settlement.id, sends=1)
+        elif step.row.state is State.LOCKED and step.event is Event.UNDELIVERED:
+            self._records.count(step.settlement.id, undelivered=1)
+
+    def _move(self, step: Step) -> None:
+        life = self._records.lives[step.settlement.id]
+        from_state, life.state = life.state, step.row.state
+        life.seq += 1
+        life.is_frozen = life.is_frozen or step.row.do in (Do.EXCEPT, Do.SUSPEND)
+        life.attestation = ATTESTED_BY.get(step.event, life.attestation)
+        life.rail_reference = step.rail_reference or life.rail_reference
+        life.confirmation = step.confirmation or life.confirmation
+        if step.back is not None:
+            life.returns = (*life.returns, step.back)
+        if step.row.state in ENDS:
+            life.ended_at = life.ended_at or self._at
+        if step.row.do is Do.LOCK:
+            attempt = _present(step.attempt)
+            self._records.references.append((life.id, attempt.references))
+            life.attempt = msgspec.structs.replace(
+                attempt, recorded_at=self._at, sends=1, undelivered=0
+            )
+        if step.refusal is not None:
+            life.refusal_code = step.refusal.code.value
+            life.refusal_detail = dict(step.refusal.detail) or life.refusal_detail
+        self._records.append(
+            Moved(
+                position=self._records.head + 1,
+                settlement_id=life.id,
+                seq=life.seq,
+                from_state=from_state,
+                event=step.event,
+                to_state=life.state,
+                at=self._at,
+                detail=dict(step.detail),
+            )
+        )
+
+    def _note(self, step: Step, asked: int) -> None:
+        """Count an answer that came before, or note a new one."""
+        life = self._records.lives[step.settlement.id]
+        number = life.attempt.number if life.attempt else 0
+        own = self._records.answers.setdefault(life.id, {})
+        said = words(step.detail) if step.detail and len(own) < ANSWER_DETAILS_MAX else ""
+        key = (life.seq, number, step.row.state, step.event, said)
+        known = own.get(key)
+        if known is None:
+            own[key] = Quiet(
+                attempt=number,
+                state=step.row.state,
+                event=step.event,
+                asked=asked,
+                at=self._at,
+                last_at=self._at,
+            )
+        else:
+            known.times += 1
+            known.asked = asked
+            known.last_at = max(known.last_at, self._at)
+
+
+def _transfers(step: Step) -> tuple[Transfer, ...]:
+    return step.transfers if step.row.do in (Do.POST, Do.REVERSE, Do.SUSPEND) else ()
+
+
+def _matter(step: Step) -> tuple[MatterKind, str]:
+    """Name the matter that a step opens; what goes to suspense goes there once, whatever is said."""
+    kind = MatterKind(step.detail.get("exception", MatterKind.CONTRADICTION))
+    is_once = step.row.do is Do.SUSPEND and step.event is not Event.PARTLY_UNCOVERED
+    return kind, step.event.value if is_once else words(step.detail)
+
+
+def _present(value: T | None) -> T:
+    assert value is not None, "a lock comes with its attempt and its session"
+    return value

@@ -1,0 +1,100 @@
+"""Dossiers in memory (``ports.Archive``): the same records as from PostgreSQL."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain import dossier as shapes
+from settlement_engine.domain.exceptions import Decision
+from settlement_lab.memory.records import NOBODY
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from settlement_lab.memory.records import Records
+
+
+class MemoryArchive:
+    """See ``ports.Archive``."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def dossier(self, settlement_id: UUID) -> shapes.Dossier | None:
+        """Copy everything about a settlement; None when there is none."""
+        records = self._records
+        if settlement_id not in records.lives:
+            return None
+        settlement = records.copy(settlement_id)
+        resting = records.open.get(settlement_id)
+        attempts = [settlement.attempt] if settlement.attempt else []
+        transfers = [each for (key, *_), each in records.transfers.items() if key == settlement_id]
+        hold = self._hold(settlement_id)
+        named = shapes.account_ids(attempts, transfers, hold.account_id if hold else None)
+        own = [
+            each
+            for each in records.resolutions.values()
+            if each.proposal.settlement_id == settlement_id
+        ]
+        own.sort(key=lambda each: (each.proposal.decision is Decision.APPROVED, each.proposal.id))
+        filed = sorted(own[-shapes.PROPOSALS_MAX :], key=lambda each: each.proposal.id)
+        owner = resting.owner if resting else NOBODY
+        return shapes.Dossier(
+            taken_at=shapes.instant(records.clock.now()),
+            instruction=shapes.record_instruction(settlement),
+            standing=shapes.record_standing(settlement, owner, len(own)),
+            moves=tuple(shapes.record_move(moved) for moved in records.moves_of[settlement_id]),
+            answers=self._answers(settlement_id),
+            attempts=tuple(
+                shapes.record_attempt(each, hashlib.sha256(each.payload).hexdigest())
+                for each in attempts
+            ),
+            payloads={each.number: each.payload for each in attempts},
+            hold=hold,
+            transfers=shapes.record_transfers(transfers),
+            accounts=shapes.record_accounts(
+                account for key, account in records.accounts.items() if key in named
+            ),
+            exceptions=self._exceptions(settlement_id),
+            proposals=tuple(shapes.record_proposal(each.proposal) for each in filed),
+            papers={each.proposal.id: each.evidence for each in filed},
+        )
+
+    def _hold(self, settlement_id: UUID) -> shapes.HoldRecord | None:
+        lock = self._records.locks.get(settlement_id)
+        if lock is None:
+            return None
+        return shapes.HoldRecord(
+            account_id=lock.account_id,
+            amount_minor=lock.amount_minor,
+            currency=lock.currency,
+            locked_at=shapes.instant(lock.locked_at),
+            resolved_at=shapes.instant(lock.resolved_at) if lock.resolved_at else None,
+            outcome=lock.outcome,
+        )
+
+    def _answers(self, settlement_id: UUID) -> shapes.AnswersRecord:
+        own = self._records.answers_of(settlement_id)
+        latest = sorted(own[-shapes.ANSWERS_MAX :], key=lambda each: (each.at, each.last_at))
+        return shapes.AnswersRecord(
+            total=sum(each.times for each in own),
+            latest=tuple(
+                shapes.AnswerRecord(
+                    at=shapes.instant(each.at),
+                    state=each.state,
+                    event=each.event,
+                    attempt=each.attempt,
+                    asked=each.asked,
+                    times=each.times,
+                    last_at=shapes.instant(each.last_at),
+                )
+                for each in latest
+            ),
+        )
+
+    def _exceptions(self, settlement_id: UUID) -> tuple[shapes.ExceptionRecord, ...]:
+        own = [
+            each for each in self._records.matters.values() if each.settlement_id == settlement_id
+        ]
+        return tuple(shapes.record_exception(each) for each in own[-shapes.EXCEPTIONS_MAX :])

@@ -1,0 +1,279 @@
+"""The proof of the books in memory (``ports.Auditor``): the checks of ``sql/queries/proof.sql``, by name.
+
+Nothing is taken from what the other modules have computed: balances come from the transfers, holds from
+the locks, states from the moves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.announcement import ERA_PLACES, follows
+from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.ledger import (
+    GUARDED,
+    AccountKind,
+    Leg,
+    reverse,
+    settle,
+    suspend_cash,
+    suspend_return,
+)
+from settlement_engine.domain.lifecycle import HOLDING, RETURNS, State
+from settlement_engine.domain.settlement import Attestation
+from settlement_engine.ports import Difference, Proof
+from settlement_engine.store.accounts import CONTROL_NUMBER
+from settlement_lab.memory import audit_integrity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from settlement_engine.domain.ledger import Transfer
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_lab.memory.records import Lock, Records
+
+    Found = Iterator[tuple[object, object, object]]
+
+POSTED: Final = frozenset({State.COMPLETED, State.RETURNED})
+NONE: Final = "none"
+
+
+class MemoryAuditor:
+    """See ``ports.Auditor``."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def prove(self) -> Proof:
+        """Recompute balances, holds, conservation, lives and the stream."""
+        records = self._records
+        turnover: Counter[str] = Counter()
+        for account in records.accounts.values():
+            turnover[account.currency] += account.debits_posted
+        return Proof(
+            accounts=len(records.accounts),
+            transfers=len(records.transfers),
+            settlements=len(records.lives),
+            open_settlements=len(records.open),
+            open_holds=sum(not lock.outcome for lock in records.locks.values()),
+            totals=dict(turnover),
+            differences=[
+                Difference(
+                    check=name, subject=str(subject), expected=str(expected), found=str(found)
+                )
+                for name, check in CHECKS.items()
+                for subject, expected, found in check(records)
+            ],
+        )
+
+
+def _balances(records: Records) -> Found:
+    """Every balance is the sum of its transfers."""
+    debits: Counter[int] = Counter()
+    credits_: Counter[int] = Counter()
+    for transfer in records.transfers.values():
+        debits[transfer.debit_id] += transfer.amount_minor
+        credits_[transfer.credit_id] += transfer.amount_minor
+    for account in records.accounts.values():
+        expected = (debits[account.id], credits_[account.id])
+        found = (account.debits_posted, account.credits_posted)
+        if expected != found:
+            yield account.id, expected, found
+
+
+def _transfers_have_accounts(records: Records) -> Found:
+    """Both sides of every transfer exist, in the transfer's currency."""
+    for transfer in records.transfers.values():
+        sides = [records.accounts.get(key) for key in (transfer.debit_id, transfer.credit_id)]
+        found = [side.currency if side else NONE for side in sides]
+        if found != [transfer.currency] * 2:
+            yield transfer.group_id, transfer.currency, found
+
+
+def _held(records: Records) -> Found:
+    """Each account holds the sum of its unresolved locks."""
+    expected: Counter[int] = Counter()
+    for lock in records.locks.values():
+        expected[lock.account_id] += 0 if lock.outcome else lock.amount_minor
+    for account in records.accounts.values():
+        if account.held != expected[account.id]:
+            yield account.id, expected[account.id], account.held
+
+
+def _conservation(records: Records) -> Found:
+    """Per currency, debits equal credits."""
+    debits: Counter[str] = Counter()
+    credits_: Counter[str] = Counter()
+    for account in records.accounts.values():
+        debits[account.currency] += account.debits_posted
+        credits_[account.currency] += account.credits_posted
+    for currency, total in debits.items():
+        if total != credits_[currency]:
+            yield currency, total, credits_[currency]
+
+
+def _no_overdraft(records: Records) -> Found:
+    """No guarded account is below its limit."""
+    for account in records.accounts.values():
+        if account.kind in GUARDED and not account.has_room_for(0):
+            yield account.id, -account.credit_limit, account.available
+
+
+def _hold_of(life: Settlement) -> str:
+    """Say what a state means for the settlement's lock."""
+    if life.state in HOLDING:
+        return "open"
+    if life.state in POSTED:
+        return "posted"
+    return "released" if life.state is State.ROLLED_BACK else NONE
+
+
+def _said(lock: Lock | None) -> str:
+    return NONE if lock is None else lock.outcome or "open"
+
+
+def _locks_follow_lives(records: Records) -> Found:
+    """Each lock stands while the rail may have the payment, is posted with completion, else released."""
+    for life in records.lives.values():
+        lock, amount_minor = records.locks.get(life.id), life.instruction.amount.minor
+        found = _said(lock)
+        if lock is not None and lock.amount_minor != amount_minor:
+            found += f", of {lock.amount_minor} instead of {amount_minor}"
+        if found != _hold_of(life):
+            yield life.id, _hold_of(life), found
+
+
+def _locks_have_lives(records: Records) -> Found:
+    """No lock stands for a settlement that does not exist."""
+    for key in records.locks.keys() - records.lives.keys():
+        yield key, "a settlement", NONE
+
+
+def _locks_have_accounts(records: Records) -> Found:
+    """Every lock is on the account that its attempt names, in the account's currency."""
+    for key, lock in records.locks.items():
+        account = records.accounts.get(lock.account_id)
+        life = records.lives.get(key)
+        attempt = life.attempt if life else None
+        source_id = attempt.route.source_id if attempt else lock.account_id
+        expected = (source_id, lock.currency)
+        found = (lock.account_id, account.currency if account else NONE)
+        if expected != found:
+            yield key, expected, found
+
+
+def _due_transfers(life: Settlement, records: Records) -> tuple[Transfer, ...]:
+    """Make the transfers that a life must have by now."""
+    if life.attempt is None:
+        return ()
+    amount, route = life.instruction.amount, life.attempt.route
+    sides = (amount.minor, amount.currency)
+    control = (AccountKind.SUSPENSE, folded_bank(route.rail), amount.currency, CONTROL_NUMBER)
+    suspense_id = records.by_number.get(control, 0)
+    made: tuple[Transfer, ...] = ()
+    if life.state in POSTED:
+        made += settle(life.id, route, *sides)
+    fees = (
+        AccountKind.FEES,
+        folded_bank(life.instruction.from_bank),
+        amount.currency,
+        CONTROL_NUMBER,
+    )
+    fees_id = records.by_number.get(fees, 0)
+    for back in life.returns:
+        if (life.id, back.posting, Leg.OBLIGATION_SUSPENDED) in records.transfers:
+            currency = amount.currency
+            made += suspend_return(life.id, route, suspense_id, back, currency, fees_id)
+        else:
+            made += reverse(life.id, route, back, amount.currency, fees_id)
+    if life.attestation is Attestation.DISPROVED:
+        is_at_agent = life.state is State.ROLLED_BACK
+        made += suspend_cash(life.id, route, suspense_id, *sides, is_at_agent=is_at_agent)
+    return made
+
+
+def _sides(transfers: tuple[Transfer, ...]) -> list[tuple[object, ...]]:
+    return sorted(
+        (t.posting, t.leg, t.debit_id, t.credit_id, t.amount_minor, t.currency) for t in transfers
+    )
+
+
+def _transfers_follow_lives(records: Records) -> Found:
+    """Completed settlements have their two transfers, once; the others have none, but for suspense."""
+    groups: dict[object, tuple[Transfer, ...]] = {}
+    for transfer in records.transfers.values():
+        groups[transfer.group_id] = (*groups.get(transfer.group_id, ()), transfer)
+    for life in records.lives.values():
+        expected, found = _sides(_due_transfers(life, records)), _sides(groups.get(life.id, ()))
+        if expected != found:
+            yield life.id, expected, found
+
+
+def _returns_follow_lives(records: Records) -> Found:
+    """Check that returns are no more than the amount, each made by one move and saying what is left."""
+    for life in records.lives.values():
+        whole = life.instruction.amount.minor
+        moves = [each for each in records.moves_of.get(life.id, []) if each.event in RETURNS]
+        left, is_right = whole, len(moves) == len(life.returns)
+        for back in life.returns:
+            left -= back.part_minor
+            is_right = is_right and back.left_minor == left
+        due = {State.RETURNED: left == 0, State.COMPLETED: left > 0}
+        if not is_right or not due.get(life.state, left == whole):
+            yield life.id, f"{len(moves)} returns", f"{len(life.returns)} returns, {left} left"
+
+
+def _attempts_follow_lives(records: Records) -> Found:
+    """Whatever is or was beyond the line P has its attempt recorded."""
+    for life in records.lives.values():
+        if _hold_of(life) != NONE and life.attempt is None:
+            yield life.id, "an attempt", NONE
+
+
+def _lives_are_whole(records: Records) -> Found:
+    """Each life's moves follow each other without a gap, and the last one is its state."""
+    for life in records.lives.values():
+        moves = records.moves_of.get(life.id, [])
+        is_whole = [moved.seq for moved in moves] == list(range(1, len(moves) + 1))
+        is_whole = is_whole and all(one.to_state is two.from_state for one, two in pairwise(moves))
+        last = moves[-1].to_state if moves else NONE
+        if not is_whole or (life.seq, life.state) != (len(moves), last):
+            yield life.id, (life.seq, life.state), (len(moves), last)
+
+
+def _open_are_open(records: Records) -> Found:
+    """Whatever has not ended is on the list of open settlements, and nothing else is."""
+    expected = {life.id for life in records.lives.values() if life.ended_at is None}
+    for key in expected ^ records.open.keys():
+        yield key, key in expected, key in records.open
+
+
+def _stream_is_whole(records: Records) -> Found:
+    """Positions are gapless in each era, from its first place up to the head."""
+    places = [0, *(moved.position for moved in records.moves)]
+    is_unused = records.head % ERA_PLACES == 0 and records.head > places[-1]
+    is_gapless = all(follows(two, one) for one, two in pairwise(places))
+    if not is_gapless or not (is_unused or records.head == places[-1]):
+        yield "stream", len(records.moves), "gaps"
+
+
+CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
+    "balances": _balances,
+    "transfers_have_accounts": _transfers_have_accounts,
+    "held": _held,
+    "conservation": _conservation,
+    "no_overdraft": _no_overdraft,
+    "locks_follow_lives": _locks_follow_lives,
+    "locks_have_lives": _locks_have_lives,
+    "locks_have_accounts": _locks_have_accounts,
+    "postings_follow_lives": _transfers_follow_lives,
+    "returns_follow_lives": _returns_follow_lives,
+    "attempts_follow_lives": _attempts_follow_lives,
+    "lives_are_whole": _lives_are_whole,
+    "open_are_open": _open_are_open,
+    "stream_is_whole": _stream_is_whole,
+    **audit_integrity.CHECKS,
+}
+"""Each yields subject, expected and found where something is wrong."""

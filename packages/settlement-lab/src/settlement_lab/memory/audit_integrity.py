@@ -1,0 +1,256 @@
+"""The proof of what must never be rewritten, in memory: the checks of ``sql/queries/proof.sql``, by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.identifiers import key_hash, references
+from settlement_engine.domain.intent import PAYLOAD_SHA256, ROUTE, VALID_UNTIL, intent_detail
+from settlement_engine.domain.ledger import AccountKind, Leg
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import Money
+from settlement_engine.store.accounts import CONTROL_NUMBER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from settlement_engine.domain.ledger import Account
+    from settlement_engine.domain.settlement import Moved, Settlement
+    from settlement_lab.memory.records import Call, Records
+
+    Found = Iterator[tuple[object, object, object]]
+
+NONE: Final = "none"
+A_SETTLEMENT: Final = "a settlement"
+OPENING, FUNDING = "open_account", "fund_account"
+
+
+def _locks_are_single(_records: Records) -> Found:
+    """No settlement has a second hold: here they are kept by settlement."""
+    yield from ()
+
+
+def _transfers_have_settlements(records: Records) -> Found:
+    """Every transfer that is no funding belongs to a settlement."""
+    for transfer in records.transfers.values():
+        if transfer.leg is not Leg.FUNDING and transfer.group_id not in records.lives:
+            yield transfer.group_id, A_SETTLEMENT, NONE
+
+
+def _side(account: Account | None) -> tuple[object, str, str]:
+    if account is None:
+        return NONE, "", ""
+    return account.kind, folded_bank(account.bank), account.currency
+
+
+def _fundings_go_to_clearing(records: Records) -> Found:
+    """Look for fundings that are not from a bank's nostro account to its own clearing account."""
+    for transfer in records.transfers.values():
+        debited = records.accounts.get(transfer.debit_id)
+        credited = records.accounts.get(transfer.credit_id)
+        if transfer.leg is not Leg.FUNDING or debited is None or credited is None:
+            continue
+        expected = (AccountKind.NOSTRO, AccountKind.CLEARING, folded_bank(debited.bank))
+        found = (debited.kind, credited.kind, folded_bank(credited.bank))
+        if expected != found:
+            yield f"{transfer.group_id} {transfer.reference}", expected, found
+
+
+def _booked(records: Records) -> Counter[tuple[object, ...]]:
+    return Counter(
+        (each.debit_id, str(Money(each.amount_minor, each.currency)), each.currency, each.reference)
+        for each in records.transfers.values()
+        if each.leg is Leg.FUNDING
+    )
+
+
+def _called(records: Records) -> Counter[tuple[object, ...]]:
+    return Counter(
+        (each.account_id, *(each.content[name] for name in ("amount", "currency", "reference")))
+        for each in records.calls.values()
+        if each.call == FUNDING
+    )
+
+
+def _fundings_have_calls(records: Records) -> Found:
+    """As often as an account was funded with an amount and a reference, a call asked for it."""
+    for subject, times in (_booked(records) - _called(records)).items():
+        yield subject, f"{times} more calls", NONE
+
+
+def _calls_have_fundings(records: Records) -> Found:
+    """As often as a call asked for a funding, it was posted."""
+    for subject, times in (_called(records) - _booked(records)).items():
+        yield subject, f"{times} more fundings", NONE
+
+
+def _calls_have_accounts(records: Records) -> Found:
+    """Look whether what a call was about exists, and is what the call says."""
+    for key, call in records.calls.items():
+        expected = (
+            call.content.get("kind", AccountKind.NOSTRO),
+            folded_bank(str(call.content["bank"])),
+            call.content["currency"],
+        )
+        account = records.accounts.get(call.account_id)
+        found = _side(account)
+        is_named = account is not None and _is_number_of(call, account)
+        if expected != found or not is_named or call.call not in (OPENING, FUNDING):
+            yield key, (call.call, *expected), (*found, account and account.account_number)
+
+
+def _is_number_of(call: Call, account: Account) -> bool:
+    """Say whether the call means the account; a number that was not named has the bank's code in it."""
+    number, bank = call.content["account_number"], call.content["bank"]
+    if number in ("", account.account_number):
+        return True
+    kind, currency = account.kind, account.currency
+    is_default = number == f"{kind}-{bank}-{currency}"
+    return is_default and account.account_number == f"{kind}-{folded_bank(account.bank)}-{currency}"
+
+
+def _accounts_have_calls(records: Records) -> Found:
+    """Every account but the control accounts was opened by a call."""
+    opened = {call.account_id for call in records.calls.values() if call.call == OPENING}
+    for account in records.accounts.values():
+        if account.account_number != CONTROL_NUMBER and account.id not in opened:
+            yield account.id, "a call that opened it", NONE
+
+
+def _moves_have_settlements(records: Records) -> Found:
+    """No move stands for a settlement that does not exist."""
+    for key in {moved.settlement_id for moved in records.moves} - records.lives.keys():
+        yield key, A_SETTLEMENT, NONE
+
+
+def _settlements_begin_as_admitted(records: Records) -> Found:
+    """Compare when a settlement began with its first move, and its value date with that day."""
+    for life in records.lives.values():
+        for first in records.moves_of.get(life.id, [])[:1]:
+            expected = (first.at, life.instruction.value_date or first.at.date())
+            if expected != (life.created_at, life.value_date):
+                yield life.id, expected, (life.created_at, life.value_date)
+
+
+def _locks_of(life: Settlement, records: Records) -> list[Moved]:
+    """List the moves that locked funds."""
+    return [
+        moved
+        for moved in records.moves_of.get(life.id, [])
+        if moved.event is Event.CLEARED and moved.to_state is State.LOCKED
+    ]
+
+
+def _attempts_follow_moves(records: Records) -> Found:
+    """Each attempt was recorded by one move that locked its funds, in the same commit."""
+    for life in records.lives.values():
+        expected = [moved.at for moved in _locks_of(life, records)]
+        found = [life.attempt.recorded_at] if life.attempt else []
+        if expected != found:
+            yield life.id, expected, found
+
+
+def _attempts_have_settlements(_records: Records) -> Found:
+    """No attempt stands alone: here it is kept with its settlement."""
+    yield from ()
+
+
+def _as_locked(records: Records, names: tuple[str, ...]) -> Found:
+    for life in records.lives.values():
+        if life.attempt is None:
+            continue
+        made = intent_detail(life.attempt)
+        for moved in _locks_of(life, records):
+            told = {name: moved.detail[name] for name in names if name in moved.detail}
+            found = {name: made[name] for name in told}
+            if told != found:
+                yield life.id, told, found
+
+
+def _payloads_are_as_locked(records: Records) -> Found:
+    """Compare the bytes of an attempt with the hash that its lock recorded, if it did."""
+    yield from _as_locked(records, (PAYLOAD_SHA256,))
+
+
+def _routes_are_as_locked(records: Records) -> Found:
+    """Rail, accounts and validity of an attempt are those that its lock recorded."""
+    yield from _as_locked(records, (ROUTE, VALID_UNTIL))
+
+
+def _routes_name_their_accounts(records: Records) -> Found:
+    """Compare the four accounts of an attempt with the instruction's banks and the rail."""
+    for life in records.lives.values():
+        if life.attempt is None:
+            continue
+        wish, route = life.instruction, life.attempt.route
+        payer, payee = folded_bank(wish.from_bank), folded_bank(wish.to_bank)
+        expected = [
+            (AccountKind.NOSTRO, payer, wish.amount.currency),
+            (AccountKind.SETTLEMENT, folded_bank(route.rail), wish.amount.currency),
+            (AccountKind.CLEARING, payer, wish.amount.currency),
+            (AccountKind.VOSTRO, payee, wish.amount.currency),
+        ]
+        named = (route.source_id, route.agent_id, route.clearing_id, route.target_id)
+        found = [_side(records.accounts.get(account_id)) for account_id in named]
+        if expected != found:
+            yield life.id, expected, found
+
+
+def _instructions_are_as_received(records: Records) -> Found:
+    """See whether what was asked for has the fingerprint that was kept when it was taken in."""
+    for life in records.lives.values():
+        expected, found = records.hashes[life.id].content_hash, life.instruction.content_hash
+        if expected != found:
+            yield life.id, expected.hex(), found.hex()
+
+
+def _keys_have_their_hash(records: Records) -> Found:
+    """Caller and key have the hash under which they are unique."""
+    for life in records.lives.values():
+        expected, found = records.hashes[life.id].key_hash, life.instruction.key_hash
+        if expected != found:
+            yield life.id, expected, found
+
+
+def _references_follow_from_keys(records: Records) -> Found:
+    """Our names for a payment follow from caller, key and attempt."""
+    for life in records.lives.values():
+        if life.attempt is None:
+            continue
+        wish = life.instruction
+        expected = references(wish.caller, wish.idempotency_key, life.attempt.number)
+        if expected != life.attempt.references:
+            yield life.id, expected, life.attempt.references
+
+
+def _calls_have_their_hash(records: Records) -> Found:
+    """Caller, key and call have the hash under which they are unique."""
+    for key, call in records.calls.items():
+        found = key_hash(call.caller, call.key, call.call)
+        if key != found:
+            yield call.key, key, found
+
+
+CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
+    "locks_are_single": _locks_are_single,
+    "transfers_have_settlements": _transfers_have_settlements,
+    "fundings_go_to_clearing": _fundings_go_to_clearing,
+    "fundings_have_calls": _fundings_have_calls,
+    "calls_have_fundings": _calls_have_fundings,
+    "calls_have_accounts": _calls_have_accounts,
+    "accounts_have_calls": _accounts_have_calls,
+    "moves_have_settlements": _moves_have_settlements,
+    "settlements_begin_as_admitted": _settlements_begin_as_admitted,
+    "attempts_follow_moves": _attempts_follow_moves,
+    "attempts_have_settlements": _attempts_have_settlements,
+    "payloads_are_as_locked": _payloads_are_as_locked,
+    "routes_are_as_locked": _routes_are_as_locked,
+    "routes_name_their_accounts": _routes_name_their_accounts,
+    "instructions_are_as_received": _instructions_are_as_received,
+    "keys_have_their_hash": _keys_have_their_hash,
+    "references_follow_from_keys": _references_follow_from_keys,
+    "calls_have_their_hash": _calls_have_their_hash,
+}
+"""Each yields subject, expected and found where something is wrong."""

@@ -1,0 +1,123 @@
+"""Inbound messages in memory (``ports.InboundStore``)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.ports import OpenReport, ReportOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from settlement_engine.ports import InboundMessage, ReportClosing, StatusReport
+    from settlement_lab.memory.records import Records
+
+
+class MemoryInbound:
+    """See ``ports.InboundStore``."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def record(self, messages: Sequence[InboundMessage]) -> list[bool]:
+        """Store messages with their reports; False for each that was stored before."""
+        return [self._record(message) for message in messages]
+
+    def _record(self, message: InboundMessage) -> bool:
+        records = self._records
+        key = (message.rail, hashlib.sha256(message.content).digest())
+        if key in records.inbound_messages:
+            return False
+        records.inbound_messages[key] = message
+        for report in message.reports:
+            settlement_id, attempt = self._find(message.rail, report)
+            number = len(records.inbound_reports) + 1
+            records.inbound_reports[number] = OpenReport(
+                id=number,
+                rail=message.rail,
+                report=report,
+                received_at=records.clock.now(),
+                settlement_id=settlement_id,
+                attempt=attempt,
+            )
+        return True
+
+    def _find(self, rail: str, report: StatusReport) -> tuple[UUID | None, int]:
+        """Find the payment that all the given references name."""
+        given = report.references
+        found: dict[UUID, int] = {}
+        for settlement in self._records.lives.values():
+            attempt = settlement.attempt
+            if attempt is None or attempt.route.rail != rail:
+                continue
+            names = attempt.references
+            is_named = (
+                given.uetr == names.uetr
+                or given.end_to_end_id == names.end_to_end_id
+                or given.message_id == names.message_id
+            )
+            has_ours = given.uetr or given.end_to_end_id or given.message_id
+            by_rail = bool(given.rail_reference) and not has_ours
+            if is_named or (by_rail and given.rail_reference == settlement.rail_reference):
+                found[settlement.id] = attempt.number
+        return next(iter(found.items())) if len(found) == 1 else (None, 0)
+
+    async def open_reports(
+        self, owner: int, limit: int, in_flight: Sequence[int] = ()
+    ) -> list[OpenReport]:
+        """Return, oldest first, open reports that ``owner`` may work off; see the port."""
+        records = self._records
+        under_way = set(in_flight)
+        found: list[OpenReport] = []
+        for number, each in records.inbound_reports.items():
+            open_row = records.open.get(each.settlement_id) if each.settlement_id else None
+            is_others = open_row is not None and open_row.owner not in (0, owner)
+            if number in records.closed_reports or number in under_way or is_others:
+                continue
+            found.append(each)
+            if len(found) == limit:
+                break
+        return found
+
+    async def close_reports(self, closings: Sequence[ReportClosing]) -> None:
+        """Close reports; see the port."""
+        records = self._records
+        for closing in closings:
+            if closing.report_id in records.closed_reports:
+                continue
+            records.closed_reports[closing.report_id] = closing.outcome
+            if closing.outcome is ReportOutcome.UNKNOWN_PAYMENT:
+                self._open_case(records.inbound_reports[closing.report_id])
+
+    async def open_count(self) -> tuple[int, Mapping[str, int]]:
+        """Count what is open: in all, and by rail."""
+        by_rail = Counter(
+            each.rail
+            for number, each in self._records.inbound_reports.items()
+            if number not in self._records.closed_reports
+        )
+        return by_rail.total(), dict(by_rail)
+
+    def _open_case(self, open_report: OpenReport) -> None:
+        given = open_report.report.references
+        names = {
+            "end_to_end_id": given.end_to_end_id,
+            "uetr": str(given.uetr or ""),
+            "message_id": given.message_id,
+            "rail_reference": given.rail_reference,
+        }
+        fingerprint = next(filter(None, names.values()), f"report {open_report.id}")
+        report = open_report.report
+        said = {"event": report.event.value, "code": report.code, "text": report.text}
+        detail = {"rail": open_report.rail, **said, **names}
+        self._records.open_matter(
+            MatterKind.UNKNOWN_PAYMENT,
+            None,
+            fingerprint,
+            {name: text for name, text in detail.items() if text},
+            self._records.clock.now(),
+        )

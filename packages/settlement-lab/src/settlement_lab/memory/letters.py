@@ -1,0 +1,151 @@
+"""Dead letters in memory (``ports.DeadLetterStore``)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from settlement_engine.domain.deadletters import (
+    ACTS_MAX,
+    EVERY_LETTER,
+    KEPT_DAYS_MIN,
+    DeadLetter,
+    LetterOutcome,
+    require_open,
+)
+from settlement_engine.errors import InvariantViolated, NotFound
+
+if TYPE_CHECKING:
+    from settlement_engine.domain.deadletters import LetterAct, LetterFilter, MessageOrigin
+    from settlement_lab.memory.records import Records
+
+TAKEN_IN = frozenset({LetterOutcome.ACCEPTED, LetterOutcome.REPLAYED})
+
+
+class MemoryLetters:
+    """See ``ports.DeadLetterStore``."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def bury(
+        self,
+        subject: str,
+        payload: bytes,
+        why: str,
+        origin: MessageOrigin | None = None,
+        *,
+        kept_bytes_max: int | None = None,
+    ) -> bool:
+        """Keep a message with the reason why it was refused; see the port."""
+        kept = self._records.dead_letters
+        if origin is not None and any(each.origin == origin for each in kept):
+            return False
+        self._records.last_dead_letter += 1
+        kept.append(
+            DeadLetter(
+                id=self._records.last_dead_letter,
+                subject=subject,
+                payload=payload[:kept_bytes_max],
+                why=why,
+                received_at=self._records.clock.now(),
+                kept_bytes=len(payload[:kept_bytes_max]),
+                payload_bytes=len(payload),
+                payload_hash=sha256(payload).digest(),
+                origin=origin,
+            )
+        )
+        return True
+
+    async def open_letters(
+        self,
+        limit: int,
+        *,
+        after_id: int = 0,
+        wanted: LetterFilter = EVERY_LETTER,
+        is_whole_only: bool = False,
+        has_payload: bool = True,
+    ) -> list[DeadLetter]:
+        """Return those that wait for a person, oldest first."""
+        found = [
+            _latest(letter, has_payload=has_payload)
+            for letter in self._records.dead_letters
+            if letter.ending is None
+            and letter.id > after_id
+            and wanted.subject in ("", letter.subject)
+            and (wanted.since is None or letter.received_at >= wanted.since)
+            and (wanted.until is None or letter.received_at < wanted.until)
+            and (letter.is_whole or not is_whole_only)
+        ]
+        return found[:limit]
+
+    async def waiting_letters(self, limit: int) -> int:
+        """Count those that wait for a person, up to the limit."""
+        waiting = sum(letter.ending is None for letter in self._records.dead_letters)
+        return min(waiting, limit)
+
+    async def remove_letters(self, days: int, limit: int) -> int:
+        """Remove letters that ended so many days ago; see the port."""
+        assert days >= KEPT_DAYS_MIN, "the database would refuse it"
+        until = self._records.clock.now() - timedelta(days=days)
+        ended = [
+            (letter.ending.at, letter.id)
+            for letter in self._records.dead_letters
+            if letter.ending is not None and letter.ending.at is not None
+        ]
+        gone = {number for at, number in sorted(ended)[:limit] if at < until}
+        kept = [letter for letter in self._records.dead_letters if letter.id not in gone]
+        self._records.dead_letters[:] = kept
+        return len(gone)
+
+    async def dead_letters(
+        self,
+        limit: int,
+        *,
+        before_id: int | None = None,
+        is_open_only: bool = False,
+        has_payload: bool = True,
+    ) -> list[DeadLetter]:
+        """Return them with what was done about them, latest first."""
+        found = [
+            _latest(letter, has_payload=has_payload)
+            for letter in reversed(self._records.dead_letters)
+            if (before_id is None or letter.id < before_id)
+            and not (is_open_only and letter.ending is not None)
+        ]
+        return found[:limit]
+
+    async def dead_letter(self, letter_id: int) -> DeadLetter | None:
+        """Return one."""
+        found = [each for each in self._records.dead_letters if each.id == letter_id]
+        return _latest(found[0]) if found else None
+
+    async def note_letter(self, letter_id: int, act: LetterAct) -> DeadLetter:
+        """Write down what was done; see the port."""
+        places = {each.id: place for place, each in enumerate(self._records.dead_letters)}
+        place = places.get(letter_id)
+        if place is None:
+            what = f"there is no dead letter {letter_id}"
+            raise NotFound(what, listed_by="intake dead-letters list")
+        letter = self._records.dead_letters[place]
+        require_open(letter)
+        is_told = bool(act.words) or act.outcome is not LetterOutcome.DROPPED
+        if (
+            not act.who
+            or not is_told
+            or (act.outcome in TAKEN_IN) != (act.settlement_id is not None)
+        ):
+            what = "an act upon a dead letter says who, and why or what came of it"
+            raise InvariantViolated(what)
+        noted = msgspec.structs.replace(act, at=self._records.clock.now())
+        after = msgspec.structs.replace(letter, acts=(*letter.acts, noted))
+        self._records.dead_letters[place] = after
+        return _latest(after)
+
+
+def _latest(letter: DeadLetter, *, has_payload: bool = True) -> DeadLetter:
+    payload = letter.payload if has_payload else b""
+    return msgspec.structs.replace(letter, payload=payload, acts=letter.acts[-ACTS_MAX:])

@@ -1,0 +1,204 @@
+"""The record of eras in memory.
+
+A test that stands for another server, or for an older state of the same one, changes ``Records.server`` or
+goes on from a copy of older records, as a restored database would.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.domain.announcement import ERA_MAX, ERA_PLACES, event_id
+from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.lifecycle import HOLDING
+from settlement_engine.errors import InvariantViolated
+from settlement_engine.ports import Announced, KnownPayment, Opening
+from settlement_engine.store.watch import ServerWatch
+from settlement_lab.memory.records import Engine, Era
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from settlement_engine.domain.exceptions import Matter
+    from settlement_engine.ports import BankPayment, Server, Suspicion
+    from settlement_lab.memory.records import Records
+
+NUMBERS_PER_ERA: Final = 1_000_000
+FIRST: Final = "first"
+
+
+class MemoryOpenings:
+    """See ``ports.Openings``. There is one process, so whoever asks leads."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._watch = ServerWatch()
+
+    async def look(self) -> tuple[Server, Opening | None]:
+        """Return which server this is, and the record."""
+        last = self._records.eras[-1] if self._records.eras else None
+        return self._records.server, last.opening if last else None
+
+    async def shut(self, believed: UUID | None, suspicion: Suspicion, server: Server) -> None:
+        """Begin an era, shut; see the port."""
+        records = self._records
+        last = records.eras[-1].opening if records.eras else None
+        if (last.incarnation if last else None) != believed:
+            return
+        era = 0
+        if suspicion.why != FIRST:
+            era = max((last.era if last else 0) + 1, suspicion.era_min)
+        if era > ERA_MAX:
+            what = "the database refused a write that breaks the books"
+            raise InvariantViolated(what, why=f"era {era} is beyond the last one, {ERA_MAX}")
+        opening = Opening(
+            era=era,
+            incarnation=uuid.uuid5(uuid.NAMESPACE_OID, f"{id(records)} {len(records.eras)}"),
+            is_open=suspicion.why == FIRST,
+            why=suspicion.why,
+            server=server,
+            since=self._since(suspicion) if suspicion.why != FIRST else None,
+            at=records.clock.now(),
+        )
+        if suspicion.why != FIRST:
+            self._begin(era)
+        records.eras.append(Era(opening=opening))
+
+    def _since(self, suspicion: Suspicion) -> datetime:
+        known_to = self._records.head if suspicion.known_to is None else suspicion.known_to
+        kept = [moved.at for moved in self._records.moves if moved.position <= known_to]
+        found = kept[-1] if kept else self._records.made_at
+        return min(found, suspicion.since or found)
+
+    def _begin(self, era: int) -> None:
+        """Take every number of before out of use: places, engines, proofs of sendings."""
+        records = self._records
+        now = records.clock.now()
+        records.head = era * ERA_PLACES
+        nobody = max(era * NUMBERS_PER_ERA, max(records.engines, default=0) + 1)
+        for engine in records.engines.values():
+            engine.is_gone, engine.gone_at = True, engine.gone_at or now
+        records.engines[nobody] = Engine(lease_until=now, is_gone=True, gone_at=now)
+        for key, resting in records.open.items():
+            if records.lives[key].state in HOLDING:
+                resting.owner = nobody
+                records.count(key, sends=1)
+
+    def accept(self, server: Server) -> None:
+        """Remember the server."""
+        self._watch.accept(server)
+
+    def doubt(self, server: Server) -> str:
+        """Say why this is not the server that this process wrote to last."""
+        return self._watch.doubt(server, self._watch.flushed)
+
+    def when_refused(self, call: Callable[[], None]) -> None:
+        """Name what is called when a connection was refused: here there are none."""
+        self._watch.when_refused(call)
+
+    async def lead(self) -> bool:
+        """Lead."""
+        return True
+
+    async def others_alive(self) -> int:
+        """Count engines of before whose leases still run."""
+        era = self._records.eras[-1].opening.era
+        now = self._records.clock.now()
+        return sum(
+            engine.lease_until > now
+            for number, engine in self._records.engines.items()
+            if number < era * NUMBERS_PER_ERA
+        )
+
+    async def unclaimed(self) -> int:
+        """Count what the engines of before have left."""
+        living = {0} | {key for key, each in self._records.engines.items() if not each.is_gone}
+        return sum(each.owner not in living for each in self._records.open.values())
+
+    async def last_written(self) -> datetime:
+        """Return when something was last written."""
+        moves = self._records.moves
+        return moves[-1].at if moves else self._records.made_at
+
+    async def announced(self, position: int) -> Announced | None:
+        """Return what this database announces at a place."""
+        for moved in self._records.moves:
+            if moved.position == position:
+                return Announced(position=position, name=event_id(moved), at=moved.at)
+        return None
+
+    async def known(self, references: Sequence[str], since: datetime) -> list[KnownPayment]:
+        """Return which of these payments we know."""
+        del since
+        wanted = set(references)
+        found = [
+            KnownPayment(
+                reference=life.attempt.references.end_to_end_id,
+                settlement_id=life.id,
+                attempt=life.attempt.number,
+                state=life.state,
+            )
+            for life in self._records.lives.values()
+            if life.attempt is not None and life.attempt.references.end_to_end_id in wanted
+        ]
+        on_file = wanted & {fingerprint for _, fingerprint in self._unknown()}
+        return found + [KnownPayment(reference=reference) for reference in sorted(on_file)]
+
+    async def report_unknown(self, payments: Sequence[BankPayment], rail: str) -> int:
+        """Open an exception for each payment that is not ours."""
+        now = self._records.clock.now()
+        return sum(
+            self._records.open_matter(
+                MatterKind.UNKNOWN_PAYMENT, None, payment.reference, _detail(payment, rail), now
+            )
+            for payment in payments
+        )
+
+    async def unknown(self, limit: int) -> list[str]:
+        """Return the references of payments that the bank had and we did not."""
+        found = [fingerprint for matter, fingerprint in self._unknown() if not matter.closed_at]
+        return found[::-1][:limit]
+
+    def _unknown(self) -> Iterator[tuple[Matter, str]]:
+        for (_, kind, fingerprint), matter in self._records.matters.items():
+            if kind is MatterKind.UNKNOWN_PAYMENT:
+                yield matter, fingerprint
+
+    async def is_confirmed(self, incarnation: UUID) -> bool:
+        """Say whether a person has confirmed this opening."""
+        return any(
+            era.opening.incarnation == incarnation and "confirmed" in era.steps
+            for era in self._records.eras
+        )
+
+    async def listed(self, incarnation: UUID) -> frozenset[str]:
+        """Return the rails whose banks have been asked in this opening."""
+        found = [era.listed for era in self._records.eras if era.opening.incarnation == incarnation]
+        return frozenset().union(*found)
+
+    async def note(self, incarnation: UUID, step: str, detail: Mapping[str, str]) -> bool:
+        """Write down a step; False when this opening is over."""
+        last = self._records.eras[-1]
+        if last.opening.incarnation != incarnation or last.opening.is_open:
+            return False
+        last.steps.append(step)
+        if step == "listed":
+            last.listed.add(detail["rail"])
+        if step == "opened":
+            last.opening = msgspec.structs.replace(last.opening, is_open=True)
+        return True
+
+
+def _detail(payment: BankPayment, rail: str) -> dict[str, str]:
+    return {
+        **payment.facts,
+        "rail": rail,
+        "reference": payment.reference,
+        "said": payment.event.value,
+        "received_at": payment.received_at.isoformat(),
+    }

@@ -1,0 +1,193 @@
+"""The stream, engines' presence and gauges in memory."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from datetime import timedelta
+from itertools import islice
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.announcement import waiting
+from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.deadletters import COUNTED_MAX
+from settlement_engine.domain.ledger import GUARDED
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.ports import Announcement, Balance, Gauges
+from settlement_lab.memory.records import NOBODY, Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from uuid import UUID
+
+    from settlement_engine.domain.ledger import Account, AccountKind
+    from settlement_engine.domain.settlement import Moved
+    from settlement_lab.memory.records import Records
+
+
+class MemoryStream:
+    """See ``ports.Stream``. There is one process, so whoever asks is the leader."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def read(
+        self, after: int, limit: int, settlement_id: UUID | None = None
+    ) -> list[Announcement]:
+        """Return what follows the position, oldest first."""
+        if settlement_id is None:
+            moves = self._records.moves
+            start = bisect_right(moves, after, key=attrgetter("position"))
+            found = moves[start : start + limit]
+        else:
+            own = self._records.moves_of.get(settlement_id, ())
+            found = list(islice((moved for moved in own if moved.position > after), limit))
+        return [self._announcement(moved) for moved in found]
+
+    def _announcement(self, moved: Moved) -> Announcement:
+        life = self._records.lives[moved.settlement_id]
+        wish = life.instruction
+        return Announcement(
+            moved=moved,
+            obligation_id=wish.obligation_id,
+            from_bank=wish.from_bank,
+            to_bank=wish.to_bank,
+            amount=wish.amount,
+            value_date=life.value_date,
+            priority=wish.priority.value,
+        )
+
+    async def head(self) -> int:
+        """Return the last position."""
+        return self._records.head
+
+    async def published(self) -> int:
+        """Return the position up to which JetStream is known to hold everything."""
+        return self._records.published
+
+    async def mark_published(self, position: int) -> None:
+        """Remember it; never goes back."""
+        self._records.published = max(self._records.published, position)
+
+    async def is_leader(self) -> bool:
+        """Be the one relay."""
+        return True
+
+
+class MemoryRegistry:
+    """See ``ports.EngineRegistry``: a session and a lease say that an engine lives."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def now(self) -> datetime:
+        """Return the time by the records' clock."""
+        return self._records.clock.now()
+
+    async def join(self, lease_seconds: float) -> int:
+        """Register an engine and hold its session."""
+        owner = max(self._records.engines, default=0) + 1
+        self._records.sessions.hold(owner)
+        self._records.engines[owner] = Engine(
+            lease_until=self._records.clock.now() + timedelta(seconds=lease_seconds)
+        )
+        return owner
+
+    async def beat(self, owner: int, lease_seconds: float) -> bool:
+        """Renew the lease and hold the session, also after it was lost."""
+        self._records.sessions.hold(owner)
+        engine = self._records.engines.get(owner)
+        if engine is None or engine.is_gone:
+            return False
+        engine.lease_until = self._records.clock.now() + timedelta(seconds=lease_seconds)
+        return True
+
+    async def leave(self, owner: int) -> None:
+        """End the session."""
+        engine = self._records.engines.get(owner)
+        if engine is not None:
+            engine.is_gone = True
+            engine.gone_at = engine.gone_at or self._records.clock.now()
+        self._records.sessions.kill(owner)
+
+
+class MemoryGauges:
+    """See ``ports.GaugeSource``."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def _open_settlements(self, now: datetime) -> tuple[dict[str, int], dict[str, float]]:
+        counts: dict[str, int] = {}
+        oldest: dict[str, float] = {}
+        for key in self._records.open:
+            life = self._records.lives[key]
+            state = life.state.value
+            age = (now - life.created_at).total_seconds()
+            counts[state] = counts.get(state, 0) + 1
+            oldest[state] = max(oldest.get(state, age), age)
+        return counts, oldest
+
+    def _open_matters(self, now: datetime) -> tuple[dict[str, int], dict[str, float]]:
+        counts: dict[str, int] = {}
+        oldest: dict[str, float] = {}
+        for matter in self._records.matters.values():
+            if matter.closed_at is None:
+                kind, age = matter.kind.value, (now - matter.opened_at).total_seconds()
+                counts[kind] = counts.get(kind, 0) + 1
+                oldest[kind] = max(oldest.get(kind, age), age)
+        return counts, oldest
+
+    async def gauges(self, accounts_max: int) -> Gauges:
+        """Measure what cannot be counted in passing."""
+        now = self._records.clock.now()
+        counts, oldest = self._open_settlements(now)
+        matters, oldest_matters = self._open_matters(now)
+        letters = [
+            (now - letter.received_at).total_seconds()
+            for letter in self._records.dead_letters
+            if letter.ending is None
+        ]
+        reports = [
+            (now - report.received_at).total_seconds()
+            for number, report in self._records.inbound_reports.items()
+            if number not in self._records.closed_reports
+        ]
+        balances, left_out = _balances(self._records.accounts.values(), accounts_max)
+        return Gauges(
+            open_by_state=counts,
+            oldest_open_seconds=max(oldest.values(), default=0.0),
+            oldest_in_doubt_seconds=oldest.get(State.IN_DOUBT.value, 0.0),
+            outbox_backlog=waiting(self._records.published, self._records.head),
+            without_next_action=sum(
+                resting.owner == NOBODY
+                and resting.due_at is None
+                and self._records.lives[key].state is not State.HELD
+                for key, resting in self._records.open.items()
+            ),
+            balances=balances,
+            accounts_left_out=left_out,
+            open_matters=matters,
+            oldest_matters_seconds=oldest_matters,
+            open_dead_letters=min(len(letters), COUNTED_MAX),
+            oldest_dead_letter_seconds=max(letters, default=0.0),
+            open_inbound_reports=min(len(reports), COUNTED_MAX),
+            oldest_inbound_report_seconds=max(reports, default=0.0),
+        )
+
+
+def _balances(accounts: Iterable[Account], accounts_max: int) -> tuple[list[Balance], int]:
+    """Sum up so many accounts, and count as many others."""
+    if accounts_max <= 0:
+        return [], 0
+    guarded = [each for each in accounts if each.kind in GUARDED]
+    sums: Counter[tuple[AccountKind, str, str]] = Counter()
+    for account in guarded[:accounts_max]:
+        sums[account.kind, folded_bank(account.bank), account.currency] += account.posted
+    balances = [
+        Balance(kind=kind, bank=bank, currency=currency, posted_minor=minor)
+        for (kind, bank, currency), minor in sums.items()
+    ]
+    return balances, len(guarded[accounts_max : 2 * accounts_max])

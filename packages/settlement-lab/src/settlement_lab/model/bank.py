@@ -1,0 +1,138 @@
+"""What happens outside: the network, the bank, the time and people, each at any moment.
+
+Promises: an honest bank of the rail's class, and nothing that it could not do. Messages are lost, late and
+delivered twice, and a bank takes as long as it likes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from settlement_lab.model.parts import TAKEN, Attest, Bank, Recall, World
+from settlement_lab.model.rails import LAST_PHASE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from settlement_lab.model.parts import Bound
+    from settlement_lab.model.rails import ModelRail
+
+Change = tuple[str, World, str]
+"""What happened, what the world is then, and what is wrong with that."""
+
+
+class Outside:
+    """The world around the engines, for one rail; ``faults`` are rules that a mutation has removed."""
+
+    def __init__(self, rail: ModelRail, bound: Bound, faults: frozenset[str]) -> None:
+        self._rail = rail
+        self._bound = bound
+        self._is_deduplicating = rail.is_deduplicating and "bank not idempotent" not in faults
+        self._is_enforcing = rail.is_enforcing_validity and "bank ignores validity" not in faults
+        self._is_lying = "people attest without evidence" in faults
+
+    def is_forgotten(self, world: World) -> bool:
+        """Say whether the bank would not recognise our reference any more."""
+        return world.phase >= self._rail.forgets_in
+
+    def is_shut(self, world: World) -> bool:
+        """Say whether what arrives now is not executed any more."""
+        is_expired = world.phase >= self._rail.expires_in
+        if self._is_enforcing:
+            return is_expired
+        is_over = world.phase == LAST_PHASE
+        return is_over and not (is_expired and self._rail.is_enforcing_validity)
+
+    def says_not_found(self, world: World) -> bool:
+        """Say whether an enquiry may be answered so."""
+        is_unknown = world.bank is Bank.NONE or self.is_forgotten(world)
+        return is_unknown or not self._rail.is_not_found_definite
+
+    def changes(self, world: World, *, is_sending: bool, is_ended: bool) -> Iterator[Change]:
+        """Name everything that may happen next; ``is_sending`` if an engine is about to send.
+
+        ``is_ended`` says that the settlement has ended: of a return sooner than that nobody hears.
+        """
+        yield from self._on_the_way(world)
+        yield from self._in_the_bank(world, is_ended=is_ended)
+        yield from self._of_time(world, is_sending=is_sending)
+        yield from self._of_people(world)
+
+    def _on_the_way(self, world: World) -> Iterator[Change]:
+        count, recall = world.under_way, world.recall
+        if count:
+            yield "an instruction is lost", world._replace(under_way=count - 1), ""
+            if self._rail.may_deliver_twice and count < self._bound.under_way:
+                yield "an instruction is doubled", world._replace(under_way=count + 1), ""
+            yield self._arrival(world._replace(under_way=count - 1), is_stranger=False)
+        if world.strangers:
+            rest = world._replace(strangers=world.strangers - 1)
+            yield self._arrival(rest, is_stranger=True)
+        if recall in (Recall.UNDER_WAY, Recall.REFUSED_AND_UNDER_WAY):
+            rest = world._replace(recall=Recall(recall - 1))
+            yield "a recall is lost", rest, ""
+            yield self._recalled(rest)
+
+    def _arrival(self, world: World, *, is_stranger: bool) -> Change:
+        """Let an instruction reach the bank; the word for it is the bank's own."""
+        is_known = (
+            self._is_deduplicating
+            and not is_stranger
+            and world.bank is not Bank.NONE
+            and not self.is_forgotten(world)
+        )
+        if is_known:
+            return "an instruction arrives again and is recognised", world, ""
+        if self.is_shut(world):
+            late = world._replace(bank=Bank.LATE) if world.bank is Bank.NONE else world
+            return "an instruction arrives too late and is refused", late, ""
+        taken = world._replace(bank=Bank.PENDING)
+        if world.bank in TAKEN:
+            return "the bank takes it once more", taken, "double: the bank takes a second payment"
+        return "the bank takes the instruction", taken, ""
+
+    def _recalled(self, world: World) -> Change:
+        refused = world._replace(recall=Recall.REFUSED)
+        if world.bank is Bank.PENDING:
+            return "the bank gives it back", world._replace(bank=Bank.RECALLED), ""
+        if world.bank is Bank.NONE and self._rail.has_tombstones and not self.is_forgotten(world):
+            return "the bank bars it", world._replace(bank=Bank.BARRED), ""
+        return "the bank refuses the recall", refused, ""
+
+    def _in_the_bank(self, world: World, *, is_ended: bool) -> Iterator[Change]:
+        if world.bank is Bank.PENDING:
+            yield "the bank settles", world._replace(bank=Bank.SETTLED), ""
+            yield "the bank rejects", world._replace(bank=Bank.REJECTED), ""
+        elif world.bank is Bank.SETTLED and is_ended:
+            yield "the receiver sends it back", world._replace(bank=Bank.RETURNED), ""
+
+    def _of_time(self, world: World, *, is_sending: bool) -> Iterator[Change]:
+        phase = world.phase + 1
+        if phase > LAST_PHASE:
+            return
+        # Orders that have not settled die at the end of the day; the bank decides before that.
+        if phase == LAST_PHASE and world.bank is Bank.PENDING:
+            return
+        # A bank that does not enforce validity remembers for longer than anything is under way.
+        is_forgetting = phase == self._rail.forgets_in and not self._rail.is_enforcing_validity
+        if is_forgetting and (world.under_way or is_sending):
+            return
+        yield f"time passes (phase {phase})", world._replace(phase=phase), ""
+
+    def _of_people(self, world: World) -> Iterator[Change]:
+        """Two people attest what the closed statement shows, and nothing else."""
+        match world.attest:
+            case Attest.NOBODY if world.phase == LAST_PHASE or self._is_lying:
+                is_paid = world.bank in TAKEN - {Bank.PENDING}
+                if is_paid and not self._is_lying:
+                    said = world._replace(attest=Attest.ONE_SAYS_SETTLED)
+                    yield "one person says: settled", said, ""
+                elif world.phase == LAST_PHASE or self._is_lying:
+                    said = world._replace(attest=Attest.ONE_SAYS_NOT)
+                    yield "one person says: not settled", said, ""
+            case Attest.ONE_SAYS_SETTLED:
+                yield "another agrees", world._replace(attest=Attest.SETTLED), ""
+            case Attest.ONE_SAYS_NOT:
+                yield "another agrees", world._replace(attest=Attest.NOT_SETTLED), ""
+            case _:
+                pass

@@ -1,0 +1,119 @@
+"""The model check: every order in which things can happen to one settlement, walked through.
+
+Breadth first over all states of a small world: two engines (which crash, pause and come back at any step),
+one database row, a bank with its network, time, and people. The page is not copied: rows are looked up on
+``domain.lifecycle.LIFE`` by the real decider (``model_life``). The search is exhaustive within its bounds:
+``SENDINGS_MAX`` sendings, two instructions under way, three phases of time. The page knows one attempt, so
+there is one reference; word of another attempt is not believed (``Engine.hears_foreign``).
+
+Promises: a violation comes with a shortest way to it, in words. With the name of a mutation one safeguard
+is removed first: a check that then finds nothing has missed it.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from settlement_lab.model.bank import Outside
+from settlement_lab.model.engines import Engines
+from settlement_lab.model.life import Engine
+from settlement_lab.model.mutations import MUTATIONS, Mutation, removed
+from settlement_lab.model.parts import FULL, Bound
+from settlement_lab.model.rails import RAILS
+from settlement_lab.model.space import Space, Visited
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from settlement_engine.domain import lifecycle
+    from settlement_lab.model.rails import ModelRail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a check has found. ``trace`` is a shortest way to the violation, one happening a line.
+
+    ``walked`` names the rows of the page that some way led over.
+    """
+
+    states: int
+    transitions: int
+    violation: str = ""
+    rail: str = ""
+    trace: Sequence[str] = ()
+    walked: frozenset[tuple[lifecycle.State, lifecycle.Event]] = frozenset()
+
+    @override
+    def __str__(self) -> str:
+        """Tell it to a person."""
+        counted = f"{self.states:,} states, {self.transitions:,} transitions"
+        if not self.violation:
+            return f"{counted}: no violation"
+        steps = (f"  {number:2}. {step}" for number, step in enumerate(self.trace, start=1))
+        return "\n".join((f"{self.violation} (rail {self.rail}; {counted})", *steps))
+
+
+def check(
+    mutation: str | Mutation | None = None, bound: Bound = FULL, rails: Sequence[str] = ()
+) -> Finding:
+    """Walk through everything within the bound, rail by rail; stops at the first violation.
+
+    ``mutation`` removes a safeguard first; ``rails`` narrows the search to rails of these names.
+    """
+    if isinstance(mutation, str):
+        mutation = MUTATIONS[mutation]
+    names = rails or (mutation.rails if mutation else ())
+    chosen = [rail for rail in RAILS if not names or rail.name in names]
+    faults = mutation.faults if mutation else frozenset()
+    states = transitions = 0
+    walked: frozenset[tuple[lifecycle.State, lifecycle.Event]] = frozenset()
+    with removed(mutation) if mutation else nullcontext():
+        for rail in chosen:
+            found = _check_rail(rail, bound, faults)
+            states += found.states
+            transitions += found.transitions
+            walked |= found.walked
+            if found.violation:
+                return Finding(
+                    states=states,
+                    transitions=transitions,
+                    violation=found.violation,
+                    rail=rail.name,
+                    trace=found.trace,
+                )
+    return Finding(states=states, transitions=transitions, walked=walked)
+
+
+def _check_rail(rail: ModelRail, bound: Bound, faults: frozenset[str]) -> Finding:
+    bound = bound._replace(sendings=bound.sendings + rail.sendings_more)
+    outside = Outside(rail, bound, faults)
+    engines = Engines(Engine(rail), outside, bound, faults)
+    space = Space(engines, outside)
+    visited = Visited(bound.states)
+    visited.meet(space.start(), -1)
+    place = 0
+    violation = ""
+    way: list[str] = []
+    while place < len(visited.states) and not violation:
+        for following in space.following(visited.states[place]):
+            visited.meet(following[2], place)
+            if following[3]:
+                violation, way = following[3], visited.way(place, space, following)
+                break
+        visited.end_edges()
+        place += 1
+    if not violation and (stuck := visited.stuck(space)) >= 0:
+        violation, way = "stuck: no way leads to an end", visited.way(stuck, space)
+    walked = (engines.decisions[place] for place in engines.walked)
+    return Finding(
+        states=len(visited.states),
+        transitions=visited.transitions,
+        violation=violation,
+        rail=rail.name if violation else "",
+        trace=way,
+        walked=frozenset((each.before, each.event) for each in walked),
+    )

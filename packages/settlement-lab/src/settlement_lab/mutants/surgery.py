@@ -1,0 +1,117 @@
+"""Takes safeguards out of the program, for as long as a block lasts.
+
+A change is made in the text of a real function, which is compiled anew, or in a row of the page. When the
+text is no longer found, that fails: a mutant has to be kept true. Everything is put back at the end.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import textwrap
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+from settlement_engine.domain import lifecycle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from settlement_engine.domain.lifecycle import Event, Row, State
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A change in the text of one function: ``where`` is its module and its name in it."""
+
+    where: str
+    old: str
+    new: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A row of the page that leads elsewhere."""
+
+    state: State
+    event: Event
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """What is taken out, how, and a world in which it is missed."""
+
+    what: str
+    changes: tuple[Cut | Turn, ...]
+    seed: int = 0
+    emphasis: Mapping[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def without(mutant: Mutant) -> Iterator[None]:
+    """Take the safeguard out as long as the block lasts."""
+    codes: dict[FunctionType, CodeType] = {}
+    texts: dict[FunctionType, str] = {}
+    rows: list[tuple[State, Event, Row | None]] = []
+    try:
+        for change in mutant.changes:
+            if isinstance(change, Turn):
+                table: Any = lifecycle.LIFE[change.state]
+                rows.append((change.state, change.event, table.get(change.event)))
+                table[change.event] = change.row
+            else:
+                function = _function(change.where)
+                codes.setdefault(function, function.__code__)
+                text = texts.get(function) or textwrap.dedent(inspect.getsource(function))
+                texts[function] = _changed(text, change)
+                # The code is changed, and not the name: whoever imported the function has the change too.
+                function.__code__ = _compiled(texts[function], function)
+        yield
+    finally:
+        for function, code in codes.items():
+            function.__code__ = code
+        for state, event, row in reversed(rows):
+            again: Any = lifecycle.LIFE[state]
+            if row is None:
+                del again[event]
+            else:
+                again[event] = row
+
+
+def _function(where: str) -> FunctionType:
+    module_name, _, path = where.partition(":")
+    found: Any = importlib.import_module(module_name)
+    *outer, name = path.split(".")
+    for part in outer:
+        found = getattr(found, part)
+    function = inspect.getattr_static(found, name)
+    assert isinstance(function, FunctionType), f"{where} is a plain function or method"
+    return function
+
+
+def _changed(text: str, cut: Cut) -> str:
+    old, new = cut.old, cut.new
+    if old not in text:
+        old, new = _a_level_less(old), _a_level_less(new)
+    assert old in text, f"{cut.where} no longer says {cut.old!r}"
+    return text.replace(old, new)
+
+
+def _compiled(text: str, function: FunctionType) -> CodeType:
+    """Compile a function with the change in it."""
+    space: dict[str, Any] = {}
+    name = function.__qualname__
+    code = compile(text, f"<{name}>", "exec", annotations.compiler_flag, dont_inherit=True)
+    exec(code, vars(sys.modules[function.__module__]), space)  # noqa: S102 - the mutants are ours
+    made: CodeType = space[function.__name__].__code__
+    return made
+
+
+def _a_level_less(text: str) -> str:
+    """Methods lose a level when they are taken out of their class: so do the changes."""
+    lines = text.split("\n")
+    return "\n".join(line[4:] if line.startswith("        ") else line for line in lines)

@@ -1,0 +1,108 @@
+"""One engine of a schedule: the real engine, on connections that can be dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any, Final
+
+from settlement_engine.domain.backoff import Backoff
+from settlement_engine.engine.service import SettlementService
+from settlement_engine.engine.settings import EngineSettings
+from settlement_lab.schedules.postgres_books import PostgresBooks
+from settlement_lab.worlds.loop import Process
+from settlement_lab.worlds.node import MoodyScreening, SkewedClock, Tally
+from settlement_lab.worlds.rail import SimulatedRail
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from settlement_lab.schedules.schedules import Schedule
+
+LEASE_SECONDS: Final = 16.0
+BATCHES: Final = (1, 500)
+
+SETTINGS: Final[dict[str, Any]] = {
+    "claim_interval_seconds": 5.0,
+    "sweep_interval_seconds": 10.0,
+    "look_interval_seconds": 16.0,
+    "close_look_seconds": 4.0,
+    "lease_seconds": LEASE_SECONDS,
+    "heartbeat_seconds": 7.0,
+    "watch_interval_seconds": 1_000.0,
+    "retry_pause_seconds": 0.5,
+    "screening_timeout_seconds": 5.0,
+    "windows_refresh_seconds": 10_000.0,
+    "admission_patience_seconds": 8.0,
+    "broken_rest_seconds": 10.0,
+    "inbound_poll_seconds": 9.0,
+    "resend": Backoff(first_seconds=1, max_seconds=15),
+    "enquiry": Backoff(first_seconds=1, max_seconds=15),
+    "screening": Backoff(first_seconds=1, max_seconds=15),
+    "has_real_windows": False,
+}
+
+
+class Engine:
+    """See the module."""
+
+    def __init__(self, name: str, schedule: Schedule) -> None:
+        self.process = Process(name)
+        self.schedule = schedule
+        self.meter = Tally()
+        self.ended: BaseException | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+        self.books = PostgresBooks(schedule.ground, schedule.ids, schedule.faults)
+        self.books.desk.dies = self._die
+        self.books.desk.wrote = self._note
+        faults = schedule.faults
+        rail = SimulatedRail(schedule.road, self.process)
+        self.service = SettlementService(
+            EngineSettings(
+                **SETTINGS,
+                move_batch_max=int(faults.pick(BATCHES)),
+                intake_batch_max=int(faults.pick(BATCHES)),
+                sends_max=int(faults.pick((1, 3))),
+            ),
+            store=self.books.settlements,
+            accounts=self.books.accounts,
+            stream=self.books.stream,
+            registry=self.books.registry,
+            rails={rail.name: rail},
+            screening=MoodyScreening(schedule.loop, faults),
+            inbound=self.books.inbound,
+            clock=SkewedClock(schedule.clock),
+            ids=schedule.ids,
+            chance=random.Random(schedule.chance.random()),
+            meter=self.meter,
+        )
+
+    def _die(self) -> None:
+        self.schedule.kill(self)
+
+    def _note(self, name: str, rows: list[Any]) -> None:
+        results = list(rows[0]["results"]) if name == "apply" else len(rows)
+        self.schedule.chronicle.note(f"{self.process.name} {name}: {results}")
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin something in this process that nobody waits for."""
+        self._tasks.append(self.run(work))
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something in this process."""
+        return self.schedule.loop.create_task(work, context=self.process.context)
+
+    async def live(self) -> None:
+        """Be an engine, until the process ends."""
+        try:
+            await self.service.join()
+            await self.service.run()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - an engine that ends by itself is a finding
+            self.ended = error
+
+    @property
+    def owner(self) -> int:
+        """The number of this engine; 0 before it has one."""
+        return self.service._presence.owner  # noqa: SLF001 - a nemesis looks anywhere

@@ -1,0 +1,268 @@
+"""What one engine of a schedule has of PostgreSQL: the real store, with a scheduling point around each step.
+
+Points are: before a statement, after it inside its open transaction, before the commit, after the commit.
+At each of them the seed may let another engine go on, freeze or kill this one (its connection is dropped,
+and what was not committed is undone), or lose the answer. While one engine stands inside its transaction,
+the others meet its row locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from typing_extensions import override
+
+from settlement_engine.errors import Contention, Unavailable
+from settlement_engine.store.accounts import PostgresAccounts
+from settlement_engine.store.facts import KeptFacts
+from settlement_engine.store.inbound import PostgresInbound
+from settlement_engine.store.queries import query
+from settlement_engine.store.settlements import APPLYING_MAX, PostgresSettlements
+from settlement_engine.store.stream import PostgresRegistry, PostgresStream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from settlement_engine.ports import Ids
+    from settlement_lab.schedules.postgres_ground import PostgresGround, Wire
+    from settlement_lab.worlds.faults import Faults
+
+STEP_SECONDS: Final = (0.0, 0.0, 0.01, 0.1)
+SLOW_SECONDS: Final = (0.5, 3.0, 15.0)
+"""The slowest takes longer than a lease may last: its commit is a zombie's."""
+
+LOST_SECONDS: Final = (0.1, 0.5)
+_LINES: Final = {"_admitting": 1, "_applying": APPLYING_MAX, "_claiming": 1}
+
+
+class Desk:
+    """Where the calls of one engine pass: it counts points, and lets things happen there."""
+
+    def __init__(self, ground: PostgresGround, faults: Faults) -> None:
+        self.ground = ground
+        self._faults = faults
+        self._open: list[Wire] = []
+        self.points = 0
+        self.is_closed = False
+        self.dies: Callable[[], None] = lambda: None
+        self.wrote: Callable[[str, list[Any]], None] = lambda _name, _rows: None
+
+    def drop(self) -> None:
+        """Lose the connections of this engine, as the server sees its death."""
+        for wire in self._open:
+            wire.is_dropped = True
+            wire.roll_back()
+
+    async def point(self) -> None:
+        """Let others go on; perhaps die here."""
+        self.points += 1
+        faults = self._faults
+        if faults.happens("crash_in_a_call", 0.05):
+            self.dies()
+        seconds = faults.seconds(STEP_SECONDS)
+        if faults.happens("database_slow", 0.15):
+            seconds += faults.seconds(SLOW_SECONDS)
+        await asyncio.sleep(seconds)
+        if self.is_closed:
+            raise Unavailable("simulated: the schedule is over")
+
+    async def read(self, name: str, arguments: tuple[object, ...]) -> list[Any]:
+        """Run a statement that locks nothing."""
+        await self.point()
+        if self._faults.happens("commit_never_came", 0.1):
+            await self._fail("simulated: lost on the way")
+        return self.ground.look(name, *arguments)
+
+    async def write(self, name: str, arguments: tuple[object, ...]) -> list[Any]:
+        """Run a statement in a transaction, with everything that can happen around it."""
+        await self.point()
+        if self._faults.happens("commit_never_came", 0.2):
+            await self._fail("simulated: lost before the statement")
+        wire = self.ground.take()
+        self._open.append(wire)
+        try:
+            rows = await self._transact(wire, name, arguments)
+        finally:
+            self._open.remove(wire)
+            wire.is_dropped = False
+            self.ground.give_back(wire)
+        self.wrote(name, rows)
+        await self.point()
+        if self._faults.happens("commit_answer_lost", 0.3):
+            await self._fail("simulated: lost after the commit")
+        return rows
+
+    async def _transact(self, wire: Wire, name: str, arguments: tuple[object, ...]) -> list[Any]:
+        try:
+            rows = wire.begin(self.ground.now(), query(name), arguments)
+        except Contention:
+            self._faults.note("contention")
+            raise
+        if rows:  # what has found nothing holds nothing
+            await self.point()
+            await self.point()
+        if wire.is_dropped:
+            raise Unavailable("simulated: the connection was lost before the commit")
+        wire.commit()
+        return rows
+
+    async def _fail(self, why: str) -> None:
+        await asyncio.sleep(self._faults.seconds(LOST_SECONDS))
+        raise Unavailable(why)
+
+
+class GatedLine:
+    """In place of ``store.database.Lines`` where they write: one statement is one transaction."""
+
+    def __init__(self, desk: Desk, count: int) -> None:
+        self._desk = desk
+        self._free = asyncio.Semaphore(count)
+
+    async def fetch(self, name: str, *arguments: object) -> list[Any]:
+        """Run a named statement and return its rows."""
+        async with self._free:
+            if name in ("load", "owned", "open_inbound_reports"):
+                return await self._desk.read(name, arguments)
+            return await self._desk.write(name, arguments)
+
+    async def fetchrow(self, name: str, *arguments: object) -> Any:
+        """Run a named statement and return its first row."""
+        rows = await self.fetch(name, *arguments)
+        return rows[0] if rows else None
+
+
+class GatedReaders:
+    """In place of ``store.database.Readers``."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def fetch(self, name: str, *arguments: object) -> list[Any]:
+        """Run a named statement and return its rows."""
+        return await self._desk.read(name, arguments)
+
+    async def fetchrow(self, name: str, *arguments: object) -> Any:
+        """Run a named statement and return its first row."""
+        rows = await self.fetch(name, *arguments)
+        return rows[0] if rows else None
+
+
+class _Statements:
+    """A connection inside a session: each statement for itself."""
+
+    def __init__(self, ground: PostgresGround, wire: Wire, *, is_timeless: bool) -> None:
+        self._ground = ground
+        self._wire = wire
+        self._is_timeless = is_timeless
+
+    async def fetch(self, sql: str, *arguments: object) -> list[Any]:
+        """Run a statement and return its rows."""
+        has_no_time = self._is_timeless or sql == query("hold_session")
+        return self._wire.fetch("" if has_no_time else self._ground.now(), sql, *arguments)
+
+    execute = fetch
+
+    async def fetchrow(self, sql: str, *arguments: object) -> Any:
+        """Run a statement and return its first row."""
+        rows = await self.fetch(sql, *arguments)
+        return rows[0] if rows else None
+
+    async def fetchval(self, sql: str, *arguments: object) -> Any:
+        """Run a statement and return its first value."""
+        row = await self.fetchrow(sql, *arguments)
+        return row[0] if row is not None else None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Nothing: the accounts of a schedule are opened before it begins."""
+        yield
+
+
+class SessionLine:
+    """A line that keeps its connection: the session by which an engine is known to live.
+
+    ``is_timeless`` says that nothing on it asks what time it is, and that it takes no session's locks.
+    """
+
+    def __init__(self, desk: Desk, *, is_timeless: bool = False) -> None:
+        self._desk = desk
+        self._is_timeless = is_timeless
+        self._wire: Wire | None = None
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[_Statements]:
+        """Hold the connection for a few statements."""
+        await self._desk.point()
+        if self._wire is None:
+            self._wire = self._desk.ground.take()
+        yield _Statements(self._desk.ground, self._wire, is_timeless=self._is_timeless)
+
+    async def fetch(self, name: str, *arguments: object) -> list[Any]:
+        """Run a named statement and return its rows."""
+        async with self.session() as connection:
+            return await connection.fetch(query(name), *arguments)
+
+    def end(self) -> None:
+        """End the session, as the engine's death would."""
+        if self._wire is not None:
+            wire, self._wire = self._wire, None
+            give_up = (
+                self._desk.ground.give_back if self._is_timeless else self._desk.ground.end_session
+            )
+            give_up(wire)
+
+    async def close(self) -> None:
+        """End the session."""
+        self.end()
+
+
+class _Registry(PostgresRegistry):
+    """Joins without looking at the server's settings: here nothing has to survive it."""
+
+    def __init__(self, ground: PostgresGround, line: SessionLine) -> None:
+        super().__init__(ground.settings)
+        self._presence: Any = line
+
+    @override
+    async def join(self, lease_seconds: float) -> int:
+        """Register; the session lock comes first."""
+        async with self._presence.session() as connection:
+            owner = int(await connection.fetchval(query("next_engine")))
+            await connection.fetchval(query("hold_session"), owner)
+            arguments = (owner, "a schedule", 1, lease_seconds)
+            await connection.execute(query("join_engine"), *arguments)
+        return owner
+
+
+class PostgresBooks:
+    """The ports of the store for one engine."""
+
+    def __init__(self, ground: PostgresGround, ids: Ids, faults: Faults) -> None:
+        self.desk = Desk(ground, faults)
+        readers: Any = GatedReaders(self.desk)
+        facts = KeptFacts()
+        self.settlements = PostgresSettlements(ground.settings, readers, facts)
+        for name, count in _LINES.items():
+            assert hasattr(self.settlements, name), "the store has the lines that are replaced"
+            setattr(self.settlements, name, GatedLine(self.desk, count))
+        self.session = SessionLine(self.desk)
+        self.accounts = PostgresAccounts(ground.settings, readers, ids)
+        self.accounts._writing = self._for_itself = SessionLine(self.desk, is_timeless=True)  # type: ignore[assignment]  # noqa: SLF001 - a schedule has no connections of its own
+        self.stream = PostgresStream(ground.settings, readers, facts)
+        self.registry = _Registry(ground, self.session)
+        self.inbound = PostgresInbound(ground.settings, readers)
+        for name in ("_writing", "_working"):
+            assert hasattr(self.inbound, name), "the store has the connections that are replaced"
+            setattr(self.inbound, name, GatedLine(self.desk, 1))
+
+    def end_session(self) -> None:
+        """End the session of this engine, and nothing else of it."""
+        self.session.end()
+
+    def close(self) -> None:
+        """Lose every connection, as the server sees the engine's death."""
+        self.desk.drop()
+        self.session.end()
+        self._for_itself.end()

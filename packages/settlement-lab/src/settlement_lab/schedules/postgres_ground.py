@@ -1,0 +1,235 @@
+"""Real PostgreSQL under a world without time: calls are carried out while the world stands still.
+
+The connections live in a loop of their own in a second thread; the world's loop waits for each answer and
+sees no time pass. The server's clock is the world's (``sql/schedules``), so that the statements of the
+house run unchanged. A wait for a row lock is cut short at once: whoever holds it cannot let go while the
+world stands still, so that the same seed gives the same history.
+
+Never used on a database that holds real money.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import uvloop
+
+from settlement_engine.domain.identifiers import key_hash
+from settlement_engine.store.audit import PostgresAuditor
+from settlement_engine.store.database import WRITERS_PLAN, DatabaseSettings, connect
+from settlement_engine.store.failures import translated
+from settlement_engine.store.queries import query, statements
+from settlement_engine.store.rows import to_moved, to_settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Mapping
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Moved, Settlement
+    from settlement_engine.ports import Clock
+    from settlement_engine.store.database import Connection
+
+T = TypeVar("T")
+
+LOCK_TIMEOUT_SECONDS: Final = 0.002
+PATIENCE_SECONDS: Final = 300.0
+"""How long a session may stand still: as long as the world takes for everything else."""
+
+MOVES_MAX: Final = 10_000
+_OF_TIME: Final = frozenset({"database_time"})
+"""What is only read needs no clock, but for these."""
+
+_SESSION: Final = {
+    **WRITERS_PLAN,
+    "search_path": "virtual, pg_catalog, public",
+    "virtual.now": "2026-01-01T00:00:00+00:00",
+    "synchronous_commit": "off",  # nothing here has to survive the server
+}
+
+
+@cache
+def calls() -> Mapping[str, str]:
+    """Return the statements of the schedules by name; they are not those of the engine."""
+    return statements(_file("statements.sql"))
+
+
+def _keys(group: object) -> list[UUID]:
+    """Make the hashes of the keys with which the house was opened and funded."""
+    openings = [key_hash("house", f"{group}/{number}", "open_account") for number in range(1, 5)]
+    return [*openings, key_hash("house", f"{group}/5", "fund_account")]
+
+
+def _file(name: str) -> str:
+    return (resources.files(__package__) / "sql" / name).read_text(encoding="utf-8")
+
+
+class Backroom:
+    """The thread in which the connections live."""
+
+    def __init__(self) -> None:
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Carry something out, and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class Wire:
+    """One connection, as whoever holds it sees it: every call is over when it returns."""
+
+    def __init__(self, room: Backroom, connection: Connection) -> None:
+        self._room = room
+        self._connection = connection
+        self.is_begun = False
+        self.is_dropped = False
+
+    def begin(self, now: str, sql: str, arguments: tuple[object, ...]) -> list[Any]:
+        """Begin a transaction with a statement; what it locks stays locked. Raises Contention."""
+        assert not self.is_begun, "one transaction at a time"
+        self.is_begun = True
+        return self._room.run(self._begin(now, sql, arguments))
+
+    async def _begin(self, now: str, sql: str, arguments: tuple[object, ...]) -> list[Any]:
+        with translated():
+            await self._connection.execute(f"BEGIN; SET LOCAL virtual.now TO '{now}'")
+            return await self._connection.fetch(sql, *arguments)
+
+    def commit(self) -> None:
+        """End the transaction."""
+        assert self.is_begun, "there is a transaction"
+        self.is_begun = False
+        self._room.run(self._execute("COMMIT"))
+
+    def roll_back(self) -> None:
+        """Undo the transaction, if there is one."""
+        if self.is_begun:
+            self.is_begun = False
+            self._room.run(self._execute("ROLLBACK"))
+
+    def fetch(self, now: str, sql: str, *arguments: object) -> list[Any]:
+        """Run one statement for itself; ``now`` may be empty where no time is asked for."""
+        return self._room.run(self._fetch(now, sql, arguments))
+
+    async def _fetch(self, now: str, sql: str, arguments: tuple[object, ...]) -> list[Any]:
+        with translated():
+            if now:
+                await self._connection.execute(f"SET virtual.now TO '{now}'")
+            return await self._connection.fetch(sql, *arguments)
+
+    async def _execute(self, sql: str) -> None:
+        with translated():
+            await self._connection.execute(sql)
+
+
+class PostgresGround:
+    """A database for one schedule after the other."""
+
+    def __init__(self, url: str) -> None:
+        self.settings = DatabaseSettings(
+            url=url,
+            lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
+            statement_timeout_seconds=PATIENCE_SECONDS,
+            idle_in_transaction_timeout_seconds=PATIENCE_SECONDS,
+            transaction_timeout_seconds=PATIENCE_SECONDS,
+        )
+        self._room = Backroom()
+        self._free: list[Wire] = []
+        self._connections: list[Connection] = []
+        self._clock: Clock | None = None
+
+    def prepare(self) -> None:
+        """Give a migrated database the clock of schedules."""
+        self._room.run(self._prepare(_file("schema.sql")))
+
+    def change(self, sql: str) -> None:
+        """Make something in the database other than it is: that is for mutants."""
+        self._room.run(self._prepare(sql))
+
+    async def _prepare(self, sql: str) -> None:
+        connection = await connect(self.settings)
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        for connection in self._connections:
+            self._room.run(connection.close())
+        self._room.close()
+
+    # --- a schedule ------------------------------------------------------------------------------
+
+    def begin(self, clock: Clock, house: tuple[object, ...]) -> None:
+        """Begin a schedule: nobody is alive, nothing is left to be done, and the house is open."""
+        self._clock = clock
+        wire = self.take()
+        for name in ("bury_engines", "set_aside"):
+            wire.fetch(self.now(), calls()[name])
+        wire.fetch(self.now(), calls()["open_house"], *house, _keys(house[-1]))
+        self.give_back(wire)
+
+    def now(self) -> str:
+        """Return the time of the world, for the server."""
+        assert self._clock is not None, "a schedule has begun"
+        return self._clock.now().isoformat()
+
+    def take(self) -> Wire:
+        """Take a connection that nobody has."""
+        if self._free:
+            return self._free.pop()
+        connection = self._room.run(connect(self.settings, _SESSION))
+        self._connections.append(connection)
+        return Wire(self._room, connection)
+
+    def give_back(self, wire: Wire) -> None:
+        """Give a connection back; what it had begun is undone."""
+        wire.roll_back()
+        self._free.append(wire)
+
+    def end_session(self, wire: Wire) -> None:
+        """End a session: its locks are free, and the connection somebody else's."""
+        wire.roll_back()
+        wire.fetch("", calls()["end_session"])
+        self._free.append(wire)
+
+    # --- looking on ------------------------------------------------------------------------------
+
+    def look(self, name: str, *arguments: object) -> list[Any]:
+        """Read with a statement of the house."""
+        wire = self.take()
+        try:
+            now = self.now() if name in _OF_TIME else ""
+            return wire.fetch(now, query(name), *arguments)
+        finally:
+            self.give_back(wire)
+
+    def lives(self, ids: Iterable[UUID]) -> dict[UUID, Settlement]:
+        """Return settlements as they are committed."""
+        return {row["id"]: to_settlement(row) for row in self.look("load", list(ids))}
+
+    def head(self) -> int:
+        """Return the last place of the stream."""
+        return int(self.look("stream_head")[0]["position"])
+
+    def moves(self, after: int) -> list[Moved]:
+        """Return everything that happened since."""
+        rows = self.look("read_stream", after, MOVES_MAX)
+        return [to_moved(row) for row in rows]
+
+    def differences(self) -> list[str]:
+        """Prove the books of all schedules so far."""
+        proof = self._room.run(PostgresAuditor(self.settings).prove())
+        return [f"{each.check}: {each.subject}" for each in proof.differences]

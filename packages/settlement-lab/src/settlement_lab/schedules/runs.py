@@ -1,0 +1,151 @@
+"""Many schedules, on several processes: each has a PostgreSQL server of its own, made for it and removed.
+
+Promises: a report counts what fired, names every seed that broke a promise, and says what never happened.
+The whole database is proved at the end of each process's share, and every so many schedules before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.embedded import EmbeddedPostgres
+from settlement_engine.store.database import DatabaseSettings
+from settlement_engine.store.migrate import migrate
+from settlement_lab.schedules.postgres_ground import PostgresGround
+from settlement_lab.schedules.schedules import play
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from settlement_lab.worlds.chronicle import History
+
+PROVED_EVERY: Final = 1_000
+SEEN_AFTER: Final = 1_000
+"""In so many schedules every fault has to have happened."""
+
+LINES_TOLD: Final = 40
+
+EXPECTED: Final = (
+    *("answer_late", "answer_lost", "answer_twice", "attested", "bank_acknowledges"),
+    *("bank_contradicts", "bank_not_found", "bank_recognises", "bank_rejects", "bank_returns"),
+    *("bank_slow", "bank_speaks_unasked", "bank_takes_back", "caller_cancels", "caller_gives_up"),
+    *("caller_repeats", "caller_takes_obligation", "commit_answer_lost", "commit_never_came"),
+    *("contention", "crash", "crash_in_a_call", "database_slow", "freeze", "rail_raises"),
+    *("request_lingers", "request_lost", "request_twice", "restart", "road_cut"),
+    *("screening_late", "screening_parks", "screening_refuses", "screening_silent"),
+    *("session_lost", "session_outlives", "undelivered", "zombie"),
+)
+"""What has to happen; other faults of ``faults.FAULTS`` have no place in a schedule."""
+
+
+@dataclass(slots=True)
+class Broken:
+    """A schedule that broke a promise, with the last lines of its history."""
+
+    seed: int
+    violations: list[str]
+    lines: list[str]
+
+
+@dataclass(slots=True)
+class ScheduleReport:
+    """What became of many schedules."""
+
+    schedules: int = 0
+    points: int = 0
+    wall_seconds: float = 0.0
+    ends: Counter[str] = field(default_factory=Counter)
+    fired: Counter[str] = field(default_factory=Counter)
+    anomalies: Counter[str] = field(default_factory=Counter)
+    broken: list[Broken] = field(default_factory=list)
+
+    def note(self, history: History) -> None:
+        """Take in one schedule."""
+        self.schedules += 1
+        self.points += history.turns
+        self.ends.update(history.ends)
+        self.fired.update(history.fired)
+        self.anomalies.update(history.anomalies)
+        if history.violations:
+            told = history.lines[-LINES_TOLD:]
+            self.broken.append(Broken(history.seed, history.violations, told))
+
+    def take(self, other: ScheduleReport) -> None:
+        """Take in another process's share."""
+        self.schedules += other.schedules
+        self.points += other.points
+        self.ends.update(other.ends)
+        self.fired.update(other.fired)
+        self.anomalies.update(other.anomalies)
+        self.broken.extend(other.broken)
+
+    @property
+    def never_fired(self) -> list[str]:
+        """Name what never happened, once there were schedules enough for it."""
+        if self.schedules < SEEN_AFTER:
+            return []
+        return [name for name in EXPECTED if not self.fired[name]]
+
+    @property
+    def is_good(self) -> bool:
+        """Say whether every promise was kept, and put to the test."""
+        return not self.broken and not self.never_fired
+
+
+def run_on(ground: PostgresGround, seeds: Sequence[int]) -> ScheduleReport:
+    """Play schedules on one prepared database, one after the other."""
+    report = ScheduleReport()
+    gc.disable()  # what a schedule leaves is better swept now and then
+    try:
+        for count, seed in enumerate(seeds, start=1):
+            is_proved = count % PROVED_EVERY == 0 or count == len(seeds)
+            report.note(play(seed, ground, is_proved=is_proved))
+            if count % 50 == 0:
+                gc.collect()
+    finally:
+        gc.enable()
+    return report
+
+
+def run_share(seeds: Sequence[int]) -> ScheduleReport:
+    """Play schedules on a server that is made for them."""
+    with tempfile.TemporaryDirectory(prefix="settlement-schedules-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the server may be another user
+        server = EmbeddedPostgres(folder / "postgres")
+        server.start()
+        try:
+            asyncio.run(migrate(DatabaseSettings(url=server.url())))
+            ground = PostgresGround(server.url())
+            try:
+                ground.prepare()
+                return run_on(ground, seeds)
+            finally:
+                ground.close()
+        finally:
+            server.stop()
+
+
+def run(seeds: Sequence[int], *, jobs: int) -> ScheduleReport:
+    """Play schedules on so many processes at once."""
+    began = time.monotonic()
+    report = ScheduleReport()
+    shares = [list(seeds[number::jobs]) for number in range(jobs)]
+    shares = [share for share in shares if share]
+    if len(shares) == 1:
+        report.take(run_share(shares[0]))
+    else:
+        with multiprocessing.get_context("spawn").Pool(len(shares)) as pool:
+            for part in pool.imap_unordered(run_share, shares):
+                report.take(part)
+    report.broken.sort(key=lambda each: each.seed)
+    report.wall_seconds = time.monotonic() - began
+    return report

@@ -1,0 +1,431 @@
+"""Seeded schedules on real PostgreSQL: two real engines, a few settlements, every step a scheduling point.
+
+Promises: the statements, functions, constraints and row locks are PostgreSQL's own; who goes on, who dies and
+what gets lost is drawn from the seed, so that a seed is a history. After it, what the database has is
+compared with the bank's book.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import msgspec
+
+from settlement_engine.domain.lifecycle import ENDS, HOLDING, Event, State
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.settlement import Instruction, Priority, Settlement
+from settlement_engine.errors import IdempotencyConflict, SettlementEngineError
+from settlement_lab.schedules.engine import LEASE_SECONDS, Engine
+from settlement_lab.worlds import auditor
+from settlement_lab.worlds import loop as virtual
+from settlement_lab.worlds.bank import Bank, draw_rules
+from settlement_lab.worlds.chronicle import Chronicle, History
+from settlement_lab.worlds.faults import Faults
+from settlement_lab.worlds.rail import Road, SimulatedRail
+from settlement_lab.worlds.silence import silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from settlement_engine.ports import Question
+    from settlement_lab.schedules.postgres_ground import PostgresGround
+    from settlement_lab.worlds.loop import Process, VirtualLoop
+
+START: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+ENGINES: Final = 2
+SETTLEMENTS_MIN: Final = 2
+SETTLEMENTS_MAX: Final = 3
+AMOUNT: Final = 100
+FUNDS: Final = (150, 250, 1_000)
+CURRENCY: Final = "EUR"
+BEGINNING_SECONDS: Final = 4.0
+STRIKES_MAX: Final = 4
+STRIKE_SECONDS: Final = 3.0
+FREEZE_SECONDS: Final = (2.0, 25.0)
+CUT_SECONDS: Final = (5.0, 30.0)
+RESTART_SECONDS: Final = (0.5, 5.0)
+SESSION_SECONDS: Final = 20.0
+"""So long after the loss of a machine the database server holds its sessions."""
+
+CALM_SECONDS: Final = 8.0
+PATIENCE_SECONDS: Final = 90.0
+"""After this long without faults people look at what is left: the rail had its chance."""
+
+END_SECONDS: Final = 900.0
+TRIES_MAX: Final = 60
+ANSWER_SECONDS: Final = 8.0
+
+
+class ScheduleClock:
+    """The database's time."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def now(self) -> datetime:
+        """Return the present instant."""
+        return START + timedelta(seconds=self._loop.time())
+
+
+class ScheduleIds:
+    """Identifiers that no other schedule gives."""
+
+    def __init__(self, seed: int) -> None:
+        self._last = seed << 32
+
+    def new(self) -> UUID:
+        """Return the next one."""
+        self._last += 1
+        return UUID(int=self._last)
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What a caller wants settled, and what he was told."""
+
+    wish: Instruction
+    settlement_id: UUID | None = None
+    conflict: str = ""
+
+
+class Schedule:
+    """See the module."""
+
+    def __init__(
+        self, seed: int, loop: VirtualLoop, ground: PostgresGround, emphasis: Mapping[str, float]
+    ) -> None:
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.loop = loop
+        self.ground = ground
+        self.chronicle = Chronicle(loop)
+        self.clock = ScheduleClock(loop)
+        self.ids = ScheduleIds(seed)
+        self.faults = Faults.drawn(self.chance, emphasis)
+        rules = draw_rules(self.chance)
+        self.bank = Bank(loop, self.clock, self.faults, self.chronicle, rules)
+        self.bank.state_of = self._state_of
+        self.bank.amount_of = self._amount_of
+        self.road = Road(self.bank)
+        self.road.permitted = self._permitted
+        self.engines: list[Engine] = []
+        self.all_engines: list[Engine] = []
+        self.processes: list[Process] = []
+        self.wanted: list[Wanted] = []
+        self.head = 0
+
+    # --- the course of a schedule -----------------------------------------------------------------
+
+    async def live(self) -> None:
+        """From the first account to the last decision of the bank."""
+        funds = int(self.faults.pick(FUNDS))
+        self.ground.begin(
+            self.clock, (*self._banks(), SimulatedRail.name, CURRENCY, funds, self.ids.new())
+        )
+        self.head = self.ground.head()
+        self.chronicle.note(f"a rail of class {self.bank.rules.rail_class}")
+        for _ in range(ENGINES):
+            self._start_engine()
+        count = SETTLEMENTS_MIN + int(
+            self.chance.random() * (SETTLEMENTS_MAX - SETTLEMENTS_MIN + 1)
+        )
+        for number in range(count):
+            self.wanted.append(Wanted(self._wish(number)))
+        work = [self.loop.create_task(self._call(each)) for each in self.wanted]
+        work.append(self.loop.create_task(self._nemesis()))
+        await asyncio.gather(*work)
+        self.chronicle.note("the faults cease")
+        self.faults.cease()
+        for engine in self.engines:
+            self._thaw(engine)
+        self.road.mend()
+        await self._come_to_rest()
+
+    def _banks(self) -> tuple[str, str]:
+        return f"A{self.seed}", f"B{self.seed}"
+
+    def _wish(self, number: int) -> Instruction:
+        source, target = self._banks()
+        is_same = number > 0 and self.faults.happens("caller_takes_obligation")
+        return Instruction(
+            caller="schedule",
+            idempotency_key=f"k-{self.seed}-{number}",
+            obligation_id=f"o-{self.seed}-{0 if is_same else number}",
+            from_bank=source,
+            to_bank=target,
+            amount=Money(AMOUNT, CURRENCY),
+            value_date=None,
+            priority=Priority.NORMAL,
+            metadata={},
+        )
+
+    def _start_engine(self) -> None:
+        engine = Engine(f"engine {len(self.all_engines) + 1}", self)
+        self.engines.append(engine)
+        self.all_engines.append(engine)
+        self.processes.append(engine.process)
+        engine.begin(engine.live())
+
+    # --- callers ----------------------------------------------------------------------------------
+
+    async def _call(self, wanted: Wanted) -> None:
+        """Submit until there is an answer; perhaps cancel, or send it once more, after that."""
+        await asyncio.sleep(self.chance.random() * BEGINNING_SECONDS)
+        is_first = True
+        for _ in range(TRIES_MAX):
+            found = await self._ask(lambda engine: engine.service.submit([wanted.wish]))
+            if _is_answer(found):
+                break
+            is_first = False
+            self.faults.note("caller_gives_up")
+        else:
+            raise AssertionError(f"{wanted.wish.idempotency_key} was never answered")
+        assert isinstance(found, list)
+        [result] = found
+        if isinstance(result, IdempotencyConflict):
+            # A call that was never answered may still be taken in, once the obligation is free again.
+            is_passing = result.field == "obligation_id" and not is_first
+            wanted.conflict = "" if is_passing else result.field
+            return
+        key = wanted.settlement_id = result.settlement.id
+        if self.faults.happens("caller_cancels", 3):
+            await asyncio.sleep(self.chance.random() * BEGINNING_SECONDS)
+            await self._ask(lambda engine: engine.service.cancel(key))
+        if self.faults.happens("caller_repeats", 3):
+            again = await self._ask(lambda engine: engine.service.submit([wanted.wish]))
+            if isinstance(again, list) and not isinstance(again[0], Exception):
+                assert again[0].settlement.id == key, "a replay is the same settlement"
+                assert again[0].is_replay
+
+    async def _ask(self, call: Callable[[Engine], Coroutine[Any, Any, Any]]) -> object:
+        """Ask an engine; None if it does not answer in time, or cannot."""
+        up = [each for each in self.engines if not each.process.is_stopped and each.owner]
+        if not up:
+            await asyncio.sleep(1.0)
+            return None
+        engine = up[int(self.chance.random() * len(up))]
+        task = engine.run(_caught(call(engine)))
+        await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        if not task.done():
+            return None
+        found = task.result()
+        return None if isinstance(found, SettlementEngineError) else found
+
+    # --- the nemesis ------------------------------------------------------------------------------
+
+    async def _nemesis(self) -> None:
+        for _ in range(int(self.chance.random() * (STRIKES_MAX + 1))):
+            await asyncio.sleep(self.chance.expovariate(1 / STRIKE_SECONDS))
+            if not self.engines:
+                continue
+            engine = self.engines[int(self.chance.random() * len(self.engines))]
+            if self.faults.happens("crash", 3):
+                self.kill(engine)
+            elif self.faults.happens("freeze", 4):
+                self._freeze(engine)
+            elif self.faults.happens("session_lost", 3):
+                self.chronicle.note(f"{engine.process.name} loses its session")
+                engine.books.end_session()
+            elif self.faults.happens("road_cut", 2):
+                self.road.cut(self.faults.seconds(CUT_SECONDS))
+
+    def kill(self, engine: Engine) -> None:
+        """End a process as ``kill -9`` does; its sessions may outlive it, if the machine went too."""
+        if engine not in self.engines:
+            return
+        self.chronicle.note(f"{engine.process.name} is killed")
+        self.engines.remove(engine)
+        engine.process.kill()
+        if self.faults.happens("session_outlives", 2):
+            self.loop.later(SESSION_SECONDS, engine.books.close)
+        else:
+            engine.books.close()
+        self.loop.later(self.faults.seconds(RESTART_SECONDS), self._restart)
+
+    def _restart(self) -> None:
+        self.faults.note("restart")
+        self._start_engine()
+
+    def _freeze(self, engine: Engine) -> None:
+        """Stop a process; a server that waits for it in a transaction lets go of it before long."""
+        seconds = self.faults.seconds(FREEZE_SECONDS)
+        self.chronicle.note(f"{engine.process.name} is frozen for {seconds:.1f} s")
+        engine.process.freeze()
+        engine.books.desk.drop()
+        if seconds > LEASE_SECONDS:
+            self.faults.note("zombie")
+        self.loop.later(seconds, self._thaw, engine)
+
+    def _thaw(self, engine: Engine) -> None:
+        if engine.process.is_frozen:
+            self.chronicle.note(f"{engine.process.name} thaws")
+            self.loop.thaw(engine.process)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    async def _come_to_rest(self) -> None:
+        began = self.loop.time()
+        while self.loop.time() - began < END_SECONDS and not self._has_failed():
+            await asyncio.sleep(CALM_SECONDS)
+            lives = self.lives()
+            is_worked_off = not self.ground.look("inbound_open_counts")
+            is_ended = is_worked_off and all(life.state in ENDS for life in lives.values())
+            if self.bank.is_at_rest and is_ended:
+                return
+            is_quiet = self.loop.time() - began > PATIENCE_SECONDS and self.bank.is_at_rest
+            for life in lives.values():
+                self._look_after(life, is_quiet=is_quiet)
+
+    def _has_failed(self) -> bool:
+        is_over = any(each.ended is not None for each in self.all_engines)
+        return is_over or bool(self.loop.failures or self.road.violations)
+
+    def _look_after(self, life: Settlement, *, is_quiet: bool) -> None:
+        """Decide what is parked, and attest what the rail will not tell any more."""
+        event = None
+        if life.state is State.HELD:
+            is_fine = self.chance.random() < 0.5  # noqa: PLR2004 - heads or tails
+            event = Event.APPROVED if is_fine else Event.DECLINED
+        elif is_quiet and life.state in (State.IN_DOUBT, State.SENT, State.RECALLING):
+            is_paid = bool(self.bank.debits.get(life.id))
+            event = Event.ATTESTED_SETTLED if is_paid else Event.ATTESTED_NOT_SETTLED
+            self.faults.note("attested")
+        up = [each for each in self.engines if not each.process.is_stopped and each.owner]
+        if event is not None and up:
+            engine = up[int(self.chance.random() * len(up))]
+            engine.begin(_wish(engine, life, event))
+
+    def lives(self) -> dict[UUID, Settlement]:
+        """Return the settlements of this schedule, also those whose caller never heard of them."""
+        ids = {moved.settlement_id for moved in self.ground.moves(self.head)}
+        return self.ground.lives(sorted(ids))
+
+    def _state_of(self, settlement_id: UUID) -> State | None:
+        life = self.ground.lives([settlement_id]).get(settlement_id)
+        return life.state if life else None
+
+    def _amount_of(self, settlement_id: UUID) -> int:
+        life = self.ground.lives([settlement_id]).get(settlement_id)
+        return life.instruction.amount.minor if life else 0
+
+    def _permitted(self, question: Question) -> str:
+        """Say what is wrong with a sending: nothing leaves that is not recorded, to the byte."""
+        life = self.ground.lives([question.settlement_id]).get(question.settlement_id)
+        if life is None or life.attempt is None or life.state not in HOLDING | ENDS:
+            return "sent before the intent was recorded"
+        recorded = (life.attempt.references, life.attempt.payload)
+        if (question.references, question.payload) != recorded:
+            return "sent other bytes than were recorded"
+        return ""
+
+    def close(self) -> None:
+        """Give back what the engines have of the database."""
+        for engine in self.all_engines:
+            engine.books.close()
+
+    def audit(self, history: History, *, is_proved: bool) -> None:
+        """Compare what the database has with the bank's book."""
+        lives = self.lives()
+        moves = self.ground.moves(self.head)
+        for engine in self.all_engines:
+            history.anomalies.update(engine.meter.anomalies)
+            history.turns += engine.books.desk.points
+            if engine.ended is not None:
+                history.violations.append(
+                    f"{engine.process.name} ended by itself: {engine.ended!r}"
+                )
+        placed = [
+            msgspec.structs.replace(moved, position=moved.position - self.head) for moved in moves
+        ]
+        history.violations += [
+            *(f"in the background: {error!r}" for error in self.loop.failures),
+            *self.road.violations,
+            *auditor.money(self.bank, lives),
+            *auditor.paths(lives, placed),
+            *auditor.engines(history.anomalies),
+            *self._answers(lives),
+            *(self.ground.differences() if is_proved else ()),
+        ]
+        history.ends.update(life.state.value for life in lives.values())
+        history.debits = sum(self.bank.debits.values())
+
+    def _answers(self, lives: dict[UUID, Settlement]) -> list[str]:
+        """Check that callers were told the truth, and each obligation was settled once at most."""
+        wrong = []
+        by_key = {life.instruction.idempotency_key: life for life in lives.values()}
+        for wanted in self.wanted:
+            life = by_key.get(wanted.wish.idempotency_key)
+            if wanted.settlement_id is not None and (
+                life is None or life.id != wanted.settlement_id
+            ):
+                wrong.append(f"{wanted.wish.idempotency_key}: is not what its caller was told")
+            if wanted.conflict and life is not None:
+                wrong.append(f"{wanted.wish.idempotency_key}: conflicts, and lives all the same")
+        if len(by_key) != len(lives):
+            wrong.append("a key stands for two settlements")
+        completed = [
+            life.instruction.obligation_id
+            for life in lives.values()
+            if life.state is State.COMPLETED
+        ]
+        if len(completed) != len(set(completed)):
+            wrong.append("an obligation was settled twice")
+        return wrong
+
+
+def _is_answer(found: object) -> bool:
+    """Say whether a call to submit was answered for good; else it is to be made again."""
+    if not isinstance(found, list):
+        return False
+    return isinstance(found[0], IdempotencyConflict) or not isinstance(found[0], Exception)
+
+
+async def _caught(call: Coroutine[Any, Any, Any]) -> object:
+    """Return what came, or why nothing did."""
+    try:
+        return await call
+    except SettlementEngineError as error:
+        return error
+
+
+async def _wish(engine: Engine, life: Settlement, event: Event) -> None:
+    engine.service._mailbox.request(life, event)  # noqa: SLF001 - as the desk does
+
+
+def play(
+    seed: int,
+    ground: PostgresGround,
+    emphasis: Mapping[str, float] | None = None,
+    *,
+    is_proved: bool = False,
+) -> History:
+    """Live through one schedule and tell what became of it; proves the whole database on demand."""
+    loop = virtual.VirtualLoop(random.Random(f"{seed} turns"))
+    schedule = Schedule(seed, loop, ground, emphasis or {})
+    history = History(seed)
+
+    async def whole() -> None:
+        try:
+            await schedule.live()
+        except Exception as error:  # noqa: BLE001 - whatever went wrong is a finding
+            history.violations.append(f"{type(error).__name__}: {error}")
+        try:
+            schedule.audit(history, is_proved=is_proved)
+        except Exception as error:  # noqa: BLE001 - and so is what cannot be looked at
+            history.violations.append(f"not audited: {type(error).__name__}: {error}")
+        history.seconds = loop.time()
+
+    with silent():
+        try:
+            virtual.run(loop, whole(), schedule.processes)
+        finally:
+            schedule.close()
+    history.fired = schedule.faults.fired
+    history.lines = list(schedule.chronicle.lines)
+    history.digest = schedule.chronicle.digest
+    return history

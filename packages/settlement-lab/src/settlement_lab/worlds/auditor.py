@@ -1,0 +1,153 @@
+"""The auditor of a world: believes the bank's book, and compares everything with it at the very end.
+
+It is not the engine, and shares nothing with it but the words. A world is over when the bank has decided
+all that it has, for the engine's mistake may lie in what the bank does long after.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.announcement import event_id
+from settlement_engine.domain.lifecycle import ENDS, LIFE, State, is_recorded
+from settlement_engine.events.announce import ID_HEADER
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator, Sequence
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Moved, Settlement
+    from settlement_lab.worlds.bank import Bank
+    from settlement_lab.worlds.bus import Bus, Consumer
+    from settlement_lab.worlds.people import Caller
+
+NEVER: Final = (
+    "admission_broken",
+    "answer_without_settlement",
+    "not_decided",
+    "outbox_gap",
+    "rail_missing",
+    "step_broken",
+    "stream_behind",
+    "stream_disagrees",
+    "stream_foreign",
+)
+"""What an engine counts and what may not happen, whatever goes wrong around it."""
+
+
+def money(bank: Bank, lives: dict[UUID, Settlement]) -> Iterator[str]:
+    """Compare every life with the bank's book."""
+    for key, life in lives.items():
+        paid = bank.debits.get(key, 0)
+        is_completed = life.state in (State.COMPLETED, State.RETURNED)
+        if paid > 1:
+            yield f"{_name(key)}: the bank paid {paid} times"
+        if is_completed and paid != 1:
+            yield f"{_name(key)}: {life.state}, and the bank paid {paid} times"
+        if life.state in ENDS and not is_completed and paid:
+            yield f"{_name(key)}: {life.state}, and the bank paid"
+        if life.state not in ENDS:
+            yield f"{_name(key)}: still {life.state}"
+        if len(bank.arrived.get(key, ())) > 1:
+            yield f"{_name(key)}: other bytes or references were sent: {bank.arrived[key]}"
+        if life.is_frozen and key not in bank.contradicted:
+            yield f"{_name(key)}: frozen, and the bank never contradicted itself"
+        yield from _returns(bank, key, life)
+    for key in bank.debits.keys() - lives.keys():
+        yield f"{_name(key)}: the bank paid what nobody asked for"
+
+
+def _returns(bank: Bank, key: UUID, life: Settlement) -> Iterator[str]:
+    """Compare what has come back with what the bank has sent back."""
+    whole, sent_back = life.instruction.amount.minor, bank.returned.get(key, 0)
+    if (life.state is State.RETURNED) != (sent_back == whole):
+        yield f"{_name(key)}: {life.state}; the bank returned {sent_back} of {whole}"
+    if sum(back.part_minor for back in life.returns) != sent_back:
+        yield f"{_name(key)}: {life.returns}; the bank returned {sent_back}"
+
+
+def paths(lives: dict[UUID, Settlement], moves: Sequence[Moved]) -> Iterator[str]:
+    """Check that each life is a gapless way through the page, and that positions are gapless."""
+    at: dict[UUID, tuple[int, State]] = {}
+    last = None
+    for number, moved in enumerate(moves, start=1):
+        if moved.position != number:
+            yield f"position {moved.position} stands at place {number}"
+        if last is not None and moved.at < last:
+            yield f"position {moved.position} was made before the one before it"
+        last = moved.at
+        seq, state = at.get(moved.settlement_id, (0, State.PENDING))
+        row = LIFE[state].get(moved.event)
+        name = _name(moved.settlement_id)
+        if (moved.seq, moved.from_state) != (seq + 1, state):
+            yield f"{name}: move {moved.seq} from {moved.from_state} follows {seq}, {state}"
+        if row is None or row.state is not moved.to_state or not is_recorded(state, row):
+            yield f"{name}: {state} + {moved.event} to {moved.to_state} is no move of the page"
+        at[moved.settlement_id] = (moved.seq, moved.to_state)
+    for key, life in lives.items():
+        if at.get(key) != (life.seq, life.state):
+            yield f"{_name(key)}: its moves end at {at.get(key)}, it is at {life.seq}, {life.state}"
+
+
+def announcements(bus: Bus, consumer: Consumer, moves: Sequence[Moved]) -> Iterator[str]:
+    """Check that the stream holds every move once and in order, and that each had one effect."""
+    stored = [headers[ID_HEADER] for headers in bus.log]
+    made = [event_id(moved) for moved in moves]
+    if stored != made:
+        pairs = enumerate(zip(stored, made, strict=False))
+        ends = min(len(stored), len(made))
+        place = next((number for number, (one, two) in pairs if one != two), ends)
+        yield f"the stream has {len(stored)} of {len(made)} moves and differs at {place}"
+    if consumer.effects != stored:
+        yield f"{len(consumer.effects)} effects of {len(stored)} events, or in another order"
+
+
+def answers(callers: Sequence[Caller], lives: dict[UUID, Settlement]) -> Iterator[str]:
+    """Check that callers were told the truth, and never less than before."""
+    for caller in callers:
+        yield from caller.violations
+        name = caller.wish.idempotency_key
+        if caller.settlement_id is None:
+            if not caller.conflict:
+                yield f"{name}: never answered"
+            continue
+        life = lives.get(caller.settlement_id)
+        if life is None:
+            yield f"{name}: was told of {caller.settlement_id}, which does not exist"
+            continue
+        if life.instruction.content() != caller.wish.content():
+            yield f"{name}: settled with other content"
+        reached = (0, State.PENDING)
+        for seen in (*caller.seen, (life.seq, life.state)):
+            if seen[0] < reached[0]:
+                yield f"{name}: was told {seen} after {reached}"
+            if reached[1] in ENDS and seen[1] not in ENDS:
+                yield f"{name}: was told {seen[1]} after {reached[1]}"
+            reached = max(reached, seen, key=lambda each: each[0])
+
+
+def obligations(lives: dict[UUID, Settlement]) -> Iterator[str]:
+    """Check that an obligation was settled once at most, and each key stands for one settlement."""
+    completed: set[str] = set()
+    keys: set[str] = set()
+    for life in lives.values():
+        name, key = life.instruction.obligation_id, life.instruction.idempotency_key
+        if life.state is State.COMPLETED:
+            if name in completed:
+                yield f"obligation {name} was settled twice"
+            completed.add(name)
+        if key in keys:
+            yield f"the key {key} stands for two settlements"
+        keys.add(key)
+
+
+def engines(anomalies: Counter[str]) -> Iterator[str]:
+    """Check what the engines themselves have counted."""
+    for kind in NEVER:
+        if anomalies[kind]:
+            yield f"an engine counted {kind}, {anomalies[kind]} times"
+
+
+def _name(key: UUID) -> str:
+    return f"settlement {key.int}"

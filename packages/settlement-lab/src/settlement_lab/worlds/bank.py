@@ -1,0 +1,378 @@
+"""The bank of a world: its own book and its own mind.
+
+The auditor believes this book and no other. The bank never looks at the engine's records: it knows the
+references and bytes that arrived. What a rail promises (its class) the bank keeps, and no more: beyond the
+promised time it pays again what it has paid before, and does not know what it once knew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.backoff import Backoff
+from settlement_engine.domain.decisions.resending import AT_RAIL
+from settlement_engine.domain.lifecycle import Ask, Event, State
+from settlement_engine.domain.returns import NOT_STATED, StatedAmount
+from settlement_engine.ports import (
+    BreakerLimits,
+    InboundMessage,
+    LaneLimits,
+    MessageSource,
+    PaymentReferences,
+    RailCapabilities,
+    RailClass,
+    StatusReport,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+    from uuid import UUID
+
+    from settlement_engine.ports import Clock, Question
+    from settlement_lab.worlds.chronicle import Chronicle
+    from settlement_lab.worlds.faults import Faults
+    from settlement_lab.worlds.loop import VirtualLoop
+    from settlement_lab.worlds.rail import SimulatedRail
+
+DECISION_SECONDS: Final = (0.0, 0.1, 1.0, 8.0)
+SLOW_DECISION_SECONDS: Final = (20.0, 60.0)
+SECOND_WORD_SECONDS: Final = (0.5, 5.0, 30.0)
+ROAD_SECONDS: Final = (0.01, 0.05, 0.2)
+LIE_SECONDS: Final = (1.0, 10.0)
+LIES_MAX: Final = 12
+RETURN_SECONDS: Final = 10.0
+RETURN_LOOKS_MAX: Final = 100
+"""How often the bank looks whether a payment that it wants to send back has completed."""
+
+RETURNS_IN_PARTS: Final = 2
+RETURNS_THE_REST: Final = 8
+"""Of so many returns one is in parts; of so many payments returned in parts one keeps its rest."""
+
+REDELIVERY_SECONDS: Final = (5.0, 20.0)
+DELIVERIES_MAX: Final = 200
+"""How often a message is delivered that nobody acknowledges."""
+
+BANK_SKEW_SECONDS: Final = 3.0
+ANSWER_TIMEOUT_SECONDS: Final = 3.0
+SHORT_SECONDS: Final = 15.0
+QUEUES: Final = (1, 2, 500)
+LONG_SECONDS: Final = 600.0
+MEMORY_MARGIN_SECONDS: Final = 110.0
+"""The bank knows a payment longer than promised by this: as long as a resend may take to arrive, which was
+rightly decided on. An engine may be frozen on the way (``world.FREEZE_SECONDS``), and then the message may
+linger (``rail.LINGER_SECONDS``)."""
+
+RAIL_NAME: Final = "simulated"
+OPEN: Final = "open"
+SETTLED: Final = "settled"
+REJECTED: Final = "rejected"
+RECALLED: Final = "recalled"
+RESENDABLE: Final = (RailClass.A, RailClass.B)
+WORDS: Final = {SETTLED: Event.SETTLED, REJECTED: Event.REJECTED, RECALLED: Event.RECALLED}
+VISIBLE_SECONDS: Final = 15.0
+"""A bank of files does not find what it has, for so long."""
+
+
+@dataclass(slots=True)
+class Payment:
+    """What the bank has under one reference."""
+
+    reference: str
+    settlement_id: UUID
+    attempt: int
+    at_seconds: float
+    state: str = OPEN
+    is_acknowledged: bool = False
+
+
+@dataclass(slots=True)
+class Bank:
+    """Receives, decides, pays, and sometimes says so."""
+
+    loop: VirtualLoop
+    clock: Clock
+    faults: Faults
+    chronicle: Chronicle
+    rules: RailCapabilities
+    skew: timedelta = timedelta(0)
+    book: dict[str, Payment] = field(default_factory=dict)
+    debits: dict[UUID, int] = field(default_factory=dict)
+    arrived: dict[UUID, set[tuple[str, bytes]]] = field(default_factory=dict)
+    contradicted: set[UUID] = field(default_factory=set)
+    returned: dict[UUID, int] = field(default_factory=dict)
+    acknowledged: set[bytes] = field(default_factory=set)
+    listeners: list[SimulatedRail] = field(default_factory=list)
+    state_of: Callable[[UUID], State | None] = lambda _: None
+    amount_of: Callable[[UUID], int] = lambda _: 0
+    under_way: int = 0
+    messages: int = 0
+
+    # --- what arrives -----------------------------------------------------------------------------
+
+    def receive(self, question: Question) -> Event | None:
+        """Take in what arrives; returns what the bank says at once, None for nothing."""
+        name = question.references.end_to_end_id
+        known = self.book.get(name)
+        self.chronicle.note(f"bank receives {name[:9]} ({known.state if known else 'new'})")
+        arrived = self.arrived.setdefault(question.settlement_id, set())
+        arrived.add((name, question.payload))
+        if known is not None and (self._is_tombstone(known) or self._remembers(known)):
+            self.faults.note("bank_recognises")
+            return self._word(known)
+        if known is not None and known.state != OPEN:
+            self._pay(known)  # a bank that does not know it any more pays again
+            return Event.SETTLED
+        payment = Payment(name, question.settlement_id, question.attempt, self.loop.time())
+        self.book[name] = payment
+        if self._is_expired(question):
+            self.faults.note("bank_too_late")
+            payment.state = REJECTED
+            return Event.REJECTED
+        self._think(payment)
+        return self._word(payment)
+
+    def _is_tombstone(self, payment: Payment) -> bool:
+        """Say whether a payment was barred for good: nothing brings it back."""
+        return payment.state in (REJECTED, RECALLED)
+
+    def _remembers(self, payment: Payment) -> bool:
+        """Say whether the bank knows that it has this payment already."""
+        if self.rules.rail_class is RailClass.A:
+            return True
+        promised = min(self.rules.deduplicates_seconds, self.rules.validity_seconds)
+        age = self.loop.time() - payment.at_seconds
+        is_known = self.rules.rail_class is RailClass.B and age < promised + MEMORY_MARGIN_SECONDS
+        if self.rules.rail_class is RailClass.B and not is_known:
+            self.faults.note("bank_forgets")
+        return is_known
+
+    def _is_expired(self, question: Question) -> bool:
+        """Say whether the bank refuses these bytes as too old: only class A does."""
+        now = self.clock.now() + self.skew
+        return self.rules.rail_class is RailClass.A and now > question.valid_until
+
+    # --- what the bank does -----------------------------------------------------------------------
+
+    def _think(self, payment: Payment) -> None:
+        """Decide now or later."""
+        seconds = self.faults.seconds(DECISION_SECONDS)
+        if self.faults.happens("bank_slow", 3):
+            seconds = self.faults.seconds(SLOW_DECISION_SECONDS)
+        payment.is_acknowledged = self.faults.happens("bank_acknowledges", 3)
+        if seconds:
+            self.later(seconds, self._decide, payment)
+        else:
+            self._decide(payment)
+
+    def _decide(self, payment: Payment) -> None:
+        if payment.state != OPEN:
+            return
+        if self.faults.happens("bank_rejects", 2):
+            payment.state = REJECTED
+        else:
+            payment.state = SETTLED
+            self._pay(payment)
+        self.chronicle.note(f"bank decides {payment.reference[:9]}: {payment.state}")
+        if payment.is_acknowledged or self.faults.happens("bank_speaks_unasked", 3):
+            self._speak(payment)
+        if self.faults.happens("bank_contradicts"):
+            self.later(self.faults.seconds(LIE_SECONDS), self._lie, payment, LIES_MAX)
+        if payment.state == SETTLED and self.faults.happens("bank_returns"):
+            self.later(RETURN_SECONDS, self._return, payment, RETURN_LOOKS_MAX)
+
+    def _pay(self, payment: Payment) -> None:
+        """Move the money: this is what may happen once only."""
+        key = payment.settlement_id
+        self.debits[key] = self.debits.get(key, 0) + 1
+        self.chronicle.note(f"bank pays {payment.reference[:9]}, for the {self.debits[key]}. time")
+
+    def _speak(self, payment: Payment) -> None:
+        """Say unasked what was decided; it may get lost, be late, or come twice."""
+        message = self._status(payment, WORDS[payment.state])
+        self._say(message, self.faults.seconds(ROAD_SECONDS))
+        if self.faults.happens("bank_speaks_twice", 2):
+            self._say(message, self.faults.seconds(SECOND_WORD_SECONDS))
+
+    def _say(self, message: InboundMessage, seconds: float) -> None:
+        if not self.faults.happens("answer_lost"):
+            self.later(seconds, self._tell, message)
+
+    def _tell(
+        self, message: InboundMessage, when_stored: Callable[[], None] = lambda: None
+    ) -> None:
+        """Tell one of the engines that live."""
+        self.listeners = [rail for rail in self.listeners if not rail.process.is_dead]
+        if self.listeners:
+            place = int(self.faults.chance.random() * len(self.listeners))
+            self.listeners[place].deliver(message, when_stored)
+
+    def _tell_until_acknowledged(self, message: InboundMessage, tries: int) -> None:
+        """Deliver, until an engine has acknowledged that it has stored it; then never again."""
+        if message.content in self.acknowledged or not tries:
+            return
+        self._tell(message, partial(self.acknowledged.add, message.content))
+        seconds = self.faults.seconds(REDELIVERY_SECONDS)
+        self.later(seconds, self._tell_until_acknowledged, message, tries - 1)
+
+    def _status(
+        self, payment: Payment, event: Event, stated: StatedAmount = NOT_STATED
+    ) -> InboundMessage:
+        """Write a message of its own about a payment."""
+        self.messages += 1
+        report = StatusReport(
+            event=event,
+            references=PaymentReferences(end_to_end_id=payment.reference),
+            code="SIM",
+            stated=stated,
+        )
+        return InboundMessage(
+            rail=RAIL_NAME,
+            source=MessageSource.PUSHED,
+            content=f"{self.messages} {payment.reference} {event.value}".encode(),
+            reports=(report,),
+        )
+
+    def _lie(self, payment: Payment, tries: int) -> None:
+        """Contradict what it has said, once the engine has believed it."""
+        state = self.state_of(payment.settlement_id)
+        event = {State.COMPLETED: Event.REJECTED, State.ROLLED_BACK: Event.SETTLED}.get(
+            state or State.PENDING
+        )
+        if event is not None:
+            self.contradicted.add(payment.settlement_id)
+            self.chronicle.note(f"bank lies about {payment.reference[:9]}: {event}")
+            self._tell(self._status(payment, event))
+        elif tries and not self.faults.is_over:
+            self.later(self.faults.seconds(LIE_SECONDS), self._lie, payment, tries - 1)
+
+    def _return(self, payment: Payment, tries: int) -> None:
+        """Send a completed payment back, and say so until that is acknowledged."""
+        if self.state_of(payment.settlement_id) is State.COMPLETED:
+            self._send_back(payment, self.amount_of(payment.settlement_id))
+        elif tries and not self.faults.is_over:
+            self.later(RETURN_SECONDS, self._return, payment, tries - 1)
+
+    def _send_back(self, payment: Payment, whole: int) -> None:
+        """Send it back: whole, or a part less charges, said twice, and then, mostly, the rest.
+
+        What it is lies in the payment's reference, so that nothing else of the world changes with it.
+        """
+        kind = int(payment.reference[1:9], 16)
+        part = 1 + kind % max(1, whole - 1)
+        if kind % RETURNS_IN_PARTS or part >= whole:
+            self._give_back(payment, whole, NOT_STATED)
+            return
+        charges = min(part - 1, kind % 3)
+        first = StatedAmount(minor=part - charges, charges_minor=charges, reference="R-1")
+        self._give_back(payment, part, first)
+        again = self._status(payment, Event.RETURNED, first)
+        self._tell_until_acknowledged(again, DELIVERIES_MAX)
+        if kind % RETURNS_THE_REST:
+            rest = StatedAmount(minor=whole - part, reference="R-2")
+            self.later(RETURN_SECONDS, self._give_back, payment, whole - part, rest)
+
+    def _give_back(self, payment: Payment, part: int, stated: StatedAmount) -> None:
+        key = payment.settlement_id
+        self.returned[key] = self.returned.get(key, 0) + part
+        message = self._status(payment, Event.RETURNED, stated)
+        self._tell_until_acknowledged(message, DELIVERIES_MAX)
+
+    # --- what the bank is asked -------------------------------------------------------------------
+
+    def _word(self, payment: Payment) -> Event | None:
+        """Say what is known of a payment; of one that is thought about, nothing or *acknowledged*."""
+        if payment.state == OPEN:
+            return Event.ACKNOWLEDGED if payment.is_acknowledged else None
+        return Event.REJECTED if payment.state == RECALLED else WORDS[payment.state]
+
+    def look_up(self, question: Question) -> Event | None:
+        """Answer an enquiry by our reference."""
+        name = question.references.end_to_end_id
+        payment = self.book.get(name)
+        if payment is None and self._is_expired(question):
+            # What has not come by now is refused for good: only so is it a definite no.
+            self.faults.note("bank_too_late")
+            self.book[name] = Payment(
+                name, question.settlement_id, question.attempt, self.loop.time(), state=REJECTED
+            )
+            return Event.REJECTED
+        if payment is None or self._is_lost(payment):
+            self.faults.note("bank_not_found")
+            return Event.NOT_FOUND
+        return self._word(payment) or Event.ACKNOWLEDGED
+
+    def _is_lost(self, payment: Payment) -> bool:
+        """Say whether the bank does not find what it has."""
+        if self.rules.rail_class is RailClass.C:
+            return self.loop.time() - payment.at_seconds < VISIBLE_SECONDS
+        if self.rules.rail_class is RailClass.D:
+            return not self.faults.is_over and payment.state == OPEN
+        return payment.state == SETTLED and not self._remembers(payment)
+
+    def take_back(self, question: Question) -> Event | None:
+        """Give back what is not final; where the rail promises it, bar what has not come."""
+        name = question.references.end_to_end_id
+        payment = self.book.get(name)
+        if payment is None:
+            if self.rules.rail_class is not RailClass.B:
+                return Event.NOT_FOUND
+            payment = Payment(name, question.settlement_id, question.attempt, self.loop.time())
+            self.book[name] = payment
+        if payment.state == OPEN:
+            if self.faults.happens("bank_refuses_recall", 3):
+                return Event.RECALL_REFUSED
+            payment.state = RECALLED
+            self.faults.note("bank_takes_back")
+            self.chronicle.note(f"bank gives back {name[:9]}")
+        return WORDS[payment.state]
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def later(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
+        """Let something arrive after a while; until then the world is not at rest."""
+        self.under_way += 1
+        self.loop.later(seconds, self._arrive, call, arguments)
+
+    def _arrive(self, call: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        self.under_way -= 1
+        call(*arguments)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Say whether all that the bank has is decided, and nothing is on its way from or to it."""
+        return not self.under_way and all(each.state != OPEN for each in self.book.values())
+
+
+def draw_rules(chance: Random) -> RailCapabilities:
+    """Draw what kind of rail this world has."""
+    kinds = (RailClass.A, RailClass.A, RailClass.B, RailClass.B, RailClass.C, RailClass.D)
+    drawn = chance.random() * len(kinds)
+    kind = kinds[int(drawn)]
+    is_one_way = kind not in RESENDABLE and drawn % 1 < 0.5  # noqa: PLR2004 - every other one
+    is_hasty = chance.random() < 0.5  # noqa: PLR2004 - of two promises, either may be the shorter
+    return RailCapabilities(
+        rail_class=kind,
+        answer_timeout_seconds=ANSWER_TIMEOUT_SECONDS,
+        is_not_found_definite=kind in RESENDABLE,
+        validity_seconds=SHORT_SECONDS if is_hasty else LONG_SECONDS,
+        deduplicates_seconds=LONG_SECONDS if is_hasty else SHORT_SECONDS,
+        overdue_after_seconds=SHORT_SECONDS if chance.random() < 0.5 else None,  # noqa: PLR2004
+        lane=_draw_lane(chance),
+        asks=frozenset({Ask.SEND}) if is_one_way else AT_RAIL,
+    )
+
+
+def _draw_lane(chance: Random) -> LaneLimits:
+    """Draw how much the rail takes at once; in half of the worlds there is no bound, and no queue."""
+    is_narrow = chance.random() < 0.5  # noqa: PLR2004 - heads or tails
+    return LaneLimits(
+        concurrency_max=1 + int(chance.random() * 2) if is_narrow else None,
+        queue_max=QUEUES[int(chance.random() * len(QUEUES))],
+        breaker=BreakerLimits(
+            failures_in_a_row=3, window=6, rest=Backoff(first_seconds=4, max_seconds=15)
+        ),
+    )

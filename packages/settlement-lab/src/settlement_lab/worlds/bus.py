@@ -1,0 +1,278 @@
+"""JetStream as one stream in memory, spoken to in NATS' own protocol, and a consumer of it.
+
+The real relay, publisher and surveyor run against it, byte for byte: batches that are stored whole or not
+at all, an expected last sequence that fences whoever is wrong, and acknowledgements that get lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+
+from nats.js.errors import NotFoundError
+
+from settlement_client import MemoryInbox
+from settlement_engine.errors import Unavailable
+from settlement_engine.events.announce import ID_HEADER
+from settlement_engine.events.publisher import KNOWN_ID, WRONG_LAST_SEQUENCE
+from settlement_lab.worlds.door import finish
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+
+    from settlement_lab.worlds.chronicle import Chronicle
+    from settlement_lab.worlds.faults import Faults
+    from settlement_lab.worlds.loop import Process, VirtualLoop
+
+    Hear = Callable[[Any], Coroutine[Any, Any, None]]
+
+WIRE_SECONDS: Final = (0.001, 0.004)
+SLOW_SECONDS: Final = (1.0, 6.0)
+"""The slower ones outlast the relay's patience: the frames arrive when nobody waits for them."""
+
+DOWN_SECONDS: Final = (3.0, 20.0)
+DUPLICATE_WINDOW_SECONDS: Final = 20.0
+CONSUMER_SECONDS: Final = 0.2
+REDELIVERY_SECONDS: Final = (1.0, 5.0, 40.0)
+LAST_SEQUENCE: Final = "Nats-Expected-Last-Sequence"
+
+
+@dataclass(slots=True)
+class Bus:
+    """The stream, and whether anybody can reach it."""
+
+    loop: VirtualLoop
+    faults: Faults
+    chronicle: Chronicle
+    is_atomic: bool
+    log: list[dict[str, str]] = field(default_factory=list)
+    known: dict[str, float] = field(default_factory=dict)
+    is_down: bool = False
+    config: Any = None
+    wires: list[Wire] = field(default_factory=list)
+    arrived: Callable[[], None] = lambda: None
+
+    def go_down(self) -> None:
+        """End all connections; nobody gets a new one for a while."""
+        self.is_down = True
+        for wire in self.wires:
+            wire.end()
+        self.wires.clear()
+        self.loop.later(self.faults.seconds(DOWN_SECONDS), self.come_back)
+
+    def come_back(self) -> None:
+        """Be there again, with all that was stored."""
+        self.is_down = False
+
+    def store(self, batch: Sequence[dict[str, str]]) -> dict[str, Any]:
+        """Store a batch whole, or say why not."""
+        expected = batch[0].get(LAST_SEQUENCE)
+        if expected is not None and int(expected) != len(self.log):
+            return _fault(WRONG_LAST_SEQUENCE, f"wrong last sequence: {len(self.log)}")
+        now = self.loop.time()
+        for headers in batch:
+            known_at = self.known.get(headers[ID_HEADER])
+            if known_at is not None and now - known_at < DUPLICATE_WINDOW_SECONDS:
+                return _fault(KNOWN_ID, "batch contains a known message id")
+        for headers in batch:
+            self.known[headers[ID_HEADER]] = now
+            self.log.append(headers)
+        self.chronicle.note(f"bus stores {len(batch)}, up to {len(self.log)}")
+        self.arrived()
+        return {"stream": "settlement-events", "seq": len(self.log)}
+
+    def connector(self, process: Process) -> Callable[[Any], Any]:
+        """Return what a relay opens connections with, in one process."""
+
+        @contextlib.asynccontextmanager
+        async def connect(_access: object) -> AsyncIterator[Wire]:
+            await asyncio.sleep(self.faults.seconds(WIRE_SECONDS))
+            wire = Wire(self, process)
+            if self.is_down:
+                raise wire.lost_error()
+            self.wires.append(wire)
+            try:
+                yield wire
+            finally:
+                wire.end()
+                if wire in self.wires:
+                    self.wires.remove(wire)
+
+        return connect
+
+
+def _fault(err_code: int, description: str) -> dict[str, Any]:
+    return {"error": {"code": 400, "err_code": err_code, "description": description}}
+
+
+class Wire:
+    """One connection, as much of it as relay and publisher use."""
+
+    def __init__(self, bus: Bus, process: Process) -> None:
+        self._bus = bus
+        self._process = process
+        self._hear: Hear | None = None
+        self._batches: dict[str, list[dict[str, str]]] = {}
+        self._when_lost: list[Callable[[], None]] = []
+        self.lost = asyncio.Event()
+        self._count = 0
+
+    def end(self) -> None:
+        """Break: whoever waits on it is told when his process runs."""
+        if self.lost.is_set():
+            return
+        self.lost.set()
+        for call in self._when_lost:
+            self._bus.loop.call_soon(call, context=self._process.context)
+
+    def lost_error(self) -> Unavailable:
+        """Make the error that says so."""
+        return Unavailable("simulated: the connection to the bus is lost")
+
+    def call_when_lost(self, call: Callable[[], None]) -> None:
+        """Name a call for the end of the connection."""
+        self._when_lost.append(call)
+
+    def jetstream(self, **_: object) -> Wire:
+        """Answer for the stream as well."""
+        return self
+
+    def new_inbox(self) -> str:
+        """Name a place for acknowledgements."""
+        self._count += 1
+        return f"_INBOX.{self._count}"
+
+    async def subscribe(self, _subject: str, cb: Hear) -> None:
+        """Remember who hears the acknowledgements."""
+        self._hear = cb
+
+    async def write(self, frames: bytes) -> None:
+        """Take protocol frames; what they bring about comes back later, or never."""
+        if self.lost.is_set():
+            raise self.lost_error()
+        faults = self._bus.faults
+        seconds = faults.seconds(WIRE_SECONDS)
+        if faults.happens("bus_slow", 0.5):
+            seconds += faults.seconds(SLOW_SECONDS)
+        self._bus.loop.later(seconds, self._arrive, frames)
+
+    def _arrive(self, frames: bytes) -> None:
+        """Be at the server, which carries out what it gets, also for whoever is gone by now."""
+        faults = self._bus.faults
+        read = _read(frames)
+        is_whole = not faults.happens("bus_breaks_midway", 0.3)
+        for reply, headers in read if is_whole else read[: len(read) // 2]:
+            if not self._bus.is_down:
+                self._take(reply, headers)
+        if not is_whole:
+            self.end()
+
+    def _take(self, reply: str, headers: dict[str, str]) -> None:
+        batch_id = headers.get("Nats-Batch-Id")
+        batch = [headers]
+        if batch_id is not None:
+            batch = self._batches.setdefault(batch_id, [])
+            batch.append(headers)
+            if "Nats-Batch-Commit" not in headers:
+                return
+            del self._batches[batch_id]
+        ack = self._bus.store(batch)
+        if not self._bus.faults.happens("bus_answer_lost", 0.5):
+            seconds = self._bus.faults.seconds(WIRE_SECONDS)
+            context = self._process.context
+            self._bus.loop.call_later(seconds, self._acknowledge, reply, ack, context=context)
+
+    def _acknowledge(self, reply: str, ack: dict[str, Any]) -> None:
+        if self._hear is not None and not self.lost.is_set():
+            data = json.dumps(ack).encode()
+            finish(self._hear(SimpleNamespace(subject=reply, headers=None, data=data)))
+
+    async def stream_info(self, _name: str) -> Any:
+        """Say what the stream is like, and where it begins and ends."""
+        await self._ask()
+        if self._bus.config is None:
+            raise NotFoundError
+        last = len(self._bus.log)
+        state = SimpleNamespace(first_seq=min(last, 1), last_seq=last, messages=last)
+        return SimpleNamespace(config=self._bus.config, state=state)
+
+    async def add_stream(self, config: Any) -> Any:
+        """Make the stream."""
+        await self._ask()
+        config.allow_atomic = self._bus.is_atomic
+        self._bus.config = config
+        if not self._bus.is_atomic:
+            self._bus.faults.note("bus_one_by_one")
+        return SimpleNamespace(config=config)
+
+    async def get_msg(self, _name: str, seq: int) -> Any:
+        """Return one message's headers."""
+        await self._ask()
+        if not 0 < seq <= len(self._bus.log):
+            raise NotFoundError
+        return SimpleNamespace(headers=self._bus.log[seq - 1])
+
+    async def _ask(self) -> None:
+        await asyncio.sleep(self._bus.faults.seconds(WIRE_SECONDS))
+        if self.lost.is_set():
+            raise self.lost_error()
+
+
+def _read(frames: bytes) -> list[tuple[str, dict[str, str]]]:
+    """Read HPUB frames: where the acknowledgement goes, and the headers."""
+    found = []
+    place = 0
+    while place < len(frames):
+        end = frames.index(b"\r\n", place)
+        words = frames[place:end].decode().split(" ")
+        reply = words[2] if len(words) == 5 else ""  # noqa: PLR2004 - HPUB subject reply head total
+        head, total = int(words[-2]), int(words[-1])
+        lines = frames[end + 2 : end + 2 + head].decode().split("\r\n")[1:]
+        headers = dict(line.split(": ", 1) for line in lines if line)
+        found.append((reply, headers))
+        place = end + 2 + total + 2
+    return found
+
+
+@dataclass(slots=True)
+class Consumer:
+    """Reads the stream; its inbox remembers in the same step in which it acts."""
+
+    bus: Bus
+    inbox: MemoryInbox = field(default_factory=MemoryInbox)
+    effects: list[str] = field(default_factory=list)
+    place: int = 0
+    is_waiting: bool = False
+
+    def __post_init__(self) -> None:
+        """Listen."""
+        self.bus.arrived = self.wake
+
+    def wake(self) -> None:
+        """Go on reading, if there is nothing else under way."""
+        if not self.is_waiting:
+            self.is_waiting = True
+            self.bus.loop.later(CONSUMER_SECONDS, self._read)
+
+    def _read(self) -> None:
+        """Handle the next message; one whose acknowledgement is lost comes again."""
+        self.is_waiting = False
+        if self.place >= len(self.bus.log):
+            return
+        faults = self.bus.faults
+        name = self.bus.log[self.place][ID_HEADER]
+        self.handle(name)
+        if faults.happens("event_late_again", 0.5):
+            self.bus.loop.later(faults.seconds(REDELIVERY_SECONDS), self.handle, name)
+        if not faults.happens("event_again", 0.5):
+            self.place += 1
+        self.wake()
+
+    def handle(self, event_id: str) -> None:
+        """Act, once for each event."""
+        if finish(self.inbox.take(event_id)):
+            self.effects.append(event_id)

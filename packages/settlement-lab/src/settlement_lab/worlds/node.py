@@ -1,0 +1,303 @@
+"""One engine process of a world: the real engine and the real relay, which can be killed and frozen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from settlement_engine.domain.backoff import Backoff
+from settlement_engine.domain.lifecycle import Event
+from settlement_engine.domain.preconditions import Refusal, RefusalCode
+from settlement_engine.engine.dispatch.dispatcher import NOT_PUT
+from settlement_engine.engine.service import SettlementService
+from settlement_engine.engine.settings import EngineSettings
+from settlement_engine.events.connection import NatsAccess
+from settlement_engine.events.relay import Relay, RelaySettings
+from settlement_engine.ports import Answer
+from settlement_lab.worlds.door import Door, Gated
+from settlement_lab.worlds.loop import Process
+from settlement_lab.worlds.rail import SimulatedRail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from datetime import datetime
+    from random import Random
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.ports import Clock, Ids, LaneReport, Step
+    from settlement_lab.worlds.bus import Bus
+    from settlement_lab.worlds.chronicle import Chronicle
+    from settlement_lab.worlds.faults import Faults
+    from settlement_lab.worlds.loop import VirtualLoop
+    from settlement_lab.worlds.rail import Road
+
+LEASE_SECONDS: Final = 12.0
+LEADING_SECONDS: Final = 5.0
+SCREENING_SECONDS: Final = (0.01, 0.1)
+SCREENING_LATE_SECONDS: Final = (6.0, 20.0)
+BATCHES: Final = (1, 2, 500)
+ONLY_ONE_SEND: Final = (1, 3)
+
+SETTINGS: Final[dict[str, Any]] = {
+    "claim_interval_seconds": 4.0,
+    "sweep_interval_seconds": 10.0,
+    "look_interval_seconds": 20.0,
+    "close_look_seconds": 4.0,
+    "lease_seconds": LEASE_SECONDS,
+    "heartbeat_seconds": 4.0,
+    "retry_pause_seconds": 0.5,
+    "watch_interval_seconds": 5.0,
+    "screening_timeout_seconds": 5.0,
+    "windows_refresh_seconds": 20.0,
+    "admission_patience_seconds": 8.0,
+    "broken_rest_seconds": 10.0,
+    "inbound_poll_seconds": 5.0,
+    "resend": Backoff(first_seconds=1, max_seconds=15),
+    "enquiry": Backoff(first_seconds=1, max_seconds=15),
+    "screening": Backoff(first_seconds=1, max_seconds=15),
+    "full_lane": Backoff(first_seconds=2, max_seconds=10),
+    "has_real_windows": True,
+}
+
+
+class Books(Protocol):
+    """What one process has of a store: made anew for each engine, closed when it dies.
+
+    ``is_instant`` says that its calls wait for nothing.
+    """
+
+    is_instant: bool
+    settlements: Any
+    accounts: Any
+    stream: Any
+    registry: Any
+    inbound: Any
+
+    def end_session(self, owner: int) -> None:
+        """End the session by which this engine is known to live, as its crash would."""
+        ...
+
+    def close(self) -> None:
+        """Drop every connection, as a crash would."""
+        ...
+
+
+class SkewedClock:
+    """A machine's clock, which may be wrong by hours."""
+
+    def __init__(self, world_clock: Clock) -> None:
+        self._clock = world_clock
+        self.skew_seconds = 0.0
+
+    def now(self) -> datetime:
+        """Return what this machine takes for the time."""
+        return self._clock.now() + timedelta(seconds=self.skew_seconds)
+
+
+class Tally:
+    """A meter that counts what should not happen."""
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        self.anomalies: Counter[str] = Counter()
+        self._faults = faults
+
+    def anomaly(self, kind: str, count: int = 1) -> None:
+        """Count it."""
+        self.anomalies[kind] += count
+
+    def moved(self, steps: Sequence[Step], commit_seconds: float | None = None) -> None:
+        """Note what a lane had no room for."""
+        del commit_seconds
+        for step in steps:
+            if step.event is Event.UNDELIVERED and step.detail.get("text", "").startswith(NOT_PUT):
+                self._note("held_back")
+            elif step.event is Event.POSTPONED and "rail" in step.detail:
+                self._note("waited_for_lane")
+
+    def rail_answered(
+        self, rail: str, ask: str, seconds: float, answered: int, silent: int
+    ) -> None:
+        """Nothing."""
+
+    def lanes(self, reports: Mapping[str, LaneReport]) -> None:
+        """Note that something had to wait."""
+        if any(report.waiting for report in reports.values()):
+            self._note("lane_waits")
+        if any(report.breakers_open for report in reports.values()):
+            self._note("breaker_opens")
+
+    def _note(self, name: str) -> None:
+        if self._faults is not None:
+            self._faults.note(name)
+
+    def batch(self, stage: str, size: int, seconds: float) -> None:
+        """Nothing."""
+
+
+class MoodyScreening:
+    """Clears; now and then refuses, parks for a person, is late, or does not answer."""
+
+    def __init__(self, loop: VirtualLoop, faults: Faults) -> None:
+        self._loop = loop
+        self._faults = faults
+
+    async def screen(
+        self, settlements: Sequence[Settlement], report: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Say what comes to its mind."""
+        faults = self._faults
+        await asyncio.sleep(faults.seconds(SCREENING_SECONDS))
+        for settlement in settlements:
+            refusal = None
+            event = Event.CLEARED
+            if faults.happens("screening_silent"):
+                continue
+            if faults.happens("screening_parks", 0.5):
+                event = Event.PARKED
+            elif faults.happens("screening_refuses", 0.5):
+                event, refusal = Event.REFUSED, Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)
+            answer = Answer(settlement_id=settlement.id, event=event, refusal=refusal)
+            if faults.happens("screening_late"):
+                self._loop.call_later(faults.seconds(SCREENING_LATE_SECONDS), report, [answer])
+            else:
+                report([answer])
+
+
+class _Leadership:
+    """Says who publishes, from memory; the store is asked now and then."""
+
+    def __init__(self, loop: VirtualLoop, door: Door, faults: Faults, stream: Any) -> None:
+        self._loop = loop
+        self._door = door
+        self._stream = stream
+        self._ends_at = 0.0
+        self._is_leader = False
+        self._is_stubborn = faults.happens("two_leaders")
+
+    async def is_leader(self) -> bool:
+        """Say what was the case lately."""
+        if self._is_stubborn:
+            return True
+        if self._loop.time() >= self._ends_at:
+            self._is_leader = await self._door.call("is_leader", self._stream.is_leader)
+            self._ends_at = self._loop.time() + LEADING_SECONDS
+        return self._is_leader
+
+
+class Node:
+    """See the module."""
+
+    def __init__(  # noqa: PLR0913 - what a process has
+        self,
+        name: str,
+        loop: VirtualLoop,
+        books: Books,
+        *,
+        road: Road,
+        bus: Bus,
+        clock: Clock,
+        ids: Ids,
+        faults: Faults,
+        chance: Random,
+        chronicle: Chronicle,
+    ) -> None:
+        self.process = Process(name)
+        self.books = books
+        self.clock = SkewedClock(clock)
+        self.meter = Tally(faults)
+        self.ended: BaseException | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._loop = loop
+        self._chronicle = chronicle
+        self.door = Door(loop, self.process, faults)
+        self.door.is_instant = books.is_instant
+        self.door.reached = self._note_commit
+        rail = SimulatedRail(road, self.process)
+        settlements: Any = Gated(books.settlements, self.door)
+        self.store = settlements
+        stream: Any = Gated(books.stream, self.door)
+        accounts: Any = Gated(books.accounts, self.door)
+        self.engine = SettlementService(
+            EngineSettings(
+                **SETTINGS,
+                is_queueing=chance.random() < 0.5,  # noqa: PLR2004 - heads or tails
+                move_batch_max=int(faults.pick(BATCHES)),
+                intake_batch_max=int(faults.pick(BATCHES)),
+                sends_max=int(faults.pick(ONLY_ONE_SEND)),
+            ),
+            store=settlements,
+            accounts=accounts,
+            stream=stream,
+            registry=cast("Any", Gated(books.registry, self.door)),
+            rails={rail.name: rail},
+            screening=MoodyScreening(loop, faults),
+            inbound=cast("Any", Gated(books.inbound, self.door)),
+            clock=self.clock,
+            ids=ids,
+            chance=chance,
+            meter=self.meter,
+        )
+        self.relay = self._make_relay(bus, faults, books, stream)
+
+    def _make_relay(self, bus: Bus, faults: Faults, books: Books, stream: Any) -> Relay:
+        return Relay(
+            outbox=stream,
+            nats=NatsAccess(servers=()),
+            meter=self.meter,
+            settings=RelaySettings(
+                batch_min=2,  # A world is small; both ways of publishing are to be seen in it.
+                batch_max=int(faults.pick(BATCHES)) + 1,
+                poll_seconds=5.0,
+                standby_poll_seconds=8.0,
+                ack_timeout_seconds=2.0,
+                mark_seconds=4.0,
+                linger_seconds=0.5,
+            ),
+            leadership=_Leadership(self._loop, self.door, faults, books.stream),
+            doorbell=self.engine.doorbell,
+            open_connection=bus.connector(self.process),
+        )
+
+    def _note_commit(self, name: str, found: object) -> None:
+        if name == "apply":
+            assert isinstance(found, list)
+            results = " ".join(outcome.result.value for outcome in found)
+            self._chronicle.note(f"{self.process.name} writes: {results}")
+        elif name in ("claim", "reclaim") and found:
+            assert isinstance(found, list)
+            self._chronicle.note(f"{self.process.name} {name}s {len(found)}")
+        elif name == "join":
+            self._chronicle.note(f"{self.process.name} joins as {found}")
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something in this process, which holds on to it."""
+        task = self._loop.create_task(work, context=self.process.context)
+        self._tasks.append(task)
+        return task
+
+    def start(self) -> None:
+        """Begin, as a process does."""
+        _ = self.run(self._live())
+
+    async def _live(self) -> None:
+        try:
+            await self.engine.join()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.engine.run())
+                group.create_task(self.relay.run())
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - an engine that ends by itself is a finding
+            self.ended = error
+
+    @property
+    def owner(self) -> int:
+        """The number of this engine."""
+        return self.engine._presence.owner  # noqa: SLF001 - a nemesis looks anywhere
+
+    @property
+    def is_up(self) -> bool:
+        """Say whether it can be spoken to."""
+        return not self.process.is_stopped and self.owner > 0

@@ -1,0 +1,220 @@
+"""The callers of a world, and the people who look after what is parked or in doubt.
+
+A caller keeps his key and asks again until he has an answer. What he has once been told he remembers: the
+auditor asks him at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.money import Money
+from settlement_engine.domain.settlement import Instruction, Priority, Settlement
+from settlement_engine.errors import IdempotencyConflict, NotFound, SettlementEngineError
+from settlement_lab.worlds.memory_books import CURRENCY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from settlement_lab.worlds.chronicle import Chronicle
+    from settlement_lab.worlds.faults import Faults
+    from settlement_lab.worlds.node import Node
+
+BANKS: Final = ("AAA", "BBB")
+AMOUNTS: Final = (100, 300, 500)
+TRIES_MAX: Final = 400
+PATIENCE_SECONDS: Final = (4.0, 15.0)
+LOOKS_MAX: Final = 4
+THINK_SECONDS: Final = (0.1, 2.0, 15.0)
+WAIT_SECONDS: Final = 5.0
+APPROVAL_SHARE: Final = 0.7
+
+
+class Unanswered(Exception):
+    """The engine did not answer in time, or said that it could not serve the call."""
+
+
+@dataclass(slots=True)
+class Caller:
+    """One obligation and whoever wants it settled. ``seen`` is what he was told, in order."""
+
+    number: int
+    wish: Instruction
+    settlement_id: UUID | None = None
+    conflict: str = ""
+    seen: list[tuple[int, State]] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+
+    def note(self, settlement: Settlement) -> None:
+        """Remember an answer."""
+        name = self.wish.idempotency_key
+        if self.conflict:
+            self.violations.append(f"{name}: was refused before as a conflict")
+        if self.settlement_id not in (None, settlement.id):
+            self.violations.append(f"{name}: is {self.settlement_id} and {settlement.id}")
+        self.settlement_id = settlement.id
+        self.seen.append((settlement.seq, settlement.state))
+
+
+def draw_wish(number: int, faults: Faults, before: list[Caller], obligations: int) -> Instruction:
+    """Draw an instruction; now and then for an obligation that somebody else has already."""
+    chance = faults.chance
+    source = BANKS[0] if chance.random() < 0.75 else BANKS[1]  # noqa: PLR2004 - one account is hot
+    target = BANKS[1] if source == BANKS[0] else BANKS[0]
+    obligation = f"o-{number}"
+    if before and (number >= obligations or faults.happens("caller_takes_obligation")):
+        obligation = before[int(chance.random() * len(before))].wish.obligation_id
+    return Instruction(
+        caller="caller",
+        idempotency_key=f"k-{number}",
+        obligation_id=obligation,
+        from_bank=source,
+        to_bank=target,
+        amount=Money(AMOUNTS[int(chance.random() * len(AMOUNTS))], CURRENCY),
+        value_date=None,
+        priority=Priority.NORMAL,
+        metadata={},
+    )
+
+
+class People:
+    """Callers and clerks."""
+
+    def __init__(self, faults: Faults, nodes: list[Node], chronicle: Chronicle) -> None:
+        self._faults = faults
+        self._nodes = nodes
+        self._chronicle = chronicle
+        self.callers: list[Caller] = []
+
+    async def _somebody(self) -> Node:
+        """Return an engine that can be spoken to."""
+        while True:
+            up = [node for node in self._nodes if node.is_up]
+            if up:
+                return up[int(self._faults.chance.random() * len(up))]
+            await asyncio.sleep(1.0)
+
+    async def _ask(
+        self, call: Callable[[Node], Coroutine[Any, Any, Any]], seconds: float
+    ) -> Settlement:
+        """Ask an engine, as long as patience lasts; it may die meanwhile."""
+        node = await self._somebody()
+        task = node.run(_caught(call(node)))
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            if self._faults.chance.random() < 0.5:  # noqa: PLR2004 - some hang up, some are cut off
+                task.cancel()
+            raise Unanswered
+        found = task.result()
+        if isinstance(found, (IdempotencyConflict, NotFound)):
+            raise found
+        if not isinstance(found, Settlement):
+            raise Unanswered
+        return found
+
+    async def call(self, caller: Caller) -> None:
+        """Submit until it is accepted or refused for good; then look, cancel, repeat, as life goes."""
+        name = caller.wish.idempotency_key
+        for _ in range(TRIES_MAX):
+            seconds = self._faults.seconds(PATIENCE_SECONDS)
+            try:
+                found = await self._ask(lambda node: _settle(node, caller.wish), seconds)
+            except IdempotencyConflict as conflict:
+                caller.conflict = conflict.field
+                self._chronicle.note(f"{name} conflicts in {conflict.field}")
+                if caller.settlement_id is not None:
+                    caller.violations.append(f"{name}: was accepted, and conflicts now")
+                return
+            except Unanswered:
+                self._faults.note("caller_gives_up")
+                continue
+            caller.note(found)
+            self._chronicle.note(f"{name} hears {found.state}")
+            await self._after(caller)
+            return
+        caller.violations.append(f"{name}: was never answered")
+
+    async def _after(self, caller: Caller) -> None:
+        if self._faults.happens("caller_cancels", 2):
+            await self._once(caller, lambda node: node.engine.cancel(_known(caller)))
+        await self._look(caller)
+        if self._faults.happens("caller_cancels", 3):
+            await self._once(caller, lambda node: node.engine.cancel(_known(caller)))
+        if self._faults.happens("caller_repeats", 3):
+            await self._once(caller, lambda node: _settle(node, caller.wish))
+        if self._faults.happens("caller_changes_content", 2):
+            await self._contradict(caller)
+        await self._look(caller)
+
+    async def _look(self, caller: Caller) -> None:
+        """Ask for the status some times, wherever the call happens to go."""
+        for _ in range(int(self._faults.chance.random() * LOOKS_MAX)):
+            await self._once(caller, lambda node: _load(node, _known(caller)))
+
+    async def _once(self, caller: Caller, call: Callable[[Node], Coroutine[Any, Any, Any]]) -> None:
+        await asyncio.sleep(self._faults.seconds(THINK_SECONDS))
+        try:
+            caller.note(await self._ask(call, self._faults.seconds(PATIENCE_SECONDS)))
+        except Unanswered:
+            return
+        except (IdempotencyConflict, NotFound) as error:
+            caller.violations.append(f"{caller.wish.idempotency_key}: {error.what}")
+
+    async def _contradict(self, caller: Caller) -> None:
+        """Use the key for something else: that must be refused."""
+        other = replace(caller.wish, amount=Money(caller.wish.amount.minor + 1, CURRENCY))
+        try:
+            await self._ask(lambda node: _settle(node, other), PATIENCE_SECONDS[-1])
+        except (Unanswered, IdempotencyConflict):
+            return
+        caller.violations.append(f"{caller.wish.idempotency_key}: was taken for other content")
+
+    def look_after(
+        self, settlements: dict[UUID, Settlement], truth: Callable[[Settlement], Event | None]
+    ) -> None:
+        """Decide what is parked, and attest what nobody can tell any more, by the bank's own book."""
+        up = [node for node in self._nodes if node.is_up]
+        if not up:
+            return
+        node = up[int(self._faults.chance.random() * len(up))]
+        for settlement in settlements.values():
+            event: Event | None = None
+            if settlement.state is State.HELD:
+                is_fine = self._faults.chance.random() < APPROVAL_SHARE
+                event = Event.APPROVED if is_fine else Event.DECLINED
+            elif settlement.state in (State.IN_DOUBT, State.SENT, State.RECALLING):
+                event = truth(settlement)
+                if event is not None:
+                    self._faults.note("attested")
+            if event is not None:
+                _ = node.run(_wish(node, settlement, event))
+
+
+async def _wish(node: Node, settlement: Settlement, event: Event) -> None:
+    node.engine._mailbox.request(settlement, event)  # noqa: SLF001 - as the desk does
+
+
+async def _settle(node: Node, wish: Instruction) -> Settlement:
+    return replace((await node.engine.settle(wish, WAIT_SECONDS)).settlement)
+
+
+async def _load(node: Node, settlement_id: UUID) -> Settlement | None:
+    found: dict[UUID, Settlement] = await node.store.load([settlement_id])
+    return found.get(settlement_id)
+
+
+async def _caught(call: Coroutine[Any, Any, Any]) -> object:
+    """Return what came, or why nothing did."""
+    try:
+        return await call
+    except SettlementEngineError as error:
+        return error
+
+
+def _known(caller: Caller) -> UUID:
+    assert isinstance(caller.settlement_id, UUID), "he has been told"
+    return caller.settlement_id
