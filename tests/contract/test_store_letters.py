@@ -83,7 +83,7 @@ async def test_acts_are_kept_in_order_with_the_stores_own_time(stores):
 async def test_a_letter_ends_once(stores, outcome, later):
     letter = await bury(stores)
     ended = await stores.letters.note_letter(letter.id, act(outcome, settlement_id=ENDS[outcome]))
-    with pytest.raises(WrongState, match=f"at its end: {outcome.name}"):
+    with pytest.raises(WrongState, match=f"already closed: {outcome.name}"):
         await stores.letters.note_letter(letter.id, act(later, settlement_id=ENDS.get(later)))
     assert await stores.letters.dead_letter(letter.id) == ended
 

@@ -208,5 +208,5 @@ def test_a_port_that_is_taken_is_refused_in_three_lines(tmp_path: Path) -> None:
 def test_an_engine_that_cannot_start_is_told_with_its_own_words(tmp_path: Path) -> None:
     done = run_dev(tmp_path, "--set", "banks.mock_enabled=false")
     assert done.returncode == ExitCode.UNAVAILABLE
-    assert "no rail is switched on" in done.stderr
+    assert "no rail is enabled" in done.stderr
     assert "Traceback" not in done.stderr

@@ -91,7 +91,7 @@ def test_a_dry_run_is_refused_where_the_proposal_would_be(world: World, tmp_path
     evidence = ("--evidence", str(file), "--reason", "their letter", "--as", "ada", "--dry-run")
     code, text = run(world, "resolve", ended, "--settled", *evidence)
     assert code != 0
-    assert "an end is never edited" in text
+    assert "a final state never changes" in text
     parked = submit(world, "", amount=PARKED)
     exception_of(world, parked)
     code, text = run(world, "resolve", parked, "--settled", *evidence)

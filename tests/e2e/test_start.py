@@ -205,7 +205,7 @@ def test_without_postgresql_a_command_ends_with_four(tmp_path: Path, command: st
         },
     )
     assert done.returncode == ExitCode.UNAVAILABLE, done.stderr
-    assert "✗ PostgreSQL is out of reach\n" in done.stderr
+    assert "✗ PostgreSQL cannot be reached\n" in done.stderr
     assert "hunter2" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 

@@ -250,7 +250,7 @@ async def test_what_can_never_be_admitted_is_buried(server, engine, graveyard, f
     "fault",
     [
         Overloaded("draining", retry_after_seconds=0.05),
-        Unavailable("PostgreSQL is out of reach"),
+        Unavailable("PostgreSQL cannot be reached"),
     ],
 )
 async def test_what_passes_is_handed_out_again_until_it_works(server, engine, graveyard, fault):
@@ -296,7 +296,7 @@ async def test_a_fault_that_goes_away_buries_nothing(server, engine, graveyard):
 
 
 async def test_poison_waits_while_the_graveyard_is_out_of_reach(server, engine, graveyard, capsys):
-    graveyard.trouble = Unavailable("PostgreSQL is out of reach")
+    graveyard.trouble = Unavailable("PostgreSQL cannot be reached")
     async with running(make_intake(server.url(), engine, graveyard)):
         await send(server.url(), b"rubbish", *obligations(0, 1))
         await until(lambda: engine.accepted)

@@ -99,7 +99,7 @@ def test_a_server_that_keeps_dying_is_given_up(data_dir, monkeypatch):
             kill(servers.nats)
             assert servers.watch() == ("NATS",)
         kill(servers.nats)
-        with pytest.raises(EmbeddedServerError, match="keeps dying"):
+        with pytest.raises(EmbeddedServerError, match="stops again and again"):
             servers.watch()
     assert nobody_lives_in(data_dir)
 

@@ -86,6 +86,6 @@ async def test_a_full_account_is_not_funded(stores: Stores, kind: AccountKind) -
     scene = await Scene.open(stores)
     await turn_over(scene, kind, BALANCE_FULL)
     before = await scene.everything()
-    with pytest.raises(WrongState, match="no room for more turnover"):
+    with pytest.raises(WrongState, match="reached its maximum turnover"):
         await scene.fund(1)
     assert await scene.everything() == before

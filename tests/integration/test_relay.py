@@ -349,7 +349,7 @@ async def test_what_follows_a_full_batch_is_read_while_that_one_is_on_its_way(
 
 
 @pytest.mark.parametrize(
-    "trouble", [Unavailable("PostgreSQL is out of reach"), ValueError("a bug")]
+    "trouble", [Unavailable("PostgreSQL cannot be reached"), ValueError("a bug")]
 )
 async def test_what_goes_wrong_with_reading_ahead_does_not_touch_the_batch_on_its_way(
     server, outbox, meter, trouble
@@ -585,7 +585,7 @@ async def test_a_store_that_is_away_is_waited_for(server, outbox, meter):
     async with running(relay):
         outbox.add(5)
         await until_published(outbox)
-        outbox.trouble = Unavailable("PostgreSQL is out of reach")
+        outbox.trouble = Unavailable("PostgreSQL cannot be reached")
         await until(lambda: relay._failures > 1)
         outbox.add(5)
         outbox.trouble = None

@@ -228,7 +228,7 @@ async def test_a_stream_that_ends_with_a_strangers_message_is_left_alone(server,
     await published(server, outbox)
     async with jetstream(server) as js:
         await js.publish("settlement.odd", b"not ours")
-    with pytest.raises(WrongState, match="does not know"):
+    with pytest.raises(WrongState, match="not in the database"):
         await replay(server, outbox).run(ignore)
 
 

@@ -104,7 +104,7 @@ class Drain:
 
 
 def _draining() -> Unavailable:
-    return Unavailable("the engine is draining", todo="Connect again: another engine goes on.")
+    return Unavailable("the engine is draining", todo="Connect again to another engine.")
 
 
 class Bound:

@@ -202,7 +202,7 @@ class ExceptionCalls:
         if file is None:
             raise unknown(number)
         if file.matter.settlement_id is None:
-            what = "this exception is about a payment that we do not know"
+            what = "this exception is about a payment that is not in this database"
             raise WrongState(what, why="there is no settlement to resolve")
         return file.matter.settlement_id
 
@@ -277,12 +277,14 @@ def who_acts(call: Call, *, trusts_names: bool = True) -> str:
     if call.caller != LOCAL_CALLER:
         return call.caller[:WHO_CHARACTERS_MAX]
     if not trusts_names:
-        what = "people are told apart by their certificates here, and this call has none"
-        why = "whoever may say any name could approve what the same person has proposed"
-        todo = "Call with a certificate of the authority in [server] tls_client_ca_file."
+        what = "the call has no client certificate, which identifies the person here"
+        why = "without a certificate one person could act under two names"
+        todo = (
+            "Call with a client certificate that the CA in [server] tls_client_ca_file has signed."
+        )
         raise NotAuthenticated(what, why=why, todo=todo)
     if not call.actor:
-        what = "nobody is named as the person who acts"
+        what = "the name of the person who acts is missing"
         todo = f"Call with a certificate, or name the person in the metadata {ACTOR_HEADER}."
         raise NotAuthenticated(what, todo=todo)
     return call.actor

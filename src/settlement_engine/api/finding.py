@@ -67,7 +67,9 @@ class SettlementFinder:
     async def _by_any_id(self, request: pb.SettlementStatusRequest) -> Settlement:
         name = request.any_id
         if request.settlement_id or request.obligation_id:
-            raise InvalidInstruction([("any_id", "goes with neither of the other two")])
+            raise InvalidInstruction(
+                [("any_id", "cannot be combined with settlement_id or obligation_id")]
+            )
         if len(name) > ANY_ID_CHARACTERS_MAX:
             raise InvalidInstruction(
                 [("any_id", f"has more than {ANY_ID_CHARACTERS_MAX} characters")]
@@ -89,13 +91,13 @@ def _the_one(named: Sequence[Named]) -> UUID:
     meant = own or sorted({each.settlement_id for each in named})
     if not meant:
         raise NotFound(
-            "there is no settlement of this name",
-            why="it is nobody's settlement id, obligation, UETR, end-to-end id or reference at a rail",
+            "there is no settlement with this reference",
+            why="no settlement has it as id, obligation id, UETR, end-to-end id or rail reference",
             listed_by="list",
         )
     if len(meant) > 1:
         ids = ", ".join(str(each) for each in meant[:SHOWN_MAX])
         more = "" if len(meant) <= SHOWN_MAX else " and others"
-        text = f"is the name of several settlements: {ids}{more}; say which by its settlement_id"
+        text = f"is a reference of several settlements: {ids}{more}; give the settlement_id of one"
         raise InvalidInstruction([("any_id", text)])
     return meant[0]

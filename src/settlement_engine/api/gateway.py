@@ -160,7 +160,7 @@ class Gateway:
         if unary is not None:
             return unary
         if service == _SETTLEMENT and method == _BIDIRECTIONAL:
-            raise NotOffered(f"{method} streams in both directions, which only gRPC can do")
+            raise NotOffered(f"{method} streams in both directions, which only gRPC supports")
         names = ", ".join(sorted(self._services[service]))
         raise NotOffered(f"there is no such call; {service} has: {names}")
 

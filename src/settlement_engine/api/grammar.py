@@ -219,8 +219,8 @@ def one_actor(values: Iterable[str]) -> str:
     [name, *others] = names
     is_name = _ACTOR.fullmatch(name) is not None and not has_card_number(name)
     if others or not is_name or name in NOBODYS_NAMES:
-        what = "the header settlement-actor does not name one person"
-        todo = "Give one name of at most 64 of A-Z, a-z, 0-9 and ._@+- that is nobody else's."
+        what = "the header settlement-actor does not contain one valid name"
+        todo = "Give one name of at most 64 characters A-Z, a-z, 0-9 and ._@+-, not the name of another person."
         raise NotAuthenticated(what, todo=todo)
     return name
 

@@ -44,7 +44,7 @@ def too_slow(seconds: float) -> web.Response:
 
 def broken_off() -> web.Response:
     """Refuse a body that ended early; usually the caller has disconnected and reads no response."""
-    message = "the body ended before its end; nothing was done"
+    message = "the body is incomplete; nothing was done"
     response = _json(400, _plain(3, "INVALID_ARGUMENT", message, "BODY_BROKEN_OFF"))
     response.force_close()
     return response
@@ -52,7 +52,7 @@ def broken_off() -> web.Response:
 
 def not_http(status: int, why: str) -> web.Response:
     """Refuse bytes that are not a valid HTTP request."""
-    message = f"this is no request of HTTP/1.1: {why}"
+    message = f"this is not a valid HTTP/1.1 request: {why}"
     response = _json(status, _plain(3, "INVALID_ARGUMENT", message, "NOT_HTTP"))
     response.force_close()
     return response
@@ -75,7 +75,7 @@ def not_post() -> web.Response:
 
 def deadline_reached() -> web.Response:
     """Report that the caller's deadline was reached."""
-    message = "the deadline was reached; what was accepted goes on"
+    message = "the deadline was reached; accepted settlements continue"
     return _json(504, _plain(4, "DEADLINE_EXCEEDED", message, "DEADLINE_EXCEEDED"))
 
 

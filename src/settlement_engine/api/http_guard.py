@@ -112,8 +112,8 @@ def _address(name: str) -> IPv4Address | IPv6Address | None:
 
 
 def _refused(what: str, header: str) -> web.Response:
-    why = f"its header {header} names neither this machine nor a name in [server] allowed_hosts"
-    todo = "Call the engine by one of its own names, or add the name to [server] allowed_hosts."
+    why = f"its header {header} is neither a name of this machine nor in [server] allowed_hosts"
+    todo = "Use a host name of the engine, or add the name to [server] allowed_hosts."
     response = failed(NotPermitted(what, why=why, todo=todo))
     response.force_close()
     return response

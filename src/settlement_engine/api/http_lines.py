@@ -101,9 +101,7 @@ class Lines:
 
 
 def _unread(seconds: float) -> Overloaded:
-    what = (
-        f"nothing of this stream was read for {seconds:g} s; resume it with the last sequence read"
-    )
+    what = f"the client has read nothing from this stream for {seconds:g} s; resume after the last sequence"
     return Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 

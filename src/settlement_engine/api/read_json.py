@@ -224,7 +224,7 @@ def _bytes(value: object) -> bytes:
     try:
         return base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeError):
-        message = "must be base64 with its padding"
+        message = "must be base64 with padding"
         raise _Wrong(message) from None
 
 

@@ -175,7 +175,7 @@ def caller_of_certificate(encoded: bytes) -> str:
     except ValueError as error:
         raise _nameless() from error
     if usages is None or ExtendedKeyUsageOID.CLIENT_AUTH not in usages:
-        what = "the certificate is not one for callers"
+        what = "the certificate is not a client certificate"
         todo = "Use a certificate with the extended key usage clientAuth."
         raise NotAuthenticated(what, todo=todo)
     return _named(names)
@@ -206,6 +206,6 @@ def _named(names: x509.SubjectAlternativeName | None) -> str:
 
 
 def _nameless() -> NotAuthenticated:
-    why = "it has no name, several names, or one with a wildcard, a port, a query or odd characters"
+    why = "it has no name, several names, or a name with a wildcard, a port, a query or invalid characters"
     todo = "Use a certificate with one URI, or one DNS name, as subject alternative name."
-    return NotAuthenticated("the certificate names nobody", why=why, todo=todo)
+    return NotAuthenticated("the certificate contains no identity", why=why, todo=todo)

@@ -73,7 +73,11 @@ def require_assertions() -> None:
     """Refuse to run under ``-O``: the assertions are part of the engine."""
     if not __debug__:
         what = "the engine does not run without assertions"
-        raise Misconfigured(what, why="Python was started with -O", todo="Start it without -O.")
+        raise Misconfigured(
+            what,
+            why="Python was started with -O",
+            todo="Start Python without -O, and unset PYTHONOPTIMIZE.",
+        )
 
 
 class Application:
@@ -131,7 +135,7 @@ class Application:
         """Refuse a limit for what never was a currency. Only after joining: the book knows those of the past."""
         if unknown := screening_rules(self.config).unknown_currencies():
             what = f"[screening] names an amount in {', '.join(unknown)}"
-            why = "neither ISO 4217 nor this database knows such an amount"
+            why = "the currency or its decimals are known neither to ISO 4217 nor to this database"
             raise Misconfigured(what, why=why, todo="Correct the currency or the amount.")
 
     def _metrics(self) -> Metrics:
@@ -140,8 +144,8 @@ class Application:
 
     def _mock(self) -> MockRail:
         if not self.config.banks.mock_enabled:
-            what = "no rail is switched on"
-            todo = "This version has the mock rail: banks.mock_enabled = true."
+            what = "no rail is enabled"
+            todo = "Enable the mock rail: banks.mock_enabled = true."
             raise Misconfigured(what, todo=todo)
         return MockRail(mock_settings(self.config), SystemClock())
 

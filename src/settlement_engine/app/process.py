@@ -134,7 +134,7 @@ class EngineProcess:
         async def events() -> str:
             relay = application.relay
             if relay is None:
-                return "events are switched off"
+                return "NATS is disabled"
             published = await application.stream.published()
             backlog = waiting(published, await application.stream.head())
             if backlog > BACKLOG_MAX:
@@ -187,7 +187,7 @@ class EngineProcess:
         signalled.cancel()
         for task in done:
             task.result()
-        message = "a part of the engine has ended by itself"
+        message = "a part of the engine has stopped unexpectedly"
         raise AssertionError(message)
 
     async def drain(self) -> None:

@@ -35,8 +35,8 @@ def chosen_factory(config: Config) -> Factory:
     name = config.screening.provider
     factory = PROVIDERS.get(name)
     if factory is None:
-        what = f"screening.provider names {name!r}, which is no provider of screening"
-        raise Misconfigured(what, todo=f"Name one of these: {', '.join(sorted(PROVIDERS))}.")
+        what = f"screening.provider names {name!r}, which this version does not have"
+        raise Misconfigured(what, todo=f"Choose one of: {', '.join(sorted(PROVIDERS))}.")
     return factory
 
 

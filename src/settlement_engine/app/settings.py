@@ -109,8 +109,10 @@ def mock_settings(config: Config) -> MockSettings:
     """Read the section."""
     banks = config.banks
     if banks.mock_book_file is None:
-        what = "the mock bank has no book"
-        raise Misconfigured(what, todo="Set banks.mock_book_file to a file of its own.")
+        what = "the mock bank has no ledger file"
+        raise Misconfigured(
+            what, todo="Set banks.mock_book_file to a file that no other program uses."
+        )
     return MockSettings(
         book_file=banks.mock_book_file,
         latency_seconds=banks.mock_latency_ms / 1000,

@@ -44,5 +44,5 @@ def fault_of_bank(code: str) -> str:
         most = BANK_CODE_CHARACTERS_MAX
         return f"must be 1 to {most} of A-Z, a-z, 0-9, dot, underscore and hyphen"
     if _PUNCTUATION.fullmatch(code) is not None:
-        return "must contain a letter or a digit: punctuation alone names no bank"
+        return "must contain a letter or a digit: punctuation alone is not a code"
     return ""

@@ -103,14 +103,18 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 def require_whole(letter: DeadLetter) -> None:
     """Raise WrongState when only a part of the message was kept."""
     if not letter.is_whole:
-        what = f"dead letter {letter.id} was not kept whole, and cannot be tried again"
+        what = (
+            f"dead letter {letter.id} was stored without its whole payload, so it cannot be retried"
+        )
         kept = f"{letter.kept_bytes} of {letter.payload_bytes} bytes were kept"
-        raise WrongState(what, why=kept, todo="Have its sender send it again, then drop this one.")
+        raise WrongState(
+            what, why=kept, todo="Ask its sender to send it again, then drop this one."
+        )
 
 
 def require_open(letter: DeadLetter) -> None:
     """Raise WrongState when the letter is at its end."""
     ending = letter.ending
     if ending is not None:
-        what = f"dead letter {letter.id} is at its end: {ending.outcome.name}"
+        what = f"dead letter {letter.id} is already closed: {ending.outcome.name}"
         raise WrongState(what, why=f"by {ending.who}")

@@ -159,7 +159,7 @@ def write(dossier: Dossier, engine_version: str) -> dict[str, bytes]:
     files[MANIFEST] = canonical(manifest_of(files))
     fault = bounds_fault(files)
     if fault:
-        what = "the evidence is larger than it may be"
+        what = "the evidence exceeds the maximum size"
         raise WrongState(what, why=fault)
     return dict(sorted(files.items()))
 

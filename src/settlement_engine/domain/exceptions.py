@@ -251,26 +251,32 @@ def check_attestable(settlement: Settlement, finding: Finding) -> None:
         return
     if finding in OF_PARKED and not settlement.is_ended:
         what = f"a settlement that is {settlement.state.value} is not parked"
-        raise WrongState(what, why="only what screening has parked is released or declined")
+        raise WrongState(
+            what, why="only settlements that screening has parked can be released or declined"
+        )
     what = f"a settlement that is {settlement.state.value} cannot be resolved by people"
     if settlement.is_ended:
-        todo = "It has ended. If that is wrong, the rail's late word opens an exception by itself."
-        raise WrongState(what, why="an end is never edited", todo=todo)
+        todo = (
+            "It has ended. If the bank reports a conflicting status, an exception opens by itself."
+        )
+        raise WrongState(what, why="a final state never changes", todo=todo)
     if settlement.state is State.HELD:
         todo = "Release it or decline it: `settlement-engine resolve ID --release` or `--decline`."
-        raise WrongState(what, why="it was parked, and nothing was sent for it", todo=todo)
+        raise WrongState(what, why="it is parked, and nothing was sent", todo=todo)
     if settlement.state is State.LOCKED:
-        todo = "Try again in a moment: its instruction is on its way at this very time."
-        raise WrongState(what, why="its question is open", todo=todo)
+        todo = "Try again in a moment: the payment is being sent now."
+        raise WrongState(what, why="the rail has not answered yet", todo=todo)
     todo = "Cancel it: `settlement-engine cancel ID`."
-    raise WrongState(what, why="nothing was sent for it, so nothing is in doubt", todo=todo)
+    raise WrongState(what, why="nothing was sent, so its outcome is not in doubt", todo=todo)
 
 
 def check_approval(proposal: Proposal, settlement: Settlement, who: str, signed: bytes) -> None:
     """Refuse an approval that must not be. Raises NotPermitted, WrongState, InvalidInstruction."""
     if is_same_person(proposal.proposed_by, who):
         what = f"{who} proposed this and cannot approve it"
-        raise NotPermitted(what, why="it takes two people", todo="Ask somebody else to approve it.")
+        raise NotPermitted(
+            what, why="two different people are required", todo="Ask another person to approve it."
+        )
     if signed != proposal.content_sha256:
         raise InvalidInstruction(
             [("content_sha256", "is not the fingerprint of this proposal: read it again")]
@@ -278,20 +284,22 @@ def check_approval(proposal: Proposal, settlement: Settlement, who: str, signed:
     check_undecided(proposal)
     if proposal.has_expired:
         what = "the proposal has expired"
-        raise WrongState(what, why="its evidence is old by now", todo="Propose it again.")
+        raise WrongState(what, why="its evidence may be out of date", todo="Propose it again.")
     if settlement.is_ended or proposal.finding in OF_PARKED:
         check_attestable(settlement, proposal.finding)
     if is_outdated(proposal, settlement) and proposal.finding in OF_PARKED:
         what = (
             "the settlement was released since this was proposed, and is parked for another reason"
         )
-        raise WrongState(what, why="a decision counts for one reason", todo="Propose it again.")
+        raise WrongState(
+            what, why="a decision is valid for one reason only", todo="Propose it again."
+        )
     if is_outdated(proposal, settlement):
         what = (
             "the payment was sent again, or the bank has acknowledged it, since this was proposed"
         )
-        todo = "Find out what the bank says now, and propose it again if need be."
-        raise WrongState(what, why="evidence from before says nothing about that", todo=todo)
+        todo = "Ask the bank for the current status, and propose it again if it is still true."
+        raise WrongState(what, why="the evidence is older than this change", todo=todo)
 
 
 def is_outdated(proposal: Proposal, settlement: Settlement) -> bool:
@@ -326,7 +334,9 @@ def check_undecided(proposal: Proposal) -> None:
     if proposal.decision is not Decision.OPEN:
         what = f"the proposal was {proposal.decision.value} by {proposal.decided_by}"
         raise WrongState(
-            what, why="a proposal is decided once", todo="Propose it again if need be."
+            what,
+            why="a proposal can be decided only once",
+            todo="Make a new proposal if necessary.",
         )
 
 
@@ -334,24 +344,26 @@ def check_closing(matter: Matter, who: str) -> None:
     """Refuse to close what must stay open. Raises NotPermitted, WrongState."""
     if matter.closed_at is not None:
         what = f"the exception was closed by {matter.closed_by}"
-        raise WrongState(what, why="it is closed once")
+        raise WrongState(what, why="it is already closed")
     if matter.kind is MatterKind.HELD:
-        what = "the exception of a parked settlement is closed by the decision about it"
+        what = "the exception of a parked settlement is closed by the decision on the settlement"
         todo = "Decide: `settlement-engine resolve ID --release` or `--decline`, or cancel it."
-        raise WrongState(what, why="it still waits", todo=todo)
+        raise WrongState(what, why="the settlement is still parked", todo=todo)
     if matter.kind in DOUBTS:
-        what = "a doubt is closed by the settlement's end, and not by a person"
+        what = "the exception closes when the settlement ends, and not by a person"
         todo = "Resolve the settlement: `settlement-engine resolve ID`."
         raise WrongState(what, why="the funds are still held", todo=todo)
     if matter.kind not in SUSPENDED:
         return
     if not matter.acknowledged_by:
-        what = "an exception with money in suspense is acknowledged before it is closed"
+        what = "an exception with money in suspense must be acknowledged before it is closed"
         todo = "Acknowledge it, and let another person close it."
-        raise WrongState(what, why="it takes two people", todo=todo)
+        raise WrongState(what, why="two different people are required", todo=todo)
     if is_same_person(matter.acknowledged_by, who):
         what = f"{who} acknowledged this and cannot close it"
-        raise NotPermitted(what, why="it takes two people", todo="Ask somebody else to close it.")
+        raise NotPermitted(
+            what, why="two different people are required", todo="Ask another person to close it."
+        )
 
 
 # --- replays --------------------------------------------------------------------------------------
@@ -365,7 +377,11 @@ def require_room(alive: Proposal, settlement: Settlement, content: bytes) -> boo
         return True
     if not is_open:
         what = f"a proposal was approved by {alive.decided_by} and is being carried out"
-        raise WrongState(what, why="the bank is asked once more first", todo="Wait for its end.")
+        raise WrongState(
+            what,
+            why="the engine asks the bank once more before it applies the proposal",
+            todo="Wait until it is finished.",
+        )
     return False
 
 

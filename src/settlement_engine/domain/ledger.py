@@ -231,10 +231,10 @@ def suspend_cash(
 
 def full(currency: str) -> WrongState:
     """Refuse a funding for which an account has no room."""
-    what = f"an account in {currency} has no room for more turnover"
+    what = f"an account in {currency} has reached its maximum turnover"
     return WrongState(
         what,
-        why="its debits or credits are at their bound",
+        why="its total of debits or credits is at the limit",
         todo="Fund another account of the bank.",
     )
 

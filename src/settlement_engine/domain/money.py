@@ -65,7 +65,7 @@ def book_exponents(exponents: Mapping[str, int]) -> None:
     for code, digits in exponents.items():
         known = _BOOKED.setdefault(code, digits)
         if known != digits:
-            message = f"{code} is booked with {known} decimals, and now with {digits}"
+            message = f"{code} was booked with {known} decimals before, and now with {digits}"
             raise MoneyError(message)
 
 
@@ -94,7 +94,7 @@ def exponent(currency: str) -> int:
 
 def _unknown(currency: str) -> str:
     if _CODE.fullmatch(currency) is None:
-        return "must be a currency code of three capital letters (ISO 4217), such as EUR"
+        return "must be a currency code of three capital letters (ISO 4217), for example EUR"
     return "is not an active currency of ISO 4217"
 
 
@@ -103,7 +103,7 @@ def fault_of_currency_today(currency: str) -> str:
     if currency not in _exponents():
         return _unknown(currency)
     if _BOOKED and currency not in _BOOKED:
-        return "is not in this database yet: run `settlement-engine migrate`"
+        return "is not in this database yet; run `settlement-engine migrate`"
     return ""
 
 
@@ -146,7 +146,7 @@ def _minor(text: str, currency: str, digits: int) -> int:
         raise MoneyError(message)
     match = _AMOUNT.fullmatch(text)
     if match is None:
-        message = "must be a plain decimal number such as 12.50: digits and at most one point"
+        message = "must be a decimal number such as 12.50: digits and at most one point"
         raise MoneyError(message)
     whole, fraction = match[1], match[2] or ""
     if len(fraction) > digits:

@@ -27,7 +27,7 @@ class ValueDateRange:
         if value_date is None or -self.days_back <= (value_date - today).days <= self.days_ahead:
             return ""
         if not self.days_back and not self.days_ahead:
-            return f"must be today, which is {today} in UTC: nothing is settled for another day"
+            return f"must be today, which is {today} in UTC: settlement for another day is not supported"
         first = today - timedelta(days=self.days_back)
         last = today + timedelta(days=self.days_ahead)
         return f"must be from {first} to {last}: today is {today} in UTC"

@@ -153,8 +153,8 @@ def reachable(
     if binaries.movable_root is None:
         raise EmbeddedServerError(
             f"PostgreSQL in {binaries.directory} cannot be executed.",
-            why=f"its own user may not enter {obstacle}",
-            todo="set SETTLEMENT_PG_BIN to a directory that everybody can read",
+            why=f"its user has no access to {obstacle}",
+            todo="set SETTLEMENT_PG_BIN to a directory that all users can read",
         )
     return _copied(binaries, binaries.movable_root, directory)
 

@@ -73,7 +73,7 @@ def make(cluster: Path, binaries: PostgresBinaries, mode: LaunchMode, password_f
         raise EmbeddedServerError(
             f"PostgreSQL {binaries.version} could not make a data directory in {cluster.parent}.",
             why=(answer.stderr or answer.stdout)[-files.COMPLAINT_BYTES_MAX :].strip(),
-            todo="make room on the disk or choose another data directory, then try again",
+            todo="free disk space or choose another data directory, then try again",
         )
     _finish(unfinished, cluster)
 
@@ -99,7 +99,7 @@ def copy(template: Path, cluster: Path) -> None:
         raise EmbeddedServerError(
             f"The template {template} could not be copied to {cluster}.",
             why=answer.stderr.strip(),
-            todo="make room on the disk, then try again",
+            todo="free disk space, then try again",
         )
     _finish(unfinished, cluster)
 
@@ -122,7 +122,7 @@ def refuse_foreign(data_dir: Path) -> None:
     if foreign:
         raise EmbeddedServerError(
             f"{data_dir} cannot become a data directory.",
-            why=f"there are other things in it, such as {foreign[0]}",
+            why=f"it contains other files, for example {foreign[0]}",
             todo="choose an empty directory, or one that does not exist yet",
         )
 
@@ -150,7 +150,7 @@ def settle_owner(data_dir: Path, mode: LaunchMode) -> None:
     owner = data_dir.stat().st_uid
     if owner not in {wanted_uid, os.geteuid()}:
         raise EmbeddedServerError(
-            f"The data directory {data_dir} belongs to somebody else.",
+            f"The data directory {data_dir} belongs to another user.",
             why=f"its owner is user {owner} and this is user {os.geteuid()}",
             todo=f"run as user {owner}, or choose another data directory",
         )
@@ -159,7 +159,7 @@ def settle_owner(data_dir: Path, mode: LaunchMode) -> None:
     if (obstacle := process.obstacle(data_dir, mode)) is not None:
         raise EmbeddedServerError(
             f"PostgreSQL's user cannot reach {data_dir}.",
-            why=f"{obstacle} is closed to it, and root's privileges are not the server's",
+            why=f"it has no access to {obstacle}, and the server does not run with root's privileges",
             todo="choose a data directory outside, for example /var/lib/settlement",
         )
 
@@ -169,7 +169,7 @@ def _give_away(data_dir: Path) -> None:
         files.give_to(data_dir, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
     except OSError as error:
         raise EmbeddedServerError(
-            "PostgreSQL refuses to run as root, and there is nobody else to run it as.",
+            "PostgreSQL refuses to run as root, and no other user is available.",
             why=f"user namespaces are forbidden here, and user {UNPRIVILEGED_ID} cannot own "
             f"{data_dir}: {error.strerror}",
             todo="run as an ordinary user, or allow user namespaces in this container",

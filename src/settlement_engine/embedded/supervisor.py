@@ -132,7 +132,7 @@ class EmbeddedServers:
         is_full = len(self._restarted_at) == RESTARTS_MAX
         if is_full and now - self._restarted_at[0] < RESTARTS_WINDOW_SECONDS:
             raise EmbeddedServerError(
-                f"{server.title} keeps dying.",
+                f"{server.title} stops again and again.",
                 why=f"{RESTARTS_MAX} restarts within {RESTARTS_WINDOW_SECONDS:g} s did not help",
                 todo=f"read {server.log_path}",
             )

@@ -99,7 +99,7 @@ class BankLists:
             log.warning("opening_confirmed", rail=rail.name, why=why)
             return {"rail": rail.name, "without_list": why}
         self._meter.anomaly("opening_without_list")
-        return f"the rail {rail.name} cannot be asked what it has: {why}"
+        return f"the rail {rail.name} does not give its payment list: {why}"
 
     async def _page(
         self, rail: PaymentLister, since: datetime, after: str, seconds: float

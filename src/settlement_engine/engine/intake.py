@@ -156,11 +156,11 @@ class Intake:
         waiting = len(self._batcher) + self._read_now
         is_full = self._mailbox.carried_count + waiting + count > self._settings.open_max
         if is_full or waiting + count > self._settings.intake_queue_max:
-            what = "the engine carries as many settlements as it may"
+            what = "the engine has reached its limit of open settlements"
             raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
         # However many a call brings, it is refused only for those before it: large calls are not starved.
         if self._mailbox.backlog + waiting >= self._settings.backlog_max:
-            what = "more settlements than the engine is quick to carry wait for their turn"
+            what = "too many settlements wait for processing"
             raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
 
     async def run(self) -> None:
@@ -338,5 +338,5 @@ def _conflict(wish: Instruction, settlement: Settlement, verdict: Verdict) -> Id
         return IdempotencyConflict(what, field="obligation_id", settlement_id=str(settlement.id))
     before, now = settlement.instruction.content(), wish.content()
     field_name = next((name for name in now if now[name] != before[name]), "idempotency_key")
-    what = f"{field_name}: the idempotency key stands for another {field_name}"
+    what = f"{field_name}: the idempotency key was used with another {field_name}"
     return IdempotencyConflict(what, field=field_name, settlement_id=str(settlement.id))

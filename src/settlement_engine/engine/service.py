@@ -275,7 +275,7 @@ class SettlementService:
             if is_cancelled():
                 raise
         if not self.is_draining:
-            message = f"{work!r} has ended by itself"
+            message = f"{work!r} has stopped unexpectedly"
             raise AssertionError(message)
 
     def _forget(self) -> None:
@@ -370,7 +370,7 @@ class SettlementService:
                 raise WrongState(what, why=why, todo="Ask GetSettlementStatus for its state.")
             self._mailbox.request(settlement, Event.CANCELLED)
             await asyncio.sleep(CANCEL_LOOK_SECONDS)
-        what = "the settlement is in other hands"
+        what = "another engine is changing the settlement"
         raise Contention(what, todo="Try again.")
 
     async def moves(
@@ -391,8 +391,8 @@ def _why_not_cancelled(settlement: Settlement) -> str:
     if settlement.is_ended:
         return "it has ended"
     if Event.CANCELLED in LIFE[settlement.state] and settlement.attempt is not None:
-        return f"the rail {settlement.attempt.route.rail} has it, and takes no recalls"
-    return "the rail may have it, and only the rail can say that it has not"
+        return f"the rail {settlement.attempt.route.rail} has the payment, and does not support recalls"
+    return "the rail may have the payment, and only its response can decide this"
 
 
 def _was_cancelled(settlement: Settlement) -> bool:

@@ -202,7 +202,7 @@ class ClearingIntake:
             raise Misconfigured(
                 f"the consumer {wanted.durable} of the stream {wanted.stream} cannot be used",
                 why="it is not a pull consumer with explicit acknowledgement",
-                todo="delete the consumer: it is made anew",
+                todo="delete the consumer; the engine creates it again",
             )
 
     async def _take(self, messages: Sequence[Msg]) -> float:

@@ -157,7 +157,7 @@ class Surveyor:
             return
         era_min = era_of(unknown.position) + 1
         self._suspect(Suspicion(why="stream_ahead", era_min=era_min, known_to=known_to))
-        what = "the stream holds what the database has forgotten"
+        what = "the stream has events that the database does not have"
         raise Unavailable(what, why=f"position {unknown.position}, known up to {known_to}")
 
     def _note_foreign(self, sequence: int) -> None:

@@ -57,5 +57,5 @@ class Refusal:
             return ""
         return (
             f"JetStream answers, and has stored no announcement for {self.seconds:.0f} s"
-            f" ({self._why}); after a full disk, make room and restart NATS"
+            f" ({self._why}); after a full disk, free space and restart NATS"
         )

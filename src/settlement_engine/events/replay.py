@@ -122,7 +122,7 @@ class Replay:
             return await ensure_stream(jetstream, self._spec)
         except APIError as error:
             what = f"the stream {self._spec.name} cannot be made"
-            todo = "Choose another --subject-prefix: no two streams may take the same subjects."
+            todo = "Choose another --subject-prefix: two streams cannot have the same subjects."
             raise Misconfigured(what, why=str(error.description), todo=todo) from error
 
     # --- where to begin ---------------------------------------------------------------------------
@@ -158,19 +158,19 @@ class Replay:
             what = f"there is no announcement {first}"
             raise WrongState(what, why=f"the last one is {head}")
         if not first <= last <= head:
-            what = f"there is nothing from {first} to {last}"
+            what = f"there are no announcements from {first} to {last}"
             raise WrongState(what, why=f"the last announcement is {head}")
         return first, last
 
     def _require_order(self, begins: int | None, ends: int, first: int, last: int) -> None:
         """Raise WrongState unless going on behind the stream's end leaves order and no gap."""
         name = self._spec.name
-        elsewhere = "Replay into a stream of its own: --stream NAME."
+        elsewhere = "Replay into another stream: --stream NAME."
         if begins is None or first < begins:
             what = f"{first} cannot be put in front of the stream {name}"
             raise WrongState(what, why=f"it begins with {begins}", todo=elsewhere)
         if ends < first - 1:
-            what = f"the stream {name} ends at {ends}: what follows up to {first} would be missing"
+            what = f"the stream {name} ends at {ends}: the announcements up to {first} would be missing"
             raise WrongState(
                 what, todo=f"Replay from {ends + 1}; a running relay does it by itself."
             )
@@ -182,8 +182,8 @@ class Replay:
         told = await self._position(jetstream, sequence)
         place = await self._surveyor.find(jetstream, 0)
         if told is None or told != place.position:
-            what = f"the stream {self._spec.name} ends with what the database does not know"
-            todo = "Replay into a stream of its own: --stream NAME."
+            what = f"the stream {self._spec.name} ends with a message that is not in the database"
+            todo = "Replay into another stream: --stream NAME."
             raise WrongState(what, why=f"its last message is {told}", todo=todo)
         return told
 
@@ -226,7 +226,7 @@ class Replay:
                 await asyncio.sleep(CONFLICT_PAUSE_SECONDS)
             else:
                 return
-        what = f"somebody else writes to the stream {self._spec.name} all the time"
+        what = f"another program keeps writing to the stream {self._spec.name}"
         raise Contention(what)
 
     async def _batch(self, after: int, last: int) -> list[Message]:
@@ -247,7 +247,7 @@ class Replay:
         """Count what the stream holds: a message that it took for a known one would be missing."""
         holds = int((await self._info(connection))["state"]["messages"])
         if holds < plan.holds + plan.count:
-            what = f"the stream {plan.stream} has not kept all that was written"
+            what = f"the stream {plan.stream} has not stored all announcements"
             todo = "Purge it, wait for its duplicate window to pass, and replay again."
             raise Contention(what, why=f"it holds {holds} messages", todo=todo)
 

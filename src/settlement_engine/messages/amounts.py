@@ -46,7 +46,7 @@ def read_amount(text: str, currency: str) -> Money:
     """Read the text of an amount element. Raises MoneyError."""
     match = _DECIMAL.fullmatch(text.strip()) if len(text) <= AMOUNT_CHARACTERS_MAX else None
     if match is None or not (match[1] or match[2]):
-        message = "must be a plain decimal number such as 12.50"
+        message = "must be a decimal number such as 12.50"
         raise MoneyError(message)
     whole, fraction = match[1].lstrip("0"), (match[2] or "").rstrip("0")
     digits = decimals_of(currency)

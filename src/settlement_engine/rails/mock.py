@@ -90,16 +90,16 @@ class MockSettings:
     def __post_init__(self) -> None:
         """Refuse what makes no bank. Raises Misconfigured."""
         if not 0 <= self.success_rate <= 1:
-            what = f"the mock's success rate must lie between 0 and 1, not {self.success_rate}"
+            what = f"the mock's success rate must be between 0 and 1, not {self.success_rate}"
             raise Misconfigured(what)
         for name in ("latency_seconds", "late_seconds", "settlement_delay_seconds"):
             if not 0 <= getattr(self, name) * 1000 <= MOST_MS:
-                what = f"the mock's {name} must lie between 0 and a day, not {getattr(self, name)}"
+                what = f"the mock's {name} must be between 0 and a day, not {getattr(self, name)}"
                 raise Misconfigured(what)
         if self.answer_timeout_seconds <= self.latency_seconds:
             raise Misconfigured(
                 "the mock's answer time-out must be longer than its latency",
-                why="every answer would come too late, and every payment would be in doubt",
+                why="every response would come too late, and every payment would be in doubt",
             )
 
 

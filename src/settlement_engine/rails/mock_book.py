@@ -144,8 +144,10 @@ class MockBook:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in {0, statements.VERSION}:
-            what = f"the mock bank's book {self._file} is of version {version}, not {statements.VERSION}"
-            raise Misconfigured(what, todo="Name another file, or remove it: it is only a mock's.")
+            what = f"the mock bank's ledger {self._file} is of version {version}, not {statements.VERSION}"
+            raise Misconfigured(
+                what, todo="Choose another file, or remove this one: it belongs to a mock bank."
+            )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")

@@ -66,7 +66,7 @@ class ScreeningRules:
     def review(self, instruction: Instruction) -> str:
         """Say why two people have to look at it first; empty when they need not."""
         if self.review_banks and not self.review_banks.isdisjoint(_sides(instruction)):
-            return "one of its banks is on the list review_banks"
+            return "one of its banks is in screening.review_banks"
         currency = instruction.amount.currency
         text = self.review_from.get(currency)
         if text is None:

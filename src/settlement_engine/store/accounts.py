@@ -281,8 +281,8 @@ def number_taken(account_id: int) -> IdempotencyConflict:
     return IdempotencyConflict(
         f"account {account_id} has this kind, bank, currency and account_number already",
         field="account_number",
-        todo=f"It is there: settlement-engine accounts show {account_id}. "
-        "Another one takes an account number of its own.",
+        todo=f"See it with: settlement-engine accounts show {account_id}. "
+        "A further account needs another account number.",
     )
 
 
@@ -292,6 +292,6 @@ def key_taken(field: str, account_id: int, spec: AccountSpec | None) -> Idempote
         return IdempotencyConflict(
             f"account {account_id} is open already, with another {field}",
             field=field,
-            todo=f"It is there: settlement-engine accounts show {account_id}. It stays as it is.",
+            todo=f"See it with: settlement-engine accounts show {account_id}. It was not changed.",
         )
-    return IdempotencyConflict(f"the idempotency key stands for another {field}", field=field)
+    return IdempotencyConflict(f"the idempotency key was used with another {field}", field=field)

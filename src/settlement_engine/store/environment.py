@@ -51,13 +51,13 @@ async def require_environment(
     if found not in ("", wanted):
         raise Misconfigured(
             f"this database belongs to the environment {found}, and this is {wanted}",
-            why="its marker says so: whoever used it first has set it",
+            why="it was marked by the first program that used it",
             todo=f"Correct database.url. {COPY}",
         )
     if is_unknown:
         raise Misconfigured(
-            "this database is in use, and nothing says that it is one for development",
-            why="it was made by a version that marked no environment",
+            "this database is in use, and it is not marked as a development database",
+            why="it was created by a version without these marks",
             todo=f"If it is: settlement-engine migrate --environment {wanted}",
         )
 

@@ -122,7 +122,7 @@ class PostgresMatters:
             before = await _locked(connection, matter_id)
             if before.closed_at is not None:
                 what = f"the exception was closed by {before.closed_by}"
-                raise WrongState(what, why="there is nothing to look at any more")
+                raise WrongState(what, why="it is already closed")
             await connection.execute(query("acknowledge_matter"), matter_id, who)
             return await _locked(connection, matter_id)
 

@@ -61,7 +61,7 @@ _IS_OF_ANOTHER_VERSION: Final = (
 )
 _IS_POOLED: Final = (
     "a connection pooler gives the statements of one session to several connections",
-    "Name PostgreSQL itself in database.url, or a pool with pool_mode = session.",
+    "Use the address of PostgreSQL in database.url, or a pool with pool_mode = session.",
 )
 
 SENTENCES: Final[tuple[tuple[type[Exception], tuple[str, str]], ...]] = (
@@ -120,7 +120,9 @@ def is_of_the_server(error: BaseException) -> bool:
 
 def _translation(error: Exception) -> SettlementEngineError:
     if isinstance(error, _CONTENTION):
-        return Contention("the database gave way to somebody else", why=str(error))
+        return Contention(
+            "the database stopped the transaction in favour of another one", why=str(error)
+        )
     for kind, (what, todo) in SENTENCES:
         if isinstance(error, kind):
             is_driver = isinstance(error, TargetServerAttributeNotMatched)
@@ -128,9 +130,9 @@ def _translation(error: Exception) -> SettlementEngineError:
             return Unavailable(what, why=why, todo=todo)
     why = f"{type(error).__name__}: {error}"
     if isinstance(error, _OUT_OF_REACH):
-        return Unavailable("PostgreSQL is out of reach", why=why)
+        return Unavailable("PostgreSQL cannot be reached", why=why)
     if isinstance(error, (asyncpg.IntegrityConstraintViolationError, asyncpg.UnknownPostgresError)):
         return InvariantViolated(
-            "the database refused a write that breaks the books", why=str(error)
+            "the database refused a write that violates a rule of the books", why=str(error)
         )
-    return CorruptRecord("the database could not make sense of a statement", why=why)
+    return CorruptRecord("the database could not execute a statement", why=why)

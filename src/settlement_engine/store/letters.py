@@ -117,7 +117,7 @@ class PostgresLetters:
         assert after is not None, "a dead letter is never taken away"
         if not noted:
             require_open(after)  # Somebody else was first, and ended it.
-            what = f"somebody else acts upon dead letter {letter_id}"
+            what = f"another caller is working on dead letter {letter_id}"
             raise Contention(what)
         return after
 

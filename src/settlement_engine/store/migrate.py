@@ -170,7 +170,7 @@ def _require_compatible(
     if refusing:
         what = "the database is ahead of this version"
         names = ", ".join(f"{row['number']:04d}_{row['name']}" for row in refusing)
-        todo = "Run the version that migrated it, or the one before that."
+        todo = "Run the version that migrated it, or its predecessor."
         raise Misconfigured(what, why=f"made for newer engines: {names}", todo=todo)
 
 

@@ -67,8 +67,8 @@ class PostgresOpenings:
             raise next(each for each in found if not isinstance(each, Server))
         server = max(reached, key=lambda each: (each.timeline, each.flushed))
         if len(self._lines) > 1 and self._watch.is_left_behind(server):
-            what = "only an old primary can be reached"
-            todo = "Bring its successor back. If this is a restore, start the engines anew."
+            what = "only the former primary can be reached"
+            todo = "Start the new primary again. After a restore of a backup, restart the engines."
             raise Unavailable(what, why=f"timeline {server.timeline}", todo=todo)
         self._line = self._lines[found.index(server)]
         row = await self._line.fetchrow("last_opening")

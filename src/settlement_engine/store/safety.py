@@ -89,7 +89,9 @@ async def require_sessions(settings: DatabaseSettings) -> None:
                 "each transaction may reach another session of PostgreSQL: the locks and settings that"
                 " the engine relies on would be somebody else's (PgBouncer: pool_mode = transaction)"
             )
-            todo = "Name PostgreSQL itself in database.url, or a pool with pool_mode = session."
+            todo = (
+                "Use the address of PostgreSQL in database.url, or a pool with pool_mode = session."
+            )
             raise Misconfigured(what, why=why, todo=todo)
 
 

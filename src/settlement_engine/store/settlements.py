@@ -95,7 +95,7 @@ class PostgresSettlements:
             if not pending:
                 return [answers[index] for index in range(len(admissions))]
         # Whoever held the obligation let go between two looks, again and again.
-        what = "the obligation changes hands too fast"
+        what = "the obligation is being changed by other calls"
         raise Contention(what)
 
     async def _admit(

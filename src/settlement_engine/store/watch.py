@@ -111,12 +111,12 @@ class ServerWatch:
             self.saw(server.flushed)
             self.heard(server.unsafe)
             return
-        what = "the database has to be opened first"
+        what = "the database has to be checked first"
         raise Unavailable(what, why=doubt or "nothing was accepted yet")
 
 
 def unsafe_server(why: str) -> Unavailable:
     """Say that the server may lose what it acknowledges."""
     what = "this PostgreSQL server is not safe for money"
-    todo = "Switch it on again, reload, and run CHECKPOINT: the engine goes on by itself."
+    todo = "Switch it on again, reload, and run CHECKPOINT: the engine then continues by itself."
     return Unavailable(f"{what}: {why}", why=why, todo=todo)

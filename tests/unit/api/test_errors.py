@@ -90,7 +90,7 @@ def test_whoever_may_come_again_is_told_when() -> None:
         errors.InvariantViolated(SECRET, why=SECRET),
         errors.CorruptRecord(SECRET),
         errors.Misconfigured(SECRET),
-        errors.Unavailable("PostgreSQL is out of reach", why=SECRET),
+        errors.Unavailable("PostgreSQL cannot be reached", why=SECRET),
     ],
 )
 def test_what_is_ours_never_reaches_the_caller(error: Exception) -> None:

@@ -153,7 +153,7 @@ def test_a_certificate_is_who_acts_whatever_the_metadata_says() -> None:
 
 
 def test_where_names_are_not_trusted_only_a_certificate_says_who_acts() -> None:
-    with pytest.raises(NotAuthenticated, match="certificates"):
+    with pytest.raises(NotAuthenticated, match="client certificate"):
         who_acts(Call(caller=LOCAL_CALLER, actor="grace"), trusts_names=False)
     certain = Call(caller="spiffe://bank/ada", actor="grace")
     assert who_acts(certain, trusts_names=False) == "spiffe://bank/ada"

@@ -234,7 +234,7 @@ async def test_a_letter_that_was_not_kept_whole_says_so_and_is_not_tried(edge):
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await retry(edge, 1)
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-    assert "not kept whole" in (refused.value.details() or "")
+    assert "without its whole payload" in (refused.value.details() or "")
     assert numbers(await retry_many(edge)) == []
     assert outcomes((await drop_many(edge)).letters[0]) == ["DROPPED"]
 

@@ -152,7 +152,7 @@ async def test_a_stream_that_drains_amid_a_message_lets_it_out_before_the_status
 
 async def test_an_engine_that_fails_ends_the_stream_with_its_status(edge) -> None:
     async def broken(_after, _limit, _settlement_id=None):
-        raise Unavailable("PostgreSQL is out of reach")
+        raise Unavailable("PostgreSQL cannot be reached")
 
     edge.world.read = broken
     call = edge.settlements.StreamSettlementEvents(pb.StreamRequest(), timeout=5)

@@ -214,10 +214,13 @@ def test_at_a_terminal_the_reference_is_asked_for(
 
 
 def test_what_was_done_before_says_so(command: Run, engine: FakeEngine) -> None:
-    assert "before" not in command(*FUND, "--reference", "R").out
+    assert "already" not in command(*FUND, "--reference", "R").out
     engine.accounts[0].replayed = True
-    assert "posted before; nothing was posted now" in command(*FUND, "--reference", "R").out
-    assert "it was open before" in command("accounts", "open", "nostro", "DEUTDEFF", "EUR").out
+    assert "already posted; nothing was posted again" in command(*FUND, "--reference", "R").out
+    assert (
+        "the account was already open"
+        in command("accounts", "open", "nostro", "DEUTDEFF", "EUR").out
+    )
 
 
 def test_accounts_list_reads_every_page(command: Run, engine: FakeEngine) -> None:
@@ -241,7 +244,7 @@ def test_accounts_transfers(command: Run, engine: FakeEngine) -> None:
 
 def test_a_list_that_is_cut_off_says_so(command: Run, engine: FakeEngine) -> None:
     said = command("accounts", "list", "--limit", "2")
-    assert "2 are shown, and there are more; --limit shows more" in said.out.splitlines()
+    assert "2 shown, and there are more; see more with --limit" in said.out.splitlines()
     assert json.loads(command("accounts", "list", "--limit", "2", "--json").out)["hasMore"]
     assert "there are more" not in command("accounts", "list").out
     assert not json.loads(command("accounts", "list", "--json").out)["hasMore"]
@@ -274,10 +277,10 @@ def test_a_funding_of_which_nothing_was_heard_may_be_repeated(
     command: Run, engine: FakeEngine
 ) -> None:
     info = error_details_pb2.ErrorInfo(reason="UNAVAILABLE", domain="settlement-engine")
-    engine.fail("FundAccount", code_pb2.UNAVAILABLE, "PostgreSQL is out of reach", info)
+    engine.fail("FundAccount", code_pb2.UNAVAILABLE, "PostgreSQL cannot be reached", info)
     said = command(*FUND, "--reference", "R")
     assert said.code == ExitCode.UNAVAILABLE
     assert (
-        "PostgreSQL is out of reach" in said.err
+        "PostgreSQL cannot be reached" in said.err
     )  # what the engine says, and not that none answers
-    assert "the same command again posts it once" in said.err
+    assert "repeat the command: it is posted only once" in said.err

@@ -83,7 +83,7 @@ class FakeDesk(settlement_pb2_grpc.ExceptionServiceServicer):
     def _refuse_mallory(self, who: str, context: Any) -> None:
         if who == "mallory":
             status = status_pb2.Status(code=7, message="mallory proposed this")
-            told = {"why": "it takes two people", "todo": "Ask somebody else."}
+            told = {"why": "two different people are required", "todo": "Ask somebody else."}
             status.details.add().Pack(
                 error_details_pb2.ErrorInfo(reason="NOT_PERMITTED", domain="x", metadata=told)
             )
@@ -267,7 +267,11 @@ def test_what_is_approved_is_what_was_shown(command: Run, desk: FakeDesk) -> Non
 def test_a_refusal_says_why(command: Run, desk: FakeDesk) -> None:
     said = command("approve", "3", "--as", "mallory")
     assert said.code == ExitCode.FAILED
-    for word in ("mallory proposed this", "why: it takes two people", "do:  Ask somebody else."):
+    for word in (
+        "mallory proposed this",
+        "why: two different people are required",
+        "do:  Ask somebody else.",
+    ):
         assert word in said.err
 
 

@@ -155,7 +155,7 @@ def test_an_amount_that_cannot_be_kept_is_refused_with_the_reason(text, currency
 )
 @pytest.mark.parametrize("currency", ["EUR", "JPY", "KWD"])
 def test_rubbish_is_not_an_amount(text, currency):
-    with pytest.raises(MoneyError, match="plain decimal number"):
+    with pytest.raises(MoneyError, match="decimal number"):
         parse_amount(text, currency)
 
 

@@ -127,7 +127,7 @@ async def test_a_mute_bank_stops_its_own_rail_only() -> None:
         assert house.engine.is_open
         await asyncio.sleep(40)  # the mute bank was waited for
         assert house.engine.opening == (
-            "sending open except for second (recovery 1): the rail second cannot be asked what it has: TimeoutError()"
+            "sending open except for second (recovery 1): the rail second does not give its payment list: TimeoutError()"
         )
         assert (await house.engine.wait(await submit(house, "k3", "EUR"), 5)).is_ended
         site.second.is_mute = False

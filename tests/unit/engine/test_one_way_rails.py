@@ -81,7 +81,7 @@ async def test_a_recall_is_refused_to_the_caller_with_the_reason() -> None:
         key = await sent(house, Event.ACKNOWLEDGED, State.SENT)
         with pytest.raises(WrongState) as refused:
             await house.engine.cancel(key)
-        assert "takes no recalls" in refused.value.why
+        assert "does not support recalls" in refused.value.why
         assert house.records.lives[key].state is State.SENT
 
 

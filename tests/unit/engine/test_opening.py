@@ -197,7 +197,7 @@ async def test_nothing_is_screened_or_sent_while_it_is_shut_and_intake_goes_on(s
     assert not isinstance(accepted, Exception)
     await second.until(lambda: rail.listed > 2)
     assert second.engine.opening.startswith(
-        "sending paused (recovery 1): the rail told cannot be asked"
+        "sending paused (recovery 1): the rail told does not give"
     )
     assert (second.screening.asked, rail.asked) == (0, [])
     rail.failures = 0

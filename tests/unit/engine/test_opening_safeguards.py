@@ -310,7 +310,7 @@ async def test_a_bank_that_never_gives_its_list_is_waited_for_and_not_for_ever(
         look_again(house)
         await house.until(lambda: house.meter.anomalies.count("opening_without_list") > 1)
         assert house.engine.opening.startswith(
-            "sending paused (recovery 1): the rail told cannot be asked"
+            "sending paused (recovery 1): the rail told does not give"
         )
         rail.is_stuck = False
         await opened(house, 1)

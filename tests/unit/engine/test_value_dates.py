@@ -75,7 +75,7 @@ async def test_a_database_that_is_away_is_told_to_him_alone(monkeypatch) -> None
     async with running() as house:
 
         async def away(_: object) -> None:
-            what = "PostgreSQL is out of reach"
+            what = "PostgreSQL cannot be reached"
             raise Unavailable(what)
 
         monkeypatch.setattr(house.store, "find_by_keys", away)

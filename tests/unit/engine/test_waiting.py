@@ -37,7 +37,7 @@ class Store:
     async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
         self.asked.append(list(settlement_ids))
         if self.is_away:
-            raise Unavailable("PostgreSQL is out of reach")
+            raise Unavailable("PostgreSQL cannot be reached")
         return {one: self._settlement(one) for one in settlement_ids}
 
     def _settlement(self, settlement_id: UUID) -> Settlement:

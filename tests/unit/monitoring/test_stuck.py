@@ -103,7 +103,7 @@ async def test_the_latest_finding_stays_while_the_store_is_away(finder, metrics)
     watch = StuckWatch(finder, StuckLimits(), metrics.show_stuck)
     finder.plant(1)
     await watch.refresh()
-    finder.trouble = Unavailable("PostgreSQL is out of reach")
+    finder.trouble = Unavailable("PostgreSQL cannot be reached")
     with pytest.raises(Unavailable):
         await watch.refresh()
     assert watch.text.startswith("1 settlements are stuck")

@@ -237,7 +237,7 @@ class MemoryMatters:
         place, before = self._known(matter_id)
         if before.closed_at is not None:
             what = f"the exception was closed by {before.closed_by}"
-            raise WrongState(what, why="there is nothing to look at any more")
+            raise WrongState(what, why="it is already closed")
         if before.acknowledged_at is None:
             self._records.matters[place] = msgspec.structs.replace(
                 before, acknowledged_at=self._records.clock.now(), acknowledged_by=who
@@ -271,7 +271,7 @@ class MemoryResolutions:
     async def propose(self, spec: ProposalSpec) -> Proposal:
         """Write a proposal down; see the port."""
         if not 1 <= len(spec.evidence) <= EVIDENCE_BYTES_MAX:
-            what = "the store refused a write that breaks the books"
+            what = "the store refused a write that violates a rule of the books"
             raise InvariantViolated(what, why="the evidence's size")
         evidence = (spec.evidence_name, spec.evidence)
         content = content_sha256(spec.settlement_id, spec.finding, spec.reason, evidence, spec.who)

@@ -28,7 +28,7 @@ CREDIT_LIMIT_MAX: Final = 10**18
 
 def _require(truth: object, why: str) -> None:
     if not truth:
-        what = "the store refused a write that breaks the books"
+        what = "the store refused a write that violates a rule of the books"
         raise InvariantViolated(what, why=why)
 
 

@@ -54,7 +54,7 @@ class MemoryOpenings:
         if suspicion.why != FIRST:
             era = max((last.era if last else 0) + 1, suspicion.era_min)
         if era > ERA_MAX:
-            what = "the database refused a write that breaks the books"
+            what = "the database refused a write that violates a rule of the books"
             raise InvariantViolated(what, why=f"era {era} is beyond the last one, {ERA_MAX}")
         opening = Opening(
             era=era,
