@@ -1,8 +1,8 @@
-"""Real servers for whoever asks for them, and a fresh database for each test.
+"""Real servers for the tests that need them, and a fresh database for each test.
 
-One PostgreSQL and one NATS server per pytest process, started on first use; unit tests start neither.
-``SETTLEMENT_TEST_DATABASE_URL`` names a server of the user's own instead: a superuser's address. Only
-databases that the tests have made are ever dropped there.
+There is one PostgreSQL and one NATS server per pytest process, started on first use; unit tests start neither.
+``SETTLEMENT_TEST_DATABASE_URL`` names an existing PostgreSQL server instead, with a superuser's login. Only
+databases created by the tests are dropped there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A PostgreSQL server with fsync on, as the engine demands it."""
+    """A PostgreSQL server with fsync on, as the engine requires."""
     from settlement_engine.embedded import EmbeddedPostgres
     from tests.support.databases import TEST_URL, UsersServer
 
@@ -41,7 +41,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 
 @pytest.fixture(scope="session")
 def databases(postgres_server: PostgresServer) -> Iterator[Databases]:
-    """Makes databases on the server."""
+    """Creates databases on the server."""
     from tests.support.databases import Databases
 
     made = Databases(postgres_server)
@@ -51,7 +51,7 @@ def databases(postgres_server: PostgresServer) -> Iterator[Databases]:
 
 @pytest.fixture
 async def database_url(databases: Databases) -> AsyncIterator[str]:
-    """The address of a fresh database of this version."""
+    """The URL of a fresh database, migrated to this version."""
     url = await databases.migrated()
     yield url
     await databases.drop(url)
@@ -59,7 +59,7 @@ async def database_url(databases: Databases) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def empty_database_url(databases: Databases) -> AsyncIterator[str]:
-    """The address of a fresh database with nothing in it."""
+    """The URL of a fresh, empty database."""
     url = await databases.empty()
     yield url
     await databases.drop(url)
@@ -67,7 +67,7 @@ async def empty_database_url(databases: Databases) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedNats]:
-    """A NATS server with JetStream; what a test leaves in it, the next one finds."""
+    """A NATS server with JetStream; it keeps what earlier tests have left."""
     from settlement_engine.embedded import EmbeddedNats
 
     server = EmbeddedNats(tmp_path_factory.mktemp("server") / "nats")
@@ -78,5 +78,5 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedNa
 
 @pytest.fixture
 def nats_url(nats_server: EmbeddedNats) -> str:
-    """The address of the NATS server, with user and password."""
+    """The URL of the NATS server, with user and password."""
     return nats_server.url()

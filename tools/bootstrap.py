@@ -1,11 +1,11 @@
-"""Make `.venv` from the lock, once, with nothing but a Python: `make` runs this before all else.
+"""Creates `.venv` from the lock, once, with nothing but a Python interpreter: `make` runs this first.
 
 Stamps in `.venv` name what it was made from. While that is unchanged the script ends at once; else
 it finds or fetches uv, installs exactly what the lock names (every file by its hash), and our own
 distributions as editable installs without asking any index. Several may run at once: one works,
 the others wait. Nothing outside the checkout is touched but the caches of uv and pip.
 
-Only the standard library may be imported here: it runs before anything is installed.
+It must import only the standard library, because it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ HINT = "this Python has neither pip nor venv:  apt-get install python3-venv"
 
 
 class SetupError(Exception):
-    """The environment could not be made; the message says what to do."""
+    """The environment could not be created; the message says what to do."""
 
 
 def main(lanes: list[str]) -> int:
-    """Bring `.venv` up to date, and the lanes (extra locks) that are asked for."""
+    """Bring `.venv` up to date, including the requested lanes (extra locks)."""
     wanted = steps(lanes)
     if all_done(wanted):
         return 0
     try:
         environment = uv_environment()
         with only_one_at_a_time():
-            if not all_done(wanted):  # the one before us may have done it all
+            if not all_done(wanted):  # another process may have done everything meanwhile
                 make(wanted, environment)
     except (SetupError, OSError) as error:
         say(str(error))
@@ -65,7 +65,7 @@ def main(lanes: list[str]) -> int:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to install, the stamp that says it was done, and from what."""
+    """One thing to install, with the stamp that records its inputs."""
 
     name: str
     inputs: tuple[Path, ...]
@@ -73,25 +73,25 @@ class Step:
 
     @property
     def stamp(self) -> Path:
-        """Return where the step says that it was done."""
+        """Return the path of the step's stamp."""
         return VENV / f".made-{self.name}"
 
     def made_from(self) -> str:
-        """Name what the step depends on: its inputs, and the place, which scripts hold."""
+        """Return what the step depends on: its inputs, and the directory, which scripts contain."""
         digest = hashlib.sha256(str(ROOT).encode())
         for file in (*self.inputs, Path(__file__)):
             digest.update(b"\0" + file.read_bytes())
         return digest.hexdigest()
 
     def done(self) -> bool:
-        """Say whether nothing has changed since the step was done."""
+        """Return whether nothing has changed since the step was done."""
         try:
             return self.stamp.read_text() == self.made_from()
         except FileNotFoundError:
             return False
 
     def sign(self) -> None:
-        """Write the stamp, whole or not at all."""
+        """Write the stamp atomically."""
         draft = self.stamp.with_suffix(f".{os.getpid()}")
         draft.write_text(self.made_from())
         draft.replace(self.stamp)
@@ -114,7 +114,7 @@ def steps(lanes: list[str]) -> list[Step]:
 
 
 def all_done(wanted: list[Step]) -> bool:
-    """Say whether there is nothing to do."""
+    """Return whether there is nothing to do."""
     return PYTHON.exists() and all(step.done() for step in wanted)
 
 
@@ -123,7 +123,7 @@ def all_done(wanted: list[Step]) -> bool:
 
 @contextlib.contextmanager
 def only_one_at_a_time() -> Iterator[None]:
-    """Hold the checkout's setup lock; the kernel drops it when its holder dies."""
+    """Hold the checkout's setup lock; the kernel releases it when its holder dies."""
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "setup.lock").open("w") as handle:
         try:
@@ -135,7 +135,7 @@ def only_one_at_a_time() -> Iterator[None]:
 
 
 def make(wanted: list[Step], environment: dict[str, str]) -> None:
-    """Do the steps that are due; each is signed when it is done, so a broken run goes on there."""
+    """Do the steps that are due; each is stamped when done, so that an interrupted run continues there."""
     uv = find_uv(environment)
     if not venv_works():
         say(f"making .venv with Python {sys.version.split()[0]}")
@@ -143,7 +143,9 @@ def make(wanted: list[Step], environment: dict[str, str]) -> None:
         run(environment, uv, "venv", "-q", "--python", base_python(), str(VENV))
     for step in wanted:
         if not step.done():
-            if step.name == "lock":  # it removes what it does not name: all others are due again
+            if (
+                step.name == "lock"
+            ):  # it removes packages it does not name, so all other steps are due
                 for stamp in VENV.glob(".made-*"):
                     stamp.unlink()
             run(environment, uv, "pip", *step.command, "-q", "--python", str(PYTHON))
@@ -151,17 +153,17 @@ def make(wanted: list[Step], environment: dict[str, str]) -> None:
 
 
 def say(words: str) -> None:
-    """Tell the person who waits; standard output belongs to what runs after us."""
+    """Inform the person who waits; standard output belongs to the next command."""
     print(f"setup: {words}", file=sys.stderr, flush=True)
 
 
 def base_python() -> str:
-    """Return the interpreter below any environment that we may be running in."""
+    """Return the base interpreter of any environment that we may be running in."""
     return getattr(sys, "_base_executable", None) or sys.executable
 
 
 def venv_works() -> bool:
-    """Say whether `.venv` runs, is new enough and was made in this very place."""
+    """Return whether `.venv` runs, is new enough and was created in this directory."""
     script = VENV / "bin" / "activate"
     probe = "import sys; sys.exit(sys.version_info < (3, 11))"
     try:
@@ -175,7 +177,7 @@ def venv_works() -> bool:
 
 
 def uv_environment() -> dict[str, str]:
-    """Return uv's environment: the machine's certificates and Pythons, and a usable cache."""
+    """Return uv's environment: the machine's certificates and interpreters, and a writable cache."""
     environment = os.environ | {"UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never"}
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PROJECT_ENVIRONMENT"):
         environment.pop(name, None)
@@ -186,7 +188,7 @@ def uv_environment() -> dict[str, str]:
 
 
 def home_cache_works(environment: dict[str, str]) -> bool:
-    """Say whether uv may write to the cache that it would take by itself."""
+    """Return whether uv may write to its default cache."""
     home = Path(environment.get("HOME") or "/nonexistent")
     top = Path(environment.get("XDG_CACHE_HOME") or home / ".cache")
     for place in (top / "uv", top, home):
@@ -196,7 +198,7 @@ def home_cache_works(environment: dict[str, str]) -> bool:
 
 
 def find_uv(environment: dict[str, str]) -> str:
-    """Return a uv that runs: the machine's, else ours, else one that is fetched now."""
+    """Return a working uv: the machine's, else ours, else one that is downloaded now."""
     ours = str(BOOT / "bin" / "uv")
     for candidate in (shutil.which("uv"), ours):
         if candidate and uv_version(candidate) >= OLDEST_UV:
@@ -211,7 +213,7 @@ def find_uv(environment: dict[str, str]) -> str:
 
 
 def uv_version(uv: str) -> tuple[int, ...]:
-    """Return a uv's version, or nothing when it does not run."""
+    """Return a uv's version; empty when it does not run."""
     try:
         done = subprocess.run([uv, "--version"], capture_output=True, text=True, check=False)
     except OSError:
@@ -221,7 +223,7 @@ def uv_version(uv: str) -> tuple[int, ...]:
 
 
 def with_pip(python: str, environment: dict[str, str]) -> str:
-    """Fetch uv with a Python's pip; a target folder passes Debian's externally-managed guard."""
+    """Install uv with an interpreter's pip; a target folder is allowed where Debian manages packages."""
     shutil.rmtree(BOOT, ignore_errors=True)
     options = ("-q", "--disable-pip-version-check", "--only-binary", ":all:", "--target", str(BOOT))
     lock = ("--require-hashes", "-r", str(ROOT / "tools" / "boot.lock"))
@@ -230,7 +232,7 @@ def with_pip(python: str, environment: dict[str, str]) -> str:
 
 
 def with_venv(environment: dict[str, str]) -> str:
-    """Fetch uv with the pip of an environment made for that, where Python itself has none."""
+    """Install uv with the pip of a temporary environment, where Python itself has no pip."""
     scaffold = CACHE / "boot-venv"
     try:
         said = attempt(environment, base_python(), "-m", "venv", "--clear", str(scaffold))
@@ -240,13 +242,13 @@ def with_venv(environment: dict[str, str]) -> str:
 
 
 def attempt(environment: dict[str, str], *command: str) -> str:
-    """Run a command that may fail; return the last words of its complaint, or nothing."""
+    """Run a command that may fail; return the end of its error output, or an empty text."""
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else (done.stderr or done.stdout).strip()[-600:]
 
 
 def run(environment: dict[str, str], *command: str) -> None:
-    """Run a command that must succeed; it speaks for itself when it does not."""
+    """Run a command that must succeed; its own output explains a failure."""
     done = subprocess.run(command, env=environment, cwd=ROOT, check=False)
     if done.returncode != 0:
         raise SetupError(f"this failed: {' '.join(command)}")

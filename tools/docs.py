@@ -63,7 +63,7 @@ def code(text: object) -> str:
 
 
 def meanings(kind: type) -> dict[str, str]:
-    """Read what stands behind each member: ``NAME = auto()  # meaning``."""
+    """Read the comment behind each member: ``NAME = auto()  # meaning``."""
     found = re.findall(r"^ {4}(\w+) = auto\(\)  # (.+)$", inspect.getsource(kind), re.MULTILINE)
     return dict(found)
 
@@ -250,14 +250,14 @@ def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
 
 
 def exit_codes() -> str:
-    """Read the codes with what stands behind each."""
+    """Write the exit codes with their meanings."""
     found = re.findall(r"^ {4}\w+ = (\d+)  # (.+)$", inspect.getsource(ExitCode), re.MULTILINE)
-    assert len(found) == len(ExitCode), "each exit code has its meaning beside it"
+    assert len(found) == len(ExitCode), "each exit code has a comment with its meaning"
     return table(("code", "meaning"), found)
 
 
 def calls() -> str:
-    """Read the services of the proto: each call with the comment above it."""
+    """Write the services of the proto: each call with the comment above it."""
     text = PROTO.read_text("utf-8")
     parts = []
     for service in re.finditer(r"^service (\w+) \{\n(.*?)^\}", text, re.DOTALL | re.MULTILINE):
@@ -363,12 +363,12 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
 
 
 def written(text: str) -> str:
-    """Return a page with its generated parts written anew."""
+    """Return a page with its generated parts replaced."""
     return MARK.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]()}\n{part[4]}", text)
 
 
 def pages() -> dict[Path, tuple[str, str]]:
-    """Return each page that has generated parts, as it is and as it should be."""
+    """Return each page with generated parts: its current and its expected text."""
     found = {}
     for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text("utf-8")

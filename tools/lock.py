@@ -1,7 +1,7 @@
-"""Resolve the dependencies into the locks (`make lock`), or check the locks (`--check`).
+"""Resolves the dependencies into the locks (`make lock`), or checks the locks (`--check`).
 
-A lock names every release with the hashes of its files and no address: where the files come from is
-the business of the machine that installs them. One lock serves all Pythons and platforms.
+A lock names every release with the hashes of its files and no address: the installing machine decides where the
+files come from. One lock serves all Python versions and platforms.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OPTIONS = (
 
 
 def resolve(upgrade: bool) -> int:
-    """Write every lock again; releases stay as they are unless an upgrade is asked for."""
+    """Write every lock; releases stay the same unless an upgrade is requested."""
     environment = bootstrap.uv_environment()
     uv = bootstrap.find_uv(environment)
     apart = [word for name in sorted(our_names()) for word in ("--no-emit-package", name)]
@@ -43,7 +43,7 @@ def resolve(upgrade: bool) -> int:
 
 
 def check() -> int:
-    """Say what is wrong with the locks, without asking any index."""
+    """Report what is wrong with the locks, without using any index."""
     wrong = []
     for lock in LOCKS:
         text = (ROOT / lock).read_text()

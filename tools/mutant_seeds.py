@@ -1,4 +1,4 @@
-"""Find, for each mutant of the simulation, a world that catches it, and write its seed down.
+"""Finds, for each mutant of the simulation, a seed whose run detects it, and writes it down.
 
 A change of the engine's pace, or of what the simulation draws, moves what happens in a world: the seeds in
 ``settlement_lab/mutants/catalogue.py`` then have to follow. `python tools/mutant_seeds.py` looks only for those whose
@@ -21,7 +21,7 @@ SEEDS_MAX: Final = 4_000
 
 
 def catches(seed: int, name: str) -> bool:
-    """Say whether the world misses the safeguard, and is whole with it."""
+    """Return whether the run fails without the safeguard, and passes with it."""
     mutant = MUTANTS[name]
     if not replay(seed, name).violations:
         return False
@@ -29,7 +29,7 @@ def catches(seed: int, name: str) -> bool:
 
 
 def find(name: str) -> int | None:
-    """Return the seed to keep, or the first other one that catches the mutant."""
+    """Return the current seed if it works, else the first other one; None if there is none."""
     known = MUTANTS[name].seed
     return next((seed for seed in (known, *range(SEEDS_MAX)) if catches(seed, name)), None)
 

@@ -1,8 +1,8 @@
-"""Run everything that is too long for every change, one after the other, and end with one line.
+"""Runs everything that takes too long for every change, one after the other, and prints one summary line.
 
-Worlds, schedules and the whole model as the CLI runs them, every safeguard taken out, then the long tests of
-`tests/soak`. A part that fails does not stop the others; the line names it, and where its output is. `--short`
-runs the same parts with small numbers, to see that they run at all.
+These are the simulation's runs, its schedules and the whole model check as the CLI runs them, every mutant, and the
+long tests of `tests/soak`. A failed part does not stop the others; the summary names it, and its output file.
+`--short` runs the same parts with small numbers, to check that they run at all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIMULATE = (str(BIN / "settlement-engine"), "simulate")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One long run: its name, its command and what it finds in its environment."""
+    """One long run: its name, its command and its environment variables."""
 
     name: str
     command: tuple[str, ...]
@@ -31,7 +31,7 @@ class Part:
 
 
 def parts(is_short: bool) -> list[Part]:
-    """List what is run."""
+    """List the parts to run."""
     worlds, schedules, seconds = (200, 50, 60) if is_short else (10_000, 10_000, 1_800)
     soak = ("tests/soak/test_soak.py",) if is_short else ("tests/soak",)
     simulated = ("tests/simulation/test_mutants.py", "tests/simulation/test_worlds.py")
@@ -45,7 +45,7 @@ def parts(is_short: bool) -> list[Part]:
 
 
 def run(part: Part) -> tuple[bool, float]:
-    """Run a part with its output in a file; tell whether it went well, and how long it took."""
+    """Run a part with its output in a file; return whether it passed, and its duration in seconds."""
     began = time.monotonic()
     with (OUTPUT / f"{part.name}.txt").open("wb") as output:
         done = subprocess.run(
@@ -60,7 +60,7 @@ def run(part: Part) -> tuple[bool, float]:
 
 
 def summary(results: dict[str, tuple[bool, float]]) -> str:
-    """Say in one line what has become of every part."""
+    """Return one line with the result of every part."""
     told = [
         f"{name} {'ok' if is_good else 'FAILED'} in {seconds / 60:.0f} min"
         for name, (is_good, seconds) in results.items()
@@ -70,7 +70,7 @@ def summary(results: dict[str, tuple[bool, float]]) -> str:
 
 
 def main(is_short: bool) -> int:
-    """Run every part."""
+    """Run every part; return the exit code."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     results: dict[str, tuple[bool, float]] = {}
     for part in parts(is_short):

@@ -1,11 +1,11 @@
-"""Make the Python messages and their types from the protos, or check them (`--check`).
+"""Generates the Python messages and their types from the protos, or checks them (`--check`).
 
-The include root is `src`, so what is generated imports `settlement_engine.proto` by its full name. What
-the protos import from `google/rpc` comes with the wheel googleapis-common-protos; buf knows nothing of
-wheels, so that a copy is laid where buf.yaml says (`--imports` does this and nothing else).
+The include root is `src`, so that generated code imports `settlement_engine.proto` by its full name. What the
+protos import from `google/rpc` comes with the wheel googleapis-common-protos; buf does not know wheels, so it is
+copied to where buf.yaml expects it (`--imports` does this and nothing else).
 
-`--breaking [COMMIT]` compares the protos with those of a commit of this repository, so that no client of then is
-broken: the last tag that has them, else the last commit that has others.
+`--breaking [COMMIT]` compares the protos with those of a commit of this repository, so that no existing client
+breaks: the last tag that has them, else the last commit that has different ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-ROOM = Path("settlement_engine", "proto")
+PACKAGE = Path("settlement_engine", "proto")
 KINDS = ("python", "mypy", "grpc_python", "mypy_grpc")
 PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 WHEELS = Path(sysconfig.get_path("purelib"))
@@ -38,13 +38,13 @@ def lay_imports() -> None:
 
 
 def generate(out: Path) -> list[Path]:
-    """Write everything that is generated below a folder; return the names, relative to it."""
+    """Generate everything below a folder; return the relative names."""
     protos = sorted(
-        str(path.relative_to(ROOT / "src")) for path in (ROOT / "src" / ROOM).glob("*.proto")
+        str(path.relative_to(ROOT / "src")) for path in (ROOT / "src" / PACKAGE).glob("*.proto")
     )
     if not protos:
-        raise SystemExit(f"proto: there is no .proto in src/{ROOM}")
-    (out / ROOM).mkdir(parents=True)
+        raise SystemExit(f"proto: there is no .proto in src/{PACKAGE}")
+    (out / PACKAGE).mkdir(parents=True)
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'src'}", f"-I{WHEELS}"]
     command += [f"--plugin={name}={BIN / name}" for name in PLUGINS]
     command += [f"--{kind}_out={out}" for kind in KINDS]
@@ -53,12 +53,12 @@ def generate(out: Path) -> list[Path]:
     )
     if done.returncode != 0:
         raise SystemExit(f"proto: {done.stderr.strip()}")
-    return sorted(path.relative_to(out) for path in (out / ROOM).iterdir())
+    return sorted(path.relative_to(out) for path in (out / PACKAGE).iterdir())
 
 
 def committed() -> set[Path]:
-    """Return the generated files that stand in the source tree."""
-    return {path.relative_to(ROOT / "src") for path in (ROOT / "src" / ROOM).glob("*_pb2*.py*")}
+    """Return the generated files in the source tree."""
+    return {path.relative_to(ROOT / "src") for path in (ROOT / "src" / PACKAGE).glob("*_pb2*.py*")}
 
 
 def main(check: bool) -> int:
@@ -80,12 +80,12 @@ def main(check: bool) -> int:
             (ROOT / "src" / old).unlink()
         for new, place in pairs:
             shutil.copyfile(new, place)
-    print(f"proto: {len(made)} files in src/{ROOM}")
+    print(f"proto: {len(made)} files in src/{PACKAGE}")
     return 0
 
 
 def git(*arguments: str) -> str | None:
-    """Ask git; None when it has no answer."""
+    """Run a git command; return None when it fails."""
     command = ["git", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else None
@@ -93,13 +93,13 @@ def git(*arguments: str) -> str | None:
 
 def protos_of(commit: str) -> list[str]:
     """List the protos of a commit, relative to the root."""
-    listed = git("ls-tree", "--name-only", commit, f"src/{ROOM}/") or ""
+    listed = git("ls-tree", "--name-only", commit, f"src/{PACKAGE}/") or ""
     return [name for name in listed.split() if name.endswith(".proto")]
 
 
 def before() -> str | None:
-    """Return the last tag that has protos, else the last commit with others; None if there is none."""
-    folder = f"src/{ROOM}/*.proto"
+    """Return the last tag that has protos, else the last commit with different ones; None if there is none."""
+    folder = f"src/{PACKAGE}/*.proto"
     tag = (git("describe", "--tags", "--abbrev=0") or "").strip()
     is_edited = git("diff", "--quiet", "HEAD", "--", folder) is None
     changed = (git("log", "-1", "--format=%H", "--", folder) or "").strip()
@@ -110,7 +110,7 @@ def before() -> str | None:
 
 
 def breaking(commit: str | None) -> int:
-    """Say what clients of a commit could no longer read or send."""
+    """Report what clients of a commit could no longer read or send."""
     if commit is None:
         print("proto: no commit to compare with")
         return 0

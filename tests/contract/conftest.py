@@ -1,7 +1,7 @@
-"""Each store test runs on both stores, and leaves books behind that prove.
+"""Each store test runs on both stores, and leaves a ledger that the proof accepts.
 
-The tests of a module share a store, and each brings banks of its own: on PostgreSQL a database and its
-connections cost more than most tests.
+The tests of a module share a store, and each uses banks of its own: on PostgreSQL a database and its connections
+take longer than most tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["memory", "postgres"])
 async def module_stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
-    """What one process has of a store."""
+    """One process's store, shared by the tests of a module."""
     if request.param == "memory":
         yield MemoryStores()
         return
@@ -38,7 +38,7 @@ async def module_stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def stores(module_stores: Stores) -> AsyncIterator[Stores]:
-    """The store of the module, whose books are proved after each test."""
+    """The module's store, whose ledger is proved after each test."""
     yield module_stores
     await module_stores.close_beside()
     found = await module_stores.differences()

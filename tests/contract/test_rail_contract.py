@@ -205,7 +205,7 @@ def ways_of(world: World) -> list[str]:
 # --- every rail -------------------------------------------------------------------------------------
 
 
-def test_every_class_is_tried() -> None:
+def test_every_class_of_rail_is_tested() -> None:
     assert {each.rail_class for each in WORLDS} == set(RailClass)
 
 
@@ -227,7 +227,7 @@ def test_what_the_bytes_say_is_what_was_asked_for_where_they_can_be_read(world: 
         assert (terms.amount, terms.currency) == (str(wish.amount), wish.amount.currency)
 
 
-def test_the_rules_are_sound(world: World) -> None:
+def test_a_rails_capabilities_are_consistent(world: World) -> None:
     rules = world.rail.capabilities
     assert world.rail.name
     assert rules.rail_class is world.rail_class
@@ -236,7 +236,7 @@ def test_the_rules_are_sound(world: World) -> None:
         assert rules.rail_class in {RailClass.A, RailClass.B}
 
 
-def test_it_has_the_parts_and_the_messages_that_it_says(world: World) -> None:
+def test_a_rail_has_the_parts_and_messages_it_declares(world: World) -> None:
     rules = world.rail.capabilities
     assert rules.asks == world.asks == asks_of(world.rail)
     assert {each.ask for each in rules.messages} - {None} == rules.asks
@@ -245,12 +245,12 @@ def test_it_has_the_parts_and_the_messages_that_it_says(world: World) -> None:
         assert Ask.RECALL in rules.asks, "what is overdue is recalled"
 
 
-async def test_it_may_be_stopped_twice_and_without_a_start(world: World) -> None:
+async def test_a_rail_may_be_stopped_twice_and_without_a_start(world: World) -> None:
     await world.rail.stop()
     await world.rail.stop()
 
 
-async def test_only_the_answers_of_the_question_come_and_silence_is_none_of_them(
+async def test_a_rail_reports_only_answers_and_never_a_timeout(
     world: World,
 ) -> None:
     questions = in_every_situation(world)
@@ -269,7 +269,7 @@ async def test_an_answer_names_its_settlement_and_its_attempt(world: World, atte
         assert (answer.settlement_id, answer.attempt) == (asked.settlement_id, attempt)
 
 
-async def test_every_answer_is_one_that_the_state_machine_knows(world: World) -> None:
+async def test_every_answer_of_a_rail_is_a_known_event(world: World) -> None:
     questions = in_every_situation(world)
     states = {"send": State.LOCKED, "enquire": State.IN_DOUBT, "recall": State.RECALLING}
     for way in ways_of(world):
@@ -292,7 +292,7 @@ async def test_sent_once_is_debited_at_most_once_and_what_was_refused_or_never_l
             assert not debits.get(f"OB-{word}"), word
 
 
-async def test_one_unreadable_message_silences_nobody_else(world: World) -> None:
+async def test_one_unreadable_message_does_not_affect_others(world: World) -> None:
     good, bad = question(world.rail, "good", "settle"), question(world.rail, "bad", "settle")
     broken = Question(
         settlement_id=bad.settlement_id,
@@ -307,7 +307,7 @@ async def test_one_unreadable_message_silences_nobody_else(world: World) -> None
     assert told.get(bad.settlement_id, Event.REJECTED) is Event.REJECTED
 
 
-async def test_an_empty_batch_is_answered_by_nothing(world: World) -> None:
+async def test_an_empty_batch_has_no_answers(world: World) -> None:
     for way in ways_of(world):
         assert (await ask(world.rail, way)).answers == []
 
@@ -353,7 +353,7 @@ async def test_a_resend_is_recognised_and_never_debits_twice(world: World) -> No
 
 
 @promised_by(RailClass.A, RailClass.B)
-async def test_what_was_sent_is_found_by_our_reference_after_a_restart(world: World) -> None:
+async def test_a_sent_payment_is_found_by_our_reference_after_a_restart(world: World) -> None:
     asked = question(world.rail, "k", "settle")
     (sent,) = (await ask(world.rail, "send", asked)).answers
     await world.reopen()
@@ -365,7 +365,7 @@ async def test_what_was_sent_is_found_by_our_reference_after_a_restart(world: Wo
 
 
 @promised_by(RailClass.A, RailClass.B)
-async def test_what_was_never_sent_is_not_found_and_may_then_be_sent(world: World) -> None:
+async def test_an_enquiry_about_an_unsent_payment_is_answered_not_found(world: World) -> None:
     asked = question(world.rail, "k", "settle")
     assert (await ask(world.rail, "enquire", asked)).events == [Event.NOT_FOUND]
     assert (await ask(world.rail, "send", asked)).events == [Event.SETTLED]
@@ -382,7 +382,7 @@ async def test_asking_moves_no_money(world: World) -> None:
 
 
 @promised_by(RailClass.A)
-def test_it_recognises_resends_for_as_long_as_messages_are_valid(world: World) -> None:
+def test_a_rail_recognises_resends_while_messages_are_valid(world: World) -> None:
     rules = world.rail.capabilities
     assert rules.deduplicates_seconds >= rules.validity_seconds
 
@@ -397,7 +397,7 @@ async def test_a_message_past_its_validity_is_refused_for_good(world: World) -> 
 
 
 @promised_by(RailClass.A)
-async def test_a_known_payment_is_not_refused_because_its_resend_comes_late(world: World) -> None:
+async def test_a_late_resend_of_a_known_payment_is_not_refused(world: World) -> None:
     asked = question(world.rail, "k", "settle", valid_seconds=10)
     await ask(world.rail, "send", asked)
     world.later(11)
@@ -408,7 +408,7 @@ async def test_a_known_payment_is_not_refused_because_its_resend_comes_late(worl
 
 
 @promised_by(RailClass.B)
-async def test_what_was_recalled_before_it_came_is_given_back_and_refused_afterwards(
+async def test_a_payment_recalled_before_its_arrival_is_refused_afterwards(
     world: World,
 ) -> None:
     asked = question(world.rail, "k", "settle")
@@ -424,7 +424,7 @@ async def test_what_was_recalled_before_it_came_is_given_back_and_refused_afterw
 
 
 @promised_by(taking=Ask.RECALL)
-async def test_what_it_says_is_recalled_is_never_carried_out(world: World) -> None:
+async def test_a_recalled_payment_is_never_executed(world: World) -> None:
     questions = in_every_situation(world)
     heard = await ask(world.rail, "recall", *questions)
     given_back = {each.settlement_id for each in heard.answers if each.event is Event.RECALLED}
@@ -437,7 +437,7 @@ async def test_what_it_says_is_recalled_is_never_carried_out(world: World) -> No
 
 
 @promised_by(taking=Ask.RECALL)
-async def test_what_is_settled_cannot_be_recalled(world: World) -> None:
+async def test_a_settled_payment_cannot_be_recalled(world: World) -> None:
     asked = question(world.rail, "k", "settle")
     (sent,) = (await ask(world.rail, "send", asked)).events
     (said,) = (await ask(world.rail, "recall", asked)).events
@@ -447,7 +447,7 @@ async def test_what_is_settled_cannot_be_recalled(world: World) -> None:
 
 
 @promised_by(taking=Ask.RECALL)
-async def test_what_is_rejected_needs_no_recall(world: World) -> None:
+async def test_a_rejected_payment_needs_no_recall(world: World) -> None:
     asked = question(world.rail, "k", "reject")
     await ask(world.rail, "send", asked)
     assert (await ask(world.rail, "recall", asked)).events == [Event.REJECTED]
@@ -457,5 +457,5 @@ async def test_what_is_rejected_needs_no_recall(world: World) -> None:
 
 
 @promised_by(RailClass.C, RailClass.D)
-def test_its_not_found_proves_nothing(world: World) -> None:
+def test_not_found_of_class_c_and_d_proves_nothing(world: World) -> None:
     assert not world.rail.capabilities.is_not_found_definite

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 NOSTRO, VOSTRO, CLEARING = AccountKind.NOSTRO, AccountKind.VOSTRO, AccountKind.CLEARING
 
 
-# --- opening ----------------------------------------------------------------------------------------
+# --- opening accounts ----------------------------------------------------------------------------------------
 
 
 async def test_an_account_is_opened_empty_and_active(scene):
@@ -111,7 +111,7 @@ async def test_opened_by_twenty_at_once_is_opened_once(scene):
     ],
     ids=lambda change: "-".join(f"{key}={value!s:.5}" for key, value in change.items()),
 )
-async def test_what_cannot_be_an_account_is_refused(scene, change):
+async def test_an_invalid_account_is_refused(scene, change):
     accounts = scene.stores.accounts
     before = await accounts.accounts(ALL_ACCOUNTS)
     with pytest.raises(InvariantViolated):
@@ -119,7 +119,7 @@ async def test_what_cannot_be_an_account_is_refused(scene, change):
     assert await accounts.accounts(ALL_ACCOUNTS) == before
 
 
-async def test_no_account_is_opened_in_what_is_no_currency(scene):
+async def test_an_account_needs_a_known_currency(scene):
     accounts = scene.stores.accounts
     before = await accounts.accounts(ALL_ACCOUNTS)
     with pytest.raises(InvalidInstruction, match="not an active currency"):
@@ -233,7 +233,7 @@ async def test_turnover_beyond_eight_bytes_is_posted_like_any_other(scene):
     settlements = [await scene.bring(State.LOCKED, minor=largest) for _ in range(19)]
     held = await scene.source()
     assert (held.posted, held.held) == (before.posted + 20 * largest, 19 * largest)
-    # All of them in one batch: its sum alone is more than eight bytes hold.
+    # All in one batch: its sum alone exceeds eight bytes.
     steps = [scene.step(each, Event.SETTLED) for each in settlements]
     assert set(results(await scene.apply(*steps))) == {Result.APPLIED}
     source, target = await scene.source(), await scene.account(VOSTRO)
@@ -273,7 +273,7 @@ async def test_many_fundings_at_once_are_all_posted(scene):
 # --- looking ----------------------------------------------------------------------------------------
 
 
-async def test_accounts_are_listed_by_what_is_asked_for(scene):
+async def test_accounts_are_listed_by_filter(scene):
     accounts = scene.stores.accounts
     bank = f"L{scene.source_bank}"
     for kind, currency, number in (
@@ -340,7 +340,7 @@ async def test_transfers_of_one_group_are_found(scene):
     assert [each.leg for each in found] == [Leg.OBLIGATION, Leg.CASH]
 
 
-async def test_what_does_not_exist_is_not_found(scene):
+async def test_a_missing_object_is_not_found(scene):
     accounts = scene.stores.accounts
     assert await accounts.account(10**9) is None
     with pytest.raises(NotFound):
@@ -378,7 +378,7 @@ def spellings(bank):
 
 
 def bic(scene):
-    """A BIC that no other test has."""
+    """A BIC that no other test uses."""
     digits = int("".join(filter(str.isdigit, scene.source_bank)))
     letters = "ABCDEFGHIJ"
     return "B" + "".join(letters[digits // 10**place % 10] for place in range(3)) + "ZAJJ"

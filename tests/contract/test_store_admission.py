@@ -1,4 +1,4 @@
-"""Admission: written down once, whoever sends it and however often."""
+"""Admission: an instruction is stored once, whoever sends it and however often."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_settlements_are_found_by_their_keys(scene):
     assert await settlements.find_by_keys([]) == {}
 
 
-async def test_the_first_move_of_a_life_is_its_admission(scene):
+async def test_the_first_transition_is_the_admission(scene):
     found = await scene.new()
     [moved] = await scene.stores.settlements.life(found.id)
     assert (moved.seq, moved.from_state, moved.event) == (1, State.PENDING, Event.ADMITTED)
@@ -134,7 +134,7 @@ async def test_of_freed_settlements_the_latest_is_found_by_the_obligation(scene)
     assert await scene.stores.settlements.find_by_obligation("unheard of") is None
 
 
-async def test_a_batch_answers_in_its_order_and_in_a_batch_the_first_has_the_key(scene):
+async def test_admission_answers_in_order_and_the_first_use_of_a_key_counts(scene):
     known = await scene.new()
     one = scene.wish()
     batch = [
@@ -180,7 +180,7 @@ async def test_of_one_obligation_in_a_batch_one_settlement_is_kept(scene):
 
 
 async def test_a_batch_that_was_written_may_be_written_again(scene):
-    """After a lost connection nobody knows, so the same batch is sent again under the same ids."""
+    """After a lost connection the outcome is unknown, so the same batch is sent again with the same ids."""
     batch = [scene.admission() for _ in range(20)]
     await scene.stores.settlements.admit(batch, scene.owner)
     again = await scene.stores.settlements.admit(batch, scene.owner)
@@ -236,9 +236,7 @@ async def test_twenty_at_once_for_one_obligation_are_one_settlement(scene):
     ],
     ids=["nothing", "less", "too much", "one bank", "no obligation", "long obligation"],
 )
-async def test_what_the_edge_should_have_refused_is_refused_and_takes_its_batch_along(
-    scene, change
-):
+async def test_invalid_data_past_the_api_fails_its_whole_batch(scene, change):
     batch = [scene.admission(), scene.admission(**change)]
     with pytest.raises(InvariantViolated):
         await scene.stores.settlements.admit(batch, scene.owner)

@@ -1,4 +1,4 @@
-"""Enquiries without news are counted: a payment that is asked about for a weekend has a handful of rows."""
+"""Enquiries without a change are counted: a weekend of enquiries about a payment takes a handful of rows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ AT_ONCE = [DoubtLimit(rail="", in_doubt_seconds=0.0, overdue_seconds=0.0)]
 
 
 async def ask(scene, settlement, event, **changes):
-    """One enquiry that changes no state, as the runner writes it; what is believed is carried on."""
+    """Apply one enquiry that changes no state, as the runner does; the expected settlement is updated."""
     [outcome] = await scene.apply(scene.step(settlement, event, rest_seconds=0.0, **changes))
     assert outcome.result.value == "applied"
     settlement.asked += 1
     return outcome.at
 
 
-async def test_a_thousand_enquiries_without_news_are_one_row(stores, scene):
+async def test_a_thousand_enquiries_without_an_answer_are_one_row(stores, scene):
     settlement = await scene.bring(State.SENT)
     first_at = await ask(scene, settlement, Event.NO_ANSWER, detail={})
     for _ in range(998):
@@ -42,7 +42,7 @@ async def test_a_thousand_enquiries_without_news_are_one_row(stores, scene):
     assert "not copied here" not in told
 
 
-async def test_answers_that_take_turns_are_counted_each(stores, scene):
+async def test_alternating_answers_are_counted_separately(stores, scene):
     settlement = await scene.bring(State.SENT)
     for number in range(59):
         await ask(scene, settlement, Event.ACKNOWLEDGED if number % 3 else Event.NO_ANSWER)
@@ -57,7 +57,7 @@ async def test_answers_that_take_turns_are_counted_each(stores, scene):
     assert (file.last_answer.event, file.last_answer.at) == (Event.ACKNOWLEDGED, last_at)
 
 
-async def test_a_change_in_between_begins_a_new_row(stores, scene):
+async def test_a_different_answer_in_between_starts_a_new_row(stores, scene):
     settlement = await scene.bring(State.SENT)
     await ask(scene, settlement, Event.NO_ANSWER)
     settlement = await scene.load(settlement)
@@ -71,7 +71,7 @@ async def test_a_change_in_between_begins_a_new_row(stores, scene):
     assert first.last_at < dossier.moves[-1].at <= second.at
 
 
-async def test_a_bank_that_never_says_it_twice_the_same_way_fills_no_table(stores, scene):
+async def test_varying_answers_of_a_bank_do_not_fill_the_table(stores, scene):
     settlement = await scene.bring(State.SENT)
     asked = ANSWER_DETAILS_MAX + 150
     for number in range(asked):

@@ -1,4 +1,4 @@
-"""Dossiers: both stores copy everything about a settlement, and what they copy holds together."""
+"""Dossiers: both stores return everything about a settlement, and it is consistent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def faults(dossier):
 
 
 @pytest.mark.parametrize("state", REACHED)
-async def test_a_copy_of_any_state_holds_together_and_can_be_told(stores, scene, state):
+async def test_a_dossier_of_any_state_is_consistent_and_can_be_explained(stores, scene, state):
     dossier = await copy(stores, await scene.bring(state))
     assert dossier.standing.state is state
     assert faults(dossier) == []
@@ -43,7 +43,7 @@ async def test_a_copy_of_any_state_holds_together_and_can_be_told(stores, scene,
     assert dossier.standing.state.name in as_text(explain(dossier))
 
 
-async def test_it_copies_what_is_kept(stores, scene):
+async def test_a_dossier_has_all_stored_data(stores, scene):
     settlement = await scene.bring(State.IN_DOUBT)
     for _ in range(3):
         settlement = await scene.move(settlement, Event.NO_ANSWER, rest_seconds=30.0)
@@ -90,12 +90,12 @@ async def test_a_return_has_four_transfers(stores, scene):
     assert dossier.hold.outcome == "posted"
 
 
-async def test_who_has_it_is_told(stores, scene):
+async def test_a_dossier_names_the_owner(stores, scene):
     settlement = await scene.new()
     assert (await copy(stores, settlement)).standing.owner == scene.owner
 
 
-async def test_a_contradiction_is_copied_with_its_words(stores, scene):
+async def test_a_dossier_has_the_text_of_a_contradiction(stores, scene):
     settlement = await scene.bring(State.COMPLETED)
     await scene.move(settlement, Event.CONTRADICTED, detail={"said": "rejected", "code": "RJCT"})
     dossier = await copy(stores, settlement)
@@ -119,7 +119,7 @@ async def propose(stores, settlement, paper: bytes, *, who="ada"):
     return await stores.resolutions.propose(spec)
 
 
-async def test_what_two_people_attested_is_copied_with_their_evidence(stores, scene):
+async def test_a_dossier_has_attestations_with_their_evidence(stores, scene):
     settlement = await scene.bring(State.IN_DOUBT)
     first = await propose(stores, settlement, b"entry 11")
     second = await propose(stores, settlement, b"\x00entry 12", who="grace")
@@ -137,9 +137,7 @@ async def test_what_two_people_attested_is_copied_with_their_evidence(stores, sc
     assert "ada" in as_text(explain(dossier))
 
 
-async def test_of_many_proposals_the_approved_and_the_latest_are_copied_and_all_are_counted(
-    stores, scene
-):
+async def test_a_dossier_has_the_approved_and_latest_proposals_and_their_count(stores, scene):
     count = PROPOSALS_MAX + 1
     many = await scene.bring(State.SENT)
     made = [await propose(stores, many, f"entry {number}".encode()) for number in range(count)]
@@ -153,18 +151,18 @@ async def test_of_many_proposals_the_approved_and_the_latest_are_copied_and_all_
     assert "1 more proposals" in as_text(explain(dossier))
 
 
-async def test_only_what_is_its_own_is_copied(stores, scene):
+async def test_a_dossier_has_only_its_settlements_data(stores, scene):
     one, other = await scene.bring(State.RETURNED), await scene.bring(State.COMPLETED)
     first, second = await copy(stores, one), await copy(stores, other)
     assert {each.event_id.partition(".")[0] for each in first.moves} == {str(one.id)}
     assert len(second.transfers) == 2
 
 
-async def test_there_is_none_of_an_unknown_settlement(stores):
+async def test_an_unknown_settlement_has_no_dossier(stores):
     assert await stores.archive.dossier(uuid.UUID(int=99)) is None
 
 
-async def test_two_copies_of_an_ended_life_differ_in_their_time_alone(stores, scene):
+async def test_two_dossiers_of_an_ended_settlement_differ_only_in_their_time(stores, scene):
     settlement = await scene.bring(State.COMPLETED)
     one, two = await copy(stores, settlement), await copy(stores, settlement)
     assert one.taken_at < two.taken_at

@@ -1,4 +1,4 @@
-"""Claims: whatever nobody carries is taken over by one engine, once, and the last owner is fenced off."""
+"""Claims: an unowned settlement is claimed by one engine, once, and its earlier owner is fenced off."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEASE_SECONDS = 600.0
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
 async def _nothing_is_left(scene):
-    """Take over what earlier tests have left, so that only this test's settlements can be claimed."""
+    """Claim what earlier tests have left, so that only this test's settlements can be claimed."""
     while await scene.stores.settlements.claim(scene.owner, LIMIT, is_sweep=True):
         pass
 
@@ -33,7 +33,7 @@ async def claim(scene, *, owner=None, limit=LIMIT, is_sweep=False, stores=None):
 
 
 async def rest(scene, state=State.SENT, seconds=0.0):
-    """Make a settlement that nobody owns."""
+    """Create a settlement without an owner."""
     settlement = await scene.bring(state)
     event = Event.UNDELIVERED if state is State.LOCKED else Event.NO_ANSWER
     return await scene.move(settlement, event, rest_seconds=seconds)
@@ -44,13 +44,13 @@ async def rest(scene, state=State.SENT, seconds=0.0):
     [
         (State.VALIDATING, 1),
         (State.LOCKED, 1),
-        # Beyond the line P every question counts, whatever the rail said in between.
+        # Past the point of no return every enquiry counts, whatever the rail reported in between.
         (State.IN_DOUBT, 2),
         (State.SENT, 2),
         (State.RECALLING, 3),
     ],
 )
-async def test_what_is_due_is_claimed_and_its_epoch_raised(scene, state, asked):
+async def test_a_due_settlement_is_claimed_with_a_new_fencing_token(scene, state, asked):
     settlement = await rest(scene, state)
     claimed = await claim(scene)
     assert claimed.keys() == {settlement.id}
@@ -63,7 +63,7 @@ async def test_what_is_due_is_claimed_and_its_epoch_raised(scene, state, asked):
     assert await claim(scene) == {}
 
 
-async def test_the_registrys_clock_is_the_one_that_steps_are_dated_by(scene):
+async def test_transitions_are_dated_by_the_registrys_clock(scene):
     before = await scene.stores.registry.now()
     settlement = await scene.bring(State.SENT)
     after = await scene.stores.registry.now()
@@ -71,7 +71,7 @@ async def test_the_registrys_clock_is_the_one_that_steps_are_dated_by(scene):
     assert before <= moves[-1].at <= after
 
 
-async def test_what_is_not_due_is_left(scene):
+async def test_a_settlement_that_is_not_due_is_not_claimed(scene):
     later = await rest(scene, seconds=3600.0)
     never = await rest(scene, seconds=math.inf)
     parked = await scene.move(await scene.new(), Event.PARKED, rest_seconds=math.inf)
@@ -82,7 +82,7 @@ async def test_what_is_not_due_is_left(scene):
     assert await scene.everything(later, never, parked, owned, ended) == before
 
 
-async def test_a_claim_fences_off_whoever_had_it_before(scene):
+async def test_a_claim_fences_off_the_previous_owner(scene):
     settlement = await rest(scene)
     other = await scene.stores.registry.join(LEASE_SECONDS)
     [taken] = (await claim(scene, owner=other)).values()
@@ -92,14 +92,14 @@ async def test_a_claim_fences_off_whoever_had_it_before(scene):
     assert results(await scene.apply(step, owner=other)) == [Result.APPLIED]
 
 
-async def test_a_claim_of_what_waits_to_be_sent_is_one_sending_more(scene):
+async def test_claiming_a_settlement_that_waits_to_be_sent_counts_a_send(scene):
     settlement = await rest(scene, State.LOCKED)
     [taken] = (await claim(scene)).values()
     assert taken.settlement.attempt.sends == settlement.attempt.sends + 1
     assert taken.settlement.attempt.undelivered == settlement.attempt.undelivered
 
 
-async def test_no_more_is_claimed_than_was_asked_for_and_the_longest_due_comes_first(scene):
+async def test_a_claim_is_limited_and_takes_the_longest_due_first(scene):
     lives = [await rest(scene) for _ in range(5)]
     first = await claim(scene, limit=2)
     assert first.keys() == {each.id for each in lives[:2]}
@@ -109,18 +109,18 @@ async def test_no_more_is_claimed_than_was_asked_for_and_the_longest_due_comes_f
 
 
 async def owned_by(scene, stores, lease_seconds=LEASE_SECONDS):
-    """Make another engine with a settlement that it carries."""
+    """Create another engine that owns a settlement."""
     owner = await stores.registry.join(lease_seconds)
     [settlement] = await scene.admit(scene.wish(), owner=owner)
     return owner, settlement
 
 
-async def test_what_a_living_engine_carries_is_left(scene):
+async def test_settlements_of_a_live_engine_are_not_claimed(scene):
     await owned_by(scene, scene.stores.beside())
     assert await claim(scene, is_sweep=True) == {}
 
 
-async def test_an_engine_whose_session_has_ended_is_noticed_at_once(scene):
+async def test_an_ended_session_is_detected_at_once(scene):
     owner, settlement = await owned_by(scene, scene.stores.beside())
     await scene.stores.end_session(owner)
     claimed = await claim(scene)
@@ -130,15 +130,15 @@ async def test_an_engine_whose_session_has_ended_is_noticed_at_once(scene):
     assert await claim(scene, is_sweep=True) == {}
 
 
-async def test_an_engine_whose_lease_has_run_out_is_noticed_at_once(scene):
+async def test_an_expired_lease_is_detected_at_once(scene):
     _, settlement = await owned_by(scene, scene.stores.beside(), lease_seconds=-1.0)
     claimed = await claim(scene)
     assert claimed.keys() == {settlement.id}
     assert claimed[settlement.id].was_asked
 
 
-async def test_what_the_last_transaction_of_the_dead_leaves_is_found_without_a_sweep(scene):
-    """It may come to its end after the engine was found gone, or hold its rows until then."""
+async def test_the_last_commit_of_a_dead_engine_is_found_without_a_sweep(scene):
+    """Its transaction may commit after the engine was found gone, or hold its row locks until then."""
     owner, settlement = await owned_by(scene, scene.stores.beside())
     await scene.stores.end_session(owner)
     assert (await claim(scene)).keys() == {settlement.id}
@@ -146,15 +146,15 @@ async def test_what_the_last_transaction_of_the_dead_leaves_is_found_without_a_s
     assert (await claim(scene)).keys() == {late.id}
 
 
-async def test_what_an_engine_left_behind_is_found_at_once(scene):
+async def test_settlements_of_an_engine_that_left_are_claimed_at_once(scene):
     stores = scene.stores.beside()
     owner, settlement = await owned_by(scene, stores)
     await stores.registry.leave(owner)
     assert (await claim(scene)).keys() == {settlement.id}
 
 
-async def test_a_taken_over_question_is_not_one_sending_more(scene):
-    """The event is NO_ANSWER: it is the page that decides about sending again."""
+async def test_a_taken_over_enquiry_does_not_count_as_a_send(scene):
+    """The event is NO_ANSWER: the state machine decides whether to send again."""
     stores = scene.stores.beside()
     owner, settlement = await owned_by(scene, stores)
     [outcome] = await scene.apply(scene.step(settlement, Event.CLEARED), owner=owner)
@@ -175,7 +175,7 @@ async def test_an_engine_that_was_declared_gone_cannot_write_and_must_join_anew(
     assert await stores.registry.join(LEASE_SECONDS) > owner
 
 
-async def test_an_engine_that_beats_before_it_is_missed_lives_on(scene):
+async def test_a_late_heartbeat_before_detection_keeps_the_engine(scene):
     stores = scene.stores.beside()
     owner, _ = await owned_by(scene, stores)
     await scene.stores.end_session(owner)
@@ -190,7 +190,7 @@ async def test_a_beat_renews_the_lease(scene):
     assert await claim(scene, is_sweep=True) == {}
 
 
-async def test_what_an_engine_left_behind_is_found_by_a_sweep(scene):
+async def test_settlements_of_a_gone_engine_are_found_by_a_sweep(scene):
     stores = scene.stores.beside()
     owner, settlement = await owned_by(scene, stores)
     await stores.registry.leave(owner)
@@ -200,13 +200,13 @@ async def test_what_an_engine_left_behind_is_found_by_a_sweep(scene):
     assert not await stores.registry.beat(owner, LEASE_SECONDS)
 
 
-async def test_what_belongs_to_a_number_that_nobody_has_is_found_by_a_sweep(scene):
+async def test_settlements_of_an_unknown_owner_are_found_by_a_sweep(scene):
     [settlement] = await scene.admit(scene.wish(), owner=10**6)
     assert await claim(scene) == {}
     assert (await claim(scene, is_sweep=True)).keys() == {settlement.id}
 
 
-async def test_an_engine_takes_over_anew_what_it_has_lost_sight_of(scene):
+async def test_an_engine_reclaims_settlements_missing_from_its_memory(scene):
     stores = scene.stores
     owner = await stores.registry.join(LEASE_SECONDS)
     lost, kept = await scene.admit(scene.wish(), scene.wish(), owner=owner)
@@ -223,7 +223,7 @@ async def test_an_engine_takes_over_anew_what_it_has_lost_sight_of(scene):
     assert await stores.settlements.reclaim(owner, []) == []
 
 
-async def test_numbers_of_engines_are_never_given_twice(scene):
+async def test_engine_ids_are_never_reused(scene):
     stores = scene.stores.beside()
     numbers = [await stores.registry.join(LEASE_SECONDS) for _ in range(3)]
     await stores.registry.leave(numbers[-1])
@@ -258,8 +258,8 @@ async def test_two_claimers_at_once_never_take_the_same(scene):
     assert due | orphans <= set(ids)
 
 
-async def test_a_claim_and_a_step_at_once_agree_on_the_owner(scene):
-    """Either the answer came first and the claim finds the new state, or the claim fenced it off."""
+async def test_a_concurrent_claim_and_transition_agree_on_the_owner(scene):
+    """Either the transition came first and the claim finds the new state, or the claim fenced it off."""
     lives = [await rest(scene) for _ in range(10)]
     other = await scene.stores.registry.join(LEASE_SECONDS)
     side = scene.stores.beside()

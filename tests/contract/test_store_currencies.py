@@ -1,4 +1,4 @@
-"""A currency that has left ISO 4217 stays in the book: with the exponent that it has there, for ever."""
+"""A currency that has left ISO 4217 stays in the database for ever, with the exponent stored there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VERSION = "1"
 
 @pytest.fixture
 def leaving(monkeypatch, stores):
-    """Begin with the lev on the list; the call takes it off, and starts the process anew."""
+    """Begin with the lev in the list; calling the fixture removes it and simulates a new process."""
     money.book_exponents({LEAVING: 2})  # for what looks at these books when the list is back
     iso4217.list_has_it(monkeypatch)
     book(stores)
@@ -42,7 +42,7 @@ def leaving(monkeypatch, stores):
 
 
 def book(stores):
-    """A database of before has the lev from its migrations; the one in memory from its beginning."""
+    """An older database has the lev from its migrations; the memory store from its creation."""
     if stores.name == "memory":
         money.book_exponents(money.currencies())
 
@@ -54,7 +54,7 @@ async def in_levs(stores):
 
 
 @pytest.mark.parametrize("digits", [None, 0, 3])
-async def test_everything_of_before_can_be_read_and_shown(stores, leaving, digits):
+async def test_settlements_in_a_withdrawn_currency_can_be_read(stores, leaving, digits):
     scene = await in_levs(stores)
     done = await scene.bring(State.COMPLETED, minor=1250, currency=LEAVING)
     begun = await scene.bring(State.SENT, minor=99, currency=LEAVING)
@@ -71,7 +71,7 @@ async def test_everything_of_before_can_be_read_and_shown(stores, leaving, digit
     assert format_amount(moved.amount_minor, moved.currency) in ("12.50", "10000000.00")
 
 
-async def test_what_is_announced_is_what_was_booked(stores, leaving):
+async def test_announcements_have_the_recorded_data(stores, leaving):
     scene = await in_levs(stores)
     await scene.bring(State.COMPLETED, minor=1250, currency=LEAVING)
     leaving()
@@ -97,7 +97,7 @@ async def test_the_dossier_is_explained_and_its_package_verifies_anywhere(
     book(stores)
 
 
-async def test_what_is_open_is_carried_to_its_end_and_the_books_prove(stores, leaving):
+async def test_open_settlements_in_a_withdrawn_currency_can_end(stores, leaving):
     scene = await in_levs(stores)
     begun = await scene.bring(State.SENT, minor=99, currency=LEAVING)
     leaving()
@@ -122,7 +122,7 @@ async def test_old_keys_are_replays_and_new_accounts_are_refused(stores, leaving
     assert (await accounts.fund(paid_in)).posted == before.posted
     with pytest.raises(InvalidInstruction, match="currency: is not an active currency"):
         await accounts.open_account(spec(AccountKind.NOSTRO, "DELTA", currency=LEAVING))
-    # What a bank has paid in all the same can be booked: the account is there.
+    # An incoming payment of a bank can still be posted, because the account exists.
     late = await accounts.fund(funding(1, bank=scene.source_bank, currency=LEAVING))
     assert late.posted == before.posted + 1
     assert isinstance(accounts, MemoryAccounts) or money.are_booked([LEAVING])

@@ -1,4 +1,4 @@
-"""The desk in both stores: matters are opened once, people are two, and late truth goes to suspense once."""
+"""Cases in both stores: opened once, decided by two people, and late contradictions go to suspense once."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def kinds_of(scene, settlement):
 
 
 async def attested(scene, finding, state=State.IN_DOUBT):
-    """A settlement that people have ended."""
+    """Return a settlement that people have ended."""
     settlement = await scene.bring(state)
     event = Event.ATTESTED_SETTLED if finding is Finding.SETTLED else Event.ATTESTED_NOT_SETTLED
     return await scene.move(settlement, event)
@@ -84,7 +84,7 @@ async def attested(scene, finding, state=State.IN_DOUBT):
         (State.RECALLING, MatterKind.OVERDUE),
     ],
 )
-async def test_a_payment_without_an_end_becomes_a_matter_once(scene, state, kind):
+async def test_a_payment_without_a_final_state_becomes_one_case(scene, state, kind):
     settlement = await scene.bring(state)
     desk = scene.stores.matters
     await desk.open_doubts([LATER], MANY)
@@ -110,7 +110,7 @@ async def test_a_payment_without_an_end_becomes_a_matter_once(scene, state, kind
 
 
 @pytest.mark.parametrize("state", [s for s in State if s is not State.PENDING])
-async def test_only_what_is_beyond_p_and_has_no_end_is_a_doubt(scene, state):
+async def test_only_unended_payments_past_the_point_of_no_return_become_cases(scene, state):
     settlement = await scene.bring(state)
     await scene.stores.matters.open_doubts(AT_ONCE, MANY)
     is_doubt = state in (State.LOCKED, State.IN_DOUBT, State.SENT, State.RECALLING)
@@ -127,7 +127,7 @@ async def test_a_rail_has_a_limit_of_its_own(scene):
     assert await kinds_of(scene, settlement) == [MatterKind.IN_DOUBT]
 
 
-async def test_a_look_is_bounded_and_takes_the_oldest_first(scene):
+async def test_a_check_for_cases_is_bounded_and_takes_the_oldest_first(scene):
     await scene.stores.matters.open_doubts(AT_ONCE, MANY)
     lives = [await scene.bring(State.IN_DOUBT) for _ in range(3)]
     assert await scene.stores.matters.open_doubts(AT_ONCE, 2) == 2
@@ -135,7 +135,7 @@ async def test_a_look_is_bounded_and_takes_the_oldest_first(scene):
     assert await scene.stores.matters.open_doubts(AT_ONCE, 2) == 1
 
 
-async def test_a_doubt_is_not_closed_by_a_person(scene):
+async def test_an_in_doubt_case_cannot_be_closed_by_a_person(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     await scene.stores.matters.open_doubts(AT_ONCE, MANY)
     [matter] = await matters_of(scene, settlement)
@@ -146,7 +146,7 @@ async def test_a_doubt_is_not_closed_by_a_person(scene):
     assert (await scene.stores.matters.acknowledge(matter.id, "grace")).acknowledged_by == "ada"
 
 
-async def test_a_file_tells_both_messages_the_last_question_and_the_next(scene):
+async def test_a_case_shows_the_last_transition_the_last_answer_and_the_next_enquiry(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     settlement = await scene.move(settlement, Event.NO_ANSWER, rest_seconds=30.0)
     await scene.stores.matters.open_doubts(AT_ONCE, MANY)
@@ -169,7 +169,7 @@ async def test_a_file_tells_both_messages_the_last_question_and_the_next(scene):
     assert file.last_answer.event is Event.SETTLED
 
 
-async def test_there_are_no_others(scene):
+async def test_unknown_cases_and_proposals_are_not_found(scene):
     assert await scene.stores.matters.matter(MANY) is None
     assert await scene.stores.resolutions.proposal(MANY) is None
     assert await scene.stores.resolutions.evidence(MANY) is None
@@ -184,7 +184,7 @@ async def test_there_are_no_others(scene):
             await call
 
 
-async def test_matters_are_listed_page_by_page_newest_first(scene):
+async def test_cases_are_listed_in_pages_newest_first(scene):
     lives = [await scene.bring(State.IN_DOUBT) for _ in range(4)]
     await scene.stores.matters.open_doubts(AT_ONCE, MANY)
     desk = scene.stores.matters
@@ -197,7 +197,7 @@ async def test_matters_are_listed_page_by_page_newest_first(scene):
     assert all(each.kind is MatterKind.SECOND_DEBIT for each in none)
 
 
-async def test_the_end_closes_no_matter_but_the_doubt(scene):
+async def test_the_end_closes_only_the_in_doubt_case(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     await scene.stores.matters.open_doubts(AT_ONCE, MANY)
     ended = await scene.move(settlement, Event.SETTLED)
@@ -207,8 +207,8 @@ async def test_the_end_closes_no_matter_but_the_doubt(scene):
     assert found == {MatterKind.IN_DOUBT: "engine", MatterKind.CONTRADICTION: ""}
 
 
-async def test_an_attestation_that_came_too_late_is_not_remembered(scene):
-    """Else the rail's own word would count as people's, and be booked to suspense when repeated."""
+async def test_a_late_attestation_is_not_recorded(scene):
+    """Otherwise the rail's own report would count as an attestation, and be booked to suspense when repeated."""
     settlement = await scene.bring(State.IN_DOUBT)
     step = scene.step(settlement, Event.ATTESTED_NOT_SETTLED)
     ended = await scene.move(settlement, Event.SETTLED)
@@ -220,7 +220,7 @@ async def test_an_attestation_that_came_too_late_is_not_remembered(scene):
 
 
 @pytest.mark.parametrize("state", [s for s in State if s is not State.PENDING])
-async def test_only_what_the_page_lets_people_attest_is_proposed(scene, state):
+async def test_only_findings_allowed_in_the_state_can_be_proposed(scene, state):
     settlement = await scene.bring(state)
     proposing = scene.stores.resolutions.propose(spec(settlement))
     if state in ATTESTABLE:
@@ -235,7 +235,7 @@ async def test_only_what_the_page_lets_people_attest_is_proposed(scene, state):
             await proposing
 
 
-async def test_nobody_approves_what_the_same_person_has_proposed(scene):
+async def test_nobody_approves_their_own_proposal(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     resolutions = scene.stores.resolutions
     proposal = await resolutions.propose(spec(settlement, who="Ada"))
@@ -280,7 +280,7 @@ async def test_an_expired_proposal_is_refused_and_may_be_made_again(scene):
     assert (found.decision, found.has_expired) == (Decision.SUPERSEDED, True)
 
 
-async def test_a_newer_proposal_supersedes_an_older_one_and_the_same_one_is_itself(scene):
+async def test_a_new_proposal_supersedes_the_older_and_a_repeated_one_is_the_same(scene):
     settlement = await scene.bring(State.SENT)
     resolutions = scene.stores.resolutions
     first = await resolutions.propose(spec(settlement))
@@ -296,32 +296,30 @@ async def test_a_newer_proposal_supersedes_an_older_one_and_the_same_one_is_itse
 
 
 async def sent_again(scene, settlement):
-    """The rail did not know it, the same bytes went out once more, and there was no answer."""
+    """The rail did not know the payment, the same bytes were sent again, and there was no answer."""
     settlement = await scene.move(settlement, Event.NOT_FOUND)
     return await scene.move(settlement, Event.NO_ANSWER)
 
 
 async def acknowledged(scene, settlement):
-    """The rail says that it has the payment."""
+    """The rail acknowledges the payment."""
     return await scene.move(settlement, Event.ACKNOWLEDGED)
 
 
 async def asked_again(scene, settlement):
-    """The rail was asked, and had nothing to say."""
+    """An enquiry was sent, and not answered."""
     return await scene.move(settlement, Event.NO_ANSWER)
 
 
 @pytest.mark.parametrize("change", [sent_again, acknowledged])
-async def test_evidence_of_nothing_moved_is_worth_nothing_after_a_sending_or_a_receipt(
-    scene, change
-):
+async def test_a_not_settled_attestation_is_invalid_after_a_later_send(scene, change):
     settlement = await scene.bring(State.IN_DOUBT)
     resolutions = scene.stores.resolutions
     old = await resolutions.propose(spec(settlement, Finding.NOT_SETTLED))
     settlement = await change(scene, settlement)
     with pytest.raises(WrongState, match="sent again, or the bank has acknowledged"):
         await resolutions.approve(old.id, "grace", old.content_sha256)
-    new = await resolutions.propose(spec(settlement, Finding.NOT_SETTLED))  # the same words again
+    new = await resolutions.propose(spec(settlement, Finding.NOT_SETTLED))  # the same content again
     assert new.id != old.id
     assert (await resolutions.proposal(old.id)).decision is Decision.SUPERSEDED
     await resolutions.approve(new.id, "grace", new.content_sha256)
@@ -330,7 +328,7 @@ async def test_evidence_of_nothing_moved_is_worth_nothing_after_a_sending_or_a_r
 
 
 @pytest.mark.parametrize("change", [sent_again, acknowledged])
-async def test_what_was_approved_before_a_sending_or_a_receipt_is_overtaken(scene, change):
+async def test_an_approval_is_overtaken_by_a_later_send_or_receipt(scene, change):
     settlement = await scene.bring(State.IN_DOUBT)
     resolutions = scene.stores.resolutions
     old = await resolutions.propose(spec(settlement, Finding.NOT_SETTLED))
@@ -350,9 +348,7 @@ async def test_what_was_approved_before_a_sending_or_a_receipt_is_overtaken(scen
         (Finding.NOT_SETTLED, asked_again),
     ],
 )
-async def test_what_moved_stays_moved_and_one_more_question_takes_nothing_away(
-    scene, finding, change
-):
+async def test_an_attestation_survives_changes_that_do_not_contradict_it(scene, finding, change):
     settlement = await scene.bring(State.IN_DOUBT)
     resolutions = scene.stores.resolutions
     proposal = await resolutions.propose(spec(settlement, finding))
@@ -363,7 +359,7 @@ async def test_what_moved_stays_moved_and_one_more_question_takes_nothing_away(
     assert proposal.id in [each.id for each in await resolutions.take_up(0.0, MANY)]
 
 
-async def test_two_people_at_the_same_moment_make_one_proposal_alive(scene):
+async def test_concurrent_proposals_leave_one_open(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     people = ("ada", "grace", "edsger", "barbara")
     beside = [scene.stores.beside() for _ in people]
@@ -377,11 +373,11 @@ async def test_two_people_at_the_same_moment_make_one_proposal_alive(scene):
     assert sorted(each.decision for each in found) == [Decision.OPEN, *[Decision.SUPERSEDED] * 3]
 
 
-async def test_a_declined_proposal_is_over(scene):
+async def test_a_declined_proposal_stays_declined(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     resolutions = scene.stores.resolutions
     proposal = await resolutions.propose(spec(settlement))
-    declined = await resolutions.decline(proposal.id, "ada")  # its own proposer takes it back
+    declined = await resolutions.decline(proposal.id, "ada")  # the proposer may withdraw it
     assert declined.decision is Decision.DECLINED
     assert (await resolutions.decline(proposal.id, "ada")).decided_at == declined.decided_at
     with pytest.raises(WrongState):
@@ -400,7 +396,7 @@ async def test_evidence_has_a_size(scene):
     assert largest.evidence_bytes == EVIDENCE_BYTES_MAX
 
 
-async def test_what_was_approved_is_taken_up_by_one_engine_and_after_the_pause_by_another(scene):
+async def test_an_approval_is_carried_out_by_one_engine_at_a_time(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     resolutions = scene.stores.resolutions
     proposal = await resolutions.propose(spec(settlement))
@@ -417,7 +413,7 @@ async def test_what_was_approved_is_taken_up_by_one_engine_and_after_the_pause_b
     assert (ended.ending, ended.finished_at is not None) == (Ending.ATTESTED, True)
 
 
-async def test_what_the_bank_ended_first_is_overtaken_and_what_nobody_decided_superseded(scene):
+async def test_proposals_of_a_settlement_ended_by_the_bank_are_overtaken_or_superseded(scene):
     lives = [await scene.bring(State.IN_DOUBT) for _ in range(2)]
     resolutions = scene.stores.resolutions
     approved, undecided = [await resolutions.propose(spec(each)) for each in lives]
@@ -437,7 +433,7 @@ async def test_what_the_bank_ended_first_is_overtaken_and_what_nobody_decided_su
 
 @pytest.mark.parametrize("finding", HAS_ATTESTED)
 @pytest.mark.parametrize("state", ATTESTABLE)
-async def test_an_end_remembers_that_people_attested_it(scene, finding, state):
+async def test_an_attested_end_is_recorded_as_such(scene, finding, state):
     settlement = await attested(scene, finding, state)
     assert settlement.state is HAS_ATTESTED[finding]
     assert settlement.attestation is Attestation.STANDS
@@ -446,7 +442,7 @@ async def test_an_end_remembers_that_people_attested_it(scene, finding, state):
 
 
 @pytest.mark.parametrize("finding", HAS_ATTESTED)
-async def test_late_truth_moves_cash_to_suspense_once_and_touches_no_customer(scene, finding):
+async def test_a_late_contradiction_moves_cash_to_suspense_once(scene, finding):
     settlement = await attested(scene, finding)
     customers = [AccountKind.NOSTRO, AccountKind.VOSTRO, AccountKind.CLEARING]
     before = [await scene.account(kind) for kind in customers]
@@ -459,7 +455,7 @@ async def test_late_truth_moves_cash_to_suspense_once_and_touches_no_customer(sc
     assert [await scene.account(kind) for kind in customers] == before
     sign = 1 if finding is Finding.NOT_SETTLED else -1
     assert (await scene.account(AccountKind.SUSPENSE)).posted == suspense + sign * 100
-    # The same truth in other words, by somebody who is up to date, changes nothing.
+    # The same report in other words, with a current state, changes nothing.
     again = scene.step(after, Event.DISPROVED, detail={"text": "again", "exception": "disproved"})
     assert results(await scene.apply(again)) == [STALE]
     assert results(await scene.apply(step)) == [STALE]
@@ -490,7 +486,7 @@ async def test_money_in_suspense_is_closed_by_two_people(scene):
 
 
 async def spend(scene, minor):
-    """Let the receiver pay money away."""
+    """Let the receiver spend money."""
     transfer = Transfer(
         group_id=uuid.uuid4(),
         leg=Leg.FUNDING,
@@ -556,7 +552,7 @@ async def test_every_kind_has_a_severity():
     }
 
 
-async def test_the_gauges_count_open_matters_by_kind(scene):
+async def test_gauges_count_open_cases_by_kind(scene):
     before = (await scene.stores.gauges.gauges(0)).open_matters.get("disproved", 0)
     settlement = await attested(scene, Finding.SETTLED)
     await scene.move(settlement, Event.DISPROVED)
@@ -568,7 +564,7 @@ async def test_the_gauges_count_open_matters_by_kind(scene):
 # --- what screening has parked ----------------------------------------------------------------------
 
 
-async def test_what_is_parked_is_a_matter_until_it_is_parked_no_more(scene):
+async def test_a_parked_settlement_has_a_case_until_it_is_released(scene):
     desk = scene.stores.matters
     settlement = await scene.bring(State.HELD)
     await asyncio.gather(*(desk.open_held(MANY) for _ in range(3)))
@@ -589,7 +585,7 @@ async def test_what_is_parked_is_a_matter_until_it_is_parked_no_more(scene):
 @pytest.mark.parametrize(
     ("finding", "event"), [(Finding.RELEASE, Event.APPROVED), (Finding.DECLINE, Event.DECLINED)]
 )
-async def test_two_people_decide_about_what_is_parked(scene, finding, event):
+async def test_two_people_decide_about_a_parked_settlement(scene, finding, event):
     resolutions = scene.stores.resolutions
     settlement = await scene.bring(State.HELD)
     proposal = await resolutions.propose(spec(settlement, finding))
@@ -616,7 +612,7 @@ async def test_a_release_counts_for_one_parking_only(scene):
         await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
 
 
-async def test_a_cancelled_one_overtakes_the_release(scene):
+async def test_a_cancellation_overtakes_a_release(scene):
     resolutions = scene.stores.resolutions
     settlement = await scene.bring(State.HELD)
     proposal = await resolutions.propose(spec(settlement, Finding.RELEASE))
@@ -628,7 +624,7 @@ async def test_a_cancelled_one_overtakes_the_release(scene):
 
 @pytest.mark.parametrize("finding", Finding)
 @pytest.mark.parametrize("state", [s for s in State if s is not State.PENDING])
-async def test_a_finding_is_refused_where_the_state_has_no_use_for_it(scene, state, finding):
+async def test_a_finding_that_does_not_fit_the_state_is_refused(scene, state, finding):
     settlement = await scene.bring(state)
     of_parked = finding in (Finding.RELEASE, Finding.DECLINE)
     fits = state is State.HELD if of_parked else state in ATTESTABLE
@@ -641,7 +637,7 @@ async def test_a_finding_is_refused_where_the_state_has_no_use_for_it(scene, sta
             await scene.stores.resolutions.propose(wanted)
 
 
-async def test_a_dry_run_writes_nothing_and_knows_what_is_there(scene):
+async def test_a_dry_run_writes_nothing_and_finds_an_existing_proposal(scene):
     resolutions = scene.stores.resolutions
     settlement = await scene.bring(State.IN_DOUBT)
     dry = spec(settlement, is_dry_run=True)

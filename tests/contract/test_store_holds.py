@@ -1,4 +1,4 @@
-"""Holds: granted in the order of the batch as far as the funds go, and never beyond."""
+"""Holds: granted in the order of the batch as far as the funds suffice, and never beyond."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def lock(scene, *amounts):
     return lives, await scene.apply(*(scene.step(each, Event.CLEARED) for each in lives))
 
 
-async def test_what_is_too_large_is_short_and_what_follows_may_fit(stores):
+async def test_an_amount_beyond_the_funds_does_not_block_smaller_ones(stores):
     scene = await Scene.open(stores, funds_minor=50)
     lives, outcomes = await lock(scene, 100, 30)
     assert results(outcomes) == [SHORT, APPLIED]
@@ -35,7 +35,7 @@ async def test_what_is_too_large_is_short_and_what_follows_may_fit(stores):
     assert (await scene.source()).available == 20
 
 
-async def test_available_is_what_earlier_steps_of_the_batch_have_left(stores):
+async def test_available_funds_exclude_earlier_holds_of_the_batch(stores):
     scene = await Scene.open(stores, funds_minor=100)
     _, outcomes = await lock(scene, 60, 50, 40, 1)
     assert results(outcomes) == [APPLIED, SHORT, APPLIED, SHORT]
@@ -43,7 +43,7 @@ async def test_available_is_what_earlier_steps_of_the_batch_have_left(stores):
     assert (await scene.source()).available == 0
 
 
-async def test_to_the_last_unit(stores):
+async def test_funds_can_be_used_to_the_last_minor_unit(stores):
     scene = await Scene.open(stores, funds_minor=100)
     _, outcomes = await lock(scene, 101)
     assert results(outcomes) == [SHORT]
@@ -51,7 +51,7 @@ async def test_to_the_last_unit(stores):
     assert results(outcomes) == [APPLIED]
 
 
-async def test_a_stale_step_holds_nothing(stores):
+async def test_a_stale_transition_holds_no_funds(stores):
     scene = await Scene.open(stores, funds_minor=100)
     taken = await scene.new(minor=100)
     stale = scene.step(taken, Event.CLEARED)
@@ -133,7 +133,7 @@ async def test_nothing_is_posted_to_an_account_that_does_not_exist(scene, side):
     assert await scene.everything(settlement) == before
 
 
-async def test_outside_of_the_window_nothing_is_held(scene):
+async def test_no_funds_are_held_outside_the_window(scene):
     settlement = await scene.new()
     [outcome] = await scene.apply(scene.step(settlement, Event.CLEARED, session=SHUT))
     assert outcome.result is Result.SHUT

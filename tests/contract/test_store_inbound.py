@@ -1,4 +1,4 @@
-"""Inbound messages: stored once, found by any reference, worked off by the owner, closed once."""
+"""Inbound messages: stored once, matched by any reference, processed by the owner, closed once."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_references_of_two_payments_in_one_report_name_none(scene):
     await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
 
 
-async def test_another_rails_word_is_about_no_payment_of_this_one(scene):
+async def test_a_report_of_another_rail_matches_no_payment_of_this_one(scene):
     settlement = await scene.bring(State.SENT)
     given = status(uetr=settlement.attempt.references.uetr)
     await record(scene, message(given, rail="other"))
@@ -126,7 +126,7 @@ async def test_reports_come_in_the_order_of_receipt_and_one_message_may_have_man
         await close(scene, ReportOutcome.APPLIED, *reports)
 
 
-async def test_only_the_owner_works_off_what_is_open_and_anybody_what_is_not_owned(scene):
+async def test_open_reports_are_processed_by_the_owner_or_if_unowned_by_any_engine(scene):
     settlement = await scene.bring(State.SENT)
     stranger = scene.owner + 1_000_000
     await record(scene, message(status(uetr=settlement.attempt.references.uetr)))
@@ -139,7 +139,7 @@ async def test_only_the_owner_works_off_what_is_open_and_anybody_what_is_not_own
     await close(scene, ReportOutcome.APPLIED, *await of(scene, ended))
 
 
-async def test_what_is_in_flight_is_left_out_and_the_limit_holds(scene):
+async def test_reports_in_flight_are_excluded_and_the_limit_holds(scene):
     settlement = await scene.bring(State.SENT)
     uetr = settlement.attempt.references.uetr
     await record(scene, *(message(status(uetr=uetr)) for _ in range(3)))
@@ -165,7 +165,7 @@ async def test_an_unknown_payment_is_one_case_however_often_it_is_reported(scene
     assert (case.detail["rail"], case.detail["event"]) == ("mock", "settled")
 
 
-async def test_what_waits_is_measured(scene):
+async def test_open_reports_are_measured(scene):
     settlement = await scene.bring(State.SENT)
     before = (await scene.stores.gauges.gauges(0)).open_inbound_reports
     await record(scene, message(status(uetr=settlement.attempt.references.uetr)))
@@ -176,7 +176,7 @@ async def test_what_waits_is_measured(scene):
     assert (await scene.stores.gauges.gauges(0)).open_inbound_reports == before
 
 
-async def test_what_is_open_is_counted_by_rail(scene):
+async def test_open_reports_are_counted_by_rail(scene):
     settlement = await scene.bring(State.SENT)
     before, _ = await scene.stores.inbound.open_count()
     await record(scene, message(status(uetr=settlement.attempt.references.uetr)))

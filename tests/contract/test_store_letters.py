@@ -1,4 +1,4 @@
-"""Dead letters, and what was done about them: only ever added to, and ended once."""
+"""Dead letters and the actions on them: append-only, and closed once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def bury(stores, text="rubbish"):
     return letter
 
 
-async def test_they_are_kept_with_their_reason_latest_first(stores):
+async def test_dead_letters_are_stored_with_their_reason_latest_first(stores):
     for number in range(3):
         await stores.letters.bury(SUBJECT, bytes([0, 255, number]), f"why {number}")
     letters = await stores.letters.dead_letters(2)
@@ -80,7 +80,7 @@ async def test_acts_are_kept_in_order_with_the_stores_own_time(stores):
 
 @pytest.mark.parametrize("outcome", ENDS)
 @pytest.mark.parametrize("later", LetterOutcome)
-async def test_a_letter_ends_once(stores, outcome, later):
+async def test_a_dead_letter_is_closed_once(stores, outcome, later):
     letter = await bury(stores)
     ended = await stores.letters.note_letter(letter.id, act(outcome, settlement_id=ENDS[outcome]))
     with pytest.raises(WrongState, match=f"already closed: {outcome.name}"):
@@ -88,7 +88,7 @@ async def test_a_letter_ends_once(stores, outcome, later):
     assert await stores.letters.dead_letter(letter.id) == ended
 
 
-async def test_of_two_who_end_it_at_once_one_is_told(stores):
+async def test_of_two_concurrent_closings_one_is_refused(stores):
     letter = await bury(stores)
     other = stores.beside()
     found = await asyncio.gather(
@@ -103,7 +103,7 @@ async def test_of_two_who_end_it_at_once_one_is_told(stores):
     assert len(after.acts) == 1
 
 
-async def test_those_that_wait_for_a_person_can_be_listed_alone(stores):
+async def test_open_dead_letters_can_be_listed_alone(stores):
     waiting = await bury(stores, "waiting")
     tried = await bury(stores, "tried")
     dropped = await bury(stores, "dropped")
@@ -122,7 +122,7 @@ def origin(sequence, seconds=0, stream="clearing"):
     )
 
 
-async def test_a_message_is_one_letter_however_often_it_is_handed_out(stores):
+async def test_a_redelivered_message_is_one_dead_letter(stores):
     waiting = await stores.letters.waiting_letters(1_000)
     assert await stores.letters.bury(SUBJECT, b"a", "why", origin(5))
     other = stores.beside()
@@ -141,7 +141,7 @@ async def test_a_message_is_one_letter_however_often_it_is_handed_out(stores):
 
 
 @pytest.mark.parametrize("kept", [0, 4, 10, 11, None])
-async def test_of_a_large_message_the_beginning_is_kept_with_size_and_hash_of_all(stores, kept):
+async def test_a_large_message_is_truncated_with_its_size_and_hash(stores, kept):
     payload = b"0123456789"
     await stores.letters.bury(SUBJECT, payload, "too large", kept_bytes_max=kept)
     [letter] = await stores.letters.dead_letters(1)
@@ -158,7 +158,7 @@ async def test_of_a_large_message_the_beginning_is_kept_with_size_and_hash_of_al
     assert await stores.letters.dead_letter(letter.id) == letter
 
 
-async def test_open_letters_are_found_oldest_first_by_subject_and_time(stores):
+async def test_open_dead_letters_are_listed_oldest_first_by_subject_and_time(stores):
     first = await bury(stores, "first")
     await stores.letters.bury("elsewhere", b"second", "why")
     [second] = await stores.letters.dead_letters(1)
@@ -185,7 +185,7 @@ async def test_open_letters_are_found_oldest_first_by_subject_and_time(stores):
     assert second.id not in await found(until=second.received_at)
 
 
-async def test_those_that_wait_are_measured(stores):
+async def test_open_dead_letters_are_measured(stores):
     before = (await stores.gauges.gauges(0)).open_dead_letters
     letter = await bury(stores)
     measured = await stores.gauges.gauges(0)
@@ -195,14 +195,14 @@ async def test_those_that_wait_are_measured(stores):
     assert (await stores.gauges.gauges(0)).open_dead_letters == before
 
 
-async def test_nothing_that_ended_lately_is_removed(stores):
+async def test_recently_closed_dead_letters_are_not_deleted(stores):
     letter = await bury(stores)
     ended = await stores.letters.note_letter(letter.id, act(LetterOutcome.DROPPED))
     assert await stores.letters.remove_letters(30, 1_000) == 0
     assert await stores.letters.dead_letter(letter.id) == ended
 
 
-async def test_an_unknown_letter_cannot_be_acted_upon(stores):
+async def test_an_unknown_dead_letter_cannot_be_acted_upon(stores):
     with pytest.raises(NotFound):
         await stores.letters.note_letter(10**6, act(LetterOutcome.DROPPED))
 
@@ -216,7 +216,7 @@ async def test_an_unknown_letter_cannot_be_acted_upon(stores):
         act(LetterOutcome.DROPPED, settlement_id=SETTLEMENT),
     ],
 )
-async def test_an_act_that_does_not_say_who_and_why_is_not_written(stores, wrong):
+async def test_an_action_needs_a_person_and_a_reason(stores, wrong):
     letter = await bury(stores)
     with pytest.raises(InvariantViolated):
         await stores.letters.note_letter(letter.id, wrong)

@@ -1,4 +1,4 @@
-"""The last era that there can be: every number that grows with eras still fits where it is kept."""
+"""The last possible epoch: every number that grows with epochs still fits its column."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMIT = 1000
 LEASE_SECONDS = 600.0
 INTEGER_ERA = 2148
-"""From this era on the number of an engine has no room in 32 bits."""
+"""From this epoch on an engine id does not fit into 32 bits."""
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def begin(scene):
-    """Begin an era, and let an engine join in it."""
+    """Begin an epoch, and register an engine in it."""
     record = scene.stores.openings
 
     async def begin(era):
@@ -44,11 +44,11 @@ async def begin(scene):
 
 
 @pytest.mark.parametrize("era", [INTEGER_ERA - 1, INTEGER_ERA, 2301, 100_000, ERA_MAX - 1])
-async def test_engines_join_live_and_are_missed_in_every_era(scene, begin, era):
+async def test_engines_register_and_expire_in_every_epoch(scene, begin, era):
     owner = await begin(era)
     assert owner > era * 1_000_000
     assert await scene.stores.registry.beat(owner, LEASE_SECONDS)
-    await scene.stores.settlements.claim(owner, LIMIT, is_sweep=True)  # what the era before left
+    await scene.stores.settlements.claim(owner, LIMIT, is_sweep=True)  # what the earlier epoch left
     beside = scene.stores.beside()
     other = await beside.registry.join(LEASE_SECONDS)
     [settlement] = await scene.admit(scene.wish(), owner=other)
@@ -60,7 +60,7 @@ async def test_engines_join_live_and_are_missed_in_every_era(scene, begin, era):
     assert {each.settlement.id for each in claimed} == {settlement.id}
 
 
-async def test_the_last_era_has_room_for_everything_and_none_follows_it(scene, begin):
+async def test_the_last_epoch_fits_all_numbers_and_has_no_successor(scene, begin):
     owner = await begin(ERA_MAX)
     [settlement] = await scene.admit(scene.wish(), owner=owner)
     stream = scene.stores.stream

@@ -1,4 +1,4 @@
-"""By what a settlement is found: every name that it has, in both stores."""
+"""Lookups: a settlement is found by every identifier that it has, in both stores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def acknowledged(scene, reference: str):
-    """Bring a settlement to where the rail has told its own reference."""
+    """Bring a settlement to where the rail has reported its own reference."""
     locked = await scene.bring(State.LOCKED)
     return await scene.move(
         locked,
@@ -46,19 +46,19 @@ async def test_a_settlement_is_found_by_each_of_its_names(scene):
 
 
 @pytest.mark.parametrize("name", ["", "nobody", str(uuid.UUID(int=7)), "x" * 500, "{7}", "%"])
-async def test_what_nobody_is_called_finds_nobody(scene, name):
+async def test_an_unknown_identifier_finds_nothing(scene, name):
     assert await scene.stores.settlements.find_by_any_id(name) == []
 
 
-async def test_a_long_reference_costs_nobody_the_settlement(scene):
-    """An index over whole names would refuse this one, and the payment with it."""
+async def test_a_very_long_reference_is_accepted(scene):
+    """An index over whole references would refuse this one, and the payment with it."""
     reference = f"{scene.source_bank} " + "é" * 490
     settlement = await acknowledged(scene, reference)
     found = await scene.stores.settlements.find_by_any_id(reference)
     assert found == [Named(settlement.id, NamedBy.RAIL_REFERENCE)]
 
 
-async def test_a_name_that_several_have_finds_them_all(scene):
+async def test_a_shared_identifier_finds_all_settlements(scene):
     shared = f"SAME {scene.source_bank}"
     first, second = [await acknowledged(scene, shared) for _ in range(2)]
     named = await scene.stores.settlements.find_by_any_id(shared)
@@ -69,7 +69,7 @@ async def test_a_name_that_several_have_finds_them_all(scene):
     assert len(named) == 3
 
 
-async def test_of_an_obligation_it_is_the_settlement_that_holds_it(scene):
+async def test_an_obligation_finds_the_settlement_that_holds_it(scene):
     name = f"OBL-{scene.source_bank}"
     await scene.bring(State.FAILED, obligation_id=name)
     freed = await scene.bring(State.ROLLED_BACK, obligation_id=name)
@@ -79,7 +79,7 @@ async def test_of_an_obligation_it_is_the_settlement_that_holds_it(scene):
     assert await find(name) == [Named(living.id, NamedBy.OBLIGATION_ID)]
 
 
-async def test_a_reference_that_everybody_has_is_read_no_further_than_the_bound(scene):
+async def test_a_reference_shared_by_many_is_read_up_to_the_limit(scene):
     shared = f"ALL {scene.source_bank}"
     for _ in range(3):
         await acknowledged(scene, shared)
@@ -112,8 +112,8 @@ async def test_settlements_are_listed_and_counted_by_when_they_came(scene):
 
 
 @pytest.mark.parametrize("fold", [str.upper, str.lower])
-async def test_what_is_counted_is_what_is_listed(scene, fold):
-    """By every filter, and under every spelling of a bank."""
+async def test_counts_and_lists_agree(scene, fold):
+    """With every filter, and under every spelling of a bank."""
     name = f"OBL-{scene.source_bank}"
     await scene.bring(State.FAILED, obligation_id=name)
     living = await scene.bring(State.SENT, obligation_id=name)
@@ -135,7 +135,7 @@ async def test_what_is_counted_is_what_is_listed(scene, fold):
         assert await store.count_settlements(asked) == count, wanted
 
 
-async def test_proposals_are_listed_while_they_wait_and_all_of_them_when_asked_for(scene):
+async def test_open_proposals_are_listed_and_all_on_request(scene):
     resolutions = scene.stores.resolutions
     settlement = await scene.bring(State.IN_DOUBT)
     other = await scene.bring(State.IN_DOUBT)
@@ -159,7 +159,7 @@ async def test_proposals_are_listed_while_they_wait_and_all_of_them_when_asked_f
     assert await listed(settlement_id=other.id) == []
 
 
-async def test_a_call_that_was_made_before_says_so(scene):
+async def test_a_repeated_call_is_marked_as_a_replay(scene):
     from tests.support.lives import funding
 
     paid_in = funding(7, bank=scene.source_bank, idempotency_key=f"K {scene.source_bank}")

@@ -1,4 +1,4 @@
-"""The two stores side by side: whatever is asked of them, in whatever order, they answer alike."""
+"""The two stores side by side: for any sequence of operations they give the same answers."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ STEPS_MAX = 25
 ENGINES_MAX = 3
 BATCHES = 3
 NEW = 3
-"""The kind of instruction that has nothing to do with an earlier one."""
+"""The kind of instruction that is unrelated to earlier ones."""
 ENDING = 6
-"""Of twenty steps so many may be any row of the page, the others only one after which life goes on."""
+"""Of twenty transitions this many may be any; the others must not end the settlement."""
 LIMIT = 10_000
 STEPS = settings(
     max_examples=EXAMPLES_MAX,
@@ -55,7 +55,7 @@ EVENTS = st.sampled_from(list(Event))
 
 
 def plain(value: Any) -> Any:
-    """An answer without its times, which belong to two clocks."""
+    """Return an answer without its times, which come from two clocks."""
     match value:
         case list() | tuple():
             return [plain(each) for each in value]
@@ -75,7 +75,7 @@ def plain(value: Any) -> Any:
 
 
 class Pair:
-    """Both stores, to which the same things have happened. The examples share them."""
+    """Both stores, with the same operations applied. The examples share them."""
 
     def __init__(self, databases: Databases) -> None:
         self.run = asyncio.Runner()
@@ -90,13 +90,13 @@ class Pair:
         self.engines = [self.scene.owner]
 
     async def _open_scene(self) -> Scene:
-        """Open the same accounts in both: they have the same numbers."""
+        """Open the same accounts in both: they have the same ids."""
         scenes = [await Scene.open(each, funds_minor=0, number=1) for each in self.stores]
         assert scenes[0].route == scenes[1].route
         return scenes[0]
 
     def renew(self) -> None:
-        """After a difference the two are apart for ever: begin anew, so that it can be shrunk."""
+        """Create new stores after a difference, so that the example can be shrunk."""
         if self.is_apart:
             self.close()
             self.is_apart = False
@@ -104,7 +104,7 @@ class Pair:
             self._open()
 
     def ask(self, call: Callable[[Stores], Awaitable[Any]]) -> Any:
-        """Ask both, and return the memory's answer; they must be alike, failures included."""
+        """Run an operation on both, and return the memory store's answer; both must agree, also on errors."""
         answers = [self.run.run(self._answer(call, stores)) for stores in self.stores]
         self.is_apart = plain(answers[0]) != plain(answers[1])
         assert plain(answers[0]) == plain(answers[1])
@@ -130,7 +130,7 @@ class Pair:
 
 
 class Machine(RuleBasedStateMachine):
-    """Random operations, and what is believed of the settlements."""
+    """Random operations, and the expected state of the settlements."""
 
     pair: Pair
 
@@ -146,10 +146,10 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(data=st.data(), funds=st.integers(0, 2_000), count=st.integers(1, 6))
     def begin(self, data: st.DataObject, funds: int, count: int) -> None:
-        """Leave to a living engine whatever earlier examples have left, and take in some more."""
+        """Assign what earlier examples have left to a live engine, and admit some more."""
         keeper = self.scene.owner
         self.pair.ask(lambda stores: self._claim(stores, keeper, is_sweep=True))
-        while len(self.pair.engines) < ENGINES_MAX:  # every life has as many to choose from
+        while len(self.pair.engines) < ENGINES_MAX:  # every example has as many to choose from
             self._join()
         if funds:
             self._fund(funds)
@@ -234,7 +234,7 @@ class Machine(RuleBasedStateMachine):
         self.owners |= {key: owner for key in keys if key in self.known}
 
     def _wish(self, data: st.DataObject, kind: int) -> Any:
-        """A new instruction, or one that has something to do with an earlier one."""
+        """Return a new instruction, or one related to an earlier one."""
         if kind >= NEW or not self.known:
             return self.scene.wish(minor=data.draw(st.integers(1, 200)))
         key = data.draw(st.sampled_from(list(self.known)))
@@ -246,7 +246,7 @@ class Machine(RuleBasedStateMachine):
         return self.scene.wish(obligation_id=earlier.obligation_id)
 
     def _step(self, data: st.DataObject, believed: Settlement) -> Any:
-        """Mostly a row of the page; now and then something that nobody should ask for."""
+        """Return usually a legal transition, and sometimes an illegal one."""
         rows = LIFE[believed.state]
         chance = data.draw(st.integers(0, 19))
         rest_seconds = data.draw(RESTS)
@@ -262,7 +262,7 @@ class Machine(RuleBasedStateMachine):
         return self.scene.step(believed, event, **changes)
 
     def teardown(self) -> None:
-        """Compare everything that can be seen from outside."""
+        """Compare everything that is visible from outside."""
         if self.pair.is_apart:
             return
         keys = list(self.known)
@@ -286,7 +286,7 @@ def test_memory_and_postgresql_answer_alike(databases):
 
 
 def _onward(rows: Mapping[Event, Row]) -> list[Event]:
-    """The rows by which a life goes on: without a liking for them few get past the first state."""
+    """Return the events that do not end a settlement: without a preference few get past the first state."""
     on = {event: row for event, row in rows.items() if row.do in (Do.LOCK, Do.POST)}
     on |= {event: row for event, row in rows.items() if row.state not in ENDS}
     return list(on or rows)

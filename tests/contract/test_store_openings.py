@@ -1,4 +1,4 @@
-"""Openings: an era begins, and no number, place or proof of before counts any more."""
+"""Failover barriers: after a new epoch all earlier engine ids, positions and proofs are invalid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEASE_SECONDS = 600.0
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def openings(scene):
-    """The record, open."""
+    """The record, with sending open."""
     record = scene.stores.openings
     server, opening = await record.look()
     if opening is None:
@@ -35,7 +35,7 @@ async def openings(scene):
 
 
 async def shut(openings, **suspicion):
-    """Begin an era; returns its record."""
+    """Begin an epoch; return its record."""
     server, before = await openings.look()
     why = suspicion.pop("why", "operator")
     await openings.shut(before.incarnation, Suspicion(why=why, **suspicion), server)
@@ -44,13 +44,13 @@ async def shut(openings, **suspicion):
     return after
 
 
-async def test_the_first_opening_is_open_in_the_first_era(scene, openings):
+async def test_a_new_database_is_open_in_the_first_epoch(scene, openings):
     server, opening = await openings.look()
     assert opening.is_open
     assert opening.server.is_same(server)
 
 
-async def test_an_era_begins_shut_and_says_why_and_from_when_on(scene, openings):
+async def test_an_epoch_begins_paused_with_reason_and_start(scene, openings):
     settlement = await scene.bring(State.COMPLETED)
     _, before = await openings.look()
     after = await shut(openings, why="another_timeline")
@@ -69,7 +69,7 @@ async def test_an_era_begins_shut_and_says_why_and_from_when_on(scene, openings)
     assert not await openings.note(after.incarnation, "listed", {}), "that opening is over"
 
 
-async def test_whoever_believes_an_older_record_changes_nothing(scene, openings):
+async def test_a_barrier_based_on_an_older_record_changes_nothing(scene, openings):
     server, before = await openings.look()
     after = await shut(openings)
     await openings.shut(before.incarnation, Suspicion(why="older_state"), server)
@@ -77,22 +77,20 @@ async def test_whoever_believes_an_older_record_changes_nothing(scene, openings)
     assert (await openings.look())[1] == after
 
 
-async def test_an_era_skips_those_that_somebody_else_may_have_used(scene, openings):
+async def test_a_new_epoch_skips_epochs_used_elsewhere(scene, openings):
     _, before = await openings.look()
     after = await shut(openings, era_min=before.era + 5)
     assert after.era == before.era + 5
 
 
-async def test_what_is_known_to_be_the_same_says_from_when_on_something_may_be_missing(
-    scene, openings
-):
+async def test_the_last_common_announcement_gives_the_start_of_the_gap(scene, openings):
     first, second = await scene.bring(State.COMPLETED), await scene.bring(State.COMPLETED)
     known = (await scene.stores.settlements.life(first.id))[-1]
     assert known.position < (await scene.stores.settlements.life(second.id))[-1].position
     assert (await shut(openings, known_to=known.position)).since == known.at
 
 
-async def test_a_payment_that_is_known_to_be_missing_moves_the_instant_back(scene, openings):
+async def test_a_missing_payment_moves_the_start_of_the_gap_back(scene, openings):
     settlement = await scene.bring(State.COMPLETED)
     last = (await scene.stores.settlements.life(settlement.id))[-1]
     missing = last.at - timedelta(hours=3)
@@ -100,7 +98,7 @@ async def test_a_payment_that_is_known_to_be_missing_moves_the_instant_back(scen
     assert (await shut(openings, since=last.at + timedelta(hours=3))).since == last.at
 
 
-async def test_moves_of_a_new_era_follow_at_its_first_place_and_have_other_names(scene, openings):
+async def test_transitions_of_a_new_epoch_start_at_its_first_position(scene, openings):
     settlement = await scene.bring(State.LOCKED)
     head = await scene.stores.stream.head()
     after = await shut(openings)
@@ -125,7 +123,7 @@ async def test_moves_of_a_new_era_follow_at_its_first_place_and_have_other_names
     assert event_id(move) == f"{move.settlement_id}.{move.seq}.{after.era}"
 
 
-async def test_engines_of_before_are_gone_and_their_numbers_are_not_given_again(scene, openings):
+async def test_engines_of_an_earlier_epoch_are_gone_and_their_ids_not_reused(scene, openings):
     beside = scene.stores.beside()
     before = await beside.registry.join(LEASE_SECONDS)
     after = await shut(openings)
@@ -138,7 +136,7 @@ async def test_engines_of_before_are_gone_and_their_numbers_are_not_given_again(
 
 
 @pytest.mark.parametrize("state", [State.LOCKED, State.SENT, State.IN_DOUBT, State.RECALLING])
-async def test_what_rests_beyond_the_line_is_asked_about_as_if_its_engine_had_died(
+async def test_a_parked_payment_past_the_point_of_no_return_is_enquired_about(
     scene, openings, state
 ):
     settlement = await scene.bring(state)
@@ -155,7 +153,7 @@ async def test_what_rests_beyond_the_line_is_asked_about_as_if_its_engine_had_di
     assert await openings.unclaimed() == 0
 
 
-async def test_what_waits_before_the_line_goes_on_waiting(scene, openings):
+async def test_a_claimed_settlement_before_the_point_of_no_return_keeps_waiting(scene, openings):
     settlement = await scene.move(await scene.new(), Event.POSTPONED, rest_seconds=3600.0)
     await shut(openings)
     owner = await scene.stores.registry.join(LEASE_SECONDS)
@@ -163,8 +161,8 @@ async def test_what_waits_before_the_line_goes_on_waiting(scene, openings):
     assert settlement.id not in {each.settlement.id for each in claimed}
 
 
-async def test_no_proof_of_before_lets_a_payment_be_given_up(scene, openings):
-    """It may have been sent once more in time that was forgotten."""
+async def test_proofs_of_an_earlier_epoch_do_not_allow_abandoning(scene, openings):
+    """The payment may have been sent once more in the lost time."""
     settlement = await scene.bring(State.LOCKED)
     await shut(openings)
     scene.owner = await scene.stores.registry.join(LEASE_SECONDS)
@@ -203,7 +201,7 @@ async def test_a_payment_of_ours_is_known_however_old_its_instruction_is(scene, 
     ]
 
 
-async def test_what_a_person_has_closed_bars_no_sending_and_is_still_on_file(scene, openings):
+async def test_a_closed_case_does_not_block_sending_and_stays_on_record(scene, openings):
     written_at = await openings.last_written()
     foreign = f"E{(await scene.new()).id.hex}"
     payment = BankPayment(reference=foreign, event=Event.SETTLED, received_at=written_at, facts={})
@@ -220,7 +218,7 @@ async def test_what_a_person_has_closed_bars_no_sending_and_is_still_on_file(sce
     assert [each.reference for each in await openings.known([foreign], written_at)] == [foreign]
 
 
-async def test_a_confirmation_holds_for_its_opening_only(scene, openings):
+async def test_a_confirmation_is_valid_for_its_recovery_only(scene, openings):
     first = await shut(openings)
     assert not await openings.is_confirmed(first.incarnation)
     await openings.note(first.incarnation, "confirmed", {"who": "ada", "reason": "by hand"})
@@ -229,7 +227,7 @@ async def test_a_confirmation_holds_for_its_opening_only(scene, openings):
     assert not await openings.is_confirmed(second.incarnation)
 
 
-async def test_another_server_and_an_older_state_are_told_from_the_same_one(scene, openings):
+async def test_another_server_or_an_older_state_is_recognised(scene, openings):
     server, _ = await openings.look()
     openings.accept(server)
     assert openings.doubt(server) == ""

@@ -1,4 +1,4 @@
-"""Steps: every row of the page is applied as it says, and nothing that is not a row changes anything."""
+"""Transitions: every legal one is applied as defined, and an illegal one changes nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ MINOR = 100
 
 
 @pytest.mark.parametrize("state", FROM)
-async def test_every_row_is_applied_as_the_page_says(scene, state):
+async def test_every_transition_is_applied_as_defined(scene, state):
     for event, row in LIFE[state].items():
         before = await scene.bring(state)
         step = scene.step(before, event)
@@ -88,7 +88,7 @@ async def check_move(scene, step, at):
 
 
 def check_words(before, step, after):
-    """Words and the end are kept from the step that brought them."""
+    """Check that references and the end are stored from the transition that brought them."""
     refusal = step.refusal
     code = refusal.code.value if refusal else before.refusal_code
     assert (after.refusal_code, after.refusal_detail) == (
@@ -108,7 +108,7 @@ def check_words(before, step, after):
 
 
 async def check_open(scene, state, row, counts):
-    """The list of what is open holds what has not ended."""
+    """Check that the list of open settlements has exactly those that have not ended."""
     now = (await scene.stores.gauges.gauges(0)).open_by_state
     expected = dict(counts)
     if state not in ENDS:
@@ -119,7 +119,7 @@ async def check_open(scene, state, row, counts):
 
 
 async def check_money(scene, step, held):
-    """A hold stands in the holding states only, and money moves with POST and REVERSE only."""
+    """Check that holds exist only in holding states, and money moves only with POST and REVERSE."""
     was_held, is_held = step.settlement.state in HOLDING, step.row.state in HOLDING
     assert (await scene.source()).held == held + (is_held - was_held) * MINOR
     made = await scene.stores.accounts.transfers(TransferFilter(group_id=step.settlement.id))
@@ -136,7 +136,7 @@ async def check_money(scene, step, held):
         assert len(legs) == {State.COMPLETED: 2, State.RETURNED: 4}.get(step.settlement.state, 0)
 
 
-async def test_a_life_to_completion_moves_the_money_between_four_accounts(scene):
+async def test_completion_posts_between_four_accounts(scene):
     await scene.bring(State.COMPLETED, minor=250)
     posted = {kind: (await scene.account(kind)).posted for kind in AccountKind if kind in KINDS}
     assert posted[AccountKind.NOSTRO] == 10**9 - 250
@@ -169,7 +169,7 @@ async def test_many_settlements_in_one_batch_change_each_account_once_and_by_the
 
 
 def forgeries(state):
-    """Steps that the page does not know: no such event here, or another state than the row's."""
+    """Return illegal transitions: an event unknown in the state, or another resulting state."""
     for event in Event:
         known = LIFE[state].get(event)
         if known is None:
@@ -184,7 +184,7 @@ def forgeries(state):
 
 
 @pytest.mark.parametrize("state", REACHED)
-async def test_what_is_not_a_row_is_refused_and_changes_nothing(scene, state):
+async def test_an_illegal_transition_is_refused_and_changes_nothing(scene, state):
     settlement, other = await scene.bring(state), await scene.new()
     before = await scene.everything(settlement, other)
     for event, row in forgeries(state):
@@ -196,7 +196,7 @@ async def test_what_is_not_a_row_is_refused_and_changes_nothing(scene, state):
 
 @pytest.mark.parametrize("state", [State.VALIDATING, State.FAILED, State.COMPLETED])
 @pytest.mark.parametrize("do", [Do.POST, Do.RELEASE])
-async def test_a_hold_that_does_not_stand_cannot_end(scene, state, do):
+async def test_a_missing_hold_cannot_be_released_or_posted(scene, state, do):
     settlement = await scene.bring(state)
     before = await scene.everything(settlement)
     for event, row in LIFE[State.SENT].items():
@@ -221,7 +221,7 @@ async def test_a_hold_that_does_not_stand_cannot_end(scene, state, do):
     ],
     ids=lambda change: "-".join(map(str, change.items())),
 )
-async def test_whoever_is_not_up_to_date_changes_nothing(scene, state, change):
+async def test_a_transition_based_on_an_older_state_changes_nothing(scene, state, change):
     settlement = await scene.bring(state)
     before = await scene.everything(settlement)
     believed = replace(settlement, **change)
@@ -233,7 +233,7 @@ async def test_whoever_is_not_up_to_date_changes_nothing(scene, state, change):
 
 
 @pytest.mark.parametrize("state", [State.VALIDATING, State.LOCKED, State.IN_DOUBT])
-async def test_another_engines_settlement_is_not_ours_to_move(scene, state):
+async def test_another_engines_settlement_is_not_changed(scene, state):
     settlement = await scene.bring(state)
     before = await scene.everything(settlement)
     for event in LIFE[state]:
@@ -242,13 +242,13 @@ async def test_another_engines_settlement_is_not_ours_to_move(scene, state):
     assert await scene.everything(settlement) == before
 
 
-async def test_a_settlement_that_nobody_knows_is_stale(scene):
+async def test_a_transition_of_an_unknown_settlement_is_stale(scene):
     settlement = replace(await scene.new(), id=scene.admission().settlement_id)
     [outcome] = await scene.apply(scene.step(settlement, Event.PARKED))
     assert outcome.result is STALE
 
 
-async def test_what_rests_is_anybodys(scene):
+async def test_a_parked_settlement_has_no_owner(scene):
     settlement = await scene.bring(State.SENT)
     await scene.apply(scene.step(settlement, Event.NO_ANSWER, rest_seconds=math.inf))
     resting = await scene.load(settlement)
@@ -258,7 +258,7 @@ async def test_what_rests_is_anybodys(scene):
     assert (await scene.load(settlement)).state is State.COMPLETED
 
 
-async def test_who_moves_what_rests_and_keeps_it_owns_it(scene):
+async def test_a_transition_that_keeps_a_parked_settlement_makes_its_engine_the_owner(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     await scene.apply(scene.step(settlement, Event.NO_ANSWER, rest_seconds=math.inf))
     resting = await scene.load(settlement)
@@ -270,14 +270,14 @@ async def test_who_moves_what_rests_and_keeps_it_owns_it(scene):
     assert results(answer) == [APPLIED]
 
 
-async def test_after_the_end_there_is_no_owner_and_no_epoch(scene):
+async def test_an_ended_settlement_has_no_owner_and_no_fencing_token(scene):
     settlement = await scene.bring(State.COMPLETED)
     believed = replace(settlement, epoch=7)
     answer = await scene.apply(scene.step(believed, Event.RETURNED), owner=scene.owner + 1)
     assert results(answer) == [APPLIED]
 
 
-async def test_a_stale_step_does_not_hold_up_its_batch(scene):
+async def test_a_stale_transition_does_not_affect_its_batch(scene):
     one, two, three = [await scene.bring(State.LOCKED) for _ in range(3)]
     answer = await scene.apply(
         scene.step(one, Event.SETTLED),
@@ -289,7 +289,7 @@ async def test_a_stale_step_does_not_hold_up_its_batch(scene):
     assert states == [State.COMPLETED, State.LOCKED, State.ROLLED_BACK]
 
 
-async def test_of_many_at_once_one_moves_the_settlement(scene):
+async def test_of_concurrent_transitions_one_is_applied(scene):
     settlement = await scene.bring(State.LOCKED)
     sides = [scene.stores.beside() for _ in range(4)]
     events = [Event.SETTLED, Event.REJECTED, Event.NO_ANSWER, Event.ACKNOWLEDGED] * 5
@@ -303,10 +303,10 @@ async def test_of_many_at_once_one_moves_the_settlement(scene):
     assert (await scene.load(settlement)).seq == settlement.seq + 1
 
 
-# --- rest -------------------------------------------------------------------------------------------
+# --- parking ----------------------------------------------------------------------------------------
 
 
-async def test_rest_says_when_the_next_action_is(scene):
+async def test_a_parked_settlement_has_a_due_time(scene):
     settlement = await scene.bring(State.SENT)
     for seconds, expected in ((0.0, 0.0), (90.5, 90.5), (3600.0 * 24 * 365, 3600.0 * 24 * 365)):
         [outcome] = await scene.apply(scene.step(settlement, Event.NO_ANSWER, rest_seconds=seconds))
@@ -316,7 +316,7 @@ async def test_rest_says_when_the_next_action_is(scene):
     assert (await scene.load(settlement)).next_action_at is None
 
 
-async def test_questions_about_a_payment_are_counted_from_state_to_state_until_the_end(scene):
+async def test_enquiries_about_a_payment_are_counted_until_its_end(scene):
     settlement = await scene.new()
     settlement = await scene.move(settlement, Event.NO_ANSWER, rest_seconds=0.0)
     assert settlement.asked == 1
@@ -331,8 +331,8 @@ async def test_questions_about_a_payment_are_counted_from_state_to_state_until_t
     assert settlement.asked == 0
 
 
-async def test_a_batch_of_moves_that_are_asked_on_at_once_is_counted_too(scene):
-    """Nothing of such a batch rests, and nothing in it was asked before."""
+async def test_requests_sent_at_once_after_transitions_are_counted(scene):
+    """No settlement of such a batch is parked, and none had an enquiry before."""
     lives = [await scene.bring(State.LOCKED) for _ in range(3)]
     assert (
         results(await scene.apply(*(scene.step(each, Event.NO_ANSWER) for each in lives)))
@@ -345,7 +345,7 @@ async def test_a_batch_of_moves_that_are_asked_on_at_once_is_counted_too(scene):
 
 
 async def claim_again(scene, settlement):
-    """Let the rest end: the question is put once more."""
+    """Let the settlement become due: the enquiry is sent again."""
     claimed = await scene.stores.settlements.claim(scene.owner, 10_000)
     assert settlement.id in {each.settlement.id for each in claimed}
     return await scene.load(settlement)
@@ -355,7 +355,7 @@ def counted(settlement):
     return settlement.attempt.sends, settlement.attempt.undelivered
 
 
-async def test_sendings_and_proofs_that_nothing_left_are_counted(scene):
+async def test_sends_and_undelivered_proofs_are_counted(scene):
     settlement = await scene.bring(State.LOCKED)
     assert counted(settlement) == (1, 0)
     settlement = await scene.move(settlement, Event.UNDELIVERED, rest_seconds=0.0)
@@ -369,7 +369,7 @@ async def test_sendings_and_proofs_that_nothing_left_are_counted(scene):
     assert counted(settlement) == (3, 2)
 
 
-async def test_giving_up_takes_the_proof_that_no_sending_left(scene):
+async def test_abandoning_requires_proof_that_nothing_was_sent(scene):
     settlement = await scene.bring(State.LOCKED)
     settlement = await scene.move(settlement, Event.NO_ANSWER)
     settlement = await scene.move(settlement, Event.NOT_FOUND)
@@ -383,7 +383,7 @@ async def test_giving_up_takes_the_proof_that_no_sending_left(scene):
     assert results(await scene.apply(scene.step(settlement, Event.ABANDONED))) == [STALE]
 
 
-async def test_what_never_left_may_be_given_up(scene):
+async def test_a_payment_that_was_never_sent_may_be_abandoned(scene):
     settlement = await scene.bring(State.LOCKED)
     for _ in range(3):
         settlement = await scene.move(settlement, Event.UNDELIVERED, rest_seconds=0.0)
@@ -394,7 +394,7 @@ async def test_what_never_left_may_be_given_up(scene):
 
 
 async def test_a_sending_is_proved_undelivered_once(scene):
-    """Told twice, the second word must not stand for another sending that may have arrived."""
+    """A repeated report must not count for another send that may have arrived."""
     settlement = await scene.bring(State.LOCKED)
     settlement = await scene.move(settlement, Event.NO_ANSWER)
     settlement = await scene.move(settlement, Event.NOT_FOUND)
@@ -410,7 +410,7 @@ async def test_a_sending_is_proved_undelivered_once(scene):
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.ROLLED_BACK, State.RETURNED])
-async def test_a_contradiction_is_told_once_and_freezes(scene, state):
+async def test_a_contradiction_is_recorded_once_and_freezes(scene, state):
     settlement = await scene.bring(state)
     detail = {"said": "rejected", "code": "AC04"}
     told = await scene.move(settlement, Event.CONTRADICTED, detail=detail)
@@ -424,7 +424,7 @@ async def test_a_contradiction_is_told_once_and_freezes(scene, state):
     assert other.seq == told.seq + 1
 
 
-async def test_a_contradiction_without_words_is_one_too(scene):
+async def test_a_contradiction_without_text_also_freezes(scene):
     settlement = await scene.bring(State.COMPLETED)
     told = await scene.move(settlement, Event.CONTRADICTED, detail={})
     assert told.is_frozen
@@ -442,7 +442,7 @@ async def test_a_frozen_settlement_stays_frozen(scene):
 # --- what is given out ------------------------------------------------------------------------------
 
 
-async def test_what_is_given_out_is_the_callers_to_change(scene):
+async def test_returned_values_are_copies(scene):
     settlement = await scene.bring(State.SENT)
     given = await scene.load(settlement)
     given.state, given.seq, given.epoch, given.asked = State.COMPLETED, 99, 99, 99
@@ -459,7 +459,7 @@ async def test_a_refusal_and_its_detail_are_kept(scene):
     assert settlement.refusal_detail == detail
 
 
-async def test_the_time_of_a_batch_is_one_and_lies_between_question_and_answer(scene):
+async def test_a_batch_has_one_time_between_request_and_answer(scene):
     lives = [await scene.new() for _ in range(3)]
     before = datetime.now(UTC)
     outcomes = await scene.apply(*(scene.step(each, Event.PARKED) for each in lives))
@@ -467,7 +467,7 @@ async def test_the_time_of_a_batch_is_one_and_lies_between_question_and_answer(s
     assert before - timedelta(seconds=1) <= at <= datetime.now(UTC) + timedelta(seconds=1)
 
 
-async def test_what_does_not_exist_is_not_loaded(scene):
+async def test_a_missing_settlement_is_not_loaded(scene):
     missing = scene.admission().settlement_id
     assert await scene.stores.settlements.load([missing]) == {}
     assert await scene.stores.settlements.load([]) == {}

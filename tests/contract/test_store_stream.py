@@ -1,4 +1,4 @@
-"""The stream of everything that happened, lists of settlements, gauges, and the proof itself."""
+"""The stream of all transitions, lists of settlements, gauges, and the proof itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALL = 100_000
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def rich(stores):
-    """A scene with a currency of its own kind, to be told apart in announcements."""
+    """A scene with a currency of its own, so that its announcements can be recognised."""
     return await Scene.open(stores, currency="KWD")
 
 
@@ -64,7 +64,7 @@ async def test_one_settlement_can_be_followed_alone(scene):
     assert len(await stream.read(0, ALL, two.id)) == 3
 
 
-async def test_an_announcement_brings_the_facts_of_its_settlement(rich):
+async def test_an_announcement_carries_its_settlements_data(rich):
     settlement = await rich.new(
         amount=Money(1005, "KWD"), priority=Priority.URGENT, obligation_id=f"O {rich.source_bank}"
     )
@@ -76,8 +76,8 @@ async def test_an_announcement_brings_the_facts_of_its_settlement(rich):
 
 
 @pytest.mark.parametrize("value_date", [None, date(2030, 1, 31)])
-async def test_who_admitted_and_who_did_not_announce_the_same(rich, value_date):
-    """Facts that are kept since the admission are those of the records, to the last one."""
+async def test_announcements_are_the_same_with_and_without_the_cache(rich, value_date):
+    """Data cached since the admission is exactly that of the database."""
     wish = {"value_date": value_date, "obligation_id": f"Ω {rich.source_bank} {value_date}"}
     admission = rich.admission(amount=Money(7, "KWD"), priority=Priority.HIGH, **wish)
     [answer] = await rich.stores.settlements.admit([admission], rich.owner)
@@ -94,8 +94,8 @@ async def test_who_admitted_and_who_did_not_announce_the_same(rich, value_date):
     assert (mine.obligation_id, mine.amount) == (wish["obligation_id"], Money(7, "KWD"))
 
 
-async def test_many_writers_at_once_leave_no_gap_and_a_reader_misses_nothing(scene):
-    """Whoever reads on from the last position that he saw must never skip one that comes later."""
+async def test_concurrent_writers_leave_no_gap_for_a_reader(scene):
+    """A reader that continues after its last position must never skip a later commit."""
     sides = [scene.stores.beside() for _ in range(4)]
     seen: list[int] = []
     is_over = asyncio.Event()
@@ -128,7 +128,7 @@ async def test_many_writers_at_once_leave_no_gap_and_a_reader_misses_nothing(sce
     assert seen == list(range(scene.before + 1, scene.before + 4 * 6 * 3 * 2 + 1))
 
 
-async def test_what_was_published_is_remembered_and_never_goes_back(scene):
+async def test_the_published_position_never_decreases(scene):
     stream = scene.stores.stream
     await scene.new()
     head = await stream.head()
@@ -142,7 +142,7 @@ async def test_what_was_published_is_remembered_and_never_goes_back(scene):
 # --- lists ------------------------------------------------------------------------------------------
 
 
-async def test_settlements_are_listed_by_what_is_asked_for(scene):
+async def test_settlements_are_listed_by_filter(scene):
     for state in (State.COMPLETED, State.SENT, State.SENT, State.FAILED):
         await scene.bring(state)
     last = await scene.new(from_bank=scene.target_bank, to_bank="GAMMA", minor=7, currency="USD")
@@ -178,7 +178,7 @@ async def test_pages_of_settlements_follow_each_other_without_gap_or_repeat(scen
 # --- gauges and proof -------------------------------------------------------------------------------
 
 
-async def test_gauges_say_what_is_open_and_since_when(scene):
+async def test_gauges_show_open_settlements_and_their_age(scene):
     before = await scene.stores.gauges.gauges(0)
     await scene.bring(State.IN_DOUBT)
     await scene.bring(State.COMPLETED)
@@ -208,7 +208,7 @@ async def test_balances_are_summed_per_bank_and_currency(scene):
     assert measured.accounts_left_out == 0
 
 
-async def test_no_more_balances_are_read_than_asked_for_and_the_others_are_counted(scene):
+async def test_balances_are_read_up_to_the_limit_and_the_rest_counted(scene):
     everything = await scene.stores.accounts.accounts(ALL_ACCOUNTS)
     guarded = [each for each in everything if each.kind in GUARDED]
     measured = await scene.stores.gauges.gauges(1)
@@ -219,7 +219,7 @@ async def test_no_more_balances_are_read_than_asked_for_and_the_others_are_count
     assert measured.accounts_left_out == 1
 
 
-async def test_what_rests_for_ever_without_a_person_to_wait_for_is_counted(scene):
+async def test_settlements_parked_without_due_time_or_person_are_counted(scene):
     before = (await scene.stores.gauges.gauges(0)).without_next_action
     await scene.move(await scene.new(), Event.PARKED, rest_seconds=math.inf)
     assert (await scene.stores.gauges.gauges(0)).without_next_action == before
@@ -227,7 +227,7 @@ async def test_what_rests_for_ever_without_a_person_to_wait_for_is_counted(scene
     assert (await scene.stores.gauges.gauges(0)).without_next_action == before + 1
 
 
-async def test_the_proof_says_what_it_looked_at(scene):
+async def test_the_proof_reports_what_it_checked(scene):
     before = await scene.stores.auditor.prove()
     await scene.bring(State.COMPLETED, minor=40)
     await scene.bring(State.SENT)

@@ -1,4 +1,4 @@
-"""What is stuck is found by both stores, and what is merely under way is not."""
+"""Both stores find what is stuck, and ignore what is merely in progress."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ async def reasons(stores, settlement, limits=PATIENT):
     return [each.reason for each in report.found if each.settlement_id == settlement.id]
 
 
-async def test_what_is_under_way_is_not_stuck(stores, scene):
+async def test_a_settlement_in_progress_is_not_stuck(stores, scene):
     for state in (State.VALIDATING, State.HELD, State.LOCKED, State.SENT, State.IN_DOUBT):
         assert await reasons(stores, await scene.bring(state)) == []
 
 
 @pytest.mark.parametrize("state", [State.LOCKED, State.SENT, State.IN_DOUBT, State.RECALLING])
-async def test_a_settlement_that_rests_without_a_time_is_stuck_at_once(stores, scene, state):
+async def test_a_parked_settlement_without_a_due_time_is_stuck_at_once(stores, scene, state):
     planted = await scene.bring(State.LOCKED)
     way = {
         State.LOCKED: [Event.UNDELIVERED],
@@ -45,14 +45,14 @@ async def test_a_settlement_that_rests_without_a_time_is_stuck_at_once(stores, s
     assert (await stores.gauges.gauges(0)).without_next_action >= 1
 
 
-async def test_one_that_waits_for_a_person_has_no_time_and_is_not_stuck(stores, scene):
+async def test_a_settlement_parked_for_a_person_is_not_stuck(stores, scene):
     held = await scene.move(await scene.new(), Event.PARKED, rest_seconds=math.inf)
     assert held.state is State.HELD
     assert await reasons(stores, held) == []
     assert await reasons(stores, held, StuckLimits(held_seconds=0.0)) == [StuckReason.PAST_LIMIT]
 
 
-async def test_what_is_due_and_taken_up_by_nobody_is_unattended(stores, scene):
+async def test_a_due_settlement_that_is_not_claimed_is_stuck(stores, scene):
     due = await scene.move(await scene.bring(State.LOCKED), Event.NO_ANSWER, rest_seconds=0.0)
     assert await reasons(stores, due) == []
     limits = StuckLimits(unattended_seconds=0.0)
@@ -61,7 +61,7 @@ async def test_what_is_due_and_taken_up_by_nobody_is_unattended(stores, scene):
     assert await reasons(stores, later, limits) == []
 
 
-async def test_what_an_engine_left_and_nobody_took_up_is_unattended(stores, scene):
+async def test_unclaimed_settlements_of_a_gone_engine_are_stuck(stores, scene):
     other = await stores.registry.join(LEASE_SECONDS)
     [left] = await scene.admit(scene.wish(), owner=other)
     limits = StuckLimits(unattended_seconds=0.0)
@@ -72,13 +72,13 @@ async def test_what_an_engine_left_and_nobody_took_up_is_unattended(stores, scen
     assert await reasons(stores, orphan, limits) == [StuckReason.UNATTENDED]
 
 
-async def test_what_an_engine_left_that_died_with_its_lease_running_is_unattended(stores, scene):
+async def test_settlements_of_a_dead_engine_with_a_valid_lease_are_stuck(stores, scene):
     other = await stores.registry.join(LEASE_SECONDS)
     [left] = await scene.admit(scene.wish(), owner=other)
     await stores.end_session(other)
     limits = StuckLimits(unattended_seconds=0.0)
     assert await reasons(stores, left, limits) == []
-    await stores.settlements.claim(scene.owner, 0)  # somebody notices, and takes nothing up
+    await stores.settlements.claim(scene.owner, 0)  # an engine notices, and claims nothing
     assert await reasons(stores, left, limits) == [StuckReason.UNATTENDED]
 
 
@@ -109,12 +109,12 @@ async def test_screening_that_never_answers_is_past_its_limit(stores, scene):
     assert await reasons(stores, asked, limits) == [StuckReason.PAST_LIMIT]
 
 
-async def test_what_has_ended_is_never_stuck(stores, scene):
+async def test_an_ended_settlement_is_never_stuck(stores, scene):
     for state in (State.COMPLETED, State.FAILED, State.ROLLED_BACK):
         assert await reasons(stores, await scene.bring(state), AT_ONCE) == []
 
 
-async def test_all_are_counted_and_some_are_named(stores, scene):
+async def test_all_stuck_settlements_are_counted_and_some_listed(stores, scene):
     before = await stores.finder.stuck(PATIENT, ALL)
     for _ in range(3):
         locked = await scene.bring(State.LOCKED)

@@ -1,4 +1,4 @@
-"""Exceptions for what cannot be written: one at a time for a settlement, and never none."""
+"""Cases for transitions that cannot be written: at most one open per settlement, and never none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def of(stores, settlement, *, has_closed=False):
     return await stores.matters.matters(wanted)
 
 
-async def test_one_is_open_at_a_time_and_a_closed_one_stands_in_no_way(stores, scene):
+async def test_one_case_is_open_at_a_time_and_a_closed_one_does_not_block(stores, scene):
     settlement = await scene.bring(State.SENT)
     assert await stores.matters.open_unbookable(settlement.id, DETAIL)
     assert not await stores.matters.open_unbookable(settlement.id, DETAIL | {"why": "else"})
@@ -32,14 +32,14 @@ async def test_one_is_open_at_a_time_and_a_closed_one_stands_in_no_way(stores, s
     assert again.id != matter.id
 
 
-async def test_of_two_engines_one_opens_it(stores, scene):
+async def test_one_of_two_engines_leads_a_recovery(stores, scene):
     settlement = await scene.bring(State.SENT)
     beside = stores.beside()
     found = [await side.matters.open_unbookable(settlement.id, DETAIL) for side in (stores, beside)]
     assert found == [True, False]
 
 
-async def test_an_end_that_comes_later_closes_it(stores, scene):
+async def test_a_later_end_closes_the_case(stores, scene):
     settlement = await scene.bring(State.SENT)
     await stores.matters.open_unbookable(settlement.id, DETAIL)
     assert await stores.matters.close_ended(1000) == 0
@@ -52,7 +52,7 @@ async def test_an_end_that_comes_later_closes_it(stores, scene):
     )
 
 
-async def test_an_end_that_came_before_closes_nothing(stores, scene):
+async def test_an_earlier_end_closes_no_case(stores, scene):
     settlement = await scene.bring(State.COMPLETED)
     await stores.matters.open_unbookable(settlement.id, DETAIL | {"happened": "returned"})
     assert await stores.matters.close_ended(1000) == 0

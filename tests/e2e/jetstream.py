@@ -1,4 +1,4 @@
-"""Read a whole JetStream stream, as a consumer would."""
+"""Reads a whole JetStream stream, as a consumer does."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def _read(url: str, stream: str) -> list[tuple[str, int]]:
 
 
 def read_stream(world: World, stream: str = "settlement-events") -> list[tuple[str, int]]:
-    """Return the id and the sequence number of every event in the stream, in its order."""
+    """Return the id and the sequence number of every event in the stream, in order."""
     try:
         return asyncio.run(_read(world.address["nats_url"], stream))
     except (OSError, nats.errors.Error):

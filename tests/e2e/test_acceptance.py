@@ -1,4 +1,4 @@
-"""What the issue promises, tried from outside on a whole engine (acceptance 2, 3, 4, 7, 8, 9)."""
+"""The issue's promises, tested from outside on a whole engine (acceptance 2, 3, 4, 7, 8, 9)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def violations(error: grpc.RpcError) -> list[str]:
-    """Name the fields that the error complains about."""
+    """Return the names of the faulty fields in the error."""
     assert isinstance(error, grpc.Call)
     status = rpc_status.from_call(error)
     assert status is not None
@@ -59,8 +59,8 @@ def violations(error: grpc.RpcError) -> list[str]:
     return fields
 
 
-def test_twenty_clients_and_one_balance(world: World) -> None:
-    """Exactly one of twenty gets the 100.00; the others hear both figures."""
+def test_of_twenty_concurrent_payments_only_the_funded_one_settles(world: World) -> None:
+    """Exactly one of twenty settles the 100.00; the refusals of the others state both amounts."""
     world.open_bank("ONEBANK1", "EUR", "100.00")
     lows = []
 
@@ -100,7 +100,7 @@ def test_the_same_key_twenty_times_at_once_is_one_settlement(world: World) -> No
 
 
 def test_the_same_key_with_other_content_names_the_field(world: World) -> None:
-    """ALREADY_EXISTS, and which field is different."""
+    """ALREADY_EXISTS, with the name of the field that differs."""
     request = wish(idempotency_key=str(uuid.uuid4()))
     world.settlements.ExecuteSettlement(request, timeout=20)
     request.amount = "2.00"
@@ -111,7 +111,7 @@ def test_the_same_key_with_other_content_names_the_field(world: World) -> None:
 
 
 def test_an_obligation_is_settled_once_but_may_be_tried_again_after_a_failure(world: World) -> None:
-    """Another key for a living or completed obligation is refused; a failed one is free."""
+    """Another key for a live or completed obligation is refused; a failed one is free again."""
     first = wish(idempotency_key="a" + uuid.uuid4().hex)
     world.settlements.ExecuteSettlement(first, timeout=20)
     second = wish(obligation_id=first.obligation_id, idempotency_key="b" + uuid.uuid4().hex)
@@ -136,10 +136,10 @@ def test_an_obligation_is_settled_once_but_may_be_tried_again_after_a_failure(wo
         ("late_reject", pb.ROLLED_BACK, 1, 0),
     ],
 )
-def test_each_script_ends_as_the_page_says(
+def test_each_script_of_the_mock_bank_ends_as_expected(
     world: World, script: str, status: int, received: int, debited: int
 ) -> None:
-    """And the bank's own book has the payment once."""
+    """The bank's own ledger has the payment exactly once."""
     answer = world.execute(simulate=script)
     assert answer.status == status
     entry = world.bank_entry(answer.settlement_id)
@@ -150,8 +150,8 @@ def test_each_script_ends_as_the_page_says(
     assert ("IN_DOUBT" in passed) == (script not in ("settle", "reject"))
 
 
-def test_silence_holds_the_money_for_ever(world: World) -> None:
-    """IN_DOUBT with a next action, however often it is asked; the hold stays."""
+def test_a_payment_without_an_answer_stays_held(world: World) -> None:
+    """It stays IN_DOUBT with a next action, however often an enquiry is sent; the hold stays."""
     world.open_bank("SILENTBK", "EUR", "10.00")
     request = wish(from_bank="SILENTBK", amount="10.00", simulate="silent")
     answer = world.settlements.ExecuteSettlement(request, timeout=2)
@@ -169,7 +169,7 @@ def test_silence_holds_the_money_for_ever(world: World) -> None:
 
 
 def test_a_contradiction_freezes_and_moves_no_money(world: World) -> None:
-    """Settled, then the bank says rejected: the end stays, a person is needed."""
+    """Settled, then the bank reports rejected: the final state stays, and a person is needed."""
     answer = world.execute(simulate="contradict")
     assert answer.status == pb.COMPLETED
     frozen = until(
@@ -179,7 +179,7 @@ def test_a_contradiction_freezes_and_moves_no_money(world: World) -> None:
     assert frozen.moves[-1].event == "CONTRADICTED"
 
 
-def test_kuwaiti_thousandths_are_kept(world: World) -> None:
+def test_three_decimals_of_kwd_are_kept(world: World) -> None:
     """KWD has three decimals."""
     before = world.nostro("DEUTDEFF", "KWD").posted
     answer = world.execute(amount="1.005", currency="KWD")
@@ -207,7 +207,7 @@ def test_kuwaiti_thousandths_are_kept(world: World) -> None:
 def test_a_wrong_amount_is_named_and_nothing_is_written(
     world: World, amount: str, currency: str
 ) -> None:
-    """INVALID_ARGUMENT naming amount, over gRPC and over HTTP."""
+    """INVALID_ARGUMENT that names the amount, over gRPC and over HTTP."""
     request = wish(amount=amount, currency=currency)
     with pytest.raises(grpc.RpcError) as caught:
         world.settlements.ExecuteSettlement(request, timeout=10)
@@ -229,13 +229,13 @@ def test_a_wrong_amount_is_named_and_nothing_is_written(
 
 
 def listed(world: World, obligation_id: str) -> list[pb.SettlementStatusResponse]:
-    """List what was written for an obligation."""
+    """List what was stored for an obligation."""
     request = pb.ListSettlementsRequest(obligation_id=obligation_id)
     return list(world.settlements.ListSettlements(request, timeout=10).settlements)
 
 
-def test_rubbish_is_named_and_the_server_lives(world: World) -> None:
-    """Unknown field, invalid UTF-8, unknown enum, 10 MB: a clear error each, nothing written."""
+def test_garbage_requests_are_refused_and_the_server_keeps_running(world: World) -> None:
+    """Unknown field, invalid UTF-8, unknown enum value, 10 MB: each is a clear error, and nothing is stored."""
     good = {
         "obligationId": str(uuid.uuid4()),
         "fromBank": "DEUTDEFF",
@@ -271,7 +271,7 @@ def test_rubbish_is_named_and_the_server_lives(world: World) -> None:
 
 
 def test_unknown_and_inactive_accounts_are_refusals_in_their_order(world: World) -> None:
-    """Data, not errors."""
+    """Refusals are data, not errors."""
     assert world.execute(to_bank="NOBODY").refusal_code == "UNKNOWN_ACCOUNT"
     assert world.execute(currency="SEK").refusal_code == "CURRENCY_MISMATCH"
     world.open_bank("SLEEPER1", "EUR", "5.00")
@@ -282,7 +282,7 @@ def test_unknown_and_inactive_accounts_are_refusals_in_their_order(world: World)
 
 
 def test_events_are_streamed_from_anywhere_without_gap_or_repeat(world: World) -> None:
-    """Also across a kill -9 of the engine."""
+    """Also after a SIGKILL of the engine."""
     answer = world.execute(simulate="lost_answer")
     everything = list(events(world))
     numbers = [event.sequence for event in everything]
@@ -308,7 +308,7 @@ def test_events_are_streamed_from_anywhere_without_gap_or_repeat(world: World) -
 
 
 def test_a_batch_has_a_result_per_item(world: World) -> None:
-    """Good and bad side by side, in order."""
+    """Valid and invalid items together, in order."""
     batch = pb.SubmitSettlementsRequest(
         settlements=[wish(), wish(amount="0"), wish(), wish(currency="zzz")]
     )
@@ -319,23 +319,23 @@ def test_a_batch_has_a_result_per_item(world: World) -> None:
 
 
 def test_a_bidirectional_stream_answers_every_item(world: World) -> None:
-    """Answers may overtake each other; each names its obligation."""
+    """Answers may arrive in another order; each names its obligation."""
     wishes = [wish() for _ in range(50)]
     answers = list(world.settlements.ExecuteSettlements(iter(wishes), timeout=30))
     assert {answer.obligation_id for answer in answers} == {each.obligation_id for each in wishes}
     assert {answer.status for answer in answers} == {pb.COMPLETED}
 
 
-def test_reconciliation_says_that_it_is_not_there_yet(world: World) -> None:
-    """UNIMPLEMENTED, in words."""
+def test_reconciliation_is_reported_as_unavailable(world: World) -> None:
+    """The error is UNIMPLEMENTED, with an explanation."""
     with pytest.raises(grpc.RpcError) as caught:
         world.settlements.ReconcileAccounts(pb.ReconcileRequest(), timeout=10)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert "reconcil" in (caught.value.details() or "").lower()
 
 
-def test_health_and_metrics_speak(world: World) -> None:
-    """The specification's names are there."""
+def test_health_and_metrics_are_served(world: World) -> None:
+    """The metrics have the specification's names."""
     assert world.get("/healthz")[0] == 200
     assert until(lambda: world.get("/readyz")[0] == 200, 10, "readiness")
     assert world.execute().status == pb.COMPLETED
@@ -344,8 +344,10 @@ def test_health_and_metrics_speak(world: World) -> None:
         assert name in text
 
 
-def test_clearings_instructions_are_settled_and_rubbish_is_buried(world: World) -> None:
-    """From NATS to the books; what cannot be parsed is kept with the reason."""
+def test_clearing_instructions_are_settled_and_invalid_ones_become_dead_letters(
+    world: World,
+) -> None:
+    """A valid message from NATS is settled; an unreadable one is stored with the reason."""
     good = str(uuid.uuid4())
     publish(
         world,
@@ -365,8 +367,8 @@ def test_clearings_instructions_are_settled_and_rubbish_is_buried(world: World) 
     assert world.wait_for(found[0].settlement_id, pb.COMPLETED).caller == "clearing"
 
 
-def test_a_caller_may_cancel_only_before_the_line(world: World) -> None:
-    """What has ended cannot be cancelled."""
+def test_cancellation_is_refused_after_the_end(world: World) -> None:
+    """An ended settlement cannot be cancelled."""
     answer = world.execute()
     with pytest.raises(grpc.RpcError) as caught:
         world.settlements.CancelSettlement(
@@ -375,8 +377,8 @@ def test_a_caller_may_cancel_only_before_the_line(world: World) -> None:
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
-def test_a_shut_window_refuses_or_queues(tmp_path: Path) -> None:
-    """No window ever opens for SEK: refused. A queued one waits for its opening, and may be cancelled."""
+def test_a_closed_window_refuses_or_queues(tmp_path: Path) -> None:
+    """SEK never has a window: refused. A queued settlement waits for its window, and may be cancelled."""
     settings = ("--real-windows", "--set", "settlement.when_window_closed=queue")
     with World(tmp_path, *FAST, *settings) as other:
         for currency in ("SEK", "GBP", "EUR", "USD", "INR", "AED"):

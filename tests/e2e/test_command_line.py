@@ -1,4 +1,4 @@
-"""The command line against a running engine: what a person or a script sees of it."""
+"""The command line against a running engine, as a person or a script uses it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SETTLES = ("--metadata", "simulate=settle")
 
 
 class Done(NamedTuple):
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -52,7 +52,7 @@ def run(world: World, *words: str) -> Done:
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def test_a_settlement_is_found_by_every_name_it_has(world: World, tmp_path: Path) -> None:
+def test_commands_find_a_settlement_by_any_of_its_identifiers(world: World, tmp_path: Path) -> None:
     answer = run(world, *SUBMIT, "11.00", "EUR", *SETTLES, "--json").json
     shown = run(world, "show", answer["settlementId"], "--json").json
     names = [shown[name] for name in ("settlementId", "obligationId", "uetr", "endToEndId")]
@@ -113,7 +113,7 @@ def test_a_funding_is_posted_once(world: World) -> None:
     assert run(world, *words[:5]).code == ExitCode.USAGE
 
 
-def test_an_account_that_is_open_says_which_it_is(world: World) -> None:
+def test_opening_an_existing_account_names_it(world: World) -> None:
     done = run(world, "accounts", "open", "nostro", "DEUTDEFF", "EUR", "--json")
     number = world.nostro("DEUTDEFF", "EUR").id
     assert f"settlement-engine accounts show {number}" in done.json["error"]["do"]
@@ -128,14 +128,14 @@ def test_an_account_that_is_open_says_which_it_is(world: World) -> None:
         ("database_url", "PostgreSQL listens there"),
     ],
 )
-def test_a_wrong_port_is_called_by_its_name(world: World, server: str, words: str) -> None:
+def test_an_address_of_another_service_is_recognised(world: World, server: str, words: str) -> None:
     place = world.address[server].rpartition("@")[2].removeprefix("http://").split("/")[0]
     done = run(world, "list", "--address", place)
     assert done.code == ExitCode.UNAVAILABLE
     assert words in done.err
 
 
-def test_what_nobody_knows_names_the_list(world: World) -> None:
+def test_an_unknown_object_names_its_list_command(world: World) -> None:
     unknown = "0199c2d4-6f0e-7c1a-9d51-1f2a33445566"
     for words, command in (
         (("show", unknown), "list"),
@@ -148,7 +148,7 @@ def test_what_nobody_knows_names_the_list(world: World) -> None:
         assert f"List them with: settlement-engine {command}." in done.err
 
 
-def test_lists_say_how_much_there_is(world: World) -> None:
+def test_lists_show_the_total(world: World) -> None:
     found = run(world, "list", "--limit", "1", "--since", "1h", "--json").json
     assert found["total"] >= 1
     assert len(found["settlements"]) == 1

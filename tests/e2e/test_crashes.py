@@ -1,4 +1,4 @@
-"""Killed in the middle: engine, PostgreSQL and NATS, under load (acceptance 5 and 6, short forms).
+"""Engine, PostgreSQL and NATS are killed under load (acceptance 5 and 6, short forms).
 
 The long forms, twenty kills and a minute without NATS, are in tests/soak.
 """
@@ -46,7 +46,7 @@ SETTINGS = (
 
 
 class Load:
-    """Submits batches until it is told to stop; a batch is sent again until it was accepted."""
+    """Submits batches until it is stopped; a batch is repeated until it was accepted."""
 
     def __init__(self, world: World, seed: int) -> None:
         self._target = world.address["grpc"]
@@ -68,7 +68,7 @@ class Load:
                 )
                 while not self._stop.is_set():
                     self._submit(submit, [self._wish() for _ in range(BATCH)])
-        except BaseException as error:  # noqa: BLE001 - told by stop()
+        except BaseException as error:  # noqa: BLE001 - raised by stop()
             self.failure = error
 
     def _submit(self, submit: Submit, batch: list[pb.SettlementRequest]) -> None:
@@ -102,7 +102,7 @@ class Load:
         )
 
     def stop(self) -> dict[str, str]:
-        """Send no more; returns settlement ids by obligation."""
+        """Stop submitting; return settlement ids by obligation."""
         self._stop.set()
         self._thread.join(timeout=90)
         assert self.failure is None, self.failure
@@ -111,7 +111,7 @@ class Load:
 
 @contextmanager
 def running(folder: Path) -> Iterator[World]:
-    """Start a world with three funded banks."""
+    """Start an engine with three funded banks."""
     with World(folder, *SETTINGS) as world:
         for bank in BANKS:
             world.open_bank(bank, "EUR", "9000000000.00")
@@ -119,7 +119,7 @@ def running(folder: Path) -> Iterator[World]:
 
 
 def check_everything(world: World, accepted: dict[str, str], seconds: float = 60) -> None:
-    """All ended; the bank agrees on each; the books are proved; every move is announced once."""
+    """Check that all ended, the bank agrees on each, the ledger is proved, and each transition is announced once."""
     open_ones = pb.ListSettlementsRequest(
         statuses=[pb.VALIDATING, pb.EXECUTING, pb.IN_DOUBT, pb.QUEUED, pb.RECALLING], page_size=10
     )
@@ -147,7 +147,7 @@ def check_everything(world: World, accepted: dict[str, str], seconds: float = 60
 
 
 def test_kill_9_of_the_engine_under_load(tmp_path: Path) -> None:
-    """Three kills at random moments: everything accepted ends, one debit each at the bank."""
+    """Three kills at random moments: everything accepted ends, with one debit each at the bank."""
     chance = random.Random(11)
     with running(tmp_path) as world:
         load = Load(world, seed=1)
@@ -162,7 +162,7 @@ def test_kill_9_of_the_engine_under_load(tmp_path: Path) -> None:
 
 
 def test_kill_9_of_postgresql_under_load(tmp_path: Path) -> None:
-    """The engine comes back by itself, and nothing accepted is lost or doubled."""
+    """The engine reconnects by itself, and nothing accepted is lost or duplicated."""
     with running(tmp_path) as world:
         load = Load(world, seed=2)
         time.sleep(1.0)
@@ -178,8 +178,8 @@ def test_kill_9_of_postgresql_under_load(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [2.0])
-def test_settlements_go_on_without_nats(tmp_path: Path, seconds: float) -> None:
-    """NATS stands still: settlements end; afterwards every event is in the stream, once, in order."""
+def test_settlements_continue_without_nats(tmp_path: Path, seconds: float) -> None:
+    """While NATS is stopped settlements end; afterwards every event is in the stream, once, in order."""
     from tests.e2e.jetstream import read_stream
 
     with running(tmp_path) as world:

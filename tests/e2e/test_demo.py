@@ -1,4 +1,4 @@
-"""``demo`` on a small scale: it crashes the engine, every promise holds, and it cleans up."""
+"""``demo`` on a small scale: it kills the engine, verifies every promise, and cleans up."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ PROMISES = (
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_the_demo_keeps_every_promise_across_a_crash_and_removes_its_data(tmp_path: Path) -> None:
+def test_the_demo_verifies_every_promise_across_a_crash_and_removes_its_data(
+    tmp_path: Path,
+) -> None:
     home = tmp_path / "a path with spaces"
     done = subprocess.run(
         [

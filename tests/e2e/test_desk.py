@@ -1,4 +1,4 @@
-"""The desk as people use it: a bank that says nothing, two people, and the engine between them."""
+"""Case management as people use it: a bank without an answer, two people, and the engine."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def statement(tmp_path: Path) -> Path:
-    """A file that says what happened."""
+    """A file with evidence of what happened."""
     file = tmp_path / "camt.053.xml"
     file.write_text("<Document>entry 12</Document>")
     return file
 
 
 def run(world: World, *words: str) -> tuple[int, str]:
-    """Run a command of the program; returns its exit code and all that it printed."""
+    """Run a command of the program; return its exit code and its output."""
     done = subprocess.run(
         [sys.executable, "-m", "settlement_engine", *words, "--address", world.address["grpc"]],
         capture_output=True,
@@ -67,14 +67,14 @@ def read(world: World, *words: str) -> Any:
 
 
 def submit(world: World, simulate: str, amount: str = "10.00") -> str:
-    """Accept one without waiting for its end."""
+    """Submit a settlement without waiting for its end."""
     request = pb.SubmitSettlementsRequest(settlements=[wish(simulate=simulate, amount=amount)])
     answer = world.settlements.SubmitSettlements(request, timeout=10)
     return str(answer.results[0].settlement.settlement_id)
 
 
 def exception_of(world: World, settlement_id: str, *words: str) -> dict[str, Any]:
-    """Wait for the exception of a settlement."""
+    """Wait for the case of a settlement."""
 
     def look() -> Any:
         listed = read(world, "exceptions", "list", "--settlement", settlement_id, *words)
@@ -84,7 +84,9 @@ def exception_of(world: World, settlement_id: str, *words: str) -> dict[str, Any
     return found
 
 
-def test_a_silent_bank_two_people_and_a_crash_in_between(world: World, statement: Path) -> None:
+def test_two_people_resolve_an_unanswered_payment_across_a_crash(
+    world: World, statement: Path
+) -> None:
     before = world.nostro("DEUTDEFF", "EUR")
     settlement_id = submit(world, "silent")
     found = exception_of(world, settlement_id)
@@ -127,8 +129,8 @@ def test_a_silent_bank_two_people_and_a_crash_in_between(world: World, statement
     assert [each["status"] for each in shown["proposals"]] == ["PROPOSAL_STATUS_APPLIED"]
 
 
-def test_the_banks_own_word_wins(world: World, statement: Path) -> None:
-    """People attest that nothing moved; the bank, asked once more, says that it did."""
+def test_the_banks_own_report_overrides_an_attestation(world: World, statement: Path) -> None:
+    """People attest that nothing moved; the bank answers one more enquiry that it did."""
     settlement_id = submit(world, "late_settle")
     exception_of(world, settlement_id, "--closed")
     words = ("--not-settled", "--evidence", str(statement), "--reason", "no entry so far")
@@ -146,7 +148,7 @@ def test_the_banks_own_word_wins(world: World, statement: Path) -> None:
         assert "cannot be resolved" in text or "superseded" in text, text
 
 
-def test_the_metrics_count_what_is_open(world: World) -> None:
+def test_metrics_count_open_exceptions(world: World) -> None:
     settlement_id = submit(world, "silent")
     exception_of(world, settlement_id)
 

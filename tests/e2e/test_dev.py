@@ -1,4 +1,4 @@
-"""``dev`` as a user has it: it starts everything, keeps it alive, and leaves nothing behind."""
+"""``dev`` as a user runs it: it starts everything, restarts what fails, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 QUICK = ("--set", "banks.mock_latency_ms=5", "--set", "banks.mock_success_rate=1")
 
 
@@ -50,7 +50,7 @@ def run_dev(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def is_settled(world: World) -> bool:
-    """Say whether a settlement can be made now; nobody minds if not yet."""
+    """Return whether a settlement completes now; a failure is not an error yet."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "settlement_engine", "submit"),
@@ -71,7 +71,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
 
 
-def test_the_address_file_says_where_everything_is(world: World) -> None:
+def test_the_address_file_lists_all_addresses(world: World) -> None:
     at = world.address
     assert set(at) == {
         *("grpc", "http", "metrics", "database_url", "nats_url"),
@@ -104,7 +104,7 @@ def test_secrets_are_on_no_command_line(world: World) -> None:
             assert password not in words
 
 
-def test_what_dev_prints_holds_no_password(world: World) -> None:
+def test_devs_output_contains_no_password(world: World) -> None:
     words = (world.folder / "dev.log").read_text(encoding="utf-8")
     password = world.address["database_url"].partition("@")[0].rpartition(":")[2]
     assert "PostgreSQL" in words
@@ -117,23 +117,23 @@ def test_what_dev_prints_holds_no_password(world: World) -> None:
 
 
 @pytest.mark.kill
-def test_a_killed_engine_comes_back_on_the_same_ports(world: World) -> None:
+def test_a_killed_engine_restarts_on_the_same_ports(world: World) -> None:
     before = world.address
     os.kill(before["engine_pids"][0], signal.SIGKILL)
-    until(lambda: world.address["engine_pids"] != before["engine_pids"], PATIENCE_SECONDS, "it")
+    until(lambda: world.address["engine_pids"] != before["engine_pids"], TIMEOUT_SECONDS, "it")
     assert world.address["grpc"] == before["grpc"]
-    until(lambda: is_settled(world), PATIENCE_SECONDS, "the engine to settle again")
+    until(lambda: is_settled(world), TIMEOUT_SECONDS, "the engine to settle again")
 
 
 @pytest.mark.kill
 @pytest.mark.parametrize("server", ["postgres_pid", "nats_pid"])
-def test_a_killed_server_comes_back_in_the_same_place(world: World, server: str) -> None:
+def test_a_killed_server_restarts_at_the_same_address(world: World, server: str) -> None:
     before = world.address
     os.kill(before[server], signal.SIGKILL)
-    until(lambda: world.address[server] not in {before[server], None}, PATIENCE_SECONDS, server)
+    until(lambda: world.address[server] not in {before[server], None}, TIMEOUT_SECONDS, server)
     assert world.address["database_url"] == before["database_url"]
     assert world.address["nats_url"] == before["nats_url"]
-    until(lambda: is_settled(world), PATIENCE_SECONDS, "the engine to settle again")
+    until(lambda: is_settled(world), TIMEOUT_SECONDS, "the engine to settle again")
 
 
 def test_a_second_dev_in_the_same_directory_is_refused(world: World) -> None:
@@ -143,7 +143,7 @@ def test_a_second_dev_in_the_same_directory_is_refused(world: World) -> None:
     assert len(done.stderr.splitlines()) == 3
 
 
-def test_with_servers_of_its_own_nothing_embedded_starts(world: World, tmp_path: Path) -> None:
+def test_configured_servers_replace_the_embedded_ones(world: World, tmp_path: Path) -> None:
     at = world.address
     urls = {
         "SETTLEMENT_DATABASE__URL": at["database_url"],
@@ -157,7 +157,7 @@ def test_with_servers_of_its_own_nothing_embedded_starts(world: World, tmp_path:
         assert is_settled(second)
 
 
-def test_dev_ends_with_zero_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_dev_exits_with_zero_and_leaves_no_process(tmp_path: Path) -> None:
     with World(tmp_path) as world:
         began = pids(world)
     assert world.process is not None
@@ -166,7 +166,7 @@ def test_dev_ends_with_zero_and_leaves_nothing_running(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / ADDRESS_FILE.name).exists()
 
 
-def test_the_data_is_there_the_next_time_and_sample_data_is_not_doubled(tmp_path: Path) -> None:
+def test_data_survives_a_restart_and_sample_data_is_loaded_once(tmp_path: Path) -> None:
     with World(tmp_path, "--sample-data", *QUICK) as world:
         assert is_settled(world)
         funded = world.nostro("HSBCGB2L", "GBP").posted
@@ -180,13 +180,13 @@ def test_the_data_is_there_the_next_time_and_sample_data_is_not_doubled(tmp_path
 
 
 @pytest.mark.kill
-def test_everything_dies_with_a_dev_that_is_killed(tmp_path: Path) -> None:
+def test_all_processes_end_when_dev_is_killed(tmp_path: Path) -> None:
     with World(tmp_path) as world:
         began = pids(world)
         assert world.process is not None
         world.process.kill()
-        world.process.wait(timeout=PATIENCE_SECONDS)
-    until(lambda: all(is_gone(pid) for pid in began), PATIENCE_SECONDS, "all to be gone")
+        world.process.wait(timeout=TIMEOUT_SECONDS)
+    until(lambda: all(is_gone(pid) for pid in began), TIMEOUT_SECONDS, "all to be gone")
 
 
 def test_two_engines_share_the_ports(tmp_path: Path) -> None:
@@ -194,10 +194,10 @@ def test_two_engines_share_the_ports(tmp_path: Path) -> None:
         assert len(set(world.address["engine_pids"])) == 2
         assert is_settled(world)
         os.kill(world.address["engine_pids"][0], signal.SIGKILL)
-        until(lambda: is_settled(world), PATIENCE_SECONDS, "the other engine to settle")
+        until(lambda: is_settled(world), TIMEOUT_SECONDS, "the other engine to settle")
 
 
-def test_a_port_that_is_taken_is_refused_in_three_lines(tmp_path: Path) -> None:
+def test_an_occupied_port_is_refused_with_what_why_and_todo(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run_dev(tmp_path, "--http-port", str(taken.getsockname()[1]))
     assert done.returncode == ExitCode.MISCONFIGURED
@@ -205,7 +205,7 @@ def test_a_port_that_is_taken_is_refused_in_three_lines(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 3
 
 
-def test_an_engine_that_cannot_start_is_told_with_its_own_words(tmp_path: Path) -> None:
+def test_dev_shows_why_an_engine_cannot_start(tmp_path: Path) -> None:
     done = run_dev(tmp_path, "--set", "banks.mock_enabled=false")
     assert done.returncode == ExitCode.UNAVAILABLE
     assert "no rail is enabled" in done.stderr

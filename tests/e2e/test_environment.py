@@ -1,4 +1,4 @@
-"""`dev` does not join production's database, and `serve` not one of a `dev`; a copy is said to be one."""
+"""``dev`` refuses production's database, and ``serve`` refuses a ``dev``'s; a copy can be marked as such."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DATABASE = "SETTLEMENT_DATABASE__URL"
 DEV_ALONE = ("dev", "--set", "nats.enabled=false")
 
 
-async def test_a_database_is_marked_once_by_whoever_comes_first(database_url: str) -> None:
+async def test_the_first_user_of_a_database_marks_its_environment(database_url: str) -> None:
     settings = DatabaseSettings(url=database_url)
     assert await find_environment(settings) == ""
     await asyncio.gather(*(mark_environment(settings, PRODUCTION) for _ in range(3)))
@@ -43,7 +43,9 @@ async def test_a_database_is_marked_once_by_whoever_comes_first(database_url: st
 @pytest.mark.parametrize(
     "change", ["UPDATE environments SET name = 'dev'", "DELETE FROM environments"]
 )
-async def test_what_was_said_of_a_database_stays(database_url: str, change: str) -> None:
+async def test_an_environment_mark_cannot_be_changed_or_deleted(
+    database_url: str, change: str
+) -> None:
     await mark_environment(DatabaseSettings(url=database_url), PRODUCTION)
     connection = await asyncpg.connect(database_url)
     try:
@@ -67,9 +69,7 @@ def test_dev_refuses_productions_database_before_it_changes_anything(
     assert "belongs to the environment production" in ended.stderr
 
 
-def test_dev_refuses_a_database_in_use_that_nothing_is_known_of(
-    tmp_path: Path, database_url: str
-) -> None:
+def test_dev_refuses_a_database_in_use_without_a_mark(tmp_path: Path, database_url: str) -> None:
     insert = (
         "INSERT INTO openings (era, incarnation, step, why, system_identifier, timeline, database_id,"
         " detail, at) VALUES (0, gen_random_uuid(), 'opened', 'first', 's', 1, 1, '{}', now())"

@@ -1,4 +1,4 @@
-"""Explanation, evidence, stuck settlements, dead letters and replays on a real engine, by the command line."""
+"""Explanation, evidence, stuck settlements, dead letters and replays on a real engine, by command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIMITS = (
     *("--set", "monitoring.gauges_interval_seconds=0.2"),
     *("--set", "nats.duplicate_window_seconds=0.5"),
 )
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def ask(world: World, statement: str, *arguments: object) -> Any:
     return asyncio.run(run())
 
 
-def test_a_completed_life_is_explained_exported_and_verified(world: World) -> None:
+def test_a_completed_settlement_is_explained_exported_and_verified(world: World) -> None:
     settled = world.execute(obligation_id="OBL-DONE")
     assert settled.status == pb.COMPLETED
     explained = cli(world, "explain", "OBL-DONE").stdout
@@ -95,7 +95,7 @@ def test_a_completed_life_is_explained_exported_and_verified(world: World) -> No
     assert cli(world, "evidence", "verify", str(file)).returncode == 1
 
 
-def test_a_rejected_and_a_doubted_life_hold_together_too(world: World) -> None:
+def test_evidence_of_rejected_and_in_doubt_settlements_verifies(world: World) -> None:
     for number, simulate in enumerate(("reject", "lost_answer")):
         name = f"OBL-ODD-{number}"
         world.execute(obligation_id=name, simulate=simulate)
@@ -105,7 +105,7 @@ def test_a_rejected_and_a_doubted_life_hold_together_too(world: World) -> None:
         assert done.returncode == 0, done.stdout
 
 
-def test_a_planted_stuck_settlement_is_found_everywhere(world: World) -> None:
+def test_a_stuck_settlement_is_reported_everywhere(world: World) -> None:
     assert "nothing is stuck" in cli(world, "list", "--stuck").stdout
     request = pb.SettlementRequest(
         obligation_id="OBL-STUCK",
@@ -126,14 +126,14 @@ def test_a_planted_stuck_settlement_is_found_everywhere(world: World) -> None:
         UPDATE open_settlements AS w SET due_at = 'infinity' FROM planted
         WHERE w.settlement_id = planted.id RETURNING w.settlement_id
     """
-    planted = until(lambda: ask(world, plant), PATIENCE_SECONDS, "it to rest in doubt")
+    planted = until(lambda: ask(world, plant), TIMEOUT_SECONDS, "it to rest in doubt")
     [found] = told(world, "list", "--stuck")["settlements"]
     assert (found["settlementId"], found["reason"]) == (str(planted), "NO_NEXT_ACTION")
     explained = cli(world, "explain", "OBL-STUCK").stdout
     assert "Nothing will move it by itself" in explained
     metric = 'settlement_stuck{reason="no_next_action"} 1.0'
-    until(lambda: metric in world.get("/metrics")[1], PATIENCE_SECONDS, "the metric")
-    until(lambda: str(planted) in world.get("/readyz")[1], PATIENCE_SECONDS, "the health page")
+    until(lambda: metric in world.get("/metrics")[1], TIMEOUT_SECONDS, "the metric")
+    until(lambda: str(planted) in world.get("/readyz")[1], TIMEOUT_SECONDS, "the health page")
     assert world.get("/readyz")[0] == 200
     logs = "".join(path.read_text() for path in (world.folder / "data").rglob("engine*.log"))
     assert "settlements_stuck" in logs
@@ -141,15 +141,15 @@ def test_a_planted_stuck_settlement_is_found_everywhere(world: World) -> None:
     ask(world, free, planted)
     until(
         lambda: "nothing is stuck" in cli(world, "list", "--stuck").stdout,
-        PATIENCE_SECONDS,
+        TIMEOUT_SECONDS,
         "the alarm to end",
     )
 
 
-def test_dead_letters_are_looked_after(world: World) -> None:
+def test_dead_letters_are_listed_retried_and_dropped(world: World) -> None:
     publish(world, "clearing.instructions", b"rubbish", b'{"obligation_id": "OBL-HALF"}')
     listed = ("intake", "dead-letters", "list")
-    until(lambda: len(told(world, *listed)["letters"]) == 2, PATIENCE_SECONDS, "two letters")
+    until(lambda: len(told(world, *listed)["letters"]) == 2, TIMEOUT_SECONDS, "two letters")
     second, first = told(world, *listed)["letters"]
     shown = cli(world, "intake", "dead-letters", "show", first["id"])
     assert "rubbish" in shown.stdout
@@ -163,10 +163,10 @@ def test_dead_letters_are_looked_after(world: World) -> None:
     assert len(told(world, *listed, "--all")["letters"]) == 2
 
 
-def test_a_purged_stream_is_written_again_beside_a_working_engine(world: World) -> None:
+def test_a_purged_stream_is_replayed_while_an_engine_runs(world: World) -> None:
     world.execute(obligation_id="OBL-REPLAY")
     head = ask(world, "SELECT position FROM stream_head")
-    until(lambda: len(read_stream(world)) == head, PATIENCE_SECONDS, "all events")
+    until(lambda: len(read_stream(world)) == head, TIMEOUT_SECONDS, "all events")
     before = read_stream(world)
 
     async def purge() -> None:
@@ -188,5 +188,5 @@ def test_a_purged_stream_is_written_again_beside_a_working_engine(world: World) 
     assert read_stream(world, "again") == before[1:3]
     world.execute(obligation_id="OBL-AFTER")
     last = ask(world, "SELECT position FROM stream_head")
-    until(lambda: len(read_stream(world)) == last, PATIENCE_SECONDS, "what came after")
+    until(lambda: len(read_stream(world)) == last, TIMEOUT_SECONDS, "what came after")
     assert [number for _, number in read_stream(world)] == list(range(1, last + 1))

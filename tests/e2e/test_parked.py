@@ -1,4 +1,4 @@
-"""What is parked from outside: two people release it, one alone cannot, and everybody can see who must act."""
+"""A parked settlement from outside: two people release it, one alone cannot, and it is visible who must act."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def evidence_root(world: World, settlement_id: str, file: Path) -> str:
     return str(told["rootSha256"])
 
 
-def test_two_people_release_what_is_parked(world: World, tmp_path: Path) -> None:
+def test_two_people_release_a_parked_settlement(world: World, tmp_path: Path) -> None:
     parked = submit(world, "", amount=PARKED)
     found = exception_of(world, parked)
     assert (found["kind"], found["state"]) == ("EXCEPTION_KIND_HELD", "HELD")
@@ -74,7 +74,7 @@ def test_two_people_release_what_is_parked(world: World, tmp_path: Path) -> None
     assert len(roots) == 1, "what has ended has one root"
 
 
-def test_two_people_decline_what_is_parked(world: World) -> None:
+def test_two_people_decline_a_parked_settlement(world: World) -> None:
     parked = submit(world, "", amount=PARKED)
     exception_of(world, parked)
     words = ("resolve", parked, "--decline", "--reason", "nobody knows him", "--as", "ada")
@@ -84,7 +84,7 @@ def test_two_people_decline_what_is_parked(world: World) -> None:
     assert (ended.status, ended.refusal_code) == (pb.FAILED, "DECLINED")
 
 
-def test_a_dry_run_is_refused_where_the_proposal_would_be(world: World, tmp_path: Path) -> None:
+def test_a_dry_run_is_refused_like_the_proposal_itself(world: World, tmp_path: Path) -> None:
     file = tmp_path / "letter.txt"
     file.write_text("paid")
     ended = world.execute(amount="1.00").settlement_id

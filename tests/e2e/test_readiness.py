@@ -1,4 +1,4 @@
-"""``/readyz`` is ready only while payments can be carried: writes work, and the opening is done."""
+"""``/readyz`` is ready only while payments can be processed: writes work, and no recovery is pending."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from settlement_engine.embedded import EmbeddedPostgres
 from settlement_engine.proto import settlement_pb2 as pb
-from tests.e2e.test_unsafe_server import DATABASE, PATIENCE_SECONDS, REFUSED, is_ready, readiness
+from tests.e2e.test_unsafe_server import DATABASE, REFUSED, TIMEOUT_SECONDS, is_ready, readiness
 from tests.e2e.world import World, until, wish
 from tests.support.failover import tell
 from tests.support.smalldisk import CannotMount, SmallDisk, small_disk
@@ -31,11 +31,11 @@ def disk(tmp_path: Path):
 
 
 def settle_until_refused(world: World) -> None:
-    for _ in range(200):  # what room the pages still have is used up first
+    for _ in range(200):  # the free space of existing table pages is used up first
         world.settlements.ExecuteSettlement(wish(amount="0.01"), timeout=3)
 
 
-def test_a_full_disk_is_not_ready_and_a_disk_with_room_is(tmp_path: Path, disk: SmallDisk) -> None:
+def test_readiness_follows_the_disk_becoming_full_and_free(tmp_path: Path, disk: SmallDisk) -> None:
     server = EmbeddedPostgres(tmp_path / "server")
     server.init()
     target = disk.path / "base"
@@ -48,18 +48,18 @@ def test_a_full_disk_is_not_ready_and_a_disk_with_room_is(tmp_path: Path, disk: 
         with World(tmp_path / "dev", *options, variables={DATABASE: server.url()}) as world:
             world.open_bank("DEUTDEFF", "EUR", "1000.00")
             world.open_bank("CHASUS33", "EUR")
-            until(lambda: is_ready(world), PATIENCE_SECONDS, "the engine to be ready")
+            until(lambda: is_ready(world), TIMEOUT_SECONDS, "the engine to be ready")
             for table in ("moves", "settlement_transactions", "open_settlements"):
                 tell(server, f"ALTER TABLE {table} SET (fillfactor = 10)")
             disk.fill()
             with pytest.raises(grpc.RpcError) as caught:
                 settle_until_refused(world)
             assert caught.value.code() in REFUSED
-            until(lambda: not is_ready(world), PATIENCE_SECONDS, "the engine not to be ready")
+            until(lambda: not is_ready(world), TIMEOUT_SECONDS, "the engine not to be ready")
             told = readiness(world)[1]["checks"]["writes"]
             assert "disk is full" in told["text"]
             disk.free()
-            until(lambda: is_ready(world), PATIENCE_SECONDS, "the engine to be ready again")
+            until(lambda: is_ready(world), TIMEOUT_SECONDS, "the engine to be ready again")
             assert world.execute(amount="1.00").status == pb.COMPLETED
     finally:
         server.stop()

@@ -1,4 +1,4 @@
-"""How the program starts and ends in production: ``serve`` and ``migrate`` on servers of one's own."""
+"""Start and end of the program in production: ``serve`` and ``migrate`` on external servers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 NONE: Mapping[str, str] = MappingProxyType({})
 READY = re.compile(r"✓ ready: gRPC [0-9.]+:(\d+) · HTTP [0-9.]+:(\d+) · metrics (\d+)")
 PROGRAM = (sys.executable, "-m", "settlement_engine")
@@ -51,7 +51,7 @@ OPEN_ALL_DAY = "INSERT INTO settlement_windows VALUES (DEFAULT, 'EUR', 'UTC', '0
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Take ours without what stands in it about the engine, and add some."""
+    """Return our environment without the engine's variables, and with the given ones."""
     kept = {name: value for name, value in os.environ.items() if "SETTLEMENT_" not in name}
     return {**kept, "NO_COLOR": "1", **variables}
 
@@ -59,21 +59,21 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 def run(
     folder: Path, *words: str, variables: Mapping[str, str] = NONE, python: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, where no configuration file lies about."""
+    """Run a command to its end, in a directory without a configuration file."""
     return subprocess.run(
         [sys.executable, *python, "-m", "settlement_engine", *words],
         cwd=folder,
         env=environment(variables),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
 
 
 @pytest.fixture
 def urls(empty_database_url: str, nats_url: str) -> dict[str, str]:
-    """Name an empty database and a stream of this test's own."""
+    """Return the variables for an empty database and a stream of this test's own."""
     name = f"start-{uuid.uuid4().hex}"
     return {
         "SETTLEMENT_DATABASE__URL": empty_database_url,
@@ -106,7 +106,7 @@ def fetch(url: str, statement: str) -> list[tuple[object, ...]]:
 
 
 class Serve:
-    """A ``serve`` in a process of its own."""
+    """One ``serve`` in a process of its own."""
 
     def __init__(
         self,
@@ -132,34 +132,34 @@ class Serve:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.wait(timeout=PATIENCE_SECONDS)
+        self.process.wait(timeout=TIMEOUT_SECONDS)
 
     @property
     def said(self) -> str:
         return self._log_path.read_text(encoding="utf-8")
 
     def ports(self) -> tuple[int, int, int]:
-        """Wait until it is ready; gRPC, HTTP and metrics."""
+        """Wait until it is ready; return the ports of gRPC, HTTP and metrics."""
 
         def look() -> re.Match[str] | None:
             assert self.process.poll() is None, self.said
             return READY.search(self.said)
 
-        found = until(look, PATIENCE_SECONDS, "serve to be ready")
+        found = until(look, TIMEOUT_SECONDS, "serve to be ready")
         grpc_port, http_port, metrics_port = found.groups()
         return int(grpc_port), int(http_port), int(metrics_port)
 
     def terminate(self) -> int:
-        """Ask it to end, and return how it did."""
+        """Send SIGTERM, and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=PATIENCE_SECONDS)
+        return self.process.wait(timeout=TIMEOUT_SECONDS)
 
 
 # --- before anything begins -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["doctor", "serve", "engine-process", "--help"])
-def test_without_assertions_no_command_begins(tmp_path: Path, command: str) -> None:
+def test_every_command_refuses_to_run_without_assertions(tmp_path: Path, command: str) -> None:
     done = run(tmp_path, command, python=("-O",))
     assert done.returncode == ExitCode.MISCONFIGURED
     assert done.stdout == ""
@@ -187,19 +187,19 @@ def test_serve_refuses_unsafe_settings_all_named_at_once(tmp_path: Path) -> None
     assert "Traceback" not in done.stderr
 
 
-def test_serve_cannot_be_made_to_run_as_if_in_development(tmp_path: Path) -> None:
+def test_serve_always_uses_the_production_profile(tmp_path: Path) -> None:
     done = run(tmp_path, "serve", "--set", "profile=dev", variables={"SETTLEMENT_PROFILE": "dev"})
     assert done.returncode == ExitCode.MISCONFIGURED
     assert "database.url is empty" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "prove"])
-def test_without_postgresql_a_command_ends_with_four(tmp_path: Path, command: str) -> None:
+def test_commands_exit_with_four_without_postgresql(tmp_path: Path, command: str) -> None:
     settings = [*REHEARSAL, "--set", f"banks.mock_book_file={tmp_path / 'mock.book'}"]
     done = run(
         tmp_path,
         *(command, *settings, *ANY_PORTS),
-        variables={  # nobody can listen on port 0
+        variables={  # no server can listen on port 0
             "SETTLEMENT_DATABASE__URL": "postgresql://engine:hunter2@127.0.0.1:0/settlement",
             "SETTLEMENT_NATS__URL": "nats://127.0.0.1:0",
         },
@@ -210,13 +210,13 @@ def test_without_postgresql_a_command_ends_with_four(tmp_path: Path, command: st
     assert "Traceback" not in done.stderr
 
 
-# --- a whole life ---------------------------------------------------------------------------------
+# --- a whole run ----------------------------------------------------------------------------------
 
 
-def test_serve_waits_for_migrate(tmp_path: Path, urls: dict[str, str]) -> None:
-    """It does not touch the schema by itself; once ``migrate`` ran, it starts."""
+def test_serve_refuses_an_unmigrated_database(tmp_path: Path, urls: dict[str, str]) -> None:
+    """It does not change the schema itself; after ``migrate`` it starts."""
     with Serve(tmp_path, variables=urls) as early:
-        assert early.process.wait(timeout=PATIENCE_SECONDS) == ExitCode.MISCONFIGURED
+        assert early.process.wait(timeout=TIMEOUT_SECONDS) == ExitCode.MISCONFIGURED
         assert "Run: settlement-engine migrate" in early.said
     first = run(tmp_path, "migrate", variables=urls)
     assert first.returncode == ExitCode.OK, first.stderr
@@ -238,10 +238,10 @@ def test_serve_may_be_allowed_to_migrate_by_itself(tmp_path: Path, urls: dict[st
 def test_serve_answers_a_call_in_progress_before_it_ends(
     tmp_path: Path, urls: dict[str, str]
 ) -> None:
-    """SIGTERM in the middle of a settlement: it completes, its callers hear it, the books are right.
+    """SIGTERM during a settlement: it completes, its callers get the answer, the ledger is right.
 
-    The bank takes longer than calls get at the very end (``process.CALLS_GRACE_SECONDS``): it is the drain
-    itself that waits for it.
+    The bank takes longer than the grace period of calls at shutdown (``process.CALLS_GRACE_SECONDS``), so
+    that it is the drain that waits for it.
     """
     assert run(tmp_path, "migrate", variables=urls).returncode == ExitCode.OK
     do(urls["SETTLEMENT_DATABASE__URL"], OPEN_ALL_DAY, [1, 2, 3, 4, 5, 6, 7])
@@ -258,18 +258,18 @@ def test_serve_answers_a_call_in_progress_before_it_ends(
         ):
             open_accounts(rpc.AccountServiceStub(channel))
             settlements = rpc.SettlementServiceStub(channel)
-            asked = settlements.ExecuteSettlement.future(wish(), timeout=PATIENCE_SECONDS)
+            asked = settlements.ExecuteSettlement.future(wish(), timeout=TIMEOUT_SECONDS)
             in_json = pool.submit(execute_in_json, http_port)
             executing = pb.ListSettlementsRequest(statuses=[pb.EXECUTING])
             until(
                 lambda: len(settlements.ListSettlements(executing, timeout=10).settlements) == 2,
-                PATIENCE_SECONDS,
+                TIMEOUT_SECONDS,
                 "both settlements to be sent",
             )
             serving.process.send_signal(signal.SIGTERM)
             assert asked.result().status == pb.COMPLETED
             assert in_json.result() == "COMPLETED"
-        assert serving.process.wait(timeout=PATIENCE_SECONDS) == ExitCode.OK
+        assert serving.process.wait(timeout=TIMEOUT_SECONDS) == ExitCode.OK
         assert "Traceback" not in serving.said
     proof = run(tmp_path, "prove", variables=urls)
     assert proof.returncode == ExitCode.OK, proof.stdout
@@ -283,17 +283,17 @@ def execute_in_json(port: int, context: ssl.SSLContext | None = None) -> str:
         MessageToJson(wish()).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS, context=context) as answer:
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=context) as answer:
         return str(json.load(answer)["status"])
 
 
 ALICE = x509.UniformResourceIdentifier("SPIFFE://bank/alice/")
 
 
-def test_on_another_address_nobody_gets_in_without_a_certificate(
+def test_a_public_address_requires_a_client_certificate(
     tmp_path: Path, urls: dict[str, str]
 ) -> None:
-    """Neither by gRPC nor by JSON; health and metrics need none, and are on loopback."""
+    """Both for gRPC and JSON; health and metrics need none, and are on loopback."""
     authority = issue("authority")
     server = issue("server", x509.DNSName("localhost"), by=authority, use=SERVER_AUTH)
     files = {
@@ -347,27 +347,25 @@ HALF_A_REQUEST = (
 )
 
 
-def test_callers_who_send_nothing_more_do_not_delay_the_end(
-    tmp_path: Path, urls: dict[str, str]
-) -> None:
-    """SIGTERM with five half bodies and others who only hold a connection: it took a minute."""
+def test_idle_callers_do_not_delay_shutdown(tmp_path: Path, urls: dict[str, str]) -> None:
+    """SIGTERM with five incomplete bodies and other idle connections: this once took a minute."""
     assert run(tmp_path, "migrate", variables=urls).returncode == ExitCode.OK
     with Serve(tmp_path, variables=urls) as serving, ExitStack() as held:
         for port in serving.ports():
             for said in (HALF_A_REQUEST, HALF_A_REQUEST, b"POST", b""):
                 connection = socket.create_connection(("127.0.0.1", port))
                 held.enter_context(connection).sendall(said)
-        assert serving.terminate() == ExitCode.OK  # within PATIENCE_SECONDS
+        assert serving.terminate() == ExitCode.OK  # within TIMEOUT_SECONDS
         assert "Traceback" not in serving.said
     lease = fetch(urls["SETTLEMENT_DATABASE__URL"], "SELECT gone_at IS NOT NULL FROM engines")
     assert lease == [(True,)]
 
 
 @pytest.mark.slow
-def test_connections_of_callers_do_not_cut_the_engine_from_its_servers(
+def test_callers_connections_do_not_exhaust_the_engines_file_descriptors(
     tmp_path: Path, urls: dict[str, str]
 ) -> None:
-    """At a limit of 1,024 open files, 1,100 idle connections on each port: payments go on."""
+    """With a limit of 1,024 open files and 1,100 idle connections on each port, payments continue."""
     assert run(tmp_path, "migrate", variables=urls).returncode == ExitCode.OK
     do(urls["SETTLEMENT_DATABASE__URL"], OPEN_ALL_DAY, [1, 2, 3, 4, 5, 6, 7])
     quick = ("--set", "banks.mock_latency_ms=1", "--set", "banks.mock_success_rate=1")
@@ -389,7 +387,7 @@ def test_connections_of_callers_do_not_cut_the_engine_from_its_servers(
                         held.enter_context(socket.create_connection(("127.0.0.1", port)))
             settlements = rpc.SettlementServiceStub(channel)
             for _ in range(5):
-                answer = settlements.ExecuteSettlement(wish(), timeout=PATIENCE_SECONDS)
+                answer = settlements.ExecuteSettlement(wish(), timeout=TIMEOUT_SECONDS)
                 assert answer.status == pb.COMPLETED
                 assert execute_in_json(ports[1]) == "COMPLETED"
             opened = len(list(Path(f"/proc/{serving.process.pid}/fd").iterdir()))

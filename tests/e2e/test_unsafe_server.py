@@ -1,4 +1,4 @@
-"""A server whose settings would lose acknowledged commits: nothing is accepted or sent until it is safe."""
+"""A server whose settings could lose acknowledged commits: nothing is accepted or sent until it is safe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 DATABASE = "SETTLEMENT_DATABASE__URL"
 REFUSED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -57,15 +57,15 @@ def alter(server: EmbeddedPostgres, change: str) -> None:
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
-def test_what_is_switched_off_while_the_engine_runs_stops_it_until_it_is_on_again(
+def test_an_unsafe_setting_stops_the_engine_until_it_is_corrected(
     tmp_path: Path, setting: str
 ) -> None:
     with engine_on_a_server(tmp_path) as (world, server):
-        until(lambda: is_ready(world), PATIENCE_SECONDS, "the engine to be ready")
+        until(lambda: is_ready(world), TIMEOUT_SECONDS, "the engine to be ready")
         assert world.execute(amount="1.00").status == pb.COMPLETED
         before = tell(server, "SELECT count(*) FROM settlement_transactions")
         alter(server, f"SET {setting} = off")
-        until(lambda: not is_ready(world), PATIENCE_SECONDS, "the engine to notice")
+        until(lambda: not is_ready(world), TIMEOUT_SECONDS, "the engine to notice")
         checks = readiness(world)[1]["checks"]
         assert f"{setting} is off" in checks["sending"]["text"]
         assert checks["sending"]["ok"] is False, "an engine that is not open is not ready"
@@ -75,6 +75,6 @@ def test_what_is_switched_off_while_the_engine_runs_stops_it_until_it_is_on_agai
         assert caught.value.code() in REFUSED
         assert tell(server, "SELECT count(*) FROM settlement_transactions") == before
         alter(server, f"RESET {setting}")
-        until(lambda: is_ready(world), PATIENCE_SECONDS, "the engine to go on")
+        until(lambda: is_ready(world), TIMEOUT_SECONDS, "the engine to go on")
         assert world.settlements.ExecuteSettlement(refused, timeout=20).status == pb.COMPLETED
         assert world.nostro("DEUTDEFF", "EUR").available == "997.00"

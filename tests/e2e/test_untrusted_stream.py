@@ -1,4 +1,4 @@
-"""A real engine beside a JetStream that others write to, touch and fill: nothing stops, and all is told."""
+"""An engine with a JetStream that others write to, change and fill: nothing stops, and it is all reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUICK = ("--set", "banks.mock_latency_ms=5", "--set", "banks.mock_success_rate=1
 MEASURED = ("--set", "monitoring.gauges_interval_seconds=0.2")
 CHECKED = ("--set", "monitoring.health_check_interval=0.2")
 STREAM = "settlement-events"
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 REFUSED_SECONDS = 1.0
 
 
@@ -71,10 +71,10 @@ def check(world: World, name: str) -> dict[str, Any]:
 
 def settle(world: World) -> None:
     assert world.execute().status == pb.COMPLETED
-    until(lambda: metric(world, "outbox_backlog") == 0, PATIENCE_SECONDS, "all to be announced")
+    until(lambda: metric(world, "outbox_backlog") == 0, TIMEOUT_SECONDS, "all to be announced")
 
 
-def test_a_foreign_sequence_neither_begins_an_era_nor_keeps_an_engine_from_joining(
+def test_a_foreign_sequence_neither_begins_an_epoch_nor_blocks_an_engine(
     world: World,
 ) -> None:
     settle(world)
@@ -95,7 +95,7 @@ def test_a_foreign_sequence_neither_begins_an_era_nor_keeps_an_engine_from_joini
     assert ours == list(range(1, len(ours) + 1))
 
 
-def test_a_stream_that_takes_nothing_is_told_and_measured_while_payments_go_on(
+def test_a_full_stream_is_reported_and_payments_continue(
     world: World,
 ) -> None:
     async def bound(spare_bytes: int) -> None:
@@ -107,10 +107,10 @@ def test_a_stream_that_takes_nothing_is_told_and_measured_while_payments_go_on(
     asyncio.run(bound(1))
     assert world.execute().status == pb.COMPLETED
     refused = "outbox_refused_seconds"
-    until(lambda: metric(world, refused) > REFUSED_SECONDS, PATIENCE_SECONDS, "it to be measured")
+    until(lambda: metric(world, refused) > REFUSED_SECONDS, TIMEOUT_SECONDS, "it to be measured")
     told = until(
         lambda: "has stored no announcement" in check(world, "events")["text"],
-        PATIENCE_SECONDS,
+        TIMEOUT_SECONDS,
         "it to be told",
     )
     assert told
@@ -118,16 +118,16 @@ def test_a_stream_that_takes_nothing_is_told_and_measured_while_payments_go_on(
     assert check(world, "events")["ok"], "payments do not depend on it"
     asyncio.run(bound(10_000_000))
     settle(world)
-    until(lambda: metric(world, refused) == 0.0, PATIENCE_SECONDS, "it to be over")
+    until(lambda: metric(world, refused) == 0.0, TIMEOUT_SECONDS, "it to be over")
 
 
-def test_a_message_is_one_dead_letter_and_all_are_dropped_at_once(world: World) -> None:
+def test_each_message_is_one_dead_letter_and_all_can_be_dropped_at_once(world: World) -> None:
     async def send_and_delete() -> None:
         async with jetstream(world) as stream:
             for number in range(30):
                 await stream.publish("clearing.instructions", b"rubbish %d" % (number % 3))
             await stream.publish("clearing.instructions", b"x" * 900_000)
-            while await is_busy(stream):  # noqa: ASYNC110 - a consumer rings no bell
+            while await is_busy(stream):  # noqa: ASYNC110 - a consumer cannot be awaited
                 await asyncio.sleep(0.05)
             await stream.delete_consumer("clearing", "settlement-engine")
 
@@ -143,25 +143,25 @@ def test_a_message_is_one_dead_letter_and_all_are_dropped_at_once(world: World) 
                 return False
 
     asyncio.run(send_and_delete())
-    until(lambda: asyncio.run(is_made_anew()), PATIENCE_SECONDS, "all to be handed out again")
+    until(lambda: asyncio.run(is_made_anew()), TIMEOUT_SECONDS, "all to be handed out again")
     waiting = "dead_letters_open"
-    until(lambda: metric(world, waiting) > 0, PATIENCE_SECONDS, "them to be measured")
+    until(lambda: metric(world, waiting) > 0, TIMEOUT_SECONDS, "them to be measured")
     letters = dead_letters(world, "list", "--limit", "100")
     assert len(letters) == 31
     assert [each["isWhole"] for each in letters if each["payloadBytes"] == 900_000] == [False]
     dry = dead_letters(world, "retry", "--all", "--dry-run")
     assert len(dry) == 30, "the one that was not kept whole cannot be tried again"
     assert len(dead_letters(world, "drop", "--all", "--reason", "a test")) == 31
-    until(lambda: metric(world, waiting) == 0, PATIENCE_SECONDS, "none to be left")
+    until(lambda: metric(world, waiting) == 0, TIMEOUT_SECONDS, "none to be left")
 
 
-def test_the_beginning_of_an_era_is_announced_without_a_payment(world: World) -> None:
+def test_a_new_epoch_is_announced_without_a_payment(world: World) -> None:
     settle(world)
     done = cli(world, "recovery", "--restored")
     assert done.returncode == 0, done.stderr
     until(
         lambda: asyncio.run(sequences(world))[-1] == str(ERA_PLACES),
-        PATIENCE_SECONDS,
+        TIMEOUT_SECONDS,
         "the marker",
     )
     settle(world)

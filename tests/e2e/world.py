@@ -1,4 +1,4 @@
-"""A whole engine as a user starts it: ``dev`` in a process of its own, spoken to over gRPC and HTTP."""
+"""A whole engine as a user starts it: ``dev`` in a process of its own, used over gRPC and HTTP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENDED = frozenset({pb.COMPLETED, pb.FAILED, pb.ROLLED_BACK, pb.RETURNED})
 
 
 def until(truth: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Poll until something is true, and return it."""
+    """Poll until the condition is true, and return its value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = truth()
@@ -41,11 +41,11 @@ def until(truth: Callable[[], Any], seconds: float, what: str) -> Any:
 
 
 SETTLES_ALWAYS = ("--set", "banks.mock_success_rate=1")
-"""Else the mock bank rejects one payment in twenty, and a test that is about something else fails as often."""
+"""By default the mock bank rejects one payment in twenty, so that unrelated tests would fail at random."""
 
 
 class World:
-    """One ``dev``: its address file, its processes, its calls."""
+    """One running ``dev``: its address file, its processes, its calls."""
 
     def __init__(
         self, folder: Path, *arguments: str, variables: Mapping[str, str] | None = None
@@ -83,7 +83,7 @@ class World:
         return self.address_file.exists()
 
     def stop(self) -> int:
-        """Ask ``dev`` to end, and return how it did."""
+        """Stop ``dev``, and return its exit code."""
         self.close_channel()
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
@@ -93,21 +93,21 @@ class World:
 
     @property
     def address(self) -> dict[str, Any]:
-        """What the address file says now."""
+        """The current content of the address file."""
         found: dict[str, Any] = json.loads(self.address_file.read_text())
         return found
 
     # --- gRPC -----------------------------------------------------------------------------------
 
     def close_channel(self) -> None:
-        """Forget the connection."""
+        """Close the gRPC channel; the next call opens a new one."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
 
     @property
     def channel(self) -> grpc.Channel:
-        """A connection that is made again when it is lost."""
+        """A gRPC channel that reconnects when the connection is lost."""
         if self._channel is None:
             options = [
                 ("grpc.initial_reconnect_backoff_ms", 100),
@@ -118,20 +118,20 @@ class World:
 
     @property
     def settlements(self) -> rpc.SettlementServiceStub:
-        """The settlement calls."""
+        """The stub of SettlementService."""
         return rpc.SettlementServiceStub(self.channel)
 
     @property
     def accounts(self) -> rpc.AccountServiceStub:
-        """The account calls."""
+        """The stub of AccountService."""
         return rpc.AccountServiceStub(self.channel)
 
     def execute(self, **fields: Any) -> pb.SettlementResponse:
-        """Settle one and wait for its end."""
+        """Execute one settlement and wait for its end."""
         return self.settlements.ExecuteSettlement(wish(**fields), timeout=20)
 
     def status(self, settlement_id: str) -> pb.SettlementStatusResponse:
-        """Ask for the life so far."""
+        """Return a settlement's status with its history so far."""
         request = pb.SettlementStatusRequest(settlement_id=settlement_id)
         return self.settlements.GetSettlementStatus(request, timeout=10)
 
@@ -164,7 +164,7 @@ class World:
     # --- HTTP -----------------------------------------------------------------------------------
 
     def post(self, call: str, body: object | bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-        """Call the JSON gateway; returns the status and the answer."""
+        """Call the JSON gateway; return the HTTP status and the body."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(
             f"{self.address['http']}/settlement.{call}",
@@ -179,7 +179,7 @@ class World:
             return error.code, json.loads(error.read())
 
     def get(self, path: str) -> tuple[int, str]:
-        """Get a page of the HTTP port."""
+        """Request a path of the HTTP port; return the status and the text."""
         url = f"{self.address['http']}{path}"
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:
@@ -188,12 +188,12 @@ class World:
             return error.code, error.read().decode()
 
     def bank_ledger(self) -> list[dict[str, Any]]:
-        """Ask the mock bank what it did."""
+        """Return the entries of the mock bank's ledger."""
         _, text = self.get("/dev/bank-ledger")
         return [json.loads(line) for line in text.splitlines() if line]
 
     def bank_entry(self, settlement_id: str) -> dict[str, Any] | None:
-        """Return the bank's entry of one settlement; there is never more than one."""
+        """Return the bank's only entry of a settlement, or None."""
         found = [row for row in self.bank_ledger() if row["settlement_id"] == settlement_id]
         assert len(found) <= 1, found
         return found[0] if found else None
@@ -201,7 +201,7 @@ class World:
     # --- the command line, and violence -----------------------------------------------------------
 
     def prove(self) -> dict[str, Any]:
-        """Run ``prove``; it must be clean."""
+        """Run ``prove``; it must find no differences."""
         done = subprocess.run(
             [sys.executable, "-m", "settlement_engine", "prove", "--json"],
             env={**os.environ, "SETTLEMENT_DATABASE__URL": self.address["database_url"]},
@@ -214,11 +214,11 @@ class World:
         return found
 
     def engine_pids(self) -> list[int]:
-        """Name the engine processes."""
+        """Return the process ids of the engines."""
         return list(self.address["engine_pids"])
 
     def kill_engine(self) -> None:
-        """Kill -9 the engine."""
+        """Kill the engines with SIGKILL."""
         for pid in self.engine_pids():
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -240,7 +240,7 @@ class World:
 
 
 def wish(**fields: Any) -> pb.SettlementRequest:
-    """Make a request; what is not said is ordinary."""
+    """Build a settlement request; fields that are not given have ordinary values."""
     fields.setdefault("obligation_id", str(uuid.uuid4()))
     fields.setdefault("from_bank", "DEUTDEFF")
     fields.setdefault("to_bank", "CHASUS33")
@@ -255,6 +255,6 @@ def wish(**fields: Any) -> pb.SettlementRequest:
 def events(
     world: World, after: int = 0, settlement_id: str = "", timeout: float = 20
 ) -> Iterator[pb.SettlementEvent]:
-    """Stream events from a sequence number on, up to the head."""
+    """Stream events from a sequence number up to the head."""
     request = pb.StreamRequest(after_sequence=after, settlement_id=settlement_id, ends_at_head=True)
     yield from world.settlements.StreamSettlementEvents(request, timeout=timeout)

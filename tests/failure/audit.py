@@ -1,4 +1,4 @@
-"""What must be true after a trial: by the page, the books, the bank and the stream, never by the engine."""
+"""The checks after a trial: state machine, ledger, bank and stream, without asking the engine."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 STREAM_PAGE: Final = 10_000
 NOT_FOUND_ONCE: Final = {Event.NOT_FOUND: 1, Event.UNDELIVERED: 1, Event.ABANDONED: 1}
-"""How often a payment that was told late to be missing may be taken for missing."""
+"""How often a payment may be treated as missing when the bank reports that late."""
 
 
-async def audit(town: Town, trial: Trial, settlement: Settlement, after: int) -> None:
-    """Compare the page, the books, the bank and the stream."""
-    life = await town.witness.settlements.life(settlement.id)
+async def audit(cluster: Town, trial: Trial, settlement: Settlement, after: int) -> None:
+    """Compare state machine, ledger, bank and stream."""
+    life = await cluster.stores.settlements.life(settlement.id)
     check_legal(life, settlement)
-    await _check_money(town, trial, settlement)
-    await _check_stream(town, settlement, life, after)
-    found = await town.witness.differences()
+    await _check_money(cluster, trial, settlement)
+    await _check_stream(cluster, settlement, life, after)
+    found = await cluster.stores.differences()
     assert [each for each in found if MADE_UP not in each.subject] == []
-    assert await town.count("SELECT count(*) FROM open_settlements") == 0
-    assert await town.count("SELECT count(*) FROM fund_locks WHERE resolved_at IS NULL") == 0
-    engine = await town.engine(trial)
+    assert await cluster.count("SELECT count(*) FROM open_settlements") == 0
+    assert await cluster.count("SELECT count(*) FROM fund_locks WHERE resolved_at IS NULL") == 0
+    engine = await cluster.engine(trial)
     assert not {"not_decided", "step_broken", "lost_from_memory"} & set(engine.meter.kinds)
 
 
 def check_legal(life: Sequence[Moved], settlement: Settlement) -> None:
-    """Each move is a row of the page, and begins where the last one ended."""
+    """Check that each transition is legal and begins where the previous one ended."""
     state = State.PENDING
     for number, move in enumerate(life, start=1):
         assert move.seq == number
@@ -46,14 +46,14 @@ def check_legal(life: Sequence[Moved], settlement: Settlement) -> None:
     assert state is settlement.state
 
 
-async def _check_money(town: Town, trial: Trial, settlement: Settlement) -> None:
+async def _check_money(cluster: Town, trial: Trial, settlement: Settlement) -> None:
     obligation = trial.instruction.obligation_id
-    sendings = town.bank.sendings[obligation]
+    sendings = cluster.bank.sendings[obligation]
     assert len({payload for payload, _ in sendings}) <= 1, "a resend is identical to the byte"
     assert all(is_marked for _, is_marked in sendings[1:]), "a resend says that it is one"
-    debits = town.bank.debits[obligation]
+    debits = cluster.bank.debits[obligation]
     assert debits <= 1
-    exceptions = await town.count(
+    exceptions = await cluster.count(
         "SELECT count(*) FROM exceptions WHERE settlement_id = $1"
         " AND kind NOT IN ('in_doubt', 'overdue')",
         settlement.id,
@@ -63,20 +63,20 @@ async def _check_money(town: Town, trial: Trial, settlement: Settlement) -> None
         and SAID.get(trial.event, trial.event) in ONLY_TO_A_QUESTION
     ):
         assert exceptions == 0, "what means something only as an answer is too late"
-        life = await town.witness.settlements.life(settlement.id)
+        life = await cluster.stores.settlements.life(settlement.id)
         assert sum(move.event is Event.NOT_FOUND for move in life) <= NOT_FOUND_ONCE[trial.event]
     if exceptions == 0:
         has_moved = settlement.state in (State.COMPLETED, State.RETURNED)
         assert debits == int(has_moved), "our end is the bank's"
-    life = await town.witness.settlements.life(settlement.id)
-    transfers = await town.witness.accounts.transfers(TransferFilter(group_id=settlement.id))
+    life = await cluster.stores.settlements.life(settlement.id)
+    transfers = await cluster.stores.accounts.transfers(TransferFilter(group_id=settlement.id))
     wanted = sum(_legs(move) for move in life)
     assert len(transfers) == wanted
     assert len({(each.posting, each.leg) for each in transfers}) == wanted, "each leg once"
 
 
 def _legs(move: Moved) -> int:
-    """Count the transfers that a move makes."""
+    """Return how many transfers a transition makes."""
     match LIFE[move.from_state][move.event].do:
         case Do.POST | Do.REVERSE:
             return 2
@@ -87,9 +87,9 @@ def _legs(move: Moved) -> int:
 
 
 async def _check_stream(
-    town: Town, settlement: Settlement, life: Sequence[Moved], after: int
+    cluster: Town, settlement: Settlement, life: Sequence[Moved], after: int
 ) -> None:
-    found = await town.witness.stream.read(after, STREAM_PAGE)
+    found = await cluster.stores.stream.read(after, STREAM_PAGE)
     positions = [each.moved.position for each in found]
     assert positions == list(range(after + 1, after + 1 + len(found))), "gapless"
     told = [each.moved.seq for each in found if each.moved.settlement_id == settlement.id]

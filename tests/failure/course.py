@@ -1,4 +1,4 @@
-"""The course of a trial: submit, do what the page waits for, and follow the settlement to its end."""
+"""Runs one trial: submits, acts where the state machine waits for somebody, follows the settlement to its end."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ if TYPE_CHECKING:
     from tests.failure.town import Town
     from tests.support.frailbank import Cue
 
-PATIENCE_SECONDS: Final = 20.0
+TIMEOUT_SECONDS: Final = 20.0
 LOOK_SECONDS: Final = 0.004
-WISH_AGAIN_SECONDS: Final = 0.05
+REPEAT_SECONDS: Final = 0.05
 
 
-async def run(town: Town, trial: Trial) -> Settlement:
-    """Submit, act where the page waits for somebody, and follow the settlement to its end."""
+async def run(cluster: Town, trial: Trial) -> Settlement:
+    """Submit, act where somebody has to, and return the ended settlement."""
     is_waiting = trial.instruction.amount.currency == WAITING_CURRENCY
     if is_waiting:
-        await town.set_window(trial, is_open=False)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        trial.settlement_id = await _submit(town, trial)
+        await cluster.set_window(trial, is_open=False)
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        trial.settlement_id = await _submit(cluster, trial)
         while True:
-            is_quiet = (await town.engine(trial)).is_idle
-            found = await town.witness.settlements.load([trial.settlement_id])
+            is_quiet = (await cluster.engine(trial)).is_idle
+            found = await cluster.stores.settlements.load([trial.settlement_id])
             settlement = found[trial.settlement_id]
             stop = _next_stop(trial)
             if stop is not None:
-                await _act(town, trial, settlement, stop)
+                await _act(cluster, trial, settlement, stop)
             elif settlement.state in ENDS and trial.has_struck and is_quiet:
                 return settlement
             elif settlement.state is State.HELD:
-                await _wish(town, trial, settlement, Event.APPROVED)
+                await _request(cluster, trial, settlement, Event.APPROVED)
             elif settlement.state is State.QUEUED:
-                await _release(town, trial)
+                await _release(cluster, trial)
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _submit(town: Town, trial: Trial) -> Any:
-    """Submit until somebody has accepted; twice where the trial wants that."""
+async def _submit(cluster: Town, trial: Trial) -> Any:
+    """Submit until an engine has accepted; twice where the trial wants that."""
     while True:
-        engine = await town.engine(trial)
+        engine = await cluster.engine(trial)
         calls = [engine.service.submit([trial.instruction])]
         if trial.fault is Fault.ANSWER_TWICE and trial.event is Event.ADMITTED:
             trial.is_struck = True
             calls.append(engine.service.submit([trial.instruction]))
         both = asyncio.gather(*calls)
-        while not both.done() and not engine.is_dead:  # noqa: ASYNC110 - a death rings no bell
+        while not both.done() and not engine.is_dead:  # noqa: ASYNC110 - an engine's end cannot be awaited
             await asyncio.sleep(LOOK_SECONDS)
         if both.done():
             accepted = [each for (each,) in both.result()]
@@ -73,28 +73,28 @@ async def _submit(town: Town, trial: Trial) -> Any:
 
 
 def _next_stop(trial: Trial) -> tuple[Cue, State, Event] | None:
-    """Return where the world waits now; what was said already is passed."""
+    """Return the point at which the trial waits now; cues that the bank has used are skipped."""
     cues = trial.bank.cues[trial.instruction.obligation_id]
     trial.stops = trial.stops[len(trial.stops) - len(cues) :]
     return trial.stops[0] if trial.stops and trial.stops[0][0].ask is None else None
 
 
 async def _act(
-    town: Town, trial: Trial, settlement: Settlement, stop: tuple[Cue, State, Event]
+    cluster: Town, trial: Trial, settlement: Settlement, stop: tuple[Cue, State, Event]
 ) -> None:
-    """Do what the page waits for, until it was heard."""
+    """Cause the event for which the state machine waits, until it was applied."""
     _, state, event = stop
-    life = await town.witness.settlements.life(settlement.id)
+    life = await cluster.stores.settlements.life(settlement.id)
     if any((move.from_state, move.event) == (state, event) for move in life):
         trial.bank.cues[trial.instruction.obligation_id].popleft()
-    elif settlement.state is state and SOURCES[event] is Source.WISH:
+    elif settlement.state is state and SOURCES[event] is Source.REQUEST:
         if event in EVIDENCE:
             obligation = trial.instruction.obligation_id
             trial.bank.enter(obligation, _reference(trial), EVIDENCE[event])
-        await _wish(town, trial, settlement, event)
+        await _request(cluster, trial, settlement, event)
     elif settlement.state is state:
         if event in (Event.UNCOVERED, Event.PARTLY_UNCOVERED):
-            await town.spend_everything()
+            await cluster.spend_everything()
         attempt = settlement.attempt.number if settlement.attempt else 0
         answer = Answer(
             settlement_id=settlement.id,
@@ -107,15 +107,15 @@ async def _act(
         trial.is_struck = trial.is_struck or trial.fault is Fault.ANSWER_TWICE
         if _may_repeat(trial):
             for _ in range(times):
-                await _tell(town, trial, answer)
+                await _report(cluster, trial, answer)
 
 
-async def _tell(town: Town, trial: Trial, answer: Answer) -> None:
-    """Say it as the bank does; of what was never sent, only a bank's list at a failover speaks."""
+async def _report(cluster: Town, trial: Trial, answer: Answer) -> None:
+    """Report as the bank does; about a payment that was never sent, only a bank's list at a failover reports."""
     if answer.attempt:
         trial.bank.say(answer)
     else:
-        (await town.engine(trial)).service._mailbox.hear([answer])
+        (await cluster.engine(trial)).service._mailbox.hear([answer])
 
 
 def _reference(trial: Trial) -> str:
@@ -125,15 +125,15 @@ def _reference(trial: Trial) -> str:
 
 def _may_repeat(trial: Trial) -> bool:
     now = asyncio.get_running_loop().time()
-    if now - trial.wished_at < WISH_AGAIN_SECONDS:
+    if now - trial.requested_at < REPEAT_SECONDS:
         return False
-    trial.wished_at = now
+    trial.requested_at = now
     return True
 
 
-async def _wish(town: Town, trial: Trial, settlement: Settlement, event: Event) -> None:
-    """Wish for something, again and again: a person who hears nothing asks again."""
-    engine = await town.engine(trial)
+async def _request(cluster: Town, trial: Trial, settlement: Settlement, event: Event) -> None:
+    """Request the event repeatedly, like a person who gets no answer."""
+    engine = await cluster.engine(trial)
     if not _may_repeat(trial):
         return
     is_twice = trial.fault is Fault.ANSWER_TWICE and (settlement.state, event) == (
@@ -145,10 +145,10 @@ async def _wish(town: Town, trial: Trial, settlement: Settlement, event: Event) 
         engine.service._mailbox.request(settlement, event)
 
 
-async def _release(town: Town, trial: Trial) -> None:
-    """Let the wait be over."""
-    await town.set_window(trial, is_open=True)
-    await town.execute(
+async def _release(cluster: Town, trial: Trial) -> None:
+    """Open the window and make the settlement due."""
+    await cluster.set_window(trial, is_open=True)
+    await cluster.execute(
         "UPDATE open_settlements SET due_at = clock_timestamp() WHERE settlement_id = $1"
         " AND owner = 0",
         trial.settlement_id,

@@ -1,4 +1,4 @@
-"""A load of settlements on frail engines, and what must be true when it is over."""
+"""A load of settlements on engines that can fail, and the checks at its end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LOSSES: Final = (Lost.REQUEST, Lost.REPLY)
 
 
 class LossyBank(FrailBank):
-    """A bank behind a bad line: each question has its own luck."""
+    """A bank behind a faulty connection: each request may be lost at random."""
 
     def __init__(self, chance: random.Random, share: float) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class LossyBank(FrailBank):
         self.troubles: Counter[Manner] = Counter()
 
     def ask(self, ask: Ask, obligation: str, reference: str) -> tuple[Event | None, Manner]:
-        """Deal with the question, if it arrives."""
+        """Process the request, if it arrives."""
         manner = Manner.PLAIN
         if self._chance.random() < self._share:
             manner = self._chance.choice(list(Manner))
@@ -57,7 +57,7 @@ class LossyBank(FrailBank):
 
 
 class LossyLine(Watch):
-    """Loses requests and replies of the store's own calls: of each kind one for certain, then by chance."""
+    """Loses requests and replies of the store's calls: one of each kind for certain, others at random."""
 
     def __init__(self, chance: random.Random, share: float) -> None:
         self._chance = chance
@@ -70,7 +70,7 @@ class LossyLine(Watch):
         self._cut(engine, "admit", pattern=admissions[0].settlement_id.hex.encode())
 
     def before_steps(self, engine: FrailEngine, steps: Sequence[Step]) -> None:
-        """Lose a batch of steps."""
+        """Lose a batch of transitions."""
         self._cut(engine, "apply", pattern=steps[0].settlement.id.hex.encode())
 
     def before_call(self, engine: FrailEngine, line: Line) -> None:
@@ -97,24 +97,24 @@ class LossyLine(Watch):
 
 
 class LoadTown:
-    """A database with two banks, and a witness that asks no engine."""
+    """A database with two banks, and stores of its own that bypass the engines."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.witness = PostgresStores(url)
+        self.stores = PostgresStores(url)
         self.accepted: dict[str, UUID] = {}
 
     async def open(self) -> LoadTown:
-        """Open the accounts, and a bank's money."""
+        """Open the accounts, and fund one bank."""
         for bank in SIDES:
             for kind in (AccountKind.NOSTRO, AccountKind.VOSTRO):
-                await self.witness.accounts.open_account(spec(kind, bank))
-        await self.witness.accounts.fund(funding(10**9, bank=SIDES[0]))
+                await self.stores.accounts.open_account(spec(kind, bank))
+        await self.stores.accounts.fund(funding(10**9, bank=SIDES[0]))
         return self
 
     async def close(self) -> None:
-        """Let go."""
-        await self.witness.close()
+        """Close the connections."""
+        await self.stores.close()
 
     async def submit(self, engines: Sequence[FrailEngine], count: int) -> None:
         """Submit; what was not accepted is submitted again, to the next engine."""
@@ -153,7 +153,7 @@ class LoadTown:
     async def _until_answered(
         self, engine: FrailEngine, rest: Sequence[Instruction]
     ) -> Sequence[Accepted | Exception]:
-        """Wait for the engine's answer, or for its death."""
+        """Wait for the engine's answer, or for its failure."""
         call = asyncio.get_running_loop().create_task(engine.service.submit(rest))
         try:
             async with asyncio.timeout(CALL_SECONDS):
@@ -165,37 +165,37 @@ class LoadTown:
             call.cancel()
 
     async def until_ended(self, engines: Sequence[FrailEngine]) -> None:
-        """Wait for the end of everything that was accepted."""
+        """Wait until everything accepted has ended."""
         async with asyncio.timeout(END_SECONDS):
             while True:
                 for engine in engines:
                     engine.check_alive()
-                found = await self.witness.settlements.load(list(self.accepted.values()))
+                found = await self.stores.settlements.load(list(self.accepted.values()))
                 if all(each.is_ended for each in found.values()):
                     return
                 await asyncio.sleep(POLL_SECONDS)
 
     async def check(self, bank: FrailBank, count: int) -> list[Announcement]:
-        """All accepted ended well, each debited once; the books are proved, the stream has no gap."""
+        """Check that all ended as expected with one debit each, that the ledger is proved and the stream gapless."""
         assert len(set(self.accepted.values())) == len(self.accepted) == count
-        found = await self.witness.settlements.load(list(self.accepted.values()))
+        found = await self.stores.settlements.load(list(self.accepted.values()))
         assert {each.state for each in found.values()} == {State.COMPLETED}
         assert bank.debits == dict.fromkeys(self.accepted, 1)
         for sendings in bank.sendings.values():
             assert len({payload for payload, _ in sendings}) == 1
-        proof = await self.witness.auditor.prove()
+        proof = await self.stores.auditor.prove()
         assert list(proof.differences) == []
         assert (proof.open_settlements, proof.open_holds) == (0, 0)
-        transfers = await self.witness.accounts.transfers(TransferFilter(limit=100_000))
+        transfers = await self.stores.accounts.transfers(TransferFilter(limit=100_000))
         legs = Counter(each.group_id for each in transfers if each.group_id in found)
         assert set(legs.values()) == {2}
-        assert sum(each.held for each in await self.witness.accounts.accounts(ALL_ACCOUNTS)) == 0
+        assert sum(each.held for each in await self.stores.accounts.accounts(ALL_ACCOUNTS)) == 0
         return await self.check_stream()
 
     async def check_stream(self) -> list[Announcement]:
-        """Read everything that was announced: each move once, and no place without one."""
+        """Read all announcements: each transition once, and no position without one."""
         told: list[Announcement] = []
-        while page := await self.witness.stream.read(len(told), STREAM_PAGE):
+        while page := await self.stores.stream.read(len(told), STREAM_PAGE):
             told += page
         positions = [each.moved.position for each in told]
         assert positions == list(range(1, len(told) + 1)), "gapless"

@@ -1,7 +1,7 @@
-"""A hundred settlements and more on bad lines: to PostgreSQL, to NATS, to the bank, and all at once.
+"""Settlements over faulty connections: to PostgreSQL, to NATS, to the bank, and to all at once.
 
-Whatever the lines do, all that was accepted ends, is debited once and announced once, in one order.
-The long forms are in tests/soak.
+Whatever the connections do, everything accepted ends, is debited once and announced once, in one order. The long
+forms are in tests/soak.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ LOSS = 0.2
 
 
 @pytest.fixture
-async def town(database_url):
+async def cluster(database_url):
     made = await LoadTown(database_url).open()
     yield made
     await made.close()
 
 
 @contextlib.asynccontextmanager
-async def engines_of(town, bank, count=1, **more):
+async def engines_of(cluster, bank, count=1, **more):
     settings = {"heartbeat_seconds": 0.05, "has_real_windows": False, **more}
-    engines = [FrailEngine(town.url, bank, **settings) for _ in range(count)]
+    engines = [FrailEngine(cluster.url, bank, **settings) for _ in range(count)]
     for engine in engines:
         await engine.start()
     try:
@@ -56,14 +56,14 @@ async def sliced(proxy):
     proxy.slice_bytes = 60
 
 
-async def dark(proxy):
+async def both_directions_lost(proxy):
     await asyncio.sleep(STORM_PAUSE_SECONDS)
     proxy.black_hole()
     await asyncio.sleep(DARK_SECONDS)
     proxy.clear()
 
 
-async def deaf(proxy):
+async def replies_lost(proxy):
     await asyncio.sleep(STORM_PAUSE_SECONDS)
     proxy.black_hole(Way.TO_CLIENT)
     await asyncio.sleep(DARK_SECONDS)
@@ -71,7 +71,7 @@ async def deaf(proxy):
     proxy.clear()
 
 
-async def storm(proxy):
+async def repeated_resets(proxy):
     for _ in range(STORM_RESETS):
         await asyncio.sleep(STORM_PAUSE_SECONDS)
         proxy.reset_all()
@@ -84,47 +84,47 @@ async def refusing(proxy):
     proxy.clear()
 
 
-BAD = [slow, sliced, dark, deaf, storm, refusing]
+BAD = [slow, sliced, both_directions_lost, replies_lost, repeated_resets, refusing]
 
 
 @pytest.mark.parametrize("spoil", BAD, ids=lambda spoil: spoil.__name__)
-async def test_a_bad_line_to_postgresql_loses_and_doubles_nothing(town, spoil):
+async def test_faults_between_engine_and_postgresql_lose_and_duplicate_nothing(cluster, spoil):
     bank = FrailBank()
-    async with engines_of(town, bank) as engines:
+    async with engines_of(cluster, bank) as engines:
         proxy = engines[0].proxy
         if spoil in (slow, sliced):
             await spoil(proxy)
-            await town.submit(engines, COUNT)
+            await cluster.submit(engines, COUNT)
         else:
-            await asyncio.gather(spoil(proxy), town.submit(engines, COUNT))
-        await town.until_ended(engines)
-    await town.check(bank, COUNT)
+            await asyncio.gather(spoil(proxy), cluster.submit(engines, COUNT))
+        await cluster.until_ended(engines)
+    await cluster.check(bank, COUNT)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-async def test_requests_and_replies_of_every_call_of_the_store_are_lost(town, seed):
-    """Two engines: each sees the other's session end, takes its work over and is taken over from."""
+async def test_lost_requests_and_replies_of_every_store_call(cluster, seed):
+    """Two engines: each sees the other's session end, and takes over its settlements."""
     chance = random.Random(seed)
     bank = FrailBank()
     line = LossyLine(chance, LOSS)
-    async with engines_of(town, bank, 2, watch=line) as engines:
-        await town.submit(engines, COUNT)
-        await town.until_ended(engines)
-    await town.check(bank, COUNT)
+    async with engines_of(cluster, bank, 2, watch=line) as engines:
+        await cluster.submit(engines, COUNT)
+        await cluster.until_ended(engines)
+    await cluster.check(bank, COUNT)
     assert set(line.hits) == {
         (call, lost) for call in ("admit", "apply", "call") for lost in LOSSES
     }
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-async def test_a_bad_line_to_the_bank_and_to_postgresql_at_once(town, seed):
+async def test_faults_to_the_bank_and_to_postgresql_at_once(cluster, seed):
     chance = random.Random(100 + seed)
     bank = LossyBank(chance, LOSS)
     line = LossyLine(chance, LOSS / 2)
-    async with engines_of(town, bank, 2, watch=line) as engines:
-        await asyncio.gather(town.submit(engines, COUNT), storm(engines[0].proxy))
-        await town.until_ended(engines)
-    await town.check(bank, COUNT)
+    async with engines_of(cluster, bank, 2, watch=line) as engines:
+        await asyncio.gather(cluster.submit(engines, COUNT), repeated_resets(engines[0].proxy))
+        await cluster.until_ended(engines)
+    await cluster.check(bank, COUNT)
     assert len(bank.troubles) == 5
     assert line.hits
 
@@ -148,7 +148,7 @@ async def losing_acks(proxy):
 
 
 @pytest.mark.parametrize("spoil", [*BAD, losing_acks], ids=lambda spoil: spoil.__name__)
-async def test_a_bad_line_to_nats_neither_doubles_nor_skips(nats, spoil):
+async def test_faults_to_nats_neither_duplicate_nor_skip_events(nats, spoil):
     outbox = MemoryOutbox()
     host, _, port = nats.address.rpartition(":")
     async with FaultProxy(host, int(port), random.Random(7)) as proxy:
@@ -166,7 +166,7 @@ async def test_a_bad_line_to_nats_neither_doubles_nor_skips(nats, spoil):
                 await asyncio.sleep(0.02)
             await spoiling
             await until_published(outbox)
-        is_only_slow = spoil in (slow, sliced, dark)
+        is_only_slow = spoil in (slow, sliced, both_directions_lost)
         assert proxy.connections + proxy.refusals > 1 or is_only_slow
         assert proxy.hits > 0 or spoil is not losing_acks
     await check_exact(nats.url(), outbox)

@@ -1,7 +1,7 @@
-"""Every row of the page with every fault, enumerated from the page itself, on a real PostgreSQL.
+"""Every transition of the state machine with every fault, generated from the table, on a real PostgreSQL.
 
-Whatever goes wrong at a row, the settlement comes to an end that the page allows, the bank has debited it
-at most once, and books, lives and stream are right. The long form, with processes, is in tests/soak.
+Whatever goes wrong at a transition, the settlement reaches a legal final state, the bank has debited it at most
+once, and ledger, state history and stream are right. The long form, with processes, is in tests/soak.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from settlement_engine.domain.lifecycle import LIFE, Event, State
 from tests.failure.audit import audit
 from tests.failure.course import run
 from tests.failure.town import Town
-from tests.failure.trials import ROWS, SOURCES, Fault, has_place, prepare
+from tests.failure.trials import ROWS, SOURCES, Fault, can_occur, prepare
 
-CELLS = [(*row, fault) for row in ROWS for fault in Fault if has_place(*row, fault)]
+CELLS = [(*row, fault) for row in ROWS for fault in Fault if can_occur(*row, fault)]
 NAMES = [f"{state}-{event}-{fault}" for state, event, fault in CELLS]
 
 NOTHING_IS_ASKED = {
@@ -41,14 +41,14 @@ NOTHING_IS_ASKED = {
     (State.ROLLED_BACK, Event.DISPROVED),
     (State.RETURNED, Event.CONTRADICTED),
 }
-"""Rows without a question before or after them: there no question and no answer can be lost."""
+"""Transitions without a request before or after them: no request or answer can be lost there."""
 
 CANNOT_BE_REACHED: dict[tuple[State, Event], str] = {}
-"""Rows that the engine cannot be brought to, with the reason. There is none."""
+"""Transitions that the engine cannot be brought to, with the reason. There are none."""
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def town(databases):
+async def cluster(databases):
     url = await databases.migrated()
     made = await Town(url).open()
     yield made
@@ -56,17 +56,17 @@ async def town(databases):
     await databases.drop(url)
 
 
-def test_every_event_has_somebody_who_brings_it_about():
+def test_every_event_has_a_source():
     assert set(SOURCES) == set(Event)
 
 
-def test_the_cells_without_a_place_are_exactly_these():
-    left_out = {(s, e) for s, e in ROWS if not has_place(s, e, Fault.QUESTION_LOST)}
+def test_only_the_listed_transitions_have_no_request_to_lose():
+    left_out = {(s, e) for s, e in ROWS if not can_occur(s, e, Fault.QUESTION_LOST)}
     assert left_out == NOTHING_IS_ASKED
     assert len(CELLS) == len(ROWS) * len(Fault) - 3 * len(NOTHING_IS_ASKED)
 
 
-def test_no_row_is_left_out():
+def test_every_transition_is_tested():
     assert {(state, event) for state, event, _ in CELLS} == {
         (state, event) for state, rows in LIFE.items() for event in rows
     }
@@ -74,11 +74,11 @@ def test_no_row_is_left_out():
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("state", "event", "fault"), CELLS, ids=NAMES)
-async def test_whatever_goes_wrong_at_a_row_ends_well(town, state, event, fault):
-    after = await town.witness.stream.head()
-    trial = prepare(town.bank, state, event, fault)
-    settlement = await run(town, trial)
-    await audit(town, trial, settlement, after)
+async def test_every_fault_at_every_transition_ends_correctly(cluster, state, event, fault):
+    after = await cluster.stores.stream.head()
+    trial = prepare(cluster.bank, state, event, fault)
+    settlement = await run(cluster, trial)
+    await audit(cluster, trial, settlement, after)
     assert trial.has_struck, "a fault that never came is no test"
     if fault is Fault.NOTHING:
         is_reached = (state, event) in trial.applied or event is Event.ADMITTED

@@ -1,4 +1,4 @@
-"""The fault proxy does to a line what it says, and counts it: the other failure tests rest on that."""
+"""The fault proxy causes the network faults that it names, and counts them: the other tests rely on that."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from tests.support.faultproxy import FaultProxy, Lost, Way
 
-PATIENCE_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 SHORT_SECONDS = 0.1
 
 
 class Echo:
-    """A server that remembers what it heard, and answers each line with ``did`` and the line."""
+    """A server that records what it received, and answers each line with ``did`` and the line."""
 
     def __init__(self) -> None:
         self.heard = b""
@@ -47,7 +47,7 @@ class Client:
     def __init__(self, reader, writer) -> None:
         self.reader, self.writer = reader, writer
 
-    async def say(self, line: bytes, seconds: float = PATIENCE_SECONDS) -> bytes:
+    async def say(self, line: bytes, seconds: float = TIMEOUT_SECONDS) -> bytes:
         self.writer.write(line + b"\n")
         async with asyncio.timeout(seconds):
             answer: bytes = await self.reader.readline()
@@ -70,12 +70,12 @@ async def connected(proxy):
 
 
 async def until(truth):
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not truth():  # noqa: ASYNC110 - a predicate rings no bell
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not truth():  # noqa: ASYNC110 - a predicate cannot be awaited
             await asyncio.sleep(0.001)
 
 
-async def test_a_good_line_changes_nothing(proxy):
+async def test_the_proxy_without_faults_is_transparent(proxy):
     async with connected(proxy) as client:
         big = b"x" * 60_000
         assert await client.say(b"one") == b"did one\n"
@@ -95,7 +95,7 @@ async def test_latency_and_jitter_delay_and_keep_the_order(proxy):
     assert answers == [b"did %d\n" % number for number in range(50)]
 
 
-async def test_a_narrow_line_takes_its_time(proxy):
+async def test_a_limited_bandwidth_delays_data(proxy):
     proxy.bytes_per_second = 20_000
     loop = asyncio.get_running_loop()
     async with connected(proxy) as client:
@@ -104,14 +104,14 @@ async def test_a_narrow_line_takes_its_time(proxy):
         assert loop.time() - started_at >= 0.15
 
 
-async def test_slices_arrive_complete(proxy, echo):
+async def test_data_sent_in_slices_arrives_complete(proxy, echo):
     proxy.slice_bytes = 3
     async with connected(proxy) as client:
         assert await client.say(b"abcdefghij") == b"did abcdefghij\n"
     assert echo.heard == b"abcdefghij\n"
 
 
-async def test_a_black_hole_swallows_one_direction_and_the_connection_stays(proxy, echo):
+async def test_a_black_hole_drops_one_direction_and_keeps_the_connection(proxy, echo):
     async with connected(proxy) as client:
         proxy.black_hole(Way.TO_CLIENT)
         with pytest.raises(TimeoutError):
@@ -125,7 +125,7 @@ async def test_a_black_hole_swallows_one_direction_and_the_connection_stays(prox
         assert echo.heard == b"one\n"
 
 
-async def test_a_reset_is_heard_as_a_reset(proxy):
+async def test_a_reset_is_seen_as_a_reset(proxy):
     async with connected(proxy) as client:
         await client.say(b"one")
         proxy.reset_all()
@@ -134,7 +134,7 @@ async def test_a_reset_is_heard_as_a_reset(proxy):
     assert proxy.resets == 1
 
 
-async def test_refusing_ends_new_connections_only(proxy):
+async def test_refusing_affects_new_connections_only(proxy):
     async with connected(proxy) as client:
         await client.say(b"one")
         proxy.is_refusing = True
@@ -155,7 +155,7 @@ async def test_a_lost_request_never_arrives(proxy, echo):
         assert await client.say(b"pay 5") == b"did pay 5\n", "once only"
 
 
-async def test_a_lost_reply_was_work_done_that_nobody_hears_of(proxy, echo):
+async def test_a_lost_reply_loses_the_answer_but_not_the_work(proxy, echo):
     calls = []
     proxy.cut(Lost.REPLY, b"pay", until=b"\n", on_hit=lambda: calls.append(echo.heard))
     async with connected(proxy) as client:
@@ -165,7 +165,7 @@ async def test_a_lost_reply_was_work_done_that_nobody_hears_of(proxy, echo):
     assert proxy.hits == 1
 
 
-async def test_a_withheld_reply_is_withheld_to_its_end(proxy):
+async def test_a_withheld_reply_is_withheld_completely(proxy):
     proxy.cut(Lost.REPLY, b"pay", until=b"second\n")
     async with connected(proxy) as client:
         client.writer.write(b"pay first\n")
@@ -178,7 +178,7 @@ async def test_a_withheld_reply_is_withheld_to_its_end(proxy):
     assert proxy.hits == 1
 
 
-async def test_an_answer_is_cut_by_what_it_says(proxy, echo):
+async def test_a_reply_is_lost_by_its_content(proxy, echo):
     proxy.cut(Lost.ANSWER, b"did pay", times=2)
     for _ in range(2):
         async with connected(proxy) as client:

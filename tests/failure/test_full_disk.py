@@ -1,7 +1,7 @@
-"""Disks that are full to the last byte: for PostgreSQL's log, for its data, for JetStream.
+"""Completely full disks: of PostgreSQL's log, of its data, of JetStream.
 
-The engine neither loses nor doubles anything meanwhile, and goes on when there is space again. The disks
-are small tmpfs mounts; where the machine does not let us mount, the tests are skipped with its reason.
+The engine loses and duplicates nothing, and continues when there is space again. The disks are small tmpfs
+mounts; where mounting is not permitted, the tests are skipped with the reason.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.unit.events.fakes import CountingMeter, MemoryOutbox
 BEFORE, DURING = 60, 60
 DISK_MEGABYTES = 160
 STREAM_MEGABYTES = 16
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 POLL_SECONDS = 0.02
 SQUEEZED_SECONDS = 1.0
 
@@ -40,55 +40,55 @@ def disk(tmp_path, request):
         pytest.skip(f"no small disk could be mounted: {reason}")
 
 
-def put_apart(folder, disk):
-    """Move a folder onto the small disk, where it was before it is found still."""
+def move_to_disk(folder, disk):
+    """Move a folder onto the small disk, and leave a symbolic link in its place."""
     target = disk.path / folder.name
     shutil.move(folder, target)
     folder.symlink_to(target)
 
 
 @contextlib.asynccontextmanager
-async def town_on(server):
+async def cluster_on(server):
     server.start()
     try:
         await migrate(DatabaseSettings(url=server.url()))
-        town = await LoadTown(server.url()).open()
-        yield town
-        await town.close()
+        cluster = await LoadTown(server.url()).open()
+        yield cluster
+        await cluster.close()
     finally:
         server.stop()
 
 
-async def suffer(server, town, disk, squeeze):
-    """Settle, fill the disk, submit all the same, and make room: everything comes to its end."""
+async def settle_around_full_disk(server, cluster, disk, squeeze):
+    """Settle, fill the disk, submit more, and free the disk: everything ends."""
     bank = FrailBank()
-    engine = await FrailEngine(town.url, bank, has_real_windows=False).start()
+    engine = await FrailEngine(cluster.url, bank, has_real_windows=False).start()
     try:
-        await town.submit([engine], BEFORE)
+        await cluster.submit([engine], BEFORE)
         disk.fill()
         await squeeze(server)
-        more = asyncio.get_running_loop().create_task(town.submit([engine], DURING))
+        more = asyncio.get_running_loop().create_task(cluster.submit([engine], DURING))
         await until(lambda: engine.meter.kinds.count("commit_unknown") > 3)
         assert not more.done(), "what cannot be written is not accepted"
         disk.free()
         server.restart_if_dead()
         await more
-        await town.until_ended([engine])
+        await cluster.until_ended([engine])
     finally:
         await engine.bury()
-    await town.check(bank, BEFORE + DURING)
+    await cluster.check(bank, BEFORE + DURING)
 
 
 async def until(truth):
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not truth():  # noqa: ASYNC110 - a predicate rings no bell
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not truth():  # noqa: ASYNC110 - a predicate cannot be awaited
             await asyncio.sleep(POLL_SECONDS)
 
 
 async def until_the_log_is_full(server):
-    """Use up the segments of the log that were made in advance, until the server falls."""
+    """Use up the preallocated segments of the log until the server stops."""
     with contextlib.suppress(asyncpg.PostgresError, OSError, asyncpg.InterfaceError):
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             connection = await asyncpg.connect(server.url())
             while True:
                 await connection.execute("CREATE TABLE IF NOT EXISTS room (x int)")
@@ -96,7 +96,7 @@ async def until_the_log_is_full(server):
 
 
 async def until_the_tables_are_full(server):
-    """Use up the pages that the tables still have."""
+    """Use up the free space of the tables' pages."""
     connection = await asyncpg.connect(server.url())
     try:
         for table in ("moves", "settlement_transactions", "open_settlements"):
@@ -107,33 +107,33 @@ async def until_the_tables_are_full(server):
 
 
 @pytest.mark.parametrize("disk", [DISK_MEGABYTES], indirect=True)
-async def test_postgresql_without_room_for_its_log(tmp_path, disk):
+async def test_postgresqls_log_disk_fills_up(tmp_path, disk):
     server = EmbeddedPostgres(tmp_path / "server", options={"max_wal_size": "64MB"})
     server.init()
-    put_apart(server.home / "pg_wal", disk)
-    async with town_on(server) as town:
-        await suffer(server, town, disk, until_the_log_is_full)
+    move_to_disk(server.home / "pg_wal", disk)
+    async with cluster_on(server) as cluster:
+        await settle_around_full_disk(server, cluster, disk, until_the_log_is_full)
 
 
 @pytest.mark.parametrize("disk", [DISK_MEGABYTES], indirect=True)
-async def test_postgresql_without_room_for_its_data(tmp_path, disk):
+async def test_postgresqls_data_disk_fills_up(tmp_path, disk):
     server = EmbeddedPostgres(tmp_path / "server")
     server.init()
-    put_apart(server.home / "base", disk)
-    async with town_on(server) as town:
-        await suffer(server, town, disk, until_the_tables_are_full)
+    move_to_disk(server.home / "base", disk)
+    async with cluster_on(server) as cluster:
+        await settle_around_full_disk(server, cluster, disk, until_the_tables_are_full)
 
 
 @pytest.mark.parametrize("waiting", [1, 2_000], ids=["one", "batches"])
 @pytest.mark.parametrize("disk", [STREAM_MEGABYTES], indirect=True)
-async def test_jetstream_without_room(disk, tmp_path, waiting):
-    """The outbox waits and says so; what was acknowledged before and what comes afterwards is there once.
+async def test_jetstreams_disk_fills_up(disk, tmp_path, waiting):
+    """The outbox waits and reports it; what was acknowledged before and what comes afterwards is stored once.
 
-    JetStream keeps the error after there is room again; the supervisor's look restarts it then.
+    JetStream keeps the error after there is space again; the supervisor then restarts it.
     """
     server = EmbeddedNats(tmp_path / "nats", max_file="8M")
     server.init()
-    put_apart(server.home / "jetstream", disk)
+    move_to_disk(server.home / "jetstream", disk)
     server.start()
     outbox = MemoryOutbox()
     try:

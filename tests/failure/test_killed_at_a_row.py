@@ -1,7 +1,7 @@
-"""Processes that are killed by -9 at the very commit of a row, before it and after it.
+"""Processes killed with SIGKILL exactly at the commit of a transition, before it and after it.
 
-The matrix of ``test_every_row.py`` with real processes, a sample of it; all of it is in tests/soak. Each
-death is followed by the next engine with the next death, and at last by one that lives.
+A sample of the matrix of ``test_every_row.py`` with real processes; all of it is in tests/soak. Each killed engine
+is followed by the next one to be killed, and finally by one that finishes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ REACHED = [
     (State.IN_DOUBT, Event.NOT_FOUND),
     (State.IN_DOUBT, Event.SETTLED),
 ]
-"""What the mock bank's scripts bring about in one go."""
+"""The events that the mock bank's scripts cause in one run."""
 
 SAMPLE = [
     (State.VALIDATING, Event.CLEARED, "after"),
@@ -56,28 +56,28 @@ SAMPLE = [
 ]
 
 
-async def leave_behind(town: LoadTown) -> dict[UUID, str]:
-    """Write settlements down as an engine that is gone has left them; returns their scripts."""
-    owner = await town.witness.registry.join(LEASE_SECONDS)
+async def leave_behind(cluster: LoadTown) -> dict[UUID, str]:
+    """Store settlements as if an engine that is gone had left them; return their scripts by id."""
+    owner = await cluster.stores.registry.join(LEASE_SECONDS)
     sides = {"from_bank": "AAAA", "to_bank": "BBBB", "amount": Money(100, "EUR")}
     wishes = [wish(metadata={"simulate": word}, **sides) for word in SCRIPTS * OF_EACH]
     batch = [admission(each) for each in wishes]
-    await town.witness.settlements.admit(batch, owner)
-    await town.witness.registry.leave(owner)
-    town.accepted |= {each.instruction.obligation_id: each.settlement_id for each in batch}
+    await cluster.stores.settlements.admit(batch, owner)
+    await cluster.stores.registry.leave(owner)
+    cluster.accepted |= {each.instruction.obligation_id: each.settlement_id for each in batch}
     return {each.settlement_id: each.instruction.metadata["simulate"] for each in batch}
 
 
-async def start(town: LoadTown, book: Path, *words: str) -> asyncio.subprocess.Process:
-    command = ["-m", "tests.support.killpoint", town.url, str(book), *words]
+async def start(cluster: LoadTown, book: Path, *words: str) -> asyncio.subprocess.Process:
+    command = ["-m", "tests.support.killpoint", cluster.url, str(book), *words]
     return await asyncio.create_subprocess_exec(
         sys.executable, *command, cwd=TOP, stdout=asyncio.subprocess.DEVNULL
     )
 
 
-async def die_at(town: LoadTown, book: Path, state: State, event: Event, when: str) -> None:
-    """Let an engine begin, and come to its death."""
-    process = await start(town, book, state.value, event.value, when, "1")
+async def kill_at(cluster: LoadTown, book: Path, state: State, event: Event, when: str) -> None:
+    """Start an engine that is killed at the transition."""
+    process = await start(cluster, book, state.value, event.value, when, "1")
     try:
         async with asyncio.timeout(DEATH_SECONDS):
             code = await process.wait()
@@ -88,13 +88,13 @@ async def die_at(town: LoadTown, book: Path, state: State, event: Event, when: s
     assert code == -signal.SIGKILL, "it died of the row, and of nothing else"
 
 
-async def live(town: LoadTown, book: Path) -> None:
-    """Let an engine carry everything to its end."""
-    process = await start(town, book, "none", "none", "never", "1")
+async def finish(cluster: LoadTown, book: Path) -> None:
+    """Let an engine bring everything to its end."""
+    process = await start(cluster, book, "none", "none", "never", "1")
     try:
         async with asyncio.timeout(END_SECONDS):
             while True:
-                found = await town.witness.settlements.load(list(town.accepted.values()))
+                found = await cluster.stores.settlements.load(list(cluster.accepted.values()))
                 if all(each.is_ended for each in found.values()):
                     return
                 assert process.returncode is None, "the engine ended by itself"
@@ -104,9 +104,9 @@ async def live(town: LoadTown, book: Path) -> None:
         await process.wait()
 
 
-async def check(town: LoadTown, book: Path, scripts: dict[UUID, str]) -> None:
-    """Each has the end of its script, the bank debited what is completed once, the books are proved."""
-    found = await town.witness.settlements.load(list(scripts))
+async def check(cluster: LoadTown, book: Path, scripts: dict[UUID, str]) -> None:
+    """Check that each has its script's end, the bank one debit per completion, and the ledger is proved."""
+    found = await cluster.stores.settlements.load(list(scripts))
     for settlement_id, word in scripts.items():
         wanted = State.ROLLED_BACK if word == "reject" else State.COMPLETED
         assert found[settlement_id].state is wanted, word
@@ -117,22 +117,22 @@ async def check(town: LoadTown, book: Path, scripts: dict[UUID, str]) -> None:
         debits[entry["settlement_id"]] += entry["times_debited"]
     bank.close()
     assert +debits == {str(key): 1 for key, word in scripts.items() if word != "reject"}
-    proof = await town.witness.auditor.prove()
+    proof = await cluster.stores.auditor.prove()
     assert list(proof.differences) == []
     assert (proof.open_settlements, proof.open_holds) == (0, 0)
-    await town.check_stream()
+    await cluster.check_stream()
 
 
-async def test_engines_that_die_at_a_commit_one_after_the_other(database_url, tmp_path):
-    town = await LoadTown(database_url).open()
+async def test_engines_are_killed_at_commits_one_after_the_other(database_url, tmp_path):
+    cluster = await LoadTown(database_url).open()
     try:
         scripts: dict[UUID, str] = {}
         book = tmp_path / "bank.sqlite"
         for place in SAMPLE:
-            # New ones each time: the rows of the last ones may be written already.
-            scripts |= await leave_behind(town)
-            await die_at(town, book, *place)
-        await live(town, book)
-        await check(town, book, scripts)
+            # New settlements each time: the earlier ones may have passed the transition already.
+            scripts |= await leave_behind(cluster)
+            await kill_at(cluster, book, *place)
+        await finish(cluster, book)
+        await check(cluster, book, scripts)
     finally:
-        await town.close()
+        await cluster.close()

@@ -1,8 +1,7 @@
-"""Power cuts: what JetStream has acknowledged is on the disk.
+"""Power cuts: what JetStream has acknowledged is on disk.
 
-The server stands on a file system that forgets what was not forced. Where there is no FUSE for us the
-tests are skipped with its reason. The control shows that the cut cuts. PostgreSQL's part takes longer
-and is in tests/soak.
+The server runs on a file system that loses unsynced data. Without access to FUSE the tests are skipped, with the
+reason. A control shows that the cut loses data. PostgreSQL's part takes longer and is in tests/soak.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ def plug(tmp_path):
 
 
 def cut_power(server, plug):
-    """End the server at once, and with it all that it had not forced to the disk."""
+    """Kill the server, and discard all data that it had not synced."""
     os.kill(server.pid, signal.SIGKILL)
     server._end_child()
     plug.pull()
 
 
-def test_what_was_not_forced_is_forgotten_and_what_was_is_kept(plug):
+def test_only_synced_data_survives_a_power_cut(plug):
     (plug.path / "folder").mkdir()
     for name, is_forced in (("forced", True), ("unforced", False)):
         with (plug.path / "folder" / name).open("wb") as file:
@@ -61,7 +60,7 @@ def test_what_was_not_forced_is_forgotten_and_what_was_is_kept(plug):
     assert (plug.path / "folder" / "unforced").read_bytes() == b""
 
 
-def test_a_synchronous_file_a_renamed_one_and_a_shortened_one(plug):
+def test_synchronous_renamed_and_truncated_files_survive_a_power_cut(plug):
     handle = os.open(plug.path / "log", os.O_CREAT | os.O_WRONLY | os.O_DSYNC)
     os.write(handle, b"line\n" * 2_000)
     os.close(handle)
@@ -97,8 +96,8 @@ async def test_jetstream_keeps_every_acknowledged_announcement(plug):
         server.stop()
 
 
-async def test_control_what_jetstream_did_not_force_is_lost(plug, monkeypatch):
-    """The control: with the server's own default the cut takes some, or all of it."""
+async def test_without_sync_a_power_cut_loses_messages_as_the_control(plug, monkeypatch):
+    """With the server's default sync interval the cut loses some or all messages."""
     text = embedded_nats.CONFIGURATION
     assert "sync_interval: always" in text
     forgetful = text.replace("sync_interval: always", "sync_interval: 2m")

@@ -1,6 +1,6 @@
-"""Clocks that are two hours wrong, and jump: the database's clock decides, so nothing happens but work.
+"""Clocks that are two hours wrong, and jump: the database's clock decides, so they have no effect.
 
-Two engines, one ahead and one behind, both jumping, share a load and die in the middle of it.
+Two engines, one ahead and one behind, both jumping, share a load, and one is killed in the middle of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HOURS = (2, -2)
 
 
 class WrongClock:
-    """Is wrong by hours, and jumps as far again now and then."""
+    """A clock that is wrong by hours, and sometimes jumps as far again."""
 
     def __init__(self, hours: int, chance: random.Random) -> None:
         self._off = timedelta(hours=hours)
@@ -31,26 +31,26 @@ class WrongClock:
 
 async def test_wrong_and_jumping_clocks_change_nothing(database_url):
     chance = random.Random(2)
-    town = await LoadTown(database_url).open()
+    cluster = await LoadTown(database_url).open()
     bank = LossyBank(chance, LOSS)
     engines = []
     for hours in HOURS:
         clock = WrongClock(hours, chance)
-        engine = FrailEngine(town.url, bank, clock=clock, has_real_windows=False)
+        engine = FrailEngine(cluster.url, bank, clock=clock, has_real_windows=False)
         engines.append(await engine.start())
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(town.submit(engines, COUNT))
-            while len(town.accepted) < COUNT // 2:  # noqa: ASYNC110 - nobody tells how far it is
+            group.create_task(cluster.submit(engines, COUNT))
+            while len(cluster.accepted) < COUNT // 2:  # noqa: ASYNC110 - progress cannot be awaited
                 await asyncio.sleep(0.005)
             engines[0].die()
-        await town.until_ended(engines[1:])
+        await cluster.until_ended(engines[1:])
     finally:
         for engine in engines:
             await engine.bury()
-    told = await town.check(bank, COUNT)
+    told = await cluster.check(bank, COUNT)
     now = datetime.now(UTC)
     assert all(abs(now - each.moved.at) < timedelta(hours=1) for each in told), (
         "the database's time"
     )
-    await town.close()
+    await cluster.close()

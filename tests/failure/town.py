@@ -1,4 +1,4 @@
-"""A town: one database, one bank, a witness that asks no engine, and engines one after the other."""
+"""The fixture of the trials: a database, a bank, stores that bypass the engines, and one engine at a time."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ FROM paid AS p WHERE a.id IN (p.debit_id, p.credit_id)
 
 
 class Town:
-    """One database, one bank, a witness, and engines one after the other."""
+    """One database, one bank, stores that bypass the engines, and one engine at a time."""
 
     def __init__(self, url: str) -> None:
         self.bank = FrailBank()
-        self.witness = PostgresStores(url)
+        self.stores = PostgresStores(url)
         self.deaths = 0
         self._url = url
         self._trial: Trial | None = None
@@ -81,8 +81,8 @@ class Town:
                         caller="test",
                         idempotency_key="",
                     )
-                    await self.witness.accounts.open_account(spec)
-            await self.witness.accounts.fund(
+                    await self.stores.accounts.open_account(spec)
+            await self.stores.accounts.fund(
                 Funding(
                     bank=SIDES[0],
                     amount=Money(FUNDS_MINOR, currency),
@@ -95,29 +95,29 @@ class Town:
         return self
 
     async def close(self) -> None:
-        """End everything."""
+        """Stop everything."""
         if self._engine is not None:
             await self._engine.bury()
-        await self.witness.close()
+        await self.stores.close()
         assert self._sql is not None
         await self._sql.close()
 
     async def execute(self, statement: str, *arguments: object) -> None:
-        """Do something behind the engine's back."""
+        """Run a statement that bypasses the engine."""
         assert self._sql is not None
         await self._sql.execute(statement, *arguments)
 
     async def count(self, statement: str, *arguments: object) -> int:
-        """Count something without asking the engine."""
+        """Run a count that bypasses the engine."""
         assert self._sql is not None
         return int(await self._sql.fetchval(statement, *arguments))
 
     async def spend_everything(self) -> None:
-        """Let the receiver pay away what it has in its currency, by a transfer that is no matter of ours."""
+        """Let the receiver spend its whole balance in its currency, by a transfer outside the engine."""
         await self.execute(SPEND, SIDES[0], SIDES[1], SPENT_CURRENCY, FUNDING_LEG, MADE_UP)
 
     async def engine(self, trial: Trial) -> FrailEngine:
-        """Return the engine that lives, the next one if there is none."""
+        """Return the running engine; start the next one if there is none."""
         if self._engine is not None and self._engine.is_dead:
             await self._engine.bury()
             self._engine = None
@@ -130,11 +130,11 @@ class Town:
 
     @property
     def watch(self) -> Watch:
-        """Who looks on now."""
+        """The observer of the current trial."""
         return self._trial or Watch()
 
     async def set_window(self, trial: Trial, *, is_open: bool) -> None:
-        """Open or shut the window of the currency that waits."""
+        """Open or close the window of the currency for trials that wait."""
         hours = "00:00', '00:00" if is_open else "03:00', '03:01"
         days = "1,2,3,4,5,6,7" if is_open else str((await self._weekday() + 2) % 7 + 1)
         await self.execute("DELETE FROM settlement_windows WHERE currency = $1", WAITING_CURRENCY)
@@ -144,23 +144,23 @@ class Town:
             WAITING_CURRENCY,
         )
         engine = await self.engine(trial)
-        engine.service._timetable.replace(await self.witness.accounts.windows())
+        engine.service._timetable.replace(await self.stores.accounts.windows())
 
     async def _weekday(self) -> int:
         return await self.count("SELECT extract(isodow FROM clock_timestamp() AT TIME ZONE 'UTC')")
 
 
 class _Relayed(Watch):
-    """Passes on to whichever trial runs now: engines outlive trials."""
+    """Forwards to the current trial, because engines outlive trials."""
 
-    def __init__(self, town: Town) -> None:
-        self._town = town
+    def __init__(self, cluster: Town) -> None:
+        self._cluster = cluster
 
     def before_admission(self, engine: FrailEngine, admissions: Sequence[Admission]) -> None:
-        self._town.watch.before_admission(engine, admissions)
+        self._cluster.watch.before_admission(engine, admissions)
 
     def before_steps(self, engine: FrailEngine, steps: Sequence[Step]) -> None:
-        self._town.watch.before_steps(engine, steps)
+        self._cluster.watch.before_steps(engine, steps)
 
     def after_steps(self, steps: Sequence[Step], outcomes: Sequence[Outcome]) -> None:
-        self._town.watch.after_steps(steps, outcomes)
+        self._cluster.watch.after_steps(steps, outcomes)

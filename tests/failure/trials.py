@@ -1,7 +1,7 @@
-"""One row of the page and one fault: who brings the row about, and where exactly the fault strikes.
+"""One transition and one fault: who causes the transition, and where exactly the fault occurs.
 
-Promises: the way to a row is found in the page, so that a new row is tried as soon as it stands there; the
-fault strikes at the very commit or question of the row, and says whether it did.
+Promises: the path to a transition is found in the table, so that a new one is tested as soon as it is added; the
+fault occurs exactly at the transition's commit or request, and records whether it did.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 SIDES: Final = ("AAAA", "BBBB")
 AMOUNT_MINOR: Final = 100
 WAITING_CURRENCY: Final = "CHF"
-"""Its window is shut when a trial needs that."""
+"""Its window is closed when a trial needs that."""
 OVERDUE_CURRENCY: Final = "GBP"
-"""Its rail is overdue at once."""
+"""Payments in it are overdue at once."""
 SPENT_CURRENCY: Final = "USD"
 """What is received in it is spent before it can be returned."""
 
 
 class Fault(StrEnum):
-    """What goes wrong at a row."""
+    """What goes wrong at a transition."""
 
     NOTHING = auto()
     DIE_BEFORE_COMMIT = auto()
@@ -64,27 +64,27 @@ MANNERS: Final = {
 
 
 class Source(StrEnum):
-    """Who brings an event about."""
+    """Who causes an event."""
 
     CALLER = auto()  # by submitting
     SCREENING = auto()
-    RAIL = auto()  # by answering, or by keeping silent
+    RAIL = auto()  # by answering, or by a timeout
     UNASKED = auto()  # the rail, without having been asked
-    WISH = auto()  # a person, the caller among them
+    REQUEST = auto()  # a person, the caller among them
     TIME = auto()
 
 
 SOURCES: Final = {
     Event.ADMITTED: Source.CALLER,
     Event.CLEARED: Source.SCREENING,
-    Event.POSTPONED: Source.SCREENING,  # it clears, and the window is shut
+    Event.POSTPONED: Source.SCREENING,  # it clears, and the window is closed
     Event.PARKED: Source.SCREENING,
     Event.REFUSED: Source.SCREENING,
-    Event.CANCELLED: Source.WISH,
-    Event.APPROVED: Source.WISH,
-    Event.DECLINED: Source.WISH,
+    Event.CANCELLED: Source.REQUEST,
+    Event.APPROVED: Source.REQUEST,
+    Event.DECLINED: Source.REQUEST,
     Event.RELEASED: Source.TIME,
-    Event.LAPSED: Source.WISH,
+    Event.LAPSED: Source.REQUEST,
     Event.ACKNOWLEDGED: Source.RAIL,
     Event.SETTLED: Source.RAIL,
     Event.REJECTED: Source.RAIL,
@@ -92,9 +92,9 @@ SOURCES: Final = {
     Event.ABANDONED: Source.RAIL,  # it proves each sending undelivered
     Event.NOT_FOUND: Source.RAIL,
     Event.NO_ANSWER: Source.RAIL,
-    Event.ATTESTED_SETTLED: Source.WISH,
-    Event.ATTESTED_NOT_SETTLED: Source.WISH,
-    Event.OVERDUE: Source.RAIL,  # it says something quiet after its own limit
+    Event.ATTESTED_SETTLED: Source.REQUEST,
+    Event.ATTESTED_NOT_SETTLED: Source.REQUEST,
+    Event.OVERDUE: Source.RAIL,  # it gives an answer without effect after its own limit
     Event.RECALLED: Source.RAIL,
     Event.RECALL_REFUSED: Source.RAIL,
     Event.RETURNED: Source.UNASKED,
@@ -111,7 +111,7 @@ SAID: Final = {
     Event.OVERDUE: Event.ACKNOWLEDGED,
     Event.NO_ANSWER: None,
 }
-"""What is answered where the engine makes another event of it."""
+"""The answer that is given where the engine derives another event from it."""
 
 UNASKED: Final = {
     (State.COMPLETED, Event.RETURNED): Event.RETURNED,
@@ -125,43 +125,43 @@ UNASKED: Final = {
     (State.ROLLED_BACK, Event.DISPROVED): Event.SETTLED,
     (State.RETURNED, Event.CONTRADICTED): Event.REJECTED,
 }
-"""What the rail says when nobody asks."""
+"""What the rail reports without an enquiry."""
 
 STATED: Final = {
     event: StatedAmount(minor=AMOUNT_MINOR - 1, charges_minor=charges, reference="R-1")
     for event, charges in ((Event.PARTLY_RETURNED, 0), (Event.PARTLY_UNCOVERED, 0))
 }
-"""What it says of amounts; all else is of the whole."""
+"""The amounts that it reports; all other reports are of the whole amount."""
 
 ATTESTED: Final = {
     State.COMPLETED: (State.IN_DOUBT, Event.ATTESTED_SETTLED),
     State.ROLLED_BACK: (State.IN_DOUBT, Event.ATTESTED_NOT_SETTLED),
 }
-"""Ends that only people have told of: nothing else can be disproved."""
+"""Final states that only people have attested: nothing else can be disproved."""
 
 EVIDENCE: Final = {
     Event.ATTESTED_SETTLED: Standing.SETTLED,
     Event.ATTESTED_NOT_SETTLED: Standing.RECALLED,
 }
-"""What the bank's book says when two people attest."""
+"""What the bank's ledger says when two people attest."""
 
 ROWS: Final = [(state, event) for state, rows in LIFE.items() for event in rows]
 
 
 def is_answered(event: Event) -> bool:
-    """Say whether somebody says something that the event is made of."""
+    """Return whether the event is derived from an answer."""
     return SOURCES[event] in (Source.SCREENING, Source.RAIL) and event is not Event.NO_ANSWER
 
 
-def has_place(state: State, event: Event, fault: Fault) -> bool:
-    """Say whether the fault can strike at the row: where nothing is asked no question is lost."""
+def can_occur(state: State, event: Event, fault: Fault) -> bool:
+    """Return whether the fault can occur at the transition: without a request none can be lost."""
     if fault not in MANNERS or LIFE[state][event].ask is not None or is_answered(event):
         return True
     return fault is Fault.ANSWER_TWICE and event is not Event.NO_ANSWER
 
 
-def way_to(state: State, event: Event) -> list[tuple[State, Event]]:
-    """Find the shortest way to a row in the page, and the row itself."""
+def path_through(state: State, event: Event) -> list[tuple[State, Event]]:
+    """Return the shortest path to a transition in the table, including the transition itself."""
     if state is State.PENDING:
         return [(state, event)]
     if event is Event.DISPROVED:
@@ -170,8 +170,8 @@ def way_to(state: State, event: Event) -> list[tuple[State, Event]]:
     return [*path_to(state), (state, event)]
 
 
-def cues_for(way: Sequence[tuple[State, Event]]) -> list[tuple[Cue, State, Event]]:
-    """Write down what is said on the way, and where the world waits for somebody's act."""
+def cues_on(way: Sequence[tuple[State, Event]]) -> list[tuple[Cue, State, Event]]:
+    """Return the cues on the path: what is answered, and where the trial waits for somebody to act."""
     found = []
     for state, event in way:
         match SOURCES[event]:
@@ -179,7 +179,7 @@ def cues_for(way: Sequence[tuple[State, Event]]) -> list[tuple[Cue, State, Event
                 times = 3 if event is Event.ABANDONED else 1
                 cue = Cue(QUESTION[state], SAID.get(event, event))
                 found += [(cue, state, event)] * times
-            case Source.WISH | Source.UNASKED:
+            case Source.REQUEST | Source.UNASKED:
                 found.append((Cue(None, event), state, event))
             case Source.CALLER | Source.TIME:
                 pass
@@ -188,7 +188,7 @@ def cues_for(way: Sequence[tuple[State, Event]]) -> list[tuple[Cue, State, Event
 
 @dataclass(slots=True)
 class Trial(Watch):
-    """A row, a fault and one settlement. It looks on at the store, and strikes."""
+    """A transition, a fault and one settlement. It observes the store, and causes the fault."""
 
     state: State
     event: Event
@@ -200,38 +200,38 @@ class Trial(Watch):
     is_at_row: bool = False
     is_struck: bool = False
     applied: set[tuple[State, Event]] = field(default_factory=set)
-    wished_at: float = 0.0
+    requested_at: float = 0.0
 
     @property
     def row(self) -> Row:
-        """The row that is tried."""
+        """The transition under test."""
         return LIFE[self.state][self.event]
 
     @property
     def place(self) -> tuple[State, Event]:
-        """Where the fault strikes."""
+        """Where the fault occurs."""
         return self.state, self.event
 
     def _is_ours(self, step: Step) -> bool:
         return step.settlement.instruction.obligation_id == self.instruction.obligation_id
 
     def before_admission(self, engine: FrailEngine, admissions: Sequence[Admission]) -> None:
-        """Strike at the row of intake."""
+        """Cause the fault at the admission."""
         for admission in admissions:
             if admission.instruction is self.instruction and self.event is Event.ADMITTED:
                 self._reach(engine, admission.settlement_id.hex.encode())
 
     def before_steps(self, engine: FrailEngine, steps: Sequence[Step]) -> None:
-        """Strike when the row is about to be written."""
+        """Cause the fault when the transition is about to be written."""
         for step in steps:
             if self._is_ours(step) and (step.settlement.state, step.event) == self.place:
                 self._reach(engine, step.settlement.id.hex.encode())
 
     def after_steps(self, steps: Sequence[Step], outcomes: Sequence[Outcome]) -> None:
-        """Note which rows were really written."""
+        """Record which transitions were written."""
         for step, outcome in zip(steps, outcomes, strict=True):
             if self._is_ours(step) and outcome.result is Result.APPLIED:
-                # The settlement has not been moved yet: the runner does so after this.
+                # The settlement in memory still has its old state: the runner updates it after this.
                 self.applied.add((step.settlement.state, step.event))
 
     def _reach(self, engine: FrailEngine, pattern: bytes) -> None:
@@ -253,14 +253,14 @@ class Trial(Watch):
 
     @property
     def has_struck(self) -> bool:
-        """Say whether the fault came."""
+        """Return whether the fault occurred."""
         obligation = self.instruction.obligation_id
         return self.fault is Fault.NOTHING or self.is_struck or self.bank.hits[obligation] > 0
 
 
 def prepare(bank: FrailBank, state: State, event: Event, fault: Fault) -> Trial:
-    """Write down the way to the row, with the fault in its place."""
-    way = way_to(state, event)
+    """Prepare a trial: the path to the transition, with the fault at its end."""
+    way = path_through(state, event)
     events = {event for _, event in way}
     currency = "EUR"
     if Event.POSTPONED in events:
@@ -272,10 +272,10 @@ def prepare(bank: FrailBank, state: State, event: Event, fault: Fault) -> Trial:
     sides = {"from_bank": SIDES[0], "to_bank": SIDES[1]}
     instruction = wish(amount=Money(AMOUNT_MINOR, currency), **sides)
     trial = Trial(state, event, fault, instruction, bank)
-    stops = cues_for(way)
+    stops = cues_on(way)
     if fault in MANNERS and is_answered(event):
         spoiled = stops[-1][0]._replace(manner=MANNERS[fault]), state, event
-        # The way to the row is kept: what was lost is asked again, and said then.
+        # The original cue is kept: after the loss the request is repeated, and answered then.
         stops[-1:] = [spoiled] if fault is Fault.ANSWER_TWICE else [spoiled, stops[-1]]
     trial.stops = stops
     bank.cues[instruction.obligation_id].extend(cue for cue, _, _ in stops)

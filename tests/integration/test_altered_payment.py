@@ -27,7 +27,7 @@ from tests.unit.engine.house import SETTINGS, RealClock, Tally, ToldRail, ToldSc
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 A_WHILE_SECONDS = 0.5
 
 ALTERED = {
@@ -95,18 +95,18 @@ async def sent_and_left(stores: PostgresStores) -> Any:
         await stores.accounts.open_account(spec(kind, bank))
     await stores.accounts.fund(funding(10_000, bank="AAA"))
     rail = ToldRail()
-    rail.answer_delay_seconds = PATIENCE_SECONDS
+    rail.answer_delay_seconds = TIMEOUT_SECONDS
     async with running(stores, rail) as first:
         [accepted] = await first.submit([wish()])
         assert not isinstance(accepted, Exception)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not rail.asked:  # noqa: ASYNC110 - the rail rings no bell
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while not rail.asked:  # noqa: ASYNC110 - the rail cannot be awaited
                 await asyncio.sleep(0.01)
     return accepted.settlement.id
 
 
 @pytest.mark.parametrize("what", ALTERED)
-async def test_an_altered_payment_is_not_sent_by_whoever_takes_it_over(database_url, what):
+async def test_an_altered_payment_is_not_sent_after_a_takeover(database_url, what):
     stores, others = PostgresStores(database_url), PostgresStores(database_url)
     settlement_id = await sent_and_left(stores)
     await stores.close()
@@ -117,7 +117,7 @@ async def test_an_altered_payment_is_not_sent_by_whoever_takes_it_over(database_
     rail = ToldRail()
     rail.enquiries.extend([Event.NOT_FOUND] * 10_000)
     wanted = MatterFilter(kinds=frozenset({MatterKind.ALTERED_PAYMENT}))
-    async with running(others, rail), asyncio.timeout(PATIENCE_SECONDS):
+    async with running(others, rail), asyncio.timeout(TIMEOUT_SECONDS):
         while not await others.matters.matters(wanted):  # noqa: ASYNC110 - nor does the database
             await asyncio.sleep(0.02)
         await asyncio.sleep(A_WHILE_SECONDS)
@@ -132,14 +132,14 @@ async def test_an_altered_payment_is_not_sent_by_whoever_takes_it_over(database_
     await others.close()
 
 
-async def test_what_was_not_altered_is_sent_again(database_url):
+async def test_an_unaltered_payment_is_sent_again(database_url):
     stores, others = PostgresStores(database_url), PostgresStores(database_url)
     settlement_id = await sent_and_left(stores)
     await stores.close()
     rail = ToldRail()
     rail.enquiries.append(Event.NOT_FOUND)
     async with running(others, rail) as second:
-        ended = await second.wait(settlement_id, PATIENCE_SECONDS)
+        ended = await second.wait(settlement_id, TIMEOUT_SECONDS)
     assert ended.state is State.COMPLETED
     assert "send" in [word for word, _, _ in rail.asked]
     await others.close()

@@ -37,7 +37,7 @@ from settlement_engine.events.clearing import _Parsed
 from settlement_engine.ports import Accepted
 from tests.unit.events.fakes import Graveyard
 
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def obligations(first, last):
 
 
 async def until(condition):
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.005)
@@ -177,7 +177,7 @@ async def until(condition):
 
 async def until_settled(url):
     """Wait until NATS has an answer for every message."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     async with jetstream(url) as js:
         while True:
             info = await js.consumer_info("clearing", "settlement-engine")
@@ -201,7 +201,7 @@ async def test_nothing_is_acknowledged_before_it_is_written_down(server, engine,
         engine.gate.clear()
         await send(server.url(), *obligations(0, 3))
         async with jetstream(server.url()) as js:
-            deadline = time.monotonic() + PATIENCE_SECONDS
+            deadline = time.monotonic() + TIMEOUT_SECONDS
             while not (await js.consumer_info("clearing", "settlement-engine")).num_ack_pending:
                 assert time.monotonic() < deadline
         assert not engine.accepted
@@ -212,7 +212,7 @@ async def test_nothing_is_acknowledged_before_it_is_written_down(server, engine,
     assert set(engine.accepted) == {"OBL-0", "OBL-1", "OBL-2"}
 
 
-async def test_what_cannot_be_parsed_is_buried_with_the_reason_and_stops_nothing(
+async def test_an_unreadable_message_becomes_a_dead_letter_with_the_reason(
     server, engine, graveyard
 ):
     big = json.dumps({"obligation_id": "x" * 70_000}).encode()
@@ -235,7 +235,9 @@ async def test_what_cannot_be_parsed_is_buried_with_the_reason_and_stops_nothing
         NotPermitted("clearing may not do this"),
     ],
 )
-async def test_what_can_never_be_admitted_is_buried(server, engine, graveyard, fault):
+async def test_a_permanently_refused_instruction_becomes_a_dead_letter(
+    server, engine, graveyard, fault
+):
     engine.say["OBL-1"] = fault
     async with running(make_intake(server.url(), engine, graveyard)):
         await send(server.url(), *obligations(0, 3))
@@ -253,7 +255,9 @@ async def test_what_can_never_be_admitted_is_buried(server, engine, graveyard, f
         Unavailable("PostgreSQL cannot be reached"),
     ],
 )
-async def test_what_passes_is_handed_out_again_until_it_works(server, engine, graveyard, fault):
+async def test_a_temporarily_refused_message_is_redelivered_until_accepted(
+    server, engine, graveyard, fault
+):
     engine.raises = [fault] * 8
     engine.say["OBL-1"] = [fault] * 7
     async with running(make_intake(server.url(), engine, graveyard, faults_max=2)):
@@ -273,7 +277,7 @@ async def test_a_batch_that_meets_an_overload_is_not_cut_up(engine, graveyard):
     assert engine.calls == [3]
 
 
-async def test_an_instruction_that_breaks_its_batch_is_found_and_buried(server, engine, graveyard):
+async def test_an_instruction_that_fails_its_batch_becomes_a_dead_letter(server, engine, graveyard):
     engine.say["OBL-5"] = ZeroDivisionError("a bug of ours")
     engine.say["OBL-6"] = Broken("damaged")
     async with running(make_intake(server.url(), engine, graveyard, faults_max=3)):
@@ -286,7 +290,7 @@ async def test_an_instruction_that_breaks_its_batch_is_found_and_buried(server, 
     }
 
 
-async def test_a_fault_that_goes_away_buries_nothing(server, engine, graveyard):
+async def test_a_temporary_fault_stores_no_dead_letter(server, engine, graveyard):
     engine.say["OBL-1"] = [Broken("for a moment")] * 2
     async with running(make_intake(server.url(), engine, graveyard)):
         await send(server.url(), *obligations(0, 3))
@@ -310,7 +314,9 @@ async def test_poison_waits_while_the_graveyard_is_out_of_reach(server, engine, 
 
 
 @pytest.mark.parametrize("is_running", [True, False])
-async def test_a_consumer_made_anew_buries_no_message_twice(server, engine, graveyard, is_running):
+async def test_a_recreated_consumer_stores_no_dead_letter_twice(
+    server, engine, graveyard, is_running
+):
     rubbish = [b"rubbish", b"rubbish", b"{"]
     intake = make_intake(server.url(), engine, graveyard)
     async with contextlib.AsyncExitStack() as stack:
@@ -351,7 +357,7 @@ async def test_nothing_to_do_is_no_reason_to_connect_anew(server, engine, gravey
     assert intake._sessions == 1
 
 
-async def test_of_what_cannot_be_taken_in_no_more_is_kept_than_the_bound(server, engine, graveyard):
+async def test_dead_letters_are_stored_up_to_their_limits(server, engine, graveyard):
     intake = make_intake(server.url(), engine, graveyard, kept_bytes_max=10, open_letters_max=3)
     async with running(intake):
         await send(server.url(), b"x" * 100_000, b"short", b"third", b"fourth")
@@ -459,7 +465,7 @@ class SwallowingClerk(Clerk):
 async def test_an_intake_ends_although_its_cancellation_was_swallowed(server, graveyard):
     engine = SwallowingClerk()
     task = asyncio.create_task(make_intake(server.url(), engine, graveyard).run())
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not task.done():
             with contextlib.suppress(nats.js.errors.NoStreamResponseError):
                 await send(server.url(), *obligations(0, 1))
@@ -467,7 +473,7 @@ async def test_an_intake_ends_although_its_cancellation_was_swallowed(server, gr
             await asyncio.sleep(0.01)
         await engine.is_asked.wait()
     task.cancel()
-    done, _ = await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+    done, _ = await asyncio.wait([task], timeout=TIMEOUT_SECONDS)
     ended = task in done
     task.cancel()
     await asyncio.wait([task])

@@ -31,7 +31,7 @@ from tests.unit.events.fakes import CountingMeter, MemoryOutbox
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "consume-events.md"
 EVENTS = 3_000
 KILLS = 6
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
 def program() -> str:
@@ -82,8 +82,8 @@ async def counted(database):
 
 
 async def until(truth):
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await truth():  # noqa: ASYNC110 - another process rings no bell
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not await truth():  # noqa: ASYNC110 - another process cannot be awaited
             await asyncio.sleep(0.01)
 
 

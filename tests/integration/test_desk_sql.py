@@ -1,4 +1,4 @@
-"""The desk's tables refuse by themselves what the engine must never write."""
+"""The tables of case management refuse what the engine must never write."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AT_ONCE = [DoubtLimit(rail="", in_doubt_seconds=0.0, overdue_seconds=0.0)]
 EVIDENCE = b"<Document/>"
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     " AND datname = current_database()"
@@ -52,7 +52,7 @@ async def scene(stores: PostgresStores) -> Scene:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def connection(stores: PostgresStores) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """A superuser's connection: what stops it stops everybody."""
+    """A superuser's connection: what stops a superuser stops everybody."""
     made = await asyncpg.connect(stores.url)
     yield made
     await made.close()
@@ -80,7 +80,7 @@ SPELLINGS = [ALICE, "spiffe://bank/alice/", "SPIFFE://Bank/alice//", "spiffe://b
     ("proposer", "who"),
     [("ada", who) for who in ("ada", "ADA", "Ada")] + [(ALICE, who) for who in SPELLINGS],
 )
-async def test_nobody_approves_alone_whoever_writes_it(scene, connection, proposer, who):
+async def test_the_database_refuses_approval_by_the_proposer(scene, connection, proposer, who):
     proposal = await proposed(scene, proposer)
     with pytest.raises(asyncpg.CheckViolationError, match="approved_by_another"):
         await connection.execute(
@@ -101,7 +101,7 @@ async def test_nothing_is_approved_after_its_time(scene, connection):
         )
 
 
-async def test_evidence_is_what_its_hash_says(scene, connection):
+async def test_evidence_must_match_its_hash(scene, connection):
     proposal = await proposed(scene)
     with pytest.raises(asyncpg.CheckViolationError):
         await connection.execute(
@@ -122,13 +122,13 @@ async def test_evidence_is_what_its_hash_says(scene, connection):
         "evidence = 'x', evidence_sha256 = sha256('x')",
     ],
 )
-async def test_what_was_proposed_is_never_edited(scene, connection, change):
+async def test_a_proposal_is_never_edited(scene, connection, change):
     proposal = await proposed(scene)
     with pytest.raises(asyncpg.PostgresError, match="append-only"):
         await connection.execute(f"UPDATE resolutions SET {change} WHERE id = {proposal.id}")
 
 
-async def test_what_was_decided_is_decided_once(scene, connection):
+async def test_a_decision_cannot_be_changed(scene, connection):
     proposal = await proposed(scene)
     await scene.stores.resolutions.approve(proposal.id, "grace", proposal.content_sha256)
     for change in ("decision = 'declined'", "decided_by = 'edsger'", "decided_at = now()"):
@@ -136,7 +136,7 @@ async def test_what_was_decided_is_decided_once(scene, connection):
             await connection.execute(f"UPDATE resolutions SET {change} WHERE id = {proposal.id}")
 
 
-async def test_one_proposal_of_a_settlement_is_alive(scene, connection):
+async def test_a_settlement_has_one_open_proposal(scene, connection):
     proposal = await proposed(scene)
     with pytest.raises(asyncpg.UniqueViolationError, match="one_resolution_at_a_time"):
         await connection.execute(
@@ -149,7 +149,7 @@ async def test_one_proposal_of_a_settlement_is_alive(scene, connection):
 
 
 async def test_the_database_reduces_names_as_the_engine_does(connection):
-    """Among them every byte in percent-encoding, and names at random."""
+    """Including every byte in percent-encoding, and random names."""
     chance = random.Random(1)
     odd = "%%%%//::aAzZ09.@?#_~ fFéİ\n\\\t"
     names = [
@@ -166,7 +166,7 @@ async def test_the_database_reduces_names_as_the_engine_does(connection):
 
 
 @pytest.mark.parametrize("table", ["resolutions", "exceptions"])
-async def test_nothing_of_the_desk_is_deleted(scene, connection, table):
+async def test_cases_and_proposals_cannot_be_deleted(scene, connection, table):
     await proposed(scene)
     await scene.stores.matters.open_doubts(AT_ONCE, 1_000)
     for statement in (f"DELETE FROM {table}", f"TRUNCATE {table}"):
@@ -197,7 +197,7 @@ async def test_money_in_suspense_is_never_closed_alone(scene, connection):
             await connection.execute(f"UPDATE exceptions SET {change} WHERE id = {number}")
 
 
-async def test_what_a_return_has_left_in_suspense_is_never_closed_alone(scene, connection):
+async def test_a_returns_remainder_in_suspense_is_never_closed_by_one_person(scene, connection):
     settlement = await scene.bring(State.COMPLETED)
     await scene.move(settlement, Event.UNCOVERED)
     with pytest.raises(asyncpg.CheckViolationError, match="suspense_needs_four_eyes"):
@@ -208,7 +208,7 @@ async def test_what_a_return_has_left_in_suspense_is_never_closed_alone(scene, c
         )
 
 
-async def test_what_was_found_is_not_rewritten(scene, connection):
+async def test_a_case_is_never_rewritten(scene, connection):
     await scene.bring(State.IN_DOUBT)
     await scene.stores.matters.open_doubts(AT_ONCE, 1_000)
     for change in ("detail = '{}'", "kind = 'contradiction'", "opened_at = now()"):
@@ -241,8 +241,10 @@ async def test_a_resolution_that_has_ended_ends_no_second_time(scene, connection
             await connection.execute(f"UPDATE resolutions SET {change} WHERE id = {proposal.id}")
 
 
-async def test_two_words_at_once_about_an_end_are_one_step_and_no_error(scene, connection):
-    """Whoever is second has to look again: the end is held still while it is judged."""
+async def test_two_concurrent_reports_after_the_end_are_one_transition_without_error(
+    scene, connection
+):
+    """The second one has to retry: the row is locked while the report is judged."""
     settlement = await scene.bring(State.COMPLETED)
     beside = [scene.stores.beside() for _ in range(2)]
     watching = await asyncpg.connect(scene.stores.url)
@@ -254,8 +256,8 @@ async def test_two_words_at_once_about_an_end_are_one_step_and_no_error(scene, c
             group.create_task(each.settlements.apply([step], scene.owner))
             for each, step in zip(beside, _words(scene, settlement), strict=True)
         ]
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while await watching.fetchval(WAITING) < len(tasks):  # noqa: ASYNC110 - no bell
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while await watching.fetchval(WAITING) < len(tasks):  # noqa: ASYNC110 - nothing to await
                 await asyncio.sleep(0.01)
     await watching.close()
     found = sorted(outcome.result for task in tasks for outcome in task.result())
@@ -267,10 +269,10 @@ def _words(scene: Scene, settlement: Settlement) -> list[Step]:
     return [scene.step(settlement, Event.CONTRADICTED, detail={"said": word}) for word in said]
 
 
-async def test_what_another_engine_is_taking_up_is_passed_by(scene, connection):
+async def test_approvals_locked_by_another_engine_are_skipped(scene, connection):
     proposal = await proposed(scene)
     await scene.stores.resolutions.approve(proposal.id, "grace", proposal.content_sha256)
-    async with connection.transaction(), asyncio.timeout(PATIENCE_SECONDS):
+    async with connection.transaction(), asyncio.timeout(TIMEOUT_SECONDS):
         await connection.execute("SELECT 1 FROM resolutions FOR UPDATE")
         assert await scene.stores.resolutions.take_up(0.0, 1_000) == []
     taken = await scene.stores.resolutions.take_up(0.0, 1_000)
@@ -285,7 +287,7 @@ async def test_only_a_payment_that_we_do_not_know_has_no_settlement(connection):
         )
 
 
-async def test_every_kind_of_matter_is_one_that_the_table_takes(connection):
+async def test_the_table_accepts_every_kind_of_case(connection):
     text = await connection.fetchval(
         "SELECT string_agg(pg_get_constraintdef(oid), ' ') FROM pg_constraint"
         " WHERE conrelid = 'exceptions'::regclass AND conname LIKE 'exceptions_kind%'"

@@ -20,7 +20,7 @@ GONE_SECONDS = 20.0
 
 
 def talk(url, conversation):
-    """Connect, hold a conversation with JetStream, and disconnect."""
+    """Connect, run the coroutine with JetStream, and disconnect."""
 
     async def inner():
         client = await nats.connect(url, allow_reconnect=False, connect_timeout=5)
@@ -43,7 +43,7 @@ async def read(stream):
 
 @pytest.fixture
 def make(tmp_path):
-    """Make servers and stop whatever the test has left."""
+    """Create servers, and stop those that the test has left running."""
     with contextlib.ExitStack() as stack:
 
         def inner(name="nats", **arguments):
@@ -124,7 +124,7 @@ def test_it_listens_on_the_loopback_address_only(make):
     assert found == ["0100007F"]
 
 
-def test_a_deep_path_with_spaces_and_quotes_is_fine(make):
+def test_a_deep_path_with_spaces_and_quotes_works(make):
     server = make('a "deep" place\\with spaces ' * 6 + "/nats")
     server.start()
     assert talk(server.url(), publish) == 1
@@ -142,7 +142,7 @@ def test_two_run_at_once_and_a_shared_directory_is_refused(make):
     assert talk(one.url(), publish) == 1
 
 
-def test_a_fixed_port_that_is_taken_is_named(make):
+def test_an_occupied_fixed_port_is_reported(make):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         server = make(port=port)
@@ -152,7 +152,7 @@ def test_a_fixed_port_that_is_taken_is_named(make):
     assert server.port == port
 
 
-def test_a_server_that_does_not_hear_is_killed(make, monkeypatch):
+def test_a_server_that_ignores_signals_is_killed(make, monkeypatch):
     monkeypatch.setattr(EmbeddedNats, "stop_steps", ((signal.SIGTERM, 0.1),))
     server = make()
     server.start()

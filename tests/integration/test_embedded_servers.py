@@ -1,4 +1,4 @@
-"""Both embedded servers under their supervisor, and what is left when it is killed."""
+"""Both embedded servers under their supervisor, and what is left when the supervisor is killed."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory, template):
-    """One directory for both, used by one test after the other, PostgreSQL's data in it already."""
+    """One directory for both servers, used by consecutive tests, with PostgreSQL's data already in it."""
     place = tmp_path_factory.mktemp("servers")
     EmbeddedPostgres(place / "postgres").initialise_from_template(template)
     return place
@@ -92,7 +92,7 @@ def test_watch_brings_back_whichever_died(data_dir):
         assert [status.address for status in servers.statuses()] == addresses
 
 
-def test_a_server_that_keeps_dying_is_given_up(data_dir, monkeypatch):
+def test_restarts_of_a_failing_server_are_limited(data_dir, monkeypatch):
     monkeypatch.setattr(supervisor_module, "RESTARTS_WINDOW_SECONDS", 600.0)
     with EmbeddedServers(data_dir) as servers:
         for _death in range(supervisor_module.RESTARTS_MAX):
@@ -104,7 +104,7 @@ def test_a_server_that_keeps_dying_is_given_up(data_dir, monkeypatch):
     assert nobody_lives_in(data_dir)
 
 
-def test_a_bring_up_that_fails_half_way_leaves_nothing(data_dir, monkeypatch):
+def test_a_failed_start_of_both_servers_leaves_nothing(data_dir, monkeypatch):
     monkeypatch.setenv("SETTLEMENT_NATS_BIN", "/nowhere/nats-server")
     servers = EmbeddedServers(data_dir)
     with pytest.raises(EmbeddedServerError, match="no NATS server"):
@@ -161,7 +161,7 @@ def test_nothing_outlives_a_killed_parent_and_the_next_one_starts_at_once(data_d
         postgres_pid, nats_pid, sockets = parent.stdout.readline().split()
         assert not nobody_lives_in(data_dir)
         parent.kill()
-    # At once, while the servers are perhaps still shutting down: they are waited for.
+    # At once, while the old servers may still be shutting down: the new ones wait for them.
     with EmbeddedServers(data_dir) as servers:
         assert str(servers.postgres.pid) != postgres_pid
         assert str(servers.postgres.socket_directory) == sockets, "what was left over is used again"
@@ -183,7 +183,7 @@ def test_both_have_the_same_ports_at_the_next_start(data_dir):
         assert [server.address for server in servers.statuses()] == before
 
 
-def test_a_port_that_somebody_has_by_then_is_let_go(data_dir):
+def test_a_noted_port_in_use_is_replaced(data_dir):
     with EmbeddedServers(data_dir) as servers:
         ports = [servers.postgres.port, servers.nats.port]
     with (
@@ -199,7 +199,7 @@ def test_a_port_that_somebody_has_by_then_is_let_go(data_dir):
 
 
 @pytest.mark.parametrize("server", ["postgres", "nats"])
-def test_a_port_that_is_taken_between_look_and_start_is_let_go(data_dir, server, monkeypatch):
+def test_a_port_taken_before_the_start_is_replaced(data_dir, server, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         monkeypatch.setattr("settlement_engine.embedded.ports.noted_port", lambda _: port)
@@ -208,7 +208,7 @@ def test_a_port_that_is_taken_between_look_and_start_is_let_go(data_dir, server,
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "80", "99999", "-1", "9" * 5000])
-def test_a_note_that_is_no_port_is_no_port(tmp_path, text):
+def test_an_invalid_port_note_is_ignored(tmp_path, text):
     note = tmp_path / "port"
     note.write_text(text)
     assert ports.noted_port(note) is None

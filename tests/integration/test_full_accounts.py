@@ -1,6 +1,6 @@
-"""An account without room refuses new business before anything is held; what is under way is posted.
+"""An account at its numeric limit refuses new business before anything is held; open settlements are posted.
 
-No turnover gets there, so the balances are put there by hand: these books do not prove.
+No real turnover reaches the limit, so the balances are set directly, and this ledger does not prove.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def stores(request: pytest.FixtureRequest, databases: Databases) -> AsyncI
 
 
 async def turn_over(scene: Scene, kind: AccountKind, minor: int) -> None:
-    """Let an account have had so much turnover on both of its sides."""
+    """Give an account this much turnover on both of its sides."""
     found = await scene.account(kind)
     if isinstance(scene.stores, MemoryStores):
         scene.stores.records.accounts[found.id] = replace(

@@ -1,4 +1,4 @@
-"""A long history is made quickly by copying lives, and the books stay provable."""
+"""A long history is created quickly by copying settlements, and the ledger stays provable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.stores import PostgresStores
 
 
 async def settled(scene: Scene, count: int) -> None:
-    """Bring so many lives to their end."""
+    """Bring this many settlements to their end."""
     batch = [scene.admission() for _ in range(count)]
     settlements = scene.stores.settlements
     await settlements.admit(batch, scene.owner)
@@ -27,8 +27,8 @@ NAMES_OF_COPIES = {
     "keys_have_their_hash",
     "references_follow_from_keys",
 }
-"""A copy stands under a key and an obligation that nobody has sent: its hashes are those of its original. What
-it did to the accounts is provable as everything else."""
+"""A copy has a key and an obligation that nobody has sent, so its hashes are those of its original. Its effect on
+the accounts is provable like everything else."""
 
 
 async def test_history_is_copied_again_and_again_and_stays_provable(database_url: str):
@@ -54,7 +54,7 @@ async def test_history_is_copied_again_and_again_and_stays_provable(database_url
         await stores.close()
 
 
-async def test_nothing_is_copied_while_a_life_is_open(database_url: str):
+async def test_history_is_not_copied_while_a_settlement_is_open(database_url: str):
     stores = PostgresStores(database_url)
     meter = ServerMeter(DatabaseSettings(url=database_url))
     try:

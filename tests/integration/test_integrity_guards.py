@@ -1,4 +1,4 @@
-"""What identifies a payment is written once: the database refuses to rewrite it, whoever asks."""
+"""A payment's identifying columns are written once: the database refuses to change them for any user."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ COUNTED = {
 
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """One payment on its way, and a connection of the owner's."""
+    """One payment in progress, and a connection of the tables' owner."""
     stores = PostgresStores(database_url)
     scene = await Scene.open(stores)
     sent = await scene.bring(State.SENT)
@@ -93,8 +93,8 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
-async def test_what_identifies_a_payment_is_never_rewritten(connection, role):
-    """Also not by a session that says it replicates: the triggers fire always."""
+async def test_a_payments_identifiers_are_never_rewritten(connection, role):
+    """Also for a session in replica mode, because the triggers fire always."""
     await connection.execute(f"SET session_replication_role = {role}")
     for table, columns in REWRITTEN.items():
         for column, value in columns.items():
@@ -108,7 +108,7 @@ async def test_what_identifies_a_payment_is_never_rewritten(connection, role):
 
 
 async def test_no_column_of_a_payment_is_left_out(connection):
-    """A column that is added later has to be guarded or named as one that changes."""
+    """A new column must be guarded, or listed here as mutable."""
     changing = {
         "attempts": {"sends", "undelivered"},
         "settlement_transactions": {
@@ -131,6 +131,6 @@ async def test_no_column_of_a_payment_is_left_out(connection):
         assert {row["name"] for row in rows} == columns.keys() | changing[table]
 
 
-async def test_what_changes_may_change(connection):
+async def test_mutable_columns_may_change(connection):
     for table, change in COUNTED.items():
         assert (await connection.execute(f"UPDATE {table} SET {change}")) != "UPDATE 0"

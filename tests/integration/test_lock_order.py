@@ -1,7 +1,7 @@
-"""Row locks are taken in one order by everybody, so that no two writers wait for each other.
+"""Row locks are taken in one order everywhere, so that no two writers wait for each other.
 
-Each test holds the first row and lets a batch of steps wait for it: whoever waits for the first row may
-hold no later one. With any other order a funding and a batch would deadlock now and then.
+Each test holds the first row and lets a batch of transitions wait for it: a transaction that waits for the first
+row must not hold a later one. With any other order a funding and a batch could deadlock.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Step
     from tests.support.databases import Databases
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 BANKS = 4
 WAITERS = (
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -41,7 +41,7 @@ async def stores(databases: Databases) -> AsyncIterator[PostgresStores]:
 
 
 async def batch(stores: PostgresStores) -> tuple[list[Step], list[Scene]]:
-    """Steps that touch the accounts of several banks, in no order at all."""
+    """Transitions that touch the accounts of several banks, in arbitrary order."""
     scenes = [await Scene.open(stores) for _ in range(BANKS)]
     steps: list[Step] = []
     for scene in (scenes[2], scenes[0], scenes[3], scenes[1]):
@@ -53,13 +53,13 @@ async def batch(stores: PostgresStores) -> tuple[list[Step], list[Scene]]:
 
 
 async def waits(connection: asyncpg.Connection) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await connection.fetchval(WAITERS):  # noqa: ASYNC110 - the server rings no bell
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not await connection.fetchval(WAITERS):  # noqa: ASYNC110 - the server cannot be awaited
             await asyncio.sleep(0.005)
 
 
 async def free(connection: asyncpg.Connection, table: str, column: str) -> set[object]:
-    """Name the rows that nobody holds but this very session."""
+    """Return the rows that only this session has locked."""
     rows = await connection.fetch(
         f"SELECT {column} AS key FROM {table} ORDER BY {column} FOR NO KEY UPDATE SKIP LOCKED"
     )
@@ -69,7 +69,7 @@ async def free(connection: asyncpg.Connection, table: str, column: str) -> set[o
 async def held_while_waiting(
     stores: PostgresStores, steps: Sequence[Step], table: str, column: str, keys: set[object]
 ) -> set[object]:
-    """Hold the first of the rows until the batch waits for it; return which of the others it holds."""
+    """Lock the first row until the batch waits for it; return which other rows the batch has locked."""
     connection = await asyncpg.connect(stores.url)
     try:
         async with connection.transaction():
@@ -108,7 +108,7 @@ async def test_a_batch_that_waits_for_the_first_settlement_holds_no_other(
 async def test_fundings_and_batches_on_the_same_accounts_do_not_deadlock(
     stores: PostgresStores,
 ) -> None:
-    """Whoever is chosen as a deadlock's victim is told Contention: nobody is."""
+    """The victim of a deadlock would get Contention: there is none."""
     _, scenes = await batch(stores)
     kinds = (AccountKind.NOSTRO, AccountKind.CLEARING)
     numbers = [(await scene.account(kind)).id for scene in scenes for kind in kinds]

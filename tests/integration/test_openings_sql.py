@@ -1,4 +1,4 @@
-"""The record of openings refuses by itself what must not be, and waits for what is being written."""
+"""The record of failover barriers refuses invalid rows, and waits for transactions in progress."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def stores(databases: Databases) -> AsyncIterator[PostgresStores]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def opening(stores: PostgresStores) -> Opening:
-    """The record, of a database that something was settled in."""
+    """The record, in a database with a settlement."""
     server, found = await stores.openings.look()
     if found is None:
         await Scene.open(stores)
@@ -46,7 +46,7 @@ async def opening(stores: PostgresStores) -> Opening:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def connection(stores: PostgresStores) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """A superuser's connection: what stops it stops everybody."""
+    """A superuser's connection: what stops a superuser stops everybody."""
     made = await asyncpg.connect(stores.url)
     yield made
     await made.close()
@@ -61,7 +61,7 @@ async def test_the_journal_is_only_added_to(opening, connection, role):
             await connection.execute(change)
 
 
-async def test_an_era_begins_once(stores, opening, connection):
+async def test_an_epoch_begins_once(stores, opening, connection):
     server, _ = await stores.openings.look()
     await stores.openings.shut(opening.incarnation, Suspicion(why="operator"), server)
     with pytest.raises(asyncpg.UniqueViolationError, match="era_is_shut_once"):
@@ -73,8 +73,8 @@ async def test_an_era_begins_once(stores, opening, connection):
         )
 
 
-async def test_an_era_does_not_begin_in_the_middle_of_a_step(stores, opening, connection):
-    """A step that was begun before is committed before, and its place is of the era before."""
+async def test_an_epoch_does_not_begin_during_a_transition(stores, opening, connection):
+    """A transition begun earlier commits first, and its position belongs to the earlier epoch."""
     beside = await asyncpg.connect(stores.url)
     await beside.execute("SET lock_timeout = '100ms'")
     async with connection.transaction():
@@ -85,7 +85,7 @@ async def test_an_era_does_not_begin_in_the_middle_of_a_step(stores, opening, co
     await beside.close()
 
 
-async def test_one_process_at_a_time_opens_and_the_next_one_when_it_is_gone(stores, opening):
+async def test_one_process_leads_a_recovery_until_it_ends(stores, opening):
     first, second = PostgresStores(stores.url), PostgresStores(stores.url)
     assert await first.openings.lead()
     assert await first.openings.lead(), "it stays the one"

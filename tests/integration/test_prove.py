@@ -1,4 +1,4 @@
-"""The proof notices whatever is done behind the guards: each check is made to fail, alone or not."""
+"""The proof detects changes that bypass the guards: each check is made to fail, alone or with others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GUARDED = (
 
 @pytest.fixture
 async def scene(database_url: str) -> AsyncIterator[Scene]:
-    """One settlement completed and one on its way."""
+    """One settlement completed and one in progress."""
     stores = PostgresStores(database_url)
     made = await Scene.open(stores)
     await made.bring(State.COMPLETED)
@@ -43,8 +43,8 @@ async def scene(database_url: str) -> AsyncIterator[Scene]:
     await stores.close()
 
 
-async def test_each_check_notices_what_is_done_behind_the_guards(scene):
-    """One database for all: after each change the rows are put back as they were."""
+async def test_each_check_detects_changes_that_bypass_the_guards(scene):
+    """One database for all checks: after each change the rows are restored."""
     assert list((await scene.stores.auditor.prove()).differences) == []
     connection = await asyncpg.connect(scene.stores.url)
     try:
@@ -63,7 +63,7 @@ async def test_each_check_notices_what_is_done_behind_the_guards(scene):
 
 
 async def without_guards(connection):
-    """Do what only a superuser can who means it."""
+    """Disable the guards, as only a superuser can."""
     for table in GUARDED:
         await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
     await connection.execute("ALTER TABLE accounts DROP CONSTRAINT no_overdraft")
@@ -101,7 +101,7 @@ def test_the_store_in_memory_knows_the_same_checks():
 
 @pytest.mark.parametrize("event", [Event.SETTLED, Event.REJECTED])
 async def test_a_payment_whose_hold_is_missing_is_not_ended(scene, event):
-    """The page alone does not know it: what was locked may have been lost behind the guards."""
+    """The state machine alone cannot know it: the hold may have been deleted despite the guards."""
     settlement = await scene.bring(State.LOCKED)
     connection = await asyncpg.connect(scene.stores.url)
     try:
@@ -116,7 +116,7 @@ async def test_a_payment_whose_hold_is_missing_is_not_ended(scene, event):
     assert await scene.everything(settlement) == before
 
 
-async def test_what_is_wrong_everywhere_is_listed_up_to_a_bound(scene):
+async def test_the_number_of_listed_differences_is_limited(scene):
     connection = await asyncpg.connect(scene.stores.url)
     try:
         await without_guards(connection)

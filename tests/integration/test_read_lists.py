@@ -1,7 +1,7 @@
-"""Lists over a long history read what they return, and not the history: by every filter, on every page.
+"""Lists over a long history read only what they return: with every filter, on every page.
 
-Rows are counted, as EXPLAIN ANALYZE tells them, and never seconds. The planner has its statistics, as
-autovacuum makes them long before a history is long.
+Rows are counted with EXPLAIN ANALYZE, and time is never measured. The planner has statistics, as autovacuum creates
+them long before a history is long.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ HISTORY = 300_000
 OPEN = 40
 PAGE = 51
 READ_MAX = 8 * PAGE
-"""Two sides of a bank, each with its settlement, and the page itself: less than this, whatever HISTORY is."""
+"""Both sides of a bank, each with its settlement, and the page itself: independent of HISTORY."""
 
 RANGES_MAX = 12
-"""A bank that few have is looked for in the ranges of pages that may hold it: of some nine hundred."""
+"""A bank with few payments is searched in the block ranges that may contain it: of about nine hundred."""
 
 FILL = """
 SET session_replication_role = replica;
@@ -186,7 +186,7 @@ async def test_no_list_reads_the_history(connection):
 
 
 async def test_no_plan_of_a_list_is_kept_for_other_filters(url):
-    """After a few calls the server would keep one plan for all of them, which reads everything."""
+    """After a few calls the server could keep one generic plan, which reads everything."""
     stores = PostgresStores(url)
     for _ in range(10):
         await stores.settlements.list_settlements(SettlementFilter(limit=1))
@@ -198,7 +198,7 @@ async def test_no_plan_of_a_list_is_kept_for_other_filters(url):
     await stores.close()
 
 
-async def test_lists_by_index_return_what_a_walk_through_everything_does(url, connection):
+async def test_lists_by_index_equal_a_full_scan(url, connection):
     rows = await connection.fetch(
         "SELECT id, state::text, upper(from_bank) AS sender, upper(to_bank) AS receiver, currency,"
         " obligation_id FROM settlement_transactions ORDER BY id DESC"
@@ -231,7 +231,7 @@ async def test_lists_by_index_return_what_a_walk_through_everything_does(url, co
 
 
 async def test_the_index_of_ends_knows_every_end_of_the_state_machine(connection):
-    """Whoever adds a state that is an end makes this index anew, and adds it to the lists."""
+    """Whoever adds a final state must rebuild this index, and add the state to the lists."""
     definition = await connection.fetchval("SELECT pg_get_indexdef('moves_by_end'::regclass)")
     known = {state for state in State if f"'{state.value}'::settlement_state" in definition}
     rare = [state for state in State if state in ENDS and state is not State.COMPLETED]
@@ -241,8 +241,8 @@ async def test_the_index_of_ends_knows_every_end_of_the_state_machine(connection
     assert "(" + ", ".join(f"'{state.value}'" for state in rare) + ")" in statement
 
 
-async def test_a_settlement_stays_in_its_page_until_it_is_completed(connection):
-    """None of the columns that change on the way is in an index, whatever the lists would like."""
+async def test_columns_that_change_before_completion_are_not_indexed(connection):
+    """An index on a column that changes in progress would prevent heap-only updates."""
     indexed = await connection.fetch(
         "SELECT DISTINCT a.attname FROM pg_index AS i CROSS JOIN LATERAL ("
         " SELECT pg_get_indexdef(i.indexrelid) AS text) AS d JOIN pg_attribute AS a"

@@ -26,7 +26,7 @@ from settlement_engine.events.publisher import Conflict, Publisher
 from tests.unit.events.fakes import CountingMeter, MemoryOutbox
 
 STREAM = "settlement-events"
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -90,14 +90,14 @@ async def jetstream(url):
         await connection.close()
 
 
-async def until(condition, *, seconds=PATIENCE_SECONDS):
+async def until(condition, *, seconds=TIMEOUT_SECONDS):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.005)
 
 
-async def until_published(outbox, count=None, *, seconds=PATIENCE_SECONDS):
+async def until_published(outbox, count=None, *, seconds=TIMEOUT_SECONDS):
     wanted = len(outbox.announcements) if count is None else count
     await until(lambda: outbox.marked >= wanted, seconds=seconds)
 
@@ -326,9 +326,7 @@ async def test_a_frozen_server_is_waited_out(server, outbox, meter):
     await check_exact(server.url(), outbox)
 
 
-async def test_what_follows_a_full_batch_is_read_while_that_one_is_on_its_way(
-    server, outbox, meter
-):
+async def test_the_next_batch_is_read_while_a_full_one_is_published(server, outbox, meter):
     relay = make_relay(server.url(), outbox, meter, batch_max=10)
     async with running(relay):
         outbox.add(3)
@@ -351,7 +349,7 @@ async def test_what_follows_a_full_batch_is_read_while_that_one_is_on_its_way(
 @pytest.mark.parametrize(
     "trouble", [Unavailable("PostgreSQL cannot be reached"), ValueError("a bug")]
 )
-async def test_what_goes_wrong_with_reading_ahead_does_not_touch_the_batch_on_its_way(
+async def test_a_failed_read_ahead_does_not_affect_the_batch_in_flight(
     server, outbox, meter, trouble
 ):
     relay = make_relay(server.url(), outbox, meter, batch_max=10)
@@ -433,7 +431,7 @@ async def test_a_relay_ends_although_its_cancellation_was_swallowed(server, mete
     task = asyncio.create_task(make_relay(server.url(), outbox, meter).run())
     await outbox.is_read.wait()
     task.cancel()
-    done, _ = await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+    done, _ = await asyncio.wait([task], timeout=TIMEOUT_SECONDS)
     ended = task in done
     task.cancel()
     await asyncio.wait([task])
@@ -673,9 +671,7 @@ async def test_the_doorbell_wakes_the_relay_at_once(server, outbox, meter):
             await until_published(outbox, seconds=5)
 
 
-async def test_an_announcement_waits_for_company_and_they_go_together(
-    server, outbox, meter, monkeypatch
-):
+async def test_announcements_linger_and_are_published_together(server, outbox, meter, monkeypatch):
     bell = Bell()
     relay = make_relay(
         server.url(), outbox, meter, doorbell=bell, poll_seconds=60.0, linger_seconds=7.0
@@ -726,9 +722,7 @@ async def test_a_batch_with_a_known_id_is_refused_whole_and_sent_one_by_one(serv
     await check_exact(server.url(), outbox)
 
 
-async def test_a_wrong_password_is_told_once_and_without_the_password(
-    server, outbox, meter, capsys
-):
+async def test_a_wrong_password_is_reported_without_the_password(server, outbox, meter, capsys):
     relay = make_relay(f"nats://settlement:not-it@{server.address}", outbox, meter)
     async with running(relay):
         await until(lambda: relay._failures > 3)

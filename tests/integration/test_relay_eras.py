@@ -92,7 +92,7 @@ async def publish_all(server, outbox, suspicions, **changes):
         await until(lambda: outbox.marked >= last)
 
 
-async def test_a_new_era_follows_behind_its_marker(server, outbox):
+async def test_a_new_epoch_follows_its_marker(server, outbox):
     suspicions: list[Suspicion] = []
     outbox.add(30)
     await publish_all(server, outbox, suspicions)
@@ -113,7 +113,7 @@ async def test_a_new_era_follows_behind_its_marker(server, outbox):
 
 
 @pytest.mark.parametrize("batch_max", [1, 7, 500])
-async def test_eras_may_begin_within_a_batch_and_stay_empty(server, outbox, batch_max):
+async def test_epochs_may_begin_within_a_batch_and_stay_empty(server, outbox, batch_max):
     outbox.add(5)
     for era in (1, 3, 4):
         outbox.begin(era)
@@ -124,7 +124,7 @@ async def test_eras_may_begin_within_a_batch_and_stay_empty(server, outbox, batc
     assert found == [*places[:5], "reopened.1", *places[5:10], "reopened.4", *places[10:]]
 
 
-async def test_the_marker_of_an_era_goes_out_although_nothing_happens_in_it(server, outbox):
+async def test_an_epochs_marker_is_published_without_transitions(server, outbox):
     outbox.add(3)
     async with running(make_relay(server, outbox, [])) as _:
         await until(lambda: outbox.marked >= 3)
@@ -158,7 +158,7 @@ class LateOutbox(EraOutbox):
         return await super().head()
 
 
-async def test_what_was_committed_before_the_era_goes_out_before_its_marker(server):
+async def test_earlier_commits_are_published_before_an_epochs_marker(server):
     outbox = LateOutbox()
     outbox.add(3)
     async with running(make_relay(server, outbox, [], mark_seconds=0.0)):
@@ -181,9 +181,7 @@ async def test_a_relay_that_dies_behind_the_marker_goes_on_from_it(server, outbo
     assert await names(server) == [*places[:3], "reopened.1", *places[3:]]
 
 
-async def test_a_stream_that_is_ahead_of_its_own_era_stops_the_relay_until_another_begins(
-    server, outbox
-):
+async def test_a_stream_ahead_of_its_epoch_stops_the_relay_until_a_new_epoch(server, outbox):
     suspicions: list[Suspicion] = []
     outbox.add(100)
     await publish_all(server, outbox, suspicions)
@@ -206,7 +204,7 @@ async def test_a_stream_that_is_ahead_of_its_own_era_stops_the_relay_until_anoth
     assert found[-6:] == ["reopened.1", *wanted(outbox, 71)]
 
 
-async def test_what_was_forgotten_of_an_earlier_era_stays_and_is_not_written_over(server, outbox):
+async def test_lost_announcements_of_an_earlier_epoch_are_not_overwritten(server, outbox):
     suspicions: list[Suspicion] = []
     outbox.add(100)
     await publish_all(server, outbox, suspicions)
@@ -225,9 +223,7 @@ async def test_what_was_forgotten_of_an_earlier_era_stays_and_is_not_written_ove
     )
 
 
-async def test_a_second_restore_of_the_same_backup_skips_the_era_that_the_first_one_used(
-    server, outbox
-):
+async def test_a_second_restore_of_the_same_backup_skips_the_epoch_of_the_first(server, outbox):
     suspicions: list[Suspicion] = []
     outbox.add(10)
     await publish_all(server, outbox, suspicions)
@@ -280,7 +276,7 @@ async def publish(server, *headers):
 
 @pytest.mark.parametrize("is_running", [True, False])
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
-async def test_a_foreign_message_begins_no_era_and_stops_nothing(
+async def test_a_foreign_message_begins_no_epoch_and_stops_nothing(
     server, outbox, headers, is_running
 ):
     suspicions: list[Suspicion] = []
@@ -308,7 +304,7 @@ async def raw_names(server):
     return [(message.headers or {}).get("ce-id") for message in await stored(server.url())]
 
 
-async def test_a_forged_announcement_is_not_believed_by_whoever_saw_the_stream_agree(
+async def test_a_forged_announcement_does_not_mislead_an_engine_that_verified_the_stream(
     server, outbox
 ):
     suspicions: list[Suspicion] = []
@@ -328,7 +324,7 @@ async def test_a_forged_announcement_is_not_believed_by_whoever_saw_the_stream_a
     assert {each.era_min for each in suspicions} == {1}
 
 
-async def test_what_was_forgotten_is_found_behind_foreign_messages(server, outbox):
+async def test_lost_transitions_are_detected_behind_foreign_messages(server, outbox):
     suspicions: list[Suspicion] = []
     outbox.add(100)
     await publish_all(server, outbox, suspicions)

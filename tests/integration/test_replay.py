@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LIVE = "settlement-events"
 OTHER = "settlement-again"
 WINDOW_SECONDS = 0.3
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 LIVE_SPEC = StreamSpec(name=LIVE, duplicate_window_seconds=WINDOW_SECONDS)
 OTHER_SPEC = StreamSpec(name=OTHER, prefix="again", duplicate_window_seconds=WINDOW_SECONDS)
 
@@ -89,8 +89,8 @@ async def relaying(server, outbox):
 
 
 async def until(condition):
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110 - a predicate rings no bell
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not condition():  # noqa: ASYNC110 - a predicate cannot be awaited
             await asyncio.sleep(0.01)
 
 
@@ -224,7 +224,7 @@ async def test_no_gap_is_left_behind_what_a_stream_holds(server, outbox):
     assert await ids(server) == wanted(outbox, 1, 100)
 
 
-async def test_a_stream_that_ends_with_a_strangers_message_is_left_alone(server, outbox):
+async def test_a_stream_that_ends_with_a_foreign_message_is_left_alone(server, outbox):
     await published(server, outbox)
     async with jetstream(server) as js:
         await js.publish("settlement.odd", b"not ours")
@@ -262,7 +262,7 @@ async def test_subjects_that_another_stream_has_are_refused(server, outbox):
         await replay(server, outbox, spec=StreamSpec(name=OTHER)).run(ignore)
 
 
-async def test_a_later_era_comes_with_its_marker(server):
+async def test_a_later_epoch_begins_with_its_marker(server):
     outbox = MemoryOutbox()
     outbox.add(10)
     outbox.announcements.append(announcement(ERA_PLACES + 1, settlement=77))

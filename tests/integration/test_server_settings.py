@@ -1,4 +1,4 @@
-"""What somebody sets for a role, a database or the server does not change what our sessions mean."""
+"""Settings of a role, a database or the server do not change the meaning of our sessions' statements."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_a_reload_does_not_reach_sessions_that_are_open(server):
         await tell(server.url(), *changes, "SELECT pg_reload_conf()")
         fresh = await asyncpg.connect(server.url())
         async with asyncio.timeout(20):
-            while await fresh.fetchval("SHOW synchronous_commit") != "off":  # noqa: ASYNC110 - no bell
+            while await fresh.fetchval("SHOW synchronous_commit") != "off":  # noqa: ASYNC110 - nothing to await
                 await asyncio.sleep(0.05)
         await fresh.close()
         assert await shown(connection) == GOOD
@@ -92,7 +92,7 @@ async def test_a_stricter_way_to_commit_is_kept(server):
         await connection.close()
 
 
-async def test_a_writing_line_does_nothing_while_the_server_is_unsafe_and_others_do(database_url):
+async def test_only_writing_connections_stop_while_the_server_is_unsafe(database_url):
     watch = ServerWatch()
     stores = PostgresStores(database_url)
     found, _ = await stores.openings.look()
@@ -125,13 +125,13 @@ async def _failure(settings: DatabaseSettings) -> Unavailable:
     return caught.value
 
 
-async def test_a_wrong_database_is_called_one(server):
+async def test_a_wrong_database_name_is_reported(server):
     error = await _failure(DatabaseSettings(url=server.url("nowhere")))
     assert error.what == "there is no such database on this server"
     assert "nowhere" in error.why
 
 
-async def test_missing_rights_are_called_so(server):
+async def test_missing_rights_are_reported(server):
     await migrate(DatabaseSettings(url=server.url()))
     await tell(server.url(), "CREATE ROLE guest LOGIN PASSWORD 'secret'")
     address = server.url().partition("@")[2]
@@ -139,14 +139,14 @@ async def test_missing_rights_are_called_so(server):
     assert error.what == "PostgreSQL does not give this user the rights it needs"
 
 
-async def test_a_read_only_server_is_called_so(server):
+async def test_a_read_only_server_is_reported(server):
     await migrate(DatabaseSettings(url=server.url()))
     await tell(server.url(), "ALTER DATABASE settlement SET default_transaction_read_only = on")
     error = await _failure(DatabaseSettings(url=server.url()))
     assert error.what == "PostgreSQL takes no writes: it is a standby or read-only"
 
 
-async def test_a_missing_schema_is_called_so(empty_database_url):
+async def test_a_missing_schema_is_reported(empty_database_url):
     line = Line(DatabaseSettings(url=empty_database_url))
     with pytest.raises(Unavailable, match="tables are not in this database") as caught:
         await line.fetchrow("last_opening")
@@ -154,8 +154,8 @@ async def test_a_missing_schema_is_called_so(empty_database_url):
     await line.close()
 
 
-async def test_a_schema_of_another_version_is_called_so(server):
-    """``prove`` reads without asking for the version, and met a column that is not there yet."""
+async def test_a_schema_of_another_version_is_reported(server):
+    """``prove`` does not check the version first, and could meet a column that does not exist yet."""
     await migrate(DatabaseSettings(url=server.url()))
     await tell(server.url(), "ALTER TABLE openings RENAME COLUMN era TO age")
     line = Line(DatabaseSettings(url=server.url()))
@@ -181,7 +181,7 @@ def test_failures_have_sentences_of_their_own(error, sentence):
 
 
 @pytest.mark.parametrize("per_transaction", [True, False])
-async def test_a_pooler_in_transaction_mode_is_called_so(database_url, per_transaction):
+async def test_a_pooler_in_transaction_mode_is_reported(database_url, per_transaction):
     parts = urlsplit(database_url)
     assert parts.hostname is not None
     assert parts.port is not None

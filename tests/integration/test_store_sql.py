@@ -1,4 +1,4 @@
-"""The SQL itself: its types, its guards, its constraints and its views, on a real server."""
+"""The SQL itself: types, guards, constraints and views, on a real server."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "supersede_ended_proposals": ("text int8", "id int8"),
     "take_up_resolutions": ("float8 int8", PROPOSAL),
     "write_proposal": ("uuid text text text bytea bytea text float8 text int4", "id int8"),
-    # What the wrappers in Python pass, and what they read.
+    # What the Python wrappers pass, and what they read.
     "accounts_left_out": ("int8", "accounts int8"),
     "balances": ("int8", "kind text, bank text, currency text, posted numeric"),
     "account_by_id": ("int8", ACCOUNT),
@@ -309,7 +309,7 @@ REFERRED_TO = {"settlement_transactions"}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stores(databases: Databases) -> AsyncIterator[PostgresStores]:
-    """One database for all: each test brings banks of its own."""
+    """One database for all tests: each uses banks of its own."""
     made = PostgresStores(await databases.migrated())
     yield made
     assert await made.differences() == []
@@ -331,7 +331,7 @@ async def superuser(stores: PostgresStores) -> AsyncIterator[asyncpg.Connection]
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def connection(superuser: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
-    """A superuser's connection: what stops it stops everybody."""
+    """A superuser's connection: what stops a superuser stops everybody."""
     yield superuser
     await superuser.execute("SET session_replication_role = origin")
 
@@ -372,8 +372,8 @@ async def test_every_statement_has_the_types_that_its_wrapper_expects(connection
         ),
     ],
 )
-async def test_what_people_look_up_is_found_by_indices(connection, name, indices):
-    """However large the tables grow: without a table's size to go by, nothing is scanned whole."""
+async def test_lookups_use_indices(connection, name, indices):
+    """Independent of the tables' size: no statement scans a whole table."""
     arguments = {
         "find_by_any_id": ["'x'", f"'{uuid.UUID(int=7)}'::uuid", "64"],
         "list_settlements_of_obligation": [*["NULL"] * 3, "'x'", *["NULL"] * 4, "100"],
@@ -393,7 +393,7 @@ async def test_what_people_look_up_is_found_by_indices(connection, name, indices
 
 
 async def allowed(connection, constraint, columns):
-    """Ask the server which combinations of states and events its CHECK lets through."""
+    """Return which combinations of states and events the server's CHECK permits."""
     check = await connection.fetchval(
         "SELECT pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE conname = $1", constraint
     )
@@ -418,7 +418,7 @@ async def test_the_check_on_answers_lets_through_the_page_and_nothing_else(conne
     assert found == set(page.legal_answers())
 
 
-async def test_the_table_of_the_page_is_the_page(connection):
+async def test_the_databases_state_machine_equals_the_domains(connection):
     rows = await connection.fetch(
         "SELECT from_state::text, event::text, to_state::text, does, asks, reached FROM page"
     )
@@ -459,8 +459,8 @@ async def test_the_currencies_are_those_of_iso_4217(connection):
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
-async def test_what_was_recorded_cannot_be_changed_or_removed(scene, connection, role):
-    """Also not by a session that says it replicates: the triggers fire always."""
+async def test_recorded_rows_cannot_be_changed_or_deleted(scene, connection, role):
+    """Also for a session in replica mode, because the triggers fire always."""
     settlement = await scene.bring(State.SENT)
     await scene.move(settlement, Event.NO_ANSWER, rest_seconds=0.0)
     await connection.execute(f"SET session_replication_role = {role}")
@@ -472,7 +472,7 @@ async def test_what_was_recorded_cannot_be_changed_or_removed(scene, connection,
         for change in changes:
             with pytest.raises(asyncpg.PostgresError) as refused:
                 await connection.execute(change)
-            # What others refer to is refused by the database itself, before any trigger.
+            # Rows that others refer to are protected by foreign keys, before any trigger.
             is_referred_to = change == f"TRUNCATE {table}" and table in REFERRED_TO
             expected = "0A000" if is_referred_to else "SE004"
             assert refused.value.sqlstate == expected, change
@@ -501,7 +501,7 @@ async def test_an_answer_is_only_ever_counted(scene, connection, role):
     await connection.execute(
         f"UPDATE answers SET times = times + 1, last_at = clock_timestamp() {mine}", settlement.id
     )
-    # What an older version wrote is not even counted.
+    # Rows of an older version are not even counted.
     await connection.execute(
         "INSERT INTO answers (settlement_id, attempt, state, event, asked, at)"
         " VALUES ($1, 9, 'sent', 'no_answer', 1, now())",
@@ -514,7 +514,7 @@ async def test_an_answer_is_only_ever_counted(scene, connection, role):
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
-async def test_dead_letters_and_what_was_done_about_them_stay(stores, connection, role):
+async def test_dead_letters_and_their_actions_cannot_be_changed(stores, connection, role):
     await stores.letters.bury("clearing.instructions", b"rubbish", "why")
     [letter] = await stores.letters.dead_letters(1)
     act = LetterAct(who="mara", outcome=LetterOutcome.DROPPED, words="a test")
@@ -547,7 +547,7 @@ VALUES ($1, 'mara', $2, 'a test', clock_timestamp() - make_interval(days => $3))
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
-async def test_only_a_dead_letter_that_ended_long_ago_may_be_removed(stores, connection, role):
+async def test_only_dead_letters_closed_long_ago_may_be_deleted(stores, connection, role):
     kept = []
     for outcome, days in (("refused", 400), ("dropped", 29), ("dropped", 400)):
         await stores.letters.bury("clearing.instructions", b"rubbish", "why")
@@ -572,7 +572,7 @@ async def test_only_a_dead_letter_that_ended_long_ago_may_be_removed(stores, con
     assert await stores.letters.remove_letters(30, 10) == 0
 
 
-async def test_what_the_first_version_kept_is_whole(stores, connection):
+async def test_dead_letters_of_version_1_count_as_whole(stores, connection):
     insert = "INSERT INTO dead_letters (subject, payload, why) VALUES ('s', 'abc', 'w')"
     for _ in range(2):
         await connection.execute(insert)  # it names no message: there may be several
@@ -653,7 +653,7 @@ REFUSED_BY_A_CONSTRAINT = {
 }
 
 
-async def test_constraints_refuse_what_must_not_be(scene, connection):
+async def test_constraints_refuse_invalid_rows(scene, connection):
     settlement = await scene.bring(State.LOCKED)
     for what, change in REFUSED_BY_A_CONSTRAINT.items():
         arguments = [settlement.id] if "$1" in change else []
@@ -752,7 +752,9 @@ async def test_views_have_the_specifications_columns(connection, view):
         (State.FAILED, "rolled_back", []),
     ],
 )
-async def test_a_life_is_shown_as_an_atomic_operation(scene, connection, state, shown, checkpoints):
+async def test_a_settlement_is_shown_as_an_atomic_operation(
+    scene, connection, state, shown, checkpoints
+):
     settlement = await scene.bring(state)
     found = await connection.fetchrow(
         "SELECT * FROM atomic_operations WHERE id = $1", settlement.id
@@ -779,13 +781,13 @@ async def test_money_survives_the_way_there_and_back_to_the_last_unit(scene):
 
 
 async def test_a_session_that_cannot_have_its_limits_is_closed(stores):
-    """Left open, it would be reported by the interpreter as a warning, which is an error here."""
+    """Left open, the interpreter would report it as a warning, which is an error in tests."""
     with pytest.raises(asyncpg.UndefinedObjectError):
         await connect(DatabaseSettings(url=stores.url), {"no_such_setting": "1"})
     gc.collect()
 
 
-async def test_a_vacuum_gives_no_pages_back_and_so_locks_nobody_out(superuser):
+async def test_a_vacuum_does_not_truncate_tables_and_blocks_nobody(superuser):
     rows = (
         "INSERT INTO open_settlements (settlement_id, owner, epoch, due_at)"
         " SELECT gen_random_uuid(), 0, 1, 'infinity' FROM generate_series(1, 5000)"

@@ -1,4 +1,4 @@
-"""Accounts that were opened before bank codes were folded are found, and no second one is opened."""
+"""Accounts that were opened before bank codes were normalised are found, and no second one is opened."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OLD_SETTLEMENT = (
 
 @pytest.fixture
 async def old(empty_database_url, monkeypatch):
-    """A database of the first version; the rest is migrated by the test."""
+    """A database of the first version; the test applies the later migrations."""
     first, *_ = migrations()
     with monkeypatch.context() as patched:
         patched.setattr(module, "migrations", lambda: [first])
@@ -47,7 +47,9 @@ async def stores(old, empty_database_url):
     await made.close()
 
 
-async def test_an_account_of_before_is_found_and_not_opened_again(old, stores, empty_database_url):
+async def test_an_account_with_an_old_spelling_is_found_and_not_duplicated(
+    old, stores, empty_database_url
+):
     number = await old.fetchval(OLD_ACCOUNT, "nostro", "deutdeff", "nostro-deutdeff-EUR")
     control = await old.fetchval(OLD_ACCOUNT, "clearing", "deutdeff", "control")
     await migrate(DatabaseSettings(url=empty_database_url))
@@ -73,7 +75,7 @@ async def test_one_account_under_two_spellings_does_not_stop_the_migration(
     assert await old.fetchval("SELECT count(*) FROM accounts") == 2
 
 
-async def test_a_settlement_of_before_between_two_spellings_can_still_be_ended(
+async def test_an_old_settlement_between_two_spellings_of_a_bank_can_still_end(
     old, empty_database_url
 ):
     await old.execute(OLD_SETTLEMENT, "sbzazajj", "SBZAZAJJ", "OB-1")
@@ -85,7 +87,7 @@ async def test_a_settlement_of_before_between_two_spellings_can_still_be_ended(
     await old.execute(OLD_SETTLEMENT, "SBZAZAJJ", "SBZAZAJJ001", "OB-3")
 
 
-async def test_the_database_folds_as_the_domain_does(old, empty_database_url):
+async def test_the_database_normalises_bank_codes_as_the_domain_does(old, empty_database_url):
     await migrate(DatabaseSettings(url=empty_database_url))
     codes = ["SBZAZAJJ", "sbzazajjxxx", "SBZAZAJJ001", "bank0001", "12345678XXX", "1xyzabcdXXX"]
     codes += ["A.SBZAZAXXX", "SBZAZAJJXX", "....", "abcdefghxxx", "ABCDEF-HXXX", "a_b", "i" * 20]

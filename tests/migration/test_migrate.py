@@ -1,4 +1,4 @@
-"""Migrations run once, in order, under a lock; what was edited or is unknown is refused."""
+"""Migrations run once, in order, under a lock; edited or unknown ones are refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_migrations_are_numbered_without_a_gap():
     assert [each.number for each in migrations()] == list(range(1, len(migrations()) + 1))
 
 
-async def test_the_second_time_there_is_nothing_to_do(settings, connection):
+async def test_migrating_twice_changes_nothing(settings, connection):
     assert await migrate(settings) == names()
     before = await fingerprint(connection)
     assert await migrate(settings) == []
@@ -53,12 +53,12 @@ async def test_the_second_time_there_is_nothing_to_do(settings, connection):
     await require_head(settings)
 
 
-async def test_of_many_runners_at_once_one_does_the_work(settings):
+async def test_of_concurrent_migration_runs_one_applies_everything(settings):
     applied = await asyncio.gather(*(migrate(settings) for _ in range(RUNNERS)))
     assert sorted(applied) == [[]] * (RUNNERS - 1) + [names()]
 
 
-async def test_a_dry_run_says_what_it_would_do_and_does_nothing(settings, connection):
+async def test_a_dry_run_lists_migrations_and_applies_none(settings, connection):
     assert await migrate(settings, is_dry_run=True) == names()
     relations = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
     assert await connection.fetchval(relations) == 0
@@ -73,7 +73,9 @@ async def test_a_database_that_is_behind_is_refused_by_the_engine(settings):
     assert "settlement-engine migrate" in refused.value.todo
 
 
-async def test_what_is_missing_is_applied_after_what_is_there(settings, connection, monkeypatch):
+async def test_missing_migrations_are_applied_after_the_existing_ones(
+    settings, connection, monkeypatch
+):
     await migrate(settings)
     pretend(monkeypatch, *migrations(), NEXT)
     assert await migrate(settings, is_dry_run=True) == [NAME_OF_NEXT]
@@ -118,7 +120,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(settings, connection
     assert await migrate(settings) == [NAME_OF_NEXT]
 
 
-async def test_reference_data_is_loaded_once_and_kept_as_it_is(settings, connection):
+async def test_reference_data_is_loaded_once_and_not_overwritten(settings, connection):
     await migrate(settings)
     await connection.execute("UPDATE settlement_windows SET is_active = false")
     await migrate(settings)
@@ -126,7 +128,7 @@ async def test_reference_data_is_loaded_once_and_kept_as_it_is(settings, connect
     assert await connection.fetchval("SELECT bool_or(is_active) FROM settlement_windows") is False
 
 
-async def test_without_a_server_nothing_is_guessed(settings):
+async def test_an_unreachable_server_is_reported(settings):
     nowhere = DatabaseSettings(url="postgresql://nobody:nothing@127.0.0.1:1/none")
     with pytest.raises(Unavailable):
         await migrate(nowhere)
@@ -145,10 +147,10 @@ PROPOSED_AND_APPROVED = """
 """
 
 
-async def test_what_one_person_approved_under_two_names_is_not_acted_on_any_more(
+async def test_an_approval_by_the_proposer_under_another_spelling_is_not_carried_out(
     settings, connection, monkeypatch
 ):
-    """A database with such rows can be migrated, and what has ended so stays for the proof to name."""
+    """A database with such rows can be migrated, and those that have ended stay for the proof to report."""
     first, *others = migrations()
     pretend(monkeypatch, first)
     await migrate(settings)

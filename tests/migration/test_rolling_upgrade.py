@@ -1,7 +1,7 @@
-"""One engine after the other is replaced while all of them settle: expand first, contract later.
+"""Engines are replaced one after the other while all of them settle: expand first, contract later.
 
-The engine of before is this version, its statements and its list of migrations; the next version is made
-up here: a migration with a new column, a new index and a second version of a function beside the first.
+The previous engine is this version, with its statements and its list of migrations; the next version is invented
+here: a migration with a new column, a new index and a second version of a function next to the first.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ async def settle(scene: Scene, count: int) -> None:
         assert (await scene.move(sent, Event.SETTLED)).state is State.COMPLETED
 
 
-async def test_an_engine_of_before_settles_on_the_next_schema(database_url, monkeypatch):
+async def test_the_previous_engine_settles_on_the_next_schema(database_url, monkeypatch):
     settings = patient_settings(database_url)
     old, new = PostgresStores(database_url), PostgresStores(database_url)
     scene = await Scene.open(old)
@@ -115,7 +115,7 @@ async def test_an_engine_runs_on_its_own_schema_and_on_the_next_one(
     assert f"{added[-1].number:04d}_next" in refused.value.why
 
 
-async def test_what_is_missing_below_what_is_ahead_is_not_filled_in(database_url, monkeypatch):
+async def test_a_missing_migration_below_a_later_one_is_not_applied(database_url, monkeypatch):
     settings = patient_settings(database_url)
     pretend(monkeypatch, following(NUMBER, "SELECT 1;"), following(NUMBER + 1, "SELECT 1;"))
     await migrate(settings)
@@ -128,13 +128,13 @@ async def test_what_is_missing_below_what_is_ahead_is_not_filled_in(database_url
 
 
 @pytest.mark.parametrize("promised", [NUMBER - 2, NUMBER + 1])
-def test_no_migration_promises_more_than_was_tried(promised):
+def test_a_migration_is_compatible_with_one_earlier_version_at_most(promised):
     text = f"-- compatible-from: {promised}\nSELECT 1;"
     with pytest.raises(AssertionError):
         _ = Migration(number=NUMBER, name="next", sql=text).compatible_from
 
 
-async def test_a_database_of_before_the_column_is_read_and_given_it(database_url):
+async def test_an_old_migrations_table_is_read_and_extended(database_url):
     connection = await asyncpg.connect(database_url)
     await connection.execute("ALTER TABLE schema_migrations DROP COLUMN compatible_from")
     await require_head(patient_settings(database_url))
@@ -144,8 +144,8 @@ async def test_a_database_of_before_the_column_is_read_and_given_it(database_url
     await connection.close()
 
 
-async def test_a_migration_keeps_nobody_waiting_for_long(database_url, monkeypatch):
-    """It gives way when it does not get a table, and comes again."""
+async def test_a_migration_waits_briefly_for_locks_and_retries(database_url, monkeypatch):
+    """It gives up when a table is locked for long, and tries again."""
     settings = patient_settings(database_url)
     monkeypatch.setattr(module, "LOCK_WAIT_MILLISECONDS", 20)
     monkeypatch.setattr(module, "LOCK_PAUSE_SECONDS", 0.01)
@@ -178,8 +178,8 @@ CONTRACTS = re.compile(
 REPLACED = re.compile(r"CREATE OR REPLACE FUNCTION (\w+)")
 
 
-def test_a_migration_that_allows_for_the_engine_of_before_takes_nothing_from_it():
-    """What that engine's statements call stays as it is: a new meaning is a new function beside it."""
+def test_a_compatible_migration_removes_nothing_that_the_previous_engine_uses():
+    """The functions that engine calls are not changed: a new meaning is a new function."""
     called = set(re.findall(r"\b(\w+)\(", "\n".join(queries().values())))
     for migration in KNOWN:
         if migration.compatible_from == migration.number:

@@ -1,4 +1,4 @@
-"""``schema.sql`` is what all migrations amount to: both make the same database."""
+"""``schema.sql`` equals the result of all migrations: both create the same database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.schema import fingerprint, write
 
 SCHEMA = Path(migrate.__file__).parent / "sql" / "schema.sql"
 WRITTEN_BY_MAJOR = 18
-"""The release whose spelling of constraints and views the file has."""
+"""The PostgreSQL version whose spelling of constraints and views the file has."""
 
 
 async def test_schema_and_migrations_make_the_same_database(database_url, empty_database_url):
@@ -32,7 +32,7 @@ async def test_schema_and_migrations_make_the_same_database(database_url, empty_
         await migrated.close()
 
 
-async def test_the_file_is_not_stale(database_url):
+async def test_schema_sql_is_current(database_url):
     connection = await asyncpg.connect(database_url)
     try:
         if connection.get_server_version().major != WRITTEN_BY_MAJOR:

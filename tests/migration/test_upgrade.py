@@ -1,4 +1,4 @@
-"""A database of the first version, with business in it, becomes one of this version and goes on."""
+"""A database of the first version, with data in it, is migrated to this version and used."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SELECT setval(pg_get_serial_sequence(t, 'id'), 1000) FROM unnest($1::text[]) AS 
 
 
 async def copied(new: asyncpg.Connection, old: asyncpg.Connection) -> None:
-    """Write down in the first version's tables what stands in this version's."""
+    """Copy the data of this version's tables into the first version's tables."""
     await old.execute("SET session_replication_role = replica")
     for table in COPIED:
         known = set(await new.fetchval(COLUMNS, table))
@@ -67,7 +67,7 @@ def _narrow(value: object) -> object:
     return int(value) if isinstance(value, Decimal) else value
 
 
-async def test_what_was_booked_before_is_carried_on(
+async def test_data_of_the_first_version_is_continued(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, url = await databases.migrated(), await databases.empty()

@@ -1,4 +1,4 @@
-"""The long form of the failover: ten thousand acknowledged settlements, none of them lost."""
+"""The long form of the failover: of ten thousand acknowledged settlements none is lost."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SECONDS_WITHOUT_NATS = 60.0
 
 
 def test_twenty_kills_of_the_engine(tmp_path: Path) -> None:
-    """One debit per completed settlement at the bank, and the books are proved."""
+    """The bank has one debit per completed settlement, and the ledger is proved."""
     chance = random.Random(20)
     with running(tmp_path) as world:
         load = Load(world, seed=20)
@@ -43,7 +43,7 @@ def test_twenty_kills_of_the_engine(tmp_path: Path) -> None:
 
 
 def test_five_kills_of_postgresql(tmp_path: Path) -> None:
-    """Nothing accepted is lost or doubled."""
+    """Nothing accepted is lost or duplicated."""
     chance = random.Random(5)
     with running(tmp_path) as world:
         load = Load(world, seed=5)
@@ -57,7 +57,7 @@ def test_five_kills_of_postgresql(tmp_path: Path) -> None:
 
 
 def test_a_minute_without_nats(tmp_path: Path) -> None:
-    """Settlements go on; afterwards every event is there, in order, once."""
+    """Settlements continue; afterwards every event is in the stream, in order, once."""
     with running(tmp_path) as world:
         load = Load(world, seed=60)
         os.kill(world.address["nats_pid"], signal.SIGSTOP)

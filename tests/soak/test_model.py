@@ -1,4 +1,4 @@
-"""The model check with two instructions under way, on every rail (about a minute)."""
+"""The model check with two concurrent instructions, on every rail (about a minute)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from settlement_lab.model.checking import check
 STATES_MIN = 1_000_000
 
 
-def test_nothing_can_go_wrong_in_any_order_on_any_rail() -> None:
+def test_the_model_check_finds_no_violation_on_any_rail() -> None:
     found = check()
     print(found)
     assert not found.violation, str(found)

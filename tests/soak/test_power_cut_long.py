@@ -1,7 +1,7 @@
-"""Power cuts under PostgreSQL: every accepted settlement is on the disk, and the control shows the cut.
+"""Power cuts under PostgreSQL: every accepted settlement is on disk; a control shows that the cut loses data.
 
-The server stands on a file system that forgets what was not forced; every file of it passes through
-Python, which takes its time. Where there is no FUSE for us the tests are skipped with its reason.
+The server runs on a file system that loses unsynced data; every operation passes through Python, which takes time.
+Without access to FUSE the tests are skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROWS = 300
 
 @pytest.fixture
 async def postgres_on_plug(tmp_path, request):
-    """A server that was made on an ordinary disk, for speed, and runs on the one with the plug."""
+    """A server created on an ordinary disk, for speed, and run on the file system that can lose power."""
     options = getattr(request, "param", {})
     maker = EmbeddedPostgres(tmp_path / "backing" / "server")
     maker.start()
@@ -45,20 +45,20 @@ async def postgres_on_plug(tmp_path, request):
 
 async def test_postgresql_keeps_every_accepted_settlement(postgres_on_plug):
     server, plug = postgres_on_plug
-    town = await LoadTown(server.url()).open()
+    cluster = await LoadTown(server.url()).open()
     bank = FrailBank()
-    engine = await FrailEngine(town.url, bank, has_real_windows=False).start()
-    await town.submit([engine], COUNT)
+    engine = await FrailEngine(cluster.url, bank, has_real_windows=False).start()
+    await cluster.submit([engine], COUNT)
     engine.die()
     cut_power(server, plug)
     server.start()
     await engine.bury()
     engine = await FrailEngine(server.url(), bank, has_real_windows=False).start()
-    await town.submit([engine], MORE)
-    await town.until_ended([engine])
+    await cluster.submit([engine], MORE)
+    await cluster.until_ended([engine])
     await engine.bury()
-    await town.check(bank, COUNT + MORE)
-    await town.close()
+    await cluster.check(bank, COUNT + MORE)
+    await cluster.close()
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ async def test_postgresql_keeps_every_accepted_settlement(postgres_on_plug):
     indirect=True,
     ids=["synchronous_commit=off"],
 )
-async def test_control_what_postgresql_did_not_force_is_lost(postgres_on_plug):
-    """The same server with commits that wait for no disk: the cut takes some."""
+async def test_without_fsync_a_power_cut_loses_commits_as_the_control(postgres_on_plug):
+    """The same server with asynchronous commits: the power cut loses some of them."""
     server, plug = postgres_on_plug
     connection = await asyncpg.connect(server.url())
     await connection.execute("CREATE TABLE told (n int)")

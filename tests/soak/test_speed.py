@@ -1,8 +1,7 @@
-"""Speed, measured by the bench: batches well beyond 1,000 a second to the end, one alone under 50 ms.
+"""Speed, measured by the bench: over 1,000 settlements a second in batches, a single one in under 50 ms.
 
-Absolute figures depend on the machine and on what else it does: that is why this is not in `make test`.
-Run it alone, on a quiet machine: `make soak ARGS="-k speed -s"`. What should hold on every machine is in
-`tests/performance`.
+Absolute figures depend on the machine and on its load, so this is not part of `make test`. Run it alone, on an
+idle machine: `make soak ARGS="-k speed -s"`. What should hold on every machine is in `tests/performance`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ COMMITS_MAX = 0.1
 
 
 def bench(place: Path, *arguments: str) -> dict[str, Any]:
-    """Run the bench and return what it says."""
+    """Run the bench and return its report."""
     done = subprocess.run(
         [
             sys.executable,
@@ -50,7 +49,7 @@ def bench(place: Path, *arguments: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
-    """The rows of the table that are asked about, by scenario and accounts."""
+    """Return the rows of the report by scenario and account spread."""
     names = ["alone", "unary-64", "batch", "stream"]
     chosen = [word for name in names for word in ("--scenario", name)]
     spreads = ["--accounts", "many", "--accounts", "hot"]
@@ -74,23 +73,23 @@ def test_batches_are_completed_and_announced_beyond_a_thousand_a_second(rows):
         assert row["commits"] <= COMMITS_MAX
 
 
-def test_one_alone_is_quick(rows):
+def test_a_single_settlement_is_fast(rows):
     assert rows["alone", "many"]["latency_ms"]["p50"] < ALONE_MS_MAX
 
 
-def test_nothing_went_wrong(rows):
+def test_no_scenario_reports_a_failure(rows):
     assert {key: row["faults"] for key, row in rows.items() if row["faults"]} == {}
 
 
 @pytest.mark.parametrize("name", ["overload-2x", "overload-10x", "slow-rail", "recovery"])
-def test_what_is_hard_is_met(name, tmp_path):
+def test_the_stress_trials_meet_their_targets(name, tmp_path):
     found = bench(tmp_path, "--scenario", name, "--seconds", str(SECONDS))
     [trial] = found["trials"]
     print(f"\n{name}: {trial['lines']}", end="")
     assert trial["is_good"], trial["lines"]
 
 
-def test_nothing_grows_but_history(tmp_path):
+def test_only_the_history_grows(tmp_path):
     found = bench(tmp_path, "--scenario", "soak", "--seconds", str(SOAK_SECONDS))
     [trial] = found["trials"]
     print(f"\nsoak: {trial['lines'][-1]}", end="")

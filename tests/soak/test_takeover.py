@@ -1,6 +1,6 @@
-"""Measured: how soon others have a dead engine's work, PostgreSQL's crash is over, a refusal is announced.
+"""Measurements: takeover of a failed engine's settlements, recovery of PostgreSQL, announcement of a refusal.
 
-Each prints its percentiles; ``docs/reliability.md`` quotes them.
+Each test prints its percentiles; ``docs/reliability.md`` quotes them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 @pytest.fixture
 def load(installation: Installation) -> Iterator[Load]:
-    """Callers of all; afterwards everything has ended, and the bank and the books agree."""
+    """Submit to all engines; at the end everything has ended, and the bank and the ledger agree."""
     callers = Load(installation.targets, seed=5, scripts=QUICK, pause_seconds=0.2)
     yield callers
     callers.stop()
@@ -58,8 +58,8 @@ def at_share(values: list[float], share: float) -> float:
     return sorted(values)[round(share * (len(values) - 1))]
 
 
-async def pass_by(installation: Installation, seconds: float) -> None:
-    """Let time pass; what died meanwhile is brought back."""
+async def wait_and_restart(installation: Installation, seconds: float) -> None:
+    """Wait, and restart what has failed in the meantime."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         installation.watch()
@@ -67,14 +67,14 @@ async def pass_by(installation: Installation, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(("is_kill", "times"), [(True, KILLS), (False, FREEZES)])
-async def test_the_work_of_an_engine_that_is_gone_is_taken_over(
+async def test_settlements_of_a_failed_engine_are_taken_over_within_two_seconds(
     installation: Installation, load: Load, times: int, *, is_kill: bool
 ) -> None:
-    """All of it: p99 below two seconds, killed or frozen."""
+    """All of them, with a p99 below two seconds, whether the engine was killed or frozen."""
     chance = random.Random(3)
     found = []
     for number in range(times):
-        await pass_by(installation, chance.uniform(0.1, 1.0))
+        await wait_and_restart(installation, chance.uniform(0.1, 1.0))
         await until_carrying(installation, number % 3)
         found.append(await strike(installation, number % 3, is_kill=is_kill))
     taken = [each.taken_seconds for each in found]
@@ -88,19 +88,19 @@ async def test_the_work_of_an_engine_that_is_gone_is_taken_over(
     assert at_share(taken, 0.99) < TAKEOVER_SECONDS
 
 
-async def test_postgresql_killed_under_load_settles_again(
+async def test_settlements_end_within_seconds_of_a_killed_postgresql(
     installation: Installation, load: Load
 ) -> None:
-    """Its whole tree of processes, with -9: a new settlement has ended within five seconds."""
+    """Its whole process tree is killed: a new settlement ends within five seconds."""
     chance = random.Random(4)
     probes = []
     for number in range(POSTGRES_KILLS):
-        await pass_by(installation, chance.uniform(1.0, 3.0))
+        await wait_and_restart(installation, chance.uniform(1.0, 3.0))
         installation.kill_postgres()
         probe = Probe(installation, f"probe-{number}")
         probe.start()
         while probe.is_alive():
-            await pass_by(installation, LOOK_SECONDS)
+            await wait_and_restart(installation, LOOK_SECONDS)
         probe.join(timeout=PROBE_SECONDS_MAX)
         probes.append(probe)
     settled = [each.settled_seconds for each in probes]
@@ -111,11 +111,11 @@ async def test_postgresql_killed_under_load_settles_again(
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-async def test_a_refusal_before_the_line_p_is_announced_at_once(
+async def test_a_refusal_before_the_point_of_no_return_is_announced_at_once(
     installation: Installation, number: int
 ) -> None:
-    """From the call, by way of every engine, to the announcement on JetStream: p99 below 100 ms."""
-    await pass_by(installation, 3.0)
+    """From the call through every engine to the announcement on JetStream: p99 below 100 ms."""
+    await wait_and_restart(installation, 3.0)
     with installation.channel(number) as channel:
         stub = rpc.SettlementServiceStub(channel)
         async with Listener(installation.nats_url) as listener:

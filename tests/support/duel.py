@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Question
     from tests.support.stores import Stores
 
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 LOOK_SECONDS = 0.005
 LONG_LEASE_SECONDS = 600.0
 
@@ -139,7 +139,7 @@ class DuelRail:
     def __init__(self, bank: Bank, freezer: Freezer) -> None:
         self.capabilities = RailCapabilities(
             rail_class=RailClass.A,
-            answer_timeout_seconds=PATIENCE_SECONDS,
+            answer_timeout_seconds=TIMEOUT_SECONDS,
             is_not_found_definite=True,
             validity_seconds=3600,
             deduplicates_seconds=3600,
@@ -271,7 +271,7 @@ class DuelEngine:
         settings = SETTINGS | {
             "lease_seconds": LONG_LEASE_SECONDS,
             "heartbeat_seconds": heartbeat_seconds,
-            "admission_patience_seconds": PATIENCE_SECONDS,
+            "admission_patience_seconds": TIMEOUT_SECONDS,
         }
         self.service = SettlementService(
             EngineSettings(**settings),
@@ -362,8 +362,8 @@ def wish() -> Instruction:
 
 async def until(truth: Callable[[], Any]) -> None:
     """Wait until something is true."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not truth():  # noqa: ASYNC110 - a predicate rings no bell
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not truth():  # noqa: ASYNC110 - a predicate cannot be awaited
             await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -102,7 +102,7 @@ class WatchedRegistry(PostgresRegistry):
 
     async def beat(self, owner: int, lease_seconds: float) -> bool:
         """Tell, and beat."""
-        self._watch.before_call(self._engine, self._presence)
+        self._watch.before_call(self._engine, self._lease)
         return await super().beat(owner, lease_seconds)
 
 
@@ -183,7 +183,7 @@ class FrailEngine:
             self.accounts.close,
             self.stream.close,
             inbound.close,
-            registry._presence.close,
+            registry._lease.close,
         ]
         self.service = SettlementService(
             self._settings,

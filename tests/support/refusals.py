@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from settlement_engine.proto import settlement_pb2_grpc as rpc
 
 STREAM = "settlement-events"
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 CALL_SECONDS = 10.0
 TOO_MUCH = "99999999999.00"
 
@@ -72,5 +72,5 @@ async def refuse(stub: rpc.SettlementServiceStub, name: str, listener: Listener)
     began = time.monotonic()
     found = await asyncio.to_thread(stub.ExecuteSettlement, wish, timeout=CALL_SECONDS)
     assert found.refusal_code == "INSUFFICIENT_FUNDS", found
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         return await heard - began

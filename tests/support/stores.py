@@ -48,7 +48,7 @@ from settlement_lab.memory import (
 if TYPE_CHECKING:
     from settlement_engine import ports
 
-PATIENCE_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.005
 LEASE_SECONDS = 600.0
 
@@ -217,8 +217,8 @@ class PostgresStores(Stores):
     async def end_session(self, owner: int) -> None:
         connection = await asyncpg.connect(self.url)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while await connection.fetchval(_END_SESSION, owner):  # noqa: ASYNC110 - no bell
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                while await connection.fetchval(_END_SESSION, owner):  # noqa: ASYNC110 - nothing to await
                     await asyncio.sleep(POLL_SECONDS)
         finally:
             await connection.close()
@@ -239,7 +239,7 @@ class PostgresStores(Stores):
         await self.matters.close()
         await self.resolutions.close()
         await self.stream.close()
-        await self.registry._presence.close()
+        await self.registry._lease.close()
         await self.openings.close()
         await self._readers.close()
 

@@ -64,7 +64,7 @@ def secret_file(tmp_path: Path, text: str = PASSWORD + "\n", mode: int = 0o600) 
 
 
 TABLES = ("banks.swift.", "banks.sepa.", "banks.windows.")
-"""Tables of which there may be several: the file shows one of each, commented out."""
+"""Tables that may occur several times: the file shows one of each, commented out."""
 
 
 def test_the_repository_file_equals_the_defaults() -> None:
@@ -125,7 +125,7 @@ def test_without_any_source_the_built_in_defaults_count() -> None:
     assert set(loaded.origins.values()) == {"default"}
 
 
-def test_the_file_beats_the_defaults_the_environment_the_file_and_the_command_line_all(
+def test_sources_override_each_other_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path, "[server]\ngrpc_port = 1\nhttp_port = 2\nmax_batch_items = 3\n")
@@ -227,7 +227,7 @@ def test_lists_and_tables_come_from_the_environment_as_json(
 def test_a_limit_in_a_currency_that_has_left_iso_4217_does_not_stop_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the database knows whether there was such a currency, and with how many decimals."""
+    """Only the database knows whether the currency existed, and how many decimals it has."""
     iso4217.list_has_it(monkeypatch)
     settings: dict[str, object] = {
         "profile": "dev",
@@ -251,7 +251,7 @@ def test_a_blocked_bank_that_no_instruction_can_name_is_refused(tmp_path: Path, 
     assert "blocked_banks" in str(caught.value) + caught.value.why
 
 
-def test_a_list_in_the_environment_that_is_not_json_is_told(
+def test_a_list_in_the_environment_must_be_json(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SETTLEMENT_SCREENING__BLOCKED_BANKS", "DEUTDEFF,CHASUS33")
@@ -325,7 +325,7 @@ def test_a_value_out_of_range_names_its_key_and_where_it_came_from(key: str, val
     assert caught.value.todo
 
 
-def test_every_wrong_value_is_told_at_once() -> None:
+def test_all_invalid_values_are_reported_at_once() -> None:
     with pytest.raises(Misconfigured) as caught:
         load(None, {"server.grpc_port": -1, "server.http_port": -1})
     assert "server.grpc_port" in caught.value.what
@@ -345,13 +345,13 @@ def test_an_unknown_section_is_refused(tmp_path: Path, text: str) -> None:
         load(write(tmp_path, text))
 
 
-def test_a_file_that_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_toml_is_reported_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured) as caught:
         load(write(tmp_path, "[server]\nhost = \n"))
     assert "line 2" in caught.value.why
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_configuration_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured) as caught:
         load(tmp_path / "none.toml")
     assert "none.toml" in caught.value.what
@@ -377,7 +377,7 @@ def test_values_cannot_be_changed() -> None:
         Config().server.grpc_port = 1
 
 
-# --- variables that nobody reads ------------------------------------------------------------------
+# --- unknown variables ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -390,7 +390,7 @@ def test_values_cannot_be_changed() -> None:
         ("SETTLEMENT_QQQQQQQQQQQQQQ", ""),
     ],
 )
-def test_a_variable_that_nobody_reads_is_named_with_the_closest_real_one(
+def test_an_unknown_variable_is_reported_with_the_closest_valid_one(
     monkeypatch: pytest.MonkeyPatch, name: str, hint: str
 ) -> None:
     monkeypatch.setenv(name, "1")
@@ -596,7 +596,7 @@ def test_a_password_from_a_file_of_its_own_is_safe(tmp_path: Path) -> None:
 
 
 def test_each_comment_of_the_shipped_file_is_a_sentence_of_its_own() -> None:
-    """No comment runs on over the next key: each key is found, copied and read alone."""
+    """No comment continues over the next key: each key is found, copied and read separately."""
     lines = (Path(__file__).resolve().parents[2] / "config.toml").read_text("utf-8").splitlines()
     is_key = re.compile(r"(# )?[a-z_]+ = ")
     for before, after in pairwise(lines):

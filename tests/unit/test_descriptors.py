@@ -1,4 +1,4 @@
-"""What callers may have of the process's open files."""
+"""How many of the process's file descriptors callers may use."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ DATABASE = 20
 OURS = KEPT_BACK + DATABASE
 
 
-def test_where_there_is_enough_everybody_gets_what_is_wanted() -> None:
+def test_a_sufficient_limit_is_divided_as_wanted() -> None:
     limit = WANTED.total + OURS
     assert divide(WANTED, limit=limit, database_connections=DATABASE) == WANTED
 
 
 @pytest.mark.parametrize("limit", [OURS + CALLERS_MIN, 256, 1_024, 4_096, WANTED.total + OURS - 1])
-def test_where_there_is_not_callers_get_less_and_the_engine_does_not(limit: int) -> None:
+def test_a_low_limit_reduces_callers_shares_only(limit: int) -> None:
     shares = divide(WANTED, limit=limit, database_connections=DATABASE)
     assert shares.total <= limit - OURS
     assert shares.total >= limit - OURS - 1
@@ -26,6 +26,6 @@ def test_where_there_is_not_callers_get_less_and_the_engine_does_not(limit: int)
     assert 1 <= shares.http <= shares.grpc
 
 
-def test_a_limit_that_leaves_next_to_nothing_is_refused() -> None:
+def test_a_limit_that_leaves_almost_nothing_is_refused() -> None:
     with pytest.raises(Misconfigured, match="open files"):
         divide(WANTED, limit=OURS + CALLERS_MIN - 1, database_connections=DATABASE)

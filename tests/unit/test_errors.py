@@ -29,7 +29,7 @@ def family(kind: type[SettlementEngineError]) -> list[type[SettlementEngineError
 
 
 def ours() -> list[type[SettlementEngineError]]:
-    """Only this module's: an exception of another room under our root would be no contract."""
+    """Only this module's classes: an exception of another component is not part of the contract."""
     return [kind for kind in family(SettlementEngineError) if kind.__module__ == errors.__name__]
 
 

@@ -10,7 +10,7 @@ from settlement_engine.app.process import EngineProcess
 
 
 class Recorder:
-    """Notes what it is told to do; what it awaits is at rest."""
+    """Records the calls that it receives; what it awaits is parked at once."""
 
     def __init__(self, name: str, told: list[str]) -> None:
         self._name = name
@@ -25,7 +25,7 @@ class Recorder:
 
 
 class Board:
-    """A board that says at once that the process drains."""
+    """A health board that reports at once that the process drains."""
 
     def __init__(self, told: list[str]) -> None:
         self._told = told
@@ -35,7 +35,7 @@ class Board:
 
 
 class Whole:
-    """An application whose parts note what they are told."""
+    """An application whose parts record their calls."""
 
     def __init__(self, told: list[str]) -> None:
         self._told = told
@@ -61,7 +61,7 @@ def process() -> tuple[EngineProcess, list[str]]:
     return made, told
 
 
-async def test_a_drain_takes_nothing_more_in_before_it_brings_what_is_open_to_rest() -> None:
+async def test_draining_stops_intake_before_it_parks_open_settlements() -> None:
     draining, told = process()
     await draining.drain()
     assert told == [
@@ -71,13 +71,13 @@ async def test_a_drain_takes_nothing_more_in_before_it_brings_what_is_open_to_re
 
 
 async def test_at_the_end_the_engine_leaves_before_any_connection_is_closed() -> None:
-    """Others wait for its leaving, and whoever holds a connection must not delay it."""
+    """Other engines wait for it to leave, and a caller that holds a connection must not delay that."""
     ending, told = process()
     await ending.end()
     assert told == ["engine.leave", "grpc.stop", "http.stop", "undisturbed.finished", "close"]
 
 
-async def test_the_end_does_not_wait_for_ever_for_what_never_ends() -> None:
+async def test_shutdown_does_not_wait_for_ever() -> None:
     undisturbed = Undisturbed()
     assert await undisturbed.finished()
     never = asyncio.create_task(undisturbed.run(asyncio.Event().wait()))

@@ -1,4 +1,4 @@
-"""Which screening is asked is said by configuration, and a name that nobody has is refused."""
+"""The configuration chooses the screening provider, and an unknown name is refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_builtin_screening_is_the_default_and_has_its_rules():
 
 
 @pytest.mark.parametrize("name", ["nobody", "Builtin", "builtin "])
-def test_an_unknown_provider_is_refused_with_the_list(tmp_path, name):
+def test_an_unknown_screening_provider_is_refused_with_the_known_names(tmp_path, name):
     book = str(tmp_path / "book")
     config = configured(**{"screening.provider": name, "banks.mock_book_file": book})
     with pytest.raises(Misconfigured) as refused:
@@ -39,12 +39,12 @@ def test_an_unknown_provider_is_refused_with_the_list(tmp_path, name):
     assert all(provider in refused.value.todo for provider in PROVIDERS)
 
 
-def test_no_name_is_no_provider():
+def test_an_empty_screening_provider_is_refused():
     with pytest.raises(Misconfigured):
         configured(**{"screening.provider": ""})
 
 
-def test_the_engine_asks_the_provider_that_is_named(monkeypatch, tmp_path):
+def test_the_configured_screening_provider_is_used(monkeypatch, tmp_path):
     asked = object()
     monkeypatch.setattr(screening, "PROVIDERS", {**PROVIDERS, "house": lambda _config: asked})
     book = str(tmp_path / "book")
@@ -54,6 +54,6 @@ def test_the_engine_asks_the_provider_that_is_named(monkeypatch, tmp_path):
 
 
 def _reached(thing: object, depth: int = 3) -> list[object]:
-    """What an object holds, and what that holds."""
+    """Return the objects that an object holds, and what those hold."""
     held = list(getattr(thing, "__dict__", {}).values())
     return held if not depth else [*held, *(x for each in held for x in _reached(each, depth - 1))]

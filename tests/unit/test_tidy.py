@@ -205,7 +205,7 @@ def test_every_module_has_a_docstring():
     assert [name for name, tree in TREES.items() if not ast.get_docstring(tree)] == []
 
 
-def test_no_room_is_called_by_what_nobody_knows():
+def test_no_component_has_a_vague_name():
     parts = {part for name in TREES for part in Path(name).with_suffix("").parts}
     assert [part for part in sorted(parts) if VAGUE.search(part)] == []
 

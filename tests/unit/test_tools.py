@@ -1,4 +1,4 @@
-"""The tools that make runs: the nightly's one line, the hooks of pre-commit, breaking changes of the proto."""
+"""The tools of the Makefile: the nightly's summary line, pre-commit hooks, breaking changes of the proto."""
 
 from __future__ import annotations
 
@@ -80,17 +80,17 @@ def test_every_hook_is_local_and_runs_what_there_is():
 
 @pytest.fixture
 def proto(tmp_path, monkeypatch):
-    """The tool in a tree of its own, whose commit of before has today's proto."""
+    """The tool in a repository of its own, whose previous commit has today's proto."""
     module = tool("proto")
-    text = (ROOT / "src" / module.ROOM / "settlement.proto").read_text("utf-8")
-    place = tmp_path / "src" / module.ROOM / "settlement.proto"
+    text = (ROOT / "src" / module.PACKAGE / "settlement.proto").read_text("utf-8")
+    place = tmp_path / "src" / module.PACKAGE / "settlement.proto"
     place.parent.mkdir(parents=True)
     place.write_text(text, "utf-8")
     shutil.copyfile(ROOT / "buf.yaml", tmp_path / "buf.yaml")
     for name, path in (("IMPORTS_FOR_BUF", "proto"), ("BEFORE", "proto-before")):
         monkeypatch.setattr(module, name, tmp_path / ".cache" / path)
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    listed = f"src/{module.ROOM}/settlement.proto"
+    listed = f"src/{module.PACKAGE}/settlement.proto"
     answers = {"ls-tree": f"{listed}\n", "show": text}
     monkeypatch.setattr(module, "git", lambda *words: answers[words[0]])
     monkeypatch.setenv("BUF_CACHE_DIR", str(tmp_path / "buf"))

@@ -199,7 +199,7 @@ class BoundedHandler(web.RequestHandler):
     def log_exception(self, *args: object, **kw: object) -> None:
         """Log a failure; a body that contradicts its headers is the caller's mistake, not an error."""
         if isinstance(kw.get("exc_info"), web.RequestPayloadError):
-            log.debug("http.body_not_understood")
+            log.debug("http.invalid_body")
         else:
             super().log_exception(*args, **kw)
 
@@ -215,7 +215,7 @@ class BoundedHandler(web.RequestHandler):
         if not isinstance(exc, HttpProcessingError) or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         lines = exc.message.splitlines() or [""]  # further lines quote the request
-        log.debug("http.not_understood", why=lines[0])
+        log.debug("http.invalid_request", why=lines[0])
         return not_http(status, lines[0][:REASON_CHARACTERS_MAX].rstrip(":"))
 
     @override

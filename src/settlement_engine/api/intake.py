@@ -121,7 +121,7 @@ class IntakeCalls:
             return _letter(letter)
         require_open(letter)
         require_whole(letter)
-        return _letter(await self._undisturbed.run(self._try_again(letter, who)))
+        return _letter(await self._undisturbed.run(self._resubmit(letter, who)))
 
     async def drop(self, request: pb.DropDeadLetterRequest, call: Call) -> pb.DeadLetter:
         """Close a dead letter with a reason; repeating the call returns it unchanged."""
@@ -141,7 +141,7 @@ class IntakeCalls:
         who = _who(request.who, call)
 
         async def act(letter: DeadLetter) -> DeadLetter:
-            return await self._undisturbed.run(self._try_again(letter, who))
+            return await self._undisturbed.run(self._resubmit(letter, who))
 
         return await self._act_on_many(request, act, is_whole_only=True)
 
@@ -192,7 +192,7 @@ class IntakeCalls:
             answer.next_after_id = 0
         return answer
 
-    async def _try_again(self, letter: DeadLetter, who: str) -> DeadLetter:
+    async def _resubmit(self, letter: DeadLetter, who: str) -> DeadLetter:
         """Submit a dead letter; a temporary error is raised and not recorded."""
         outcome, words, settlement_id = LetterOutcome.REFUSED, "", None
         try:

@@ -210,7 +210,7 @@ class GrpcServer:
             except asyncio.CancelledError:
                 await asyncio.wait((writing,), timeout=LAST_WORDS_SECONDS)
                 if not writing.cancel() and not writing.cancelled():
-                    writing.exception()  # the call has ended, and nobody is left to be told
+                    writing.exception()  # retrieved, because the call has ended and reports nothing more
                 raise
 
         call = self._call_of(context)

@@ -1,8 +1,8 @@
-"""The one place that knows all rooms: it builds them from the configuration and joins them.
+"""The composition root: the only component that imports all others; it builds them from the configuration.
 
-Promises: it refuses to start without assertions, on an unsafe database, or on a schema of another
-version; on SIGTERM it takes nothing more in, brings what is open to rest, publishes what is committed,
-and ends with 0. It decides nothing about money.
+Promises: it refuses to start without assertions, on an unsafe database, or on a schema of an unsupported
+version. On SIGTERM it accepts nothing more, parks open settlements, publishes what is committed, and exits
+with 0. It must never decide about money.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 
 
 def run(config: Config, *, on_ready: Callable[[Addresses], None]) -> None:
-    """Run one engine on the faster event loop until it is told to end; see ``run_engine``."""
+    """Run one engine on uvloop until it is told to stop; see ``run_engine``."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_engine(config, on_ready=on_ready))
 
@@ -53,9 +53,9 @@ def run(config: Config, *, on_ready: Callable[[Addresses], None]) -> None:
 async def migrate(
     database_url: str, *, dry_run: bool, warn: Callable[[str], None] | None = None
 ) -> list[str]:
-    """Bring a database to this version; returns what was, or would be, applied.
+    """Migrate a database to this version; return the migrations that were, or would be, applied.
 
-    ``warn`` is told what a migration has found that a person should know of.
+    ``warn`` receives what a migration has found that a person should know.
     """
     settings = DatabaseSettings(url=database_url)
     await require_sessions(settings)
@@ -63,25 +63,25 @@ async def migrate(
 
 
 async def mark_environment(database_url: str, name: str, *, is_replacing: bool) -> None:
-    """Say which environment a database belongs to. Raises Misconfigured if it is another one."""
+    """Record to which environment a database belongs. Raises Misconfigured if it has another mark."""
     await environment.mark_environment(
         DatabaseSettings(url=database_url), name, is_replacing=is_replacing
     )
 
 
 async def require_development(database_url: str) -> None:
-    """Raise Misconfigured unless `dev` may use a database that somebody has named."""
+    """Raise Misconfigured unless ``dev`` may use this database, which a person has named."""
     settings = DatabaseSettings(url=database_url)
     await environment.require_environment(settings, environment.DEV, must_be_marked=True)
 
 
 async def prove(database_url: str) -> Proof:
-    """Recompute the books."""
+    """Recompute all balances from the transfers, and compare them with the ledger."""
     return await PostgresAuditor(DatabaseSettings(url=database_url)).prove()
 
 
 async def check_database(url: str) -> list[str]:
-    """Say what makes a database unfit; empty is good."""
+    """List what makes a database unusable; an empty list means that it is usable."""
     settings = DatabaseSettings(url=url)
     await require_sessions(settings)
     return await check_safety(settings)

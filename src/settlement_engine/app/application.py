@@ -1,4 +1,4 @@
-"""Everything that one engine process runs, built from the configuration and joined."""
+"""Builds the components of one engine process from the configuration, and connects them."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ class SystemClock:
 
 
 class TimedIds:
-    """Identifiers that sort by the time of their making (UUID version 7)."""
+    """Generates identifiers that sort by creation time (UUID version 7, RFC 9562)."""
 
     def new(self) -> UUID:
-        """Return a new one."""
+        """Return a new identifier."""
         return UUID(bytes=uuid_utils.uuid7().bytes)
 
 
 def require_assertions() -> None:
-    """Refuse to run under ``-O``: the assertions are part of the engine."""
+    """Refuse to run under ``-O``: the engine relies on its assertions."""
     if not __debug__:
         what = "the engine does not run without assertions"
         raise Misconfigured(
@@ -81,7 +81,7 @@ def require_assertions() -> None:
 
 
 class Application:
-    """The rooms of one process."""
+    """The components of one process."""
 
     def __init__(self, config: Config) -> None:
         require_assertions()
@@ -95,9 +95,9 @@ class Application:
         self.readers = Readers(self.watched)
         self.ids = TimedIds()
         self.accounts = PostgresAccounts(self.watched, self.readers, self.ids)
-        facts = KeptFacts()
-        self.settlements = PostgresSettlements(self.watched, self.readers, facts)
-        self.stream = PostgresStream(self.watched, self.readers, facts)
+        cache = KeptFacts()
+        self.settlements = PostgresSettlements(self.watched, self.readers, cache)
+        self.stream = PostgresStream(self.watched, self.readers, cache)
         self.gauges = PostgresGauges(self.readers)
         self.archive = PostgresArchive(self.readers)
         self.inbound = PostgresInbound(self.watched, self.readers)
@@ -132,7 +132,7 @@ class Application:
         )
 
     def require_known_currencies(self) -> None:
-        """Refuse a limit for what never was a currency. Only after joining: the book knows those of the past."""
+        """Refuse limits in unknown currencies. Call it after registration, when withdrawn ones are loaded."""
         if unknown := screening_rules(self.config).unknown_currencies():
             what = f"[screening] names an amount in {', '.join(unknown)}"
             why = "the currency or its decimals are known neither to ISO 4217 nor to this database"
@@ -150,7 +150,7 @@ class Application:
         return MockRail(mock_settings(self.config), SystemClock())
 
     def _rails(self) -> RailRegistry:
-        """Every rail that there is, in the order of preference; the registry starts and stops them."""
+        """Return every rail, in the order of preference; the registry starts and stops them."""
         return RailRegistry((RailEntry("mock", "banks", lambda: self.mock),))
 
     def _engine(self) -> SettlementService:
@@ -165,7 +165,7 @@ class Application:
             inbound=self.inbound,
             clock=SystemClock(),
             ids=self.ids,
-            chance=random.Random(),  # noqa: S311 - it spreads waits, it keeps no secret
+            chance=random.Random(),  # noqa: S311 - used to spread waits, not for secrets
             meter=self.metrics,
             openings=self.openings,
             desk=self.desk,
@@ -219,7 +219,7 @@ class Application:
         return relay, clearing
 
     async def close(self) -> None:
-        """Close what was opened."""
+        """Close all connections."""
         await self.registry.stop()
         await self.settlements.close()
         await self.matters.close()

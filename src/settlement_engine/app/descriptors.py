@@ -1,8 +1,8 @@
-"""The process's open files: how many of them callers may have.
+"""The process's limit of open files: how many of them callers may use.
 
-Promises: connections of callers never take the descriptors that the engine needs for PostgreSQL, for NATS
-and for itself; when the limit is low, callers get less, and a limit that leaves next to nothing for them
-is refused at the start.
+Promises: callers' connections never take the file descriptors that the engine needs for PostgreSQL, NATS and
+itself. With a low limit callers get fewer connections; a limit that leaves them almost none is refused at the
+start.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 KEPT_BACK: Final = 128
-"""For NATS, logs, files, listening sockets, timers, and what is closed a moment later; the database's
-connections come on top."""
+"""Reserved for NATS, logs, files, listening sockets, timers and connections that are closing. The database's
+connections are added to this."""
 
 METRICS_CONNECTIONS_MAX: Final = 64
 CALLERS_MIN: Final = 64
@@ -40,12 +40,12 @@ class Shares:
 
     @property
     def total(self) -> int:
-        """How many that are together."""
+        """The sum of all three."""
         return self.http + self.metrics + self.grpc
 
 
 def divide(wanted: Shares, *, limit: int, database_connections: int) -> Shares:
-    """Divide what the limit leaves: all of it as wanted, or in proportion. Raises Misconfigured."""
+    """Divide what the limit leaves: as wanted if it suffices, else in proportion. Raises Misconfigured."""
     left = limit - KEPT_BACK - database_connections
     if left >= wanted.total:
         return wanted
@@ -63,9 +63,9 @@ def divide(wanted: Shares, *, limit: int, database_connections: int) -> Shares:
 
 
 def bounded_api(config: Config) -> tuple[ApiSettings, int]:
-    """Fit the bounds of connections into the limit of open files, which is raised as far as it may be.
+    """Fit the limits of connections into the limit of open files, which is raised as far as possible.
 
-    Returns the edge's settings and the bound of the metrics port. Raises Misconfigured.
+    Returns the API's settings and the limit of the metrics port. Raises Misconfigured.
     """
     api, database_connections = api_settings(config), config.database.max_connections
     wanted = Shares(
@@ -86,7 +86,7 @@ def bounded_api(config: Config) -> tuple[ApiSettings, int]:
 
 
 def _raise_limit(wanted: int) -> int:
-    """Raise the process's soft limit to what is wanted, if the hard one allows it; return what it is."""
+    """Raise the process's soft limit as far as the hard limit allows; return the resulting limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return wanted if soft == resource.RLIM_INFINITY else soft

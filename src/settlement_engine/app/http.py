@@ -1,7 +1,7 @@
-"""The HTTP port and the metrics port: gateway, health, metrics, and in development the bank's book.
+"""The HTTP port and the metrics port: gateway, health, metrics, and in development the mock bank's ledger.
 
-Promises: where callers must show certificates, the JSON gateway asks for the same ones as gRPC, or is
-on a Unix socket, or off. The metrics port asks for none, so that nothing but health and metrics is there.
+Promises: where callers must present certificates, the JSON gateway requires the same ones as gRPC, or listens
+on a Unix socket, or is off. The metrics port requires none, so it must never serve more than health and metrics.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from settlement_engine.monitoring.health import HealthBoard
 
 READER_SECONDS_MAX: Final = 30.0
-"""So long whoever reads the bank's book may take for a part of it."""
+"""How long a reader of the mock bank's ledger may take for one part of it."""
 
 GRACE_SECONDS: Final = 2.0
-"""How long what is being served at the very end gets to finish."""
+"""How long requests in progress may take to finish at shutdown."""
 
 
 class HttpPorts:
@@ -42,7 +42,7 @@ class HttpPorts:
         self._servers: list[HttpServer] = []
 
     async def start(self) -> tuple[int, int]:
-        """Listen; returns the HTTP port (0 when there is none) and the metrics port."""
+        """Listen; return the HTTP port (0 when there is none) and the metrics port."""
         config = self._application.config
         about = {"name": "settlement-engine", "version": __version__}
         open_to_all = health_routes(self._board, about)
@@ -95,7 +95,7 @@ class HttpPorts:
         return [web.get("/dev/bank-ledger", self._bank_ledger)]
 
     async def _bank_ledger(self, request: web.Request) -> web.StreamResponse:
-        """Answer what the mock bank's own book holds, one JSON object a line."""
+        """Return the entries of the mock bank's ledger, one JSON object a line."""
         response = web.StreamResponse(headers={"content-type": "application/x-ndjson"})
         await response.prepare(request)
         async for page in self._application.mock.ledger_pages():
@@ -106,12 +106,12 @@ class HttpPorts:
         return response
 
     async def drain(self) -> None:
-        """Accept no more calls, and cut off those that have not arrived; health is served to the end."""
+        """Accept no more calls, and close connections without a complete one; health is served to the end."""
         for server in self._servers[:1] if self._application.config.server.http_enabled else []:
             await server.drain()
 
     async def stop(self) -> None:
-        """Close both."""
+        """Close both ports."""
         for server in reversed(self._servers):
             await server.stop()
         self._servers.clear()

@@ -1,4 +1,8 @@
-"""The life of one engine process: start, run, drain, end."""
+"""The lifecycle of one engine process: start, run, drain, end.
+
+Promises: the engine registers and recovers open settlements before it listens; when told to stop it drains
+before it exits; a background task that ends by itself ends the process, so that no half of it keeps running.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +41,8 @@ BACKLOG_MAX: Final = 1_000_000
 REMOVE_EVERY_SECONDS: Final = 60.0
 REMOVED_AT_ONCE_MAX: Final = 1_000
 NEW_OBJECTS_MAX: Final = 10_000
-"""Cycles of garbage are looked for after so many new objects: at Python's own number, 700, the search takes
-a sixth of the engine's time, because a batch makes thousands and hardly any of them is in a cycle."""
+"""The garbage collector's threshold of new objects. With Python's default, 700, collections take a sixth of
+the engine's time, because a batch creates thousands of objects and hardly any is in a cycle."""
 
 
 log = structlog.get_logger(__name__)
@@ -99,7 +103,7 @@ class EngineProcess:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, on_ready: Callable[[Addresses], None]) -> None:
-        """Become known and carry on what is open first; then listen."""
+        """Register the engine and recover open settlements first; then listen."""
         application = self._application
         await application.registry.start()
         await application.engine.join()
@@ -118,7 +122,7 @@ class EngineProcess:
             self._spawn(self._remove_letters(days))
         grpc = await self._grpc.start()
         http, metrics = await self._http.start()
-        _calm_the_collector()
+        _tune_garbage_collector()
         on_ready(Addresses(grpc=grpc, http=http, metrics=metrics))
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -158,7 +162,7 @@ class EngineProcess:
         self._board.add("stuck", stuck)
 
     async def _measure(self, interval_seconds: float) -> None:
-        """Refresh the gauges again and again; what is out of reach keeps its last value."""
+        """Refresh the gauges periodically; a gauge whose source is unreachable keeps its last value."""
         relay, metrics = self._application.relay, self._application.metrics
         while True:
             metrics.show_refused(relay.refused_seconds if relay is not None else 0.0)
@@ -169,7 +173,7 @@ class EngineProcess:
             await asyncio.sleep(interval_seconds)
 
     async def _remove_letters(self, days: int) -> None:
-        """Remove dead letters some time after their end, a batch now and then."""
+        """Delete dead letters some days after they were closed, a batch at a time."""
         while True:
             with suppress(SettlementEngineError):
                 count = await self._application.letters.remove_letters(days, REMOVED_AT_ONCE_MAX)
@@ -178,7 +182,7 @@ class EngineProcess:
             await asyncio.sleep(REMOVE_EVERY_SECONDS)
 
     async def until(self, stopping: asyncio.Event) -> None:
-        """Wait for the signal; a task that ends before it has failed, and so has the process."""
+        """Wait for the signal; a task that ends earlier has failed, and the process fails with it."""
         signalled = asyncio.create_task(stopping.wait())
         waiting: set[asyncio.Task[bool] | asyncio.Task[None]] = {signalled, *self._tasks}
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -191,25 +195,25 @@ class EngineProcess:
         raise AssertionError(message)
 
     async def drain(self) -> None:
-        """Take nothing more in, bring what is open to rest, publish what is committed."""
+        """Accept nothing more, park open settlements, publish what is committed."""
         log.info("draining")
         self._board.drain()
         await self._grpc.drain()
         await self._http.drain()
-        is_at_rest = await self._application.engine.drain()
+        is_parked = await self._application.engine.drain()
         await self._grpc.stop(CALLS_GRACE_SECONDS)
         if self._application.clearing is not None:
             await self._application.clearing.stop()
         if self._application.relay is not None:
             await self._application.relay.stop()
-        log.info("drained", is_at_rest=is_at_rest)
+        log.info("drained", is_parked=is_parked)
 
     async def end(self) -> None:
-        """Give everything back; whatever is still carried is claimed by whoever comes next."""
+        """Release all resources; settlements still in progress are taken over by the next engine."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        # First of all, for others wait for it: nobody who holds a connection open may delay that.
+        # First, because other engines wait for it: callers who hold connections open must not delay it.
         with suppress(SettlementEngineError):
             await self._application.engine.leave()
         await self._grpc.stop(0)
@@ -218,8 +222,8 @@ class EngineProcess:
         await self._application.close()
 
 
-def _calm_the_collector() -> None:
-    """Let Python look for cycles less often, and never again among what was made at the start."""
+def _tune_garbage_collector() -> None:
+    """Collect less often, and exclude the objects created at the start from collection for good."""
     gc.collect()
     gc.freeze()
     _, second, third = gc.get_threshold()

@@ -1,7 +1,7 @@
-"""What a person does about an opening: look at it, ask for one after a restore, confirm one.
+"""What a person does about a failover barrier: show it, raise one after a restore, confirm one.
 
-The engines need not run for it, and need not be told: they read the record in the database. It sends
-nothing and moves no money.
+The engines need not run, and need not be told: they read the record in the database. It must never send to a
+bank or move money.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _openings(url: str) -> PostgresOpenings:
 
 
 async def openings(url: str) -> list[OpeningStep]:
-    """Return the last steps of the journal, newest first."""
+    """Return the latest steps of the barrier's journal, newest first."""
     record = _openings(url)
     try:
         await record.look()
@@ -38,7 +38,7 @@ async def openings(url: str) -> list[OpeningStep]:
 
 
 async def reopen(url: str, *, since: datetime | None) -> int:
-    """Shut all engines and have them open anew; returns the era. Raises WrongState, Unavailable."""
+    """Pause sending on all engines and start a recovery; return the epoch. Raises WrongState, Unavailable."""
     record = _openings(url)
     try:
         server, before = await record.look()
@@ -47,14 +47,14 @@ async def reopen(url: str, *, since: datetime | None) -> int:
             raise WrongState(what, todo="Start an engine: a new database needs no recovery.")
         await record.shut(before.incarnation, Suspicion(why=OPERATOR, since=since), server)
         _, after = await record.look()
-        assert after is not None, "a record is never taken away"
+        assert after is not None, "an epoch's record is never deleted"
         return after.era
     finally:
         await record.close()
 
 
 async def confirm_opening(url: str, *, who: str, reason: str) -> int:
-    """Let an opening go on without the list of a bank; returns the era. Raises WrongState, Unavailable."""
+    """Confirm a recovery without a bank's list; return the epoch. Raises WrongState, Unavailable."""
     record = _openings(url)
     try:
         _, opening = await record.look()

@@ -1,4 +1,4 @@
-"""The replay of announcements, built from the configuration. The engines need not run for it."""
+"""The replay of announcements to a stream, built from the configuration. No engine needs to run for it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-TOLD_EVERY = 10_000
+PROGRESS_EVERY = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayWish:
-    """What a person asks for; without a stream's name it is the engine's own, ``last`` 0 is the head."""
+    """A request to replay; without a stream name it is the engine's own, and ``last`` 0 is the head."""
 
     first: int
     last: int = 0
@@ -36,9 +36,9 @@ class ReplayWish:
     subject_prefix: str = ""
 
 
-async def replay(config: Config, wish: ReplayWish, *, is_dry_run: bool) -> ReplayPlan:
-    """Plan it, and unless it is tried only, carry it out. Raises WrongState, Misconfigured, Unavailable."""
-    logs.configure("info", "auto", sys.stderr)  # standard output is the command's own
+async def replay(config: Config, request: ReplayWish, *, is_dry_run: bool) -> ReplayPlan:
+    """Plan a replay; unless it is a dry run, carry it out. Raises WrongState, Misconfigured, Unavailable."""
+    logs.configure("info", "auto", sys.stderr)  # standard output belongs to the command
     settings = database_settings(config)
     readers = Readers(settings)
     stream = PostgresStream(settings, readers)
@@ -47,32 +47,34 @@ async def replay(config: Config, wish: ReplayWish, *, is_dry_run: bool) -> Repla
         nats=NatsAccess(servers=tuple(addresses(config.nats.url.get_secret_value()))),
         meter=Metrics(__version__),
         settings=ReplaySettings(
-            stream=_spec(config, wish),
-            first=wish.first,
-            last=wish.last,
+            stream=_spec(config, request),
+            first=request.first,
+            last=request.last,
             batch_max=config.nats.publish_batch_max,
         ),
     )
-    told = 0
+    reported = 0
 
-    def tell(position: int) -> None:
-        nonlocal told
-        if position - told >= TOLD_EVERY:
-            told = position
+    def report(position: int) -> None:
+        nonlocal reported
+        if position - reported >= PROGRESS_EVERY:
+            reported = position
             log.info("replay.at", position=position)
 
     try:
-        return await (work.plan() if is_dry_run else work.run(tell))
+        return await (work.plan() if is_dry_run else work.run(report))
     finally:
         await stream.close()
         await readers.close()
 
 
-def _spec(config: Config, wish: ReplayWish) -> StreamSpec:
+def _spec(config: Config, request: ReplayWish) -> StreamSpec:
     nats = config.nats
     return StreamSpec(
-        name=wish.stream or nats.stream,
-        prefix=(wish.subject_prefix or wish.stream) if wish.stream else nats.subject_prefix,
+        name=request.stream or nats.stream,
+        prefix=(request.subject_prefix or request.stream)
+        if request.stream
+        else nats.subject_prefix,
         max_bytes=nats.stream_max_bytes or -1,
         duplicate_window_seconds=nats.duplicate_window_seconds,
         replicas=nats.stream_replicas,

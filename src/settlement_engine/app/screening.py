@@ -1,7 +1,7 @@
-"""Which screening an engine asks: the providers by their names, and the one that is configured.
+"""The screening providers by name, and the one that the configuration chooses.
 
-Promises: a name that nobody has is refused before anything starts, with the names that there are. Must
-never: run without screening, or take another provider than the one that was named.
+Promises: an unknown name is refused before anything starts, and the error lists the known names. It must never
+run without screening, or use another provider than the configured one.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def _builtin(config: Config) -> Screening:
 
 
 PROVIDERS: Final[Mapping[str, Factory]] = MappingProxyType({"builtin": _builtin})
-"""What ``screening.provider`` may name."""
+"""The values that ``screening.provider`` may have."""
 
 
 def chosen_factory(config: Config) -> Factory:
-    """Return the factory of the configured provider; raises Misconfigured."""
+    """Return the factory of the configured provider. Raises Misconfigured."""
     name = config.screening.provider
     factory = PROVIDERS.get(name)
     if factory is None:
@@ -41,5 +41,5 @@ def chosen_factory(config: Config) -> Factory:
 
 
 def configured_screening(config: Config) -> Screening:
-    """Make what the engine asks; raises Misconfigured."""
+    """Build the configured screening. Raises Misconfigured."""
     return chosen_factory(config)(config)

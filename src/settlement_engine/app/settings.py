@@ -1,4 +1,4 @@
-"""From the configuration to each room's own settings."""
+"""Converts the configuration to the settings of each component."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def database_settings(config: Config) -> DatabaseSettings:
-    """Read the section."""
+    """Convert the section ``database``."""
     section = config.database
     return DatabaseSettings(
         url=section.url.get_secret_value(),
@@ -39,7 +39,7 @@ def database_settings(config: Config) -> DatabaseSettings:
 
 
 def engine_settings(config: Config) -> EngineSettings:
-    """Read the sections."""
+    """Convert the sections ``settlement``, ``engine`` and ``desk``."""
     settlement, engine = config.settlement, config.engine
     resend_first = min(1.0, settlement.retry_delay_seconds)
     return EngineSettings(
@@ -88,7 +88,7 @@ def _windows_by_rail(config: Config) -> dict[str, list[Window]]:
 
 
 def _doubt_limits(config: Config) -> tuple[DoubtLimit, ...]:
-    """Read when a payment is a matter for a person, for each rail that is named and for all others."""
+    """Convert when a payment becomes a case, for each rail that is named and for all others."""
     desk = config.cases
     named = {*desk.in_doubt_after_seconds_by_rail, *desk.overdue_after_seconds_by_rail}
     return tuple(
@@ -106,7 +106,7 @@ def _doubt_limits(config: Config) -> tuple[DoubtLimit, ...]:
 
 
 def mock_settings(config: Config) -> MockSettings:
-    """Read the section."""
+    """Convert the section ``banks``. Raises Misconfigured without a file for the mock bank's ledger."""
     banks = config.banks
     if banks.mock_book_file is None:
         what = "the mock bank has no ledger file"
@@ -125,7 +125,7 @@ def mock_settings(config: Config) -> MockSettings:
 
 
 def stuck_limits(config: Config, rails: Mapping[str, RailCapabilities]) -> StuckLimits:
-    """Read how long what may last; a rail's own limit comes before ours."""
+    """Convert the limits after which a settlement counts as stuck; a rail's own limit takes precedence."""
     section = config.monitoring
     return StuckLimits(
         unattended_seconds=section.stuck_unattended_seconds,
@@ -141,7 +141,7 @@ def stuck_limits(config: Config, rails: Mapping[str, RailCapabilities]) -> Stuck
 
 
 def screening_rules(config: Config) -> ScreeningRules:
-    """Read the section."""
+    """Convert the section ``screening``."""
     section = config.screening
     return ScreeningRules(
         blocked_obligations=frozenset(section.blocked_obligations),
@@ -153,7 +153,7 @@ def screening_rules(config: Config) -> ScreeningRules:
 
 
 def api_settings(config: Config) -> ApiSettings:
-    """Read the section."""
+    """Convert the section ``server``."""
     server = config.server
     tls = None
     if server.tls_cert_file is not None and server.tls_key_file is not None:

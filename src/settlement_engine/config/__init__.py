@@ -1,7 +1,7 @@
 """The configuration: ``config.toml``, the environment and the command line as frozen values.
 
-Promises: ``load`` either returns values that are all in range, each with its origin, or raises
-``Misconfigured``. Importing it costs half a second, so that the command line does it late.
+Promises: ``load`` either returns values that are all within their ranges, each with its origin, or raises
+``Misconfigured``. Importing this package takes half a second, so the command line imports it late.
 """
 
 from __future__ import annotations

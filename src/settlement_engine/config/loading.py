@@ -1,7 +1,7 @@
-"""Reading the configuration: profile defaults, then the file, the environment, the command line.
+"""Loads the configuration: profile defaults, then the file, the environment, the command line.
 
-Promises: the strongest source wins key by key, where each value came from is known, and a wrong value
-is a ``Misconfigured`` that names the key, what is wrong and what is allowed. It never prints a secret.
+Promises: for each key the strongest source wins; the origin of each value is known; an invalid value raises
+``Misconfigured`` with the key, the fault and the allowed values. It must never print a secret.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ENV_OTHERS: Final = frozenset(
         "SETTLEMENT_TEST_PG",
     }
 )
-"""Variables that are read elsewhere and are no keys of the configuration."""
+"""Environment variables that other code reads; they are no keys of the configuration."""
 
 DEFAULT_FILE: Final = Path("config.toml")
 
@@ -47,7 +47,7 @@ Values = dict[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownVariable:
-    """A variable that looks like ours and is none; ``hint`` is the closest real one, or empty."""
+    """A variable with our prefix that is no key; ``hint`` is the closest valid name, or empty."""
 
     name: str
     hint: str
@@ -55,7 +55,7 @@ class UnknownVariable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The configuration, where each value came from, and what nobody read."""
+    """The configuration, the origin of each value, and the unknown variables."""
 
     config: Config
     origins: Mapping[str, str]
@@ -69,10 +69,10 @@ def load(
     *,
     search: bool = True,
 ) -> Loaded:
-    """Read every source. ``overrides`` are the command line's, by ``section.key``.
+    """Read all sources. ``overrides`` are those of the command line, keyed by ``section.key``.
 
-    Without ``config_file`` the file is ``$SETTLEMENT_CONFIG`` or ``./config.toml``, if there is one;
-    ``search=False`` looks for none. Raises Misconfigured.
+    Without ``config_file`` the file is ``$SETTLEMENT_CONFIG`` or ``./config.toml``, if it exists;
+    ``search=False`` reads no file. Raises Misconfigured.
     """
     path = config_file or (_find_file() if search else None)
     file_values = _read_file(path) if path else {}
@@ -111,12 +111,12 @@ def known_keys() -> list[str]:
 
 
 def env_name(key: str) -> str:
-    """Name the environment variable of a key."""
+    """Return the name of a key's environment variable."""
     return ENV_PREFIX + key.replace(".", "__").upper()
 
 
 def unknown_variables() -> list[UnknownVariable]:
-    """List the variables that start like ours and that nobody reads."""
+    """List the environment variables with our prefix that no code reads."""
     known = {env_name(key) for key in known_keys()} | ENV_OTHERS
     ours = sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX))
     return [
@@ -127,7 +127,7 @@ def unknown_variables() -> list[UnknownVariable]:
 
 
 def flatten(config: Config) -> dict[str, object]:
-    """Return every value by ``section.key``; secrets stay wrapped."""
+    """Return every value by ``section.key``; secrets stay wrapped in SecretStr."""
     found: dict[str, object] = {}
     for key in known_keys():
         section, _, name = key.partition(".")
@@ -136,16 +136,16 @@ def flatten(config: Config) -> dict[str, object]:
 
 
 def masked(value: object) -> str:
-    """Write a value for people; of a secret address everything but the password."""
+    """Return a value as text for people; a secret URL without its secrets."""
     if isinstance(value, SecretStr):
         return mask_url(value.get_secret_value())
     return _as_text(value)
 
 
 def to_environment(config: Config) -> dict[str, str]:
-    """Write the whole configuration as variables for a child process, secrets included.
+    """Return the whole configuration as environment variables for a child process, secrets included.
 
-    The password files are read already, so that they are left out.
+    Keys of password files are left out, because the passwords are already in the URLs.
     """
     return {
         env_name(key): _as_text(value)
@@ -186,8 +186,8 @@ def _read_file(path: Path) -> Values:
 
 
 def _read_environment() -> Values:
-    # The library parses JSON for lists and tables; what it makes of unknown names is dropped here,
-    # because those are reported, not fatal: Kubernetes plants variables with any prefix.
+    # pydantic-settings parses JSON for lists and tables. Unknown names are dropped here, because they are
+    # reported instead of refused: Kubernetes sets variables with arbitrary prefixes.
     try:
         tree = EnvSettingsSource(
             cast("type[BaseSettings]", Config), env_prefix=ENV_PREFIX, env_nested_delimiter="__"

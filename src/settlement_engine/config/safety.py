@@ -1,6 +1,6 @@
-"""Why ``serve`` refuses to run: settings that are fine on a desk and not in a bank.
+"""Why ``serve`` refuses to run: settings that suit a developer's machine but not a bank.
 
-Promises: ``unsafe_settings`` returns every reason at once, each naming its key. It decides nothing.
+Promises: ``unsafe_settings`` returns all reasons at once, each with its key. It must never change a setting.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ NO_ORIGINS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def unsafe_settings(config: Config, origins: Mapping[str, str] = NO_ORIGINS) -> list[str]:
-    """List why this configuration must not serve real money; empty when it may.
+    """List why this configuration must not handle real money; empty when it may.
 
-    ``origins`` tells which passwords were written into the configuration file.
+    ``origins`` shows which passwords were written into the configuration file.
     """
     checks = (
         *_servers(config, origins),
         *_rails(config),
-        *_doors(config.server),
+        *_endpoints(config.server),
         (not config.settlement.real_windows, "settlement.real_windows is false"),
     )
     return [text for is_unsafe, text in checks if is_unsafe]
@@ -72,7 +72,7 @@ def _rails(config: Config) -> Iterator[Check]:
         )
 
 
-def _doors(server: ServerConfig) -> Iterator[Check]:
+def _endpoints(server: ServerConfig) -> Iterator[Check]:
     is_open = not _is_loopback(server.host)
     yield server.reflection, "server.reflection is true: it lists all calls to every caller"
     yield (

@@ -1,6 +1,7 @@
-"""Secrets of the configuration: read from files of their own, masked when they are shown.
+"""Secrets of the configuration: read from files of their own, and masked when shown.
 
-Promises: a secret that everybody on the machine may read is refused, and none is ever in an error.
+Promises: a secret file that every user of the machine may read is refused. A secret must never appear in an
+error message.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Located = TypeVar("Located", "DatabaseConfig", "NatsConfig")
 
 
 def with_passwords(config: Config, origins: dict[str, str]) -> Config:
-    """Put the passwords from their files into the addresses. Raises Misconfigured."""
+    """Insert the passwords from their files into the URLs. Raises Misconfigured."""
     database = _with_password(config.database, "database", origins)
     nats = _with_password(config.nats, "nats", origins)
     if config.server.tls_key_file is not None:
@@ -74,7 +75,7 @@ def _read_secret(path: Path, key: str) -> str:
 
 
 def carries_secret(url: str) -> bool:
-    """Say whether an address of PostgreSQL or NATS has a password or a token in it."""
+    """Return whether a URL of PostgreSQL or NATS contains a password or a token."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -85,7 +86,7 @@ def carries_secret(url: str) -> bool:
 
 
 def mask_url(url: str) -> str:
-    """Write an address without what is secret in it."""
+    """Return a URL with its secrets masked."""
     if not url:
         return ""
     parts = urlsplit(url)
@@ -95,7 +96,7 @@ def mask_url(url: str) -> str:
     if ":" in user:
         user = f"{user.partition(':')[0]}:{MASK}"
     elif user and parts.scheme in {"nats", "tls"}:
-        user = MASK  # a lone user part of a NATS address is a token
+        user = MASK  # in a NATS URL, a user without a password is a token
     netloc = f"{user}@{host}" if user else host
     query = MASK if parts.query else ""  # the query may carry a password too
     return urlunsplit(parts._replace(netloc=netloc, query=query, fragment=""))

@@ -1,8 +1,8 @@
 """The sections and keys of the configuration, as frozen values.
 
-Promises: a value that exists is a value that may be used; every key has a range. What each key means
-is explained in ``config.toml``, next to its default. The defaults here are those of *production*;
-``PROFILE_DEFAULTS`` says what development sets differently.
+Promises: a value that exists is valid; every key has a range. ``config.toml`` explains each key next to its
+default. The defaults here are those of *production*; ``PROFILE_DEFAULTS`` lists what development sets
+differently.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _none_if_empty(value: object) -> object:
 def _check_amounts(amounts: Mapping[str, str]) -> Mapping[str, str]:
     for currency, text in amounts.items():
         try:
-            # Of what has left ISO 4217 only the database knows the decimals: see ScreeningRules.
+            # The decimals of a withdrawn currency are known only to the database: see ScreeningRules.
             check_amount_text(text, currency)
         except MoneyError as error:
             message = f'{currency} = "{text}" {error}; write it like EUR = "1000.00"'

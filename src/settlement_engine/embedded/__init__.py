@@ -1,10 +1,10 @@
 """Real PostgreSQL and NATS servers without Docker, for development, the demo and the tests.
 
-The room promises: a server that is ready when ``start`` returns and gone when ``stop`` returns;
-the same port and the same data after a crash; nothing left behind when our own process is killed;
-loopback only, with a password. It must never end a process that it did not start, never widen the
-permissions of a directory, never make an account on the machine, and never run in production:
-there the database and the message bus have owners of their own.
+This component promises: a server is ready when ``start`` returns and gone when ``stop`` returns; it has the same
+port and data after a crash; nothing is left running when our own process is killed; it listens on loopback only,
+with a password. It must never end a process that it did not start, never widen the permissions of a directory,
+never create a user account, and never run in production: there the database and the message bus are operated
+separately.
 """
 
 from settlement_engine.embedded.errors import EmbeddedServerError

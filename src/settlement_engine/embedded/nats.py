@@ -1,8 +1,8 @@
 """An embedded NATS server with JetStream, for one machine and one developer.
 
-It promises a server on the loopback address only, with a random password, that forces every
-message to the disk before it acknowledges it. It must never run with NATS' own default there: two
-minutes of acknowledged messages are lost with the machine then.
+It promises a server on the loopback address only, with a random password, that syncs every message to disk
+before it acknowledges it. It must never run with NATS' default sync interval: with the machine, two minutes of
+acknowledged messages would be lost.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ USER: Final = "settlement"
 MAX_FILE_DEFAULT: Final = "4G"
 FAILED_WRITE: Final = (b"no space left on device", b"critical write error")
 ROOM_BYTES_MIN: Final = 4 * 1024 * 1024
-"""A restart is worth while when there is so much room again."""
+"""A restart is useful once so much disk space is free again."""
 
 SAID_BYTES_MAX: Final = 1024 * 1024
-"""So much of the log is read at a look; the rest at the next one."""
+"""How much of the log is read at once; the rest is read the next time."""
 
-# Every path is relative to the data directory, in which the server lives: none has to be quoted.
+# Every path is relative to the data directory, the server's working directory, so that none needs quoting.
 CONFIGURATION: Final = """\
 # Written anew at each start.
 server_name: "settlement-embedded"
@@ -56,7 +56,7 @@ jetstream {{
 
 
 class EmbeddedNats(EmbeddedServer):
-    """One NATS server, its data in ``data_dir``; ``max_file`` bounds JetStream's disk."""
+    """One NATS server with its data in ``data_dir``; ``max_file`` limits JetStream's disk space."""
 
     title: ClassVar[str] = "NATS"
     program: ClassVar[str] = "nats-server"
@@ -71,7 +71,7 @@ class EmbeddedNats(EmbeddedServer):
     @property
     @override
     def home(self) -> Path:
-        """The directory in which the server lives."""
+        """The server's working directory."""
         return self.data_dir
 
     @functools.cached_property
@@ -90,18 +90,18 @@ class EmbeddedNats(EmbeddedServer):
         return files.password_in(self.data_dir / "password")
 
     def url(self) -> str:
-        """Return the server's address, with user and password."""
+        """Return the server's URL, with user and password."""
         return f"nats://{USER}:{self.password}@{self.address}"
 
     @override
     def way_in(self) -> str:
-        """Return a command of NATS's own client."""
+        """Return a command of NATS's own client that connects to the server."""
         who = f"--user {USER} --password {self.password_word()}"
         return f"nats -s nats://{self.address} {who} stream ls"
 
     @override
     def init(self) -> bool:
-        """Make the data directory; false when it was there already."""
+        """Create the data directory; return False when it existed already."""
         with self._lock.held():
             store = self.data_dir / "jetstream"
             if store.is_dir():
@@ -112,16 +112,16 @@ class EmbeddedNats(EmbeddedServer):
     @property
     @override
     def is_stuck(self) -> bool:
-        """Whether a write failed on a full disk, and there is room by now.
+        """Whether a write failed on a full disk, and there is free space by now.
 
-        JetStream keeps the error of a write until it is restarted, and stores nothing in that stream
-        meanwhile; only its log says so.
+        After a failed write JetStream stores nothing more in that stream until it is restarted; only its
+        log says so.
         """
         if self._child is None:
             return False
         with contextlib.suppress(OSError), self.log_path.open("rb") as log:
             if self._seen_bytes > log.seek(0, os.SEEK_END):
-                self._seen_bytes = 0  # The log was cut.
+                self._seen_bytes = 0  # the log was truncated
             log.seek(self._seen_bytes)
             said = log.read(SAID_BYTES_MAX)
             self._seen_bytes += len(said)
@@ -137,7 +137,7 @@ class EmbeddedNats(EmbeddedServer):
     @override
     def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         self._seen_bytes, self._has_failed_write = log.tell(), False
-        programs.nats_version(self._program)  # An old one is refused before it touches the data.
+        programs.nats_version(self._program)  # refuses an old version before it touches the data
         for stale in self.data_dir.glob("*.ports"):
             stale.unlink(missing_ok=True)
         configuration = self.data_dir / "server.conf"
@@ -151,7 +151,7 @@ class EmbeddedNats(EmbeddedServer):
         )
 
     def _configuration(self) -> str:
-        """Write the server's configuration."""
+        """Return the text of the server's configuration file."""
         return CONFIGURATION.format(
             host=HOST,
             port=self._port or ports.free_port(),
@@ -163,7 +163,7 @@ class EmbeddedNats(EmbeddedServer):
     @override
     def _find_port(self, child: subprocess.Popen[bytes]) -> int | None:
         for file in self.data_dir.glob(f"*_{child.pid}.ports"):
-            # It may be read while it is being written.
+            # The file may be read while it is being written.
             with contextlib.suppress(OSError, ValueError, LookupError):
                 address: str = json.loads(file.read_text(encoding="utf-8"))["nats"][0]
                 return int(address.rpartition(":")[2])
@@ -175,8 +175,8 @@ class EmbeddedNats(EmbeddedServer):
 
     @override
     def _after_start(self) -> None:
-        """Nothing is needed: clients make their own streams."""
+        """Nothing to do: clients create their own streams."""
 
     @override
     def _after_stop(self) -> None:
-        """Nothing is left over."""
+        """Nothing to do."""

@@ -1,8 +1,8 @@
 """A free port for a server, the same one at each start.
 
-The port is taken from below the range from which the kernel gives ports to outgoing connections:
-while a server is away, a client that tries again and again could be given the server's own port
-there, be connected to itself, and keep the server from coming back.
+The port is taken from below the range from which the kernel assigns ports to outgoing connections. While a
+server is down, a client that reconnects repeatedly could otherwise get the server's own port, connect to itself,
+and keep the server from binding it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _outgoing_lowest() -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the server will: a port whose last connections are still fading away is free.
+        # The server sets this option too: a port with connections in TIME_WAIT counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError):
             probe.bind((HOST, port))
@@ -43,7 +43,7 @@ def _is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago; whoever binds it must be ready to ask again."""
+    """Return a port that was free just now; the caller must retry if it is taken before it is bound."""
     width = max(_outgoing_lowest() - PORT_LOWEST, RANGE_MIN)
     for _attempt in range(ATTEMPTS_MAX):
         port = PORT_LOWEST + secrets.randbelow(width)
@@ -57,7 +57,7 @@ def free_port() -> int:
 
 
 def noted_port(note: Path) -> int | None:
-    """Return the port of the last time, if it is free now."""
+    """Return the port of the last start, if it is free now."""
     with contextlib.suppress(OSError, ValueError):
         port = int(note.read_text(encoding="ascii"))
         if PORT_LOWEST <= port <= PORT_HIGHEST and _is_free(port):
@@ -66,7 +66,7 @@ def noted_port(note: Path) -> int | None:
 
 
 def note_port(note: Path, port: int) -> None:
-    """Remember the port for the next time."""
+    """Note the port for the next start."""
     with contextlib.suppress(OSError, ValueError):
         if int(note.read_text(encoding="ascii")) == port:
             return

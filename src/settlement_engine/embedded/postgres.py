@@ -1,8 +1,8 @@
-"""An embedded PostgreSQL: a real one, with fsync on, for one machine and one developer.
+"""An embedded PostgreSQL server, with fsync on, for one machine and one developer.
 
-It promises a server on the loopback address only, with a random password, the database
-``settlement`` and settings under which an acknowledged commit survives a power cut. It must never
-weaken durability by itself: whoever wants ``fsync=off`` in a test says so in ``options``.
+It promises a server on the loopback address only, with a random password, the database ``settlement``, and
+settings under which an acknowledged commit survives a power failure. It must never weaken durability by itself:
+a test that wants ``fsync=off`` sets it in ``options``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SHARED_MEMORY_BYTES_MIN: Final = 256 * 1024 * 1024
 NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 # Lines of postmaster.pid, counted from 0.
 PID_LINE, STATUS_LINE = 0, 7
-# What our own promises rest on.
+# Options that the promises of this module depend on.
 RESERVED_OPTIONS: Final = frozenset(
     {"data_directory", "hba_file", "listen_addresses", "port", "unix_socket_directories"}
 )
@@ -49,7 +49,7 @@ DEFAULT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "shared_buffers": "256MB",
         "max_connections": "100",
         "max_wal_size": "2GB",
-        # pglz, which every build has: less of each full page to force to the disk.
+        # pglz is in every build; it reduces the full-page images that are forced to disk.
         "wal_compression": "on",
         "checkpoint_timeout": "15min",
         "checkpoint_completion_target": "0.9",
@@ -64,15 +64,15 @@ DEFAULT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """One PostgreSQL server, its data in ``data_dir``, which must be its own.
+    """One PostgreSQL server with its data in ``data_dir``, a directory of its own.
 
-    ``options`` are settings that go before the defaults; ``version`` asks for a major version such
-    as ``"16"``; ``launch_mode`` is chosen by what the machine allows unless it is given.
+    ``options`` override the default settings; ``version`` requests a major version such as ``"16"``;
+    ``launch_mode`` is chosen by what the machine allows unless it is given.
     """
 
     title: ClassVar[str] = "PostgreSQL"
     program: ClassVar[str] = "postgres"
-    # Fast shutdown, immediate shutdown; the kill comes after them.
+    # Fast shutdown, then immediate shutdown; SIGKILL follows them.
     stop_steps: ClassVar[Sequence[tuple[signal.Signals, float]]] = (
         (signal.SIGINT, 30.0),
         (signal.SIGQUIT, 5.0),
@@ -108,7 +108,7 @@ class EmbeddedPostgres(EmbeddedServer):
     @property
     @override
     def home(self) -> Path:
-        """PostgreSQL's data directory proper."""
+        """PostgreSQL's own data directory, inside ``data_dir``."""
         return self._cluster
 
     @functools.cached_property
@@ -132,14 +132,14 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def version_number(self) -> int:
-        """The version as PostgreSQL counts it: 18.6 is 180006."""
+        """The version as server_version_num: 18.6 is 180006."""
         return self._found.version_number
 
     @property
     def template_key(self) -> str:
-        """A name for a cached template: another version or other programs give another name."""
-        place = hashlib.sha256(os.fsencode(self._found.directory)).hexdigest()[:8]
-        return f"postgres-{self.server_version}-{place}"
+        """Return the name of a cached template; another version or other programs give another name."""
+        directory_hash = hashlib.sha256(os.fsencode(self._found.directory)).hexdigest()[:8]
+        return f"postgres-{self.server_version}-{directory_hash}"
 
     @property
     def password(self) -> str:
@@ -148,22 +148,22 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def socket_directory(self) -> Path:
-        """Where the Unix socket is while the server runs."""
+        """The directory of the Unix socket while the server runs."""
         return self._sockets.path
 
     def url(self, database: str = DATABASE) -> str:
-        """Return the address of a database, with user and password."""
+        """Return the URL of a database, with user and password."""
         return f"postgresql://{cluster.SUPERUSER}:{self.password}@{self.address}/{database}"
 
     @override
     def way_in(self) -> str:
-        """Return the command of PostgreSQL's own client."""
+        """Return a psql command that connects to the server."""
         where = f"-h {HOST} -p {self.port} -U {cluster.SUPERUSER} {DATABASE}"
         return f"PGPASSWORD={self.password_word()} psql {where}"
 
     @override
     def init(self) -> bool:
-        """Make the data directory; false when it was there already."""
+        """Create the data directory; return False when it existed already."""
         with self._lock.held():
             self._prepare()
             if cluster.is_made(self._cluster):
@@ -176,7 +176,7 @@ class EmbeddedPostgres(EmbeddedServer):
             return True
 
     def initialise_from_template(self, template_dir: Path) -> bool:
-        """Copy the data and the password of a stopped server; false when there is data already."""
+        """Copy the data and the password of a stopped server; return False when data exists already."""
         with self._lock.held():
             self._prepare()
             if cluster.is_made(self._cluster):
@@ -219,7 +219,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @override
     def _find_port(self, child: subprocess.Popen[bytes]) -> int | None:
-        # A file that a killed server left behind says "ready" too: only our child's number counts.
+        # A file left by a killed server also says "ready", so the process id must be our child's.
         lines = self._pid_file_lines()
         is_ready = len(lines) > STATUS_LINE and lines[STATUS_LINE].strip() == "ready"
         if not is_ready or lines[PID_LINE] != str(child.pid):
@@ -242,11 +242,11 @@ class EmbeddedPostgres(EmbeddedServer):
         return pid if is_alive else None
 
     def _remove_stale_pid_file(self) -> None:
-        """Remove a pid file whose number now means another process, or a zombie.
+        """Remove a pid file whose process id now belongs to another process, or to a zombie.
 
-        PostgreSQL would take that process for itself and refuse to start. If the number means
-        nobody the file stays: it then leads PostgreSQL to shared memory that may still be in use.
-        We hold the directory's lock, and no process of the server's lives here.
+        PostgreSQL would take that process for a running server and refuse to start. If no process has
+        the id the file stays: it then leads PostgreSQL to shared memory that may still be in use.
+        The caller holds the directory's lock, and no server process runs in the directory.
         """
         pid = self._pid_in_file()
         if pid is not None and proctable.exists(pid) and not self._residents():
@@ -266,7 +266,7 @@ class EmbeddedPostgres(EmbeddedServer):
         self._is_fresh = False
 
     def _client(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one of PostgreSQL's own clients on our database; no SQL is written in this room."""
+        """Run one of PostgreSQL's own clients on our database; this component contains no SQL."""
         where = [f"--host={HOST}", f"--port={self.port}", f"--username={cluster.SUPERUSER}"]
         return process.run(
             [self._found / program, "--no-password", *where, *arguments, DATABASE],
@@ -281,6 +281,6 @@ class EmbeddedPostgres(EmbeddedServer):
 
 def _shared_memory_bytes() -> int:
     with contextlib.suppress(OSError):
-        space = os.statvfs("/dev/shm")  # noqa: S108  it is asked how large it is, not written to
+        space = os.statvfs("/dev/shm")  # noqa: S108  only its size is read
         return space.f_frsize * space.f_blocks
     return 0

@@ -1,9 +1,9 @@
-"""How a server process is begun, waited for and ended.
+"""How a server process is started, waited for and ended.
 
-The promises: a server dies with the process that began it; ending escalates within named bounds
-and takes the whole tree along; only processes that we began, or that prove to be their orphans,
-are ended, by number. It must never begin a server from a worker thread: the kernel ties the
-child's life to the *thread*, so that the server would be killed when that thread ends.
+Promises: a server ends with the process that started it; ending escalates within named timeouts and includes
+all child processes; only processes that we started, or that prove to be orphans of ours, are ended, by process
+id. It must never start a server from a worker thread: the kernel ties the child to the *thread* that started it,
+so that the server would be killed when that thread ends.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import IO
 
-# The user that nobody is; inside a user namespace it is us, after a drop it is the machine's.
+# The id of the user nobody: mapped to our own user in a user namespace, the real nobody after a drop.
 UNPRIVILEGED_ID: Final = 65534
 POLL_SECONDS: Final = 0.005
 PROBE_SECONDS: Final = 10.0
 KILL_SECONDS: Final = 10.0
-# A server needs no more of our environment than this; the rest may hold secrets or PG* variables.
+# The environment variables a server needs; others may hold secrets or PG* settings.
 ENVIRONMENT_KEPT: Final = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
 SHIM: Final = Path(__file__).with_name("shim.py")
 
 
 class LaunchMode(StrEnum):
-    """As whom a server runs."""
+    """The user under which a server runs."""
 
     SAME = "same"
-    """As ourselves."""
+    """Our own user."""
     NAMESPACE = "namespace"
-    """As nobody in its own eyes and as ourselves for the file system."""
+    """The user nobody inside a user namespace, which is our own user for the file system."""
     DROP = "drop"
-    """As the machine's nobody; what it writes must belong to nobody too."""
+    """The machine's user nobody; the data must belong to nobody too."""
 
 
 def choose_mode(*, must_drop: bool = False) -> LaunchMode:
-    """Pick the mode in which PostgreSQL agrees to run.
+    """Choose the mode in which PostgreSQL agrees to run.
 
-    It refuses root, and a user without an entry in the password file (OpenShift gives such). The
-    namespace answers both and needs no account; ``must_drop`` is for data that already is nobody's.
+    PostgreSQL refuses root, and a user without an entry in the password file (as in OpenShift). A user
+    namespace solves both without an account; ``must_drop`` is for data that nobody owns already.
     """
     is_root = os.geteuid() == 0
     if is_root and must_drop:
@@ -73,15 +73,15 @@ def _has_name(uid: int) -> bool:
 
 @functools.cache
 def namespaces_work() -> bool:
-    """Try a user namespace once: containers and hardened kernels forbid them in several ways."""
+    """Test once whether user namespaces work: containers and hardened kernels forbid them in several ways."""
     result = run(["/bin/sh", "-c", ":"], mode=LaunchMode.NAMESPACE, timeout_seconds=PROBE_SECONDS)
     return result.returncode == 0
 
 
 def obstacle(path: Path, mode: LaunchMode) -> Path | None:
-    """Return the directory that keeps a server in this mode from reaching ``path``, if any.
+    """Return the directory that a server in this mode cannot enter on the way to ``path``, if any.
 
-    In a namespace root stays root by name only: it passes no door that its permission bits close.
+    In a namespace root has no special privileges: the permission bits apply to it.
     """
     path = path.resolve()
     match mode:
@@ -97,7 +97,7 @@ def obstacle(path: Path, mode: LaunchMode) -> Path | None:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return a small environment in which no locale or time zone of the user's can do harm."""
+    """Return a minimal environment, with a fixed locale and time zone."""
     kept = {name: os.environ[name] for name in ENVIRONMENT_KEPT if name in os.environ}
     return {**kept, "LC_ALL": "C", "TZ": "UTC", **(extra or {})}
 
@@ -128,9 +128,9 @@ def spawn(
     directory: Path,
     log: IO[bytes],
 ) -> subprocess.Popen[bytes]:
-    """Begin a server in ``directory``, in a session of its own, its words going to ``log``.
+    """Start a server in ``directory``, in a session of its own, with its output written to ``log``.
 
-    The session keeps Ctrl-C away from it: the engine drains first, then we end the servers.
+    The session keeps Ctrl-C from reaching it: the engine drains first, then we end the servers.
     """
     return subprocess.Popen(
         _shimmed(command, mode, death_signal),
@@ -151,7 +151,7 @@ def run(
     timeout_seconds: float,
     extra_environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and return what it said; under the shim only if a mode is given."""
+    """Run a command to its end and return its output; through the shim only if a mode is given."""
     words = [str(word) for word in command]
     try:
         return subprocess.run(
@@ -175,7 +175,7 @@ def run(
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_seconds: float) -> bool:
-    """Ask until the condition holds; false when the time is over."""
+    """Poll until the condition holds; return False when the time is over."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         if time.monotonic() >= deadline:
@@ -187,19 +187,19 @@ def wait_until(condition: Callable[[], bool], *, timeout_seconds: float) -> bool
 def terminate(
     child: subprocess.Popen[bytes], steps: Sequence[tuple[signal.Signals, float]]
 ) -> None:
-    """Ask politely, then less so, each step with its patience in seconds; at last kill the tree."""
-    for step, patience_seconds in steps:
+    """Send the signals in order, waiting after each for its number of seconds; at last kill the tree."""
+    for step, wait_seconds in steps:
         if child.poll() is not None:
             return
         child.send_signal(step)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=patience_seconds)
+            child.wait(timeout=wait_seconds)
     if child.poll() is None:
         _kill_tree(child)
 
 
 def _kill_tree(child: subprocess.Popen[bytes]) -> None:
-    # The descendants are listed first: once the parent is dead nothing tells whose they were.
+    # The descendants are listed first: once the parent is dead, nothing shows whose children they were.
     with proctable.handles(
         proctable.descendants(child.pid),
         proof=lambda pid: pid in proctable.descendants(child.pid),

@@ -1,9 +1,8 @@
-"""Questions to the kernel's table of processes.
+"""Queries to the kernel's process table.
 
-It promises to name a process ours only on proof: it descends from our child, or it runs the
-server's program inside the server's own data directory. A number alone proves nothing, for numbers
-are used again; so whoever is to be killed is held by a handle (a pidfd) and proved once more
-through it.
+It promises to treat a process as ours only on proof: it descends from our child, or it runs the server's program
+inside the server's own data directory. A process id alone proves nothing, because ids are reused. So a process
+to be killed is held by a handle (a pidfd) and verified again through it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 PROC = Path("/proc")
-# In /proc/PID/stat, counted after the closing bracket of the program's name.
+# Index in /proc/PID/stat, counted after the closing bracket of the program's name.
 PARENT_FIELD = 1
 
 
@@ -35,19 +34,19 @@ def _parent(pid: int) -> int | None:
 
 
 def descendants(ancestor_pid: int) -> list[int]:
-    """Return the children of a process, their children, and so on, without itself."""
+    """Return the children of a process, their children, and so on, without the process itself."""
     parents = {pid: _parent(pid) for pid in _pids()}
     found = [ancestor_pid]
-    for pid in found:  # It grows while it is walked; each process is appended at most once.
+    for pid in found:  # the list grows during the loop; each process is appended at most once
         found.extend(child for child, parent in parents.items() if parent == pid)
     return found[1:]
 
 
 def lives_in(pid: int, directory: Path, program: str) -> bool:
-    """Say whether the process runs ``program`` with ``directory`` as its working directory.
+    """Return whether the process runs ``program`` with ``directory`` as its working directory.
 
-    PostgreSQL and its children work inside their data directory, and we start NATS in its own. A
-    zombie, and a process of somebody else's whose directory we may not see, lives nowhere.
+    PostgreSQL and its children work inside their data directory, and we start NATS in its own. A zombie, or
+    another user's process whose directory is not readable, never matches.
     """
     try:
         here = (PROC / str(pid) / "cwd").stat()
@@ -56,7 +55,7 @@ def lives_in(pid: int, directory: Path, program: str) -> bool:
     except OSError:
         return False
     is_here = (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
-    # The kernel marks a program whose file was replaced, as an upgrade of the wheel does.
+    # The kernel appends this mark when the program's file was replaced, for example by an upgrade.
     return is_here and executable.removesuffix(" (deleted)") == program
 
 
@@ -66,13 +65,13 @@ def residents(directory: Path, program: str) -> list[int]:
 
 
 def exists(pid: int) -> bool:
-    """Say whether the number is taken, be it by a zombie or by a process of somebody else's."""
+    """Return whether the process id is in use, also by a zombie or another user's process."""
     return (PROC / str(pid)).exists()
 
 
 @contextlib.contextmanager
 def handles(pids: Iterable[int], *, proof: Callable[[int], bool]) -> Iterator[list[int]]:
-    """Hold the processes that are still there and still meant, so that no number is mistaken."""
+    """Open pidfds of the processes that still exist and pass ``proof``, so that a reused id is harmless."""
     with contextlib.ExitStack() as stack:
         held: list[int] = []
         for pid in pids:
@@ -85,6 +84,6 @@ def handles(pids: Iterable[int], *, proof: Callable[[int], bool]) -> Iterator[li
 
 
 def kill(handle: int) -> None:
-    """Kill a held process; one that ended meanwhile is fine."""
+    """Kill a held process; one that has ended already is no error."""
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(handle, signal.SIGKILL)

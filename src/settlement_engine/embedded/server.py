@@ -1,9 +1,8 @@
-"""What PostgreSQL and NATS have in common: to be begun, to be watched, to be ended.
+"""What PostgreSQL and NATS have in common: starting, watching and stopping a server.
 
-The promises: ``start`` returns when the server answers, or raises and leaves nothing behind; a
-server that died comes back on the same port with the same data; a predecessor that is still
-shutting down is waited for, never run beside. It must never take a directory that another process
-holds.
+Promises: ``start`` returns when the server answers, or raises and leaves nothing behind; a server that died
+restarts on the same port with the same data; an earlier server that is still shutting down is waited for, never
+run in parallel. It must never use a directory that another process holds.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ if TYPE_CHECKING:
     from typing import IO
 
 PORT_NOTE: Final = "port"
-# Recovery after a crash may have to replay all of max_wal_size.
+# Crash recovery may have to replay up to max_wal_size.
 READY_SECONDS: Final = 120.0
-# For what passes by itself: a port in use, shared memory of the one before.
-LAUNCH_PATIENCE_SECONDS: Final = 15.0
+# For temporary causes: a port in use, or shared memory of the previous server.
+LAUNCH_TIMEOUT_SECONDS: Final = 15.0
 LAUNCH_PAUSE_SECONDS: Final = 0.1
-# A server whose parent was killed writes its last checkpoint.
+# A server whose parent was killed still writes its shutdown checkpoint.
 PREDECESSOR_SECONDS: Final = 30.0
-# Children of a server that was killed notice it, nearly always at once.
+# Children of a killed server usually notice it at once.
 ORPHAN_SECONDS: Final = 2.0
 PORT_IN_USE: Final = "address already in use"
 
@@ -42,14 +41,14 @@ PORT_IN_USE: Final = "address already in use"
 class EmbeddedServer(abc.ABC):
     """One server process, its data directory and its port.
 
-    ``port=0`` takes any free port and keeps it: it is noted beside the data, and is taken again at the
-    next start unless somebody else has it by then.
+    ``port=0`` takes any free port and keeps it: it is noted next to the data, and is used again at the next
+    start unless another process has it by then.
     """
 
     title: ClassVar[str]
     program: ClassVar[str]
     stop_steps: ClassVar[Sequence[tuple[signal.Signals, float]]]
-    # What a server says on the way out when the reason will be gone in a moment.
+    # What a server prints before it exits when the cause is temporary.
     passing_complaints: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, data_dir: Path, *, port: int) -> None:
@@ -66,7 +65,7 @@ class EmbeddedServer(abc.ABC):
     @property
     @abc.abstractmethod
     def home(self) -> Path:
-        """The directory in which the server's processes live."""
+        """The working directory of the server's processes."""
 
     @property
     @abc.abstractmethod
@@ -75,23 +74,23 @@ class EmbeddedServer(abc.ABC):
 
     @abc.abstractmethod
     def init(self) -> bool:
-        """Make the data directory; false when it was there already."""
+        """Create the data directory; return False when it existed already."""
 
     @abc.abstractmethod
     def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        """Begin the server's process."""
+        """Start the server's process."""
 
     @abc.abstractmethod
     def _find_port(self, child: subprocess.Popen[bytes]) -> int | None:
-        """Return the port on which the server answers, or none as long as it does not."""
+        """Return the port on which the server answers, or None while it does not."""
 
     @abc.abstractmethod
     def _main_resident(self) -> int | None:
-        """Return the server's process that lives in the directory without being our child."""
+        """Return the server process that runs in the directory without being our child."""
 
     @abc.abstractmethod
     def _after_start(self) -> None:
-        """Do what needs an answering server."""
+        """Do what needs a server that answers."""
 
     @abc.abstractmethod
     def _after_stop(self) -> None:
@@ -99,15 +98,15 @@ class EmbeddedServer(abc.ABC):
 
     @abc.abstractmethod
     def way_in(self) -> str:
-        """Return a command by which a person gets in; the password stays in its file."""
+        """Return a command that connects a person to the server; the password stays in its file."""
 
     def password_word(self) -> str:
-        """Return what a shell replaces by the password."""
+        """Return a shell expression that yields the password."""
         return f'"$(cat {shlex.quote(str(self.data_dir / "password"))})"'
 
     @property
     def port(self) -> int:
-        """The port; known once the server was started."""
+        """The port; known once the server was started. Raises EmbeddedServerError before."""
         if self._port is None:
             raise EmbeddedServerError(
                 f"The port of {self.title} is not known yet.",
@@ -118,21 +117,21 @@ class EmbeddedServer(abc.ABC):
 
     @property
     def address(self) -> str:
-        """Where the server answers, such as ``127.0.0.1:41873``."""
+        """The server's address, such as ``127.0.0.1:41873``."""
         return f"{HOST}:{self.port}"
 
     @property
     def pid(self) -> int | None:
-        """The number of the running process."""
+        """The process id of the running server."""
         return self._child.pid if self._child is not None and self.is_running else None
 
     @property
     def is_running(self) -> bool:
-        """Whether our child lives; a zombie counts as dead, and asking buries it."""
+        """Whether our child process runs; a zombie counts as ended and is reaped by this call."""
         return self._child is not None and self._child.poll() is None
 
     def poll(self) -> int | None:
-        """Return the exit status of our child, or none while it runs or before it was begun."""
+        """Return the exit status of our child, or None while it runs or before it was started."""
         return None if self._child is None else self._child.poll()
 
     def start(self) -> None:
@@ -141,7 +140,9 @@ class EmbeddedServer(abc.ABC):
             return
         begun = time.monotonic()
         with contextlib.ExitStack() as undo:
-            if not self._is_wanted:  # A restart that fails is tried again: it keeps the directory.
+            if (
+                not self._is_wanted
+            ):  # a restart that fails is retried and keeps the directory's lock
                 undo.callback(self._lock.release)
             self._lock.acquire()
             undo.callback(self._end_child)
@@ -158,10 +159,9 @@ class EmbeddedServer(abc.ABC):
         self.ready_seconds = time.monotonic() - begun
 
     def stop(self) -> None:
-        """End the server, cleanly if it will, and give the directory back. Twice is fine.
+        """Stop the server, cleanly if possible, and release the directory. May be called again.
 
-        Without the directory's lock nothing in it is ours to end: another process may run there
-        now.
+        Without the directory's lock nothing in it is ours to end: another process may run there now.
         """
         self._is_wanted = False
         if not self._lock.is_held:
@@ -178,11 +178,11 @@ class EmbeddedServer(abc.ABC):
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the server runs, and will not work again before it was restarted."""
+        """Whether the server runs but will not work until it is restarted."""
         return False
 
     def restart_if_dead(self) -> bool:
-        """Start a dead server again, in the same place; say whether there was need. A stuck one is ended."""
+        """Restart a dead or stuck server in the same directory; return whether that was necessary."""
         if self._is_wanted and self.is_running and self.is_stuck:
             self._end_child()
         files.bound_log(self.log_path)
@@ -198,16 +198,16 @@ class EmbeddedServer(abc.ABC):
         self._after_stop()
 
     def _launch(self) -> None:
-        deadline = time.monotonic() + LAUNCH_PATIENCE_SECONDS
+        deadline = time.monotonic() + LAUNCH_TIMEOUT_SECONDS
         while (complaint := self._launch_once()) is not None:
             if not self._will_pass(complaint) or time.monotonic() >= deadline:
                 raise self._refusal(complaint)
             if PORT_IN_USE in complaint.lower() and not self._is_wanted:
-                self._port = self._configured_port or None  # any other one will do
+                self._port = self._configured_port or None  # another port is tried
             time.sleep(LAUNCH_PAUSE_SECONDS)
 
     def _launch_once(self) -> str | None:
-        """Begin the server; return what it complained of if it ended instead of getting ready."""
+        """Start the server; return its error output if it ended instead of becoming ready."""
         with files.open_log(self.log_path) as log:
             offset = log.tell()
             child = self._child = self._spawn(log)
@@ -239,7 +239,7 @@ class EmbeddedServer(abc.ABC):
         return EmbeddedServerError(f"{self.title} did not start.", why=complaint, todo=todo)
 
     def _clear_predecessor(self) -> None:
-        """Make sure that no process of an earlier server still works on the data."""
+        """Ensure that no process of an earlier server still works on the data."""
         if not wait_until(
             lambda: self._main_resident() is None, timeout_seconds=PREDECESSOR_SECONDS
         ):
@@ -251,10 +251,10 @@ class EmbeddedServer(abc.ABC):
         self._await_orphans()
 
     def _await_orphans(self) -> None:
-        """Wait for the children of a dead server; then kill them, for nobody else ever will.
+        """Wait for the children of a dead server; then kill them, because nothing else will.
 
-        Whatever they had not committed is lost with their server already, and what they had is in
-        the log on disk: recovery needs them gone, not finished.
+        What they had not committed is lost with their server already, and what they had committed is in the
+        write-ahead log on disk: recovery needs them gone, not finished.
         """
         if wait_until(lambda: not self._residents(), timeout_seconds=ORPHAN_SECONDS):
             return

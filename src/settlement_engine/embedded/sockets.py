@@ -1,8 +1,8 @@
 """The short directory of PostgreSQL's Unix socket.
 
-A socket's path may have 107 bytes and PostgreSQL takes a list of directories, so that neither a
-deep data directory nor one with a space in its name would do. The directory's name is noted beside
-the data: one that a killed process left behind is used again by the next, and then removed.
+A socket's path may have 107 bytes, and PostgreSQL reads the setting as a list, so that neither a deep data
+directory nor one with a space in its name is possible. The directory's path is noted next to the data: the one
+that a killed process left behind is reused by the next process, and then removed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PREFIX: Final = "settlement-"
-# $TMPDIR comes last: it may be long, and closed to the server's user.
+# $TMPDIR comes last: it may be too long, and not accessible to the server's user.
 PARENTS: Final[Sequence[Path]] = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108  made by mkdtemp
 
 
 class SocketDirectory:
-    """A private temporary directory, remembered in the file ``note``."""
+    """A private temporary directory whose path is noted in the file ``note``."""
 
     def __init__(self, note: Path) -> None:
         self._note = note
@@ -34,7 +34,7 @@ class SocketDirectory:
 
     @property
     def path(self) -> Path:
-        """The directory, while there is one."""
+        """The directory, while it exists. Raises EmbeddedServerError before it was created."""
         if self._path is None:
             raise EmbeddedServerError(
                 "There is no socket directory.",
@@ -44,7 +44,7 @@ class SocketDirectory:
         return self._path
 
     def make(self, mode: LaunchMode) -> Path:
-        """Return the directory, making it if need be, owned by the server's user."""
+        """Return the directory, created if necessary and owned by the server's user."""
         self._path = self._path or self._remembered()
         if self._path is None or not self._path.is_dir():
             self._path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_parent()))
@@ -54,14 +54,14 @@ class SocketDirectory:
         return self._path
 
     def remove(self) -> None:
-        """Remove the directory that this object made, and the note."""
+        """Remove the directory that this object created, and the note."""
         if self._path is not None:
             shutil.rmtree(self._path, ignore_errors=True)
             self._note.unlink(missing_ok=True)
             self._path = None
 
     def _remembered(self) -> Path | None:
-        """Return the noted directory if it is still one that only we can have made."""
+        """Return the noted directory if only we can have created it."""
         try:
             path = Path(self._note.read_text(encoding="utf-8").strip())
             status = path.lstat()

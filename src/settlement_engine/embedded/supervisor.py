@@ -1,8 +1,8 @@
-"""PostgreSQL and NATS side by side in one data directory.
+"""PostgreSQL and NATS together in one data directory.
 
-The promises: both answer when the ``with`` block begins, or nothing of either is left; two
-processes never share a directory; ``watch`` brings back what died or is stuck for good, in the same
-place, but not for ever. It must be used from the main thread.
+Promises: both servers answer when the ``with`` block begins, or neither is left running; two processes never
+share a directory; ``watch`` restarts a server that died or is stuck, in the same directory and with a limit on
+restarts. It must be used from the main thread.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.embedded.server import EmbeddedServer
 
-# A server that dies this often in this time does so for a reason that no restart removes.
+# A server that fails this often in this time has a cause that no restart removes.
 RESTARTS_MAX: Final = 30
 RESTARTS_WINDOW_SECONDS: Final = 60.0
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStatus:
-    """What a person wants to see of a server."""
+    """What a person needs to know about a server."""
 
     name: str
     version: str
@@ -47,16 +47,16 @@ class ServerStatus:
 
     @override
     def __str__(self) -> str:
-        """Return one line to print."""
+        """Return one line for a terminal."""
         mark = "✓" if self.pid is not None else "✗"
         name = f"{self.name} {self.version}"
         return f"{mark} {name:<17} {self.address:<17} {self.ready_seconds:.2f} s"
 
 
 class EmbeddedServers:
-    """Both servers, begun by ``with`` and ended by its end.
+    """Both servers, started by ``with`` and stopped at its end.
 
-    ``pg_options`` go before the default settings; port 0 takes any free one.
+    ``pg_options`` override the default settings; port 0 takes any free port.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class EmbeddedServers:
         return (self.postgres, self.nats)
 
     def __enter__(self) -> Self:
-        """Bring both servers up."""
+        """Start both servers."""
         self.start()
         return self
 
@@ -93,11 +93,11 @@ class EmbeddedServers:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End both servers."""
+        """Stop both servers."""
         self.stop()
 
     def start(self) -> None:
-        """Bring both servers up; on failure or interruption end what was begun."""
+        """Start both servers; on failure or interruption stop what was started."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as bring_up:
             self._lock.acquire()
@@ -108,13 +108,13 @@ class EmbeddedServers:
             self._running = bring_up.pop_all()
 
     def stop(self) -> None:
-        """End both servers, cleanly if they will. Twice is fine."""
+        """Stop both servers, cleanly if possible. May be called again."""
         self._running.close()
 
     def watch(self) -> tuple[str, ...]:
-        """Bring back whichever server died, and name it. Meant to be called a few times a second.
+        """Restart every server that died, and return their names. Call it a few times a second.
 
-        It does not wait unless a server is dead; then it takes as long as that server's start.
+        It returns at once unless a server is dead; then it takes as long as that server's start.
         """
         restarted = []
         for server in self._servers:
@@ -139,7 +139,7 @@ class EmbeddedServers:
         self._restarted_at.append(now)
 
     def statuses(self) -> tuple[ServerStatus, ...]:
-        """Return one line's worth of news for each server."""
+        """Return the status of each server."""
         return tuple(
             ServerStatus(
                 name=server.title,

@@ -1,7 +1,7 @@
-"""What travels between banks: messages as bytes and as values, and nothing that sends them.
+"""Messages between banks, as bytes and as values, without any transport.
 
-Promises: what is read here keeps every field that it must, or is refused with the place of the fault; each
-reader has a bound on size and depth and takes one pass. What is built here reads back as the same values.
-Must never: ask anybody anything, keep anything, or take an unknown word for success. Rails and statements
-stand above this layer; it knows the domain's money and nothing of settlements.
+Promises: reading keeps every required field, or refuses the message with the position of the fault; every reader
+has limits on size and depth, and takes one pass. A built message reads back as the same values. Must never: call
+another system, store anything, or take an unknown code for success. Rails and statements are layers above this
+one; it knows the domain's money, and nothing about settlements.
 """

@@ -1,4 +1,4 @@
-"""admi.002: a message was rejected before anybody looked at its business. This is a definite no to it."""
+"""admi.002 (ISO 20022): a message was rejected before business processing. This is a definite rejection."""
 
 from __future__ import annotations
 

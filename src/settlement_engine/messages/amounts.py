@@ -1,7 +1,7 @@
-"""Amounts as ISO 20022 writes them: 18 digits, at most five decimals, a currency beside them.
+"""Amounts in ISO 20022: at most 18 digits, at most five decimals, with a currency.
 
-Promises: what is read is the exact number of minor units, and a digit that the currency does not have is an
-error, never rounded. Zero is an amount here (a charge may be nothing); a sign stands elsewhere, never in it.
+Promises: reading gives the exact number of minor units; a digit beyond the currency's decimals is an error, and
+never rounded. Zero is an amount (a charge may be zero); a sign is in a separate element, never in the amount.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from settlement_engine.domain.money import (
 
 DECIMALS_MAX: Final = 5
 AMOUNT_CHARACTERS_MAX: Final = 64
-"""No longer text is looked at; leading zeros are allowed by the schemas."""
+"""Longer texts are not parsed; the schemas allow leading zeros."""
 
 _DECIMAL: Final = re.compile(r"\+?([0-9]*)(?:\.([0-9]*))?", re.ASCII)
 
@@ -29,11 +29,11 @@ _WITH_TWO: Final = (
 )
 _WITH_NONE: Final = ("BEF", "BYR", "ESP", "ITL", "LUF", "PTE")
 WITHDRAWN: Final = dict.fromkeys(_WITH_TWO, 2) | dict.fromkeys(_WITH_NONE, 0)
-"""Decimals of currencies that ISO 4217 no longer lists (its list three), as statements of the past name them."""
+"""Decimals of withdrawn currencies (ISO 4217, list three), which old statements contain."""
 
 
 def decimals_of(currency: str) -> int:
-    """Return how many decimals the currency has, or had. Raises MoneyError for what is none."""
+    """Return how many decimals the currency has, or had. Raises MoneyError for an unknown currency."""
     try:
         return exponent(currency)
     except MoneyError:

@@ -1,7 +1,7 @@
-"""Building: the same forms in the other direction.
+"""Builds a message: the same forms as for reading, in the other direction.
 
-Promises: what is built is in the order of its schema and keeps to its texts, or there is a MessageError with
-the place and nothing is built. What is built reads back as the same values.
+Promises: the elements are in the order of the schema and their texts are valid; otherwise a MessageError names the
+position and nothing is built. A built message reads back as the same values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SubElement = etree.SubElement
 
 
 def build(parent: _Element, form: Compiled, value: object) -> None:
-    """Put the elements of a value into its parent. Raises MessageError."""
+    """Append the elements of a value to its parent. Raises MessageError."""
     chosen = 0
     for step in form.steps:
         if step.how == INSIDE:

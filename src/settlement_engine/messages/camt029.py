@@ -1,4 +1,4 @@
-"""camt.029: the answer to a request to cancel: done, refused or pending, for a message and for each payment."""
+"""camt.029 (ISO 20022): the answer to a cancellation request: done, refused or pending."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the request for a message as a whole."""
+    """The result of the request for a message as a whole."""
 
     cancellation_id: str | None = None
     case: Case | None = None
@@ -58,7 +58,7 @@ class GroupAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the request for one payment."""
+    """The result of the request for one payment."""
 
     cancellation_status_id: str | None = None
     case: Case | None = None
@@ -88,7 +88,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resolution(msgspec.Struct, frozen=True, kw_only=True):
-    """The message. ``confirmation`` is what the answerer says of the whole case."""
+    """The message. ``confirmation`` is the answer for the whole case."""
 
     assignment: Assignment
     case: Case | None = None

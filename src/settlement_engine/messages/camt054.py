@@ -1,4 +1,4 @@
-"""camt.054: the account servicer tells of bookings: evidence that money moved."""
+"""camt.054 (ISO 20022): the account servicer's notification of bookings: evidence that money moved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from settlement_engine.messages.parties import (
 
 
 class OwnedAccount(Account, frozen=True, kw_only=True):
-    """An account, with its owner and who keeps it."""
+    """An account, with its owner and its servicer."""
 
     owner: Party | None = None
     servicer: Agent | None = None

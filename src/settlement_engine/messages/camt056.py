@@ -1,4 +1,4 @@
-"""camt.056: the request to cancel a payment or to get it back. It moves nothing by itself."""
+"""camt.056 (ISO 20022): the request to cancel or return a payment. It moves no money by itself."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from settlement_engine.messages.references import (
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks whom to look into something."""
+    """The institution that asks, the one that is asked, and when."""
 
     id: str
     assigner: Party | None = None
@@ -40,7 +40,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """The case that an investigation belongs to."""
+    """The case to which an investigation belongs."""
 
     id: str
     creator: Party | None = None
@@ -49,7 +49,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupCancellation(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that is to be cancelled, as a whole or in the payments named beside it."""
+    """A message to be cancelled, as a whole or in the payments listed with it."""
 
     cancellation_id: str | None = None
     case: Case | None = None
@@ -63,7 +63,7 @@ class GroupCancellation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cancellation(msgspec.Struct, frozen=True, kw_only=True):
-    """One payment that is to be cancelled or returned."""
+    """One payment to be cancelled or returned."""
 
     cancellation_id: str | None = None
     case: Case | None = None
@@ -82,7 +82,7 @@ class Cancellation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Underlying(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be cancelled."""
+    """The messages and payments to be cancelled."""
 
     group: GroupCancellation | None = None
     cancellations: tuple[Cancellation, ...] = ()

@@ -1,4 +1,4 @@
-"""camt.060: the request for a statement or a report that did not come."""
+"""camt.060 (ISO 20022): the request for a statement or report that was not received."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from settlement_engine.messages.parties import (
 
 
 class ReportAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """Which report, of which account and time."""
+    """The requested report, its account and its period."""
 
     id: str | None = None
     message_name: str

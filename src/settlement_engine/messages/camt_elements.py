@@ -1,6 +1,7 @@
-"""The elements that the camt messages share: children by name, dates, numbers, signed amounts, balances.
+"""Elements that the camt messages share: children by name, dates, numbers, signed amounts, balances.
 
-Promises: each child is visited once; one that stands twice where it may stand once is an error, never a choice.
+Promises: each child is visited once; an element that occurs twice where one is allowed is an error, and never
+resolved by a choice.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 BALANCES_MAX: Final = 1_000
-"""No statement has more balances."""
+"""The most balances that a statement may have."""
 
 NO_LISTS: Final[frozenset[str]] = frozenset()
 
@@ -53,7 +54,7 @@ class Children:
         self._lists: dict[str, list[_Element]] = {}
 
     def put(self, name: str, child: _Element, *, is_list: bool) -> None:
-        """Take the next child. Raises MessageError for a second one where one may stand."""
+        """Add the next child. Raises MessageError for a second one where only one is allowed."""
         if is_list:
             self._lists.setdefault(name, []).append(child)
         elif name in self._single:
@@ -62,7 +63,7 @@ class Children:
             self._single[name] = child
 
     def one(self, *names: str) -> _Element | None:
-        """Return the first of these that is there."""
+        """Return the first of these that exists."""
         return next((self._single[name] for name in names if name in self._single), None)
 
     def required(self, *names: str) -> _Element:
@@ -73,11 +74,11 @@ class Children:
         return found
 
     def many(self, name: str) -> list[_Element]:
-        """Return all children of a name that may stand several times."""
+        """Return all children of a name that may occur several times."""
         return self._lists.get(name, [])
 
     def text(self, name: str) -> str:
-        """Return the text of a child; empty when it is not there."""
+        """Return the text of a child; empty when it is absent."""
         child = self._single.get(name)
         return (child.text or "").strip() if child is not None else ""
 
@@ -90,13 +91,13 @@ class Children:
 
 
 class Reader:
-    """Reads elements of one namespace. Those of another are extensions, and are passed over."""
+    """Reads elements of one namespace. Elements of other namespaces are extensions, and are skipped."""
 
     def __init__(self, uri: str) -> None:
         self._prefix = f"{{{uri}}}"
 
     def children(self, element: _Element, lists: frozenset[str] = NO_LISTS) -> Children:
-        """Sort the children of an element by their names. Raises MessageError for one too many."""
+        """Group an element's children by name. Raises MessageError for a duplicate."""
         prefix, cut = self._prefix, len(self._prefix)
         found = Children(element)
         for child in element:
@@ -108,7 +109,7 @@ class Reader:
 
 
 def read_day(element: _Element, name: str, text: str) -> date:
-    """Read the day of a date or of a date and time, as it was written: the servicer's own day."""
+    """Read the day of a date, or of a date and time, as written: the account servicer's own day."""
     match = _DAY.fullmatch(text)
     try:
         return date.fromisoformat(match[1] if match is not None else "")
@@ -124,14 +125,14 @@ def read_number(element: _Element, name: str, text: str) -> int:
 
 
 def read_boolean(element: _Element, name: str, text: str) -> bool:
-    """Read an indicator; an unknown word is an error."""
+    """Read an indicator; any other text is an error."""
     if text not in _BOOLEANS:
         raise MessageError(place_of(element, name), f"{quoted(text)} is neither true nor false")
     return _BOOLEANS[text]
 
 
 def read_date_choice(reader: Reader, element: _Element | None) -> date | None:
-    """Read what holds a ``Dt`` or a ``DtTm``."""
+    """Read the day of an element that holds a ``Dt`` or a ``DtTm``."""
     if element is None:
         return None
     children = reader.children(element)
@@ -142,7 +143,7 @@ def read_date_choice(reader: Reader, element: _Element | None) -> date | None:
 
 
 def read_money(element: _Element) -> Money:
-    """Read an amount with its currency. Zero is one."""
+    """Read an amount with its currency. Zero is allowed."""
     currency = element.get("Ccy") or ""
     if _CURRENCY.fullmatch(currency) is None:
         raise MessageError(place_of(element), f"{quoted(currency)} is no currency")
@@ -153,7 +154,7 @@ def read_money(element: _Element) -> Money:
 
 
 def read_sign(element: _Element, text: str) -> int:
-    """Read a credit/debit indicator. Nothing else is one."""
+    """Read a credit/debit indicator: CRDT or DBIT, nothing else."""
     if text not in _SIGNS:
         raise MessageError(
             place_of(element, "CdtDbtInd"), f"{quoted(text)} is neither CRDT nor DBIT"
@@ -175,7 +176,7 @@ def read_balances(
         money = read_money(children.required("Amt"))
         sign = read_sign(element, children.text("CdtDbtInd"))
         day = read_date_choice(reader, children.required("Dt"))
-        assert day is not None, "what is required has a day"
+        assert day is not None, "a required element has a day"
         kind = _TYPES.get(code, BalanceType.OTHER)
         codes.append(code)
         found.append(Balance(kind, sign * money.minor, money.currency, day))
@@ -190,10 +191,10 @@ def _balance_code(reader: Reader, children: Children) -> str:
 
 
 def _of_pages(found: list[Balance], codes: list[str], statement: _Element) -> tuple[Balance, ...]:
-    """Say which balances a page begins and ends with, where they are intermediate ones.
+    """Determine the opening and closing balances of a statement's page, where they are intermediate.
 
-    An opening balance makes the first intermediate one that of the page's end; else the first one is that
-    of its beginning, unless it is the only one that there is.
+    With an opening balance, the first intermediate one is that of the page's end; otherwise it is that of its
+    beginning, unless it is the only one.
     """
     opens = codes.count("OPBD") or codes.count("PRCD")
     if codes.count("OPBD") > 1 or codes.count("CLBD") > 1:

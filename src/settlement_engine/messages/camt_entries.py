@@ -1,6 +1,7 @@
 """Entries of the camt messages: amount, sign, status, dates, references, and the payments inside.
 
-Promises: the entry's own amount is its amount; a detail in another currency, or without one, says no amount.
+Promises: an entry's amount is its own, never a sum of its details; the amount of a detail in another currency, or
+without one, is ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.money import Money
 
 TEXT_CHARACTERS_MAX: Final = 20_000
-"""No entry has more text."""
+"""The greatest length of an entry's text."""
 
 _STATUSES: Final = {
     "BOOK": EntryStatus.BOOKED,
@@ -80,7 +81,7 @@ def read_entry(reader: Reader, element: _Element, number: int) -> Entry:
 
 
 def _with_only(own: References, only: EntryDetail | None) -> References:
-    """Give an entry of one payment that payment's references, beside its own."""
+    """Add the only payment's references to those of the entry itself."""
     if only is None:
         return own
     inner = only.references
@@ -123,7 +124,7 @@ def _code(reader: Reader, element: _Element | None) -> str:
 def _read_details(
     reader: Reader, entry: Children, minor: int, currency: str
 ) -> tuple[tuple[EntryDetail, ...], bool]:
-    """Read the payments inside an entry, and say whether a batch contradicts what it holds."""
+    """Read the payments inside an entry, and return whether a batch's totals contradict its content."""
     details: list[EntryDetail] = []
     differ = False
     batches = entry.many("NtryDtls")
@@ -135,7 +136,7 @@ def _read_details(
         details += [_read_detail(reader, each, minor, currency) for each in held]
         for batch in children.many("Btch"):
             differ |= _batch_differs(reader, batch, len(held), minor, only=len(batches) == 1)
-    for each in entry.many("TxDtls"):  # as the first version has them
+    for each in entry.many("TxDtls"):  # version 1 has them here
         details.append(_read_detail(reader, each, minor, currency))
     return tuple(details), differ
 
@@ -178,7 +179,7 @@ def _detail_money(reader: Reader, children: Children) -> Money | None:
 
 
 def _charges(reader: Reader, children: Children, currency: str) -> int:
-    """Add up the charges inside a payment: what the holder paid, less what he was given back."""
+    """Return the sum of a payment's charges in minor units: those paid less those refunded."""
     total = 0
     for element in children.many("Chrgs"):
         inner = reader.children(element, frozenset({"Rcrd"}))
@@ -217,7 +218,7 @@ def _references(reader: Reader, children: Children) -> References:
 
 
 def _text(reader: Reader, children: Children) -> str:
-    """Return what the payment was said to be for."""
+    """Return the remittance text of a payment."""
     parts: list[str] = []
     remittance = children.one("RmtInf")
     if remittance is not None:

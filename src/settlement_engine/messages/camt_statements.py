@@ -1,9 +1,9 @@
-"""camt.052, camt.053 and camt.054: the bank's reports, statements and notices of ISO 20022, in one pass.
+"""camt.052, camt.053 and camt.054: account reports, statements and notifications of ISO 20022, in one pass.
 
-Promises: each element is visited once; a statement that cannot be read costs no other of its file, and says at
-which element; an entry's sign is its credit/debit indicator alone (a reversal's indicator already says which
-way the money goes); only BOOK is booked. Must never: read a report as a statement, or find nothing in a
-message of another kind.
+Promises: each element is visited once; an unreadable statement does not affect the others of its file, and its
+fault names the element; an entry's sign is its credit/debit indicator alone (a reversal's indicator already gives
+the direction); only BOOK means booked. Must never: read a report as a statement, or return nothing for a message of
+another kind.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 FILE_MARKUP_MAX: Final = 4_000_000
-"""A statement of 100,000 entries has half of it."""
+"""A statement of 100,000 entries has half as many."""
 
 VERSION_MAX: Final = 14
 STATEMENTS_MAX: Final = 2_000
-"""No file has more statements."""
+"""The most statements of a file."""
 
 _NAMESPACE: Final = re.compile(
     r"urn:iso:std:iso:20022:tech:xsd:(camt\.05[234])\.001\.([0-9]{2})", re.ASCII
@@ -59,7 +59,7 @@ _EXPECTED: Final = frozenset(
     | {"FrToDt", "CpyDplctInd", "RptgSrc", "Acct", "RltdAcct", "Intrst", "Bal", "TxsSummry", "Ntry"}
     | {"AddtlStmtInf", "AddtlRptInf", "AddtlNtfctnInf", "SplmtryData"}
 )
-"""What a statement holds, in every version. Anything else may be an entry whose name was damaged."""
+"""The elements of a statement, in every version. An unknown one may be an entry whose name was damaged."""
 
 _LISTS: Final = frozenset(
     {"Rpt", "Stmt", "Ntfctn", "Bal", "Ntry", "RltdAcct", "Intrst", "AddtlStmtInf"}
@@ -67,7 +67,7 @@ _LISTS: Final = frozenset(
 
 
 def read_camt(data: bytes) -> tuple[list[Statement], list[StatementFault]]:
-    """Read every statement of a file. What is none is a fault with its place."""
+    """Read every statement of a file. An unreadable one is a fault with its position."""
     try:
         root = xml.parse(data, bytes_max=FILE_BYTES_MAX, markup_max=FILE_MARKUP_MAX)
         return _read_document(root)
@@ -78,7 +78,7 @@ def read_camt(data: bytes) -> tuple[list[Statement], list[StatementFault]]:
 
 
 class _WrongContainer(MessageError):
-    """The message is well formed, and is no statement, or says that it is of another kind than it is."""
+    """The message is well formed but no statement, or its namespace contradicts its content."""
 
 
 def _read_document(root: _Element) -> tuple[list[Statement], list[StatementFault]]:
@@ -101,7 +101,7 @@ def _read_document(root: _Element) -> tuple[list[Statement], list[StatementFault
 
 
 def _document_of(root: _Element) -> _Element:
-    """Find the document: the root, or what an envelope with a business header holds."""
+    """Return the document: the root, or the content of an envelope with a business header."""
     if xml.local(root) == "Document":
         return root
     found = [child for child in root if xml.local(child) == "Document"]
@@ -111,7 +111,7 @@ def _document_of(root: _Element) -> _Element:
 
 
 def _container(message: _Element) -> tuple[Source, str]:
-    # The first versions had their number in the name: BkToCstmrStmtV01.
+    # Version 1 has its number in the element's name: BkToCstmrStmtV01.
     found = _CONTAINERS.get(re.sub(r"V0[0-9]\Z", "", xml.local(message)))
     if found is None:
         raise _WrongContainer(xml.place_of(message), "is no report, statement or notice")
@@ -183,7 +183,7 @@ def _read_statement(
 
 
 def _pages(reader: Reader, children: Children, group: Children) -> tuple[int | None, bool | None]:
-    """Return the page and whether it is the last one: the statement's own, else its message's."""
+    """Return the page number and whether it is the last page: the statement's own, else its message's."""
     pagination = children.one("StmtPgntn", "RptPgntn", "NtfctnPgntn")
     if pagination is None:
         pagination = group.one("MsgPgntn")
@@ -220,7 +220,7 @@ def _read_account(reader: Reader, element: _Element, currencies: list[str]) -> S
         raise MessageError(xml.place_of(element, "Id"), "has no identifier")
     currency = children.text("Ccy")
     if not currency:
-        # Without a currency of the account's own, that of all its amounts is the one.
+        # An account without a currency has that of all its amounts, if there is only one.
         if len(set(currencies)) != 1:
             raise MessageError(xml.place_of(element, "Ccy"), "is missing, and nothing else says it")
         currency = currencies[0]
@@ -240,6 +240,6 @@ def _servicer(reader: Reader, account: Children) -> str:
     if institution is None:
         return ""
     children = reader.children(institution)
-    combined = children.one("CmbndId")  # as the first version has it
+    combined = children.one("CmbndId")  # version 1 has it here
     inner = reader.children(combined) if combined is not None else children
     return inner.text("BICFI") or inner.text("BIC")

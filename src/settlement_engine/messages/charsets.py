@@ -1,8 +1,8 @@
-"""Which characters a rail carries, and by which rule another one is written there.
+"""The characters that a rail accepts, and the rules that replace others.
 
-Promises: a text that fits is left as it is; one that does not is written by a configured rule, and the
-original is kept beside it; a character without a rule is a MessageError. No character becomes a question
-mark, and none is dropped. Identifiers are never rewritten: they fit or are refused.
+Promises: a text that fits is not changed; any other is rewritten by a configured rule, and the original is kept;
+a character without a rule is a MessageError. No character becomes a question mark, and none is dropped. It must
+never rewrite an identifier: identifiers fit or are refused.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ PROSE: Final = frozenset(
         *("role", "responsibility"),
     }
 )
-"""The fields that hold words and not identifiers."""
+"""The fields that hold free text, not identifiers."""
 
 
 class CharacterSet(msgspec.Struct, frozen=True):
-    """The characters of a rail, and how others are written."""
+    """The characters that a rail accepts, and the replacements of others."""
 
     source: str
     allowed: str
@@ -37,7 +37,7 @@ class CharacterSet(msgspec.Struct, frozen=True):
 
 
 class Fitted(msgspec.Struct, frozen=True):
-    """A text as it is sent, and as it was."""
+    """A text as it is sent, and the original."""
 
     place: str
     text: str
@@ -46,13 +46,13 @@ class Fitted(msgspec.Struct, frozen=True):
 
 @cache
 def character_sets() -> dict[str, CharacterSet]:
-    """Return the sets that are shipped; a deployment may make its own."""
+    """Return the character sets distributed with the engine; a deployment may define its own."""
     data = files(__package__).joinpath("usage_rules", "character_sets.json").read_bytes()
     return msgspec.json.decode(data, type=dict[str, CharacterSet])
 
 
 def fault_of_characters(text: str, characters: CharacterSet) -> str:
-    """Name the first character that the rail does not carry; empty when there is none."""
+    """Describe the first character that the rail does not accept; empty when all are accepted."""
     for each in text:
         if each not in characters.allowed:
             return f"the character {quoted(each)} (U+{ord(each):04X}) is not carried"
@@ -60,7 +60,7 @@ def fault_of_characters(text: str, characters: CharacterSet) -> str:
 
 
 def fitted(text: str, characters: CharacterSet, place: str = "") -> Fitted:
-    """Write a text with the rail's characters. Raises MessageError for one that no rule covers."""
+    """Rewrite a text with the rail's characters. Raises MessageError for one that no rule covers."""
     if not fault_of_characters(text, characters):
         return Fitted(place, text, text)
     return Fitted(place, "".join(_written(each, characters, place) for each in text), text)
@@ -84,7 +84,7 @@ def _written(each: str, characters: CharacterSet, place: str) -> str:
 
 
 def fit(content: Any, characters: CharacterSet) -> tuple[Any, tuple[Fitted, ...]]:  # noqa: ANN401 -- any message
-    """Write all of a message with the rail's characters; also return what was rewritten."""
+    """Rewrite all texts of a message with the rail's characters; also return the rewritten ones."""
     rewritten: list[Fitted] = []
     return _fit(content, characters, "", rewritten), tuple(rewritten)
 

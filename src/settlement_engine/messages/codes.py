@@ -1,7 +1,7 @@
-"""The external code sets of ISO 20022 and those of Nacha: dated data with its source, beside this module.
+"""The external code sets of ISO 20022 and of Nacha: dated data files with their sources, next to this module.
 
-The sets grow every quarter and without a new version of any message, so that they are data and no part of a
-form. A code that a set does not have is still a code; what it means is for ``statuses.py`` to say.
+The sets grow every quarter without a new version of any message, so they are data and not part of a form. A code
+that is missing in a set is still accepted; ``statuses.py`` decides what it means.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CODE_SETS: Final = (
 
 
 class CodeSet(msgspec.Struct, frozen=True):
-    """An external code set: its name in the standard, when it was published, and where it is from."""
+    """An external code set: its name in the standard, its publication date, and its source."""
 
     set: str
     published: str
@@ -35,7 +35,7 @@ class CodeSet(msgspec.Struct, frozen=True):
     codes: dict[str, str]
 
     def __contains__(self, code: object) -> bool:
-        """Say whether the set has the code."""
+        """Return whether the set has the code."""
         return code in self.codes
 
 

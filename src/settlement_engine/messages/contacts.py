@@ -1,4 +1,4 @@
-"""How somebody is reached."""
+"""Contact details of a party or an institution."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OtherContact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom to ask, and how."""
+    """A contact person, and how to reach them."""
 
     prefix: str | None = None
     name: str | None = None

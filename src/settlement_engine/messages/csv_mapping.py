@@ -1,7 +1,7 @@
-"""How a bank's CSV is read: a mapping in TOML, and the numbers and dates as it writes them.
+"""How a bank's CSV is read: a mapping in TOML, and the bank's format of numbers and dates.
 
-Promises: a mapping with an unknown key, or with two ways to tell a sign, is refused. Must never: guess which
-column is which.
+Promises: a mapping with an unknown key, or with two ways to determine a sign, is refused. It must never guess the
+meaning of a column.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from settlement_engine.messages.errors import MessageError, quoted
 MAPPING_BYTES_MAX: Final = 64 * 1024
 
 SHIPPED: Final = ("debit_and_credit", "mark_and_status", "signed_amount")
-"""The mappings that come with the engine, as examples to copy."""
+"""The mappings distributed with the engine, as examples to copy."""
 
 _PARTS: Final = {"YYYY": "(?P<y>[0-9]{4})", "MM": "(?P<m>[0-9]{2})", "DD": "(?P<d>[0-9]{2})"}
 _SIGNED: Final = re.compile(r"([+-]?)([0-9]+(?:\.[0-9]+)?)", re.ASCII)
@@ -30,7 +30,7 @@ Character = Annotated[str, msgspec.Meta(min_length=1, max_length=1)]
 
 
 class AccountOfFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the file does not say in a column."""
+    """The account and currency of a file that has no column for them."""
 
     identifier: str = ""
     currency: str = ""
@@ -38,7 +38,7 @@ class AccountOfFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The names of the columns. Empty: there is none."""
+    """The names of the columns; an empty name means that the file has no such column."""
 
     booking_date: str
     value_date: str = ""
@@ -58,13 +58,13 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: tuple[str, ...] = ()
 
     def named(self) -> list[str]:
-        """List every column that is wanted."""
+        """List every column that the mapping names."""
         single = [getattr(self, field) for field in self.__struct_fields__ if field != "text"]
         return [name for name in (*single, *self.text) if name]
 
 
 class Marks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The words for the two sides."""
+    """The texts that mark credits and debits."""
 
     credit: tuple[str, ...]
     debit: tuple[str, ...]
@@ -72,7 +72,7 @@ class Marks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Statuses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The words for what is booked, and for what is not yet."""
+    """The texts that mark booked and pending entries."""
 
     booked: tuple[str, ...]
     pending: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     newest_first: bool = False
 
     def day(self, text: str) -> date:
-        """Read a date as the mapping writes it. Raises ValueError."""
+        """Read a date in the mapping's format. Raises ValueError."""
         match = _date_pattern(self.date_format).fullmatch(text.strip())
         if match is None:
             message = f"{quoted(text)} is no date of the form {self.date_format}"
@@ -102,7 +102,7 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return date(int(match["y"]), int(match["m"]), int(match["d"]))
 
     def minor(self, text: str, currency: str) -> int:
-        """Read a number with its sign. Raises MoneyError."""
+        """Read a signed number, in minor units. Raises MoneyError."""
         plain = text.strip().replace(self.thousands, "") if self.thousands else text.strip()
         if self.decimal != ".":
             plain = plain.replace(".", "?").replace(self.decimal, ".")
@@ -129,7 +129,7 @@ def read_mapping(data: bytes) -> Mapping:
 
 
 def shipped_mapping(name: str) -> Mapping:
-    """Return one of the mappings that come with the engine. Raises MessageError."""
+    """Return one of the mappings distributed with the engine. Raises MessageError."""
     if name not in SHIPPED:
         raise MessageError("mapping", f"{quoted(name)} is none of {', '.join(SHIPPED)}")
     folder = resources.files("settlement_engine.messages").joinpath("csv_mappings")

@@ -1,7 +1,7 @@
-"""CSV: a bank's own table of bookings, read by a mapping that says what each column is.
+"""CSV: a bank's own table of bookings, read with a mapping of its columns.
 
-Promises: a row that cannot be read makes its account's statement unreadable, because a statement without one of
-its rows is wrong; other accounts of the file are read. A table without rows is no statement.
+Promises: an unreadable row makes its account's statement unreadable, because a statement without one of its rows is
+wrong; the file's other accounts are read. A table without rows is no statement.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ ACCOUNTS_MAX: Final = 10_000
 
 
 class _Row:
-    """One row, its cells by the names of the columns."""
+    """One row, with its cells by column name."""
 
     def __init__(self, number: int, cells: dict[str, str]) -> None:
         self.place = f"row {number}"
         self._cells = cells
 
     def text(self, column: str) -> str:
-        """Return the cell of a column; empty where the mapping names none."""
+        """Return the cell of a column; empty where the mapping names no column."""
         return self._cells[column].strip() if column else ""
 
 
@@ -143,7 +143,7 @@ def _statement(key: _Key, rows: list[_Row], mapping: Mapping) -> Statement:
 def _balances(
     rows: list[_Row], entries: tuple[Entry, ...], currency: str, mapping: Mapping
 ) -> tuple[Balance, ...]:
-    """Tell the opening and closing balance from the first and the last booked row's balance after it."""
+    """Derive the opening and closing balances from the running balances of the first and last booked row."""
     column = mapping.columns.balance
     booked = [
         (row, entry)
@@ -206,7 +206,7 @@ def _entry(row: _Row, number: int, currency: str, mapping: Mapping) -> Entry:
 
 
 def _signed(row: _Row, currency: str, mapping: Mapping) -> tuple[int, bool]:
-    """Return the amount with its sign, and whether it reverses another."""
+    """Return the signed amount in minor units, and whether the entry is a reversal."""
     columns = mapping.columns
     if columns.debit:
         sides = [(name, row.text(name)) for name in (columns.debit, columns.credit)]

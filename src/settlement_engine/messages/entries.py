@@ -1,4 +1,4 @@
-"""Entries of an account, as camt.054 tells them (camt.052 and camt.053 have the same ones)."""
+"""Entries of an account, as in camt.054 (camt.052 and camt.053 have the same)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from settlement_engine.messages.remittance import REMITTANCE, StructuredRemittan
 
 
 class BankCode(msgspec.Struct, frozen=True, kw_only=True):
-    """What kind of booking it is."""
+    """The bank transaction code: the kind of booking."""
 
     domain: str | None = None
     family: str | None = None
@@ -101,7 +101,7 @@ class EntryDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One booking, or one that is pending or for information only."""
+    """One booking, or an entry that is pending or for information only."""
 
     reference: str | None = None
     amount: Money

@@ -1,7 +1,7 @@
-"""A message as it travels: in an envelope, with its header, or alone.
+"""A message as transmitted: in an envelope, with its business application header, or alone.
 
-Promises: the envelopes in use (``Envelope``, ``Message``, ``Request``, with a namespace or without) are opened
-and exactly one message is found in them, or there is a MessageError. What is built is opened as the same.
+Promises: the envelopes in use (``Envelope``, ``Message``, ``Request``, with or without a namespace) are accepted
+and must contain exactly one message; otherwise MessageError. A built message reads back as the same values.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ ENVELOPES: Final = frozenset(
 )
 ENVELOPES_DEEP_MAX: Final = 5
 PARTS_MAX: Final = 50
-"""So many elements are looked at in an envelope."""
+"""The most elements that are examined in an envelope."""
 
 OUR_ENVELOPE: Final = "urn:swift:xsd:envelope"
 HEAD_NAME: Final = "head.001.001."
 HEAD_VERSION: Final = "02"
-"""The version of the header that CBPR+ and FedNow take."""
+"""The version of the header that CBPR+ and FedNow use."""
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,12 +53,12 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> str:
-        """Name the kind, such as ``pacs.008``."""
+        """Return the kind, such as ``pacs.008``."""
         return self.definition[:8]
 
 
 class Parts(msgspec.Struct, kw_only=True):
-    """The elements of an envelope that say something."""
+    """The header and the document of an envelope."""
 
     head: Any = None
     document: Any = None
@@ -78,7 +78,7 @@ def opened(data: bytes) -> Opened:
 
 
 def parts_of(root: _Element) -> Parts:
-    """Find header and document. Raises MessageError when there are several, or none."""
+    """Return header and document. Raises MessageError when there are several, or none."""
     parts = Parts()
     _collect(root, parts, ENVELOPES_DEEP_MAX)
     if parts.document is None and parts.head is None:
@@ -104,7 +104,7 @@ def _collect(element: _Element, parts: Parts, deep: int) -> None:
 
 
 def kind_of(document: _Element) -> tuple[str, Kind]:
-    """Tell a document's kind and version by its namespace. Raises MessageError."""
+    """Return a document's kind and version according to its namespace. Raises MessageError."""
     space = namespace(document)
     definition = space.removeprefix(NAMESPACE)
     if definition == space:
@@ -145,7 +145,7 @@ def read_head(element: _Element) -> Head:
 def built(
     definition: str, content: object, head: Head | None = None, head_version: str = HEAD_VERSION
 ) -> bytes:
-    """Build a message, in an envelope when it has a header. Raises MessageError."""
+    """Build a message, in an envelope if it has a header. Raises MessageError."""
     kind = KINDS[definition[:-2]]
     form = kind.compiled(definition[:-2], definition[-2:])
     space = NAMESPACE + definition

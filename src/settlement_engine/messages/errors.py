@@ -1,18 +1,19 @@
-"""Why a message could not be read or built: where, and what is wrong there."""
+"""The error of messages that cannot be read or built: the position of the fault, and its reason."""
 
 from __future__ import annotations
 
 from typing import Final
 
 REASON_CHARACTERS_MAX: Final = 300
-"""No reason is longer: what a stranger wrote is quoted in it."""
+"""The greatest length of a reason, because it quotes text from outside."""
 
 
 class MessageError(ValueError):
-    """The bytes are no message of this kind, or the values make none.
+    """The bytes are no valid message of this kind, or the values make none.
 
-    ``place`` names where: a path of elements such as ``Document/FIToFIPmtStsRpt/GrpHdr/MsgId``, a line and
-    its columns, or the name of a field. ``reason`` says what is wrong there.
+    ``place`` is the position of the fault: a path of elements such as
+    ``Document/FIToFIPmtStsRpt/GrpHdr/MsgId``, a line and its columns, or the name of a field. ``reason``
+    says what is wrong there.
     """
 
     def __init__(self, place: str, reason: str) -> None:
@@ -23,7 +24,7 @@ class MessageError(ValueError):
 
 
 def quoted(text: str) -> str:
-    """Quote what a stranger wrote: short, and without control characters."""
+    """Quote text from outside: shortened, and without control characters."""
     shown_max = 80
     shown = text if len(text) <= shown_max else text[: shown_max - 1] + "…"
     return repr(shown)

@@ -1,7 +1,7 @@
-"""What is odd in a message that could be read: warnings when it came in, faults when it is to go out.
+"""Oddities of a readable message: warnings in a received message, faults in one to be sent.
 
-Promises: what somebody sent is not refused for a check digit or an address, it is said; what we send is
-refused for them before it leaves.
+Promises: a received message is never refused for a check digit or an address, but the oddity is reported; a
+message of ours is refused for the same before it is sent.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 _CHECKED_REFERENCE: Final = "RF"
 FINDINGS_MAX: Final = 100
-"""No more is said about one message."""
+"""At most so many findings are reported for one message."""
 
 
 class UsageRules(msgspec.Struct, frozen=True):
-    """What a community of banks asks beyond the schema, and from when."""
+    """What a community of banks requires beyond the schema, and from which date."""
 
     source: str
     characters: str
@@ -47,7 +47,7 @@ class UsageRules(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Something odd: where, what, and whether a message of ours may not leave with it."""
+    """An oddity: its position, its description, and whether it prevents sending the message."""
 
     place: str
     text: str
@@ -56,7 +56,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 @cache
 def usage_rules() -> dict[str, UsageRules]:
-    """Return the rules that are shipped, by rail; a deployment may make its own."""
+    """Return the rules distributed with the engine, by rail; a deployment may define its own."""
     data = files(__package__).joinpath("usage_rules", "rules.json").read_bytes()
     return msgspec.json.decode(data, type=dict[str, UsageRules])
 
@@ -66,7 +66,7 @@ def findings(
     rules: UsageRules | None = None,
     on: date | None = None,
 ) -> list[Finding]:
-    """Look through a message. ``on`` is its value date, which decides what is asked."""
+    """Check a message. ``on`` is its value date, which decides which rules apply."""
     found = []
     for place, value in _walk(content, ""):
         for finding in _look(place, value, rules, on):
@@ -77,7 +77,7 @@ def findings(
 
 
 def odd_about(message: Opened) -> list[Finding]:
-    """Look through a message that came in, its header too."""
+    """Check a received message, including its header."""
     found = findings(message.content)
     head = message.head
     if head is not None and head.definition != message.definition:
@@ -87,7 +87,7 @@ def odd_about(message: Opened) -> list[Finding]:
 
 
 def check_before_sending(content: Any, rules: UsageRules, on: date) -> None:  # noqa: ANN401
-    """Raise MessageError for the first thing with which a message may not leave."""
+    """Raise MessageError for the first fault that prevents sending."""
     for finding in findings(content, rules, on):
         if finding.is_fault:
             raise MessageError(finding.place, finding.text)

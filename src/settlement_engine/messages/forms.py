@@ -1,8 +1,8 @@
-"""How messages are described: which elements, in which order, and which field of which struct each fills.
+"""Descriptions of messages: which elements, in which order, and which field of which struct each fills.
 
-A *form* lists the elements of one complex type in the order of its schema. One list serves both directions,
-so that what is built and what is read cannot drift apart. Types change with the editions of the standard; an
-element says since and until which edition it exists, and a form is compiled per edition and namespace.
+A *form* lists the elements of one complex type in the order of its schema. One list serves both directions, so
+that building and reading cannot diverge. Types change between editions of the standard: an element states since
+and until which edition it exists, and a form is compiled per edition and namespace.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 EDITION_FIRST: Final = 2009
 EDITION_LAST: Final = 2099
 MANY: Final = 0
-"""As many as the message's bounds allow."""
+"""No limit but that of the message's size."""
 
 LEAF, AMOUNT, RECORD, INSIDE, SKIPPED = range(5)
 
 
 class Form:
-    """The elements of a complex type: fields of ``struct``, or of the struct around it."""
+    """The elements of a complex type: they fill fields of ``struct``, or of the enclosing struct."""
 
     __slots__ = ("elements", "is_choice", "struct")
 
@@ -43,11 +43,11 @@ class Form:
 
 
 class Amount:
-    """An element with a currency beside its number."""
+    """An element with a number and a currency attribute."""
 
 
 class Skipped:
-    """An element that is allowed and that nobody here reads."""
+    """An element that is allowed but not read."""
 
 
 Kind: TypeAlias = "Leaf | Amount | Form | Skipped"
@@ -71,14 +71,14 @@ class Element(msgspec.Struct, frozen=True, kw_only=True):
 def one(
     tag: str, field: str, kind: Kind, *, since: int = EDITION_FIRST, until: int = EDITION_LAST
 ) -> Element:
-    """Describe an element that must be there."""
+    """Describe a required element."""
     return Element(tag=tag, field=field, kind=kind, least=1, most=1, since=since, until=until)
 
 
 def opt(
     tag: str, field: str, kind: Kind, *, since: int = EDITION_FIRST, until: int = EDITION_LAST
 ) -> Element:
-    """Describe an element that may be there."""
+    """Describe an optional element."""
     return Element(tag=tag, field=field, kind=kind, least=0, most=1, since=since, until=until)
 
 
@@ -92,7 +92,7 @@ def many(  # noqa: PLR0913 -- each has its default, and a table reads well
     since: int = EDITION_FIRST,
     until: int = EDITION_LAST,
 ) -> Element:
-    """Describe an element that may be there several times; its field is a tuple."""
+    """Describe an element that may occur several times; its field is a tuple."""
     once = one(tag, field, kind, since=since, until=until)
     return msgspec.structs.replace(once, least=least, most=most, is_list=True)
 
@@ -100,7 +100,7 @@ def many(  # noqa: PLR0913 -- each has its default, and a table reads well
 def skip(
     *tags: str, most: int = MANY, since: int = EDITION_FIRST, until: int = EDITION_LAST
 ) -> tuple[Element, ...]:
-    """Name elements that are allowed here and are not read."""
+    """Describe elements that are allowed here but not read."""
     once = opt("", "", _SKIPPED, since=since, until=until)
     return tuple(msgspec.structs.replace(once, tag=tag, most=most) for tag in tags)
 
@@ -112,7 +112,7 @@ def inside(
     since: int = EDITION_FIRST,
     until: int = EDITION_LAST,
 ) -> Element:
-    """Describe an element whose own elements fill fields of the struct around it."""
+    """Describe an element whose own elements fill fields of the enclosing struct."""
     once = opt(tag, "", Form(None, elements), since=since, until=until)
     return msgspec.structs.replace(once, least=least)
 
@@ -132,12 +132,12 @@ def either(
 def code_or_own(
     tag: str, field: str, leaf: Leaf, own: Leaf, *, since: int = EDITION_FIRST
 ) -> Element:
-    """Describe the usual pair: a code of an external set, or words of one's own."""
+    """Describe the usual choice: a code of an external set, or a proprietary code."""
     return either(tag, opt("Cd", field, leaf), opt("Prtry", f"{field}_own", own), since=since)
 
 
 class Step:
-    """One element, ready for reading and building."""
+    """One element, prepared for reading and building."""
 
     __slots__ = (
         "bit",
@@ -152,12 +152,12 @@ class Step:
         "tag",
     )
 
-    def __init__(self, element: Element, place: int, namespace: str, edition: int) -> None:
+    def __init__(self, element: Element, index: int, namespace: str, edition: int) -> None:
         kind = element.kind
         self.name = element.tag
         self.field = element.field
         self.tag = f"{{{namespace}}}{element.tag}"
-        self.bit = 1 << place
+        self.bit = 1 << index
         self.most = element.most
         self.is_required = element.least > 0
         self.leaf = kind if isinstance(kind, Leaf) else None
@@ -177,14 +177,14 @@ def _how(kind: Kind) -> int:
 
 
 class Compiled:
-    """A form in one edition and namespace."""
+    """A form compiled for one edition and namespace."""
 
     __slots__ = ("by_tag", "fields", "is_choice", "lists", "required", "steps", "struct")
 
     def __init__(self, form: Form, namespace: str, edition: int) -> None:
         elements = [each for each in form.elements if each.since <= edition <= each.until]
         self.steps = tuple(
-            Step(each, place, namespace, edition) for place, each in enumerate(elements)
+            Step(each, index, namespace, edition) for index, each in enumerate(elements)
         )
         self.by_tag = {step.tag: step for step in self.steps}
         assert len(self.by_tag) == len(self.steps), f"a tag stands twice: {elements}"
@@ -195,7 +195,7 @@ class Compiled:
         self.lists = tuple(step.field for step in self._filling() if step.is_list)
 
     def _filling(self) -> Iterator[Step]:
-        """Go through the elements that fill a field of the struct, those inside others too."""
+        """Yield the elements that fill a field of the struct, including nested ones."""
         for step in self.steps:
             if step.field:
                 yield step
@@ -205,5 +205,5 @@ class Compiled:
 
 @cache
 def compiled(form: Form, namespace: str, edition: int) -> Compiled:
-    """Make a form ready; each is made once."""
+    """Compile a form; each combination is compiled once."""
     return Compiled(form, namespace, edition)

@@ -1,4 +1,4 @@
-"""head.001: the business application header: from whom, to whom, what, and whether it may be a duplicate."""
+"""head.001 (ISO 20022): the business application header: sender, receiver, kind, possible duplicate."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Identifiers with check digits: IBAN, BIC, LEI, creditor reference, routing number.
 
-Promises: what is wrong is said in a sentence; empty when nothing is. A BIC that stands in no directory is a
-warning and no fault: no directory that can be had freely is complete.
+Promises: each check returns a sentence about the fault, or an empty text. A BIC that is in no directory is a
+warning, not a fault: no freely available directory is complete.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stdnum.us import rtn
 from settlement_engine.messages import leaves
 
 CHECKED_KEPT_MAX: Final = 10_000
-"""So many identifiers are checked once and then known: the same accounts come again."""
+"""How many checked identifiers are cached: the same accounts recur."""
 
 _WRONG: Final = {
     exceptions.InvalidLength: "its length is",
@@ -31,12 +31,12 @@ _BIC8_CHARACTERS: Final = 8
 
 @lru_cache(maxsize=CHECKED_KEPT_MAX)
 def fault_of_iban(text: str) -> str:
-    """Check length, check digits and, where its country has them, the national ones."""
+    """Check an IBAN (ISO 13616): length, check digits and, where its country has them, the national ones."""
     if not _is_written_as(leaves.IBAN, text):
         return "is not an IBAN: it is capital letters and digits, without spaces"
     try:
         with warnings.catch_warnings():
-            # For some countries there is no algorithm: their digits are taken as they are.
+            # For some countries no algorithm is known: their national digits are not checked.
             warnings.simplefilter("ignore", exceptions.NationalChecksumNotVerified)
             IBAN(text, validate_bban=True)
     except exceptions.SchwiftyException as error:
@@ -46,7 +46,7 @@ def fault_of_iban(text: str) -> str:
 
 @lru_cache(maxsize=CHECKED_KEPT_MAX)
 def fault_of_bic(text: str) -> str:
-    """Check the structure and the country."""
+    """Check a BIC (ISO 9362): its structure and its country."""
     if not _is_written_as(leaves.BIC, text):
         return "is not a BIC: it is 8 or 11 capital letters and digits"
     try:
@@ -65,7 +65,7 @@ def _is_written_as(leaf: leaves.Leaf, text: str) -> bool:
 
 
 def _what_is_wrong(error: exceptions.SchwiftyException) -> str:
-    """Say what is wrong without the identifier, which may stand in a log later."""
+    """Describe the fault without repeating the identifier, because the text may be logged."""
     for kind, what in _WRONG.items():
         if isinstance(error, kind):
             return f"{what} wrong"
@@ -74,7 +74,7 @@ def _what_is_wrong(error: exceptions.SchwiftyException) -> str:
 
 @lru_cache(maxsize=CHECKED_KEPT_MAX)
 def warning_of_bic(text: str) -> str:
-    """Say when the BIC is in no directory here; it may well exist."""
+    """Return a warning when the BIC is in no directory; it may still exist."""
     bic = BIC(text, allow_invalid=True)
     whole = text + _HEAD_OFFICE if len(text) == _BIC8_CHARACTERS else text
     if bic.exists or BIC(whole, allow_invalid=True).exists:
@@ -83,15 +83,15 @@ def warning_of_bic(text: str) -> str:
 
 
 def fault_of_lei(text: str) -> str:
-    """Check the check digits (ISO 17442)."""
+    """Check an LEI's check digits (ISO 17442)."""
     return "" if lei.is_valid(text) and text == text.upper() else "is not an LEI: check digits"
 
 
 def fault_of_creditor_reference(text: str) -> str:
-    """Check the check digits (ISO 11649)."""
+    """Check a creditor reference's check digits (ISO 11649)."""
     return "" if iso11649.is_valid(text) else "is not a creditor reference: check digits"
 
 
 def fault_of_routing_number(text: str) -> str:
-    """Check the check digit of a US routing number."""
+    """Check the check digit of a US routing number (ABA)."""
     return "" if rtn.is_valid(text) else "is not a routing number: check digit"

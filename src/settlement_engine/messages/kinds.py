@@ -1,7 +1,7 @@
-"""The kinds of ISO 20022 messages that are read, in which versions, and with which form.
+"""The kinds and versions of ISO 20022 messages that are read, and their forms.
 
-A version of a kind belongs to an edition of the standard's types; ``forms.py`` says what that decides. A kind
-or version that is not listed is a typed error, never read as something like it.
+Each version of a kind belongs to an edition of the standard's types; ``forms.py`` explains what that decides. An
+unlisted kind or version is an error, and never read as a similar one.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ KINDS: Final[dict[str, Kind]] = {
     "camt.060.001.": Kind("AcctRptgReq", REPORT_REQUEST, {"05": 2019}),
     "admi.002.001.": Kind("admi.002.001.01", MESSAGE_REJECT, {"01": 2013}),
 }
-"""By the name up to its version, as it stands in the namespace."""
+"""By the name without the version, as in the namespace."""
 
 
 def versions() -> list[str]:

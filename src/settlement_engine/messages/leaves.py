@@ -1,7 +1,7 @@
-"""The texts that elements hold, and the values that they stand for.
+"""The texts of elements, and the values that they represent.
 
-Promises: a text that the standard does not allow is refused with what would be right; a value is written so
-that it reads back as itself. Each leaf raises ValueError, and whoever calls it knows the place.
+Promises: a text that the standard does not allow is refused with a description of what is allowed; a value is
+written so that it reads back as itself. Each leaf raises ValueError, and its caller adds the position.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Leaf:
-    """How a text becomes a value and a value a text; what bounds it, where that is a length or a list."""
+    """Converts a text to a value and back; ``most`` and ``codes`` describe its limit, where it has one."""
 
     __slots__ = ("codes", "most", "read", "write")
 
@@ -48,7 +48,7 @@ class Leaf:
 
 
 def text(most: int) -> Leaf:
-    """Take any text of one to so many characters."""
+    """Accept any text of one to ``most`` characters."""
 
     def checked(value: str) -> str:
         if 0 < len(value) <= most:
@@ -62,7 +62,7 @@ def text(most: int) -> Leaf:
 
 
 def pattern(expression: str, what: str, *, is_secret: bool = False) -> Leaf:
-    """Take a text that the expression describes. What is secret is not repeated when it is wrong."""
+    """Accept a text that matches the expression. A secret text is not repeated in the error."""
     matches = re.compile(expression, re.ASCII).fullmatch
 
     def checked(value: str) -> str:
@@ -75,7 +75,7 @@ def pattern(expression: str, what: str, *, is_secret: bool = False) -> Leaf:
 
 
 def choice(*codes: str) -> Leaf:
-    """Take one of these codes: a list that belongs to the schema and not to an external code set."""
+    """Accept one of these codes: a list of the schema, not an external code set."""
     known = frozenset(codes)
 
     def checked(value: str) -> str:
@@ -88,12 +88,12 @@ def choice(*codes: str) -> Leaf:
 
 
 def open_choice(*codes: str) -> Leaf:
-    """Write one of these codes and read any: a status that nobody knows must not hide the others."""
+    """Write one of these codes, but read any: an unknown status must not make the others unreadable."""
     return Leaf(text(4).read, choice(*codes).write, codes=codes)
 
 
 def decimal(total: int, fraction: int) -> Leaf:
-    """Take a decimal number as text, so that nothing is lost: rates and sums without a currency."""
+    """Accept a decimal number and keep it as text, without loss: rates, and sums without a currency."""
 
     def checked(value: str) -> str:
         value = value.strip()
@@ -111,7 +111,7 @@ def decimal(total: int, fraction: int) -> Leaf:
 
 
 def count(digits_max: int) -> Leaf:
-    """Take a number of at most so many digits."""
+    """Accept a number of at most ``digits_max`` digits."""
 
     def read(value: str) -> int:
         if not (0 < len(value) <= digits_max and value.isascii() and value.isdigit()):

@@ -1,8 +1,8 @@
-"""The outer shape of MT statements: blocks of a file, and fields of a block, each with its line.
+"""The structure of MT statements: the blocks of a file, and the fields of a block, each with its line number.
 
 Promises: one pass over the text; a block begins with field 20 and ends before the next one or at the line that
-ends a message; what stands outside of every block and looks like a statement is a block of its own, which has
-no field 20 and is refused.
+ends a message. Text outside all blocks that looks like a statement becomes a block without field 20, which is
+then refused.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import msgspec
 from settlement_engine.messages.errors import MessageError, quoted
 
 BLOCKS_MAX: Final = 20_000
-"""No file has more statements."""
+"""The most statements of a file."""
 
 FIELDS_MAX: Final = 400_000
-"""No block has more fields."""
+"""The most fields of a block."""
 
 ENTRY_DETAILS_CHARACTERS_MAX: Final = 20_000
-"""All fields 86 of an entry together. The standard allows 390; banks send several thousand."""
+"""The length of all fields 86 of an entry. The standard allows 390; banks send several thousand."""
 
 HEADER_LINES_MAX: Final = 40
-"""So many lines before a block may say which message it is."""
+"""So many lines before a block are searched for the type of message."""
 
 _FIELD: Final = re.compile(r":([0-9]{2}[A-Z]?|NS):", re.ASCII)
 _MESSAGE_TYPE: Final = re.compile(r"\{2:[IO](9[0-9]{2})|^:?(9[0-9]{2})(?::| 00)?\s*$", re.ASCII)
 _END: Final = re.compile(r"-\s*\Z|-\}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 _TRANSMISSION: Final = "\x00\x01\x02\x03\x04\x1a"
-"""Characters that begin and end a transmission, and are no text."""
+"""Control characters that begin and end a transmission."""
 _SINGLE: Final = (
     *(("20",), ("25", "25P"), ("28C", "28"), ("60F", "60M"), ("62F", "62M"), ("64",)),
     *(("13D", "13"), ("21",)),
@@ -41,7 +41,7 @@ _OF_A_STATEMENT: Final = frozenset({"25", "25P", "28", "28C", "60F", "60M", "61"
 _LOST_ENTRY: Final = re.compile(
     r".{0,4}?[0-9]{6}(?:[0-9]{4})?[RE]?[DC][A-Z]?[0-9]{1,15},[0-9]{0,2}[NSF][A-Z0-9]{3}", re.ASCII
 )
-"""An entry whose tag was damaged: it would be text, and its amount would be missing without a trace."""
+"""An entry whose tag was damaged: it would be read as text, and its amount would be lost."""
 
 _KNOWN: Final = frozenset(
     {"12", "13", "13D", "20", "21", "25", "25P", "28", "28C", "34F", "60F", "60M", "61"}
@@ -52,7 +52,7 @@ _CENTURY: Final = 2000
 
 
 class Field(msgspec.Struct, frozen=True):
-    """One field: its tag, what follows it up to the next one, and its line."""
+    """One field: its tag, its text up to the next field, and its line number."""
 
     tag: str
     text: str
@@ -65,16 +65,16 @@ class Block(msgspec.Struct, frozen=True):
     number: int
     line: int
     message_type: str
-    """``940``, ``942`` or ``950`` where something before the block says so."""
+    """``940``, ``942`` or ``950`` where a header before the block states it."""
     fields: tuple[Field, ...]
 
     @property
     def place(self) -> str:
-        """Name where the block stands."""
+        """The block's position."""
         return f"statement {self.number} (line {self.line})"
 
     def place_of(self, field: Field) -> str:
-        """Name where a field stands."""
+        """Return a field's position."""
         return f"statement {self.number}, field {field.tag} (line {field.line})"
 
     def first(self, *tags: str) -> Field | None:
@@ -82,7 +82,7 @@ class Block(msgspec.Struct, frozen=True):
         return next((field for field in self.fields if field.tag in tags), None)
 
     def required(self, *tags: str) -> Field:
-        """Return the field that must be there, and not empty. Raises MessageError."""
+        """Return a field that must exist and not be empty. Raises MessageError."""
         field = self.first(*tags)
         if field is None:
             raise MessageError(self.place, f"has no field {tags[0]}")
@@ -91,7 +91,7 @@ class Block(msgspec.Struct, frozen=True):
         return field
 
     def check(self) -> None:
-        """Refuse what is no statement, two in one, or more than is read. Raises MessageError."""
+        """Refuse a block that is no statement, contains two, or exceeds the limits. Raises MessageError."""
         self.required("20")
         self.required("25", "25P")
         if len(self.fields) > FIELDS_MAX:
@@ -132,7 +132,7 @@ class Block(msgspec.Struct, frozen=True):
 
     @property
     def information(self) -> str:
-        """Return the text of field 86 that follows the balances: it is the statement's, not an entry's."""
+        """Return the text of field 86 after the balances, which belongs to the statement, not to an entry."""
         parts: list[str] = []
         of_entry = False
         for field in self.fields:
@@ -142,7 +142,7 @@ class Block(msgspec.Struct, frozen=True):
         return "\n".join(parts)
 
     def text_for_entries(self) -> str:
-        """Write the block again without what is the statement's own text."""
+        """Return the block's text without what belongs to the statement as a whole."""
         lines: list[str] = []
         of_entry = False
         for field in self.fields:
@@ -153,7 +153,7 @@ class Block(msgspec.Struct, frozen=True):
 
 
 def blocks_of(data: bytes) -> list[Block]:
-    """Split a file into its blocks. One pass; a block that is none is left to ``check``."""
+    """Split a file into its blocks, in one pass; ``check`` refuses blocks that are no statement."""
     splitter = _Splitter()
     for number, line in enumerate(_decode(data).split("\n"), 1):
         splitter.take(line.strip(_TRANSMISSION).rstrip(), number)
@@ -161,7 +161,7 @@ def blocks_of(data: bytes) -> list[Block]:
 
 
 def _decode(data: bytes) -> str:
-    """Decode as UTF-8, else as Latin-1, which has a character for each byte."""
+    """Decode as UTF-8, else as Latin-1, which can decode every byte."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -170,7 +170,7 @@ def _decode(data: bytes) -> str:
 
 
 class _Splitter:
-    """Takes the lines of a file in turn."""
+    """Splits the lines of a file into blocks."""
 
     def __init__(self) -> None:
         self._blocks: list[Block] = []
@@ -194,7 +194,7 @@ class _Splitter:
         self._fields.append((tag, [text], number))
 
     def _is_text(self, tag: str) -> bool:
-        """Say whether what looks like a field is an entry's text, such as a time that a line's end has cut."""
+        """Return whether what looks like a field is an entry's text, such as a time after a line break."""
         inside = bool(self._fields) and self._fields[-1][0] in _OF_AN_ENTRY
         return inside and tag not in _KNOWN
 
@@ -217,13 +217,13 @@ class _Splitter:
             self._blocks.append(Block(number, self._line, self._message_type, fields))
 
     def end(self) -> list[Block]:
-        """Return the blocks, when there are no more lines."""
+        """Return the blocks after the last line."""
         self._close()
         return self._blocks
 
 
 def currency_of(block: Block) -> str:
-    """Return the currency of a block: its balances', else its floor limit's. Raises MessageError."""
+    """Return a block's currency: that of its balances, else of its floor limit. Raises MessageError."""
     for tags, start in ((("60F", "60M", "62F", "62M", "64"), 7), (("34F",), 0)):
         field = block.first(*tags)
         if field is not None:

@@ -1,9 +1,9 @@
-"""MT940, MT942 and MT950: statements as SWIFT's older messages write them, read with mt-940, block by block.
+"""MT940, MT942 and MT950: SWIFT's older statement messages, parsed with mt-940 block by block.
 
-Promises: each block that begins with field 20 is read by itself, so that one that cannot be read costs no
-other; the sign of an entry is checked against its mark (RC lowers the balance, RD raises it); a field that may
-stand once stands once. What the library logs of a statement's text goes nowhere. Must never: open a file of
-the name that a text happens to have, take a cut line for a whole one, or give a statement that nobody wrote.
+Promises: each block that begins with field 20 is parsed separately, so that an unreadable one does not affect the
+others; an entry's sign is checked against its mark (RC lowers the balance, RD raises it); a field that may occur
+once occurs once. The library's log output about a statement's text is suppressed. Must never: open a file whose
+name happens to be the text, accept a truncated line, or return a statement that is not in the file.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ _ENTRY: Final = r"""^
     (//(?P<bank_reference>.{0,23}))?
     (\n?(?P<extra_details>.*))?
     $"""
-"""mt-940's own pattern of field 61, with expected entries (EC, ED), and without what lets a cut line pass: the
-amount ends at its last digit, and the type of the booking must be there (without one, mt-940 joins two)."""
+"""mt-940's pattern of field 61, extended by expected entries (EC, ED), and stricter, so that a truncated line
+does not match: the amount ends at its last digit, and the type of the booking is required (without one, mt-940
+joins two lines)."""
 
 
 def _entry_tag() -> mt940_tags.Tag:
@@ -63,7 +64,7 @@ def _entry_tag() -> mt940_tags.Tag:
 
 
 def _silence() -> None:
-    """Let the library log nothing: on a fault it writes the statement's text, which is customers' data."""
+    """Suppress the library's log: on a fault it writes the statement's text, which is customers' data."""
     mt940_tags.logger.addFilter(lambda _record: False)
     for tag in mt940_tags.TAG_BY_ID.values():
         tag.logger.addFilter(lambda _record: False)
@@ -93,7 +94,7 @@ _NO_REFERENCE: Final = frozenset({"NONREF", "KREF+", "NOTPROVIDED"})
 
 
 def read_blocks(data: bytes) -> tuple[list[Statement], list[StatementFault]]:
-    """Read every block of a file. One that is none costs only itself."""
+    """Read every block of a file. A faulty block does not affect the others."""
     statements: list[Statement] = []
     faults: list[StatementFault] = []
     for block in blocks_of(data):
@@ -121,7 +122,7 @@ def _statement(block: Block) -> Statement:
     ):
         raise MessageError(block.place, "has neither field 60 nor field 62")
     if source is Source.MT942 and not entries and block.first("90C", "90D") is None:
-        # One that was cut looks the same as one without entries.
+        # A truncated statement looks the same as one without entries.
         raise MessageError(block.place, "has neither entries nor their totals (field 90)")
     number, page = _number(block)
     final = block.first("62F")
@@ -146,7 +147,7 @@ def _statement(block: Block) -> Statement:
 
 
 def _totals_differ(block: Block, entries: tuple[Entry, ...], currency: str) -> bool:
-    """Say whether field 90 names another number or sum of debits or credits than there is."""
+    """Return whether field 90 states another number or sum of debits or credits than the entries have."""
     for tag, raises in (("90C", True), ("90D", False)):
         field = block.first(tag)
         if field is None:
@@ -239,12 +240,12 @@ def _entries(block: Block, currency: str) -> tuple[Entry, ...]:
 
 
 def _parsed(block: Block, lines: list[Field]) -> list[dict[str, Any]]:
-    """Let mt-940 read the block. It sees no field of the statement after its closing balance but these."""
+    """Parse the block with mt-940, which is given none of the fields after its closing balance but these."""
     transactions = Transactions(tags=_TAGS, options=_OPTIONS)
     try:
         transactions.parse(block.text_for_entries())
     except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError):
-        # What it says of it holds the statement's text; which line it was is found here.
+        # The library's error contains the statement's text, so the faulty line is found here instead.
         raise MessageError(*_fault_of(block, lines)) from None
     return [each.data for each in transactions.transactions]
 
@@ -271,7 +272,7 @@ def _entry(
         raise MessageError(block.place_of(field), "its mark is none of C, D, RC, RD, EC, ED")
     minor = _minor(block, field, format(abs(decimal), "f"), currency)
     signed = minor if status in _RAISES else -minor
-    # The library signs C, D, RC and RD as we do, or one of the two is wrong; expected ones it does not know.
+    # The library signs C, D, RC and RD as we do, or one of both is wrong; it does not know expected entries.
     if not status.startswith("E") and minor and (decimal < 0) != (signed < 0):
         raise MessageError(block.place_of(field), "its sign and its mark disagree")
     extra = str(values.get("extra_details") or "").strip()
@@ -291,7 +292,7 @@ def _entry(
 
 def _references(values: dict[str, Any]) -> References:
     def said(name: str) -> str:
-        # The library joins what fields 61 and 86 say of the same thing, line by line.
+        # The library joins the values that fields 61 and 86 have for the same key, line by line.
         for text in str(values.get(name) or "").split("\n"):
             if text.strip() and text.strip().upper() not in _NO_REFERENCE:
                 return text.strip()
@@ -305,5 +306,5 @@ def _references(values: dict[str, Any]) -> References:
 
 
 def _day(value: object) -> date | None:
-    """Return a plain date: the library's are of a class of its own."""
+    """Return a plain date: the library's dates are of a subclass."""
     return date(value.year, value.month, value.day) if isinstance(value, date) else None

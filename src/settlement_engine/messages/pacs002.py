@@ -1,4 +1,4 @@
-"""pacs.002: what became of payments. The message's status and each payment's are kept apart."""
+"""pacs.002 (ISO 20022): a payment status report. The message's status and each payment's are kept apart."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from settlement_engine.messages.references import (
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """The header of a message that is about others."""
+    """The header of a message about other messages."""
 
     message_id: str
     created_at: datetime
@@ -49,7 +49,7 @@ class CountPerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupStatus(OriginalGroup, frozen=True, kw_only=True):
-    """What became of a message as a whole; PART says: ask the payments."""
+    """The status of a message as a whole; PART means that each payment has its own."""
 
     status: str | None = None
     reasons: tuple[Reason, ...] = ()
@@ -57,7 +57,7 @@ class GroupStatus(OriginalGroup, frozen=True, kw_only=True):
 
 
 class TransactionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one payment."""
+    """The status of one payment."""
 
     status_id: str | None = None
     group: OriginalGroup | None = None

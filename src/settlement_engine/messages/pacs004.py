@@ -1,4 +1,4 @@
-"""pacs.004: money that comes back, in full, in parts or less charges."""
+"""pacs.004 (ISO 20022): the return of a payment, in full, in parts or less charges."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from settlement_engine.messages.references import (
 
 
 class ReturnHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What is true of every return in the message."""
+    """The data that all returns of a message share."""
 
     message_id: str
     created_at: datetime
@@ -52,13 +52,13 @@ class ReturnHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReturnedGroup(OriginalGroup, frozen=True, kw_only=True):
-    """The message whose payments come back, and why."""
+    """The message whose payments are returned, and why."""
 
     reasons: tuple[Reason, ...] = ()
 
 
 class ReturnChain(msgspec.Struct, frozen=True, kw_only=True):
-    """Who sends back to whom: the debtor of a return was the creditor before."""
+    """The parties of a return: its debtor was the creditor of the original payment."""
 
     debtor: Party | None = None
     debtor_institution: Agent | None = None
@@ -69,7 +69,7 @@ class ReturnChain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Return(msgspec.Struct, frozen=True, kw_only=True):
-    """One payment that comes back."""
+    """One returned payment."""
 
     return_id: str | None = None
     group: OriginalGroup | None = None

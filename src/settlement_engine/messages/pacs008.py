@@ -1,4 +1,4 @@
-"""pacs.008: a customer's credit transfer between institutions."""
+"""pacs.008 (ISO 20022): a customer credit transfer between institutions."""
 
 from __future__ import annotations
 

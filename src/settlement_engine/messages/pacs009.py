@@ -1,4 +1,4 @@
-"""pacs.009: a transfer between institutions, for themselves (core) or as the cover of a customer's (COV)."""
+"""pacs.009 (ISO 20022): a transfer between institutions, their own (core) or the cover of a customer's (COV)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from settlement_engine.messages.transfers import (
 
 
 class CoveredTransfer(OnTheWay, frozen=True, kw_only=True):
-    """The customer's transfer for which this one is the cover."""
+    """The customer's transfer that this one covers."""
 
     ultimate_debtor: Party | None = None
     initiating_party: Party | None = None
@@ -73,7 +73,7 @@ class InstitutionTransfers(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_cover(self) -> bool:
-        """Say whether the message is a cover (COV)."""
+        """Return whether the message is a cover (COV)."""
         return any(transfer.covers is not None for transfer in self.transfers)
 
 

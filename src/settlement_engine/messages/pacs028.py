@@ -1,4 +1,4 @@
-"""pacs.028: the question what became of a payment. The same question bears the same identifiers."""
+"""pacs.028 (ISO 20022): a payment status enquiry. A repeated enquiry has the same identifiers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from settlement_engine.messages.references import (
 
 
 class StatusQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """The payment that is asked about."""
+    """The payment that the enquiry is about."""
 
     question_id: str | None = None
     group: OriginalGroup | None = None

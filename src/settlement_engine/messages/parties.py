@@ -1,4 +1,4 @@
-"""Who takes part: institutions, parties, their addresses and accounts."""
+"""The participants of a payment: institutions, parties, their addresses and accounts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from settlement_engine.messages.leaves import (
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """Where somebody is: in fields, in lines, or in both (hybrid)."""
+    """A postal address: structured, in lines, or both (hybrid)."""
 
     type: str | None = None
     type_own: str | None = None
@@ -65,7 +65,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
-    """A financial institution, and the branch of it."""
+    """A financial institution, and its branch."""
 
     bic: str | None = None
     clearing_system: str | None = None
@@ -85,7 +85,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OtherId(msgspec.Struct, frozen=True, kw_only=True):
-    """An identifier of a scheme."""
+    """An identifier, and its scheme."""
 
     id: str
     scheme: str | None = None

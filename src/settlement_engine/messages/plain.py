@@ -1,4 +1,4 @@
-"""A message as plain values, for JSON: what is absent is left out, and amounts are texts."""
+"""A message as plain values, for JSON: absent fields are left out, and amounts are texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from settlement_engine.messages.amounts import write_amount
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 -- any field of any message
-    """Return a value as dictionaries, lists and texts."""
+    """Convert a value to dictionaries, lists and texts."""
     if isinstance(value, Money):
         return {"amount": write_amount(value), "currency": value.currency}
     if isinstance(value, msgspec.Struct):

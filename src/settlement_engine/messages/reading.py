@@ -1,7 +1,8 @@
-"""Reading: one pass over the elements of a message, held against its form.
+"""Reads a message: one pass over its elements, checked against its form.
 
-Promises: what the form does not allow is a MessageError with its place: an unknown element, one too many, one
-out of order, one missing, a text that its type does not allow. Elements that nobody reads are passed over.
+Promises: whatever the form does not allow is a MessageError with its position: an element that is unknown,
+repeated too often, out of order or missing, or a text that its type does not allow. Elements that the form marks
+as skipped are not read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Any message: what it is by its first bytes, and what it says.
+"""Any message: recognised by its first bytes, and read.
 
-Promises: bytes that no reader knows are a MessageError. A reader is asked only about what it recognises, so
-that a fault is named in the terms of the format that it is.
+Promises: bytes that no reader recognises are a MessageError. Only the reader that recognises a format reads it,
+so that a fault is described in the terms of that format.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SHOWN_BYTES: Final = 20
 
 
 class Recognised(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that was read: its kind and version, what it says, and what is odd about it."""
+    """A message that was read: its kind and version, its content in sentences, and its oddities."""
 
     kind: str
     version: str
@@ -36,7 +36,7 @@ class Recognised(msgspec.Struct, frozen=True, kw_only=True):
     says: tuple[str, ...]
     odd: tuple[Finding, ...] = ()
     unread: tuple[Finding, ...] = ()
-    """What stands in the same file and could not be read."""
+    """What is in the same file and could not be read."""
 
 
 def _is_xml(data: bytes) -> bool:
@@ -56,7 +56,7 @@ def _read_xml(data: bytes) -> Recognised:
 
 
 def _is_nacha(data: bytes) -> bool:
-    """Look for the beginning of a file header, or for the lengths that stand in it."""
+    """Recognise the beginning of a file header, or its record lengths."""
     return data.startswith(b"101") or (data[:1] == b"1" and data[34:40] == b"094101")
 
 
@@ -74,7 +74,7 @@ def _read_nacha(data: bytes) -> Recognised:
 
 
 def read_statement_file(data: bytes, mapping: Mapping | None = None) -> Recognised:
-    """Read a file of statements. Raises MessageError when there is none in it that can be read."""
+    """Read a file of statements. Raises MessageError when no statement in it can be read."""
     file = read_statements(data, mapping)
     if not file.statements:
         raise MessageError(file.faults[0].place, file.faults[0].reason)
@@ -93,7 +93,7 @@ READERS: Final[tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Recognised
     (_is_xml, _read_xml),
     (_is_nacha, _read_nacha),
 )
-"""How each format is recognised and read; the first that recognises the bytes reads them."""
+"""How each format is recognised and read; the first reader that recognises the bytes is used."""
 
 
 def recognised(data: bytes) -> Recognised:

@@ -1,4 +1,4 @@
-"""What several messages share: the original message and payment, reasons, charges, how it is settled."""
+"""Structures that several messages share: original message and payment, reasons, charges, settlement."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from settlement_engine.messages.remittance import REMITTANCE, StructuredRemittan
 
 
 class OriginalGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """The message that another one is about."""
+    """The message that another one refers to."""
 
     message_id: str
     message_name: str
@@ -54,7 +54,7 @@ class OriginalGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why: a code of an external set or words of one's own, by whom, and more text."""
+    """A reason: a code of an external set or a proprietary one, its originator, and further text."""
 
     code: str | None = None
     code_own: str | None = None
@@ -63,21 +63,21 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
-    """What an institution took."""
+    """A charge that an institution took."""
 
     amount: Money
     agent: Agent
 
 
 class Instruction(msgspec.Struct, frozen=True, kw_only=True):
-    """An instruction for an institution on the way: a code, a text, or both."""
+    """An instruction for an institution in the payment chain: a code, a text, or both."""
 
     code: str | None = None
     text: str | None = None
 
 
 class SettlementInformation(msgspec.Struct, frozen=True, kw_only=True):
-    """How the institutions settle: whose books, which clearing, through whom the cover comes."""
+    """How the institutions settle: method, account, clearing system, reimbursement agents."""
 
     method: str
     account: Account | None = None
@@ -92,7 +92,7 @@ class SettlementInformation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NamedCode(msgspec.Struct, frozen=True, kw_only=True):
-    """A code of an external set, or words of one's own."""
+    """A code of an external set, or a proprietary one."""
 
     code: str | None = None
     code_own: str | None = None
@@ -111,7 +111,7 @@ class PaymentType(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OriginalTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """What the other message repeats of the original payment."""
+    """The original payment's data that another message repeats."""
 
     settlement_amount: Money | None = None
     instructed_amount: Money | None = None

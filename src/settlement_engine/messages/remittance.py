@@ -1,4 +1,4 @@
-"""What a payment is for: texts, and references of documents and creditors."""
+"""Remittance information: texts, and references of documents and creditors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from settlement_engine.messages.parties import PARTY, Party
 
 
 class StructuredRemittance(msgspec.Struct, frozen=True, kw_only=True):
-    """A reference that the creditor gave (``SCOR``: ISO 11649), and who invoiced whom."""
+    """A creditor's reference (``SCOR``: ISO 11649), and the parties of the invoice."""
 
     reference_type: str | None = None
     reference_type_own: str | None = None

@@ -1,7 +1,7 @@
-"""Validation against the schemas of the standard, for whoever has them.
+"""Validation against the XML schemas of ISO 20022, where they are available.
 
-The readers hold a message against forms of ours, which pass over what nobody reads. A schema says the rest.
-The schemas are not shipped; iso20022.org offers them.
+The readers check a message against this package's forms, which skip elements that are not used. A schema checks
+all of them. The schemas are not distributed with the engine; iso20022.org provides them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Schema:
         self._schema = etree.XMLSchema(parse(data))
 
     def validate(self, message: bytes, name: str) -> None:
-        """Validate the part of a message that has this name. Raises MessageError."""
+        """Validate the part of a message that has this root element. Raises MessageError."""
         parts = parts_of(parse(message))
         for part in (parts.head, parts.document):
             if part is not None and namespace(part) == NAMESPACE + name:
@@ -38,7 +38,7 @@ class Schema:
 
 
 def schema_names(message: bytes) -> list[str]:
-    """Name the schemas of a message's header and document."""
+    """Return the schema names of a message's header and document."""
     parts = parts_of(parse(message))
     spaces = [namespace(part) for part in (parts.head, parts.document) if part is not None]
     return [space.removeprefix(NAMESPACE) for space in spaces if space.startswith(NAMESPACE)]

@@ -1,4 +1,4 @@
-"""What a file of statements says, in sentences for people. No decision is taken from them."""
+"""A file of statements in sentences for people. No decision may be based on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def said_by_file(file: StatementFile) -> Iterator[str]:
-    """Say of each statement whose it is, its balances, and whether they and its entries fit."""
+    """Describe each statement: its account, its balances, and whether its entries explain their difference."""
     for statement in file.statements:
         yield _sentence(statement)
 

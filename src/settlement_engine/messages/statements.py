@@ -1,7 +1,7 @@
-"""Statements of every format: what kind of file it is, and what it holds.
+"""Statements of every format: recognises the kind of file, and reads it.
 
-Promises: whatever the bytes are, the answer is statements, or faults with their place, or both, and never
-nothing. Must never: raise for what a stranger wrote.
+Promises: for any bytes the result has statements, or faults with their positions, or both, but is never empty. It
+must never raise because of a file's content.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _MT: Final = re.compile(rb"(?:^|[\r\n]):(?:20|25|60[FM]|61|62[FM]):|\A(?:\xef\xb
 _CAMT: Final = re.compile(rb"urn:iso:std:iso:20022:tech:xsd:camt\.05[23]\.001\.")
 
 NAMESPACE_BYTES_MAX: Final = 8_192
-"""A namespace of a statement is looked for no further than this."""
+"""How far into a file a statement's namespace is searched for."""
 
 
 def read_statements(data: bytes, mapping: Mapping | None = None) -> StatementFile:
-    """Read a file of statements: camt by its XML, MT by its fields, and CSV when a mapping is given."""
+    """Read a file of statements: camt as XML, MT by its fields, and CSV when a mapping is given."""
     if len(data) > FILE_BYTES_MAX:
         return _fault(f"has {len(data):,} bytes, and {FILE_BYTES_MAX:,} is the most")
     if mapping is not None:
@@ -43,9 +43,9 @@ def read_statements(data: bytes, mapping: Mapping | None = None) -> StatementFil
 
 
 def is_statement_file(data: bytes) -> bool:
-    """Say whether the bytes begin like statements: MT fields, or a camt.052 or camt.053.
+    """Return whether the bytes begin like statements: MT fields, or a camt.052 or camt.053.
 
-    A camt.054 is also what a rail reports a booking with; whoever expects statements need not ask.
+    A rail also reports a booking as a camt.054; a caller that expects statements need not ask.
     """
     if _XML.match(data):
         return _CAMT.search(data, 0, NAMESPACE_BYTES_MAX) is not None

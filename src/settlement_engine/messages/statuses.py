@@ -1,8 +1,8 @@
-"""What a status says about money. Only two codes say that it moved; what is unknown says nothing.
+"""What a payment status code says about money. Only two codes say that it moved; an unknown code says nothing.
 
-Promises: a status that no code set knows is UNKNOWN: silence, and an alarm for whoever reads it; never a
-success, and never a no. A status of the transport or of the checks before settlement is PENDING. A message's
-status speaks for a payment only when the payment has none of its own and the message's is not PART.
+Promises: a status in no known code set is UNKNOWN: it counts as no answer and raises an alert, and is never taken
+for success or rejection. A status about transport or about checks before settlement is PENDING. A message's
+status applies to a payment only when the payment has none of its own and the message's is not PART.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Verdict(Enum):
 
 
 class CancelVerdict(Enum):
-    """What an answer to a request to cancel is evidence of."""
+    """What an answer to a cancellation request is evidence of."""
 
     CANCELLED = "cancelled"
     REFUSED = "refused"
@@ -56,7 +56,7 @@ _CANCEL_VERDICTS: Final = {
 
 
 def verdict_of(code: str | None) -> Verdict:
-    """Say what a payment's status is evidence of."""
+    """Return what a payment's status code is evidence of."""
     if code is None:
         return Verdict.UNKNOWN
     found = _VERDICTS.get(code)
@@ -66,12 +66,12 @@ def verdict_of(code: str | None) -> Verdict:
 
 
 def cancel_verdict_of(code: str | None) -> CancelVerdict:
-    """Say what the confirmation of a camt.029, or its status of a message or payment, is evidence of."""
+    """Return what a camt.029's confirmation, or its status of a message or payment, is evidence of."""
     return _CANCEL_VERDICTS.get(code or "", CancelVerdict.UNKNOWN)
 
 
 def status_of(report: StatusReport, transaction: TransactionStatus) -> str | None:
-    """Return a payment's status: its own, else that of its message unless the message is PART."""
+    """Return a payment's status: its own, else that of its message unless that is PART."""
     if transaction.status is not None:
         return transaction.status
     group = _group_of(report, transaction)
@@ -79,7 +79,7 @@ def status_of(report: StatusReport, transaction: TransactionStatus) -> str | Non
 
 
 def reasons_of(report: StatusReport, transaction: TransactionStatus) -> tuple[Reason, ...]:
-    """Return the reasons for a payment's status, which may stand at its message."""
+    """Return the reasons for a payment's status: its own, else those of its message."""
     if transaction.reasons:
         return transaction.reasons
     group = _group_of(report, transaction)

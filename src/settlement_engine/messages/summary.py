@@ -1,4 +1,4 @@
-"""What a message says, in sentences for people. No decision is taken from them."""
+"""A message in sentences for people. No decision may be based on them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SENTENCES_MAX: Final = 50
 
 
 def said_by(content: object) -> list[str]:
-    """Say what a message says, in at most ``SENTENCES_MAX`` sentences."""
+    """Describe a message in at most ``SENTENCES_MAX`` sentences."""
     sentences = list(islice(_sentences(content), SENTENCES_MAX + 1))
     if len(sentences) > SENTENCES_MAX:
         sentences[-1] = "… and more."

@@ -1,4 +1,4 @@
-"""What pacs.008 and pacs.009 have in common: the group header, the identifiers, the institutions on the way."""
+"""What pacs.008 and pacs.009 have in common: group header, identifiers, intermediary institutions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from settlement_engine.messages.references import (
 
 
 class TransferHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What is true of every transfer in the message."""
+    """The data that all transfers of a message share."""
 
     message_id: str
     created_at: datetime

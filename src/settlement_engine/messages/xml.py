@@ -1,7 +1,7 @@
-"""XML from strangers: parsed once, within bounds, and nothing in it is followed.
+"""Parses XML from outside once, within limits.
 
-Promises: no DTD, no entities, no network; a message that is too large, too deep or has too much markup is
-refused before or while it is parsed, at a cost that its bounds set. A fault names its line.
+Promises: no DTD, no entities, no network access; a message that is too large, too deep or has too much markup is
+refused before or during parsing, at a limited cost. A fault names its line.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 MARKUP_MAX: Final = 400_000
-"""So many tags and attributes: each costs memory that its bytes do not show."""
+"""The most tags and attributes: each takes more memory than its bytes show."""
 
 TAGS_MAX: Final = 2_000
-"""So many different start tags in one message; the standard's longest has some five hundred."""
+"""The most different start tags of one message; the longest of the standard has about five hundred."""
 
 TAG_BYTES_MAX: Final = 2_000
 TAGS_KEPT_MAX: Final = 50_000
-"""So many different start tags in the life of a process: libxml2 keeps each name for ever, and when its store
-is full it parses nothing any more. Past this a message with a tag never seen before is refused."""
+"""The most different start tags over a process's lifetime: libxml2 keeps each name for ever, and parses nothing
+more when its dictionary is full. Beyond this limit a message with an unknown tag is refused."""
 
 PROLOG_PARTS_MAX: Final = 100
 _SLICE_BYTES: Final = 64 * 1024
@@ -34,7 +34,7 @@ _SLICE_BYTES: Final = 64 * 1024
 _ENCODINGS: Final = frozenset(
     {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "iso-8859-15", "latin1", "windows-1252"}
 )
-"""All of them write markup as ASCII does, so that what is looked for in the bytes is there."""
+"""Encodings that write markup as ASCII does, so that a search of the bytes finds it."""
 
 _DECLARATION: Final = re.compile(
     rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([^"'>]{0,40})["'][^>]*\?>"""
@@ -59,7 +59,7 @@ def parse(
         no_network=True,
         load_dtd=False,
         dtd_validation=False,
-        huge_tree=False,  # so that libxml2 refuses what is deeper than 256
+        huge_tree=False,  # libxml2 then refuses nesting beyond 256
         recover=False,
         remove_comments=True,
         remove_pis=True,
@@ -75,7 +75,7 @@ def parse(
 
 
 def _check_prolog(body: bytes) -> None:
-    """Refuse a document type and foreign encodings, before anything is parsed."""
+    """Refuse a document type and unsupported encodings before anything is parsed."""
     start = body[:400]
     if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in start:
         raise MessageError("line 1", "is not UTF-8")
@@ -84,22 +84,22 @@ def _check_prolog(body: bytes) -> None:
         encoding = declared[1].decode("ascii", "replace").strip().lower()
         if encoding not in _ENCODINGS:
             raise MessageError("line 1", f"the encoding {quoted(encoding)} is not read")
-    place = 0
+    position = 0
     for _ in range(PROLOG_PARTS_MAX):
-        place = _after_space(body, place)
-        if body.startswith(b"<?", place):
-            end = body.find(b"?>", place)
-        elif body.startswith(b"<!--", place):
-            end = body.find(b"-->", place)
-        elif body.startswith(b"<!", place):
-            raise MessageError(_line(body, place), "a document type is refused")
+        position = _after_space(body, position)
+        if body.startswith(b"<?", position):
+            end = body.find(b"?>", position)
+        elif body.startswith(b"<!--", position):
+            end = body.find(b"-->", position)
+        elif body.startswith(b"<!", position):
+            raise MessageError(_line(body, position), "a document type is refused")
         else:
             return
         if end < 0:
-            raise MessageError(_line(body, place), "is not XML: what begins here has no end")
-        place = end + 2
-        if body.startswith(b">", place):
-            place += 1
+            raise MessageError(_line(body, position), "is not XML: what begins here has no end")
+        position = end + 2
+        if body.startswith(b">", position):
+            position += 1
     raise MessageError("line 1", "has too much before its first element")
 
 
@@ -108,14 +108,14 @@ _tags_kept: Final[set[bytes]] = set()
 
 
 def _check_tags(body: bytes) -> None:
-    """Bound what stays in memory of a message after it is gone: the names that it has."""
+    """Limit the names that libxml2 keeps in memory after a message was parsed."""
     tags: set[bytes] = set()
-    place = 0
-    while place < len(body):
-        end = body.find(b"<", place + _SLICE_BYTES)
+    position = 0
+    while position < len(body):
+        end = body.find(b"<", position + _SLICE_BYTES)
         end = len(body) if end < 0 else end
-        tags.update(_START_TAG.findall(body, place, end))
-        place = end
+        tags.update(_START_TAG.findall(body, position, end))
+        position = end
         if len(tags) > TAGS_MAX:
             raise MessageError("message", f"has more than {TAGS_MAX:,} different tags")
     new = tags - _tags_kept
@@ -131,13 +131,13 @@ def _check_tags(body: bytes) -> None:
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
 
 
-def _after_space(body: bytes, place: int) -> int:
-    found = _SPACE.match(body, place)
-    return found.end() if found is not None else place
+def _after_space(body: bytes, position: int) -> int:
+    found = _SPACE.match(body, position)
+    return found.end() if found is not None else position
 
 
-def _line(body: bytes, place: int) -> str:
-    number = body.count(b"\n", 0, place) + 1
+def _line(body: bytes, position: int) -> str:
+    number = body.count(b"\n", 0, position) + 1
     return f"line {number}"
 
 
@@ -152,7 +152,7 @@ def namespace(element: _Element) -> str:
 
 
 def place_of(element: _Element, child: str = "") -> str:
-    """Name where an element stands: its path, counted where there are several, and its line."""
+    """Return an element's position: its path, with an index where there are several, and its line."""
     parts = [child] if child else []
     at: _Element | None = element
     while at is not None:

@@ -1,8 +1,7 @@
-"""Metrics with labels, made cheap and bounded.
+"""Metrics with labels, fast and bounded.
 
-Promises: a child that was used before is found by one dictionary look-up, and no metric keeps more sets
-of labels than its bound: what comes after is counted under ``other``, so that nobody's input can fill
-the memory.
+Promises: a child in use is found by one dictionary lookup; no metric keeps more label sets than its limit.
+Further ones are counted under ``other``, so that no input can exhaust the memory.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 class Labelled(Generic[M]):
-    """A metric with labels; called with their values it gives the child."""
+    """A metric with labels; calling it with label values returns the child."""
 
     def __init__(self, metric: M, labels: int) -> None:
         self._metric: M = metric
@@ -38,7 +37,7 @@ class Labelled(Generic[M]):
         self._children: dict[tuple[str, ...], M] = {}
 
     def __call__(self, *values: str) -> M:
-        """Return the child for these values, or ``other`` when there are too many."""
+        """Return the child for these values, or ``other`` when the limit is reached."""
         child = self._children.get(values)
         if child is None:
             if len(self._children) >= LABEL_SETS_MAX:
@@ -48,33 +47,33 @@ class Labelled(Generic[M]):
 
 
 class Families:
-    """Makes the metrics of one registry."""
+    """Creates the metrics of one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
 
     def counter(self, name: str, text: str, *labels: str) -> Labelled[Counter]:
-        """Make a counter with labels."""
+        """Create a counter with labels."""
         return Labelled(Counter(name, text, labels, registry=self._registry), len(labels))
 
     def gauge(self, name: str, text: str, *labels: str) -> Labelled[Gauge]:
-        """Make a gauge with labels."""
+        """Create a gauge with labels."""
         return Labelled(Gauge(name, text, labels, registry=self._registry), len(labels))
 
     def histogram(
         self, name: str, text: str, buckets: Sequence[float], *labels: str
     ) -> Labelled[Histogram]:
-        """Make a histogram with labels."""
+        """Create a histogram with labels."""
         metric = Histogram(name, text, labels, registry=self._registry, buckets=buckets)
         return Labelled(metric, len(labels))
 
     def table(self, name: str, text: str, *labels: str) -> Table:
-        """Make a gauge that is written as a whole."""
+        """Create a gauge whose values are replaced as a whole."""
         return Table(Gauge(name, text, labels, registry=self._registry))
 
 
 class Spread(Collector):
-    """A histogram that takes a whole batch of observations at once, at a fraction of the price."""
+    """A histogram that takes a batch of observations at once, at a fraction of the cost."""
 
     def __init__(
         self, name: str, text: str, buckets: Sequence[float], registry: CollectorRegistry
@@ -88,7 +87,7 @@ class Spread(Collector):
         registry.register(self)
 
     def observe(self, values: Sequence[float]) -> None:
-        """Take a batch in."""
+        """Add a batch of observations."""
         with self._lock:
             for value in values:
                 self._counts[bisect_left(self._bounds, value)] += 1
@@ -104,14 +103,14 @@ class Spread(Collector):
 
 
 class Table:
-    """A gauge whose sets of labels are replaced as a whole; who reads meanwhile misses none."""
+    """A gauge whose label sets are replaced as a whole; a concurrent reader sees all of them."""
 
     def __init__(self, metric: Gauge) -> None:
         self._metric = metric
         self._shown: set[tuple[str, ...]] = set()
 
     def show(self, values: Mapping[tuple[str, ...], float]) -> None:
-        """Show exactly these."""
+        """Replace all values by these."""
         for labels, value in values.items():
             self._metric.labels(*labels).set(value)
         for labels in self._shown - values.keys():

@@ -1,9 +1,8 @@
-"""Health: named checks, made now and then, told at any time.
+"""Health: named checks that run periodically; their results are available at any time.
 
-Promises: telling costs nothing and asks nobody, for what is told is the latest result with its age; a
-check that hangs is cut off and fails; a check that nobody has made for too long counts as failed; so
-does one that has not been made yet. Must never: let a slow dependency make the process look dead
-(``/healthz`` depends on nothing), or tell a secret.
+Promises: reading the health costs nothing and queries nothing: it returns the latest result with its age. A
+check that hangs is cancelled and fails; a check without a recent result, or without any, counts as failed. Must
+never: let a slow dependency make the process look dead (``/healthz`` depends on nothing), or show a secret.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Check = Callable[[], Awaitable[str]]
-"""Returns in a few words what it found, or raises what is wrong."""
+"""Returns its result in a few words, or raises an error that says what is wrong."""
 
 Known = Callable[[], str]
-"""The same for what is known without asking anybody; it is looked at whenever somebody asks."""
+"""The same for what is known without a query; it is called whenever the health is read."""
 
 CHECK_TIMEOUT_SECONDS: Final = 5.0
 STALE_AFTER_SECONDS: Final = 60.0
@@ -43,7 +42,7 @@ class Finding:
 
 
 class HealthBoard:
-    """The latest findings, and whether this process wants work at all."""
+    """The latest results, and whether this process accepts work at all."""
 
     def __init__(
         self,
@@ -62,12 +61,12 @@ class HealthBoard:
         self._is_draining = False
 
     def add(self, name: str, check: Check) -> None:
-        """Add a check; until it has been made once, it counts as failed."""
+        """Add a check; until its first run it counts as failed."""
         self._require_new(name)
         self._checks[name] = check
 
     def add_known(self, name: str, known: Known) -> None:
-        """Add what this process knows by itself: its finding is never older than the question."""
+        """Add a check that needs no query: its result is always current."""
         self._require_new(name)
         self._known[name] = known
 
@@ -76,15 +75,15 @@ class HealthBoard:
         assert is_new, f"there is a check named {name} already"
 
     def drain(self) -> None:
-        """Say from now on that no new work is wanted."""
+        """Report from now on that no new work is accepted."""
         self._is_draining = True
 
     async def refresh(self) -> None:
-        """Make every check once, side by side."""
+        """Run every check once, concurrently."""
         await asyncio.gather(*(self._make(name, check) for name, check in self._checks.items()))
 
     async def run(self, interval_seconds: float) -> None:
-        """Make the checks for ever, so often."""
+        """Run the checks for ever, at this interval."""
         while True:
             await self.refresh()
             await asyncio.sleep(interval_seconds)
@@ -102,7 +101,7 @@ class HealthBoard:
         if before is None or before.is_ok is not is_ok:
             (log.info if is_ok else log.warning)("health", check=name, is_ok=is_ok, text=text)
 
-    def _told(self, name: str) -> dict[str, object]:
+    def _result(self, name: str) -> dict[str, object]:
         finding = self._findings.get(name)
         if finding is None:
             return {"ok": False, "text": "not checked yet", "age_seconds": None}
@@ -113,19 +112,19 @@ class HealthBoard:
         return {"ok": finding.is_ok, "text": finding.text, "age_seconds": age_seconds}
 
     def snapshot(self) -> dict[str, object]:
-        """Tell everything: ready, draining, and each check with its age."""
-        checks = {name: self._told(name) for name in self._checks}
-        checks |= {name: _told_now(known) for name, known in self._known.items()}
-        is_ready = not self._is_draining and all(told["ok"] for told in checks.values())
+        """Return everything: ready, draining, and each check with its age in seconds."""
+        checks = {name: self._result(name) for name in self._checks}
+        checks |= {name: _current_result(known) for name, known in self._known.items()}
+        is_ready = not self._is_draining and all(result["ok"] for result in checks.values())
         return {"ready": is_ready, "draining": self._is_draining, "checks": checks}
 
     @property
     def is_ready(self) -> bool:
-        """Say whether work is welcome."""
+        """Return whether the process accepts work."""
         return bool(self.snapshot()["ready"])
 
 
-def _told_now(known: Known) -> dict[str, object]:
+def _current_result(known: Known) -> dict[str, object]:
     try:
         text, is_ok = known(), True
     except Exception as error:  # noqa: BLE001 - whatever a check raises is its finding

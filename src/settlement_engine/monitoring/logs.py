@@ -1,10 +1,10 @@
 """Structured logs: one line per batch and per failure, on standard output.
 
-Promises: JSON unless a person watches a terminal; instants in UTC; secrets masked and line breaks
-escaped, whoever wrote the line, for the libraries' own logging goes the same way. A line that cannot be
-written is dropped. Must never: raise into the work that logs, or bring a secret out.
+Promises: JSON unless a person watches a terminal; instants in UTC; secrets masked and line breaks escaped, also
+in lines of libraries, which take the same path. A line that cannot be written is dropped. Must never: raise into
+the code that logs, or reveal a secret.
 
-The rooms say ``structlog.get_logger(__name__)`` and need nothing from here.
+Components call ``structlog.get_logger(__name__)`` and need nothing from here.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ LEVELS: Final = {
 }
 LAYOUTS: Final = ("auto", "json", "console")
 LIBRARIES_LEVEL: Final = logging.WARNING
-"""Other people's libraries are heard from this level on, whatever ours is."""
+"""Records of third-party libraries are logged from this level on, whatever our level is."""
 
 _MARGIN: Final = "    | "
-"""Stands before the lines of a traceback on a terminal: none of them can look like a line of ours."""
+"""Prefix of a traceback's lines on a terminal, so that none of them looks like a separate log line."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
 def configure(level: str = "info", layout: str = "auto", stream: IO[str] | None = None) -> None:
-    """Set logging up for this process; the last call counts. Raises Misconfigured."""
+    """Set up logging for this process; the last call takes effect. Raises Misconfigured."""
     number = LEVELS.get(level.lower())
     if number is None:
         known = ", ".join(LEVELS)
@@ -72,7 +72,7 @@ def configure(level: str = "info", layout: str = "auto", stream: IO[str] | None 
 
 
 class _Lines:
-    """Writes lines; what cannot be written is dropped."""
+    """Writes lines; a line that cannot be written is dropped."""
 
     def __init__(self, target: IO[str], name: str) -> None:
         self._target = target
@@ -97,20 +97,20 @@ class _LinesFactory:
 
 
 class _Relay(logging.Handler):
-    """Hands the libraries' records to structlog."""
+    """Passes the records of libraries' loggers to structlog."""
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = record.getMessage()
-        except Exception:  # noqa: BLE001 - arguments that do not fit; the template must do
+        except Exception:  # noqa: BLE001 - arguments that do not fit the template
             text = str(record.msg)
         number = min(max(record.levelno, logging.DEBUG), logging.CRITICAL) // 10 * 10
         structlog.get_logger(record.name).log(number, text, exc_info=record.exc_info)
 
 
 def _finish(logger: Any, method: str, event: EventDict) -> EventDict:  # noqa: ANN401
-    """Stamp, clean and order the line."""
+    """Add the time, clean the values and order the keys of a line."""
     event.pop("stack_info", None)
     exception = event.pop("exception", None)
     line: dict[str, object] = {
@@ -131,7 +131,7 @@ def _json(_logger: Any, _method: str, event: EventDict) -> str:  # noqa: ANN401
 
 
 def _console(target: IO[str]) -> structlog.typing.Processor:
-    """Make the renderer for people."""
+    """Return the renderer for terminals."""
     is_coloured = target.isatty() and not os.environ.get("NO_COLOR")
     render = structlog.dev.ConsoleRenderer(
         colors=is_coloured, timestamp_key="at", pad_event_to=24, sort_keys=False

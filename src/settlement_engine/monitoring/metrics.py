@@ -1,8 +1,8 @@
-"""Prometheus metrics: the specification's names exactly, and what it takes to see trouble coming.
+"""Prometheus metrics: the names of the specification, and what operators need to detect problems early.
 
-Promises: counting costs microseconds a batch, for sums are made in Python first. Labels come from
-bounded sets. Engine time and rail time are kept apart. Amounts and balances are in **minor units** and
-indicative: Prometheus keeps floats, exact up to 2**53. The ledger is the source, never a metric.
+Promises: counting costs microseconds a batch, because sums are built in Python first. Label values come from
+bounded sets. The engine's time and the rails' time are measured separately. Amounts and balances are in **minor
+units** and indicative: Prometheus keeps floats, which are exact up to 2**53. The ledger is authoritative.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 # fmt: on
 
 BALANCE_ACCOUNTS_MAX: Final = 10_000
-"""The balances of no more accounts than this are read."""
+"""The balances of at most so many accounts are read."""
 
 BALANCES_SHOWN_MAX: Final = 1_000
-"""No more banks and currencies than this have a series of their own; the others are summed as ``other``."""
+"""At most so many banks and currencies have a series of their own; the others are summed as ``other``."""
 
 FIRST_CURRENCIES: Final = ("AED", "EUR", "GBP", "INR", "USD")
-"""Those with a settlement window in a new database. Others have their series from their first settlement."""
+"""Currencies with a settlement window in a new database. Others get a series with their first settlement."""
 
 OPEN_STATES: Final = tuple(state for state in State if state not in ENDS)
 
@@ -55,9 +55,9 @@ class Metrics:
     """All metrics of one process, in a registry of its own; the engine's Meter."""
 
     def __init__(self, version: str, *, balance_accounts_max: int = BALANCE_ACCOUNTS_MAX) -> None:
-        """Register everything. The balances of so many accounts are read at most; of none with 0.
+        """Register all metrics. At most ``balance_accounts_max`` balances are read; 0 reads none.
 
-        What has labels is there from the beginning, at zero: an absent series raises no alarm.
+        All series exist from the start, at zero: a missing series raises no alert.
         """
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -170,7 +170,7 @@ class Metrics:
             "settlement_oldest_open_seconds", "Age of the oldest open settlement."
         )
         self._in_doubt = gauge(
-            "settlement_in_doubt", "Settlements whose outcome at the rail is not known."
+            "settlement_in_doubt", "Settlements whose result at the rail is unknown."
         )
         self._oldest_in_doubt = gauge(
             "settlement_in_doubt_oldest_seconds",
@@ -242,23 +242,23 @@ class Metrics:
         if self._balance_accounts_max:
             self._show_balances(())
 
-    # --- what the engine counts in passing ------------------------------------------------------
+    # --- what the engine counts as it works -----------------------------------------------------
 
     def moved(self, steps: Sequence[Step], commit_seconds: float | None = None) -> None:
-        """Count applied steps, with how long the commit took that they share."""
+        """Count applied transitions; ``commit_seconds`` is the duration of their shared commit."""
         ended: Tally[State] = Tally()
         done: Tally[Do] = Tally()
         amounts: Tally[str] = Tally()
         lasted: list[float] = []
-        for step in steps:
-            row = step.row
-            if step.event in LATE or row.state not in ENDS:
-                continue  # still open, or word about what had ended before
-            settlement = step.settlement
+        for command in steps:
+            row = command.row
+            if command.event in LATE or row.state not in ENDS:
+                continue  # still open, or a report about a settlement that had ended before
+            settlement = command.settlement
             if row.do is not None:
                 done[row.do] += 1
-            if step.event in PARTLY:
-                continue  # it has ended before, and has not ended anew
+            if command.event in PARTLY:
+                continue  # it had ended before, and does not end again
             ended[row.state] += 1
             if row.state is State.COMPLETED:
                 amount = settlement.instruction.amount
@@ -284,7 +284,7 @@ class Metrics:
     def rail_answered(
         self, rail: str, ask: str, seconds: float, answered: int, silent: int
     ) -> None:
-        """Note how a batch of questions went; a batch with a silence in it lasts as long as patience."""
+        """Record how a batch of requests went; with a timeout in it, its duration says nothing."""
         if answered and not silent:
             self._rail_seconds(rail, ask).observe(seconds)
         if answered:
@@ -293,30 +293,30 @@ class Metrics:
             self._rail_silences(rail, ask).inc(silent)
 
     def lanes(self, reports: Mapping[str, LaneReport]) -> None:
-        """Show how the lanes of each rail are."""
+        """Show the state of each rail's lanes."""
         for rail, report in reports.items():
             self._lane_waiting(rail).set(report.waiting)
             self._breakers_open(rail).set(report.breakers_open)
 
     def batch(self, stage: str, size: int, seconds: float) -> None:
-        """Note one group commit."""
+        """Record one group commit."""
         self._batch_size(stage).observe(size)
         self._commit(stage).observe(seconds)
 
     def anomaly(self, kind: str, count: int = 1) -> None:
-        """Count what should not happen."""
+        """Count violations of expectations that did not stop the work."""
         self._anomalies(kind).inc(count)
 
     def reconciled(self, differences: int, amounts_minor: Mapping[str, int]) -> None:
-        """Note one run of reconciliation: how many differences, and their sum per currency."""
+        """Record one reconciliation run: the number of differences, and their sum per currency."""
         self._discrepancies.inc(differences)
         sums = dict.fromkeys(FIRST_CURRENCIES, 0) | dict(amounts_minor)
         self._discrepancy_amount.show({(code,): sum_ for code, sum_ in sums.items()})
 
-    # --- what is measured now and then ----------------------------------------------------------
+    # --- what is measured periodically ----------------------------------------------------------
 
     async def refresh(self, source: GaugeSource) -> None:
-        """Measure what cannot be counted in passing; what the source raises is the caller's."""
+        """Measure what cannot be counted on the way. Raises what the source raises."""
         gauges = await source.gauges(self._balance_accounts_max)
         for state in OPEN_STATES:
             self._open(state.value).set(gauges.open_by_state.get(state, 0))
@@ -339,11 +339,11 @@ class Metrics:
         self._measured_at.set(time.time())
 
     def show_refused(self, seconds: float) -> None:
-        """Show for how long JetStream has answered and stored nothing."""
+        """Show how long JetStream has answered without storing anything, in seconds."""
         self._outbox_refused.set(seconds)
 
     def show_stuck(self, counts: Mapping[StuckReason, int]) -> None:
-        """Show how many are stuck, by why."""
+        """Show how many settlements are stuck, by reason."""
         for reason in StuckReason:
             self._stuck(reason.value).set(counts.get(reason, 0))
 
@@ -360,5 +360,5 @@ class Metrics:
             table.show(sums)
 
     def text(self) -> bytes:
-        """Write everything in Prometheus' text format. Takes milliseconds: not on the event loop."""
+        """Return everything in Prometheus' text format. Takes milliseconds: call it in a thread."""
         return generate_latest(self.registry)

@@ -1,8 +1,8 @@
-"""Keeping secrets and forged lines out of what is written down.
+"""Keeps secrets and forged lines out of logs and health texts.
 
-Promises: passwords in URLs and in ``key=value`` text, and whatever stands under a key that sounds like
-a secret, are masked; line breaks and other control characters are written as escapes, so that nobody's
-input can look like a line of ours. It would rather mask too much. It raises nothing, whatever the value.
+Promises: passwords in URLs and in ``key=value`` text, and every value whose key looks like that of a secret, are
+masked; line breaks and other control characters are escaped, so that no input can look like a separate log
+line. When in doubt it masks. It must never raise, whatever the value.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from settlement_engine.domain.readable import has_unseen
 
 MASK: Final = "[redacted]"
 TEXT_MAX: Final = 2_000
-"""Twice as much is looked through for secrets before the text is cut: no secret is cut in half."""
+"""Twice as much is searched for secrets before the text is truncated, so that no secret is cut in half."""
 
 LINES_MAX: Final = 200
 KEYS_KEPT_MAX: Final = 1_000
 ITEMS_MAX: Final = 100
 DEPTH_MAX: Final = 6
 WHOLE_MAX: Final = 2**63 - 1
-"""JSON readers, and our writer, are not at ease with whole numbers beyond this."""
+"""JSON readers, and our writer, do not handle larger integers reliably."""
 
 _SECRET_KEY: Final = re.compile(
     r"passw|passphrase|pwd|secret|token|credential|api_?key|private_?key|authorization|cookie",
@@ -42,13 +42,13 @@ _BEARER: Final = re.compile(r"\b(bearer|basic)\s+\S+", re.IGNORECASE)
 
 @lru_cache(maxsize=KEYS_KEPT_MAX)
 def _key(key: str) -> tuple[str, bool]:
-    """Make a key printable, and say whether it sounds like that of a secret."""
+    """Make a key printable, and return whether it looks like that of a secret."""
     name = printable(key[:TEXT_MAX])
     return name, _SECRET_KEY.search(name) is not None
 
 
 def mask(text: str) -> str:
-    """Mask the secrets that stand in a text."""
+    """Mask the secrets in a text."""
     if "://" in text:
         text = _URL_WITH_PASSWORD.sub(rf"\1:{MASK}@", text)
         text = _URL_WITH_TOKEN.sub(f"{MASK}@", text)
@@ -58,7 +58,7 @@ def mask(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Write line breaks, other control characters and broken characters as escapes."""
+    """Escape line breaks, other control characters and invalid characters."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -72,7 +72,7 @@ def _is_seen(character: str) -> bool:
 
 
 def clean(value: object, depth: int = 0) -> object:
-    """Make any value fit to be written: masked, printable, of bounded size and depth."""
+    """Make any value safe to log: masked, printable, of limited size and depth."""
     if isinstance(value, str | int | float | None):
         return _clean_leaf(value)
     if isinstance(value, Mapping):
@@ -94,7 +94,7 @@ def _clean_leaf(value: object) -> object:
 
 
 def clean_mapping(mapping: Mapping[Any, Any], depth: int = 0) -> dict[str, object]:
-    """Clean a mapping: what stands under a secret's key is masked whole."""
+    """Clean a mapping: the value of a key that looks secret is masked as a whole."""
     cleaned: dict[str, object] = {}
     for key, value in list(mapping.items())[:ITEMS_MAX]:
         name, is_secret = _key(key if isinstance(key, str) else _describe(key))
@@ -108,7 +108,7 @@ def _clean_text(text: str) -> str:
 
 
 def clean_lines(text: str) -> list[str]:
-    """Clean a text of several lines, such as a traceback, line by line; of too many, the last."""
+    """Clean a text of several lines, such as a traceback, line by line; only the last ones are kept."""
     return [_clean_text(line) for line in text.splitlines()[-LINES_MAX:]]
 
 
@@ -116,5 +116,5 @@ def _describe(value: object) -> str:
     try:
         text = value.isoformat() if isinstance(value, date) else str(value)
         return f"{type(value).__name__}: {text}" if isinstance(value, BaseException) else text
-    except Exception as error:  # noqa: BLE001 - a log line must not fail over its own words
+    except Exception as error:  # noqa: BLE001 - a value whose text fails must not fail the log line
         return f"<{type(value).__name__}: {type(error).__name__}>"

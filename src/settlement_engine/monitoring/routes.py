@@ -1,7 +1,7 @@
-"""The pages that machines read: ``/healthz``, ``/livez``, ``/readyz``, ``/version``, ``/metrics``.
+"""The HTTP routes for machines: ``/healthz``, ``/livez``, ``/readyz``, ``/version``, ``/metrics``.
 
-Promises: none of them asks anybody while it answers. Metrics are written outside the event loop, by one
-writer at a time, and not more often than it makes sense, however many ask.
+Promises: none of them queries another system while it answers. Metrics are rendered outside the event loop, by
+one writer at a time, and at most once per interval, however many requests come.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from settlement_engine.monitoring.metrics import Metrics
 
 METRICS_FRESH_SECONDS: Final = 0.25
-"""Whoever asks again within this time gets the same text."""
+"""Requests within this time get the same text."""
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 def health_routes(board: HealthBoard, about: Mapping[str, str]) -> list[web.RouteDef]:
-    """Make the routes of health; ``about`` is what ``/version`` tells, the version among it."""
+    """Return the routes of health; ``about`` is the body of ``/version``."""
     version = dict(about)
 
     async def alive(_request: web.Request) -> web.Response:
@@ -37,25 +37,25 @@ def health_routes(board: HealthBoard, about: Mapping[str, str]) -> list[web.Rout
         snapshot = board.snapshot()
         return _json(snapshot, status=200 if snapshot["ready"] else 503)
 
-    async def tell_version(_request: web.Request) -> web.Response:
+    async def version_json(_request: web.Request) -> web.Response:
         return _json(version)
 
     return [
         web.get("/healthz", alive),
         web.get("/livez", alive),
         web.get("/readyz", ready),
-        web.get("/version", tell_version),
+        web.get("/version", version_json),
     ]
 
 
 def metrics_routes(metrics: Metrics) -> list[web.RouteDef]:
-    """Make the route of metrics."""
-    page = _MetricsPage(metrics)
-    return [web.get("/metrics", page.answer)]
+    """Return the route of metrics."""
+    endpoint = _MetricsEndpoint(metrics)
+    return [web.get("/metrics", endpoint.answer)]
 
 
-class _MetricsPage:
-    """Writes the metrics for whoever asks, sharing what is fresh."""
+class _MetricsEndpoint:
+    """Renders the metrics, and shares a recent rendering among requests."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -1,8 +1,8 @@
-"""The watch over what is stuck: a metric, a line in the log with ids, and a detail of the health page.
+"""The watch for stuck settlements: a metric, a log line with ids, and a detail of the health route.
 
-Promises: it asks the store now and then and remembers the answer; a line is logged when what is stuck
-changes, and not each time that it is seen. Being stuck never makes the engine unready: taking it out of
-service would leave the others' money waiting as well.
+Promises: it queries the store periodically and keeps the result; it logs a line when the set of stuck
+settlements changes, not at every look. A stuck settlement must never make the engine unready: taking the engine
+out of service would delay all other settlements as well.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 NAMED_MAX: Final = 20
-"""So many ids are logged, and told, at most; `list --stuck` shows more."""
+"""At most so many ids are logged and shown; `list --stuck` shows more."""
 
 NOTHING: Final = "nothing is stuck"
 
 
 class StuckWatch:
-    """Looks for what is stuck. ``text`` is the latest finding in words."""
+    """Looks for stuck settlements. ``text`` describes the latest result."""
 
     def __init__(
         self,
@@ -37,20 +37,20 @@ class StuckWatch:
         self._finder = finder
         self._limits = limits
         self._show = show
-        self._told: frozenset[tuple[str, str]] = frozenset()
+        self._logged: frozenset[tuple[str, str]] = frozenset()
         self.text = "not looked yet"
 
     async def refresh(self) -> None:
-        """Look once; what the store raises is the caller's, and the latest finding stays."""
+        """Query once. Raises what the store raises; the latest result is then kept."""
         report = await self._finder.stuck(self._limits, NAMED_MAX)
         self._show(report.counts)
-        self.text = _words(report)
+        self.text = _summary(report)
         found = frozenset((str(each.settlement_id), each.reason.value) for each in report.found)
-        if found == self._told:
+        if found == self._logged:
             return
-        self._told = found
+        self._logged = found
         if not found:
-            log.info("settlements_stuck_no_more")
+            log.info("settlements_no_longer_stuck")
             return
         log.error(
             "settlements_stuck",
@@ -67,7 +67,7 @@ class StuckWatch:
         )
 
 
-def _words(report: StuckReport) -> str:
+def _summary(report: StuckReport) -> str:
     if not report.total:
         return NOTHING
     counts = ", ".join(f"{count} {reason.value}" for reason, count in sorted(report.counts.items()))

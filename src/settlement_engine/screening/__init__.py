@@ -1,6 +1,6 @@
-"""Compliance and risk: whether a settlement may go ahead, asked before any funds are held.
+"""Compliance and risk screening: whether a settlement may proceed, decided before any funds are held.
 
-Promises: every answer is CLEARED, PARKED or REFUSED with a refusal; what cannot be answered is silence,
-and the page asks again. Must never: clear because an engine did not answer, or say more in a refusal
-than its reader may know.
+Promises: every answer is CLEARED, PARKED or REFUSED with a refusal; a missing answer is a timeout, and the state
+machine asks again. Must never: clear a settlement because a provider did not answer, or reveal in a refusal
+more than its reader may know.
 """

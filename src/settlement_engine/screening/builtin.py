@@ -1,7 +1,7 @@
-"""The built-in screening: clears at once what no configured list names and no limit stops.
+"""The built-in screening: clears what no configured list names and no limit stops.
 
-Promises: compliance before risk, one report for a batch, and the same answer for the same settlement.
-The refusal names the list that blocked, never what else stands on it. Must never: wait for anybody.
+Promises: compliance is checked before risk, a batch has one report, and the same settlement always gets the
+same answer. A refusal names the list that blocked, never its entries. It must never wait for another system.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 REVIEW: Final = "REVIEW"
-"""The code of what is parked."""
+"""The reason code of a parked settlement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreeningRules:
-    """What is blocked. ``largest`` is the largest amount per currency, as a decimal text.
+    """What is blocked or parked. ``largest`` is the largest amount per currency, as a decimal text.
 
-    It is read when it is needed: how many decimals a currency has is known from the book. A currency
-    without a largest amount has no limit. What ``review_banks`` names, and amounts from ``review_from`` on,
-    are parked until two people have decided. A bank is meant under every spelling of its code.
+    It is parsed when needed, because the database knows how many decimals a currency has. A currency
+    without a largest amount has no limit. Settlements of ``review_banks``, and amounts from ``review_from``
+    on, are parked until two people have decided. A bank is matched under every spelling of its code.
     """
 
     blocked_obligations: frozenset[str] = frozenset()
@@ -43,13 +43,13 @@ class ScreeningRules:
     review_from: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        """Fold the banks once, as those of every instruction are."""
+        """Normalise the bank codes once, as those of every instruction are."""
         for name in ("blocked_banks", "review_banks"):
             folded = frozenset(map(folded_bank, getattr(self, name)))
             object.__setattr__(self, name, folded)
 
     def refuse(self, instruction: Instruction) -> Refusal | None:
-        """Say why the instruction is refused, or None."""
+        """Return why the instruction is refused, or None."""
         if instruction.obligation_id in self.blocked_obligations:
             return _blocked("blocked_obligations")
         if self.blocked_banks and not self.blocked_banks.isdisjoint(_sides(instruction)):
@@ -64,7 +64,7 @@ class ScreeningRules:
         return None
 
     def review(self, instruction: Instruction) -> str:
-        """Say why two people have to look at it first; empty when they need not."""
+        """Return why two people must review it first; empty when they need not."""
         if self.review_banks and not self.review_banks.isdisjoint(_sides(instruction)):
             return "one of its banks is in screening.review_banks"
         currency = instruction.amount.currency
@@ -76,7 +76,7 @@ class ScreeningRules:
         return f"amounts from {least} {currency} on are reviewed" if is_large else ""
 
     def unknown_currencies(self) -> list[str]:
-        """Name the currencies with an amount that neither ISO 4217 nor the book knows."""
+        """List the currencies whose amounts neither ISO 4217 nor the database can interpret."""
         amounts = [*self.largest.items(), *self.review_from.items()]
         return [code for code, text in amounts if not _is_amount(text, code)]
 
@@ -103,7 +103,7 @@ def _too_large(amount: Money, limit: Money) -> Refusal:
 
 
 class BuiltinScreening:
-    """A Screening that needs nobody."""
+    """A Screening that depends on no other system."""
 
     def __init__(self, rules: ScreeningRules) -> None:
         self._rules = rules
@@ -111,7 +111,7 @@ class BuiltinScreening:
     async def screen(
         self, settlements: Sequence[Settlement], report: Callable[[Sequence[Answer]], None]
     ) -> None:
-        """Answer a batch, all of it at once."""
+        """Answer a batch in one report."""
         report([self._answer(settlement) for settlement in settlements])
 
     def _answer(self, settlement: Settlement) -> Answer:

@@ -1,1 +1,1 @@
-"""The store: PostgreSQL, the only room with SQL, and the same promises kept in memory."""
+"""The store: PostgreSQL, the only component with SQL, and the same guarantees in memory for tests."""

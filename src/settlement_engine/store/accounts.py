@@ -1,4 +1,4 @@
-"""Accounts, fundings and windows in PostgreSQL (``ports.AccountStore``)."""
+"""Accounts, fundings and settlement windows in PostgreSQL (``ports.AccountStore``)."""
 
 from __future__ import annotations
 
@@ -31,20 +31,21 @@ CONTROL_NUMBER: Final = "control"
 
 
 def number_of_account(spec: AccountSpec) -> str:
-    """Return the number under which an account is opened: one per bank when none is named."""
+    """Return the number of a new account: one per kind, bank and currency when none is given."""
     return spec.account_number or f"{spec.kind}-{folded_bank(spec.bank)}-{spec.currency}"
 
 
 def number_as_received(spec: AccountSpec) -> str:
-    """Return the number as it is compared with that of an earlier call under the same key.
+    """Return the number that is compared with that of an earlier call under the same key.
 
-    It has the bank's code as it was received: what a key stood for before codes were folded is replayed.
+    It contains the bank's code as it was received, so that a call from before codes were normalised is
+    recognised as a replay.
     """
     return spec.account_number or f"{spec.kind}-{spec.bank}-{spec.currency}"
 
 
 def key_of_opening(spec: AccountSpec) -> str:
-    """Return the key under which an account is opened once."""
+    """Return the idempotency key under which an account is opened; derived when none is given."""
     number = number_as_received(spec)
     return spec.idempotency_key or f"account:{spec.kind}:{spec.bank}:{spec.currency}:{number}"
 
@@ -58,7 +59,7 @@ class PostgresAccounts:
         self._ids = ids
 
     async def close(self) -> None:
-        """Close the line."""
+        """Close the connection."""
         await self._writing.close()
 
     async def open_account(self, spec: AccountSpec) -> Account:
@@ -96,7 +97,7 @@ class PostgresAccounts:
                 json.dumps(content),
                 opened["id"],
             )
-            if new is None:  # Raises, for the content differs: what was just opened is undone.
+            if new is None:  # raises if the content differs, which rolls back the new account
                 return await _replay(connection, hashed, content, spec)
             row = await connection.fetchrow(query("account_by_id"), opened["id"])
         assert row is not None
@@ -105,7 +106,7 @@ class PostgresAccounts:
     async def ensure_controls(
         self, wanted: Sequence[tuple[AccountKind, str, str]]
     ) -> list[Account]:
-        """Return control accounts of rails and banks, opened on first need."""
+        """Return control accounts of rails and banks; missing ones are opened."""
         kinds = [kind.value for kind, _, _ in wanted]
         owners = [owner for _, owner, _ in wanted]
         currencies = [currency for _, _, currency in wanted]
@@ -114,7 +115,7 @@ class PostgresAccounts:
             await connection.execute(query("open_controls"), *columns)
             rows = await connection.fetch(query("find_controls"), *columns)
         distinct = {(kind, folded_bank(owner), currency) for kind, owner, currency in wanted}
-        assert len(rows) == len(distinct), "every control account that was asked for is there"
+        assert len(rows) == len(distinct), "every requested control account exists"
         return sorted(map(to_account, rows), key=lambda account: account.id)
 
     async def accounts_of(self, wanted: Sequence[tuple[AccountKind, str]]) -> list[Account]:
@@ -124,7 +125,7 @@ class PostgresAccounts:
         return [to_account(row) for row in rows]
 
     async def fund(self, funding: Funding) -> Account:
-        """Post a funding once per key."""
+        """Post a funding; the same idempotency key posts only once."""
         currency = funding.amount.currency
         nostro = await self._nostro(funding)
         owner = folded_bank(funding.bank)
@@ -217,13 +218,13 @@ class PostgresAccounts:
         return [to_transfer(row) for row in rows]
 
     async def windows(self) -> list[Window]:
-        """Return the settlement windows that are in force; the currencies of the book are learnt with them."""
+        """Return the settlement windows in force; loads the exponents of all known currencies with them."""
         keep_exponents(await self._readers.fetch("currencies"))
         return [to_window(row) for row in await self._readers.fetch("windows")]
 
 
 async def _post(connection: Connection, transfer: Transfer) -> None:
-    """Write one transfer and the two balances that it changes."""
+    """Insert one transfer and update the two balances that it changes."""
     sides = sorted((transfer.debit_id, transfer.credit_id))
     locked = await connection.fetch(query("lock_accounts"), sides)
     if any(row["is_full"] for row in locked):
@@ -249,11 +250,11 @@ async def _replay(
     content: Mapping[str, object],
     spec: AccountSpec | None = None,
 ) -> Account:
-    """Return what the key stood for, or say which field is different now; ``spec`` is of an opening."""
+    """Return the account of the earlier call, or raise naming the field that differs; ``spec`` is an opening's."""
     known = await connection.fetchrow(query("recall_call"), hashed)
     if known is None:
         assert spec is not None, "only the number of an account is taken without its key"
-        raise number_taken(await _in_the_way(connection, spec))
+        raise number_taken(await _conflicting(connection, spec))
     before: dict[str, object] = json.loads(known["content"])
     different = next((name for name in content if before.get(name) != content[name]), None)
     if different is not None:
@@ -264,20 +265,20 @@ async def _replay(
     return replace(to_account(row), is_replay=True)
 
 
-async def _in_the_way(connection: Connection, spec: AccountSpec) -> int:
-    """Return the account that has the number; one of before codes were folded has it in its own spelling."""
+async def _conflicting(connection: Connection, spec: AccountSpec) -> int:
+    """Return the account that has the number, under any spelling of its bank's code."""
     number = number_of_account(spec)
     wanted = (spec.kind.value, spec.bank, spec.currency)
     row = await connection.fetchrow(query("list_accounts"), *wanted, number, 0, 1)
     if row is None:
         row = await connection.fetchrow(query("list_accounts"), *wanted, None, 0, 1)
-        assert row is not None, "an account of this bank was in the way"
+        assert row is not None, "an account of this bank has the number"
     found: int = row["id"]
     return found
 
 
 def number_taken(account_id: int) -> IdempotencyConflict:
-    """Say which account has the number already."""
+    """Return the error that names the account which has the number already."""
     return IdempotencyConflict(
         f"account {account_id} has this kind, bank, currency and account_number already",
         field="account_number",
@@ -287,7 +288,7 @@ def number_taken(account_id: int) -> IdempotencyConflict:
 
 
 def key_taken(field: str, account_id: int, spec: AccountSpec | None) -> IdempotencyConflict:
-    """Say what is different from the call that came first; without a key it is the account that differs."""
+    """Return the error that names what differs from the first call; without a key the account differs."""
     if spec is not None and not spec.idempotency_key:
         return IdempotencyConflict(
             f"account {account_id} is open already, with another {field}",

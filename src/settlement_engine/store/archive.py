@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from settlement_engine.store.database import Connection, Readers
 
 HAS_CLOSED: Final = True
-"""Exceptions that were closed belong to a life as well."""
+"""Closed exceptions belong to a settlement's history as well."""
 
 
 class PostgresArchive:
@@ -40,7 +40,7 @@ class PostgresArchive:
         self._readers = readers
 
     async def dossier(self, settlement_id: UUID) -> records.Dossier | None:
-        """Copy everything about a settlement; None when there is none."""
+        """Return everything about a settlement; None when it does not exist."""
         async with (
             self._readers.line() as line,
             line.session() as connection,
@@ -50,12 +50,12 @@ class PostgresArchive:
 
 
 async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier | None:
-    life = await connection.fetchrow(query("load"), [settlement_id])
-    await learn_currencies(connection, (life,))
+    loaded = await connection.fetchrow(query("load"), [settlement_id])
+    await learn_currencies(connection, (loaded,))
     owned = await connection.fetchrow(query("dossier_owner"), settlement_id)
-    if life is None or owned is None:
+    if loaded is None or owned is None:
         return None
-    settlement = to_settlement(life)
+    settlement = to_settlement(loaded)
     rows = await connection.fetch(query("dossier_attempts"), settlement_id)
     attempts = [_attempt(row) for row in rows]
     hold = await _hold(connection, settlement_id)
@@ -88,7 +88,7 @@ async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier 
 
 def _attempt(row: asyncpg.Record) -> Attempt:
     attempt = to_attempt(row)
-    assert attempt is not None, "a row of attempts is an attempt"
+    assert attempt is not None, "every row of attempts is an attempt"
     return attempt
 
 

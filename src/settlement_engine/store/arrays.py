@@ -1,8 +1,8 @@
-"""Whole columns as PostgreSQL array literals.
+"""Encodes whole columns as PostgreSQL array literals.
 
-A batch crosses the wire as parallel arrays. The driver encodes an array element by element, at a
-microsecond each; a literal that the server parses costs a fifth of that. The literal is a parameter like
-any other, and what may hold foreign text is quoted (PostgreSQL manual, 8.15.2 Array Value Input).
+A batch is sent as parallel arrays. The driver encodes an array element by element, at a microsecond each; a
+literal that the server parses costs a fifth of that. The literal is an ordinary parameter, and text of unknown
+content is quoted (PostgreSQL manual, 8.15.2 Array Value Input).
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 
 
 def integers(values: Iterable[int]) -> str:
-    """Write numbers, none of them missing."""
+    """Encode numbers; None is not allowed."""
     return "{" + ",".join(map(str, values)) + "}"
 
 
 def uuids(values: Iterable[UUID]) -> str:
-    """Write identifiers, none of them missing."""
+    """Encode identifiers; None is not allowed."""
     return "{" + ",".join([f"{value.int:032x}" for value in values]) + "}"
 
 
 def booleans(values: Iterable[bool]) -> str:
-    """Write truth values."""
+    """Encode truth values."""
     return "{" + ",".join(["t" if value else "f" for value in values]) + "}"
 
 
 def words(values: Iterable[str | None]) -> str:
-    """Write names of our own (states, events, legs): lower-case letters and underscores only."""
+    """Encode our own names (states, events, legs): lower-case letters and underscores only. None is NULL."""
     return "{" + ",".join([value or "NULL" for value in values]) + "}"
 
 
 def texts(values: Iterable[str | None]) -> str:
-    """Write any text; what would end or change the literal is escaped. None is NULL."""
+    """Encode any text, with escapes where necessary. None is NULL."""
     column = list(values)
     if None not in column:
-        # Nearly always there is nothing to escape, and one look at the whole column shows it.
+        # Usually nothing needs escaping, and one test of the whole column shows that.
         joined = '","'.join(cast("list[str]", column))
         if column and "\\" not in joined and joined.count('"') == 2 * (len(column) - 1):
             return '{"' + joined + '"}'
@@ -52,13 +52,13 @@ def texts(values: Iterable[str | None]) -> str:
 
 
 def octets(values: Iterable[bytes]) -> str:
-    """Write bytes, in the server's hexadecimal form."""
+    """Encode bytes in hexadecimal form."""
     digits = [value.hex() for value in values]
     return '{"\\\\x' + '","\\\\x'.join(digits) + '"}' if digits else "{}"
 
 
 def instants(values: Iterable[datetime]) -> str:
-    """Write aware instants; the same one several times, as a batch has them, is written once."""
+    """Encode aware instants; repeated ones, as a batch has them, are formatted once."""
     written: list[str] = []
     last: datetime | None = None
     text = ""
@@ -70,12 +70,12 @@ def instants(values: Iterable[datetime]) -> str:
 
 
 def dates(values: Iterable[date | None]) -> str:
-    """Write days. None is NULL."""
+    """Encode dates. None is NULL."""
     return "{" + ",".join(["NULL" if day is None else day.isoformat() for day in values]) + "}"
 
 
 def seconds(values: Iterable[float | None]) -> str:
-    """Write durations; infinity is one. None is NULL."""
+    """Encode durations in seconds; infinity is allowed. None is NULL."""
     return "{" + ",".join([_second(value) for value in values]) + "}"
 
 

@@ -1,7 +1,7 @@
-"""The proof of the books: everything that can be recomputed is, in one snapshot (``ports.Auditor``).
+"""The proof of the ledger: everything that can be recomputed is, in one snapshot (``ports.Auditor``).
 
-Each check is a statement of ``sql/queries/proof.sql`` that returns rows only where something is wrong, or,
-where the database cannot compute what has to be compared, a function here that reads rows in batches.
+Each check is a statement of ``sql/queries/proof.sql`` that returns rows only where something is wrong, or, where
+the database cannot compute the expected value, a function here that reads rows in batches.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     Found = tuple[str, str, str] | None
 
 DIFFERENCES_MAX: Final = 1000
-"""No more are listed per check; one is enough to be wrong."""
+"""At most so many differences are listed per check; one is enough to fail."""
 
 BATCH_ROWS: Final = 1000
-"""So many rows are held in memory, however many there are."""
+"""At most so many rows are held in memory."""
 
 _SUMMARIES: Final = frozenset({"prove_totals", "prove_turnover"})
 
 
 def checks() -> list[str]:
-    """Name the statements that check."""
+    """List the names of the statements that check."""
     return [name for name in queries() if name.startswith("prove_") and name not in _SUMMARIES]
 
 
 def all_checks() -> list[str]:
-    """Name every check, those that are no statement too."""
+    """List the names of all checks, including those computed in Python."""
     computed = [name for each in COMPUTED.values() for name in each]
     return [name.removeprefix("prove_") for name in checks()] + computed
 
@@ -50,10 +50,10 @@ class PostgresAuditor:
     """See ``ports.Auditor``."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
-        self._settings = replace(settings, may_be_standby=True)  # it decides nothing
+        self._settings = replace(settings, may_be_standby=True)  # it only reads
 
     async def prove(self) -> Proof:
-        """Recompute balances, holds, conservation, lives, fingerprints and the stream."""
+        """Recompute balances, holds, conservation, state histories, hashes and the stream."""
         with translated():
             connection = await connect(
                 self._settings, {"statement_timeout": "0", "transaction_timeout": "0"}
@@ -101,7 +101,7 @@ async def _compute(
     statement: str,
     computed: Mapping[str, Callable[[asyncpg.Record], Found]],
 ) -> list[Difference]:
-    """Read every row once, a batch at a time, and put all checks to it."""
+    """Read every row once, in batches, and apply all checks to it."""
     cursor = await connection.cursor(query(statement))
     found: dict[str, list[Difference]] = {name: [] for name in computed}
     while rows := await cursor.fetch(BATCH_ROWS):
@@ -109,15 +109,15 @@ async def _compute(
             for row in rows:
                 wrong = check(row)
                 if wrong is not None and len(found[name]) < DIFFERENCES_MAX:
-                    subject, expected, told = wrong
+                    subject, expected, stored = wrong
                     found[name].append(
-                        Difference(check=name, subject=subject, expected=expected, found=told)
+                        Difference(check=name, subject=subject, expected=expected, found=stored)
                     )
     return [each for differences in found.values() for each in differences]
 
 
 def _instruction(row: asyncpg.Record) -> Found:
-    """See whether what was asked for has the fingerprint that was kept when it was taken in."""
+    """Check that the instruction has the hash that was stored when it was admitted."""
     made = to_instruction(row).content_hash
     if made == row["content_hash"]:
         return None
@@ -125,24 +125,26 @@ def _instruction(row: asyncpg.Record) -> Found:
 
 
 def _key(row: asyncpg.Record) -> Found:
-    """Caller and key have the hash under which they are unique."""
+    """Check that caller and key have the hash under which they are unique."""
     made = key_hash(row["caller"], row["idempotency_key"])
     return None if made == row["key_hash"] else (str(row["id"]), str(row["key_hash"]), str(made))
 
 
 def _references(row: asyncpg.Record) -> Found:
-    """Our names for a payment follow from caller, key and attempt."""
+    """Check that the payment references follow from caller, key and attempt number."""
     made = references(row["caller"], row["idempotency_key"], row["number"])
-    told = References(
+    stored = References(
         uetr=row["uetr"], end_to_end_id=row["end_to_end_id"], message_id=row["message_id"]
     )
     return (
-        None if made == told else (f"{row['settlement_id']}/{row['number']}", f"{made}", f"{told}")
+        None
+        if made == stored
+        else (f"{row['settlement_id']}/{row['number']}", f"{made}", f"{stored}")
     )
 
 
 def _call_key(row: asyncpg.Record) -> Found:
-    """Caller, key and call have the hash under which they are unique."""
+    """Check that caller, key and call have the hash under which they are unique."""
     made = key_hash(row["caller"], row["idempotency_key"], row["call"])
     if made == row["key_hash"]:
         return None
@@ -157,4 +159,4 @@ COMPUTED: Final[Mapping[str, Mapping[str, Callable[[asyncpg.Record], Found]]]] =
     "audit_attempts": {"references_follow_from_keys": _references},
     "audit_calls": {"calls_have_their_hash": _call_key},
 }
-"""What the database cannot compute, by the statement that reads the rows."""
+"""The checks that the database cannot compute, by the statement that reads their rows."""

@@ -1,7 +1,7 @@
-"""The exponents of the book: read before anything of a currency is shown that this process does not know yet.
+"""The exponents of currencies: loaded before an amount in a currency unknown to this process is shown.
 
-A newer version may have added a currency since this process started, and an older one may have booked in
-a currency that has left ISO 4217. Both are in the table, whose rows never change.
+A newer version may have added a currency since this process started, and an older one may have booked in a
+currency that has left ISO 4217. The table has both, and its rows never change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def learn_currencies(connection: Connection, rows: Sequence[asyncpg.Record | None]) -> None:
-    """Read the table if one of the rows is in a currency that is not known."""
+    """Load the table if the rows are in a currency that this process does not know."""
     first = rows[0] if rows else None
     if first is None or "currency" not in first:
         return
@@ -30,7 +30,7 @@ async def learn_currencies(connection: Connection, rows: Sequence[asyncpg.Record
 
 
 def keep_exponents(rows: Sequence[asyncpg.Record]) -> None:
-    """Keep what the table says. Raises CorruptRecord if an exponent is another than before."""
+    """Register the exponents. Raises CorruptRecord if one differs from what was known before."""
     try:
         book_exponents({row["code"]: row["exponent"] for row in rows})
     except MoneyError as error:

@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL, and what their failures mean.
+"""Connections to PostgreSQL, and the meaning of their failures.
 
-Promises: nothing outside is awaited while a connection is held; a COMMIT is never cancelled by us; a
-commit that the server itself cut short (a synchronous standby that did not answer) counts as not
-committed. Every session carries time limits, so that a frozen process cannot hold a row.
+Promises: while a connection is held, nothing outside the database is awaited; a COMMIT is never cancelled by
+us; a commit whose wait for the synchronous standby was ended by the server counts as not committed. Every
+session has time limits, so that a frozen process cannot hold a row lock.
 
 ``Unavailable`` means that the outcome is unknown. ``Contention`` means that nothing was written.
 """
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
 WIRE_OPTIONS: Final = {
-    "TCP_KEEPIDLE": 5,  # seconds of quiet before the first probe
+    "TCP_KEEPIDLE": 5,  # seconds without traffic before the first probe
     "TCP_KEEPINTVL": 2,  # seconds between probes
     "TCP_KEEPCNT": 3,  # probes without an answer
-    "TCP_USER_TIMEOUT": 10_000,  # milliseconds for what was sent and is not acknowledged
+    "TCP_USER_TIMEOUT": 10_000,  # milliseconds until unacknowledged data ends the connection
 }
 NOT_REPLICATED: Final = frozenset({"01000", "57P01"})
-"""What the server warns with when it stops waiting for the synchronous standby: because somebody has
-cancelled the wait, or ended the session. The words are of the server's language, the codes are not."""
+"""The server's warnings when it stops waiting for the synchronous standby because the wait was cancelled or the
+session ended. They are recognised by code, because the text depends on the server's language."""
 
 TRANSACTION_LIMIT_RELEASE: Final = 17
-"""The release that introduced the setting."""
+"""The major version that introduced transaction_timeout."""
 
 MEANINGS: Final = {
-    # What our statements mean must not depend on what somebody has set for a role, a database or the
-    # server: a setting of the session stands above all of these, also after a reload.
+    # The meaning of our statements must not depend on settings of a role, a database or the server: a
+    # setting of the session overrides all of these, also after a reload.
     "array_nulls": "on",
     "default_transaction_isolation": "read committed",
     "standard_conforming_strings": "on",
@@ -56,8 +56,8 @@ MEANINGS: Final = {
 }
 
 WRITERS_PLAN: Final = {
-    # The hot path touches few rows by key in tables that grow from nothing: a plan that was made
-    # while a table was empty must not scan it when it holds millions.
+    # The hot path reads few rows by key, in tables that start empty: a plan made while a table was empty
+    # must not scan it when it holds millions of rows.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
@@ -67,7 +67,7 @@ WRITERS_PLAN: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSettings:
-    """Where the server is and how patient a session is."""
+    """The server's address and the time limits of a session, in seconds."""
 
     url: str
     connect_timeout_seconds: float = 5.0
@@ -76,16 +76,16 @@ class DatabaseSettings:
     idle_in_transaction_timeout_seconds: float = 1.0
     transaction_timeout_seconds: float = 5.0
     readers_max: int = 8
-    watch: ServerWatch | None = None  # refuses a server that was not accepted
-    may_be_standby: bool = False  # of a single host; of several the primary is taken
+    watch: ServerWatch | None = None  # refuses servers other than the accepted one
+    may_be_standby: bool = False  # for a single host; among several the primary is chosen
 
 
 def session_limits(
     settings: DatabaseSettings, plan: dict[str, str], release: int
 ) -> dict[str, str]:
-    """Return the settings of a session: its limits, and over them what its kind of work needs.
+    """Return the settings of a session: its limits, overridden by those of its kind of work.
 
-    PostgreSQL 16 has no transaction time-out yet.
+    PostgreSQL 16 does not have transaction_timeout yet.
     """
 
     def milliseconds(seconds: float) -> str:
@@ -112,15 +112,15 @@ def session_limits(
 class Line:
     """One connection for one kind of work, opened on first use and again after a failure.
 
-    Calls on a line are serialised. A call that fails for want of a connection closes the line, so the
-    next call opens a new one.
+    Calls are serialised. A call that fails because the connection was lost closes it, so that the next call
+    opens a new one.
 
-    A line that ``needs_safety`` (every one that is writing, and whoever else says so) does nothing while the
-    server's settings would let acknowledged commits be lost (``ServerWatch.unsafe``).
+    With ``needs_safety`` (set for everything that writes, and where a caller asks for it) no statement runs
+    while the server's settings could lose acknowledged commits (``ServerWatch.unsafe``).
 
-    What is found written may be lost all the same, with a primary that no longer waits for its synchronous
-    standby: it was told to stop, or was killed and came back. A line that ``is_writing`` therefore begins
-    each connection with a commit that waits, for itself and so for all before it.
+    A primary that no longer waits for its synchronous standby, because it is shutting down or was restarted
+    after a crash, may still lose rows that can be read there. With ``is_writing`` each connection therefore
+    begins with a commit that waits for the standby, and so for all earlier commits.
     """
 
     def __init__(
@@ -154,20 +154,20 @@ class Line:
             return rows
 
     async def fetch_as_planned(self, name: str, *arguments: object) -> list[asyncpg.Record]:
-        """Run a named statement by a plan that is made for these arguments, and return its rows.
+        """Run a named statement with a plan made for these arguments, and return its rows.
 
-        A plan for any arguments does not know which filters are set, and may read everything.
+        A generic plan does not know which filters are set, and may scan the whole table.
         """
         async with self.session() as connection:
             statement = await connection.prepare(query(name))
             return await statement.fetch(*arguments)
 
     def session(self) -> _Session:
-        """Hold the connection for a few statements; raises Unavailable or Contention."""
+        """Return a context that holds the connection for a few statements; raises Unavailable or Contention."""
         return _Session(self)
 
     async def take(self) -> Connection:
-        """Wait for the connection, opened if need be; ``give_back`` must follow."""
+        """Wait for the connection, and open it if necessary; ``give_back`` must follow."""
         await self._lock.acquire()
         try:
             connection = self._connection
@@ -182,7 +182,7 @@ class Line:
         return connection
 
     def give_back(self, error: BaseException | None) -> None:
-        """Let the next one have the connection, if it may still be used after what went wrong."""
+        """Release the connection for the next caller, if it is still usable after ``error``."""
         try:
             if error is None:
                 self._require_replicated()
@@ -197,7 +197,7 @@ class Line:
             self._lock.release()
 
     def failed(self, error: BaseException) -> None:
-        """Note a write that the server did not take, for readiness; a broken step is no such write."""
+        """Record a failed write for the readiness probe, unless the fault lies in the statement itself."""
         if self._is_writing and self._watch is not None and is_of_the_server(error):
             self._watch.did_not_write(id(self))
 
@@ -218,7 +218,7 @@ class Line:
         return self._connection
 
     async def _confirm(self, connection: Connection) -> None:
-        """Wait until the standby has everything that can be seen here."""
+        """Wait until the standby has everything that is visible here."""
         try:
             await connection.fetchval(query("confirm_replication"))
         except BaseException:
@@ -236,14 +236,14 @@ class Line:
             self._connection = None
 
     async def close(self) -> None:
-        """Close the line; it may be used again."""
+        """Close the connection; it is opened again on the next use."""
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
             connection.terminate()
 
 
 class _Session:
-    """A line's connection for the length of a block. By hand: it stands around every statement."""
+    """A connection held for the length of a block. A class, not a generator: it wraps every statement."""
 
     __slots__ = ("_line",)
 
@@ -255,7 +255,7 @@ class _Session:
         return await self._line.take()
 
     async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Give it back, and say in our words what went wrong."""
+        """Release it, and translate the driver's error."""
         self._line.give_back(error)
         if error is not None:
             self._line.failed(error)
@@ -264,7 +264,7 @@ class _Session:
 
 
 async def connect(settings: DatabaseSettings, plan: dict[str, str] | None = None) -> Connection:
-    """Open a connection with the limits of a session, to the first host that takes our writes."""
+    """Open a connection with a session's limits, to the first host that accepts our writes."""
     failures: list[Exception] = []
     for url in addresses(settings.url):
         try:
@@ -300,9 +300,9 @@ async def _connect(settings: DatabaseSettings, url: str, plan: dict[str, str]) -
 
 
 def _watch_the_wire(connection: Connection) -> None:
-    """Let the kernel end a connection whose other side has vanished without a word.
+    """Let the kernel end a connection whose peer has vanished without closing it.
 
-    A time-out of the driver's would cancel the statement, and with it perhaps a COMMIT.
+    A timeout of the driver would cancel the statement instead, and with it perhaps a COMMIT.
     """
     transport: asyncio.Transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 - the driver offers no other way
     wire = transport.get_extra_info("socket")
@@ -315,9 +315,9 @@ def _watch_the_wire(connection: Connection) -> None:
 
 
 class Lines:
-    """A few connections for one kind of work: whoever comes takes a free one, or waits for the first.
+    """A small pool for one kind of work: a caller takes a free connection or waits, in order.
 
-    The one used last is used next, so that a quiet time needs but one.
+    The most recently used connection is used next, so that under low load one is enough.
     """
 
     def __init__(
@@ -335,7 +335,7 @@ class Lines:
 
     @asynccontextmanager
     async def line(self) -> AsyncIterator[Line]:
-        """Borrow a line."""
+        """Borrow a connection for the block."""
         line = await self._free.get()
         try:
             yield line
@@ -353,20 +353,20 @@ class Lines:
         return rows[0] if rows else None
 
     async def close(self) -> None:
-        """Close every line."""
+        """Close every connection."""
         for line in self._lines:
             await line.close()
 
 
 class Readers(Lines):
-    """A small pool of connections for reading. Decisions about money are not made from what it says."""
+    """A small pool of connections for reading. Decisions about money must never rely on it."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
         super().__init__(settings, settings.readers_max)
 
     @override
     async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
-        """Run a named statement and return its rows; a connection that had died is tried anew once."""
+        """Run a named statement and return its rows; after a lost connection it is retried once."""
         async with self.line() as line:
             try:
                 return await line.fetch(name, *arguments)
@@ -374,7 +374,7 @@ class Readers(Lines):
                 return await line.fetch(name, *arguments)
 
     async def fetch_as_planned(self, name: str, *arguments: object) -> list[asyncpg.Record]:
-        """Run a named statement by a plan for these arguments, as ``fetch`` runs it by any plan."""
+        """Run a named statement with a plan for these arguments; retried once as ``fetch`` is."""
         async with self.line() as line:
             try:
                 return await line.fetch_as_planned(name, *arguments)

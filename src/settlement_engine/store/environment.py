@@ -1,7 +1,7 @@
-"""Which environment a database belongs to, so that ``dev`` never joins production's (nor the other way).
+"""The environment to which a database belongs, so that ``dev`` never uses production's, or the reverse.
 
-Promises: whoever uses a database first says what it is, and all others are held to it. It binds ``serve`` and
-``dev`` and nobody else: ``migrate``, ``prove`` and ``reopen`` work on any database.
+Promises: the first user of a database marks it, and later users must have the same environment. The mark binds
+``serve`` and ``dev`` only: ``migrate``, ``prove`` and ``recovery`` work on any database.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ COPY: Final = "For a copy: `settlement-engine migrate --environment NAME --repla
 
 
 def environment_of(profile: str) -> str:
-    """Name the environment of a configuration's profile."""
+    """Return the environment of a configuration's profile."""
     return PRODUCTION if profile == PRODUCTION else DEV
 
 
 async def find_environment(settings: DatabaseSettings) -> str:
-    """Return the environment that a database is marked with; empty when it is not."""
+    """Return the environment with which a database is marked; empty when it has no mark."""
     async with _connected(settings) as connection:
         return await _find(connection)
 
@@ -41,9 +41,9 @@ async def find_environment(settings: DatabaseSettings) -> str:
 async def require_environment(
     settings: DatabaseSettings, wanted: str, *, must_be_marked: bool = False
 ) -> None:
-    """Raise Misconfigured if the database is of another environment.
+    """Raise Misconfigured if the database belongs to another environment.
 
-    With ``must_be_marked`` also if it is in use and nobody has said what it is.
+    With ``must_be_marked`` also if it is in use and has no mark.
     """
     async with _connected(settings) as connection:
         found = await _find(connection)
@@ -65,7 +65,7 @@ async def require_environment(
 async def mark_environment(
     settings: DatabaseSettings, name: str, *, is_replacing: bool = False
 ) -> None:
-    """Mark a database that is not marked yet. Raises Misconfigured if it belongs to another one."""
+    """Mark a database that has no mark yet. Raises Misconfigured if it has another environment's."""
     async with _connected(settings) as connection:
         found = await _find(connection)
         if found == name:

@@ -1,4 +1,4 @@
-"""Matters for people in PostgreSQL (``ports.MatterStore``)."""
+"""Cases for people in PostgreSQL (``ports.MatterStore``)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from settlement_engine.store.database import Connection, DatabaseSettings, Readers
 
 PROPOSALS_MAX: Final = 100
-"""No more proposals about one settlement are shown with a matter: the latest ones."""
+"""At most so many proposals about a settlement are shown with a case: the latest ones."""
 
 
 class PostgresMatters:
@@ -48,13 +48,13 @@ class PostgresMatters:
         self._writing = Line(settings, is_writing=True)
 
     async def close(self) -> None:
-        """Close the line."""
+        """Close the connection."""
         await self._writing.close()
 
-    # --- the engine's looks ---------------------------------------------------------------------
+    # --- the engine's periodic checks -----------------------------------------------------------
 
     async def open_doubts(self, limits: Sequence[DoubtLimit], count_max: int) -> int:
-        """Open a matter for each payment that is past a limit; see the port."""
+        """Open a case for each payment that is past a limit; see the port."""
         rows = await self._writing.fetch(
             "open_doubts",
             [limit.rail for limit in limits],
@@ -67,23 +67,23 @@ class PostgresMatters:
     async def open_altered(
         self, settlement_id: UUID, fingerprint: str, detail: Mapping[str, str]
     ) -> bool:
-        """Freeze a settlement of which something was altered; see the port."""
+        """Freeze a settlement whose stored data was altered; see the port."""
         text = msgspec.json.encode(detail).decode()
         rows = await self._writing.fetch("open_altered", settlement_id, fingerprint, text)
         return bool(rows)
 
     async def open_unbookable(self, settlement_id: UUID, detail: Mapping[str, str]) -> bool:
-        """Open an exception for a step that cannot be written; see the port."""
+        """Open a case for a transition that cannot be written; see the port."""
         text = msgspec.json.encode(detail, order="sorted").decode()
         return bool(await self._writing.fetch("open_unbookable", settlement_id, text))
 
     async def open_held(self, count_max: int) -> int:
-        """Open a matter for each settlement that is parked; see the port."""
+        """Open a case for each parked settlement; see the port."""
         await self._writing.fetch("close_held", ENGINE, count_max)
         return len(await self._writing.fetch("open_held", count_max))
 
     async def close_ended(self, count_max: int) -> int:
-        """Close the doubts of settlements that have ended; see the port."""
+        """Close the in-doubt cases of settlements that have ended; see the port."""
         await self._writing.fetch("finish_resolutions", count_max)
         await self._writing.fetch("supersede_ended_proposals", ENGINE, count_max)
         return len(await self._writing.fetch("close_ended_doubts", ENGINE, count_max))
@@ -91,7 +91,7 @@ class PostgresMatters:
     # --- reading --------------------------------------------------------------------------------
 
     async def matters(self, wanted: MatterFilter) -> list[Matter]:
-        """Return matters, newest first; see the port."""
+        """Return cases, newest first; see the port."""
         rows = await self._readers.fetch(
             "list_matters",
             sorted(wanted.kinds) or None,
@@ -106,7 +106,7 @@ class PostgresMatters:
         return [_matter(row, settlements.get(row["settlement_id"])) for row in rows]
 
     async def matter(self, matter_id: int) -> MatterFile | None:
-        """Return a matter with everything that a person needs; see the port."""
+        """Return a case with everything that a person needs; see the port."""
         async with (
             self._readers.line() as line,
             line.session() as connection,
@@ -117,7 +117,7 @@ class PostgresMatters:
     # --- people ---------------------------------------------------------------------------------
 
     async def acknowledge(self, matter_id: int, who: str) -> Matter:
-        """Note that somebody is looking; see the port."""
+        """Record that a person is working on the case; see the port."""
         async with self._writing.session() as connection, connection.transaction():
             before = await _locked(connection, matter_id)
             if before.closed_at is not None:
@@ -127,7 +127,7 @@ class PostgresMatters:
             return await _locked(connection, matter_id)
 
     async def close_matter(self, matter_id: int, who: str, reason: str) -> Matter:
-        """Close a matter; see the port."""
+        """Close a case; see the port."""
         async with self._writing.session() as connection, connection.transaction():
             before = await _locked(connection, matter_id)
             is_replay = is_same_person(before.closed_by, who) and before.close_reason == reason
@@ -143,9 +143,9 @@ async def _locked(connection: Connection, matter_id: int) -> Matter:
     if row is None:
         raise unknown(matter_id)
     key = row["settlement_id"]
-    life = await connection.fetchrow(query("load"), [key]) if key is not None else None
-    await learn_currencies(connection, (life,))
-    return _matter(row, to_settlement(life) if life is not None else None)
+    loaded = await connection.fetchrow(query("load"), [key]) if key is not None else None
+    await learn_currencies(connection, (loaded,))
+    return _matter(row, to_settlement(loaded) if loaded is not None else None)
 
 
 async def _file(connection: Connection, matter_id: int) -> MatterFile | None:
@@ -153,9 +153,9 @@ async def _file(connection: Connection, matter_id: int) -> MatterFile | None:
     if row is None:
         return None
     key = row["settlement_id"]
-    life = await connection.fetchrow(query("load"), [key]) if key is not None else None
-    await learn_currencies(connection, (life,))
-    if life is None:
+    loaded = await connection.fetchrow(query("load"), [key]) if key is not None else None
+    await learn_currencies(connection, (loaded,))
+    if loaded is None:
         return MatterFile(
             matter=_matter(row, None),
             believed=None,
@@ -163,10 +163,10 @@ async def _file(connection: Connection, matter_id: int) -> MatterFile | None:
             is_asked_now=False,
             proposals=(),
         )
-    settlement = to_settlement(life)
+    settlement = to_settlement(loaded)
     moves = [to_moved(each) for each in await connection.fetch(query("life"), key)]
     answered = await connection.fetchrow(query("last_answer"), key)
-    assert answered is not None, "a settlement that was loaded is there"
+    assert answered is not None, "a loaded settlement exists"
     quiet = None
     if answered["state"] is not None:
         state, event = State(answered["state"]), Event(answered["event"])

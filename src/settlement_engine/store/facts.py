@@ -1,9 +1,9 @@
-"""The facts of settlements that announcements bring, kept for a while: they never change.
+"""A cache of the settlement data that announcements carry: it never changes.
 
-A life is announced several times within moments, always with the same obligation, banks and amount. They
-are kept when this process has admitted the settlement, or has read them once. It promises a bound, and
-what was kept is what the database holds: only what was committed, as it was committed, may be kept. What
-happened and in which order is never kept, but always read.
+A settlement is announced several times within moments, always with the same obligation, banks and amount. The
+data is cached when this process has admitted the settlement, or has read it once. It promises a bounded size,
+and to cache only what was committed, as it was committed. Transitions and their order must never be cached: they
+are always read.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Admission
 
 GENERATION: Final = 10_000
-"""So many settlements are a generation. Two are kept: a few seconds of a full load."""
+"""The size of one generation. Two are kept: a few seconds at full load."""
 
 
 class Facts(NamedTuple):
-    """What is announced of a settlement with each of its moves."""
+    """The data of a settlement that is announced with each of its transitions."""
 
     obligation_id: str
     from_bank: str
@@ -39,47 +39,47 @@ class Facts(NamedTuple):
 
 
 class KeptFacts:
-    """The facts of the settlements of late, by their identifiers' numbers."""
+    """A two-generation cache of recent settlements' data, keyed by settlement id."""
 
     def __init__(self, generation: int = GENERATION) -> None:
         self._generation = generation
-        self._young: dict[int, Facts] = {}
-        self._old: dict[int, Facts] = {}
+        self._current: dict[int, Facts] = {}
+        self._previous: dict[int, Facts] = {}
 
     def find(self, settlement_id: UUID) -> Facts | None:
-        """Return what is kept of a settlement."""
+        """Return what is cached of a settlement, or None."""
         key = settlement_id.int
-        return self._young.get(key) or self._old.get(key)
+        return self._current.get(key) or self._previous.get(key)
 
     def keep(self, settlement_id: UUID, facts: Facts) -> None:
-        """Keep the facts of a settlement; the oldest generation makes room."""
-        if len(self._young) >= self._generation:
-            self._old, self._young = self._young, {}
-        self._young[settlement_id.int] = facts
+        """Cache a settlement's data; a full generation replaces the previous one."""
+        if len(self._current) >= self._generation:
+            self._previous, self._current = self._current, {}
+        self._current[settlement_id.int] = facts
 
     def keep_admission(self, admission: Admission, at: datetime) -> None:
-        """Keep what was accepted at that moment of the database, which speaks UTC."""
-        wish = admission.instruction
+        """Cache what was admitted at this instant (the database's clock, in UTC)."""
+        instruction = admission.instruction
         facts = Facts(
-            wish.obligation_id,
-            wish.from_bank,
-            wish.to_bank,
-            wish.amount,
-            wish.value_date or at.date(),
-            int(wish.priority),
+            instruction.obligation_id,
+            instruction.from_bank,
+            instruction.to_bank,
+            instruction.amount,
+            instruction.value_date or at.date(),
+            int(instruction.priority),
         )
         self.keep(admission.settlement_id, facts)
 
 
 def to_facts(row: asyncpg.Record) -> Facts:
-    """Rebuild the facts from their columns, which follow the identifier."""
+    """Build the data from its columns, which follow the settlement id."""
     _, obligation_id, from_bank, to_bank, amount_minor, currency, value_date, priority = row
     amount = Money(amount_minor, currency)
     return Facts(obligation_id, from_bank, to_bank, amount, value_date, priority)
 
 
 def to_announcement(moved: Moved, facts: Facts | None) -> Announcement:
-    """Join a move with the facts of its settlement."""
+    """Combine a transition with the data of its settlement. Raises CorruptRecord without it."""
     if facts is None:
         what = "a move belongs to a settlement that does not exist"
         raise CorruptRecord(what, why=str(moved.settlement_id))

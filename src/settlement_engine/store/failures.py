@@ -1,8 +1,8 @@
-"""What PostgreSQL's errors mean, each in a sentence of its own.
+"""The meaning of PostgreSQL's errors, each with its own sentence.
 
-Promises: the driver's exceptions become ours here and nowhere else. ``Unavailable`` means that the outcome
-is unknown or that the server cannot serve us now; ``Contention`` that nothing was written; ``Broken`` is
-left for what no other server and no other setting would mend.
+Promises: the driver's exceptions are translated here and nowhere else. ``Unavailable`` means that the outcome is
+unknown or that the server cannot serve us now; ``Contention`` means that nothing was written; ``Broken`` is for
+what no other server and no other setting would fix.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 DRIVER_ERRORS: Final = (
     asyncpg.PostgresError,
-    asyncpg.InterfaceError,  # a transaction that ends on a connection that is lost
+    asyncpg.InterfaceError,  # a transaction that ends on a lost connection
     asyncpg.InternalClientError,
     OSError,  # TimeoutError is one
 )
-"""Whatever the driver raises, a connection that is lost at any moment included."""
+"""What the driver raises when a connection fails, at any moment."""
 
 _CONTENTION: Final = (
     asyncpg.DeadlockDetectedError,
@@ -41,7 +41,7 @@ _CONTENTION: Final = (
 _OUT_OF_REACH: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # the driver, when its connection ends in the middle of an answer
+    asyncpg.InternalClientError,  # raised by the driver when a connection ends in the middle of an answer
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     OSError,
@@ -66,7 +66,7 @@ _IS_POOLED: Final = (
 
 SENTENCES: Final[tuple[tuple[type[Exception], tuple[str, str]], ...]] = (
     (
-        asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password is one as well
+        asyncpg.InvalidAuthorizationSpecificationError,  # base class of a wrong password
         ("PostgreSQL refuses the user or the password", "Check database.url."),
     ),
     (
@@ -101,12 +101,12 @@ SENTENCES: Final[tuple[tuple[type[Exception], tuple[str, str]], ...]] = (
         ),
     ),
 )
-"""What is said of a server that answers, but cannot serve us as it is."""
+"""The sentences about a server that answers but cannot serve us in its current state."""
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the driver's exceptions into ours, once and here only."""
+    """Translate the driver's exceptions into ours."""
     try:
         yield
     except DRIVER_ERRORS as error:
@@ -114,7 +114,7 @@ def translated() -> Iterator[None]:
 
 
 def is_of_the_server(error: BaseException) -> bool:
-    """Say whether the server could not serve us, whatever had been asked of it."""
+    """Return whether the server could not serve us, independently of the statement."""
     return isinstance(error, _OUT_OF_REACH) or any(isinstance(error, kind) for kind, _ in SENTENCES)
 
 

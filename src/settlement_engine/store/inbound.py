@@ -1,7 +1,7 @@
 """Inbound messages in PostgreSQL (``ports.InboundStore``).
 
-A message and its reports are stored by one statement, which finds the payments as well: whoever is told
-that a message was received can rely on it.
+A message and its reports are stored by one statement, which also matches the payments: a message is acknowledged
+to its sender only after that.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class PostgresInbound:
     async def open_reports(
         self, owner: int, limit: int, in_flight: Sequence[int] = ()
     ) -> list[OpenReport]:
-        """Return, oldest first, open reports that ``owner`` may work off; see the port."""
+        """Return, oldest first, open reports that ``owner`` may process; see the port."""
         rows = await self._working.fetch("open_inbound_reports", owner, limit, list(in_flight))
         return [
             OpenReport(
@@ -80,14 +80,14 @@ class PostgresInbound:
         )
 
     async def open_count(self) -> tuple[int, Mapping[str, int]]:
-        """Count what is open: in all, and by rail."""
+        """Count the open reports: in total, and by rail."""
         rows = await self._readers.fetch("inbound_open_counts")
         by_rail = {row["rail"]: int(row["count"]) for row in rows}
         return sum(by_rail.values()), by_rail
 
 
 def first_of_each(messages: Sequence[InboundMessage]) -> dict[tuple[str, bytes], int]:
-    """Find where each message stands first: one statement cannot store the same one twice."""
+    """Return the index of each message's first occurrence: one statement cannot store the same one twice."""
     first: dict[tuple[str, bytes], int] = {}
     for index, message in enumerate(messages):
         first.setdefault((message.rail, message.content), index)
@@ -95,19 +95,19 @@ def first_of_each(messages: Sequence[InboundMessage]) -> dict[tuple[str, bytes],
 
 
 def _report_columns(messages: Sequence[InboundMessage]) -> tuple[list[object], ...]:
-    places: list[object] = []
+    ordinals: list[object] = []
     numbers: list[object] = []
     reports: list[object] = []
     uetrs: list[UUID | None] = []
     names: tuple[list[object], ...] = ([], [], [])
-    for place, message in enumerate(messages, 1):
+    for ordinal, message in enumerate(messages, 1):
         for number, report in enumerate(message.reports, 1):
             references = report.references
-            places.append(place)
+            ordinals.append(ordinal)
             numbers.append(number)
             reports.append(msgspec.json.encode(report).decode())
             uetrs.append(references.uetr)
             names[0].append(references.end_to_end_id or None)
             names[1].append(references.message_id or None)
             names[2].append(references.rail_reference or None)
-    return places, numbers, reports, list(uetrs), *names
+    return ordinals, numbers, reports, list(uetrs), *names

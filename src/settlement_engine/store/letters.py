@@ -1,7 +1,7 @@
-"""Dead letters in PostgreSQL, and what was done about them (``ports.DeadLetterStore``).
+"""Dead letters in PostgreSQL, and the actions taken on them (``ports.DeadLetterStore``).
 
-Both are only ever added to, and removed together some time after a letter's end; the database refuses any
-other change.
+Both are append-only, and are deleted together some days after the dead letter was closed; the database refuses
+any other change.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PostgresLetters:
         self._writing = Line(settings, is_writing=True)
 
     async def close(self) -> None:
-        """Close the line."""
+        """Close the connection."""
         await self._writing.close()
 
     async def bury(
@@ -51,7 +51,7 @@ class PostgresLetters:
         *,
         kept_bytes_max: int | None = None,
     ) -> bool:
-        """Keep a message with the reason why it was refused; see the port."""
+        """Store a message with the reason why it was refused; see the port."""
         message = (origin.stream, origin.sequence, origin.stored_at) if origin else (None,) * 3
         digest = sha256(payload).digest()
         kept = payload[:kept_bytes_max]
@@ -67,7 +67,7 @@ class PostgresLetters:
         is_whole_only: bool = False,
         has_payload: bool = True,
     ) -> list[DeadLetter]:
-        """Return those that wait for a person, oldest first."""
+        """Return the open ones, oldest first."""
         bounds = (wanted.subject, wanted.since, wanted.until)
         rows = await self._readers.fetch(
             "open_dead_letters", limit, after_id, *bounds, is_whole_only, has_payload
@@ -75,13 +75,13 @@ class PostgresLetters:
         return await self._with_acts(rows)
 
     async def waiting_letters(self, limit: int) -> int:
-        """Count those that wait for a person, up to the limit."""
+        """Count the open ones, up to the limit."""
         row = await self._readers.fetchrow("waiting_dead_letters", limit)
-        assert row is not None, "a count is always answered"
+        assert row is not None, "a count always returns a row"
         return int(row["letters"])
 
     async def remove_letters(self, days: int, limit: int) -> int:
-        """Remove letters that ended so many days ago; see the port."""
+        """Delete dead letters closed at least so many days ago; see the port."""
         assert days >= KEPT_DAYS_MIN, "the database would refuse it"
         return len(await self._writing.fetch("remove_dead_letters", days, limit))
 
@@ -93,7 +93,7 @@ class PostgresLetters:
         is_open_only: bool = False,
         has_payload: bool = True,
     ) -> list[DeadLetter]:
-        """Return them with what was done about them, latest first."""
+        """Return dead letters with the actions taken on them, latest first."""
         statement = "latest_open_dead_letters" if is_open_only else "dead_letters"
         rows = await self._readers.fetch(statement, limit, before_id, has_payload)
         return await self._with_acts(rows)
@@ -104,7 +104,7 @@ class PostgresLetters:
         return found[0] if found else None
 
     async def note_letter(self, letter_id: int, act: LetterAct) -> DeadLetter:
-        """Write down what was done; see the port."""
+        """Record an action; see the port."""
         letter = await self.dead_letter(letter_id)
         if letter is None:
             what = f"there is no dead letter {letter_id}"
@@ -114,9 +114,9 @@ class PostgresLetters:
             "note_letter", letter_id, act.who, act.outcome.value, act.words, act.settlement_id
         )
         after = await self.dead_letter(letter_id)
-        assert after is not None, "a dead letter is never taken away"
+        assert after is not None, "a dead letter is not deleted while it is acted on"
         if not noted:
-            require_open(after)  # Somebody else was first, and ended it.
+            require_open(after)  # raises if another caller has closed it in the meantime
             what = f"another caller is working on dead letter {letter_id}"
             raise Contention(what)
         return after
@@ -153,13 +153,13 @@ class PostgresLetters:
 
 
 def _size(row: asyncpg.Record) -> int:
-    """Return the size of the whole; what the first version wrote was kept whole."""
+    """Return the size of the whole payload; version 1 stored no size, and always the whole payload."""
     size: int | None = row["payload_bytes"]
     return int(row["kept_bytes"]) if size is None else size
 
 
 def _hash(row: asyncpg.Record) -> bytes:
-    """Compute what the first version did not keep; empty where the payload was not asked for."""
+    """Return the payload's hash, which version 1 did not store; empty where the payload was not read."""
     is_read = len(row["payload"]) == row["kept_bytes"]
     return sha256(row["payload"]).digest() if is_read else b""
 

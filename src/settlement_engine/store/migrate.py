@@ -1,12 +1,12 @@
 """Migrations: numbered folders of SQL, applied once each, in order, under a lock.
 
-A folder ``NNNN_name`` holds ``*.sql`` files, all run in one transaction: first those that ``ORDER`` names,
-in its order, then the others by name. The hash of what was applied is kept: a folder that was edited
-afterwards is refused.
+A folder ``NNNN_name`` holds ``*.sql`` files, all run in one transaction: first those that ``ORDER`` names, in its
+order, then the others by name. The hash of an applied migration is stored: a folder that was edited afterwards
+is refused.
 
-A line ``-- compatible-from: N`` in a migration promises that engines which know no more than migration N
-work with it; N is its own number, as without the line, or the one before. So an engine runs on its own
-schema and on the next one, and refuses what is further ahead (docs/operating/upgrades.md).
+A line ``-- compatible-from: N`` in a migration promises that engines which know no migration after N work with
+it; N is the migration's own number, the default, or the one before. So an engine runs on its own schema and on
+the next one, and refuses later ones (docs/operating/upgrades.md).
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ ORDER: Final = (
 LOCK_KEY: Final = 8088
 LOCK_TRIES_MAX: Final = 30
 LOCK_WAIT_MILLISECONDS: Final = 1_000
-"""Whoever comes later waits behind a migration that waits for a table: for less than the engines' time
-limit, so that they only come again. Then they have a turn, and it tries anew."""
+"""How long a migration waits for a table's lock; statements behind it wait as long. It is shorter than the
+engines' time limit, so that they only retry; then the migration pauses and tries again."""
 LOCK_PAUSE_SECONDS: Final = 0.5
 _COMPATIBLE: Final = re.compile(r"^-- compatible-from: (\d+)$", re.MULTILINE)
 SESSION: Final = {"lock_timeout": "10000", "statement_timeout": "0", "transaction_timeout": "0"}
 
 WINDOWS: Final = (
-    # The specification's five rows, each in the zone of its market: it names no zone.
+    # The five rows of the specification, which names no time zones: each has the zone of its market.
     ("USD", "America/New_York", time(9), time(17)),
     ("EUR", "Europe/Berlin", time(8), time(16)),
     ("GBP", "Europe/London", time(8), time(16)),
@@ -63,7 +63,7 @@ WINDOWS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step of the schema."""
+    """One migration of the schema."""
 
     number: int
     name: str
@@ -71,7 +71,7 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """The fingerprint of the text."""
+        """The SHA-256 of its text."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
     @property
@@ -79,7 +79,9 @@ class Migration:
         """The last migration that an engine must know to work with this one applied."""
         said = _COMPATIBLE.search(self.sql)
         number = int(said[1]) if said else self.number
-        assert number in (self.number, self.number - 1), "no engine is tried against more than one"
+        assert number in (self.number, self.number - 1), (
+            "engines are tested with one later migration only"
+        )
         return number
 
 
@@ -97,7 +99,7 @@ def migrations() -> list[Migration]:
 
 
 def _turn(part: Traversable) -> tuple[int, str]:
-    """Tell when a file of a migration runs; every file does, whatever it is called."""
+    """Return the sort key of a file within its migration: every file runs, whatever its name."""
     return (ORDER.index(part.name) if part.name in ORDER else len(ORDER), part.name)
 
 
@@ -107,19 +109,19 @@ async def migrate(
     is_dry_run: bool = False,
     warn: Callable[[str], None] | None = None,
 ) -> list[str]:
-    """Bring the database to this version; returns the names of what was (or would be) applied.
+    """Migrate the database to this version; return the names of what was (or would be) applied.
 
-    ``warn`` is told what a migration has found that a person should know of.
+    ``warn`` receives what a migration has found that a person should know.
     """
 
-    def hear(_connection: object, message: Any) -> None:  # noqa: ANN401 - the driver's own
+    def on_message(_connection: object, message: Any) -> None:  # noqa: ANN401 - the driver's own
         if warn is not None and message.severity_en == "WARNING":
             warn(message.message)
 
     with translated():
         connection = await connect(settings, SESSION)
         try:
-            connection.add_log_listener(hear)
+            connection.add_log_listener(on_message)
             await connection.execute(query("lock_migrations"), LOCK_KEY)
             if not is_dry_run:
                 await connection.execute(query("create_migrations"))
@@ -131,13 +133,13 @@ async def migrate(
                     await _apply(connection, migration)
                 await _load_reference_data(connection)
         finally:
-            connection.remove_log_listener(hear)
+            connection.remove_log_listener(on_message)
             await connection.close()
     return [f"{migration.number:04d}_{migration.name}" for migration in missing]
 
 
 async def require_head(settings: DatabaseSettings) -> None:
-    """Raise Misconfigured when the database is not at this version, or at the next one that allows for it."""
+    """Raise Misconfigured unless the database is at this version, or at the next one if that is compatible."""
     missing = await migrate(settings, is_dry_run=True)
     if missing:
         what = "the database is not at this version"
@@ -164,7 +166,7 @@ async def _missing(connection: Connection) -> list[Migration]:
 def _require_compatible(
     rows: Sequence[asyncpg.Record], newest: int, missing: Sequence[Migration]
 ) -> None:
-    """Refuse a database with migrations that an engine of this version was not written for."""
+    """Refuse a database with later migrations that are not compatible with an engine of this version."""
     ahead = [row for row in rows if row["number"] > newest]
     refusing = ahead if missing else [row for row in ahead if row["compatible_from"] > newest]
     if refusing:

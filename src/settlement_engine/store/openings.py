@@ -1,6 +1,6 @@
-"""The record of eras in PostgreSQL (``ports.Openings``).
+"""The record of failover barriers and epochs in PostgreSQL (``ports.Openings``).
 
-It has a connection of its own, the only one that may reach a server before it was accepted.
+It has connections of its own, the only ones that may reach a server before it was accepted.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ if TYPE_CHECKING:
     from settlement_engine.store.database import DatabaseSettings
     from settlement_engine.store.watch import ServerWatch
 
-PATIENCE: Final = {"statement_timeout": "60000", "transaction_timeout": "60000"}
-"""Milliseconds: an opening may have a large table to look through."""
+TIMEOUTS: Final = {"statement_timeout": "60000", "transaction_timeout": "60000"}
+"""Milliseconds: a recovery may have to scan a large table."""
 
 QUEUED_MOST: Final = timedelta(days=1)
-"""Most payments leave within a day of their instruction; the others are looked for in a second look."""
+"""Most payments are sent within a day of their instruction; older ones are found by a second query."""
 
 NO_ID: Final = UUID(int=0)
 _INSTANT_SHIFT: Final = 80
-"""An identifier of version 7 begins with 48 bits of milliseconds."""
+"""A UUID of version 7 begins with 48 bits of milliseconds (RFC 9562)."""
 
 
 class PostgresOpenings:
-    """See ``ports.Openings``; leadership is a session lock of its connection."""
+    """See ``ports.Openings``; leadership is a session lock on its connection."""
 
     def __init__(self, settings: DatabaseSettings, watch: ServerWatch) -> None:
         self._watch = watch
         self._seen_before: int | None = None
         self._lines = [
-            Line(replace(settings, url=url, watch=None), PATIENCE)
+            Line(replace(settings, url=url, watch=None), TIMEOUTS)
             for url in addresses(settings.url)
         ]
         self._line = self._lines[0]
 
     async def close(self) -> None:
-        """Close the lines, and with them give up the leadership."""
+        """Close the connections, which gives up the leadership."""
         for line in self._lines:
             await line.close()
 
     async def look(self) -> tuple[Server, Opening | None]:
-        """Return which server this is, and the record; of several primaries the latest; see the port."""
+        """Return the server's identity and the latest record; of several primaries the latest one's."""
         self._seen_before = self._watch.flushed
         found = await asyncio.gather(*map(_reach, self._lines))
         reached = [each for each in found if isinstance(each, Server)]
@@ -75,7 +75,7 @@ class PostgresOpenings:
         return server, _opening(row) if row is not None else None
 
     async def shut(self, believed: UUID | None, suspicion: Suspicion, server: Server) -> None:
-        """Begin an era, shut; see the port."""
+        """Begin a new epoch with sending paused; see the port."""
         await self._line.fetchrow(
             "shut_engines",
             believed,
@@ -89,41 +89,41 @@ class PostgresOpenings:
         )
 
     def accept(self, server: Server) -> None:
-        """Let every connection of this process reach this server."""
+        """Allow every connection of this process to use this server."""
         self._watch.accept(server)
         self._seen_before = None
 
     def doubt(self, server: Server) -> str:
-        """Say why this is not the server that this process wrote to last."""
+        """Return why this is not the server to which this process wrote last; empty if it is."""
         seen = self._watch.flushed if self._seen_before is None else self._seen_before
         return self._watch.doubt(server, seen)
 
     def when_refused(self, call: Callable[[], None]) -> None:
-        """Name what is called when a connection was refused."""
+        """Set what is called when a connection was refused."""
         self._watch.when_refused(call)
 
     async def lead(self) -> bool:
-        """Be, or become, the one engine that opens."""
+        """Acquire or keep the leadership of the recovery; return whether this engine has it."""
         row = await self._line.fetchrow("try_opening")
         return row is not None and bool(row[0])
 
     async def others_alive(self) -> int:
-        """Count engines of before that may not have noticed yet."""
+        """Count engines of the earlier epoch that may not have noticed the new one yet."""
         return _count(await self._line.fetchrow("others_alive"))
 
     async def unclaimed(self) -> int:
-        """Count what the engines of before have left."""
+        """Count the open settlements whose owners are engines of the earlier epoch."""
         return _count(await self._line.fetchrow("unclaimed"))
 
     async def last_written(self) -> datetime:
-        """Return when something was last written."""
+        """Return the time of the last write."""
         row = await self._line.fetchrow("last_written")
         assert row is not None
         found: datetime = row[0]
         return found
 
     async def announced(self, position: int) -> Announced | None:
-        """Return what this database announces at a place."""
+        """Return what this database announces at a stream position."""
         row = await self._line.fetchrow("move_at", position)
         if row is None:
             return None
@@ -131,7 +131,7 @@ class PostgresOpenings:
         return Announced(position=position, name=name, at=row["at"])
 
     async def known(self, references: Sequence[str], since: datetime) -> list[KnownPayment]:
-        """Return which of these payments we know: first among the young ones, then among all."""
+        """Return which of these payments we know: first among recent ones, then among all."""
         found = await self._known(list(references), _first_id(since - QUEUED_MOST))
         seen = {payment.reference for payment in found}
         missing = [reference for reference in references if reference not in seen]
@@ -150,7 +150,7 @@ class PostgresOpenings:
         ]
 
     async def report_unknown(self, payments: Sequence[BankPayment], rail: str) -> int:
-        """Open an exception for each payment that is not ours; see the port."""
+        """Open a case for each payment that is not ours; see the port."""
         details = [
             {
                 **payment.facts,
@@ -167,22 +167,22 @@ class PostgresOpenings:
         return len(rows)
 
     async def unknown(self, limit: int) -> list[str]:
-        """Return the references of payments that the bank had and we did not."""
+        """Return the references of payments that the bank has and we do not."""
         rows = await self._line.fetch("unknown_payments", limit)
         return [row["reference"] for row in rows]
 
     async def is_confirmed(self, incarnation: UUID) -> bool:
-        """Say whether a person has confirmed this opening."""
+        """Return whether a person has confirmed this recovery."""
         row = await self._line.fetchrow("is_confirmed", incarnation)
         return row is not None and bool(row[0])
 
     async def listed(self, incarnation: UUID) -> frozenset[str]:
-        """Return the rails whose banks have been asked in this opening."""
+        """Return the rails whose banks' lists were compared in this recovery."""
         rows = await self._line.fetch("listed_rails", incarnation)
         return frozenset(row["rail"] for row in rows)
 
     async def note(self, incarnation: UUID, step: str, detail: Mapping[str, str]) -> bool:
-        """Write down a step; False when this opening is over."""
+        """Record a step; return False when this recovery is over."""
         [text] = _json([detail])
         row = await self._line.fetchrow("note_opening", incarnation, step, text)
         return row is not None
@@ -203,7 +203,7 @@ class PostgresOpenings:
 
 
 def _count(row: asyncpg.Record | None) -> int:
-    assert row is not None, "a count is always answered"
+    assert row is not None, "a count always returns a row"
     return int(row[0])
 
 
@@ -212,7 +212,7 @@ async def _reach(line: Line) -> Server | Unavailable | Contention:
         row = await line.fetchrow("server")
     except (Unavailable, Contention) as error:
         return error
-    assert row is not None, "a server knows what it is"
+    assert row is not None, "the query about the server always returns a row"
     return Server(**dict(row))
 
 
@@ -221,7 +221,7 @@ def _json(details: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _first_id(instant: datetime) -> UUID:
-    """Make the smallest identifier that an instruction of that instant can have."""
+    """Return the smallest identifier that an instruction of that instant can have."""
     return UUID(int=max(int(instant.timestamp() * 1000), 0) << _INSTANT_SHIFT)
 
 

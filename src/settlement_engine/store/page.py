@@ -1,8 +1,8 @@
-"""The page, written in SQL: the CHECK on legal moves and the table that names checkpoints.
+"""The state machine as SQL: the CHECK on legal transitions and the table that names checkpoints.
 
 The text is generated from ``domain/lifecycle.py`` and kept in the newest migration that changes it, where it
-replaces what was there; a test fails when the two differ. The table names events as text, so that one
-migration may add an event and its rows.
+replaces the previous one; a test fails when the two differ. The table names events as text, so that one migration
+may add an event and its transitions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from settlement_engine.domain.lifecycle import LIFE, is_recorded
 
 
 def legal_moves() -> list[tuple[str, str, str]]:
-    """List every move that may be recorded: from, event, to."""
+    """List every transition that may be recorded: from, event, to."""
     return [
         (state.value, event.value, row.state.value)
         for state, rows in LIFE.items()
@@ -21,7 +21,7 @@ def legal_moves() -> list[tuple[str, str, str]]:
 
 
 def legal_answers() -> list[tuple[str, str]]:
-    """List every answer that may leave a settlement where it is: state, event."""
+    """List every answer that may leave a settlement in its state: state, event."""
     return [
         (state.value, event.value)
         for state, rows in LIFE.items()
@@ -31,7 +31,7 @@ def legal_answers() -> list[tuple[str, str]]:
 
 
 def _legal_move() -> str:
-    """Write the CHECK by the state that is left, so that few comparisons are made for each move."""
+    """Return the CHECK, grouped by the state that is left, so that each transition needs few comparisons."""
     lines = []
     for state in LIFE:
         ways = [(event, to) for source, event, to in legal_moves() if source == state.value]
@@ -61,7 +61,7 @@ def _checked_moves() -> str:
 
 
 def page_sql() -> str:
-    """Write the page as SQL."""
+    """Return the state machine as SQL."""
     rows = []
     for state, events in LIFE.items():
         for event, row in events.items():

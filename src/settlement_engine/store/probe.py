@@ -1,7 +1,7 @@
-"""Whether writes work, for ``/readyz``: a server can answer every question and have no room for an answer.
+"""Whether writes work, for ``/readyz``: a server with a full disk still answers queries.
 
-Promises: while the writers succeed it asks seldom; after one has failed it finds out with each look, so that
-a full disk is told within one look and so is its end. It writes one row into a table of its own.
+Promises: while the engine's own writes succeed it writes rarely; after one has failed it writes at each check, so
+that a full disk, and its end, are reported within one check. It writes one row into a table of its own.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from settlement_engine.store.watch import ServerWatch
 
 PROBE_SECONDS: Final = 60.0
-"""How often it is tried while nothing has failed: what is idle would not notice otherwise."""
+"""The interval of test writes while nothing has failed: an idle engine would not notice otherwise."""
 
 
 class WriteProbe:
-    """One for each process."""
+    """The write probe of one process."""
 
     def __init__(self, settings: DatabaseSettings, watch: ServerWatch) -> None:
         self._watch = watch
@@ -29,11 +29,11 @@ class WriteProbe:
         self._probed_at: float | None = None
 
     async def close(self) -> None:
-        """Close the line."""
+        """Close the connection."""
         await self._line.close()
 
     async def look(self) -> str:
-        """Say that writes work; raises Unavailable if they do not."""
+        """Return that writes work; raise Unavailable if they do not."""
         self._watch.require_safe()
         now = time.monotonic()
         is_due = self._probed_at is None or now - self._probed_at >= PROBE_SECONDS

@@ -1,7 +1,7 @@
-"""The SQL of the house, by name.
+"""The SQL statements of the engine, by name.
 
-Statements live in ``sql/queries/*.sql``: ``-- name: x``, a line that says what it does, the statement.
-Nothing else in the project contains SQL.
+Statements are in ``sql/queries/*.sql``: ``-- name: x``, comment lines that say what it does, the statement. No
+other code of the engine contains SQL.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def queries() -> Mapping[str, str]:
 
 
 def statements(text: str) -> dict[str, str]:
-    """Take a file apart into its statements by name."""
+    """Split a file into its statements by name."""
     parts = _NAME.split(text)
     bodies = [body.strip().rstrip(";") for body in parts[2::2]]
     return dict(zip(parts[1::2], bodies, strict=True))

@@ -1,7 +1,7 @@
-"""What people attest, in PostgreSQL (``ports.ResolutionStore``).
+"""Resolutions that people propose and approve, in PostgreSQL (``ports.ResolutionStore``).
 
-Who may do what is decided by ``domain/exceptions.py`` under a row lock; the table's constraints and
-triggers refuse the same once more.
+``domain/exceptions.py`` decides who may do what, under a row lock; the table's constraints and triggers enforce
+the same again.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class PostgresResolutions:
         self._writing = Line(settings, is_writing=True)
 
     async def close(self) -> None:
-        """Close the line."""
+        """Close the connection."""
         await self._writing.close()
 
     # --- people ---------------------------------------------------------------------------------
 
     async def propose(self, spec: ProposalSpec) -> Proposal:
-        """Write a proposal down; see the port."""
+        """Store a proposal; see the port."""
         evidence = (spec.evidence_name, spec.evidence)
         content = content_sha256(spec.settlement_id, spec.finding, spec.reason, evidence, spec.who)
         async with self._writing.session() as connection:
@@ -122,21 +122,21 @@ class PostgresResolutions:
     # --- the engine -----------------------------------------------------------------------------
 
     async def take_up(self, pause_seconds: float, count_max: int) -> list[Proposal]:
-        """Return approved proposals to be acted on; see the port."""
+        """Return approved proposals that are due to be carried out; see the port."""
         rows = await self._writing.fetch("take_up_resolutions", pause_seconds, count_max)
         return sorted((to_proposal(row) for row in rows), key=lambda each: each.id)
 
 
 async def _propose(connection: Connection, spec: ProposalSpec, content: bytes) -> Proposal:
-    """Check a proposal and write it down, in the caller's transaction."""
+    """Check a proposal and store it, in the caller's transaction."""
     settlement = await _locked_settlement(connection, spec.settlement_id)
     row = await connection.fetchrow(query("live_proposal"), spec.settlement_id)
     if row is not None:
-        alive = to_proposal(row)
-        if require_room(alive, settlement, content):
-            return alive
+        current = to_proposal(row)
+        if require_room(current, settlement, content):
+            return current
         check_attestable(settlement, spec.finding)
-        await _decide(connection, alive, Decision.SUPERSEDED, spec.who)
+        await _decide(connection, current, Decision.SUPERSEDED, spec.who)
     check_attestable(settlement, spec.finding)
     written = await connection.fetchrow(
         query("write_proposal"),
@@ -151,12 +151,12 @@ async def _propose(connection: Connection, spec: ProposalSpec, content: bytes) -
         settlement.state.value,
         basis_of(settlement, spec.finding),
     )
-    assert written is not None, "what was inserted comes back"
+    assert written is not None, "an insert returns its row"
     return await _proposal(connection, written["id"])
 
 
 async def _locked_settlement(connection: Connection, settlement_id: UUID) -> Settlement:
-    """Hold the settlement still, so that of two people one is first."""
+    """Lock the settlement's row, so that concurrent decisions are serialised."""
     held = await connection.fetchrow(query("lock_settlement"), settlement_id)
     row = await connection.fetchrow(query("load"), [settlement_id]) if held is not None else None
     if row is None:
@@ -177,11 +177,11 @@ async def _decide(connection: Connection, proposal: Proposal, decision: Decision
     decided = await connection.fetchrow(
         query("decide_proposal"), proposal.id, decision.value, who, proposal.seen_at
     )
-    assert decided is not None, "the settlement is held still, so nobody else has decided"
+    assert decided is not None, "the settlement's row is locked, so no other decision was made"
 
 
 def to_proposal(row: asyncpg.Record) -> Proposal:
-    """Rebuild a proposal."""
+    """Build a proposal from its row."""
     return Proposal(
         id=row["id"],
         settlement_id=row["settlement_id"],

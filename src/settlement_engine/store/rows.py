@@ -1,4 +1,4 @@
-"""From rows to nouns: the one place where a record becomes a settlement, a move or an account."""
+"""Converts rows to domain values: the one module where a record becomes a settlement or an account."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _EVENTS: Final = {event.value: event for event in Event}
 
 
 def to_instruction(row: asyncpg.Record) -> Instruction:
-    """Rebuild what the caller asked for."""
+    """Build the instruction that the caller gave."""
     return Instruction(
         caller=row["caller"],
         idempotency_key=row["idempotency_key"],
@@ -49,7 +49,7 @@ def to_instruction(row: asyncpg.Record) -> Instruction:
 
 
 def to_attempt(row: asyncpg.Record) -> Attempt | None:
-    """Rebuild the attempt that is under way, if there is one."""
+    """Build the current attempt, or None before the first."""
     if row["number"] is None:
         return None
     return Attempt(
@@ -73,9 +73,9 @@ def to_attempt(row: asyncpg.Record) -> Attempt | None:
 
 
 def to_settlement(row: asyncpg.Record) -> Settlement:
-    """Rebuild a settlement."""
+    """Build a settlement."""
     due_at = row["due_at"]
-    # PostgreSQL's infinity comes as the greatest datetime: due never, that is.
+    # PostgreSQL's infinity arrives as the greatest datetime and means that the settlement is never due.
     is_timed = due_at is not None and due_at.year < MAXYEAR
     return Settlement(
         id=row["id"],
@@ -105,7 +105,7 @@ def to_settlement(row: asyncpg.Record) -> Settlement:
 
 
 def to_moved(row: asyncpg.Record) -> Moved:
-    """Rebuild a move from its eight columns."""
+    """Build a transition from its eight columns."""
     position, settlement_id, seq, from_state, event, to_state, at, detail = row
     return Moved(
         position=position,
@@ -120,14 +120,14 @@ def to_moved(row: asyncpg.Record) -> Moved:
 
 
 def to_account(row: asyncpg.Record) -> Account:
-    """Rebuild an account."""
+    """Build an account."""
     return Account(
         id=row["id"],
         kind=AccountKind(row["kind"]),
         bank=row["bank"],
         currency=row["currency"],
         account_number=row["account_number"],
-        debits_posted=int(row["debits_posted"]),  # these three are numeric: wider than any int8
+        debits_posted=int(row["debits_posted"]),  # these three are numeric, wider than int8
         credits_posted=int(row["credits_posted"]),
         held=int(row["held"]),
         credit_limit=row["credit_limit"],
@@ -136,7 +136,7 @@ def to_account(row: asyncpg.Record) -> Account:
 
 
 def to_transfer(row: asyncpg.Record) -> Transfer:
-    """Rebuild a transfer."""
+    """Build a transfer."""
     return Transfer(
         group_id=row["group_id"],
         leg=Leg(row["leg"]),
@@ -151,7 +151,7 @@ def to_transfer(row: asyncpg.Record) -> Transfer:
 
 
 def to_window(row: asyncpg.Record) -> Window:
-    """Rebuild a settlement window."""
+    """Build a settlement window."""
     return Window(
         currency=row["currency"],
         zone=row["zone"],

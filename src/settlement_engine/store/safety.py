@@ -1,10 +1,10 @@
-"""Whether a server is fit for money, before it is entrusted with any, and whether a session is one.
+"""Whether a server is safe for money, and whether a connection is a session of its own.
 
-Locks that say that an engine lives, limits and settings belong to a session of the server. A pooler in
-transaction mode gives each transaction another one: that is found out before anything is set or written.
+Session locks (which show that an engine is alive), limits and settings belong to a session of the server. A pooler
+in transaction mode gives each transaction another session: that is detected before anything is set or written.
 
-Promises: it says everything that is wrong at once, and changes nothing. While an engine runs,
-``ServerWatch`` hears of the same settings with each heartbeat.
+Promises: it reports everything that is wrong at once, and changes nothing. While an engine runs, ``ServerWatch``
+checks the same settings with each heartbeat.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 WANTED: Final = {
     "fsync": ("on",),
     "full_page_writes": ("on",),
-    # Each session of ours keeps it from being off; a plan of its own may still say so.
+    # Our sessions never turn it off themselves; a plan for one kind of work still may.
     "synchronous_commit": ("on", "remote_apply", "local", "remote_write"),
 }
 RELEASE_MIN: Final = 160_000
-"""PostgreSQL 16, as the server numbers itself."""
+"""PostgreSQL 16, as server_version_num."""
 
 
 POOLER_LOOKS: Final = 3
-"""A pool hands out its connections in turn, or the one used last: by then one has changed."""
+"""Enough queries to notice: a pool hands out its connections in turn, or the last used one first."""
 
 POOLER_SECONDS: Final = 2.0
-"""Who waits for longer while another client has a transaction open, shares its connection with it."""
+"""A query that takes longer than this while another client has a transaction open shares its connection."""
 
 STATEMENT_POOL: Final = "statement pooling mode"
-"""What PgBouncer says to a transaction when it gives a session for one statement only."""
+"""PgBouncer's error for a transaction in statement pooling mode."""
 
 
 async def check_safety(settings: DatabaseSettings) -> list[str]:
-    """Return what makes this server unfit for money; empty is good."""
+    """List what makes this server unsafe for money; an empty list means that it is safe."""
     with translated():
         connection = await connect(settings)
         try:
@@ -63,7 +63,7 @@ async def check_safety(settings: DatabaseSettings) -> list[str]:
 
 
 async def require_safety(settings: DatabaseSettings) -> None:
-    """Raise Misconfigured when the server is unfit for money."""
+    """Raise Misconfigured when the server is unsafe for money."""
     await require_sessions(settings)
     problems = await check_safety(settings)
     if problems:
@@ -74,9 +74,9 @@ async def require_safety(settings: DatabaseSettings) -> None:
 
 
 async def require_sessions(settings: DatabaseSettings) -> None:
-    """Raise Misconfigured if a connection is not to one session of the server for as long as it lasts.
+    """Raise Misconfigured if a connection is not one session of the server for as long as it lasts.
 
-    A host that cannot be reached, or is lost meanwhile, is passed over: whoever needs it says so.
+    A host that cannot be reached, or is lost during the check, is skipped: whoever uses it reports that.
     """
     for url in addresses(settings.url):
         try:
@@ -96,11 +96,11 @@ async def require_sessions(settings: DatabaseSettings) -> None:
 
 
 async def _is_shared(url: str, seconds: float) -> bool:
-    """Say whether statements of one connection reach more than one session of the server."""
+    """Return whether statements of one connection reach more than one session of the server."""
     first = await _plain(url, seconds)
     try:
         if first.get_server_pid() == await _backend(first):
-            return False  # nobody stands between
+            return False  # no pooler in between
         second = await _plain(url, seconds)
         try:
             for _ in range(POOLER_LOOKS):
@@ -114,13 +114,13 @@ async def _is_shared(url: str, seconds: float) -> bool:
 
 
 async def _plain(url: str, seconds: float) -> Connection:
-    # Prepared statements by name are of a session, too.
+    # Named prepared statements belong to a session, too.
     found: Connection = await asyncpg.connect(url, timeout=seconds, statement_cache_size=0)
     return found
 
 
 async def _changes(first: Connection, second: Connection) -> bool:
-    """Say whether the first connection has another session while the second one is at work."""
+    """Return whether the first connection changes its session while the second one is busy."""
     before = await _backend(first)
     async with second.transaction():
         await second.fetchval(query("backend"))

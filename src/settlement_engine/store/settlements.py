@@ -1,8 +1,8 @@
-"""Settlements in PostgreSQL: admission, steps, claims and reading (``ports.SettlementStore``).
+"""Settlements in PostgreSQL: admission, transitions, claims and reading (``ports.SettlementStore``).
 
-A batch is one call with parallel arrays and one transaction. The calls guard and record; which row of
-the page applies was decided before. Admission, steps and claims have connections of their own, so that
-none waits for another's answer.
+A batch is one call with parallel arrays, and one transaction. The calls guard and record; which transition applies
+was decided before. Admission, transitions and claims have connections of their own, so that none waits for
+another's answer.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ T = TypeVar("T")
 
 ADMISSION_TRIES_MAX: Final = 5
 APPLYING_MAX: Final = 2
-"""While one batch of steps is being written the next one is made ready, or waits for the same rows' locks."""
+"""While one batch of transitions is written, the next is prepared, or waits for the same rows' locks."""
 
 LONG_BATCH: Final = 100
-"""Between the parts of a longer one others have a turn: to write it all takes tens of milliseconds."""
+"""Encoding a longer batch takes tens of milliseconds, so other tasks run between its parts."""
 
 _VERDICTS: Final = (
     Verdict.ACCEPTED,
@@ -76,25 +76,25 @@ class PostgresSettlements:
         self, settings: DatabaseSettings, readers: Readers, facts: KeptFacts | None = None
     ) -> None:
         self._readers = readers
-        self._facts = KeptFacts() if facts is None else facts
+        self._cache = KeptFacts() if facts is None else facts
         self._admitting = Line(settings, WRITERS_PLAN, is_writing=True)
         self._applying = Lines(settings, APPLYING_MAX, WRITERS_PLAN, is_writing=True)
         self._claiming = Line(settings, is_writing=True)
 
     async def close(self) -> None:
-        """Close the lines."""
+        """Close the connections."""
         for line in (self._admitting, self._applying, self._claiming):
             await line.close()
 
     async def admit(self, admissions: Sequence[Admission], owner: int) -> list[Admitted]:
-        """Write new instructions down; see the port."""
+        """Store new instructions; see the port."""
         answers: dict[int, Admitted] = {}
         pending = list(range(len(admissions)))
         for _ in range(ADMISSION_TRIES_MAX):
             pending = await self._admit(admissions, owner, pending, answers)
             if not pending:
                 return [answers[index] for index in range(len(admissions))]
-        # Whoever held the obligation let go between two looks, again and again.
+        # The obligation's holder released it between two attempts, repeatedly.
         what = "the obligation is being changed by other calls"
         raise Contention(what)
 
@@ -110,22 +110,22 @@ class PostgresSettlements:
         assert row is not None
         at, verdicts, ids = row
         again = []
-        for place, index in enumerate(indices):
-            verdict = verdicts[place] if verdicts else 0
+        for position, index in enumerate(indices):
+            verdict = verdicts[position] if verdicts else 0
             if verdict == _TRY_AGAIN:
                 again.append(index)
                 continue
             if verdict == _ACCEPTED:
-                self._facts.keep_admission(batch[place], at)
+                self._cache.keep_admission(batch[position], at)
             answers[index] = Admitted(
                 verdict=_VERDICTS[verdict],
-                settlement_id=ids[place] if ids else batch[place].settlement_id,
+                settlement_id=ids[position] if ids else batch[position].settlement_id,
                 at=at,
             )
         return again
 
     async def apply(self, steps: Sequence[Step], owner: int) -> list[Outcome]:
-        """Apply steps; see the port."""
+        """Apply transitions; see the port."""
         if not steps:
             return []
         columns: list[str] = []
@@ -146,7 +146,7 @@ class PostgresSettlements:
         ]
 
     async def claim(self, owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
-        """Take over what is due and what the dead have left; see the port."""
+        """Claim settlements that are due, and those of engines that have failed; see the port."""
         rows = await self._claiming.fetch("claim", owner, limit, is_sweep)
         if not rows:
             return []
@@ -158,11 +158,11 @@ class PostgresSettlements:
         return [Claimed(settlement=each, was_asked=was_asked[each.id]) for each in settlements]
 
     async def owned(self, owner: int) -> set[UUID]:
-        """Name the open settlements that an engine owns."""
+        """Return the open settlements that an engine owns."""
         return {row["settlement_id"] for row in await self._claiming.fetch("owned", owner)}
 
     async def reclaim(self, owner: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
-        """Take over anew what the engine has lost sight of; see the port."""
+        """Claim again what the engine no longer has in memory; see the port."""
         rows = await self._claiming.fetch("reclaim", owner, list(settlement_ids))
         return await self._claimed({row["settlement_id"]: True for row in rows})
 
@@ -177,13 +177,13 @@ class PostgresSettlements:
         return (await self.load([row["id"]]))[row["id"]] if row else None
 
     async def find_by_keys(self, key_hashes: Sequence[UUID]) -> dict[UUID, Settlement]:
-        """Return the settlements that stand under these keys, by key."""
+        """Return the settlements with these idempotency keys, by key hash."""
         rows = await self._readers.fetch("find_by_keys", list(key_hashes))
         found = await self.load([row["id"] for row in rows]) if rows else {}
         return {row["key_hash"]: found[row["id"]] for row in rows}
 
     async def life(self, settlement_id: UUID) -> list[Moved]:
-        """Return all moves of a settlement, oldest first."""
+        """Return all transitions of a settlement, oldest first."""
         return [to_moved(row) for row in await self._readers.fetch("life", settlement_id)]
 
     async def list_settlements(self, wanted: SettlementFilter) -> list[Settlement]:
@@ -193,7 +193,7 @@ class PostgresSettlements:
         return [found[settlement_id] for settlement_id in ids]
 
     async def count_settlements(self, wanted: SettlementFilter) -> int:
-        """Count settlements, no further than the filter's limit."""
+        """Count settlements, up to the filter's limit."""
         return len(await self._listed(wanted))
 
     async def _listed(self, wanted: SettlementFilter) -> list[UUID]:
@@ -202,7 +202,7 @@ class PostgresSettlements:
         return [row["id"] for row in rows]
 
     async def find_by_any_id(self, name: str) -> list[Named]:
-        """Say which settlements a name may mean; see the port."""
+        """Return which settlements an identifier may mean; see the port."""
         by_obligation = await self._readers.fetchrow("find_by_obligation", name)
         rows = await self._readers.fetch("find_by_any_id", name, as_uuid(name), NAMED_MAX)
         named = [Named(row["settlement_id"], NamedBy(row["named_by"])) for row in rows]
@@ -212,7 +212,7 @@ class PostgresSettlements:
 
 
 def list_statement(wanted: SettlementFilter) -> str:
-    """Name the list that begins with the filter that leaves the fewest settlements, by its index."""
+    """Choose the list statement whose index serves the most selective filter."""
     if wanted.obligation_id:
         return "list_settlements_of_obligation"
     if wanted.states and State.COMPLETED not in wanted.states:
@@ -221,7 +221,7 @@ def list_statement(wanted: SettlementFilter) -> str:
 
 
 def filter_values(wanted: SettlementFilter) -> tuple[object, ...]:
-    """Return the parameters that every list has."""
+    """Return the parameters that all list statements share."""
     return (
         sorted(wanted.states) or None,
         wanted.bank or None,
@@ -236,26 +236,26 @@ def filter_values(wanted: SettlementFilter) -> tuple[object, ...]:
 
 
 def _admission_arrays(batch: Sequence[Admission]) -> tuple[str, ...]:
-    wishes = [admission.instruction for admission in batch]
+    instructions = [admission.instruction for admission in batch]
     return (
         arrays.uuids(admission.settlement_id for admission in batch),
-        arrays.uuids(wish.key_hash for wish in wishes),
-        arrays.texts(wish.caller for wish in wishes),
-        arrays.texts(wish.idempotency_key for wish in wishes),
-        arrays.octets(wish.content_hash for wish in wishes),
-        arrays.texts(wish.obligation_id for wish in wishes),
-        arrays.texts(wish.from_bank for wish in wishes),
-        arrays.texts(wish.to_bank for wish in wishes),
-        arrays.integers(wish.amount.minor for wish in wishes),
-        arrays.texts(wish.amount.currency for wish in wishes),
-        arrays.dates(wish.value_date for wish in wishes),
-        arrays.integers(wish.priority.value for wish in wishes),
-        arrays.texts(_json(wish.metadata) for wish in wishes),
+        arrays.uuids(each.key_hash for each in instructions),
+        arrays.texts(each.caller for each in instructions),
+        arrays.texts(each.idempotency_key for each in instructions),
+        arrays.octets(each.content_hash for each in instructions),
+        arrays.texts(each.obligation_id for each in instructions),
+        arrays.texts(each.from_bank for each in instructions),
+        arrays.texts(each.to_bank for each in instructions),
+        arrays.integers(each.amount.minor for each in instructions),
+        arrays.texts(each.amount.currency for each in instructions),
+        arrays.dates(each.value_date for each in instructions),
+        arrays.integers(each.priority.value for each in instructions),
+        arrays.texts(_json(each.metadata) for each in instructions),
     )
 
 
 def _accounts(steps: Sequence[Step]) -> str:
-    """Name every account whose row the steps may change; the database locks them in order."""
+    """List every account whose row the transitions may change; the database locks them in order."""
     touched: set[int] = set()
     for step in steps:
         attempt = step.attempt or step.settlement.attempt
@@ -269,13 +269,13 @@ def _accounts(steps: Sequence[Step]) -> str:
 
 
 def _step_arrays(steps: Sequence[Step]) -> tuple[str, ...]:
-    lives = [step.settlement for step in steps]
+    settlements = [step.settlement for step in steps]
     refusals = [step.refusal for step in steps]
     return (
-        arrays.uuids(life.id for life in lives),
-        arrays.integers(life.seq for life in lives),
-        arrays.integers(life.epoch for life in lives),
-        arrays.words(life.state for life in lives),
+        arrays.uuids(settlement.id for settlement in settlements),
+        arrays.integers(settlement.seq for settlement in settlements),
+        arrays.integers(settlement.epoch for settlement in settlements),
+        arrays.words(settlement.state for settlement in settlements),
         arrays.words(step.event for step in steps),
         arrays.words(step.row.state for step in steps),
         arrays.words(step.row.do for step in steps),
@@ -341,5 +341,5 @@ def _transfer_arrays(steps: Sequence[Step]) -> tuple[str, ...]:
 
 
 def _present(value: T | None) -> T:
-    assert value is not None, "a lock comes with its attempt and its session"
+    assert value is not None, "a lock has its attempt and its window opening"
     return value

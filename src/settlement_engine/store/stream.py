@@ -1,7 +1,7 @@
-"""The stream of everything that happened, engines' presence, gauges (PostgreSQL).
+"""The stream of all transitions (the outbox), engine leases, and gauges, in PostgreSQL.
 
-The moves are the outbox: each carries its gapless place, taken under the row lock of ``stream_head`` in
-the transaction that makes the move, so that places are given in the order of the commits.
+The transitions are the outbox: each has a gapless position, allocated under the row lock of ``stream_head`` in the
+transaction that records the transition, so that positions follow the order of the commits.
 """
 
 from __future__ import annotations
@@ -35,53 +35,53 @@ if TYPE_CHECKING:
 
 LEADER_KNOWN_SECONDS: Final = 0.25
 LEADER_QUIET_MS: Final = 1_500
-"""A leader of the relay that keeps quiet for longer leads no more."""
+"""A relay leader that sends no query for this long loses the leadership."""
 
 
 class PostgresStream:
-    """See ``ports.Stream``; leadership of the relay is a session lock on a line of its own.
+    """See ``ports.Stream``; the relay's leadership is a session lock on a connection of its own.
 
-    The leader asks before each batch and several times a second besides. One that does not is frozen, or
-    cut off: the server ends its session, and another engine leads.
+    The leader queries before each batch and several times a second besides. One that does not is frozen or
+    disconnected: the server ends its session, and another engine becomes the leader.
     """
 
     def __init__(
         self, settings: DatabaseSettings, readers: Readers, facts: KeptFacts | None = None
     ) -> None:
         self._readers = readers
-        self._facts = KeptFacts() if facts is None else facts
+        self._cache = KeptFacts() if facts is None else facts
         self._leads_until = 0.0
-        # What may still be lost is not announced.
+        # Transitions that the server could still lose must not be announced.
         self._relay = Line(
             settings, {"idle_session_timeout": str(LEADER_QUIET_MS)}, needs_safety=True
         )
 
     async def close(self) -> None:
-        """Close the line, and with it give up the leadership."""
+        """Close the connection, which gives up the leadership."""
         await self._relay.close()
 
     async def read(
         self, after: int, limit: int, settlement_id: UUID | None = None
     ) -> list[Announcement]:
-        """Return what follows the position, oldest first."""
+        """Return the announcements after the position, oldest first."""
         if settlement_id is None:
             rows = await self._readers.fetch("read_stream", after, limit)
         else:
             rows = await self._readers.fetch("read_stream_of", after, limit, settlement_id)
         moves = [to_moved(row) for row in rows]
-        facts = [self._facts.find(moved.settlement_id) for moved in moves]
+        facts = [self._cache.find(moved.settlement_id) for moved in moves]
         if None in facts:
             await self._complete(facts, moves)
         return [to_announcement(*pair) for pair in zip(moves, facts, strict=True)]
 
     async def _complete(self, facts: list[Facts | None], moves: Sequence[Moved]) -> None:
-        """Read the facts that were not at hand."""
+        """Read the settlement data that is not cached."""
         pairs = zip(moves, facts, strict=True)
         missing = {moved.settlement_id for moved, found in pairs if found is None}
         loaded: dict[UUID, Facts] = {}
         for row in await self._readers.fetch("facts", list(missing)):
             found = loaded[row["id"]] = to_facts(row)
-            self._facts.keep(row["id"], found)
+            self._cache.keep(row["id"], found)
         for number, moved in enumerate(moves):
             facts[number] = facts[number] or loaded.get(moved.settlement_id)
 
@@ -98,16 +98,16 @@ class PostgresStream:
         return int(row["published"])
 
     async def mark_published(self, position: int) -> None:
-        """Remember it; never goes back. A session that was ended for its silence is opened anew once."""
+        """Store the position; it never decreases. After the server ended an idle session, retry once."""
         try:
             await self._relay.fetch("mark_published", position)
         except Unavailable:
             await self._relay.fetch("mark_published", position)
 
     async def is_leader(self) -> bool:
-        """Be, or become, the one relay; False while another session is.
+        """Acquire or keep the relay's leadership; False while another session has it.
 
-        An answer is good for a moment, so that a crowd of small batches does not ask before each.
+        The answer is cached for a moment, so that many small batches do not query before each.
         """
         now = time.monotonic()
         if now < self._leads_until:
@@ -122,33 +122,33 @@ class PostgresStream:
 
 
 class PostgresRegistry:
-    """See ``ports.EngineRegistry``: a session lock and a lease say that an engine lives."""
+    """See ``ports.EngineRegistry``: a session lock and a lease show that an engine is alive."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
-        self._presence = Line(settings)
+        self._lease = Line(settings)
 
     async def now(self) -> datetime:
         """Return the database's time."""
-        async with self._presence.session() as connection:
+        async with self._lease.session() as connection:
             found: datetime = await connection.fetchval(query("database_time"))
         return found
 
     async def join(self, lease_seconds: float) -> int:
-        """Register this process; the session lock comes first, so that nobody sees it without."""
+        """Register this process; it takes the session lock first, so that no row exists without its lock."""
         await require_safety(self._settings)
-        async with self._presence.session() as connection:
+        async with self._lease.session() as connection:
             owner = int(await connection.fetchval(query("next_engine")))
             held = await connection.fetchval(query("hold_session"), owner)
-            assert held, "a new number is nobody else's"
+            assert held, "no other engine has a new number"
             await connection.execute(
                 query("join_engine"), owner, socket.gethostname(), os.getpid(), lease_seconds
             )
         return owner
 
     async def beat(self, owner: int, lease_seconds: float) -> bool:
-        """Renew the lease and hold the session lock, also after the connection was lost."""
-        async with self._presence.session() as connection:
+        """Renew the lease, and hold the session lock again if the connection was lost."""
+        async with self._lease.session() as connection:
             if not await connection.fetchval(query("hold_session"), owner):
                 return False
             row = await connection.fetchrow(query("beat"), owner, lease_seconds)
@@ -158,11 +158,11 @@ class PostgresRegistry:
         return row is not None
 
     async def leave(self, owner: int) -> None:
-        """End the session."""
+        """Mark the engine as gone, and end its session."""
         try:
-            await self._presence.fetch("leave_engine", owner)
+            await self._lease.fetch("leave_engine", owner)
         finally:
-            await self._presence.close()
+            await self._lease.close()
 
 
 class PostgresGauges:
@@ -172,7 +172,7 @@ class PostgresGauges:
         self._readers = readers
 
     async def _balances(self, accounts_max: int) -> tuple[list[Balance], int]:
-        """Return balances per bank and currency, and how many accounts are not in them."""
+        """Return balances per bank and currency, and how many accounts they do not include."""
         if accounts_max <= 0:
             return [], 0
         rows = await self._readers.fetch("balances", accounts_max)
@@ -190,7 +190,7 @@ class PostgresGauges:
         return balances, left_out["accounts"]
 
     async def gauges(self, accounts_max: int) -> Gauges:
-        """Measure what cannot be counted in passing."""
+        """Measure what the engine does not count itself."""
         rows = await self._readers.fetch("gauges")
         head = await self._readers.fetchrow("stream_head")
         assert head is not None

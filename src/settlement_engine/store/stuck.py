@@ -1,4 +1,4 @@
-"""What is stuck, asked of PostgreSQL and by its clock (``ports.StuckFinder``)."""
+"""Stuck settlements, found by PostgreSQL and its clock (``ports.StuckFinder``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PostgresStuckFinder:
         self._readers = readers
 
     async def stuck(self, limits: StuckLimits, limit: int) -> StuckReport:
-        """Find what is stuck; at most so many are named, all are counted."""
+        """Find stuck settlements; at most ``limit`` are listed, all are counted."""
         rows = await self._readers.fetch(
             "stuck",
             limits.unattended_seconds,

@@ -1,9 +1,9 @@
-"""Which server this process writes to, so that no connection reaches another one unnoticed.
+"""The identity of the server that this process writes to, so that no connection reaches another one unnoticed.
 
-Promises: a connection is used only if it is to the very server that was accepted, on the same timeline
-and with no less of its log on disk than was seen before. Everything else is refused, and told: an opening
-comes first (``docs/operating/failover.md``). Nothing is written while the server's settings would let
-acknowledged commits be lost. It reads nothing of ours and writes nothing.
+Promises: a connection is used only if it reaches the accepted server, on the same timeline and with at least as
+much write-ahead log on disk as was seen before. Any other server is refused and reported: a recovery comes first
+(``docs/operating/failover.md``). Nothing is written while the server's settings could lose acknowledged commits.
+It reads no table and writes nothing.
 """
 
 from __future__ import annotations
@@ -25,62 +25,62 @@ class ServerWatch:
     def __init__(self) -> None:
         self._accepted: Server | None = None
         self._flushed = 0
-        self._tell: Callable[[], None] = lambda: None
+        self._on_refused: Callable[[], None] = lambda: None
         self.failed_writers: set[int] = set()
-        """Connections whose last write the server did not take; ``store/probe.py`` finds out about it."""
+        """Connections whose last write the server did not take; ``store/probe.py`` examines the cause."""
         self.unsafe = ""
-        """Which settings of the server would let acknowledged commits be lost, as last heard."""
+        """The server's settings that could lose acknowledged commits, as last reported; empty if none."""
 
     def when_refused(self, call: Callable[[], None]) -> None:
-        """Name who hears that no host was the accepted server, or that it has become unsafe."""
-        self._tell = call
+        """Set what is called when no host was the accepted server, or when the server became unsafe."""
+        self._on_refused = call
 
     def tell_refusal(self) -> None:
-        """Tell it."""
-        self._tell()
+        """Report that no host was the accepted server."""
+        self._on_refused()
 
     def accept(self, server: Server) -> None:
-        """Let connections reach this server from now on."""
+        """Allow connections to this server from now on."""
         self._accepted = server
         self._flushed = server.flushed
         self.unsafe = server.unsafe
 
     def heard(self, unsafe: str) -> None:
-        """Remember which settings are unsafe; what has become so is told, so that nothing is sent."""
+        """Record which settings are unsafe; a change to unsafe is reported, so that nothing is sent."""
         was_safe, self.unsafe = not self.unsafe, unsafe
         if unsafe and was_safe:
-            self._tell()
+            self._on_refused()
 
     def wrote(self, writer: int) -> None:
-        """Note that a write of this connection worked."""
+        """Record that a write of this connection succeeded."""
         self.failed_writers.discard(writer)
 
     def did_not_write(self, writer: int) -> None:
-        """Note that the server did not take a write of this connection."""
+        """Record that the server did not take a write of this connection."""
         self.failed_writers.add(writer)
 
     def require_safe(self) -> None:
-        """Raise Unavailable while a commit could be lost after it was acknowledged."""
+        """Raise Unavailable while an acknowledged commit could be lost."""
         if self.unsafe:
             raise unsafe_server(self.unsafe)
 
     @property
     def flushed(self) -> int:
-        """How far the log was on disk when it was last seen.
+        """The write-ahead log position on disk when it was last seen, in bytes.
 
-        To be noted before a server is asked: what is seen while its answer is on the way, or while this
-        process is frozen, says nothing about the answer.
+        Read it before querying a server: what is seen while the answer is on its way, or while this process
+        is frozen, says nothing about the answer.
         """
         return self._flushed
 
     def saw(self, flushed: int) -> None:
-        """Remember how far the log was on disk: a state with less of it is an older one."""
+        """Record a log position on disk: a server with less of the log is in an older state."""
         self._flushed = max(self._flushed, flushed)
 
     def doubt(self, server: Server, seen_before: int) -> str:
-        """Say why this is not the server that was written to last; empty if it may be.
+        """Return why this is not the server that was written to last; empty if it may be.
 
-        ``seen_before`` is what ``flushed`` was before the server was asked.
+        ``seen_before`` is the value of ``flushed`` before the server was queried.
         """
         accepted = self._accepted
         if accepted is None:
@@ -96,7 +96,7 @@ class ServerWatch:
         return RESTARTED if server.started_at != accepted.started_at else ""
 
     def is_left_behind(self, server: Server) -> bool:
-        """Say whether this is an earlier timeline of the accepted system."""
+        """Return whether this server is on an earlier timeline of the accepted system."""
         accepted = self._accepted
         return (
             accepted is not None
@@ -116,7 +116,7 @@ class ServerWatch:
 
 
 def unsafe_server(why: str) -> Unavailable:
-    """Say that the server may lose what it acknowledges."""
+    """Return the error about a server that may lose what it acknowledges."""
     what = "this PostgreSQL server is not safe for money"
     todo = "Switch it on again, reload, and run CHECKPOINT: the engine then continues by itself."
     return Unavailable(f"{what}: {why}", why=why, todo=todo)

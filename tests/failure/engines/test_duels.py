@@ -1,8 +1,8 @@
-"""A frozen and a live owner, at every point of every state that has a question open.
+"""A frozen owner and its successor, at every point of every state with an outgoing request.
 
-The first engine is frozen at the point, its lease runs out, the second takes over and brings the
-settlement to its end; then the first is thawed and does what it was about to do. Whatever it writes is
-refused, whatever it sends are the same bytes, which the bank has already, and there is one debit or none.
+The first engine is frozen at the point, its lease expires, and the second takes over and brings the settlement to
+its end; then the first is resumed and does what it was about to do. Its writes are refused, it sends the same
+bytes that the bank already has, and there is at most one debit.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tests.support.duel import (
     INSIDE,
     LONG_LEASE_SECONDS,
     LOOK_SECONDS,
-    PATIENCE_SECONDS,
     POINTS,
     QUESTIONS,
+    TIMEOUT_SECONDS,
     Bank,
     DuelEngine,
     end_lease,
@@ -50,7 +50,7 @@ DUELS = [
     for store in ("memory", "postgres")
     for state in QUESTIONS
     for point in POINTS
-    if (store, point) != ("memory", INSIDE)  # in memory a transaction has no inside
+    if (store, point) != ("memory", INSIDE)  # in memory a transaction is atomic
 ]
 
 MEETINGS = [
@@ -62,7 +62,7 @@ MEETINGS = [
 
 
 class SlowLine(Line):
-    """Writes in a transaction of two messages, so that there is an inside to be frozen in."""
+    """Writes in a transaction of two messages, so that the engine can be frozen inside it."""
 
     def __init__(self, url: str, freezer: Freezer) -> None:
         settings = patient_settings(url)
@@ -79,8 +79,8 @@ class SlowLine(Line):
             return found
 
 
-def open_to_the_inside(engine: DuelEngine, url: str) -> None:
-    """Let the engine's writing be frozen inside its transaction."""
+def allow_freezing_inside(engine: DuelEngine, url: str) -> None:
+    """Make it possible to freeze the engine inside its write transactions."""
     settlements: Any = engine.stores.settlements
     admitting, applying = SlowLine(url, engine.freezer), SlowLine(url, engine.freezer)
     settlements._admitting, settlements._applying = admitting, applying
@@ -95,7 +95,7 @@ def open_to_the_inside(engine: DuelEngine, url: str) -> None:
 
 @pytest.fixture
 async def sides(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Stores, Stores, str]]:
-    """What two processes have of one store."""
+    """Yield the stores of two processes on one database."""
     if request.param == "memory":
         stores: Stores = MemoryStores()
         await open_banks(stores)
@@ -114,21 +114,21 @@ async def sides(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Stores, S
 async def frozen_at(
     state: State, point: str, sides: tuple[Stores, Stores, str]
 ) -> AsyncIterator[tuple[DuelEngine, Bank, asyncio.Task[Settlement]]]:
-    """Let an engine walk into the state and freeze at the point; yields it and its caller."""
+    """Freeze an engine at the point in the state; yield it, the bank, and the caller's task."""
     stores, _, url = sides
     bank = Bank()
     bank.is_silent = state is State.IN_DOUBT
     bank.acknowledges = state in (State.SENT, State.RECALLING)
     bank.takes_its_time = state is State.RECALLING
-    # It does not find out by itself that it was declared gone: it goes on as if nothing had been.
+    # It does not detect that it was declared gone, and continues as before.
     engine = DuelEngine(stores, bank, heartbeat_seconds=LONG_LEASE_SECONDS)
     if point == INSIDE:
-        open_to_the_inside(engine, url)
+        allow_freezing_inside(engine, url)
     async with engine.running():
         engine.freezer.arm(state, point)
         caller = asyncio.get_running_loop().create_task(walk(engine, state))
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await engine.freezer.is_frozen.wait()
             yield engine, bank, caller
         finally:
@@ -137,12 +137,12 @@ async def frozen_at(
 
 
 async def walk(engine: DuelEngine, state: State) -> Settlement:
-    """Do what a caller does whose settlement gets into the state."""
+    """Call the engine so that its settlement reaches the state."""
     [accepted] = await engine.service.submit([wish()])
     assert not isinstance(accepted, Exception)
     settlement = accepted.settlement
     if state is State.RECALLING:
-        while await state_of(engine, settlement) is not State.SENT:  # noqa: ASYNC110 - no bell
+        while await state_of(engine, settlement) is not State.SENT:  # noqa: ASYNC110 - nothing to await
             await asyncio.sleep(LOOK_SECONDS)
         await engine.service.cancel(settlement.id)
     return settlement
@@ -158,7 +158,7 @@ async def state_of(engine: DuelEngine, settlement: Settlement) -> State:
 async def test_a_zombie_changes_nothing(
     state: State, point: str, sides: tuple[Stores, Stores, str]
 ) -> None:
-    """Frozen at the point, overtaken, thawed."""
+    """Frozen at the point, superseded, resumed."""
     async with frozen_at(state, point, sides) as (zombie, bank, caller):
         is_unwritten = state is State.VALIDATING and point in (BEFORE_COMMIT, INSIDE)
         is_recalled = state is State.RECALLING and point in (BEFORE_ASK, BEFORE_ANSWER)
@@ -172,7 +172,7 @@ async def test_a_zombie_changes_nothing(
             if is_unwritten:
                 assert (await caller).id == ended.id, "the same key is the same settlement"
             else:
-                # The answer to the enquiry before may cross the recall: then it rested when it froze.
+                # An enquiry's answer may cross the recall: then the settlement was parked before the freeze.
                 may_rest = state is State.RECALLING
                 carried = zombie.service._mailbox.is_carried
                 await until(
@@ -194,17 +194,17 @@ async def test_a_zombie_changes_nothing(
 async def test_a_zombie_changes_nothing_while_its_successor_is_at_work(
     state: State, point: str, sides: tuple[Stores, Stores, str]
 ) -> None:
-    """State and number are what the zombie believes: only the owner and the epoch tell it off."""
+    """State and sequence are what the frozen engine expects: only owner and fencing token reveal it."""
     async with frozen_at(state, point, sides) as (zombie, bank, _):
         bank.is_silent = False
         living = DuelEngine(sides[1], bank, heartbeat_seconds=HEARTBEAT_SECONDS)
-        is_locked = state is State.LOCKED  # then the event is NO_ANSWER, and no question is put
+        is_locked = state is State.LOCKED  # then the event is NO_ANSWER, and no enquiry is sent
         living.freezer.arm(
             *(State.IN_DOUBT, BEFORE_COMMIT) if is_locked else (state, BEFORE_ANSWER)
         )
         async with living.running():
             await end_lease(sides[1], zombie.owner)
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await living.freezer.is_frozen.wait()
             found = await sides[0].settlements.find_by_obligation(wish().obligation_id)
             assert found is not None
@@ -223,17 +223,17 @@ async def test_a_zombie_changes_nothing_while_its_successor_is_at_work(
 
 
 async def overtake(living: DuelEngine, *, is_unwritten: bool) -> Settlement:
-    """Let the living engine bring the settlement to its end; what was not written is sent again."""
+    """Let the successor end the settlement; what was not written is submitted again."""
     if is_unwritten:
-        ended = (await living.service.settle(wish(), PATIENCE_SECONDS)).settlement
+        ended = (await living.service.settle(wish(), TIMEOUT_SECONDS)).settlement
     else:
         found = await living.store.find_by_obligation(wish().obligation_id)
-        ended = await living.service.wait(found.id, PATIENCE_SECONDS)
+        ended = await living.service.wait(found.id, TIMEOUT_SECONDS)
     assert ended.state in ENDS, f"it has not ended: {ended.state}"
     kept: Settlement = (await living.store.load([ended.id]))[ended.id]
     return kept
 
 
-def test_duels_are_fought_in_every_state_that_has_a_question() -> None:
-    """The page names them."""
+def test_every_state_with_an_outgoing_request_is_tested() -> None:
+    """The list equals the state machine's."""
     assert dict(QUESTION) == QUESTIONS

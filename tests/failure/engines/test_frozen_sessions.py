@@ -1,7 +1,7 @@
-"""A process that is frozen in the middle of something holds up nobody for long.
+"""A frozen process does not block others for long.
 
-The server ends its session: inside a transaction, so that it holds no row; as the leader of the relay, so
-that another one leads.
+The server ends its session: inside a transaction, so that its row locks are released; as the leader of the relay,
+so that another engine becomes the leader.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from settlement_engine.store.stream import LEADER_QUIET_MS, PostgresStream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 LOOK_SECONDS = 0.02
 SLACK_SECONDS = 2.0
 PROGRAM = """
@@ -44,7 +44,7 @@ asyncio.run(hold())
 
 @pytest.fixture
 def holder(database_url: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the hottest row there is, in a session like an engine's, and is frozen."""
+    """A frozen process that holds the most contended row lock, in a session like an engine's."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, database_url], stdout=subprocess.PIPE, text=True
     )
@@ -54,13 +54,13 @@ def holder(database_url: str) -> Iterator[subprocess.Popen[str]]:
     yield process
     process.kill()
     process.stdout.close()
-    process.wait(timeout=PATIENCE_SECONDS)
+    process.wait(timeout=TIMEOUT_SECONDS)
 
 
-async def test_a_process_frozen_inside_a_transaction_frees_its_rows(
+async def test_a_process_frozen_inside_a_transaction_loses_its_row_locks(
     database_url: str, holder: subprocess.Popen[str]
 ) -> None:
-    """The session's limit is a second."""
+    """The session's time limit is one second."""
     assert holder.poll() is None
     connection = await asyncpg.connect(database_url)
     try:
@@ -73,10 +73,10 @@ async def test_a_process_frozen_inside_a_transaction_frees_its_rows(
     assert seconds < limit + SLACK_SECONDS
 
 
-async def test_whoever_was_ended_inside_a_transaction_does_not_take_it_for_written(
+async def test_a_transaction_ended_by_the_server_is_reported_as_unknown(
     database_url: str,
 ) -> None:
-    """The commit after a freeze fails, and says that nobody knows."""
+    """The commit after the freeze fails, and reports an unknown outcome."""
     settings = DatabaseSettings(url=database_url, idle_in_transaction_timeout_seconds=0.1)
     line = Line(settings)
     looker = await asyncpg.connect(database_url)
@@ -90,13 +90,13 @@ async def test_whoever_was_ended_inside_a_transaction_does_not_take_it_for_writt
 
 
 async def freeze_inside(line: Line, looker: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Write, say nothing until the server has ended the session, then commit."""
+    """Write, stay silent until the server has ended the session, then commit."""
     async with line.session() as connection:
         pid = connection.get_server_pid()
         transaction = connection.transaction()
         await transaction.start()
         await connection.execute("UPDATE stream_head SET published = 7")
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while await looker.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid):
             assert time.monotonic() < deadline, "the server lets it idle in its transaction"
             await asyncio.sleep(LOOK_SECONDS)
@@ -105,7 +105,7 @@ async def freeze_inside(line: Line, looker: asyncpg.Connection[asyncpg.Record]) 
 
 @pytest.fixture
 async def streams(database_url: str) -> AsyncIterator[tuple[PostgresStream, PostgresStream]]:
-    """What two engines have of the stream."""
+    """Yield the streams of two engines."""
     settings = DatabaseSettings(url=database_url, readers_max=1)
     both = (
         PostgresStream(settings, Readers(settings)),
@@ -116,25 +116,25 @@ async def streams(database_url: str) -> AsyncIterator[tuple[PostgresStream, Post
         await each.close()
 
 
-async def test_a_leader_that_keeps_quiet_leads_no_more(
+async def test_a_silent_relay_leader_loses_the_leadership(
     streams: tuple[PostgresStream, PostgresStream],
 ) -> None:
-    """Frozen, it asks nothing; its connection is alive all the same."""
+    """It sends no query while frozen, although its connection is open."""
     frozen, other = streams
     assert await frozen.is_leader()
     assert not await other.is_leader()
     began = time.monotonic()
     while not await other.is_leader():
-        assert time.monotonic() - began < PATIENCE_SECONDS, "nobody leads any more"
+        assert time.monotonic() - began < TIMEOUT_SECONDS, "nobody leads any more"
         await asyncio.sleep(LOOK_SECONDS)
     assert time.monotonic() - began < LEADER_QUIET_MS / 1000 + SLACK_SECONDS
     assert not await frozen.is_leader()
 
 
-async def test_a_leader_that_asks_goes_on_leading(
+async def test_an_active_relay_leader_keeps_the_leadership(
     streams: tuple[PostgresStream, PostgresStream],
 ) -> None:
-    """For longer than it may keep quiet."""
+    """For longer than the limit without queries."""
     leader, other = streams
     until = time.monotonic() + 1.5 * LEADER_QUIET_MS / 1000
     assert await leader.is_leader()
@@ -144,13 +144,13 @@ async def test_a_leader_that_asks_goes_on_leading(
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def test_a_relay_that_was_slow_still_notes_what_is_published(
+async def test_a_slow_relay_still_records_what_is_published(
     streams: tuple[PostgresStream, PostgresStream],
 ) -> None:
-    """NATS took longer than the leader may keep quiet; what it acknowledged is published all the same."""
+    """NATS took longer than the limit without queries; what it acknowledged is still recorded as published."""
     slow, other = streams
     assert await slow.is_leader()
-    while not await other.is_leader():  # noqa: ASYNC110 - no bell
+    while not await other.is_leader():  # noqa: ASYNC110 - nothing to await
         await asyncio.sleep(LOOK_SECONDS)
     await slow.mark_published(0)
     assert await other.published() == 0

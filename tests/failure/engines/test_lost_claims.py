@@ -1,4 +1,4 @@
-"""A claim whose answer is lost: what it took is found again soon, not after two long looks."""
+"""A claim whose answer is lost: its settlements are found again soon, not by the regular sweep."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLOSE_SECONDS = 0.02
 
 
 class Claims(MemorySettlements):
-    """A store whose claims are written and not answered, as often as it is told."""
+    """A store whose claims are written but not answered, a given number of times."""
 
     def __init__(self, records: Any) -> None:
         super().__init__(records)
@@ -47,7 +47,7 @@ class Claims(MemorySettlements):
 
 
 async def settle_with(*, claims_lost: int, reclaims_lost: int) -> House:
-    """Settle one whose payment rests once, so that it has to be claimed."""
+    """Settle one whose payment is parked once, so that it must be claimed."""
     house = House(close_look_seconds=CLOSE_SECONDS, look_interval_seconds=NEVER_SECONDS)
     store = Claims(house.records)
     store.claims_lost, store.reclaims_lost = claims_lost, reclaims_lost
@@ -67,13 +67,13 @@ async def settle_with(*, claims_lost: int, reclaims_lost: int) -> House:
     return house
 
 
-async def test_what_a_claim_took_whose_answer_was_lost_is_found_by_close_looks() -> None:
-    """The regular look would take ten minutes here."""
+async def test_settlements_of_a_claim_with_a_lost_answer_are_found_soon() -> None:
+    """The regular sweep would take ten minutes here."""
     house = await settle_with(claims_lost=1, reclaims_lost=0)
     assert "claim_answer_lost" in house.meter.anomalies
 
 
-async def test_the_answer_to_the_second_taking_may_be_lost_as_well() -> None:
-    """Then it is looked for once more."""
+async def test_a_reclaim_with_a_lost_answer_is_repeated() -> None:
+    """Then another attempt follows."""
     house = await settle_with(claims_lost=1, reclaims_lost=2)
     assert house.meter.anomalies.count("claim_answer_lost") == 3

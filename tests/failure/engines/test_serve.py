@@ -1,4 +1,4 @@
-"""Two ``serve`` processes on one database, as in production: either does what the other has begun."""
+"""Two ``serve`` processes on one database, as in production: each finishes what the other has begun."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.e2e.world import until, wish
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 CALL_SECONDS = 10.0
 EVERY_DAY = [1, 2, 3, 4, 5, 6, 7]
 WORDS = (
@@ -28,7 +28,7 @@ WORDS = (
 
 @pytest.fixture
 def variables(empty_database_url: str, nats_url: str, tmp_path: Path) -> dict[str, str]:
-    """Name the servers that both share; the windows of this database are open all day."""
+    """Return the addresses of the shared servers; this database's windows are open all day."""
     name = f"serve-{uuid.uuid4().hex}"
     found = {
         "SETTLEMENT_DATABASE__URL": empty_database_url,
@@ -43,7 +43,7 @@ def variables(empty_database_url: str, nats_url: str, tmp_path: Path) -> dict[st
 
 
 def begin(folder: Path, name: str, variables: dict[str, str]) -> Serve:
-    """Begin one of the two, in a folder of its own; the bank is the same."""
+    """Start one of the two, in a folder of its own; they share the mock bank."""
     own = folder / name
     own.mkdir()
     book = ("--set", f"banks.mock_book_file={folder / 'mock.book'}")
@@ -51,8 +51,10 @@ def begin(folder: Path, name: str, variables: dict[str, str]) -> Serve:
 
 
 @pytest.mark.kill
-def test_what_one_serve_began_another_ends(tmp_path: Path, variables: dict[str, str]) -> None:
-    """The first is killed while the bank has not answered; the second knows the key and the end."""
+def test_a_settlement_begun_by_one_serve_is_ended_by_another(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """The first is killed before the bank answered; the second knows the key and the result."""
     with (
         begin(tmp_path, "first", variables) as first,
         begin(tmp_path, "second", variables) as second,
@@ -66,13 +68,13 @@ def test_what_one_serve_began_another_ends(tmp_path: Path, variables: dict[str, 
         [result] = ours.SubmitSettlements(submitted, timeout=CALL_SECONDS).results
         settlement_id = result.settlement.settlement_id
         first.process.kill()
-        first.process.wait(timeout=PATIENCE_SECONDS)
+        first.process.wait(timeout=TIMEOUT_SECONDS)
         request = pb.SettlementStatusRequest(settlement_id=settlement_id)
         until(
             lambda: (
                 theirs.GetSettlementStatus(request, timeout=CALL_SECONDS).status == pb.COMPLETED
             ),
-            PATIENCE_SECONDS,
+            TIMEOUT_SECONDS,
             "the second to end it",
         )
         again = theirs.ExecuteSettlement(asked, timeout=CALL_SECONDS)
@@ -83,7 +85,7 @@ def test_what_one_serve_began_another_ends(tmp_path: Path, variables: dict[str, 
 
 
 def open_accounts(accounts: rpc.AccountServiceStub) -> None:
-    """Open what ``wish`` needs."""
+    """Open the accounts that ``wish`` uses."""
     for bank in ("DEUTDEFF", "CHASUS33"):
         for kind in (pb.NOSTRO, pb.VOSTRO):
             wanted = pb.OpenAccountRequest(kind=kind, bank=bank, currency="EUR")

@@ -18,7 +18,7 @@ SECONDS = 45.0
 @pytest.mark.kill
 @pytest.mark.timeout(600)
 def test_everything_is_killed_and_frozen_for_a_minute(tmp_path: Path) -> None:
-    """Three engines, PostgreSQL, NATS and a consumer, under load: nothing is lost, nothing is doubled."""
+    """Three engines, PostgreSQL, NATS and a consumer, under load: nothing is lost or duplicated."""
     found = Soak(tmp_path, Plan.lasting(SECONDS, seed=7)).run()
     print(found.table())
     assert {name: what for name, what in found.broken.items() if what} == {}

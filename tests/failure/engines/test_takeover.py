@@ -24,14 +24,14 @@ pytestmark = [pytest.mark.kill, pytest.mark.timeout(300)]
 KILLS = 2
 FREEZES = 1
 LEASE_SECONDS = 6.0
-"""Longer than the ordinary one, so that even on a crowded machine *at once* is not *by the lease*."""
+"""Longer than the default, so that even on a busy machine a takeover at once differs from one by lease expiry."""
 
 SLACK_SECONDS = 10.0
-"""A crowded machine may be late by that much; the figures are measured elsewhere."""
+"""A busy machine may be late by this much; the figures are measured elsewhere."""
 
 RELAY_SECONDS_MAX = 20.0
 BLOWS_MAX = 10
-"""An engine may have finished, between the look and the blow, all that it was seen to carry."""
+"""Between the check and the kill an engine may have finished all its settlements."""
 
 QUICK = ("settle", "lost_answer")
 
@@ -47,7 +47,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 @pytest.fixture
 def load(installation: Installation) -> Iterator[Load]:
-    """Callers of both; afterwards everything has ended, and the bank and the books agree."""
+    """Submit to both; at the end everything has ended, and the bank and the ledger agree."""
     callers = Load(installation.targets, seed=5, scripts=QUICK)
     yield callers
     callers.stop()
@@ -55,10 +55,8 @@ def load(installation: Installation) -> Iterator[Load]:
     assert asyncio.run(bank_differences(installation, callers.script_of)) == []
 
 
-async def strike_while_it_carries(
-    installation: Installation, number: int, *, is_kill: bool
-) -> Takeover:
-    """Kill or freeze an engine that has work in hand."""
+async def fail_while_it_owns(installation: Installation, number: int, *, is_kill: bool) -> Takeover:
+    """Kill or freeze an engine while it has open settlements."""
     for _ in range(BLOWS_MAX):
         await until_carrying(installation, number)
         found = await strike(installation, number, is_kill=is_kill)
@@ -68,25 +66,25 @@ async def strike_while_it_carries(
     raise AssertionError(message)
 
 
-async def test_the_work_of_a_killed_engine_is_anothers_at_once(
+async def test_settlements_of_a_killed_engine_are_taken_over_at_once(
     installation: Installation, load: Load
 ) -> None:
-    """Its session ends with it: nobody waits for its lease."""
+    """Its session ends with it: no engine waits for its lease."""
     found = [
-        await strike_while_it_carries(installation, kill % 2, is_kill=True) for kill in range(KILLS)
+        await fail_while_it_owns(installation, kill % 2, is_kill=True) for kill in range(KILLS)
     ]
     print("taken", percentiles([each.taken_seconds for each in found]))
-    # At once, but for a stall of the machine: the lease would take longer, every time.
+    # At once, except for a stall of the machine; waiting for the lease would take longer every time.
     assert min(each.taken_seconds for each in found) < LEASE_SECONDS / 2
     assert max(each.taken_seconds for each in found) < LEASE_SECONDS + SLACK_SECONDS
 
 
-async def test_the_work_of_a_frozen_engine_is_anothers_when_its_lease_has_run_out(
+async def test_settlements_of_a_frozen_engine_are_taken_over_when_its_lease_expires(
     installation: Installation, load: Load
 ) -> None:
-    """Thawed, it goes on where it was, and neither writes nor pays anything twice."""
+    """When it is resumed it continues where it was, and neither writes nor pays anything twice."""
     found = [
-        await strike_while_it_carries(installation, freeze % 2, is_kill=False)
+        await fail_while_it_owns(installation, freeze % 2, is_kill=False)
         for freeze in range(FREEZES)
     ]
     print("taken", percentiles([each.taken_seconds for each in found]))
@@ -94,7 +92,7 @@ async def test_the_work_of_a_frozen_engine_is_anothers_when_its_lease_has_run_ou
 
 
 @pytest.mark.parametrize("number", [0, 1])
-async def test_announcements_go_on_while_an_engine_is_frozen(
+async def test_announcements_continue_while_an_engine_is_frozen(
     installation: Installation, load: Load, number: int
 ) -> None:
     """One of the two leads the relay: freezing each in turn freezes the leader once."""

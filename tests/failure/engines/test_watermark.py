@@ -1,4 +1,4 @@
-"""The watermark of the log: a pause in the wrong moment is no older state of the database."""
+"""The log's high-water mark: a pause at the wrong moment must not look like an older database."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from settlement_engine.store.watch import ServerWatch
 SERVER = Server(system_identifier="s", timeline=1, database_id=1, flushed=100)
 
 
-def test_what_is_seen_while_an_answer_is_on_its_way_says_nothing_about_it() -> None:
-    """Asked before a pause, answered at 110; a heartbeat that was answered at 120 is read first."""
+def test_a_log_position_seen_after_the_query_does_not_count() -> None:
+    """The query is sent before a pause and answered at 110; a heartbeat answered at 120 is read first."""
     watch = ServerWatch()
     watch.accept(SERVER)
     seen_before = watch.flushed
@@ -24,8 +24,8 @@ def test_what_is_seen_while_an_answer_is_on_its_way_says_nothing_about_it() -> N
     assert watch.flushed == 120
 
 
-def test_less_of_the_log_than_was_seen_before_the_question_is_an_older_state() -> None:
-    """Its answer cannot be older than the question."""
+def test_less_log_than_seen_before_the_query_is_an_older_state() -> None:
+    """The answer cannot be older than the query."""
     watch = ServerWatch()
     watch.accept(SERVER)
     watch.saw(120)

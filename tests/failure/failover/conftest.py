@@ -1,4 +1,4 @@
-"""Data directories are copied: making one anew takes seconds."""
+"""Fixtures of PostgreSQL servers: data directories are copied, because creating one takes seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The data directory of a server that has ended."""
+    """The data directory of a stopped server."""
     made = EmbeddedPostgres(tmp_path_factory.mktemp("template") / "postgres")
     made.start()
     made.stop()
@@ -26,7 +26,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def server(tmp_path: Path, template: Path) -> Iterator[EmbeddedPostgres]:
-    """A database server of the test's own."""
+    """A database server for one test."""
     made = EmbeddedPostgres(tmp_path / "postgres")
     made.initialise_from_template(template)
     made.start()

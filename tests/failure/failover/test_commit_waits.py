@@ -1,4 +1,4 @@
-"""A commit that the server stopped waiting for is visible, and may be lost: nobody believes it."""
+"""A commit that the server stopped waiting for is visible but may be lost: it must not be relied on."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.store.accounts import PostgresAccounts
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 CUTS = 5
 
 
@@ -60,7 +60,7 @@ def databases(servers: Pair) -> Databases:
 
 @pytest.fixture
 async def url(databases: Databases) -> str:
-    """A database of its own: what another test has left open would be an engine's first writing here."""
+    """A database of its own: settlements left open by another test would be an engine's first write here."""
     return await databases.migrated()
 
 
@@ -71,7 +71,7 @@ def with_standby(servers: Pair) -> Iterator[None]:
 
 
 class Cutter:
-    """Cancels whatever waits for the standby, as an impatient administrator would."""
+    """Cancels every wait for the standby, as an impatient administrator might."""
 
     def __init__(self) -> None:
         self.cuts = 0
@@ -97,14 +97,14 @@ class Cutter:
 
 
 async def until(truth: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not truth():  # noqa: ASYNC110 - a predicate rings no bell
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not truth():  # noqa: ASYNC110 - a predicate cannot be awaited
             await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
 async def two_stores(url: str) -> AsyncIterator[tuple[PostgresSettlements, PostgresSettlements]]:
-    """Two processes' stores; whatever becomes of the test, their connections end."""
+    """Yield two processes' stores; their connections are closed whatever happens in the test."""
     settings = DatabaseSettings(url=url)
     readers = Readers(settings)
     here, elsewhere = PostgresSettlements(settings, readers), PostgresSettlements(settings, readers)
@@ -115,9 +115,7 @@ async def two_stores(url: str) -> AsyncIterator[tuple[PostgresSettlements, Postg
             await each.close()
 
 
-async def test_what_was_cut_short_is_not_accepted_by_anybody_before_the_standby_has_it(
-    servers: Pair, url: str
-) -> None:
+async def test_an_unreplicated_admission_is_not_accepted(servers: Pair, url: str) -> None:
     async with two_stores(url) as (here, elsewhere):
         ids = CountedIds()
         for store in (here, elsewhere):
@@ -140,10 +138,8 @@ async def test_what_was_cut_short_is_not_accepted_by_anybody_before_the_standby_
             assert answer.verdict is Verdict.REPLAYED
 
 
-async def test_an_end_that_was_cut_short_is_not_told_before_the_standby_has_it(
-    servers: Pair, url: str
-) -> None:
-    """Nothing is left to be locked: repeating the step alone would write nothing, and wait for nothing."""
+async def test_an_unreplicated_end_is_not_reported(servers: Pair, url: str) -> None:
+    """No row is left to be locked: repeating the transition alone would write nothing, and wait for nothing."""
     async with two_stores(url) as (store, _):
         key = uuid.uuid4()
         await store.admit([Admission(settlement_id=key, instruction=wish("refused"))], 1)
@@ -177,7 +173,7 @@ def waiting_for_the_standby(servers: Pair) -> int:
 
 
 async def open_banks(accounts: PostgresAccounts) -> None:
-    """Two banks, the first one with funds."""
+    """Open accounts of two banks, the first one with funds."""
     for bank in ("AAA", "BBB"):
         for kind in (AccountKind.NOSTRO, AccountKind.VOSTRO):
             spec = AccountSpec(
@@ -204,7 +200,7 @@ async def open_banks(accounts: PostgresAccounts) -> None:
 
 
 class LateScreening:
-    """Clears when it is allowed to."""
+    """Clears once it is allowed to."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -222,7 +218,7 @@ class LateScreening:
 async def running(
     stores: PostgresStores, rail: ToldRail, screening: LateScreening
 ) -> AsyncIterator[SettlementService]:
-    """Run an engine; whatever becomes of the test, it ends, and its connections with it."""
+    """Run an engine; it is stopped and its connections closed whatever happens in the test."""
     engine = SettlementService(
         EngineSettings(**SETTINGS | {"lease_seconds": 60.0, "screening_timeout_seconds": 60.0}),
         store=stores.settlements,
@@ -248,13 +244,13 @@ async def running(
         await stores.close()
 
 
-async def test_no_payment_leaves_before_its_lock_is_on_the_standby(servers: Pair, url: str) -> None:
+async def test_no_payment_is_sent_before_its_lock_is_replicated(servers: Pair, url: str) -> None:
     stores = PostgresStores(url)
     rail, screening = ToldRail(), LateScreening()
-    rail.capabilities = replace(rail.capabilities, answer_timeout_seconds=PATIENCE_SECONDS)
+    rail.capabilities = replace(rail.capabilities, answer_timeout_seconds=TIMEOUT_SECONDS)
     async with running(stores, rail, screening) as engine:
         screening.may_answer.set()
-        await engine.settle(wish("warm"), PATIENCE_SECONDS)  # every account is there and known now
+        await engine.settle(wish("warm"), TIMEOUT_SECONDS)  # every account is there and known now
         screening.may_answer.clear()
         screening.asked = 0
         rail.asked.clear()
@@ -266,14 +262,14 @@ async def test_no_payment_leaves_before_its_lock_is_on_the_standby(servers: Pair
         cutter = Cutter()
         async with cutter.cutting(url):
             screening.may_answer.set()
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while (await stores.settlements.load([key]))[key].state is not State.LOCKED:  # noqa: ASYNC110 - no bell
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                while (await stores.settlements.load([key]))[key].state is not State.LOCKED:  # noqa: ASYNC110 - nothing to await
                     await asyncio.sleep(0.01)
             seen_at = cutter.cuts
             await until(lambda: cutter.cuts >= seen_at + CUTS)
         assert rail.asked == [], "it is there to be seen, and nobody has acted on it"
         servers.standby.start()
-        ended = await engine.wait(key, PATIENCE_SECONDS)
+        ended = await engine.wait(key, TIMEOUT_SECONDS)
         assert ended.state is State.COMPLETED
         assert [word for word, _, _ in rail.asked] == ["send"]
         assert await stores.differences() == []
@@ -288,7 +284,9 @@ async def test_no_payment_leaves_before_its_lock_is_on_the_standby(servers: Pair
         ("WARNING", "25P01", False),
     ],
 )
-def test_it_is_recognised_in_any_language(severity: str, sqlstate: str, is_cut: bool) -> None:
+def test_an_unreplicated_commit_is_recognised_in_any_language(
+    severity: str, sqlstate: str, is_cut: bool
+) -> None:
     line = Line(DatabaseSettings(url=""))
     line._heard(
         None,

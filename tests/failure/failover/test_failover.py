@@ -1,4 +1,4 @@
-"""The primary is killed under load, its synchronous standby promoted: nothing acknowledged is lost."""
+"""The primary is killed under load and its synchronous standby promoted: nothing acknowledged is lost."""
 
 from __future__ import annotations
 

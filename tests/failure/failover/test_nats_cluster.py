@@ -1,4 +1,4 @@
-"""Three NATS servers keep the stream together: one is killed, then the leader, under load."""
+"""Three NATS servers replicate the stream: one is killed, then the leader, under load."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOAD = 100
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[list[ClusteredNats]]:
-    """Three servers that have found each other."""
+    """Three servers that have formed a cluster."""
     servers = nats_cluster(tmp_path / "nats")
     try:
         for server in servers:
@@ -48,7 +48,7 @@ TROUBLE = (nats.errors.Error, OSError, TimeoutError)
 
 
 async def has_leader(servers: list[ClusteredNats]) -> bool:
-    """Say whether JetStream answers."""
+    """Return whether JetStream answers."""
     try:
         connection = await nats.connect(servers[0].url(), allow_reconnect=False)
     except TROUBLE:
@@ -63,7 +63,7 @@ async def has_leader(servers: list[ClusteredNats]) -> bool:
 
 
 async def leader_of(servers: list[ClusteredNats], stream: str) -> str:
-    """Return the name of the server that leads the stream; empty while none does."""
+    """Return the name of the server that leads the stream; empty while there is none."""
     living = [server.url() for server in servers if server.is_running]
     try:
         connection = await nats.connect(living, allow_reconnect=False)
@@ -90,7 +90,7 @@ def kill(server: ClusteredNats) -> None:
 
 
 @pytest.mark.kill
-def test_the_stream_has_every_event_once_when_a_server_dies_and_then_the_leader(
+def test_the_stream_survives_the_loss_of_a_server_and_of_the_leader(
     tmp_path: Path, server: EmbeddedPostgres, cluster: list[ClusteredNats]
 ) -> None:
     more = ("--set", "nats.stream_replicas=3")

@@ -1,4 +1,4 @@
-"""An older backup is restored, with payments missing from it: nothing is paid again, all is found."""
+"""An older backup is restored, in which payments are missing: nothing is paid twice, and all are found."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IN_FLIGHT = 5
 
 
 def submit(world: World, simulate: str, count: int) -> dict[str, pb.SettlementRequest]:
-    """Have settlements accepted; returns them by their identifiers."""
+    """Submit settlements; return the requests by settlement id."""
     requests = [
         wish(obligation_id=str(uuid.uuid4()), amount="7.00", simulate=simulate)
         for _ in range(count)
@@ -47,12 +47,12 @@ def send(world: World, requests: list[pb.SettlementRequest]) -> list[str]:
 
 
 def debits(world: World) -> dict[str, int]:
-    """How often the bank debited for each obligation."""
+    """Return how often the bank debited, by obligation."""
     return {row["obligation_id"]: row["times_debited"] for row in world.bank_ledger()}
 
 
 def receipts(world: World) -> dict[str, int]:
-    """How often the bank received each obligation's payment."""
+    """Return how often the bank received the payment, by obligation."""
     return {row["obligation_id"]: row["times_received"] for row in world.bank_ledger()}
 
 
@@ -64,14 +64,14 @@ def unknown_payments(server: EmbeddedPostgres) -> list[dict[str, Any]]:
 
 
 def reason(server: EmbeddedPostgres) -> str:
-    """Say why the era began."""
+    """Return why the epoch began."""
     return str(tell(server, "SELECT why FROM openings WHERE step = 'shut'"))
 
 
-def live_on_after_a_backup(
+def pay_after_a_backup(
     world: World, server: EmbeddedPostgres, folder: Path, *, is_announced: bool = True
 ) -> Any:
-    """Take a backup with payments in flight, and pay more after it."""
+    """Take a backup with payments in flight, and make more payments after it."""
     in_flight = submit(world, "late_settle", IN_FLIGHT)
     for settlement_id in in_flight:
         world.wait_for(settlement_id, pb.IN_DOUBT, pb.EXECUTING)
@@ -94,7 +94,7 @@ def check_after_the_restore(
     in_flight: dict[str, pb.SettlementRequest],
     forgotten: dict[str, pb.SettlementRequest],
 ) -> None:
-    """All that the bank has is found, once; keys that are retried complete with their one debit."""
+    """All payments that the bank has are found once; repeated keys complete with their one debit."""
     until(lambda: journal(server) == "1 opened", 30, "the gate to open")
     found = unknown_payments(server)
     obligations = {request.obligation_id for request in forgotten.values()}
@@ -112,7 +112,7 @@ def check_after_the_restore(
 
 
 def check_stream(world: World, before: list[tuple[str, int]]) -> None:
-    """What was announced stays; the new era follows it behind its marker, and no name is used twice."""
+    """Earlier announcements stay; the new epoch follows its marker, and no event id is used twice."""
     wanted = [(event.event_id, event.sequence) for event in events(world)]
     new = [each for each in wanted if era_of(each[1]) == 1]
     assert new
@@ -124,11 +124,9 @@ def check_stream(world: World, before: list[tuple[str, int]]) -> None:
 
 
 @pytest.mark.kill
-def test_an_engine_that_lives_through_the_restore_notices_it(
-    tmp_path: Path, server: EmbeddedPostgres
-) -> None:
+def test_a_running_engine_detects_a_restore(tmp_path: Path, server: EmbeddedPostgres) -> None:
     with engine_on(tmp_path / "dev", server.url()) as world:
-        backup, in_flight, forgotten = live_on_after_a_backup(world, server, tmp_path)
+        backup, in_flight, forgotten = pay_after_a_backup(world, server, tmp_path)
         before = read_stream(world)
         engines = world.engine_pids()
         server.stop()
@@ -147,12 +145,12 @@ def test_an_engine_that_lives_through_the_restore_notices_it(
     ("why", "options"),
     [("stream_ahead", ()), ("bank_knows_more", ("--set", "nats.enabled=false"))],
 )
-def test_an_engine_that_starts_on_an_older_state_learns_it_from_outside(
+def test_an_engine_started_after_a_restore_detects_it_from_the_stream_or_the_bank(
     tmp_path: Path, server: EmbeddedPostgres, why: str, options: tuple[str, ...]
 ) -> None:
     with engine_on(tmp_path / "dev", server.url(), *options) as world:
         is_announced = not options
-        backup, in_flight, forgotten = live_on_after_a_backup(
+        backup, in_flight, forgotten = pay_after_a_backup(
             world, server, tmp_path, is_announced=is_announced
         )
         before = read_stream(world) if is_announced else []

@@ -32,14 +32,14 @@ def world() -> fakes.World:
 
 
 def service_of(call: str) -> str:
-    """Name the service that has the call."""
+    """Return the name of the service that has the call."""
     services = pb.DESCRIPTOR.services_by_name
     found = [name for name, each in services.items() if call in each.methods_by_name]
     return found[0] if found else "SettlementService"
 
 
 class Edge:
-    """Both servers over one world, and a client of each."""
+    """Both servers over one fake engine, and a client of each."""
 
     def __init__(self, world: fakes.World, settings: ApiSettings) -> None:
         self.world = world
@@ -68,7 +68,7 @@ class Edge:
         await self.http_server.stop()
 
     async def post(self, call: str, body: object = None, **options):
-        """Post JSON, or bytes as they are; return the status, the body and the headers."""
+        """Post JSON, or raw bytes; return the status, the body and the headers."""
         service = service_of(call)
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         path = f"/settlement.{service}/{call}"
@@ -89,7 +89,7 @@ async def edge(world: fakes.World, settings: ApiSettings) -> AsyncIterator[Edge]
 
 @pytest.fixture
 async def make_edge(world: fakes.World, settings: ApiSettings):
-    """Make an edge with other bounds."""
+    """Create servers with other limits."""
     made: list[Edge] = []
 
     async def make(**bounds) -> Edge:

@@ -1,4 +1,4 @@
-"""The ports behind the edge, in memory: as much of them as the edge can tell apart."""
+"""In-memory fakes of the ports behind the API, as complete as the API can tell."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ POLLS_MAX = 1_000
 
 
 class FakeDesk:
-    """The desk of a store in memory; every rail is of class A."""
+    """Case management over an in-memory store; every rail is of class A."""
 
     proposal_valid_seconds = 3_600.0
 
@@ -54,7 +54,7 @@ class FakeDesk:
 
 
 class World:
-    """Settlements, moves and accounts, and an engine over them that ends what it is told to end."""
+    """Settlements, transitions and accounts in memory, and an engine whose behaviour the tests control."""
 
     def __init__(self) -> None:
         self.settlements: dict[UUID, Settlement] = {}
@@ -189,7 +189,7 @@ class World:
         )
 
     async def move(self, settlement_id: UUID, event: Event, state: State, **detail: str) -> None:
-        """Move a settlement, whatever the page says about it."""
+        """Apply a transition, whether the state machine allows it or not."""
         before = self.settlements[settlement_id]
         is_end = state in (State.COMPLETED, State.FAILED, State.ROLLED_BACK)
         after = replace(before, state=state, ended_at=NOON if is_end else None)
@@ -331,7 +331,7 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
 
 
 async def until(truth, what: str) -> None:
-    """Poll until something is true."""
+    """Poll until the condition is true."""
     for _ in range(POLLS_MAX):
         if truth():
             return

@@ -18,7 +18,7 @@ def opening(**change: Any) -> pb.OpenAccountRequest:
     return pb.OpenAccountRequest(**good | change)
 
 
-def test_every_kind_and_leg_is_on_the_wire() -> None:
+def test_every_account_kind_and_leg_is_in_the_proto() -> None:
     assert set(KINDS.values()) == set(AccountKind)
     for number, kind in KINDS.items():
         assert pb.AccountKind.Name(cast("Any", number)) == kind.name
@@ -26,7 +26,7 @@ def test_every_kind_and_leg_is_on_the_wire() -> None:
         assert pb.TransferLeg.Name(cast("Any", int(leg))) == f"TRANSFER_LEG_{leg.name}"
 
 
-async def test_an_account_is_opened_funded_and_shown(edge) -> None:
+async def test_an_account_can_be_opened_funded_and_shown(edge) -> None:
     opened = await edge.accounts.OpenAccount(opening(credit_limit="10.5", account_number="DE 12"))
     assert (opened.id, opened.kind, opened.credit_limit) == ("1", pb.NOSTRO, "10.50")
     assert (opened.posted, opened.held, opened.available) == ("0.00", "0.00", "0.00")
@@ -69,14 +69,14 @@ async def test_an_account_number_that_looks_like_a_card_number_is_accepted_with_
         ({"idempotency_key": "ä"}, "idempotency_key"),
     ],
 )
-async def test_an_account_that_is_described_wrongly_is_refused(edge, change, field) -> None:
+async def test_an_invalid_account_names_the_field(edge, change, field) -> None:
     error = await failed(edge.accounts.OpenAccount(opening(**change)))
     assert violations(error) == [field]
     assert not edge.world.accounts_known
 
 
 @pytest.mark.parametrize("limit", ["", "0", "0.00", "0.0"])
-async def test_a_limit_may_be_nothing(edge, limit: str) -> None:
+async def test_a_credit_limit_may_be_empty_or_zero(edge, limit: str) -> None:
     assert (await edge.accounts.OpenAccount(opening(credit_limit=limit))).credit_limit == "0.00"
 
 
@@ -94,13 +94,13 @@ async def test_a_limit_may_be_nothing(edge, limit: str) -> None:
         ({"bank": "4111111111111111"}, "bank"),
     ],
 )
-async def test_a_funding_that_is_described_wrongly_is_refused(edge, change, field) -> None:
+async def test_an_invalid_funding_names_the_field(edge, change, field) -> None:
     good = {"bank": "DEUTDEFF", "currency": "EUR", "amount": "1.00"}
     error = await failed(edge.accounts.FundAccount(pb.FundAccountRequest(**good | change)))
     assert field in violations(error)
 
 
-async def test_what_is_not_there_is_said(edge) -> None:
+async def test_missing_objects_are_reported_as_not_found(edge) -> None:
     funding = pb.FundAccountRequest(bank="DEUTDEFF", currency="EUR", amount="100.00")
     error = await failed(edge.accounts.FundAccount(funding))
     assert error.code() is grpc.StatusCode.NOT_FOUND
@@ -113,7 +113,7 @@ async def test_what_is_not_there_is_said(edge) -> None:
     assert violations(error) == ["id"]
 
 
-async def test_accounts_are_listed_page_by_page(edge) -> None:
+async def test_accounts_are_listed_in_pages(edge) -> None:
     for number in range(5):
         await edge.accounts.OpenAccount(opening(account_number=f"a{number}"))
     seen, token = [], ""
@@ -126,7 +126,7 @@ async def test_accounts_are_listed_page_by_page(edge) -> None:
     assert (seen, token) == ([f"a{number}" for number in range(5)], "")
 
 
-async def test_transfers_are_listed_page_by_page(edge) -> None:
+async def test_transfers_are_listed_in_pages(edge) -> None:
     await edge.accounts.OpenAccount(opening())
     for amount in ("1.00", "2.00", "3.00"):
         funding = pb.FundAccountRequest(
@@ -144,7 +144,7 @@ async def test_transfers_are_listed_page_by_page(edge) -> None:
     assert not rest.next_page_token
 
 
-async def test_a_change_runs_to_its_end_although_its_caller_has_gone(edge) -> None:
+async def test_an_account_is_opened_even_if_its_caller_disconnects(edge) -> None:
     edge.world.holding = asyncio.Event()
     call = edge.accounts.OpenAccount(opening(), timeout=10)
     await fakes.until(lambda: edge.calls.undisturbed._tasks, "the store is at work")

@@ -1,4 +1,4 @@
-"""What callers send is bounded before anybody works on it, and no cost grows faster than what was sent."""
+"""Limits on requests are checked before decoding, and no cost grows faster than the request."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def never(*_: object) -> Any:
 
 
 class Unread:
-    """A message that cannot be read: whoever tries has not looked at the bounds."""
+    """A message type that must not be decoded: the limits must be checked first."""
 
     def __init__(self, kind: Any) -> None:
         self.DESCRIPTOR = kind.DESCRIPTOR
@@ -68,7 +68,7 @@ class Unread:
 
 
 class Name(str):
-    """A name that counts how often it is compared."""
+    """A name that counts its comparisons."""
 
     __slots__ = ()
     __hash__ = str.__hash__
@@ -79,7 +79,7 @@ class Name(str):
         return str.__eq__(self, other)
 
 
-def test_a_name_that_comes_twice_is_found_in_one_pass() -> None:
+def test_a_duplicate_name_is_found_in_linear_time() -> None:
     count = 2_000
     pairs: list[tuple[str, Any]] = [(Name(f"n{n}"), 0) for n in range(count)]
     pairs += [(Name("zz"), 0), (Name("zz"), 0)]
@@ -112,7 +112,7 @@ def test_bytes_values_and_depth_are_counted_before_json_is_loaded(
     assert words in description
 
 
-def test_what_stands_in_texts_is_not_counted() -> None:
+def test_brackets_inside_texts_are_not_counted() -> None:
     text = '[{,"\\' * 50_000
     data = json.dumps({"amount": text, "currency": "EUR"}).encode()
     message = read_json.read_json(data, pb.SettlementRequest, PROPOSAL)
@@ -128,20 +128,20 @@ def test_the_largest_settlement_is_read() -> None:
     assert read_proto(message.SerializeToString(), pb.SettlementRequest) == message
 
 
-def test_more_metadata_than_may_be_is_told_as_that() -> None:
+def test_too_much_metadata_is_refused_as_such() -> None:
     metadata = {str(n): "" for n in range(1_000)}
     with pytest.raises(InvalidInstruction, match="metadata: has more than 32 entries"):
         read_instruction(json.dumps(GOOD | {"metadata": metadata}).encode())
 
 
-def test_so_many_faults_are_noted_and_no_more() -> None:
+def test_the_number_of_reported_faults_is_limited() -> None:
     items = b'{"settlements":[' + b",".join([b'{"x":0}'] * 5_000) + b"]}"
     with pytest.raises(InvalidInstruction) as caught:
         read_json.read_json(items, pb.SubmitSettlementsRequest, BATCH)
     assert len(caught.value.violations) == read_json.VIOLATIONS_MAX
 
 
-def test_the_message_of_clearing_has_bounds_of_its_own() -> None:
+def test_clearings_messages_have_their_own_limit() -> None:
     assert ClearingSettings().payload_bytes_max <= CALL_BYTES_MAX
     data = b"{" + b",".join(b'"%d":0' % n for n in range(8_000)) + b',"zz":0,"zz":0}'
     with pytest.raises(InvalidInstruction, match="values"):
@@ -196,7 +196,9 @@ def test_items_are_counted_before_any_is_read(items, path, words, monkeypatch) -
         ('{"settlements":[' + "[" * 9 + "]" * 9 + "]}", "body", "deep"),
     ],
 )
-def test_a_batch_that_is_wrong_is_refused_by_its_place(text: str, path: str, words: str) -> None:
+def test_a_faulty_batch_is_refused_with_the_faults_position(
+    text: str, path: str, words: str
+) -> None:
     if not text:
         assert read_json.read_json(b"", pb.SubmitSettlementsRequest, BATCH) == (
             pb.SubmitSettlementsRequest()
@@ -224,7 +226,7 @@ loadable = st.recursive(
 def test_the_outline_finds_what_the_library_loads(value: dict[str, Any]) -> None:
     for indent in (None, 1):
         text = json.dumps(value, indent=indent)
-        with suppress(InvalidInstruction):  # what is nested too deeply
+        with suppress(InvalidInstruction):  # the value is nested too deeply
             found = finish(outline(text, items_max=100))
             assert {name: load(text, span) for name, span, _ in found} == value
             for name, _, elements in found:
@@ -275,7 +277,7 @@ def test_values_are_counted_before_a_single_call_is_read(data, kind, words) -> N
     assert words in description
 
 
-def test_a_batch_is_read_in_parts_and_whole() -> None:
+def test_a_batch_is_read_in_parts_without_loss() -> None:
     message = pb.SubmitSettlementsRequest(
         settlements=[wish(n, metadata={"a": "ü" * n}) for n in range(700)]
     )
@@ -286,7 +288,7 @@ def test_a_batch_is_read_in_parts_and_whole() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 400, 699])
-def test_a_text_that_is_not_utf8_is_named_wherever_it_is(place: int) -> None:
+def test_a_text_that_is_not_utf8_is_named_at_any_index(place: int) -> None:
     parts = [
         pb.SubmitSettlementsRequest(settlements=[wish(n, metadata={"a": "x" * 200})])
         for n in range(700)
@@ -300,7 +302,7 @@ def test_a_text_that_is_not_utf8_is_named_wherever_it_is(place: int) -> None:
 # --- from outside ---------------------------------------------------------------------------------
 
 
-async def test_a_single_call_has_a_bound_of_its_own(edge) -> None:
+async def test_a_single_call_has_its_own_size_limit(edge) -> None:
     data = b'{"amount": "' + b"1" * CALL_BYTES_MAX + b'"}'
     status, body, _ = await edge.post("ExecuteSettlement", data)
     assert (status, body["reason"]) == (413, "BODY_TOO_LARGE")
@@ -328,7 +330,7 @@ async def test_many_items_are_refused_by_number_on_both_ports(edge) -> None:
     assert violations(error) == ["settlements"]
 
 
-async def test_a_batch_of_faults_keeps_no_room_that_others_need(edge) -> None:
+async def test_a_faulty_batch_reserves_no_capacity(edge) -> None:
     faults = pb.SubmitSettlementsRequest(settlements=[pb.SettlementRequest()] * 2_000)
     answer = await edge.settlements.SubmitSettlements(faults, timeout=30)
     assert all(result.error.code == 3 for result in answer.results)
@@ -341,7 +343,7 @@ async def test_a_batch_of_faults_keeps_no_room_that_others_need(edge) -> None:
     assert all(read == good for read, good in edge.world.noted)
 
 
-async def test_the_largest_evidence_is_taken(edge) -> None:
+async def test_evidence_of_the_greatest_size_is_accepted(edge) -> None:
     evidence = b"\xff\xfe" * (EVIDENCE_BYTES_MAX // 2)
     asked = {
         "settlementId": "0193a5c2-7d1e-7b3a-9f00-1c2d3e4f5a6b",
@@ -354,7 +356,7 @@ async def test_the_largest_evidence_is_taken(edge) -> None:
     assert (status, body["status"]) == (404, "NOT_FOUND"), "it was read"
 
 
-async def test_a_long_answer_reads_as_a_short_one_does(edge) -> None:
+async def test_long_and_short_answers_have_the_same_json(edge) -> None:
     items = [
         GOOD | {"obligationId": f"OBL-{n}", "amount": "x" if n % 3 else "1.00"} for n in range(60)
     ]
@@ -369,7 +371,7 @@ async def test_a_long_answer_reads_as_a_short_one_does(edge) -> None:
     assert [len(listed["settlements"]), bool(listed["nextPageToken"])] == [17, True]
 
 
-def test_what_is_small_needs_no_turn() -> None:
+def test_a_small_batch_is_read_without_yielding() -> None:
     batch = pb.SubmitSettlementsRequest(settlements=[wish(n) for n in range(100)])
     kind = pb.SubmitSettlementsRequest
     assert not list(reading_proto(batch.SerializeToString(), kind, BATCH))

@@ -1,4 +1,4 @@
-"""Lives explained, exported and found to be stuck, over gRPC and over JSON."""
+"""Settlements explained, exported and listed as stuck, over gRPC and over JSON."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DAY_SECONDS = 86_400
 
 
 async def bring(world, name):
-    """Put one of the told lives into the world."""
+    """Load one of the prepared settlement histories into the fake engine."""
     settlement, stores = await live(name)
     world.stores = stores
     world.settlements[settlement.id] = settlement
     return settlement
 
 
-async def test_a_life_is_told_as_the_domain_tells_it(edge):
+async def test_the_explanation_is_that_of_the_domain(edge):
     settlement = await bring(edge.world, "in_doubt")
     request = pb.SettlementStatusRequest(settlement_id=str(settlement.id))
     answer = await edge.settlements.ExplainSettlement(request, timeout=10)
@@ -44,7 +44,7 @@ async def test_a_life_is_told_as_the_domain_tells_it(edge):
     assert answer.text.splitlines()[:6] == as_text(told).splitlines()[:6]
 
 
-async def test_the_gateway_tells_it_too(edge):
+async def test_the_gateway_serves_the_explanation(edge):
     await bring(edge.world, "returned")
     status, body, _ = await edge.post("ExplainSettlement", {"obligation_id": "OBL-returned"})
     assert status == 200
@@ -53,7 +53,7 @@ async def test_the_gateway_tells_it_too(edge):
 
 
 @pytest.mark.parametrize("name", ["completed_by_attestation", "failed_by_refusal", "sent"])
-async def test_evidence_is_found_good_by_whoever_gets_it(edge, name):
+async def test_exported_evidence_verifies(edge, name):
     settlement = await bring(edge.world, name)
     request = pb.SettlementStatusRequest(settlement_id=str(settlement.id))
     answer = await edge.settlements.GetEvidence(request, timeout=10)
@@ -69,7 +69,7 @@ async def test_evidence_is_found_good_by_whoever_gets_it(edge, name):
     assert same["moves.json"] == files["moves.json"]
 
 
-async def test_evidence_beyond_the_bound_is_refused_and_not_cut(edge, monkeypatch):
+async def test_evidence_beyond_its_limit_is_refused_not_truncated(edge, monkeypatch):
     settlement = await bring(edge.world, "completed")
     monkeypatch.setattr(evidence, "EVIDENCE_BYTES_MAX", 1000)
     request = pb.SettlementStatusRequest(settlement_id=str(settlement.id))
@@ -90,7 +90,7 @@ async def test_an_unknown_settlement_is_not_found(edge, call):
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_what_is_stuck_is_listed_with_its_reason(edge):
+async def test_a_stuck_settlement_is_listed_with_its_reason(edge):
     settlement = await bring(edge.world, "stuck_in_doubt")
     answer = await edge.settlements.ListStuckSettlements(
         pb.ListStuckSettlementsRequest(), timeout=10
@@ -104,7 +104,7 @@ async def test_what_is_stuck_is_listed_with_its_reason(edge):
     assert math.isclose(found.since.ToDatetime().second, 5)
 
 
-async def test_where_nothing_is_stuck_the_list_is_empty(edge):
+async def test_the_list_of_stuck_settlements_may_be_empty(edge):
     status, body, _ = await edge.post("ListStuckSettlements", {})
     assert (status, body["settlements"], body["counts"]) == (200, [], {})
     status, body, _ = await edge.post("ListStuckSettlements", {"page_size": -1})

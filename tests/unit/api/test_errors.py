@@ -38,18 +38,18 @@ def detail(status, kind):
     return None
 
 
-def test_every_class_of_the_tree_has_a_status() -> None:
+def test_every_error_class_has_a_status() -> None:
     ours = {
         kind for kind in family(errors.SettlementEngineError) if kind.__module__ == errors.__name__
     }
     assert ours == set(CODES)
 
 
-def test_every_grpc_status_but_ok_has_one_of_http() -> None:
+def test_every_grpc_error_status_has_an_http_status() -> None:
     assert set(HTTP_CODES) == set(grpc.StatusCode) - {grpc.StatusCode.OK}
 
 
-def test_a_class_that_is_not_listed_is_its_nearest_ancestor() -> None:
+def test_an_unlisted_error_class_has_the_status_of_its_base_class() -> None:
     class Odd(errors.NotFound):
         pass
 
@@ -74,7 +74,7 @@ def test_a_conflict_names_the_field_and_the_settlement() -> None:
     assert dict(detail(status, ErrorInfo).metadata)["settlement_id"] == "s-1"
 
 
-def test_whoever_may_come_again_is_told_when() -> None:
+def test_a_retryable_error_says_when_to_retry() -> None:
     status = status_of(errors.Overloaded("full", retry_after_seconds=1.5))
     delay = detail(status, RetryInfo).retry_delay
     assert (delay.seconds, delay.nanos) == (1, 500_000_000)
@@ -93,7 +93,7 @@ def test_whoever_may_come_again_is_told_when() -> None:
         errors.Unavailable("PostgreSQL cannot be reached", why=SECRET),
     ],
 )
-def test_what_is_ours_never_reaches_the_caller(error: Exception) -> None:
+def test_internal_errors_are_not_shown_to_the_caller(error: Exception) -> None:
     with structlog.testing.capture_logs() as logged:
         status = status_of(error)
         http = http_error(error)
@@ -105,7 +105,7 @@ def test_what_is_ours_never_reaches_the_caller(error: Exception) -> None:
         assert incidents[1] in http.body["message"]
 
 
-def test_http_says_the_same_as_grpc() -> None:
+def test_http_reports_errors_as_grpc_does() -> None:
     http = http_error(errors.InvalidInstruction([("amount", "is odd")]))
     assert http.http_status == 400
     assert http.body["code"] == 3
@@ -128,7 +128,7 @@ def test_every_refusal_is_a_sentence(code: RefusalCode) -> None:
     assert refusal_sentence(code, {})
 
 
-def test_both_figures_are_in_the_sentence_about_funds() -> None:
+def test_a_refusal_for_funds_states_required_and_available() -> None:
     refusal = refuse_funds(Money(10_000, "EUR"), Money(2_000, "EUR"))
     sentence = refusal_sentence(refusal.code, refusal.detail)
     assert sentence == "required 100.00, available 20.00 EUR"
@@ -140,5 +140,5 @@ def test_every_open_state_has_a_next_action(state: State) -> None:
 
 
 @pytest.mark.parametrize("state", sorted(ENDS))
-def test_an_end_has_none(state: State) -> None:
+def test_a_final_state_has_no_next_action(state: State) -> None:
     assert not next_action(state)

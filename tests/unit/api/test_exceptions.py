@@ -1,4 +1,4 @@
-"""ExceptionService at the edge: who acts has a name, and what is read is what is approved."""
+"""ExceptionService: every action has a named person, and exactly what was read is approved."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def scene(world: World) -> Scene:
 
 
 async def doubted(scene: Scene) -> Any:
-    """A settlement in doubt with its exception."""
+    """Return a settlement in doubt with its case."""
     settlement = await scene.bring(State.IN_DOUBT)
     await scene.stores.matters.open_doubts(AT_ONCE, 1_000)
     return settlement
@@ -128,7 +128,7 @@ async def test_two_people_resolve_it(edge: Edge, scene: Scene) -> None:
 @pytest.mark.parametrize(
     "metadata", [None, acting(""), acting("engine"), acting("a b"), [*ADA, *GRACE]]
 )
-async def test_who_has_no_name_does_nothing(edge: Edge, scene: Scene, metadata: Any) -> None:
+async def test_people_must_be_named_to_act(edge: Edge, scene: Scene, metadata: Any) -> None:
     settlement = await doubted(scene)
     [one] = (await edge.exceptions.ListExceptions(pb.ListExceptionsRequest())).exceptions
     digest = "00" * 32
@@ -145,21 +145,21 @@ async def test_who_has_no_name_does_nothing(edge: Edge, scene: Scene, metadata: 
     assert not scene.stores.records.resolutions  # type: ignore[attr-defined]
 
 
-def test_a_certificate_is_who_acts_whatever_the_metadata_says() -> None:
+def test_a_certificates_name_overrides_the_metadata() -> None:
     assert who_acts(Call(caller="spiffe://bank/ada", actor="grace")) == "spiffe://bank/ada"
     assert who_acts(Call(caller=LOCAL_CALLER, actor="grace")) == "grace"
     with pytest.raises(NotAuthenticated):
         who_acts(Call(caller=LOCAL_CALLER))
 
 
-def test_where_names_are_not_trusted_only_a_certificate_says_who_acts() -> None:
+def test_untrusted_names_require_a_certificate() -> None:
     with pytest.raises(NotAuthenticated, match="client certificate"):
         who_acts(Call(caller=LOCAL_CALLER, actor="grace"), trusts_names=False)
     certain = Call(caller="spiffe://bank/ada", actor="grace")
     assert who_acts(certain, trusts_names=False) == "spiffe://bank/ada"
 
 
-def test_names_are_trusted_in_development_without_client_certificates_and_nowhere_else() -> None:
+def test_names_are_trusted_only_in_development_without_client_certificates() -> None:
     files = ServerConfig(tls_cert_file=Path("cert.pem"), tls_key_file=Path("key.pem"))
     certified = files.model_copy(update={"tls_client_ca_file": Path("ca.pem")})
     found = {
@@ -177,7 +177,7 @@ def test_names_are_trusted_in_development_without_client_certificates_and_nowher
     }
 
 
-async def test_an_edge_that_trusts_no_names_lets_nobody_act_without_a_certificate(
+async def test_an_api_that_trusts_no_names_requires_a_certificate_to_act(
     world: World,
 ) -> None:
     made = fakes.calls(world, ApiSettings(trusts_names=False))
@@ -204,9 +204,7 @@ async def test_an_edge_that_trusts_no_names_lets_nobody_act_without_a_certificat
         ({"settlement_id": "", "exception_id": "0"}, "exception_id"),
     ],
 )
-async def test_what_is_wrong_in_a_proposal_is_named(
-    edge: Edge, scene: Scene, fields, field
-) -> None:
+async def test_an_invalid_proposal_names_the_field(edge: Edge, scene: Scene, fields, field) -> None:
     settlement = await doubted(scene)
     request = proposing(**({"settlement_id": str(settlement.id)} | fields))
     code, words = await refused(edge.exceptions.ProposeResolution(request, metadata=ADA))
@@ -243,7 +241,7 @@ async def test_json_carries_the_same_calls_with_evidence_in_base64(
     assert (status, len(listed["exceptions"])) == (200, 1)
 
 
-async def test_what_was_closed_stays_closed(edge: Edge, scene: Scene) -> None:
+async def test_a_closed_exception_stays_closed(edge: Edge, scene: Scene) -> None:
     settlement = await scene.bring(State.COMPLETED)
     detail = {"said": "rejected", "exception": "contradiction"}
     await scene.move(settlement, Event.CONTRADICTED, detail=detail)
@@ -257,7 +255,7 @@ async def test_what_was_closed_stays_closed(edge: Edge, scene: Scene) -> None:
     assert code is grpc.StatusCode.FAILED_PRECONDITION
 
 
-async def test_lists_have_pages_and_refuse_kinds_that_are_none(edge: Edge, scene: Scene) -> None:
+async def test_exception_lists_are_paged_and_refuse_unknown_kinds(edge: Edge, scene: Scene) -> None:
     for _ in range(3):
         await doubted(scene)
     first = await edge.exceptions.ListExceptions(pb.ListExceptionsRequest(page_size=2))
@@ -272,7 +270,7 @@ async def test_lists_have_pages_and_refuse_kinds_that_are_none(edge: Edge, scene
     )
 
 
-async def test_a_payment_that_we_do_not_know_cannot_be_resolved(edge: Edge, scene: Scene) -> None:
+async def test_an_unknown_payment_cannot_be_resolved(edge: Edge, scene: Scene) -> None:
     records = scene.stores.records  # type: ignore[attr-defined]
     detail = {"rail": "mock", "reference": "E2E-1", "amount": "5.00", "currency": "EUR"}
     records.open_matter(MatterKind.UNKNOWN_PAYMENT, None, "E2E-1", detail, records.clock.now())
@@ -285,7 +283,7 @@ async def test_a_payment_that_we_do_not_know_cannot_be_resolved(edge: Edge, scen
     assert (await refused(call))[0] is grpc.StatusCode.FAILED_PRECONDITION
 
 
-def test_the_wire_knows_every_kind_and_finding() -> None:
+def test_the_proto_has_every_kind_and_finding() -> None:
     assert set(KINDS.values()) == set(MatterKind)
     assert set(FINDINGS.values()) == set(Finding)
     assert commands.ACTOR == ACTOR_HEADER

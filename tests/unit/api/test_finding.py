@@ -1,4 +1,4 @@
-"""The settlement that a caller means, by whatever name is at hand."""
+"""Finding the settlement that a caller means, by any of its identifiers."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ async def found(edge: Edge, name: str) -> str:
 
 @pytest.mark.parametrize("name", ["OBL-0", "MOCK 7/é", CARD_LIKE, "x" * ANY_ID_CHARACTERS_MAX])
 @pytest.mark.parametrize("named_by", list(NamedBy))
-async def test_any_name_finds_its_settlement(edge: Edge, name: str, named_by: NamedBy) -> None:
+async def test_a_settlement_is_found_by_any_of_its_identifiers(
+    edge: Edge, name: str, named_by: NamedBy
+) -> None:
     await settled(edge, 1)
     edge.world.named[name] = [Named(FIRST, named_by)]
     assert await found(edge, name) == str(FIRST)
 
 
-async def test_names_that_mean_the_same_one_are_no_riddle(edge: Edge) -> None:
+async def test_matches_of_the_same_settlement_are_unambiguous(edge: Edge) -> None:
     await settled(edge, 1)
     edge.world.named["N"] = [
         Named(FIRST, NamedBy.RAIL_REFERENCE),
@@ -48,7 +50,7 @@ async def test_names_that_mean_the_same_one_are_no_riddle(edge: Edge) -> None:
     assert await found(edge, "N") == str(FIRST)
 
 
-async def test_an_id_of_ours_comes_before_what_others_chose(edge: Edge) -> None:
+async def test_a_settlement_id_takes_precedence(edge: Edge) -> None:
     await settled(edge, 2)
     name = str(FIRST)
     edge.world.named[name] = [
@@ -58,7 +60,7 @@ async def test_an_id_of_ours_comes_before_what_others_chose(edge: Edge) -> None:
     assert await found(edge, name) == name
 
 
-async def test_a_name_that_several_have_is_refused_with_their_ids(edge: Edge) -> None:
+async def test_an_ambiguous_identifier_is_refused_with_the_ids(edge: Edge) -> None:
     await settled(edge, 2)
     edge.world.named["N"] = [Named(each, NamedBy.RAIL_REFERENCE) for each in (SECOND, FIRST)]
     error = await failed(
@@ -69,7 +71,7 @@ async def test_a_name_that_several_have_is_refused_with_their_ids(edge: Edge) ->
     assert str(SECOND) in error.details()
 
 
-async def test_a_name_that_nobody_has_is_not_found_and_says_where_to_look(edge: Edge) -> None:
+async def test_an_unknown_identifier_is_not_found_and_names_the_list_command(edge: Edge) -> None:
     request = pb.SettlementStatusRequest(any_id=str(FIRST))
     error = await failed(edge.settlements.GetSettlementStatus(request))
     assert error.code() is grpc.StatusCode.NOT_FOUND
@@ -89,7 +91,7 @@ async def test_a_name_that_nobody_has_is_not_found_and_says_where_to_look(edge: 
         {"any_id": "x" * (ANY_ID_CHARACTERS_MAX + 1)},
     ],
 )
-async def test_a_name_that_cannot_be_one_is_refused(edge: Edge, change: dict[str, str]) -> None:
+async def test_an_invalid_identifier_is_refused(edge: Edge, change: dict[str, str]) -> None:
     request = pb.SettlementStatusRequest(**{"any_id": "N", **change})
     assert violations(await failed(edge.settlements.GetSettlementStatus(request))) == ["any_id"]
 
@@ -105,7 +107,7 @@ async def test_a_name_that_cannot_be_one_is_refused(edge: Edge, change: dict[str
         ("GetSettlementStatus", {"settlementId": str(UUID(int=7))}, "list"),
     ],
 )
-async def test_what_is_not_there_names_the_list_of_what_is(
+async def test_a_missing_object_names_its_list_command(
     edge: Edge, call: str, body: dict[str, str], listed_by: str
 ) -> None:
     status, answer, _ = await edge.post(call, body)

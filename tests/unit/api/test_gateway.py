@@ -21,7 +21,7 @@ GOOD = {
 
 
 def curl(http: str, data: bytes) -> int:
-    """Send everything before reading anything, as simple clients do."""
+    """Send the whole request before reading the response, as simple clients do."""
     path = f"{http}/settlement.SettlementService/ExecuteSettlement"
     request = urllib.request.Request(path, data, {"Content-Type": "application/json"})
     with pytest.raises(urllib.error.HTTPError) as caught:
@@ -73,7 +73,7 @@ async def test_a_wrong_field_is_named(edge, change, field) -> None:
     assert not edge.world.settlements
 
 
-async def test_rubbish_is_refused_and_the_server_lives(edge) -> None:
+async def test_garbage_is_refused_and_the_server_keeps_running(edge) -> None:
     for data, words in ((b'{"amount": "\xff"}', "byte 12"), (b"{", "line 1"), (b"[]", "object")):
         status, body, _ = await edge.post("ExecuteSettlement", data)
         assert status == 400
@@ -100,7 +100,7 @@ async def test_a_body_that_is_too_large_is_not_read(edge) -> None:
     assert (await edge.post("ExecuteSettlement", GOOD))[0] == 200
 
 
-async def test_a_body_larger_than_aiohttp_likes_is_taken(edge) -> None:
+async def test_a_body_larger_than_aiohttps_default_is_accepted(edge) -> None:
     items = [GOOD | {"obligationId": f"OBL-{n}", "metadata": {"a": "x" * 500}} for n in range(3000)]
     status, body, _ = await edge.post("SubmitSettlements", {"settlements": items})
     assert status == 200
@@ -116,7 +116,7 @@ async def test_a_batch_has_its_errors_as_json(edge) -> None:
     assert wrong["error"]["details"][1]["fieldViolations"][0]["field"] == "amount"
 
 
-async def test_the_key_comes_in_the_header(edge) -> None:
+async def test_the_idempotency_key_may_be_a_header(edge) -> None:
     await edge.post("ExecuteSettlement", GOOD, headers={"Idempotency-Key": '"k-1"'})
     [settlement] = edge.world.settlements.values()
     assert settlement.instruction.idempotency_key == "k-1"
@@ -142,20 +142,20 @@ async def test_the_key_comes_in_the_header(edge) -> None:
         ("X-Other", "2", 20),
     ],
 )
-async def test_the_deadline_comes_in_a_header(edge, header, text, seconds) -> None:
+async def test_the_deadline_may_be_a_header(edge, header, text, seconds) -> None:
     await edge.post("ExecuteSettlement", GOOD, headers={header: text})
     assert edge.world.waits == [pytest.approx(seconds)]
 
 
 @pytest.mark.parametrize("text", ["", "1e3", "-1", "nan", "1" * 20])
-async def test_a_deadline_that_is_none_is_refused(edge, text) -> None:
+async def test_an_invalid_deadline_is_refused(edge, text) -> None:
     status, body, _ = await edge.post(
         "ExecuteSettlement", GOOD, headers={"X-Timeout-Seconds": text}
     )
     assert (status, body["violations"][0]["field"]) == (400, "timeout")
 
 
-async def test_a_deadline_is_kept_where_the_engine_would_not_answer(edge) -> None:
+async def test_the_deadline_holds_although_the_engine_does_not_answer(edge) -> None:
     edge.world.holding = asyncio.Event()
     opening = {"kind": "NOSTRO", "bank": "DEUTDEFF", "currency": "EUR"}
     status, body, _ = await edge.post("OpenAccount", opening, headers={"Grpc-Timeout": "50m"})
@@ -165,13 +165,13 @@ async def test_a_deadline_is_kept_where_the_engine_would_not_answer(edge) -> Non
     assert len(edge.world.accounts_known) == 1
 
 
-async def test_whoever_may_come_again_is_told_when(edge) -> None:
+async def test_a_retryable_error_says_when_to_retry(edge) -> None:
     edge.world.failure = Overloaded("full", retry_after_seconds=1.5)
     status, body, headers = await edge.post("ExecuteSettlement", GOOD)
     assert (status, body["reason"], headers["Retry-After"]) == (429, "OVERLOADED", "2")
 
 
-async def test_what_is_not_served_is_said_in_json(edge) -> None:
+async def test_unserved_paths_and_methods_are_answered_as_json(edge) -> None:
     status, body, _ = await edge.post("Nothing", {})
     assert (status, body["status"]) == (501, "UNIMPLEMENTED")
     assert "ExecuteSettlement" in body["message"]
@@ -185,7 +185,7 @@ async def test_what_is_not_served_is_said_in_json(edge) -> None:
         assert (await got.json())["reason"] == "NOT_POST"
 
 
-async def test_a_page_of_another_origin_gets_nothing_done(edge) -> None:
+async def test_a_request_from_another_origin_is_refused(edge) -> None:
     elsewhere = f"http://127.0.0.1:{edge.http_port + 1}"
     for origin in ("https://evil.example", "null", "", elsewhere, f"ftp://{edge.http[7:]}"):
         status, body, _ = await edge.post("ExecuteSettlement", GOOD, headers={"Origin": origin})
@@ -217,12 +217,12 @@ async def test_a_stream_ends_at_its_deadline(edge) -> None:
     assert len(await lines(edge, {}, headers={"Grpc-Timeout": "100m"})) == 2
 
 
-async def test_a_stream_that_is_asked_for_wrongly_has_a_status(edge) -> None:
+async def test_an_invalid_stream_request_has_an_http_status(edge) -> None:
     status, body, _ = await edge.post("StreamSettlementEvents", {"afterSequence": "-1"})
     assert (status, body["violations"][0]["field"]) == (400, "after_sequence")
 
 
-async def test_a_stream_that_nobody_reads_ends(edge) -> None:
+async def test_a_stream_whose_caller_disconnects_ends(edge) -> None:
     path = "/settlement.SettlementService/StreamSettlementEvents"
     async with edge.session.post(path, json={}) as got:
         assert got.status == 200
@@ -231,7 +231,7 @@ async def test_a_stream_that_nobody_reads_ends(edge) -> None:
     await fakes.until(lambda: edge.calls.events._bound._count == 0, "the stream has ended")
 
 
-async def test_draining_ends_a_stream_with_a_line_that_says_so(edge) -> None:
+async def test_draining_ends_a_stream_with_an_error_line(edge) -> None:
     path = "/settlement.SettlementService/StreamSettlementEvents"
     async with edge.session.post(path, json={}) as got:
         await edge.server.drain()

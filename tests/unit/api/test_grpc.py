@@ -64,7 +64,7 @@ async def failed(call) -> Any:
     return caught.value
 
 
-def test_the_wire_numbers_are_the_domains() -> None:
+def test_enum_numbers_of_the_proto_equal_the_domains() -> None:
     for state, status in STATUS.items():
         assert STATUS_NAMES[int(status)] == status.name, state
     assert {one.name: int(one) for one in Priority} == dict(pb.Priority.items())
@@ -104,7 +104,7 @@ async def test_the_wait_ends_before_the_deadline(edge, seconds, least, most) -> 
     assert least <= edge.world.waits[0] <= most
 
 
-async def test_a_status_that_is_no_end_is_an_answer(edge) -> None:
+async def test_a_status_that_is_not_final_is_an_answer(edge) -> None:
     edge.world.holding = asyncio.Event()
     answer = await edge.settlements.ExecuteSettlement(wish(), timeout=0.5)
     assert answer.status == pb.VALIDATING
@@ -112,7 +112,7 @@ async def test_a_status_that_is_no_end_is_an_answer(edge) -> None:
     assert not answer.HasField("completed_time")
 
 
-async def test_a_caller_who_goes_away_changes_nothing(edge) -> None:
+async def test_a_caller_that_disconnects_changes_nothing(edge) -> None:
     edge.world.holding = asyncio.Event()
     call = edge.settlements.ExecuteSettlement(wish(), timeout=10)
     await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
@@ -162,14 +162,14 @@ async def test_the_same_key_with_other_content_names_the_field(edge) -> None:
         (KeyError("secret"), grpc.StatusCode.INTERNAL),
     ],
 )
-async def test_what_the_engine_raises_has_its_status(edge, failure, code) -> None:
+async def test_each_engine_error_has_its_status(edge, failure, code) -> None:
     edge.world.failure = failure
     error = await failed(edge.settlements.ExecuteSettlement(wish(), timeout=5))
     assert error.code() is code
     assert "secret" not in error.details()
 
 
-async def test_a_full_engine_refuses_a_batch_before_it_reads_it(edge) -> None:
+async def test_a_full_engine_refuses_a_batch_before_decoding_it(edge) -> None:
     edge.world.room = 1
     batch = pb.SubmitSettlementsRequest(settlements=[wish(1), wish(2, amount="no amount")])
     error = await failed(edge.settlements.SubmitSettlements(batch, timeout=5))
@@ -180,7 +180,7 @@ async def test_a_full_engine_refuses_a_batch_before_it_reads_it(edge) -> None:
     assert [result.HasField("error") for result in answer.results] == [False, True]
 
 
-async def test_a_key_comes_with_the_metadata_too(edge) -> None:
+async def test_the_idempotency_key_may_be_call_metadata(edge) -> None:
     for key, number in (("k-1", 1), ("k-2", 2)):
         await edge.settlements.ExecuteSettlement(
             wish(number), timeout=5, metadata=(("idempotency-key", key),)
@@ -192,7 +192,7 @@ async def test_a_key_comes_with_the_metadata_too(edge) -> None:
     assert violations(error) == ["idempotency_key"]
 
 
-async def test_rubbish_is_refused_and_the_server_lives(edge) -> None:
+async def test_garbage_is_refused_and_the_server_keeps_running(edge) -> None:
     raw = edge.channel.unary_unary(f"{FULL}ExecuteSettlement")
     error = await failed(raw(b"\x22\x02\xff\xfe", timeout=5))
     assert (error.code(), violations(error)) == (grpc.StatusCode.INVALID_ARGUMENT, ["amount"])
@@ -227,7 +227,7 @@ async def test_a_batch_has_a_result_per_item_and_one_submission(edge) -> None:
     assert len(edge.world.submitted) == 1
 
 
-async def test_many_faults_are_told_in_turn_and_few_at_once(edge) -> None:
+async def test_many_refusals_are_written_in_slices_and_few_at_once(edge) -> None:
     lane = edge.calls.turns._lane
     await lane.acquire()
     few = pb.SubmitSettlementsRequest(settlements=[wish(n, amount="x") for n in range(50)])
@@ -258,7 +258,7 @@ async def test_an_empty_batch_is_an_empty_answer(edge) -> None:
     assert not edge.world.submitted
 
 
-async def test_the_life_so_far_is_told(edge) -> None:
+async def test_the_status_includes_the_history_so_far(edge) -> None:
     edge.world.ends = False
     answer = await edge.settlements.ExecuteSettlement(wish(metadata={"a": "b"}), timeout=5)
     number = UUID(answer.settlement_id)
@@ -288,13 +288,13 @@ async def test_the_life_so_far_is_told(edge) -> None:
         ({"obligation_id": "none"}, grpc.StatusCode.NOT_FOUND),
     ],
 )
-async def test_what_is_not_there_is_said(edge, request_fields, code) -> None:
+async def test_missing_objects_are_reported_as_not_found(edge, request_fields, code) -> None:
     request = pb.SettlementStatusRequest(**request_fields)
     error = await failed(edge.settlements.GetSettlementStatus(request, timeout=5))
     assert error.code() is code
 
 
-async def test_lists_are_read_page_by_page(edge) -> None:
+async def test_lists_are_paged(edge) -> None:
     for number in range(5):
         await edge.settlements.ExecuteSettlement(wish(number), timeout=5)
     seen, token = [], ""
@@ -320,12 +320,12 @@ async def test_lists_are_read_page_by_page(edge) -> None:
         ({"currency": "zzz"}, "currency"),
     ],
 )
-async def test_a_list_that_is_asked_for_wrongly_is_refused(edge, change, field) -> None:
+async def test_an_invalid_list_request_names_the_field(edge, change, field) -> None:
     error = await failed(edge.settlements.ListSettlements(pb.ListSettlementsRequest(**change)))
     assert violations(error) == [field]
 
 
-async def test_a_list_is_counted_when_that_is_asked_for(edge) -> None:
+async def test_a_list_is_counted_on_request(edge) -> None:
     for number in range(3):
         await edge.settlements.ExecuteSettlement(wish(number), timeout=5)
     request = pb.ListSettlementsRequest(page_size=1)
@@ -335,8 +335,8 @@ async def test_a_list_is_counted_when_that_is_asked_for(edge) -> None:
     assert edge.world.listed[-2].limit == TOTAL_MAX + 1
 
 
-async def test_a_list_of_a_time_looks_at_the_identifiers_of_about_that_time(edge) -> None:
-    """And at no others: a large table is not read through for an hour of it."""
+async def test_a_time_filter_limits_the_range_of_ids(edge) -> None:
+    """Otherwise a list of one hour would read the whole table."""
     noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
     at = int(noon.timestamp())
     await edge.settlements.ListSettlements(pb.ListSettlementsRequest(since=at, until=at + 60))
@@ -359,7 +359,7 @@ async def test_a_page_token_belongs_to_its_filter(edge) -> None:
     assert violations(await failed(edge.settlements.ListSettlements(other))) == ["page_token"]
 
 
-async def test_cancelling_asks_and_says_when_it_is_too_late(edge) -> None:
+async def test_cancellation_is_requested_or_refused_as_too_late(edge) -> None:
     edge.world.ends = False
     answer = await edge.settlements.ExecuteSettlement(wish(), timeout=5)
     request = pb.CancelSettlementRequest(settlement_id=answer.settlement_id)
@@ -388,12 +388,12 @@ async def test_health_and_reflection_answer(edge) -> None:
     call.cancel()
 
 
-async def test_a_port_that_is_taken_is_a_clear_error(edge, make_edge) -> None:
+async def test_an_occupied_port_is_reported(edge, make_edge) -> None:
     with pytest.raises(Misconfigured, match=str(edge.port)):
         await make_edge(grpc_port=edge.port)
 
 
-async def test_draining_says_so_and_finishes_what_is_in_progress(edge) -> None:
+async def test_draining_is_visible_in_health_and_finishes_calls(edge) -> None:
     edge.world.holding = asyncio.Event()
     executing = edge.settlements.ExecuteSettlement(wish(), timeout=10)
     health: Any = health_pb2_grpc.HealthStub(edge.channel)
@@ -411,7 +411,7 @@ async def test_draining_says_so_and_finishes_what_is_in_progress(edge) -> None:
     await edge.server.stop(0)
 
 
-async def test_what_does_not_finish_in_its_grace_is_cut_off(edge) -> None:
+async def test_calls_beyond_the_grace_period_are_ended(edge) -> None:
     edge.world.holding = asyncio.Event()
     executing = edge.settlements.ExecuteSettlement(wish(), timeout=10)
     await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
@@ -422,7 +422,7 @@ async def test_what_does_not_finish_in_its_grace_is_cut_off(edge) -> None:
     assert len(edge.world.settlements) == 1
 
 
-async def test_calls_beyond_the_bound_are_told_to_come_back(make_edge) -> None:
+async def test_calls_beyond_the_limit_are_told_to_retry(make_edge) -> None:
     edge = await make_edge(calls_max=2)
     edge.world.holding = asyncio.Event()
     running = [edge.settlements.ExecuteSettlement(wish(n), timeout=10) for n in range(2)]
@@ -434,7 +434,7 @@ async def test_calls_beyond_the_bound_are_told_to_come_back(make_edge) -> None:
     assert [(await call).status for call in running] == [pb.COMPLETED] * 2
 
 
-async def test_a_connection_without_a_call_is_closed_and_opened_again_by_a_call(make_edge) -> None:
+async def test_an_idle_connection_is_closed_and_reopened_by_a_call(make_edge) -> None:
     edge = await make_edge(keep_alive=KeepAlive(idle_seconds=0.2))
     assert (await edge.settlements.ExecuteSettlement(wish(), timeout=10)).status == pb.COMPLETED
     await fakes.until(
@@ -447,11 +447,11 @@ async def test_a_connection_without_a_handshake_is_closed(make_edge) -> None:
     edge = await make_edge(grpc_handshake_seconds=0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
     async with asyncio.timeout(10):
-        await reader.read()  # what the server says of itself, and then the end
+        await reader.read()  # the server's settings frame, and then the end
     writer.close()
 
 
-async def test_connections_are_bounded_and_calls_on_those_there_are_go_on(make_edge) -> None:
+async def test_connections_beyond_the_limit_are_refused_and_others_continue(make_edge) -> None:
     edge = await make_edge(grpc_connections_max=3)
     assert (await edge.settlements.ExecuteSettlement(wish(), timeout=10)).status == pb.COMPLETED
     held = [await asyncio.open_connection("127.0.0.1", edge.port) for _ in range(6)]
@@ -475,7 +475,7 @@ async def test_connections_are_bounded_and_calls_on_those_there_are_go_on(make_e
 
 
 def half_a_call(edge) -> Any:
-    """Begin a call whose request never comes."""
+    """Begin a call whose request never arrives."""
 
     async def never():
         await asyncio.Event().wait()
@@ -485,8 +485,8 @@ def half_a_call(edge) -> Any:
     return call(never())
 
 
-async def test_calls_whose_request_does_not_come_are_given_up(make_edge) -> None:
-    """Until then they count for gRPC itself, and keep others out."""
+async def test_a_call_without_a_request_times_out(make_edge) -> None:
+    """Until then such calls count towards gRPC's own limit, and lock out others."""
     edge = await make_edge(calls_max=1, http=HttpBounds(body_seconds=0.3))
     halves = [half_a_call(edge) for _ in range(2)]
     for each in halves:
@@ -494,7 +494,7 @@ async def test_calls_whose_request_does_not_come_are_given_up(make_edge) -> None
     assert (await edge.settlements.ExecuteSettlement(wish(), timeout=10)).status == pb.COMPLETED
 
 
-async def test_a_call_whose_request_has_come_is_not_given_up(make_edge) -> None:
+async def test_a_call_with_its_request_does_not_time_out(make_edge) -> None:
     edge = await make_edge(http=HttpBounds(body_seconds=0.1))
     edge.world.holding = asyncio.Event()
     executing = edge.settlements.ExecuteSettlement(wish(), timeout=10)
@@ -504,8 +504,8 @@ async def test_a_call_whose_request_has_come_is_not_given_up(make_edge) -> None:
     assert (await executing).status == pb.COMPLETED
 
 
-async def test_calls_that_only_wait_for_their_request_make_room_for_others(make_edge) -> None:
-    """However many they are, and before their time is over."""
+async def test_calls_without_a_request_are_ended_for_new_calls(make_edge) -> None:
+    """However many they are, and before their timeout."""
     edge = await make_edge(calls_max=2)
     halves = [half_a_call(edge) for _ in range(20)]
     for number in range(3):
@@ -522,7 +522,7 @@ async def test_calls_that_only_wait_for_their_request_make_room_for_others(make_
     assert not edge.server._requests._waiting
 
 
-async def test_a_call_that_ends_before_its_request_is_told_what_is_missing(edge) -> None:
+async def test_a_call_without_a_request_is_told_what_is_missing(edge) -> None:
     async def nothing():
         return
         yield
@@ -533,7 +533,7 @@ async def test_a_call_that_ends_before_its_request_is_told_what_is_missing(edge)
     assert violations(error) == ["request"]
 
 
-async def test_health_is_asked_by_bad_messages_too(edge) -> None:
+async def test_health_refuses_undecodable_messages(edge) -> None:
     stub: Any = health_pb2_grpc.HealthStub(edge.channel)
     assert (await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)).status == 1
     with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -543,7 +543,7 @@ async def test_health_is_asked_by_bad_messages_too(edge) -> None:
     assert (await failed(call(b"\xff"))).code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_streams_that_say_nothing_keep_no_other_call_out(make_edge) -> None:
+async def test_silent_streams_do_not_lock_out_other_calls(make_edge) -> None:
     edge = await make_edge(calls_max=3, execute_streams_max=2)
 
     async def never():

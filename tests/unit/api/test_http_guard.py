@@ -1,4 +1,4 @@
-"""Pages in browsers: under another name, of another origin, with a body that is no JSON."""
+"""Requests of web pages in browsers: under another host name, from another origin, with a body that is no JSON."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ async def post(edge, **headers: str) -> int:
         "[",
     ],
 )
-async def test_a_page_whose_name_points_here_gets_nothing_done(edge, host: str) -> None:
-    """DNS rebinding: Host and Origin agree, and are the name of somebody else's page."""
+async def test_dns_rebinding_is_refused(edge, host: str) -> None:
+    """DNS rebinding: Host and Origin agree, and both are the name of an attacker's page."""
     host = host.format(edge.http_port)
     assert await post(edge, Host=host) == 403
     assert await post(edge, Host=host, Origin=f"http://{host}") == 403
     assert not edge.world.settlements
 
 
-async def test_health_and_every_other_path_are_closed_to_such_pages_too(edge) -> None:
+async def test_every_path_is_protected_against_dns_rebinding(edge) -> None:
     async with edge.session.get("/dev/bank-ledger", headers={"Host": "evil.example"}) as got:
         assert got.status == 403
 
@@ -53,8 +53,8 @@ async def test_a_name_of_this_machine_is_served(edge, host: str) -> None:
     assert await post(edge, Host=host.format(edge.http_port)) == 200
 
 
-async def test_the_name_in_a_target_counts_as_that_in_the_header(edge) -> None:
-    """A target that is a whole URI is the name a request was meant for, whatever Host says."""
+async def test_an_absolute_request_target_overrides_the_host_header(edge) -> None:
+    """With an absolute-form target, its host counts, whatever the Host header says."""
     body = json.dumps(GOOD)
     for target, status in (
         ("http://evil.example", 403),
@@ -88,7 +88,7 @@ async def test_other_names_are_served_once_they_are_configured(make_edge) -> Non
 
 
 class Reached:
-    """A transport that was reached at an address."""
+    """A transport that reports the address at which it was reached."""
 
     def __init__(self, address: object) -> None:
         self.address = address
@@ -97,7 +97,7 @@ class Reached:
         return self.address if name == "sockname" else None
 
 
-async def test_the_address_that_was_reached_is_a_name_of_ours() -> None:
+async def test_the_address_reached_is_an_accepted_host() -> None:
     from aiohttp import web
     from aiohttp.test_utils import make_mocked_request
 
@@ -127,7 +127,7 @@ async def test_the_address_that_was_reached_is_a_name_of_ours() -> None:
         "",
     ],
 )
-async def test_a_body_must_say_that_it_is_json(edge, kind: str) -> None:
+async def test_a_body_must_be_declared_as_json(edge, kind: str) -> None:
     assert await post(edge, Content_Type=kind) == 415
     assert not edge.world.settlements
 
@@ -135,5 +135,5 @@ async def test_a_body_must_say_that_it_is_json(edge, kind: str) -> None:
 @pytest.mark.parametrize(
     "kind", ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=utf8"]
 )
-async def test_json_is_taken_however_it_is_spelled(edge, kind: str) -> None:
+async def test_spellings_of_the_json_content_type_are_accepted(edge, kind: str) -> None:
     assert await post(edge, Content_Type=kind) == 200

@@ -1,4 +1,4 @@
-"""Callers who send slowly, not at all, or too much: each has a bound, and none delays the others."""
+"""Callers that send slowly, nothing, or too much: each has a limit, and none delays the others."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HALF = head(400) + b'{"obligationId":'
 
 
 class Caller:
-    """A connection, byte by byte."""
+    """A connection on which single bytes can be sent."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -45,7 +45,7 @@ class Caller:
         self.writer.write(data)
 
     async def heard(self) -> bytes:
-        """Everything until the other side has closed."""
+        """Return everything that is received until the server closes."""
         try:
             return await self.reader.read()
         except ConnectionError:
@@ -57,7 +57,7 @@ class Caller:
 
 @asynccontextmanager
 async def calling(edge, *data: bytes):
-    """Connections, each of which has said something."""
+    """Open connections, one for each piece of data, and send it."""
     made = []
     try:
         for each in data:
@@ -82,14 +82,14 @@ async def execute(edge, number: int = 1) -> int:
 
 
 @pytest.mark.parametrize("said", [b"", b"POST /x HT", b"POST /x HTTP/1.1\r\nHost: localhost\r\n"])
-async def test_headers_that_do_not_come_are_given_up(make_edge, said: bytes) -> None:
+async def test_a_connection_without_headers_times_out(make_edge, said: bytes) -> None:
     edge = await make_edge(http=replace(CALM, header_seconds=SHORT))
     async with calling(edge, said) as [caller]:
         assert await caller.heard() == b""
     assert await execute(edge) == 200
 
 
-async def test_an_idle_connection_is_closed_and_one_in_the_middle_of_headers_sooner(make_edge):
+async def test_idle_and_half_sent_headers_have_their_own_timeouts(make_edge):
     for bounds in (
         replace(CALM, idle_seconds=SHORT),
         replace(CALM, header_seconds=SHORT),
@@ -103,7 +103,7 @@ async def test_an_idle_connection_is_closed_and_one_in_the_middle_of_headers_soo
         await fakes.until(lambda edge=edge: counted(edge) == 0, "the connection is gone")
 
 
-async def test_a_body_that_does_not_come_is_given_up(make_edge) -> None:
+async def test_a_body_that_does_not_arrive_times_out(make_edge) -> None:
     edge = await make_edge(http=replace(CALM, body_seconds=SHORT))
     async with calling(edge, HALF) as [caller]:
         assert await caller.status() == 408
@@ -113,7 +113,7 @@ async def test_a_body_that_does_not_come_is_given_up(make_edge) -> None:
 
 
 @pytest.mark.parametrize("is_reset", [True, False])
-async def test_a_caller_who_goes_in_the_middle_of_a_body_is_no_error_of_ours(
+async def test_a_caller_that_disconnects_amid_a_body_is_not_logged_as_an_error(
     make_edge, caplog, capsys, is_reset: bool
 ) -> None:
     edge = await make_edge(http=CALM)
@@ -133,8 +133,10 @@ async def test_a_caller_who_goes_in_the_middle_of_a_body_is_no_error_of_ours(
     "sent", [b"[" + b"7" * 500_000, b'{"settlements":"' + b"a" * 500_000 + b'"}']
 )
 @pytest.mark.parametrize("is_whole", [False, True])
-async def test_a_refused_body_is_forgotten_at_once(make_edge, sent: bytes, is_whole: bool) -> None:
-    """Bytes count as nothing for the collector: a thousand bodies in cycles were a gigabyte for minutes."""
+async def test_a_refused_bodys_memory_is_freed_at_once(
+    make_edge, sent: bytes, is_whole: bool
+) -> None:
+    """The garbage collector does not count bytes: a thousand bodies in cycles held a gigabyte for minutes."""
     edge = await make_edge(http=CALM)
     gc.disable()
     tracemalloc.start()
@@ -162,10 +164,10 @@ async def test_a_refused_body_is_forgotten_at_once(make_edge, sent: bytes, is_wh
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
-async def test_what_is_no_http_is_answered_as_json_and_is_no_error_of_ours(
+async def test_invalid_http_is_answered_as_json_and_not_logged_as_an_error(
     make_edge, caplog, capsys, said: bytes
 ) -> None:
-    """Anybody who reaches the port could fill the log with tracebacks."""
+    """Otherwise anybody who reaches the port could fill the log with tracebacks."""
     edge = await make_edge(http=CALM)
     async with calling(edge, said) as [caller]:
         heads, _, body = (await caller.heard()).partition(b"\r\n\r\n")
@@ -186,7 +188,7 @@ async def test_what_is_no_http_is_answered_as_json_and_is_no_error_of_ours(
         + b"5\r\n12345\r\nZZ\r\n",
     ],
 )
-async def test_a_body_that_is_not_what_its_headers_say_is_no_error_of_ours(
+async def test_a_body_that_contradicts_its_headers_is_not_logged_as_an_error(
     make_edge, caplog, capsys, said: bytes
 ) -> None:
     edge = await make_edge(http=CALM)
@@ -200,16 +202,16 @@ async def test_a_body_that_is_not_what_its_headers_say_is_no_error_of_ours(
 # --- counts ---------------------------------------------------------------------------------------
 
 
-async def test_half_bodies_are_no_calls_in_progress(make_edge) -> None:
-    """One call may be in progress; four that have not arrived do not count."""
+async def test_incomplete_bodies_do_not_count_as_calls(make_edge) -> None:
+    """One call may be in progress; four with incomplete bodies do not count."""
     edge = await make_edge(http=CALM, calls_max=1)
     async with calling(edge, *[HALF] * 4):
         await fakes.until(lambda: counted(edge) == 4, "all have been accepted")
         assert await execute(edge) == 200
 
 
-async def test_whoever_holds_connections_keeps_nobody_out(make_edge, caplog, capsys) -> None:
-    """The one that has waited for its caller longest makes room, in all and of one address."""
+async def test_idle_connections_do_not_lock_out_other_callers(make_edge, caplog, capsys) -> None:
+    """The longest idle connection is closed for a new one, at the total limit and at that of one address."""
     for bounds in (
         replace(CALM, connections_max=5),
         replace(CALM, connections_per_address_max=5),
@@ -225,7 +227,7 @@ async def test_whoever_holds_connections_keeps_nobody_out(make_edge, caplog, cap
     assert "rror" not in "".join(capsys.readouterr())
 
 
-async def test_a_request_that_is_being_served_is_never_cut_to_make_room(make_edge) -> None:
+async def test_a_request_in_progress_is_never_closed_for_a_new_connection(make_edge) -> None:
     edge = await make_edge(http=replace(CALM, connections_max=1))
     edge.world.holding = asyncio.Event()
     body = json.dumps(GOOD).encode()
@@ -240,8 +242,8 @@ async def test_a_request_that_is_being_served_is_never_cut_to_make_room(make_edg
 # --- bytes ----------------------------------------------------------------------------------------
 
 
-async def test_large_bodies_take_turns_and_small_ones_do_not_wait(make_edge) -> None:
-    """There is room for one large body; four that have half arrived hold up no small one."""
+async def test_large_bodies_wait_for_memory_and_small_ones_do_not(make_edge) -> None:
+    """The memory suffices for one large body; four incomplete ones do not delay a small one."""
     large = head(400_000, BATCH) + b" " * 4 * FREE_BYTES
     edge = await make_edge(http=replace(CALM, body_bytes_max=500_000))
     room = edge.gateway._bodies._room
@@ -252,7 +254,7 @@ async def test_large_bodies_take_turns_and_small_ones_do_not_wait(make_edge) -> 
     await fakes.until(lambda: room._left == 500_000, "all of it has been given back")
 
 
-async def test_a_large_body_whose_turn_does_not_come_is_told_to_come_back(make_edge) -> None:
+async def test_a_large_body_without_memory_is_told_to_retry(make_edge) -> None:
     large = head(400_000, BATCH) + b" " * 4 * FREE_BYTES
     bounds = replace(CALM, body_bytes_max=500_000)
     edge = await make_edge(http=bounds)
@@ -265,7 +267,7 @@ async def test_a_large_body_whose_turn_does_not_come_is_told_to_come_back(make_e
         assert await first.status() == 400
 
 
-async def test_a_small_body_of_unknown_length_takes_no_room(make_edge) -> None:
+async def test_a_small_body_of_unknown_length_needs_no_reservation(make_edge) -> None:
     edge = await make_edge(http=replace(CALM, body_bytes_max=65_536))
     edge.gateway._bodies._room._left = 0
 
@@ -278,13 +280,13 @@ async def test_a_small_body_of_unknown_length_takes_no_room(make_edge) -> None:
         assert got.status == 200
 
 
-async def test_room_is_given_in_turn_and_survives_who_gives_up() -> None:
+async def test_memory_is_reserved_in_order_and_cancelled_waits_release_theirs() -> None:
     room = Room(10)
     assert await room.take(8) == 8
     second = asyncio.create_task(room.take(5))
     third = asyncio.create_task(room.take(1))
     await asyncio.sleep(0)
-    assert not third.done()  # although there would be room for it: large ones would never get any
+    assert not third.done()  # although it would fit: otherwise large ones would never get memory
     second.cancel()
     await asyncio.gather(second, return_exceptions=True)
     assert await third == 1
@@ -292,7 +294,7 @@ async def test_room_is_given_in_turn_and_survives_who_gives_up() -> None:
     fourth = asyncio.create_task(room.take(99))
     await asyncio.sleep(0)
     room.give(1)
-    fourth.cancel()  # it has its room, and gives up before it knows
+    fourth.cancel()  # its reservation was granted, and it is cancelled before it resumes
     await asyncio.gather(fourth, return_exceptions=True)
     assert room._left == 10
 
@@ -300,7 +302,7 @@ async def test_room_is_given_in_turn_and_survives_who_gives_up() -> None:
 # --- the end --------------------------------------------------------------------------------------
 
 
-async def test_draining_cuts_off_whoever_has_not_sent_a_whole_request(make_edge) -> None:
+async def test_draining_closes_connections_without_a_complete_request(make_edge) -> None:
     edge = await make_edge(http=CALM)
     async with calling(edge, b"", b"GET", *[HALF] * 5) as callers:
         await fakes.until(lambda: counted(edge) == 7, "all have been accepted")
@@ -321,7 +323,7 @@ async def test_what_is_being_served_is_answered_and_then_closed(make_edge) -> No
     assert (status, headers["Connection"]) == (200, "close")
 
 
-async def test_the_end_is_bounded_whatever_is_being_served() -> None:
+async def test_shutdown_has_a_time_limit() -> None:
     began = asyncio.Event()
 
     async def never(_: aiohttp.web.Request) -> aiohttp.web.Response:
@@ -342,7 +344,7 @@ async def test_the_end_is_bounded_whatever_is_being_served() -> None:
 # --- where it listens -----------------------------------------------------------------------------
 
 
-async def test_an_address_that_cannot_be_had_is_a_clear_error() -> None:
+async def test_an_unavailable_address_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         for host, port in (("127.0.0.1", taken.getsockname()[1]), ("192.0.2.1", 0)):
             server = HttpServer([], CALM)
@@ -367,14 +369,14 @@ def test_connections_of_one_caller_are_counted_together(address: object, caller:
     assert _caller(address) == caller
 
 
-async def test_a_unix_socket_is_reached_by_our_own_user_only(tmp_path) -> None:
+async def test_a_unix_socket_is_accessible_to_its_user_only(tmp_path) -> None:
     path = tmp_path / "engine.sock"
 
     async def hello(_: aiohttp.web.Request) -> aiohttp.web.Response:
         return aiohttp.web.Response(text="hello")
 
     servers = []
-    for _ in range(2):  # the second one finds what the first one left behind
+    for _ in range(2):  # the second one finds the socket of the first one
         servers.append(HttpServer([aiohttp.web.get("/", hello)], CALM))
         await servers[-1].listen_unix(path)
         assert path.stat().st_mode & 0o777 == 0o600

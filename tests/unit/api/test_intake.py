@@ -1,4 +1,4 @@
-"""Dead letters over gRPC and JSON: listed, shown, tried again, dropped."""
+"""Dead letters over gRPC and JSON: listed, shown, retried, dropped."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def outcomes(letter):
     return [act.outcome for act in letter.acts]
 
 
-async def test_they_are_listed_newest_first_page_by_page_without_their_payload(edge):
+async def test_dead_letters_are_listed_newest_first_without_payloads(edge):
     made = [await bury(edge, b"x" * number) for number in range(1, 6)]
     await drop(edge, made[4])
     first = await edge.intake.ListDeadLetters(pb.ListDeadLettersRequest(page_size=3), timeout=10)
@@ -73,7 +73,7 @@ async def test_they_are_listed_newest_first_page_by_page_without_their_payload(e
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_one_is_shown_with_its_payload(edge):
+async def test_a_dead_letter_is_shown_with_its_payload(edge):
     letter_id = await bury(edge, b"\x00rubbish")
     found = await edge.intake.GetDeadLetter(pb.GetDeadLetterRequest(id=letter_id), timeout=10)
     assert (found.payload, found.why, found.is_open) == (
@@ -87,7 +87,7 @@ async def test_one_is_shown_with_its_payload(edge):
 
 
 @pytest.mark.parametrize("letter_id", [0, -1, 99])
-async def test_an_unknown_one_is_not_found(edge, letter_id):
+async def test_an_unknown_dead_letter_is_not_found(edge, letter_id):
     for ask in (
         lambda: edge.intake.GetDeadLetter(pb.GetDeadLetterRequest(id=letter_id), timeout=10),
         lambda: retry(edge, letter_id),
@@ -98,7 +98,7 @@ async def test_an_unknown_one_is_not_found(edge, letter_id):
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_what_can_be_read_by_now_is_submitted_once_as_clearings(edge):
+async def test_a_retried_dead_letter_is_submitted_once_as_clearing(edge):
     letter_id = await bury(edge)
     answer = await retry(edge, letter_id, who="mara")
     [act] = answer.acts
@@ -112,7 +112,7 @@ async def test_what_can_be_read_by_now_is_submitted_once_as_clearings(edge):
     assert len(edge.world.submitted) == 1
 
 
-async def test_what_was_taken_in_before_is_a_replay_and_not_settled_twice(edge):
+async def test_retrying_an_accepted_message_is_a_replay(edge):
     first = await bury(edge)
     await retry(edge, first)
     second = await bury(edge)
@@ -121,7 +121,7 @@ async def test_what_was_taken_in_before_is_a_replay_and_not_settled_twice(edge):
     assert len(edge.world.settlements) == 1
 
 
-async def test_what_is_refused_again_stays_open_with_the_new_reason(edge):
+async def test_a_dead_letter_refused_again_stays_open_with_the_new_reason(edge):
     letter_id = await bury(edge, b"rubbish")
     answer = await retry(edge, letter_id)
     assert outcomes(answer) == ["REFUSED"]
@@ -138,7 +138,7 @@ async def test_what_is_refused_again_stays_open_with_the_new_reason(edge):
     assert outcomes(await retry(edge, conflicting)) == ["REFUSED", "ACCEPTED"]
 
 
-async def test_what_may_pass_by_itself_is_told_and_not_written_down(edge):
+async def test_a_temporary_error_of_a_retry_is_not_recorded(edge):
     letter_id = await bury(edge)
     edge.world.failures["OBL-1"] = Overloaded("too much at once", retry_after_seconds=1.0)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -148,7 +148,7 @@ async def test_what_may_pass_by_itself_is_told_and_not_written_down(edge):
     assert letter.acts == ()
 
 
-async def test_a_caller_who_goes_away_does_not_undo_what_came_of_it(edge):
+async def test_a_retry_is_recorded_even_if_its_caller_disconnects(edge):
     letter_id = await bury(edge)
     may_note, noting = asyncio.Event(), asyncio.Event()
     note = edge.world.letters.note_letter
@@ -171,7 +171,7 @@ async def test_a_caller_who_goes_away_does_not_undo_what_came_of_it(edge):
     assert [act.outcome for act in letter.acts] == [LetterOutcome.ACCEPTED]
 
 
-async def test_one_is_dropped_with_a_reason_and_stays_readable(edge):
+async def test_a_dropped_dead_letter_stays_readable(edge):
     letter_id = await bury(edge, b"rubbish")
     answer = await drop(edge, letter_id, "a test of theirs", who="mara")
     [act] = answer.acts
@@ -184,7 +184,7 @@ async def test_one_is_dropped_with_a_reason_and_stays_readable(edge):
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
-async def test_what_was_taken_in_is_not_dropped(edge):
+async def test_an_accepted_dead_letter_cannot_be_dropped(edge):
     letter_id = await bury(edge)
     await retry(edge, letter_id)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -193,7 +193,7 @@ async def test_what_was_taken_in_is_not_dropped(edge):
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 1001, "a\x00b", "card 4111111111111111"])
-async def test_a_reason_that_says_nothing_is_refused(edge, reason):
+async def test_an_invalid_reason_is_refused(edge, reason):
     letter_id = await bury(edge)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await drop(edge, letter_id, reason)
@@ -221,7 +221,7 @@ def numbers(answer):
     return [each.id for each in answer.letters]
 
 
-async def test_a_letter_that_was_not_kept_whole_says_so_and_is_not_tried(edge):
+async def test_a_truncated_dead_letter_cannot_be_retried(edge):
     payload = json.dumps(GOOD).encode()
     await edge.world.letters.bury("clearing.instructions", payload, "why", kept_bytes_max=5)
     found = await edge.intake.GetDeadLetter(pb.GetDeadLetterRequest(id=1), timeout=10)
@@ -239,7 +239,7 @@ async def test_a_letter_that_was_not_kept_whole_says_so_and_is_not_tried(edge):
     assert outcomes((await drop_many(edge)).letters[0]) == ["DROPPED"]
 
 
-async def test_many_are_tried_again_oldest_first_within_the_limit(edge):
+async def test_many_dead_letters_are_retried_oldest_first_up_to_the_limit(edge):
     made = [await bury(edge, body) for body in (good(1), b"rubbish", good(3), good(4))]
     dry = await retry_many(edge, is_dry_run=True, limit=3)
     assert (numbers(dry), dry.next_after_id) == (made[:3], made[2])
@@ -256,7 +256,7 @@ async def test_many_are_tried_again_oldest_first_within_the_limit(edge):
     assert len(edge.world.settlements) == 3
 
 
-async def test_many_are_chosen_by_subject_and_time(edge):
+async def test_dead_letters_are_selected_by_subject_and_time(edge):
     first = await bury(edge, good(1))
     await edge.world.letters.bury("elsewhere", json.dumps(good(2)).encode(), "why")
     chosen = pb.DeadLetterFilter(subject="elsewhere")
@@ -270,7 +270,7 @@ async def test_many_are_chosen_by_subject_and_time(edge):
     assert numbers(await retry_many(edge, filter=early)) == [first]
 
 
-async def test_what_may_pass_stops_the_call_and_what_was_done_stays_done(edge):
+async def test_a_temporary_error_stops_a_bulk_retry_and_keeps_its_results(edge):
     made = [await bury(edge, good(number)) for number in (1, 2, 3)]
     edge.world.failures["OBL-2"] = Overloaded("too much at once", retry_after_seconds=1.0)
     answer = await retry_many(edge)
@@ -280,7 +280,7 @@ async def test_what_may_pass_stops_the_call_and_what_was_done_stays_done(edge):
     assert (await edge.world.letters.dead_letter(made[1])).acts == ()
 
 
-async def test_many_are_dropped_with_one_reason(edge):
+async def test_many_dead_letters_are_dropped_with_one_reason(edge):
     made = [await bury(edge, b"rubbish") for _ in range(3)]
     dry = await drop_many(edge, is_dry_run=True)
     assert (numbers(dry), [each.is_open for each in dry.letters]) == (made, [True] * 3)
@@ -299,7 +299,7 @@ async def test_many_are_dropped_with_one_reason(edge):
         ("filter.after_id", {"filter": {"after_id": -1}}),
     ],
 )
-async def test_what_cannot_be_meant_is_refused_by_name(edge, field, body):
+async def test_an_invalid_bulk_request_names_the_field(edge, field, body):
     await bury(edge, good(1))
     status, answer, _ = await edge.post("RetryDeadLetters", body)
     assert status == 400
@@ -311,7 +311,7 @@ async def test_what_cannot_be_meant_is_refused_by_name(edge, field, body):
     assert edge.world.submitted == []
 
 
-async def test_an_instant_that_there_is_not_is_refused(edge):
+async def test_an_invalid_instant_is_refused(edge):
     wrong = pb.DeadLetterFilter()
     wrong.since.seconds = 2**62
     with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -32,7 +32,7 @@ requests = st.builds(
 
 
 @given(st.builds(pb.SubmitSettlementsRequest, settlements=st.lists(requests, max_size=3)))
-def test_whatever_the_library_writes_is_read_back(message: pb.SubmitSettlementsRequest) -> None:
+def test_json_written_by_protobuf_is_read_back(message: pb.SubmitSettlementsRequest) -> None:
     for keeps_names in (False, True):
         text = MessageToJson(message, preserving_proto_field_name=keeps_names)
         assert read_json(text.encode(), pb.SubmitSettlementsRequest) == message
@@ -45,13 +45,13 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
             read(data, pb.SubmitSettlementsRequest)
 
 
-def test_both_spellings_are_taken_but_not_both_at_once() -> None:
+def test_a_field_has_two_spellings_but_may_be_given_once() -> None:
     assert read_json(b'{"fromBank":"A"}', pb.SettlementRequest).from_bank == "A"
     assert read_json(b'{"from_bank":"A"}', pb.SettlementRequest).from_bank == "A"
     assert refused(b'{"from_bank":"A","fromBank":"B"}')[0] == "from_bank"
 
 
-def test_nothing_and_null_leave_a_field_out() -> None:
+def test_null_means_that_a_field_is_absent() -> None:
     assert read_json(b"", pb.SettlementRequest) == pb.SettlementRequest()
     assert read_json(b'{"amount":null}', pb.SettlementRequest) == pb.SettlementRequest()
 
@@ -82,20 +82,20 @@ def test_nothing_and_null_leave_a_field_out() -> None:
         (b'{"settlementDate":' + b"1" * 5000 + b"}", "body", "too long"),
     ],
 )
-def test_json_that_is_wrong_is_refused_by_name(data: bytes, field: str, words: str) -> None:
+def test_faulty_json_names_the_field(data: bytes, field: str, words: str) -> None:
     name, description = refused(data)
     assert name == field
     assert words in description
 
 
-def test_a_place_in_a_list_is_named() -> None:
+def test_the_index_of_a_faulty_list_element_is_named() -> None:
     name, _ = refused(b'{"settlements":[{},{"x":1}]}', pb.SubmitSettlementsRequest)
     assert name == "settlements[1].x"
     name, _ = refused(b'{"settlements":[{},3]}', pb.SubmitSettlementsRequest)
     assert name == "settlements[1]"
 
 
-def test_an_unknown_name_is_shown_short_and_printable() -> None:
+def test_an_unknown_name_is_quoted_short_and_printable() -> None:
     name, _ = refused(json.dumps({"\x1b" + "x" * 500: 1}).encode())
     assert len(name) < 100
     assert name.isprintable()
@@ -129,7 +129,7 @@ def test_a_text_that_is_not_utf8_is_named(data: bytes, kind, field: str) -> None
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"\x0a\x7f", b"\x0f", b"\x08" + b"\xff" * 11])
-def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
+def test_undecodable_protobuf_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidInstruction) as caught:
         read_proto(data, pb.SettlementRequest)
     assert caught.value.violations[0][0] == "body"

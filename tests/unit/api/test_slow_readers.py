@@ -1,4 +1,4 @@
-"""Whoever follows events takes turns with others, and whoever reads nothing is not written for without end."""
+"""Event streams share the event loop fairly, and little is written for a caller that does not read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fill(world: fakes.World, count: int) -> None:
 
 
 @pytest.mark.parametrize("ends_at_head", [True, False])
-async def test_those_who_follow_take_turns(world, settings, ends_at_head: bool) -> None:
+async def test_event_streams_are_written_in_turn(world, settings, ends_at_head: bool) -> None:
     fill(world, 30)
     following = streams(world, settings)
     if not ends_at_head:
@@ -84,7 +84,7 @@ async def test_those_who_follow_take_turns(world, settings, ends_at_head: bool) 
     await asyncio.gather(*readers, return_exceptions=True)
 
 
-async def test_a_few_events_need_no_turn(world, settings) -> None:
+async def test_few_events_are_written_at_once(world, settings) -> None:
     fill(world, 8)
     following = streams(world, settings)
     await following._turns._lane.acquire()
@@ -106,8 +106,8 @@ def whole_batches(world: fakes.World) -> Any:
     return moves
 
 
-class Mute:
-    """A caller over HTTP who asks for events and reads none."""
+class SilentReader:
+    """A caller over HTTP that requests events and reads none."""
 
     def __init__(self, edge) -> None:
         self.url = urlsplit(edge.http)
@@ -140,7 +140,7 @@ class Mute:
         self.socket.close()
 
     async def standstill(self) -> None:
-        """Wait until no more is read for it."""
+        """Wait until the server reads no more events for this caller."""
         await fakes.until(lambda: self.edge.gateway._in_flight._count == 1, "it is served")
         before = -1
         while self.read_up_to != before or before == 0:
@@ -148,33 +148,33 @@ class Mute:
             await asyncio.sleep(0.1)
 
     async def cut_off(self) -> None:
-        """Wait until neither the call nor its connection is left."""
+        """Wait until the call and its connection have ended."""
         await fakes.until(lambda: self.edge.gateway._in_flight._count == 0, "the call has ended")
         await fakes.until(lambda: self.edge.http_server._connections.count == 0, "it is cut off")
 
 
-async def test_for_whoever_reads_nothing_little_is_written(edge) -> None:
-    async with Mute(edge) as mute:
-        await mute.standstill()
-        assert 0 < mute.read_up_to < FEW
+async def test_little_is_written_for_a_caller_that_does_not_read(edge) -> None:
+    async with SilentReader(edge) as reader:
+        await reader.standstill()
+        assert 0 < reader.read_up_to < FEW
 
 
-async def test_whoever_reads_nothing_is_cut_off_in_the_end(make_edge) -> None:
+async def test_a_caller_that_does_not_read_is_disconnected(make_edge) -> None:
     edge = await make_edge(stream_unread_seconds_max=0.3)
-    async with Mute(edge) as mute:
-        await fakes.until(lambda: mute.read_up_to > 0, "it is served")
-        await mute.cut_off()
-        assert mute.read_up_to < FEW
+    async with SilentReader(edge) as reader:
+        await fakes.until(lambda: reader.read_up_to > 0, "it is served")
+        await reader.cut_off()
+        assert reader.read_up_to < FEW
 
 
-async def test_whoever_reads_nothing_does_not_hold_up_the_drain(edge) -> None:
-    async with Mute(edge) as mute:
-        await mute.standstill()
+async def test_a_caller_that_does_not_read_does_not_delay_draining(edge) -> None:
+    async with SilentReader(edge) as reader:
+        await reader.standstill()
         await edge.server.drain()
-        await mute.cut_off()
+        await reader.cut_off()
 
 
-async def test_whoever_reads_nothing_and_then_all_gets_all_over_grpc(edge) -> None:
+async def test_a_grpc_caller_that_pauses_receives_all_events_afterwards(edge) -> None:
     fill(edge.world, MANY)
     read, asked = edge.world.read, [0]
 

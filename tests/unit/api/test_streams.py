@@ -42,14 +42,14 @@ async def test_events_are_streamed_up_to_the_head(edge) -> None:
 
 
 @pytest.mark.parametrize("after", range(7))
-async def test_a_stream_is_resumed_without_gap_or_repeat(edge, after: int) -> None:
+async def test_a_resumed_event_stream_has_no_gap_and_no_repeat(edge, after: int) -> None:
     await settle(edge, 3)
     request = pb.StreamRequest(after_sequence=after, ends_at_head=True)
     got = await sequences(edge.settlements.StreamSettlementEvents(request, timeout=5))
     assert got == list(range(after + 1, 7))
 
 
-async def test_a_stream_follows_what_comes(edge) -> None:
+async def test_a_stream_delivers_new_events(edge) -> None:
     await settle(edge, 1)
     call = edge.settlements.StreamSettlementEvents(pb.StreamRequest(), timeout=10)
     assert [(await call.read()).sequence for _ in range(2)] == [1, 2]
@@ -58,7 +58,7 @@ async def test_a_stream_follows_what_comes(edge) -> None:
     call.cancel()
 
 
-async def test_a_stream_is_narrowed_by_settlement_and_by_type(edge) -> None:
+async def test_a_stream_can_be_filtered_by_settlement_and_type(edge) -> None:
     await settle(edge, 3)
     request = pb.StreamRequest(settlement_id=str(UUID(int=2)), ends_at_head=True)
     assert await sequences(edge.settlements.StreamSettlementEvents(request)) == [3, 4]
@@ -66,7 +66,7 @@ async def test_a_stream_is_narrowed_by_settlement_and_by_type(edge) -> None:
     assert await sequences(edge.settlements.StreamSettlementEvents(request)) == [2, 4, 6]
 
 
-async def test_a_stream_that_begins_at_the_head_says_where_that_is(edge) -> None:
+async def test_a_stream_from_the_head_first_reports_the_heads_sequence(edge) -> None:
     await settle(edge, 2)
     call = edge.settlements.StreamSettlementEvents(
         pb.StreamRequest(begins_at_head=True), timeout=10
@@ -78,7 +78,7 @@ async def test_a_stream_that_begins_at_the_head_says_where_that_is(edge) -> None
     call.cancel()
 
 
-async def test_a_stream_from_the_head_to_the_head_tells_nothing_else(edge) -> None:
+async def test_a_stream_from_head_to_head_has_no_events(edge) -> None:
     await settle(edge, 2)
     request = pb.StreamRequest(begins_at_head=True, ends_at_head=True)
     assert await sequences(edge.settlements.StreamSettlementEvents(request, timeout=5)) == [4]
@@ -93,12 +93,12 @@ async def test_a_stream_from_the_head_to_the_head_tells_nothing_else(edge) -> No
         ({"event_types": ["settlement.done"]}, "event_types"),
     ],
 )
-async def test_a_stream_that_is_asked_for_wrongly_is_refused(edge, change, field) -> None:
+async def test_an_invalid_stream_request_names_the_field(edge, change, field) -> None:
     call = edge.settlements.StreamSettlementEvents(pb.StreamRequest(**change), timeout=5)
     assert violations(await failed(call.read())) == [field]
 
 
-async def test_event_streams_are_bounded(make_edge) -> None:
+async def test_event_streams_beyond_the_limit_are_refused(make_edge) -> None:
     edge = await make_edge(event_streams_max=1)
     first = edge.settlements.StreamSettlementEvents(pb.StreamRequest(), timeout=10)
     await first.initial_metadata()
@@ -119,7 +119,7 @@ async def test_an_idle_stream_ends_when_the_engine_drains(edge) -> None:
 
 
 class SlowContext:
-    """A call whose opening is on its way for a while."""
+    """A call whose initial metadata takes a while to be sent."""
 
     def __init__(self) -> None:
         self.begun, self.may_end, self.is_ended = asyncio.Event(), asyncio.Event(), False
@@ -136,7 +136,7 @@ class SlowContext:
         return None
 
 
-async def test_a_stream_that_drains_amid_a_message_lets_it_out_before_the_status(edge) -> None:
+async def test_draining_finishes_a_message_in_progress_before_the_status(edge) -> None:
     context = SlowContext()
     request = pb.StreamRequest().SerializeToString()
     following = asyncio.gather(edge.server._stream_events(request, context))
@@ -162,7 +162,7 @@ async def test_an_engine_that_fails_ends_the_stream_with_its_status(edge) -> Non
 # --- many at once -------------------------------------------------------------------------------------
 
 
-async def test_many_are_executed_and_answered_as_they_end(edge) -> None:
+async def test_streamed_requests_are_answered_when_they_end(edge) -> None:
     call = edge.settlements.ExecuteSettlements(timeout=10)
     for number in range(20):
         await call.write(wish(number))
@@ -173,12 +173,12 @@ async def test_many_are_executed_and_answered_as_they_end(edge) -> None:
 
 
 def details(answer: pb.SettlementResponse, kind):
-    """Return the detail of this kind in an item's error."""
+    """Return the detail of this type from an item's error."""
     assert any(packed.Unpack(kind) for packed in answer.error.details), "there is no such detail"
     return kind
 
 
-async def test_an_item_that_cannot_be_served_is_answered_in_the_stream(edge) -> None:
+async def test_a_failed_item_is_answered_within_the_stream(edge) -> None:
     edge.world.failures["OBL-3"] = Unavailable("away")
 
     async def requests():
@@ -204,7 +204,7 @@ async def test_an_item_that_cannot_be_served_is_answered_in_the_stream(edge) -> 
     assert float(away.refusal_fields["retry_after_seconds"]) > 0
 
 
-async def test_bytes_that_are_no_request_do_not_end_the_stream(edge) -> None:
+async def test_undecodable_bytes_do_not_end_the_stream(edge) -> None:
     call = edge.channel.stream_stream("/settlement.SettlementService/ExecuteSettlements")(timeout=5)
     for data in (b"\xff", wish().SerializeToString()):
         await call.write(data)
@@ -213,7 +213,7 @@ async def test_bytes_that_are_no_request_do_not_end_the_stream(edge) -> None:
     assert {answer.error.code for answer in answers} == {3, 0}
 
 
-async def test_so_many_are_in_flight_and_no_more(make_edge) -> None:
+async def test_a_stream_keeps_to_its_in_flight_limit(make_edge) -> None:
     edge = await make_edge(stream_in_flight_max=3)
     edge.world.holding = asyncio.Event()
     call = edge.settlements.ExecuteSettlements(timeout=10)
@@ -232,7 +232,7 @@ async def test_so_many_are_in_flight_and_no_more(make_edge) -> None:
     assert edge.world.waiting_max == 3
 
 
-async def test_a_stream_that_is_cut_changes_nothing(edge) -> None:
+async def test_a_cancelled_stream_does_not_stop_its_settlements(edge) -> None:
     edge.world.holding = asyncio.Event()
     call = edge.settlements.ExecuteSettlements(timeout=10)
     for number in range(3):
@@ -243,7 +243,7 @@ async def test_a_stream_that_is_cut_changes_nothing(edge) -> None:
     assert len(edge.world.settlements) == 3
 
 
-async def test_draining_ends_the_reading_and_answers_what_was_read(edge) -> None:
+async def test_draining_answers_the_requests_already_read(edge) -> None:
     edge.world.holding = asyncio.Event()
     call = edge.settlements.ExecuteSettlements(timeout=10)
     await call.write(wish(1))
@@ -254,7 +254,7 @@ async def test_draining_ends_the_reading_and_answers_what_was_read(edge) -> None
     assert (await failed(call.read())).code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_contradiction_is_announced_as_one(edge) -> None:
+async def test_a_contradiction_has_its_own_event_type(edge) -> None:
     await settle(edge, 1)
     await edge.world.move(UUID(int=1), Event.CONTRADICTED, State.COMPLETED)
     request = pb.StreamRequest(event_types=["settlement.contradicted"], ends_at_head=True)

@@ -128,7 +128,7 @@ async def serve(world: fakes.World):
         ),
     ],
 )
-async def test_the_caller_is_who_the_certificate_says(
+async def test_grpc_names_the_caller_by_the_certificate(
     serve, world, authority: Pair, files: TlsFiles, names, caller: str
 ) -> None:
     port = await serve(files)
@@ -137,7 +137,7 @@ async def test_the_caller_is_who_the_certificate_says(
     assert settlement.instruction.caller == caller
 
 
-async def test_without_a_certificate_nobody_gets_in(serve, world, authority, files) -> None:
+async def test_grpc_refuses_calls_without_a_certificate(serve, world, authority, files) -> None:
     port = await serve(files)
     for client in (None, issue("stranger", LOCALHOST)):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -146,7 +146,7 @@ async def test_without_a_certificate_nobody_gets_in(serve, world, authority, fil
     assert not world.settlements
 
 
-async def test_a_certificate_that_names_nobody_is_refused(serve, authority, files) -> None:
+async def test_a_certificate_without_a_name_is_refused(serve, authority, files) -> None:
     port = await serve(files)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await execute(port, authority.pem()[0], issue("nameless", by=authority))
@@ -173,13 +173,15 @@ async def test_a_certificate_is_rotated_without_a_restart(serve, authority, file
     await execute(port, newer.pem()[0], client)
 
 
-async def test_files_that_vanish_leave_the_certificate_in_force(serve, authority, files) -> None:
+async def test_the_certificate_stays_in_use_when_its_files_disappear(
+    serve, authority, files
+) -> None:
     port = await serve(files)
     files.key.unlink()
     await execute(port, authority.pem()[0], issue("client", LOCALHOST, by=authority))
 
 
-async def test_files_that_cannot_be_read_are_a_clear_error(serve, files) -> None:
+async def test_unreadable_tls_files_are_reported_for_grpc(serve, files) -> None:
     shutil.rmtree(files.key.parent)
     with pytest.raises(Misconfigured, match="TLS"):
         await serve(files)
@@ -193,7 +195,7 @@ ALICE = "spiffe://bank/alice"
 
 
 def named(authority: Pair, *names: x509.GeneralName, **options) -> str:
-    """Say whom a certificate names, and that gRPC and HTTP agree."""
+    """Return the caller's name from a certificate, and check that gRPC and HTTP agree."""
     certificate = issue("client", *names, by=authority, **options).certificate
     pem = certificate.public_bytes(serialization.Encoding.PEM)
     told = caller_of({"transport_security_type": [b"ssl"], "x509_pem_cert": [pem]})
@@ -212,12 +214,12 @@ def named(authority: Pair, *names: x509.GeneralName, **options) -> str:
         "spiffe://b%41nk/alic%65/",
     ],
 )
-def test_one_person_under_another_spelling_is_the_same_caller(authority, spelling: str) -> None:
+def test_spellings_of_one_uri_give_the_same_caller(authority, spelling: str) -> None:
     assert named(authority, URI(spelling)) == ALICE
     assert named(authority, DNS("x.example"), URI(spelling), URI(ALICE)) == ALICE
 
 
-def test_a_dns_name_is_one_in_small_letters(authority) -> None:
+def test_a_dns_name_is_compared_in_lower_case(authority) -> None:
     assert named(authority, DNS("Clearing.EXAMPLE")) == "clearing.example"
 
 
@@ -244,18 +246,18 @@ def test_a_dns_name_is_one_in_small_letters(authority) -> None:
         [URI("spiffe://bank/" + "a" * 256)],
     ],
 )
-def test_a_certificate_without_one_plain_name_names_nobody(authority, names) -> None:
+def test_a_certificate_needs_exactly_one_plain_name(authority, names) -> None:
     with pytest.raises(NotAuthenticated, match="contains no identity"):
         named(authority, *names)
 
 
 @pytest.mark.parametrize("use", [None, ExtendedKeyUsageOID.SERVER_AUTH])
-def test_a_certificate_is_one_for_callers(authority, use) -> None:
+def test_a_certificate_must_be_meant_for_clients(authority, use) -> None:
     with pytest.raises(NotAuthenticated, match="not a client certificate"):
         named(authority, URI(ALICE), use=use)
 
 
-async def test_a_certificate_without_its_use_is_refused_over_grpc(serve, world, authority, files):
+async def test_grpc_refuses_a_certificate_not_meant_for_clients(serve, world, authority, files):
     port = await serve(files)
     for use in (None, ExtendedKeyUsageOID.SERVER_AUTH):
         client = issue("client", URI(ALICE), by=authority, use=use)
@@ -277,8 +279,8 @@ def test_without_a_certificate_the_caller_is_local() -> None:
 
 
 @pytest.mark.parametrize("name", ["local", "LOCAL", "engine", "nobody", "l%6Fcal", " "])
-def test_a_certificate_cannot_bear_a_name_of_ours(authority, name: str) -> None:
-    """Else its bearer would count as one without a certificate, who may say any name."""
+def test_a_certificate_cannot_have_a_reserved_name(authority, name: str) -> None:
+    """Otherwise its owner would count as a caller without a certificate, who may act under any name."""
     for kind in (URI, DNS):
         with pytest.raises(NotAuthenticated):
             named(authority, kind(name))
@@ -289,7 +291,9 @@ def test_a_certificate_cannot_bear_a_name_of_ours(authority, name: str) -> None:
 
 def client_context(authority: Pair, folder: Path, client: Pair | None = None) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=authority.pem()[0].decode())
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # ours have only what matters here
+    context.verify_flags &= (
+        ~ssl.VERIFY_X509_STRICT
+    )  # the test certificates have only what matters here
     if client is not None:
         certificate, key = client.pem()
         (folder / "client.pem").write_bytes(certificate + key)
@@ -325,7 +329,7 @@ async def serve_http(world: fakes.World):
         await server.stop()
 
 
-async def test_over_http_the_caller_is_who_the_certificate_says(
+async def test_http_names_the_caller_by_the_certificate(
     serve_http, world, authority, files, tmp_path
 ) -> None:
     port = await serve_http(files)
@@ -335,7 +339,7 @@ async def test_over_http_the_caller_is_who_the_certificate_says(
     assert settlement.instruction.caller == ALICE
 
 
-async def test_over_http_nobody_gets_in_without_a_certificate(
+async def test_http_refuses_calls_without_a_valid_certificate(
     serve_http, world, authority, files, tmp_path
 ) -> None:
     port = await serve_http(files)
@@ -370,7 +374,7 @@ async def test_over_http_certificates_and_their_authority_are_renewed(
     assert await post(port, client_context(newer, tmp_path, fresh)) == 200
 
 
-async def test_files_that_cannot_be_read_are_a_clear_error_for_http_too(files) -> None:
+async def test_unreadable_tls_files_are_reported_for_http(files) -> None:
     files.key.write_text("no key")
     with pytest.raises(Misconfigured, match="TLS"):
         Certificates(files).context()

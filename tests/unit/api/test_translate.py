@@ -27,7 +27,7 @@ GOOD: dict[str, Any] = {
 
 
 def fields(header_key: str = "", **change: Any) -> list[str]:
-    """Name the fields that are refused."""
+    """Return the names of the fields that are refused."""
     with pytest.raises(InvalidInstruction) as caught:
         to_instruction(pb.SettlementRequest(**GOOD | change), caller="me", header_key=header_key)
     return [field for field, _ in caught.value.violations]
@@ -66,7 +66,7 @@ def test_a_bank_code_need_not_be_a_bic(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["....", "-", "_._"])
-def test_punctuation_alone_names_no_bank(code: str) -> None:
+def test_punctuation_alone_is_no_bank_code(code: str) -> None:
     assert fields(from_bank=code) == ["from_bank"]
     assert fields(to_bank=code) == ["to_bank"]
 
@@ -91,7 +91,7 @@ def test_punctuation_alone_names_no_bank(code: str) -> None:
         "1,0",
     ],
 )
-def test_an_amount_that_is_none_is_named(amount: str) -> None:
+def test_an_invalid_amount_is_named(amount: str) -> None:
     assert fields(amount=amount) == ["amount"]
 
 
@@ -100,8 +100,8 @@ def test_a_digit_more_than_the_currency_has_is_never_rounded(amount: str, curren
     assert fields(amount=amount, currency=currency) == ["amount"]
 
 
-def test_a_currency_of_the_past_is_read_as_it_is_booked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether it is a replay or new, only the store can say."""
+def test_a_withdrawn_currency_keeps_its_decimals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the store knows whether the request is a replay or new."""
     iso4217.list_has_it(monkeypatch)
     book_exponents({iso4217.LEAVING: 2})
     iso4217.list_loses_it(monkeypatch)
@@ -145,11 +145,11 @@ def test_three_decimals_of_a_dinar_are_kept() -> None:
         ({"idempotency_key": " x"}, "idempotency_key"),
     ],
 )
-def test_a_field_that_breaks_its_grammar_is_named(change: dict[str, Any], field: str) -> None:
+def test_an_invalid_field_is_named(change: dict[str, Any], field: str) -> None:
     assert fields(**change) == [field]
 
 
-def test_everything_that_is_wrong_is_named_at_once() -> None:
+def test_all_faulty_fields_are_named_at_once() -> None:
     found = fields(obligation_id="", from_bank="", amount="x", priority=7)
     assert found == ["obligation_id", "from_bank", "amount", "priority"]
 
@@ -229,7 +229,7 @@ def test_a_date_is_no_card_number(moment: str) -> None:
     assert made.obligation_id == moment
 
 
-def test_clearing_speaks_the_json_of_the_same_request() -> None:
+def test_clearing_uses_the_same_json_as_the_gateway() -> None:
     made = read_instruction(
         b'{"obligationId":"OBL-9","fromBank":"A","toBank":"B","amount":"1.00","currency":"EUR"}'
     )
@@ -256,7 +256,7 @@ texts = st.text(max_size=80)
         idempotency_key=texts,
     )
 )
-def test_whatever_comes_is_an_instruction_or_is_refused(request: pb.SettlementRequest) -> None:
+def test_any_request_becomes_an_instruction_or_is_refused(request: pb.SettlementRequest) -> None:
     try:
         made = to_instruction(request, caller="me")
     except InvalidInstruction:

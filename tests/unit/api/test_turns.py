@@ -29,19 +29,19 @@ SLICE_STEPS_MAX = 4  # rounding may add one
 
 
 class Ground:
-    """A clock that goes on by what is done, and notes who did it; rests are noted and take no time."""
+    """A virtual clock that records which task ran; idle times are recorded and take no time."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.order: list[str] = []
-        self.rests: list[float] = []
+        self.idles: list[float] = []
 
     def monotonic(self) -> float:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
         if seconds > 0:
-            self.rests.append(seconds)
+            self.idles.append(seconds)
             self.now += seconds
         await asyncio.sleep(0)
 
@@ -54,14 +54,14 @@ class Ground:
         return name
 
     async def others(self, seconds: float) -> None:
-        """Do something in each round of the loop."""
+        """Run in each iteration of the event loop."""
         while True:
             self.order.append("others")
             self.now += seconds
             await asyncio.sleep(0)
 
     def slices(self, *names: str) -> list[tuple[str, int]]:
-        """Count the steps that one worker did before anybody else came."""
+        """Return the lengths of uninterrupted runs, by task name."""
         runs = ((name, len(list(run))) for name, run in itertools.groupby(self.order))
         return [(name, count) for name, count in runs if name in names]
 
@@ -74,7 +74,7 @@ def ground(monkeypatch) -> Ground:
     return ground
 
 
-async def test_what_is_small_is_done_at_once() -> None:
+async def test_small_work_runs_at_once() -> None:
     def small() -> Generator[None, None, int]:
         return 7
         yield
@@ -84,7 +84,7 @@ async def test_what_is_small_is_done_at_once() -> None:
     assert await turns.run(small()) == 7
 
 
-async def test_each_has_a_turn_before_anybody_has_another(ground: Ground) -> None:
+async def test_slices_alternate_between_waiting_tasks(ground: Ground) -> None:
     turns, names = Turns(CALLS_IDLE_RATIO), ["a", "b", "c"]
     got = await asyncio.gather(*(turns.run(ground.work(name, 20)) for name in names))
     assert got == names
@@ -93,31 +93,31 @@ async def test_each_has_a_turn_before_anybody_has_another(ground: Ground) -> Non
     assert max(count for _, count in slices[:12]) <= SLICE_STEPS_MAX
 
 
-@pytest.mark.parametrize("rest", [CALLS_IDLE_RATIO, STREAMS_IDLE_RATIO])
-async def test_while_others_work_the_lane_rests(ground: Ground, rest: float) -> None:
-    turns = Turns(rest)
+@pytest.mark.parametrize("idle_ratio", [CALLS_IDLE_RATIO, STREAMS_IDLE_RATIO])
+async def test_the_lane_idles_while_other_tasks_are_busy(ground: Ground, idle_ratio: float) -> None:
+    turns = Turns(idle_ratio)
     busy = asyncio.create_task(ground.others(BUSY_SECONDS))
     await turns.run(ground.work("a", 30))
     busy.cancel()
     slices = ground.slices("a")
     assert len(slices) >= 30 / SLICE_STEPS_MAX
-    assert len(ground.rests) >= len(slices) - 1, "after each slice but the last"
-    for seconds in ground.rests:
+    assert len(ground.idles) >= len(slices) - 1, "after each slice but the last"
+    for seconds in ground.idles:
         passed = (ROUNDS + 1) * BUSY_SECONDS
-        assert seconds >= SLICE_SECONDS * rest - passed
+        assert seconds >= SLICE_SECONDS * idle_ratio - passed
 
 
-async def test_while_nobody_works_it_goes_on_and_lets_others_in_all_the_same(
+async def test_without_other_work_the_lane_yields_but_does_not_idle(
     ground: Ground,
 ) -> None:
     idle = asyncio.create_task(ground.others(0.0))
     await Turns(STREAMS_IDLE_RATIO).run(ground.work("a", 30))
     idle.cancel()
-    assert not ground.rests
+    assert not ground.idles
     assert max(count for _, count in ground.slices("a")) <= SLICE_STEPS_MAX
 
 
-async def test_work_that_fails_gives_its_turn_back(ground: Ground) -> None:
+async def test_failing_work_releases_the_lane(ground: Ground) -> None:
     def failing() -> Generator[None, None, int]:
         yield
         raise ValueError("wrong")
@@ -128,7 +128,7 @@ async def test_work_that_fails_gives_its_turn_back(ground: Ground) -> None:
     assert await turns.run(ground.work("a", 1)) == "a"
 
 
-async def test_whoever_goes_away_gives_his_turn_back(ground: Ground) -> None:
+async def test_cancelled_work_releases_the_lane(ground: Ground) -> None:
     turns = Turns(CALLS_IDLE_RATIO)
     going = asyncio.create_task(turns.run(ground.work("a", 1_000_000)))
     staying = asyncio.create_task(turns.run(ground.work("b", 30)))
@@ -139,7 +139,7 @@ async def test_whoever_goes_away_gives_his_turn_back(ground: Ground) -> None:
     assert await staying == "b"
 
 
-async def test_amid_a_long_page_others_have_their_turn(ground: Ground) -> None:
+async def test_converting_a_long_list_page_yields_to_other_tasks(ground: Ground) -> None:
     others = asyncio.create_task(ground.others(0.0))
     items = list(range(5 * PART_ITEMS))
 
@@ -152,5 +152,5 @@ async def test_amid_a_long_page_others_have_their_turn(ground: Ground) -> None:
     assert max(count for _, count in ground.slices("page")) == PART_ITEMS
 
 
-def test_where_nobody_waits_it_is_done_in_one_go() -> None:
+def test_finish_runs_all_steps_at_once() -> None:
     assert finish(Ground().work("a", 2)) == "a"

@@ -1,4 +1,4 @@
-"""What the tests of the command line share: a clean environment, and running a command in process."""
+"""Shared by the tests of the command line: a clean environment, and running a command in this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Said(NamedTuple):
-    """What a command ended with and printed."""
+    """A command's exit code and output."""
 
     code: int
     out: str
@@ -37,7 +37,7 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def command(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run a command and return what it said."""
+    """Run a command and return its result."""
     from settlement_engine.cli.output import console
 
     def call(*words: str) -> Said:

@@ -62,7 +62,7 @@ def listening(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
     ("handler", "words"),
     [(Nats, "NATS listens there"), (Postgres, "PostgreSQL listens"), (Http, "an HTTP server")],
 )
-def test_a_wrong_port_is_called_by_its_name(
+def test_an_address_of_another_service_is_recognised(
     command: Run, handler: type[socketserver.BaseRequestHandler], words: str
 ) -> None:
     with listening(handler) as address:

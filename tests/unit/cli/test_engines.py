@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 READY = """
 import json, os, signal, sys, time
 print("hello from the engine", os.environ["COLOUR"], flush=True)
@@ -33,7 +33,7 @@ DEAD = "import sys; print('no disk'); sys.exit(9)"
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
@@ -101,7 +101,7 @@ def test_an_engine_that_keeps_dying_is_not_started_in_a_hot_loop(
     for restarts in range(1, 8):
         child = engine._child
         assert child is not None
-        child.wait(timeout=PATIENCE_SECONDS)
+        child.wait(timeout=TIMEOUT_SECONDS)
         began = now[0]
         while not engine.watch():
             now[0] += 0.01
@@ -117,7 +117,7 @@ def test_an_engine_that_drains_ends_with_zero(make: Callable[[str], EngineProces
     child = engine._child
     assert child is not None
     engine.drain()
-    engine.end(PATIENCE_SECONDS)
+    engine.end(TIMEOUT_SECONDS)
     assert child.returncode == 0
     assert engine.pid is None
 
@@ -151,7 +151,7 @@ child.wait()
     until(lambda: pid_file.exists() and bool(pid_file.read_text(encoding="ascii")))
     pid = int(pid_file.read_text(encoding="ascii"))
     parent.kill()
-    parent.wait(timeout=PATIENCE_SECONDS)
+    parent.wait(timeout=TIMEOUT_SECONDS)
     until(lambda: _is_gone(pid))
 
 

@@ -1,4 +1,4 @@
-"""The engine's own tests run on a clock of their own: none of them is about the machine's."""
+"""The engine's tests run on a virtual clock, independent of the machine's."""
 
 from __future__ import annotations
 

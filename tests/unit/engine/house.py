@@ -72,7 +72,7 @@ SETTINGS: dict[str, Any] = {
     "desk_interval_seconds": 0.02,
     "resolve_pause_seconds": 0.05,
 }
-PATIENCE_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 
 
 class RealClock:
@@ -349,7 +349,7 @@ class House:
         return found
 
     async def settle(
-        self, key: str = "k1", wait_seconds: float = PATIENCE_SECONDS, **fields: Any
+        self, key: str = "k1", wait_seconds: float = TIMEOUT_SECONDS, **fields: Any
     ) -> Settlement:
         """Settle one."""
         return (await self.engine.settle(wish(key, **fields), wait_seconds)).settlement
@@ -360,8 +360,8 @@ class House:
 
     async def until(self, truth: Callable[[], Any]) -> None:
         """Wait until something is true."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not truth():  # noqa: ASYNC110 - a predicate rings no bell
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while not truth():  # noqa: ASYNC110 - a predicate cannot be awaited
                 await asyncio.sleep(0.002)
 
 

@@ -23,7 +23,7 @@ from settlement_engine.engine.writer import StepWriter
 from settlement_engine.errors import Unavailable, WrongState
 from settlement_engine.ports import AccountSpec, Answer, Claimed, Outcome, Result, Step
 from tests.support.jumpingloop import LoopClock
-from tests.unit.engine.house import PATIENCE_SECONDS, House, running, shut_window, wish
+from tests.unit.engine.house import TIMEOUT_SECONDS, House, running, shut_window, wish
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -187,7 +187,7 @@ async def test_a_loop_of_the_engine_does_not_end_in_silence(
     house.engine._takeover.look_after_own = look  # type: ignore[method-assign]
     await house.engine.join()
     with pytest.raises(ExceptionGroup, match="TaskGroup") as raised:
-        await run_for(house, PATIENCE_SECONDS)
+        await run_for(house, TIMEOUT_SECONDS)
     [error] = raised.value.exceptions
     assert "ended by itself" in str(error)
 

@@ -20,7 +20,7 @@ from settlement_engine.errors import (
 )
 from settlement_engine.ports import Answer, MatterFilter, RailClass
 from settlement_lab.memory import MemoryMatters
-from tests.unit.engine.house import PATIENCE_SECONDS, House, running, shut_window, wish
+from tests.unit.engine.house import TIMEOUT_SECONDS, House, running, shut_window, wish
 
 if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
@@ -219,7 +219,7 @@ async def test_parked_settlements_wait_for_a_person_and_may_be_cancelled() -> No
         assert (await house.engine.cancel(held.id)).state is State.FAILED
 
 
-async def test_a_shut_window_refuses_or_queues() -> None:
+async def test_a_closed_window_refuses_or_queues() -> None:
     async with running(has_real_windows=True) as house:
         house.records.windows[:] = [shut_window()]
         house.engine._timetable.replace([shut_window()])
@@ -280,9 +280,9 @@ async def test_all_that_the_dead_left_is_asked_about_before_the_first_answer_is_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with running() as first:
-        first.rail.answer_delay_seconds = 2 * PATIENCE_SECONDS
+        first.rail.answer_delay_seconds = 2 * TIMEOUT_SECONDS
         first.rail.capabilities = replace(
-            first.rail.capabilities, answer_timeout_seconds=2 * PATIENCE_SECONDS
+            first.rail.capabilities, answer_timeout_seconds=2 * TIMEOUT_SECONDS
         )
         # A whole number of batches: one that is not full may be joined by an answer.
         await first.engine.submit([wish(f"k{n}") for n in range(8)])
@@ -412,9 +412,9 @@ async def test_amid_the_work_on_a_long_batch_others_have_their_turn(
 
 async def test_those_who_wait_for_a_rail_keep_nobody_out() -> None:
     async with running(backlog_max=4) as house:
-        house.rail.answer_delay_seconds = PATIENCE_SECONDS
+        house.rail.answer_delay_seconds = TIMEOUT_SECONDS
         house.rail.capabilities = replace(
-            house.rail.capabilities, answer_timeout_seconds=2 * PATIENCE_SECONDS
+            house.rail.capabilities, answer_timeout_seconds=2 * TIMEOUT_SECONDS
         )
         for round_number in range(3):
             await house.engine.submit([wish(f"k{round_number}-{n}") for n in range(4)])
@@ -422,7 +422,7 @@ async def test_those_who_wait_for_a_rail_keep_nobody_out() -> None:
         assert house.engine._mailbox.carried_count == 12
 
 
-async def test_a_caller_who_goes_away_changes_nothing() -> None:
+async def test_a_caller_that_disconnects_changes_nothing() -> None:
     async with running() as house:
         task = asyncio.get_running_loop().create_task(house.engine.settle(wish(), 5))
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Each test begins as a process does: no tag of another test is known."""
+"""Each test starts like a new process: tag names of other tests are forgotten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is built reads back as the same, is valid against the schemas, and anything else is refused."""
+"""Built messages read back as the same values and are valid against the schemas; invalid values are refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HEADED = StatusReport(
 @pytest.mark.parametrize("definition", versions())
 @EXAMPLES
 @given(seed=st.integers(0, 2**32))
-def test_what_is_built_reads_back_with_every_field(definition, seed):
+def test_a_built_message_reads_back_with_every_field(definition, seed):
     content = Maker(seed).content(definition)
     message = opened(built(definition, content))
     assert message.definition == definition
@@ -67,7 +67,7 @@ def schema(folder: Path, name: str) -> Schema:
 
 
 @pytest.mark.parametrize("definition", versions())
-def test_what_is_built_is_valid_against_its_schema(definition):
+def test_a_built_message_is_valid_against_its_schema(definition):
     folder = shared_folder("iso20022-xsd")
     if not (folder / f"{definition}.xsd").exists():
         pytest.skip(f"there is no schema of {definition}")
@@ -124,7 +124,7 @@ def test_an_amount_that_no_message_carries_is_refused(minor):
         built("pacs.009.001.08", msgspec.structs.replace(content, transfers=(transfer,)))
 
 
-def test_two_of_one_choice_are_refused():
+def test_two_elements_of_one_choice_are_refused():
     content = Maker(1).content("camt.056.001.08")
     agent = Maker(1).content("pacs.009.001.08").transfers[0].debtor
     party = Maker(1).content("pacs.008.001.08").transfers[0].debtor
@@ -144,7 +144,7 @@ def test_the_possible_duplicate_mark_is_written_and_read():
     assert found.is_possible_duplicate is True
 
 
-def test_the_same_values_are_the_same_bytes():
+def test_the_same_values_build_the_same_bytes():
     content = Maker(5).content("pacs.008.001.08")
     assert built("pacs.008.001.08", content) == built("pacs.008.001.08", content)
 

@@ -58,7 +58,7 @@ def fault(text):
 BOTH = (balance("OPBD", "1.00"), balance("CLBD", "11.00"))
 
 
-def test_a_statement_has_its_values():
+def test_a_statement_has_the_expected_values():
     found = one(*BOTH, entry())
     assert found.source is Source.CAMT053
     assert (found.id, found.sequence, found.message_id) == ("S1", 7, "M1")
@@ -129,7 +129,7 @@ def test_an_entry_of_one_payment_has_its_references():
     assert found.text == "Invoice 4711"
 
 
-def test_one_bad_statement_loses_only_itself():
+def test_a_faulty_statement_does_not_affect_the_others():
     good, bad = statement(*BOTH), statement(*BOTH, entry(status="<Sts>MAYB</Sts>"))
     file = read_statements(document(good, bad, good).encode())
     assert len(file.statements) == 2
@@ -156,7 +156,7 @@ def test_one_bad_statement_loses_only_itself():
         ("<!DOCTYPE x [<!ENTITY a 'b'>]>" + document(statement(*BOTH)), "document type is refused"),
     ],
 )
-def test_what_cannot_be_read_says_why(text, reason):
+def test_an_unreadable_file_has_a_reason(text, reason):
     found = fault(text)
     assert found.kind is FaultKind.UNREADABLE
     assert reason in found.reason
@@ -172,7 +172,7 @@ def test_what_cannot_be_read_says_why(text, reason):
         "<html/>",
     ],
 )
-def test_another_container_is_a_fault_and_never_nothing(text):
+def test_another_kind_of_message_is_a_fault_not_an_empty_result(text):
     assert fault(text).kind is FaultKind.WRONG_CONTAINER
 
 

@@ -42,7 +42,7 @@ def test_a_character_without_a_rule_is_an_error_and_no_question_mark(text):
 
 
 @pytest.mark.parametrize("name", sorted(character_sets()))
-def test_what_rules_write_is_carried_and_is_no_question_mark(name):
+def test_replacements_are_in_the_character_set_and_no_question_marks(name):
     characters = character_sets()[name]
     assert characters.source
     for each, written in characters.written_as.items():
@@ -52,7 +52,7 @@ def test_what_rules_write_is_carried_and_is_no_question_mark(name):
         assert fault_of_characters(written, characters) == "" or name == "x", (each, written)
 
 
-def test_the_rules_are_configuration():
+def test_the_usage_rules_are_configurable():
     own = CharacterSet(source="ours", allowed="abcdefgh", written_as={"漢": "abc"})
     assert fitted("漢a", own).text == "abca"
 
@@ -82,7 +82,7 @@ def message(name: str, **changes) -> CustomerTransfers:
     return CustomerTransfers(header=header, transfers=(transfer,))
 
 
-def test_all_words_of_a_message_are_written_and_every_original_is_kept():
+def test_all_texts_of_a_message_are_rewritten_and_originals_kept():
     content, rewritten = fit(message("Jürgen"), SEPA)
     creditor = content.transfers[0].creditor
     assert (creditor.name, creditor.address.town_name) == ("Juergen", "Koeln")

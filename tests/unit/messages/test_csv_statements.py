@@ -17,11 +17,11 @@ def signed(rows):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_mapping_is_one(name):
+def test_every_shipped_mapping_is_valid(name):
     assert shipped_mapping(name).columns.booking_date
 
 
-def test_balances_are_told_by_the_running_one():
+def test_balances_are_derived_from_the_running_balance():
     (found,) = signed(
         '2026-11-24,2026-11-24,-2.50,EUR,97.50,B1,E1,"one, with a comma"\n2026-11-25,,10,EUR,107.5,B2,,\n'
     ).statements
@@ -42,7 +42,10 @@ def test_each_account_and_currency_is_a_statement_of_its_own():
     )
     file = read_statements((header + rows).encode(), shipped_mapping("debit_and_credit"))
     first, second = file.statements
-    assert [each.minor for each in first.entries] == [-50000, 100000]  # the newest stood first
+    assert [each.minor for each in first.entries] == [
+        -50000,
+        100000,
+    ]  # the file has the newest first
     opening = first.opening()
     assert opening is not None
     assert opening.minor == 100000
@@ -50,7 +53,7 @@ def test_each_account_and_currency_is_a_statement_of_its_own():
 
 
 @pytest.mark.parametrize("sides", ["1,00;2,00", ";"])
-def test_an_amount_stands_on_one_side(sides):
+def test_a_row_has_an_amount_on_exactly_one_side(sides):
     text = (
         "Konto;Buchung;Valuta;Soll;Haben;Währung;Saldo;Buchungstext;Verwendungszweck\n"
         f"1;25.11.2026;;{sides};EUR;1,00;GUT;b\n"
@@ -86,7 +89,7 @@ def test_marks_give_the_sign(mark, minor, reversal):
         ("", "file", "no row"),
     ],
 )
-def test_a_bad_row_loses_its_statement_and_says_where(rows, place, reason):
+def test_a_faulty_row_makes_its_statement_unreadable_with_its_position(rows, place, reason):
     file = signed(rows)
     assert file.statements == ()
     assert file.faults[0].place == place
@@ -109,6 +112,6 @@ def test_a_missing_column_is_named():
         "not toml",
     ],
 )
-def test_a_mapping_that_leaves_room_for_a_guess_is_refused(text):
+def test_an_ambiguous_mapping_is_refused(text):
     with pytest.raises(MessageError):
         read_mapping(text.encode())

@@ -1,4 +1,4 @@
-"""What came in is read and its oddities are said; what goes out may not have them."""
+"""A received message is read and its oddities are reported; a message to be sent must not have them."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ def report(*transactions: TransactionStatus) -> StatusReport:
         (Account(iban="DE89370400440532013001"), "iban", True),
     ],
 )
-def test_identifiers_are_looked_at(value, place, is_fault):
+def test_identifiers_are_checked(value, place, is_fault):
     (found,) = findings(value)
     assert (found.place, found.is_fault) == (place, is_fault)
 
 
-def test_right_identifiers_are_not_odd():
+def test_valid_identifiers_have_no_findings():
     references = ("RF18539007547034", "2026/11", None)
     remittance = tuple(StructuredRemittance(reference=each) for each in references)
     right = (Agent(bic="DEUTDEFF"), Account(iban="DE89370400440532013000"), *remittance)
     assert findings(right) == []
 
 
-def test_an_unknown_status_is_an_alarm_and_an_unknown_reason_a_warning():
+def test_an_unknown_status_is_a_fault_and_an_unknown_reason_a_warning():
     odd = TransactionStatus(status="ZZZZ", reasons=(Reason(code="ZZ99"),))
     found = findings(report(odd, TransactionStatus(status="ACSC")))
     assert [(each.place, each.is_fault) for each in found] == [
@@ -93,29 +93,29 @@ def test_a_hybrid_address_and_no_address_are_in_order():
     check_before_sending((hybrid, Party(name="A")), SWIFT, AFTER)
 
 
-def test_a_warning_does_not_keep_a_message_back_and_a_fault_does():
+def test_a_fault_prevents_sending_and_a_warning_does_not():
     check_before_sending(Agent(bic="CHASUS33"), SWIFT, AFTER)
     with pytest.raises(MessageError, match="is not a BIC"):
         check_before_sending(Agent(bic="DEUTXXFF"), SWIFT, AFTER)
 
 
-def test_characters_that_a_rail_does_not_carry_keep_a_message_back():
+def test_characters_outside_a_rails_set_prevent_sending():
     with pytest.raises(MessageError) as caught:
         check_before_sending(Party(name="漢"), SWIFT, AFTER)
     assert caught.value.place == "name"
 
 
-def test_a_header_about_another_message_is_said():
+def test_a_header_for_another_message_is_reported():
     head = msgspec.structs.replace(Maker(1).head("02"), definition="pacs.004.001.09")
     message = opened(built("pacs.002.001.10", report(), head))
     assert odd_about(message)[0].place == "head.definition"
 
 
-def test_no_more_is_said_than_the_bound():
+def test_a_summarys_length_is_limited():
     assert len(findings((Agent(bic="DEUTXXFF"),) * (FINDINGS_MAX * 2))) == FINDINGS_MAX
 
 
-def test_what_is_recognised_is_told_whole():
+def test_a_recognised_message_is_described_completely():
     payment = TransactionStatus(uetr="0123abcd-0123-4abc-8abc-0123456789ab", status="RJCT")
     rejected = msgspec.structs.replace(payment, reasons=(Reason(code="AC04", texts=("closed",)),))
     found = recognised(built("pacs.002.001.10", report(rejected)))
@@ -136,7 +136,7 @@ def test_bytes_of_no_format_are_refused(data):
 
 
 @pytest.mark.parametrize("definition", ["pacs.008.001.08", "camt.029.001.09", "camt.056.001.08"])
-def test_every_kind_says_something(definition):
+def test_every_kind_of_message_has_a_summary(definition):
     for seed in range(20):
         content = Maker(seed).content(definition)
         assert isinstance(plain(content), dict)

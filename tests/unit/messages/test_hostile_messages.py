@@ -1,4 +1,4 @@
-"""Messages that were made to harm: refused at once, at little cost, with a typed error; never a crash."""
+"""Malicious messages: refused at once, at little cost, with a typed error, and never a crash."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.messages import Maker
 
 CPU_SECONDS_MAX = 0.1
 ATTEMPTS = 3
-"""The best of them counts: Python collects its garbage when it likes."""
+"""The best of these attempts counts, because Python's garbage collector may run during any of them."""
 
 GROWTH_BYTES_MAX = 20 * 1024 * 1024
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
@@ -58,7 +58,7 @@ def test_a_hostile_message_is_refused_at_once_and_costs_little(name):
     assert grown < GROWTH_BYTES_MAX
 
 
-def test_names_that_stay_in_memory_are_bounded_for_the_life_of_the_process(monkeypatch):
+def test_tag_names_kept_by_libxml2_are_limited_per_process(monkeypatch):
     monkeypatch.setattr(xml, "TAGS_KEPT_MAX", 250)
     good = built("pacs.002.001.10", _report(Maker(7).content("pacs.002.001.10"), 1))
     opened(good)
@@ -87,7 +87,7 @@ def test_real_utf_16_is_refused_before_it_is_parsed():
         parse(text.encode("utf-16"))
 
 
-def test_a_document_type_in_words_is_no_document_type():
+def test_the_word_doctype_in_text_is_accepted():
     assert parse(b"<Document><!-- <!DOCTYPE x> --><![CDATA[<!DOCTYPE x>]]></Document>").text
 
 

@@ -9,7 +9,7 @@ from settlement_engine.messages import identifiers
     "text",
     [
         *("DE89370400440532013000", "GB82WEST12345698765432", "FR1420041010050500013M02606"),
-        "SE4550000000058398257466",  # its national check digits are verified by nobody
+        "SE4550000000058398257466",  # its national check digits cannot be verified
     ],
 )
 def test_a_right_iban(text):
@@ -66,6 +66,6 @@ def test_check_digits(check, right, wrong):
     assert "check digit" in check(wrong)
 
 
-def test_what_is_wrong_is_said_without_the_identifier():
+def test_a_fault_of_an_identifier_does_not_repeat_it():
     said = identifiers.fault_of_iban("DE89370400440532013001")
     assert said == "is not an IBAN: its check digits are wrong"

@@ -1,4 +1,4 @@
-"""Real messages that nobody here wrote: the valid ones are read, the others are refused with a place."""
+"""Real foreign messages: the valid ones are read, the others are refused with a position."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_every_valid_message_is_read_and_every_other_is_refused_with_its_place()
     assert read >= READ_AT_LEAST
 
 
-def test_what_was_read_is_built_again_and_reads_the_same():
+def test_a_message_read_and_built_again_reads_the_same():
     rebuilt = 0
     for file in files():
         try:
@@ -91,7 +91,7 @@ def test_what_was_read_is_built_again_and_reads_the_same():
         ("test_files_2026_camt054_credit_notification_sample.xml", "camt.054", "credit (BOOK)"),
     ],
 )
-def test_what_a_message_of_others_says(file, kind, says):
+def test_summaries_of_foreign_messages(file, kind, says):
     found = recognised((shared_folder("corpora/cbpr") / file).read_bytes())
     assert found.kind == kind
     assert says in " ".join(found.says)

@@ -41,12 +41,12 @@ def fault(text):
         ("ED", -1250, False, EntryStatus.PENDING),
     ],
 )
-def test_the_sign_is_what_the_mark_does_to_the_balance(mark, minor, reversal, status):
+def test_the_sign_follows_the_marks_effect_on_the_balance(mark, minor, reversal, status):
     (entry,) = one(f"{HEAD}:61:2611251125{mark}12,50NTRFX//B1\n{TAIL}").entries
     assert (entry.minor, entry.is_reversal, entry.status) == (minor, reversal, status)
 
 
-def test_a_statement_has_its_values():
+def test_a_statement_has_the_expected_values():
     statement = one(
         f"{{1:F01}}{{2:O9400000}}{{4:\n{HEAD}"
         ":61:2612310102D10,NTRFOUR-1//THEIR-1\nSUPPLEMENT\n:86:166?00X?20EREF+E2E-7?21SVWZ+Text\n"
@@ -80,7 +80,7 @@ def test_a_reference_of_the_entry_survives_its_details():
     assert (entry.references.customer, entry.references.end_to_end) == ("OUR-1", "E2E")
 
 
-def test_a_page_has_intermediate_balances():
+def test_an_mt_page_has_intermediate_balances():
     statement = one(
         ":20:S\n:25:1\n:28C:7/2\n:60M:D261124EUR1,00\n:61:261125C2,NTRFX\n:62M:C261125EUR1,00\n"
     )
@@ -106,19 +106,19 @@ def test_a_report_of_nothing_says_so_by_its_totals():
 @pytest.mark.parametrize(
     ("total", "differs"), [("1EUR2,00", False), ("2EUR2,00", True), ("1EUR3,", True)]
 )
-def test_totals_that_the_entries_do_not_have_are_kept_as_a_difference(total, differs):
+def test_wrong_totals_are_kept_as_a_difference(total, differs):
     report = f":20:S\n:25:1\n:28C:1\n:34F:EUR0,\n:61:261125D2,NTRFX\n:90D:{total}\n"
     assert one(report).totals_differ is differs
 
 
 @pytest.mark.parametrize("tag", [":71:", ";61:", ":61;", "61:", ""])
-def test_an_entry_whose_tag_is_damaged_does_not_vanish(tag):
+def test_an_entry_with_a_damaged_tag_makes_its_statement_unreadable(tag):
     line = "2611251125D12,50NTRFX//B1\n"
     text = f"{HEAD}:61:{line}:86:text\n{tag}{line}{TAIL}"
     assert "whose tag is damaged" in fault(text).reason
 
 
-def test_a_time_that_a_lines_end_has_cut_is_text():
+def test_a_time_split_over_two_lines_is_text():
     (entry,) = one(
         f"{HEAD}:61:261125D1,NTRFX\n:86:106?20EREF+E?21SVWZ+AT 12:16\n:26:37 X?22KREF+K\n{TAIL}"
     ).entries
@@ -126,25 +126,25 @@ def test_a_time_that_a_lines_end_has_cut_is_text():
     assert entry.references.end_to_end == "E"
 
 
-def test_an_mt950_says_so_before_its_block():
+def test_an_mt950_is_recognised_by_the_header_before_its_block():
     assert one(f"{{2:I950DEUTDEFF}}{{4:\n{HEAD}{TAIL}").source is Source.MT950
 
 
-def test_an_empty_statement_is_one():
+def test_a_statement_without_entries_is_accepted():
     assert one(HEAD + TAIL).entries == ()
 
 
-def test_two_equal_entries_stay_two():
+def test_two_equal_entries_are_both_kept():
     line = ":61:261125D3,50NTRFNONREF\n:86:Parking\n"
     assert [each.minor for each in one(HEAD + line + line + TAIL).entries] == [-350, -350]
 
 
-def test_the_bound_on_text_is_each_entrys_own():
+def test_the_limit_on_text_applies_to_each_entry():
     line = f":61:261125D1,NTRFX\n:86:{'x' * (ENTRY_DETAILS_CHARACTERS_MAX // 2)}\n"
     assert len(one(HEAD + line * 5 + TAIL).entries) == 5
 
 
-def test_one_bad_block_loses_only_itself():
+def test_a_faulty_block_does_not_affect_the_others():
     bad = ":20:BAD\n:25:1\n:28C:1\n:60F:C261124EUR1,00\n:61:rubbish\n:62F:C261124EUR1,00\n-\n"
     file = read_statements((HEAD + TAIL + bad + HEAD + TAIL).encode())
     assert [each.id for each in file.statements] == ["STMT1", "STMT1"]
@@ -172,7 +172,7 @@ def test_one_bad_block_loses_only_itself():
         (f"{HEAD}:61:261125D1,NTRFX\n:86:{'x' * ENTRY_DETAILS_CHARACTERS_MAX}\n{TAIL}", "longer"),
     ],
 )
-def test_what_cannot_be_read_says_why(text, reason):
+def test_an_unreadable_file_has_a_reason(text, reason):
     assert reason in fault(text).reason
 
 
@@ -185,7 +185,7 @@ def test_customers_data_is_in_no_log(caplog):
     assert caplog.records == []
 
 
-def test_a_text_that_is_the_name_of_a_file_opens_none(tmp_path, monkeypatch):
+def test_a_text_that_is_a_file_name_opens_no_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "statement").write_text(HEAD + TAIL)
     file = read_statements(b"statement")
@@ -196,7 +196,7 @@ def test_a_text_that_is_the_name_of_a_file_opens_none(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("data", [b"", b"   ", b":20:", b"<", b"\x00" * 100, b"-\n-\n"])
-def test_nothing_is_never_the_answer(data):
+def test_the_result_is_never_empty(data):
     file = read_statements(data)
     assert file.statements == ()
     assert len(file.faults) == 1

@@ -1,4 +1,4 @@
-"""Faults of a message are named with their place, and each kind of envelope is opened."""
+"""Faults of a message are reported with their position, and each kind of envelope is accepted."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_prefix_or_another_order_of_white_space_changes_nothing():
         ),
     ],
 )
-def test_a_fault_is_named_with_its_place(text, place, reason):
+def test_a_fault_is_reported_with_its_position(text, place, reason):
     found = fault(text)
     assert found.place.startswith(place)
     assert reason in found.reason
@@ -111,7 +111,7 @@ def test_a_fault_names_its_line():
 
 
 @pytest.mark.parametrize("encoding", ["UTF-8", "ISO-8859-1", "windows-1252"])
-def test_letters_are_read_in_every_encoding_that_is_taken(encoding):
+def test_text_is_read_in_every_supported_encoding(encoding):
     text = f"<?xml version='1.0' encoding='{encoding}'?>" + document().replace("E1", "Ä1")
     found = opened(text.encode(encoding)).content
     assert found.transactions[0].end_to_end_id == "Ä1"
@@ -144,7 +144,7 @@ def test_a_header_of_another_version_is_not_guessed_at():
         ("1" * 17, "EUR", "more than 18 digits"),
     ],
 )
-def test_an_amount_that_is_none_is_refused(amount, currency, reason):
+def test_an_invalid_amount_text_is_refused(amount, currency, reason):
     charge = (
         f'<ChrgsInf><Amt Ccy="{currency}">{amount}</Amt>'
         "<Agt><FinInstnId><BICFI>DEUTDEFF</BICFI></FinInstnId></Agt></ChrgsInf>"

@@ -1,4 +1,4 @@
-"""Real statements, whole, cut and with bytes turned: values or a typed error, never a crash or an invention."""
+"""Real statements, whole, truncated and with altered bytes: values or a typed error, never a crash."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ READ_OF_75 = 68
 MARK = re.compile(r"^:61:[0-9]{6}(?:[0-9]{4}|\s{4})?([RE]?[DC])", re.MULTILINE | re.IGNORECASE)
 RAISES = {"C", "RD", "EC"}
 INTRADAY = {Source.CAMT052, Source.CAMT054, Source.MT942}
-"""They may say that there was nothing, and close no day by it."""
+"""These kinds may report that there was nothing, and they do not close a day."""
 
 
 def corpus(name, pattern):
@@ -35,7 +35,7 @@ def test_nearly_every_block_of_the_mt_corpus_is_read():
     assert read >= READ_OF_75
 
 
-def test_no_sign_of_the_mt_corpus_is_wrong():
+def test_the_signs_of_the_mt_corpus_are_right():
     told = 0
     for path in corpus("mt940", "*.sta"):
         data = path.read_bytes()
@@ -115,8 +115,8 @@ def assert_signs(data, file):
             assert (entry.minor > 0) == (mark.upper() in RAISES) or not entry.minor
 
 
-def test_a_cut_statement_never_ends_with_a_smaller_amount():
-    """Wherever a statement is cut, each entry that is read is one of the whole statement's."""
+def test_a_truncated_statement_never_has_a_smaller_amount():
+    """Wherever a statement is truncated, each entry that is read is one of the whole statement."""
     line = ":61:2611251125D1234,50NTRFOUR-1//THEIR-1\n"
     text = (
         ":20:S\n:25:DEUTDEFF/123\n:28C:7/1\n:60F:C261124EUR9999,00\n"

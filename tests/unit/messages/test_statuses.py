@@ -1,4 +1,4 @@
-"""Only two codes say that money moved; a code that nobody knows says nothing."""
+"""Only two status codes say that money moved; an unknown code says nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_of_all_known_codes_two_say_settled_one_rejected_and_one_cancelled():
 
 
 @pytest.mark.parametrize("code", ["ZZZZ", "", None, "acsc", "ACSC ", "ACSX", "PART"])
-def test_a_code_that_nobody_knows_is_unknown_and_never_a_success_or_a_no(code):
+def test_an_unknown_status_code_is_neither_success_nor_rejection(code):
     assert verdict_of(code) is Verdict.UNKNOWN
 
 
@@ -85,7 +85,7 @@ def payment(message_id, status=None, *reasons):
         ([], payment("A"), None),
     ],
 )
-def test_a_messages_status_speaks_for_a_payment_only_where_it_can(groups, of, status):
+def test_a_group_status_applies_to_payments_without_their_own_unless_part(groups, of, status):
     report = StatusReport(header=HEADER, groups=tuple(groups), transactions=(of,))
     assert status_of(report, of) == status
 
@@ -127,7 +127,7 @@ ISO_SETS = [name for name in CODE_SETS if not name.startswith("nacha_")]
 
 
 @pytest.mark.parametrize("name", ISO_SETS)
-def test_a_code_set_says_where_it_is_from_and_when(name):
+def test_a_code_set_states_its_source_and_date(name):
     found = code_set(name)
     assert found.set
     assert re.fullmatch(r"20[0-9]{2}-[01][0-9](-[0-3][0-9])?", found.published)
@@ -136,7 +136,7 @@ def test_a_code_set_says_where_it_is_from_and_when(name):
     assert ("iso20022.org" in found.source) == found.set.startswith("External")
 
 
-def test_the_code_sets_are_whole():
+def test_the_code_sets_are_complete():
     sizes = {name: len(code_set(name).codes) for name in CODE_SETS}
     assert sizes["return_reason"] == 104
     assert sizes["status_reason"] == 301

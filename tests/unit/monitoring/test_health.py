@@ -1,4 +1,4 @@
-"""Health: told at once, from the latest findings; and the pages that tell it."""
+"""Health: the latest results of checks, and the routes that report them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_nothing_is_ready_before_it_was_checked(board: HealthBoard) -> Non
     assert board.is_ready
 
 
-async def test_a_finding_is_told_with_its_age(board: HealthBoard, now: HandMonotonic) -> None:
+async def test_a_result_is_reported_with_its_age(board: HealthBoard, now: HandMonotonic) -> None:
     await board.refresh()
     now.seconds += 12.5
     assert board.snapshot()["checks"] == {
@@ -74,9 +74,7 @@ async def test_a_finding_is_told_with_its_age(board: HealthBoard, now: HandMonot
     }
 
 
-async def test_a_check_that_nobody_makes_any_more_fails(
-    board: HealthBoard, now: HandMonotonic
-) -> None:
+async def test_a_check_without_recent_results_fails(board: HealthBoard, now: HandMonotonic) -> None:
     await board.refresh()
     now.seconds += 30.5
     assert not board.is_ready
@@ -116,7 +114,7 @@ async def test_a_check_that_recovers_is_ready_again(board: HealthBoard) -> None:
     assert board.is_ready
 
 
-async def test_whoever_drains_is_not_ready_however_healthy(board: HealthBoard) -> None:
+async def test_a_draining_process_is_not_ready(board: HealthBoard) -> None:
     await board.refresh()
     board.drain()
     assert not board.is_ready
@@ -177,12 +175,14 @@ async def test_readiness_is_json_and_a_status(
         assert (await response.json())["draining"] is True
 
 
-async def test_the_version_is_told(client: TestClient[web.Request, web.Application]) -> None:
+async def test_the_version_route_returns_the_version(
+    client: TestClient[web.Request, web.Application],
+) -> None:
     async with client.get("/version") as response:
         assert await response.json() == {"name": "settlement-engine", "version": "1.2.3"}
 
 
-async def test_metrics_are_written_for_many_at_the_price_of_one(
+async def test_concurrent_requests_share_one_rendering_of_metrics(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     written = 0
@@ -210,7 +210,7 @@ async def test_metrics_are_written_for_many_at_the_price_of_one(
     assert written == 1
 
 
-async def test_what_is_known_is_told_as_it_is_at_the_moment_of_the_question(
+async def test_a_check_without_a_query_is_always_current(
     board: HealthBoard,
 ) -> None:
     why = ["era 0 waits"]

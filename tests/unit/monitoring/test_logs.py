@@ -1,4 +1,4 @@
-"""Logs: one whole line each, no secret in it, and nothing that fails because of it."""
+"""Logs: one complete line per event, without secrets, and logging never fails the work."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_below_the_level_nothing_is_written(stream: io.StringIO) -> None:
     ],
 )
 @pytest.mark.parametrize("layout", ["json", "console"])
-def test_no_secret_comes_out_of_a_text(stream: io.StringIO, text: str, layout: str) -> None:
+def test_secrets_in_texts_are_masked(stream: io.StringIO, text: str, layout: str) -> None:
     configure("info", layout, stream)
     log = structlog.get_logger()
     log.info(text)
@@ -113,20 +113,20 @@ def test_no_secret_comes_out_of_a_text(stream: io.StringIO, text: str, layout: s
 @pytest.mark.parametrize(
     "key", ["password", "db_password", "client_secret", "TOKEN", "api_key", "authorization"]
 )
-def test_no_secret_comes_out_from_under_its_key(stream: io.StringIO, key: str) -> None:
+def test_values_of_secret_keys_are_masked(stream: io.StringIO, key: str) -> None:
     configure("info", "json", stream)
     structlog.get_logger().info("event", **{key: SECRET}, more={key: {"value": SECRET}})
     assert SECRET not in stream.getvalue()
     assert redaction.MASK in stream.getvalue()
 
 
-def test_what_masks_itself_stays_masked(stream: io.StringIO) -> None:
+def test_a_value_that_masks_itself_stays_masked(stream: io.StringIO) -> None:
     configure("info", "json", stream)
     structlog.get_logger().info("event", value=SecretStr(SECRET))
     assert SECRET not in stream.getvalue()
 
 
-def test_what_is_no_secret_stays_readable(stream: io.StringIO) -> None:
+def test_text_that_is_no_secret_stays_readable(stream: io.StringIO) -> None:
     configure("info", "json", stream)
     text = "settled OB-1: 12.50 EUR at https://bank.example:8443/path in 3 ms, a=b"
     structlog.get_logger().info(text, url="postgresql://engine:x@db:5432/settlement")
@@ -137,7 +137,7 @@ def test_what_is_no_secret_stays_readable(stream: io.StringIO) -> None:
 
 @pytest.mark.parametrize("layout", ["json", "console"])
 @pytest.mark.parametrize("breaker", ["\n", "\r\n", "\r", "\x1b[2K", "\u2028", "\x85", "\x00"])
-def test_nobodys_input_can_forge_a_line(stream: io.StringIO, layout: str, breaker: str) -> None:
+def test_input_cannot_forge_a_log_line(stream: io.StringIO, layout: str, breaker: str) -> None:
     configure("info", layout, stream)
     forged = f"x{breaker}at=2026 level=info event=forged"
     structlog.get_logger().info("event", given=forged, **{f"key{breaker}": 1})
@@ -163,7 +163,7 @@ def test_a_traceback_is_one_line_for_machines_and_indented_for_people() -> None:
         assert any(line.startswith(first) for line in written)
 
 
-def test_the_libraries_go_the_same_way_from_warning_on(stream: io.StringIO) -> None:
+def test_warnings_of_libraries_are_logged_the_same_way(stream: io.StringIO) -> None:
     configure("debug", "json", stream)
     library = logging.getLogger("asyncpg.pool")
     library.info("chatter")
@@ -188,7 +188,7 @@ class Unspeakable:
     __repr__ = __str__
 
 
-def test_a_line_that_cannot_be_written_harms_nobody() -> None:
+def test_a_log_line_that_cannot_be_written_is_dropped() -> None:
     configure("info", "json", Broken())
     structlog.get_logger().info("event")
     closed = io.StringIO()
@@ -225,6 +225,6 @@ def test_hostile_text_costs_no_time_to_speak_of() -> None:
 
 
 @pytest.mark.parametrize(("level", "layout"), [("loud", "json"), ("info", "xml")])
-def test_what_is_not_known_is_refused(level: str, layout: str) -> None:
+def test_unknown_log_settings_are_refused(level: str, layout: str) -> None:
     with pytest.raises(Misconfigured):
         configure(level, layout, io.StringIO())

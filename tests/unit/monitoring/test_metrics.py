@@ -1,4 +1,4 @@
-"""Metrics: the specification's names, what is counted when, and what it costs."""
+"""Metrics: the names of the specification, what is counted and when, and the cost of it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def step(state: State, event: Event, *, seconds: float = 3.0, amount: Money | No
 
 
 class Measured:
-    """A source of gauges that answers what it was given."""
+    """A source of gauges that returns what it was given."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ def test_the_engine_can_use_it_as_its_meter(metrics: Metrics) -> None:
     meter.moved([])
 
 
-async def test_every_specified_name_stands_there_with_its_labels() -> None:
+async def test_every_specified_metric_has_its_labels() -> None:
     metrics = Metrics("1.2.3", balance_accounts_max=10)
     metrics.moved([step(State.SENT, Event.SETTLED), step(State.SENT, Event.REJECTED)], 0.01)
     metrics.batch("move", 3, 0.01)
@@ -151,7 +151,7 @@ async def test_every_specified_name_stands_there_with_its_labels() -> None:
     assert "_created" not in text
 
 
-def test_every_row_that_ends_a_life_is_counted_once_and_no_other(metrics: Metrics) -> None:
+def test_each_transition_to_a_final_state_is_counted_once(metrics: Metrics) -> None:
     ending = dict.fromkeys(ENDS, 0)
     for state, rows in LIFE.items():
         for event, row in rows.items():
@@ -188,7 +188,7 @@ def test_a_batch_is_summed_up(metrics: Metrics) -> None:
     assert value(metrics, "atomic_rollback_duration_seconds_sum") == 0.02
 
 
-def test_a_duration_lies_in_the_bucket_whose_bound_it_reaches(metrics: Metrics) -> None:
+def test_a_duration_equal_to_a_buckets_limit_is_in_that_bucket(metrics: Metrics) -> None:
     lives = [step(State.SENT, Event.SETTLED, seconds=s) for s in (0.0, 0.005, 0.0051, 1.0, 9e6)]
     metrics.moved(lives)
     counts = {
@@ -198,7 +198,7 @@ def test_a_duration_lies_in_the_bucket_whose_bound_it_reaches(metrics: Metrics) 
     assert counts == {"0.001": 1, "0.005": 2, "0.01": 3, "1.0": 4, "7200.0": 4, "+Inf": 5}
 
 
-def test_a_return_is_no_second_life_and_no_operation(metrics: Metrics) -> None:
+def test_a_return_counts_neither_as_an_end_nor_as_an_operation(metrics: Metrics) -> None:
     metrics.moved([step(State.COMPLETED, Event.RETURNED)], 0.1)
     assert value(metrics, "settlement_total", status="returned") == 1
     assert value(metrics, "settlement_duration_seconds_count") == 0
@@ -206,7 +206,7 @@ def test_a_return_is_no_second_life_and_no_operation(metrics: Metrics) -> None:
     assert value(metrics, "settlement_amount_total", currency="EUR") == 0
 
 
-def test_rail_time_is_the_rails_and_silence_does_not_lengthen_it(metrics: Metrics) -> None:
+def test_rail_time_excludes_the_engine_and_timeouts(metrics: Metrics) -> None:
     metrics.rail_answered("mock", "send", 0.5, 10, 0)
     metrics.rail_answered("mock", "send", 300.0, 9, 1)
     metrics.rail_answered("mock", "enquire", 300.0, 0, 4)
@@ -219,7 +219,7 @@ def test_rail_time_is_the_rails_and_silence_does_not_lengthen_it(metrics: Metric
     assert value(metrics, "rail_answer_seconds_count", rail="mock", ask="enquire") is None
 
 
-def test_group_commits_and_anomalies_are_noted(metrics: Metrics) -> None:
+def test_group_commits_and_invariant_warnings_are_counted(metrics: Metrics) -> None:
     metrics.batch("intake", 200, 0.004)
     metrics.batch("intake", 100, 0.001)
     metrics.anomaly("stale_step", 3)
@@ -228,7 +228,7 @@ def test_group_commits_and_anomalies_are_noted(metrics: Metrics) -> None:
     assert value(metrics, "engine_invariant_warnings_total", kind="stale_step") == 3
 
 
-def test_no_input_makes_labels_without_end(metrics: Metrics) -> None:
+def test_the_number_of_label_sets_is_limited(metrics: Metrics) -> None:
     kinds = LABEL_SETS_MAX + 50
     for number in range(kinds):
         metrics.anomaly(f"kind-{number}")
@@ -270,7 +270,7 @@ def test_the_first_currencies_are_those_of_a_new_databases_windows() -> None:
     assert sorted(FIRST_CURRENCIES) == sorted({currency for currency, *_ in WINDOWS})
 
 
-async def test_balances_are_on_unless_they_are_switched_off(metrics: Metrics) -> None:
+async def test_balances_are_shown_unless_disabled(metrics: Metrics) -> None:
     source = Measured(balance(AccountKind.NOSTRO, "DEUTDEFF", "EUR", 5))
     await metrics.refresh(source)
     assert source.asked == [BALANCE_ACCOUNTS_MAX]
@@ -317,7 +317,7 @@ async def test_beyond_their_bound_balances_are_one_series_per_currency(metrics: 
     assert value(metrics, "vostro_balance", bank="B1", currency="EUR") == 7
 
 
-async def test_a_source_that_fails_is_the_callers_and_leaves_the_gauges(metrics: Metrics) -> None:
+async def test_a_failing_source_raises_and_leaves_the_gauges(metrics: Metrics) -> None:
     class Away:
         async def gauges(self, accounts_max: int) -> Gauges:
             raise ConnectionError(accounts_max)
@@ -328,5 +328,5 @@ async def test_a_source_that_fails_is_the_callers_and_leaves_the_gauges(metrics:
     assert value(metrics, "settlement_open", state="sent") == 2
 
 
-def test_what_runs_is_told(metrics: Metrics) -> None:
+def test_build_info_shows_the_version(metrics: Metrics) -> None:
     assert value(metrics, "build_info", version="1.2.3") == 1

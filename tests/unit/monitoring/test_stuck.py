@@ -18,7 +18,7 @@ BEGAN = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
 
 class Finder:
-    """Finds what it is told to."""
+    """A finder that returns the report it was given."""
 
     def __init__(self):
         self.found = []
@@ -66,7 +66,7 @@ def shown(metrics):
     }
 
 
-async def test_what_is_stuck_is_counted_named_and_logged_once(finder, metrics, capsys):
+async def test_stuck_settlements_are_counted_listed_and_logged_once(finder, metrics, capsys):
     watch = StuckWatch(finder, StuckLimits(), metrics.show_stuck)
     assert shown(metrics) == {"no_next_action": 0, "unattended": 0, "past_limit": 0}
     await watch.refresh()
@@ -85,12 +85,12 @@ async def test_what_is_stuck_is_counted_named_and_logged_once(finder, metrics, c
     assert capsys.readouterr().out.count("settlements_stuck") == 1
     finder.plant()
     await watch.refresh()
-    assert "settlements_stuck_no_more" in capsys.readouterr().out
+    assert "settlements_no_longer_stuck" in capsys.readouterr().out
     assert watch.text == NOTHING
     assert set(shown(metrics).values()) == {0}
 
 
-async def test_the_ids_that_are_named_are_bounded(finder, metrics):
+async def test_the_number_of_logged_ids_is_limited(finder, metrics):
     watch = StuckWatch(finder, StuckLimits(), metrics.show_stuck)
     finder.plant(*range(1, 1000))
     await watch.refresh()
@@ -110,7 +110,7 @@ async def test_the_latest_finding_stays_while_the_store_is_away(finder, metrics)
     assert shown(metrics)["past_limit"] == 1
 
 
-async def test_a_planted_settlement_raises_the_alarm(metrics):
+async def test_a_stuck_settlement_raises_the_alert(metrics):
     stores = MemoryStores()
     scene = await Scene.open(stores)
     planted = await scene.move(

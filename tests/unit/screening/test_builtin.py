@@ -1,4 +1,4 @@
-"""The built-in screening: what it clears, what it blocks, and how little it says about it."""
+"""The built-in screening: what it clears, what it blocks, and how little its refusals reveal."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def settlement(
     )
 
 
-async def test_the_limit_of_a_currency_of_the_past_has_the_decimals_of_the_book(
+async def test_a_limit_in_a_withdrawn_currency_uses_the_stored_decimals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     iso4217.list_has_it(monkeypatch)
@@ -152,7 +152,7 @@ async def test_compliance_comes_before_risk() -> None:
     assert answer.refusal.code is RefusalCode.COMPLIANCE_BLOCKED
 
 
-async def test_every_answer_has_its_row_on_the_page() -> None:
+async def test_every_screening_answer_has_its_transition() -> None:
     for asked in (settlement(), settlement("OB-bad")):
         assert (await only(asked)).event in LIFE[State.VALIDATING]
 

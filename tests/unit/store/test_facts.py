@@ -13,7 +13,7 @@ from tests.unit.events.fakes import announcement
 FACTS = Facts("OBL", "ALPHA", "BETA", Money(1, "EUR"), date(2026, 1, 31), 0)
 
 
-def test_two_generations_are_kept_and_older_ones_make_room():
+def test_the_cache_keeps_two_generations():
     kept = KeptFacts(generation=3)
     for number in range(1, 9):
         kept.keep(UUID(int=number), FACTS._replace(obligation_id=f"OBL-{number}"))
@@ -22,7 +22,7 @@ def test_two_generations_are_kept_and_older_ones_make_room():
     assert names == ["OBL-4", "OBL-5", "OBL-6", "OBL-7", "OBL-8"]
 
 
-def test_a_move_without_a_settlement_is_never_announced():
+def test_a_transition_without_a_settlement_is_never_announced():
     moved = announcement(1).moved
     assert to_announcement(moved, FACTS).obligation_id == "OBL"
     with pytest.raises(CorruptRecord):

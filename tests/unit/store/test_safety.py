@@ -1,4 +1,4 @@
-"""Looking for a pooler: a connection that is lost meanwhile says nothing, and ends no engine."""
+"""The check for a pooler: a connection that is lost during it proves nothing, and stops no engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URL = "postgresql://somebody@127.0.0.1:1/somewhere"
 
 
 class Breaking:
-    """A connection that ends at its first statement, as the driver tells it."""
+    """A connection that fails at its first statement, with the driver's error."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -36,7 +36,7 @@ class Breaking:
         raise self.error
 
     def terminate(self) -> None:
-        """Nothing is left to end."""
+        """Nothing to terminate."""
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -57,14 +57,16 @@ def breaking(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_a_connection_that_is_lost_is_no_pooler(
+async def test_a_lost_connection_is_not_taken_for_a_pooler(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     breaking(monkeypatch, error)
     await require_sessions(DatabaseSettings(url=URL))
 
 
-async def test_a_pool_of_statements_is_told_by_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_statement_pooling_is_recognised_by_its_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     words = "transaction blocks not allowed in statement pooling mode"
     breaking(monkeypatch, asyncpg.PostgresError(words))
     with pytest.raises(Misconfigured, match="transaction mode"):

@@ -1,4 +1,4 @@
-"""The SQL files themselves: every statement used, the page in the migrations fresh, literals quoted."""
+"""The SQL files: every statement is used, the generated state machine is current, text is quoted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STORE = Path(page.__file__).parent
 
 
 def test_every_statement_is_used_and_every_used_statement_exists():
-    """Statements are named where they are run; the proof runs all of its own, lists are chosen from."""
+    """Statements are named where they run; the proof runs all of its checks, and lists are chosen by filter."""
     code = "\n".join(path.read_text() for path in STORE.glob("*.py"))
     named = set(re.findall(r"\b(?:query|fetch|fetchrow)\(\s*\"(\w+)\"", code)) | set(checks())
     assert named <= queries().keys()
@@ -26,12 +26,12 @@ def test_every_statement_is_used_and_every_used_statement_exists():
     assert found == queries().keys()
 
 
-def test_the_page_in_the_migrations_is_not_stale():
+def test_the_state_machine_in_the_migrations_is_current():
     latest = max((STORE / "sql" / "migrations").glob("*/page.sql"))
     assert latest.read_text("utf-8") == page.page_sql()
 
 
-def test_a_row_of_the_page_is_a_move_or_an_answer_and_never_both():
+def test_a_transition_is_recorded_as_a_move_or_an_answer_never_both():
     moves = {(state, event) for state, event, _ in page.legal_moves()}
     answers = set(page.legal_answers())
     rows = {(state.value, event.value) for state, events in LIFE.items() for event in events}
@@ -39,7 +39,7 @@ def test_a_row_of_the_page_is_a_move_or_an_answer_and_never_both():
     assert not moves & answers
 
 
-def test_literals_of_arrays_are_quoted_where_text_is_foreign():
+def test_array_literals_quote_text():
     assert arrays.texts(["a", 'q"', "b\\", "{,}", "NULL", "", None]) == (
         '{"a","q\\"","b\\\\","{,}","NULL","",NULL}'
     )
@@ -47,7 +47,7 @@ def test_literals_of_arrays_are_quoted_where_text_is_foreign():
     assert arrays.octets([b"", b"\x00\xff"]) == '{"\\\\x","\\\\x00ff"}'
 
 
-def test_literals_of_arrays_of_numbers_and_times():
+def test_array_literals_of_numbers_and_times():
     assert arrays.integers([1, -2]) == "{1,-2}"
     assert arrays.booleans([True, False]) == "{t,f}"
     assert arrays.uuids([UUID(int=1)]) == "{00000000000000000000000000000001}"

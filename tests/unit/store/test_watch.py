@@ -1,4 +1,4 @@
-"""A connection is used only if it is to the very server that was accepted."""
+"""A connection is used only if it reaches the accepted server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def changed(**fields: Any) -> Server:
 
 @pytest.fixture
 def watch() -> ServerWatch:
-    """One that has accepted the server."""
+    """Return a watch that has accepted the server."""
     made = ServerWatch()
     made.accept(SERVER)
     return made
@@ -43,7 +43,7 @@ def test_before_anything_was_accepted_no_connection_is_used() -> None:
         {"started_at": datetime(2026, 1, 1, tzinfo=UTC)},
     ],
 )
-def test_a_connection_to_anything_else_is_refused(
+def test_a_connection_to_another_server_is_refused(
     watch: ServerWatch, fields: dict[str, Any]
 ) -> None:
     with pytest.raises(Unavailable):
@@ -51,13 +51,13 @@ def test_a_connection_to_anything_else_is_refused(
     watch.require(SERVER, watch.flushed)
 
 
-def test_what_a_connection_shows_of_the_log_is_remembered(watch: ServerWatch) -> None:
+def test_the_log_position_of_a_connection_is_remembered(watch: ServerWatch) -> None:
     watch.require(changed(flushed=150), watch.flushed)
     with pytest.raises(Unavailable):
         watch.require(changed(flushed=149), watch.flushed)
 
 
-def test_what_was_seen_of_the_log_never_grows_less(watch: ServerWatch) -> None:
+def test_the_remembered_log_position_never_decreases(watch: ServerWatch) -> None:
     watch.saw(150)
     watch.saw(120)
     assert watch.flushed == 150

@@ -1,7 +1,7 @@
-"""NACHA files of the ACH: credits that we build, and what comes back, read by the 94 columns of a record.
+"""NACHA files of the US ACH: credits that we build, and files that are received, by records of 94 columns.
 
-Promises: a file is read only when its entry hashes, counts and totals agree with its entries; a file that does
-not agree is an error with its line and columns. A return is a return under whatever code. What is built
-is the same bytes for the same values, and reads back with every field.
-Must never: change a text without keeping what it was, or take an amount for anything but whole cents.
+Promises: a file is accepted only when its entry hashes, counts and totals agree with its entries; otherwise the
+error names the line and columns. A return is a return, whatever its code. The same values build the same bytes,
+which read back with every field. Must never: change a text without keeping the original, or use any other unit
+than whole cents.
 """

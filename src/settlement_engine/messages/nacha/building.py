@@ -1,8 +1,7 @@
-"""A file of CCD and CTX credits is built: records of 94 columns in blocks of ten, with its hashes and totals.
+"""Builds a file of CCD and CTX credits: records of 94 columns in blocks of ten, with hashes and totals.
 
-What is promised: what is built is read back with every field. The same values give the same bytes. No text is
-cut. Words are rewritten only by the rule that the caller gives, the original is kept beside them, and what
-identifies something is never rewritten.
+Promises: a built file reads back with every field; the same values give the same bytes; no text is truncated.
+Free text is rewritten only by the caller's rule, and the original is kept. It must never rewrite an identifier.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ AMOUNT_CENTS_MAX: Final = 9_999_999_999
 """Ten columns."""
 
 ADDENDA_MAX: Final = {"CCD": 1, "CTX": 9_999}
-"""The classes that are built, and how many addenda each lets an entry have."""
+"""The classes that can be built, and the most addenda of an entry in each."""
 
 _CREDITS_ONLY: Final = "220"
 _REQUIRED: Final = frozenset(
@@ -45,7 +44,7 @@ _REQUIRED: Final = frozenset(
 
 
 class BuiltFile(msgspec.Struct, frozen=True):
-    """The bytes of a file, its totals, and each text that stands in it otherwise than it was given."""
+    """The bytes of a file, its totals, and each text that was rewritten."""
 
     data: bytes
     totals: Totals
@@ -53,7 +52,7 @@ class BuiltFile(msgspec.Struct, frozen=True):
 
 
 class BuiltEntry(msgspec.Struct, frozen=True):
-    """The records of one entry, as they stand in every file that holds it."""
+    """The records of one entry, which are the same in every file."""
 
     records: tuple[str, ...]
     rewritten: tuple[Fitted, ...]
@@ -64,7 +63,7 @@ def build_file(
     characters: CharacterSet = NOTHING_REWRITTEN,
     bounds: Bounds = DEFAULT_BOUNDS,
 ) -> BuiltFile:
-    """Build a file, or raise a `MessageError` that names the field."""
+    """Build a file. Raises `MessageError` with the name of the faulty field."""
     _check_file(outgoing, bounds)
     texts = _Texts(characters)
     records = [_file_header(outgoing, texts)]
@@ -88,21 +87,21 @@ def build_file(
 def build_entry(
     entry: CreditEntry, entry_class: str, characters: CharacterSet = NOTHING_REWRITTEN
 ) -> BuiltEntry:
-    """Build the records of one entry: they are the same in every file, whatever stands around them."""
+    """Build the records of one entry: they are the same in every file."""
     _check_class(entry_class, "entry")
     texts = _Texts(characters)
     return BuiltEntry(tuple(_entry(entry, entry_class, "entry", texts)), tuple(texts.rewritten))
 
 
 class _Texts:
-    """Writes the texts by the rail's rule, and keeps those that became others."""
+    """Rewrites texts by the rail's rule, and keeps the originals of those that changed."""
 
     def __init__(self, characters: CharacterSet) -> None:
         self._characters = characters
         self.rewritten: list[Fitted] = []
 
     def record(self, described: Layout, values: Values, place: str) -> str:
-        """Write one record whose texts are as the caller gave them."""
+        """Write one record, whose texts are as the caller gave them."""
         ready = dict(values)
         for column in described.columns:
             value = values.get(column.name)
@@ -162,7 +161,7 @@ def _file_header(outgoing: CreditFile, texts: _Texts) -> str:
 
 
 def _ten_columns(identifier: str) -> str:
-    """Write a routing number behind a blank; an identifier of another kind as it is."""
+    """Write a routing number with a leading blank; any other identifier unchanged."""
     return f" {identifier}" if re.fullmatch("[0-9]{9}", identifier, re.ASCII) else identifier
 
 

@@ -1,4 +1,4 @@
-"""Which characters a record may hold. How others are written is for the rail's rule to say (``charsets``)."""
+"""The characters that a record may contain. The rail's rule decides how others are replaced (``charsets``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from settlement_engine.messages.charsets import CharacterSet
 
 OUTSIDE: Final = re.compile(r"[^\x20-\x7e]")
-"""Blank to tilde is all that the ACH has; there are no control characters in a record."""
+"""The ACH accepts blank to tilde; a record has no control characters."""
 
 NOTHING_REWRITTEN: Final = CharacterSet(
     source="blank to tilde, and no rule for anything else",
@@ -18,4 +18,4 @@ NOTHING_REWRITTEN: Final = CharacterSet(
 PROSE: Final = frozenset(
     {"company_name", "description", "destination_name", "name", "origin_name", "text"}
 )
-"""The fields that hold words. All others identify something: they fit as they are, or are refused."""
+"""The fields that hold free text. All others are identifiers: they fit unchanged, or are refused."""

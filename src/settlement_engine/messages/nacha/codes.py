@@ -1,7 +1,7 @@
-"""Transaction codes, and what a return or change code makes of its record.
+"""Transaction codes, and what a return or change code says about its record.
 
-The titles of return and change codes are dated data (``code_sets``). A code that is not among them changes
-nothing about what its record is: a return stays a return.
+The titles of return and change codes are dated data (``code_sets``). A code without a title does not change the
+kind of its record: a return stays a return.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final
 
 
 class Direction(Enum):
-    """Whether an entry puts money on the account that it names, or takes it."""
+    """Whether an entry credits or debits the account that it names."""
 
     CREDIT = "credit"
     DEBIT = "debit"
 
 
 class ReturnStage(Enum):
-    """How far the exchange about an entry that came back has gone."""
+    """The stage of the exchange about a returned entry."""
 
     RETURN = "return"
     DISHONORED = "dishonoured return"
@@ -36,7 +36,7 @@ TRANSACTION_CODES: Final[dict[str, Direction]] = {
 }
 
 RETURN_TRANSACTIONS: Final = frozenset(f"{account}{last}" for account in "2345" for last in "16")
-"""What returns and notifications of change carry; money of theirs goes back to where it came from."""
+"""The codes of returns and notifications of change; a return's money goes back to its origin."""
 
 CREDIT_CODES: Final[dict[str, str]] = {
     "checking": "22",
@@ -44,7 +44,7 @@ CREDIT_CODES: Final[dict[str, str]] = {
     "ledger": "42",
     "loan": "52",
 }
-"""What a credit with money in it says of the receiver's account."""
+"""The transaction codes of credits with money, by the kind of the receiver's account."""
 
 _DISHONORED: Final = re.compile(r"R6[1-9]|R70", re.ASCII)
 _CONTESTED: Final = re.compile(r"R7[1-7]", re.ASCII)
@@ -52,9 +52,9 @@ _REFUSED: Final = re.compile(r"C6[1-9]", re.ASCII)
 
 
 def return_stage(code: str) -> ReturnStage:
-    """Tell what a record of type 99 is; whatever is neither of the two later stages is a return.
+    """Return the stage of a record of type 99; any code of neither later stage is a return.
 
-    R70 is the originating institution's: it dishonours a return that it neither permitted nor asked for.
+    R70 is the originating institution's: it dishonours a return that it neither permitted nor requested.
     """
     if _DISHONORED.fullmatch(code):
         return ReturnStage.DISHONORED
@@ -64,7 +64,7 @@ def return_stage(code: str) -> ReturnStage:
 
 
 def refuses_a_change(code: str) -> bool:
-    """Tell whether a record of type 98 refuses a notification instead of being one."""
+    """Return whether a record of type 98 refuses a notification of change."""
     return bool(_REFUSED.fullmatch(code))
 
 
@@ -78,4 +78,4 @@ CORRECTED_FIELDS: Final[dict[str, tuple[tuple[str, int, int], ...]]] = {
     "C07": (("receiver", 1, 9), ("account", 10, 26), ("transaction_code", 27, 28)),
     "C09": (("identification", 1, 22),),
 }
-"""Where in the 29 characters of corrected data each corrected field of an entry stands."""
+"""The position of each corrected field within the 29 characters of corrected data."""

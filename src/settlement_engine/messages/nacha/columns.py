@@ -1,7 +1,7 @@
 """How a record of 94 columns is described, read and written: one table for both directions.
 
-A layout names every column from 1 to 94 exactly once. There is no other place that knows where a field
-stands, and a fault of a field is told with the columns that the table gives it.
+A layout names every column from 1 to 94 exactly once. No other code knows the position of a field, and a faulty
+field is reported with the columns from its layout.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Values = dict[str, Value]
 
 
 class Form(Enum):
-    """What may stand in a field, and as what it is read."""
+    """What a field may contain, and how it is read."""
 
     TEXT = "text in the character set of the ACH, to the left, filled with blanks"
     DIGITS = "digits, as many as there are columns"
@@ -39,7 +39,7 @@ class Form(Enum):
 
 
 class Column(NamedTuple):
-    """One field: its name, its first and last column (from 1), its form, and the text of a fixed one."""
+    """One field: its name, its first and last column (from 1), its form, and its text if that is fixed."""
 
     name: str
     first: int
@@ -49,7 +49,7 @@ class Column(NamedTuple):
 
     @property
     def width(self) -> int:
-        """How many columns it has."""
+        """The number of its columns."""
         return self.last - self.first + 1
 
 
@@ -65,7 +65,7 @@ class Layout(NamedTuple):
 
 
 def layout(title: str, *columns: Column) -> Layout:
-    """Describe a record; a table with a gap or an overlap is a fault of ours."""
+    """Define a record's layout; a gap or an overlap is a programming error."""
     free = 1
     for column in columns:
         assert column.first == free, f"{title}: column {free} belongs to no field, or to two"
@@ -120,7 +120,7 @@ def _fault(described: Layout, column: Column, line: int, reason: str) -> NachaEr
 
 
 def write(described: Layout, values: Mapping[str, Value]) -> str:
-    """Write the named fields as a record of 94 characters; nothing is cut, and nothing is left out."""
+    """Write the named fields as a record of 94 characters; nothing is truncated or left out."""
     parts = []
     for column in described.columns:
         if column.form is Form.FIXED:

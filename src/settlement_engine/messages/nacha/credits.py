@@ -1,7 +1,7 @@
-"""What a file of credits is made of: values that the caller chooses, none of which is made up here.
+"""The values of a credit file, all given by the caller.
 
-Trace numbers, batch numbers and the file id modifier are given, because they are stored before anything is
-built: the same values make the same bytes whenever they are built again.
+Trace numbers, batch numbers and the file id modifier are given, because they are stored before the file is built:
+the same values build the same bytes at any time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CreditBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreditFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file for one operator or bank; ``created`` is in the zone of whom it is for."""
+    """A file for one operator or bank; ``created`` is in the receiver's time zone."""
 
     destination: str
     destination_name: str

@@ -1,4 +1,4 @@
-"""One entry with its addenda: what kind of entry it is, and whether its addenda are those that it announces."""
+"""One entry with its addenda: its kind, and whether its addenda match what it declares."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from settlement_engine.messages.nacha.model import (
 from settlement_engine.messages.nacha.routing import is_routing_number
 
 ADDENDA_MAX: Final = 9_999
-"""No entry has more addenda: they are numbered with four digits."""
+"""The most addenda of an entry: they are numbered with four digits."""
 
 _LAYOUTS: Final[dict[str, Layout]] = {
     "ADV": layouts.ADVICE_ENTRY,
@@ -39,7 +39,7 @@ _LAYOUTS: Final[dict[str, Layout]] = {
     **dict.fromkeys(("ATX", "CTX", "TRX"), layouts.ADDENDA_COUNTING_ENTRY),
 }
 _COUNTING: Final = frozenset({"ATX", "CTX"})
-"""The classes whose entries say how many addenda follow, and we hold them to it."""
+"""The classes whose entries declare the number of their addenda, which is verified."""
 
 _BY_STAGE: Final = {
     ReturnStage.RETURN: (layouts.RETURN, Return),
@@ -85,7 +85,7 @@ class OpenEntry:
         return TRANSACTION_CODES[self._values["transaction_code"]]
 
     def fault(self, name: str, reason: str) -> NachaError:
-        """Make an error about one of its fields."""
+        """Return an error about one of the entry's fields."""
         column = self._layout.column(name)
         reason = f"{self._layout.title}, {name}: {reason}"
         return NachaError(reason, line=self._line, first=column.first, last=column.last)
@@ -101,7 +101,7 @@ class OpenEntry:
             raise self.fault("addenda_indicator", f"is 0 or 1, not {self._indicator}")
 
     def add(self, record: str, line: int) -> None:
-        """Take in the next record of type 7."""
+        """Add the next record of type 7."""
         if not self._indicator:
             reason = "the entry before says that it has no addenda"
             raise NachaError(reason, line=line)
@@ -118,7 +118,7 @@ class OpenEntry:
         return made
 
     def _check_remittance(self, made: Remittance) -> None:
-        """Hold addenda 05 to their order and to their entry."""
+        """Check that addenda 05 are in order and belong to the entry."""
         described = layouts.REMITTANCE
         wanted = {
             "sequence": len(self._addenda) + 1,
@@ -132,7 +132,7 @@ class OpenEntry:
                 raise NachaError(reason, line=made.line, first=column.first, last=column.last)
 
     def closed(self) -> Entry:
-        """Make the entry: no more addenda follow."""
+        """Return the finished entry: no more addenda follow."""
         if self._indicator and not self._addenda:
             raise self.fault("addenda_indicator", "announces addenda, and none follow")
         kind = self._kind()
@@ -144,7 +144,7 @@ class OpenEntry:
         return Entry(line=self._line, kind=kind, addenda=tuple(self._addenda), **self._values)
 
     def _kind(self) -> EntryKind:
-        """Tell what the entry is: by its last addenda that say it, then by class and transaction."""
+        """Return the entry's kind: by its last addenda of type 98 or 99, else by class and transaction code."""
         for item in reversed(self._addenda):
             if type(item) in _KIND_OF_ADDENDA:
                 return _KIND_OF_ADDENDA[type(item)]
@@ -159,7 +159,7 @@ class OpenEntry:
 
 
 def _kind_of_addenda(record: str) -> tuple[Layout, type[Any]]:
-    """Choose the table by the type, and by the code where one type has several forms."""
+    """Choose the layout by the addenda type, and by the code where one type has several forms."""
     code = record[3:6].rstrip()
     match record[1:3]:
         case "05":

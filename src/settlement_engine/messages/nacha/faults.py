@@ -1,4 +1,4 @@
-"""What is wrong with a NACHA file, and where: the line and the columns."""
+"""Faults of a NACHA file with their position: line and columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from settlement_engine.messages.errors import MessageError
 
 
 class NachaError(MessageError):
-    """The file cannot be read; ``line`` and ``columns`` count from one, as in the operator's own formats."""
+    """The file cannot be read; ``line`` and ``columns`` count from one, as the operator's rules do."""
 
     def __init__(self, reason: str, *, line: int, first: int = 1, last: int = 94) -> None:
         columns = f"column {first}" if first == last else f"columns {first}-{last}"
@@ -18,7 +18,7 @@ class NachaError(MessageError):
 
 
 class Remark(msgspec.Struct, frozen=True):
-    """A departure from the format that leaves no doubt about what the file says."""
+    """A departure from the format that leaves the file's meaning unambiguous."""
 
     line: int
     reason: str

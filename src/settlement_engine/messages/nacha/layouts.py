@@ -80,7 +80,7 @@ BATCH_HEADER: Final = layout(
     Column("institution", 80, 87, DIGITS),
     Column("batch_number", 88, 94, NUMBER),
 )
-"""In a batch of IAT the columns 5-40 hold its currency exchange, and 64-69 the two currencies."""
+"""In an IAT batch, columns 5-40 hold its currency exchange, and 64-69 the two currencies."""
 
 BATCH_CONTROL: Final = layout(
     "batch control",
@@ -165,7 +165,7 @@ ADVICE_ENTRY: Final = layout(
     Column("receiver", 4, 12, DIGITS),
     Column("account", 13, 27, TEXT),
     Column("amount_cents", 28, 39, NUMBER),
-    Column("identification", 40, 54, TEXT),  # whom it advises, the file and the operator's data
+    Column("identification", 40, 54, TEXT),  # the advised party, the file and the operator's data
     Column("name", 55, 76, TEXT),
     Column("discretionary_data", 77, 78, TEXT),
     Column("addenda_indicator", 79, 79, NUMBER),

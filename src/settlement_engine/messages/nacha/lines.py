@@ -1,4 +1,4 @@
-"""A file's bytes as records of 94 characters: within bounds, and with the place of what is none."""
+"""Splits a file's bytes into records of 94 characters, within limits; a fault names its position."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from settlement_engine.messages.nacha.columns import RECORD_COLUMNS
 from settlement_engine.messages.nacha.faults import NachaError, Remark
 
 FOREIGN: Final = re.compile(rb"[^\x20-\x7e\r\n]|\r(?!\n)")
-"""A byte that no record may have; lines end in LF or CR LF."""
+"""A byte that no record may contain; lines end in LF or CR LF."""
 
 REMARKS_MAX: Final = 100
-"""No more remarks are kept of one file."""
+"""At most so many remarks are kept for one file."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """How large a file may be. What is larger is refused before anything is made of it."""
+    """The limits of a file's size. A larger file is refused before it is parsed."""
 
     bytes_max: int = 32 * 1024 * 1024
     lines_max: int = 350_000
@@ -28,7 +28,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 def records(data: bytes, bounds: Bounds, remarks: list[Remark]) -> list[str]:
-    """Return the records of a file; the n-th one stood on line n."""
+    """Return the records of a file; the n-th record is line n."""
     if len(data) > bounds.bytes_max:
         raise NachaError(f"the file has more than {bounds.bytes_max} bytes", line=1)
     foreign = FOREIGN.search(data)
@@ -50,7 +50,7 @@ def _foreign(data: bytes, at: int) -> NachaError:
 
 
 def _lines(data: bytes, bounds: Bounds) -> list[str]:
-    """Cut at the ends of the lines, or, where there are none, after each 94 characters."""
+    """Split at line ends, or, in a file without any, after each 94 characters."""
     text = data.decode("ascii").rstrip("\r\n")
     separate = "\n" in text or len(text) % RECORD_COLUMNS != 0
     count = text.count("\n") + 1 if separate else len(text) // RECORD_COLUMNS
@@ -76,6 +76,6 @@ def _record(line: str, number: int, remarks: list[Remark]) -> str:
 
 
 def remark(remarks: list[Remark], line: int, reason: str) -> None:
-    """Keep a remark, within the bound."""
+    """Add a remark, up to the limit."""
     if len(remarks) < REMARKS_MAX:
         remarks.append(Remark(line, reason))

@@ -1,4 +1,4 @@
-"""What a NACHA file says, as values. Amounts are whole cents; every record knows the line where it stood."""
+"""The content of a NACHA file as values. Amounts are whole cents; every record knows its line number."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from settlement_engine.messages.nacha.faults import Remark  # noqa: TC001 - as a
 from settlement_engine.messages.nacha.routing import is_routing_number
 
 FILE_ID_MODIFIERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-"""What tells apart the files of one day between the same two: there are no more than these 36."""
+"""The file id modifier, which distinguishes one day's files between the same two parties: at most 36."""
 
 
 class EntryKind(Enum):
@@ -39,7 +39,7 @@ class EntryKind(Enum):
 
 
 class Remittance(msgspec.Struct, frozen=True):
-    """Addenda 05: what a payment is for."""
+    """Addenda 05: the remittance information of a payment."""
 
     line: int
     text: str
@@ -48,7 +48,7 @@ class Remittance(msgspec.Struct, frozen=True):
 
 
 class _Returned(msgspec.Struct, frozen=True):
-    """What all records of type 99 say."""
+    """The fields that all records of type 99 have."""
 
     line: int
     code: str
@@ -59,7 +59,7 @@ class _Returned(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str | None:
-        """What the code means; None when it is in no table of ours, which changes nothing."""
+        """The title of the code; None when our table does not have it, which changes nothing else."""
         return code_set("nacha_return_reason").codes.get(self.code)
 
     @property
@@ -69,13 +69,13 @@ class _Returned(msgspec.Struct, frozen=True):
 
 
 class Return(_Returned, frozen=True):
-    """Addenda 99: the entry came back."""
+    """Addenda 99: the entry was returned."""
 
     died_on: str = ""
 
 
 class DishonoredReturn(_Returned, frozen=True):
-    """Addenda 99 with R61 to R70: the originating institution does not accept a return."""
+    """Addenda 99 with R61 to R70: the originating institution dishonours a return."""
 
     return_trace: str = ""
     return_settlement_day: str = ""
@@ -83,7 +83,7 @@ class DishonoredReturn(_Returned, frozen=True):
 
 
 class ContestedReturn(_Returned, frozen=True):
-    """Addenda 99 with R71 to R77: the receiving institution stands by its return."""
+    """Addenda 99 with R71 to R77: the receiving institution contests the dishonoured return."""
 
     returned_on: str = ""
     original_settlement_day: str = ""
@@ -96,7 +96,7 @@ class ContestedReturn(_Returned, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """Addenda 98: something about the receiver is to be different from the next entry on."""
+    """Addenda 98: data of the receiver must be changed from the next entry on."""
 
     line: int
     code: str
@@ -107,11 +107,11 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str | None:
-        """What the code means; None when it is in no table of ours."""
+        """The title of the code; None when our table does not have it."""
         return code_set("nacha_change").codes.get(self.code)
 
     def corrected(self) -> dict[str, str]:
-        """Return the corrected fields of an entry, or none where the data are not as the code has them."""
+        """Return the corrected fields by name; empty where the data do not have the code's form."""
         fields = {
             name: self.corrected_data[first - 1 : last].strip()
             for name, first, last in CORRECTED_FIELDS.get(self.code, ())
@@ -133,7 +133,7 @@ class RefusedChange(Change, frozen=True):
 
 
 class OtherAddenda(msgspec.Struct, frozen=True):
-    """Addenda of entries that we only carry past: their type, and the text as it stood."""
+    """Addenda that are kept but not interpreted: their type, and their text."""
 
     line: int
     addenda_type: str
@@ -176,7 +176,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def returned(self) -> AnyReturn | None:
-        """Return the last record of type 99: how far the exchange about this entry has gone."""
+        """Return the last record of type 99: the latest stage of the exchange about this entry."""
         found = [item for item in self.addenda if isinstance(item, AnyReturn)]
         return found[-1] if found else None
 
@@ -187,7 +187,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """What a control record says of the entries before it."""
+    """The totals of a control record over the entries before it."""
 
     entries_and_addenda: int = 0
     entry_hash: int = 0
@@ -216,7 +216,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """Who sends the file to whom, and which one of the day it is."""
+    """The sender, the receiver, and the file's modifier of the day."""
 
     priority: str
     destination: str

@@ -1,7 +1,7 @@
-"""A NACHA file is read: one pass over its records, every hash, count and total recomputed.
+"""Reads a NACHA file: one pass over its records, with every hash, count and total recomputed.
 
-What is promised: `read_file` gives a file that agrees with itself, or raises a `NachaError` with the line and
-the columns. Departures that leave no doubt (a missing filler block, blanks cut off) are remarks.
+Promises: `read_file` returns a file that is consistent, or raises a `NachaError` with line and columns. Departures
+that leave no doubt (a missing filler block, blanks cut off) become remarks.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _RECORD_TYPE: Final = re.compile("[156789]")
 
 
 def read_file(data: bytes, bounds: Bounds = DEFAULT_BOUNDS) -> NachaFile:
-    """Read a file, or raise a `NachaError` that says where it does not agree with itself."""
+    """Read a file. Raises `NachaError` with the position where the file is inconsistent."""
     remarks: list[Remark] = []
     return _Reader(records(data, bounds, remarks), bounds, remarks).read()
 
@@ -71,7 +71,7 @@ class _Running:
 
 
 class _Reader:
-    """Where the one pass has come to."""
+    """The state of the pass over the records."""
 
     def __init__(self, lines: list[str], bounds: Bounds, remarks: list[Remark]) -> None:
         self._lines = lines
@@ -85,15 +85,15 @@ class _Reader:
 
     @property
     def _number(self) -> int:
-        """The line, counted from one."""
+        """The line number, from one."""
         return self._at + 1
 
     def _type(self) -> str:
-        """Look at the type of the next record; nothing after the last one."""
+        """Return the type of the next record; empty after the last one."""
         return self._lines[self._at][0] if self._at < len(self._lines) else ""
 
     def _read(self, described: Layout) -> Values:
-        """Read the next record and go past it."""
+        """Read the next record and advance."""
         values = read(described, self._lines[self._at], self._number)
         self._at += 1
         return values
@@ -106,7 +106,7 @@ class _Reader:
         raise NachaError(reason, line=self._number, last=1)
 
     def read(self) -> NachaFile:
-        """Read everything."""
+        """Read the whole file."""
         header = self._header()
         batches: list[Batch] = []
         while self._type() == "5":
@@ -154,7 +154,7 @@ class _Reader:
         return blocks
 
     def _fillers(self, blocks: int) -> None:
-        """Go past the lines of nines that fill the last block."""
+        """Skip the lines of nines that fill the last block."""
         while self._at < len(self._lines):
             if self._lines[self._at] != FILLER:
                 reason = "only lines of nines may follow the file control"
@@ -229,7 +229,7 @@ class _Reader:
 
 
 def _compare_totals(described: Layout, values: Values, totals: Totals, line: int) -> None:
-    """Hold what a control record says against what was counted."""
+    """Compare a control record's totals with the counted ones."""
     counted: Values = {name: getattr(totals, name) for name in totals.__struct_fields__}
     _compare(described, values, counted, line)
 
@@ -248,7 +248,7 @@ def _fault(described: Layout, name: str, reason: str, line: int) -> NachaError:
 
 
 def _any(values: Values) -> dict[str, Any]:
-    """Give the values without their types: the forms of the columns have seen to them."""
+    """Return the values without their types: the columns' forms have checked them."""
     return {**values}
 
 

@@ -1,4 +1,4 @@
-"""Routing numbers (ABA) and trace numbers: how they are made up, and how they are checked."""
+"""Routing numbers (ABA) and trace numbers: construction and checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _WEIGHTS: Final = (3, 7, 1, 3, 7, 1, 3, 7)
 _ROUTING: Final = re.compile(r"[0-9]{9}", re.ASCII)
 
 INSTITUTION_DIGITS: Final = 8
-"""An institution is named by its routing number without the check digit."""
+"""An institution is identified by its routing number without the check digit."""
 
 SEQUENCE_MAX: Final = 9_999_999
 """The highest number of an entry under one institution; its trace number has 15 digits."""
@@ -22,7 +22,7 @@ def check_digit(institution: str) -> str:
 
 
 def is_routing_number(text: str) -> bool:
-    """Tell whether the text is nine digits of which the last one checks the others."""
+    """Return whether the text is nine digits whose last one is the check digit of the others."""
     return bool(_ROUTING.fullmatch(text)) and check_digit(text[:-1]) == text[-1]
 
 

@@ -1,4 +1,4 @@
-"""What a NACHA file says, in sentences for people. No account number and no name of a payee is among them."""
+"""A NACHA file in sentences for people. They must never contain an account number or a payee's name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CURRENCY: Final = "USD"
 
 
 def said_by_file(file: NachaFile) -> Iterator[str]:
-    """Say whose file it is and what its totals are, then each batch, then what came back."""
+    """Describe the file and its totals, then each batch, then returns and changes."""
     header = file.header
     day = header.created_on.isoformat() if header.created_on else "an unknown day"
     entries = sum(len(batch.entries) for batch in file.batches)

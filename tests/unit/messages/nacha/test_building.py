@@ -1,4 +1,4 @@
-"""What is built is read back, with every field, and nothing is changed without the original."""
+"""A built file reads back with every field, and no text is changed without keeping the original."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def files(draw):
 
 @settings(deadline=None, max_examples=60)
 @given(files())
-def test_what_is_built_is_read_back_with_every_field(outgoing):
+def test_a_built_file_reads_back_with_every_field(outgoing):
     built = build_file(outgoing)
     back = read_file(built.data)
     assert back.totals == built.totals
@@ -156,7 +156,7 @@ def test_a_file_is_blocks_of_ten_lines_of_94(outgoing):
 
 
 def test_the_bytes_of_a_file():
-    """Written down column by column, so that reading and building cannot be wrong in the same way."""
+    """The bytes are written out column by column, so that reading and building cannot share a mistake."""
     data = build_file(file(batch(entry(1), entry(2, remittance=(), amount_cents=44)))).data
     assert data.decode().split("\n")[:7] == [
         "101 231380104 1210428822611281030A094101ODFI BANK              FIRST BANK                     ",
@@ -211,7 +211,7 @@ def test_the_entry_hash_keeps_its_last_ten_digits():
         ({"trace_number": "12104288000001"}, "trace_number"),
     ],
 )
-def test_what_may_not_leave_is_refused_by_its_field(change, field):
+def test_a_message_that_must_not_be_sent_names_the_field(change, field):
     with pytest.raises(MessageError) as caught:
         build_file(file(batch(entry(1, **change))))
     assert caught.value.place.endswith(field)
@@ -241,7 +241,7 @@ def test_what_may_not_leave_is_refused_by_its_field(change, field):
         ),
     ],
 )
-def test_a_file_that_may_not_be_is_refused_by_its_field(outgoing, field):
+def test_an_invalid_credit_file_names_the_field(outgoing, field):
     with pytest.raises(MessageError) as caught:
         build_file(outgoing)
     assert caught.value.place.endswith(field)
@@ -255,7 +255,7 @@ def test_an_entry_of_another_class_is_not_built():
 @pytest.mark.parametrize(
     "bounds", [Bounds(entries_max=1), Bounds(batches_max=0), Bounds(bytes_max=949)]
 )
-def test_what_is_built_has_bounds(bounds):
+def test_the_size_of_a_built_file_is_limited(bounds):
     with pytest.raises(MessageError):
         build_file(file(), bounds=bounds)
 
@@ -266,7 +266,7 @@ def test_what_is_built_has_bounds(bounds):
 ASCII_RULE = character_sets()["ascii"]
 
 
-def test_a_word_that_is_rewritten_keeps_what_it_was():
+def test_a_rewritten_text_keeps_its_original():
     built = build_file(file(batch(entry(name="Müller & Söhne"))), ASCII_RULE)
     [text] = built.rewritten
     assert text.place == "batch 1, entry 1, name"
@@ -281,18 +281,18 @@ def test_nothing_is_rewritten_without_a_rule():
 
 
 @pytest.mark.parametrize("field", ["account", "identification", "discretionary_data"])
-def test_what_identifies_something_is_never_rewritten(field):
+def test_nacha_identifiers_are_never_rewritten(field):
     with pytest.raises(MessageError) as caught:
         build_file(file(batch(msgspec.structs.replace(entry(), **{field: "é"}))), ASCII_RULE)
     assert caught.value.place.endswith(field)
 
 
-def test_what_became_too_long_is_refused_and_not_cut():
+def test_a_rewritten_text_that_is_too_long_is_refused():
     with pytest.raises(MessageError, match="does not fit 22"):
         build_file(file(batch(entry(name="ß" * 12))), ASCII_RULE)
 
 
-def test_a_character_that_the_rule_does_not_have_is_refused():
+def test_a_character_without_a_replacement_rule_is_refused():
     with pytest.raises(MessageError) as caught:
         build_file(file(batch(entry(remittance=("北京",)))), ASCII_RULE)
     assert caught.value.place == "batch 1, entry 1, addenda 1, text"
@@ -300,7 +300,7 @@ def test_a_character_that_the_rule_does_not_have_is_refused():
 
 @settings(deadline=None)
 @given(st.text(max_size=22))
-def test_whatever_is_built_is_of_the_character_set(text):
+def test_every_built_file_is_in_the_character_set(text):
     try:
         built = build_file(file(batch(entry(name=text))), ASCII_RULE)
     except MessageError:
@@ -321,7 +321,7 @@ def test_check_digits_are_those_of_another_library(number):
 @pytest.mark.parametrize(
     "text", ["", "12345678", "1234567890", "12104288x", "١٢١٠٤٢٨٨٢", " 21042882"]
 )
-def test_what_is_no_routing_number(text):
+def test_invalid_routing_numbers_are_recognised(text):
     assert not is_routing_number(text)
 
 

@@ -48,7 +48,7 @@ def test_every_column_belongs_to_one_field(described):
 @pytest.mark.parametrize("described", LAYOUTS, ids=lambda described: described.title)
 @settings(deadline=None, max_examples=25)
 @given(st.data())
-def test_what_is_written_is_read(described, data):
+def test_a_written_record_reads_back(described, data):
     values = {
         column.name: data.draw(values_of(column))
         for column in described.columns
@@ -59,7 +59,7 @@ def test_what_is_written_is_read(described, data):
     assert read(described, record, 1) == values
 
 
-def test_a_gap_and_an_overlap_are_faults_of_ours():
+def test_a_layout_with_a_gap_or_overlap_is_a_programming_error():
     whole = Column("all", 1, 94, Form.TEXT)
     for columns in (
         (Column("a", 1, 10, Form.TEXT), Column("b", 12, 94, Form.TEXT)),
@@ -80,7 +80,7 @@ def test_a_gap_and_an_overlap_are_faults_of_ours():
         (79, "12345678901234 ", (80, 94), "must be digits"),
     ],
 )
-def test_a_wrong_field_is_told_with_its_columns(at, text, columns, reason):
+def test_a_faulty_field_is_reported_with_its_columns(at, text, columns, reason):
     record = f"622{'231380104'}{'1':17}{1:010d}{'':15}{'NAME':22}  0121042880000001"
     record = record[:at] + text + record[at + len(text) :]
     with pytest.raises(NachaError, match=reason) as caught:
@@ -92,7 +92,7 @@ def test_a_wrong_field_is_told_with_its_columns(at, text, columns, reason):
 
 
 @pytest.mark.parametrize("text", ["261131", "26113x", "261301"])
-def test_what_is_no_date_is_told(text):
+def test_an_invalid_date_is_reported(text):
     record = f"5220{'NAME':36}1234567890CCD{'PAY':10}{'':6}{text}   1121042880000001"
     with pytest.raises(NachaError) as caught:
         read(layouts.BATCH_HEADER, record, 2)
@@ -112,7 +112,7 @@ def test_what_is_no_date_is_told(text):
         ("batch_number", "1"),
     ],
 )
-def test_what_does_not_fit_is_not_written(name, value):
+def test_a_value_that_does_not_fit_is_not_written(name, value):
     values = {
         **{column.name: "" for column in layouts.BATCH_HEADER.columns},
         "service_class": "220",

@@ -1,4 +1,4 @@
-"""Files that others wrote: every one is read, or refused with its place, and none does anything else."""
+"""Foreign files: every one is read, or refused with its position, and nothing else happens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from settlement_engine.messages.nacha.reading import read_file
 from tests.support.corpora import shared_folder
 
 ODD = {"moov-ach__20110805A.ach": "line 93, columns 2-7"}
-"""Says that it has five batches, and has four; its own authors' library refuses it for that as well."""
+"""It declares five batches and has four; its authors' own library refuses it for the same reason."""
 
 SHORT_LINES = {"moov-ach__cie-credit.ach", "moov-ach__ppd-debit.ach"}
 
@@ -42,7 +42,7 @@ def test_every_file_is_read_or_refused_with_its_place(files):
     assert refused == ODD
 
 
-def test_a_corrupted_total_of_any_file_is_refused_where_it_stands(files):
+def test_a_corrupted_total_in_any_corpus_file_is_refused_with_its_position(files):
     for name in files.keys() - ODD.keys():
         lines = files[name].decode().splitlines()
         at = max(number for number, line in enumerate(lines) if line.startswith("90"))
@@ -80,7 +80,7 @@ def test_changes_acknowledgements_and_advices_are_recognised(files):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_damaged_file_does_anything_but_be_read_or_refused(files, seed):
+def test_any_damaged_file_is_read_or_refused(files, seed):
     chance = random.Random(seed)
     for data in files.values():
         for _ in range(25):

@@ -1,4 +1,4 @@
-"""What a file says is read, and a file that does not agree with itself is an error with its place."""
+"""A file is read completely; a file that is not consistent is an error with its position."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fault(data: bytes, **bounds) -> NachaError:
 
 
 def altered(line: int, column: int, text: str) -> bytes:
-    """The built file with some columns of one line overwritten; both are counted from one."""
+    """Return the built file with some columns of one line overwritten; both are counted from one."""
     lines = list(LINES)
     old = lines[line - 1]
     lines[line - 1] = old[: column - 1] + text + old[column - 1 + len(text) :]
@@ -55,15 +55,15 @@ CONTROLLED = {
 
 
 @pytest.mark.parametrize(("line", "first", "last"), CONTROLLED.values(), ids=CONTROLLED)
-def test_a_corrupted_total_is_told_with_its_place(line, first, last):
-    """Each digit of each one, not only the last."""
+def test_a_corrupted_total_is_reported_with_its_position(line, first, last):
+    """Each digit of each total, not only the last one."""
     for column in range(first, last + 1):
         old = LINES[line - 1][column - 1]
         error = fault(altered(line, column, str((int(old) + 1) % 10)))
         assert (error.line, error.columns) == (line, (first, last))
 
 
-def test_a_corrupted_amount_is_told_by_the_total_that_it_breaks():
+def test_a_corrupted_amount_is_detected_by_the_totals():
     error = fault(altered(3, 30, "9"))
     assert (error.line, error.columns) == (6, (33, 44))
     assert "is 246912, and what stands before it makes 9000246912" in error.reason
@@ -94,7 +94,7 @@ def test_a_corrupted_amount_is_told_by_the_total_that_it_breaks():
         (6, 94, "2", (88, 94)),
     ],
 )
-def test_a_field_that_cannot_be_is_told_with_its_place(line, column, text, columns):
+def test_an_invalid_field_is_reported_with_its_position(line, column, text, columns):
     error = fault(altered(line, column, text))
     places = {(line, columns)}
     if (line, column, text) == (2, 2, "225"):
@@ -119,7 +119,7 @@ def test_a_field_that_cannot_be_is_told_with_its_place(line, column, text, colum
         ([1, 1], 2, "a batch or the file control"),
     ],
 )
-def test_records_stand_in_their_order(kept, line, wanted):
+def test_records_out_of_order_are_refused(kept, line, wanted):
     error = fault("\n".join(LINES[number - 1] for number in kept).encode())
     assert error.line == line
     assert wanted in error.reason
@@ -139,8 +139,8 @@ ENDS = [(end, last) for end in ("\r\n", "\n", "") for last in ("", "\n", "\r\n",
 
 
 @pytest.mark.parametrize(("end", "last"), [pair for pair in ENDS if pair != ("", "\n\n   \n")])
-def test_lines_end_as_they_like(end, last):
-    """Records without ends of lines may be followed by one, but not by lines of blanks."""
+def test_every_kind_of_line_end_is_accepted(end, last):
+    """A file without line ends may have one at its end, but no lines of blanks."""
     back = read_file((end.join(LINES) + last).encode())
     assert back.totals == read_file(BUILT).totals
     assert len(back.entries()) == 2
@@ -159,7 +159,7 @@ def test_a_missing_filler_is_a_remark():
     assert back.blocks == 1
 
 
-def test_a_record_that_is_too_long_is_told():
+def test_a_record_that_is_too_long_is_reported():
     lines = [*LINES[:2], f"{LINES[2]}x", *LINES[3:]]
     error = fault("\n".join(lines).encode())
     assert (error.line, error.columns) == (3, (95, 95))
@@ -169,7 +169,7 @@ def test_a_record_that_is_too_long_is_told():
 @pytest.mark.parametrize(
     "byte", [b"\x00", b"\t", b"\x1a", b"\x7f", b"\x80", b"\xe9", b"\xff", b"\r"]
 )
-def test_a_byte_that_no_record_may_have_is_told(byte):
+def test_an_invalid_byte_is_reported_with_its_position(byte):
     at = BUILT.index(b"RECEIVER")
     error = fault(BUILT[:at] + byte + BUILT[at + 1 :])
     assert (error.line, error.columns) == (3, (55, 55))
@@ -187,20 +187,20 @@ def test_a_byte_that_no_record_may_have_is_told(byte):
         ({"entries_max": 1}, 5),
     ],
 )
-def test_a_file_has_bounds(bounds, line):
+def test_a_files_size_is_limited(bounds, line):
     assert fault(BUILT, **bounds).line == line
     ((name, value),) = bounds.items()
     assert read_file(BUILT, Bounds(**{name: value + 1})).totals.credit_cents == 246_912
 
 
-def test_remarks_have_a_bound():
+def test_the_number_of_remarks_is_limited():
     lines = [LINES[0], *[line.rstrip() for line in LINES[6:7]], *["9" * 94 + " "] * 500]
     lines[1] = "9000000000001" + "0" * 42
     assert len(read_file("\n".join(lines).encode()).remarks) == REMARKS_MAX
 
 
 @pytest.mark.parametrize("byte", [b"9", b"\n", b"6", b"\x00", b" "])
-def test_a_large_file_costs_no_more_than_it_weighs(byte):
+def test_the_cost_of_a_camt_file_is_linear(byte):
     data = byte * (4 * 1024 * 1024)
     tracemalloc.start()
     try:
@@ -268,7 +268,7 @@ def test_advices_of_the_operator_are_read_by_their_own_columns():
     assert fault(corrupted.encode()).columns == (32, 51)
 
 
-def test_addenda_of_other_kinds_are_carried_past():
+def test_addenda_of_other_types_are_kept_uninterpreted():
     record = incoming_entry("27")
     other = f"702{'terminal':76}231380100000001"
     [got] = read_file(incoming([record, other], "POS")).entries()
@@ -297,7 +297,7 @@ def _corpus() -> list[bytes]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_damaged_file_does_anything_but_be_read_or_refused(seed):
+def test_any_damaged_file_is_read_or_refused(seed):
     chance = random.Random(seed)
     for data in _corpus():
         for _ in range(150):

@@ -1,4 +1,4 @@
-"""What came back: returns under any code, the two later stages, and notifications of change."""
+"""Returns under any code, the two later stages of their exchange, and notifications of change."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_an_unknown_code_is_still_a_return(code):
     assert entry.returned.original_receiver == "23138010"
 
 
-def test_a_return_says_when_somebody_died_and_whatever_else_it_has():
+def test_a_return_keeps_the_date_of_death_and_its_other_fields():
     record = addenda_99("R14", "CALL US")
     entry = only([incoming_entry(), record[:21] + "261101" + record[27:]])
     assert (entry.returned.died_on, entry.returned.information) == ("261101", "CALL US")
@@ -91,7 +91,7 @@ def test_a_contested_return_names_the_return_and_who_dishonoured_it():
     assert (returned.return_code, returned.dishonored_code) == ("01", "68")
 
 
-def test_the_last_of_several_says_how_far_it_has_gone():
+def test_the_last_record_of_type_99_gives_the_stage():
     entry = only([incoming_entry(), addenda_99("R01"), addenda_99("R68"), addenda_99("R73")])
     assert entry.kind is EntryKind.CONTESTED_RETURN
     assert entry.returned.code == "R73"
@@ -130,7 +130,7 @@ def test_a_return_of_ctx_keeps_the_count_of_the_entry_that_it_copies():
         ("C99", "whatever", {}),
     ],
 )
-def test_a_change_says_what_is_to_be_different(code, corrected, fields):
+def test_a_notification_of_change_has_the_corrected_data(code, corrected, fields):
     entry = only([incoming_entry("21", 0), addenda_98(code, corrected)], "COR")
     assert (entry.kind, type(entry.change)) == (EntryKind.CHANGE, Change)
     assert (entry.change.code, entry.change.corrected_data) == (code, corrected)
@@ -162,7 +162,7 @@ def test_the_tables_are_dated_and_name_their_source(name, letter, size):
     )
 
 
-def test_r70_is_the_originating_institution_s():
+def test_r70_is_a_dishonoured_return():
     assert return_stage("R70") is ReturnStage.DISHONORED
     assert "not accepted" in code_set("nacha_return_reason").codes["R70"]
 
@@ -170,7 +170,7 @@ def test_r70_is_the_originating_institution_s():
 # --- message check ----------------------------------------------------------------------------------
 
 
-def test_message_check_says_what_came_back_and_names_no_account():
+def test_message_check_reports_returns_without_account_numbers():
     found = recognised(incoming([incoming_entry(), addenda_99("R02")]))
     totals = "credits 1234.56 USD, debits 0.00 USD, entry hash 12104288"
     assert (found.kind, found.odd) == ("nacha", ())
@@ -183,7 +183,7 @@ def test_message_check_says_what_came_back_and_names_no_account():
     assert plain(found.content)["batches"][0]["entries"][0]["kind"] == "return"
 
 
-def test_message_check_says_remarks_and_faults_by_their_lines():
+def test_message_check_reports_remarks_and_faults_with_their_lines():
     data = incoming([incoming_entry(), addenda_99("R02")])
     found = recognised(data.replace(b"9" * 94 + b"\n", b""))
     assert [(each.place, each.is_fault) for each in found.odd] == [("line 6", False)]

@@ -1,4 +1,4 @@
-"""What the server itself can carry, and what it has done: for measuring, not for settling.
+"""A baseline of what the server itself can do, and its counters: for measuring, not for settling.
 
 The baseline is the least that any durable engine must write for one settlement, in three commits for a
 whole batch, in a schema of its own. Beside it stand the server's exact counters, and the copying of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SCHEMA: Final = "schema.sql"
 STATEMENTS: Final = "statements.sql"
 PAYLOAD: Final = b"x" * 300
-"""As long as an announcement of the engine's, roughly."""
+"""About the size of one of the engine's announcements."""
 
 COPIES_AT_ONCE_MAX: Final = 10
 _UNLIMITED: Final = {
@@ -63,7 +63,7 @@ class Wished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerCounters:
-    """What the server has done so far."""
+    """The server's cumulative counters."""
 
     transactions: int
     wal_bytes: int
@@ -74,7 +74,7 @@ class ServerCounters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSize:
-    """How large it is; ``bounded_bytes`` belong to tables that must not grow with history."""
+    """The database's size; ``bounded_bytes`` belong to tables that must not grow with the history."""
 
     database_bytes: int
     bounded_bytes: int
@@ -101,7 +101,7 @@ class Baseline:
         self._line = Line(settings, WRITERS_PLAN)
 
     async def install(self, accounts: int) -> None:
-        """Make the schema anew, with so many funded accounts."""
+        """Create the schema anew, with ``accounts`` funded accounts."""
         async with self._line.session() as connection:
             await connection.execute(_file(SCHEMA))
             await connection.execute(_call("fill"), accounts)
@@ -113,7 +113,7 @@ class Baseline:
         await self.finish(batch)
 
     async def accept(self, batch: Wished) -> None:
-        """Take a batch in."""
+        """Store a batch."""
         ids, amounts = arrays.uuids(batch.ids), arrays.integers(batch.amounts)
         sources, targets = arrays.integers(batch.sources), arrays.integers(batch.targets)
         obligations = arrays.texts(batch.obligations)
@@ -128,7 +128,7 @@ class Baseline:
             await connection.fetch(_call("lock"), ids, sources, amounts)
 
     async def finish(self, batch: Wished) -> None:
-        """End it."""
+        """Complete it."""
         ids, amounts = arrays.uuids(batch.ids), arrays.integers(batch.amounts)
         sources, targets = arrays.integers(batch.sources), arrays.integers(batch.targets)
         async with self._line.session() as connection:
@@ -140,7 +140,7 @@ class Baseline:
 
 
 class ServerMeter:
-    """Reads what the server counts."""
+    """Reads the server's counters and sizes."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
@@ -165,10 +165,10 @@ class ServerMeter:
         await self._line.close()
 
     async def multiply_history(self, copies: int) -> None:
-        """Copy every life so many times, in lots, copies too. Raises WrongState while any is open.
+        """Copy every settlement ``copies`` times, in lots. Raises WrongState while any is open.
 
-        The first copy sorts first: the originals' identifiers are of today and come last. What fails half way
-        leaves a database that is good for nothing.
+        The first copy sorts first: the originals' identifiers are of today and come last. A failure half way
+        leaves an unusable database.
         """
         counters = await self.read()
         if counters.open_settlements:
@@ -186,7 +186,7 @@ class ServerMeter:
 
 
 async def _copy(connection: Connection, copies: int, position: int) -> None:
-    """Copy what there is up to a position of the stream."""
+    """Copy everything up to a stream position."""
     await connection.execute(_call("history_numbers"))
     stride = await connection.fetchval(_call("history_stride"))
     await connection.execute(_call("history_accounts"), copies)

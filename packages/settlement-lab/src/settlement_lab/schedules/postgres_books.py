@@ -223,12 +223,12 @@ class _Registry(PostgresRegistry):
 
     def __init__(self, ground: PostgresGround, line: SessionLine) -> None:
         super().__init__(ground.settings)
-        self._presence: Any = line
+        self._lease: Any = line
 
     @override
     async def join(self, lease_seconds: float) -> int:
         """Register; the session lock comes first."""
-        async with self._presence.session() as connection:
+        async with self._lease.session() as connection:
             owner = int(await connection.fetchval(query("next_engine")))
             await connection.fetchval(query("hold_session"), owner)
             arguments = (owner, "a schedule", 1, lease_seconds)

@@ -1,11 +1,11 @@
 -- name: account_by_id
--- One account.
+-- Return one account.
 SELECT id, kind::text AS kind, bank, currency, account_number, debits_posted, credits_posted, held,
     credit_limit, is_active
 FROM accounts WHERE id = $1;
 
 -- name: list_accounts
--- Oldest first. Empty filters are null.
+-- Oldest first. A null filter does not filter.
 SELECT id, kind::text AS kind, bank, currency, account_number, debits_posted, credits_posted, held,
     credit_limit, is_active
 FROM accounts
@@ -15,8 +15,8 @@ WHERE ($1::text IS NULL OR kind = $1::text::account_kind)
 ORDER BY id LIMIT $6;
 
 -- name: open_account
--- Nothing comes back when the bank has an account of that number, under whatever spelling. The number
--- that an account gets when none is named has the bank's code in it, in the spelling of those days.
+-- Returns no row when the bank has an account with that number, under any spelling of its code. The default
+-- number contains the bank's code, in the spelling of its time.
 INSERT INTO accounts (kind, bank, currency, account_number, credit_limit)
 SELECT $1::text::account_kind, $2::text, $3::text, $4::text, $5::bigint
 WHERE NOT EXISTS (
@@ -32,7 +32,7 @@ WHERE NOT EXISTS (
 ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: open_controls
--- Control accounts that are missing; the others stay as they are.
+-- Insert the missing control accounts; existing ones are not changed.
 INSERT INTO accounts (kind, bank, currency, account_number)
 SELECT q.kind::account_kind, q.bank, q.currency, $4::text
 FROM unnest($1::text[], $2::text[], $3::text[]) AS q (kind, bank, currency)
@@ -45,7 +45,7 @@ ORDER BY q.kind, folded_bank(q.bank), q.currency
 ON CONFLICT DO NOTHING;
 
 -- name: find_controls
--- Control accounts by kind, owner and currency, oldest first; of two spellings of one owner the older.
+-- Control accounts by kind, owner and currency, oldest first; of two spellings of one owner the older account.
 SELECT DISTINCT ON (a.kind, folded_bank(a.bank), a.currency) a.id, a.kind::text AS kind, a.bank, a.currency, a.account_number, a.debits_posted,
     a.credits_posted, a.held, a.credit_limit, a.is_active
 FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::text[])) AS q (kind, bank, currency)
@@ -54,7 +54,7 @@ JOIN accounts AS a ON a.kind = q.kind::account_kind AND folded_bank(a.bank) = fo
 ORDER BY a.kind, folded_bank(a.bank), a.currency, a.id;
 
 -- name: accounts_of
--- All accounts of the kinds and banks, oldest first, each once.
+-- All accounts of these kinds and banks, oldest first, each once.
 SELECT a.id, a.kind::text AS kind, a.bank, a.currency, a.account_number, a.debits_posted,
     a.credits_posted, a.held, a.credit_limit, a.is_active
 FROM (
@@ -64,37 +64,37 @@ JOIN accounts AS a ON a.kind = q.kind::account_kind AND folded_bank(a.bank) = q.
 ORDER BY a.id;
 
 -- name: remember_call
--- The key of a call and what it stood for; nothing comes back when the key is known.
+-- Store an idempotency key with its call's content; returns no row when the key exists.
 INSERT INTO idempotent_calls (key_hash, caller, idempotency_key, call, content, account_id)
 VALUES ($1, $2, $3, $4, $5::text::jsonb, $6) ON CONFLICT (key_hash) DO NOTHING RETURNING account_id;
 
 -- name: recall_call
--- What a key stood for.
+-- Return the content stored under a key.
 SELECT content::text AS content, account_id FROM idempotent_calls WHERE key_hash = $1;
 
 -- name: lock_accounts
--- Row locks in sorted order, and whether there is room for more (BALANCE_FULL in domain/ledger.py).
+-- Lock rows in sorted order; also return whether a balance is at its limit (BALANCE_FULL in domain/ledger.py).
 SELECT id, greatest(debits_posted, credits_posted) >= 1e36 AS is_full
 FROM accounts WHERE id = ANY ($1::bigint[]) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: post_transfer
--- One transfer outside a settlement, such as a funding.
+-- Insert a transfer that belongs to no settlement, such as a funding.
 INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, reference, at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp());
 
 -- name: post_balances
--- The two balances that a transfer changes.
+-- Update the two balances that a transfer changes.
 UPDATE accounts SET
     debits_posted = debits_posted + CASE WHEN id = $1 THEN $3::bigint ELSE 0 END,
     credits_posted = credits_posted + CASE WHEN id = $2 THEN $3::bigint ELSE 0 END
 WHERE id IN ($1, $2);
 
 -- name: set_active
--- Switch an account on or off.
+-- Activate or deactivate an account.
 UPDATE accounts SET is_active = $2 WHERE id = $1 RETURNING id;
 
 -- name: list_transfers
--- Newest first. Empty filters are null.
+-- Newest first. A null filter does not filter.
 SELECT group_id, posting, leg, debit_id, credit_id, amount_minor, currency, reference, at
 FROM transfers
 WHERE ($1::bigint IS NULL OR debit_id = $1 OR credit_id = $1)
@@ -103,12 +103,12 @@ WHERE ($1::bigint IS NULL OR debit_id = $1 OR credit_id = $1)
 ORDER BY group_id DESC, posting DESC, leg DESC LIMIT $6;
 
 -- name: windows
--- The windows in force.
+-- The settlement windows in force.
 SELECT currency, zone, window_start, window_end, days_of_week FROM settlement_windows
 WHERE is_active ORDER BY currency, id;
 
 -- name: currencies
--- Every currency that was ever booked, with the exponent that it has here for ever.
+-- Every currency ever booked, with its exponent, which never changes.
 SELECT code, exponent FROM currencies;
 
 -- name: load_currencies
@@ -117,12 +117,12 @@ INSERT INTO currencies (code, exponent) SELECT * FROM unnest($1::text[], $2::sma
 ON CONFLICT (code) DO NOTHING;
 
 -- name: load_windows
--- The specification's five windows, in the zones of their markets.
+-- The five windows of the specification, in the time zones of their markets.
 INSERT INTO settlement_windows (currency, zone, window_start, window_end)
 SELECT * FROM unnest($1::text[], $2::text[], $3::time[], $4::time[]) ON CONFLICT DO NOTHING;
 
 -- name: balances
--- What the nostro and vostro accounts of each bank come to per currency, of the oldest so many accounts.
+-- Balances of nostro and vostro accounts, summed per bank and currency, over the oldest $1 accounts.
 SELECT q.kind::text AS kind, folded_bank(q.bank) AS bank, q.currency,
     sum(CASE q.kind
         WHEN 'nostro' THEN q.debits_posted::numeric - q.credits_posted
@@ -136,7 +136,7 @@ GROUP BY q.kind, folded_bank(q.bank), q.currency
 ORDER BY min(q.id);
 
 -- name: accounts_left_out
--- How many nostro and vostro accounts there are beyond so many, counted up to as many again.
+-- The number of nostro and vostro accounts beyond the oldest $1, counted up to another $1.
 SELECT count(*) AS accounts FROM (
     SELECT id FROM accounts WHERE kind IN ('nostro', 'vostro') ORDER BY id OFFSET $1 LIMIT $1
 ) AS q;

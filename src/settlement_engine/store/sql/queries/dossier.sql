@@ -1,7 +1,7 @@
 -- Everything about one settlement, read in one snapshot.
 
 -- name: dossier_owner
--- Who has it (0 is nobody), what time it is, and how often people proposed how it ended.
+-- The owner (0 means none), the current time, and the number of resolutions proposed.
 SELECT coalesce(w.owner, 0) AS owner, clock_timestamp() AS taken_at,
     (SELECT count(*) FROM resolutions AS r WHERE r.settlement_id = s.id) AS proposals
 FROM settlement_transactions AS s
@@ -9,40 +9,39 @@ LEFT JOIN open_settlements AS w ON w.settlement_id = s.id
 WHERE s.id = $1;
 
 -- name: dossier_answers
--- The latest answers that changed no state, newest first; those that said the same are one row.
+-- The latest answers that changed no state, newest first; equal consecutive ones are one row.
 SELECT at, state::text AS state, event::text AS event, attempt, asked, times,
     coalesce(last_at, at) AS last_at
 FROM answers WHERE settlement_id = $1 ORDER BY coalesce(last_at, at) DESC, id DESC LIMIT $2;
 
 -- name: dossier_answers_total
--- How many there are in all.
+-- The total number of answers that changed no state.
 SELECT coalesce(sum(times), 0) AS total FROM answers WHERE settlement_id = $1;
 
 -- name: dossier_attempts
--- Every payment at a rail, with its exact bytes.
+-- Every attempt at a rail, with its exact bytes.
 SELECT number, rail, source_id, agent_id, clearing_id, target_id, uetr, end_to_end_id, message_id,
     payload, valid_until, sends, undelivered, recorded_at
 FROM attempts WHERE settlement_id = $1 ORDER BY number;
 
 -- name: dossier_hold
--- The hold, standing or resolved.
+-- The hold, active or resolved.
 SELECT account_id, amount_minor, currency, locked_at, resolved_at, coalesce(outcome, '') AS outcome
 FROM fund_locks WHERE settlement_id = $1;
 
 -- name: dossier_transfers
--- Its transfers.
+-- The settlement's transfers.
 SELECT group_id, posting, leg, debit_id, credit_id, amount_minor, currency, reference, at
 FROM transfers WHERE group_id = $1 ORDER BY posting, leg;
 
 -- name: dossier_accounts
--- Whose the accounts are.
+-- The accounts of its transfers, attempts and hold.
 SELECT id, kind::text AS kind, bank, currency, account_number, debits_posted, credits_posted, held,
     credit_limit, is_active
 FROM accounts WHERE id = ANY ($1::bigint[]) ORDER BY id;
 
 -- name: dossier_proposals
--- What people attested about it, with the bytes of their evidence: what was approved before all else,
--- and then the latest.
+-- The resolutions proposed, with the bytes of their evidence: the approved one first, then the latest.
 SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name, r.evidence,
     octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
     r.proposed_at, r.state::text AS state, r.sends, r.expires_at, r.decision, r.decided_by,

@@ -1,8 +1,8 @@
--- The desk: matters for people, and what people attest.
+-- Cases for people, and the resolutions that people propose and approve.
 
 -- name: open_doubts
--- One matter for each payment that has been without an end for longer than its rail's limit, by kind.
--- $1 are rails, an empty name is every other one; $2 and $3 their limits in seconds.
+-- Open one case for each payment without a final state for longer than its rail's limit, by kind.
+-- $1 are rail names, where an empty name stands for all others; $2 and $3 are their limits in seconds.
 INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
 SELECT q.id, q.kind, q.number::text,
     jsonb_build_object('rail', q.rail, 'since', to_char(
@@ -32,7 +32,7 @@ ORDER BY q.recorded_at LIMIT $4
 ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: open_altered
--- Freeze a settlement of which something was altered behind the engine, and say so once.
+-- Freeze a settlement whose stored data was altered outside the engine, and open one case.
 WITH frozen AS (
     UPDATE settlement_transactions SET is_frozen = true WHERE id = $1 RETURNING id
 )
@@ -41,7 +41,7 @@ SELECT f.id, 'altered_payment', $2, $3::text::jsonb, clock_timestamp() FROM froz
 ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: open_unbookable
--- An exception for what cannot be written, unless one is open. One that was closed does not stand in the way.
+-- Open a case for a transition that cannot be written, unless one is open. A closed one does not prevent it.
 INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
 SELECT $1, 'cannot_be_booked', count(*)::text, $2::text::jsonb, clock_timestamp()
 FROM exceptions AS e
@@ -50,7 +50,7 @@ HAVING count(*) FILTER (WHERE e.closed_at IS NULL) = 0
 ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: open_held
--- One matter for each settlement that is parked, for each parking, with what was said of it.
+-- Open one case for each parked settlement, once per parking, with the reason.
 INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
 SELECT s.id, 'held', s.seq::text, coalesce(m.detail, '{}'::jsonb), clock_timestamp()
 FROM open_settlements AS w
@@ -64,7 +64,7 @@ ORDER BY s.id LIMIT $1
 ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: close_held
--- What is parked no more needs nobody.
+-- Close the cases of settlements that are no longer parked.
 UPDATE exceptions AS e SET
     closed_at = clock_timestamp(), closed_by = $1,
     close_reason = 'the settlement is parked no more: ' || d.state
@@ -78,7 +78,7 @@ FROM (
 WHERE e.id = d.id RETURNING e.id;
 
 -- name: close_ended_doubts
--- A doubt ends with the settlement, and so does what could not be booked, if the end came after it.
+-- Close a settlement's in-doubt and not-bookable cases once it has ended, if it ended after they were opened.
 UPDATE exceptions AS e SET
     closed_at = clock_timestamp(), closed_by = $1, close_reason = 'the settlement has ended: ' || d.state
 FROM (
@@ -93,7 +93,7 @@ FROM (
 WHERE e.id = d.id RETURNING e.id;
 
 -- name: supersede_ended_proposals
--- What was not decided before the end is not decided any more.
+-- Supersede the proposals that were undecided when their settlement ended.
 UPDATE resolutions AS r SET decision = 'superseded', decided_by = $1, decided_at = clock_timestamp()
 FROM (
     SELECT o.id FROM resolutions AS o
@@ -104,7 +104,7 @@ FROM (
 WHERE r.id = d.id RETURNING r.id;
 
 -- name: list_matters
--- Newest first. Empty filters are null.
+-- Newest first. A null filter does not filter.
 SELECT e.id, e.kind, e.settlement_id, e.detail::text AS detail, e.opened_at, e.acknowledged_at,
     e.acknowledged_by, e.closed_at, e.closed_by, e.close_reason, clock_timestamp() AS seen_at
 FROM exceptions AS e
@@ -115,19 +115,19 @@ WHERE ($1::text[] IS NULL OR e.kind = ANY ($1::text[]))
 ORDER BY e.id DESC LIMIT $5;
 
 -- name: matter_by_id
--- One matter.
+-- Return one case.
 SELECT e.id, e.kind, e.settlement_id, e.detail::text AS detail, e.opened_at, e.acknowledged_at,
     e.acknowledged_by, e.closed_at, e.closed_by, e.close_reason, clock_timestamp() AS seen_at
 FROM exceptions AS e WHERE e.id = $1;
 
 -- name: lock_matter
--- One matter, to be changed.
+-- Return one case and lock it.
 SELECT e.id, e.kind, e.settlement_id, e.detail::text AS detail, e.opened_at, e.acknowledged_at,
     e.acknowledged_by, e.closed_at, e.closed_by, e.close_reason, clock_timestamp() AS seen_at
 FROM exceptions AS e WHERE e.id = $1 FOR UPDATE;
 
 -- name: last_answer
--- The last answer that changed no state, and who has the settlement now; 0 is nobody.
+-- The last answer that changed no state, and the current owner; 0 means none.
 SELECT a.state::text AS state, a.event::text AS event, a.at, coalesce(w.owner, 0) AS owner
 FROM settlement_transactions AS s
 LEFT JOIN open_settlements AS w ON w.settlement_id = s.id
@@ -138,21 +138,21 @@ LEFT JOIN LATERAL (
 WHERE s.id = $1;
 
 -- name: acknowledge_matter
--- Somebody is looking.
+-- Record that a person is working on the case.
 UPDATE exceptions SET acknowledged_at = clock_timestamp(), acknowledged_by = $2
 WHERE id = $1 AND acknowledged_at IS NULL AND closed_at IS NULL;
 
 -- name: close_matter
--- A person says that the matter is settled, and why.
+-- Close a case with the name and reason of a person.
 UPDATE exceptions SET closed_at = clock_timestamp(), closed_by = $2, close_reason = $3
 WHERE id = $1 AND closed_at IS NULL;
 
 -- name: lock_settlement
--- Hold a settlement still while people decide about it.
+-- Lock a settlement's row while people decide about it.
 SELECT id FROM settlement_transactions WHERE id = $1 FOR NO KEY UPDATE;
 
 -- name: live_proposal
--- The proposal of a settlement that is not decided, or approved and not finished.
+-- The settlement's proposal that is undecided, or approved and not finished.
 SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
     octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
     r.proposed_at, r.state::text AS state, r.sends, r.expires_at, r.decision, r.decided_by,
@@ -162,7 +162,7 @@ WHERE r.settlement_id = $1 AND r.finished_at IS NULL
     AND (r.decision IS NULL OR r.decision = 'approved');
 
 -- name: proposals_of_settlement
--- What was proposed about a settlement, newest first.
+-- The proposals for a settlement, newest first.
 SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
     octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
     r.proposed_at, r.state::text AS state, r.sends, r.expires_at, r.decision, r.decided_by,
@@ -170,7 +170,7 @@ SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
 FROM resolutions AS r WHERE r.settlement_id = $1 ORDER BY r.id DESC LIMIT $2;
 
 -- name: proposal_by_id
--- One proposal.
+-- Return one proposal.
 SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
     octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
     r.proposed_at, r.state::text AS state, r.sends, r.expires_at, r.decision, r.decided_by,
@@ -178,7 +178,7 @@ SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
 FROM resolutions AS r WHERE r.id = $1;
 
 -- name: list_proposals
--- Newest first. Unless all are wanted, those that wait to be decided or carried out.
+-- Newest first. Unless all are requested, only those that are undecided or not carried out yet.
 SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
     octet_length(r.evidence) AS evidence_bytes, r.evidence_sha256, r.content_sha256, r.proposed_by,
     r.proposed_at, r.state::text AS state, r.sends, r.expires_at, r.decision, r.decided_by,
@@ -192,11 +192,11 @@ WHERE ($1::uuid IS NULL OR r.settlement_id = $1)
 ORDER BY r.id DESC LIMIT $4;
 
 -- name: evidence_of_proposal
--- The bytes that the proposal stands on.
+-- The evidence of a proposal.
 SELECT evidence FROM resolutions WHERE id = $1;
 
 -- name: write_proposal
--- A proposal; while another one is alive nothing may be written.
+-- Insert a proposal; a constraint refuses it while another one of the settlement is live.
 INSERT INTO resolutions (
     settlement_id, finding, reason, evidence_name, evidence, evidence_sha256, content_sha256,
     proposed_by, proposed_at, expires_at, state, sends
@@ -207,12 +207,12 @@ FROM (SELECT clock_timestamp() AS at) AS n
 RETURNING id;
 
 -- name: decide_proposal
--- Approve, decline or supersede, once.
+-- Record the decision: approved, declined or superseded, once.
 UPDATE resolutions SET decision = $2, decided_by = $3, decided_at = $4
 WHERE id = $1 AND decision IS NULL RETURNING id;
 
 -- name: take_up_resolutions
--- Approved proposals to be acted on. Whoever takes one up has it for the pause; a crash costs no more.
+-- Approved proposals that are due to be carried out. The caller has them for $1 seconds, also if it crashes.
 UPDATE resolutions AS r SET taken_up_at = clock_timestamp()
 FROM (
     SELECT o.id FROM resolutions AS o
@@ -229,9 +229,9 @@ RETURNING r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
     r.decided_at, r.finished_at, r.ending, clock_timestamp() AS seen_at;
 
 -- name: finish_resolutions
--- They are finished when their settlements have ended, as attested or by the bank's own word; and when
--- what they say cannot be relied on any more (is_outdated in domain/exceptions.py). A decision about a parked
--- settlement was applied if the move after the parking is its own.
+-- Finish proposals whose settlements have ended, as attested or by the bank's own report, and those whose
+-- content is outdated (is_outdated in domain/exceptions.py). A decision about a parked settlement was applied if
+-- the transition after the parking results from it.
 UPDATE resolutions AS r SET
     finished_at = clock_timestamp(),
     ending = CASE
@@ -262,7 +262,7 @@ FROM (
 WHERE r.id = d.id RETURNING r.id;
 
 -- name: open_matters
--- How many are open of each kind, and for how long the oldest has been.
+-- The number of open cases of each kind, and the age of the oldest.
 SELECT e.kind, count(*) AS matters,
     extract(epoch FROM clock_timestamp() - min(e.opened_at))::double precision AS oldest_seconds
 FROM exceptions AS e WHERE e.closed_at IS NULL GROUP BY e.kind;

@@ -1,6 +1,6 @@
 -- name: record_inbound
--- Store messages and find the payments that their reports name; of a repeated one only the repeat counts.
--- A report belongs to a payment when all the references that it gives are of that one, on this rail.
+-- Store messages and match their reports to payments; a repeated message only increments its counter.
+-- A report matches a payment when all references in it belong to that payment, on this rail.
 WITH given AS (
     SELECT g.rail, g.source, g.sender_reference, g.content, sha256(g.content) AS hash, g.place
     FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[])
@@ -44,7 +44,7 @@ SELECT g.place, s.is_new FROM given AS g
 JOIN stored AS s ON s.rail = g.rail AND s.sha256 = g.hash ORDER BY g.place;
 
 -- name: open_inbound_reports
--- The oldest open reports that this engine may work off, but for those that it has under way.
+-- The oldest open reports that this engine may process, except those it is processing.
 SELECT r.id, m.rail, r.report::text AS report, r.settlement_id, r.attempt, m.received_at
 FROM inbound_reports AS r
 JOIN inbound_messages AS m ON m.id = r.message_id
@@ -54,7 +54,7 @@ WHERE r.closed_at IS NULL AND (w.owner IS NULL OR w.owner IN (0, $1::bigint))
 ORDER BY r.id LIMIT $2;
 
 -- name: close_inbound_reports
--- Close reports; one about no payment of ours becomes a case, once for each payment of the bank's.
+-- Close reports; an unmatched one opens a case, once for each payment of the bank.
 WITH closed AS (
     UPDATE inbound_reports AS r SET outcome = q.outcome, closed_at = clock_timestamp()
     FROM unnest($1::bigint[], $2::text[]) AS q (id, outcome)
@@ -83,7 +83,7 @@ ORDER BY c.id
 ON CONFLICT DO NOTHING;
 
 -- name: waiting_inbound_reports
--- How many are still to be worked off, counted to a bound, and for how long the oldest of them has waited.
+-- The number of open reports, counted up to a limit, and the age of the oldest.
 SELECT count(*) AS reports,
     coalesce(extract(epoch FROM clock_timestamp() - min(m.received_at)), 0)::double precision
         AS oldest_seconds
@@ -92,7 +92,7 @@ FROM (
 ) AS q JOIN inbound_messages AS m ON m.id = q.message_id;
 
 -- name: inbound_open_counts
--- What is still to be worked off, by rail.
+-- The number of open reports by rail.
 SELECT m.rail, count(*) AS count FROM inbound_reports AS r
 JOIN inbound_messages AS m ON m.id = r.message_id
 WHERE r.closed_at IS NULL GROUP BY m.rail;

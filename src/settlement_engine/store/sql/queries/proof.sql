@@ -1,7 +1,7 @@
 -- Each check returns rows only where something is wrong: subject, expected, found.
 
 -- name: prove_balances
--- Every balance is the sum of its transfers.
+-- Every balance equals the sum of its transfers.
 SELECT a.id::text AS subject,
     format('debits %s credits %s', coalesce(d.total, 0), coalesce(c.total, 0)) AS expected,
     format('debits %s credits %s', a.debits_posted, a.credits_posted) AS found
@@ -22,7 +22,7 @@ LEFT JOIN accounts AS c ON c.id = t.credit_id
 WHERE d.currency IS DISTINCT FROM t.currency OR c.currency IS DISTINCT FROM t.currency;
 
 -- name: prove_held
--- What is held on an account is the sum of its unresolved locks.
+-- An account's held amount equals the sum of its unresolved locks.
 SELECT a.id::text AS subject, coalesce(l.total, 0)::text AS expected, a.held::text AS found
 FROM accounts AS a
 LEFT JOIN (
@@ -37,7 +37,7 @@ SELECT currency AS subject, sum(debits_posted)::text AS expected, sum(credits_po
 FROM accounts GROUP BY currency HAVING sum(debits_posted) <> sum(credits_posted);
 
 -- name: prove_no_overdraft
--- No guarded account is below its limit.
+-- No guarded account is below its credit limit.
 SELECT id::text AS subject, (-credit_limit)::text AS expected,
     (CASE kind WHEN 'nostro' THEN debits_posted - credits_posted
         ELSE credits_posted - debits_posted END - held)::text AS found
@@ -47,7 +47,7 @@ WHERE kind IN ('nostro', 'vostro')
         ELSE credits_posted - debits_posted END) - held + credit_limit < 0;
 
 -- name: prove_locks_follow_lives
--- A lock stands while the rail may have the payment, is posted with completion, else released.
+-- A lock is held while the rail may have the payment, posted on completion, and released otherwise.
 SELECT s.id::text AS subject,
     CASE
         WHEN s.state IN ('locked', 'sent', 'in_doubt', 'recalling') THEN 'open'
@@ -69,13 +69,13 @@ WHERE CASE
     OR (f.settlement_id IS NOT NULL AND f.amount_minor <> s.amount_minor);
 
 -- name: prove_locks_have_lives
--- No lock stands for a settlement that does not exist.
+-- No lock belongs to a settlement that does not exist.
 SELECT f.settlement_id::text AS subject, 'a settlement' AS expected, 'none' AS found
 FROM fund_locks AS f LEFT JOIN settlement_transactions AS s ON s.id = f.settlement_id
 WHERE s.id IS NULL;
 
 -- name: prove_locks_have_accounts
--- Every lock is on the account that its attempt names, in the account's currency.
+-- Every lock is on its attempt's account, in the account's currency.
 SELECT f.settlement_id::text AS subject, format('%s in %s', t.source_id, f.currency) AS expected,
     format('%s in %s', f.account_id, coalesce(a.currency, 'none')) AS found
 FROM fund_locks AS f
@@ -85,9 +85,9 @@ LEFT JOIN attempts AS t ON t.settlement_id = s.id AND t.number = s.attempt
 WHERE a.currency IS DISTINCT FROM f.currency OR f.account_id <> t.source_id;
 
 -- name: prove_postings_follow_lives
--- Completed settlements have their two transfers, once, between the accounts that their attempt names; the
--- others have none. Each return has a posting of its own, of its part, and one transfer more for charges.
--- What the rail has disproved has one more, between the agent and suspense.
+-- A completed settlement has its two transfers, once, between its attempt's accounts; others have none. Each
+-- return has a posting of its own, for its part, and one more transfer for charges. A settlement that the rail
+-- has disproved has one more transfer, between the agent and suspense.
 SELECT q.id::text AS subject, q.due::text AS expected,
     q.legs::text || CASE WHEN q.wrong THEN ', one of them wrong' ELSE '' END AS found
 FROM (
@@ -121,7 +121,7 @@ FROM (
                 WHEN 8 THEN (u.id, a.agent_id)
             END
         ), false)
-        -- Of the two legs that bring the debt back each posting has one.
+        -- A posting has exactly one of the two legs that restore the debt.
         OR count(*) FILTER (WHERE t.leg IN (5, 7))
             <> count(DISTINCT t.posting) FILTER (WHERE t.leg IN (5, 7)) AS wrong
         FROM transfers AS t
@@ -139,8 +139,8 @@ FROM (
 WHERE q.legs <> q.due OR q.wrong;
 
 -- name: prove_returns_follow_lives
--- What has come back, with its charges, is no more than the amount, and the whole of it where the
--- settlement is returned; each return was made by one move, in its commit, and says what is left.
+-- The returned amounts with their charges do not exceed the amount, and equal it in the state returned; each
+-- return was made by one transition, in its commit, and states what is left.
 SELECT q.id::text AS subject, format('%s returns, %s left', q.moves, q.due_left) AS expected,
     format('%s returns, %s left', q.returns, q.amount_minor - q.total)
         || CASE WHEN q.wrong THEN ', one of them wrong' ELSE '' END AS found
@@ -184,7 +184,7 @@ WHERE q.returns <> q.moves OR q.wrong
     END;
 
 -- name: prove_attempts_follow_lives
--- Whatever is or was beyond the line P has its attempt recorded.
+-- Every settlement that is or was past the point of no return has its attempt recorded.
 SELECT s.id::text AS subject, 'an attempt' AS expected, 'none' AS found
 FROM settlement_transactions AS s
 LEFT JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
@@ -192,8 +192,8 @@ WHERE s.state IN ('locked', 'sent', 'in_doubt', 'recalling', 'completed', 'retur
     AND a.settlement_id IS NULL;
 
 -- name: prove_lives_are_whole
--- The moves of a life are numbered without a gap, each begins where the last one ended, and the
--- settlement's state is that of its last move.
+-- A settlement's transitions are numbered without a gap, each begins in the state in which the previous one
+-- ended, and the settlement's state is that of its last transition.
 SELECT x.id::text AS subject, format('%s after %s moves', x.state, x.seq) AS expected,
     format('%s after %s moves', x.last_state, x.moves)
         || CASE WHEN x.broken THEN ', with a break in between' ELSE '' END AS found
@@ -212,7 +212,7 @@ FROM (
 WHERE x.last_state IS DISTINCT FROM x.state OR x.moves <> x.seq OR coalesce(x.broken, true);
 
 -- name: prove_open_are_open
--- What has not ended is on the list of open settlements, and nothing else is.
+-- The list of open settlements contains exactly those that have not ended.
 SELECT coalesce(s.id, w.settlement_id)::text AS subject,
     CASE WHEN s.ended_at IS NULL THEN 'open' ELSE 'ended' END AS expected,
     CASE WHEN w.settlement_id IS NULL THEN 'not on the list' ELSE 'on the list' END AS found
@@ -221,7 +221,7 @@ FULL JOIN open_settlements AS w ON w.settlement_id = s.id
 WHERE (s.ended_at IS NULL) <> (w.settlement_id IS NOT NULL) OR s.id IS NULL;
 
 -- name: prove_stream_is_whole
--- Positions are gapless in each era, from its first place up to the head.
+-- Positions are gapless in each epoch, from its first position up to the head.
 SELECT 'stream' AS subject, 'no gap, and nothing after ' || h.position AS expected,
     format('%s of %s moves follow the one before, last %s', count(*) FILTER (WHERE m.follows),
         count(m.position), coalesce(max(m.position), 0)) AS found
@@ -236,12 +236,12 @@ HAVING count(*) FILTER (WHERE m.follows) <> count(m.position)
     AND (h.position % 10000000000000 <> 0 OR coalesce(max(m.position), 0) > h.position);
 
 -- name: prove_locks_are_single
--- No settlement has a second hold.
+-- No settlement has two holds.
 SELECT settlement_id::text AS subject, 'one hold' AS expected, count(*)::text || ' holds' AS found
 FROM fund_locks GROUP BY settlement_id HAVING count(*) > 1;
 
 -- name: prove_transfers_have_settlements
--- Every transfer that is no funding belongs to a settlement.
+-- Every transfer except fundings belongs to a settlement.
 SELECT t.group_id::text || '/' || t.posting || '/' || t.leg AS subject, 'a settlement' AS expected, 'none' AS found
 FROM transfers AS t LEFT JOIN settlement_transactions AS s ON s.id = t.group_id
 WHERE t.leg <> 3 AND s.id IS NULL;
@@ -257,7 +257,7 @@ WHERE t.leg = 3
     AND (d.kind <> 'nostro' OR c.kind <> 'clearing' OR folded_bank(d.bank) <> folded_bank(c.bank));
 
 -- name: prove_fundings_have_calls
--- As often as an account was funded with an amount and a reference, a call asked for it.
+-- Every funding of an account, by amount and reference, was requested by a call.
 SELECT b.account_id || ' ' || b.reference AS subject,
     format('%s calls of %s', b.times, b.amount_minor) AS expected,
     coalesce(c.times, 0) || ' calls' AS found
@@ -278,7 +278,7 @@ LEFT JOIN (
 WHERE b.times > coalesce(c.times, 0);
 
 -- name: prove_calls_have_fundings
--- As often as a call asked for a funding, it was posted.
+-- Every funding that a call requested was posted.
 SELECT c.account_id || ' ' || coalesce(c.reference, '') AS subject,
     format('%s fundings of %s', c.times, coalesce(c.amount_minor::text, 'no amount')) AS expected,
     coalesce(b.times, 0) || ' fundings' AS found
@@ -299,7 +299,7 @@ LEFT JOIN (
 WHERE c.times > coalesce(b.times, 0);
 
 -- name: prove_calls_have_accounts
--- What a call was about exists, and is what the call says: its kind, bank, currency and number.
+-- The account of a call exists and has the call's kind, bank, currency and number.
 SELECT c.key_hash::text AS subject,
     format('%s %s of %s in %s', c.call, coalesce(c.content ->> 'kind', 'nostro'),
         c.content ->> 'bank', c.content ->> 'currency') AS expected,
@@ -311,7 +311,7 @@ WHERE a.id IS NULL OR c.call NOT IN ('open_account', 'fund_account')
     OR a.kind::text IS DISTINCT FROM coalesce(c.content ->> 'kind', 'nostro')
     OR folded_bank(a.bank) IS DISTINCT FROM folded_bank(c.content ->> 'bank')
     OR a.currency IS DISTINCT FROM c.content ->> 'currency'
-    -- The number that an account gets when none is named has its bank's code in it, in either spelling.
+    -- The default account number contains the bank's code, in either spelling.
     OR (c.content ->> 'account_number') IS NULL
     OR c.content ->> 'account_number' NOT IN ('', a.account_number)
     AND (
@@ -321,7 +321,7 @@ WHERE a.id IS NULL OR c.call NOT IN ('open_account', 'fund_account')
     );
 
 -- name: prove_accounts_have_calls
--- Every account but the control accounts was opened by a call.
+-- Every account except control accounts was opened by a call.
 SELECT a.id::text AS subject, 'a call that opened it' AS expected, 'none' AS found
 FROM accounts AS a
 WHERE a.account_number <> 'control' AND NOT EXISTS (
@@ -329,13 +329,13 @@ WHERE a.account_number <> 'control' AND NOT EXISTS (
 );
 
 -- name: prove_moves_have_settlements
--- No move stands for a settlement that does not exist.
+-- No transition belongs to a settlement that does not exist.
 SELECT m.settlement_id::text AS subject, 'a settlement' AS expected, 'none' AS found
 FROM (SELECT DISTINCT settlement_id FROM moves) AS m
 LEFT JOIN settlement_transactions AS s ON s.id = m.settlement_id WHERE s.id IS NULL;
 
 -- name: prove_settlements_begin_as_admitted
--- A settlement began with its first move; its value date is the one asked for, or the day it began.
+-- A settlement was created by its first transition; its value date is the requested one, or that day.
 SELECT s.id::text AS subject,
     format('%s for %s', m.at, coalesce(s.requested_value_date, (m.at AT TIME ZONE 'UTC')::date)) AS expected,
     format('%s for %s', s.created_at, s.value_date) AS found
@@ -344,7 +344,7 @@ WHERE s.created_at <> m.at
     OR s.value_date <> coalesce(s.requested_value_date, (m.at AT TIME ZONE 'UTC')::date);
 
 -- name: prove_attempts_follow_moves
--- Each attempt was recorded by one move that locked its funds, in the same commit; no other is there.
+-- Each attempt was recorded by one transition that locked its funds, in the same commit; there are no others.
 SELECT coalesce(a.settlement_id, m.settlement_id)::text || '/' || coalesce(a.number, m.attempt) AS subject,
     'one lock and one attempt, in one commit' AS expected,
     format('%s locks at %s, %s attempts at %s', coalesce(m.locks, 0), m.at,
@@ -357,7 +357,7 @@ FULL JOIN (
 WHERE m.locks IS DISTINCT FROM 1 OR a.recorded_at IS DISTINCT FROM m.at;
 
 -- name: prove_attempts_have_settlements
--- No attempt stands for a settlement that does not exist, or after the one that is under way.
+-- No attempt belongs to a settlement that does not exist, or has a number above the current attempt's.
 SELECT a.settlement_id::text || '/' || a.number AS subject,
     coalesce('at most attempt ' || s.attempt, 'a settlement') AS expected,
     CASE WHEN s.id IS NULL THEN 'none' ELSE 'attempt ' || a.number END AS found
@@ -365,7 +365,7 @@ FROM attempts AS a LEFT JOIN settlement_transactions AS s ON s.id = a.settlement
 WHERE s.id IS NULL OR a.number > s.attempt;
 
 -- name: prove_payloads_are_as_locked
--- The bytes of an attempt have the hash that its lock recorded; locks of before know none.
+-- An attempt's bytes have the hash that its lock recorded; old locks recorded none.
 SELECT a.settlement_id::text || '/' || a.number AS subject, m.detail ->> 'payload_sha256' AS expected,
     encode(sha256(a.payload), 'hex') AS found
 FROM attempts AS a
@@ -374,7 +374,7 @@ JOIN moves AS m ON m.settlement_id = a.settlement_id AND m.attempt = a.number
 WHERE m.detail ->> 'payload_sha256' <> encode(sha256(a.payload), 'hex');
 
 -- name: prove_routes_are_as_locked
--- Rail, accounts and validity of an attempt are those that its lock recorded.
+-- An attempt's rail, accounts and validity are those that its lock recorded.
 SELECT x.subject, x.expected, x.found FROM (
     SELECT a.settlement_id::text || '/' || a.number AS subject,
         format('%s until %s', m.detail ->> 'route', m.detail ->> 'valid_until') AS expected,
@@ -390,7 +390,7 @@ SELECT x.subject, x.expected, x.found FROM (
 WHERE x.expected <> x.found;
 
 -- name: prove_routes_name_their_accounts
--- The four accounts of an attempt are those of the instruction's banks and of the rail.
+-- An attempt's four accounts are those of the instruction's banks and of the rail.
 SELECT a.settlement_id::text || '/' || a.number AS subject,
     format('%s from %s to %s in %s', a.rail, s.from_bank, s.to_bank, s.currency) AS expected,
     concat_ws(', ', n.kind || ' of ' || n.bank, g.kind || ' of ' || g.bank, c.kind || ' of ' || c.bank,
@@ -411,22 +411,22 @@ WHERE (n.kind, folded_bank(n.bank), n.currency)
         IS DISTINCT FROM ('vostro'::account_kind, folded_bank(s.to_bank), s.currency::text);
 
 -- name: audit_settlements
--- What a caller asked for, with the fingerprints of then: a program computes them anew.
+-- The instructions with the hashes stored at admission: a program recomputes them.
 SELECT id, key_hash, content_hash, caller, idempotency_key, obligation_id, from_bank, to_bank, amount_minor,
     currency, requested_value_date, priority, metadata::text AS metadata
 FROM settlement_transactions;
 
 -- name: audit_attempts
--- The references of attempts, with what they follow from.
+-- The references of attempts, with the values they are derived from.
 SELECT a.settlement_id, a.number, a.uetr, a.end_to_end_id, a.message_id, s.caller, s.idempotency_key
 FROM attempts AS a JOIN settlement_transactions AS s ON s.id = a.settlement_id;
 
 -- name: audit_calls
--- The keys of calls, with the fingerprints of then.
+-- The idempotency keys of calls, with the hashes stored at the time.
 SELECT key_hash, caller, idempotency_key, call FROM idempotent_calls;
 
 -- name: prove_totals
--- What was looked at.
+-- The number of rows that were checked.
 SELECT (SELECT count(*) FROM accounts) AS accounts, (SELECT count(*) FROM transfers) AS transfers,
     (SELECT count(*) FROM settlement_transactions) AS settlements,
     (SELECT count(*) FROM open_settlements) AS open_settlements,
@@ -437,14 +437,14 @@ SELECT (SELECT count(*) FROM accounts) AS accounts, (SELECT count(*) FROM transf
 SELECT currency, sum(debits_posted)::text AS total FROM accounts GROUP BY currency ORDER BY currency;
 
 -- name: gauges
--- What monitoring shows: open settlements by state, the oldest of them.
+-- For monitoring: open settlements by state, and the age of the oldest.
 SELECT s.state::text AS state, count(*) AS settlements,
     extract(epoch FROM clock_timestamp() - min(s.created_at))::double precision AS oldest_seconds
 FROM open_settlements AS w JOIN settlement_transactions AS s ON s.id = w.settlement_id
 GROUP BY s.state;
 
 -- name: without_next_action
--- Open settlements that rest without a time and without a person to wait for.
+-- Open settlements that are parked without a due time and without a person to wait for.
 SELECT count(*) AS settlements
 FROM open_settlements AS w JOIN settlement_transactions AS s ON s.id = w.settlement_id
 WHERE w.owner = 0 AND w.due_at = 'infinity' AND s.state <> 'held';

@@ -1,12 +1,12 @@
 -- name: admit
--- Write instructions down; no verdicts come back when all of them are new.
+-- Store instructions; returns no verdicts when all of them are new.
 SELECT at, verdicts, ids FROM admit_settlements(
     $1, $2::text::uuid[], $3::text::uuid[], $4::text::text[], $5::text::text[], $6::text::bytea[], $7::text::text[], $8::text::text[],
     $9::text::text[], $10::text::bigint[], $11::text::text[], $12::text::date[], $13::text::smallint[], $14::text::text[]
 );
 
 -- name: apply
--- Apply rows of the page to settlements, guarded, in one transaction.
+-- Apply transitions to settlements, guarded, in one transaction.
 SELECT at, results, available FROM apply_steps(
     $1, $2::text::bigint[], $3::text::uuid[], $4::text::integer[], $5::text::bigint[],
     $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::boolean[],
@@ -21,20 +21,20 @@ SELECT at, results, available FROM apply_steps(
 );
 
 -- name: claim
--- Take over what is due and what the dead have left.
+-- Claim settlements that are due, and those of engines that are gone.
 SELECT settlement_id, was_asked FROM claim_settlements($1, $2, $3);
 
 -- name: owned
--- What an engine owns.
+-- The open settlements that an engine owns.
 SELECT settlement_id FROM open_settlements WHERE owner = $1;
 
 -- name: reclaim
--- Take over anew what the owner has lost sight of; the epoch fences whatever it may still write.
+-- Claim again what the owner no longer has in memory; a new fencing token invalidates its earlier writes.
 UPDATE open_settlements SET epoch = epoch + 1
 WHERE owner = $1 AND settlement_id = ANY ($2::uuid[]) RETURNING settlement_id;
 
 -- name: load
--- Whole settlements, with their owner's epoch, the attempt that is under way, and what to check it against.
+-- Whole settlements, with their fencing token, the current attempt, and the values to verify it.
 SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligation_id, s.from_bank, s.to_bank, s.amount_minor,
     s.currency, s.requested_value_date, s.value_date, s.priority, s.metadata::text AS metadata,
     s.state::text AS state, s.seq, s.is_frozen, s.attestation, s.refusal_code,
@@ -59,7 +59,7 @@ LEFT JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
 WHERE s.id = ANY ($1::uuid[]);
 
 -- name: find_by_obligation
--- The live or completed settlement of an obligation comes before those that freed it.
+-- The live or completed settlement of an obligation takes precedence over those that freed it.
 SELECT found.id FROM (
     SELECT s.id, 0 AS place FROM settlement_transactions AS s
     WHERE s.obligation_id = $1 AND s.holds_obligation
@@ -69,8 +69,8 @@ SELECT found.id FROM (
 ) AS found ORDER BY found.place, found.id DESC LIMIT 1;
 
 -- name: find_by_any_id
--- Which settlements have the name, and as what. The second parameter is the same as a UUID, if it is one.
--- A rail that gives everybody the same reference is read no further than the limit.
+-- The settlements that have this identifier, and which identifier it is. $2 is the same text as a UUID, if valid.
+-- The limit also bounds the read when a rail gives many payments the same reference.
 SELECT DISTINCT found.settlement_id, found.named_by FROM (
     SELECT s.id AS settlement_id, 'settlement_id' AS named_by
     FROM settlement_transactions AS s WHERE s.id = $2
@@ -86,13 +86,13 @@ SELECT DISTINCT found.settlement_id, found.named_by FROM (
 ) AS found ORDER BY found.named_by, found.settlement_id;
 
 -- name: find_by_keys
--- Which settlements stand under these keys.
+-- The settlements with these idempotency keys.
 SELECT key_hash, id FROM settlement_transactions WHERE key_hash = ANY ($1::uuid[]);
 
 -- name: list_settlements
--- Newest first. Empty filters are null, here and in the lists below: all of them return the same. Each is
--- planned anew for its parameters: a bank that many payments have is found by walking through them, one that
--- few have by the ranges of pages that hold it.
+-- Newest first. A null filter does not filter, here and in the lists below, which all return the same columns.
+-- Each is planned for its parameters: a bank with many payments is found by scanning them in order, one with few
+-- by its ranges of table pages (BRIN).
 SELECT s.id FROM settlement_transactions AS s
 WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
     AND ($2::text IS NULL
@@ -105,7 +105,7 @@ WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
 ORDER BY s.id DESC LIMIT $9;
 
 -- name: list_settlements_of_obligation
--- Those that hold an obligation and those that freed it have an index each.
+-- Live and freed settlements of an obligation have an index each.
 SELECT found.id FROM (
     SELECT s.id FROM settlement_transactions AS s
     WHERE s.obligation_id = $4::text AND s.holds_obligation
@@ -129,9 +129,9 @@ SELECT found.id FROM (
 ) AS found ORDER BY found.id DESC LIMIT $9;
 
 -- name: list_settlements_in_states
--- Without completion, which most come to. The state itself is in no index: what is open is read whole, newest
--- first, and what has ended by the moves that ended it, each state by itself. Subqueries with an offset are
--- looked up one by one.
+-- For states other than completed, in which most settlements end. No index has the state itself: open settlements
+-- are all read, newest first, and ended ones are found by the transitions that ended them, each state separately.
+-- The subqueries with an offset are evaluated row by row.
 SELECT found.id FROM (
     (
         SELECT w.settlement_id AS id FROM open_settlements AS w
@@ -175,7 +175,7 @@ SELECT found.id FROM (
 ) AS found ORDER BY found.id DESC LIMIT $9;
 
 -- name: life
--- All moves of a settlement, oldest first.
+-- All transitions of a settlement, oldest first.
 SELECT position, settlement_id, seq, from_state::text AS from_state, event::text AS event,
     to_state::text AS to_state, at, detail::text AS detail
 FROM moves WHERE settlement_id = $1 ORDER BY seq;

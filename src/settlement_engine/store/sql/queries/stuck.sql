@@ -1,7 +1,7 @@
 -- name: stuck
--- Open settlements that nothing moves, or that have been where they are for too long: the first of them,
--- oldest first, with how many there are of each reason; of each reason one comes in any case. What is
--- younger than the shortest limit is not looked at any further.
+-- Open settlements that nothing moves, or that have been in their state for too long: the first of them, oldest
+-- first, with the number for each reason; at least one of each reason is returned. Settlements younger than the
+-- shortest limit are not examined.
 SELECT q.settlement_id, q.obligation_id, q.state, q.rail, q.since, q.reason, q.found_at,
     count(*) OVER (PARTITION BY q.reason) AS of_reason
 FROM (
@@ -39,5 +39,5 @@ ORDER BY row_number() OVER (PARTITION BY q.reason ORDER BY q.since, q.settlement
 LIMIT $8;
 
 -- name: now
--- What time it is.
+-- The current time.
 SELECT statement_timestamp() AS found_at;
