@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+import msgspec
 import pytest
 
 from settlement_engine.domain.decisions.resending import AT_RAIL, RailClass
@@ -19,7 +20,12 @@ from settlement_engine.domain.lifecycle import LIFE, Ask, Event, State
 from settlement_engine.ports import Question, SendRail
 from settlement_engine.rails.mock import MockRail
 from settlement_engine.rails.registry import asks_of
+from settlement_engine.rails.swift.profile import shipped_profile
+from settlement_engine.rails.swift.rail import SwiftRail, SwiftSettings
+from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
+from settlement_engine.simulator.scenarios import SCENARIOS, RecallReply, Script
 from tests.support.onewayrail import SEND_ONLY, OneWayRail
+from tests.support.scriptedbank import ScriptedBank
 from tests.unit.rails.builders import (
     CALLER,
     HandClock,
@@ -28,11 +34,15 @@ from tests.unit.rails.builders import (
     mock_settings,
     question,
     settlement,
+    settlement_id,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from settlement_engine.domain.identifiers import References
+    from settlement_engine.domain.settlement import Settlement
 
 ANSWERS = {
     "send": {Event.ACKNOWLEDGED, Event.SETTLED, Event.REJECTED, Event.UNDELIVERED},
@@ -156,7 +166,84 @@ class OnceWorld(FileWorld):
     rail_class = RailClass.D
 
 
-WORLDS: tuple[Any, ...] = (MockWorld, MockOfClassB, FileWorld, OnceWorld)
+class DirectedSwift(SwiftRail):
+    """Tells the scripted bank what a test wants to become of a payment: no message would say it."""
+
+    bank: ScriptedBank
+
+    def prepare(self, settlement: Settlement, references: References) -> bytes:
+        word = settlement.instruction.metadata.get("simulate", "")
+        if word in SwiftWorld.situations:
+            self.bank.treat_at_once(settlement.id.hex, word)
+        return super().prepare(settlement, references)
+
+
+class SwiftWorld:
+    """CBPR+ over HTTP to the scripted bank, which keeps what class B promises."""
+
+    rail_class: ClassVar = RailClass.B
+    asks: ClassVar = AT_RAIL
+    situations = (
+        "settle",
+        "reject",
+        "lost_request",
+        "lost_answer",
+        "half_response",
+        "wrong_reference",
+    )
+
+    def __init__(self, folder: Path) -> None:
+        keeps = {
+            word: msgspec.structs.replace(SCENARIOS[word], recall=RecallReply.REFUSE)
+            for word in self.situations
+        }
+        script = Script(
+            bars_recalled=True,
+            scenarios=keeps,
+        )
+        self._bank = ScriptedBank(folder, script)
+        self.rail: SendRail = self.make()
+
+    def make(self) -> SendRail:
+        profile = msgspec.structs.replace(
+            shipped_profile(),
+            rail_class="B",
+            is_not_found_definite=True,
+            deduplicates_seconds=10 * 365 * 86_400,
+        )
+        endpoint = self._bank.endpoint or "http://127.0.0.1:1"
+        rail = DirectedSwift(
+            SwiftSettings(our_code="SETTGB2L", profile=profile),
+            HttpTransport(HttpSettings(endpoint=endpoint)),
+            HandClock(),
+        )
+        rail.bank = self._bank
+        return rail
+
+    async def open(self) -> None:
+        await self._bank.open()
+        self.rail = self.make()
+        await self.rail.start()
+
+    async def reopen(self) -> None:
+        await self.rail.stop()
+        self.rail = self.make()
+        await self.rail.start()
+
+    async def close(self) -> None:
+        await self.rail.stop()
+        await self._bank.close()
+
+    async def debits(self) -> dict[str, int]:
+        words = {str(settlement_id(word)): f"OB-{word}" for word in (*self.situations, "k", "good")}
+        lines = await self._bank.ledger()
+        return {words[line.settlement_id]: line.times_debited for line in lines}
+
+    def later(self, seconds: float) -> None:
+        self._bank.service._offset_ms += round(seconds * 1000)
+
+
+WORLDS: tuple[Any, ...] = (MockWorld, MockOfClassB, SwiftWorld, FileWorld, OnceWorld)
 
 Test = TypeVar("Test", bound="Callable[..., object]")
 

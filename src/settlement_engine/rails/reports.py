@@ -240,7 +240,10 @@ def _of_resolution(content: Resolution, *, is_recall_answer: bool) -> Reports:
             event = _CANCEL_EVENTS.get(cancel_verdict_of(status))
             if event is None:
                 alarms.append(Alarm.UNKNOWN_STATUS)
-            elif event is not Event.ACKNOWLEDGED or is_recall_answer:
+                continue
+            if event is Event.RECALLED and _names_a_return(content, each):
+                event = Event.SETTLED  # it promises to return what was carried out
+            if event is not Event.ACKNOWLEDGED or is_recall_answer:
                 names = _answer_names(each, group)
                 code, text = _why(reasons)
                 found.append(
@@ -249,6 +252,11 @@ def _of_resolution(content: Resolution, *, is_recall_answer: bool) -> Reports:
                     )
                 )
     return Reports(reports=tuple(found), alarms=tuple(dict.fromkeys(alarms)))
+
+
+def _names_a_return(content: Resolution, each: Any) -> bool:  # noqa: ANN401 -- an answer, or None
+    """Say whether a recall was accepted by naming the payment that brings the money back."""
+    return content.settled is not None or (each is not None and each.settled is not None)
 
 
 def _answer_names(each: Any, group: Any) -> PaymentReferences:  # noqa: ANN401 -- two structs with these fields

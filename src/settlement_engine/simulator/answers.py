@@ -145,8 +145,12 @@ def resolution(
     code: str,
     payment: Payment | camt056.Cancellation,
     now_ms: int,
+    returned: Money | None = None,
 ) -> bytes:
-    """Write a camt.029 about one payment: cancelled (CNCL), refused (RJCR) or pending (PDCR)."""
+    """Write a camt.029 about one payment: cancelled (CNCL), refused (RJCR) or pending (PDCR).
+
+    ``returned`` is named where the payment was carried out, and its money will come back.
+    """
     group = payment.group if isinstance(payment, camt056.Cancellation) else _group(payment)
     status = {"RJCR": "RJCR", "PDCR": "PDCR"}.get(confirmation, "ACCR")
     answer = camt029.Answer(
@@ -156,6 +160,7 @@ def resolution(
         uetr=payment.uetr,
         status=status,
         reasons=_reasons(code),
+        settled=None if returned is None else camt029.Settled(amount=returned),
     )
     bank = agent("" if isinstance(payment, camt056.Cancellation) else payment.from_bank)
     content = camt029.Resolution(

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.money import Money, format_amount
 from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.simulator import answers
 from settlement_engine.simulator.ach import AchOperator
 from settlement_engine.simulator.events import Events, State
 from settlement_engine.simulator.ledger import Names, Payment
-from settlement_engine.simulator.scenarios import RecallReply, Reply, Scenario
+from settlement_engine.simulator.scenarios import RecallReply, Reply, Scenario, Step
 
 if TYPE_CHECKING:
     from settlement_engine.messages.camt056 import Cancellation
@@ -56,6 +56,10 @@ class BankResponse(msgspec.Struct, frozen=True, kw_only=True):
     delay_ms: int = 0
     manner: Manner = Manner.WHOLE
 
+
+BARRED: Final = "barred"
+BARRED_SCENARIO: Final = Scenario(steps=(Step(status="RJCT", code="CUST"),))
+"""How a payment is treated that was recalled before it came."""
 
 LOST: Final = BankResponse(manner=Manner.LOST)
 SILENT: Final = BankResponse(manner=Manner.SILENT)
@@ -151,7 +155,9 @@ class Bank:
             is_same = payment.content_hash == values["content_hash"]
             return _Told(payment, payment.status, payment.code, is_known=True, is_same=is_same)
         chosen = self.script.choose(*_criteria(values, transfer))
-        scenario = self.script.scenario(chosen)
+        if self._ledger.is_barred(_reference(Names(**names))):
+            chosen = BARRED
+        scenario = BARRED_SCENARIO if chosen == BARRED else self.script.scenario(chosen)
         times, fails_until_ms = self._ledger.arrive(
             _reference(Names(**names)), now_ms + scenario.errors_for_ms
         )
@@ -224,20 +230,28 @@ class Bank:
         found = self._ledger.find(names)
         about = f"RES{message.content.assignment.id}"[:35]
         if not found:
-            body = answers.resolution(about, "RJCR", "NOOR", cancellation, now_ms)
-            return BankResponse(body=body)
+            is_barred = self.script.bars_recalled
+            if is_barred:
+                self._ledger.bar(_reference(names))
+            said = ("CNCL", "") if is_barred else ("RJCR", "NOOR")
+            return BankResponse(body=answers.resolution(about, *said, cancellation, now_ms))
         payment = found[0]
         if self._is_silent(payment, now_ms):
             return SILENT
+        if payment.state == State.REJECTED and payment.scenario != BARRED:
+            status = answers.transaction_status(payment, payment.status, payment.code)
+            return BankResponse(body=answers.status_report(about, now_ms, [status]))
+        returned = None
         confirmation, code = self._decide_recall(payment, now_ms)
-        return BankResponse(body=answers.resolution(about, confirmation, code, payment, now_ms))
+        if payment.state == State.SETTLED and confirmation == "CNCL":
+            returned = Money(payment.debited_minor or 0, payment.currency)
+        body = answers.resolution(about, confirmation, code, payment, now_ms, returned)
+        return BankResponse(body=body)
 
     def _decide_recall(self, payment: Payment, now_ms: int) -> tuple[str, str]:
         """Say yes, no or not yet. A promise to return what is settled is kept by a pacs.004."""
-        if payment.state == State.RECALLED:
+        if payment.state == State.RECALLED or payment.scenario == BARRED:
             return "CNCL", ""
-        if payment.state == State.REJECTED:
-            return "RJCR", "NOOR"
         if payment.state == State.RETURNED:
             return "RJCR", "ARDT"
         treatment = payment.treatment

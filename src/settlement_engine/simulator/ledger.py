@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-VERSION: Final = 2
+VERSION: Final = 3
 PAGE_ROWS: Final = 500
 FOUND_MAX: Final = 10_000
 """A file has at most so many payments, so that they are all found by its name."""
@@ -148,6 +148,14 @@ class Ledger:
         """Return until when a reference meets errors; 0 for one that never arrived."""
         rows = self._run("fails_until", reference=reference)
         return rows[0]["fails_until_ms"] if rows else 0
+
+    def bar(self, reference: str) -> None:
+        """Refuse a payment should it come."""
+        self._run("bar", reference=reference)
+
+    def is_barred(self, reference: str) -> bool:
+        """Say whether a payment is refused."""
+        return bool(self._run("is_barred", reference=reference))
 
     def enter(self, values: dict[str, Any]) -> Payment:
         """Write a payment down."""

@@ -63,6 +63,9 @@ CREATE TABLE IF NOT EXISTS arrivals (
     times      INTEGER NOT NULL,
     fails_until_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS barred (
+    reference TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS settings (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -72,7 +75,7 @@ CREATE TABLE IF NOT EXISTS files (
     identity TEXT NOT NULL UNIQUE,
     name   TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 -- name: arrive
 -- Count an arrival, and say the how manieth it is, and until when it meets errors: the first one decides.
@@ -83,6 +86,14 @@ RETURNING times, fails_until_ms;
 -- name: fails_until
 -- Say until when a reference meets errors.
 SELECT fails_until_ms FROM arrivals WHERE reference = :reference;
+
+-- name: bar
+-- Refuse a payment should it come.
+INSERT INTO barred (reference) VALUES (:reference) ON CONFLICT DO NOTHING;
+
+-- name: is_barred
+-- Say whether a payment is refused.
+SELECT 1 FROM barred WHERE reference = :reference;
 
 -- name: enter
 -- Write a payment down at its first receipt.

@@ -182,9 +182,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the bank does: the first rule that agrees chooses, else ``default``. ``scenarios`` are one's own."""
+    """What the bank does: the first rule that agrees chooses, else ``default``. ``scenarios`` are one's own.
+
+    With ``bars_recalled`` a recall of what has not come says yes, and refuses it should it come.
+    """
 
     seed: int = 1
+    bars_recalled: bool = False
     default: str = "settle"
     rules: tuple[Rule, ...] = ()
     scenarios: dict[str, Scenario] = {}

@@ -171,7 +171,7 @@ async def test_a_recall_ends_in_a_return(start_bank, listener) -> None:
     await put(bank, transfer(ONE))
     asked = Asked(purpose=Purpose.RECALL, payment=named(ONE), question_id="R1")
     answer = classify(asked, await put(bank, recall(ONE)))
-    assert [report.event for report in answer.reports] == [Event.RECALLED]
+    assert [report.event for report in answer.reports] == [Event.SETTLED]  # a promise to return it
     (message,) = await listener.wait_for(1)
     assert message.kind == "pacs.004"
     (line,) = await bank.ledger()

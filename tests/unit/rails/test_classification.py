@@ -351,6 +351,20 @@ def test_row_16_that_a_recall_is_being_worked_on_is_news_only_to_whoever_asks() 
     )
 
 
+def test_an_accepted_recall_that_names_a_return_says_that_the_money_moved() -> None:
+    """It is a promise; the money itself comes by a pacs.004."""
+    answer = camt029.Answer(uetr=str(UETR), settled=camt029.Settled(amount=Money(5, "EUR")))
+    content = camt029.Resolution(
+        assignment=Assignment(
+            id="A1", assigner_institution=BANK, assignee_institution=BANK, created_at=NOW
+        ),
+        confirmation="CNCL",
+        details=(camt029.Answers(answers=(answer,)),),
+    )
+    body = built("camt.029.001.09", content)
+    assert events(classify(RECALL, response(200, body))) == [("SETTLED", "CNCL")]
+
+
 def test_row_17_a_status_may_answer_a_recall() -> None:
     assert events(classify(RECALL, response(200, statuses(payment("ACSC"))))) == [
         ("SETTLED", "ACSC")

@@ -332,7 +332,10 @@ def test_a_recall_before_settlement_cancels(world) -> None:
 def test_a_recall_after_settlement_is_a_promise_that_a_return_keeps(world) -> None:
     bank = world("settle")
     bank.says(transfer(ONE))
-    assert confirmation(bank.says(recall(ONE))) == ("CNCL", None)
+    promise = bank.says(recall(ONE))
+    assert confirmation(promise) == ("CNCL", None)
+    (answer,) = opened(promise.body).content.details[0].answers
+    assert answer.settled.amount == Money(100_000, "EUR")
     assert bank.row().returned_minor == 0
     bank.later(1)
     (message,) = bank.called_back()
@@ -342,15 +345,26 @@ def test_a_recall_after_settlement_is_a_promise_that_a_return_keeps(world) -> No
     assert confirmation(bank.says(recall(ONE))) == ("RJCR", "ARDT")
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("recall_refused", ("RJCR", "LEGL")), ("reject", ("RJCR", "NOOR"))],
-)
-def test_a_recall_may_be_refused(world, name, said) -> None:
-    bank = world(name)
+def test_a_recall_may_be_refused(world) -> None:
+    bank = world("recall_refused")
     assert confirmation(bank.says(recall(ONE))) == ("RJCR", "NOOR")  # before it has come
     bank.says(transfer(ONE))
-    assert confirmation(bank.says(recall(ONE))) == said
+    assert confirmation(bank.says(recall(ONE))) == ("RJCR", "LEGL")
+
+
+def test_a_recall_of_what_was_rejected_is_answered_by_that_status(world) -> None:
+    bank = world("reject")
+    bank.says(transfer(ONE))
+    assert statuses(bank.says(recall(ONE))) == [("RJCT", "AC04")]
+
+
+def test_a_bank_may_bar_what_is_recalled_before_it_comes(world) -> None:
+    bank = world(bars_recalled=True)
+    assert confirmation(bank.says(recall(ONE))) == ("CNCL", None)
+    bank.crash()
+    assert statuses(bank.says(transfer(ONE))) == [("RJCT", "CUST")]
+    assert confirmation(bank.says(recall(ONE))) == ("CNCL", None)
+    assert bank.row().debited_minor is None
 
 
 def test_a_recall_may_be_worked_on_for_a_while(world) -> None:

@@ -1,0 +1,165 @@
+"""What the rail writes and reads: transfers, enquiries and recalls of one payment each. Pure.
+
+The document of a transfer is a function of settlement and references. The header is put around it when it leaves,
+so that the mark of a possible duplicate changes no byte of the document.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.identifiers import References, as_uuid
+from settlement_engine.domain.intent import PaymentTerms
+from settlement_engine.domain.money import format_amount
+from settlement_engine.messages import camt056, pacs002, pacs009, pacs028
+from settlement_engine.messages.envelope import built, enveloped, opened
+from settlement_engine.messages.errors import MessageError
+from settlement_engine.messages.head import Head
+from settlement_engine.messages.parties import Agent
+from settlement_engine.messages.references import OriginalGroup, Reason, SettlementInformation
+from settlement_engine.messages.transfers import TransferHeader
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.messages.pacs009 import InstitutionTransfer, InstitutionTransfers
+    from settlement_engine.rails.swift.profile import SwiftProfile
+
+_BIC: Final = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", re.ASCII)
+RECALL_REASON: Final = "CUST"
+
+
+def institution(code: str) -> Agent:
+    """Name a bank by its BIC, or by the code under which the directory has it."""
+    return Agent(bic=code) if _BIC.fullmatch(code) else Agent(other_id=code)
+
+
+def _code(agent: Agent | None) -> str:
+    return "" if agent is None else agent.bic or agent.other_id or ""
+
+
+class Dialect:
+    """Writes in the name of one institution, by one profile."""
+
+    def __init__(self, our_code: str, profile: SwiftProfile) -> None:
+        self._us = institution(our_code)
+        self._profile = profile
+
+    def transfer(self, settlement: Settlement, references: References) -> bytes:
+        """Build the document that asks FROM to pay TO from our account with it."""
+        wish = settlement.instruction
+        one = pacs009.InstitutionTransfer(
+            instruction_id=settlement.id.hex,
+            end_to_end_id=references.end_to_end_id,
+            uetr=str(references.uetr),
+            amount=wish.amount,
+            settlement_date=settlement.value_date,
+            debtor=self._us,
+            debtor_agent=institution(wish.from_bank),
+            creditor=institution(wish.to_bank),
+        )
+        header = TransferHeader(
+            message_id=references.message_id,
+            created_at=settlement.created_at,
+            transactions=1,
+            settlement=SettlementInformation(method="INDA"),
+            instructing_agent=self._us,
+            instructed_agent=institution(wish.from_bank),
+        )
+        content = pacs009.InstitutionTransfers(header=header, transfers=(one,))
+        return built(self._profile.transfer, content)
+
+    def sent(self, document: bytes, *, is_possible_duplicate: bool) -> bytes:
+        """Put the header around a document. Raises MessageError for what is none of ours."""
+        content, _ = _ours(document)
+        head = Head(
+            message_id=content.header.message_id,
+            definition=self._profile.transfer,
+            service=self._profile.service,
+            created_at=content.header.created_at,
+            sender_institution=self._us,
+            receiver_institution=content.header.instructed_agent or Agent(),
+            is_possible_duplicate=True if is_possible_duplicate else None,
+        )
+        return enveloped(document, head)
+
+    def enquiry(
+        self, document: bytes, references: References, question_id: str, now: datetime
+    ) -> bytes:
+        """Ask what has become of a payment. Raises MessageError."""
+        content, one = _ours(document)
+        question = pacs028.StatusQuestion(
+            group=self._group(references),
+            instruction_id=one.instruction_id,
+            end_to_end_id=references.end_to_end_id,
+            uetr=str(references.uetr),
+        )
+        header = pacs002.Notice(
+            message_id=question_id,
+            created_at=now,
+            instructing_agent=self._us,
+            instructed_agent=content.header.instructed_agent,
+        )
+        asked = pacs028.StatusRequest(header=header, questions=(question,))
+        return built(self._profile.enquiry, asked)
+
+    def recall(
+        self, document: bytes, references: References, recall_id: str, now: datetime
+    ) -> bytes:
+        """Ask for a payment to be cancelled, or returned. Raises MessageError."""
+        content, one = _ours(document)
+        cancellation = camt056.Cancellation(
+            cancellation_id=recall_id,
+            group=self._group(references),
+            instruction_id=one.instruction_id,
+            end_to_end_id=references.end_to_end_id,
+            uetr=str(references.uetr),
+            amount=one.amount,
+            settlement_date=one.settlement_date,
+            reasons=(Reason(code=RECALL_REASON),),
+        )
+        wanted = camt056.CancellationRequest(
+            assignment=camt056.Assignment(
+                id=recall_id,
+                assigner_institution=self._us,
+                assignee_institution=content.header.instructed_agent,
+                created_at=now,
+            ),
+            underlying=(camt056.Underlying(cancellations=(cancellation,)),),
+        )
+        return built(self._profile.recall, wanted)
+
+    def _group(self, references: References) -> OriginalGroup:
+        return OriginalGroup(message_id=references.message_id, message_name=self._profile.transfer)
+
+
+def _ours(document: bytes) -> tuple[InstitutionTransfers, InstitutionTransfer]:
+    """Read a document of ours. Raises MessageError for any other."""
+    content = opened(document).content
+    if not isinstance(content, pacs009.InstitutionTransfers) or len(content.transfers) != 1:
+        raise MessageError("Document", "is no transfer of one payment between institutions")
+    return content, content.transfers[0]
+
+
+def read_terms(document: bytes) -> PaymentTerms | None:
+    """Say what a document asks the bank to do; None when nobody can read it."""
+    try:
+        content, one = _ours(document)
+    except MessageError:
+        return None
+    uetr = as_uuid(one.uetr or "")
+    if uetr is None:
+        return None
+    return PaymentTerms(
+        from_bank=_code(content.header.instructed_agent),
+        to_bank=_code(one.creditor),
+        amount=format_amount(one.amount.minor, one.amount.currency),
+        currency=one.amount.currency,
+        references=References(
+            uetr=uetr,
+            end_to_end_id=one.end_to_end_id,
+            message_id=content.header.message_id,
+        ),
+    )

@@ -1,0 +1,70 @@
+"""The rules of the rail as dated data: what is relied upon, and which versions of messages are spoken."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from typing import Literal
+
+import msgspec
+
+from settlement_engine.domain.decisions.resending import RailClass
+from settlement_engine.domain.lifecycle import Ask
+from settlement_engine.ports import MessageType, RailCapabilities
+from settlement_engine.ports.lanes import LaneLimits
+
+
+class SwiftProfile(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename={"money_back": "return"},
+):
+    """A profile. What it promises for its bank is the bank's word, and is tried by the rail contract."""
+
+    published: str
+    source: str
+    rail_class: Literal["A", "B", "C", "D"]
+    is_not_found_definite: bool
+    deduplicates_seconds: int
+    validity_seconds: int
+    answer_timeout_seconds: int
+    concurrency_max: int
+    transfer: str
+    status: str
+    enquiry: str
+    recall: str
+    resolution: str
+    money_back: str
+    service: str
+
+    def capabilities(self) -> RailCapabilities:
+        """Say the same in the engine's words."""
+        return RailCapabilities(
+            rail_class=RailClass(self.rail_class.lower()),
+            answer_timeout_seconds=self.answer_timeout_seconds,
+            is_not_found_definite=self.is_not_found_definite,
+            validity_seconds=self.validity_seconds,
+            deduplicates_seconds=self.deduplicates_seconds,
+            lane=LaneLimits(concurrency_max=self.concurrency_max),
+            messages=(
+                _type(self.transfer, Ask.SEND),
+                _type(self.enquiry, Ask.ENQUIRE),
+                _type(self.recall, Ask.RECALL),
+                _type(self.status),
+                _type(self.resolution),
+                _type(self.money_back),
+            ),
+        )
+
+
+def _type(definition: str, ask: Ask | None = None) -> MessageType:
+    name, _, version = definition.rpartition(".")
+    return MessageType(name=name, versions=(version,), ask=ask)
+
+
+def shipped_profile() -> SwiftProfile:
+    """Read the profile that comes with the engine."""
+    text = resources.files(__package__).joinpath("profile.toml").read_text(encoding="utf-8")
+    return msgspec.convert(tomllib.loads(text), SwiftProfile)

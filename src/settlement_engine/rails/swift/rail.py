@@ -1,0 +1,198 @@
+"""The rail itself: puts questions to the bank over HTTP, each on its own, and reports what is proved.
+
+Promises: whatever did not leave is told as undelivered, also when the engine stops waiting; an answer is reported
+as soon as it is there. What a person has to hear of is logged without a word of the messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from settlement_engine.domain.lifecycle import Event
+from settlement_engine.messages.errors import MessageError
+from settlement_engine.ports import Answer, PaymentReferences, StatusReport
+from settlement_engine.rails.classification import Asked, Purpose, classify
+from settlement_engine.rails.swift.dialect import Dialect, read_terms
+from settlement_engine.rails.transport.results import ExchangeProgress, ExchangeResult, NothingSent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from settlement_engine.domain.identifiers import References
+    from settlement_engine.domain.intent import PaymentTerms
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.ports import Clock, Question, RailCapabilities
+    from settlement_engine.ports.rails import Receive, Report
+    from settlement_engine.rails.swift.profile import SwiftProfile
+    from settlement_engine.rails.transport.http import HttpTransport
+
+log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
+
+RAIL_NAME: Final = "swift"
+PATH: Final = "/messages"
+HEADERS: Final = {"content-type": "application/xml"}
+FINAL: Final = frozenset(
+    {Event.SETTLED, Event.REJECTED, Event.RECALLED, Event.RECALL_REFUSED, Event.NOT_FOUND}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwiftSettings:
+    """Who we are, and what is relied upon."""
+
+    our_code: str
+    profile: SwiftProfile
+
+
+class SwiftRail:
+    """Takes payments, can be asked about them, and takes recalls."""
+
+    name: Final = RAIL_NAME
+
+    def __init__(self, settings: SwiftSettings, transport: HttpTransport, clock: Clock) -> None:
+        self._dialect = Dialect(settings.our_code, settings.profile)
+        self._transport = transport
+        self._clock = clock
+        self._capabilities = settings.profile.capabilities()
+        self.receive: Receive | None = None
+
+    @property
+    def capabilities(self) -> RailCapabilities:
+        """The rail's rules."""
+        return self._capabilities
+
+    def listen(self, receive: Receive) -> None:
+        """Name who stores what the bank says without being asked."""
+        self.receive = receive
+
+    async def start(self) -> None:
+        """Open the connections."""
+        await self._transport.start()
+
+    async def stop(self) -> None:
+        """Close them."""
+        await self._transport.stop()
+
+    def prepare(self, settlement: Settlement, references: References) -> bytes:
+        """Build the document of an attempt."""
+        return self._dialect.transfer(settlement, references)
+
+    def read(self, payload: bytes) -> PaymentTerms | None:
+        """Say what a document asks the bank to do."""
+        return read_terms(payload)
+
+    async def send(self, questions: Sequence[Question], report: Report) -> None:
+        """Deliver documents; answers acknowledged, settled, rejected or undelivered."""
+        await self._ask_all(questions, report, Purpose.SEND, self._transfer)
+
+    async def enquire(self, questions: Sequence[Question], report: Report) -> None:
+        """Ask by our references; answers acknowledged, settled, rejected or not found."""
+        await self._ask_all(questions, report, Purpose.ENQUIRE, self._enquiry)
+
+    async def recall(self, questions: Sequence[Question], report: Report) -> None:
+        """Ask for payments back; answers recalled, recall refused, settled, rejected, acknowledged."""
+        await self._ask_all(questions, report, Purpose.RECALL, self._recall)
+
+    # --- what is written ----------------------------------------------------------------------------
+
+    def _transfer(self, question: Question) -> tuple[str, bytes]:
+        marked = question.is_possible_duplicate
+        return "", self._dialect.sent(question.payload, is_possible_duplicate=marked)
+
+    def _enquiry(self, question: Question) -> tuple[str, bytes]:
+        names, now = question.references, self._clock.now()
+        question_id = _renamed(names, "Q")
+        return question_id, self._dialect.enquiry(question.payload, names, question_id, now)
+
+    def _recall(self, question: Question) -> tuple[str, bytes]:
+        names, now = question.references, self._clock.now()
+        recall_id = _renamed(names, "R")
+        return recall_id, self._dialect.recall(question.payload, names, recall_id, now)
+
+    # --- the way there and back ---------------------------------------------------------------------
+
+    async def _ask_all(
+        self,
+        questions: Sequence[Question],
+        report: Report,
+        purpose: Purpose,
+        write: Callable[[Question], tuple[str, bytes]],
+    ) -> None:
+        async with asyncio.TaskGroup() as group:
+            for question in questions:
+                try:
+                    question_id, body = write(question)
+                except MessageError as error:
+                    log.warning("rail.unreadable_payload", rail=self.name, why=error.reason)
+                    continue
+                asked = Asked(
+                    purpose=purpose,
+                    payment=_names(question.references),
+                    question_id=question_id,
+                    is_possible_duplicate=question.is_possible_duplicate,
+                )
+                group.create_task(self._ask(question, asked, body, report))
+
+    async def _ask(self, question: Question, asked: Asked, body: bytes, report: Report) -> None:
+        progress = ExchangeProgress()
+        try:
+            result = await self._transport.post(PATH, body, HEADERS, progress)
+        except asyncio.CancelledError:
+            if not progress.has_begun:
+                self._report(question, asked, NothingSent("not sent in time"), report)
+            raise
+        self._report(question, asked, result, report)
+
+    def _report(
+        self, question: Question, asked: Asked, result: ExchangeResult, report: Report
+    ) -> None:
+        classified = classify(asked, result)
+        for alarm in classified.alarms:
+            log.warning(
+                "rail.alarm", rail=self.name, alarm=alarm.name, id=str(question.settlement_id)
+            )
+        said = one_of(classified.reports)
+        if said is not None:
+            report([_answer(question, said)])
+        elif classified.reports:
+            log.warning("rail.contradiction", rail=self.name, id=str(question.settlement_id))
+
+
+def one_of(reports: Sequence[StatusReport]) -> StatusReport | None:
+    """Choose what an answer says of its payment: what is final, else the latest. A contradiction says nothing."""
+    final = [each for each in reports if each.event in FINAL]
+    if len({each.event for each in final}) > 1:
+        return None
+    return (final or [*reports])[-1] if reports else None
+
+
+def _names(references: References) -> PaymentReferences:
+    return PaymentReferences(
+        uetr=references.uetr,
+        end_to_end_id=references.end_to_end_id,
+        message_id=references.message_id,
+    )
+
+
+def _renamed(references: References, letter: str) -> str:
+    """Name a question after the message that it is about: the same question has the same name."""
+    return letter + references.message_id[1:]
+
+
+def _answer(question: Question, said: StatusReport) -> Answer:
+    reference = said.references.rail_reference
+    is_settled = said.event is Event.SETTLED
+    return Answer(
+        settlement_id=question.settlement_id,
+        attempt=question.attempt,
+        event=said.event,
+        code=said.code,
+        text=said.text,
+        rail_reference=reference,
+        confirmation=said.confirmation or (reference if is_settled else ""),
+        stated=said.stated,
+    )

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from uuid import UUID
+
+import pytest
+
+from settlement_engine.domain.identifiers import references
+from settlement_engine.domain.lifecycle import Ask, Event
+from settlement_engine.messages.envelope import opened
+from settlement_engine.messages.errors import MessageError
+from settlement_engine.ports import PaymentReferences, StatusReport
+from settlement_engine.rails.swift.dialect import Dialect, institution, read_terms
+from settlement_engine.rails.swift.profile import shipped_profile
+from settlement_engine.rails.swift.rail import SwiftRail, SwiftSettings, one_of
+from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
+from tests.unit.rails.builders import CALLER, START, HandClock, Heard, question, settlement
+
+NAMES = references(CALLER, "k", 1)
+
+
+@pytest.fixture
+def dialect() -> Dialect:
+    return Dialect("SETTGB2L", shipped_profile())
+
+
+def rail(port: int = 1, **settings) -> SwiftRail:
+    transport = HttpTransport(HttpSettings(endpoint=f"http://127.0.0.1:{port}", **settings))
+    ours = SwiftSettings(our_code="SETTGB2L", profile=shipped_profile())
+    return SwiftRail(ours, transport, HandClock())
+
+
+def test_a_new_bank_is_of_class_d_and_has_all_parts() -> None:
+    rules = shipped_profile().capabilities()
+    assert (rules.rail_class, rules.is_not_found_definite) == ("d", False)
+    assert rules.asks == {Ask.SEND, Ask.ENQUIRE, Ask.RECALL}
+
+
+def test_the_document_says_who_pays_whom(dialect) -> None:
+    content = opened(dialect.transfer(settlement("k"), NAMES)).content
+    (one,) = content.transfers
+    assert (one.debtor.bic, one.debtor_agent.bic, one.creditor.bic) == (
+        "SETTGB2L",
+        "DEUTDEFF",
+        "CHASUS33",
+    )
+    assert UUID(hex=one.instruction_id) == settlement("k").id
+    assert (one.uetr, one.end_to_end_id) == (str(NAMES.uetr), NAMES.end_to_end_id)
+
+
+def test_only_the_header_says_that_it_may_be_a_duplicate(dialect) -> None:
+    document = dialect.transfer(settlement("k"), NAMES)
+    inside = document.partition(b"\n")[2]
+    first = dialect.sent(document, is_possible_duplicate=False)
+    again = dialect.sent(document, is_possible_duplicate=True)
+    assert inside in first
+    assert inside in again
+    marks = [opened(each).head for each in (first, again)]
+    assert [head is not None and head.is_possible_duplicate for head in marks] == [None, True]
+    assert opened(first).content == opened(again).content == opened(document).content
+    assert re.sub(rb"<PssblDplct>true</PssblDplct>", b"", again) == first
+
+
+def test_the_terms_are_read_back(dialect) -> None:
+    terms = read_terms(dialect.transfer(settlement("k"), NAMES))
+    assert terms is not None
+    assert (terms.from_bank, terms.to_bank, terms.amount) == ("DEUTDEFF", "CHASUS33", "12.50")
+    assert terms.references == NAMES
+    assert read_terms(b"<") is None
+    assert (
+        read_terms(dialect.recall(dialect.transfer(settlement("k"), NAMES), NAMES, "R1", START))
+        is None
+    )
+
+
+def test_a_bank_without_a_bic_is_named_by_its_code() -> None:
+    assert institution("BANK0001").bic is None
+    assert institution("BANK0001").other_id == "BANK0001"
+
+
+def test_a_question_names_the_payment_and_is_named_after_it(dialect) -> None:
+    document = dialect.transfer(settlement("k"), NAMES)
+    asked = opened(dialect.enquiry(document, NAMES, "Q1", START)).content
+    assert asked.questions[0].uetr == str(NAMES.uetr)
+    assert asked.questions[0].group.message_id == NAMES.message_id
+    recalled = opened(dialect.recall(document, NAMES, "R1", START)).content
+    assert recalled.underlying[0].cancellations[0].uetr == str(NAMES.uetr)
+    with pytest.raises(MessageError):
+        dialect.enquiry(b"<a/>", NAMES, "Q1", START)
+
+
+async def test_what_did_not_leave_is_undelivered_and_an_unsent_question_is_silence() -> None:
+    made = rail()
+    await made.start()
+    for ask, events in ((made.send, [Event.UNDELIVERED]), (made.enquire, []), (made.recall, [])):
+        heard = Heard()
+        await ask([question(made, "k")], heard)
+        assert heard.events == events
+    await made.stop()
+
+
+async def test_a_cancelled_call_tells_what_never_left() -> None:
+    heard_by_bank = asyncio.Event()
+    closing = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        heard_by_bank.set()
+        await closing.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    made = rail(server.sockets[0].getsockname()[1], connections_max=1)
+    await made.start()
+    heard = Heard()
+    asked = [question(made, "first"), question(made, "second")]
+    call = asyncio.ensure_future(made.send(asked, heard))
+    await heard_by_bank.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert [(each.settlement_id, each.event) for each in heard.answers] == [
+        (asked[1].settlement_id, Event.UNDELIVERED)
+    ]
+    closing.set()
+    server.close()
+    await made.stop()
+
+
+def report(event: Event) -> StatusReport:
+    return StatusReport(event=event, references=PaymentReferences())
+
+
+@pytest.mark.parametrize(
+    ("events", "chosen"),
+    [
+        ([], None),
+        ([Event.ACKNOWLEDGED], Event.ACKNOWLEDGED),
+        ([Event.SETTLED, Event.ACKNOWLEDGED], Event.SETTLED),
+        ([Event.SETTLED, Event.SETTLED], Event.SETTLED),
+        ([Event.SETTLED, Event.REJECTED], None),
+    ],
+)
+def test_of_several_reports_the_final_one_counts_and_a_contradiction_none(events, chosen) -> None:
+    found = one_of([report(event) for event in events])
+    assert (None if found is None else found.event) is chosen
