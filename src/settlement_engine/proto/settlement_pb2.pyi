@@ -228,13 +228,13 @@ class _ExceptionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Excepti
     EXCEPTION_KIND_OVERDUE: _ExceptionKind.ValueType  # 2
     """The rail has the payment, or is asked to give it back, for too long."""
     EXCEPTION_KIND_CONTRADICTION: _ExceptionKind.ValueType  # 3
-    """Late word that the money did not move after all."""
+    """A later bank status says that the money did not move."""
     EXCEPTION_KIND_LATE_DEBIT: _ExceptionKind.ValueType  # 4
-    """Late word that the money moved although it was given back, or never held."""
+    """A later bank status says that the money moved, although the funds were released or never held."""
     EXCEPTION_KIND_SECOND_DEBIT: _ExceptionKind.ValueType  # 5
-    """Word of a second payment beside the one that completed the settlement."""
+    """The bank confirms a second payment beside the one that completed the settlement."""
     EXCEPTION_KIND_DISPROVED: _ExceptionKind.ValueType  # 6
-    """A definite word of the rail's against what two people attested; the cash is in suspense."""
+    """A final status of the rail contradicts what two people attested; the cash is in suspense."""
     EXCEPTION_KIND_UNCOVERED_RETURN: _ExceptionKind.ValueType  # 7
     """The money came back, and the receiver's account did not cover it; its debt is in suspense."""
     EXCEPTION_KIND_UNKNOWN_PAYMENT: _ExceptionKind.ValueType  # 8
@@ -257,13 +257,13 @@ EXCEPTION_KIND_IN_DOUBT: ExceptionKind.ValueType  # 1
 EXCEPTION_KIND_OVERDUE: ExceptionKind.ValueType  # 2
 """The rail has the payment, or is asked to give it back, for too long."""
 EXCEPTION_KIND_CONTRADICTION: ExceptionKind.ValueType  # 3
-"""Late word that the money did not move after all."""
+"""A later bank status says that the money did not move."""
 EXCEPTION_KIND_LATE_DEBIT: ExceptionKind.ValueType  # 4
-"""Late word that the money moved although it was given back, or never held."""
+"""A later bank status says that the money moved, although the funds were released or never held."""
 EXCEPTION_KIND_SECOND_DEBIT: ExceptionKind.ValueType  # 5
-"""Word of a second payment beside the one that completed the settlement."""
+"""The bank confirms a second payment beside the one that completed the settlement."""
 EXCEPTION_KIND_DISPROVED: ExceptionKind.ValueType  # 6
-"""A definite word of the rail's against what two people attested; the cash is in suspense."""
+"""A final status of the rail contradicts what two people attested; the cash is in suspense."""
 EXCEPTION_KIND_UNCOVERED_RETURN: ExceptionKind.ValueType  # 7
 """The money came back, and the receiver's account did not cover it; its debt is in suspense."""
 EXCEPTION_KIND_UNKNOWN_PAYMENT: ExceptionKind.ValueType  # 8
@@ -286,7 +286,7 @@ class _ExceptionSeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exc
     DESCRIPTOR: _descriptor.EnumDescriptor
     EXCEPTION_SEVERITY_UNSPECIFIED: _ExceptionSeverity.ValueType  # 0
     EXCEPTION_SEVERITY_NORMAL: _ExceptionSeverity.ValueType  # 1
-    """In working hours: the funds are held, and the engine goes on asking."""
+    """In working hours: the funds are held, and the engine keeps asking."""
     EXCEPTION_SEVERITY_HIGH: _ExceptionSeverity.ValueType  # 2
     """Today: two messages cannot both be true."""
     EXCEPTION_SEVERITY_CRITICAL: _ExceptionSeverity.ValueType  # 3
@@ -296,7 +296,7 @@ class ExceptionSeverity(_ExceptionSeverity, metaclass=_ExceptionSeverityEnumType
 
 EXCEPTION_SEVERITY_UNSPECIFIED: ExceptionSeverity.ValueType  # 0
 EXCEPTION_SEVERITY_NORMAL: ExceptionSeverity.ValueType  # 1
-"""In working hours: the funds are held, and the engine goes on asking."""
+"""In working hours: the funds are held, and the engine keeps asking."""
 EXCEPTION_SEVERITY_HIGH: ExceptionSeverity.ValueType  # 2
 """Today: two messages cannot both be true."""
 EXCEPTION_SEVERITY_CRITICAL: ExceptionSeverity.ValueType  # 3
@@ -351,7 +351,7 @@ class _ProposalStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Propos
     PROPOSAL_STATUS_APPLIED: _ProposalStatus.ValueType  # 6
     """The settlement ended as proposed."""
     PROPOSAL_STATUS_OVERTAKEN: _ProposalStatus.ValueType  # 7
-    """The bank's own word came first."""
+    """A final bank status came first."""
 
 class ProposalStatus(_ProposalStatus, metaclass=_ProposalStatusEnumTypeWrapper): ...
 
@@ -367,12 +367,12 @@ PROPOSAL_STATUS_APPROVED: ProposalStatus.ValueType  # 5
 PROPOSAL_STATUS_APPLIED: ProposalStatus.ValueType  # 6
 """The settlement ended as proposed."""
 PROPOSAL_STATUS_OVERTAKEN: ProposalStatus.ValueType  # 7
-"""The bank's own word came first."""
+"""A final bank status came first."""
 Global___ProposalStatus: _TypeAlias = ProposalStatus  # noqa: Y015
 
 @_typing.final
 class SettlementRequest(_message.Message):
-    """The wish to settle an obligation."""
+    """The request to settle an obligation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -663,7 +663,7 @@ class SettlementStatusResponse(_message.Message):
     obligation_id: _builtins.str
     status: Global___SettlementStatus.ValueType
     state: _builtins.str
-    """The exact state of the lifecycle's page: PENDING, VALIDATING, HELD, QUEUED, LOCKED, SENT, IN_DOUBT,
+    """The exact state of the state machine: PENDING, VALIDATING, HELD, QUEUED, LOCKED, SENT, IN_DOUBT,
     RECALLING, COMPLETED, FAILED, ROLLED_BACK, RETURNED.
     """
     from_bank: _builtins.str
@@ -692,7 +692,7 @@ class SettlementStatusResponse(_message.Message):
     next_action: _builtins.str
     """What happens next, and when at the latest. Both are empty after the end."""
     is_frozen: _builtins.bool
-    """Whether late word contradicts the end, or what was recorded of it was altered in the database, so that
+    """Whether a conflicting bank status came after final settlement, or its record was altered in the database, so that
     a person has to look. A frozen payment is not sent again.
     """
     caller: _builtins.str
@@ -709,7 +709,7 @@ class SettlementStatusResponse(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___Move]:
-        """The life so far, oldest first. Empty in lists."""
+        """The history, oldest first. Empty in lists."""
 
     @_builtins.property
     def returns(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettlementReturn]:
@@ -840,7 +840,7 @@ class Move(_message.Message):
     seq: _builtins.int
     """Counts the settlement's own moves, from 1, without a gap."""
     from_state: _builtins.str
-    """States and the event are names of the lifecycle's page."""
+    """States and the event are names of the state machine."""
     event: _builtins.str
     to_state: _builtins.str
     @_builtins.property
@@ -853,7 +853,7 @@ class Move(_message.Message):
 
     @_builtins.property
     def detail(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The words of whoever answered, and the refusal's facts."""
+        """The other side's code and text, and the details of a refusal."""
 
     def __init__(
         self,
@@ -896,7 +896,7 @@ Global___CancelSettlementRequest: _TypeAlias = CancelSettlementRequest  # noqa: 
 
 @_typing.final
 class SettlementExplanation(_message.Message):
-    """A life in sentences."""
+    """An explanation in sentences."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -913,7 +913,7 @@ class SettlementExplanation(_message.Message):
     settlement_id: _builtins.str
     status: Global___SettlementStatus.ValueType
     state: _builtins.str
-    """The exact state of the lifecycle's page."""
+    """The exact state of the state machine."""
     headline: _builtins.str
     text: _builtins.str
     """All of it as plain text."""
@@ -1125,7 +1125,7 @@ class StuckSettlement(_message.Message):
     obligation_id: _builtins.str
     status: Global___SettlementStatus.ValueType
     state: _builtins.str
-    """The exact state of the lifecycle's page."""
+    """The exact state of the state machine."""
     reason: _builtins.str
     """NO_NEXT_ACTION, UNATTENDED or PAST_LIMIT."""
     text: _builtins.str
@@ -1373,7 +1373,7 @@ class SettlementEvent(_message.Message):
     """The same for the same move for ever: settlement id, ".", seq."""
     settlement_id: _builtins.str
     event_type: _builtins.str
-    """settlement.accepted for the first move, settlement.contradicted for late word against the end,
+    """settlement.accepted for the first move, settlement.contradicted for a conflicting bank status,
     settlement.disproved for a definite one against what two people attested,
     otherwise "settlement." and the state that was reached: settlement.completed, settlement.in_doubt.
     """
@@ -2174,7 +2174,7 @@ Global___DropDeadLetterRequest: _TypeAlias = DropDeadLetterRequest  # noqa: Y015
 
 @_typing.final
 class DeadLetterFilter(_message.Message):
-    """Which of the dead letters that wait."""
+    """Which of the open dead letters."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2284,7 +2284,7 @@ class DeadLettersResponse(_message.Message):
     NEXT_AFTER_ID_FIELD_NUMBER: _builtins.int
     STOPPED_BECAUSE_FIELD_NUMBER: _builtins.int
     next_after_id: _builtins.int
-    """Where the next call goes on; 0 when none is left."""
+    """Where the next call continues; 0 if none is left."""
     stopped_because: _builtins.str
     """Why it stopped before its limit, such as an engine that is too busy; what was done until then is done."""
     @_builtins.property
@@ -2308,7 +2308,7 @@ Global___DeadLettersResponse: _TypeAlias = DeadLettersResponse  # noqa: Y015
 
 @_typing.final
 class SettlementException(_message.Message):
-    """A matter for a person."""
+    """An exception that needs a person."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2373,7 +2373,7 @@ class SettlementException(_message.Message):
     """Empty for a payment that we do not know."""
     obligation_id: _builtins.str
     state: _builtins.str
-    """The settlement's state on the lifecycle's page."""
+    """The settlement's state in the state machine."""
     is_frozen: _builtins.bool
     amount: _builtins.str
     """What is exposed, and the account with us, or of ours, on which it stands."""
@@ -2399,7 +2399,7 @@ class SettlementException(_message.Message):
     def opened_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def said(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The message that brought it about: said (an event of the page), code, text, since, ..."""
+        """The message that brought it about: said (an event of the state machine), code, text, since, ..."""
 
     @_builtins.property
     def acknowledged_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -2409,7 +2409,7 @@ class SettlementException(_message.Message):
     def next_question_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def believed(self) -> Global___Move:
-        """In GetException only: the move on which our books stand, with its words."""
+        """In GetException only: the move on which our books are based, with its details."""
 
     @_builtins.property
     def last_answer_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -2591,7 +2591,7 @@ Global___CloseExceptionRequest: _TypeAlias = CloseExceptionRequest  # noqa: Y015
 
 @_typing.final
 class ResolutionProposal(_message.Message):
-    """One person's word on a settlement in doubt, and what became of it."""
+    """One person's proposal for a settlement, and its result."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

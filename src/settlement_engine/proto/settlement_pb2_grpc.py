@@ -99,14 +99,14 @@ class SettlementServiceServicer:
     def ExecuteSettlement(self, request, context):
         """Settles one obligation. Waits until the settlement has ended or the caller's deadline comes near,
         then answers with the status so far: a status that is not an end is no error, and the settlement
-        goes on. The caller's going away changes nothing.
+        goes on. It continues if the caller disconnects.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSettlementStatus(self, request, context):
-        """Says where a settlement stands, with its life so far.
+        """Returns the status of a settlement, with its history.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,7 +151,7 @@ class SettlementServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelSettlement(self, request, context):
-        """Passes on the caller's wish not to settle. What has not been sent ends as FAILED; for what the rail
+        """Requests cancellation or recall. What has not been sent ends as FAILED; for what the rail
         has, the rail is asked to give it back, and the answer says RECALLING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -159,7 +159,7 @@ class SettlementServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExplainSettlement(self, request, context):
-        """Tells a settlement's life in sentences: what happened, why it is where it is, what is asked next and
+        """Explains a settlement in sentences: what happened, why it is in its state, what is asked next and
         when, what would have to happen for money to move or be released, and who may act.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -602,7 +602,7 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FundAccount(self, request, context):
-        """Posts what a bank has paid in at our account with it: debit nostro, credit clearing.
+        """Records incoming funding on a nostro account: debit nostro, credit clearing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -623,7 +623,7 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetAccountActive(self, request, context):
-        """Switches an account on or off. Nothing new is settled over an account that is off.
+        """Activates or deactivates an account. No new settlement uses an inactive account.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -906,14 +906,14 @@ class IntakeServiceServicer:
 
     def RetryDeadLetter(self, request, context):
         """Reads it again and submits it, under its own idempotency key: never twice. What came of it is written
-        down and answered; a letter that is refused again stays open.
+        down and answered; a dead letter that is refused again stays open.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DropDeadLetter(self, request, context):
-        """Ends it: a person has decided that nothing is to come of it.
+        """Closes it: a person has decided that it is not needed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1143,7 +1143,7 @@ class IntakeService:
 
 
 class ExceptionServiceStub:
-    """The desk for what is in doubt: exceptions for people, and what two people attest.
+    """Case management: exceptions that need a person, and proposals that two people decide.
 
     Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
     Nobody approves what the same person has proposed. Roles come with a later version: until then whoever
@@ -1204,7 +1204,7 @@ class ExceptionServiceStub:
 
 
 class ExceptionServiceServicer:
-    """The desk for what is in doubt: exceptions for people, and what two people attest.
+    """Case management: exceptions that need a person, and proposals that two people decide.
 
     Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
     Nobody approves what the same person has proposed. Roles come with a later version: until then whoever
@@ -1264,7 +1264,7 @@ class ExceptionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApproveProposal(self, request, context):
-        """Approves a proposal. The engine then asks the bank once more: a definite word of the bank's wins, and
+        """Approves a proposal. The engine then asks the bank once more: a final bank status takes precedence, and
         otherwise the settlement ends as proposed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -1335,7 +1335,7 @@ def add_ExceptionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExceptionService:
-    """The desk for what is in doubt: exceptions for people, and what two people attest.
+    """Case management: exceptions that need a person, and proposals that two people decide.
 
     Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
     Nobody approves what the same person has proposed. Roles come with a later version: until then whoever

@@ -53,10 +53,10 @@ class SettlementServiceStub:
     ExecuteSettlement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettlementRequest, _settlement_pb2.SettlementResponse]
     """Settles one obligation. Waits until the settlement has ended or the caller's deadline comes near,
     then answers with the status so far: a status that is not an end is no error, and the settlement
-    goes on. The caller's going away changes nothing.
+    goes on. It continues if the caller disconnects.
     """
     GetSettlementStatus: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementStatusResponse]
-    """Says where a settlement stands, with its life so far."""
+    """Returns the status of a settlement, with its history."""
     ReconcileAccounts: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ReconcileRequest, _settlement_pb2.ReconcileResponse]
     """Compares our books with the banks' statements. Not served yet: answers UNIMPLEMENTED."""
     StreamSettlementEvents: _grpc.UnaryStreamMultiCallable[_settlement_pb2.StreamRequest, _settlement_pb2.SettlementEvent]
@@ -72,11 +72,11 @@ class SettlementServiceStub:
     ListSettlements: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListSettlementsRequest, _settlement_pb2.ListSettlementsResponse]
     """Lists settlements, newest first."""
     CancelSettlement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.CancelSettlementRequest, _settlement_pb2.SettlementResponse]
-    """Passes on the caller's wish not to settle. What has not been sent ends as FAILED; for what the rail
+    """Requests cancellation or recall. What has not been sent ends as FAILED; for what the rail
     has, the rail is asked to give it back, and the answer says RECALLING.
     """
     ExplainSettlement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementExplanation]
-    """Tells a settlement's life in sentences: what happened, why it is where it is, what is asked next and
+    """Explains a settlement in sentences: what happened, why it is in its state, what is asked next and
     when, what would have to happen for money to move or be released, and who may act.
     """
     GetEvidence: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementEvidence]
@@ -92,10 +92,10 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     ExecuteSettlement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettlementRequest, _settlement_pb2.SettlementResponse]  # type: ignore[assignment]
     """Settles one obligation. Waits until the settlement has ended or the caller's deadline comes near,
     then answers with the status so far: a status that is not an end is no error, and the settlement
-    goes on. The caller's going away changes nothing.
+    goes on. It continues if the caller disconnects.
     """
     GetSettlementStatus: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementStatusResponse]  # type: ignore[assignment]
-    """Says where a settlement stands, with its life so far."""
+    """Returns the status of a settlement, with its history."""
     ReconcileAccounts: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ReconcileRequest, _settlement_pb2.ReconcileResponse]  # type: ignore[assignment]
     """Compares our books with the banks' statements. Not served yet: answers UNIMPLEMENTED."""
     StreamSettlementEvents: _aio.UnaryStreamMultiCallable[_settlement_pb2.StreamRequest, _settlement_pb2.SettlementEvent]  # type: ignore[assignment]
@@ -111,11 +111,11 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     ListSettlements: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListSettlementsRequest, _settlement_pb2.ListSettlementsResponse]  # type: ignore[assignment]
     """Lists settlements, newest first."""
     CancelSettlement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.CancelSettlementRequest, _settlement_pb2.SettlementResponse]  # type: ignore[assignment]
-    """Passes on the caller's wish not to settle. What has not been sent ends as FAILED; for what the rail
+    """Requests cancellation or recall. What has not been sent ends as FAILED; for what the rail
     has, the rail is asked to give it back, and the answer says RECALLING.
     """
     ExplainSettlement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementExplanation]  # type: ignore[assignment]
-    """Tells a settlement's life in sentences: what happened, why it is where it is, what is asked next and
+    """Explains a settlement in sentences: what happened, why it is in its state, what is asked next and
     when, what would have to happen for money to move or be released, and who may act.
     """
     GetEvidence: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementEvidence]  # type: ignore[assignment]
@@ -134,7 +134,7 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_settlement_pb2.SettlementResponse, _abc.Awaitable[_settlement_pb2.SettlementResponse]]:
         """Settles one obligation. Waits until the settlement has ended or the caller's deadline comes near,
         then answers with the status so far: a status that is not an end is no error, and the settlement
-        goes on. The caller's going away changes nothing.
+        goes on. It continues if the caller disconnects.
         """
 
     @_abc_1.abstractmethod
@@ -143,7 +143,7 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.SettlementStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.SettlementStatusResponse, _abc.Awaitable[_settlement_pb2.SettlementStatusResponse]]:
-        """Says where a settlement stands, with its life so far."""
+        """Returns the status of a settlement, with its history."""
 
     @_abc_1.abstractmethod
     def ReconcileAccounts(
@@ -195,7 +195,7 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.CancelSettlementRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.SettlementResponse, _abc.Awaitable[_settlement_pb2.SettlementResponse]]:
-        """Passes on the caller's wish not to settle. What has not been sent ends as FAILED; for what the rail
+        """Requests cancellation or recall. What has not been sent ends as FAILED; for what the rail
         has, the rail is asked to give it back, and the answer says RECALLING.
         """
 
@@ -205,7 +205,7 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.SettlementStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.SettlementExplanation, _abc.Awaitable[_settlement_pb2.SettlementExplanation]]:
-        """Tells a settlement's life in sentences: what happened, why it is where it is, what is asked next and
+        """Explains a settlement in sentences: what happened, why it is in its state, what is asked next and
         when, what would have to happen for money to move or be released, and who may act.
         """
 
@@ -237,13 +237,13 @@ class AccountServiceStub:
     OpenAccount: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.OpenAccountRequest, _settlement_pb2.Account]
     """Opens an account, or answers with the one that the same key opened."""
     FundAccount: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.FundAccountRequest, _settlement_pb2.Account]
-    """Posts what a bank has paid in at our account with it: debit nostro, credit clearing."""
+    """Records incoming funding on a nostro account: debit nostro, credit clearing."""
     ListAccounts: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListAccountsRequest, _settlement_pb2.ListAccountsResponse]
     """Lists accounts, oldest first."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetAccountRequest, _settlement_pb2.Account]
     """Returns one account with its balances."""
     SetAccountActive: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SetAccountActiveRequest, _settlement_pb2.Account]
-    """Switches an account on or off. Nothing new is settled over an account that is off."""
+    """Activates or deactivates an account. No new settlement uses an inactive account."""
     ListTransfers: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListTransfersRequest, _settlement_pb2.ListTransfersResponse]
     """Lists transfers, newest first."""
 
@@ -255,13 +255,13 @@ class AccountServiceAsyncStub(AccountServiceStub):
     OpenAccount: _aio.UnaryUnaryMultiCallable[_settlement_pb2.OpenAccountRequest, _settlement_pb2.Account]  # type: ignore[assignment]
     """Opens an account, or answers with the one that the same key opened."""
     FundAccount: _aio.UnaryUnaryMultiCallable[_settlement_pb2.FundAccountRequest, _settlement_pb2.Account]  # type: ignore[assignment]
-    """Posts what a bank has paid in at our account with it: debit nostro, credit clearing."""
+    """Records incoming funding on a nostro account: debit nostro, credit clearing."""
     ListAccounts: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListAccountsRequest, _settlement_pb2.ListAccountsResponse]  # type: ignore[assignment]
     """Lists accounts, oldest first."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetAccountRequest, _settlement_pb2.Account]  # type: ignore[assignment]
     """Returns one account with its balances."""
     SetAccountActive: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SetAccountActiveRequest, _settlement_pb2.Account]  # type: ignore[assignment]
-    """Switches an account on or off. Nothing new is settled over an account that is off."""
+    """Activates or deactivates an account. No new settlement uses an inactive account."""
     ListTransfers: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListTransfersRequest, _settlement_pb2.ListTransfersResponse]  # type: ignore[assignment]
     """Lists transfers, newest first."""
 
@@ -282,7 +282,7 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.FundAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.Account, _abc.Awaitable[_settlement_pb2.Account]]:
-        """Posts what a bank has paid in at our account with it: debit nostro, credit clearing."""
+        """Records incoming funding on a nostro account: debit nostro, credit clearing."""
 
     @_abc_1.abstractmethod
     def ListAccounts(
@@ -306,7 +306,7 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.SetAccountActiveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.Account, _abc.Awaitable[_settlement_pb2.Account]]:
-        """Switches an account on or off. Nothing new is settled over an account that is off."""
+        """Activates or deactivates an account. No new settlement uses an inactive account."""
 
     @_abc_1.abstractmethod
     def ListTransfers(
@@ -331,10 +331,10 @@ class IntakeServiceStub:
     """Returns one with its payload and everything that was done about it."""
     RetryDeadLetter: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.RetryDeadLetterRequest, _settlement_pb2.DeadLetter]
     """Reads it again and submits it, under its own idempotency key: never twice. What came of it is written
-    down and answered; a letter that is refused again stays open.
+    down and answered; a dead letter that is refused again stays open.
     """
     DropDeadLetter: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.DropDeadLetterRequest, _settlement_pb2.DeadLetter]
-    """Ends it: a person has decided that nothing is to come of it."""
+    """Closes it: a person has decided that it is not needed."""
     RetryDeadLetters: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.RetryDeadLettersRequest, _settlement_pb2.DeadLettersResponse]
     """The same for many that wait, oldest first: those that were kept whole, of a subject and of a time. One
     call takes at most 100; the next one goes on behind the last of them.
@@ -353,10 +353,10 @@ class IntakeServiceAsyncStub(IntakeServiceStub):
     """Returns one with its payload and everything that was done about it."""
     RetryDeadLetter: _aio.UnaryUnaryMultiCallable[_settlement_pb2.RetryDeadLetterRequest, _settlement_pb2.DeadLetter]  # type: ignore[assignment]
     """Reads it again and submits it, under its own idempotency key: never twice. What came of it is written
-    down and answered; a letter that is refused again stays open.
+    down and answered; a dead letter that is refused again stays open.
     """
     DropDeadLetter: _aio.UnaryUnaryMultiCallable[_settlement_pb2.DropDeadLetterRequest, _settlement_pb2.DeadLetter]  # type: ignore[assignment]
-    """Ends it: a person has decided that nothing is to come of it."""
+    """Closes it: a person has decided that it is not needed."""
     RetryDeadLetters: _aio.UnaryUnaryMultiCallable[_settlement_pb2.RetryDeadLettersRequest, _settlement_pb2.DeadLettersResponse]  # type: ignore[assignment]
     """The same for many that wait, oldest first: those that were kept whole, of a subject and of a time. One
     call takes at most 100; the next one goes on behind the last of them.
@@ -390,7 +390,7 @@ class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.DeadLetter, _abc.Awaitable[_settlement_pb2.DeadLetter]]:
         """Reads it again and submits it, under its own idempotency key: never twice. What came of it is written
-        down and answered; a letter that is refused again stays open.
+        down and answered; a dead letter that is refused again stays open.
         """
 
     @_abc_1.abstractmethod
@@ -399,7 +399,7 @@ class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.DropDeadLetterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.DeadLetter, _abc.Awaitable[_settlement_pb2.DeadLetter]]:
-        """Ends it: a person has decided that nothing is to come of it."""
+        """Closes it: a person has decided that it is not needed."""
 
     @_abc_1.abstractmethod
     def RetryDeadLetters(
@@ -422,7 +422,7 @@ class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
 def add_IntakeServiceServicer_to_server(servicer: IntakeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class ExceptionServiceStub:
-    """The desk for what is in doubt: exceptions for people, and what two people attest.
+    """Case management: exceptions that need a person, and proposals that two people decide.
 
     Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
     Nobody approves what the same person has proposed. Roles come with a later version: until then whoever
@@ -454,7 +454,7 @@ class ExceptionServiceStub:
     asked for.
     """
     ApproveProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ApproveProposalRequest, _settlement_pb2.ResolutionProposal]
-    """Approves a proposal. The engine then asks the bank once more: a definite word of the bank's wins, and
+    """Approves a proposal. The engine then asks the bank once more: a final bank status takes precedence, and
     otherwise the settlement ends as proposed.
     """
     DeclineProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.DeclineProposalRequest, _settlement_pb2.ResolutionProposal]
@@ -462,7 +462,7 @@ class ExceptionServiceStub:
 
 @_typing.type_check_only
 class ExceptionServiceAsyncStub(ExceptionServiceStub):
-    """The desk for what is in doubt: exceptions for people, and what two people attest.
+    """Case management: exceptions that need a person, and proposals that two people decide.
 
     Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
     Nobody approves what the same person has proposed. Roles come with a later version: until then whoever
@@ -491,14 +491,14 @@ class ExceptionServiceAsyncStub(ExceptionServiceStub):
     asked for.
     """
     ApproveProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ApproveProposalRequest, _settlement_pb2.ResolutionProposal]  # type: ignore[assignment]
-    """Approves a proposal. The engine then asks the bank once more: a definite word of the bank's wins, and
+    """Approves a proposal. The engine then asks the bank once more: a final bank status takes precedence, and
     otherwise the settlement ends as proposed.
     """
     DeclineProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.DeclineProposalRequest, _settlement_pb2.ResolutionProposal]  # type: ignore[assignment]
     """Declines a proposal; whoever proposed it may take it back so."""
 
 class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The desk for what is in doubt: exceptions for people, and what two people attest.
+    """Case management: exceptions that need a person, and proposals that two people decide.
 
     Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
     Nobody approves what the same person has proposed. Roles come with a later version: until then whoever
@@ -573,7 +573,7 @@ class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.ApproveProposalRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.ResolutionProposal, _abc.Awaitable[_settlement_pb2.ResolutionProposal]]:
-        """Approves a proposal. The engine then asks the bank once more: a definite word of the bank's wins, and
+        """Approves a proposal. The engine then asks the bank once more: a final bank status takes precedence, and
         otherwise the settlement ends as proposed.
         """
 
