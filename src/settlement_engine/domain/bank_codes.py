@@ -1,9 +1,9 @@
-"""Bank codes: which texts are one, and which of them name the same bank.
+"""Bank codes: which texts are valid, and which of them mean the same bank.
 
-Promises: two spellings of one code are equal once both are folded: upper case, and of a BIC of eleven
-characters without the ``XXX`` that names the head office. Whatever compares, looks up or screens banks
-compares folded codes; ``folded_bank`` in the database's schema does the same. Must never: change what was
-received. The content hash covers fields as they came, so that an old key replays.
+Promises: two spellings of a code are equal after folding: upper case, and a BIC of eleven characters without
+the ``XXX`` of the head office. All comparisons, searches and screening use folded codes; ``folded_bank`` in the
+database's schema does the same. Must never: change what was received. The content hash covers the fields as
+they were received, so that a repeated call with an old key is recognised.
 """
 
 from __future__ import annotations

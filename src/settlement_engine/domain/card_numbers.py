@@ -1,10 +1,9 @@
-"""Card numbers: told by the issuer's range, the scheme's length and the check digit.
+"""Recognises card numbers by the issuer's range, the scheme's length and the check digit.
 
-Promises: a text with the number of a payment card in it is recognised, be the number written in one piece
-or in groups as on a card, in digits of any script, or with one digit too many at its end. No date is ever
-taken for one, no UUID, and no digits that begin outside the issuers' ranges. Of numbers that do begin inside them
-one in ten has a valid check digit: such a reference cannot be told from a card number, and is taken for one.
-Must never: repeat what it has found.
+Promises: a text that contains the number of a payment card is recognised: in one piece, in groups as on a
+card, in digits of any script, or with one extra digit at its end. A date, a UUID, or digits outside the issuers'
+ranges are never recognised. One in ten other numbers inside these ranges has a valid check digit; it cannot be
+distinguished from a card number, and counts as one. Must never: repeat a number that it has found.
 
 Ranges that begin with 0, 1, 7, 8 or 9 are left out: ISO/IEC 7812 gives them to airlines, petrol and national
 use, and identifiers of all kinds begin so, those with the time in them among them.

@@ -1,8 +1,8 @@
-"""Evidence: a dossier as files, whose bytes follow from the dossier alone, with a hash over all of them.
+"""Evidence: a dossier as files with a root hash over all of them.
 
-Promises: the same dossier gives the same bytes, file by file; what is written can be read back into the
-same dossier; the root hash stands for every byte of every file, but for the one that says when it was
-copied. It must never hold a secret.
+Promises: the same dossier gives the same bytes, file by file; the files can be read back into the same
+dossier; the root hash covers every byte of every file except the file with the time of the export. It must
+never contain a secret.
 
 Each JSON file is in one canonical form: fields sorted, two blanks of indentation, a line feed at the end.
 The root is the SHA-256 of a line for the format and one for each file (name, length, SHA-256) but

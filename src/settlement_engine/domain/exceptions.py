@@ -38,12 +38,12 @@ ENGINE: Final = "engine"
 class MatterKind(StrEnum):
     """What a matter is about."""
 
-    IN_DOUBT = auto()  # the rail may have the payment, for too long
-    OVERDUE = auto()  # the rail has the payment, or is asked to give it back, for too long
-    CONTRADICTION = auto()  # late word that the money did not move after all
-    LATE_DEBIT = auto()  # late word that the money moved although it was given back, or never held
-    SECOND_DEBIT = auto()  # word of a second payment beside the one that completed it
-    DISPROVED = auto()  # late definite word against what two people attested; cash is in suspense
+    IN_DOUBT = auto()  # the outcome has been unknown for too long
+    OVERDUE = auto()  # the rail has the payment, or a recall is open, for too long
+    CONTRADICTION = auto()  # a later status says that the money did not move
+    LATE_DEBIT = auto()  # a later status says that it moved, although released or never held
+    SECOND_DEBIT = auto()  # the bank confirms a second payment beside the one that completed it
+    DISPROVED = auto()  # a final status contradicts what two people attested; cash in suspense
     UNCOVERED_RETURN = (
         auto()
     )  # it came back, and TO's account no longer covers it; TO's debt is in suspense
@@ -53,15 +53,15 @@ class MatterKind(StrEnum):
     )  # the database turns down what follows from an answer, again and again
     ALTERED_PAYMENT = auto()  # what was recorded of it was altered behind the engine
     HELD = auto()  # screening has parked it, and two people have to decide
-    AMOUNT_DIFFERS = auto()  # the bank speaks of another amount than was sent, or than is left
+    AMOUNT_DIFFERS = auto()  # the bank reports another amount than was sent, or than is left
 
 
 class Severity(StrEnum):
-    """How soon a person has to look."""
+    """How soon a person has to act."""
 
-    CRITICAL = auto()  # now: money is where nobody wanted it
-    HIGH = auto()  # today: two messages cannot both be true
-    NORMAL = auto()  # in working hours: the funds are held, and the engine goes on asking
+    CRITICAL = auto()  # now: money may be in the wrong place
+    HIGH = auto()  # today: two bank statuses conflict
+    NORMAL = auto()  # in working hours: the funds are held, and the engine keeps asking
 
 
 SEVERITY: Final[Mapping[MatterKind, Severity]] = {

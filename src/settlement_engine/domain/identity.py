@@ -1,9 +1,9 @@
-"""Who somebody is: the one spelling of a name, and whether two names are one person's.
+"""Identities: the canonical form of a name, and whether two names belong to the same person.
 
-A caller is named by the certificate: by its URI, or by its DNS name. Promises: of the spellings of a
-name that mean the same (capitals in scheme and host, percent-encoding, slashes at the end) only one is
-ever used, and what has no such single spelling names nobody; a URI has a colon and a DNS name has none, so
-that no name of one kind can be taken for one of the other. The database holds the same form: the
+The identity of a caller is the URI or the DNS name in its certificate. Promises: names that mean the same
+(capitals in scheme and host, percent-encoding, slashes at the end) have one canonical form, and a name without
+a canonical form is not accepted; a URI has a colon and a DNS name has none, so the two kinds cannot be
+confused. The database uses the same form: the
 function ``person_of`` in its migrations, and a test compares the two.
 """
 

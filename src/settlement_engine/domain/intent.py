@@ -1,11 +1,11 @@
-"""The send intent: what was committed with the lock, and whether what is read back is still that.
+"""The send intent: what was committed with the hold, and the check that it is unchanged when it is read.
 
-Bytes that leave the house are those that were recorded before the first of them left. A record in a
-database can be altered, so the move that recorded the intent keeps the bytes' hash and the route, and
-caller, key and attempt give the references. ``alterations`` compares all of that. It never makes the bytes
-anew: message builders change, and a payment that was sent once is never sent in another form.
+Only bytes that were recorded before the first transmission are sent. A record in a database can be altered,
+so the move that recorded the intent stores the hash of the bytes and the route, and the references can be
+derived from caller, key and attempt. ``alterations`` compares all of them. It never builds the message again:
+message builders change, and a payment must never be sent in two different forms.
 
-Moves that are older than the hash know neither hash nor route. Then only the fields are compared.
+Old moves have neither hash nor route. For them only the fields are compared.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Returns: what has come back of a settlement, in how many parts, and what is left of it.
+"""Returns: which parts of a settlement have come back, and what is left.
 
-A return brings back an amount less charges; both together are the part that it reverses. A settlement stays
-COMPLETED, and its obligation held, until its parts make the whole. The bank's own reference of a return tells
-a repetition from another return; two without a reference are taken for one.
+A return has an amount and charges; their sum is the part that it reverses. A settlement stays COMPLETED, and
+its obligation settled, until the parts add up to the whole amount. The bank's reference of a return
+distinguishes a repeated message from another return; two returns without a reference count as one.
 
-Nothing here reads a clock or asks anybody. A part is never larger than what is left.
+Pure: no clock, no I/O. A part is never larger than what is left.
 """
 
 from __future__ import annotations

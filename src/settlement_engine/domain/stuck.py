@@ -1,4 +1,4 @@
-"""Which open settlements are stuck: nothing will continue them, or their state lasts longer than allowed.
+"""Which open settlements are stuck: no engine will continue them, or their state lasts too long.
 
 Being stuck is a finding for people and for alerts. It is never evidence: no money is moved, released or
 refused because of it.

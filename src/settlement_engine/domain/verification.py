@@ -1,9 +1,9 @@
-"""Checks evidence without the service and without its database: only the files are asked.
+"""Verifies evidence from its files alone, without an engine and without a database.
 
-Promises: a byte that was changed, a file that is missing or was added fails a check; what can be computed
-anew (references, transfers, announcements, the path through the page) is, and is compared. What is good
-here is consistent in itself. Whether it is what was exported, only the root hash can say, if it was noted
-elsewhere.
+Promises: a changed byte, and a missing or added file, fails a check; everything that can be recomputed
+(references, transfers, announcements, the path through the state machine) is recomputed and compared. A good
+result means that the files are consistent. Only a root hash that was kept elsewhere proves that they are
+unchanged.
 """
 
 from __future__ import annotations

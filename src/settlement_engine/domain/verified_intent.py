@@ -1,9 +1,8 @@
-"""Checks of evidence that look at the payment itself: what was asked for, committed to and sent.
+"""Checks of evidence for the payment itself: instruction, send intent and message agree.
 
-Promises: the bytes of each attempt are compared with the hash that the move which locked its funds keeps,
-its route with that of the move and with the instruction's banks, and, where the rail's messages can be
-read, what the bytes say with the instruction. Moves that are older than the hash know none; then the other
-comparisons remain.
+Promises: the bytes of each attempt are compared with the hash in the move that held the funds; its route with
+that move and with the instruction's banks; and, if the rail's messages can be read, the content of the bytes
+with the instruction. Old moves have no hash; for them the other comparisons are made.
 """
 
 from __future__ import annotations
