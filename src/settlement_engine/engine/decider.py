@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from settlement_engine.domain.decisions.after_the_end import stated_in
 from settlement_engine.domain.decisions.before_the_end import decide, may_be_cancelled
-from settlement_engine.domain.decisions.reasons import reason_of
+from settlement_engine.domain.decisions.reasons import WITHOUT_MONEY_MOVED, reason_of
 from settlement_engine.domain.decisions.resending import is_too_late_to_send
 from settlement_engine.domain.decisions.screened import SCREENED, decide_screened
 from settlement_engine.domain.decisions.taken_over import decide_taken_over
@@ -202,7 +202,9 @@ class Decider:
     ) -> Step:
         """Gather what the chosen event's transition needs."""
         row = follow(settlement.state, chosen.event)
-        refusal = chosen.refusal or reason_of(chosen.event, row, answer, history)
+        refusal = chosen.refusal
+        if refusal is None and row.state in WITHOUT_MONEY_MOVED:
+            refusal = reason_of(chosen.event, row, answer, history)
         return Step(
             settlement=settlement,
             event=chosen.event,

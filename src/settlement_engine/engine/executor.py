@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
+from settlement_engine.domain.decisions.history import DEPENDS_ON_HISTORY
 from settlement_engine.domain.decisions.screened import SCREENED
 from settlement_engine.domain.decisions.turned_down import decide_turned_down
 from settlement_engine.domain.lifecycle import ENDS, Event
@@ -99,7 +100,9 @@ class Executor:
         await self._queue.run()
 
     async def _write(self, batch: list[PendingTransition]) -> None:
-        batch = await self._lookups.read_histories(batch)
+        is_ordinary = all(map(_needs_no_lookup, batch))
+        if not is_ordinary:
+            batch = await self._lookups.read_histories(batch)
         screened = [p for p in batch if p.answer.event in SCREENED]
         try:
             if screened:
@@ -110,7 +113,8 @@ class Executor:
             for pending in (p for p in batch if p.answer.event in SCREENED):
                 self._set_aside(pending, error)
             batch = [p for p in batch if p.answer.event not in SCREENED]
-        batch = await self._lookups.find_fees(await self._lookups.find_suspense(batch))
+        if not is_ordinary:
+            batch = await self._lookups.find_fees(await self._lookups.find_suspense(batch))
         pairs = await self._decide_all(batch)
         if not pairs:
             return
@@ -233,3 +237,9 @@ class Executor:
             return replace(pending, chosen=chosen)
         self._decider.forget_accounts(settlement)
         return replace(pending, repeats=repeats + 1)
+
+
+def _needs_no_lookup(pending: PendingTransition) -> bool:
+    """Say whether nothing has to be read besides the accounts: so it is with nearly every answer."""
+    is_plain = pending.chosen is None and pending.answer.event not in DEPENDS_ON_HISTORY
+    return is_plain and pending.settlement.state not in ENDS

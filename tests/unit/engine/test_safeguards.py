@@ -189,7 +189,7 @@ async def test_a_loop_of_the_engine_does_not_end_in_silence(
     with pytest.raises(ExceptionGroup, match="TaskGroup") as raised:
         await run_for(house, TIMEOUT_SECONDS)
     [error] = raised.value.exceptions
-    assert "ended by itself" in str(error)
+    assert "has stopped unexpectedly" in str(error)
 
 
 async def test_a_rail_that_never_returns_is_silent_after_its_time() -> None:

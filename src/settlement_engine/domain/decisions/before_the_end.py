@@ -14,6 +14,7 @@ from settlement_engine.domain.decisions.chosen import ChosenEvent
 from settlement_engine.domain.decisions.resending import is_too_late_to_send, may_send_again
 from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.lifecycle import ENDS, LIFE, Ask, Event, State
+from settlement_engine.domain.returns import NOT_STATED
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -159,7 +160,8 @@ def _settled(settlement: Settlement, answer: Answer) -> Event:
 
     That is said once; on what is frozen the same answer brings no news, and releases nothing.
     """
-    if not answer.stated.differs_from(settlement.instruction.amount):
+    stated = answer.stated
+    if stated is NOT_STATED or not stated.differs_from(settlement.instruction.amount):
         return Event.SETTLED
     return Event.NO_ANSWER if settlement.is_frozen else Event.AMOUNT_DIFFERED
 

@@ -24,6 +24,10 @@ FIRST_SEQ: Final = 1
 """The transition that admits. What is screened at a later one was parked, or waited in between."""
 
 
+DEPENDS_ON_HISTORY: Final = frozenset({Event.PARKED, Event.RECALLED})
+"""No other answer means something else after another history."""
+
+
 def needs_history(settlement: Settlement, answer: Answer) -> bool:
     """Say whether the answer means something else after another history."""
     if answer.event is Event.PARKED:

@@ -31,11 +31,15 @@ REFUSED_AS: Final[Mapping[Event, RefusalCode]] = {
 """A recall has its reason from the history: the caller's request, or the rail's limit."""
 
 
+WITHOUT_MONEY_MOVED: Final = ENDS - {State.COMPLETED}
+"""The ends that have a reason: nothing moved, or it came back."""
+
+
 def reason_of(
     event: Event, row: Row, answer: Answer, history: Sequence[Moved] = ()
 ) -> Refusal | None:
     """Say why a transition ends the settlement without money moved; None where it does not."""
-    if row.state not in ENDS or row.state is State.COMPLETED:
+    if row.state not in WITHOUT_MONEY_MOVED:
         return None
     if event is Event.RECALLED:
         return _refusal(recalled_as(history), answer)
