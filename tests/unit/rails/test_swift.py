@@ -15,6 +15,7 @@ from settlement_engine.rails.swift.dialect import Dialect, institution, read_ter
 from settlement_engine.rails.swift.profile import shipped_profile
 from settlement_engine.rails.swift.rail import SwiftRail, SwiftSettings, one_of
 from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
+from settlement_engine.simulator.answers import message_reject
 from tests.unit.rails.builders import CALLER, START, HandClock, Heard, question, settlement
 
 NAMES = references(CALLER, "k", 1)
@@ -145,3 +146,20 @@ def report(event: Event) -> StatusReport:
 def test_of_several_reports_the_final_one_counts_and_a_contradiction_none(events, chosen) -> None:
     found = one_of([report(event) for event in events])
     assert (None if found is None else found.event) is chosen
+
+
+async def test_what_nobody_asked_for_is_stored_before_it_is_acknowledged(dialect) -> None:
+    made = rail()
+    stored = []
+
+    async def receive(messages) -> None:
+        stored.extend(messages)
+
+    made.listen(receive)
+    body = message_reject("M1", "X", "no", 0)
+    await made.take(body)
+    assert [(each.content, each.reports) for each in stored] == [(body, ())]
+    for bad in (b"<", b"x" * 2_000_000):
+        with pytest.raises(MessageError):
+            await made.take(bad)
+    assert len(stored) == 1

@@ -14,8 +14,15 @@ import structlog
 
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.messages.errors import MessageError
-from settlement_engine.ports import Answer, PaymentReferences, StatusReport
-from settlement_engine.rails.classification import Asked, Purpose, classify
+from settlement_engine.ports import (
+    Answer,
+    InboundMessage,
+    MessageSource,
+    PaymentReferences,
+    StatusReport,
+)
+from settlement_engine.ports.inbound import CONTENT_BYTES_MAX, REPORTS_MAX
+from settlement_engine.rails.classification import Asked, Purpose, classify, unasked
 from settlement_engine.rails.swift.dialect import Dialect, read_terms
 from settlement_engine.rails.transport.results import ExchangeProgress, ExchangeResult, NothingSent
 
@@ -96,6 +103,27 @@ class SwiftRail:
     async def recall(self, questions: Sequence[Question], report: Report) -> None:
         """Ask for payments back; answers recalled, recall refused, settled, rejected, acknowledged."""
         await self._ask_all(questions, report, Purpose.RECALL, self._recall)
+
+    async def take(self, body: bytes) -> None:
+        """Store what the bank says without being asked; only then may it be acknowledged to the bank.
+
+        Raises MessageError for what nobody can read or is too large, and Unavailable when it was not stored.
+        """
+        assert self.receive is not None, "somebody listens before the bank calls"
+        if len(body) > CONTENT_BYTES_MAX:
+            raise MessageError("message", f"has more than {CONTENT_BYTES_MAX} bytes")
+        found = unasked(body)
+        if len(found.reports) > REPORTS_MAX:
+            raise MessageError("message", f"speaks of more than {REPORTS_MAX} payments")
+        for alarm in found.alarms:
+            log.warning("rail.alarm", rail=self.name, alarm=alarm.name)
+        message = InboundMessage(
+            rail=self.name,
+            source=MessageSource.CALLBACK,
+            content=body,
+            reports=found.reports,
+        )
+        await self.receive([message])
 
     # --- what is written ----------------------------------------------------------------------------
 

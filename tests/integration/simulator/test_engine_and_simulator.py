@@ -1,0 +1,179 @@
+"""A whole engine with the rail swift, against the scripted bank, whose ledger is the judge."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from settlement_engine.messages.errors import MessageError
+from settlement_engine.rails.swift.profile import shipped_profile
+from settlement_engine.rails.swift.rail import SwiftRail, SwiftSettings
+from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
+from tests.support.scriptedbank import ScriptedBank
+from tests.unit.engine.house import House, RealClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+FROM, TO = "DEUTDEFF", "CHASUS33"
+FUNDS = 100_000
+
+
+class World:
+    """An engine, its rail, and the bank."""
+
+    def __init__(self, bank: ScriptedBank, house: House, rail: SwiftRail) -> None:
+        self.bank, self.house, self.rail = bank, house, rail
+
+    async def settle(self, scenario: str, wait_seconds: float = 20):
+        """Settle a payment that the bank treats so; the amount names the scenario."""
+        bank = self.bank.service._bank
+        bank.script = msgspec.structs.replace(bank.script, default=scenario)
+        return await self.house.settle(
+            scenario, wait_seconds=wait_seconds, from_bank=FROM, to_bank=TO
+        )
+
+    async def state(self, settlement, *states: str) -> str:
+        """Wait until a settlement has come to one of these states."""
+        async with asyncio.timeout(20):
+            while True:
+                life = await self.house.life(settlement)
+                if life[-1] in states:
+                    return life[-1]
+                await asyncio.sleep(0.02)
+
+    async def held(self) -> int:
+        return (await self.house.nostro(FROM)).held
+
+
+@asynccontextmanager
+async def callbacks(take) -> AsyncIterator[str]:
+    """An address to be called back at: what was stored is acknowledged, and nothing else."""
+
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            await take(await request.read())
+        except MessageError:
+            return web.Response(status=400)
+        return web.Response(status=200)
+
+    app = web.Application()
+    app.add_routes([web.post("/inbound", answer)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/inbound"
+    await runner.cleanup()
+
+
+def rail_to(endpoint: str) -> SwiftRail:
+    profile = msgspec.structs.replace(
+        shipped_profile(),
+        rail_class="B",
+        is_not_found_definite=True,
+        deduplicates_seconds=86_400,
+        answer_timeout_seconds=5,
+    )
+    return SwiftRail(
+        SwiftSettings(our_code="SETTGB2L", profile=profile),
+        HttpTransport(
+            HttpSettings(endpoint=endpoint, timeout_seconds=4.0, connect_timeout_seconds=2.0)
+        ),
+        RealClock(),
+    )
+
+
+@pytest.fixture
+async def world(tmp_path: Path):
+    rails: list[SwiftRail] = []
+
+    async def take(body: bytes) -> None:
+        await rails[0].take(body)
+
+    async with callbacks(take) as url:
+        bank = ScriptedBank(tmp_path, callback_url=url)
+        await bank.open()
+        rail = rail_to(bank.endpoint)
+        rails.append(rail)
+        house = House(
+            rail=cast("Any", rail), lease_seconds=5.0, heartbeat_seconds=0.5, sends_max=100_000
+        )
+        await house.open_bank(FROM, FUNDS)
+        await house.open_bank(TO, 0)
+        await rail.start()
+        await house.start()
+        yield World(bank, house, rail)
+        await house.crash()
+        await rail.stop()
+        await bank.close()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "state", "debits", "receipts"),
+    [
+        ("settle", "completed", 1, 1),
+        ("accept_then_settle", "completed", 1, 1),
+        ("settle_by_callback", "completed", 1, 1),
+        ("out_of_order", "completed", 1, 1),
+        ("twice", "completed", 1, 1),
+        ("reject", "rolled_back", 0, 1),
+        ("accept_then_reject", "rolled_back", 0, 1),
+        ("lost_request", "completed", 1, 1),
+        ("lost_answer", "completed", 1, 1),
+        ("half_response", "completed", 1, 1),
+        ("wrong_reference", "completed", 1, 1),
+    ],
+)
+async def test_each_end_is_that_of_the_banks_ledger(
+    world, scenario, state, debits, receipts
+) -> None:
+    settlement = await world.settle(scenario)
+    assert await world.state(settlement, "completed", "rolled_back") == state
+    assert await world.held() == 0
+    (line,) = await world.bank.ledger()
+    assert (line.times_debited, line.times_received) == (debits, receipts)
+    assert line.settlement_id == str(settlement.id)
+
+
+async def test_nothing_is_released_while_the_bank_is_silent(world) -> None:
+    settlement = await world.settle("silent_for_a_day", wait_seconds=0.1)
+    assert await world.state(settlement, "in_doubt") == "in_doubt"
+    assert await world.held() == 100
+    await world.bank.service.advance(2 * 86_400_000)
+    assert await world.state(settlement, "completed") == "completed"
+    (line,) = await world.bank.ledger()
+    assert line.times_debited == 1
+
+
+async def test_another_amount_than_was_sent_posts_nothing(world) -> None:
+    settlement = await world.settle("other_amount", wait_seconds=1)
+    assert await world.state(settlement, "sent") == "sent"
+    assert await world.held() == 100
+    (line,) = await world.bank.ledger()
+    assert (line.amount, line.debited_amount) == ("1.00", "0.99")
+
+
+async def test_money_that_comes_back_later_is_booked(world) -> None:
+    settlement = await world.settle("late_return")
+    assert await world.state(settlement, "returned") == "returned"
+    (line,) = await world.bank.ledger()
+    assert (line.times_debited, line.state) == (1, "returned")
+
+
+async def test_nothing_that_never_left_is_in_doubt(world) -> None:
+    """The bank's port is shut: every sending is proved undelivered, and is tried again."""
+    await world.bank._server.stop()
+    settlement = await world.settle("settle", wait_seconds=0.5)
+    assert set(await world.house.life(settlement)) <= {"pending", "validating", "locked"}
+    assert await world.held() == 100
+    port = int(world.bank.endpoint.rpartition(":")[2])
+    await world.bank._server.listen("127.0.0.1", port)
+    assert await world.state(settlement, "completed") == "completed"
+    (line,) = await world.bank.ledger()
+    assert (line.times_received, line.times_debited) == (1, 1)
