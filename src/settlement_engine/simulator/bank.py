@@ -23,6 +23,8 @@ from settlement_engine.simulator.ledger import Names, Payment
 from settlement_engine.simulator.scenarios import RecallReply, Reply, Scenario, Step
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from settlement_engine.messages.camt056 import Cancellation
     from settlement_engine.messages.envelope import Opened
     from settlement_engine.messages.parties import Agent
@@ -96,21 +98,28 @@ class Bank:
 
     def receive(self, body: bytes, now_ms: int) -> BankResponse:
         """Deal with a message."""
+        return self.receive_all([body], now_ms)[0]
+
+    def receive_all(self, bodies: Sequence[bytes], now_ms: int) -> list[BankResponse]:
+        """Deal with messages that came together, in one transaction: the disk is waited for once."""
+        self.work(now_ms)
+        with self._ledger.writing():
+            return [self._respond(body, now_ms) for body in bodies]
+
+    def _respond(self, body: bytes, now_ms: int) -> BankResponse:
         try:
             message = opened(body)
         except MessageError:
             return BankResponse(status=BAD_REQUEST)
-        self.work(now_ms)
-        with self._ledger.writing():
-            match message.kind:
-                case "pacs.008" | "pacs.009":
-                    return self._payments(message, now_ms)
-                case "pacs.028":
-                    return self._enquiry(message, now_ms)
-                case "camt.056":
-                    return self._recall(message, now_ms)
-                case _:
-                    return BankResponse(status=UNPROCESSABLE)
+        match message.kind:
+            case "pacs.008" | "pacs.009":
+                return self._payments(message, now_ms)
+            case "pacs.028":
+                return self._enquiry(message, now_ms)
+            case "camt.056":
+                return self._recall(message, now_ms)
+            case _:
+                return BankResponse(status=UNPROCESSABLE)
 
     # --- payments -----------------------------------------------------------------------------------
 

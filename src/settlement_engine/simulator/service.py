@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
-from settlement_engine.simulator.bank import Bank, BankResponse
+from settlement_engine.simulator.bank import FAILED, Bank, BankResponse
 from settlement_engine.simulator.ledger import Ledger
 from settlement_engine.simulator.ledger_lines import LedgerLine, ledger_line
 from settlement_engine.simulator.scenarios import Rule, Script
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 MS_PER_SECOND: Final = 1_000
 ADVANCE_MS_MAX: Final = 400 * 86_400_000
 """The clock is put forward by no more than this at a time."""
+
+BATCH_MAX: Final = 200
+"""No more messages than this share a transaction."""
+
+WAITING_MAX: Final = 10_000
+"""With as many messages before it, another one meets a server's error and is not received."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,6 +66,8 @@ class BankService:
         self._thread: ThreadPoolExecutor | None = None
         self._offset_ms = 0
         self._outage: Outage | None = None
+        self._waiting: list[tuple[bytes, asyncio.Future[BankResponse]]] = []
+        self._dealing: asyncio.Task[None] | None = None
         self.is_woken = asyncio.Event()
 
     async def start(self) -> None:
@@ -100,10 +108,31 @@ class BankService:
     # --- messages -----------------------------------------------------------------------------------
 
     async def receive(self, body: bytes) -> BankResponse:
-        """Deal with a message."""
-        response = await self._in_thread(self._bank.receive, body, self.now_ms())
-        self.is_woken.set()
-        return response
+        """Deal with a message: together with those that come while others are being dealt with."""
+        if len(self._waiting) >= WAITING_MAX:
+            return FAILED
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[BankResponse] = loop.create_future()
+        self._waiting.append((body, answered))
+        if self._dealing is None or self._dealing.done():
+            self._dealing = loop.create_task(self._deal())
+        return await answered
+
+    async def _deal(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+            bodies = [body for body, _ in batch]
+            try:
+                responses = await self._in_thread(self._bank.receive_all, bodies, self.now_ms())
+            except Exception as error:  # noqa: BLE001 -- whoever waits has to hear of it
+                for _, answered in batch:
+                    if not answered.done():
+                        answered.set_exception(error)
+                continue
+            for (_, answered), response in zip(batch, responses, strict=True):
+                if not answered.done():  # the sender may have gone
+                    answered.set_result(response)
+            self.is_woken.set()
 
     async def receive_file(self, name: str, content: bytes) -> bytes | None:
         """Deal with a file; returns its acknowledgement, if one is heard."""

@@ -105,6 +105,14 @@ def test_a_payment_is_debited_once_and_its_first_result_repeated(world) -> None:
     assert (row.state, row.times_received, row.debited_minor) == ("settled", 3, 100_000)
 
 
+def test_messages_that_come_together_are_dealt_with_one_after_the_other(world) -> None:
+    bank = world()
+    bodies = [transfer(ONE), b"<", transfer(ONE), transfer(TWO)]
+    answers = bank.bank.receive_all(bodies, bank.now_ms)
+    assert [answer.status for answer in answers] == [200, 400, 409, 200]
+    assert [row.times_received for row in bank.ledger.page(0)] == [2, 1]
+
+
 def test_other_content_under_the_same_names_is_a_conflict(world) -> None:
     bank = world()
     bank.says(transfer(ONE))
