@@ -23,6 +23,7 @@ from settlement_engine.events import NatsAccess, Relay, RelaySettings, StreamSpe
 from settlement_engine.events.announce import Announcer
 from settlement_engine.events.connection import connect
 from settlement_engine.events.publisher import Conflict, Publisher
+from settlement_engine.events.singly import append_each
 from tests.unit.events.fakes import CountingMeter, MemoryOutbox
 
 STREAM = "settlement-events"
@@ -717,8 +718,14 @@ async def test_a_batch_with_a_known_id_is_refused_whole_and_sent_one_by_one(serv
         with pytest.raises(Conflict) as caught:
             await publisher.append(messages[12:], 11)
         assert not caught.value.is_known_id
-        assert await publisher.append(messages[11:], 12, one_by_one=True) == (1, 12)
-        assert await publisher.append(messages[12:], 12) == (18, 30)
+        looked_at: list[int] = []
+
+        async def is_held(sequence, message):
+            looked_at.append(sequence)
+            return message is messages[11]
+
+        assert await append_each(publisher, messages[11:], 12, is_held) == (19, 30)
+        assert looked_at == [12]
     await check_exact(server.url(), outbox)
 
 

@@ -21,9 +21,14 @@ from settlement_engine.domain.iban import without_checked_references
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_SEPARATOR: Final = r"[ ._/-]{1,3}"
+_SEPARATORS: Final = " \t\r\n.,;_/\\\\|*+'-"
+_SEPARATOR: Final = rf"[{_SEPARATORS}]{{1,3}}"
 _ENOUGH_DIGITS: Final = re.compile(rf"[2-6](?:(?:{_SEPARATOR})?[0-9]){{11}}", re.ASCII)
 """What every number has at least; few ordinary references do, and only those are looked at closely."""
+
+_SPACES: Final = frozenset({"Zs", "Zl", "Zp"})
+_MARKS: Final = frozenset({"Po", "Pc", "Pi", "Pf", "Sm", "So"})
+"""Unicode's categories of punctuation and signs: whatever of them stands between groups separates them."""
 
 _RUN: Final = re.compile(rf"[0-9]+(?:{_SEPARATOR}[0-9]+)*", re.ASCII)
 _GROUP: Final = re.compile(r"[0-9]+", re.ASCII)
@@ -50,7 +55,7 @@ _SHORT_YEAR: Final = re.compile(
 )
 """Days of 1900 to 2199, and minutes of 2000 to 2033. A day with the year first is in no issuer's range."""
 
-_WITHOUT_SEPARATORS: Final = dict.fromkeys(map(ord, " ._/-"))
+_WITHOUT_SEPARATORS: Final = dict.fromkeys(map(ord, _SEPARATORS))
 _VALUES: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 _DOUBLED: Final = bytes.maketrans(bytes(range(10)), bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
 
@@ -67,16 +72,20 @@ def has_card_number(text: str) -> bool:
 
 
 def _in_plain_digits(text: str) -> str:
-    """Write digits of every script, spaces and dashes as ASCII has them; what is invisible goes."""
+    """Write digits of every script, spaces, dashes, dots and commas as ASCII; what is invisible goes."""
     plain = []
     for character in unicodedata.normalize("NFKC", text):
         category = unicodedata.category(character)
         if category == "Nd":
             plain.append(str(unicodedata.decimal(character)))
-        elif category == "Zs":
+        elif category in _SPACES:
             plain.append(" ")
         elif category == "Pd" or character == "\u2212":  # a minus sign
             plain.append("-")
+        elif (
+            category in _MARKS and not character.isascii()
+        ):  # a middle dot, a bullet, a comma of a script
+            plain.append(".")
         elif category != "Cf":
             plain.append(character)
     return "".join(plain)

@@ -8,7 +8,8 @@ is away, only this room waits. It decides nothing about a settlement's life.
 from settlement_engine.events.announce import Announcer, Message
 from settlement_engine.events.clearing import ClearingIntake, ClearingSettings
 from settlement_engine.events.connection import NatsAccess
-from settlement_engine.events.relay import Doorbell, Leadership, Relay, RelaySettings, SoleLeader
+from settlement_engine.events.leadership import Leadership, SoleLeader
+from settlement_engine.events.relay import Doorbell, Relay, RelaySettings
 from settlement_engine.events.replay import Replay, ReplayPlan, ReplaySettings
 from settlement_engine.events.stream import StreamSpec
 

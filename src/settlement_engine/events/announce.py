@@ -48,6 +48,7 @@ DETAIL_TEXT_MAX: Final = 1_000
 
 POSITION_HEADER: Final = "ce-sequence"
 ID_HEADER: Final = "Nats-Msg-Id"
+NAME_HEADER: Final = "ce-id"
 TIME_HEADER: Final = "ce-time"
 
 _SUBJECT_PREFIX: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
@@ -164,7 +165,7 @@ class Announcer:
         name = event_text(settlement_id, moved.seq, moved.position)
         body = self._body(moved, name, settlement_id, f"{words.fields},{facts}")
         headers = (
-            f"{ID_HEADER}: {name}\r\nce-id: {name}\r\n{words.headers}"
+            f"{ID_HEADER}: {name}\r\n{NAME_HEADER}: {name}\r\n{words.headers}"
             f"ce-subject: {settlement_id}\r\n{TIME_HEADER}: {self._time}\r\n"
             f"{POSITION_HEADER}: {moved.position}\r\n"
         )
@@ -221,7 +222,7 @@ class Announcer:
             last_sequence=last_position,
         )
         headers = (
-            f"{ID_HEADER}: {name}\r\nce-id: {name}\r\nce-source: {self._source}\r\n"
+            f"{ID_HEADER}: {name}\r\n{NAME_HEADER}: {name}\r\nce-source: {self._source}\r\n"
             f"ce-specversion: 1.0\r\nce-type: {REOPENED}\r\n"
             f"ce-datacontenttype: application/json\r\n{POSITION_HEADER}: {position}\r\n"
         )
@@ -260,6 +261,16 @@ class Announcer:
         )
         self._words[moved.from_state, moved.event, moved.to_state] = words
         return words
+
+
+def without_id(message: Message) -> Message:
+    """Leave out the id by which JetStream knows a message again; ``ce-id`` goes on naming it.
+
+    For one that has to be stored although somebody else has used its id.
+    """
+    return message._replace(
+        headers=message.headers.removeprefix(f"{ID_HEADER}: {message.event_id}\r\n")
+    )
 
 
 def rfc3339(at: datetime) -> str:

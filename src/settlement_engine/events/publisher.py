@@ -6,7 +6,12 @@ is wrong about the end of the stream gets a ``Conflict`` and has to look again. 
 message id, which forgets after a while, is only the second line.
 
 With a server from 2.12 on a batch is atomic: one acknowledgement for up to a thousand messages. A few
-messages, and all with an older server, are sent one by one without waiting, each naming its predecessor.
+messages, and all with an older server, are sent one by one without waiting. Then each names its predecessor
+by sequence number and by id (``Nats-Expected-Last-Msg-Id``): a number alone is also that of a message that
+somebody else has stored in the predecessor's place, and the rest would be stored behind a gap.
+
+A message that the stream takes for a known one was not stored now, and what it knows under that id may be
+somebody else's. It must never count as stored before somebody has looked: it is a ``Conflict``.
 """
 
 from __future__ import annotations
@@ -37,21 +42,28 @@ NO_RESPONDERS: Final = "503"
 KNOWN_ID: Final = 10201
 ATOMIC_DISABLED: Final = 10174
 BATCH_INCOMPLETE: Final = 10176
+WRONG_LAST_ID: Final = 10070
 WRONG_LAST_SEQUENCE: Final = 10071
-CONFLICTS: Final = frozenset({KNOWN_ID, ATOMIC_DISABLED, BATCH_INCOMPLETE, WRONG_LAST_SEQUENCE})
+CONFLICTS: Final = frozenset(
+    {KNOWN_ID, ATOMIC_DISABLED, BATCH_INCOMPLETE, WRONG_LAST_ID, WRONG_LAST_SEQUENCE}
+)
 
 
 class Conflict(SettlementEngineError):
     """The stream does not end where we thought, or holds one of the messages. Nothing was stored.
 
-    ``is_known_id`` tells the second case: then the messages have to be sent one by one.
+    ``is_known_id`` tells the second case: then the messages have to be sent one by one, and what the
+    stream holds under the id, at ``known_sequence``, has to be looked at.
     """
 
     reason = "CONFLICT"
 
-    def __init__(self, what: str, *, why: str, is_known_id: bool) -> None:
+    def __init__(
+        self, what: str, *, why: str, is_known_id: bool, known_sequence: int | None = None
+    ) -> None:
         super().__init__(what, why=why)
         self.is_known_id = is_known_id
+        self.known_sequence = known_sequence
 
 
 class NotStored(Unavailable):
@@ -105,17 +117,15 @@ class Publisher:
         if self._connection.lost.is_set():
             raise self._connection.lost_error()
 
-    async def append(
-        self, messages: Sequence[Message], after: int, *, one_by_one: bool = False
-    ) -> tuple[int, int]:
+    async def append(self, messages: Sequence[Message], after: int) -> tuple[int, int]:
         """Append after the sequence number; return how many are stored, and the new last number.
 
-        At least one is stored. Raises Conflict when the stream ends elsewhere, Unavailable when no
-        acknowledgement came: then it is unknown what was stored.
+        At least one is stored. Raises Conflict when the stream ends elsewhere or knows the first one's id,
+        Unavailable when no acknowledgement came: then it is unknown what was stored.
         """
         assert 0 < len(messages) <= BATCH_MAX
         self._rounds += 1
-        if self.is_atomic and len(messages) >= self._batch_min and not one_by_one:
+        if self.is_atomic and len(messages) >= self._batch_min:
             return await self._append_batch(messages, after)
         return await self._append_singles(messages, after)
 
@@ -132,12 +142,12 @@ class Publisher:
         count = 0
         last = after
         for ack in acks:
-            if ack.error is not None:
+            if ack.error is not None or ack.duplicate:
                 if count == 0:
-                    raise _refusal(ack.error)
+                    raise _known(ack) if ack.error is None else _refusal(ack.error)
                 break
             count += 1
-            last = max(last, ack.seq)
+            last = ack.seq
         return count, last
 
     def _batch_frames(self, messages: Sequence[Message], after: int) -> bytes:
@@ -156,15 +166,15 @@ class Publisher:
         return "".join(frames).encode()
 
     def _single_frames(self, messages: Sequence[Message], after: int) -> bytes:
-        frames = [
-            _frame(
-                message,
-                f"Nats-Expected-Last-Sequence: {after + number}\r\n"
-                f"Nats-Expected-Stream: {self._stream}\r\n",
-                f"{self._inbox}.{self._rounds}.{number} ",
+        frames: list[str] = []
+        before = ""
+        for number, message in enumerate(messages):
+            more = (
+                f"Nats-Expected-Last-Sequence: {after + number}\r\n{before}"
+                f"Nats-Expected-Stream: {self._stream}\r\n"
             )
-            for number, message in enumerate(messages)
-        ]
+            frames.append(_frame(message, more, f"{self._inbox}.{self._rounds}.{number} "))
+            before = f"Nats-Expected-Last-Msg-Id: {message.event_id}\r\n"
         return "".join(frames).encode()
 
     async def _exchange(self, frames: bytes, *, wanted: int) -> list[_Ack]:
@@ -206,6 +216,12 @@ def _refusal(fault: _Fault) -> SettlementEngineError:
         is_known_id = fault.err_code == KNOWN_ID
         return Conflict("the stream is not as it was seen", why=why, is_known_id=is_known_id)
     return NotStored("JetStream does not take the announcements", why=why)
+
+
+def _known(ack: _Ack) -> Conflict:
+    what = "the stream knows the id of an announcement"
+    why = f"its message {ack.seq} has the same one"
+    return Conflict(what, why=why, is_known_id=True, known_sequence=ack.seq)
 
 
 def _frame(message: Message, more: str, reply: str) -> str:

@@ -28,9 +28,11 @@ from settlement_engine.events.connection import (
     connect,
     heed_cancellation,
 )
+from settlement_engine.events.leadership import Leadership, SoleLeader
 from settlement_engine.events.place import Place, Surveyor
 from settlement_engine.events.publisher import BATCH_MAX, BATCH_MIN, Conflict, Publisher
 from settlement_engine.events.refusal import Refusal
+from settlement_engine.events.singly import append_each
 from settlement_engine.events.stream import StreamSpec, ensure_stream
 
 if TYPE_CHECKING:
@@ -58,25 +60,6 @@ class Doorbell(Protocol):
     async def wait(self, timeout_seconds: float) -> None:
         """Return when it rings or rang since the last call, at the latest after the timeout."""
         ...
-
-
-class Leadership(Protocol):
-    """Which of several engines publishes.
-
-    For economy only: two that publish at once would still not write anything twice.
-    """
-
-    async def is_leader(self) -> bool:
-        """Say whether this engine leads now. Asked before each batch: answer from memory."""
-        ...
-
-
-class SoleLeader:
-    """Leads always: for one engine alone."""
-
-    async def is_leader(self) -> bool:
-        """Say yes."""
-        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +114,9 @@ class Relay:
         self._doorbell = doorbell
         assert 0 < self._settings.batch_max <= BATCH_MAX
         self._announcer = Announcer(prefix=self._spec.prefix, source=self._settings.source)
-        self._surveyor = Surveyor(self._spec.name, outbox, meter, suspect, database_run)
+        self._surveyor = Surveyor(
+            self._spec.name, outbox, meter, self._announcer, suspect, database_run
+        )
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
         self._drain_until = 0.0
@@ -239,11 +224,12 @@ class Relay:
                 self._ahead = NOTHING_AHEAD
                 place = await self._look(jetstream, refused)
             try:
-                reached = await self._advance(publisher, place, one_by_one=place == refused)
+                looking = jetstream if place == refused else None
+                reached = await self._advance(publisher, place, looking)
             except Conflict as conflict:
                 # Another relay was first, or the stream was touched: look again. When it looks the same
-                # again, the batch has to be sent one by one: it holds a known id, or the server does not
-                # say what is wrong with it.
+                # again, the batch has to be sent one by one: it holds an id that the stream knows, and
+                # what that is has to be looked at, or the server does not say what is wrong with it.
                 log.info("relay.conflict", why=conflict.why)
                 is_again = place == conflicted
                 refused = place if conflict.is_known_id or is_again else None
@@ -263,13 +249,19 @@ class Relay:
         published = await self._outbox.published()
         self._marked = max(self._marked, published)
         place = await self._surveyor.find(jetstream, published, self._acknowledged)
+        self._acknowledged = max(self._acknowledged, place.position)  # seen there, to the letter
         if refused is not None and refused.sequence == place.sequence:
-            # Nothing has come in since: what the stream took for known, by its name, is behind us.
+            # Nothing has come in since: what the stream knew, and was looked at, is behind us.
             return max(place, refused)
         return place
 
-    async def _advance(self, publisher: Publisher, place: Place, *, one_by_one: bool) -> Place:
-        """Publish the next batch; return the place after it, or the same one if there is none."""
+    async def _advance(
+        self, publisher: Publisher, place: Place, looking: JetStreamContext | None
+    ) -> Place:
+        """Publish the next batch; return the place after it, or the same one if there is none.
+
+        With ``looking``, they go one after the other, and what the stream knows already is looked at.
+        """
         found = await self._read(place.position)
         self._position = place.position
         self._head = max(self._head, found[-1].moved.position if found else place.position)
@@ -281,7 +273,16 @@ class Relay:
         if not messages:
             self._note_health()
             return place
-        sending = publisher.append(messages, place.sequence, one_by_one=one_by_one)
+        sending = (
+            publisher.append(messages, place.sequence)
+            if looking is None
+            else append_each(
+                publisher,
+                messages,
+                place.sequence,
+                self._surveyor.is_held_in(looking, self._marked),
+            )
+        )
         if len(found) == self._settings.batch_max:
             count, sequence = await self._read_ahead(messages[-1].position, sending)
         else:

@@ -25,8 +25,10 @@ from settlement_engine.domain.announcement import era_of, follows
 from settlement_engine.errors import Contention, InvariantViolated, Misconfigured, WrongState
 from settlement_engine.events.announce import Announcer
 from settlement_engine.events.connection import NatsAccess, connect
-from settlement_engine.events.place import Surveyor, position_in
+from settlement_engine.events.held import position_in
+from settlement_engine.events.place import Surveyor
 from settlement_engine.events.publisher import BATCH_MAX, Conflict, Publisher
+from settlement_engine.events.singly import append_each
 from settlement_engine.events.stream import StreamSpec, ensure_stream
 
 if TYPE_CHECKING:
@@ -84,8 +86,8 @@ class Replay:
         self._nats = nats
         self._settings = settings
         self._spec = settings.stream
-        self._surveyor = Surveyor(self._spec.name, outbox, meter)
         self._announcer = Announcer(prefix=self._spec.prefix, source=settings.source)
+        self._surveyor = Surveyor(self._spec.name, outbox, meter, self._announcer)
 
     async def plan(self) -> ReplayPlan:
         """Say what would be done. Raises WrongState where the order could not be kept."""
@@ -180,8 +182,7 @@ class Replay:
     async def _end(self, jetstream: JetStreamContext, sequence: int) -> int:
         """Return the place of the stream's last message; it must be one of ours."""
         told = await self._position(jetstream, sequence)
-        place = await self._surveyor.find(jetstream, 0)
-        if told is None or told != place.position:
+        if told is None or not await self._surveyor.is_known_at(jetstream, sequence):
             what = f"the stream {self._spec.name} ends with a message that is not in the database"
             todo = "Replay into another stream: --stream NAME."
             raise WrongState(what, why=f"its last message is {told}", todo=todo)
@@ -209,6 +210,9 @@ class Replay:
     ) -> None:
         """Append batch after batch, until all is there; somebody else may have written some of it."""
         before: tuple[int, int] | None = None
+        is_held = self._surveyor.is_held_in(
+            connection.jetstream(timeout=self._settings.ack_timeout_seconds)
+        )
         for _ in range(CONFLICTS_MAX):
             plan = await self._plan(connection)
             sequence = int((await self._info(connection))["state"]["last_seq"])
@@ -218,7 +222,11 @@ class Replay:
             try:
                 while after < plan.last:
                     batch = await self._batch(after, plan.last)
-                    count, sequence = await publisher.append(batch, sequence, one_by_one=is_again)
+                    count, sequence = (
+                        await append_each(publisher, batch, sequence, is_held)
+                        if is_again
+                        else await publisher.append(batch, sequence)
+                    )
                     after = batch[count - 1].position
                     tell(after)
             except Conflict as conflict:

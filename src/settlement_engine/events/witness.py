@@ -13,7 +13,7 @@ import structlog
 from nats.js.errors import NotFoundError
 
 from settlement_engine.events.connection import TROUBLE, NatsAccess, connect
-from settlement_engine.events.place import announced_in
+from settlement_engine.events.held import announced_in
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext

@@ -70,6 +70,9 @@ def test_a_card_number_is_recognised_in_every_spelling(number: str) -> None:
         "\u2011",
         "\u2013",
         "\u2212",
+        *(",", ", ", ";", "|", "\\", "*", "+", "'", "\t", "\r\n"),
+        *("\u00b7", " \u00b7 ", "\u2022", "\u2219", "\u22c5", "\u30fb"),  # dots in the middle
+        *("\u202f", "\u2028", "\u060c", "\u3001", "\u3002", "\uff0c", "\u2019"),
     ):
         spellings.append(grouped(number, separator))
         spellings.append(grouped(number, separator).translate(FULL_WIDTH))
@@ -156,7 +159,8 @@ def test_few_random_numbers_are_taken_for_card_numbers() -> None:
         "1732320000000000",
         "1732320000000000000",
         "+49 4111 11111 11",
-        "4111, 1111, 1111, 1111",
+        "4,111,111,111,111,111",
+        "2026-01-31,09:30:00.000000",
         "4111:1111:1111:1111",
         "AT61 1904 3002 3457 3201",
         "AT611904300234573201",

@@ -88,10 +88,15 @@ async def test_a_few_messages_are_no_batch_and_each_names_its_predecessor(count)
             await wire.reply(reply, {"stream": "s", "seq": 8 + number})
 
     publisher, wire = await make_publisher(answer)
-    assert await publisher.append(MESSAGES[:count], 7) == (count, 7 + count)
+    messages = [one._replace(event_id=str(number)) for number, one in enumerate(MESSAGES, 1)]
+    assert await publisher.append(messages[:count], 7) == (count, 7 + count)
     assert b"Nats-Batch" not in wire.written
     for number in range(count):
         assert wire.written.count(b"Nats-Expected-Last-Sequence: %d\r\n" % (7 + number)) == 1
+    frames = wire.written.split(b"HPUB ")[1:]
+    for number, frame in enumerate(frames):
+        named = b"Nats-Expected-Last-Msg-Id: %d\r\n" % number
+        assert (named in frame) == (number > 0)
 
 
 async def test_of_single_messages_only_what_comes_before_the_first_refusal_counts():
@@ -99,17 +104,29 @@ async def test_of_single_messages_only_what_comes_before_the_first_refusal_count
         assert len(replies) == 4
         for reply, body in zip(
             reversed(replies),
-            [{"seq": 12}, failure(10071), {"seq": 9}, {"seq": 3, "duplicate": True}],
+            [failure(10071), {"seq": 3, "duplicate": True}, {"seq": 10}, {"seq": 9}],
             strict=True,
         ):
             await wire.reply(reply, body)
 
     publisher, _ = await make_publisher(answer, is_atomic=False)
-    assert await publisher.append(MESSAGES[:4], 8) == (2, 9)
+    assert await publisher.append(MESSAGES[:4], 8) == (2, 10)
+
+
+async def test_a_message_whose_id_the_stream_knows_was_not_stored_now():
+    async def answer(wire, replies):
+        await wire.reply(replies[0], {"seq": 3, "duplicate": True})
+
+    publisher, _ = await make_publisher(answer)
+    with pytest.raises(Conflict) as caught:
+        await publisher.append(MESSAGES[:1], 8)
+    assert caught.value.is_known_id
+    assert caught.value.known_sequence == 3
 
 
 @pytest.mark.parametrize(
-    ("code", "is_known_id"), [(10071, False), (10176, False), (10174, False), (10201, True)]
+    ("code", "is_known_id"),
+    [(10070, False), (10071, False), (10176, False), (10174, False), (10201, True)],
 )
 async def test_a_stream_that_is_not_as_it_was_seen_is_a_conflict(code, is_known_id):
     async def answer(wire, replies):

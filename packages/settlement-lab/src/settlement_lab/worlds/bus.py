@@ -11,14 +11,14 @@ import contextlib
 import json
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from nats.js.errors import NotFoundError
 
 from settlement_client import MemoryInbox
 from settlement_engine.errors import Unavailable
 from settlement_engine.events.announce import ID_HEADER
-from settlement_engine.events.publisher import KNOWN_ID, WRONG_LAST_SEQUENCE
+from settlement_engine.events.publisher import KNOWN_ID, WRONG_LAST_ID, WRONG_LAST_SEQUENCE
 from settlement_lab.worlds.door import finish
 
 if TYPE_CHECKING:
@@ -39,6 +39,16 @@ DUPLICATE_WINDOW_SECONDS: Final = 20.0
 CONSUMER_SECONDS: Final = 0.2
 REDELIVERY_SECONDS: Final = (1.0, 5.0, 40.0)
 LAST_SEQUENCE: Final = "Nats-Expected-Last-Sequence"
+LAST_ID: Final = "Nats-Expected-Last-Msg-Id"
+
+
+class Frame(NamedTuple):
+    """One message as it comes over the wire; ``reply`` is where its acknowledgement goes."""
+
+    reply: str
+    subject: str
+    headers: dict[str, str]
+    body: bytes
 
 
 @dataclass(slots=True)
@@ -50,7 +60,8 @@ class Bus:
     chronicle: Chronicle
     is_atomic: bool
     log: list[dict[str, str]] = field(default_factory=list)
-    known: dict[str, float] = field(default_factory=dict)
+    texts: list[tuple[str, bytes]] = field(default_factory=list)
+    known: dict[str, tuple[int, float]] = field(default_factory=dict)
     is_down: bool = False
     config: Any = None
     wires: list[Wire] = field(default_factory=list)
@@ -68,19 +79,26 @@ class Bus:
         """Be there again, with all that was stored."""
         self.is_down = False
 
-    def store(self, batch: Sequence[dict[str, str]]) -> dict[str, Any]:
+    def store(self, batch: Sequence[Frame]) -> dict[str, Any]:
         """Store a batch whole, or say why not."""
-        expected = batch[0].get(LAST_SEQUENCE)
+        now = self.loop.time()
+        for frame in batch:
+            sequence, known_at = self.known.get(frame.headers.get(ID_HEADER, ""), (0, 0.0))
+            if sequence and now - known_at < DUPLICATE_WINDOW_SECONDS:
+                if len(batch) == 1:
+                    return {"stream": "settlement-events", "seq": sequence, "duplicate": True}
+                return _fault(KNOWN_ID, "batch contains a known message id")
+        first = batch[0].headers
+        expected = first.get(LAST_SEQUENCE)
         if expected is not None and int(expected) != len(self.log):
             return _fault(WRONG_LAST_SEQUENCE, f"wrong last sequence: {len(self.log)}")
-        now = self.loop.time()
-        for headers in batch:
-            known_at = self.known.get(headers[ID_HEADER])
-            if known_at is not None and now - known_at < DUPLICATE_WINDOW_SECONDS:
-                return _fault(KNOWN_ID, "batch contains a known message id")
-        for headers in batch:
-            self.known[headers[ID_HEADER]] = now
-            self.log.append(headers)
+        last_id = self.log[-1].get(ID_HEADER, "") if self.log else ""
+        if first.get(LAST_ID, last_id) != last_id:
+            return _fault(WRONG_LAST_ID, f"wrong last msg ID: {last_id}")
+        for frame in batch:
+            self.log.append(frame.headers)
+            self.texts.append((frame.subject, frame.body))
+            self.known[frame.headers.get(ID_HEADER, "")] = len(self.log), now
         self.chronicle.note(f"bus stores {len(batch)}, up to {len(self.log)}")
         self.arrived()
         return {"stream": "settlement-events", "seq": len(self.log)}
@@ -116,7 +134,7 @@ class Wire:
         self._bus = bus
         self._process = process
         self._hear: Hear | None = None
-        self._batches: dict[str, list[dict[str, str]]] = {}
+        self._batches: dict[str, list[Frame]] = {}
         self._when_lost: list[Callable[[], None]] = []
         self.lost = asyncio.Event()
         self._count = 0
@@ -165,26 +183,26 @@ class Wire:
         faults = self._bus.faults
         read = _read(frames)
         is_whole = not faults.happens("bus_breaks_midway", 0.3)
-        for reply, headers in read if is_whole else read[: len(read) // 2]:
+        for frame in read if is_whole else read[: len(read) // 2]:
             if not self._bus.is_down:
-                self._take(reply, headers)
+                self._take(frame)
         if not is_whole:
             self.end()
 
-    def _take(self, reply: str, headers: dict[str, str]) -> None:
-        batch_id = headers.get("Nats-Batch-Id")
-        batch = [headers]
+    def _take(self, frame: Frame) -> None:
+        batch_id = frame.headers.get("Nats-Batch-Id")
+        batch = [frame]
         if batch_id is not None:
             batch = self._batches.setdefault(batch_id, [])
-            batch.append(headers)
-            if "Nats-Batch-Commit" not in headers:
+            batch.append(frame)
+            if "Nats-Batch-Commit" not in frame.headers:
                 return
             del self._batches[batch_id]
         ack = self._bus.store(batch)
         if not self._bus.faults.happens("bus_answer_lost", 0.5):
             seconds = self._bus.faults.seconds(WIRE_SECONDS)
             context = self._process.context
-            self._bus.loop.call_later(seconds, self._acknowledge, reply, ack, context=context)
+            self._bus.loop.call_later(seconds, self._acknowledge, frame.reply, ack, context=context)
 
     def _acknowledge(self, reply: str, ack: dict[str, Any]) -> None:
         if self._hear is not None and not self.lost.is_set():
@@ -210,11 +228,13 @@ class Wire:
         return SimpleNamespace(config=config)
 
     async def get_msg(self, _name: str, seq: int) -> Any:
-        """Return one message's headers."""
+        """Return one message."""
         await self._ask()
         if not 0 < seq <= len(self._bus.log):
             raise NotFoundError
-        return SimpleNamespace(headers=self._bus.log[seq - 1])
+        subject, body = self._bus.texts[seq - 1]
+        headers = self._bus.log[seq - 1]
+        return SimpleNamespace(headers=headers, subject=subject, data=body, time=None)
 
     async def _ask(self) -> None:
         await asyncio.sleep(self._bus.faults.seconds(WIRE_SECONDS))
@@ -222,8 +242,8 @@ class Wire:
             raise self.lost_error()
 
 
-def _read(frames: bytes) -> list[tuple[str, dict[str, str]]]:
-    """Read HPUB frames: where the acknowledgement goes, and the headers."""
+def _read(frames: bytes) -> list[Frame]:
+    """Read HPUB frames."""
     found = []
     place = 0
     while place < len(frames):
@@ -233,7 +253,8 @@ def _read(frames: bytes) -> list[tuple[str, dict[str, str]]]:
         head, total = int(words[-2]), int(words[-1])
         lines = frames[end + 2 : end + 2 + head].decode().split("\r\n")[1:]
         headers = dict(line.split(": ", 1) for line in lines if line)
-        found.append((reply, headers))
+        body = frames[end + 2 + head : end + 2 + total]
+        found.append(Frame(reply, words[1], headers, body))
         place = end + 2 + total + 2
     return found
 

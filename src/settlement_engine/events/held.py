@@ -1,0 +1,159 @@
+"""What a JetStream stream holds, compared to the letter with what we would publish there.
+
+Whoever may publish can write a message with our headers, and something else in its body. So a message counts
+as an announcement of ours only if subject, CloudEvents attributes and body are those that we would write. What
+its headers say by themselves is a hint: enough to suspect that a database has forgotten something, and never
+enough to call anything published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from nats.js.errors import NotFoundError
+
+from settlement_engine.domain.announcement import ERA_PLACES, POSITION_MAX, is_name_at
+from settlement_engine.events.announce import ID_HEADER, NAME_HEADER, POSITION_HEADER, TIME_HEADER
+from settlement_engine.ports import Announced
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from nats.js import JetStreamContext
+
+    from settlement_engine.events.announce import Message
+
+READ_AT_ONCE_MAX: Final = 64
+"""So many messages are asked for at a time, when more than the last few are looked at."""
+
+POSITION_DIGITS_MAX: Final = len(str(POSITION_MAX))
+
+COMPARED_HEADERS: Final = (
+    *(NAME_HEADER, "ce-source", "ce-specversion", "ce-type", "ce-datacontenttype", "ce-subject"),
+    *(TIME_HEADER, POSITION_HEADER),
+)
+"""All headers of ours but the id for JetStream: one that was stored under another's id has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One message of the stream: its sequence number, headers and letter. Its text is not kept.
+
+    ``at`` is when the server stored it: no other message has the same letter, number and time.
+    """
+
+    sequence: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    letter: bytes = b""
+    at: datetime | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the stream holds a message under that number: it may have been deleted."""
+        return bool(self.letter)
+
+
+class Tail:
+    """What was read of a stream, from its end backwards."""
+
+    def __init__(self, lowest: int) -> None:
+        self.lowest = lowest
+        self.end: Held | None = None
+        self.has_anchor = False
+        self.has_floor = False
+        self.is_known = False
+        self.is_end_known = False
+        self._letters: dict[int, set[bytes]] = {}
+        self._told: dict[int, list[Announced]] = {}
+
+    def add(self, held: Held, told: Announced) -> None:
+        """Note a message that says that it announces something."""
+        self._letters.setdefault(told.position, set()).add(held.letter)
+        self._told.setdefault(told.position, []).append(told)
+
+    def holds(self, message: Message) -> bool:
+        """Say whether this announcement is there, to the letter."""
+        letters = self._letters.get(message.position)
+        return letters is not None and letter_of(message) in letters
+
+    def reaches_beyond(self, position: int) -> bool:
+        """Say whether anything is said to be announced behind a place."""
+        return any(place > position for place in self._letters)
+
+    def markers(self, after: int, before: int) -> list[int]:
+        """Return the places of what looks like markers of eras between two places."""
+        return sorted(p for p in self._letters if p % ERA_PLACES == 0 and after < p < before)
+
+    def told_up_to(self, position: int) -> list[Announced]:
+        """Return what is said to be announced, up to a place, lowest place first."""
+        places = sorted(place for place in self._told if place <= position)
+        return [told for place in places for told in self._told[place]]
+
+
+async def read_back(
+    jetstream: JetStreamContext, stream: str, last: int, first: int
+) -> AsyncGenerator[Held, None]:
+    """Read from a sequence number back to another: the last one alone, then more and more at once."""
+    count = 1
+    while last >= first:
+        numbers = range(last, max(first, last - count + 1) - 1, -1)
+        for held in await asyncio.gather(*(read_held(jetstream, stream, each) for each in numbers)):
+            yield held
+        last -= len(numbers)
+        count = min(2 * count, READ_AT_ONCE_MAX)
+
+
+async def read_held(jetstream: JetStreamContext, stream: str, sequence: int) -> Held:
+    """Read one message."""
+    try:
+        message = await jetstream.get_msg(stream, seq=sequence)
+    except NotFoundError:
+        return Held(sequence)
+    headers = message.headers or {}
+    values = [headers.get(name, "") for name in COMPARED_HEADERS]
+    letter = _letter(message.subject or "", values, message.data or b"")
+    return Held(sequence, headers, letter, message.time)
+
+
+def letter_of(message: Message) -> bytes:
+    """Return the letter of an announcement as we would publish it."""
+    headers = dict(line.split(": ", 1) for line in message.headers.split("\r\n") if line)
+    values = [headers.get(name, "") for name in COMPARED_HEADERS]
+    return _letter(message.subject, values, message.body.encode())
+
+
+def _letter(subject: str, values: list[str], body: bytes) -> bytes:
+    digest = sha256()
+    for part in (subject, *values):
+        text = part.encode(errors="surrogateescape")
+        digest.update(b"%d:%b" % (len(text), text))
+    digest.update(body)
+    return digest.digest()
+
+
+def position_in(headers: Mapping[str, str]) -> int | None:
+    """Read the position that a message says it has in the outbox; None when none of ours can have it."""
+    text = headers.get(POSITION_HEADER, "")
+    if len(text) > POSITION_DIGITS_MAX or not (text.isascii() and text.isdigit()):
+        return None
+    position = int(text)
+    return position if 0 < position <= POSITION_MAX else None
+
+
+def announced_in(headers: Mapping[str, str]) -> Announced | None:
+    """Read what a message says it announces; None when no announcement of ours can say it."""
+    position = position_in(headers)
+    name = headers.get(NAME_HEADER) or headers.get(ID_HEADER, "")
+    if position is None or not is_name_at(name, position):
+        return None
+    if position % ERA_PLACES == 0:
+        return Announced(position=position, name=name, at=None)  # a marker has no time
+    try:
+        at = datetime.fromisoformat(headers.get(TIME_HEADER, ""))
+    except ValueError:
+        return None
+    return Announced(position=position, name=name, at=at) if at.tzinfo is not None else None
