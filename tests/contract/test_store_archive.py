@@ -10,9 +10,9 @@ import pytest
 
 from settlement_engine.domain import evidence
 from settlement_engine.domain.dossier import PROPOSALS_MAX, Dossier
-from settlement_engine.domain.exceptions import Finding
 from settlement_engine.domain.explanation import as_text, explain
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.proposals import Finding
 from settlement_engine.domain.verification import verify
 from settlement_engine.ports import ProposalSpec
 from tests.support.lives import VALID_UNTIL

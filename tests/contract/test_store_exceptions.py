@@ -10,17 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from settlement_engine.domain.exceptions import (
-    EVIDENCE_BYTES_MAX,
-    SEVERITY,
-    Decision,
-    Ending,
-    Finding,
-    MatterKind,
-    Severity,
-)
+from settlement_engine.domain.exceptions import SEVERITY, MatterKind, Severity
 from settlement_engine.domain.ledger import AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import LIFE, Do, Event, State
+from settlement_engine.domain.proposals import EVIDENCE_BYTES_MAX, Decision, Ending, Finding
 from settlement_engine.domain.settlement import Attestation
 from settlement_engine.errors import (
     InvalidInstruction,

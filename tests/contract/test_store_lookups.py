@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from settlement_engine.domain.exceptions import Finding
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.proposals import Finding
 from settlement_engine.ports import NAMED_MAX, Named, NamedBy, ProposalFilter, SettlementFilter
 from tests.contract.test_store_exceptions import spec as proposal_spec
 

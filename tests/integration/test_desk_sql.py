@@ -11,9 +11,10 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from settlement_engine.domain.exceptions import Finding, MatterKind
+from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.identity import person_of
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.proposals import Finding
 from settlement_engine.ports import DoubtLimit, ProposalSpec, Result
 from tests.support.lives import Scene
 from tests.support.stores import PostgresStores

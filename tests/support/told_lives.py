@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from settlement_engine.domain.exceptions import ATTESTED
 from settlement_engine.domain.intent import intent_detail
 from settlement_engine.domain.lifecycle import ENDS, LIFE, Event, State
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
+from settlement_engine.domain.proposals import ATTESTED
 from settlement_engine.ports import ProposalSpec
 from settlement_engine.rails.mock_message import Payment, write_payment
 from settlement_lab.memory import Records
-from settlement_lab.memory.exceptions import MemoryResolutions
+from settlement_lab.memory.resolutions import MemoryResolutions
 from tests.support.lives import EXCEPTIONS, Scene
 from tests.support.stores import MemoryStores
 

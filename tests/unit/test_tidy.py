@@ -44,10 +44,6 @@ TEXT_COLUMNS_MAX = 120
 LONG_FILES: dict[str, int] = {
     "engine/dispatch/dispatcher.py": 430,
     "engine/service.py": 420,
-    "domain/exceptions.py": 411,
-    "domain/dossier.py": 418,
-    "domain/explanation.py": 457,
-    "settlement_lab/memory/exceptions.py": 412,
     "settlement_lab/mutants/catalogue.py": 445,
     "settlement_lab/schedules/schedules.py": 431,
     "settlement_lab/worlds/world.py": 421,

@@ -25,19 +25,9 @@ from settlement_engine.api.grammar import (
 )
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.turns import in_parts
-from settlement_engine.domain.exceptions import (
-    EVIDENCE_BYTES_MAX,
-    OF_PARKED,
-    Finding,
-    MatterKind,
-    unknown,
-)
-from settlement_engine.errors import (
-    InvalidInstruction,
-    NotAuthenticated,
-    NotFound,
-    WrongState,
-)
+from settlement_engine.domain.exceptions import MatterKind, unknown
+from settlement_engine.domain.proposals import EVIDENCE_BYTES_MAX, OF_PARKED, Finding
+from settlement_engine.errors import InvalidInstruction, NotAuthenticated, NotFound, WrongState
 from settlement_engine.ports import MatterFilter, ProposalFilter, ProposalSpec
 from settlement_engine.proto import settlement_pb2 as pb
 

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api.render import move, timestamp
 from settlement_engine.domain.advice import advise
-from settlement_engine.domain.exceptions import Decision, Ending, Finding, MatterKind, Severity
+from settlement_engine.domain.exceptions import MatterKind, Severity
 from settlement_engine.domain.lifecycle import QUESTION
 from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.proposals import Decision, Ending, Finding
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from settlement_engine.domain.exceptions import Matter, MatterFile, Proposal
+    from settlement_engine.domain.exceptions import Matter, MatterFile
+    from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.settlement import Route, Settlement
 
 KINDS: Final[Mapping[int, MatterKind]] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""Refusals and next actions as sentences for people.
+"""Refusals and next actions as sentences for people, and how times and numbers are written in them.
 
 Promises: every refusal code and every open state has a sentence. Must never decide anything.
 """
@@ -6,11 +6,14 @@ Promises: every refusal code and every open state has a sentence. Must never dec
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from settlement_engine.domain.lifecycle import QUESTION, Ask, State
 from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.domain.routing import RouteReason, read_rejected
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 Detail: TypeAlias = Mapping[str, str]
 
@@ -106,3 +109,18 @@ def next_action(state: State) -> str:
     """Say what happens next in a state; empty after the end."""
     ask = QUESTION.get(state)
     return _QUESTIONS[ask] if ask is not None else _WAITS.get(state, "")
+
+
+def clock(at: datetime) -> str:
+    """Write an instant for a person: to the millisecond, in UTC."""
+    return at.strftime("%Y-%m-%d %H:%M:%S.") + f"{at.microsecond // 1000:03d} UTC"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def as_sentence(text: str) -> str:
+    """Begin with a capital letter and end with a full stop."""
+    return f"{text[0].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")

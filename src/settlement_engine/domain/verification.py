@@ -18,17 +18,12 @@ import msgspec
 from settlement_engine.domain import evidence
 from settlement_engine.domain.announcement import announcement_type, event_id
 from settlement_engine.domain.dossier import PROPOSALS_MAX, decimals_of
-from settlement_engine.domain.exceptions import (
-    ATTESTED,
-    Decision,
-    Finding,
-    content_sha256,
-)
 from settlement_engine.domain.explanation import as_text, explain
 from settlement_engine.domain.identifiers import content_hash, references
 from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, Do, State
 from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.proposals import ATTESTED, Decision, Finding, content_sha256
 from settlement_engine.domain.settlement import Moved
 from settlement_engine.domain.verified_intent import (
     lock_faults,

@@ -15,12 +15,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from settlement_engine.domain.decisions.people import DEFINITE, bank_wins, more_definite
-from settlement_engine.domain.exceptions import (
-    ATTESTED,
-    OF_PARKED,
-    is_outdated,
-)
 from settlement_engine.domain.lifecycle import LIFE, Ask
+from settlement_engine.domain.proposals import ATTESTED, OF_PARKED, is_outdated
 from settlement_engine.engine.asker import question_of
 from settlement_engine.engine.integrity import may_be_put, silence
 from settlement_engine.engine.patience import at_most
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from settlement_engine.domain.exceptions import Proposal
+    from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.gate import Gate
     from settlement_engine.engine.integrity import Integrity

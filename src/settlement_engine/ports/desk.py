@@ -12,13 +12,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.dossier import Dossier
-    from settlement_engine.domain.exceptions import (
-        Finding,
-        Matter,
-        MatterFile,
-        MatterKind,
-        Proposal,
-    )
+    from settlement_engine.domain.exceptions import Matter, MatterFile, MatterKind
+    from settlement_engine.domain.proposals import Finding, Proposal
 
 
 class DoubtLimit(msgspec.Struct, frozen=True, kw_only=True):

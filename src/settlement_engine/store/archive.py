@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from settlement_engine.domain import dossier as records
+from settlement_engine.domain import dossier_recording as recording
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.store.currencies import learn_currencies
 from settlement_engine.store.queries import query
@@ -61,27 +62,27 @@ async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier 
     hold = await _hold(connection, settlement_id)
     rows = await connection.fetch(query("dossier_transfers"), settlement_id)
     transfers = [to_transfer(row) for row in rows]
-    named = records.account_ids(attempts, transfers, hold.account_id if hold else None)
+    named = recording.account_ids(attempts, transfers, hold.account_id if hold else None)
     accounts = await connection.fetch(query("dossier_accounts"), sorted(named))
     moves = await connection.fetch(query("life"), settlement_id)
     rows = await connection.fetch(query("dossier_proposals"), settlement_id, records.PROPOSALS_MAX)
     proposals = sorted(rows, key=lambda row: row["id"])
     return records.Dossier(
-        taken_at=records.instant(owned["taken_at"]),
-        instruction=records.record_instruction(settlement),
-        standing=records.record_standing(settlement, owned["owner"], owned["proposals"]),
-        moves=tuple(records.record_move(to_moved(row)) for row in moves),
+        taken_at=recording.instant(owned["taken_at"]),
+        instruction=recording.record_instruction(settlement),
+        standing=recording.record_standing(settlement, owned["owner"], owned["proposals"]),
+        moves=tuple(recording.record_move(to_moved(row)) for row in moves),
         answers=await _answers(connection, settlement_id),
         attempts=tuple(
-            records.record_attempt(each, hashlib.sha256(each.payload).hexdigest())
+            recording.record_attempt(each, hashlib.sha256(each.payload).hexdigest())
             for each in attempts
         ),
         payloads={each.number: each.payload for each in attempts},
         hold=hold,
-        transfers=records.record_transfers(transfers),
-        accounts=records.record_accounts(to_account(row) for row in accounts),
+        transfers=recording.record_transfers(transfers),
+        accounts=recording.record_accounts(to_account(row) for row in accounts),
         exceptions=await _exceptions(connection, settlement_id),
-        proposals=tuple(records.record_proposal(to_proposal(row)) for row in proposals),
+        proposals=tuple(recording.record_proposal(to_proposal(row)) for row in proposals),
         papers={row["id"]: row["evidence"] for row in proposals},
     )
 
@@ -101,8 +102,8 @@ async def _hold(connection: Connection, settlement_id: UUID) -> records.HoldReco
         account_id=row["account_id"],
         amount_minor=row["amount_minor"],
         currency=row["currency"],
-        locked_at=records.instant(row["locked_at"]),
-        resolved_at=records.instant(resolved_at) if resolved_at else None,
+        locked_at=recording.instant(row["locked_at"]),
+        resolved_at=recording.instant(resolved_at) if resolved_at else None,
         outcome=row["outcome"],
     )
 
@@ -112,13 +113,13 @@ async def _answers(connection: Connection, settlement_id: UUID) -> records.Answe
     total = await connection.fetchval(query("dossier_answers_total"), settlement_id)
     latest = [
         records.AnswerRecord(
-            at=records.instant(row["at"]),
+            at=recording.instant(row["at"]),
             state=State(row["state"]),
             event=Event(row["event"]),
             attempt=row["attempt"],
             asked=row["asked"],
             times=row["times"],
-            last_at=records.instant(row["last_at"]),
+            last_at=recording.instant(row["last_at"]),
         )
         for row in sorted(rows, key=lambda row: (row["at"], row["last_at"]))
     ]
@@ -135,10 +136,10 @@ async def _exceptions(
             id=row["id"],
             kind=row["kind"],
             detail=msgspec.json.decode(row["detail"], type=dict[str, str]),
-            opened_at=records.instant(row["opened_at"]),
-            acknowledged_at=records.instant_or_none(row["acknowledged_at"]),
+            opened_at=recording.instant(row["opened_at"]),
+            acknowledged_at=recording.instant_or_none(row["acknowledged_at"]),
             acknowledged_by=row["acknowledged_by"] or "",
-            closed_at=records.instant_or_none(row["closed_at"]),
+            closed_at=recording.instant_or_none(row["closed_at"]),
             closed_by=row["closed_by"] or "",
             close_reason=row["close_reason"] or "",
         )

@@ -1,6 +1,6 @@
 """Resolutions that people propose and approve, in PostgreSQL (``ports.ResolutionStore``).
 
-``domain/exceptions.py`` decides who may do what, under a row lock; the table's constraints and triggers enforce
+``domain/proposals.py`` decides who may do what, under a row lock; the table's constraints and triggers enforce
 the same again.
 """
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from settlement_engine.domain.exceptions import (
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.proposals import (
     Decision,
     Ending,
     Finding,
@@ -24,7 +25,6 @@ from settlement_engine.domain.exceptions import (
     is_declined_by,
     require_room,
 )
-from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import NotFound
 from settlement_engine.store.database import Line
 from settlement_engine.store.queries import query

@@ -27,7 +27,7 @@ from settlement_engine.api.read_proto import read_proto, reading_proto
 from settlement_engine.api.service import YIELD_EVERY_ITEMS
 from settlement_engine.api.turns import finish
 from settlement_engine.api.write_json import writing_json
-from settlement_engine.domain.exceptions import EVIDENCE_BYTES_MAX
+from settlement_engine.domain.proposals import EVIDENCE_BYTES_MAX
 from settlement_engine.errors import InvalidInstruction
 from settlement_engine.events.clearing import ClearingSettings
 from settlement_engine.proto import settlement_pb2 as pb

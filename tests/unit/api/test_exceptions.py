@@ -18,8 +18,9 @@ from settlement_engine.app.settings import api_settings
 from settlement_engine.cli import exceptions as commands
 from settlement_engine.config import Config
 from settlement_engine.config.sections import ServerConfig
-from settlement_engine.domain.exceptions import EVIDENCE_BYTES_MAX, Finding, MatterKind
+from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.proposals import EVIDENCE_BYTES_MAX, Finding
 from settlement_engine.errors import NotAuthenticated
 from settlement_engine.ports import DoubtLimit
 from settlement_engine.proto import settlement_pb2 as pb

@@ -14,10 +14,10 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from settlement_engine.domain import explanation
 from settlement_engine.domain.announcement import announcement_type
 from settlement_engine.domain.dossier import ANSWERS_MAX, AnswerRecord, AnswersRecord, MoveRecord
-from settlement_engine.domain.explanation import STORY_MAX, as_text, explain, tell_move
+from settlement_engine.domain.explanation import as_text, explain
+from settlement_engine.domain.explanation_history import STORY_MAX, tell_move
 from settlement_engine.domain.lifecycle import (
     HOLDING,
     LIFE,
@@ -28,6 +28,7 @@ from settlement_engine.domain.lifecycle import (
     State,
     is_recorded,
 )
+from settlement_engine.domain.sentences import clock
 from settlement_engine.domain.settlement import Moved
 from settlement_engine.domain.wording import (
     ASKED,
@@ -197,4 +198,4 @@ async def test_a_very_long_story_is_cut_in_the_middle_and_says_so():
     left_out = len(answers) + len(dossier.moves) - STORY_MAX
     assert f"… {left_out} more lines are left out here." in [line.text for line in story]
     assert story[-1].text.startswith("The rail was asked")
-    assert explanation.clock(story[0].at) == explanation.clock(dossier.moves[0].at)
+    assert clock(story[0].at) == clock(dossier.moves[0].at)

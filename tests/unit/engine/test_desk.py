@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from settlement_engine.domain.exceptions import Decision, Ending, Finding, MatterKind
+from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.intent import intent_detail
 from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.domain.lifecycle import Ask, Event, State
+from settlement_engine.domain.proposals import Decision, Ending, Finding
 from settlement_engine.domain.settlement import Attestation, Settlement
 from settlement_engine.engine import desk as desk_module
 from settlement_engine.ports import (

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from settlement_engine.domain.backoff import Backoff
-from settlement_engine.domain.exceptions import Finding, MatterKind
+from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.proposals import Finding
 from settlement_engine.domain.settlement import Attestation, Settlement
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Answer, DoubtLimit, ProposalSpec, RailCapabilities, RailClass

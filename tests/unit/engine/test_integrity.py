@@ -12,10 +12,11 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from settlement_engine.domain.exceptions import Finding, MatterKind
+from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.proposals import Finding
 from settlement_engine.errors import WrongState
 from tests.unit.engine.house import House, running, wish
 from tests.unit.engine.test_desk import attest

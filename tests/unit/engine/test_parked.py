@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from settlement_engine.domain.exceptions import Finding, MatterKind
+from settlement_engine.domain.exceptions import MatterKind
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.proposals import Finding
 from settlement_engine.ports import Answer, RailCapabilities, RailClass
 from tests.unit.engine.house import running
 from tests.unit.engine.test_desk import attest, kinds

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from settlement_engine.domain.exceptions import Finding, is_received
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.proposals import Finding, is_received
 
 if TYPE_CHECKING:
     from settlement_engine.domain.answer import Answer

@@ -27,7 +27,7 @@ PASSED_ON = {
     # What screening said.
     "screening/builtin.py": {"CLEARED", "PARKED", "REFUSED"},
     # What two people found: each finding is one event.
-    "domain/exceptions.py": {"ATTESTED_SETTLED", "ATTESTED_NOT_SETTLED", "APPROVED", "DECLINED"},
+    "domain/proposals.py": {"ATTESTED_SETTLED", "ATTESTED_NOT_SETTLED", "APPROVED", "DECLINED"},
     # What a caller asked for.
     "engine/service.py": {"CANCELLED"},
     # Nobody said anything.

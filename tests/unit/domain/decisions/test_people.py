@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 
 from settlement_engine.domain.decisions.people import DEFINITE, bank_wins, more_definite
-from settlement_engine.domain.exceptions import Finding
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.proposals import Finding
 from tests.support.decided import answer
 
 

@@ -8,11 +8,12 @@ and no time of its own: the clock is given. It must never be used where money ha
 from settlement_lab.memory.accounts import MemoryAccounts
 from settlement_lab.memory.archive import MemoryArchive
 from settlement_lab.memory.audit import MemoryAuditor
-from settlement_lab.memory.exceptions import MemoryMatters, MemoryResolutions
+from settlement_lab.memory.exceptions import MemoryMatters
 from settlement_lab.memory.inbound import MemoryInbound
 from settlement_lab.memory.letters import MemoryLetters
 from settlement_lab.memory.openings import MemoryOpenings
 from settlement_lab.memory.records import Records, Sessions
+from settlement_lab.memory.resolutions import MemoryResolutions
 from settlement_lab.memory.settlements import MemorySettlements
 from settlement_lab.memory.stream import MemoryGauges, MemoryRegistry, MemoryStream
 from settlement_lab.memory.stuck import MemoryStuckFinder

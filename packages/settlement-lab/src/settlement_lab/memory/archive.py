@@ -6,7 +6,8 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain import dossier as shapes
-from settlement_engine.domain.exceptions import Decision
+from settlement_engine.domain import dossier_recording as recording
+from settlement_engine.domain.proposals import Decision
 from settlement_lab.memory.records import NOBODY
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class MemoryArchive:
         attempts = [settlement.attempt] if settlement.attempt else []
         transfers = [each for (key, *_), each in records.transfers.items() if key == settlement_id]
         hold = self._hold(settlement_id)
-        named = shapes.account_ids(attempts, transfers, hold.account_id if hold else None)
+        named = recording.account_ids(attempts, transfers, hold.account_id if hold else None)
         own = [
             each
             for each in records.resolutions.values()
@@ -41,23 +42,23 @@ class MemoryArchive:
         filed = sorted(own[-shapes.PROPOSALS_MAX :], key=lambda each: each.proposal.id)
         owner = resting.owner if resting else NOBODY
         return shapes.Dossier(
-            taken_at=shapes.instant(records.clock.now()),
-            instruction=shapes.record_instruction(settlement),
-            standing=shapes.record_standing(settlement, owner, len(own)),
-            moves=tuple(shapes.record_move(moved) for moved in records.moves_of[settlement_id]),
+            taken_at=recording.instant(records.clock.now()),
+            instruction=recording.record_instruction(settlement),
+            standing=recording.record_standing(settlement, owner, len(own)),
+            moves=tuple(recording.record_move(moved) for moved in records.moves_of[settlement_id]),
             answers=self._answers(settlement_id),
             attempts=tuple(
-                shapes.record_attempt(each, hashlib.sha256(each.payload).hexdigest())
+                recording.record_attempt(each, hashlib.sha256(each.payload).hexdigest())
                 for each in attempts
             ),
             payloads={each.number: each.payload for each in attempts},
             hold=hold,
-            transfers=shapes.record_transfers(transfers),
-            accounts=shapes.record_accounts(
+            transfers=recording.record_transfers(transfers),
+            accounts=recording.record_accounts(
                 account for key, account in records.accounts.items() if key in named
             ),
             exceptions=self._exceptions(settlement_id),
-            proposals=tuple(shapes.record_proposal(each.proposal) for each in filed),
+            proposals=tuple(recording.record_proposal(each.proposal) for each in filed),
             papers={each.proposal.id: each.evidence for each in filed},
         )
 
@@ -69,8 +70,8 @@ class MemoryArchive:
             account_id=lock.account_id,
             amount_minor=lock.amount_minor,
             currency=lock.currency,
-            locked_at=shapes.instant(lock.locked_at),
-            resolved_at=shapes.instant(lock.resolved_at) if lock.resolved_at else None,
+            locked_at=recording.instant(lock.locked_at),
+            resolved_at=recording.instant(lock.resolved_at) if lock.resolved_at else None,
             outcome=lock.outcome,
         )
 
@@ -81,13 +82,13 @@ class MemoryArchive:
             total=sum(each.times for each in own),
             latest=tuple(
                 shapes.AnswerRecord(
-                    at=shapes.instant(each.at),
+                    at=recording.instant(each.at),
                     state=each.state,
                     event=each.event,
                     attempt=each.attempt,
                     asked=each.asked,
                     times=each.times,
-                    last_at=shapes.instant(each.last_at),
+                    last_at=recording.instant(each.last_at),
                 )
                 for each in latest
             ),
@@ -97,4 +98,4 @@ class MemoryArchive:
         own = [
             each for each in self._records.matters.values() if each.settlement_id == settlement_id
         ]
-        return tuple(shapes.record_exception(each) for each in own[-shapes.EXCEPTIONS_MAX :])
+        return tuple(recording.record_exception(each) for each in own[-shapes.EXCEPTIONS_MAX :])

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.deadletters import DeadLetter
-    from settlement_engine.domain.exceptions import MatterKind, Proposal
+    from settlement_engine.domain.exceptions import MatterKind
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.ledger import Account, Leg, Transfer
+    from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.settlement import Moved, Recorded, Settlement
     from settlement_engine.ports import Clock, InboundMessage, Opening, OpenReport, ReportOutcome
 

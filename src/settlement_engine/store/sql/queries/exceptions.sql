@@ -230,7 +230,7 @@ RETURNING r.id, r.settlement_id, r.finding, r.reason, r.evidence_name,
 
 -- name: finish_resolutions
 -- Finish proposals whose settlements have ended, as attested or by the bank's own report, and those whose
--- content is outdated (is_outdated in domain/exceptions.py). A decision about a parked settlement was applied if
+-- content is outdated (is_outdated in domain/proposals.py). A decision about a parked settlement was applied if
 -- the transition after the parking results from it.
 UPDATE resolutions AS r SET
     finished_at = clock_timestamp(),

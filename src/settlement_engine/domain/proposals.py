@@ -1,0 +1,246 @@
+"""What two people attest or decide about a settlement, and who may do it.
+
+A *proposal* is one person's statement with evidence; a second person approves it. The checks are here, so that
+every store refuses alike. Nothing here moves money, asks or writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum, auto
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.domain.identity import is_same_person
+from settlement_engine.domain.lifecycle import LIFE, Event, State
+from settlement_engine.errors import InvalidInstruction, NotPermitted, WrongState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Settlement
+
+EVIDENCE_BYTES_MAX: Final = 1024 * 1024
+"""No larger file is kept; a page of a statement is far smaller."""
+
+
+class Finding(StrEnum):
+    """What two people attest."""
+
+    SETTLED = auto()  # the money moved
+    NOT_SETTLED = auto()  # the money did not move
+    RELEASE = auto()  # what screening has parked may go on
+    DECLINE = auto()  # it may not
+
+
+ATTESTED: Final[Mapping[Finding, Event]] = {
+    Finding.SETTLED: Event.ATTESTED_SETTLED,
+    Finding.NOT_SETTLED: Event.ATTESTED_NOT_SETTLED,
+    Finding.RELEASE: Event.APPROVED,
+    Finding.DECLINE: Event.DECLINED,
+}
+
+OF_PARKED: Final = frozenset({Finding.RELEASE, Finding.DECLINE})
+"""Findings on what screening has parked: no money is held, no bank has to be asked."""
+
+
+class Decision(StrEnum):
+    """What became of a proposal."""
+
+    OPEN = ""
+    APPROVED = auto()
+    DECLINED = auto()
+    SUPERSEDED = auto()  # by a newer one, or by the settlement's end
+
+
+class Ending(StrEnum):
+    """How an approved proposal has ended."""
+
+    PENDING = ""
+    ATTESTED = auto()  # the bank had nothing definite to say, and the people's word was applied
+    OVERTAKEN = auto()  # the bank's own word came first, or another sending: nothing was applied
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """One person's word on a settlement in doubt, and what became of it.
+
+    ``content_sha256`` is the fingerprint of everything above it: who approves, signs that. ``state`` and
+    ``sends`` are the settlement's as they were then. ``seen_at`` is the database's time of the reading.
+    """
+
+    id: int
+    settlement_id: UUID
+    finding: Finding
+    reason: str
+    evidence_name: str
+    evidence_bytes: int
+    evidence_sha256: bytes
+    proposed_by: str
+    content_sha256: bytes
+    state: State
+    sends: int
+    proposed_at: datetime
+    expires_at: datetime
+    seen_at: datetime
+    decision: Decision = Decision.OPEN
+    decided_by: str = ""
+    decided_at: datetime | None = None
+    finished_at: datetime | None = None
+    ending: Ending = Ending.PENDING
+
+    @property
+    def has_expired(self) -> bool:
+        """Say whether it can no longer be approved, whatever has become of it."""
+        return self.seen_at >= self.expires_at
+
+
+def content_sha256(
+    settlement_id: UUID, finding: Finding, reason: str, evidence: tuple[str, bytes], who: str
+) -> bytes:
+    """Make the fingerprint of a proposal; ``evidence`` is the file's name and its bytes."""
+    name, data = evidence
+    content = {
+        "settlement_id": str(settlement_id),
+        "finding": finding.value,
+        "reason": reason,
+        "evidence_name": name,
+        "evidence_bytes": len(data),
+        "evidence_sha256": hashlib.sha256(data).hexdigest(),
+        "proposed_by": who,
+    }
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(text.encode()).digest()
+
+
+def check_attestable(settlement: Settlement, finding: Finding) -> None:
+    """Refuse what cannot be attested, or decided, in this state. Raises WrongState."""
+    if ATTESTED[finding] in LIFE[settlement.state]:
+        return
+    if finding in OF_PARKED and not settlement.is_ended:
+        what = f"a settlement that is {settlement.state.value} is not parked"
+        raise WrongState(
+            what, why="only settlements that screening has parked can be released or declined"
+        )
+    what = f"a settlement that is {settlement.state.value} cannot be resolved by people"
+    if settlement.is_ended:
+        todo = (
+            "It has ended. If the bank reports a conflicting status, an exception opens by itself."
+        )
+        raise WrongState(what, why="a final state never changes", todo=todo)
+    if settlement.state is State.HELD:
+        todo = "Release it or decline it: `settlement-engine resolve ID --release` or `--decline`."
+        raise WrongState(what, why="it is parked, and nothing was sent", todo=todo)
+    if settlement.state is State.LOCKED:
+        todo = "Try again in a moment: the payment is being sent now."
+        raise WrongState(what, why="the rail has not answered yet", todo=todo)
+    todo = "Cancel it: `settlement-engine cancel ID`."
+    raise WrongState(what, why="nothing was sent, so its outcome is not in doubt", todo=todo)
+
+
+def check_approval(proposal: Proposal, settlement: Settlement, who: str, signed: bytes) -> None:
+    """Refuse an approval that must not be. Raises NotPermitted, WrongState, InvalidInstruction."""
+    if is_same_person(proposal.proposed_by, who):
+        what = f"{who} proposed this and cannot approve it"
+        raise NotPermitted(
+            what, why="two different people are required", todo="Ask another person to approve it."
+        )
+    if signed != proposal.content_sha256:
+        raise InvalidInstruction(
+            [("content_sha256", "is not the fingerprint of this proposal: read it again")]
+        )
+    check_undecided(proposal)
+    if proposal.has_expired:
+        what = "the proposal has expired"
+        raise WrongState(what, why="its evidence may be out of date", todo="Propose it again.")
+    if settlement.is_ended or proposal.finding in OF_PARKED:
+        check_attestable(settlement, proposal.finding)
+    if is_outdated(proposal, settlement) and proposal.finding in OF_PARKED:
+        what = (
+            "the settlement was released since this was proposed, and is parked for another reason"
+        )
+        raise WrongState(
+            what, why="a decision is valid for one reason only", todo="Propose it again."
+        )
+    if is_outdated(proposal, settlement):
+        what = (
+            "the payment was sent again, or the bank has acknowledged it, since this was proposed"
+        )
+        todo = "Ask the bank for the current status, and propose it again if it is still true."
+        raise WrongState(what, why="the evidence is older than this change", todo=todo)
+
+
+def is_outdated(proposal: Proposal, settlement: Settlement) -> bool:
+    """Say whether evidence that no money moved is older than what may move it.
+
+    That money moved stays true whatever is sent afterwards. That it did not is true only of what had been
+    sent by then, and of a payment of which the bank had not said since that it has it.
+    """
+    if proposal.finding in OF_PARKED:
+        return basis_of(settlement, proposal.finding) != proposal.sends
+    if proposal.finding is Finding.SETTLED or settlement.attempt is None:
+        return False
+    is_sent_again = settlement.attempt.sends != proposal.sends
+    return is_sent_again or is_received(proposal.state, settlement.state)
+
+
+def basis_of(settlement: Settlement, finding: Finding) -> int:
+    """Return what a proposal stands on: how many sendings, or the move that has parked it."""
+    if finding in OF_PARKED:
+        return settlement.seq
+    assert settlement.attempt is not None, "what may be attested was sent"
+    return settlement.attempt.sends
+
+
+def is_received(before: State, now: State) -> bool:
+    """Say whether the rail has said, since nothing was known of it, that it has the payment."""
+    return before is State.IN_DOUBT and now in (State.SENT, State.RECALLING)
+
+
+def check_undecided(proposal: Proposal) -> None:
+    """Refuse to decide what was decided. Raises WrongState."""
+    if proposal.decision is not Decision.OPEN:
+        what = f"the proposal was {proposal.decision.value} by {proposal.decided_by}"
+        raise WrongState(
+            what,
+            why="a proposal can be decided only once",
+            todo="Make a new proposal if necessary.",
+        )
+
+
+def require_room(alive: Proposal, settlement: Settlement, content: bytes) -> bool:
+    """Say whether a living proposal is this very one. Raises WrongState if it may not be superseded."""
+    is_open = alive.decision is Decision.OPEN
+    is_worthless = alive.has_expired or is_outdated(alive, settlement)
+    if alive.content_sha256 == content and (not is_open or not is_worthless):
+        return True
+    if not is_open:
+        what = f"a proposal was approved by {alive.decided_by} and is being carried out"
+        raise WrongState(
+            what,
+            why="the engine asks the bank once more before it applies the proposal",
+            todo="Wait until it is finished.",
+        )
+    return False
+
+
+def is_waiting(proposal: Proposal) -> bool:
+    """Say whether a proposal waits for a person, or was approved and is being carried out."""
+    if proposal.decision is Decision.OPEN:
+        return not proposal.has_expired
+    return proposal.decision is Decision.APPROVED and proposal.finished_at is None
+
+
+def is_approved_by(proposal: Proposal, who: str, signed: bytes) -> bool:
+    """Say whether this very approval was given before."""
+    is_approved = proposal.decision is Decision.APPROVED
+    is_signed = signed == proposal.content_sha256
+    return is_approved and is_signed and is_same_person(proposal.decided_by, who)
+
+
+def is_declined_by(proposal: Proposal, who: str) -> bool:
+    """Say whether this very refusal was given before."""
+    return proposal.decision is Decision.DECLINED and is_same_person(proposal.decided_by, who)
