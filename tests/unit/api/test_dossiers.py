@@ -76,7 +76,7 @@ async def test_evidence_beyond_its_limit_is_refused_not_truncated(edge, monkeypa
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await edge.settlements.GetEvidence(request, timeout=10)
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-    assert "larger" in (refused.value.details() or "")
+    assert "exceeds the maximum size" in (refused.value.details() or "")
 
 
 @pytest.mark.parametrize("call", ["ExplainSettlement", "GetEvidence"])

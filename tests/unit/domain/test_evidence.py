@@ -331,11 +331,11 @@ async def test_what_two_people_attested_is_checked():
 async def test_more_than_may_be_is_neither_written_nor_read(monkeypatch):
     dossier = await dossier_of("completed")
     monkeypatch.setattr(evidence, "EVIDENCE_BYTES_MAX", 1000)
-    with pytest.raises(WrongState, match="larger"):
+    with pytest.raises(WrongState, match="exceeds the maximum size"):
         evidence.write(dossier, VERSION)
     monkeypatch.setattr(evidence, "EVIDENCE_BYTES_MAX", 10**9)
     monkeypatch.setattr(evidence, "FILES_MAX", 5)
-    with pytest.raises(WrongState, match="larger"):
+    with pytest.raises(WrongState, match="exceeds the maximum size"):
         evidence.write(dossier, VERSION)
 
 
