@@ -1,1 +1,1 @@
-"""What the engine knows: pure decisions, without input or output, clock or chance."""
+"""The rules of settlement as pure functions and values: no input or output, no clock, no random numbers."""

@@ -1,4 +1,11 @@
-"""What a move is called when it is announced, and the name of the announcement itself."""
+"""Announcements: the type and the unique id under which a move is published, and stream positions.
+
+A *system epoch* begins whenever the database may have lost committed moves, for example after a restore.
+Positions of different system epochs never overlap, so the epoch of an announcement is part of its position.
+
+Promises: the same move always has the same type and id. Must never: depend on a clock or on what was
+published before.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +26,14 @@ NAMED_BY_EVENT: Final = frozenset(
         *(Event.PARTLY_RETURNED, Event.PARTLY_UNCOVERED),
     }
 )
-"""Moves that are announced as what happened, not by the state that they lead to."""
+"""Events that give the announcement its type; all other moves are named after the state they lead to."""
 
 
 def announcement_type(moved: Moved) -> str:
-    """Name what happened, such as ``settlement.completed``.
+    """Return the type of an announcement, such as ``settlement.completed``.
 
-    The first move says that the instruction was accepted. What opens an exception or brings a part back
-    is announced as what it is: the state alone would not say so.
+    The first move announces that the instruction was accepted. A move that opens an exception or books a
+    partial return is named after its event, because its state does not change.
     """
     if moved.event in NAMED_BY_EVENT:
         return f"settlement.{moved.event.value}"
@@ -36,57 +43,56 @@ def announcement_type(moved: Moved) -> str:
 
 
 ERA_PLACES: Final = 10**13
-"""How many places of the stream an era has: ten years at 30,000 moves a second.
+"""The number of stream positions in a system epoch: ten years at 30,000 moves a second.
 
-An era begins whenever the database may have forgotten something. Its first place is that of the marker
-which says so; the first move follows it.
+The first position belongs to the marker that announces the epoch; the first move follows it.
 """
 
 
 ERA_MAX: Final = 900_000
-"""The last era that a position has room for in 64 bits; the database holds eras to it."""
+"""The last system epoch whose positions fit in 64 bits; the database checks it too."""
 
 POSITION_MAX: Final = (ERA_MAX + 1) * ERA_PLACES - 1
 
 ERAS_AHEAD_MAX: Final = 1_000
-"""So many eras may have begun between a backup and what was announced last: years of daily failovers.
+"""The most system epochs that can lie between a backup and the last announcement: years of daily failovers.
 
-A message that says more is not one of ours, whoever published it.
+A message with a higher epoch was not published by this system.
 """
 
 
 def era_of(position: int) -> int:
-    """Say in which era a place of the stream lies; the first one is 0."""
+    """Return the system epoch of a stream position; the first epoch is 0."""
     return position // ERA_PLACES
 
 
 def event_id(moved: Moved) -> str:
-    """Name the announcement: the same move has the same name for ever.
+    """Return the unique id of an announcement: the same move always has the same id.
 
-    A move that was forgotten and the one that is made in its stead have the same number in the life of
-    their settlement. The era tells them apart.
+    After a restore, a lost move and its replacement share a sequence number. The system epoch in the id
+    distinguishes them.
     """
     return event_name(moved.settlement_id, moved.seq, moved.position)
 
 
 def event_name(settlement_id: UUID, seq: int, position: int) -> str:
-    """Name the announcement of a move by its facts."""
+    """Return the unique id of an announcement from the fields of its move."""
     return event_text(str(settlement_id), seq, position)
 
 
 def event_text(settlement_id: str, seq: int, position: int) -> str:
-    """Name the announcement of a move of a settlement whose identifier is written already."""
+    """Return the unique id of an announcement for a settlement id that is already text."""
     if position < ERA_PLACES:
         return f"{settlement_id}.{seq}"
     return f"{settlement_id}.{seq}.{era_of(position)}"
 
 
 REOPENED: Final = "settlement.reopened"
-"""The type of the marker at an era's first place."""
+"""The type of the marker at the first position of a system epoch."""
 
 
 def marker_id(era: int) -> str:
-    """Name the marker of an era."""
+    """Return the unique id of the marker of a system epoch."""
     return f"reopened.{era}"
 
 
@@ -97,7 +103,7 @@ _MOVE_NAME: Final = re.compile(
 
 
 def is_name_at(name: str, position: int) -> bool:
-    """Say whether an announcement of ours at this position could have this name."""
+    """Say whether this is a well-formed id for an announcement at this position."""
     if position < 1 or position > POSITION_MAX:
         return False
     era = era_of(position)
@@ -108,14 +114,14 @@ def is_name_at(name: str, position: int) -> bool:
 
 
 def is_plausible_after(position: int, era: int) -> bool:
-    """Say whether a database that knows of this era may have forgotten an announcement at this position."""
+    """Say whether a database in this system epoch may have lost an announcement at this position."""
     return era <= era_of(position) < min(era + ERAS_AHEAD_MAX + 1, ERA_MAX)
 
 
 def follows(position: int, before: int) -> bool:
-    """Say whether a place is the next one: the following, or the first of a later era.
+    """Say whether a position follows another: it is the next one, or the first of a later system epoch.
 
-    Eras begin under the lock that places are given under, so nothing can come in between any more.
+    Epochs and positions are allocated under one lock, so no move can be added to an older epoch later.
     """
     return position == before + 1 or (
         position % ERA_PLACES == 1 and era_of(position) > era_of(before)
@@ -123,7 +129,7 @@ def follows(position: int, before: int) -> bool:
 
 
 def waiting(published: int, head: int) -> int:
-    """Count the places after ``published``; of an era that is over, what was left is not counted."""
+    """Count the positions after ``published``; the unused rest of an earlier system epoch is not counted."""
     if era_of(published) == era_of(head):
         return max(0, head - published)
     return head % ERA_PLACES

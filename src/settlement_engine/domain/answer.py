@@ -1,7 +1,7 @@
-"""An answer: what came back for a question, or what somebody said without being asked.
+"""An answer: the response to a question, or a report that arrived unasked.
 
-Promises: it carries what was said, in the words of whoever said it. What it means for a settlement is
-chosen in ``domain/decisions``. It must never turn silence into a no.
+Promises: it carries the reported status and the sender's own code and text. What it means for a settlement is
+decided in ``domain/decisions``. Must never: turn a missing response into a rejection.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back for a question: an event of the state machine, with the words of the answerer.
+    """A response or report: an event of the state machine, with the sender's own code and text.
 
-    ``attempt`` names the payment it speaks of (0 for screening). ``seq``, if it is given, is the one state
-    of the settlement in which it counts. ``code`` and ``text`` are the answerer's own. What is not
-    answered is silence, and silence is never an Answer with a no.
+    ``attempt`` is the number of the payment that it is about (0 for screening). If ``seq`` is given, the
+    answer is valid only while the settlement is at this sequence number. A missing response is no Answer.
     """
 
     settlement_id: UUID
@@ -36,8 +35,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     rail_reference: str = ""
     confirmation: str = ""
-    stated: StatedAmount = NOT_STATED  # the amounts of the message; not stated is the whole
+    stated: StatedAmount = (
+        NOT_STATED  # the amounts of the message; not stated means the whole amount
+    )
     refusal: Refusal | None = None
-    report_id: int = 0  # the stored inbound report that it is, 0 for the answer to a question
-    is_held_back: bool = False  # undelivered, and not even tried: it says nothing of the rail
-    papers: Mapping[str, str] | None = None  # what the word of two people stands on
+    report_id: int = (
+        0  # the stored inbound report that it came from; 0 for a response to a question
+    )
+    is_held_back: bool = (
+        False  # UNDELIVERED without an attempt to send: it says nothing about the rail
+    )
+    papers: Mapping[str, str] | None = None  # the evidence of what two people attested

@@ -1,4 +1,8 @@
-"""How long to wait before a question is put again."""
+"""How long to wait before a question is asked again.
+
+Promises: each wait is at least as long as the one before, up to a named maximum. Must never: draw random
+numbers; the caller passes them in.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,10 @@ class Backoff:
     max_seconds: float
 
     def seconds(self, asked: int, spread: float) -> float:
-        """Return the wait after the question was put ``asked`` times without news.
+        """Return the wait in seconds after ``asked`` questions without a new status.
 
-        ``spread`` in [0, 1) is chance, drawn by the caller: it shortens the wait by up to a quarter,
-        so that thousands of waits that began together do not end together.
+        ``spread`` in [0, 1) is a random number from the caller. It shortens the wait by up to a quarter, so
+        that thousands of waits that began together do not end together.
         """
         assert 0 <= spread < 1
         doublings = min(max(asked - 1, 0), _DOUBLINGS_MAX)

@@ -15,7 +15,7 @@ from typing import Final
 BANK_CODE_CHARACTERS_MAX: Final = 20
 
 FOLDED_KEPT_MAX: Final = 10_000
-"""So many codes are folded once and then known: each settlement asks several times."""
+"""How many folded codes are cached: each settlement asks for several of them."""
 
 _BANK_CODE: Final = re.compile(r"[A-Za-z0-9._-]{1,20}", re.ASCII)
 _PUNCTUATION: Final = re.compile(r"[._-]+", re.ASCII)
@@ -26,7 +26,7 @@ _BIC11_CHARACTERS: Final = 11
 
 @lru_cache(maxsize=FOLDED_KEPT_MAX)
 def folded_bank(code: str) -> str:
-    """Return the one spelling that all spellings of a code share, for comparing and looking up."""
+    """Return the folded code: all spellings of a bank's code give the same text."""
     folded = code.upper()
     if len(folded) == _BIC11_CHARACTERS and _HEAD_OFFICE.fullmatch(folded) is not None:
         return folded[:_BIC8_CHARACTERS]

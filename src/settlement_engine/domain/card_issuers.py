@@ -1,7 +1,7 @@
-"""Which card numbers begin how, and how long they are: the issuers' ranges of the card schemes (ISO/IEC 7812).
+"""The issuer ranges of the card schemes (ISO/IEC 7812): the first digits of their card numbers, and the lengths.
 
-Each scheme has the beginnings of its numbers, single ones or from-to, and how many digits they have. Schemes
-that have closed are among them: their numbers still stand in old records and in lists of test numbers.
+For each scheme: the first digits, single or as a range from-to, and the possible numbers of digits. Schemes that
+have closed are included, because their numbers still occur in old records and in lists of test numbers.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def has_card_number(text: str) -> bool:
 
 
 def _in_plain_digits(text: str) -> str:
-    """Write digits of every script, spaces, dashes, dots and commas as ASCII; what is invisible goes."""
+    """Convert digits of every script, spaces, dashes, dots and commas to ASCII; drop invisible characters."""
     plain = []
     for character in unicodedata.normalize("NFKC", text):
         category = unicodedata.category(character)

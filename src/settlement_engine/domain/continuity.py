@@ -1,8 +1,8 @@
-"""Continuity: what becomes of a statement that comes in, by the account's other ones.
+"""Continuity: whether a received statement continues the account's other statements.
 
 Promises: each statement has one outcome, the first that applies in the order below, with its reason; the same
-file again changes nothing; any order of files ends in the same row. Must never: ask a clock or a database.
-Whoever calls gives the account's kept statements, or those within NEIGHBOUR_DAYS and the nearest on both sides.
+file again changes nothing; any order of files gives the same chain. Must never: read a clock or a database. The
+caller passes the account's kept statements, or those within NEIGHBOUR_DAYS and the nearest one on each side.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from settlement_engine.domain.statements import Statement, StatementAccount
 
 NEIGHBOUR_DAYS: Final = 2 * PAGES_DAYS_MAX
-"""Statements further away do not change the outcome of one, but for the nearest on each side."""
+"""Statements further away do not change the outcome, except the nearest one on each side."""
 
 
 class Outcome(StrEnum):
-    """What becomes of a statement. The first that applies is the one."""
+    """The outcome of importing a statement: the first one that applies."""
 
     UNREADABLE = "UNREADABLE"
     WRONG_CONTAINER = "WRONG_CONTAINER"
@@ -50,30 +50,30 @@ class Outcome(StrEnum):
 MATCHED: Final = frozenset(
     {Outcome.IMPORTED, Outcome.GAP, Outcome.OUT_OF_ORDER, Outcome.INCOMPLETE}
 )
-"""Their entries are matched. All but IMPORTED hold the proof back until they are filled."""
+"""Statements whose entries are matched. All but IMPORTED delay the proof until the missing ones arrive."""
 
 KEPT: Final = MATCHED | {Outcome.REISSUED, Outcome.UNBALANCED, Outcome.OVERLAP}
-"""They become part of what the account's row is made of."""
+"""Statements that are kept for the account's chain."""
 
 
 class ImportOutcome(msgspec.Struct, frozen=True):
-    """What becomes of one statement, and why."""
+    """The outcome of importing one statement, and the reason."""
 
     outcome: Outcome
     reason: str
     account_key: str = ""
-    """Ours; empty where none was found."""
+    """The key of our account; empty if none was found."""
 
 
 class KnownAccount(msgspec.Struct, frozen=True):
-    """An account of ours at a bank, and by which names that bank's statements call it."""
+    """An account of ours at a bank, and the identifiers of it in that bank's statements."""
 
     key: str
     servicer: str
     currency: str
     identifiers: tuple[str, ...]
     numbers_count_by_one: bool = True
-    """Some banks number by days; theirs say nothing of what is missing."""
+    """False for banks that number by days: their numbers do not show what is missing."""
 
 
 class AccountDirectory:
@@ -121,11 +121,11 @@ def judge(
     kept: Sequence[StatementHead],
     accepted: frozenset[Source] = frozenset(Source),
 ) -> ImportOutcome:
-    """Say what becomes of a statement. ``kept`` are the heads of its account's that are kept already."""
+    """Return the outcome for a statement. ``kept`` are the heads of the account's kept statements."""
     if isinstance(found, StatementFault):
         return ImportOutcome(Outcome(found.kind.value), f"{found.place}: {found.reason}")
     if found.source not in accepted:
-        return ImportOutcome(Outcome.WRONG_CONTAINER, f"{found.source.value} is not taken in here")
+        return ImportOutcome(Outcome.WRONG_CONTAINER, f"{found.source.value} is not accepted here")
     account = directory.find(found.account)
     if isinstance(account, ImportOutcome):
         return account
@@ -144,14 +144,14 @@ def _judge_content(
         )
     head = head_of(statement)
     if any(each.content_hash == head.content_hash for each in kept):
-        return Outcome.ALREADY_IMPORTED, "it is here, with the same content"
+        return Outcome.ALREADY_IMPORTED, "it was imported before, with the same content"
     if any(each.identity() == head.identity() or each.period() == head.period() for each in kept):
-        return Outcome.REISSUED, "it is here with another content; the later one counts"
+        return Outcome.REISSUED, "it was imported before with other content; the later version counts"
     closes_a_day = statement.source in END_OF_DAY
     if statement.totals_differ or (closes_a_day and not head.is_balanced()):
-        return Outcome.UNBALANCED, "its entries do not make its closing balance, or its own totals"
+        return Outcome.UNBALANCED, "its entries do not add up to its closing balance, or to its own totals"
     if not closes_a_day:
-        return Outcome.IMPORTED, "it closes no day"
+        return Outcome.IMPORTED, "it is not an end-of-day statement"
     return _judge_place(head, kept, numbers_count_by_one=account.numbers_count_by_one)
 
 
@@ -169,7 +169,7 @@ def _foreign_currency(statement: Statement) -> str:
 def _judge_place(
     head: StatementHead, kept: Sequence[StatementHead], *, numbers_count_by_one: bool
 ) -> tuple[Outcome, str]:
-    """Say how a statement stands among the others of its account."""
+    """Return the outcome by the statement's place in the chain of its account."""
     before = chain_of(kept, numbers_count_by_one=numbers_count_by_one)
     chain = chain_of([*kept, head], numbers_count_by_one=numbers_count_by_one)
     mine = head.content_hash
@@ -182,11 +182,11 @@ def _judge_place(
     if at is not None and chain.row[at].missing():
         return Outcome.INCOMPLETE, chain.row[at].missing()
     if at is None or set(chain.overlapping) - set(before.overlapping):
-        return Outcome.OVERLAP, "another statement speaks of the same days"
+        return Outcome.OVERLAP, "another statement covers the same days"
     if at + 1 < len(chain.row):
-        return Outcome.OUT_OF_ORDER, "a later statement is here already"
+        return Outcome.OUT_OF_ORDER, "a later statement was imported before"
     first = chain.row[at].first.content_hash
     reason = next((gap.reason for gap in chain.gaps if gap.after == first), "")
     if reason:
         return Outcome.GAP, reason
-    return Outcome.IMPORTED, "it continues the row" if at else "it is the account's first one"
+    return Outcome.IMPORTED, "it continues the chain" if at else "it is the account's first statement"

@@ -1,8 +1,10 @@
-"""Dead letters: messages that intake could not take in, and what people did about them.
+"""Dead letters: instruction messages that could not be accepted, and what people did about them.
 
-A letter is what came and why it was refused, and each act upon it is written beside it; neither is ever
-changed. A letter is at its end when its instruction was written down after all, or when a person has
-dropped it with a reason. Some time after its end, and never before, it may be removed.
+A dead letter is the message and the reason why it was refused; each action on it is recorded beside it. It is
+closed when a retry was accepted as a settlement, or when a person dropped it with a reason.
+
+Promises: message, reason and actions are never changed. Must never: be removed before it has been closed for
+``KEPT_DAYS_MIN`` days.
 """
 
 from __future__ import annotations
@@ -20,17 +22,17 @@ if TYPE_CHECKING:
 
 REASON_CHARACTERS_MAX: Final = 1_000
 ACTS_MAX: Final = 100
-"""No more acts are read of one letter, the latest ones."""
+"""How many actions on one dead letter are read: the latest ones."""
 
 KEPT_DAYS_MIN: Final = 30
-"""No letter is removed sooner after its end; the database guards it."""
+"""How many days a closed dead letter is kept at least; the database enforces it too."""
 
 COUNTED_MAX: Final = 100_000
-"""Those that wait for a person are counted up to this."""
+"""How far open dead letters are counted."""
 
 
 class MessageOrigin(msgspec.Struct, frozen=True, kw_only=True):
-    """Which message of a stream it was. The instant of its storing tells streams of one name apart."""
+    """Which message of a stream it was. The time it was stored distinguishes streams of the same name."""
 
     stream: str
     sequence: int
@@ -38,7 +40,7 @@ class MessageOrigin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which letters: of this subject, received from ``since`` on and before ``until``; empty is any."""
+    """Which dead letters: of this subject, received from ``since`` on and before ``until``; empty is any."""
 
     subject: str = ""
     since: datetime | None = None
@@ -49,18 +51,18 @@ EVERY_LETTER: Final = LetterFilter()
 
 
 class LetterOutcome(StrEnum):
-    """What came of an act."""
+    """The result of an action on a dead letter."""
 
-    ACCEPTED = auto()  # tried again, and written down as a settlement
-    REPLAYED = auto()  # tried again, and found written down before
-    REFUSED = auto()  # tried again, and refused again
-    DROPPED = auto()  # a person decided that nothing is to come of it
+    ACCEPTED = auto()  # retried, and accepted as a settlement
+    REPLAYED = auto()  # retried, and found accepted earlier
+    REFUSED = auto()  # retried, and refused again
+    DROPPED = auto()  # a person decided not to process it
 
 
 class LetterAct(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody did, and what came of it. ``words`` is the refusal, or the person's reason.
+    """One action on a dead letter, with its result. ``words`` is the refusal, or the person's reason.
 
-    ``at`` is the store's own time of the writing; None before it.
+    ``at`` is the database's time when it was written; None before that.
     """
 
     who: str
@@ -71,10 +73,10 @@ class LetterAct(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that could not be taken in, with the reason; ``acts`` are in their order.
+    """A message that could not be accepted, with the reason; ``acts`` are in the order they happened.
 
-    ``payload`` is what was kept, or empty where it was not asked for; ``kept_bytes`` is its size in any case.
-    ``payload_bytes`` and ``payload_hash`` (SHA-256) are those of the whole message.
+    ``payload`` is the kept part of the message, or empty if the payload was not requested; ``kept_bytes`` is its
+    size in either case. ``payload_bytes`` and ``payload_hash`` (SHA-256) describe the whole message.
     """
 
     id: int
@@ -90,12 +92,12 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_whole(self) -> bool:
-        """Say whether all that came was kept: only then it can be tried again."""
+        """Say whether the whole message was kept: only then can it be retried."""
         return self.kept_bytes == self.payload_bytes
 
     @property
     def ending(self) -> LetterAct | None:
-        """Return the act that ended it; None while it waits for a person."""
+        """Return the action that closed it; None while it waits for a person."""
         ends = (act for act in self.acts if act.outcome is not LetterOutcome.REFUSED)
         return next(ends, None)
 
@@ -113,7 +115,7 @@ def require_whole(letter: DeadLetter) -> None:
 
 
 def require_open(letter: DeadLetter) -> None:
-    """Raise WrongState when the letter is at its end."""
+    """Raise WrongState when the dead letter is closed already."""
     ending = letter.ending
     if ending is not None:
         what = f"dead letter {letter.id} is already closed: {ending.outcome.name}"

@@ -80,7 +80,7 @@ def _returned(dossier: Dossier) -> Iterator[str]:
         text += f", value {back.value_date.isoformat()}" if back.value_date else ""
         yield as_sentence(f"{text}; {left} {currency} is left")
     if left is not None and dossier.standing.state is State.COMPLETED:
-        yield "Its obligation stays settled until the whole amount has come back."
+        yield "Its obligation stays held until the whole amount has been returned."
 
 
 def _another_amount(move: MoveRecord, currency: str, digits: int) -> Iterator[str]:

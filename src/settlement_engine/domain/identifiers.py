@@ -1,8 +1,8 @@
-"""Identifiers that are functions of what they stand for: the same question, the same identifier, for ever.
+"""Identifiers that are derived from what they identify.
 
-The references under which a payment leaves the house depend on nothing but caller, idempotency key and
-attempt. A database restored from an old backup therefore sends the same ones again, and the bank
-recognises them. No secret enters them: a lost or changed secret would make new payments out of old ones.
+Promises: the references of a payment depend on caller, idempotency key and attempt only. A database restored
+from an old backup therefore sends the same references again, and the bank recognises them. Must never: use a
+secret; with a lost or changed secret the same payment would get new references.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _UUID_V4_BITS: Final = (0x4 << 76) | (0x2 << 62)
 
 
 class References(msgspec.Struct, frozen=True):
-    """Our names for one attempt at the rail.
+    """Our references for one attempt at the rail.
 
-    ``uetr`` has the shape of a version 4 UUID (ISO 20022 ``UUIDv4Identifier``); the two others keep to
-    ``Max35Text``.
+    ``uetr`` has the form of a version 4 UUID (ISO 20022 ``UUIDv4Identifier``); the two others are at most 35
+    characters (``Max35Text``).
     """
 
     uetr: UUID
@@ -38,7 +38,7 @@ class References(msgspec.Struct, frozen=True):
 
 
 def _framed(part: bytes) -> bytes:
-    """Put the length before it, so that no two lists of parts give the same bytes."""
+    """Prefix a part with its length, so that no two lists of parts give the same bytes."""
     return len(part).to_bytes(4, "big") + part
 
 
@@ -52,7 +52,7 @@ def _framed_texts(*texts: str) -> bytes:
 
 
 def key_hash(caller: str, idempotency_key: str, call: str = "settle") -> UUID:
-    """Return the 128 bits under which a caller's key is unique."""
+    """Return the 128-bit hash of a caller and its idempotency key."""
     framed = _framed_texts(call, caller, idempotency_key)
     return UUID(bytes=hashlib.sha256(_KEY + framed).digest()[:16])
 
@@ -76,10 +76,10 @@ def as_uuid(text: str) -> UUID | None:
 
 
 def first_id_at(milliseconds: int) -> UUID:
-    """Return the lowest identifier of that instant: ours begin with the time of their making."""
+    """Return the lowest identifier of an instant: our identifiers begin with their creation time."""
     return UUID(int=min(max(milliseconds, 0), _INSTANT_MAX) << _INSTANT_SHIFT)
 
 
 def content_hash(fields: Mapping[str, object]) -> bytes:
-    """Hash what an instruction asks for, so that the same key with other content is noticed."""
+    """Hash the content of an instruction, so that a reused key with other content is detected."""
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).digest()

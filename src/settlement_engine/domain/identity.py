@@ -24,7 +24,7 @@ _CAPITALS: Final = {ordinal: ordinal + 32 for ordinal in range(ord("A"), ord("Z"
 
 
 def canonical(name: str) -> str:
-    """Write a name in its one spelling. It takes any text, and what it returns it leaves as it is."""
+    """Return the canonical form of a name. Any text is allowed; a canonical name is returned unchanged."""
     text = _ENCODED.sub(_decoded, name).rstrip("/")
     scheme, colon, rest = text.partition(":")
     if not colon:
@@ -36,19 +36,19 @@ def canonical(name: str) -> str:
 
 
 def person_of(name: str) -> str:
-    """Reduce a name to what two spellings of one person have in common: capitals make no second person."""
+    """Return the key of the person with this name: names that differ in capitals only are one person."""
     return _small(canonical(name))
 
 
 def is_same_person(one: str, other: str) -> bool:
-    """Say whether two names are one person's."""
+    """Say whether two names belong to the same person."""
     return person_of(one) == person_of(other)
 
 
 def name_of_uri(uri: str) -> str | None:
-    """Return who a certificate's URI names; None when it names nobody without doubt.
+    """Return the identity that a certificate's URI stands for; None when it is ambiguous.
 
-    It names nobody with a user, a port, a query, a fragment, with ``.`` or empty parts in its path, or with
+    It is ambiguous with a user, a port, a query, a fragment, with ``.`` or empty parts in its path, or with
     anything that stays percent-encoded.
     """
     name = canonical(uri)
@@ -65,13 +65,13 @@ def name_of_uri(uri: str) -> str | None:
 
 
 def name_of_dns(dns: str) -> str | None:
-    """Return who a certificate's DNS name names; None for a wildcard or what is no DNS name."""
+    """Return the identity that a certificate's DNS name stands for; None for a wildcard or an invalid name."""
     name = canonical(dns)
     return name if len(dns) <= NAME_CHARACTERS_MAX and _HOST.fullmatch(name) else None
 
 
 def _decoded(match: re.Match[str]) -> str:
-    """Decode what need not be encoded; what stays encoded is written with capitals."""
+    """Decode what need not be percent-encoded; what stays encoded is written in capitals."""
     if match[1] is None:
         return "%25"
     character = chr(int(match[1], 16))
@@ -81,5 +81,5 @@ def _decoded(match: re.Match[str]) -> str:
 
 
 def _small(text: str) -> str:
-    """Write with small letters: those of ASCII only, as the database does it whatever its language."""
+    """Convert ASCII letters to lower case and no others, as the database does in any locale."""
     return text.translate(_CAPITALS)

@@ -1,9 +1,9 @@
 """The send intent: what was committed with the hold, and the check that it is unchanged when it is read.
 
-Only bytes that were recorded before the first transmission are sent. A record in a database can be altered,
+Promises: only bytes that were recorded before the first transmission are sent. A database row can be altered,
 so the move that recorded the intent stores the hash of the bytes and the route, and the references can be
-derived from caller, key and attempt. ``alterations`` compares all of them. It never builds the message again:
-message builders change, and a payment must never be sent in two different forms.
+derived from caller, key and attempt. ``alterations`` compares all of them. Must never: build the message again.
+Message builders change, and a payment must never be sent in two different forms.
 
 Old moves have neither hash nor route. For them only the fields are compared.
 """
@@ -33,21 +33,21 @@ INTENT: Final = (PAYLOAD_SHA256, ROUTE, VALID_UNTIL)
 
 
 class PaymentTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What the bytes of a message ask the bank to do. ``amount`` is written as callers write it."""
+    """What the bytes of a message ask the bank to do. ``amount`` is decimal text, as callers write it."""
 
     from_bank: str
     to_bank: str
     amount: str
     currency: str
-    references: References | None = None  # where the message carries all three
+    references: References | None = None  # None unless the message carries all three
 
 
 class Part(StrEnum):
-    """What of a settlement was altered."""
+    """Which part of a settlement was altered."""
 
-    INSTRUCTION = auto()  # what the caller asked for, or the caller and key themselves
-    REFERENCES = auto()  # our names for the payment
-    ROUTE = auto()  # the rail, the accounts that it posts to, until when it is valid
+    INSTRUCTION = auto()  # what the caller requested, or the caller or key itself
+    REFERENCES = auto()  # our references for the payment
+    ROUTE = auto()  # the rail, the accounts, or until when the bytes are valid
     MESSAGE = auto()  # the bytes
 
 
@@ -59,7 +59,7 @@ class Alteration(NamedTuple):
 
 
 def intent_detail(attempt: Attempt) -> dict[str, str]:
-    """Write down what is committed to, for the move that records the send intent.
+    """Return the details of the move that records the send intent: the hash of the bytes, and the route.
 
     The route is the rail and the four accounts: source, agent, clearing, target.
     """
@@ -79,11 +79,11 @@ def alterations(
 ) -> tuple[Alteration, ...]:
     """Compare a settlement that was read back with what was committed; empty when nothing differs.
 
-    ``read`` says what the bytes of its rail ask for; without it the bytes' hash alone is compared.
+    ``read`` parses the bytes of its rail; without it only the hash of the bytes is compared.
     """
     recorded = settlement.recorded
     if recorded is None:
-        return ()  # this process wrote it and has it in memory ever since
+        return ()  # this process wrote it and has kept it in memory
     wish, attempt = settlement.instruction, settlement.attempt
     found = []
     if wish.key_hash != recorded.key_hash:
@@ -111,7 +111,7 @@ def alterations(
 
 
 def alteration_fingerprint(settlement: Settlement, found: Iterable[Alteration]) -> str:
-    """Name an alteration: the same one again is the same name, and another one has another."""
+    """Return the fingerprint of an alteration: the same alteration always has the same one."""
     parts = ",".join(sorted({each.part.value for each in found}))
     wish, attempt = settlement.instruction, settlement.attempt
     content: list[object] = [wish.key_hash, wish.content()]
@@ -123,7 +123,7 @@ def alteration_fingerprint(settlement: Settlement, found: Iterable[Alteration]) 
 
 
 def intent_faults(attempt: Attempt, intent: Mapping[str, str]) -> list[Alteration]:
-    """Compare an attempt with what the move that locked its funds says of it."""
+    """Compare an attempt with the details of the move that held its funds."""
     made = intent_detail(attempt)
     faults = {
         ROUTE: (Part.ROUTE, "rail or accounts are not those that were locked"),
@@ -138,7 +138,7 @@ def intent_faults(attempt: Attempt, intent: Mapping[str, str]) -> list[Alteratio
 
 
 def terms_faults(wish: Instruction, names: References, terms: PaymentTerms | None) -> list[str]:
-    """Compare what the bytes say with the instruction."""
+    """Compare the terms in the bytes with the instruction."""
     if terms is None:
         return ["the bytes cannot be read"]
     asked = {

@@ -1,8 +1,8 @@
-"""The double-entry book: kinds of accounts, balances, and the transfers that a settlement makes.
+"""The double-entry ledger: kinds of accounts, balances, and the transfers that a settlement makes.
 
-A transfer debits one account and credits another by the same positive amount, so it cannot be
-unbalanced. Balances are a cache of the transfers and are recomputed from them by ``prove``. A hold takes
-funds out of what is available and moves nothing.
+A transfer debits one account and credits another by the same positive amount, so it cannot be unbalanced.
+Balances are a cache of the transfers; ``prove`` recomputes them. A hold reduces the available funds and posts
+nothing. Promises: functions here return transfers; the store posts them. Must never: change a transfer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class AccountKind(StrEnum):
     VOSTRO = auto()  # another bank's account with us
     SETTLEMENT = auto()  # our account at a rail's settlement agent
     CLEARING = auto()  # what a bank has paid in, or owes
-    SUSPENSE = auto()  # money whose home is not known yet
+    SUSPENSE = auto()  # amounts whose owner is not known yet
     FEES = auto()
     FX = auto()
 
@@ -42,12 +42,11 @@ GUARDED: Final = frozenset({AccountKind.NOSTRO, AccountKind.VOSTRO})
 """Kinds that may not fall below zero by more than their credit limit."""
 
 BALANCE_MAX: Final = 10**38 - 1
-"""No side of an account grows past this. Turnover never gets there: it would take 10^20 of the largest
-payments."""
+"""The largest total of debits or credits of an account: more than 10^20 of the largest payments."""
 
 BALANCE_FULL: Final = 10**36
-"""From here on nothing new is held or paid in. What is held by then has room up to BALANCE_MAX, so that
-whatever a bank has paid can be posted."""
+"""At this total new holds and fundings are refused. The difference to BALANCE_MAX is kept for posting what is
+held already, so that whatever a bank has paid can always be posted."""
 
 
 class Leg(IntEnum):
@@ -58,18 +57,18 @@ class Leg(IntEnum):
     FUNDING = 3
     CASH_RETURNED = 4
     OBLIGATION_RESTORED = 5
-    LATE_CASH = 6  # cash that is, or is not, at the agent against what was attested
+    LATE_CASH = 6  # cash at the agent that differs from what was attested
     OBLIGATION_SUSPENDED = (
         7  # FROM's debt is open again, at the cost of suspense instead of TO's account
     )
-    RETURN_CHARGES = 8  # what was charged for a return: it has not come back
+    RETURN_CHARGES = 8  # what the bank charged for a return and did not pay back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """An account with its balances, in minor units of its currency.
 
-    ``is_replay`` says of an answer to a call that the call had been made before: nothing was done.
+    ``is_replay``: the call that returned it was a repetition, and nothing was changed.
     """
 
     id: int
@@ -92,16 +91,16 @@ class Account:
 
     @property
     def available(self) -> int:
-        """What may still be held or paid out, without the credit limit."""
+        """What may still be held or paid out, not counting the credit limit; in minor units."""
         return self.posted - self.held
 
     @property
     def is_full(self) -> bool:
-        """Say whether nothing new may be posted to it, so that what is under way always can."""
+        """Say whether new holds and fundings are refused, so that what is held already can be posted."""
         return max(self.debits_posted, self.credits_posted) >= BALANCE_FULL
 
     def has_room_for(self, amount_minor: int) -> bool:
-        """Say whether a hold of this amount is covered."""
+        """Say whether the account covers a hold of this amount."""
         return self.available + self.credit_limit >= amount_minor
 
 
@@ -123,7 +122,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     posting: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what could never be a movement."""
+        """Refuse an amount that is not positive, and two equal accounts."""
         assert self.amount_minor > 0, "a transfer moves a positive amount"
         assert self.debit_id != self.credit_id, "a transfer needs two accounts"
 
@@ -131,8 +130,8 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
 def settle(group_id: UUID, route: Route, amount_minor: int, currency: str) -> tuple[Transfer, ...]:
     """Make the two linked transfers of a settlement that the rail has settled.
 
-    Cash: our money at FROM falls and stands at the settlement agent. Obligation: FROM's debt is met,
-    and TO has as much more with us.
+    Cash: our balance at FROM decreases, and our balance at the settlement agent increases. Obligation: what
+    FROM owes in clearing is paid, and TO's balance with us increases.
     """
     return (
         Transfer(
@@ -157,9 +156,9 @@ def settle(group_id: UUID, route: Route, amount_minor: int, currency: str) -> tu
 def reverse(
     group_id: UUID, route: Route, back: Return, currency: str, fees_id: int = 0
 ) -> tuple[Transfer, ...]:
-    """Make the transfers of a return: its part of the settlement's own, the other way round.
+    """Make the transfers of a return: the returned part of the settlement's transfers, reversed.
 
-    What was charged for it has not come back to our account at FROM: it stands on ``fees_id``.
+    Charges were not paid back to our account at FROM: they are booked to ``fees_id``.
     """
     cash = (
         (Leg.CASH_RETURNED, route.source_id, route.agent_id, back.amount_minor),
@@ -191,8 +190,8 @@ def suspend_return(
 ) -> tuple[Transfer, ...]:
     """Make the transfers of a return that TO's account with us no longer covers.
 
-    The cash has come back all the same, and FROM's debt is open again. What TO owes for it stands in
-    suspense until a person has it from TO (docs/decisions/0013).
+    The cash has come back, and FROM owes the amount again. What TO owes for it is booked to suspense until
+    a person has recovered it from TO (docs/decisions/0013).
     """
     *cash, obligation = reverse(group_id, route, back, currency, fees_id)
     return (
@@ -210,9 +209,9 @@ def suspend_cash(
     *,
     is_at_agent: bool,
 ) -> tuple[Transfer, ...]:
-    """Make the transfer of cash that is at the agent, or is not there, against what was attested.
+    """Make the transfer that corrects our cash at the agent after the rail disproved what was attested.
 
-    It concerns the agent's account and suspense alone: whose loss or gain it is, a person finds out.
+    Only the agent's account and suspense change; a person finds out who bears the difference.
     """
     debit_id, credit_id = route.agent_id, suspense_id
     if not is_at_agent:
@@ -230,7 +229,7 @@ def suspend_cash(
 
 
 def full(currency: str) -> WrongState:
-    """Refuse a funding for which an account has no room."""
+    """Refuse a funding because an account has reached the limit of its turnover."""
     what = f"an account in {currency} has reached its maximum turnover"
     return WrongState(
         what,
@@ -247,7 +246,7 @@ def fund(
     currency: str,
     reference: str,
 ) -> Transfer:
-    """Make the transfer of a bank's funding: it has paid in at our account with it."""
+    """Make the transfer of a bank's funding: the bank has credited our account with it."""
     return Transfer(
         group_id=group_id,
         leg=Leg.FUNDING,

@@ -76,7 +76,7 @@ class Event(StrEnum):
     UNCOVERED = auto()  # a return that the receiver's account with us does not cover
     CONTRADICTED = auto()  # conflicting bank status after final settlement
     DISPROVED = auto()  # a later final status of the rail contradicts what two people attested
-    PARTLY_RETURNED = auto()  # the receiver returned a part; the rest stays settled
+    PARTLY_RETURNED = auto()  # the receiver returned a part; the obligation stays held
     PARTLY_UNCOVERED = auto()  # a partial return that the receiver's account does not cover
     AMOUNT_DIFFERED = auto()  # the rail reports another amount than the one sent
 
@@ -189,7 +189,7 @@ LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
     },
     S.COMPLETED: {
         E.RETURNED: to(S.RETURNED, Do.REVERSE),
-        E.PARTLY_RETURNED: to(S.COMPLETED, Do.REVERSE),  # the obligation stays settled
+        E.PARTLY_RETURNED: to(S.COMPLETED, Do.REVERSE),  # the obligation stays held
         E.UNCOVERED: to(S.RETURNED, Do.SUSPEND),
         E.PARTLY_UNCOVERED: to(S.COMPLETED, Do.SUSPEND),
         E.CONTRADICTED: to(S.COMPLETED, Do.EXCEPT),

@@ -1,8 +1,8 @@
 """Money: an integer of minor units and a currency, and the decimal text that stands for it on the wire.
 
-Promises: exact in both directions, and never rounded. A digit too many is an error. There is no float
-here and no ``Decimal``. What is booked keeps the exponent under which the database began to book it, for
-ever, whatever becomes of the currency; only new business asks today's ISO 4217 (JPY 0, KWD 3, CLF 4).
+Promises: conversion is exact in both directions; a digit too many is an error. Amounts in the database always
+keep the exponent (the number of decimals) under which the currency was first booked, even if ISO 4217 changes;
+only new instructions follow today's ISO 4217 (JPY 0, KWD 3, CLF 4). Must never: round, or use a float.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ AMOUNT_DIGITS_MAX: Final = 18
 """ISO 20022 carries 18 digits, and 18 digits of minor units fit a signed 64-bit integer."""
 
 EXPONENT_MAX: Final = 4
-"""No currency has more decimals (CLF has so many)."""
+"""The most decimals that a currency has (CLF)."""
 
 AMOUNT_TEXT_MAX: Final = 24
-"""No text longer than this is looked at."""
+"""The longest amount text, in characters; a longer one is refused unread."""
 
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII)
 _CODE: Final = re.compile(r"[A-Z]{3}", re.ASCII)
@@ -57,11 +57,13 @@ def _exponents() -> dict[str, int]:
 
 
 _BOOKED: Final[dict[str, int]] = {}
-"""The exponents of the database that this process works on. Whoever reads it tells them; they never change."""
+"""The exponents of the currencies booked in this process's database. The reader of the database sets them;
+they never change.
+"""
 
 
 def book_exponents(exponents: Mapping[str, int]) -> None:
-    """Keep the exponents of the book. Raises MoneyError for one that was another before."""
+    """Remember the exponents that the database has booked. Raises MoneyError if one was different before."""
     for code, digits in exponents.items():
         known = _BOOKED.setdefault(code, digits)
         if known != digits:
@@ -70,7 +72,7 @@ def book_exponents(exponents: Mapping[str, int]) -> None:
 
 
 def are_booked(codes: Iterable[str]) -> bool:
-    """Say whether the exponents of all these currencies are known from the book."""
+    """Say whether the booked exponents of all these currencies are known."""
     return all(code in _BOOKED for code in codes)
 
 
@@ -80,9 +82,9 @@ def currencies() -> dict[str, int]:
 
 
 def exponent(currency: str) -> int:
-    """Return how many decimal digits the currency has: as it is booked, else by today's ISO 4217.
+    """Return the number of decimals of a currency: as booked, else by today's ISO 4217.
 
-    Raises MoneyError for what is neither.
+    Raises MoneyError for a currency in neither.
     """
     found = _BOOKED.get(currency)
     if found is None:
@@ -99,7 +101,7 @@ def _unknown(currency: str) -> str:
 
 
 def fault_of_currency_today(currency: str) -> str:
-    """Say why no new business is done in the currency; empty when there is no reason."""
+    """Say why new instructions in the currency are refused; empty when they are accepted."""
     if currency not in _exponents():
         return _unknown(currency)
     if _BOOKED and currency not in _BOOKED:
@@ -108,7 +110,7 @@ def fault_of_currency_today(currency: str) -> str:
 
 
 def fault_of_amount_today(amount: Money) -> str:
-    """Say why an amount of a currency that is settled today is none; empty when there is no reason."""
+    """Say what is wrong with a text as an amount of a current currency; empty when it is valid."""
     digits, booked = _exponents().get(amount.currency), exponent(amount.currency)
     if digits is None or digits >= booked or amount.minor % 10 ** (booked - digits) == 0:
         return ""
@@ -116,12 +118,12 @@ def fault_of_amount_today(amount: Money) -> str:
 
 
 def takes_every_amount_today(currency: str) -> bool:
-    """Say whether no amount of the currency has a fault today: it is settled, in the digits of the book."""
+    """Say whether the currency is current and its booked exponent equals the one of ISO 4217."""
     return not fault_of_currency_today(currency) and _exponents()[currency] >= exponent(currency)
 
 
 def check_amount_text(text: str, currency: str) -> None:
-    """Check an amount as far as it can be without the book, which may have currencies of the past.
+    """Check an amount without the booked exponents, which may include withdrawn currencies.
 
     Raises MoneyError.
     """
@@ -134,8 +136,8 @@ def check_amount_text(text: str, currency: str) -> None:
 def parse_amount(text: str, currency: str) -> Money:
     """Read a decimal text such as ``12.50``: plain digits, at most one point, greater than zero.
 
-    Signs, exponents, spaces, leading zeros and digits of other scripts are refused, and so is a
-    digit more than the currency has. Raises MoneyError.
+    Raises MoneyError for signs, exponents, spaces, leading zeros, digits of other scripts, and for more
+    decimals than the currency has.
     """
     return Money(_minor(text, currency, exponent(currency)), currency)
 

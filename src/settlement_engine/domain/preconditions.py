@@ -1,8 +1,8 @@
-"""Refusals: the reasons why *we* say no, before money moves. They are data, not exceptions.
+"""Refusals: the reasons why *we* refuse a settlement before money moves. They are data, not exceptions.
 
-Listed in order of precedence: cheap and static ones first, the contended one last. The first that
-applies is the answer. Amount grammar and scale, an unknown currency and the same bank on both sides are
-refused at the edge already, with nothing written (``InvalidInstruction``).
+They are listed in order of precedence: static and cheap checks first, the check of funds last. The first that
+applies is reported. A malformed amount, an unknown currency and the same bank on both sides are refused by the
+API already, and nothing is written (``InvalidInstruction``). Must never: depend on anything but its arguments.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class RefusalCode(StrEnum):
-    """Why we said no, in order of precedence. The names are stable: clients rely on them."""
+    """Why we refused, in order of precedence. The names are stable: clients rely on them."""
 
     UNKNOWN_ACCOUNT = "UNKNOWN_ACCOUNT"
     INACTIVE_ACCOUNT = "INACTIVE_ACCOUNT"
@@ -41,7 +41,7 @@ class RefusalCode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A no, with what the caller needs to understand it."""
+    """A refusal, with the details that the caller needs to understand it."""
 
     code: RefusalCode
     detail: Mapping[str, str] = field(default_factory=dict)
@@ -49,9 +49,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountFacts:
-    """What is known of the account that one side of the settlement needs.
+    """What is known about the account that one side of the settlement needs.
 
-    ``elsewhere`` names the currencies in which the bank does have such an account.
+    ``elsewhere`` lists the currencies in which the bank has such an account.
     """
 
     role: str  # "nostro" or "vostro"
@@ -67,7 +67,7 @@ class AccountFacts:
 
 
 def refuse_accounts(source: AccountFacts, target: AccountFacts) -> Refusal | None:
-    """Check both sides: known, active, in this currency."""
+    """Check that the accounts of both sides exist, are active and have this currency."""
     sides = (source, target)
     for side in sides:
         if side.account_id is None and not side.elsewhere:
@@ -83,7 +83,7 @@ def refuse_accounts(source: AccountFacts, target: AccountFacts) -> Refusal | Non
 
 
 def refuse_window(currency: str, next_opening: datetime | None) -> Refusal:
-    """Say that the window is shut, and when it opens next; without any window it never does."""
+    """Refuse because the window is closed; the detail says when it opens next, if it ever does."""
     detail = {"currency": currency}
     if next_opening is not None:
         detail["next_opening"] = next_opening.isoformat()
@@ -91,7 +91,7 @@ def refuse_window(currency: str, next_opening: datetime | None) -> Refusal:
 
 
 def refuse_funds(required: Money, available: Money) -> Refusal:
-    """Say what was asked for and what was there."""
+    """Refuse because of missing funds; the detail has the required and the available amount."""
     return Refusal(
         code=RefusalCode.INSUFFICIENT_FUNDS,
         detail={

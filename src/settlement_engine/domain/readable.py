@@ -1,7 +1,8 @@
-"""Text that people read: what cannot be seen in it, or turns around what can, is refused or shown as a code.
+"""Text for people: invisible characters, and those that reverse the order of others, are refused or replaced.
 
-U+202E makes ``gpj.exe`` look like ``exe.jpg``; a zero-width character makes two names that look the same.
-Promises: what stays is what anybody sees. Letters of every script stay, spaces and emoji too.
+U+202E makes ``gpj.exe`` look like ``exe.jpg``; with a zero-width character two different names look the same.
+Promises: the returned text is what a reader sees; letters of every script, spaces and emoji are kept. Must
+never: change a visible character.
 """
 
 from __future__ import annotations
@@ -24,31 +25,32 @@ _KEPT: Final = "\n\t"
 _TWO_BYTES_MAX: Final = 0xFFFF
 
 FOREIGN_TEXT_MAX: Final = 500
-"""No more is kept of what a bank says in one field."""
+"""The most characters that are kept of one text field of a bank."""
 
 
 def plain(text: str) -> str:
-    """Bound foreign text, and replace what cannot be printed: it is kept for people to read."""
+    """Shorten foreign text and replace unprintable characters, so that people can read it."""
     if text.isprintable() and len(text) <= FOREIGN_TEXT_MAX:
         return text
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:FOREIGN_TEXT_MAX])
+    kept = text[:FOREIGN_TEXT_MAX]
+    return "".join(character if character.isprintable() else "?" for character in kept)
 
 
 def has_unseen(text: str) -> bool:
-    """Say whether there is a character in it that nobody sees."""
+    """Say whether the text contains an invisible character."""
     return _UNSEEN.search(text) is not None
 
 
 def shown(text: str) -> str:
-    """Write what nobody sees as its code, U+202E as a backslash and ``u202e``; lines and tabulators stay."""
+    """Replace invisible characters by their code (U+202E by a backslash and ``u202e``); keep newlines and tabs."""
     return _UNSEEN.sub(_code, text)
 
 
 def _code(found: re.Match[str]) -> str:
-    letter = found[0]
-    if letter in _KEPT:
-        return letter
-    number = ord(letter)
+    character = found[0]
+    if character in _KEPT:
+        return character
+    number = ord(character)
     if number <= _TWO_BYTES_MAX:
         return f"\\u{number:04x}"
     high, low = divmod(number - 0x10000, 0x400)  # two codes, as JSON writes it

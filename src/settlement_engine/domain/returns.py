@@ -1,10 +1,11 @@
-"""Returns: which parts of a settlement have come back, and what is left.
+"""Returns: which parts of a settlement the receiver has paid back, and what is left.
 
-A return has an amount and charges; their sum is the part that it reverses. A settlement stays COMPLETED, and
-its obligation settled, until the parts add up to the whole amount. The bank's reference of a return
-distinguishes a repeated message from another return; two returns without a reference count as one.
+A return has an amount and charges; their sum is the part that it reverses. Until the parts add up to the whole
+amount, the settlement stays COMPLETED, and its obligation stays held: it cannot be settled a second time. The
+bank's reference of a return distinguishes a repeated message from another return; two returns without a
+reference count as one.
 
-Pure: no clock, no I/O. A part is never larger than what is left.
+Promises: pure, no clock and no I/O; a part is never larger than what is left. Must never: book a return twice.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ if TYPE_CHECKING:
     from settlement_engine.domain.money import Money
 
 FIRST_RETURN: Final = 2
-"""The posting of the first return; posting 1 is the settlement's own."""
+"""The posting number of the first return; posting 1 is the settlement itself."""
 
 RETURNS_MAX: Final = 1_000
-"""No settlement is returned in more parts: what comes then is for a person."""
+"""The most parts in which one settlement is returned; a person decides about any further one."""
 
 
 class StatedAmount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a bank's message says of money. ``minor`` None: the whole, or all that is left of it.
+    """The amounts in a bank's message. ``minor`` None: the whole amount, or all that is left of it.
 
-    ``minor`` is what came, or moved, without ``charges_minor``; charges are heard of returns only.
-    ``reference`` is the sender's own name of the return. An empty currency is the settlement's.
+    ``minor`` is the amount paid or returned in minor units, without ``charges_minor``; only returns have
+    charges. ``reference`` is the sender's own reference of the return. An empty currency is the settlement's.
     """
 
     minor: int | None = None
@@ -41,12 +42,12 @@ class StatedAmount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     reference: str = ""
 
     def differs_from(self, sent: Money) -> bool:
-        """Say whether it is stated, and is not what was sent."""
+        """Say whether an amount is stated and differs from the one sent."""
         is_other_currency = self.currency not in ("", sent.currency)
         return is_other_currency or self.minor not in (None, sent.minor)
 
     def words(self) -> dict[str, str]:
-        """Write it down as details of a transition; what was not stated is left out."""
+        """Return it as details of a transition, without the fields that were not stated."""
         stated = {
             "amount_minor": "" if self.minor is None else str(self.minor),
             "currency": self.currency,
@@ -58,11 +59,11 @@ class StatedAmount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 NOT_STATED: Final = StatedAmount()
-"""A message without amounts speaks of the whole."""
+"""A message without amounts is about the whole amount."""
 
 
 class Return(msgspec.Struct, frozen=True, kw_only=True):
-    """A return as it is booked. ``left_minor`` is what is left of the settlement's amount after it."""
+    """A booked return, in minor units. ``left_minor`` is what is left of the settlement's amount after it."""
 
     posting: int
     amount_minor: int
@@ -73,11 +74,11 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def part_minor(self) -> int:
-        """The part of the settlement that it reverses: what came back, and what was charged for it."""
+        """The part of the settlement that it reverses: the amount returned plus the charges, in minor units."""
         return self.amount_minor + self.charges_minor
 
     def words(self) -> dict[str, str]:
-        """Write it down as details of its transition."""
+        """Return it as details of its transition."""
         stated = StatedAmount(
             minor=self.amount_minor,
             charges_minor=self.charges_minor,
@@ -92,9 +93,9 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_return(detail: Mapping[str, str], whole_minor: int) -> Return:
-    """Read a return from the details of its transition. Raises ValueError for what is none.
+    """Read a return from the details of its transition. Raises ValueError for details of another kind.
 
-    Before returns had amounts each brought back the whole, in the settlement's own posting.
+    Older returns have no amounts: each of them reversed the whole settlement, under posting number 1.
     """
     if "posting" not in detail:
         return Return(posting=1, amount_minor=whole_minor, charges_minor=0, left_minor=0)
@@ -112,19 +113,19 @@ def read_return(detail: Mapping[str, str], whole_minor: int) -> Return:
 class NotBooked(Enum):
     """Why a return is not booked."""
 
-    REPEATED = auto()  # it was booked before, or nothing is left of what it speaks of
-    DIFFERS = auto()  # it cannot be true beside what was sent and what has come back: for a person
+    REPEATED = auto()  # it was booked before, or the whole amount has been returned already
+    DIFFERS = auto()  # it contradicts what was sent and returned so far: a person decides
 
 
 def left_of(whole_minor: int, returns: Sequence[Return]) -> int:
-    """Say how much of the whole has not come back."""
+    """Return how much of the settlement's amount has not been returned, in minor units."""
     return whole_minor - sum(each.part_minor for each in returns)
 
 
 def judge_return(
     whole: Money, returns: Sequence[Return], stated: StatedAmount
 ) -> Return | NotBooked:
-    """Make the next return of what a bank says, or say why there is none."""
+    """Return the next return to book for a bank's message, or why none is booked."""
     left = left_of(whole.minor, returns)
     known = next((each for each in returns if each.reference == stated.reference), None)
     if known is not None or (stated.minor is None and not left):
@@ -150,7 +151,7 @@ def judge_return(
 
 
 def _of_known(known: Return | None, left: int, stated: StatedAmount) -> NotBooked:
-    """Tell the same return, said again, from another one under the same reference."""
+    """Judge a return whose reference is known: the same one repeated, or another one with its reference."""
     if known is None or (stated.minor is None and not left):
         return NotBooked.REPEATED
     is_same = (stated.minor, stated.charges_minor) == (known.amount_minor, known.charges_minor)

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from settlement_engine.domain.windows import Session
 
 RAIL_PREFIX: Final = "rail."
-"""The reason against a rail is kept in a detail of this prefix and the rail's name."""
+"""The prefix of the detail in which the reason against a rail is kept; the rail's name follows."""
 
 SHOWN_MAX: Final = 5
-"""A reason names no more currencies than these."""
+"""The most currencies that a reason lists."""
 
 
 class RouteReason(StrEnum):
@@ -51,11 +51,11 @@ LASTING: Final = frozenset(
         RouteReason.AMOUNT_ABOVE_LIMIT,
     }
 )
-"""Reasons that no waiting takes away: they lie in the payment and in the rail's rules."""
+"""Permanent reasons: they depend only on the payment and on the rail's rules, so waiting does not help."""
 
 
 class RailRules(Protocol):
-    """What a rail carries. None is no bound; amounts are in minor units, by currency."""
+    """Which payments a rail carries. None means no limit; amounts are in minor units, by currency."""
 
     @property
     def currencies(self) -> frozenset[str] | None:
@@ -79,10 +79,10 @@ class RailRules(Protocol):
 
 
 class RailOffer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rail says of one payment now.
+    """Whether a rail can take one payment now.
 
-    ``session`` is the opening in which both the currency's and the rail's own windows are open now; without it
-    ``opens_at`` is the next one, or None when there is none.
+    ``session`` is the time in which both the currency's and the rail's own windows are open now. If it is None,
+    ``opens_at`` is when the next such time begins, or None if there is none.
     """
 
     name: str
@@ -104,8 +104,8 @@ class RejectedRail(msgspec.Struct, frozen=True):
 class RouteDecision(msgspec.Struct, frozen=True, kw_only=True):
     """The rail of a payment, or none, with the reason against each rail that was looked at.
 
-    ``waits_for`` says why the chosen rail cannot take it yet: nothing is locked meanwhile, and the route is
-    decided anew afterwards. ``opens_at`` is when the chosen rail's windows open, if it waits for them.
+    ``waits_for`` says why the chosen rail cannot take it yet: meanwhile no funds are held, and afterwards the
+    route is decided again. ``opens_at`` is when the chosen rail's windows open, if the payment waits for them.
     """
 
     rail: str
@@ -115,14 +115,14 @@ class RouteDecision(msgspec.Struct, frozen=True, kw_only=True):
     opens_at: datetime | None = None
 
     def words(self) -> dict[str, str]:
-        """Write down the reasons as details of a transition, or of a refusal."""
+        """Return the reasons as details of a transition, or of a refusal."""
         return {
             f"{RAIL_PREFIX}{each.rail}": f"{each.reason}: {each.text}" for each in self.rejected
         }
 
 
 def read_rejected(detail: Mapping[str, str]) -> tuple[RejectedRail, ...]:
-    """Read the reasons from the details of a transition; what is not one is left out."""
+    """Read the reasons from the details of a transition; other details are left out."""
     found = []
     for name, words in detail.items():
         code, _, text = words.partition(": ")
@@ -132,7 +132,7 @@ def read_rejected(detail: Mapping[str, str]) -> tuple[RejectedRail, ...]:
 
 
 def lasting_objection(rules: RailRules, wish: Instruction) -> tuple[RouteReason, str] | None:
-    """Say why a rail never carries this payment; None if it may."""
+    """Return the permanent reason why a rail does not carry this payment; None if it may."""
     amount = wish.amount
     currency = amount.currency
     if rules.currencies is not None and currency not in rules.currencies:
@@ -158,7 +158,7 @@ def _some(currencies: Iterable[str]) -> str:
 
 
 def _objection(offer: RailOffer, wish: Instruction) -> tuple[RouteReason, str] | None:
-    """Say why a rail does not take this payment now; None if it does."""
+    """Return the reason why a rail does not take this payment now; None if it does."""
     lasting = lasting_objection(offer.rules, wish)
     if lasting is not None:
         return lasting
@@ -173,7 +173,7 @@ def _objection(offer: RailOffer, wish: Instruction) -> tuple[RouteReason, str] |
 
 
 def choose_route(wish: Instruction, offers: Iterable[RailOffer]) -> RouteDecision:
-    """Choose the rail. ``offers`` are in the order in which the rails are preferred; read as far as needed."""
+    """Choose the rail. ``offers`` are in order of preference; no more of them are read than needed."""
     rejected: list[RejectedRail] = []
     waiting: list[tuple[RailOffer, RouteReason]] = []
     for offer in offers:
@@ -191,14 +191,14 @@ def choose_route(wish: Instruction, offers: Iterable[RailOffer]) -> RouteDecisio
         rail=chosen.name,
         rejected=tuple(each for each in rejected if each.rail != chosen.name),
         session=chosen.session,
-        # What is sent to a bank that does not answer waits in its lane: the lane has room for it.
+        # A rail whose bank does not answer may still be chosen: the payment waits in the lane's queue.
         waits_for=None if reason is RouteReason.BREAKER_OPEN else reason,
         opens_at=chosen.opens_at if reason is RouteReason.WINDOW_CLOSED else None,
     )
 
 
 def _soonest(waiting: Sequence[tuple[RailOffer, RouteReason]]) -> tuple[RailOffer, RouteReason]:
-    """Choose what may be sent soonest: a bank that is tried again, a full lane, the next opening."""
+    """Choose the rail that can send soonest: a bank tried again, then a full lane, then a closed window."""
     for wanted in (RouteReason.BREAKER_OPEN, RouteReason.LANE_FULL):
         for offer, reason in waiting:
             if reason is wanted:

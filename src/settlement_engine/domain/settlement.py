@@ -1,7 +1,8 @@
-"""The nouns: what a caller asks for, and what becomes of it.
+"""Instructions and settlements: what a caller requests, and the record of what becomes of it.
 
-``Instruction`` is a validated wish. ``Settlement`` is its life in our house, as the store keeps it and
-as the engine carries it. Data changes shape four times only: wire, instruction, settlement, row.
+An ``Instruction`` is a validated request. A ``Settlement`` is the state of its processing, as the store keeps
+it and as the engine works on it; ``Moved`` is one recorded change of that state. Promises: values only, never
+changed in place. Must never: decide which event applies (``domain/decisions`` does).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """A request to settle an obligation, as received and found well formed.
+    """A request to settle an obligation, as received and validated.
 
     ``value_date`` is None when the caller left it open: then the day of receipt counts.
     """
@@ -53,7 +54,7 @@ class Instruction:
     metadata: Mapping[str, str]
 
     def content(self) -> dict[str, object]:
-        """Name what must be equal for a replay to be a replay."""
+        """Return the fields that must be equal for a repeated call to count as a replay."""
         return {
             "obligation_id": self.obligation_id,
             "from_bank": self.from_bank,
@@ -67,17 +68,17 @@ class Instruction:
 
     @property
     def key_hash(self) -> UUID:
-        """The 128 bits under which the caller's key is unique."""
+        """The 128-bit hash of caller and idempotency key; it is unique in the store."""
         return key_hash(self.caller, self.idempotency_key)
 
     @property
     def content_hash(self) -> bytes:
-        """The fingerprint of ``content``."""
+        """The hash of ``content``; a replay has the same one."""
         return content_hash(self.content())
 
 
 class Attestation(StrEnum):
-    """Whether an end stands on the word of two people, and whether the rail has proved them wrong."""
+    """Whether two people attested the outcome, and whether the rail has disproved it since."""
 
     NONE = ""
     STANDS = "stands"
@@ -85,20 +86,20 @@ class Attestation(StrEnum):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """The four accounts of a settlement and its rail, chosen with the lock and kept for ever."""
+    """The rail and the four accounts of a settlement: chosen when the funds are held, never changed."""
 
     rail: str
-    source_id: int  # nostro(FROM): our money at FROM
+    source_id: int  # nostro(FROM): our account at FROM
     agent_id: int  # settlement(rail): our account at the rail's settlement agent
     clearing_id: int  # clearing(FROM): what FROM owes
     target_id: int  # vostro(TO): what we owe TO
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One payment at the rail: what was to be sent, recorded before the first byte leaves.
+    """One payment at the rail: the bytes to send, recorded before the first transmission.
 
-    ``sends`` counts how often the question was put, ``undelivered`` how often it was proved that not a
-    byte left. Only while both are equal may the attempt be abandoned.
+    ``sends`` counts the transmissions that were started, ``undelivered`` those that were proved never
+    transmitted. The attempt may be abandoned only while both are equal.
     """
 
     number: int
@@ -112,9 +113,9 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store has kept of a settlement for checking what is read back with it.
+    """What the store recorded when the settlement was written, to check what is read back later.
 
-    ``intent`` are the details of the move that locked funds for the attempt; None: there is no such move.
+    ``intent`` holds the details of the move that held the funds for the attempt; None: no such move.
     """
 
     key_hash: UUID
@@ -124,13 +125,13 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, kw_only=True)
 class Settlement:
-    """The life of an instruction.
+    """The processing of an instruction: its state, its attempt and its owner.
 
-    ``seq`` counts its moves, ``epoch`` fences its owners: a write under an older epoch changes nothing.
-    ``asked`` counts how often the present state's question has been put without bringing news; beyond the
-    line P it goes on counting from state to state, until the end. ``returns`` are what has come back of it
-    after completion, oldest first. ``recorded`` is set on what was read back
-    from a store, and None once this process has written the attempt and holds it in memory.
+    ``seq`` counts its moves. ``epoch`` is the fencing token of its owner: a write with an older one changes
+    nothing. ``asked`` counts how often the question of the current state was asked without a new status;
+    after the point of no return it is not reset until the end. ``returns`` are the returns after completion,
+    oldest first. ``recorded`` is set when the settlement was read back from a store; it is None once this
+    process has written the attempt itself.
     """
 
     id: UUID
@@ -155,14 +156,14 @@ class Settlement:
 
     @property
     def is_ended(self) -> bool:
-        """Say whether nothing more is owed to the caller."""
+        """Say whether the settlement is in a final state."""
         return self.state in ENDS
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """One recorded change of state, with its place in the stream of everything that happened.
+    """One recorded change of state, with its position in the stream of all moves.
 
-    ``position`` is gapless over the whole engine and grows with time; ``seq`` is gapless within the
+    Positions are gapless within a system epoch and increase over all engines; ``seq`` is gapless within the
     settlement.
     """
 

@@ -1,8 +1,8 @@
-"""The statements of one account in a row: pages joined, corrections in force, gaps and overlaps found.
+"""The statements of one account as a chain: pages joined, corrections applied, gaps and overlaps found.
 
-Promises: the row is a function of the set of statements, in whatever order they came; what is superseded,
-contested, unbalanced or overlapping is named, and is not in the row. Must never: choose between two versions
-that do not say which one is later.
+Promises: the chain depends only on the set of statements, not on the order in which they arrived. Statements
+that are superseded, contested, unbalanced or overlapping are listed, and are not part of the chain. Must never:
+choose between two versions that do not say which one is later.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FINAL: Final = frozenset({BalanceType.OPENING, BalanceType.CLOSING})
 
 
 class StatementHead(msgspec.Struct, frozen=True):
-    """What continuity looks at of a statement or page: everything but its entries."""
+    """The data of a statement or page that the checks of continuity need: everything but its entries."""
 
     content_hash: str
     source: Source
@@ -46,7 +46,7 @@ class StatementHead(msgspec.Struct, frozen=True):
     totals_differ: bool = False
 
     def is_balanced(self) -> bool:
-        """Say whether opening and entries make the closing balance; a balance that is missing denies nothing."""
+        """Say whether opening balance and entries give the closing balance; True if a balance is missing."""
         if self.totals_differ:
             return False
         if self.opening_minor is None or self.closing_minor is None:
@@ -54,25 +54,25 @@ class StatementHead(msgspec.Struct, frozen=True):
         return self.opening_minor + self.booked_minor == self.closing_minor
 
     def identity(self) -> tuple[str, ...]:
-        """Return id, number, page and day of creation. Where nothing says the last, it is the closing day."""
+        """Return id, number, page and day of creation; without a day of creation, the closing day."""
         made = self.created[:10] or self.ends.isoformat()
         return ("identity", self.source, self.id, str(self.sequence), str(self.page), made)
 
     def period(self) -> tuple[str, ...]:
-        """Return number, page and closing day: one number closes one day once."""
+        """Return number, page and closing day: a number is used once for a closing day."""
         if self.sequence is None:
             return self.identity()
         return ("period", self.source, str(self.sequence), str(self.page), self.ends.isoformat())
 
     def order(self) -> tuple[date, date, int, int, str, str, str]:
-        """Return what the row is sorted by: days first, because numbers begin anew each year."""
+        """Return the sort key of the chain: days first, because numbers start again each year."""
         number = -1 if self.sequence is None else self.sequence
         page = -1 if self.page is None else self.page
         return (self.ends, self.begins, number, page, self.created, self.id, self.content_hash)
 
 
 def head_of(statement: Statement) -> StatementHead:
-    """Return what continuity looks at."""
+    """Return the head of a statement."""
     opening, closing = statement.opening(), statement.closing()
     days = [entry.booking_date for entry in statement.entries if entry.booking_date is not None]
     ends = (closing.date if closing else None) or statement.ends or max(days, default=None)
@@ -112,7 +112,7 @@ class JoinedStatement(msgspec.Struct, frozen=True):
         return self.pages[-1]
 
     def missing(self) -> str:
-        """Say what is missing; empty when it is whole."""
+        """Say which page is missing; empty when the statement is complete."""
         if self.first.opening_minor is None:
             return "has no opening balance"
         if self.last.closing_minor is None:
@@ -128,7 +128,7 @@ class JoinedStatement(msgspec.Struct, frozen=True):
         return ""
 
     def torn(self) -> str:
-        """Say where a page does not begin as the one before it ends; empty when each does."""
+        """Say which page does not begin with the closing balance of the one before; empty when each does."""
         for before, after in itertools.pairwise(self.pages):
             neighbours = (
                 None not in (before.page, after.page) and after.page == (before.page or 0) + 1
@@ -148,7 +148,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class StatementChain(msgspec.Struct, frozen=True):
-    """The row of an account, and what is not in it."""
+    """The chain of an account, and the statements that are not part of it."""
 
     row: tuple[JoinedStatement, ...]
     gaps: tuple[Gap, ...]
@@ -159,7 +159,7 @@ class StatementChain(msgspec.Struct, frozen=True):
     overlapping: tuple[str, ...]
 
     def is_whole(self) -> bool:
-        """Say whether nothing holds a proof back."""
+        """Say whether a proof can be made: nothing is missing, contested, unbalanced or overlapping."""
         return not (
             self.gaps or self.incomplete or self.contested or self.unbalanced or self.overlapping
         )
@@ -168,7 +168,7 @@ class StatementChain(msgspec.Struct, frozen=True):
 def chain_of(
     heads: Iterable[StatementHead], *, numbers_count_by_one: bool = True
 ) -> StatementChain:
-    """Put the statements of one account in a row. The order in which they are given does not matter."""
+    """Build the chain of the statements of one account, given in any order."""
     closing = {head.content_hash: head for head in heads if head.source in END_OF_DAY}
     kept = sorted(closing.values(), key=StatementHead.order)
     in_force, superseded, contested = _in_force(kept)
@@ -204,7 +204,7 @@ def chain_of(
 def _in_force(
     heads: list[StatementHead],
 ) -> tuple[list[StatementHead], list[str], list[str]]:
-    """Tell which version of each statement counts: the latest that balances, if one says that it is."""
+    """Return the valid version of each statement: the latest one that balances, if the versions say which."""
     in_force: list[StatementHead] = []
     superseded: list[str] = []
     contested: list[str] = []
@@ -222,7 +222,7 @@ def _in_force(
 
 
 def _instant(created: str) -> str:
-    """Return a time of creation in UTC, so that offsets compare; what is none stays as it was written."""
+    """Convert a time of creation to UTC, so that times compare; text that is no time is returned unchanged."""
     try:
         moment = datetime.fromisoformat(created)
     except ValueError:
@@ -235,7 +235,7 @@ def _instant(created: str) -> str:
 
 
 def _versions(heads: list[StatementHead]) -> list[list[StatementHead]]:
-    """Group what has one identity, or one number for one day: each group is versions of one statement."""
+    """Group heads of the same identity, or of the same number and day: the versions of one statement."""
     leader: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def find(key: tuple[str, ...]) -> tuple[str, ...]:
@@ -253,7 +253,7 @@ def _versions(heads: list[StatementHead]) -> list[list[StatementHead]]:
 
 
 def join_pages(heads: list[StatementHead]) -> list[JoinedStatement]:
-    """Join the pages of each statement: one number, or one id where there is none, and pages that count up."""
+    """Join the pages of each statement: the same number, or the same id without a number, and counted pages."""
     piles: dict[tuple[object, ...], list[StatementHead]] = {}
     joined: list[JoinedStatement] = []
     for head in heads:
@@ -284,7 +284,7 @@ def _continues(before: StatementHead, after: StatementHead) -> bool:
 
 
 def overlap(one: JoinedStatement, other: JoinedStatement) -> bool:
-    """Say whether two statements speak of the same days. Those of one day follow one another."""
+    """Say whether two statements cover the same days. Two statements of one single day do not overlap."""
     a, b, c, d = one.first.begins, one.last.ends, other.first.begins, other.last.ends
     if (a, b) == (c, d) and one.first.source is not other.first.source:
         return True  # the same days, in two formats
@@ -298,7 +298,7 @@ def overlap(one: JoinedStatement, other: JoinedStatement) -> bool:
 def gap_between(
     before: JoinedStatement, after: JoinedStatement, *, numbers_count_by_one: bool
 ) -> str:
-    """Say what is missing between two statements in a row; empty when nothing is."""
+    """Say what is missing between two successive statements; empty when nothing is."""
     closing, opening = before.last.closing_minor, after.first.opening_minor
     if closing is None or opening is None:
         return "a balance is missing"

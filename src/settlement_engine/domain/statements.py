@@ -1,9 +1,8 @@
-"""Account statements as values: what a bank says that it booked, whatever format it came in.
+"""Account statements as values: what a bank reports to have booked, independent of the file format.
 
-Promises: an amount is an integer of minor units whose sign is what the entry did to the account: a credit
-raises it, a debit lowers it. Details never stand in place of their entry's amount: they add up to it, or the
-entry says that they differ. Equal entries stay as many as they are. Must never: guess a sign, a date or a
-currency.
+Promises: an amount is an integer of minor units; it is positive for a credit and negative for a debit of the
+account. Details never replace their entry's amount: they add up to it, or the entry is marked as different.
+Equal entries are never merged. Must never: guess a sign, a date or a currency.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ENTRIES_MAX: Final = 500_000
-"""No statement has more entries."""
+"""The most entries of a statement."""
 
 DETAILS_MAX: Final = 100_000
-"""No entry has more details."""
+"""The most details of an entry."""
 
 HASH_FORMAT: Final = b"statement/1\n"
-"""What is hashed, and how: another form of the hash has another number."""
+"""The version of the content hash: it changes whenever the hashed content or its form changes."""
 
 
 class Source(StrEnum):
@@ -41,11 +40,11 @@ class Source(StrEnum):
 
 
 END_OF_DAY: Final = frozenset({Source.CAMT053, Source.MT940, Source.MT950, Source.CSV})
-"""These close the account's books: they have balances and follow one another without a gap."""
+"""End-of-day statements: they have balances and follow one another without a gap."""
 
 
 class BalanceType(StrEnum):
-    """Which moment and which money a balance speaks of."""
+    """Which time and which funds a balance is about."""
 
     OPENING = "OPENING"
     OPENING_INTERMEDIATE = "OPENING_INTERMEDIATE"
@@ -68,18 +67,18 @@ class EntryStatus(StrEnum):
 
 
 class StatementAccount(msgspec.Struct, frozen=True):
-    """Whose statement it is, as the bank says it. A number alone is not unique."""
+    """The account of the statement, as the bank identifies it. A number alone is not unique."""
 
     identifier: str
     scheme: str
     """``IBAN``, ``OTHER``, or ``MT`` for what field 25 holds."""
     currency: str
     servicer: str = ""
-    """The bank's BIC, where the statement names it."""
+    """The bank's BIC, if the statement contains it."""
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """What stood in the account: positive where the bank owes its holder."""
+    """A balance in minor units: positive if the bank owes the account holder."""
 
     type: BalanceType
     minor: int
@@ -88,7 +87,7 @@ class Balance(msgspec.Struct, frozen=True):
 
 
 class References(msgspec.Struct, frozen=True):
-    """What the bank and the payment's parties call a payment. Empty where nothing was said."""
+    """The references of a payment by the bank and the parties; empty if not given."""
 
     end_to_end: str = ""
     instruction: str = ""
@@ -104,7 +103,7 @@ class References(msgspec.Struct, frozen=True):
     entry: str = ""
 
     def ours(self) -> tuple[str, ...]:
-        """List what may be a reference of ours: what the bank was given and hands back."""
+        """List the references that may be ours: those that the bank received and returns."""
         found = (
             self.end_to_end,
             self.instruction,
@@ -117,7 +116,7 @@ class References(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(each for each in found if each))
 
     def theirs(self) -> tuple[str, ...]:
-        """List what the bank and the clearing system call it."""
+        """List the references of the bank and the clearing system."""
         found = (self.servicer, self.clearing, self.entry)
         return tuple(dict.fromkeys(each for each in found if each))
 
@@ -127,7 +126,7 @@ class EntryDetail(msgspec.Struct, frozen=True):
 
     references: References
     minor: int | None
-    """In the entry's currency, with its sign; None where the bank does not say it."""
+    """Signed, in minor units of the entry's currency; None if the bank does not state it."""
     text: str = ""
     charges_minor: int = 0
 
@@ -163,18 +162,18 @@ class Statement(msgspec.Struct, frozen=True):
     sequence: int | None = None
     page: int | None = None
     is_last_page: bool | None = None
-    """None where the format does not count pages."""
+    """None if the format does not count pages."""
     created: str = ""
-    """When the bank made it, as it wrote that (ISO 8601)."""
+    """When the bank created it, as written in the file (ISO 8601)."""
     begins: date | None = None
     ends: date | None = None
     version: str = ""
     message_id: str = ""
     totals_differ: bool = False
-    """The statement names a number or a sum of its entries that they do not have: one may be lost."""
+    """The number or sum of entries stated by the bank differs from the entries: one may be missing."""
     text: str = ""
     place: str = ""
-    """Where in its file it stands; no part of what it says."""
+    """Its position in the file; not part of its content."""
 
     def balance(self, *types: BalanceType) -> Balance | None:
         """Return the first balance of these types, tried in turn."""
@@ -193,24 +192,24 @@ class Statement(msgspec.Struct, frozen=True):
         return self.balance(BalanceType.CLOSING, BalanceType.CLOSING_INTERMEDIATE)
 
     def booked_minor(self) -> int:
-        """Return by how much the booked entries moved the account."""
+        """Return the sum of the booked entries in minor units."""
         return sum(each.minor for each in self.entries if each.status is EntryStatus.BOOKED)
 
     def content_hash(self) -> str:
-        """Return the hash of what the statement says, wherever it stands and whatever file it came in."""
+        """Return the hash of the statement's content, independent of its file and position."""
         content = msgspec.structs.replace(self, place="", message_id="")
         return hashlib.sha256(HASH_FORMAT + msgspec.json.encode(content)).hexdigest()
 
 
 class FaultKind(StrEnum):
-    """Why something is no statement that could be read."""
+    """Why a statement could not be read."""
 
     UNREADABLE = "UNREADABLE"
     WRONG_CONTAINER = "WRONG_CONTAINER"
 
 
 class StatementFault(msgspec.Struct, frozen=True):
-    """What stood where a statement should: where, and what is wrong there."""
+    """A statement that could not be read: its position, and what is wrong."""
 
     kind: FaultKind
     place: str
@@ -218,14 +217,14 @@ class StatementFault(msgspec.Struct, frozen=True):
 
 
 class StatementFile(msgspec.Struct, frozen=True):
-    """Everything that one file holds, in its order. One of the two is never empty."""
+    """The statements and the faults of one file, each in their order. At least one of the two is not empty."""
 
     statements: tuple[Statement, ...]
     faults: tuple[StatementFault, ...]
 
 
 def details_differ(minor: int, details: Iterable[EntryDetail]) -> bool:
-    """Say whether amounts of details contradict their entry's. One that says no amount contradicts nothing."""
+    """Say whether the details' amounts do not add up to their entry's; False if one states no amount."""
     amounts = [detail.minor for detail in details]
     if all(amount is None for amount in amounts):
         return False
@@ -233,9 +232,9 @@ def details_differ(minor: int, details: Iterable[EntryDetail]) -> bool:
 
 
 def entry_identities(statement: Statement) -> tuple[tuple[str, int], ...]:
-    """Name each entry by what it says, and count the equal ones: two equal bookings a day are two.
+    """Return an identity for each entry; equal entries are numbered, so two equal bookings a day stay two.
 
-    The bank's own reference names a booking; else date, amount, status and text do.
+    The identity is the bank's own reference, or else date, amount, status and text.
     """
     counts: dict[str, int] = {}
     named: list[tuple[str, int]] = []

@@ -1,8 +1,8 @@
-"""Value dates: for which days an instruction is taken in.
+"""Value dates: for which days an instruction is accepted.
 
-Nothing is scheduled yet (docs/decisions/0011-value-dates-are-recorded-not-scheduled.md): what is taken in is
-settled at once, whatever its value date says. So a date is taken in only while settling at once is what it
-asks for. The day is the one in UTC by the database's clock, as for an instruction without a date.
+Nothing is scheduled yet (docs/decisions/0011-value-dates-are-recorded-not-scheduled.md): an accepted instruction
+is settled at once, whatever its value date is. So only value dates near today are accepted. Today is the date in
+UTC by the database's clock, as for an instruction without a date. Must never: read a clock itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ValueDateRange:
     days_ahead: int = 0
 
     def fault(self, value_date: date | None, today: date) -> str:
-        """Say what is wrong with a date; empty when nothing is, or when the date is left open."""
+        """Say what is wrong with a value date; empty when nothing is, or when there is none."""
         if value_date is None or -self.days_back <= (value_date - today).days <= self.days_ahead:
             return ""
         if not self.days_back and not self.days_ahead:

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LOOK_AHEAD_DAYS: Final = 14
-"""How far the next opening is looked for; weekly windows need 8 days."""
+"""How many days ahead the next opening is searched; weekly windows need 8."""
 
 EVERY_DAY: Final = frozenset(range(1, 8))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """One daily session. ``weekdays`` are ISO numbers, 1 is Monday; they name the day of opening.
+    """One daily settlement window. ``weekdays`` are ISO numbers (1 is Monday) of the days on which it opens.
 
     An empty ``currency`` stands for every currency: a window of a rail.
     """
@@ -37,18 +37,18 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One window on one date: open from ``opens_at``, shut at ``closes_at``."""
+    """One window on one date: open from ``opens_at`` up to and not including ``closes_at``."""
 
     opens_at: datetime
     closes_at: datetime
 
     def holds(self, now: datetime) -> bool:
-        """Say whether the instant lies in the session; the closing instant no longer does."""
+        """Say whether the window is open at the instant; at ``closes_at`` it is closed."""
         return self.opens_at <= now < self.closes_at
 
 
 def always_open(currency: str) -> Window:
-    """Make the window that never shuts, for development and for rails that run round the clock."""
+    """Make a window that never closes, for development and for rails that run round the clock."""
     return Window(currency=currency, zone="UTC", opens=time(0), closes=time(0), weekdays=EVERY_DAY)
 
 
@@ -67,7 +67,7 @@ def _sessions(window: Window, now: datetime) -> Iterator[Session]:
 
 
 def open_session(windows: Iterable[Window], currency: str, now: datetime) -> Session | None:
-    """Return the session that is open now, the one that shuts last if several are."""
+    """Return the window that is open now; of several, the one that closes last."""
     found = [
         session
         for window in windows
@@ -79,7 +79,7 @@ def open_session(windows: Iterable[Window], currency: str, now: datetime) -> Ses
 
 
 def next_opening(windows: Iterable[Window], currency: str, now: datetime) -> datetime | None:
-    """Return when the currency opens next after now, or None if it has no window."""
+    """Return when the currency's next window opens after now, or None if it has no window."""
     return min(
         (
             session.opens_at
@@ -93,7 +93,7 @@ def next_opening(windows: Iterable[Window], currency: str, now: datetime) -> dat
 
 
 def both_open(one: Session, other: Session) -> Session:
-    """Return the time in which two sessions that are open now are both open."""
+    """Return the time in which two windows that are open now are both open."""
     return Session(max(one.opens_at, other.opens_at), min(one.closes_at, other.closes_at))
 
 

@@ -1,8 +1,9 @@
-"""What an answer means for a settlement that has ended: a repeat, a contradiction, or the truth after all.
+"""What an answer means for a settlement that has ended: a repetition, a contradiction, or a return.
 
-A contradiction changes no money. It opens an exception with both messages and freezes the settlement.
-Where the end stands on what two people attested, a definite word of the rail's proves them wrong: then
-the cash is booked to suspense, once, and never to a customer's account.
+A contradiction posts nothing. It opens an exception with both messages and freezes the settlement. If two people
+attested the outcome and a final status of the rail disproves it, the cash is booked to suspense, once.
+
+Promises: a repeated status changes nothing. Must never: book to a customer's account because of a contradiction.
 """
 
 from __future__ import annotations
@@ -44,28 +45,28 @@ DISPROVES: Final[Mapping[State, frozenset[Event]]] = {
     State.COMPLETED: frozenset({Event.REJECTED, Event.RECALLED}),
     State.ROLLED_BACK: frozenset({Event.SETTLED}),
 }
-"""Definite words against an attested end. *Not found* is none: the two people knew of it, or could have,
-and a payment that is not known yet may still arrive."""
+"""Final statuses that disprove an attested outcome. *Not found* is not among them: the two people could have
+known it, and a payment that the bank does not know yet may still arrive."""
 
 DISAGREES_ONCE_DISPROVED: Final[Mapping[State, frozenset[Event]]] = {
     State.COMPLETED: frozenset({Event.SETTLED, Event.RETURNED}),
     State.ROLLED_BACK: _DID_NOT_MOVE | {Event.RETURNED},
 }
-"""What the rail cannot say truly after it has spoken against the people."""
+"""What contradicts the rail's own final status by which it disproved what was attested."""
 
 
 def contradicts(state: State, event: Event) -> bool:
-    """Say whether the event cannot be true if the end is."""
+    """Say whether the event contradicts the final state."""
     return event in CONTRADICTS.get(state, frozenset())
 
 
 def disproves(state: State, event: Event) -> bool:
-    """Say whether the event proves people wrong who have attested the end."""
+    """Say whether the event disproves the outcome that two people attested."""
     return event in DISPROVES.get(state, frozenset())
 
 
 def contradicts_disproof(state: State, event: Event) -> bool:
-    """Say whether the event cannot be true if what disproved the end is; all else is a repeat."""
+    """Say whether the event contradicts the status that disproved the outcome; else it is a repetition."""
     return event in DISAGREES_ONCE_DISPROVED.get(state, frozenset())
 
 
@@ -87,10 +88,10 @@ UNCOVERED: Final[Mapping[Event, Event]] = {
 
 
 def judge(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
-    """Judge what is said about a settlement that has ended; None when it is no news."""
+    """Judge an answer about a settlement that has ended; None when it changes nothing."""
     state, event = settlement.state, answer.event
     if settlement.attestation is Attestation.DISPROVED:
-        # The same truth again, or a status that fits both, is no news.
+        # A repeated status, or one that fits the final state, changes nothing.
         is_news = contradicts_disproof(state, event)
         return ChosenEvent(Event.CONTRADICTED, MatterKind.CONTRADICTION) if is_news else None
     if event is Event.RETURNED:
@@ -103,7 +104,7 @@ def judge(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
 
 
 def is_disproof(settlement: Settlement, answer: Answer) -> bool:
-    """Say whether the answer proves people wrong who have attested the end."""
+    """Say whether the answer disproves the outcome that two people attested for this settlement."""
     if settlement.attestation is not Attestation.STANDS:
         return False
     found = judge(settlement, answer)
@@ -119,7 +120,7 @@ def needs_suspense(settlement: Settlement, answer: Answer, chosen: ChosenEvent |
 
 
 def uncovered(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
-    """Take a return from suspense that the receiver's account does not cover; None for all else."""
+    """Choose the event that books an uncovered return to suspense; None if it is not about a return."""
     found = judge(settlement, answer)
     if found is None or found.event not in UNCOVERED:
         return None
@@ -127,7 +128,7 @@ def uncovered(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
 
 
 def stated_in(answer: Answer) -> StatedAmount:
-    """Return the amounts of an answer, with the sender's name of a return as we keep it."""
+    """Return the amounts of an answer, with the sender's reference of a return shortened as we keep it."""
     stated = answer.stated
     reference = plain(stated.reference)
     if reference == stated.reference:
@@ -136,7 +137,7 @@ def stated_in(answer: Answer) -> StatedAmount:
 
 
 def _judge_return(settlement: Settlement, stated: StatedAmount) -> ChosenEvent | None:
-    """Judge a return: the whole that was left, a part of it, a repetition, or what cannot be."""
+    """Judge a return: of all that was left, of a part, a repetition, or one that cannot be true."""
     if settlement.state not in _HAS_MOVED:
         return None
     whole, returns = settlement.instruction.amount, settlement.returns
@@ -151,12 +152,12 @@ def _judge_return(settlement: Settlement, stated: StatedAmount) -> ChosenEvent |
 
 
 def _kind(settlement: Settlement, answer: Answer) -> MatterKind | None:
-    """Say what a contradiction is about; None when there is none."""
+    """Return the kind of the contradiction; None when there is none."""
     event = answer.event
     if event is Event.ACKNOWLEDGED and is_refused_by_the_rail(settlement):
-        return None  # said before the no, and late: what was received is not final
+        return None  # older than the rejection and delivered late: *acknowledged* is not final
     if event is Event.NOT_FOUND and not settlement.attestation:
-        return None  # the answer to a question that was put before the payment had arrived
+        return None  # the response to an enquiry that was sent before the payment had arrived
     if contradicts(settlement.state, event):
         return MatterKind.LATE_DEBIT if event in _MOVED else MatterKind.CONTRADICTION
     if event is Event.SETTLED and is_second_debit(settlement, answer.confirmation):
@@ -167,7 +168,7 @@ def _kind(settlement: Settlement, answer: Answer) -> MatterKind | None:
 
 
 def is_refused_by_the_rail(settlement: Settlement) -> bool:
-    """Say whether the funds were released on the rail's own definite word, and not on people's."""
+    """Say whether the funds were released on a final status of the rail, and not on an attestation."""
     is_its_word = settlement.refusal_code in _RAILS_OWN_NO and not settlement.attestation
     return settlement.state is State.ROLLED_BACK and is_its_word
 

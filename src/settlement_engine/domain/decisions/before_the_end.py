@@ -1,7 +1,7 @@
 """What an answer means for a settlement that is open.
 
-Promises: the event is the one that was said, unless a limit of ours or of the rail's stands in between;
-an answer that the state machine has no transition for counts as silence, and never as a no.
+Promises: the event is the one that was reported, unless one of our limits or of the rail's limits is reached.
+Must never: count an answer without a transition in the state machine as a rejection; it counts as no response.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ RAIL_ANSWERS: Final = frozenset(
         Event.RECALL_REFUSED,
     }
 )
-"""What a rail may answer: in a state that has no transition for it, it answers nothing."""
+"""What a rail may answer; in a state without a transition for it, it counts as no response."""
 
 ONLY_TO_A_QUESTION: Final = frozenset({Event.UNDELIVERED, Event.NOT_FOUND})
-"""Valid only as the answer to the request in flight: late, they would speak of another one."""
+"""Valid only for the request in flight: a late one would be taken for the response to a later request."""
 
 NEVER_UNASKED: Final = ONLY_TO_A_QUESTION | {Event.NO_ANSWER}
-"""What an inbound report cannot say: it means something only as the answer to the open question."""
+"""What an inbound report cannot state: it is valid only as the response to the open question."""
 
 _NO_NEWS: Final = frozenset({Event.NO_ANSWER, Event.ACKNOWLEDGED, Event.NOT_FOUND})
-"""Answers that leave a payment where it is, so that the rail's own limit may apply."""
+"""Answers that do not change the state of a payment, so that the rail's own time limit may apply."""
 
 
 class Limits(NamedTuple):
-    """What may stand between an answer and its event: the rail's rules, our bound on sends, the time."""
+    """What can change the event that an answer leads to: the rail's rules, our limit of sends, the time."""
 
     rules: SendingRules
     sends_max: int
@@ -61,10 +61,10 @@ def decide(
     sends_max: int,
     now: datetime,
 ) -> ChosenEvent | None:
-    """Choose the event that an answer is; None when it says nothing new.
+    """Choose the event for an answer; None when it changes nothing.
 
-    ``rules`` are those of the attempt's rail; None means that there is no attempt, or no such rail any
-    more. ``sends_max`` bounds how often an attempt is sent that never left.
+    ``rules`` are those of the attempt's rail; None means that there is no attempt, or that the rail was removed.
+    ``sends_max`` limits how often an attempt is sent again that was never transmitted.
     """
     transitions = LIFE[settlement.state]
     if settlement.state in ENDS:
@@ -75,28 +75,28 @@ def decide(
     event = _event(settlement, answer, rules, sends_max, now)
     if event not in transitions:
         if answer.event not in RAIL_ANSWERS or not answer.attempt:
-            return None  # a request that came too late, or screening said twice: nothing to doubt
+            return None  # a request that came too late, or a repeated answer of screening: there is no doubt
         event = Event.NO_ANSWER
         if event not in transitions:
             return None
     if _begins_recall(settlement.state, event) and not _takes_recalls(rules):
-        return None  # nobody could answer; the payment stays with its rail
+        return None  # there is nobody to ask; the payment stays with its rail
     kind = MatterKind.AMOUNT_DIFFERS if event is Event.AMOUNT_DIFFERED else None
     return ChosenEvent(event, kind)
 
 
 def when_not_put(question: Ask) -> Event:
-    """Say what it is when a question never left: no byte of a send did; others are silence."""
+    """Choose the event for a question that was never transmitted: UNDELIVERED for a send, else NO_ANSWER."""
     return Event.UNDELIVERED if question is Ask.SEND else Event.NO_ANSWER
 
 
 def when_not_taken(question: Ask) -> Event:
-    """Say what it is when the rail does not take such a question: silence, or a recall refused."""
+    """Choose the event for a question that the rail does not support: NO_ANSWER, or a refused recall."""
     return Event.RECALL_REFUSED if question is Ask.RECALL else Event.NO_ANSWER
 
 
 def may_be_cancelled(settlement: Settlement, rules: SendingRules | None) -> bool:
-    """Say whether a caller's request not to settle can have an effect: at once, or by a recall."""
+    """Say whether a caller's request to cancel can have an effect: at once, or by a recall."""
     if Event.CANCELLED not in LIFE[settlement.state]:
         return False
     return not _begins_recall(settlement.state, Event.CANCELLED) or _takes_recalls(rules)
@@ -107,12 +107,12 @@ def _begins_recall(state: State, event: Event) -> bool:
 
 
 def _takes_recalls(rules: SendingRules | None) -> bool:
-    """Say whether the rail takes recalls; one that is gone may come back, and is not known to take none."""
+    """Say whether the rail takes recalls; a rail that was removed may come back, so it counts as one that does."""
     return rules is None or Ask.RECALL in rules.asks
 
 
 def _speaks_of(answer: Answer, settlement: Settlement) -> bool:
-    """Say whether the answer is about this attempt, and about what has not changed since."""
+    """Say whether the answer is about this attempt, and the settlement has not moved on since."""
     if answer.seq not in (0, settlement.seq):
         return False
     attempt = settlement.attempt.number if settlement.attempt is not None else None
@@ -126,21 +126,23 @@ def _event(
     sends_max: int,
     now: datetime,
 ) -> Event:
-    """Choose the event where a limit of ours or the rail's has been reached."""
+    """Choose the event, checking our limits and those of the rail."""
     attempt = settlement.attempt
     if attempt is None:
         return answer.event
     if answer.event is Event.SETTLED:
         return _settled(settlement, answer)
     if rules is None:
-        return answer.event  # a rail that is gone has no rules to ask; its word still counts
+        return (
+            answer.event
+        )  # a rail that was removed has no rules to check; its status is still valid
     return _within_limits(settlement, attempt, answer, Limits(rules, sends_max, now))
 
 
 def _within_limits(
     settlement: Settlement, attempt: Attempt, answer: Answer, limits: Limits
 ) -> Event:
-    """Choose the event where a limit of the rail's has been reached."""
+    """Choose the event, checking the limits of the rail."""
     rules, now = limits.rules, limits.now
     if answer.event is Event.UNDELIVERED:
         return _undelivered(attempt, limits, is_held_back=answer.is_held_back)
@@ -156,9 +158,9 @@ def _within_limits(
 
 
 def _settled(settlement: Settlement, answer: Answer) -> Event:
-    """Say what *settled* means: with another amount than was sent nothing is posted.
+    """Choose the event for *settled*: with another amount than the one sent nothing is posted.
 
-    That is said once; on what is frozen the same answer brings no news, and releases nothing.
+    That is reported once; on a frozen settlement the same answer changes nothing and releases nothing.
     """
     stated = answer.stated
     if stated is NOT_STATED or not stated.differs_from(settlement.instruction.amount):
@@ -167,9 +169,10 @@ def _settled(settlement: Settlement, answer: Answer) -> Event:
 
 
 def _undelivered(attempt: Attempt, limits: Limits, *, is_held_back: bool) -> Event:
-    """Resend what never left, give up what never left at all, doubt what may have left before.
+    """Choose the event for a send that was never transmitted.
 
-    What this engine held back is not given up for having been held back often: no send has failed.
+    Send again while allowed; give up if no attempt to send was ever transmitted; else the payment is in doubt.
+    Sends that this engine itself held back do not count as failed, so they do not lead to giving up.
     """
     is_late = is_too_late_to_send(attempt, limits.rules, limits.now)
     if not is_late and (is_held_back or attempt.sends < limits.sends_max):

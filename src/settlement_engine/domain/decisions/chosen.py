@@ -1,4 +1,4 @@
-"""What a decision is: the event that applies, and what has to be known with it."""
+"""The result of a decision: the event that applies, and the data that the transition needs. A value only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ChosenEvent(NamedTuple):
-    """The event that applies; what the exception for a person is about, what came back, why we refuse."""
+    """The event that applies, with the kind of the exception, the return, or the refusal that belongs to it."""
 
     event: Event
     kind: MatterKind | None = None

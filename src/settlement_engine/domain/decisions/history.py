@@ -1,7 +1,7 @@
-"""Answers that mean something else after another history, and what has to be read to decide on them.
+"""Answers whose meaning depends on the settlement's history, and what has to be read to decide on them.
 
-Promises: what two people have released is not parked again for the same reason; a recall says truly who
-asked for it. Hardly any answer needs the history, and only those that do are named here.
+Promises: a settlement that two people have released is not parked again for the same reason; a recall records
+who requested it. Must never: read the history itself; few answers need it, and this module names them.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Moved, Settlement
 
 FIRST_SEQ: Final = 1
-"""The transition that admits. What is screened at a later one was parked, or waited in between."""
+"""The sequence number after admission. Screening at a later one means that it was parked or waited before."""
 
 
 DEPENDS_ON_HISTORY: Final = frozenset({Event.PARKED, Event.RECALLED})
-"""No other answer means something else after another history."""
+"""The only answers whose meaning depends on the history."""
 
 
 def needs_history(settlement: Settlement, answer: Answer) -> bool:
-    """Say whether the answer means something else after another history."""
+    """Say whether the meaning of the answer depends on the history, so that it has to be read first."""
     if answer.event is Event.PARKED:
         return settlement.state is State.VALIDATING and settlement.seq > FIRST_SEQ
     return answer.event is Event.RECALLED and settlement.state is State.RECALLING
 
 
 def needs_fees(settlement: Settlement, answer: Answer) -> bool:
-    """Say whether the answer may book a charge for a return."""
+    """Say whether the answer may book charges of a return, so that the fees account is needed."""
     is_return = answer.event is Event.RETURNED and settlement.state is State.COMPLETED
     return is_return and bool(answer.stated.charges_minor)
 
 
 def recalled_as(history: Sequence[Moved]) -> RefusalCode:
-    """Say why it was recalled: by the last transition that has asked the rail to give it back."""
+    """Say why the payment was recalled, by the last transition that requested the recall."""
     for moved in reversed(history):
         if moved.to_state is State.RECALLING and moved.from_state is not State.RECALLING:
             is_ours = moved.event is Event.OVERDUE
@@ -51,14 +51,14 @@ def recalled_as(history: Sequence[Moved]) -> RefusalCode:
 
 
 def after_release(history: Sequence[Moved], answer: Answer) -> Answer:
-    """Let screening's word to park count as cleared where two people have released it already."""
+    """Return CLEARED instead of PARKED if two people have released the settlement already."""
     if answer.event is Event.PARKED and _is_released(history, answer):
         return msgspec.structs.replace(answer, event=Event.CLEARED, code="", text="")
     return answer
 
 
 def _is_released(history: Sequence[Moved], answer: Answer) -> bool:
-    """Say whether two people have released it, from being parked for the same reason."""
+    """Say whether two people have released it after it was parked for the same reason."""
     for before, after in pairwise(history):
         if before.event is Event.PARKED and after.event is Event.APPROVED:
             said = before.detail

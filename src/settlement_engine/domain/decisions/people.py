@@ -1,7 +1,7 @@
-"""Whose word wins when two people and the bank both say how a payment ended.
+"""Which statement wins when two people attest an outcome and the bank reports one.
 
-Promises: a definite word of the bank's wins over what people attest; so does the news that the bank has a
-payment of which people say, not having known that, that it did not move.
+Promises: a final status of the bank wins over an attestation. So does *acknowledged* over the attestation that the
+money did not move: the two people did not know that the bank has the payment. Must never: choose an event.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ DEFINITE: Final = frozenset({Event.SETTLED, Event.REJECTED, Event.RECALLED})
 
 
 def bank_wins(answer: Answer, finding: Finding, state: State) -> bool:
-    """Say whether the bank's answer stands in the way of the people's finding.
+    """Say whether the bank's answer wins over what two people attested.
 
-    A payment that the bank has may be carried out at any moment.
+    A payment that the bank has acknowledged may be executed at any moment.
     """
     if answer.event in DEFINITE:
         return True
@@ -30,5 +30,5 @@ def bank_wins(answer: Answer, finding: Finding, state: State) -> bool:
 
 
 def more_definite(before: Answer | None, answer: Answer) -> Answer:
-    """Choose between two answers to one question: a definite one is kept, else the later one."""
+    """Choose between two answers to one question: a final status wins, else the later one."""
     return before if before is not None and before.event in DEFINITE else answer

@@ -1,7 +1,7 @@
 """Why a settlement ended without its money moved: the refusal that goes with an event.
 
-Promises: every ending without money moved has a reason that callers can read, in the words of whoever
-said no, bounded and printable.
+Promises: every final state without money moved has a reason that callers can read, with the code and text of
+whoever rejected or refused it, limited in length and printable. Must never: choose an event.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ REFUSED_AS: Final[Mapping[Event, RefusalCode]] = {
     Event.LAPSED: RefusalCode.LAPSED,
     Event.ATTESTED_NOT_SETTLED: RefusalCode.ATTESTED_NOT_SETTLED,
 }
-"""A recall has its reason from the history: the caller's request, or the rail's limit."""
+"""The refusal for each event. For a recall the history decides: the caller's request, or the rail's time limit."""
 
 
 WITHOUT_MONEY_MOVED: Final = ENDS - {State.COMPLETED}
-"""The ends that have a reason: nothing moved, or it came back."""
+"""The final states that have a reason: no money moved, or it was returned."""
 
 
 def reason_of(

@@ -1,7 +1,7 @@
 """The rules of a rail on which money depends, and what they allow: may the same bytes leave again.
 
-Promises: bytes leave again only while they are valid, and only where the rail would recognise them should
-an earlier sending have arrived. Nothing here reads a clock; the time is an argument.
+Promises: bytes are sent again only while they are valid, and only if the rail would recognise them as a
+duplicate of an earlier transmission. Must never: read a clock; the time is an argument.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class RailClass(StrEnum):
     """What a rail guarantees; a new rail is D until it is shown to guarantee more."""
 
     A = auto()  # deduplicates, can be asked, enforces validity
-    B = auto()  # cancelling leaves a tombstone
+    B = auto()  # a recall also stops a payment that arrives after it (a tombstone)
     C = auto()  # files: only a statement proves
     D = auto()  # send once, never again
 
 
 AT_RAIL: Final = frozenset({Ask.SEND, Ask.ENQUIRE, Ask.RECALL})
-"""The questions that are put to rails."""
+"""The questions that rails are asked; screening is no rail."""
 
 RESENDABLE: Final = frozenset({RailClass.A, RailClass.B})
-"""Classes in which *not found* may let the same bytes leave again."""
+"""The classes in which *not found* may allow the same bytes to be sent again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +40,8 @@ class SendingRules:
 
     ``is_not_found_definite`` says whether *not found* proves that our reference never arrived.
     ``deduplicates_seconds`` is for how long the rail recognises a resend. ``overdue_after_seconds`` is when
-    a sent payment is recalled; None means never. ``asks`` are the questions that the rail takes: every one
-    takes payments, some can be asked about them, some take recalls.
+    a sent payment is recalled; None means never. ``asks`` are the questions that the rail supports: every
+    rail takes payments, some answer enquiries, some take recalls.
     """
 
     rail_class: RailClass
@@ -52,10 +52,10 @@ class SendingRules:
 
 
 def may_send_again(attempt: Attempt, rules: SendingRules, now: datetime) -> bool:
-    """Say whether "not found" lets the same bytes go out again, by the rail's own rules.
+    """Say whether *not found* allows the same bytes to be sent again, by the rail's own rules.
 
-    Only where the rail's "not found" is definite, its class allows a resend, the bytes are still valid
-    and the rail still recognises them should they have arrived after all.
+    All must hold: *not found* is definite on this rail, its class allows a resend, the bytes are still valid,
+    and the rail would still recognise a duplicate.
     """
     return (
         rules.is_not_found_definite
@@ -66,10 +66,10 @@ def may_send_again(attempt: Attempt, rules: SendingRules, now: datetime) -> bool
 
 
 def is_too_late_to_send(attempt: Attempt, rules: SendingRules | None, now: datetime) -> bool:
-    """Say whether the bytes may not leave any more, the latest sending not having left.
+    """Say whether the bytes must not be sent any more, after a send that was never transmitted.
 
-    They are no longer valid; or an earlier sending may have arrived, and the rail would not recognise
-    another one as the same payment. A rail that is gone (None) has only the validity of the bytes.
+    Either they are no longer valid, or an earlier transmission may have arrived and the rail would not
+    recognise a duplicate. For a rail that was removed (None) only the validity of the bytes is checked.
     """
     if now >= attempt.valid_until:
         return True
@@ -79,5 +79,5 @@ def is_too_late_to_send(attempt: Attempt, rules: SendingRules | None, now: datet
 
 
 def _is_recognised(attempt: Attempt, rules: SendingRules, now: datetime) -> bool:
-    """Say whether the rail still knows the reference of everything that was sent so far."""
+    """Say whether the rail still recognises the reference of the first transmission."""
     return (now - attempt.recorded_at).total_seconds() < rules.deduplicates_seconds

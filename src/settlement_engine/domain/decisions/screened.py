@@ -1,7 +1,7 @@
 """What screening said, together with our own preconditions: refused, postponed or cleared.
 
-Promises: our own refusals come first, in their order of precedence; a no without a reason is a no; funds
-are held only where the window is open and the bank's lane has room for the send.
+Promises: our own refusals come first, in their order of precedence; a refusal by screening without a reason is
+still a refusal. Must never: hold funds while the window is closed or the bank's lane has no room for the send.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from settlement_engine.domain.answer import Answer
 
 SCREENED: Final = frozenset({Event.CLEARED, Event.REFUSED})
-"""Answers of screening after which our own preconditions are looked at."""
+"""The answers of screening after which our own preconditions are checked."""
 
 
 def decide_screened(answer: Answer, ours: Refusal | None, *, may_lock_now: bool) -> ChosenEvent:
-    """Choose what follows when screening has said yes or no.
+    """Choose the event when screening has cleared or refused the settlement.
 
-    ``ours`` is the first of our own refusals; ``may_lock_now`` says that nothing has to be waited for.
+    ``ours`` is the first of our own refusals; ``may_lock_now`` says that the funds can be held without waiting.
     """
     refusal = ours or answer.refusal
     if refusal is None and answer.event is Event.REFUSED:

@@ -1,7 +1,7 @@
 """What follows when a settlement is taken over: its owner is gone, or its wait is over.
 
-Promises: a crash is a question that got no answer, so that nothing an owner who is gone may have sent is
-sent anew; everything else goes on by the question of its state.
+Promises: a crash counts as a question without a response; everything else continues with the question of its
+state. Must never: send again what an engine that is gone may have sent.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def decide_taken_over(
 ) -> TakenOver:
     """Choose how a claimed settlement goes on.
 
-    ``was_asked`` says that an owner who is gone may have put its question. What is neither queued nor has
-    a question was ended or parked between the claim and its reading: there is nothing to carry on.
+    ``was_asked`` says that an engine that is gone may have asked its question. A settlement that is neither
+    queued nor has a question ended or was parked between the claim and the read: there is nothing to do.
     """
     state, attempt = settlement.state, settlement.attempt
     if state is State.QUEUED:

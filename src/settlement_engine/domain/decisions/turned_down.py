@@ -1,7 +1,7 @@
 """What follows when the guards of the ledger did not let a transition through.
 
-Promises: what is not covered is refused before money moves, or taken from suspense after it has; accounts
-and windows are read again a bounded number of times before they are a reason to refuse.
+Promises: a hold that is not covered is refused; an uncovered return is booked to suspense; accounts and windows
+are read again a bounded number of times before they are a reason to refuse. Must never: retry without a limit.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
 
 GUARD_REPEATS_MAX: Final = 3
-"""How often a transition that the guards turned down (shut, inactive) is decided anew before it is refused."""
+"""How often a transition is decided again after a guard failed (closed window, inactive account), before it is
+refused.
+"""
 
 
 class Result(StrEnum):
     """What became of a transition in the store."""
 
     APPLIED = auto()
-    STALE = auto()  # state, epoch or owner are no longer what the caller believed
+    STALE = auto()  # state, fencing token or owner are no longer what the caller had read
     SHORT = auto()  # the account does not cover the hold; ``available_minor`` says what there was
     INACTIVE = auto()  # the source or target account is not active
-    SHUT = auto()  # by the database's clock the window is not open
-    FULL = auto()  # an account has no room for more turnover
+    SHUT = auto()  # by the database's clock the window is closed
+    FULL = auto()  # an account has reached the limit of its turnover
 
 
 _REFUSED_AS: Final = {
@@ -43,7 +45,7 @@ _REFUSED_AS: Final = {
 def decide_turned_down(
     settlement: Settlement, answer: Answer, result: Result, available_minor: int, repeats: int
 ) -> ChosenEvent | None:
-    """Choose what is written instead; None means: decide anew, on accounts that are read again."""
+    """Choose the event to write instead; None means: read the accounts again, then decide again."""
     required = settlement.instruction.amount
     if result is Result.SHORT and settlement.is_ended:
         return uncovered(settlement, answer) or judge(settlement, answer)

@@ -1,5 +1,6 @@
-"""Matching: which of the bank's entries are which of our bookings, and what is wrong with the rest.
+"""Matching: which of the bank's entries belong to which of our bookings, and what is wrong with the rest.
 
-Promises: automatic only when unique; integers only; each match keeps its pass, the rules' version and its
-reason; the same input gives the same result, and each item costs the same however many there are.
+Promises: a match is automatic only when it is unique; each match keeps its pass, the rules' version and its
+reason; the same input gives the same result; the cost per item does not grow with the number of items. Must
+never: use anything but integers for amounts.
 """

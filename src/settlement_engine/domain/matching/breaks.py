@@ -1,7 +1,7 @@
-"""Breaks: what is left open after matching, and what kind of difference it is.
+"""Breaks: the items left open after matching, and the kind of each difference.
 
-Promises: each open item is in exactly one break; the kind follows from references first, so that a payment with
-another amount is one break and not two. A debit that nobody ordered is the most severe.
+Promises: each open item is in exactly one break; references are compared first, so that a payment with another
+amount is one break and not two; an unordered debit is the most severe. Must never: match an item.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class BreakKind(StrEnum):
-    """What is wrong."""
+    """The kind of a difference."""
 
     MISSING_OURS = "MISSING_OURS"
-    """They credited what we have no booking for."""
+    """The bank credited an amount for which we have no booking."""
     MISSING_THEIRS = "MISSING_THEIRS"
-    """We booked what their statements do not have."""
+    """We have a booking that is missing in the bank's statements."""
     AMOUNT = "AMOUNT"
     DATE = "DATE"
     CURRENCY = "CURRENCY"
@@ -31,11 +31,11 @@ class BreakKind(StrEnum):
     UNKNOWN_DEBIT = "UNKNOWN_DEBIT"
     REVERSAL = "REVERSAL"
     AMBIGUOUS = "AMBIGUOUS"
-    """Several fit: a person says which."""
+    """Several candidates fit: a person decides."""
 
 
 class Severity(IntEnum):
-    """How much a break matters; the higher, the more."""
+    """How severe a break is; higher numbers are worse."""
 
     LOW = 1
     MEDIUM = 2
@@ -57,7 +57,7 @@ SEVERITIES: Final = {
 
 
 class Break(msgspec.Struct, frozen=True):
-    """One difference, with what there is of both sides."""
+    """One difference, with the items of both sides, if any."""
 
     kind: BreakKind
     severity: Severity
@@ -66,31 +66,31 @@ class Break(msgspec.Struct, frozen=True):
     theirs: tuple[str, ...]
     reason: str
     difference_minor: int = 0
-    """Theirs less ours, where both have one currency."""
+    """Their amount minus ours in minor units, if both have the same currency."""
 
 
 class BreakRun(msgspec.Struct, frozen=True):
-    """The open items and what is known of those that are matched."""
+    """The open items, and the references of the matched ones."""
 
     ours: tuple[Ours, ...]
     theirs: tuple[Theirs, ...]
     rules: Rules
     matched_references: Mapping[tuple[str, str], int]
-    """Account and reference of what is matched, and the amount that was booked there."""
+    """Account and reference of each matched item, and its booked amount in minor units."""
 
 
 def references_of(ours: Ours) -> tuple[str, ...]:
-    """Return what names one of ours, as it is compared."""
+    """Return the references of one of our items, in the form in which they are compared."""
     return spelled_all((*ours.references, ours.end_to_end, *ours.rail_references))
 
 
 def references_of_matched(items: Iterable[Ours]) -> dict[tuple[str, str], int]:
-    """Return the references of what is matched, as ``classify`` takes them."""
+    """Return the references of the matched items, as ``classify`` needs them."""
     return {(each.account, name): each.minor for each in items for name in references_of(each)}
 
 
 class _Named:
-    """Ours by reference: what is explained is taken from the end, so that no list is read twice."""
+    """Our items by reference. Explained items are removed from the end of a list, so no list is read twice."""
 
     def __init__(self, ours: Iterable[Ours]) -> None:
         self._lists: dict[tuple[str, str], list[Ours]] = {}
@@ -102,7 +102,7 @@ class _Named:
                 self._minors[each.account, name] = each.minor
 
     def take(self, account: str, names: Iterable[str]) -> Ours | None:
-        """Return the first that these references name and nothing has explained yet."""
+        """Return the first item with one of these references that is not explained yet."""
         for name in names:
             left = self._lists.get((account, name), [])
             while left and left[-1].id in self.explained:
@@ -114,14 +114,14 @@ class _Named:
         return None
 
     def minor(self, account: str, names: Iterable[str]) -> int | None:
-        """Return the amount of one that these references name, explained or not."""
+        """Return the amount of an item with one of these references, explained or not."""
         return next(
             (self._minors[account, name] for name in names if (account, name) in self._minors), None
         )
 
 
 def classify(run: BreakRun) -> list[Break]:
-    """Say of each open item what is wrong. Linear: each reference is looked up once."""
+    """Classify each open item. The cost is linear: each reference is looked up once."""
     named = _Named(run.ours)
     breaks: list[Break] = []
     for theirs in sorted(run.theirs, key=lambda each: each.id):
@@ -142,7 +142,7 @@ def classify(run: BreakRun) -> list[Break]:
 
 
 def _of_pair(rules: Rules, ours: Ours, theirs: Theirs) -> Break:
-    """Say what is wrong between two that a reference joins."""
+    """Classify the difference between two items with a common reference."""
     if ours.currency != theirs.currency:
         reason = f"ours is in {ours.currency}, theirs in {theirs.currency}"
         return _break(BreakKind.CURRENCY, ours, theirs, reason)
@@ -161,7 +161,7 @@ def _of_pair(rules: Rules, ours: Ours, theirs: Theirs) -> Break:
 
 
 def _of_second(theirs: Theirs, minor: int) -> Break:
-    """Say what an entry is whose payment another entry has already."""
+    """Classify an entry whose payment has another entry already."""
     if theirs.is_reversal or theirs.minor == -minor:
         return _break(BreakKind.REVERSAL, None, theirs, "it takes back what another entry booked")
     return _break(
@@ -170,7 +170,7 @@ def _of_second(theirs: Theirs, minor: int) -> Break:
 
 
 def _of_theirs(run: BreakRun, theirs: Theirs, names: tuple[str, ...]) -> Break:
-    """Say what an entry is that names none of ours that is open."""
+    """Classify an entry that refers to none of our open items."""
     for name in names:
         minor = run.matched_references.get((theirs.account, name))
         if minor is not None:

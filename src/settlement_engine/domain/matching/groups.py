@@ -1,7 +1,7 @@
-"""Passes that match several with one, or several with several: a reference holds them together, and the sum fits.
+"""Passes that match several items with one, or several with several, by a common reference and an equal sum.
 
-Promises: matched by itself is only what a reference names and what adds up to the minor unit, all of it. Sums
-that no reference holds together are suggested, and looked for within bounds that do not grow with the day.
+Promises: a group is matched automatically only if all its items have the reference and the sums are equal to the
+minor unit. Sums without a common reference are only suggested; the search for them has fixed bounds.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from settlement_engine.domain.matching.pool import Key, Pool
 
 GROUP_ITEMS_MAX: Final = 100_000
-"""No group of one reference has more items on a side."""
+"""The most items on one side of a group with one reference."""
 
 SUMS_PER_ITEM_MAX: Final = 4_096
-"""So many sums are tried for one item; those of ten parts are a thousand."""
+"""The most sums that are tried for one item; ten parts have about a thousand sums."""
 
 
 def match_by_parts(pool: Pool) -> None:
-    """Match an entry with the payments inside it, when each is one of ours and they add up."""
+    """Match an entry with the payments inside it, if each is one of ours and they add up to the entry."""
     by_name: dict[Key, list[Ours]] = {}
     for each in pool.ours.values():
         names = spelled_all((*each.references, each.end_to_end, *each.rail_references))
@@ -54,7 +54,7 @@ def match_by_parts(pool: Pool) -> None:
 
 
 def _members(pool: Pool, theirs: Theirs, by_name: dict[Key, list[Ours]]) -> list[Ours] | None:
-    """Return ours for each part of an entry; None unless each is exactly one, and all add up."""
+    """Return our item for each part of an entry; None unless each has exactly one and all add up."""
     members: dict[str, Ours] = {}
     for part in theirs.parts:
         pool.comparisons += len(part.references)
@@ -76,7 +76,7 @@ def _members(pool: Pool, theirs: Theirs, by_name: dict[Key, list[Ours]]) -> list
 
 
 def match_by_group(pool: Pool) -> None:
-    """Match all that one reference holds together on both sides, when both sums are equal."""
+    """Match all items of both sides with one reference, if both sums are equal."""
     found = _groups(pool)
     memberships: dict[str, int] = {}
     for our_ids, their_ids in found:
@@ -93,7 +93,7 @@ def match_by_group(pool: Pool) -> None:
 
 
 def _groups(pool: Pool) -> dict[tuple[tuple[str, ...], tuple[str, ...]], str]:
-    """Find each group that adds up, and the first reference that names it."""
+    """Find each group whose sums are equal, with its first reference."""
     ours: dict[Key, list[Ours]] = {}
     theirs: dict[Key, list[Theirs]] = {}
     for our in pool.ours.values():
@@ -119,7 +119,7 @@ def _pass_of(ours: Sequence[str], theirs: Sequence[str]) -> Pass:
 
 
 def _adds_up(pool: Pool, ours: list[Ours], theirs: list[Theirs]) -> bool:
-    """Say whether two sides are equal in sum, of one sign, near in days, and no reversal."""
+    """Say whether two sides have equal sums, one sign and near dates, and contain no reversal."""
     if len(ours) + len(theirs) <= 2 or max(len(ours), len(theirs)) > GROUP_ITEMS_MAX:  # noqa: PLR2004
         return False  # one and one is not a group
     signs = {each.minor > 0 for each in ours} | {each.minor > 0 for each in theirs}
@@ -136,7 +136,7 @@ def _adds_up(pool: Pool, ours: list[Ours], theirs: list[Theirs]) -> bool:
 
 
 def suggest_sums(pool: Pool) -> None:
-    """Suggest amounts that add up, where nothing else says that they belong together."""
+    """Suggest items whose amounts add up, without a reference that connects them."""
     taken_ours: set[str] = set(pool.unsure_ours)
     taken_theirs: set[str] = set(pool.unsure_theirs)
     ours = [each for each in pool.ours.values() if each.id not in taken_ours]
@@ -154,7 +154,7 @@ def suggest_sums(pool: Pool) -> None:
 def _sums(
     pool: Pool, wholes: Sequence[Ours | Theirs], parts: Sequence[Ours | Theirs], direction: Pass
 ) -> list[Match]:
-    """Find for each whole the parts near it that add up to it, if there are few enough to try."""
+    """Find for each item the parts near it that add up to it, if there are few enough to try."""
     buckets: dict[Key, list[tuple[int, str, int]]] = {}
     for part in parts:
         if part.value_date is not None:
@@ -187,7 +187,7 @@ def _bucket(each: Ours | Theirs) -> Key:
 
 
 def _subset(parts: list[tuple[str, int]], wanted: int) -> list[str]:
-    """Return the first parts that add up; empty when none do. One step for each sum, and these are few."""
+    """Return the first parts that add up; empty when none do. The number of sums tried is bounded."""
     sums: dict[int, list[str]] = {0: []}
     steps = 0
     for identifier, minor in parts:

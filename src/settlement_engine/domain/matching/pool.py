@@ -1,7 +1,7 @@
-"""What is still open while the passes run, and how two sides are joined by a key.
+"""The items that are still open while the passes run, and how the two sides are joined by a key.
 
-Promises: a join looks at each key of each side once; what has more than one candidate is suggested, never
-matched. The order of everything is that of the ids, so that the same input gives the same result.
+Promises: a join reads each key of each side once; everything is ordered by id, so that the same input gives the
+same result. Must never: match an item with more than one candidate; that is only suggested.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _Item = TypeVar("_Item", Ours, Theirs)
 
 CANDIDATES_MAX: Final = 20
-"""No more of one side are named in a suggestion."""
+"""The most candidates of one side in a suggestion."""
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """One of ours and one of theirs that share a key which nobody else has."""
+    """One of our items and one of theirs with a common key that no other item has."""
 
     ours: Ours
     theirs: Theirs
@@ -43,10 +43,10 @@ class Pool:
         self.comparisons = 0
         self.unsure_ours: set[str] = set()
         self.unsure_theirs: set[str] = set()
-        """What had several candidates by a reference: no weaker pass matches it."""
+        """Items with several candidates by a reference: no weaker pass may match them."""
 
     def match(self, found: Match) -> None:
-        """Take what belongs together out of the pool."""
+        """Record a match and remove its items from the pool."""
         for our_id in found.ours:
             del self.ours[our_id]
         for their_id in found.theirs:
@@ -54,17 +54,17 @@ class Pool:
         self.matches.append(found)
 
     def suggest(self, found: Match) -> None:
-        """Keep what a person may confirm; it stays in the pool."""
+        """Record a suggestion for a person; its items stay in the pool."""
         self.suggestions.append(found)
         self.unsure_ours.update(found.ours)
         self.unsure_theirs.update(found.theirs)
 
     def is_sure(self, ours: Iterable[str], theirs: Iterable[str]) -> bool:
-        """Say whether nothing stronger has left these in doubt."""
+        """Say whether no stronger pass found several candidates for these items."""
         return self.unsure_ours.isdisjoint(ours) and self.unsure_theirs.isdisjoint(theirs)
 
     def in_window(self, ours: Ours, theirs: Theirs) -> bool:
-        """Say whether the two value dates are near enough; a date that nobody said is not."""
+        """Say whether the two value dates are near enough; False if a date is missing."""
         if theirs.value_date is None:
             return False
         return abs((theirs.value_date - ours.value_date).days) <= self.rules.window_days
@@ -72,7 +72,7 @@ class Pool:
     def made(
         self, matched_by: Pass, ours: Iterable[str], theirs: Iterable[str], explanation: str
     ) -> Match:
-        """Make a match without a difference."""
+        """Return a match without a difference."""
         return Match(
             matched_by=matched_by,
             rules_version=self.rules.full_version,
@@ -87,7 +87,7 @@ class Pool:
         keys_of_ours: Callable[[Ours], Iterable[Key]],
         keys_of_theirs: Callable[[Theirs], Iterable[Key]],
     ) -> list[Pair]:
-        """Join both sides. Returns what has one candidate on each side, and suggests the rest."""
+        """Join both sides. Returns the unique pairs, and suggests the ambiguous ones."""
         by_ours = _by_key(self.ours.values(), keys_of_ours)
         by_theirs = _by_key(self.theirs.values(), keys_of_theirs)
         self.comparisons += len(self.ours) + len(self.theirs)

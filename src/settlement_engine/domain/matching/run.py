@@ -1,7 +1,7 @@
-"""One run of matching: the passes in their order, and the hash by which a run can be repeated.
+"""One run of matching: the passes in their order, and a hash over input and result.
 
-Promises: the result depends on the two sets and the rules, and on nothing else: not on their order, a clock or
-an earlier run. Only what is given is looked at, so that what was matched before costs nothing.
+Promises: the result depends only on the two sets of items and the rules. Items that were matched earlier are not
+passed in, so they cost nothing. Must never: depend on the order of the items, a clock or an earlier run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PASSES = (
 
 
 def match_items(ours: Iterable[Ours], theirs: Iterable[Theirs], rules: Rules) -> MatchingResult:
-    """Match what is open of both sides. What is suggested stays open."""
+    """Match the open items of both sides. Suggested items stay open."""
     pool = Pool(ours, theirs, rules)
     given = [*pool.ours.values()], [*pool.theirs.values()]
     for run_pass in _PASSES:
@@ -57,7 +57,7 @@ def match_items(ours: Iterable[Ours], theirs: Iterable[Theirs], rules: Rules) ->
 
 
 def _still_open(pool: Pool) -> tuple[Match, ...]:
-    """Return the suggestions that no later pass has settled, each set of items once."""
+    """Return the suggestions whose items no later pass has matched, each set of items once."""
     found: dict[tuple[tuple[str, ...], tuple[str, ...]], Match] = {}
     for each in pool.suggestions:
         is_open = all(i in pool.ours for i in each.ours) and all(

@@ -1,7 +1,7 @@
-"""Passes that match one of ours with one of theirs: by a reference and the amount, or all but the amount.
+"""Passes that match one of our items with one of theirs: by a reference and the amount, or with a difference.
 
-Promises: the amounts are equal to the minor unit, or their difference is a charge of the tariff or within a
-tolerance, and goes into a named account. Must never: match by an amount and a date alone.
+Promises: the amounts are equal to the minor unit, or their difference is a known charge or within a tolerance,
+and is booked to a named account. Must never: match by an amount and a date alone.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from settlement_engine.domain.matching.pool import Key, Pair, Pool
 
 TEXT_REFERENCE_CHARACTERS_MIN: Final = 8
-"""A shorter reference is not looked for in text: a word could be it by chance."""
+"""A shorter reference is not searched in text, because a word could equal it by chance."""
 
 TEXT_TOKENS_MAX: Final = 500
-"""No more words of an entry's text are looked at."""
+"""The most words of an entry's text that are compared."""
 
 _TOKEN: Final = re.compile(r"[A-Z0-9](?:[A-Z0-9/._-]*[A-Z0-9])?", re.ASCII)
 _PIECE: Final = re.compile(r"[A-Z0-9-]{8,}", re.ASCII)
 
 
 def match_by_our_reference(pool: Pool) -> None:
-    """Match what carries a reference that we gave, and the amount."""
+    """Match by one of our references and the amount."""
     _match_exactly(
         pool,
         Pass.OUR_REFERENCE,
@@ -58,7 +58,7 @@ def match_by_end_to_end(pool: Pool) -> None:
 
 
 def match_by_rail_reference(pool: Pool) -> None:
-    """Match by what the rail or the bank calls it, and the amount."""
+    """Match by the reference of the rail or the bank, and the amount."""
     _match_exactly(
         pool,
         Pass.RAIL_REFERENCE,
@@ -68,7 +68,7 @@ def match_by_rail_reference(pool: Pool) -> None:
 
 
 def match_by_text(pool: Pool) -> None:
-    """Match by a reference of ours in the entry's text, the amount and near dates."""
+    """Match by one of our references in the entry's text, the amount and near dates."""
     _match_exactly(
         pool,
         Pass.REFERENCE_IN_TEXT,
@@ -83,7 +83,7 @@ def match_by_text(pool: Pool) -> None:
 
 
 def _words(theirs: Theirs) -> list[str]:
-    """Return the words of a text, and those that a line's end has cut in two."""
+    """Return the words of a text, also those that a line break has cut in two."""
     text = theirs.text.upper()
     found: dict[str, None] = {}
     for written in (text, text.replace("\n", "")):
@@ -121,7 +121,7 @@ def _match_exactly(
 
 
 def match_with_difference(pool: Pool) -> None:
-    """Match what a reference names, less a charge of the tariff, or within the tolerance."""
+    """Match by a reference if the difference is a known charge or within the tolerance."""
     for pair in pool.pairs(Pass.TARIFF, _names_of_ours, _names_of_theirs):
         sides = (pair.ours.id,), (pair.theirs.id,)
         difference = pair.theirs.minor - pair.ours.minor
@@ -149,7 +149,7 @@ def _names_of_theirs(each: Theirs) -> list[Key]:
 
 
 def _closed(pool: Pool, pair: Pair, difference: int) -> Match | None:
-    """Return the match whose difference has a name; None when it has none, or several."""
+    """Return the match if exactly one rule explains its difference, else None."""
     rules = pool.rules
     charges = _fitting(rules.charges, pair, -difference, exact=True)
     if len(charges) == 1:
@@ -169,7 +169,7 @@ def _closed(pool: Pool, pair: Pair, difference: int) -> Match | None:
 def _fitting(
     rules: tuple[Charge, ...] | tuple[Tolerance, ...], pair: Pair, minor: int, *, exact: bool
 ) -> set[str]:
-    """Return the accounts of the rules that cover an amount: the counterparty's own before any other."""
+    """Return the accounts of the rules that cover an amount; those of the counterparty come first."""
     named = {"": set[str](), pair.ours.counterparty: set[str]()}
     for rule in rules:
         covers = minor > 0 and (rule.minor == minor if exact else rule.minor >= minor)

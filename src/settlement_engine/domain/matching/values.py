@@ -1,7 +1,7 @@
-"""What is matched: our bookings on an account at a bank, that bank's entries, and the rules.
+"""The values of matching: our bookings on an account at a bank, that bank's entries, and the rules.
 
-Promises: both sides have the sign that the bank's statement has (positive raises the account), integers of
-minor units, and no more than was said. References are compared in one spelling.
+Promises: amounts are integers of minor units, on both sides with the sign of the bank's statement (positive is a
+credit of the account). References are compared in one normal form. Must never: add what a bank did not state.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from settlement_engine.domain.statements import Statement
 
 RULES_FORM: Final = "matching/1"
-"""Which passes there are and what each does. A change of what they match has another number."""
+"""The version of the passes: it changes whenever they match differently."""
 
 REFERENCE_CHARACTERS_MIN: Final = 4
-"""What is shorter names nothing."""
+"""A shorter text is not used as a reference."""
 
 
 class Pass(StrEnum):
-    """The passes, in their order. What one has matched, none after it looks at."""
+    """The passes in their order. A later pass ignores what an earlier one has matched."""
 
     OUR_REFERENCE = "our-reference"
     END_TO_END = "end-to-end-and-amount"
@@ -37,7 +37,7 @@ class Pass(StrEnum):
     TARIFF = "charges-by-tariff"
     TOLERANCE = "tolerance"
     SUM = "sum"
-    """Amounts that add up, and no reference that says so: only ever a suggestion."""
+    """Amounts that add up without a common reference: always only a suggestion."""
 
 
 class Ours(msgspec.Struct, frozen=True):
@@ -49,12 +49,12 @@ class Ours(msgspec.Struct, frozen=True):
     currency: str
     value_date: date
     references: tuple[str, ...] = ()
-    """References that we gave: settlement id, attempt's reference, instruction id."""
+    """Our references: settlement id, attempt's reference, instruction id."""
     end_to_end: str = ""
     rail_references: tuple[str, ...] = ()
-    """What the rail calls it, and the UETR."""
+    """The rail's reference, and the UETR."""
     batch: str = ""
-    """The file or message under which the bank may book it together with others."""
+    """The file or message with which the bank may have booked several payments in one entry."""
     counterparty: str = ""
 
 
@@ -74,7 +74,7 @@ class Theirs(msgspec.Struct, frozen=True):
     currency: str
     value_date: date | None
     given: tuple[str, ...] = ()
-    """References that may be ours."""
+    """References that may be one of ours."""
     end_to_end: str = ""
     rail_references: tuple[str, ...] = ()
     text: str = ""
@@ -84,7 +84,7 @@ class Theirs(msgspec.Struct, frozen=True):
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """What a bank takes for a payment, by its tariff, and the account that bears it."""
+    """What a bank charges for a payment, in minor units, and the account for the difference."""
 
     currency: str
     minor: int
@@ -94,7 +94,7 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 class Tolerance(msgspec.Struct, frozen=True):
-    """Up to how much a difference is closed, and into which account: it never disappears."""
+    """The largest difference that is accepted, in minor units, and the account that it is booked to."""
 
     currency: str
     minor: int
@@ -103,23 +103,23 @@ class Tolerance(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """By what is matched. ``version`` names this set of values."""
+    """The rules of matching. ``version`` identifies this set of values."""
 
     version: str
     window_days: int = 5
     charges: tuple[Charge, ...] = ()
     tolerances: tuple[Tolerance, ...] = ()
     sum_items_max: int = 10
-    """No sum of more parts is looked for where no reference holds them together."""
+    """The most parts of a sum without a common reference."""
 
     @property
     def full_version(self) -> str:
-        """Return the version that a match keeps: the passes' own, and the values'."""
+        """Return the version that a match records: of the passes, and of these values."""
         return f"{RULES_FORM}/{self.version}"
 
 
 class Match(msgspec.Struct, frozen=True):
-    """What belongs together, by which pass, and why."""
+    """Items that belong together, with the pass and the reason."""
 
     matched_by: Pass
     rules_version: str
@@ -127,36 +127,36 @@ class Match(msgspec.Struct, frozen=True):
     theirs: tuple[str, ...]
     explanation: str
     difference_minor: int = 0
-    """Theirs less ours. What is not zero is a transfer into ``difference_account``."""
+    """Their amount minus ours in minor units; a difference is transferred to ``difference_account``."""
     difference_account: str = ""
 
 
 class MatchingResult(msgspec.Struct, frozen=True):
-    """What was matched by itself, what a person may match, and what is open."""
+    """The automatic matches, the suggestions for a person, and the open items."""
 
     matches: tuple[Match, ...]
     suggestions: tuple[Match, ...]
     open_ours: tuple[str, ...]
     open_theirs: tuple[str, ...]
     result_hash: str
-    """Of the input, the rules and all of the above: the same again gives the same hash."""
+    """The hash over the input, the rules and all fields above."""
     comparisons: int
-    """How many candidates were looked at."""
+    """How many candidates were compared."""
 
 
 def spelled(reference: str) -> str:
-    """Return a reference as it is compared; empty when it names nothing."""
+    """Return the normal form of a reference; empty when it is too short to be one."""
     text = "".join(reference.split()).upper()
     return text if len(text) >= REFERENCE_CHARACTERS_MIN else ""
 
 
 def spelled_all(references: tuple[str, ...]) -> tuple[str, ...]:
-    """Return references as they are compared, each once."""
+    """Return the normal forms of references, each once."""
     return tuple(dict.fromkeys(text for each in references if (text := spelled(each))))
 
 
 def theirs_of(statement: Statement, account_key: str, counterparty: str = "") -> list[Theirs]:
-    """Return the booked entries of a statement. What is only announced is none."""
+    """Return the booked entries of a statement, without those that are only announced."""
     statement_hash = statement.content_hash()[:16]
     return [
         Theirs(
