@@ -17,7 +17,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from settlement_engine.domain.lifecycle import STATUS, State
 from settlement_engine.rails.mock_book import MockBook
-from settlement_engine.rails.scripts import SECOND_THOUGHTS
+from settlement_engine.rails.scripts import LATE_REJECTION
 from settlement_engine.store.audit import PostgresAuditor
 from settlement_engine.store.database import DatabaseSettings
 
@@ -160,7 +160,7 @@ async def bank_differences(
             if debits != int(state == "completed"):
                 wrong[settlement_id] = debits
         took_back = [key for key in wrong if states[key] == "rolled_back"]
-        lied = {row["id"] for row in await connection.fetch(LIES, took_back, SECOND_THOUGHTS.text)}
+        lied = {row["id"] for row in await connection.fetch(LIES, took_back, LATE_REJECTION.text)}
     finally:
         await connection.close()
     assert len(lied) <= max(1, len(states) // LIES_RARELY), f"the bank lied too often: {lied}"

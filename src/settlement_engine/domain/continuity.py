@@ -146,10 +146,16 @@ def _judge_content(
     if any(each.content_hash == head.content_hash for each in kept):
         return Outcome.ALREADY_IMPORTED, "it was imported before, with the same content"
     if any(each.identity() == head.identity() or each.period() == head.period() for each in kept):
-        return Outcome.REISSUED, "it was imported before with other content; the later version counts"
+        return (
+            Outcome.REISSUED,
+            "it was imported before with other content; the later version counts",
+        )
     closes_a_day = statement.source in END_OF_DAY
     if statement.totals_differ or (closes_a_day and not head.is_balanced()):
-        return Outcome.UNBALANCED, "its entries do not add up to its closing balance, or to its own totals"
+        return (
+            Outcome.UNBALANCED,
+            "its entries do not add up to its closing balance, or to its own totals",
+        )
     if not closes_a_day:
         return Outcome.IMPORTED, "it is not an end-of-day statement"
     return _judge_place(head, kept, numbers_count_by_one=account.numbers_count_by_one)
@@ -189,4 +195,7 @@ def _judge_place(
     reason = next((gap.reason for gap in chain.gaps if gap.after == first), "")
     if reason:
         return Outcome.GAP, reason
-    return Outcome.IMPORTED, "it continues the chain" if at else "it is the account's first statement"
+    return (
+        Outcome.IMPORTED,
+        "it continues the chain" if at else "it is the account's first statement",
+    )

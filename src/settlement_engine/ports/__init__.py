@@ -1,7 +1,7 @@
-"""What the rooms ask of each other. Nobody imports a neighbour: rooms meet here, ``app.py`` joins them.
+"""The interfaces between components. No component imports another one: ``app`` connects them through these.
 
-Shapes of data that cross a boundary, and Protocols of few methods. Each method says what it promises and
-what it raises. Ports stand on ``domain`` and ``errors`` only.
+A port is a Protocol of few methods, with the data that crosses it. Each method says what it promises and what it
+raises. Must never: import anything but ``domain`` and ``errors``, or contain logic.
 """
 
 from settlement_engine.domain.answer import Answer

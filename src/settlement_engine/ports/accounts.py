@@ -1,4 +1,4 @@
-"""What the edge asks of the store about accounts and their transfers."""
+"""What the API asks of the store about accounts and their transfers. Amounts are in minor units."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSpec:
-    """An account to be opened. ``account_number`` may be empty: then it gets a name of its own."""
+    """An account to open. If ``account_number`` is empty, the store chooses one."""
 
     kind: AccountKind
     bank: str
@@ -29,7 +29,7 @@ class AccountSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Funding:
-    """Money that a bank has paid in at our account with it."""
+    """Incoming funding on our nostro account with a bank."""
 
     bank: str
     amount: Money
@@ -65,9 +65,9 @@ class AccountStore(Protocol):
     """Keeps accounts and the transfers between them. Raises Unavailable."""
 
     async def open_account(self, spec: AccountSpec) -> Account:
-        """Open an account, or return the one that the same key opened.
+        """Open an account, or return the one that the same key opened before.
 
-        Raises IdempotencyConflict, and InvalidInstruction for a new one in a currency of the past.
+        Raises IdempotencyConflict, and InvalidInstruction for a new account in a withdrawn currency.
         """
         ...
 

@@ -1,4 +1,7 @@
-"""What people ask of the store and of the engine about what is in doubt."""
+"""Case management: the cases that need a person, and the resolutions that two people agree on.
+
+Promises: every call is one transaction, by the database's clock. Must never: let one person alone move money.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class DoubtLimit(msgspec.Struct, frozen=True, kw_only=True):
-    """After how long a payment without an end becomes a matter for a person, for a rail.
+    """After how long a payment without a final state becomes a case for a person, for one rail.
 
-    Both count from the commit of the line P. The rail's name is empty for all rails that have no limit of
-    their own.
+    Both times count from the commit of the send intent. An empty rail stands for all rails that have no limit
+    of their own.
     """
 
     rail: str
@@ -30,7 +33,7 @@ class DoubtLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatterFilter:
-    """Which matters to list, newest first. Empty fields do not filter."""
+    """Which cases to list, newest first. Empty fields do not filter."""
 
     kinds: frozenset[MatterKind] = frozenset()
     settlement_id: UUID | None = None
@@ -50,7 +53,7 @@ class ProposalSpec:
     evidence: bytes
     who: str
     valid_seconds: float
-    is_dry_run: bool = False  # everything is checked, and nothing is written
+    is_dry_run: bool = False  # check everything, write nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,79 +61,78 @@ class ProposalFilter:
     """Which proposals to list, newest first."""
 
     settlement_id: UUID | None = None
-    has_ended: bool = False  # whether those are listed too that wait for nobody any more
+    has_ended: bool = False  # whether proposals that were decided and carried out are listed too
     limit: int = 100
     before_id: int | None = None
 
 
 class MatterStore(Protocol):
-    """Keeps matters for people. Every call is one transaction, by the database's clock.
+    """Keeps the cases that need a person. Every call is one transaction, by the database's clock.
 
     Raises Unavailable, Contention.
     """
 
     async def open_doubts(self, limits: Sequence[DoubtLimit], count_max: int) -> int:
-        """Open a matter for each payment that is past a limit, once; returns how many are new."""
+        """Open one case for each payment that is past a limit; returns how many are new."""
         ...
 
     async def open_altered(
         self, settlement_id: UUID, fingerprint: str, detail: Mapping[str, str]
     ) -> bool:
-        """Freeze a settlement of which something was altered, and open a matter; False if it is known.
+        """Freeze a settlement whose record was altered, and open a case; False if there is one already.
 
-        ``detail`` says what was altered; the same fingerprint of the same settlement is one matter.
+        ``detail`` says what was altered; the same fingerprint of the same settlement is one case.
         """
         ...
 
     async def open_unbookable(self, settlement_id: UUID, detail: Mapping[str, str]) -> bool:
-        """Open an exception for a step that cannot be written; False while one is open already.
+        """Open a case for a transition that cannot be written; False while one is open already.
 
         Raises Broken as well.
         """
         ...
 
     async def open_held(self, count_max: int) -> int:
-        """Open a matter for each settlement that screening has parked, once for each parking.
+        """Open a case for each settlement that screening has parked, once each time it is parked.
 
-        What is parked no more is closed; returns how many are new.
+        Cases of settlements that are not parked any more are closed; returns how many are new.
         """
         ...
 
     async def close_ended(self, count_max: int) -> int:
-        """Close the doubts of settlements that have ended; returns how many there were.
+        """Close the cases of settlements that have ended; returns how many there were.
 
-        Proposals that were approved have ended with them, one way or the other; what was not decided is
-        superseded.
+        Their approved proposals end too, carried out or not; undecided proposals are superseded.
         """
         ...
 
     async def matters(self, wanted: MatterFilter) -> list[Matter]:
-        """Return matters, newest first, with their settlements."""
+        """Return cases, newest first, with their settlements."""
         ...
 
     async def matter(self, matter_id: int) -> MatterFile | None:
-        """Return a matter with everything that a person needs."""
+        """Return a case with everything that a person needs to decide it."""
         ...
 
     async def acknowledge(self, matter_id: int, who: str) -> Matter:
-        """Note that somebody is looking; the first one is kept. Raises NotFound, WrongState."""
+        """Record who works on the case; only the first person is kept. Raises NotFound, WrongState."""
         ...
 
     async def close_matter(self, matter_id: int, who: str, reason: str) -> Matter:
-        """Close a matter. Raises NotFound, WrongState, NotPermitted; the same call again changes nothing."""
+        """Close a case. Raises NotFound, WrongState, NotPermitted; the same call again changes nothing."""
         ...
 
 
 class ResolutionStore(Protocol):
-    """Keeps what people attest. Every call is one transaction, by the database's clock.
+    """Keeps proposals, approvals and evidence. Every call is one transaction, by the database's clock.
 
     Raises Unavailable, Contention.
     """
 
     async def propose(self, spec: ProposalSpec) -> Proposal:
-        """Write a proposal down; it supersedes one that is not decided. The same one again is that one.
+        """Write a proposal; it supersedes an undecided one. The same proposal again returns the existing one.
 
-        A dry run returns what would be written, with the number 0 unless it is there already.
+        A dry run returns what would be written, with the number 0 unless it exists already.
 
         Raises NotFound, WrongState.
         """
@@ -141,11 +143,11 @@ class ResolutionStore(Protocol):
         ...
 
     async def proposals(self, wanted: ProposalFilter) -> list[Proposal]:
-        """Return proposals, newest first: those that wait to be decided or carried out, or all."""
+        """Return proposals, newest first: those still to be decided or carried out, or all."""
         ...
 
     async def evidence(self, proposal_id: int) -> bytes | None:
-        """Return the bytes of the evidence."""
+        """Return the bytes of the evidence; None if there is no such proposal."""
         ...
 
     async def approve(
@@ -153,7 +155,7 @@ class ResolutionStore(Protocol):
     ) -> Proposal:
         """Approve a proposal whose fingerprint is ``signed``; the same call again changes nothing.
 
-        A dry run checks the same, writes nothing, and returns the proposal as it stands.
+        A dry run makes the same checks, writes nothing, and returns the proposal unchanged.
         Raises NotFound, NotPermitted, WrongState, InvalidInstruction.
         """
         ...
@@ -163,29 +165,29 @@ class ResolutionStore(Protocol):
         ...
 
     async def take_up(self, pause_seconds: float, count_max: int) -> list[Proposal]:
-        """Return approved proposals whose settlements have not ended, to be acted on.
+        """Return approved proposals whose settlements have not ended, to be carried out.
 
-        None of them comes again before the pause is over.
+        None of them is returned again before the pause is over.
         """
         ...
 
 
 class Desk(Protocol):
-    """What the edge may ask of the desk: the stores of the desk, and what only the engine knows."""
+    """What the API may ask of case management: its stores, and what only the engine knows."""
 
     @property
     def matters(self) -> MatterStore:
-        """Matters for people."""
+        """The store of the cases."""
         ...
 
     @property
     def resolutions(self) -> ResolutionStore:
-        """What people attest."""
+        """The store of the proposals."""
         ...
 
     @property
     def proposal_valid_seconds(self) -> float:
-        """For how long a proposal may be approved."""
+        """For how many seconds a proposal may be approved."""
         ...
 
     def rail_class(self, rail: str) -> str:

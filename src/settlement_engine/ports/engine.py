@@ -1,4 +1,4 @@
-"""What the edge may ask of the engine."""
+"""What the API may ask of the engine. Refusals are returned as data; exceptions mean that the call failed."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ if TYPE_CHECKING:
 
 
 NoteRead: TypeAlias = Callable[[int, int], None]
-"""Takes how many were read so far, and how many of them were good."""
+"""Called with how many instructions were read so far, and how many of them were valid."""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller gets for an instruction."""
+    """The result of an accepted instruction."""
 
     settlement: Settlement
     is_replay: bool
 
 
 class Engine(Protocol):
-    """What the edge may ask of the engine.
+    """What the API may ask of the engine.
 
     Raises IdempotencyConflict, Overloaded, Unavailable; refusals are in the settlement.
     """
 
     def reading(self, count: int) -> AbstractContextManager[NoteRead]:
-        """Keep room for so many while they are being read. Raises Overloaded before anybody reads them.
+        """Reserve capacity for ``count`` instructions before decoding. Raises Overloaded if there is none.
 
-        Whoever reads notes now and then how many he has read so far and how many of them were good: of the
-        rest as many are expected to be, and room is kept for no more.
+        The reader reports from time to time how many it has read and how many of them were valid. The same
+        share of the rest is expected to be valid, and the reserved capacity shrinks to that.
         """
         ...
 
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
-        """Accept a batch durably; one result each, in order. The lives go on by themselves."""
+        """Accept a batch durably; one result each, in order. Processing continues in the background."""
         ...
 
     async def settle(self, instruction: Instruction, wait_seconds: float) -> Accepted:
-        """Accept one and wait for its end, at most that long; returns it as it is then."""
+        """Accept one and wait at most ``wait_seconds`` for its final state; returns its current state."""
         ...
 
     async def wait(self, settlement_id: UUID, wait_seconds: float) -> Settlement:
-        """Wait for the end of one that exists. Raises NotFound."""
+        """Wait for the final state of an existing settlement. Raises NotFound."""
         ...
 
     async def cancel(self, settlement_id: UUID) -> Settlement:
-        """Pass on the caller's wish. Raises NotFound, WrongState."""
+        """Request cancellation or recall of a settlement. Raises NotFound, WrongState."""
         ...
 
     def moves(
         self, after: int, settlement_id: UUID | None = None
     ) -> AsyncIterator[Sequence[Announcement]]:
-        """Follow the stream for ever from a position, in bounded batches."""
+        """Yield the stream's announcements after a position without end, in bounded batches."""
         ...

@@ -1,4 +1,9 @@
-"""Who is alive, on which server, and how engines are opened again after a change of server."""
+"""The registry of running engines, and the failover barrier after a change of the database server.
+
+The barrier stops all sending after the server has changed, until it is known what the new server has lost.
+Promises: the database's own record decides whether sending is paused. Must never: allow an engine to send before
+``accept`` was called for the server that it is connected to.
+"""
 
 from __future__ import annotations
 
@@ -16,34 +21,34 @@ if TYPE_CHECKING:
 
 
 class EngineRegistry(Protocol):
-    """Who is alive. An engine is gone when its session has ended or its lease has run out."""
+    """Which engines run. An engine is gone when its database session or its lease has ended."""
 
     async def now(self) -> datetime:
-        """Return the present instant by the store's own clock."""
+        """Return the current time by the database's clock."""
         ...
 
     async def join(self, lease_seconds: float) -> int:
-        """Register this process and hold its session; returns the owner's number, never used before."""
+        """Register this process and hold its session; returns its new engine id, never used before."""
         ...
 
     async def beat(self, owner: int, lease_seconds: float) -> bool:
-        """Renew the lease; False when others have declared this owner gone: it must join anew."""
+        """Renew the lease; False when another engine has declared this one gone: it must join again."""
         ...
 
     async def leave(self, owner: int) -> None:
-        """End the session: what is still owned is free to be claimed at once."""
+        """End the session: settlements that it still owns can be claimed at once."""
         ...
 
 
 RESTARTED: Final = "restarted"
-"""The one doubt about a server that witnesses from outside can dispel."""
+"""The reason *restarted*: the only one that a check of the event stream can rule out."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """Which database this is: its server, that server's timeline, and up to where its log is on disk.
+    """Which database this is: its server, the server's timeline, and up to where its log is on disk.
 
-    ``started_at`` tells one run of the server from the next: what lies between may be a restore.
-    ``unsafe`` names the settings that would let acknowledged commits be lost; empty is good.
+    ``started_at`` distinguishes one run of the server from the next, because a restore may lie between them.
+    ``unsafe`` lists the settings that could lose acknowledged commits; empty if there are none.
     """
 
     system_identifier: str
@@ -54,7 +59,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     unsafe: str = ""
 
     def is_same(self, other: Server) -> bool:
-        """Say whether both are one server on one timeline."""
+        """Say whether both are the same server on the same timeline."""
         return (self.system_identifier, self.timeline, self.database_id) == (
             other.system_identifier,
             other.timeline,
@@ -63,10 +68,9 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
-    """How things stand by the database's own record: open, or shut and why.
+    """The state of the failover barrier by the database's own record: open, or closed with the reason.
 
-    ``server`` is the one that the record was made on, ``since`` the instant after which something may
-    have been forgotten.
+    ``server`` is the one on which the record was written. Commits after ``since`` may have been lost.
     """
 
     era: int
@@ -79,7 +83,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpeningStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the journal of openings."""
+    """An entry in the journal of a recovery."""
 
     era: int
     step: str
@@ -90,10 +94,10 @@ class OpeningStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Suspicion(msgspec.Struct, frozen=True, kw_only=True):
-    """Why this may not be the database that was written to last.
+    """Why this database may not have everything that was committed last.
 
-    ``era_min`` is the first era that nobody can have used; ``known_to`` the last place of the stream up
-    to which it is certainly the same; ``since`` an instant at which something is known to be missing.
+    ``era_min`` is the first system epoch that cannot have been used; ``known_to`` the last stream position up
+    to which nothing is missing; ``since`` a time at which something is known to be missing.
     """
 
     why: str
@@ -103,7 +107,7 @@ class Suspicion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KnownPayment(msgspec.Struct, frozen=True, kw_only=True):
-    """What we know of a bank's payment. Without a settlement it is an exception that is on file."""
+    """What we know about a bank's payment. Without a settlement there is a case about it already."""
 
     reference: str
     settlement_id: UUID | None = None
@@ -112,7 +116,7 @@ class KnownPayment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Announced(msgspec.Struct, frozen=True, kw_only=True):
-    """An announcement by its place, its name and the instant of its move."""
+    """An announcement: its stream position, its id and the time of its move."""
 
     position: int
     name: str
@@ -120,86 +124,87 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Witness(Protocol):
-    """Somebody outside the database who remembers what was announced last."""
+    """The event stream, which is outside of the database and still has the last announcement."""
 
     async def last_announced(self) -> Announced | None:
-        """Return it; None when there is nothing, or when the witness is away. Never raises."""
+        """Return the last announcement; None if there is none or the stream is unreachable. Never raises."""
         ...
 
 
 class Openings(Protocol):
-    """The record of eras: when one began, why, and how the engines were opened again.
+    """The record of system epochs: when and why each began, and the journal of each recovery.
 
-    Raises Unavailable, Contention. Nothing else may touch the database before ``accept`` was called for
-    the server that it is on.
+    Raises Unavailable, Contention. Before ``accept`` was called for the current server, no other code may use
+    the database.
     """
 
     async def look(self) -> tuple[Server, Opening | None]:
-        """Return which server this is, and the record; None in a database that never was opened."""
+        """Return which server this is, and the record; None in a database that was never used."""
         ...
 
     async def shut(self, believed: UUID | None, suspicion: Suspicion, server: Server) -> None:
-        """Begin an era, shut, unless the record is not what the caller believes. Look again after it.
+        """Begin a system epoch with sending paused, unless the record has changed since the caller read it.
 
-        All engines are gone by it: each takes a new number. What is beyond the line P is nobody's.
+        The caller reads the record again afterwards. All engines lose their ids and must join again; payments
+        after the point of no return have no owner until they are claimed.
         """
         ...
 
     def accept(self, server: Server) -> None:
-        """Let every connection of this process reach this server; all others are refused."""
+        """Allow this process to connect to this server and to no other."""
         ...
 
     async def lead(self) -> bool:
-        """Be, or become, the one engine that opens; False while another session is."""
+        """Be or become the engine that leads the recovery; False while another session does."""
         ...
 
     def doubt(self, server: Server) -> str:
-        """Say why this is not the server that this process wrote to last; empty if it may be.
+        """Say why this may not be the server that this process wrote to last; empty if it is.
 
-        ``RESTARTED`` says that it is, and was away meanwhile.
+        ``RESTARTED`` means that it is the same server, which was restarted meanwhile.
         """
         ...
 
     def when_refused(self, call: Callable[[], None]) -> None:
-        """Name what is called when a connection has reached another server than the accepted one."""
+        """Set the function to call when a connection reached another server than the accepted one."""
         ...
 
     async def others_alive(self) -> int:
-        """Count engines of before that may not have noticed yet that they are gone."""
+        """Count engines of the earlier system epoch that may not have noticed yet that they are gone."""
         ...
 
     async def unclaimed(self) -> int:
-        """Count what the engines of before have left and nobody has taken up yet."""
+        """Count settlements of the engines that are gone which no engine has claimed yet."""
         ...
 
     async def last_written(self) -> datetime:
-        """Return when something was last written, as far as the database knows."""
+        """Return the time of the last write that the database has."""
         ...
 
     async def announced(self, position: int) -> Announced | None:
-        """Return what this database announces at a place; None when it has no move there."""
+        """Return the announcement of this database at a stream position; None if it has no move there."""
         ...
 
     async def known(self, references: Sequence[str], since: datetime) -> list[KnownPayment]:
-        """Return which of these payments we know; most of them are younger than ``since``."""
+        """Return which of these payments we know; most of them are newer than ``since``."""
         ...
 
     async def report_unknown(self, payments: Sequence[BankPayment], rail: str) -> int:
-        """Open an exception for each payment that is not ours; one each, however often it is told."""
+        """Open one case for each payment that is not ours, however often it is reported."""
         ...
 
     async def unknown(self, limit: int) -> list[str]:
-        """Return the references of payments that the bank had and we did not, newest first."""
+        """Return the references of payments that the bank has and we do not know, newest first."""
         ...
 
     async def is_confirmed(self, incarnation: UUID) -> bool:
-        """Say whether a person has confirmed this opening, for banks that give no list."""
+        """Say whether a person has confirmed this recovery, for banks that give no list of payments."""
         ...
 
     async def listed(self, incarnation: UUID) -> frozenset[str]:
-        """Return the rails whose banks have been asked in this opening."""
+        """Return the rails whose banks have been asked for their payments in this recovery."""
         ...
 
     async def note(self, incarnation: UUID, step: str, detail: Mapping[str, str]) -> bool:
-        """Write down a step (listed, confirmed, opened); False when this opening is over."""
+        """Record a step (listed, confirmed, opened); False when this recovery is over."""
         ...

@@ -1,8 +1,8 @@
-"""What rails deliver without being asked, stored before it is acknowledged.
+"""Inbound messages: what banks send unasked is stored before it is acknowledged.
 
-A rail verifies and reads a message, hands it over as it came together with what it says, and acknowledges
-it to its sender only after ``receive`` has returned. From then on the message outlives any process: each
-of its reports is worked off, in the order of receipt, by the engine that owns the payment.
+A rail verifies and parses a message, passes on its bytes and its reports, and acknowledges it to the sender only
+after ``receive`` has returned. Then the message survives the end of any process. The engine that owns the payment
+processes the reports in the order of receipt. Must never: drop a stored report.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 CONTENT_BYTES_MAX = 1_048_576
-"""A larger message is refused to its sender."""
+"""The largest message in bytes; a larger one is refused to its sender."""
 
 REPORTS_MAX = 10_000
-"""One message speaks of at most so many payments."""
+"""The most payments that one message reports on."""
 
 
 class MessageSource(StrEnum):
@@ -32,13 +32,13 @@ class MessageSource(StrEnum):
 
     CALLBACK = auto()  # the sender called us
     INBOX = auto()  # a file was picked up
-    PUSHED = auto()  # over a connection of ours
+    PUSHED = auto()  # received over a connection that we opened
 
 
 class PaymentReferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The names by which a bank may speak of a payment; an empty one was not given.
+    """The references by which a bank may identify a payment; an empty one was not given.
 
-    ``rail_reference`` is the rail's own. Names of different payments in one report identify none.
+    ``rail_reference`` is the rail's own. If they belong to different payments, the report identifies none.
     """
 
     uetr: UUID | None = None
@@ -48,7 +48,7 @@ class PaymentReferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one message says of one payment, in the engine's events and the sender's words."""
+    """The status of one payment in a message: an event of the state machine, with the sender's code and text."""
 
     event: Event
     references: PaymentReferences
@@ -59,7 +59,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A verified message as it came. The same content on the same rail is the same message."""
+    """A verified message, unchanged. The same content on the same rail is the same message."""
 
     rail: str
     source: MessageSource
@@ -69,7 +69,7 @@ class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A report that is still to be worked off. Without ``settlement_id`` no payment of ours was found."""
+    """A report that is still to be processed. Without ``settlement_id`` no payment of ours was found."""
 
     id: int
     rail: str
@@ -80,16 +80,16 @@ class OpenReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportOutcome(StrEnum):
-    """What became of a report."""
+    """The result of processing a report."""
 
     APPLIED = auto()  # it led to a transition
-    NO_NEWS = auto()  # it repeats what is known, or means nothing in this state
-    NOT_HEARD = auto()  # it means something only as the answer to a question
+    NO_NEWS = auto()  # it repeats what is known, or has no meaning in this state
+    NOT_HEARD = auto()  # it is valid only as the response to a question
     UNKNOWN_PAYMENT = auto()  # no payment of ours: a case for a person
 
 
 class ReportClosing(msgspec.Struct, frozen=True, kw_only=True):
-    """How a report ended."""
+    """A processed report with its result."""
 
     report_id: int
     outcome: ReportOutcome
@@ -108,16 +108,16 @@ class InboundStore(Protocol):
     async def open_reports(
         self, owner: int, limit: int, in_flight: Sequence[int] = ()
     ) -> list[OpenReport]:
-        """Return, oldest first, open reports that ``owner`` may work off.
+        """Return, oldest first, open reports that the engine ``owner`` may process.
 
-        Those are of payments that it owns, that nobody owns, that have ended, or that are unknown.
+        They are about payments that it owns, that no engine owns, that have ended, or that are unknown.
         """
         ...
 
     async def close_reports(self, closings: Sequence[ReportClosing]) -> None:
-        """Close reports; an unknown payment becomes a case for a person, once. Closed ones stay so."""
+        """Close reports; an unknown payment becomes one case for a person. Closed reports stay closed."""
         ...
 
     async def open_count(self) -> tuple[int, Mapping[str, int]]:
-        """Count what is open: in all, and by rail."""
+        """Count the open reports: in total, and by rail."""
         ...

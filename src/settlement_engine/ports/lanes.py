@@ -1,6 +1,7 @@
-"""How much a rail takes at once, and when it is left alone: the limits of a lane, as data.
+"""The limits of a lane, as data: how much is sent to a bank at once, and when its circuit breaker opens.
 
-A lane is the way to one bank over one rail. Its limits are the rail's; each bank has a lane of its own.
+A lane is the queue to one bank over one rail. The limits belong to the rail; each bank has a lane of its own, so
+that one slow bank never delays another. Must never: decide about a payment.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from settlement_engine.domain.backoff import Backoff
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerLimits:
-    """When sending to a bank that does not answer is stopped, and how soon it is tried again.
+    """When the circuit breaker of a lane opens, and how soon one send is tried again.
 
-    It opens after ``failures_in_a_row`` sends without an answer (silent or undelivered), not one in between
-    having been answered, or when of the last ``window`` sends at least ``failure_share`` were not. One send
-    is then tried after each wait of ``rest``.
+    It opens after ``failures_in_a_row`` consecutive sends without a response (timed out or never transmitted),
+    or when at least the share ``failure_share`` of the last ``window`` sends had none. Then it is half-open for
+    one send after each wait of ``rest``.
     """
 
     failures_in_a_row: int = 20
@@ -29,12 +30,12 @@ class BreakerLimits:
 class LaneLimits:
     """The limits of each lane of a rail; None is no limit.
 
-    ``concurrency_max`` bounds the payments that are being sent or recalled at the same time, so that the
-    time-out of an answer never runs while a payment still waits for a connection; a rail that has as many
-    connections to a bank says so here. ``rate_per_second_max`` bounds how many begin. Enquiries have a share
-    of their own, as large unless it is given, so that a full queue of sends never starves them.
-    ``queue_max`` bounds what waits for each kind of question: beyond it new payments wait before their funds
-    are held, and what is locked rests.
+    ``concurrency_max`` limits the payments that are sent or recalled at the same time: usually the number of
+    connections to a bank, so that no response time-out runs while a payment waits for a connection.
+    ``rate_per_second_max`` limits how many calls begin. Enquiries have a limit of their own, equal unless it
+    is given, so that a full queue of sends never delays them. ``queue_max`` limits how many payments wait for
+    each kind of question: above it, new payments wait before their funds are held, and locked ones are parked
+    until due.
     """
 
     concurrency_max: int | None = None
@@ -47,7 +48,7 @@ class LaneLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneReport:
-    """How the lanes of a rail are: how many payments wait in them, and how many breakers are not closed."""
+    """The state of a rail's lanes: how many payments wait in them, and how many breakers are not closed."""
 
     waiting: int
     breakers_open: int

@@ -1,4 +1,7 @@
-"""What proves the books, keeps what could not be read, and measures."""
+"""Proof of the books, dead letters and gauges: what operations asks of the store.
+
+Promises: a proof recomputes everything from the transfers and moves. Must never: correct a difference by itself.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Something that must not be: which check, where, what was expected and what was found."""
+    """A failed check: which one, where, what was expected and what was found."""
 
     check: str
     subject: str
@@ -32,7 +35,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The result of recomputing the books. No differences: they are proved."""
+    """The result of recomputing the books. Without differences they are proved."""
 
     accounts: int
     transfers: int
@@ -44,15 +47,15 @@ class Proof:
 
 
 class Auditor(Protocol):
-    """Recomputes instead of trusting."""
+    """Recomputes the books from their records."""
 
     async def prove(self) -> Proof:
-        """Recompute balances, holds, conservation and lives, in one snapshot."""
+        """Recompute balances, holds, conservation of money and histories, in one snapshot."""
         ...
 
 
 class DeadLetterStore(Protocol):
-    """Keeps what could not be taken in, for a person. Raises Unavailable."""
+    """Keeps messages that could not be accepted, for a person. Raises Unavailable."""
 
     async def bury(
         self,
@@ -63,9 +66,9 @@ class DeadLetterStore(Protocol):
         *,
         kept_bytes_max: int | None = None,
     ) -> bool:
-        """Keep a message with the reason why it was refused; False when this message was kept before.
+        """Keep a message with the reason why it was refused; False when it was kept before.
 
-        Of a longer payload than ``kept_bytes_max`` the beginning is kept, with the size and hash of the whole.
+        Of a payload longer than ``kept_bytes_max`` the beginning is kept, with size and hash of the whole.
         """
         ...
 
@@ -78,15 +81,15 @@ class DeadLetterStore(Protocol):
         is_whole_only: bool = False,
         has_payload: bool = True,
     ) -> list[DeadLetter]:
-        """Return those that wait for a person, oldest first."""
+        """Return the open dead letters, oldest first."""
         ...
 
     async def waiting_letters(self, limit: int) -> int:
-        """Count those that wait for a person, up to the limit."""
+        """Count the open dead letters, up to the limit."""
         ...
 
     async def remove_letters(self, days: int, limit: int) -> int:
-        """Remove letters that ended so many days ago, at least ``KEPT_DAYS_MIN``; returns how many."""
+        """Remove dead letters closed for so many days, at least ``KEPT_DAYS_MIN``; returns how many."""
         ...
 
     async def dead_letters(
@@ -97,21 +100,21 @@ class DeadLetterStore(Protocol):
         is_open_only: bool = False,
         has_payload: bool = True,
     ) -> list[DeadLetter]:
-        """Return them with what was done about them, latest first."""
+        """Return dead letters with the actions on them, latest first."""
         ...
 
     async def dead_letter(self, letter_id: int) -> DeadLetter | None:
-        """Return one."""
+        """Return one dead letter."""
         ...
 
     async def note_letter(self, letter_id: int, act: LetterAct) -> DeadLetter:
-        """Write down what was done, at the store's own time. Raises NotFound, WrongState at its end."""
+        """Record an action at the database's time. Raises NotFound, and WrongState if it is closed."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """What all accounts of one kind that a bank has in a currency come to, on their own side."""
+    """The sum of the balances of a bank's accounts of one kind in a currency, in minor units."""
 
     kind: AccountKind
     bank: str  # folded
@@ -121,16 +124,16 @@ class Balance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauges:
-    """What the monitoring room asks of the store now and then."""
+    """What monitoring asks of the store from time to time."""
 
     open_by_state: Mapping[str, int]
     oldest_open_seconds: float
     oldest_in_doubt_seconds: float
     outbox_backlog: int
-    without_next_action: int  # open settlements that nobody and no time will move; must be 0
-    balances: Sequence[Balance]  # of nostro and vostro accounts, those of the oldest accounts first
-    accounts_left_out: int = 0  # whose balances are not among them
-    open_matters: Mapping[str, int] = field(default_factory=dict)  # for people, by kind
+    without_next_action: int  # open settlements that nothing will continue; must be 0
+    balances: Sequence[Balance]  # of nostro and vostro accounts, oldest accounts first
+    accounts_left_out: int = 0  # accounts whose balances are not included
+    open_matters: Mapping[str, int] = field(default_factory=dict)  # open cases, by kind
     oldest_matters_seconds: Mapping[str, float] = field(default_factory=dict)  # by kind
     open_dead_letters: int = 0
     oldest_dead_letter_seconds: float = 0.0
@@ -139,16 +142,16 @@ class Gauges:
 
 
 class StuckFinder(Protocol):
-    """Finds open settlements that nothing moves, or that have lasted too long. Raises Unavailable."""
+    """Finds open settlements that are stuck. Raises Unavailable."""
 
     async def stuck(self, limits: StuckLimits, limit: int) -> StuckReport:
-        """Judge by the store's clock; at most ``limit`` are named, all are counted."""
+        """Find them by the database's clock; at most ``limit`` are listed, all are counted."""
         ...
 
 
 class GaugeSource(Protocol):
-    """Answers what cannot be counted in passing."""
+    """Measures what the engine cannot count while it works."""
 
     async def gauges(self, accounts_max: int) -> Gauges:
-        """Measure; the balances of at most so many accounts are read, and as many others are counted."""
+        """Measure; at most so many accounts' balances are read, and as many further accounts are counted."""
         ...

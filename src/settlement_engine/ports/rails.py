@@ -1,7 +1,8 @@
-"""What the engine asks of rails and of screening, and what comes back.
+"""What the engine asks of rails and of screening, and the answers.
 
-A rail is made of parts: every one takes payments (``SendRail``), and has the parts besides that its bank
-offers. ``RailCapabilities.asks`` says which; what is not offered is never asked for.
+A rail consists of parts: every rail takes payments (``SendRail``); the other parts depend on what its bank offers.
+``RailCapabilities.asks`` lists them. Promises: a part that a rail does not have is never asked. Must never: let a
+rail decide about a settlement; it only classifies what the bank says.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """One payment to send, to ask about or to recall. ``payload`` are the bytes recorded with P.
+    """One payment to send, enquire about or recall. ``payload`` are the bytes recorded with the send intent.
 
-    ``is_possible_duplicate`` is set on every sending but the first.
+    ``is_possible_duplicate`` is set on every transmission but the first.
     """
 
     settlement_id: UUID
@@ -44,7 +45,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageType(msgspec.Struct, frozen=True, kw_only=True):
-    """A type of message of a rail: its versions, and the question that it puts. None: the bank says it to us."""
+    """A type of message of a rail, its versions, and the question it asks; None: the bank sends it to us."""
 
     name: str
     versions: tuple[str, ...]
@@ -53,14 +54,14 @@ class MessageType(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RailCapabilities(SendingRules):
-    """The rail's rules, as data: those that decisions stand on, and those of asking.
+    """The rail's rules, as data: those that decisions depend on, and those of sending and enquiring.
 
-    ``answer_timeout_seconds`` is how long a question may stay open before it counts as silence.
+    ``answer_timeout_seconds`` is how long a question may stay open before it counts as not answered.
     ``validity_seconds`` is how long an attempt's bytes may be sent. ``currencies``, ``banks`` (folded codes of
-    those that take orders over it) and the amounts, in minor units by currency, say which payments it carries;
-    None, or a currency left out, is no bound. ``lane`` bounds what is put to one bank at a time. ``enquiry``
-    says how often is asked about a payment that is in doubt, sent or being recalled; a state that it leaves
-    out follows the engine's settings. ``messages`` are the types that it writes and reads.
+    those reachable over it) and the amounts, in minor units by currency, say which payments it carries; None,
+    or a currency left out, means no limit. ``lane`` limits what one bank is asked at a time. ``enquiry`` says
+    how often a payment that is in doubt, sent or being recalled is enquired about; for a state that is left
+    out, the engine's settings apply. ``messages`` are the types that it writes and reads.
     """
 
     answer_timeout_seconds: float
@@ -78,11 +79,11 @@ Receive: TypeAlias = "Callable[[Sequence[InboundMessage]], Awaitable[None]]"
 """Stores inbound messages; raises Unavailable when they could not be stored."""
 
 Report: TypeAlias = "Callable[[Sequence[Answer]], None]"
-"""Takes in answers as they become known, in any order and grouping."""
+"""Receives answers as they arrive, in any order and grouping."""
 
 
 class Rail(Protocol):
-    """What every rail has. It classifies answers and never decides."""
+    """What every rail has. It classifies what the bank says and never decides."""
 
     @property
     def name(self) -> str:
@@ -95,32 +96,32 @@ class Rail(Protocol):
         ...
 
     def listen(self, receive: Receive) -> None:
-        """Name who stores what the rail delivers without being asked.
+        """Set the function that stores the messages which the bank sends unasked.
 
-        The rail acknowledges a message to its sender only after ``receive`` has returned, and lets the
-        sender try again when it has raised.
+        The rail acknowledges a message to its sender only after ``receive`` has returned; if it raises, the
+        rail lets the sender try again.
         """
         ...
 
     async def start(self) -> None:
-        """Open what the rail needs."""
+        """Open connections and files that the rail needs. Raises Misconfigured."""
         ...
 
     async def stop(self) -> None:
-        """Close it again; harmless where it was not started."""
+        """Close them again; harmless if the rail was not started."""
         ...
 
 
 class SendRail(Rail, Protocol):
-    """A rail that takes payments: the one part that no rail is without.
+    """A rail that takes payments: the part that every rail has.
 
-    ``send``, like ``enquire`` and ``recall`` of the other parts, puts a batch of questions and calls ``report``
-    with answers. Whatever was not reported when the call returns or raises, or when the engine stops waiting
-    for it, is silence.
+    ``send``, like ``enquire`` and ``recall`` of the other parts, asks a batch of questions and calls ``report``
+    with the answers. A question that was not reported when the call returns or raises, or when the engine's
+    time-out ends it, counts as not answered.
 
-    A call begins when its lane has room, so that the engine's time-out does not run while a payment waits
-    for its turn. A rail that makes payments wait inside a call all the same (for a connection) tells of
-    those that never left: it reports them as undelivered before it lets a cancellation or an error go on.
+    A call begins when its lane has room, so the engine's time-out does not run while a payment waits in the
+    queue. If payments still wait inside a call, for example for a connection, the rail must report those that
+    were never transmitted as undelivered before it propagates a cancellation or an error.
     """
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
@@ -128,36 +129,36 @@ class SendRail(Rail, Protocol):
         ...
 
     def read(self, payload: bytes) -> PaymentTerms | None:
-        """Say what the bytes of an attempt ask the bank to do; None when they cannot be read. Pure."""
+        """Parse the bytes of an attempt; None when they cannot be read. Pure."""
         ...
 
     async def send(self, questions: Sequence[Question], report: Report) -> None:
-        """Deliver the bytes; answers acknowledged, settled, rejected or undelivered."""
+        """Send the bytes; answers acknowledged, settled, rejected or undelivered."""
         ...
 
 
 @runtime_checkable
 class EnquiryRail(Protocol):
-    """The part of a rail whose bank can be asked about payments. Without it silence stays silence."""
+    """The part of a rail whose bank answers enquiries. Without it a missing response stays missing."""
 
     async def enquire(self, questions: Sequence[Question], report: Report) -> None:
-        """Ask by our references; answers acknowledged, settled, rejected or not found."""
+        """Enquire by our references; answers acknowledged, settled, rejected or not found."""
         ...
 
 
 @runtime_checkable
 class RecallRail(Protocol):
-    """The part of a rail whose bank takes recalls. Without it nothing that was sent is recalled."""
+    """The part of a rail whose bank takes recalls. Without it a sent payment is never recalled."""
 
     async def recall(self, questions: Sequence[Question], report: Report) -> None:
-        """Ask for it back; answers recalled, recall refused, settled, rejected, acknowledged."""
+        """Request payments back; answers recalled, recall refused, settled, rejected, acknowledged."""
         ...
 
 
 class BankPayment(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment of ours as the bank's own book has it.
+    """A payment of ours as the bank's own records have it.
 
-    ``event`` is what the bank would answer if it were asked now; ``facts`` are its words for a person.
+    ``event`` is what the bank would answer to an enquiry now; ``facts`` are its details for a person.
     """
 
     reference: str
@@ -167,7 +168,7 @@ class BankPayment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BankPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Part of what a bank has of ours. ``after`` asks for the next part; empty means that this was all."""
+    """A page of our payments at a bank. ``after`` is the key of the next page; empty on the last one."""
 
     payments: Sequence[BankPayment]
     after: str = ""
@@ -175,15 +176,15 @@ class BankPage(msgspec.Struct, frozen=True, kw_only=True):
 
 @runtime_checkable
 class PaymentLister(Protocol):
-    """The part of a rail whose bank gives lists: it says what it has of ours, asked for or not."""
+    """The part of a rail whose bank lists the payments that it has received from us."""
 
     async def payments_since(self, since: datetime, after: str = "") -> BankPage:
-        """Return a page of what the bank has received of us since then, oldest first."""
+        """Return a page of the payments that the bank has received from us since then, oldest first."""
         ...
 
 
 class StatementFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A statement as the bank gave it, under the bank's own name of it. It is read and judged elsewhere."""
+    """A statement file, unchanged, with the bank's name for it. It is parsed and checked elsewhere."""
 
     name: str
     content: bytes
@@ -191,7 +192,7 @@ class StatementFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatementPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Part of the statements that a bank gives. ``after`` asks for the next part; empty: that was all."""
+    """A page of a bank's statement files. ``after`` is the key of the next page; empty on the last one."""
 
     statements: Sequence[StatementFile]
     after: str = ""
@@ -199,16 +200,16 @@ class StatementPage(msgspec.Struct, frozen=True, kw_only=True):
 
 @runtime_checkable
 class StatementSource(Protocol):
-    """The part of a rail whose bank gives account statements over it."""
+    """The part of a rail whose bank delivers account statements over it."""
 
     async def statements_since(self, since: datetime, after: str = "") -> StatementPage:
-        """Return statements that the bank has made available since then, oldest first, as they are."""
+        """Return unchanged statement files that the bank has made available since then, oldest first."""
         ...
 
 
 class Screening(Protocol):
-    """Compliance and risk. Answers are CLEARED, PARKED or REFUSED with a refusal; silence is asked again."""
+    """Compliance and risk. Answers are CLEARED, PARKED or REFUSED with a refusal; else it is asked again."""
 
     async def screen(self, settlements: Sequence[Settlement], report: Report) -> None:
-        """Ask about a batch."""
+        """Screen a batch and report the answers."""
         ...

@@ -1,4 +1,8 @@
-"""What the engine asks of the store: batches of admissions and of steps, each one decision."""
+"""What the engine asks of the store: batches of admissions and of transitions.
+
+Promises: each settlement in a batch is one decision, guarded by its state, sequence number and fencing token.
+Must never: choose an event; the store only writes the transitions that it is given.
+"""
 
 from __future__ import annotations
 
@@ -23,23 +27,23 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What intake found."""
+    """The result of admitting an instruction."""
 
-    ACCEPTED = auto()  # written down now
-    REPLAYED = auto()  # written down before, with the same content
-    KEY_TAKEN = auto()  # the key stands for other content
-    OBLIGATION_TAKEN = auto()  # the obligation has a settlement that lives or has completed
+    ACCEPTED = auto()  # stored now
+    REPLAYED = auto()  # stored before, with the same content
+    KEY_TAKEN = auto()  # the key was used for other content
+    OBLIGATION_TAKEN = auto()  # the obligation has an open or completed settlement
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
-    """An instruction under the identifier that it gets if it is new."""
+    """An instruction, with the identifier that its settlement gets if it is new."""
 
     settlement_id: UUID
     instruction: Instruction
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to an admission. ``settlement_id`` is that of the settlement in question."""
+    """The answer to an admission. ``settlement_id`` is the new settlement, or the existing one."""
 
     verdict: Verdict
     settlement_id: UUID
@@ -47,13 +51,13 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the page to be applied to one settlement, with what the row needs.
+    """One transition to apply to one settlement, with the data that it needs.
 
-    ``settlement`` is the settlement as the caller knows it; the store compares state, sequence, epoch.
-    ``rest_seconds``: None means that the caller puts the new state's question now and stays its owner;
-    a number means that nobody owns it and that it is due after that long (infinity: never by time).
-    ``attempt`` and ``session`` come with LOCK, ``transfers`` with POST and REVERSE,
-    ``back`` with what brings money back; ``detail`` has its words.
+    ``settlement`` is the settlement as the caller read it; the store compares state, sequence number and
+    fencing token. ``rest_seconds`` None keeps ownership, because the caller asks the new state's question
+    now; a number releases the settlement until it is due after that time (infinity: never by time).
+    ``attempt`` and ``session`` belong to LOCK, ``transfers`` to POST and REVERSE, ``back`` to a return;
+    ``detail`` is recorded with the move.
     """
 
     settlement: Settlement
@@ -71,7 +75,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store answers to a step. ``at`` is the database's time of the transaction."""
+    """The result of a transition. ``at`` is the database's time of the transaction."""
 
     result: Result
     at: datetime
@@ -81,8 +85,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """A settlement that this engine owns from now on.
 
-    ``was_asked`` says that an owner who is gone may have put its question: the event is NO_ANSWER.
-    Otherwise its rest is over and the question is put now.
+    ``was_asked``: an engine that is gone may have asked its question, so the event is NO_ANSWER. Otherwise the
+    settlement was parked and is due now, and its question is asked.
     """
 
     settlement: Settlement
@@ -105,11 +109,11 @@ class SettlementFilter:
 
 
 NAMED_MAX: Final = 64
-"""So many moves with the same reference of a rail are looked at; more settlements than one are too many."""
+"""The most moves with one rail reference that are read; a reference of several settlements identifies none."""
 
 
 class NamedBy(StrEnum):
-    """As what a settlement has a name."""
+    """By which identifier a settlement was found."""
 
     SETTLEMENT_ID = auto()
     OBLIGATION_ID = auto()
@@ -119,44 +123,43 @@ class NamedBy(StrEnum):
 
 
 class Named(NamedTuple):
-    """A settlement that a name may mean."""
+    """A settlement that was found by an identifier."""
 
     settlement_id: UUID
     named_by: NamedBy
 
 
 class SettlementStore(Protocol):
-    """Keeps lives. Every call is one transaction, durable when it returns.
+    """Keeps settlements and their histories. Every call is one transaction, durable when it returns.
 
-    Raises Unavailable when the database is out of reach; the outcome is then unknown, and the same
-    call may be made again: admission is idempotent by key, steps are guarded.
+    Raises Unavailable when the database is unreachable; the outcome is then unknown, and the same call may be
+    made again: admission is idempotent by key, and transitions are guarded.
     """
 
     async def admit(self, admissions: Sequence[Admission], owner: int) -> list[Admitted]:
-        """Write new instructions down, in VALIDATING, owned by ``owner``; one answer each, in order."""
+        """Store new instructions in VALIDATING, owned by the engine ``owner``; one answer each, in order."""
         ...
 
     async def apply(self, steps: Sequence[Step], owner: int) -> list[Outcome]:
-        """Apply steps, each guarded, all in one transaction; one answer each, in order.
+        """Apply transitions, each guarded, all in one transaction; one result each, in order.
 
         A settlement occurs at most once in a batch. Holds are granted in the order of the batch.
         """
         ...
 
     async def claim(self, owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
-        """Take over what is due and owned by nobody, and what is owned by engines that are gone.
+        """Claim settlements that are due and not owned, and those of engines that are gone.
 
-        Engines that have just gone are noticed by themselves; a sweep looks for any owner that is not
-        alive.
+        Without a sweep only engines that went recently are noticed; a sweep checks every owner.
         """
         ...
 
     async def owned(self, owner: int) -> set[UUID]:
-        """Name the open settlements that an engine owns."""
+        """Return the ids of the open settlements that an engine owns."""
         ...
 
     async def reclaim(self, owner: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
-        """Take over anew what the engine owns and has lost sight of, as if it were another's."""
+        """Claim again settlements that the engine owns but does not have in memory."""
         ...
 
     async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
@@ -164,22 +167,22 @@ class SettlementStore(Protocol):
         ...
 
     async def find_by_obligation(self, obligation_id: str) -> Settlement | None:
-        """Return the live or completed settlement of an obligation, else its latest."""
+        """Return the open or completed settlement of an obligation, else its latest."""
         ...
 
     async def find_by_keys(self, key_hashes: Sequence[UUID]) -> dict[UUID, Settlement]:
-        """Return the settlements that stand under these keys, by key."""
+        """Return the settlements with these key hashes, by key hash."""
         ...
 
     async def find_by_any_id(self, name: str) -> list[Named]:
-        """Say which settlements a name may mean: their own id, the obligation's, those of the payment.
+        """Find settlements by any identifier: their own id, the obligation's, or a reference of the payment.
 
-        Of an obligation's settlements it is the one that ``find_by_obligation`` returns.
+        Of an obligation's settlements it returns the same one as ``find_by_obligation``.
         """
         ...
 
     async def count_settlements(self, wanted: SettlementFilter) -> int:
-        """Count the settlements of a list, no further than its limit."""
+        """Count the settlements that match, up to the filter's limit."""
         ...
 
     async def life(self, settlement_id: UUID) -> list[Moved]:

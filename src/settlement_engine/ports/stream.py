@@ -1,4 +1,7 @@
-"""What the outside world hears, in one gapless order."""
+"""The stream of announcements: every recorded move of all settlements, in one order.
+
+Promises: positions are gapless within a system epoch. Must never: change an announcement that was read once.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
-    """A move as the outside world hears it: with the facts of its settlement."""
+    """A move as it is published: with the fields of its settlement."""
 
     moved: Moved
     obligation_id: str
@@ -27,12 +30,12 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stream(Protocol):
-    """Everything that happened, in one gapless order. Raises Unavailable."""
+    """All recorded moves in one order. Raises Unavailable."""
 
     async def read(
         self, after: int, limit: int, settlement_id: UUID | None = None
     ) -> list[Announcement]:
-        """Return what follows the position, oldest first; of one settlement if it is named."""
+        """Return the moves after a position, oldest first; of one settlement only, if its id is given."""
         ...
 
     async def head(self) -> int:
@@ -44,5 +47,5 @@ class Stream(Protocol):
         ...
 
     async def mark_published(self, position: int) -> None:
-        """Remember it; never goes back by itself."""
+        """Record the published position; a lower one than recorded changes nothing."""
         ...

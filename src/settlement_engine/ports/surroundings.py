@@ -1,4 +1,4 @@
-"""Where time and names come from, and who counts: what the core asks of its surroundings."""
+"""Clock, identifiers and metrics: what the core needs from outside, passed in so that tests can control it."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ if TYPE_CHECKING:
 
 
 class Clock(Protocol):
-    """Where the time comes from. Decisions about money use the database's; this one is for the rest."""
+    """The source of time for everything but decisions about money, which use the database's clock."""
 
     def now(self) -> datetime:
-        """Return the present instant, aware and in UTC."""
+        """Return the current time, aware and in UTC."""
         ...
 
 
 class Ids(Protocol):
-    """Where new identifiers come from."""
+    """The source of new identifiers."""
 
     def new(self) -> UUID:
-        """Return an identifier that sorts by the time of its making (UUID version 7)."""
+        """Return an identifier that sorts by its creation time (UUID version 7)."""
         ...
 
 
 class Meter(Protocol):
-    """What the engine counts in passing; cheap, and called once per batch."""
+    """The metrics that the engine counts while it works; cheap, and called once per batch."""
 
     def moved(self, steps: Sequence[Step], commit_seconds: float | None = None) -> None:
-        """Count applied steps, with how long the commit took that they share."""
+        """Count applied transitions, with the duration of their common commit in seconds."""
         ...
 
     def rail_answered(
         self, rail: str, ask: str, seconds: float, answered: int, silent: int
     ) -> None:
-        """Note how a batch of questions went."""
+        """Record the result of a batch of questions: its duration, and how many were answered or timed out."""
         ...
 
     def lanes(self, reports: Mapping[str, LaneReport]) -> None:
-        """Show how the lanes of each rail are, by its name; called when that has changed."""
+        """Show the state of each rail's lanes, by the rail's name; called when it has changed."""
         ...
 
     def batch(self, stage: str, size: int, seconds: float) -> None:
-        """Note one group commit."""
+        """Record one group commit."""
         ...
 
     def anomaly(self, kind: str, count: int = 1) -> None:
-        """Count what should not happen: illegal answers, stale writes, lost sessions."""
+        """Count an invariant warning: an illegal answer, a stale write, a lost session."""
         ...

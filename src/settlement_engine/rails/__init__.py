@@ -1,6 +1,6 @@
-"""The ways to the banks.
+"""The rails: adapters through which payments reach the banks.
 
-Promises: an adapter classifies what a bank says into the page's events and never decides. What is not a
-definite word of the bank is silence, and silence is not reported. Must never: invent a no, change the
-bytes recorded with P, or make a reference of its own for a payment.
+Promises: an adapter classifies what a bank says into events of the state machine and never decides. Whatever is
+not a clear statement of the bank counts as no response and is not reported. Must never: invent a rejection,
+change the bytes recorded with the send intent, or create a reference of its own for a payment.
 """

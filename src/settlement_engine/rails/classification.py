@@ -1,12 +1,12 @@
-"""From what a transport and a message say to the events of the state machine: the one place where it is decided.
+"""Classifies the result of an exchange with a bank into events of the state machine.
 
-Promises: *nothing sent* is undelivered, and only that. A no is what the bank says of this payment, or a refusal of
-this message the first time that it is sent; server errors, lost connections, time-outs, refusals at the door and
-what nobody can read are silence. A duplicate is no answer of its own: the first result counts. A status that no
-code set has is silence and an alarm; a return is a return whatever its code. The status of a message is not that
-of its payments. Must never: turn silence into a no, or take what is said of one payment for another.
+Promises: only *nothing sent* is undelivered. A rejection is the bank's status of this payment, or its refusal of
+this message at the first transmission. Server errors, lost connections, time-outs, refused requests and unreadable
+responses count as no response. For a duplicate the first result is valid. An unknown status code is no response and
+raises an alarm; a return is a return whatever its code. The status of a message is not the status of its payments.
 
-``tests/unit/rails/test_classification.py`` goes through the decision table row by row.
+Must never: turn a missing response into a rejection, or apply the status of one payment to another.
+``tests/unit/rails/test_classification.py`` checks each entry of the decision table.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Classified(msgspec.Struct, frozen=True, kw_only=True):
-    """What an exchange has come to. No report is silence."""
+    """The result of an exchange. Without a report there was no response."""
 
     reports: tuple[StatusReport, ...] = ()
     alarms: tuple[Alarm, ...] = ()
@@ -80,11 +80,11 @@ SILENCE: Final = Classified()
 
 
 def classify(asked: Asked, result: ExchangeResult) -> Classified:
-    """Say what the result of one exchange means for the payment that was asked about."""
+    """Return what the result of one exchange means for the payment that was asked about."""
     if isinstance(result, NothingSent):
         if asked.purpose is Purpose.SEND:
             return Classified(reports=(_report(asked, Event.UNDELIVERED, text=result.why),))
-        return SILENCE  # that a question did not leave says nothing of the payment
+        return SILENCE  # an enquiry or recall that was not sent says nothing about the payment
     if not isinstance(result, Response) or result.status >= SERVER_ERROR:
         return SILENCE
     return _responded(asked, result)
@@ -106,14 +106,14 @@ def _responded(asked: Asked, response: Response) -> Classified:
 
 
 def _answered(asked: Asked, response: Response) -> Classified:
-    """Take what the body says; without one, *accepted* says that the bank has the payment, and no more."""
+    """Read the body; without one, *accepted* means only that the bank has the payment."""
     if response.body:
         return _from_body(asked, response.body)
     if response.status == OK:
         return Classified(alarms=(Alarm.UNEXPECTED_RESPONSE,))
     if asked.purpose is Purpose.SEND:
         return Classified(reports=(_report(asked, Event.ACKNOWLEDGED),))
-    return SILENCE  # the answer will come by itself
+    return SILENCE  # the bank will send the answer later
 
 
 def _from_body(asked: Asked, body: bytes) -> Classified:
@@ -126,7 +126,7 @@ def _from_body(asked: Asked, body: bytes) -> Classified:
 
 
 def _conflict(asked: Asked, response: Response) -> Classified:
-    """Take the first result; where the bank does not say it, it will be asked."""
+    """Use the first result; if the bank does not state it, an enquiry will follow."""
     message = _opened(response.body) if response.body else None
     if message is None or message.kind == "admi.002":
         return Classified(alarms=(Alarm.DUPLICATE,))
@@ -134,7 +134,7 @@ def _conflict(asked: Asked, response: Response) -> Classified:
 
 
 def _refused(asked: Asked, response: Response) -> Classified:
-    """Tell a refusal of this message, or of its payment, from one that proves nothing."""
+    """Distinguish a refusal of this message or its payment from one that proves nothing."""
     message = _opened(response.body) if response.body else None
     if message is not None and message.kind != "admi.002":
         return _own(asked, reports_of(message))
@@ -148,7 +148,7 @@ def _refused(asked: Asked, response: Response) -> Classified:
 
 
 def _rejected_message(asked: Asked, message: Opened) -> Classified:
-    """Read an admi.002. That a resend is refused says nothing of what was sent before."""
+    """Read an admi.002. A refused resend says nothing about earlier transmissions."""
     content = message.content
     if content.related_reference not in _message_names(asked):
         return Classified(alarms=(Alarm.OTHER_PAYMENT,))
@@ -161,7 +161,7 @@ def _rejected_message(asked: Asked, message: Opened) -> Classified:
 
 
 def _unknown_payment(asked: Asked, response: Response) -> Classified:
-    """*Not found* is an answer only if the bank names our question; an address may be unknown as well."""
+    """Accept *not found* only if the bank names our enquiry; the address may be unknown instead."""
     message = _opened(response.body) if response.body else None
     if message is None or message.kind != "admi.002":
         return Classified(alarms=(Alarm.UNEXPECTED_RESPONSE,))
@@ -175,7 +175,7 @@ def _unknown_payment(asked: Asked, response: Response) -> Classified:
 
 
 def _own(asked: Asked, found: Reports) -> Classified:
-    """Keep what is said of the payment that was asked about; what is said of others is not believed here."""
+    """Keep the reports on the payment that was asked about; reports on others raise an alarm."""
     own = tuple(report for report in found.reports if asked.is_about(report.references))
     alarms = list(found.alarms)
     if len(own) < len(found.reports):
@@ -192,16 +192,16 @@ DUPLICATE_CODES: Final = frozenset({"DUPL", "AM05"})
 
 
 def is_duplicate(report: StatusReport) -> bool:
-    """Say whether a no says only that the bank has the payment already: then its first result counts.
+    """Say whether a rejection means only that the bank has the payment already: the first result is valid.
 
-    This is so of what answers a sending, or comes unasked. The answer to an enquiry is the state of the
-    payment itself, and there the same code is a no like others.
+    This applies to the response to a transmission, and to unasked reports. The response to an enquiry is the
+    status of the payment itself, and there the same code is an ordinary rejection.
     """
     return report.event is Event.REJECTED and report.code in DUPLICATE_CODES
 
 
 def unasked(body: bytes) -> Reports:
-    """Read what a bank says without being asked. Raises MessageError for what nobody can read."""
+    """Read a message that a bank sent unasked. Raises MessageError if it cannot be read."""
     message = opened(body)
     found = reports_of(message)
     kept = tuple(report for report in found.reports if not is_duplicate(report))

@@ -1,16 +1,14 @@
-"""The mock rail: a bank in this process that can be asked what *it* did.
+"""The mock rail: a simulated bank inside this process, with a ledger of its own.
 
-It is a rail of class A, and honest about why. It recognises a resend by the end-to-end identification
-for as long as its book exists. It can be asked by our reference. It refuses what arrives for the first
-time after its validity. And *not found* is definite in this sense: the mock's network lives in the
-sending process and dies with it, so that nothing is on its way that a later enquiry could miss, with one
-exception: a process that is frozen between the question and the bank's door delivers when it thaws.
-That late message carries the same reference, meets the book, and is counted, not carried out again.
+It is a rail of class A. It recognises a resend by the end-to-end id as long as its ledger file exists, it answers
+enquiries by our reference, and it rejects a payment that arrives for the first time after its validity. *Not
+found* is definite, because a message in transit exists only in the sending process and is lost with it. There is
+one exception: a process that is suspended during a send delivers the message when it continues. That late
+message has the same reference, so the bank counts it and does not execute it again.
 
-Silence is real here: what the script leaves unanswered is not reported, and the call returns only after
-the answer time-out, as in life. What is answered is reported at once and waits for nobody.
-
-The mock must never run in production: whoever builds the rails refuses it there.
+Promises: an answer is reported at once; a question that the script leaves unanswered is not reported, and the
+call returns only after the answer time-out, as with a real bank. Must never: run in production; the code that
+builds the rails refuses it there.
 """
 
 from __future__ import annotations
@@ -50,11 +48,11 @@ if TYPE_CHECKING:
 VALIDITY_SECONDS: Final = 86_400.0
 DEDUPLICATES_SECONDS: Final = 10 * 365 * 86_400.0
 CONTRADICTS_AFTER_SECONDS: Final = 0.25
-"""How long after *settled* a contradicting bank says, unasked, that it rejected."""
+"""How long after *settled* the script ``contradict`` reports, unasked, that the payment was rejected."""
 
 REDELIVERY_SECONDS: Final = 0.5
 DELIVERIES_MAX: Final = 1_000
-"""So often, and so far apart, the bank delivers a message that is not acknowledged."""
+"""How often the bank delivers a message that is not acknowledged, ``REDELIVERY_SECONDS`` apart."""
 
 MESSAGES: Final = (
     MessageType(name="mock.payment", versions=("1",), ask=Ask.SEND),
@@ -64,7 +62,7 @@ MESSAGES: Final = (
 )
 
 VISIT_MAX: Final = 1_000
-"""The bank deals with no more questions than this in one transaction."""
+"""The most questions that the bank handles in one transaction."""
 
 SCRIPT_KEY: Final = "simulate"
 MOST_MS: Final = 86_400_000
@@ -74,9 +72,9 @@ MOST_MS: Final = 86_400_000
 class MockSettings:
     """How the mock bank behaves.
 
-    ``success_rate`` is the share of payments without a script that settle. ``settlement_delay_seconds``
-    lies between acknowledged and settled; at 0 the first answer is already *settled*.
-    ``late_seconds`` is how long the scripts ``late_settle`` and ``late_reject`` keep one waiting.
+    ``success_rate`` is the share of payments without a script that settle. ``settlement_delay_seconds`` is the
+    time from acknowledged to settled; at 0 the first answer is already *settled*. ``late_seconds`` is how long
+    the final status takes with the scripts ``late_settle`` and ``late_reject``.
     """
 
     book_file: Path
@@ -88,7 +86,7 @@ class MockSettings:
     settlement_delay_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what makes no bank. Raises Misconfigured."""
+        """Check the settings. Raises Misconfigured."""
         if not 0 <= self.success_rate <= 1:
             what = f"the mock's success rate must be between 0 and 1, not {self.success_rate}"
             raise Misconfigured(what)
@@ -110,7 +108,7 @@ R = TypeVar("R")
 class MockRail:
     """A rail with every part but statements, whose bank is ``MockBook``.
 
-    One thread of its own carries all visits, one after the other.
+    One thread of its own makes all calls to the bank, one after the other.
     """
 
     name: Final = RAIL_NAME
@@ -144,13 +142,13 @@ class MockRail:
         return self._capabilities
 
     async def start(self) -> None:
-        """Open the bank's book. Raises Misconfigured for a file of another kind."""
+        """Open the bank's ledger. Raises Misconfigured for a file of another kind."""
         assert self._thread is None, "the rail has been started already"
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mock-bank")
         await self._at_the_bank(self._bank.open)
 
     async def stop(self) -> None:
-        """Close the book; what the bank wanted to say unasked is not said any more."""
+        """Close the ledger; reports that the bank has not delivered yet are not delivered any more."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -163,7 +161,7 @@ class MockRail:
             self._thread = None
 
     def listen(self, receive: Receive) -> None:
-        """Name who stores what the bank says without being asked."""
+        """Set the function that stores what the bank reports unasked."""
         self._receive = receive
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
@@ -186,39 +184,39 @@ class MockRail:
         )
 
     def read(self, payload: bytes) -> PaymentTerms | None:
-        """Say what the bytes of an attempt ask the bank to do; None when they cannot be read."""
+        """Parse the bytes of an attempt; None when they cannot be read."""
         return read_terms(payload)
 
     async def send(
         self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
     ) -> None:
-        """Deliver the bytes; answers acknowledged, settled, rejected or undelivered."""
+        """Send the bytes; answers acknowledged, settled, rejected or undelivered."""
         await self._ask(questions, report, self._bank.deliver, self._settings.latency_seconds)
 
     async def enquire(
         self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
     ) -> None:
-        """Ask by our references; answers acknowledged, settled, rejected or not found."""
+        """Enquire by our references; answers acknowledged, settled, rejected or not found."""
         await self._ask(questions, report, self._bank.look_up, self._settings.latency_seconds / 2)
 
     async def recall(
         self, questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
     ) -> None:
-        """Ask for it back; answers recalled, settled or rejected. What had not come never will."""
+        """Recall payments; answers recalled, settled or rejected. One that arrives later is not executed."""
         await self._ask(questions, report, self._bank.take_back, self._settings.latency_seconds / 3)
 
     async def payments_since(self, since: datetime, after: str = "") -> BankPage:
-        """List what the bank has received of us since then (``ports.PaymentLister``)."""
+        """List the payments that the bank has received from us since then (``ports.PaymentLister``)."""
         return await self._at_the_bank(self._bank.list, since, after, self._clock.now())
 
     async def ledger_pages(self) -> AsyncIterator[list[LedgerEntry]]:
-        """Read the bank's own book in pages, in the order of receipt."""
+        """Yield the pages of the bank's own ledger, in the order of receipt."""
         page, last_id = await self._at_the_bank(self._bank.page, 0, self._clock.now())
         while page:
             yield page
             page, last_id = await self._at_the_bank(self._bank.page, last_id, self._clock.now())
 
-    # --- the way there and back ---------------------------------------------------------------
+    # --- requests and responses ---------------------------------------------------------------
 
     async def _ask(
         self,
@@ -233,38 +231,38 @@ class MockRail:
         answered = 0
         for start in range(0, len(questions), VISIT_MAX):
             batch = questions[start : start + VISIT_MAX]
-            answers, second_thoughts = await self._at_the_bank(visit, batch, self._clock.now())
+            answers, contradictions = await self._at_the_bank(visit, batch, self._clock.now())
             if answers:
                 answered += len(answers)
                 report(answers)
-            if second_thoughts:
-                self._say_later(second_thoughts)
+            if contradictions:
+                self._report_later(contradictions)
         if answered < len(questions):
             await asyncio.sleep(max(0.0, gives_up_at - loop.time()))
 
     async def _at_the_bank(
         self, work: Callable[P, R], /, *arguments: P.args, **named: P.kwargs
     ) -> R:
-        """Have the bank's thread do something, so that the event loop goes on meanwhile."""
+        """Run a function in the bank's thread, so that the event loop is not blocked."""
         assert self._thread is not None, "the rail is not started"
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, partial(work, *arguments, **named))
 
-    def _say_later(self, messages: Sequence[InboundMessage]) -> None:
-        """Contradict, but never before *settled* was reported: then it is the later word."""
+    def _report_later(self, messages: Sequence[InboundMessage]) -> None:
+        """Deliver contradicting reports, but never before *settled* was reported."""
 
-        def say() -> None:
+        def start_delivery() -> None:
             self._timers.discard(timer)
             delivery = loop.create_task(self._deliver(messages))
             self._deliveries.add(delivery)
             delivery.add_done_callback(self._deliveries.discard)
 
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(CONTRADICTS_AFTER_SECONDS, say)
+        timer = loop.call_later(CONTRADICTS_AFTER_SECONDS, start_delivery)
         self._timers.add(timer)
 
     async def _deliver(self, messages: Sequence[InboundMessage]) -> None:
-        """Deliver as a bank does: again, after a while, until it is acknowledged, but not for ever."""
+        """Deliver messages, and again until they are acknowledged, at most ``DELIVERIES_MAX`` times."""
         if self._receive is None:
             return
         for _ in range(DELIVERIES_MAX):

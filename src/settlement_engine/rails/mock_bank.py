@@ -1,7 +1,8 @@
-"""The mock bank's counter: reads what comes in, asks the book, and says what the bank says.
+"""The mock bank: reads the messages that arrive, looks in its ledger, and answers.
 
-Everything here runs in the bank's own thread, a batch at a time. It answers with the page's events and
-with nothing where the bank keeps quiet. Rules and luck are in ``scripts``, memory is in ``mock_book``.
+Everything here runs in the bank's own thread, a batch at a time. The scripts and the random choice are in
+``scripts``, the ledger is in ``mock_book``. Promises: answers are events of the state machine; a payment that the
+script leaves unanswered has no answer. Must never: execute a payment twice.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from settlement_engine.rails.scripts import (
     BARRED,
     DEBITED,
     EXPIRED,
+    LATE_REJECTION,
     NO_CONNECTION,
     NO_REASON,
-    SECOND_THOUGHTS,
     UNREADABLE,
     BookState,
     Fate,
@@ -48,16 +49,16 @@ _SAID: Final = {
     BookState.REJECTED: Event.REJECTED,
     BookState.RECALLED: Event.RECALLED,
 }
-"""What a line of the bank's list says, as an event of the page."""
+"""The event of the state machine for each state in the bank's ledger."""
 
 _TOMBSTONE: Final = Fate(BookState.RECALLED, BookState.RECALLED, None, BARRED)
 
 
 class Visit(NamedTuple):
-    """What a visit to the bank brought: answers, and what the bank will say unasked."""
+    """The result of a call to the bank: answers, and contradicting reports to deliver later, unasked."""
 
     answers: list[Answer]
-    second_thoughts: list[InboundMessage]
+    contradictions: list[InboundMessage]
 
 
 class MockBank:
@@ -68,19 +69,19 @@ class MockBank:
         self._fates = fates
 
     def open(self) -> None:
-        """Open the book. Raises Misconfigured for a file of another kind."""
+        """Open the ledger. Raises Misconfigured for a file of another kind."""
         self._book.open()
 
     def close(self) -> None:
-        """Close the book."""
+        """Close the ledger."""
         self._book.close()
 
     def page(self, after_id: int, now: datetime) -> tuple[list[LedgerEntry], int]:
-        """Read a page of the book."""
+        """Return a page of the ledger after an id, with the id of its last payment."""
         return self._book.page(after_id, _milliseconds(now))
 
     def list(self, since: datetime, after: str, now: datetime) -> BankPage:
-        """List what came in since then, whatever became of it."""
+        """List the payments received since then, in any state."""
         after_id = int(after or "0")
         found, last_id = self._book.received_since(
             _milliseconds(since), after_id, _milliseconds(now)
@@ -90,9 +91,9 @@ class MockBank:
         )
 
     def deliver(self, questions: Sequence[Question], now: datetime) -> Visit:
-        """Take in what arrives; what gets lost on the way is not mentioned."""
+        """Receive payments; those that the script loses in transit have no answer."""
         parcels = [self._parcel(question, now) for question in questions]
-        lost, undelivered = self._trouble_on_the_way(parcels)
+        lost, undelivered = self._not_arrived(parcels)
         missing = lost | undelivered
         arrived = [parcel for parcel in parcels if parcel.reference not in missing]
         entries = self._book.receive(arrived, _milliseconds(now)) if arrived else {}
@@ -107,7 +108,7 @@ class MockBank:
         return visit
 
     def look_up(self, questions: Sequence[Question], now: datetime) -> Visit:
-        """Say what the book says of our references."""
+        """Answer enquiries from the ledger."""
         references = {question.references.end_to_end_id for question in questions}
         entries = self._book.look_up(references, _milliseconds(now))
         visit = Visit([], [])
@@ -121,7 +122,7 @@ class MockBank:
         return visit
 
     def take_back(self, questions: Sequence[Question], now: datetime) -> Visit:
-        """Give back what is not final, and bar what has not come."""
+        """Recall payments that are not final, and block those that have not arrived."""
         parcels = [
             self._parcel(question, now)._replace(
                 reference=question.references.end_to_end_id, script="", fate=_TOMBSTONE
@@ -139,20 +140,20 @@ class MockBank:
         return visit
 
     def _parcel(self, question: Question, now: datetime) -> Parcel:
-        """Read the message as the bank does; what it cannot read it refuses, by the envelope's name."""
+        """Parse a message as the bank does; one that it cannot read is rejected under its reference."""
         try:
             payment = read_payment(question.payload)
         except UNREADABLE_ERRORS:
             names = question.references
             blank = _blank(question)
             return Parcel(names.end_to_end_id, write_payment(blank), "", rejected(UNREADABLE))
-        reference, word = payment.end_to_end_id, payment.simulate
+        reference, script = payment.end_to_end_id, payment.simulate
         is_late = now > question.valid_until
-        fate = rejected(EXPIRED) if is_late else self._fates.of(reference, word)
-        return Parcel(reference, question.payload, word, fate)
+        fate = rejected(EXPIRED) if is_late else self._fates.of(reference, script)
+        return Parcel(reference, question.payload, script, fate)
 
-    def _trouble_on_the_way(self, parcels: Sequence[Parcel]) -> tuple[set[str], set[str]]:
-        """Say which sendings get lost and which provably never leave, by script and count."""
+    def _not_arrived(self, parcels: Sequence[Parcel]) -> tuple[set[str], set[str]]:
+        """Return which transmissions are lost and which were never transmitted, by script and count."""
         scripts = {
             parcel.reference: script
             for parcel in parcels
@@ -191,7 +192,7 @@ def _listed(found: Listed) -> BankPayment:
 
 
 def _blank(question: Question) -> Payment:
-    """Make the entry for a message that nobody can read, from what stands on its envelope."""
+    """Make the ledger entry for an unreadable message, from its references only."""
     return Payment(
         uetr=question.references.uetr,
         end_to_end_id=question.references.end_to_end_id,
@@ -207,7 +208,7 @@ def _blank(question: Question) -> Payment:
 
 
 def _rail_reference(reference: str) -> str:
-    """Make the bank's name out of ours, within Max35Text: asked again, the bank says the same."""
+    """Derive the bank's reference from ours, at most 35 characters: the same one for every enquiry."""
     return f"MOCK-{reference[-30:]}"
 
 
@@ -235,13 +236,13 @@ def _settled(question: Question, reference: str) -> Answer:
 
 
 def _answer(visit: Visit, question: Question, reference: str, entry: Entry) -> None:
-    """Tell what the book says; of a payment that the bank keeps quiet about, nothing."""
+    """Add the answer by the ledger; none for a payment that the script leaves unanswered."""
     state = entry.state
     if state in DEBITED:
         visit.answers.append(_settled(question, reference))
         if state is BookState.CONTRADICTED:
-            visit.second_thoughts.append(
-                status_message(question.references, Event.REJECTED, *SECOND_THOUGHTS)
+            visit.contradictions.append(
+                status_message(question.references, Event.REJECTED, *LATE_REJECTION)
             )
         return
     if state is BookState.RECEIVED:

@@ -1,13 +1,13 @@
-"""The mock bank's own book, in a SQLite file of its own: what *the bank* received and did.
+"""The mock bank's own ledger, in a SQLite file: what *the bank* received and executed.
 
-Promises: the first receipt of a reference decides its fate for ever, later ones are only counted; a
-final state stays (a trigger guards it); every debit is counted where it is made, and nowhere else. The
-file survives ``kill -9`` of the engine, and several engines may share it. It must never be shown to the
-engine's decisions: the engine learns what happened by asking the rail.
+Promises: the first receipt of a reference decides its outcome; later receipts are only counted. A final state
+never changes (a trigger enforces it), and every debit is counted when it is made. The file survives ``kill -9``
+of the engine, and several engines may share it. Must never: be read by the engine's decisions; the engine learns
+what happened by asking the rail.
 
-Every batch costs one statement, or a handful, that carry the whole batch as one JSON document, not one
-statement a payment. ``sqlite3`` gives the interpreter's lock away and takes it back around every step,
-and under a busy event loop each taking costs up to 5 ms: 500 single inserts were seen to last 250 ms.
+A batch is one JSON document in one or a few SQL statements, not one statement for each payment. ``sqlite3``
+releases the interpreter's lock in every step, and with a busy event loop it takes up to 5 ms to get it back: 500
+single inserts took 250 ms.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUSY_TIMEOUT_SECONDS: Final = 5.0
-"""How long a visit waits for another process that is writing; past that it fails, which is silence."""
+"""How long a call waits for another process that writes; then it fails, and there is no response."""
 
 OPENINGS_MAX: Final = 50
 OPENING_PAUSE_SECONDS: Final = 0.1
 PAGE_ROWS: Final = 1_000
 RIPENED_MAX: Final = 5_000
-"""No more payments than this fall due in one transaction."""
+"""The most due payments that get their final state in one transaction."""
 
 LOG_PAGES: Final = 4_000
-"""The write-ahead log is folded back into the file after this many pages, 16 MB."""
+"""The write-ahead log is merged into the file after this many pages, 16 MB."""
 
 
 _Groups: TypeAlias = "dict[tuple[str, Fate], dict[str, msgspec.Raw]]"
-"""The messages of those that share a script and a fate, by reference."""
+"""The messages of the payments with the same script and outcome, by reference."""
 
 
 class Parcel(NamedTuple):
-    """A message at the bank's door, with the fate that it has if nothing is known of it yet."""
+    """A message that arrives at the bank, with its outcome if the reference is new."""
 
     reference: str
     message: bytes
@@ -56,7 +56,7 @@ class Parcel(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the book says of a payment."""
+    """The state of a payment in the ledger."""
 
     state: BookState
     ends_as: BookState
@@ -67,7 +67,7 @@ class Entry(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A payment in the list that the bank gives its customer."""
+    """A payment in the list that the bank gives to its customer."""
 
     reference: str
     message: bytes
@@ -76,7 +76,7 @@ class Listed(NamedTuple):
 
 
 class LedgerEntry(TypedDict):
-    """One payment as the bank's book tells it to whoever compares books."""
+    """One payment in the bank's ledger, for comparing it with ours."""
 
     reference: str
     settlement_id: str
@@ -107,20 +107,20 @@ def _entry(row: tuple[str, str, str, int | None, str, str, str]) -> Entry:
 
 
 class MockBook:
-    """The book. All calls but construction belong to one thread at a time."""
+    """The ledger. All calls but the constructor must come from one thread at a time."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
-        """Open the file, made if it is not there. Raises Misconfigured for a book of another kind.
+        """Open the file; create it if it does not exist. Raises Misconfigured for a file of another version.
 
-        Engines that start together get in each other's way while the file is made, or repaired after
-        a crash, and SQLite then gives up at once: hence the bounded repetition.
+        If several engines start together, SQLite fails at once while one of them creates the file or repairs
+        it after a crash. So the call is repeated a bounded number of times.
         """
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        for opening in range(1, OPENINGS_MAX + 1):
+        for attempt in range(1, OPENINGS_MAX + 1):
             connection = sqlite3.connect(
                 self._file,
                 timeout=BUSY_TIMEOUT_SECONDS,
@@ -131,7 +131,7 @@ class MockBook:
                 self._prepare(connection)
             except sqlite3.OperationalError:
                 connection.close()
-                if opening == OPENINGS_MAX:
+                if attempt == OPENINGS_MAX:
                     raise
                 time.sleep(OPENING_PAUSE_SECONDS)
             except BaseException:
@@ -162,42 +162,44 @@ class MockBook:
 
     @property
     def _db(self) -> sqlite3.Connection:
-        assert self._connection is not None, "the book is not open"
+        assert self._connection is not None, "the ledger is not open"
         return self._connection
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Be the only writer, of all processes, until the block ends."""
+        """Lock out all other writers, also of other processes, until the block ends."""
         database = self._db
         database.execute("BEGIN IMMEDIATE")
         try:
             yield database
             database.execute("COMMIT")
         except BaseException:
-            if database.in_transaction:  # SQLite may have rolled back by itself, on a full disk
+            if (
+                database.in_transaction
+            ):  # SQLite may have rolled back already, for example on a full disk
                 database.execute("ROLLBACK")
             raise
 
     # --- what the bank does -------------------------------------------------------------------
 
     def receive(self, parcels: Sequence[Parcel], now_ms: int) -> dict[str, Entry]:
-        """Take messages in, in one transaction; returns what the book then says of each reference."""
+        """Store messages in one transaction; returns the ledger entry of each reference."""
         times = Counter(parcel.reference for parcel in parcels)
         groups = _by_fate(parcels)
         if len(times) == len(parcels) and len(groups) == 1:
-            # Hardly ever is anything known before: then one statement is the whole transaction.
+            # Usually all references are new: then one statement is the whole transaction.
             with suppress(sqlite3.IntegrityError):
                 return self._enter(groups, now_ms, times_received=1)
         with self._writing():
             known = self._find(times, now_ms)
-            fresh = {p.reference: p for p in parcels if p.reference not in known}
-            again = {ref: count - (ref in fresh) for ref, count in times.items()}
-            known |= self._enter(_by_fate(fresh.values()), now_ms, times_received=1)
+            new = {p.reference: p for p in parcels if p.reference not in known}
+            again = {ref: count - (ref in new) for ref, count in times.items()}
+            known |= self._enter(_by_fate(new.values()), now_ms, times_received=1)
             self._count_again(again)
         return known
 
     def look_up(self, references: Collection[str], now_ms: int) -> dict[str, Entry]:
-        """Say what the book says of the references that it knows."""
+        """Return the ledger entries of the references that exist."""
         found = self._select(references)
         if not any(_is_due(entry, now_ms) for entry in found.values()):
             return found
@@ -205,33 +207,33 @@ class MockBook:
             return self._find(references, now_ms)
 
     def recall(self, parcels: Sequence[Parcel], now_ms: int) -> dict[str, Entry]:
-        """Give back what is not final; bar for ever what has not come (a tombstone)."""
+        """Recall payments that are not final; block those that have not arrived (a tombstone)."""
         with self._writing() as database:
             known = self._find({parcel.reference for parcel in parcels}, now_ms)
             unknown = {p.reference: p for p in parcels if p.reference not in known}
             pending = [r for r, entry in known.items() if entry.state is BookState.ACKNOWLEDGED]
             if pending:
-                barred = (BookState.RECALLED, BookState.RECALLED, _document(pending))
-                database.execute(statements.BAR, barred)
+                recalled = (BookState.RECALLED, BookState.RECALLED, _document(pending))
+                database.execute(statements.BAR, recalled)
             known |= self._enter(_by_fate(unknown.values()), now_ms, times_received=0)
             return known | self._select(pending)
 
     def count_sendings(self, references: Collection[str]) -> dict[str, int]:
-        """Count one more sending of each, and say the how manieth it is: the network's memory."""
+        """Count one more transmission of each reference, and return the new counts."""
         document = _document(list(references))
         with self._writing() as database:
             database.execute(statements.SENDING, (document,))
             return dict(database.execute(statements.SENDINGS, (document,)).fetchall())
 
     def _enter(self, groups: _Groups, now_ms: int, times_received: int) -> dict[str, Entry]:
-        """Write new payments down, those of one fate in one statement; what settles now is debited there."""
+        """Insert new payments, those with one outcome in one statement; those settled now are debited too."""
         entries: dict[str, Entry] = {}
         for (script, fate), messages in groups.items():
             state, end, after_ms, (code, text) = fate
             due_at_ms = None if after_ms is None else now_ms + after_ms
             times = (times_received, int(state in DEBITED))
-            facts = (script, state, end, due_at_ms, code, text, *times, now_ms)
-            self._db.execute(statements.ENTER, (*facts, _document(messages)))
+            values = (script, state, end, due_at_ms, code, text, *times, now_ms)
+            self._db.execute(statements.ENTER, (*values, _document(messages)))
             entry = Entry(state, end, due_at_ms, code, text, script)
             entries |= dict.fromkeys(messages, entry)
         return entries
@@ -245,7 +247,7 @@ class MockBook:
             self._db.execute(statements.RECEIVED_AGAIN, (count, _document(references)))
 
     def _debit(self, references: Sequence[str]) -> None:
-        """Take the money of what settles later than it came."""
+        """Count the debit of payments that settle later than they were received."""
         if references:
             self._db.execute(statements.DEBIT, (_document(references),))
 
@@ -256,7 +258,7 @@ class MockBook:
         return {row[0]: _entry(row) for row in rows}
 
     def _find(self, references: Collection[str], now_ms: int) -> dict[str, Entry]:
-        """Look references up inside a transaction, and let come what has fallen due among them."""
+        """Look up references inside a transaction, after giving those that are due their final state."""
         found = self._select(references)
         due = [(ref, entry.ends_as) for ref, entry in found.items() if _is_due(entry, now_ms)]
         if not due:
@@ -271,26 +273,26 @@ class MockBook:
     # --- what the bank shows ------------------------------------------------------------------
 
     def page(self, after_id: int, now_ms: int) -> tuple[list[LedgerEntry], int]:
-        """Read a page of the book, in the order of receipt; returns it with its last id."""
+        """Return a page of the ledger in the order of receipt, with the id of its last payment."""
         self._ripen_all(now_ms)
         rows = self._db.execute(statements.PAGE, (after_id, PAGE_ROWS)).fetchall()
         return [_ledger_entry(row) for row in rows], rows[-1][0] if rows else after_id
 
     def received_since(self, since_ms: int, after_id: int, now_ms: int) -> tuple[list[Listed], int]:
-        """List what came in since then, in the order of receipt; the id is 0 with the last page."""
+        """Return a page of the payments received since then, with its last id; 0 on the last page."""
         self._ripen_all(now_ms)
         rows = self._db.execute(statements.LIST, (after_id, since_ms, PAGE_ROWS)).fetchall()
         found = [Listed(row[1], row[2], BookState(row[3]), row[4]) for row in rows]
         return found, rows[-1][0] if len(rows) == PAGE_ROWS else 0
 
     def _ripen_all(self, now_ms: int) -> None:
-        """Let come what has fallen due, up to a bound."""
+        """Give the payments that are due their final state, at most ``RIPENED_MAX`` of them."""
         if self._db.execute(statements.DUE, (now_ms, 1)).fetchone() is not None:
             with self._writing() as database:
                 self._ripen(database.execute(statements.DUE, (now_ms, RIPENED_MAX)).fetchall())
 
     def ledger(self, now_ms: int) -> Iterator[LedgerEntry]:
-        """Read the whole book, a page at a time."""
+        """Yield the whole ledger, reading a page at a time."""
         page, last_id = self.page(0, now_ms)
         while page:
             yield from page

@@ -1,7 +1,7 @@
-"""The mock rail's message: what stands in the bytes of an attempt.
+"""The messages of the mock rail: the bytes of a payment, and of a status that the bank sends.
 
-Canonical: the fields have one order and no space between them, so that the same payment is the same
-bytes. Reading does not raise anything but what ``UNREADABLE_ERRORS`` names.
+Promises: the JSON is canonical (one order of the fields, no spaces), so the same payment always gives the same
+bytes; reading raises only the errors in ``UNREADABLE_ERRORS``. Must never: decide what a message means.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 
 
 def read_terms(payload: bytes) -> PaymentTerms | None:
-    """Say what a message asks the bank to do; None when nobody can read it."""
+    """Parse what a message asks the bank to do; None when it cannot be read."""
     try:
         payment = read_payment(payload)
     except UNREADABLE_ERRORS:
@@ -56,7 +56,7 @@ def read_terms(payload: bytes) -> PaymentTerms | None:
 
 
 class StatusMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What the bank says of a payment without being asked, as it would write it."""
+    """The status of a payment as the bank sends it unasked."""
 
     uetr: UUID
     end_to_end_id: str
@@ -68,7 +68,7 @@ class StatusMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 def status_message(
     references: References, event: Event, code: str = "", text: str = ""
 ) -> InboundMessage:
-    """Write a status of the bank's as the message by which it arrives."""
+    """Make the inbound message with which a status of the bank arrives."""
     status = StatusMessage(
         uetr=references.uetr,
         end_to_end_id=references.end_to_end_id,

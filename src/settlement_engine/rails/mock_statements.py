@@ -1,6 +1,7 @@
-"""The SQL of the mock bank's book, which is the bank's and not ours: the store never sees it.
+"""The SQL of the mock bank's ledger. The ledger belongs to the bank: the engine's store never reads it.
 
-A batch travels as one JSON document: a list of references, or an object of reference and message.
+A batch is one JSON document: a list of references, or an object of references and messages. Promises: the triggers
+keep final states and forbid deleting.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from settlement_engine.rails.scripts import FINAL
 
 VERSION: Final = 2
 
-_FINAL_WORDS: Final = ", ".join(f"'{state}'" for state in sorted(FINAL))
+_FINAL_STATES: Final = ", ".join(f"'{state}'" for state in sorted(FINAL))
 SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS payments (
     id             INTEGER PRIMARY KEY,
@@ -29,10 +30,10 @@ CREATE TABLE IF NOT EXISTS payments (
 );
 CREATE INDEX IF NOT EXISTS payments_due ON payments (due_at_ms) WHERE due_at_ms IS NOT NULL;
 CREATE TRIGGER IF NOT EXISTS final_is_final BEFORE UPDATE OF state ON payments
-    WHEN OLD.state IN ({_FINAL_WORDS}) AND NEW.state <> OLD.state
-    BEGIN SELECT RAISE(ABORT, 'a final state stays'); END;
+    WHEN OLD.state IN ({_FINAL_STATES}) AND NEW.state <> OLD.state
+    BEGIN SELECT RAISE(ABORT, 'a final state never changes'); END;
 CREATE TRIGGER IF NOT EXISTS nothing_is_forgotten BEFORE DELETE ON payments
-    BEGIN SELECT RAISE(ABORT, 'the book forgets nothing'); END;
+    BEGIN SELECT RAISE(ABORT, 'the ledger keeps every payment'); END;
 CREATE TABLE IF NOT EXISTS sendings (
     end_to_end_id TEXT    PRIMARY KEY,
     times         INTEGER NOT NULL

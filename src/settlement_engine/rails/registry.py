@@ -1,7 +1,7 @@
-"""The registry of rails: which there are, from which section of the configuration, and their life cycle.
+"""The registry of rails: which rails exist, their sections of the configuration, and how they start and stop.
 
-Promises: names are unique; a rail is what its entry says, and has the parts that its capabilities name; all
-are started before the engine, in order, and stopped in the opposite order, also those whose start failed.
+Promises: names are unique; a rail has the name of its entry and the parts that its capabilities list; all are
+started before the engine, in order, and stopped in the opposite order, also those whose start failed.
 
 Must never: read the configuration or decide which rail takes a payment.
 """
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from settlement_engine.ports import SendRail
 
 RAILS_MAX: Final = 100
-"""More rails than these are a mistake of the configuration."""
+"""The most rails of an engine; more are a mistake in the configuration."""
 
 
 class RailEntry(NamedTuple):
-    """A rail that the engine may have. ``make`` returns None where its section switches it off."""
+    """A rail that the engine may have. ``make`` returns None if its section switches it off."""
 
     name: str
     section: str
@@ -32,7 +32,7 @@ class RailEntry(NamedTuple):
 
 
 class RailRegistry:
-    """The rails that are switched on, in the order in which they are preferred."""
+    """The rails that are switched on, in order of preference."""
 
     def __init__(self, entries: Iterable[RailEntry]) -> None:
         self.rails: dict[str, SendRail] = {}
@@ -48,18 +48,18 @@ class RailRegistry:
             self.rails[entry.name] = rail
 
     async def start(self) -> None:
-        """Open what the rails need."""
+        """Start the rails, one after the other. Raises Misconfigured."""
         for rail in self.rails.values():
             await rail.start()
 
     async def stop(self) -> None:
-        """Close it again."""
+        """Stop the rails, in the opposite order."""
         for rail in reversed(self.rails.values()):
             await rail.stop()
 
 
 def asks_of(rail: SendRail) -> frozenset[Ask]:
-    """Say which questions a rail has a part for."""
+    """Return the questions that a rail has a part for."""
     found = {Ask.SEND}
     if isinstance(rail, EnquiryRail):
         found.add(Ask.ENQUIRE)

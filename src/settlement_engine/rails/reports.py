@@ -1,8 +1,8 @@
-"""What a message of a bank says of payments, as reports in the events of the state machine.
+"""Reads a bank's message into reports on payments, as events of the state machine.
 
-Promises: each payment of a message is judged by its own status; that of the message counts only where the
-payment has none and the message is not in parts. What is said of a return, a recall or another message of ours is
-no status of the payment. A return is read under any code, with its amounts. Must never: report an unknown status.
+Promises: each payment is classified by its own status; the status of the message is used only if the payment has
+none and the message is not in parts. The status of a return, a recall or another message is no status of the
+payment. A return is read under any code, with its amounts. Must never: report an unknown status.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PAYMENTS: Final = ("pacs.008", "pacs.009")
 TEXT_CHARACTERS_MAX: Final = 500
-"""No more of a bank's own words is carried on; the message itself is kept whole."""
+"""The most characters of a bank's text in a report; the message itself is kept completely."""
 
 _EVENTS: Final = {
     Verdict.SETTLED: Event.SETTLED,
@@ -52,27 +52,27 @@ _CANCEL_EVENTS: Final = {
 
 
 class Alarm(Enum):
-    """What a person has to hear of, although it changes nothing."""
+    """Something that a person must be informed of, although it changes nothing."""
 
-    UNKNOWN_STATUS = auto()  # a code that no code set has
-    UNREADABLE_RESPONSE = auto()  # a response in which nobody can read a message
-    UNEXPECTED_RESPONSE = auto()  # a status of the transport that means nothing for a payment
+    UNKNOWN_STATUS = auto()  # a code in no code set
+    UNREADABLE_RESPONSE = auto()  # a response without a readable message
+    UNEXPECTED_RESPONSE = auto()  # a status of the transport that has no meaning for a payment
     UNEXPECTED_MESSAGE = auto()  # a kind of message that is no answer
     OTHER_PAYMENT = auto()  # it names another payment than the one that was asked about
-    DUPLICATE = auto()  # the bank had it before, and does not say what became of it
-    RESEND_REFUSED = auto()  # refused the second time: this says nothing of the first
+    DUPLICATE = auto()  # the bank has it already, and does not state its status
+    RESEND_REFUSED = auto()  # a resend was refused: this says nothing about the first transmission
     QUESTION_REFUSED = auto()  # the enquiry or recall was refused as a message
 
 
 class Reports(msgspec.Struct, frozen=True, kw_only=True):
-    """What a message says, and what in it a person has to hear of."""
+    """The reports of a message, and its alarms for a person."""
 
     reports: tuple[StatusReport, ...] = ()
     alarms: tuple[Alarm, ...] = ()
 
 
 def reports_of(message: Opened, *, is_recall_answer: bool = False) -> Reports:
-    """Read what a message says of payments of ours."""
+    """Read what a message says about our payments."""
     match message.kind:
         case "pacs.002":
             return _of_statuses(message.content, is_recall_answer=is_recall_answer)
@@ -88,7 +88,7 @@ def reports_of(message: Opened, *, is_recall_answer: bool = False) -> Reports:
 
 
 def _of_statuses(content: StatusMessage, *, is_recall_answer: bool) -> Reports:
-    """Read statuses. *Cancelled* is a no like others, but to whoever asked for it the recall's success."""
+    """Read statuses. *Cancelled* is a rejection, but in the response to a recall it is its success."""
     found: list[StatusReport] = []
     alarms: list[Alarm] = []
     for transaction in content.transactions:
@@ -147,7 +147,7 @@ def _group_of(content: StatusMessage, transaction: TransactionStatus) -> Origina
 
 
 def _groups_without_payments(content: StatusMessage) -> list[GroupStatus]:
-    """List messages of ours of which the report has a status and no payment."""
+    """List our messages for which the report has a status but no payment."""
     spoken_of = {
         group.message_id
         for transaction in content.transactions
@@ -224,7 +224,7 @@ def _of_return(content: PaymentReturn, each: Return) -> StatusReport:
 
 
 def _of_resolution(content: Resolution, *, is_recall_answer: bool) -> Reports:
-    """Read the answer to a recall. That it is being worked on is news only to whoever asks just now."""
+    """Read the answer to a recall. *In process* is used only as the response to an open recall."""
     found: list[StatusReport] = []
     alarms: list[Alarm] = []
     for detail in content.details:
@@ -242,7 +242,7 @@ def _of_resolution(content: Resolution, *, is_recall_answer: bool) -> Reports:
                 alarms.append(Alarm.UNKNOWN_STATUS)
                 continue
             if event is Event.RECALLED and _names_a_return(content, each):
-                event = Event.SETTLED  # it promises to return what was carried out
+                event = Event.SETTLED  # the bank promises to return an executed payment
             if event is not Event.ACKNOWLEDGED or is_recall_answer:
                 names = _answer_names(each, group)
                 code, text = _why(reasons)
@@ -280,7 +280,7 @@ def _names(each: Any, group: Any) -> PaymentReferences:  # noqa: ANN401 -- sever
 
 
 def _why(reasons: tuple[Reason, ...]) -> tuple[str, str]:
-    """Return the first reason's code, and all words."""
+    """Return the first reason's code, and the text of all reasons."""
     code = next((found for reason in reasons if (found := reason.code or reason.code_own)), "")
     text = " ".join(text for reason in reasons for text in reason.texts)
     return code, text[:TEXT_CHARACTERS_MAX]

@@ -1,7 +1,7 @@
-"""What the mock bank does with a payment: the table of scripts, and chance for payments without one.
+"""What the mock bank does with a payment: the table of scripts, and a random choice for payments without one.
 
-A payment may carry a script in ``metadata["simulate"]``. The script and the seed alone decide its fate,
-so that the same run meets the same luck. Pure: no clock and no I/O.
+A payment may name a script in ``metadata["simulate"]``. Promises: the outcome depends only on script, reference
+and seed, so the same run gives the same results. Must never: read a clock, or do I/O.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MILLION: Final = 1_000_000
-WORD_SHOWN_MAX: Final = 40
-"""No more of an unknown script's name than this is quoted back."""
+NAME_SHOWN_MAX: Final = 40
+"""The most characters of an unknown script's name that the rejection quotes."""
 
 
 class BookState(StrEnum):
-    """What the bank's book says of a payment."""
+    """The state of a payment in the bank's ledger."""
 
-    RECEIVED = auto()  # it lies there and nobody ever says a word about it
-    ACKNOWLEDGED = auto()  # taken in; it will be settled or rejected later
+    RECEIVED = auto()  # received, and never answered
+    ACKNOWLEDGED = auto()  # accepted; it will be settled or rejected later
     SETTLED = auto()  # the money moved
-    CONTRADICTED = auto()  # the money moved, and the bank's advice says that it did not
-    REJECTED = auto()  # a definite no
-    RECALLED = auto()  # given back, or barred before it came
+    CONTRADICTED = auto()  # the money moved, and the bank later reports that it did not
+    REJECTED = auto()  # rejected, final
+    RECALLED = auto()  # recalled, or blocked before it arrived
 
 
 FINAL: Final = frozenset(
     {BookState.SETTLED, BookState.CONTRADICTED, BookState.REJECTED, BookState.RECALLED}
 )
-"""States that stay for ever."""
+"""The final states."""
 
 DEBITED: Final = frozenset({BookState.SETTLED, BookState.CONTRADICTED})
 """States whose entering debits the sender's account."""
 
 
 class Reason(NamedTuple):
-    """Why the bank says no: a code of ISO 20022's external reason set, and words."""
+    """Why the bank rejects: a code of ISO 20022's external reason code set, and text."""
 
     code: str
     text: str
@@ -53,7 +53,7 @@ BANK_LACKS_FUNDS: Final = Reason("AM04", "the account at the bank lacks funds")
 EXPIRED: Final = Reason("TM01", "arrived after the time until which it was valid")
 UNREADABLE: Final = Reason("FF01", "the message cannot be read")
 NO_CONNECTION: Final = Reason("", "no connection: not a byte left")
-SECOND_THOUGHTS: Final = Reason("MS03", "rejected, says the bank that had said settled")
+LATE_REJECTION: Final = Reason("MS03", "rejected, says the bank that had said settled")
 BARRED: Final = Reason("CUST", "recalled before it was carried out")
 
 
@@ -61,9 +61,9 @@ BARRED: Final = Reason("CUST", "recalled before it was carried out")
 class Script:
     """How the bank and the network treat one payment.
 
-    The first ``lost_sendings`` vanish on the way; the first ``undelivered_sendings`` provably never
-    leave. ``is_answered`` says whether the sender hears of a sending that arrived. ``is_late`` means
-    that the end comes only after the late time.
+    The first ``lost_sendings`` transmissions are lost in transit; the first ``undelivered_sendings`` are proved
+    never transmitted. ``is_answered`` says whether the bank responds to a transmission that arrived. ``is_late``
+    means that the final status comes only after the late time.
     """
 
     end: BookState = BookState.SETTLED
@@ -91,11 +91,11 @@ SCRIPTS: Final[Mapping[str, Script]] = MappingProxyType(
         "undelivered": Script(undelivered_sendings=2),
     }
 )
-"""Every script by its word. ``lost_request`` and ``undelivered`` settle once a sending has arrived."""
+"""Every script by its name. ``lost_request`` and ``undelivered`` settle once a transmission has arrived."""
 
 
 class Fate(NamedTuple):
-    """What becomes of a payment on its first receipt: its state now, its end, and when that comes."""
+    """The outcome of a payment at its first receipt: its state now, its final state, and when that is due."""
 
     state: BookState
     end: BookState
@@ -104,23 +104,23 @@ class Fate(NamedTuple):
 
 
 def rejected(reason: Reason) -> Fate:
-    """Make the fate of a payment that the bank refuses at once."""
+    """Return the outcome of a payment that the bank rejects at once."""
     return Fate(BookState.REJECTED, BookState.REJECTED, None, reason)
 
 
-def script_of(word: str) -> Script:
-    """Look up a script; an unknown word, like none at all, is answered in the plain way."""
-    return SCRIPTS.get(word, PLAIN)
+def script_of(name: str) -> Script:
+    """Return a script; for an unknown or empty name, the plain one."""
+    return SCRIPTS.get(name, PLAIN)
 
 
-def _refuse_unknown(word: str) -> Fate:
+def _reject_unknown(name: str) -> Fate:
     known = ", ".join(SCRIPTS)
-    shown = word[:WORD_SHOWN_MAX]
+    shown = name[:NAME_SHOWN_MAX]
     return rejected(Reason("NARR", f"there is no script {shown!r}; there are {known}"))
 
 
 class Fates:
-    """Decides fates: by script if there is one, else by a draw from seed and reference."""
+    """Decides outcomes: by script if there is one, else at random from seed and reference."""
 
     def __init__(
         self,
@@ -133,8 +133,8 @@ class Fates:
         self._successes_per_million = successes_per_million
         self._seed = blake2b(str(seed).encode(), digest_size=32).digest()
         self._scripted = {
-            word: self._fate(script, settlement_delay_ms, late_ms)
-            for word, script in SCRIPTS.items()
+            name: self._fate(script, settlement_delay_ms, late_ms)
+            for name, script in SCRIPTS.items()
         }
         self._settles = self._scripted["settle"]
         self._fails = (rejected(CLOSED_ACCOUNT), rejected(BANK_LACKS_FUNDS))
@@ -148,12 +148,12 @@ class Fates:
             return Fate(script.end, script.end, None, script.reason)
         return Fate(BookState.ACKNOWLEDGED, script.end, wait_ms, script.reason)
 
-    def of(self, reference: str, word: str) -> Fate:
-        """Decide; the same reference under the same seed always has the same fate."""
-        if word:
-            return self._scripted.get(word) or _refuse_unknown(word)
+    def of(self, reference: str, script: str) -> Fate:
+        """Decide the outcome; the same reference, script and seed always give the same one."""
+        if script:
+            return self._scripted.get(script) or _reject_unknown(script)
         if self._successes_per_million == MILLION:
             return self._settles
         digest = blake2b(reference.encode(), digest_size=8, key=self._seed).digest()
-        rest, drawn = divmod(int.from_bytes(digest, "big"), MILLION)
-        return self._settles if drawn < self._successes_per_million else self._fails[rest % 2]
+        upper, drawn = divmod(int.from_bytes(digest, "big"), MILLION)
+        return self._settles if drawn < self._successes_per_million else self._fails[upper % 2]

@@ -283,7 +283,7 @@ async def test_after_stop_the_bank_contradicts_nobody(
         unasked.extend(messages)
 
     rail.listen(receive)
-    rail._say_later([status_message(references("c", "k", 1), Event.REJECTED)])
+    rail._report_later([status_message(references("c", "k", 1), Event.REJECTED)])
     await rail.stop()
     await asyncio.sleep(0.01)
     assert not unasked

@@ -144,7 +144,7 @@ def _ours(document: bytes) -> tuple[InstitutionTransfers, InstitutionTransfer]:
 
 
 def read_terms(document: bytes) -> PaymentTerms | None:
-    """Say what a document asks the bank to do; None when nobody can read it."""
+    """Parse what a document asks the bank to do; None when it cannot be read."""
     try:
         content, one = _ours(document)
     except MessageError:

@@ -21,7 +21,7 @@ class SwiftProfile(
     forbid_unknown_fields=True,
     rename={"money_back": "return"},
 ):
-    """A profile. What it promises for its bank is the bank's word, and is tried by the rail contract."""
+    """A profile. What it promises is stated by the bank, and tested by the rail contract."""
 
     published: str
     source: str

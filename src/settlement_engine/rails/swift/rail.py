@@ -1,7 +1,7 @@
-"""The rail itself: puts questions to the bank over HTTP, each on its own, and reports what is proved.
+"""The rail ``swift``: asks the bank each question over HTTP, and reports the classified responses.
 
-Promises: whatever did not leave is told as undelivered, also when the engine stops waiting; an answer is reported
-as soon as it is there. What a person has to hear of is logged without a word of the messages.
+Promises: a payment that was never transmitted is reported as undelivered, also when the engine cancels the call; an
+answer is reported as soon as it arrives. Must never: log any text of a message; alarms are logged without it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FINAL: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwiftSettings:
-    """Who we are, and what is relied upon."""
+    """Our institution, and the profile of the bank."""
 
     our_code: str
     profile: SwiftProfile
@@ -73,7 +73,7 @@ class SwiftRail:
         return self._capabilities
 
     def listen(self, receive: Receive) -> None:
-        """Name who stores what the bank says without being asked."""
+        """Set the function that stores what the bank reports unasked."""
         self.receive = receive
 
     async def start(self) -> None:
@@ -89,19 +89,19 @@ class SwiftRail:
         return self._dialect.transfer(settlement, references)
 
     def read(self, payload: bytes) -> PaymentTerms | None:
-        """Say what a document asks the bank to do."""
+        """Parse what a document asks the bank to do; None when it cannot be read."""
         return read_terms(payload)
 
     async def send(self, questions: Sequence[Question], report: Report) -> None:
-        """Deliver documents; answers acknowledged, settled, rejected or undelivered."""
+        """Send documents; answers acknowledged, settled, rejected or undelivered."""
         await self._ask_all(questions, report, Purpose.SEND, self._transfer)
 
     async def enquire(self, questions: Sequence[Question], report: Report) -> None:
-        """Ask by our references; answers acknowledged, settled, rejected or not found."""
+        """Enquire by our references; answers acknowledged, settled, rejected or not found."""
         await self._ask_all(questions, report, Purpose.ENQUIRE, self._enquiry)
 
     async def recall(self, questions: Sequence[Question], report: Report) -> None:
-        """Ask for payments back; answers recalled, recall refused, settled, rejected, acknowledged."""
+        """Recall payments; answers recalled, recall refused, settled, rejected, acknowledged."""
         await self._ask_all(questions, report, Purpose.RECALL, self._recall)
 
     async def take(self, body: bytes) -> None:
@@ -125,7 +125,7 @@ class SwiftRail:
         )
         await self.receive([message])
 
-    # --- what is written ----------------------------------------------------------------------------
+    # --- messages to the bank -----------------------------------------------------------------------
 
     def _transfer(self, question: Question) -> tuple[str, bytes]:
         marked = question.is_possible_duplicate
@@ -141,7 +141,7 @@ class SwiftRail:
         recall_id = _renamed(names, "R")
         return recall_id, self._dialect.recall(question.payload, names, recall_id, now)
 
-    # --- the way there and back ---------------------------------------------------------------------
+    # --- requests and responses ---------------------------------------------------------------------
 
     async def _ask_all(
         self,
@@ -191,7 +191,7 @@ class SwiftRail:
 
 
 def one_of(reports: Sequence[StatusReport]) -> StatusReport | None:
-    """Choose what an answer says of its payment: what is final, else the latest. A contradiction says nothing."""
+    """Choose one report of a response: the final one, else the latest; none if final ones contradict."""
     final = [each for each in reports if each.event in FINAL]
     if len({each.event for each in final}) > 1:
         return None
@@ -207,7 +207,7 @@ def _names(references: References) -> PaymentReferences:
 
 
 def _renamed(references: References, letter: str) -> str:
-    """Name a question after the message that it is about: the same question has the same name."""
+    """Derive a question's id from the message it is about: the same question always has the same id."""
     return letter + references.message_id[1:]
 
 
