@@ -15,7 +15,7 @@ from uuid import UUID
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import ENDS, Event, State
 from settlement_engine.domain.money import Money
-from settlement_engine.ports import AccountFilter, AccountSpec, Funding
+from settlement_engine.ports import AccountSpec, Funding
 from settlement_lab.worlds import auditor
 from settlement_lab.worlds import loop as virtual
 from settlement_lab.worlds.bank import BANK_SKEW_SECONDS, Bank, draw_rules
@@ -23,9 +23,10 @@ from settlement_lab.worlds.bus import Bus, Consumer
 from settlement_lab.worlds.chronicle import Chronicle, History
 from settlement_lab.worlds.faults import Faults
 from settlement_lab.worlds.memory_books import CURRENCY, MemoryGround
-from settlement_lab.worlds.node import LEASE_SECONDS, Node
+from settlement_lab.worlds.nemesis import LONG_NIGHT_SECONDS, SKEW_SECONDS, Nemesis
+from settlement_lab.worlds.node import Node
 from settlement_lab.worlds.people import BANKS, Caller, People, draw_wish
-from settlement_lab.worlds.rail import CUT_SECONDS, Road
+from settlement_lab.worlds.rail import Road
 from settlement_lab.worlds.silence import silent
 
 if TYPE_CHECKING:
@@ -40,22 +41,13 @@ SETTLEMENTS_MAX: Final = 8
 ENGINES_MIN: Final = 2
 ENGINES_MAX: Final = 3
 BEGINNING_SECONDS: Final = 25.0
-STRIKES_MAX: Final = 12
-STRIKE_SECONDS: Final = 5.0
 RESTART_SECONDS: Final = (0.5, 4.0, 15.0)
 SESSION_SECONDS: Final = 25.0
 """So long after the loss of a machine the database server holds its sessions."""
 
-FREEZE_SECONDS: Final = (1.0, 8.0, 30.0, 45.0)
-SHUT_SECONDS: Final = (10.0, 30.0)
-SWITCHED_OFF_SECONDS: Final = 15.0
-SKEW_SECONDS: Final = 7_200.0
 FUNDS: Final = (300, 1_000, 5_000, 5_000)
 CALM_SECONDS: Final = 6.0
-NIGHTFALL_SECONDS: Final = 20.0
 LONG_NIGHT_SHARE: Final = 0.1
-LONG_NIGHT_SECONDS: Final = 150.0
-"""In some worlds what is broken stays broken until banks have forgotten, and bytes are too old."""
 
 PATIENCE_SECONDS: Final = 60.0
 """After this long without faults people look at what is left: the rails had their chance."""
@@ -98,7 +90,7 @@ class World:
     ) -> None:
         self.chance = random.Random(seed)
         self.chronicle = Chronicle(loop)
-        self._loop = loop
+        self.loop = loop
         self._tasks: list[asyncio.Task[None]] = []
         self.clock = WorldClock(loop)
         self.ids = CountedIds()
@@ -118,7 +110,8 @@ class World:
         self.all_nodes: list[Node] = []
         self.processes: list[Process] = []
         self.people = People(self.faults, self.nodes, self.chronicle)
-        self._is_long_night = self.chance.random() < LONG_NIGHT_SHARE
+        self.is_long_night = self.chance.random() < LONG_NIGHT_SHARE
+        self.nemesis = Nemesis(self)
 
     # --- the course of the world ------------------------------------------------------------------
 
@@ -129,11 +122,11 @@ class World:
         engines = ENGINES_MIN + int(self.chance.random() * (ENGINES_MAX - ENGINES_MIN + 1))
         for _ in range(engines):
             self._start_engine()
-        work = [self._spawn(each) for each in (*self._callers(), self._nemesis())]
+        work = [self.spawn(each) for each in (*self._callers(), self.nemesis.run())]
         while not all(each.done() for each in work) and not self._has_failed():
             self._look_after(_nothing_known)
             await asyncio.sleep(CALM_SECONDS)
-        if self._is_long_night:
+        if self.is_long_night:
             await asyncio.sleep(LONG_NIGHT_SECONDS)
         self._end_faults()
         await self._come_to_rest()
@@ -143,15 +136,16 @@ class World:
             else:
                 task.cancel()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self._loop.create_task(work)
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin something that nobody waits for."""
+        task = self.loop.create_task(work)
         self._tasks.append(task)  # a loop knows its tasks only weakly
         return task
 
     def _has_failed(self) -> bool:
         """Say whether something went wrong that needs no auditor."""
         is_over = any(node.ended is not None for node in self.all_nodes)
-        return is_over or bool(self._loop.failures or self.road.violations)
+        return is_over or bool(self.loop.failures or self.road.violations)
 
     async def _open_accounts(self) -> None:
         accounts = self.ground.books().accounts
@@ -180,7 +174,7 @@ class World:
     def _start_engine(self) -> None:
         node = Node(
             f"engine {len(self.all_nodes) + 1}",
-            self._loop,
+            self.loop,
             self.ground.books(),
             road=self.road,
             bus=self.bus,
@@ -190,7 +184,7 @@ class World:
             chance=random.Random(self.chance.random()),
             chronicle=self.chronicle,
         )
-        node.door.dies = lambda: self._kill(node)
+        node.door.dies = lambda: self.kill(node)
         if self.faults.happens("clock_wrong", 3):
             node.clock.skew_seconds = (self.chance.random() * 2 - 1) * SKEW_SECONDS
         self.nodes.append(node)
@@ -198,7 +192,7 @@ class World:
         self.processes.append(node.process)
         node.start()
 
-    def _kill(self, node: Node) -> None:
+    def kill(self, node: Node) -> None:
         """End a process as ``kill -9`` does; the machine may go with it, and say nothing."""
         if node not in self.nodes:
             return
@@ -206,21 +200,21 @@ class World:
         self.nodes.remove(node)
         node.process.kill()
         if self.faults.happens("session_outlives", 2):
-            self._loop.later(SESSION_SECONDS, self._bury, node)
+            self.loop.later(SESSION_SECONDS, self._bury, node)
         else:
             self._bury(node)
-        self._loop.later(self.faults.seconds(RESTART_SECONDS), self._restart)
+        self.loop.later(self.faults.seconds(RESTART_SECONDS), self._restart)
 
     def _bury(self, node: Node) -> None:
-        self._end_session(node)
+        self.end_session(node)
         node.books.close()
 
     def _restart(self) -> None:
         self.faults.note("restart")
         self._start_engine()
 
-    @staticmethod
-    def _end_session(node: Node) -> None:
+    def end_session(self, node: Node) -> None:
+        """Let the database server notice that a process is gone."""
         if node.owner:
             node.books.end_session(node.owner)
 
@@ -239,105 +233,31 @@ class World:
         await asyncio.sleep(seconds)
         await self.people.call(caller)
 
-    # --- the nemesis ------------------------------------------------------------------------------
-
-    async def _nemesis(self) -> None:
-        """Strike now and then, at whoever stands there."""
-        if self._is_long_night:
-            await asyncio.sleep(self.chance.random() * NIGHTFALL_SECONDS)
-            self.faults.note("road_cut")
-            self.road.cut(LONG_NIGHT_SECONDS)
-        for _ in range(int(self.chance.random() * (STRIKES_MAX + 1))):
-            await asyncio.sleep(self.chance.expovariate(1 / STRIKE_SECONDS))
-            if self.nodes:
-                self._strike_at(self.nodes[int(self.chance.random() * len(self.nodes))])
-            self._strike_around()
-            if self.faults.happens("account_switched_off", 2):
-                await self._switch_off()
-
-    def _strike_at(self, node: Node) -> None:
-        faults = self.faults
-        if faults.happens("crash", 2):
-            self._kill(node)
-        elif faults.happens("freeze", 3):
-            self._freeze(node)
-        elif faults.happens("session_lost", 2):
-            self._end_session(node)
-        elif faults.happens("database_cut", 2):
-            self._cut(node)
-        elif faults.happens("clock_jump", 2):
-            node.clock.skew_seconds += (self.chance.random() * 2 - 1) * SKEW_SECONDS
-
-    def _strike_around(self) -> None:
-        faults = self.faults
-        if faults.happens("bus_down", 2):
-            self.bus.go_down()
-        if faults.happens("road_cut", 2):
-            self.road.cut(faults.seconds(CUT_SECONDS))
-        if faults.happens("database_down"):
-            for node in self.nodes:
-                self._cut(node)
-        if faults.happens("window_shut"):
-            self.ground.shut_window(faults.seconds(SHUT_SECONDS))
-
-    def _cut(self, node: Node) -> None:
-        self.chronicle.note(f"{node.process.name} is cut off from the database")
-        node.door.cut()
-        if self.chance.random() < 0.5:  # noqa: PLR2004 - the server notices, or only the lease does
-            self._end_session(node)
-
-    def _freeze(self, node: Node) -> None:
-        """Stop a process; if it stands for longer than its lease, it wakes as a zombie."""
-        seconds = self.faults.seconds(FREEZE_SECONDS)
-        self.chronicle.note(f"{node.process.name} is frozen for {seconds:.1f} s")
-        node.process.freeze()
-        if seconds > LEASE_SECONDS:
-            self.faults.note("zombie")
-            if self.chance.random() < 0.5:  # noqa: PLR2004 - see above
-                self._end_session(node)
-        self._loop.later(seconds, self._thaw, node)
-
-    def _thaw(self, node: Node) -> None:
-        if node.process.is_frozen:
-            self.chronicle.note(f"{node.process.name} thaws")
-            self._loop.thaw(node.process)
-
-    async def _switch_off(self) -> None:
-        accounts = self.ground.books().accounts
-        found = await accounts.accounts(AccountFilter(kind=AccountKind.NOSTRO))
-        account = found[int(self.chance.random() * len(found))]
-        await accounts.set_active(account.id, is_active=False)
-        self._loop.later(SWITCHED_OFF_SECONDS, self._switch_on, account.id)
-
-    def _switch_on(self, account_id: int) -> None:
-        accounts = self.ground.books().accounts
-        _ = self._spawn(accounts.set_active(account_id, is_active=True))
-
     # --- the end ----------------------------------------------------------------------------------
 
     def _end_faults(self) -> None:
         self.chronicle.note("the faults cease")
         self.faults.cease()
         for node in self.nodes:
-            self._thaw(node)
+            self.nemesis.thaw(node)
         self.bus.come_back()
         self.road.mend()
 
     async def _come_to_rest(self) -> None:
         """Wait until nothing is left to happen anywhere; the bank's mind is the last to be made up."""
-        began = self._loop.time()
+        began = self.loop.time()
         while not self._has_failed():
             await asyncio.sleep(CALM_SECONDS)
             if self.bank.is_at_rest and await self._is_at_rest():
                 return
-            waited = self._loop.time() - began
+            waited = self.loop.time() - began
             is_quiet = waited > PATIENCE_SECONDS and self.bank.is_at_rest
             self._look_after(self._truth if is_quiet else _nothing_known)
             if waited > END_SECONDS:
                 return  # the auditor says what is missing
 
     def _look_after(self, truth: Callable[[Settlement], Event | None]) -> None:
-        _ = self._spawn(self._look_after_all(truth))
+        _ = self.spawn(self._look_after_all(truth))
 
     async def _look_after_all(self, truth: Callable[[Settlement], Event | None]) -> None:
         self.people.look_after(await self.ground.lives(), truth)
@@ -364,7 +284,7 @@ class World:
             if node.ended is not None:
                 history.violations.append(f"{node.process.name} ended by itself: {node.ended!r}")
         history.violations += [
-            *(f"in the background: {error!r}" for error in self._loop.failures),
+            *(f"in the background: {error!r}" for error in self.loop.failures),
             *self.road.violations,
             *auditor.money(self.bank, lives),
             *auditor.paths(lives, moves),

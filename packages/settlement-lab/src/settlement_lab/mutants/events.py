@@ -1,0 +1,57 @@
+"""Mutants of the announcements, from the commit to the consumer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from settlement_lab.mutants.surgery import Cut, Mutant
+
+EVENTS_MUTANTS: Final[dict[str, Mutant]] = {
+    "announced_apart": Mutant(
+        "a move may be committed without its announcement",
+        (
+            Cut(
+                "settlement_lab.memory.records:Records.append",
+                "    self.moves.append(moved)\n",
+                "    if moved.to_state is not State.LOCKED:\n        self.moves.append(moved)\n",
+            ),
+        ),
+        seed=1,
+    ),
+    "published_anywhere": Mutant(
+        "an announcement is written wherever the stream ends, known or not",
+        (
+            Cut(
+                "settlement_engine.events.publisher:Publisher._batch_frames",
+                "Nats-Expected-Last-Sequence: {after}\\r\\n",
+            ),
+            Cut(
+                "settlement_engine.events.publisher:Publisher._single_frames",
+                "Nats-Expected-Last-Sequence: {after + number}\\r\\n",
+            ),
+        ),
+        emphasis={"bus_answer_lost": 0.5, "bus_slow": 0.5, "two_leaders": 0.7},
+        seed=40,
+    ),
+    "published_unacknowledged": Mutant(
+        "what got no acknowledgement counts as published",
+        (
+            Cut(
+                "settlement_engine.events.publisher:Publisher._append_batch",
+                "(ack,) = await self._exchange(self._batch_frames(messages, after), wanted=1)",
+                "await self._connection.write(self._batch_frames(messages, after))\n"
+                "    return len(messages), after + len(messages)",
+            ),
+        ),
+        seed=7,
+    ),
+    "consumer_without_inbox": Mutant(
+        "a consumer acts each time it is told",
+        (
+            Cut(
+                "settlement_client.inbox:MemoryInbox.take", "if event_id in self._ids:", "if False:"
+            ),
+        ),
+        seed=7,
+    ),
+}

@@ -1,0 +1,173 @@
+"""Mutants of the way to the rails: what is sent, asked, heard, stored and let wait."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from settlement_lab.mutants.surgery import Cut, Mutant
+
+_MAY: Final = "settlement_engine.domain.decisions.resending:may_send_again"
+_FORGETTING: Final = {"road_cut": 0.4, "answer_lost": 0.3, "request_lost": 0.1}
+
+RAILS_MUTANTS: Final[dict[str, Mutant]] = {
+    # --- inbound messages ----------------------------------------------------------------------
+    "acknowledged_before_stored": Mutant(
+        "a message is acknowledged before it is stored",
+        (
+            Cut(
+                "settlement_engine.engine.inbound:InboundWorker.receive",
+                "    is_new = await self._store.record(messages)\n",
+                "    async def store():\n"
+                "        with suppress(Unavailable, Contention):\n"
+                "            await self._store.record(messages)\n"
+                "    self._presence.spawn(store())\n"
+                "    is_new = [True]\n",
+            ),
+        ),
+        seed=5,
+        emphasis={"bank_returns": 0.8, "crash": 0.6, "commit_never_came": 0.4},
+    ),
+    "report_closed_before_decided": Mutant(
+        "a report is closed when it is taken up, and not when it was decided on",
+        (
+            Cut(
+                "settlement_engine.engine.inbound:InboundWorker._answer",
+                "    return Answer(\n",
+                "    self._close_soon(found.id, ReportOutcome.APPLIED)\n    return Answer(\n",
+            ),
+        ),
+        seed=24,
+        emphasis={"bank_returns": 0.8, "crash": 0.6, "commit_never_came": 0.4},
+    ),
+    # --- what is asked, and what is heard ------------------------------------------------------
+    "failure_is_a_no": Mutant(
+        "a rail whose client fails counts as a rail that refused",
+        (
+            Cut(
+                "settlement_engine.engine.asker:Asker._listen_for",
+                "event=Event.NO_ANSWER",
+                "event=Event.REJECTED",
+            ),
+        ),
+        seed=0,
+    ),
+    "sent_before_recorded": Mutant(
+        "the bytes leave before the intent to send is committed",
+        (
+            Cut(
+                "settlement_engine.engine.executor:Executor._write",
+                "    outcomes = await self._writer.write([step for _, step in pairs])\n",
+                "    for _, step in pairs:\n"
+                "        if step.attempt is not None:\n"
+                "            early = replace(step.settlement, attempt=step.attempt,"
+                " state=step.row.state)\n"
+                "            self._asker.ask([early])\n"
+                "    outcomes = await self._writer.write([step for _, step in pairs])\n",
+            ),
+        ),
+        seed=0,
+    ),
+    "new_reference_on_resend": Mutant(
+        "what is sent again gets a name of its own",
+        (
+            Cut(
+                "settlement_engine.engine.asker:question_of",
+                "references=attempt.references,",
+                "references=__import__('msgspec').structs.replace(attempt.references,"
+                " end_to_end_id=f'{attempt.references.end_to_end_id}{attempt.sends}'),",
+            ),
+        ),
+        seed=1,
+    ),
+    "new_bytes_on_resend": Mutant(
+        "what is sent again is not the same to the byte",
+        (
+            Cut(
+                "settlement_engine.engine.asker:question_of",
+                "payload=attempt.payload,",
+                "payload=attempt.payload + bytes(attempt.sends - 1),",
+            ),
+        ),
+        seed=0,
+    ),
+    "validity_ignored": Mutant(
+        "bytes that are no longer valid are sent again",
+        (Cut(_MAY, "and now < attempt.valid_until", "and True"),),
+        emphasis=_FORGETTING,
+        seed=127,
+    ),
+    "window_of_recognition_ignored": Mutant(
+        "what the bank no longer recognises is sent again",
+        (Cut(_MAY, "and _is_recognised(attempt, rules, now)", "and True"),),
+        emphasis=_FORGETTING,
+        seed=183,
+    ),
+    "rail_class_ignored": Mutant(
+        "a rail that does not recognise a resend gets one",
+        (
+            Cut(
+                _MAY,
+                "rules.is_not_found_definite\n        and rules.rail_class in RESENDABLE\n",
+                "True\n",
+            ),
+        ),
+        seed=3,
+    ),
+    "takeover_sends_again": Mutant(
+        "what a dead engine may have sent is sent anew instead of asked about",
+        (
+            Cut(
+                "settlement_engine.domain.decisions.taken_over:decide_taken_over",
+                "if was_asked:",
+                "if False:",
+            ),
+        ),
+        seed=62,
+    ),
+    "abandoned_without_proof": Mutant(
+        "a sending that may have left is given up",
+        (
+            Cut(
+                "settlement_engine.domain.decisions.before_the_end:_undelivered",
+                "if attempt.sends == attempt.undelivered + 1:",
+                "if True:",
+            ),
+            Cut(
+                "settlement_lab.memory.applying:Applying._is_proved",
+                "return attempt.sends == attempt.undelivered + 1",
+                "return True",
+            ),
+        ),
+        emphasis={"undelivered": 0.4, "request_lost": 0.2, "request_lingers": 0.3},
+        seed=16,
+    ),
+    "clock_of_its_own": Mutant(
+        "an engine believes its own clock",
+        (
+            Cut(
+                "settlement_engine.engine.presence:Presence.now",
+                "if self._seen is None:",
+                "if True:",
+            ),
+        ),
+        seed=24,
+    ),
+    # --- lanes ---------------------------------------------------------------------------------
+    "held_back_without_proof": Mutant(
+        "what waits in a lane counts as never sent, whatever was sent before",
+        (
+            Cut(
+                "settlement_engine.domain.decisions.before_the_end:_undelivered",
+                "if attempt.sends == attempt.undelivered + 1:",
+                "if is_held_back or attempt.sends == attempt.undelivered + 1:",
+            ),
+            Cut(
+                "settlement_lab.memory.applying:Applying._is_proved",
+                "return attempt.sends == attempt.undelivered + 1",
+                "return True",
+            ),
+        ),
+        emphasis={"request_lingers": 0.3, "request_lost": 0.2, "road_cut": 0.4, "answer_lost": 0.4},
+        seed=1019,
+    ),
+}

@@ -1,0 +1,141 @@
+"""Mutants of what the store promises: guards, money and admission."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from settlement_lab.mutants.surgery import Cut, Mutant
+
+_JUDGE: Final = "settlement_lab.memory.applying:Applying._judge"
+_WRITE: Final = "settlement_lab.memory.settlements:MemorySettlements._write"
+
+STORE_MUTANTS: Final[dict[str, Mutant]] = {
+    # --- guards --------------------------------------------------------------------------------
+    "state_guard": Mutant(
+        "a step is written whatever the state is by now",
+        (
+            Cut(
+                _JUDGE,
+                "    if life is None or life.state is not believed.state"
+                " or life.seq != believed.seq:\n        return Result.STALE\n",
+            ),
+        ),
+        seed=0,
+    ),
+    "two_answers_at_once": Mutant(
+        "a settlement takes two answers in one batch",
+        (Cut("settlement_engine.engine.mailbox:Mailbox.takes", "if waiting is None:", "if True:"),),
+        seed=3,
+    ),
+    "stale_is_believed": Mutant(
+        "an engine believes what the store did not write",
+        (
+            Cut(
+                "settlement_engine.engine.executor:Executor._take_in",
+                "elif outcome.result is Result.APPLIED:",
+                "elif outcome.result in (Result.APPLIED, Result.STALE):",
+            ),
+        ),
+        seed=3,
+    ),
+    "own_writing_not_recognised": Mutant(
+        "after a lost answer our own writing is taken for somebody else's, and nobody looks after it",
+        (
+            Cut(
+                "settlement_engine.engine.writer:StepWriter.write",
+                "list(await self._recognise(steps, outcomes) if is_repeat else outcomes)",
+                "list(outcomes)",
+            ),
+            Cut(
+                "settlement_engine.engine.takeover:Takeover.look_after_own",
+                "while not self._is_closed:",
+                "while False:",
+            ),
+        ),
+        seed=0,
+    ),
+    "the_dead_are_not_missed": Mutant(
+        "what a dead engine carried is never taken over",
+        (
+            Cut(
+                "settlement_lab.memory.settlements:MemorySettlements._notice_the_dead",
+                "engine.is_gone, engine.gone_at = True, now",
+                "pass",
+            ),
+        ),
+        seed=6,
+    ),
+    # --- money ---------------------------------------------------------------------------------
+    "hold_without_cover": Mutant(
+        "funds are locked that are not there",
+        (
+            Cut(
+                "settlement_lab.memory.applying:Applying._grant_holds",
+                "elif not source.has_room_for(amount):",
+                "elif False:",
+            ),
+            Cut(
+                "settlement_lab.memory.guards:require_balance",
+                "is_covered = account.kind not in GUARDED or account.has_room_for(0)",
+                "is_covered = True",
+            ),
+        ),
+        seed=1,
+    ),
+    "hold_not_atomic": Mutant(
+        "what is available is read once for the batch, and not under the lock",
+        (
+            Cut(
+                "settlement_lab.memory.applying:Applying._grant_holds",
+                "rest[source.id] = replace(source, held=source.held + amount)",
+                "pass",
+            ),
+            Cut(
+                "settlement_lab.memory.guards:require_balance",
+                "is_covered = account.kind not in GUARDED or account.has_room_for(0)",
+                "is_covered = True",
+            ),
+        ),
+        seed=183,
+    ),
+    "hold_is_kept": Mutant(
+        "an ended settlement's hold stays",
+        (
+            Cut(
+                "settlement_lab.memory.applying:Applying._changes",
+                "yield hold.account_id, 0, 0, -hold.amount_minor",
+                "yield hold.account_id, 0, 0, 0",
+            ),
+        ),
+        seed=1,
+    ),
+    # --- admission -----------------------------------------------------------------------------
+    "key_is_not_unique": Mutant(
+        "the same key twice is two settlements",
+        (
+            Cut(
+                _WRITE,
+                "is_taken = wish.key_hash in records.by_key or key in records.lives",
+                "is_taken = key in records.lives",
+            ),
+            Cut(_WRITE, "records.holder(wish.obligation_id) is not None", "False"),
+        ),
+        seed=0,
+    ),
+    "obligation_is_not_unique": Mutant(
+        "an obligation has two live settlements",
+        (Cut(_WRITE, "records.holder(wish.obligation_id) is not None", "False"),),
+        seed=10,
+    ),
+    "content_is_not_compared": Mutant(
+        "a key that is used again for other content counts as a replay",
+        (
+            Cut(
+                "settlement_lab.memory.settlements:MemorySettlements._answer",
+                "is_same = before == wish.content_hash",
+                "is_same = True",
+            ),
+        ),
+        seed=0,
+    ),
+}

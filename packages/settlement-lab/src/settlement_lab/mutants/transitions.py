@@ -1,0 +1,84 @@
+"""Mutants of the transition table: a row that leads elsewhere."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from settlement_engine.domain.lifecycle import Ask, Do, Event, State, to
+from settlement_lab.mutants.surgery import Cut, Mutant, Turn
+
+_RELEASED: Final = to(State.ROLLED_BACK, Do.RELEASE)
+
+TRANSITIONS_MUTANTS: Final[dict[str, Mutant]] = {
+    "silence_is_a_no": Mutant(
+        "silence after sending releases the money",
+        (Turn(State.LOCKED, Event.NO_ANSWER, _RELEASED),),
+        seed=1,
+    ),
+    "doubt_ends_by_itself": Mutant(
+        "silence after an enquiry releases the money",
+        (Turn(State.IN_DOUBT, Event.NO_ANSWER, _RELEASED),),
+        seed=3,
+    ),
+    "not_found_is_a_no": Mutant(
+        "a bank that does not know it yet counts as a bank that refused",
+        (Turn(State.IN_DOUBT, Event.NOT_FOUND, _RELEASED),),
+        seed=29,
+    ),
+    "cancel_is_a_no": Mutant(
+        "the caller's wish releases what is on its way",
+        (
+            Turn(State.LOCKED, Event.CANCELLED, _RELEASED),
+            Turn(State.IN_DOUBT, Event.CANCELLED, _RELEASED),
+            Turn(State.SENT, Event.CANCELLED, _RELEASED),
+        ),
+        seed=14,
+    ),
+    "recall_silence_is_a_no": Mutant(
+        "a recall that is not answered counts as granted",
+        (Turn(State.RECALLING, Event.NO_ANSWER, _RELEASED),),
+        seed=30,
+    ),
+    "refused_recall_is_a_no": Mutant(
+        "a recall that is refused releases the money",
+        (Turn(State.RECALLING, Event.RECALL_REFUSED, _RELEASED),),
+        seed=39,
+    ),
+    "acknowledged_is_settled": Mutant(
+        "what the bank has received counts as paid",
+        (Turn(State.LOCKED, Event.ACKNOWLEDGED, to(State.COMPLETED, Do.POST)),),
+        seed=2,
+    ),
+    "doubt_sends_again": Mutant(
+        "what got no answer is sent once more instead of asked about",
+        (Turn(State.LOCKED, Event.NO_ANSWER, to(State.LOCKED, ask=Ask.SEND)),),
+        seed=28,
+    ),
+    "late_answer_posts_again": Mutant(
+        "the same good news twice posts twice",
+        (
+            Turn(State.COMPLETED, Event.SETTLED, to(State.COMPLETED, Do.POST)),
+            Cut(
+                "settlement_engine.domain.decisions.before_the_end:decide",
+                "    if settlement.state in ENDS:\n",
+                "    if answer.event is Event.SETTLED and settlement.state is State.COMPLETED:\n"
+                "        return ChosenEvent(answer.event)\n"
+                "    if settlement.state in ENDS:\n",
+            ),
+        ),
+        seed=0,
+    ),
+    "ends_do_not_absorb": Mutant(
+        "late word moves what has ended",
+        (
+            Cut(
+                "settlement_engine.domain.decisions.before_the_end:decide",
+                "if settlement.state in ENDS:",
+                "if False:",
+            ),
+            Turn(State.COMPLETED, Event.REJECTED, to(State.ROLLED_BACK)),
+            Turn(State.ROLLED_BACK, Event.SETTLED, to(State.COMPLETED)),
+        ),
+        seed=15,
+    ),
+}
