@@ -14,7 +14,7 @@ from settlement_engine.errors import Contention
 from settlement_engine.store.queries import query
 from settlement_lab.schedules.postgres_ground import PostgresGround, calls
 from settlement_lab.schedules.runs import EXPECTED, ScheduleReport, run_on
-from settlement_lab.schedules.schedules import play
+from settlement_lab.schedules.schedule import play
 from tests.simulation.schedule_mutants import MUTANTS, functions
 
 if TYPE_CHECKING:

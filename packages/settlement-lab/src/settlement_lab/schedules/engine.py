@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.engine.service import SettlementService
@@ -17,7 +17,12 @@ from settlement_lab.worlds.rail import SimulatedRail
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from settlement_lab.schedules.schedules import Schedule
+    from settlement_engine.ports import Clock, Ids
+    from settlement_lab.schedules.postgres_ground import PostgresGround
+    from settlement_lab.worlds.chronicle import Chronicle
+    from settlement_lab.worlds.faults import Faults
+    from settlement_lab.worlds.loop import VirtualLoop
+    from settlement_lab.worlds.rail import Road
 
 LEASE_SECONDS: Final = 16.0
 BATCHES: Final = (1, 500)
@@ -43,10 +48,32 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 
 
+class Surroundings(Protocol):
+    """What an engine of a schedule stands in: one database, one bank, one loop, one chance."""
+
+    chance: random.Random
+    loop: VirtualLoop
+    ground: PostgresGround
+    chronicle: Chronicle
+    faults: Faults
+    road: Road
+
+    @property
+    def clock(self) -> Clock:
+        """The database's time."""
+
+    @property
+    def ids(self) -> Ids:
+        """Identifiers that no other schedule gives."""
+
+    def kill(self, engine: Engine) -> None:
+        """End the process of this engine; another one is started later."""
+
+
 class Engine:
     """See the module."""
 
-    def __init__(self, name: str, schedule: Schedule) -> None:
+    def __init__(self, name: str, schedule: Surroundings) -> None:
         self.process = Process(name)
         self.schedule = schedule
         self.meter = Tally()

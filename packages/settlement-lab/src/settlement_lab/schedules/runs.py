@@ -20,7 +20,7 @@ from settlement_engine.embedded import EmbeddedPostgres
 from settlement_engine.store.database import DatabaseSettings
 from settlement_engine.store.migrate import migrate
 from settlement_lab.schedules.postgres_ground import PostgresGround
-from settlement_lab.schedules.schedules import play
+from settlement_lab.schedules.schedule import play
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

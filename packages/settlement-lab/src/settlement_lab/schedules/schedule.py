@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import msgspec
@@ -19,7 +18,7 @@ import msgspec
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
-from settlement_engine.errors import IdempotencyConflict, SettlementEngineError
+from settlement_lab.schedules.callers import Callers
 from settlement_lab.schedules.engine import LEASE_SECONDS, Engine
 from settlement_lab.worlds import auditor
 from settlement_lab.worlds import loop as virtual
@@ -30,7 +29,7 @@ from settlement_lab.worlds.rail import Road, SimulatedRail
 from settlement_lab.worlds.silence import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Mapping
 
     from settlement_engine.ports import Question
     from settlement_lab.schedules.postgres_ground import PostgresGround
@@ -43,7 +42,6 @@ SETTLEMENTS_MAX: Final = 3
 AMOUNT: Final = 100
 FUNDS: Final = (150, 250, 1_000)
 CURRENCY: Final = "EUR"
-BEGINNING_SECONDS: Final = 4.0
 STRIKES_MAX: Final = 4
 STRIKE_SECONDS: Final = 3.0
 FREEZE_SECONDS: Final = (2.0, 25.0)
@@ -57,8 +55,6 @@ PATIENCE_SECONDS: Final = 90.0
 """After this long without faults people look at what is left: the rail had its chance."""
 
 END_SECONDS: Final = 900.0
-TRIES_MAX: Final = 60
-ANSWER_SECONDS: Final = 8.0
 
 
 class ScheduleClock:
@@ -84,15 +80,6 @@ class ScheduleIds:
         return UUID(int=self._last)
 
 
-@dataclass(slots=True)
-class Wanted:
-    """What a caller wants settled, and what he was told."""
-
-    wish: Instruction
-    settlement_id: UUID | None = None
-    conflict: str = ""
-
-
 class Schedule:
     """See the module."""
 
@@ -116,7 +103,7 @@ class Schedule:
         self.engines: list[Engine] = []
         self.all_engines: list[Engine] = []
         self.processes: list[Process] = []
-        self.wanted: list[Wanted] = []
+        self.callers = Callers(self.chance, self.faults, self.engines)
         self.head = 0
 
     # --- the course of a schedule -----------------------------------------------------------------
@@ -134,9 +121,8 @@ class Schedule:
         count = SETTLEMENTS_MIN + int(
             self.chance.random() * (SETTLEMENTS_MAX - SETTLEMENTS_MIN + 1)
         )
-        for number in range(count):
-            self.wanted.append(Wanted(self._wish(number)))
-        work = [self.loop.create_task(self._call(each)) for each in self.wanted]
+        wanted = [self.callers.want(self._wish(number)) for number in range(count)]
+        work = [self.loop.create_task(self.callers.call(each)) for each in wanted]
         work.append(self.loop.create_task(self._nemesis()))
         await asyncio.gather(*work)
         self.chronicle.note("the faults cease")
@@ -170,51 +156,6 @@ class Schedule:
         self.all_engines.append(engine)
         self.processes.append(engine.process)
         engine.begin(engine.live())
-
-    # --- callers ----------------------------------------------------------------------------------
-
-    async def _call(self, wanted: Wanted) -> None:
-        """Submit until there is an answer; perhaps cancel, or send it once more, after that."""
-        await asyncio.sleep(self.chance.random() * BEGINNING_SECONDS)
-        is_first = True
-        for _ in range(TRIES_MAX):
-            found = await self._ask(lambda engine: engine.service.submit([wanted.wish]))
-            if _is_answer(found):
-                break
-            is_first = False
-            self.faults.note("caller_gives_up")
-        else:
-            raise AssertionError(f"{wanted.wish.idempotency_key} was never answered")
-        assert isinstance(found, list)
-        [result] = found
-        if isinstance(result, IdempotencyConflict):
-            # A call that was never answered may still be taken in, once the obligation is free again.
-            is_passing = result.field == "obligation_id" and not is_first
-            wanted.conflict = "" if is_passing else result.field
-            return
-        key = wanted.settlement_id = result.settlement.id
-        if self.faults.happens("caller_cancels", 3):
-            await asyncio.sleep(self.chance.random() * BEGINNING_SECONDS)
-            await self._ask(lambda engine: engine.service.cancel(key))
-        if self.faults.happens("caller_repeats", 3):
-            again = await self._ask(lambda engine: engine.service.submit([wanted.wish]))
-            if isinstance(again, list) and not isinstance(again[0], Exception):
-                assert again[0].settlement.id == key, "a replay is the same settlement"
-                assert again[0].is_replay
-
-    async def _ask(self, call: Callable[[Engine], Coroutine[Any, Any, Any]]) -> object:
-        """Ask an engine; None if it does not answer in time, or cannot."""
-        up = [each for each in self.engines if not each.process.is_stopped and each.owner]
-        if not up:
-            await asyncio.sleep(1.0)
-            return None
-        engine = up[int(self.chance.random() * len(up))]
-        task = engine.run(_caught(call(engine)))
-        await asyncio.wait({task}, timeout=ANSWER_SECONDS)
-        if not task.done():
-            return None
-        found = task.result()
-        return None if isinstance(found, SettlementEngineError) else found
 
     # --- the nemesis ------------------------------------------------------------------------------
 
@@ -348,49 +289,11 @@ class Schedule:
             *auditor.money(self.bank, lives),
             *auditor.paths(lives, placed),
             *auditor.engines(history.anomalies),
-            *self._answers(lives),
+            *self.callers.told_wrong(lives),
             *(self.ground.differences() if is_proved else ()),
         ]
         history.ends.update(life.state.value for life in lives.values())
         history.debits = sum(self.bank.debits.values())
-
-    def _answers(self, lives: dict[UUID, Settlement]) -> list[str]:
-        """Check that callers were told the truth, and each obligation was settled once at most."""
-        wrong = []
-        by_key = {life.instruction.idempotency_key: life for life in lives.values()}
-        for wanted in self.wanted:
-            life = by_key.get(wanted.wish.idempotency_key)
-            if wanted.settlement_id is not None and (
-                life is None or life.id != wanted.settlement_id
-            ):
-                wrong.append(f"{wanted.wish.idempotency_key}: is not what its caller was told")
-            if wanted.conflict and life is not None:
-                wrong.append(f"{wanted.wish.idempotency_key}: conflicts, and lives all the same")
-        if len(by_key) != len(lives):
-            wrong.append("a key stands for two settlements")
-        completed = [
-            life.instruction.obligation_id
-            for life in lives.values()
-            if life.state is State.COMPLETED
-        ]
-        if len(completed) != len(set(completed)):
-            wrong.append("an obligation was settled twice")
-        return wrong
-
-
-def _is_answer(found: object) -> bool:
-    """Say whether a call to submit was answered for good; else it is to be made again."""
-    if not isinstance(found, list):
-        return False
-    return isinstance(found[0], IdempotencyConflict) or not isinstance(found[0], Exception)
-
-
-async def _caught(call: Coroutine[Any, Any, Any]) -> object:
-    """Return what came, or why nothing did."""
-    try:
-        return await call
-    except SettlementEngineError as error:
-        return error
 
 
 async def _wish(engine: Engine, life: Settlement, event: Event) -> None:

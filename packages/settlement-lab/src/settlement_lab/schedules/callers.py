@@ -1,0 +1,131 @@
+"""The callers of a schedule: each submits until it is answered, and perhaps cancels or submits again.
+
+Promises: a call that was not answered is made again; what a caller was told is compared at the end with what the
+database has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.errors import IdempotencyConflict, SettlementEngineError
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Coroutine
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Instruction, Settlement
+    from settlement_lab.schedules.engine import Engine
+    from settlement_lab.worlds.faults import Faults
+
+BEGINNING_SECONDS: Final = 4.0
+TRIES_MAX: Final = 60
+ANSWER_SECONDS: Final = 8.0
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What a caller wants settled, and what he was told."""
+
+    wish: Instruction
+    settlement_id: UUID | None = None
+    conflict: str = ""
+
+
+class Callers:
+    """See the module. ``engines`` are those that are up, as the schedule changes them."""
+
+    def __init__(self, chance: random.Random, faults: Faults, engines: list[Engine]) -> None:
+        self._chance, self._faults, self._engines = chance, faults, engines
+        self._wanted: list[Wanted] = []
+
+    def want(self, wish: Instruction) -> Wanted:
+        """Note what a caller wants."""
+        wanted = Wanted(wish)
+        self._wanted.append(wanted)
+        return wanted
+
+    async def call(self, wanted: Wanted) -> None:
+        """Submit until there is an answer; perhaps cancel, or send it once more, after that."""
+        await asyncio.sleep(self._chance.random() * BEGINNING_SECONDS)
+        is_first = True
+        for _ in range(TRIES_MAX):
+            found = await self._ask(lambda engine: engine.service.submit([wanted.wish]))
+            if _is_answer(found):
+                break
+            is_first = False
+            self._faults.note("caller_gives_up")
+        else:
+            raise AssertionError(f"{wanted.wish.idempotency_key} was never answered")
+        assert isinstance(found, list)
+        [result] = found
+        if isinstance(result, IdempotencyConflict):
+            # A call that was never answered may still be taken in, once the obligation is free again.
+            is_passing = result.field == "obligation_id" and not is_first
+            wanted.conflict = "" if is_passing else result.field
+            return
+        key = wanted.settlement_id = result.settlement.id
+        if self._faults.happens("caller_cancels", 3):
+            await asyncio.sleep(self._chance.random() * BEGINNING_SECONDS)
+            await self._ask(lambda engine: engine.service.cancel(key))
+        if self._faults.happens("caller_repeats", 3):
+            again = await self._ask(lambda engine: engine.service.submit([wanted.wish]))
+            if isinstance(again, list) and not isinstance(again[0], Exception):
+                assert again[0].settlement.id == key, "a replay is the same settlement"
+                assert again[0].is_replay
+
+    async def _ask(self, call: Callable[[Engine], Coroutine[Any, Any, Any]]) -> object:
+        """Ask an engine; None if it does not answer in time, or cannot."""
+        up = [each for each in self._engines if not each.process.is_stopped and each.owner]
+        if not up:
+            await asyncio.sleep(1.0)
+            return None
+        engine = up[int(self._chance.random() * len(up))]
+        task = engine.run(_caught(call(engine)))
+        await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        if not task.done():
+            return None
+        found = task.result()
+        return None if isinstance(found, SettlementEngineError) else found
+
+    def told_wrong(self, lives: dict[UUID, Settlement]) -> list[str]:
+        """Check that callers were told the truth, and each obligation was settled once at most."""
+        wrong = []
+        by_key = {life.instruction.idempotency_key: life for life in lives.values()}
+        for wanted in self._wanted:
+            life = by_key.get(wanted.wish.idempotency_key)
+            if wanted.settlement_id is not None and (
+                life is None or life.id != wanted.settlement_id
+            ):
+                wrong.append(f"{wanted.wish.idempotency_key}: is not what its caller was told")
+            if wanted.conflict and life is not None:
+                wrong.append(f"{wanted.wish.idempotency_key}: conflicts, and lives all the same")
+        if len(by_key) != len(lives):
+            wrong.append("a key stands for two settlements")
+        completed = [
+            life.instruction.obligation_id
+            for life in lives.values()
+            if life.state is State.COMPLETED
+        ]
+        if len(completed) != len(set(completed)):
+            wrong.append("an obligation was settled twice")
+        return wrong
+
+
+def _is_answer(found: object) -> bool:
+    """Say whether a call to submit was answered for good; else it is to be made again."""
+    if not isinstance(found, list):
+        return False
+    return isinstance(found[0], IdempotencyConflict) or not isinstance(found[0], Exception)
+
+
+async def _caught(call: Coroutine[Any, Any, Any]) -> object:
+    """Return what came, or why nothing did."""
+    try:
+        return await call
+    except SettlementEngineError as error:
+        return error
