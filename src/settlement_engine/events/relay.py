@@ -117,8 +117,7 @@ class Relay:
         self._surveyor = Surveyor(
             self._spec.name, outbox, meter, self._announcer, suspect, database_run
         )
-        self._stopping = asyncio.Event()
-        self._stopped = asyncio.Event()
+        self._stopping, self._stopped = asyncio.Event(), asyncio.Event()
         self._drain_until = 0.0
         self._marked = 0
         self._mark_due = 0.0

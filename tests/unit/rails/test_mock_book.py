@@ -74,7 +74,7 @@ def test_the_file_itself_refuses_to_change_what_is_final(book: MockBook, tmp_pat
     book.receive(parcels(tmp_path, ["k"]), 0)
     with pytest.raises(sqlite3.IntegrityError, match="final"):
         book._db.execute("UPDATE payments SET state = 'rejected'")
-    with pytest.raises(sqlite3.IntegrityError, match="forgets"):
+    with pytest.raises(sqlite3.IntegrityError, match="keeps every payment"):
         book._db.execute("DELETE FROM payments")
 
 
