@@ -1,7 +1,7 @@
-"""What a consumer of the engine's events needs in its own process; it has no dependencies.
+"""For consumers of the engine's events, in their own process; it has no dependencies.
 
-Promises: an inbox handles each event once, however often NATS hands it out. Nothing here may import the
-engine: a consumer installs this alone.
+Promises: an inbox handles each event once, however often NATS delivers it. No module here may import the
+engine: a consumer installs only this package.
 """
 
 from settlement_client.inbox import Inbox, MemoryInbox, PostgresInbox

@@ -1,8 +1,8 @@
-"""For consumers in Python: handle each announcement once, however often NATS hands it out.
+"""For consumers in Python: handle each announcement once, however often NATS delivers it.
 
-The stream holds each announcement once, but an acknowledgement can be lost, and then NATS hands the
-message out again. The inbox remembers the ids, in the same transaction as what the consumer does about
-them. So both happen or neither::
+The stream has each announcement once, but an acknowledgement can be lost, and then NATS delivers the message
+again. The inbox stores the ids in the same transaction as the consumer's own changes, so that both happen or
+neither::
 
     async with connection.transaction():
         if await PostgresInbox(connection, consumer="reporting").take(message.headers["ce-id"]):
@@ -24,15 +24,15 @@ _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})?", re
 
 
 class Inbox(Protocol):
-    """Remembers what was handled."""
+    """Remembers which events were handled."""
 
     async def take(self, event_id: str) -> bool:
-        """Remember the id; say whether it is new, so that the caller handles it now."""
+        """Store the id; return True if it is new, so that the caller handles the event now."""
         ...
 
 
 class MemoryInbox:
-    """An inbox that lasts as long as its process: for tests, demos and what needs no more.
+    """An inbox in memory, for tests and demos: it is lost when its process ends.
 
     Beyond ``ids_max`` the oldest ids are forgotten.
     """
@@ -43,7 +43,7 @@ class MemoryInbox:
         self._ids: dict[str, None] = {}
 
     async def take(self, event_id: str) -> bool:
-        """Remember the id; say whether it is new."""
+        """Store the id; return True if it is new."""
         if event_id in self._ids:
             return False
         if len(self._ids) >= self._ids_max:
@@ -53,7 +53,7 @@ class MemoryInbox:
 
 
 class Database(Protocol):
-    """As much of an asyncpg connection as the inbox needs."""
+    """The part of an asyncpg connection that the inbox uses."""
 
     async def execute(self, query: str, *args: object) -> str:
         """Run a statement; return its command tag, such as ``INSERT 0 1``."""
@@ -73,7 +73,7 @@ class PostgresInbox:
             raise ValueError("the consumer needs a name")
         self._connection = connection
         self._consumer = consumer
-        # A table's name cannot be a parameter; the grammar above leaves nothing to inject.
+        # A table's name cannot be a parameter; the check above allows no other SQL in it.
         self._create = (
             f"CREATE TABLE IF NOT EXISTS {table} ("
             "consumer text NOT NULL, event_id text NOT NULL, "
@@ -86,13 +86,13 @@ class PostgresInbox:
         )
 
     async def create(self) -> None:
-        """Make the table if it is absent."""
+        """Create the table if it does not exist."""
         await self._connection.execute(self._create)
 
     async def take(self, event_id: str) -> bool:
-        """Remember the id in the open transaction; say whether it is new.
+        """Store the id in the open transaction; return True if it is new.
 
-        If another transaction is taking the same id, this waits for its end.
+        If another transaction has stored the same id and is still open, this waits for its end.
         """
         if not 0 < len(event_id) <= EVENT_ID_MAX:
             raise ValueError(f"an event id has 1 to {EVENT_ID_MAX} characters")

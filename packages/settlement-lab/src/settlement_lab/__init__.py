@@ -1,6 +1,7 @@
-"""What tries the engine and measures it: simulated worlds, the model, schedules, mutants, bench, demo.
+"""Tests and measures the engine: simulated worlds, the model, schedules, mutants, bench and demo.
 
-A distribution of its own, so that nothing of it is where a bank's money is: it invents settlements, takes
-safeguards out of a running program on purpose, and kills engines. It may import everything of the engine;
-the engine knows it only as an entry point that may be missing.
+It is a distribution of its own and must never be installed where a bank's money is: it invents
+settlements, removes safeguards from a running program on purpose, and kills engines. It may import all
+modules of the engine. The engine must not import it: it finds the lab's commands by entry points, which
+may be missing.
 """

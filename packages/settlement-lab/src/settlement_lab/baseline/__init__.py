@@ -1,1 +1,1 @@
-"""What the database server itself can carry, to be measured beside the engine on the same server."""
+"""Measures what the database server itself can do, beside the engine and on the same server."""

@@ -1,9 +1,8 @@
-"""A baseline of what the server itself can do, and its counters: for measuring, not for settling.
+"""Measures what the database server itself can do, and reads its exact counters.
 
-The baseline is the least that any durable engine must write for one settlement, in three commits for a
-whole batch, in a schema of its own. Beside it stand the server's exact counters, and the copying of
-lives that makes a long history quickly. Nothing here may be used on a database that holds real money:
-the copies are invented lives.
+The baseline is the minimum that any durable engine must write for one settlement: three commits for a
+whole batch, in a schema of its own. The module also copies settlements many times, to make a long history
+quickly. It must never be used on a database that holds real money: the copies are invented settlements.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ if TYPE_CHECKING:
 SCHEMA: Final = "schema.sql"
 STATEMENTS: Final = "statements.sql"
 PAYLOAD: Final = b"x" * 300
-"""About the size of one of the engine's announcements."""
+"""The size in bytes of a typical announcement of the engine."""
 
 COPIES_AT_ONCE_MAX: Final = 10
 _UNLIMITED: Final = {
     "statement_timeout": "0",
     "transaction_timeout": "0",
-    "synchronous_commit": "off",  # copies that a crash takes away are copied again
+    "synchronous_commit": "off",  # copies that are lost in a crash are made again
     "lock_timeout": "0",
     "maintenance_work_mem": "1GB",
     "work_mem": "256MB",
@@ -63,7 +62,7 @@ class Wished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerCounters:
-    """The server's cumulative counters."""
+    """The server's cumulative counters since it was created."""
 
     transactions: int
     wal_bytes: int
@@ -86,7 +85,7 @@ def _file(name: str) -> str:
 
 @cache
 def calls() -> Mapping[str, str]:
-    """Return the statements of the baseline by name; they are not those of the engine."""
+    """Return the baseline's SQL statements by name; the engine uses none of them."""
     return statements(_file(STATEMENTS))
 
 
@@ -95,13 +94,13 @@ def _call(name: str) -> str:
 
 
 class Baseline:
-    """One connection that settles batches in the least way."""
+    """One connection that settles batches with the minimum of writes."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._line = Line(settings, WRITERS_PLAN)
 
     async def install(self, accounts: int) -> None:
-        """Create the schema anew, with ``accounts`` funded accounts."""
+        """Create the schema again from the start, with ``accounts`` funded accounts."""
         async with self._line.session() as connection:
             await connection.execute(_file(SCHEMA))
             await connection.execute(_call("fill"), accounts)
@@ -121,14 +120,14 @@ class Baseline:
             await connection.fetch(_call("accept"), ids, obligations, sources, targets, amounts)
 
     async def lock(self, batch: Wished) -> None:
-        """Hold its funds."""
+        """Hold the funds of a batch."""
         ids, amounts = arrays.uuids(batch.ids), arrays.integers(batch.amounts)
         sources = arrays.integers(batch.sources)
         async with self._line.session() as connection:
             await connection.fetch(_call("lock"), ids, sources, amounts)
 
     async def finish(self, batch: Wished) -> None:
-        """Complete it."""
+        """Complete a batch."""
         ids, amounts = arrays.uuids(batch.ids), arrays.integers(batch.amounts)
         sources, targets = arrays.integers(batch.sources), arrays.integers(batch.targets)
         async with self._line.session() as connection:
@@ -165,10 +164,10 @@ class ServerMeter:
         await self._line.close()
 
     async def multiply_history(self, copies: int) -> None:
-        """Copy every settlement ``copies`` times, in lots. Raises WrongState while any is open.
+        """Copy every settlement ``copies`` times, in lots. Raises WrongState while any settlement is open.
 
-        The first copy sorts first: the originals' identifiers are of today and come last. A failure half way
-        leaves an unusable database.
+        The copies' identifiers sort before those of the originals. If it fails half way, the database is
+        no longer usable.
         """
         counters = await self.read()
         if counters.open_settlements:
@@ -180,13 +179,13 @@ class ServerMeter:
                 await _copy(connection, copies, counters.position)
                 await (
                     connection.close()
-                )  # its costs are counted by now, and not with what is measured next
+                )  # otherwise the cost of the copies would be counted with what is measured next
             finally:
                 connection.terminate()
 
 
 async def _copy(connection: Connection, copies: int, position: int) -> None:
-    """Copy everything up to a stream position."""
+    """Copy everything up to this stream position."""
     await connection.execute(_call("history_numbers"))
     stride = await connection.fetchval(_call("history_stride"))
     await connection.execute(_call("history_accounts"), copies)

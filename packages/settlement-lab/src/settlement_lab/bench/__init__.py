@@ -1,8 +1,8 @@
-"""The bench: what an installation carries, measured from outside, next to what the machine could carry.
+"""The bench: measures what an installation can do from outside, next to the limit of the machine.
 
-Promises: load comes from a process of its own, over the public API; every figure stands next to the
-least durable SQL of a settlement on the same server in the same run, so that it is also a ratio; nothing
-is counted that did not happen: what ends is read from the store, what was announced from JetStream.
+Promises: a separate process produces the load over the public API. Each figure is compared with the
+minimal durable SQL of a settlement, on the same server in the same run. Only real results are counted:
+final states are read from the store, announcements from JetStream.
 
-It must never be pointed at an installation that holds real money.
+It must never be used on an installation that holds real money.
 """

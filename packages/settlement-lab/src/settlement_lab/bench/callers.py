@@ -1,7 +1,7 @@
-"""Callers of the gRPC interface: they bring a load until its time is over, and tally what they see.
+"""Clients of the gRPC interface: they produce a load for a given time, and count what they observe.
 
-Promises: what the engine refuses for want of room is counted, waited out and replaced by another; what
-is in flight at the end is waited for.
+Promises: a request that the engine refuses because of overload is counted, and another one is sent after
+the advised delay. Requests that are in flight at the end are awaited.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ CHANNELS: Final = 4
 OPENING_AT_ONCE_MAX: Final = 200
 TOUCH_SEED: Final = 1_000_000
 OUTSTANDING_MAX: Final = 20_000
-"""An open loop that is this far behind sends no more: the caller's memory has a bound too."""
+"""The greatest number of sends that an open loop may be late; beyond it, it stops: memory is bounded."""
 
 OPTIONS: Final = (
-    ("grpc.use_local_subchannel_pool", 1),  # a connection for each channel, so that engines share
+    ("grpc.use_local_subchannel_pool", 1),  # each channel has its own connection
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
@@ -52,14 +52,14 @@ class Callers:
         self._accounts = settlement_pb2_grpc.AccountServiceStub(self._channels[0])
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connections."""
         for channel in self._channels:
             await channel.close()
 
     async def open_accounts(self, *, is_touched: bool = True) -> None:
-        """Open and fund the accounts of every bank, and let the engine get to know them if it is to.
+        """Open and fund the accounts of every bank; with ``is_touched`` also settle once for each bank.
 
-        Again changes nothing, calls have their keys.
+        Calling it again changes nothing, because the calls have idempotency keys.
         """
         turn = asyncio.Semaphore(OPENING_AT_ONCE_MAX)
 
@@ -84,13 +84,13 @@ class Callers:
         await asyncio.gather(*(call(self._accounts.FundAccount, one) for one in funding))
         for number in range(
             len(self.stubs) if is_touched else 0
-        ):  # each may lead to another engine
+        ):  # each channel may be connected to another engine
             await self.submit_many(Wishes(Spread.MANY, TOUCH_SEED + number).each_bank(), number)
 
     async def submit_many(self, wishes: Sequence[wire.SettlementRequest], channel: int = 0) -> None:
-        """Submit all of these, whatever becomes of them; what is refused is sent again.
+        """Submit all of these requests; a refused request is sent again.
 
-        Raises Unavailable unless all are taken.
+        Raises Unavailable unless all are accepted.
         """
         tally = Tally()
         deadline = time.monotonic() + CALL_SECONDS
@@ -103,14 +103,14 @@ class Callers:
                 taken, pause_seconds = await submit(self.stubs[channel], batch, began, tally)
         if tally.accepted < len(wishes):
             raise Unavailable(
-                f"of {len(wishes)} settlements only {tally.accepted} were taken",
+                f"of {len(wishes)} settlements only {tally.accepted} were accepted",
                 why=str(tally.faults),
             )
 
     async def bring(
         self, load: Load, wishes: Wishes, progress: Progress, until: float, tally: Tally
     ) -> None:
-        """Bring a load until a time of the monotonic clock."""
+        """Produce a load until a time of the monotonic clock, in seconds."""
         ways: dict[Way, Callable[..., Coroutine[Any, Any, None]]] = {
             Way.UNARY: self._bring_unary,
             Way.BATCH: self._bring_batches,
@@ -122,7 +122,7 @@ class Callers:
             group.create_task(bring(load, wishes, progress, until, tally))
 
     async def _probe(self, count: int, wishes: Wishes, until: float, tally: Tally) -> None:
-        """Execute one after the other beside a load, so many callers at once, and time each to its end."""
+        """Run ``count`` callers beside the load; each executes one settlement at a time and times it."""
         probed = Tally(latencies=tally.ends, faults=tally.faults, statuses=tally.statuses)
         alone = Load(name="probe", way=Way.UNARY, spread=Spread.MANY, in_flight=count)
         await self._bring_unary(alone, wishes, None, until, probed)
@@ -147,7 +147,7 @@ class Callers:
     async def _bring_batches(
         self, load: Load, wishes: Wishes, progress: Progress, until: float, tally: Tally
     ) -> None:
-        """Keep so many in flight: what was sent and has not yet been announced."""
+        """Keep a number of settlements in flight: those sent and not yet announced."""
         before = progress.messages
         sent = 0
 
@@ -181,14 +181,14 @@ class Callers:
     async def _bring_open(
         self, load: Load, wishes: Wishes, _progress: object, until: float, tally: Tally
     ) -> None:
-        """Send at even distances; the rate is that of settlements, whatever a call carries."""
+        """Send at even intervals; the rate counts settlements, however many a call carries."""
         items = load.batch_items if load.way is Way.BATCH else 1
         distance = items / load.rate
         going: set[asyncio.Task[Any]] = set()
         refused: list[list[wire.SettlementRequest]] = []
 
         async def submit_one(stub: Any, due: float) -> None:  # noqa: ANN401 - generated
-            # What was refused is sent again: a crowd of callers does so, and it costs us nothing.
+            # A refused request is sent again, as a large number of real callers would do.
             batch = refused.pop() if refused else wishes.many(items)
             taken, _ = await submit(stub, batch, due, tally)
             if not taken:
@@ -219,7 +219,7 @@ class Callers:
 
 @asynccontextmanager
 async def connected(target: str, channels: int = CHANNELS) -> AsyncIterator[Callers]:
-    """Be connected for the length of the block. Raises Unavailable."""
+    """Connect for the length of the block. Raises Unavailable."""
     callers = Callers(target, channels)
     try:
         await callers.stubs[0].ListSettlements(

@@ -1,7 +1,7 @@
-"""The calls that bring settlements, one at a time: made, timed and tallied.
+"""Single calls that submit settlements: made, timed and counted.
 
-Promises: what the engine refuses for want of room is counted apart, with the time after which it asks to be
-called again; a refusal without such advice is a fault of the engine, and is counted as one.
+Promises: a refusal because of overload is counted separately, with the delay after which the engine asks
+to be called again. A refusal without this advice is a fault of the engine, and is counted as one.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 CALL_SECONDS: Final = 60.0
 PAUSE_SECONDS: Final = 0.05
-"""How long whoever was refused waits when he was not told how long."""
+"""How long a refused caller waits when the engine gave no delay."""
 
 NANOS: Final = 1e9
 REFUSED: Final = frozenset(
     {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED}
 )
 REFUSED_NUMBERS: Final = frozenset(code.value[0] for code in REFUSED)
-WITHOUT_ADVICE: Final = "refused without advice when to come back"
+WITHOUT_ADVICE: Final = "refused without a retry delay"
 
 
 async def execute(stub: Any, wish: wire.SettlementRequest, began: float, tally: Tally) -> float:  # noqa: ANN401 - generated
-    """Execute one; return how long to wait before the next, which is 0 unless it was refused."""
+    """Execute one settlement; return the seconds to wait before the next: 0 unless it was refused."""
     try:
         answer = await stub.ExecuteSettlement(wish, timeout=CALL_SECONDS)
     except grpc.aio.AioRpcError as error:
@@ -56,7 +56,7 @@ async def submit(
     began: float,
     tally: Tally,
 ) -> tuple[int, float]:
-    """Submit a batch; return how many were taken, and how long to wait before the next."""
+    """Submit a batch; return how many were accepted, and the seconds to wait before the next."""
     try:
         answer = await stub.SubmitSettlements(
             wire.SubmitSettlementsRequest(settlements=batch), timeout=CALL_SECONDS
@@ -81,7 +81,7 @@ async def submit(
 
 
 def _refused(error: Any, count: int, tally: Tally) -> float:  # noqa: ANN401 - its types differ
-    """Count a call that was not served; return how long to wait."""
+    """Count a failed call; return the seconds to wait."""
     if error.code() in REFUSED:
         return _advised(error.code().value[0], rpc_status.from_call(error), count, tally)
     tally.faults[f"{error.code().name}: {error.details()}"] += count
@@ -89,7 +89,7 @@ def _refused(error: Any, count: int, tally: Tally) -> float:  # noqa: ANN401 - i
 
 
 def _advised(code: int, status: Status | None, count: int, tally: Tally) -> float:
-    """Count a refusal; return how long the engine asks to wait."""
+    """Count a refusal; return the seconds that the engine asks to wait."""
     tally.refused += count
     advice = RetryInfo()
     for detail in status.details if status is not None else ():
@@ -107,7 +107,7 @@ async def keep_streaming(
     until: float,
     tally: Tally,
 ) -> None:
-    """Keep so many in flight on one stream."""
+    """Keep ``share`` settlements in flight on one stream."""
     call = stub.ExecuteSettlements()
     free = asyncio.Semaphore(share)
     began_at: dict[str, float] = {}

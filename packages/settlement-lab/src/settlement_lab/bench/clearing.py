@@ -1,4 +1,4 @@
-"""Clearing as a load: instructions written to JetStream, a bounded number ahead of the engine."""
+"""The clearing system as a load: instructions are published to JetStream, a bounded number ahead."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONNECT_SECONDS: Final = 5
 async def bring_from_clearing(
     nats_url: str, load: Load, wishes: Wishes, progress: Progress, until: float, tally: Tally
 ) -> None:
-    """Publish until the time is over, with no more ahead of the announced ends than ``in_flight``."""
+    """Publish until the time is over, with at most ``in_flight`` more than have ended and been announced."""
     connection = await nats.connect(nats_url, connect_timeout=CONNECT_SECONDS)
     try:
         jetstream = connection.jetstream()

@@ -1,4 +1,4 @@
-"""The long scenarios: the same load over a growing history, and for a long time."""
+"""The long scenarios: the same load while the history grows, and for a long time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SOAK_GROWTH_MAX: Final = 1.25
 
 
 async def growth(ground: Ground, seconds: float, histories: Sequence[int]) -> Outcome:
-    """Settle the same load over longer and longer histories."""
+    """Settle the same load with histories of increasing length."""
     smallest = histories[0]
     rows: list[Figures] = []
     meter = ServerMeter(DatabaseSettings(url=ground.database_url))
@@ -70,10 +70,10 @@ async def growth(ground: Ground, seconds: float, histories: Sequence[int]) -> Ou
 async def _twice(
     ground: Ground, callers: Callers, load: Load, seed: int, seconds: float
 ) -> list[Figures]:
-    """Measure a load again when it has been measured: the second time counts.
+    """Measure a load twice and return the second result.
 
-    The first touch of a page after a checkpoint writes the page as a whole. That is paid once in minutes, but
-    a history that was made at once has its checkpoint just behind it.
+    After a checkpoint, the first write to a database block writes the block as a whole. Normally this
+    happens once in several minutes, but a history that was made at once has just had its checkpoint.
     """
     found: list[Figures] = []
     for number in range(2):
@@ -83,7 +83,7 @@ async def _twice(
 
 
 async def soak(ground: Ground, seconds: float) -> Outcome:
-    """Settle at half of the capacity for long; nothing may grow but history."""
+    """Settle at half of the capacity for a long time; only the history may grow."""
     parts: list[Figures] = []
     memory: list[int] = []
     bounded: list[int] = []

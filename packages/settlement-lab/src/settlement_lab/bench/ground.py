@@ -1,4 +1,4 @@
-"""The installation that is measured, as the bench sees it; whoever starts it hands it over."""
+"""The installation that is measured, as the bench sees it; whoever starts the installation provides it."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ class Ground(Protocol):
 
     @property
     def target(self) -> str:
-        """Where gRPC is."""
+        """The address of gRPC."""
         ...
 
     @property
     def database_url(self) -> str:
-        """Where PostgreSQL is, with the password."""
+        """The URL of PostgreSQL, with the password."""
         ...
 
     @property
     def nats_url(self) -> str:
-        """Where NATS is, with the password; empty when the events are switched off."""
+        """The URL of NATS, with the password; empty if events are disabled."""
         ...
 
     @property
     def data_dir(self) -> Path:
-        """Where the servers write."""
+        """The directory to which the servers write."""
         ...
 
     def pids(self) -> Pids:
-        """Name the processes of now."""
+        """Return the current process ids."""
         ...
 
     def watch(self) -> None:
-        """Bring back what died. Call it many times a second while something may die."""
+        """Restart what died. Call it many times a second while processes may die."""
         ...
 
     def kill_engines(self) -> None:
-        """Kill every engine with -9."""
+        """Kill every engine with SIGKILL."""
         ...
 
     def kill_nats(self) -> None:
-        """Kill NATS with -9; it stays away until ``watch``."""
+        """Kill NATS with SIGKILL; it stays down until ``watch``."""
         ...

@@ -1,7 +1,7 @@
-"""Latencies in logarithmic buckets: any number of them in little memory, each within one percent.
+"""Latencies in logarithmic buckets: any number of values in little memory, each within one percent.
 
-As in HdrHistogram every power of two is divided evenly, here into 128 parts, so that a percentile is at
-most 1/128 above the truth and never below it.
+As in HdrHistogram, each power of two is divided evenly, here into 128 parts. A percentile is at most
+1/128 above the true value and never below it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PARTS: Final = 1 << PARTS_BITS
 
 
 class Histogram:
-    """Counts durations, given in seconds."""
+    """Counts durations in seconds."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
@@ -22,19 +22,19 @@ class Histogram:
         self.max_seconds = 0.0
 
     def add(self, seconds: float, times: int = 1) -> None:
-        """Count a duration."""
+        """Count a duration ``times`` times."""
         self._counts[_bucket(int(seconds * 1e6))] += times
         self.count += times
         self.max_seconds = max(self.max_seconds, seconds)
 
     def merge(self, other: Histogram) -> None:
-        """Count what another has counted."""
+        """Add the counts of another histogram."""
         self._counts.update(other._counts)
         self.count += other.count
         self.max_seconds = max(self.max_seconds, other.max_seconds)
 
     def percentile_seconds(self, percent: float) -> float:
-        """Return the duration that this percentage does not exceed; 0 when nothing was counted."""
+        """Return the duration that this percentage does not exceed; 0 if nothing was counted."""
         wanted = self.count * percent / 100
         seen = 0
         for bucket, times in sorted(self._counts.items()):
@@ -51,7 +51,7 @@ def _bucket(microseconds: int) -> int:
 
 
 def _upper(bucket: int) -> int:
-    """Return the greatest number of microseconds that the bucket holds."""
+    """Return the greatest number of microseconds in the bucket."""
     if bucket < 2 * PARTS:
         return bucket
     shift = (bucket >> PARTS_BITS) - 1

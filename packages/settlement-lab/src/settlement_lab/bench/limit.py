@@ -1,7 +1,7 @@
-"""The limit: what this machine could carry if a settlement were nothing but its least durable SQL.
+"""The limit: what this machine could do if a settlement were only its minimal durable SQL.
 
-Measured in the same run on the same server, because a figure without its limit says nothing about the
-engine: the neighbours' noise, the disk and the processor are in both.
+It is measured in the same run on the same server, because a figure without its limit says nothing about
+the engine: other programs, the disk and the processor influence both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from settlement_lab.bench.ground import Ground
 
 CONNECTIONS: Final = 2
-"""The engine has two that write as well: one takes in, one carries on."""
+"""The engine also writes on two connections: one for admission, one for transitions."""
 
 ACCOUNTS: Final = 2 * BANKS_MAX
 AMOUNT_MINOR: Final = 100
@@ -40,7 +40,7 @@ PROGRAM_SECONDS: Final = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """The baseline at one size of batch. Costs are per settlement."""
+    """The result of the baseline at one batch size. Costs are per settlement."""
 
     spread: str
     batch: int
@@ -52,12 +52,12 @@ class Limit:
 
     @property
     def cpu_us(self) -> float:
-        """What the server and its driver spend on one."""
+        """The CPU time of the server and of its driver for one settlement, in microseconds."""
         return self.postgres_us + self.client_us
 
 
 async def measure_limit(ground: Ground, spread: Spread, batch: int, seconds: float) -> Limit:
-    """Settle batches on a few connections, one after the other on each."""
+    """Settle batches on a few connections, one batch after the other on each."""
     settings = DatabaseSettings(url=ground.database_url)
     sticks = [Baseline(settings) for _ in range(CONNECTIONS)]
     meter = ServerMeter(settings)
@@ -95,7 +95,7 @@ async def measure_limit(ground: Ground, spread: Spread, batch: int, seconds: flo
 
 
 def make_batch(wishes: Wishes, count: int) -> Wished:
-    """Make a batch for the baseline; sources and targets are different accounts."""
+    """Make a batch for the baseline; source and target accounts are different accounts."""
     sources, targets = wishes.places(count)
     return Wished(
         ids=[uuid.uuid4() for _ in range(count)],
@@ -107,7 +107,7 @@ def make_batch(wishes: Wishes, count: int) -> Wished:
 
 
 def measure_pgbench(database_url: str, programs: Path, seconds: int) -> float | None:
-    """Run PostgreSQL's own benchmark (TPC-B like, prepared); None where it is not installed."""
+    """Run PostgreSQL's own benchmark (like TPC-B, prepared); None if it is not installed."""
     if not (programs / "pgbench").is_file():
         return None
     parts = urlsplit(database_url)

@@ -1,8 +1,8 @@
-"""The ways in which callers bring their load: one call each, batches, a stream, or clearing's queue.
+"""The ways in which callers produce load: single calls, batches, a stream, or the clearing system's queue.
 
-A closed loop keeps so many settlements in flight and sends the next when one has ended; an open loop
-sends at its own times whatever happens, and a latency counts from the time at which the call was meant
-to leave, so that a stalled engine cannot hide behind calls that were never made.
+A closed loop keeps a number of settlements in flight and sends the next when one has ended. An open loop
+sends at fixed times whatever happens, and a latency counts from the time at which the call was due: so a
+stalled engine does not look faster because calls were never made.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Way(StrEnum):
-    """How settlements come in."""
+    """How settlements are submitted."""
 
-    UNARY = auto()  # ExecuteSettlement, an answer when it has ended
-    BATCH = auto()  # SubmitSettlements, an answer when the batch is durable
-    STREAM = auto()  # ExecuteSettlements, answers as they end
+    UNARY = auto()  # ExecuteSettlement: one response when it has ended
+    BATCH = auto()  # SubmitSettlements: one response when the batch is durable
+    STREAM = auto()  # ExecuteSettlements: responses as settlements end
     CLEARING = auto()  # instructions from JetStream
 
 
@@ -33,9 +33,10 @@ BATCH_ITEMS: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """One load. ``rate`` a second makes it an open loop; 0 is a closed one.
+    """One load. ``rate`` per second makes it an open loop; 0 is a closed loop.
 
-    ``probes`` callers execute one settlement after the other beside it and time each to its end.
+    ``probes`` callers run beside it: each executes one settlement after the other and times it to its
+    end.
     """
 
     name: str
@@ -48,13 +49,16 @@ class Load:
 
     @property
     def limit_batch(self) -> int:
-        """How many settlements can share a commit under this load: the baseline's batch size."""
+        """How many settlements can share a commit under this load: the batch size of the baseline."""
         return max(1, min(self.in_flight, BATCH_ITEMS))
 
 
 @dataclass(slots=True)
 class Tally:
-    """What the callers saw. ``refused`` counts what the engine was too full for, ``ends`` are the probes'."""
+    """What the callers observed.
+
+    ``refused`` counts refusals because of overload; ``ends`` are latencies to the end, from the probes.
+    """
 
     latencies: Histogram = field(default_factory=Histogram)
     ends: Histogram = field(default_factory=Histogram)

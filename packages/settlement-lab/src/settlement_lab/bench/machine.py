@@ -1,4 +1,4 @@
-"""The machine on which figures were taken: without it they mean nothing."""
+"""The machine on which figures were measured: without it they cannot be compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FSYNC_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a reader needs in order to compare. ``fsyncs_per_second`` are pages forced one by one."""
+    """What a reader needs in order to compare. ``fsyncs_per_second`` counts single blocks forced to disk."""
 
     processor: str
     cores: int
@@ -33,7 +33,7 @@ class Machine:
 
 
 def describe(data_dir: Path, servers: Mapping[str, str]) -> Machine:
-    """Look at the machine; ``servers`` names the versions of ``postgres`` and ``nats``."""
+    """Describe the machine; ``servers`` has the versions of ``postgres`` and ``nats``."""
     return Machine(
         processor=_processor(),
         cores=len(os.sched_getaffinity(0)),
@@ -48,7 +48,7 @@ def describe(data_dir: Path, servers: Mapping[str, str]) -> Machine:
 
 
 def measure_fsyncs(directory: Path, seconds: float = FSYNC_SECONDS) -> float:
-    """Force a page to the disk again and again, as a commit does; return how often a second."""
+    """Force one block to the disk again and again, as a commit does; return how often per second."""
     page = os.urandom(PAGE_BYTES)
     with tempfile.NamedTemporaryFile(dir=directory, prefix="fsync-") as file:
         handle = file.fileno()

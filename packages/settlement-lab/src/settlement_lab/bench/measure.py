@@ -1,7 +1,7 @@
-"""One measurement: from quiet to quiet, so that every count is exact and nothing is left out.
+"""One measurement: it begins and ends while nothing is open, so that every count is exact and complete.
 
-The clock runs from the first call to the last end; the tail in which callers have stopped and the engine
-finishes counts against the engine. Costs are differences of exact counters, divided by settlements.
+The time runs from the first call to the last final state: the time in which callers have stopped and the
+engine still works counts as well. Costs are differences of exact counters, divided by settlements.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ PERCENTS: Final = (50.0, 90.0, 99.0, 99.9)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What one load came to. Rates are settlements a second, costs are per settlement.
+    """The result of one load. Rates are settlements per second, costs are per settlement.
 
-    Without NATS ``announced_per_second`` is 0. ``latency_ms`` is from the call to its answer: the end of
-    the settlement for unary calls and streams, durability for batches; empty for clearing. ``end_ms`` is
-    from the call to the end, by the probes beside the load; ``open_most`` the most that was seen open.
+    ``announced_per_second`` is 0 without NATS. ``latency_ms`` is from the call to its response: the final
+    state for unary calls and streams, durability for batches; empty for clearing. ``end_ms`` is from the
+    call to the final state, measured by the probes. ``open_most`` is the largest observed number of open
+    settlements.
     """
 
     name: str
@@ -68,14 +69,14 @@ class Figures:
 
     @property
     def ratio(self) -> float:
-        """What part of the baseline's rate was completed and announced."""
+        """The completed and announced rate as a share of the baseline's rate."""
         slowest = min(self.completed_per_second, self.announced_per_second or float("inf"))
         return slowest / self.limit_per_second if self.limit_per_second else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """All counters at one moment of quiet."""
+    """All counters at one moment at which nothing is open."""
 
     at: float
     counters: ServerCounters
@@ -85,7 +86,7 @@ class _Reading:
 async def measure(
     ground: Ground, callers: Callers, load: Load, wishes: Wishes, seconds: float
 ) -> Figures:
-    """Bring a load for so long and wait for its end. Raises Unavailable when it does not come."""
+    """Run a load for ``seconds`` and wait for all final states. Raises Unavailable when they do not come."""
     meter = ServerMeter(DatabaseSettings(url=ground.database_url))
     tally = Tally()
     is_bulk = load.way in (Way.BATCH, Way.CLEARING)
@@ -116,7 +117,7 @@ async def _read(meter: ServerMeter, pids: Pids) -> _Reading:
 def _figures(
     load: Load, tally: Tally, reached: Reached, before: _Reading, after: _Reading, peak_bytes: int
 ) -> Figures:
-    """Make figures of differences."""
+    """Make figures from the differences of two readings."""
     count = max(tally.accepted, 1)
     began = before.at
     transactions = after.counters.transactions - before.counters.transactions
@@ -145,7 +146,7 @@ def _figures(
 
 
 async def _until_taken(meter: ServerMeter, before: int, tally: Tally) -> None:
-    """Wait until what clearing published has ended: before it is taken nothing of it is open here."""
+    """Wait until everything that clearing published has ended: it is not open before it is admitted."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if (await meter.read()).position - before >= MOVES * tally.accepted:

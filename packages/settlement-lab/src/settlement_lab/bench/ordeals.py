@@ -1,7 +1,7 @@
-"""What the further scenarios do on an installation, and what they demand of it.
+"""The stress tests: what the further scenarios do with an installation, and what they require of it.
 
-Each returns an ``Outcome``: lines for people, figures for programs, and whether the demand was met. The
-demands are those that hold on any machine; rates are reported, not demanded.
+Each returns lines for people, figures for programs, and whether the requirement was met. The requirements
+hold on any machine; rates are reported, not required.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ IN_FLIGHT_MANY: Final = 10_000
 PEAK_SHARE_MIN: Final = 0.8
 PROBES: Final = 8
 WAITING_SURELY: Final = 6_000
-"""With so many before him whoever comes is told to come back, whatever the engine's bound."""
+"""With so many settlements in flight the engine refuses new ones, whatever its limit is."""
 
 LATER_MAX: Final = 1.5
-"""How much longer whoever is answered may wait for an end than at the peak."""
+"""The allowed ratio between the time to the final state under overload and at peak load."""
 
 SEED: Final = 7
 SAGAS_IN_FLIGHT: Final = (1, 64)
@@ -46,7 +46,7 @@ BULK: Final = Load(name="batch", way=Way.BATCH, spread=Spread.MANY, in_flight=BU
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of it."""
+    """The result of a stress test."""
 
     name: str
     lines: Sequence[str] = ()
@@ -54,7 +54,7 @@ class Outcome:
     is_good: bool = True
 
     def document(self) -> dict[str, Any]:
-        """Say it for programs."""
+        """Return the result as a JSON document."""
         return asdict(self)
 
 
@@ -63,7 +63,7 @@ Ordeal: TypeAlias = "Callable[[Ground, float], Coroutine[Any, Any, Outcome]]"
 
 @asynccontextmanager
 async def warm(ground: Ground, channels: int = CHANNELS) -> AsyncIterator[Callers]:
-    """Be connected to an installation with its accounts, which has settled a little."""
+    """Connect to an installation that has its accounts and has already settled a little."""
     async with connected(ground.target, channels) as callers:
         await callers.open_accounts()
         await measure(ground, callers, BULK, Wishes(Spread.MANY, SEED), WARM_UP_SECONDS)
@@ -71,7 +71,7 @@ async def warm(ground: Ground, channels: int = CHANNELS) -> AsyncIterator[Caller
 
 
 def line_of(found: Figures) -> str:
-    """Say in a line what a load came to."""
+    """Describe the result of a load in one line."""
     latency = found.latency_ms
     end = found.end_ms
     ended = f" to the end p50 {end['p50']:,.0f} ms, p99 {end['p99']:,.0f} ms," if end else ""
@@ -85,11 +85,11 @@ def line_of(found: Figures) -> str:
 
 
 async def overload(ground: Ground, seconds: float, times: float) -> Outcome:
-    """Bring several times what it can carry, while others never read what they asked for.
+    """Produce several times the load that the installation can carry, beside clients that never read.
 
-    Beside the load a few callers execute one settlement after the other, at the peak as beyond it: those
-    who are answered are to be answered as soon as ever. The peak is measured before and after, for a
-    machine that others use is not the same for long.
+    A few callers execute one settlement after the other, at peak load and under overload: accepted calls
+    must be answered as quickly as at peak load. The peak is measured before and after, because other
+    programs on the machine influence it.
     """
     probed = replace(BULK, name="peak before", probes=PROBES)
     async with warm(ground) as callers:
@@ -106,15 +106,15 @@ async def overload(ground: Ground, seconds: float, times: float) -> Outcome:
 
 
 def _overloaded(name: str, before: Figures, over: Figures, after: Figures) -> Outcome:
-    """Compare what came of an overload with the peaks before and after it."""
+    """Compare the result of an overload with the peaks before and after it."""
     peaks = (before, after)
     share = over.completed_per_second / fmean(peak.completed_per_second for peak in peaks)
     ends = [peak.end_ms["p50"] for peak in peaks if peak.end_ms]
     later = over.end_ms["p50"] / fmean(ends) if over.end_ms and ends else 0.0
     is_small = over.engine_peak_bytes < MEMORY_BYTES_MAX
     said = (
-        f"who was answered waited {later:.2f} times as long for the end; {over.refused:,} were"
-        " refused, all with advice when to come back"
+        f"accepted calls took {later:.2f} times as long to their end; {over.refused:,} were"
+        " refused, all with a retry delay"
         if not over.faults
         else f"faults: {dict(over.faults)}"
     )
@@ -139,7 +139,7 @@ def _overloaded(name: str, before: Figures, over: Figures, after: Figures) -> Ou
 
 
 async def slow_rail(ground: Ground, seconds: float) -> Outcome:
-    """Settle over a rail that takes its time, with ten thousand in flight."""
+    """Settle over a slow rail, with ten thousand settlements in flight."""
     load = replace(BULK, name="10,000 in flight", in_flight=IN_FLIGHT_MANY)
     async with warm(ground) as callers:
         found = await measure(ground, callers, load, Wishes(Spread.MANY, SEED + 1), seconds)
@@ -154,7 +154,7 @@ async def slow_rail(ground: Ground, seconds: float) -> Outcome:
 
 
 async def engines(ground: Ground, seconds: float) -> Outcome:
-    """Share the work between engines."""
+    """Divide the work between several engines."""
     count = len(ground.pids().engines)
     async with warm(ground, CHANNELS * count) as callers:
         load = replace(BULK, name=f"{count} engines", in_flight=BULK_IN_FLIGHT * count)
@@ -168,7 +168,7 @@ async def engines(ground: Ground, seconds: float) -> Outcome:
 
 
 async def beside_dbos(ground: Ground, seconds: float) -> Outcome:
-    """Settle in batches, and as sagas of DBOS on the same server."""
+    """Settle in batches, and as workflows of DBOS on the same server."""
     async with warm(ground) as callers:
         found = await measure(ground, callers, BULK, Wishes(Spread.MANY, SEED + 1), seconds)
     sagas = await measure_sagas(ground.database_url, SAGAS_IN_FLIGHT, seconds)

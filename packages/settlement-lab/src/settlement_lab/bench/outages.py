@@ -1,4 +1,4 @@
-"""What fails while the load runs: engines that are killed, NATS that is slow or gone."""
+"""What fails while the load runs: engines that are killed, and NATS that is slow or unavailable."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ WATCH_SECONDS: Final = 0.02
 CATCH_UP_SECONDS_MAX: Final = 300.0
 STALLED_SECONDS: Final = 0.45
 AWAKE_SECONDS: Final = 0.05
-"""A slow NATS works for so long and then stands still for the other: a tenth of itself, and late."""
+"""A slow NATS runs for the first time and stops for the second: a tenth of its capacity, and late."""
 
 
 async def recovery(ground: Ground, _seconds: float) -> Outcome:
-    """Kill every engine with -9 while ten thousand wait for the rail; time until all are asked about.
+    """Kill every engine with SIGKILL while 10,000 settlements wait for the rail; time the takeover.
 
-    The rail answers after long, so that all of them are open; whoever takes one over records that it
-    heard nothing (a move), and asks.
+    The rail answers late, so that all of them are open. The engine that takes one over records that it
+    had no response (a move), and sends a status enquiry.
     """
     meter = ServerMeter(DatabaseSettings(url=ground.database_url))
     try:
@@ -99,7 +99,7 @@ def _recovered(
 async def _until_asked(
     ground: Ground, meter: ServerMeter, before: ServerCounters, began: float
 ) -> tuple[float, float]:
-    """Wait until every open settlement has moved; return after how long the first had, and the last."""
+    """Wait until every open settlement has moved; return the seconds to the first and to the last."""
     first = 0.0
     while (now := time.monotonic() - began) < PATIENCE_SECONDS:
         ground.watch()
@@ -117,7 +117,7 @@ async def _until_still(meter: ServerMeter) -> ServerCounters:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         counters = await meter.read()
-        # Every one that is at the rail has made two moves: accepted, locked.
+        # Each settlement that is at the rail has made two moves: accepted, locked.
         if counters.position >= 2 * counters.open_settlements >= 2 * IN_FLIGHT_MANY:
             return counters
         await asyncio.sleep(WATCH_SECONDS)
@@ -126,7 +126,7 @@ async def _until_still(meter: ServerMeter) -> ServerCounters:
 
 @asynccontextmanager
 async def nats_gone(ground: Ground) -> AsyncIterator[None]:
-    """Have no NATS for the length of the block."""
+    """Stop NATS for the length of the block."""
     ground.kill_nats()
     try:
         yield
@@ -136,9 +136,9 @@ async def nats_gone(ground: Ground) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def nats_stalling(ground: Ground) -> AsyncIterator[None]:
-    """Have a NATS that stands still most of the time, for the length of the block."""
+    """Let NATS run only a small part of the time, for the length of the block."""
     pid = ground.pids().nats
-    assert pid is not None, "there is a NATS of our own"
+    assert pid is not None, "the installation has its own NATS"
 
     async def stall() -> None:
         while True:
@@ -163,7 +163,7 @@ async def troubled_nats(
     name: str,
     trouble: Callable[[Ground], AbstractAsyncContextManager[None]],
 ) -> Outcome:
-    """Settle while NATS is in trouble: it goes on as before, and what was missed is announced afterwards."""
+    """Settle while NATS is disturbed: the rate stays, and what was missed is announced afterwards."""
     blind = _Blind(ground)
     async with warm(ground) as callers:
         before = await measure(blind, callers, BULK, Wishes(Spread.MANY, SEED + 1), seconds)
@@ -194,7 +194,7 @@ async def troubled_nats(
 
 
 async def _until_announced(ground: Ground) -> float:
-    """Wait until everything stands in JetStream; return when. Raises Unavailable."""
+    """Wait until JetStream has everything; return the time. Raises Unavailable."""
     meter = ServerMeter(DatabaseSettings(url=ground.database_url))
     try:
         async with following(meter, ground.nats_url) as progress:
@@ -204,7 +204,7 @@ async def _until_announced(ground: Ground) -> float:
 
 
 class _Blind:
-    """An installation whose NATS is not to be asked."""
+    """An installation whose NATS is not accessed."""
 
     nats_url = ""
 

@@ -1,4 +1,4 @@
-"""What processes have used, as the kernel counts it: processor time and memory.
+"""CPU time and memory of processes, as the kernel counts them.
 
 Linux only, like the embedded servers that the bench starts.
 """
@@ -23,7 +23,7 @@ FORGET_PEAK: Final = "5"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pids:
-    """The processes of an installation; PostgreSQL's is the one whose children are its sessions."""
+    """The processes of an installation; PostgreSQL's is the one whose children are the backends."""
 
     engines: Sequence[int]
     postgres: int | None
@@ -32,7 +32,7 @@ class Pids:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Processor seconds so far, by who spent them."""
+    """CPU seconds so far, by process group."""
 
     engine: float
     postgres: float
@@ -41,7 +41,7 @@ class Spent:
 
 
 def spent(pids: Pids) -> Spent:
-    """Read the processor time of everybody, our own as the client."""
+    """Read the CPU time of all processes; our own counts as the client."""
     own = os.times()
     return Spent(
         engine=sum(_seconds(pid) for pid in pids.engines),
@@ -52,19 +52,19 @@ def spent(pids: Pids) -> Spent:
 
 
 def forget_peaks(pids: Pids) -> None:
-    """Begin to look for the peak of memory anew."""
+    """Reset the peaks of memory."""
     for pid in pids.engines:
         with suppress(OSError):
             (PROC / str(pid) / "clear_refs").write_text(FORGET_PEAK, encoding="ascii")
 
 
 def peak_bytes(pids: Pids) -> int:
-    """Return the greatest peak of any engine."""
+    """Return the greatest memory peak of any engine, in bytes."""
     return max((_memory_bytes(pid, "VmHWM") for pid in pids.engines), default=0)
 
 
 def resident_bytes(pids: Pids) -> int:
-    """Return what the largest engine has in memory now."""
+    """Return the current memory of the largest engine, in bytes."""
     return max((_memory_bytes(pid, "VmRSS") for pid in pids.engines), default=0)
 
 
@@ -90,7 +90,7 @@ def _seconds(pid: int) -> float:
 
 
 def _tree_seconds(pid: int | None) -> float:
-    """Add up a process, the children that it has buried, and those that live."""
+    """Add up a process, its children that have ended, and those that run."""
     fields = _fields(pid) if pid is not None else []
     if not fields:
         return 0.0

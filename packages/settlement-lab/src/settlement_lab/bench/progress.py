@@ -1,7 +1,7 @@
-"""How far the installation has come, looked at from outside while the load runs.
+"""How far the installation has come, observed from outside while the load runs.
 
-Promises: an end is an end in the store and an announcement is a message in JetStream; the look costs the
-servers a question every few hundredths of a second and no more.
+Promises: a final state is one in the store, and an announcement is a message in JetStream. Observing
+costs the servers one query every few hundredths of a second and no more.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 0.02
 LOOK_SELDOM_SECONDS: Final = 0.5
 COUNT_SECONDS: Final = 0.5
-"""How often the open ones are counted: their counting is work for the server that is measured."""
+"""How often the open settlements are counted: counting is work for the server that is measured."""
 
 CONNECT_SECONDS: Final = 5
 STREAM: Final = "settlement-events"
 MOVES: Final = 3
-"""An ordinary life has so many moves: accepted, locked, completed."""
+"""A settlement usually makes so many moves: accepted, locked, completed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """When the last settlement had ended, and when all was announced (0 without NATS).
+    """When the last settlement had ended, and when all was announced (0 without NATS); monotonic seconds.
 
-    ``open_most`` is the most that was seen open at one look since the look before was quiet.
+    ``open_most`` is the largest number seen open at one observation since nothing was open.
     """
 
     ended_at: float
@@ -49,7 +49,7 @@ class Reached:
 
 
 class Progress:
-    """Follows JetStream while it runs; ``until_quiet`` waits for the rest."""
+    """Follows JetStream while it runs; ``until_quiet`` waits until nothing is open."""
 
     def __init__(
         self, meter: ServerMeter, jetstream: JetStreamContext | None, *, is_close: bool
@@ -63,20 +63,20 @@ class Progress:
         self.messages = 0
 
     def ended(self, since: int, accepted: int) -> int:
-        """About how many of those accepted have ended, by what was announced since; rather too few.
+        """Estimate how many accepted settlements have ended, by what was announced; never too many.
 
-        Ordinary lives assumed. Each has announced that it was accepted long before it announces its end:
-        counted as a third of a life it would let more into flight than was meant.
+        It assumes the usual number of moves. A settlement announces that it was accepted long before its
+        final state: counting that as a third of a settlement would let too many into flight.
         """
         return max(0, (self.messages - since - accepted) // (MOVES - 1))
 
     async def wait(self) -> None:
-        """Wait for the next look."""
+        """Wait for the next observation."""
         async with self._news:
             await self._news.wait()
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Observe until cancelled."""
         while True:
             with suppress(nats.errors.Error, SettlementEngineError):
                 self.messages = await self._look()
@@ -131,7 +131,8 @@ async def following(
 ) -> AsyncIterator[Progress]:
     """Follow the installation for the length of the block.
 
-    ``is_close`` is for callers who wait for ends; the others are not to pay for the looking.
+    ``is_close`` observes more often, for callers that wait for final states; for others it would only
+    cost.
     """
     if not nats_url:
         async with _running(Progress(meter, None, is_close=is_close)) as progress:

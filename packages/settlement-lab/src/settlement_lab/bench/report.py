@@ -1,4 +1,4 @@
-"""The table for people, and the same for programs."""
+"""The results as tables for people, and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def machine_lines(machine: Machine) -> list[str]:
 
 
 def row(found: Figures) -> list[str]:
-    """Write a row of the table."""
+    """Make one row of the table."""
     latency = found.latency_ms
     return [
         found.name,
@@ -67,7 +67,7 @@ def row(found: Figures) -> list[str]:
 
 
 def limit_row(limit: Limit) -> list[str]:
-    """Write a row of the limit's table."""
+    """Make one row of the limit's table."""
     return [
         f"{limit.batch}",
         limit.spread,
@@ -80,7 +80,7 @@ def limit_row(limit: Limit) -> list[str]:
 
 
 def fault_lines(rows: Iterable[Figures]) -> list[str]:
-    """Say what went wrong, if anything did."""
+    """Describe the faults, if there are any."""
     return [
         f"{found.name}/{found.spread}: {times:,} times {fault}"
         for found in rows
@@ -95,7 +95,7 @@ def document(
     rows: Sequence[Figures],
     trials: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Say everything for programs."""
+    """Return everything as a JSON document."""
     return {
         "machine": asdict(machine),
         "pgbench_per_second": pgbench_per_second,
@@ -108,14 +108,14 @@ def document(
 def markdown_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()
 ) -> list[str]:
-    """Write a table as Markdown; the columns named in ``right`` are numbers."""
+    """Make a Markdown table; the columns named in ``right`` are numbers."""
     sides = ["---:" if column in right else "---" for column in columns]
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (columns, sides, *rows)]
     return [f"| {' | '.join(row)} |" for row in cells]
 
 
 def outcome_rows(outcomes: Iterable[Outcome]) -> list[list[str]]:
-    """Write a row for each further scenario."""
+    """Make one row for each further scenario."""
     return [
         [
             one.name,

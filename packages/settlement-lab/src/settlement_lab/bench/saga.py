@@ -1,8 +1,8 @@
-"""The same life as a saga of DBOS, a workflow engine that keeps its state in PostgreSQL, on the same server.
+"""The same settlement as a workflow of DBOS, which keeps its state in PostgreSQL, on the same server.
 
-Five steps: taken in, funds held, sent, ended, announced. Three of them run the baseline's SQL for one
-settlement; sending and announcing cost nothing, which is to the saga's advantage. DBOS is an optional
-extra that nothing else needs: without it this scenario is skipped.
+The workflow has five steps: accept, hold funds, send, end, announce. Three of them run the baseline's SQL
+for one settlement; sending and announcing cost nothing, which is an advantage for DBOS. DBOS is optional
+and nothing else needs it: without it this scenario is skipped.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 PACKAGE: Final = "dbos"
 DATABASE: Final = "dbos_bench"
 LINES: Final = 16
-"""Connections that the steps share."""
+"""Connections that the steps of the workflow share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SagaFigures:
-    """What the saga came to with so many in flight."""
+    """The result of the workflow with one number of settlements in flight."""
 
     in_flight: int
     per_second: float
@@ -40,7 +40,7 @@ class SagaFigures:
 
 
 def missing() -> str:
-    """Say why the saga cannot be run; nothing when it can."""
+    """Return why the workflow cannot be run; empty if it can."""
     if importlib.util.find_spec(PACKAGE) is None:
         return f"the package {PACKAGE} is not installed beside the engine"
     return ""
@@ -49,7 +49,7 @@ def missing() -> str:
 async def measure_sagas(
     database_url: str, in_flight: tuple[int, ...], seconds: float
 ) -> list[SagaFigures]:
-    """Run sagas for so long with each number in flight."""
+    """Run workflows for ``seconds`` with each number in flight."""
     dbos: Any = importlib.import_module(PACKAGE).DBOS
     parts = urlsplit(database_url)
     config = {
@@ -70,7 +70,7 @@ async def measure_sagas(
             await stick.close()
 
 
-def _saga(dbos: Any, sticks: list[Baseline]) -> Any:  # noqa: ANN401 - a package without types here
+def _saga(dbos: Any, sticks: list[Baseline]) -> Any:  # noqa: ANN401 - the package has no types here
     """Declare the workflow and its steps."""
     wishes = Wishes(Spread.MANY, seed=7)
     known: dict[int, Wished] = {}
@@ -103,7 +103,7 @@ def _saga(dbos: Any, sticks: list[Baseline]) -> Any:  # noqa: ANN401 - a package
 async def _measure(settle: Any, in_flight: int, seconds: float) -> SagaFigures:  # noqa: ANN401 - as above
     histogram = Histogram()
     began = time.monotonic()
-    number = in_flight * 1_000_000  # no number is used twice
+    number = in_flight * 1_000_000  # so that no number is used twice
 
     async def caller() -> None:
         nonlocal number

@@ -1,7 +1,7 @@
-"""The table's rows by name, and the way through them.
+"""The scenarios of the main table by name, and the run over them.
 
-A scenario is a load over a spread. Those of the main table share one installation; each of the further
-ones needs an installation of its own kind and lies in ``trials``.
+A scenario is a load with a distribution over accounts. All of the main table share one installation. Each
+of the further ones needs an installation of its own kind and is defined in ``trials``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOADS: Final[dict[str, tuple[Way, int]]] = {
     "clearing": (Way.CLEARING, BULK_IN_FLIGHT),
 }
 OPEN: Final = {"unary-half": ("unary-256", Way.UNARY), "batch-half": ("batch", Way.BATCH)}
-"""Open loops, at half of what the closed loop of the other name carried just before."""
+"""Open loops, at half of the rate that the closed loop with the other name had just before."""
 
 MIXED_NAME: Final = "mixed"
 ABOUT: Final = {
@@ -58,7 +58,7 @@ OPEN_BATCH_ITEMS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Which rows are measured, and for how long each."""
+    """Which scenarios are measured, and how long each."""
 
     names: Sequence[str]
     spreads: Sequence[Spread]
@@ -66,7 +66,7 @@ class Plan:
     seed: int = 7
 
     def loads(self) -> Iterator[Load]:
-        """Name the loads in order; an open loop's rate is put in when it is known."""
+        """Return the loads in order; the rate of an open loop is set when it is known."""
         for spread in self.spreads:
             for name in self.names:
                 if name in LOADS:
@@ -96,7 +96,7 @@ class Table:
         self.rows: list[Figures] = []
 
     async def run(self, channels: int) -> None:
-        """Measure every row."""
+        """Measure every scenario."""
         async with connected(self._ground.target, channels) as callers:
             await callers.open_accounts()
             warm_up = Load(

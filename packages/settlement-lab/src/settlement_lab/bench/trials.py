@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SLOW_RAIL: Final = {"banks.mock_latency_ms": 500}
 SLOWER_RAIL: Final = {"banks.mock_latency_ms": 4_000, "banks.mock_answer_timeout_ms": 20_000}
-"""Over this one nearly all of ten thousand lie at the bank, whatever the machine."""
+"""With such a slow rail nearly all of ten thousand settlements wait at the bank, on any machine."""
 
 LATE_RAIL: Final = {"banks.mock_latency_ms": 45_000, "banks.mock_answer_timeout_ms": 90_000}
 WITHOUT_NATS: Final = {"nats.enabled": False}
@@ -31,7 +31,7 @@ def _never() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One installation and what is done with it. ``skipped`` gives a reason, or nothing."""
+    """One installation and what is measured on it. ``skipped`` is a reason, or empty."""
 
     run: Ordeal
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -51,17 +51,17 @@ class Trial:
 _ALL: Final = (
     Trial(
         name="overload-2x",
-        about="twice what it carries, and callers who never read",
+        about="twice the capacity, and clients that never read",
         variants=[Variant(run=partial(ordeals.overload, times=2.0))],
     ),
     Trial(
         name="overload-10x",
-        about="ten times what it carries, and callers who never read",
+        about="ten times the capacity, and clients that never read",
         variants=[Variant(run=partial(ordeals.overload, times=10.0))],
     ),
     Trial(
         name="slow-rail",
-        about="10,000 in flight over a rail that takes half a second, and over one that takes four",
+        about="10,000 in flight over rails that answer after half a second and after four",
         variants=[
             Variant(run=ordeals.slow_rail, settings=settings)
             for settings in (SLOW_RAIL, SLOWER_RAIL)
@@ -69,19 +69,19 @@ _ALL: Final = (
     ),
     Trial(
         name="recovery",
-        about="kill -9 with 10,000 open: until all are asked about again",
+        about="kill -9 with 10,000 open: time until all are enquired about",
         variants=[Variant(run=outages.recovery, settings=LATE_RAIL)],
     ),
     Trial(
         name="nats-down",
-        about="NATS away, and back again",
+        about="NATS unavailable, and available again",
         variants=[
             Variant(run=partial(outages.troubled_nats, name="nats-down", trouble=outages.nats_gone))
         ],
     ),
     Trial(
         name="nats-slow",
-        about="NATS that stands still for nine tenths of the time",
+        about="NATS stopped for nine tenths of the time",
         variants=[
             Variant(
                 run=partial(outages.troubled_nats, name="nats-slow", trouble=outages.nats_stalling)
@@ -115,16 +115,16 @@ _ALL: Final = (
     ),
     Trial(
         name="dbos",
-        about="the same life as a saga of DBOS, where that package is installed",
+        about="the same settlement as a workflow of DBOS, if that package is installed",
         variants=[Variant(run=ordeals.beside_dbos, skipped=saga.missing)],
     ),
     Trial(
         name="soak",
-        about="half of the capacity for as long as --seconds says: nothing may grow",
+        about="half of the capacity for --seconds: only the history may grow",
         variants=[Variant(run=endurance.soak)],
     ),
 )
 LONG: Final = frozenset({"growth-long", "soak"})
-"""These take long on any machine; whoever wants them names them."""
+"""These take long on any machine and run only if they are named."""
 
 TRIALS: Final[Mapping[str, Trial]] = {trial.name: trial for trial in _ALL}

@@ -1,7 +1,7 @@
-"""Callers who ask and never read: what an engine writes for them must not grow in its memory.
+"""Clients that send requests and never read the responses: the engine must not buffer without bound.
 
-They have connections of their own, with the smallest window that HTTP/2 has; a window that grows by
-itself would read for them.
+They have connections of their own, with the smallest flow-control window of HTTP/2: a window that grows
+automatically would read for them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 CONNECTIONS: Final = 4
 FOLLOWERS: Final = 4
-"""So many follow the events on each connection."""
+"""How many clients follow the events on each connection."""
 
 WRITTEN_MAX: Final = 2_000
-"""So many settlements are asked for on each connection, if the engine takes as many unread."""
+"""How many settlements are requested on each connection, if the engine accepts as many unread."""
 
 WRITING_SECONDS: Final = 3.0
 OPTIONS: Final = (
@@ -37,7 +37,7 @@ OPTIONS: Final = (
 
 @asynccontextmanager
 async def never_reading(target: str, wishes: Wishes) -> AsyncIterator[None]:
-    """Have such callers for the length of the block; what they ask for was asked for before it."""
+    """Run such clients for the length of the block; their requests are sent before it begins."""
     channels = [grpc.aio.insecure_channel(target, OPTIONS) for _ in range(CONNECTIONS)]
     try:
         stubs = [settlement_pb2_grpc.SettlementServiceStub(one) for one in channels]
@@ -57,7 +57,7 @@ async def never_reading(target: str, wishes: Wishes) -> AsyncIterator[None]:
 
 
 async def _write(call: Any, wishes: Wishes) -> None:  # noqa: ANN401 - generated
-    """Ask for settlements and leave the answers where they are; stop when no more is taken."""
+    """Request settlements and leave the responses unread; stop when no more are accepted."""
     with suppress(TimeoutError):
         async with asyncio.timeout(WRITING_SECONDS):
             for _ in range(WRITTEN_MAX):

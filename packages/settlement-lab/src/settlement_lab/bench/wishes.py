@@ -1,4 +1,4 @@
-"""The instructions that the bench sends: decided by a seed, over one hot account, many, or a Zipf law."""
+"""The instructions that the bench sends: determined by a seed, over one hot account, many, or a Zipf law."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ BANKS: Final = tuple(f"BANK{number:04}" for number in range(1, BANKS_MAX + 1))
 
 
 class Spread(StrEnum):
-    """How the load spreads over accounts."""
+    """How the load is distributed over accounts."""
 
     HOT = auto()  # every settlement debits the same account
-    MANY = auto()  # a thousand accounts on either side, all alike
+    MANY = auto()  # a thousand accounts on each side, evenly
     ZIPF = auto()  # the n-th of a thousand is chosen 1/n as often as the first
 
 
 MIXED: Final[Mapping[str, int]] = {"reject": 50, "lost_answer": 5, "lost_request": 5}
-"""Out of a thousand: what the bank refuses, and what ends in doubt for a while."""
+"""Per thousand instructions: how many the bank rejects, and how many are in doubt for a time."""
 
 
 REPEATED: Final = 10
-"""Out of a thousand of a mixed load: what is sent a second time."""
+"""Per thousand instructions of a mixed load: how many are sent a second time."""
 
 
 class Wishes:
-    """Makes instructions, each about an obligation of its own.
+    """Makes instructions, each for an obligation of its own.
 
-    With ``scripts`` some are made to go wrong at the bank, and some are sent a second time.
+    With ``scripts`` some of them get a simulated bank fault, and some are sent a second time.
     """
 
     def __init__(self, spread: Spread, seed: int, scripts: Mapping[str, int] | None = None) -> None:
@@ -56,18 +56,18 @@ class Wishes:
         self._scripts = lots and [*lots, *[""] * (THOUSAND - len(lots))]
 
     def many(self, count: int) -> list[wire.SettlementRequest]:
-        """Make so many."""
+        """Make ``count`` instructions."""
         return [self.one() for _ in range(count)]
 
     def each_bank(self) -> list[wire.SettlementRequest]:
-        """Make one from each bank to the next, so that an engine gets to know them all."""
+        """Make one from each bank to the next, so that an engine has loaded the accounts of all."""
         made = self.many(BANKS_MAX)
         for place, wish in enumerate(made):
             wish.from_bank, wish.to_bank = BANKS[place - 1], BANKS[place]
         return made
 
     def one(self) -> wire.SettlementRequest:
-        """Make one."""
+        """Make one instruction."""
         if self._scripts:
             if self._last is not None and self._chance.random() * THOUSAND < REPEATED:
                 return self._last
@@ -93,7 +93,7 @@ class Wishes:
         )
 
     def places(self, count: int) -> tuple[list[int], list[int]]:
-        """Draw sources and targets only, as places from 0."""
+        """Draw sources and targets only, as account numbers from 0."""
         return [self._source() for _ in range(count)], [self._draw() for _ in range(count)]
 
     def _source(self) -> int:

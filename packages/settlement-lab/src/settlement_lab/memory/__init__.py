@@ -1,8 +1,8 @@
-"""The store in memory: the promises of the ports without PostgreSQL, for simulation and unit tests.
+"""The store in memory: it implements the ports without PostgreSQL, for simulation and unit tests.
 
-It gives the same answers as the SQL functions, guard by guard; one suite (``tests/contract``) holds both
-to it. Each call is atomic, because nothing is awaited between its reads and its writes. There is no I/O
-and no time of its own: the clock is given. It must never be used where money has to outlive the process.
+It gives the same results as the SQL functions, guard by guard; one suite (``tests/contract``) tests
+both. Each call is atomic, because it awaits nothing between its reads and its writes. It does no I/O
+and reads no clock of its own. It must never be used where money has to outlive the process.
 """
 
 from settlement_lab.memory.accounts import MemoryAccounts

@@ -88,7 +88,7 @@ class MemoryAccounts:
     async def ensure_controls(
         self, wanted: Sequence[tuple[AccountKind, str, str]]
     ) -> list[Account]:
-        """Return control accounts of rails and banks, opened on first need; oldest first."""
+        """Return control accounts of rails and banks, oldest first; missing ones are opened."""
         found = {self._control(*control).id for control in sorted(wanted)}
         return [self._records.accounts[key] for key in sorted(found)]
 
@@ -144,7 +144,7 @@ class MemoryAccounts:
         return found[0]
 
     def _post(self, transfer: Transfer) -> None:
-        """Write one transfer and the two balances that it changes, or neither."""
+        """Write one transfer and the two balances that it changes, or nothing."""
         known = self._records.accounts
         debited, credited = known[transfer.debit_id], known[transfer.credit_id]
         if debited.is_full or credited.is_full:
@@ -160,7 +160,7 @@ class MemoryAccounts:
     def _replay(
         self, hashed: UUID, content: Mapping[str, object], spec: AccountSpec | None = None
     ) -> Account:
-        """Return what the key stood for, or say which field is different now."""
+        """Return the account of an earlier call with this key, or raise which field differs."""
         known = self._records.calls[hashed]
         different = next((name for name in content if known.content[name] != content[name]), None)
         if different is not None:
@@ -200,7 +200,7 @@ class MemoryAccounts:
         return self._records.accounts.get(account_id)
 
     async def set_active(self, account_id: int, *, is_active: bool) -> Account:
-        """Switch an account on or off."""
+        """Activate or deactivate an account."""
         known = self._records.accounts.get(account_id)
         if known is None:
             what = f"there is no account {account_id}"

@@ -1,6 +1,6 @@
-"""One batch of steps in memory: judge, grant, check, and only then write.
+"""Applies one batch of steps in memory: judge, grant holds, check, and only then write.
 
-Everything that can refuse comes first, so that a refused batch has changed nothing.
+All checks that can refuse run before the first write, so that a refused batch changes nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ANSWER_DETAILS_MAX: Final = 100
-"""So many different answers about one settlement are kept in a bank's own words; of others the event."""
+"""So many different answers about one settlement keep the bank's text; others keep the event only."""
 
 RESOLVED_AS: Final = {Do.POST: "posted", Do.RELEASE: "released"}
 ATTESTED_BY: Final = {
@@ -66,7 +66,7 @@ class Applying:
         self._available = [0] * len(steps)
 
     def run(self) -> list[Outcome]:
-        """Apply what the guards let through."""
+        """Apply the steps that the guards accept; return one result for each step, in order."""
         self._grant_holds()
         self._cover_returns()
         applied = [
@@ -89,7 +89,7 @@ class Applying:
     # --- guards ---------------------------------------------------------------------------------
 
     def _judge(self, step: Step) -> Result:
-        """Say whether what the caller believes is still true."""
+        """Return whether the state that the caller assumed is still the current one."""
         believed = step.settlement
         life = self._records.lives.get(believed.id)
         if life is None or life.state is not believed.state or life.seq != believed.seq:
@@ -103,14 +103,14 @@ class Applying:
         return Result.APPLIED if is_ours and self._is_proved(step, resting) else Result.STALE
 
     def _is_on_file(self, step: Step) -> bool:
-        """Say whether the same contradiction was heard before: twice is one exception."""
+        """Return whether the same contradiction was reported before: two reports are one exception."""
         return (step.settlement.id, *_matter(step)) in self._records.matters
 
     def _is_proved(self, step: Step, resting: Open) -> bool:
-        """Say whether the word about a sending holds.
+        """Return whether a statement that a send did not leave holds.
 
-        Giving up takes the proof that no sending ever left: this one's, and each before it. Each is
-        proved once: what rests, or was proved as often as it was sent, has none under way.
+        Giving up requires the proof that no send ever left: this one and all before it. Each send is
+        proved once: a parked settlement, or one with as many proofs as sends, has no send in flight.
         """
         attempt = self._records.lives[step.settlement.id].attempt
         if attempt is None:
@@ -122,7 +122,7 @@ class Applying:
         return True
 
     def _grant_holds(self) -> None:
-        """Grant holds in the order of the batch, as far as the funds of each account go."""
+        """Grant holds in the order of the batch, as far as the available funds of each account suffice."""
         rest: dict[int, Account] = {}
         for place, step in enumerate(self._steps):
             if step.row.do is not Do.LOCK:
@@ -147,13 +147,13 @@ class Applying:
                 rest[source.id] = replace(source, held=source.held + amount)
 
     def _is_full(self, route: Route) -> bool:
-        """Say whether what the bank would pay might find no room in the books."""
+        """Return whether a balance could exceed its maximum if the bank paid."""
         sides = (route.source_id, route.agent_id, route.clearing_id, route.target_id)
         found = (self._records.accounts.get(side) for side in sides)
         return any(account is not None and account.is_full for account in found)
 
     def _cover_returns(self) -> None:
-        """Take returns from the receivers' accounts, in the order of the batch, as far as these go."""
+        """Debit the receivers' accounts for returns, in the batch's order, as far as their funds suffice."""
         left: dict[int, int] = {}
         for place, step in enumerate(self._steps):
             if step.row.do is not Do.REVERSE or self._results[place] is not Result.APPLIED:
@@ -172,7 +172,7 @@ class Applying:
     # --- money ----------------------------------------------------------------------------------
 
     def _post(self, applied: Iterable[Step]) -> dict[int, Account]:
-        """Return the accounts as they are after the steps; refuse balances that must not be."""
+        """Return the accounts as they are after the steps; raise if a balance would be invalid."""
         changed: dict[int, Account] = {}
         for step in applied:
             for account_id, debits, credits_, held in self._changes(step):
@@ -189,7 +189,7 @@ class Applying:
         return changed
 
     def _changes(self, step: Step) -> Iterator[tuple[int, int, int, int]]:
-        """List what a step does to accounts: which, debits, credits, held."""
+        """Return the changes of a step: account id, debits, credits, held (minor units)."""
         if step.row.do is Do.LOCK:
             amount = step.settlement.instruction.amount.minor
             yield _present(step.attempt).route.source_id, 0, 0, amount
@@ -221,7 +221,7 @@ class Applying:
                 made = msgspec.structs.replace(transfer, group_id=key, at=self._at)
                 self._records.transfers[key, transfer.posting, transfer.leg] = made
 
-    # --- lives ----------------------------------------------------------------------------------
+    # --- histories ------------------------------------------------------------------------------
 
     def _write_life(self, step: Step) -> None:
         key = step.settlement.id
@@ -241,7 +241,7 @@ class Applying:
             self._note(step, asked=resting.asked if resting else 0)
 
     def _rest(self, step: Step, resting: Open, *, is_counted: bool) -> None:
-        """Keep it, or let it rest until it is due."""
+        """Keep ownership of the settlement, or park it until it is due."""
         resting.asked = resting.asked + 1 if is_counted else 0
         resting.owner = self._owner if step.rest_seconds is None else NOBODY
         if step.rest_seconds is not None:
@@ -250,7 +250,7 @@ class Applying:
             resting.due_at = due_at
 
     def _count(self, step: Step) -> None:
-        """Count a sending that was proved not to have left, or one more that is put at once."""
+        """Count a send that is proved not to have left, or one more send that follows at once."""
         if step.row.state is State.LOCKED and step.event is Event.NOT_FOUND:
             self._records.count(step.settlement.id, sends=1)
         elif step.row.state is State.LOCKED and step.event is Event.UNDELIVERED:
@@ -291,7 +291,7 @@ class Applying:
         )
 
     def _note(self, step: Step, asked: int) -> None:
-        """Count an answer that came before, or note a new one."""
+        """Count an answer that was received before, or store a new one."""
         life = self._records.lives[step.settlement.id]
         number = life.attempt.number if life.attempt else 0
         own = self._records.answers.setdefault(life.id, {})
@@ -318,7 +318,7 @@ def _transfers(step: Step) -> tuple[Transfer, ...]:
 
 
 def _matter(step: Step) -> tuple[MatterKind, str]:
-    """Name the matter that a step opens; what goes to suspense goes there once, whatever is said."""
+    """Return kind and fingerprint of the case that a step opens; money goes to suspense once only."""
     kind = MatterKind(step.detail.get("exception", MatterKind.CONTRADICTION))
     is_once = step.row.do is Do.SUSPEND and step.event is not Event.PARTLY_UNCOVERED
     return kind, step.event.value if is_once else words(step.detail)

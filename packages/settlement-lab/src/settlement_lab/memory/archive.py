@@ -23,7 +23,7 @@ class MemoryArchive:
         self._records = records
 
     async def dossier(self, settlement_id: UUID) -> shapes.Dossier | None:
-        """Copy everything about a settlement; None when there is none."""
+        """Copy everything about a settlement; None if it does not exist."""
         records = self._records
         if settlement_id not in records.lives:
             return None

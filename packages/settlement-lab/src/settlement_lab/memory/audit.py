@@ -1,7 +1,7 @@
 """The proof of the books in memory (``ports.Auditor``): the checks of ``sql/queries/proof.sql``, by name.
 
-Nothing is taken from what the other modules have computed: balances come from the transfers, holds from
-the locks, states from the moves.
+It uses nothing that the other modules have computed: balances are recomputed from the transfers, holds
+from the locks, states from the moves.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class MemoryAuditor:
         self._records = records
 
     async def prove(self) -> Proof:
-        """Recompute balances, holds, conservation, lives and the stream."""
+        """Recompute balances, holds, conservation, histories and the stream."""
         records = self._records
         turnover: Counter[str] = Counter()
         for account in records.accounts.values():
@@ -93,7 +93,7 @@ def _transfers_have_accounts(records: Records) -> Found:
 
 
 def _held(records: Records) -> Found:
-    """Each account holds the sum of its unresolved locks."""
+    """Each account holds the sum of its open locks."""
     expected: Counter[int] = Counter()
     for lock in records.locks.values():
         expected[lock.account_id] += 0 if lock.outcome else lock.amount_minor
@@ -122,7 +122,7 @@ def _no_overdraft(records: Records) -> Found:
 
 
 def _hold_of(life: Settlement) -> str:
-    """Say what a state means for the settlement's lock."""
+    """Return what a state requires of the settlement's lock."""
     if life.state in HOLDING:
         return "open"
     if life.state in POSTED:
@@ -135,7 +135,7 @@ def _said(lock: Lock | None) -> str:
 
 
 def _locks_follow_lives(records: Records) -> Found:
-    """Each lock stands while the rail may have the payment, is posted with completion, else released."""
+    """Check that a lock is open while the rail may have the payment, then posted or released."""
     for life in records.lives.values():
         lock, amount_minor = records.locks.get(life.id), life.instruction.amount.minor
         found = _said(lock)
@@ -146,7 +146,7 @@ def _locks_follow_lives(records: Records) -> Found:
 
 
 def _locks_have_lives(records: Records) -> Found:
-    """No lock stands for a settlement that does not exist."""
+    """No lock belongs to a settlement that does not exist."""
     for key in records.locks.keys() - records.lives.keys():
         yield key, "a settlement", NONE
 
@@ -165,7 +165,7 @@ def _locks_have_accounts(records: Records) -> Found:
 
 
 def _due_transfers(life: Settlement, records: Records) -> tuple[Transfer, ...]:
-    """Make the transfers that a life must have by now."""
+    """Return the transfers that the settlement's history requires by now."""
     if life.attempt is None:
         return ()
     amount, route = life.instruction.amount, life.attempt.route
@@ -201,7 +201,7 @@ def _sides(transfers: tuple[Transfer, ...]) -> list[tuple[object, ...]]:
 
 
 def _transfers_follow_lives(records: Records) -> Found:
-    """Completed settlements have their two transfers, once; the others have none, but for suspense."""
+    """Check that completed settlements have two transfers, and others none except to suspense."""
     groups: dict[object, tuple[Transfer, ...]] = {}
     for transfer in records.transfers.values():
         groups[transfer.group_id] = (*groups.get(transfer.group_id, ()), transfer)
@@ -212,7 +212,7 @@ def _transfers_follow_lives(records: Records) -> Found:
 
 
 def _returns_follow_lives(records: Records) -> Found:
-    """Check that returns are no more than the amount, each made by one move and saying what is left."""
+    """Check that returns do not exceed the amount, and that each has a move recording the rest."""
     for life in records.lives.values():
         whole = life.instruction.amount.minor
         moves = [each for each in records.moves_of.get(life.id, []) if each.event in RETURNS]
@@ -226,14 +226,14 @@ def _returns_follow_lives(records: Records) -> Found:
 
 
 def _attempts_follow_lives(records: Records) -> Found:
-    """Whatever is or was beyond the line P has its attempt recorded."""
+    """Each settlement that has or had passed the point of no return has its attempt recorded."""
     for life in records.lives.values():
         if _hold_of(life) != NONE and life.attempt is None:
             yield life.id, "an attempt", NONE
 
 
 def _lives_are_whole(records: Records) -> Found:
-    """Each life's moves follow each other without a gap, and the last one is its state."""
+    """Check that the moves of each settlement have no gap, and that the last one leads to its state."""
     for life in records.lives.values():
         moves = records.moves_of.get(life.id, [])
         is_whole = [moved.seq for moved in moves] == list(range(1, len(moves) + 1))
@@ -244,14 +244,14 @@ def _lives_are_whole(records: Records) -> Found:
 
 
 def _open_are_open(records: Records) -> Found:
-    """Whatever has not ended is on the list of open settlements, and nothing else is."""
+    """Check that the list of open settlements contains all that have not ended, and no others."""
     expected = {life.id for life in records.lives.values() if life.ended_at is None}
     for key in expected ^ records.open.keys():
         yield key, key in expected, key in records.open
 
 
 def _stream_is_whole(records: Records) -> Found:
-    """Positions are gapless in each era, from its first place up to the head."""
+    """Positions have no gap in each system epoch, from its first one to the head."""
     places = [0, *(moved.position for moved in records.moves)]
     is_unused = records.head % ERA_PLACES == 0 and records.head > places[-1]
     is_gapless = all(follows(two, one) for one, two in pairwise(places))
@@ -276,4 +276,4 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "stream_is_whole": _stream_is_whole,
     **audit_integrity.CHECKS,
 }
-"""Each yields subject, expected and found where something is wrong."""
+"""Each yields subject, expected and found for each difference."""

@@ -1,4 +1,4 @@
-"""The proof of what must never be rewritten, in memory: the checks of ``sql/queries/proof.sql``, by name."""
+"""The proof in memory of what must never be rewritten: the checks of ``sql/queries/proof.sql``, by name."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ OPENING, FUNDING = "open_account", "fund_account"
 
 
 def _locks_are_single(_records: Records) -> Found:
-    """No settlement has a second hold: here they are kept by settlement."""
+    """No settlement has a second hold: in memory they are stored by settlement."""
     yield from ()
 
 
 def _transfers_have_settlements(records: Records) -> Found:
-    """Every transfer that is no funding belongs to a settlement."""
+    """Every transfer except fundings belongs to a settlement."""
     for transfer in records.transfers.values():
         if transfer.leg is not Leg.FUNDING and transfer.group_id not in records.lives:
             yield transfer.group_id, A_SETTLEMENT, NONE
@@ -46,7 +46,7 @@ def _side(account: Account | None) -> tuple[object, str, str]:
 
 
 def _fundings_go_to_clearing(records: Records) -> Found:
-    """Look for fundings that are not from a bank's nostro account to its own clearing account."""
+    """Every funding is from a bank's nostro account to its own clearing account."""
     for transfer in records.transfers.values():
         debited = records.accounts.get(transfer.debit_id)
         credited = records.accounts.get(transfer.credit_id)
@@ -75,19 +75,19 @@ def _called(records: Records) -> Counter[tuple[object, ...]]:
 
 
 def _fundings_have_calls(records: Records) -> Found:
-    """As often as an account was funded with an amount and a reference, a call asked for it."""
+    """Each funding of an account with an amount and a reference was requested by a call."""
     for subject, times in (_booked(records) - _called(records)).items():
         yield subject, f"{times} more calls", NONE
 
 
 def _calls_have_fundings(records: Records) -> Found:
-    """As often as a call asked for a funding, it was posted."""
+    """Each call that requested a funding was posted."""
     for subject, times in (_called(records) - _booked(records)).items():
         yield subject, f"{times} more fundings", NONE
 
 
 def _calls_have_accounts(records: Records) -> Found:
-    """Look whether what a call was about exists, and is what the call says."""
+    """Check that the account of each call exists and is as the call describes it."""
     for key, call in records.calls.items():
         expected = (
             call.content.get("kind", AccountKind.NOSTRO),
@@ -102,7 +102,7 @@ def _calls_have_accounts(records: Records) -> Found:
 
 
 def _is_number_of(call: Call, account: Account) -> bool:
-    """Say whether the call means the account; a number that was not named has the bank's code in it."""
+    """Return whether the call means this account; a default account number contains the bank's code."""
     number, bank = call.content["account_number"], call.content["bank"]
     if number in ("", account.account_number):
         return True
@@ -112,7 +112,7 @@ def _is_number_of(call: Call, account: Account) -> bool:
 
 
 def _accounts_have_calls(records: Records) -> Found:
-    """Every account but the control accounts was opened by a call."""
+    """Every account except the control accounts was opened by a call."""
     opened = {call.account_id for call in records.calls.values() if call.call == OPENING}
     for account in records.accounts.values():
         if account.account_number != CONTROL_NUMBER and account.id not in opened:
@@ -120,13 +120,13 @@ def _accounts_have_calls(records: Records) -> Found:
 
 
 def _moves_have_settlements(records: Records) -> Found:
-    """No move stands for a settlement that does not exist."""
+    """No move belongs to a settlement that does not exist."""
     for key in {moved.settlement_id for moved in records.moves} - records.lives.keys():
         yield key, A_SETTLEMENT, NONE
 
 
 def _settlements_begin_as_admitted(records: Records) -> Found:
-    """Compare when a settlement began with its first move, and its value date with that day."""
+    """Compare the creation of each settlement with its first move, and its value date with that day."""
     for life in records.lives.values():
         for first in records.moves_of.get(life.id, [])[:1]:
             expected = (first.at, life.instruction.value_date or first.at.date())
@@ -135,7 +135,7 @@ def _settlements_begin_as_admitted(records: Records) -> Found:
 
 
 def _locks_of(life: Settlement, records: Records) -> list[Moved]:
-    """List the moves that locked funds."""
+    """Return the moves that locked funds."""
     return [
         moved
         for moved in records.moves_of.get(life.id, [])
@@ -153,7 +153,7 @@ def _attempts_follow_moves(records: Records) -> Found:
 
 
 def _attempts_have_settlements(_records: Records) -> Found:
-    """No attempt stands alone: here it is kept with its settlement."""
+    """Each attempt belongs to a settlement: in memory it is stored with it."""
     yield from ()
 
 
@@ -170,7 +170,7 @@ def _as_locked(records: Records, names: tuple[str, ...]) -> Found:
 
 
 def _payloads_are_as_locked(records: Records) -> Found:
-    """Compare the bytes of an attempt with the hash that its lock recorded, if it did."""
+    """Compare the bytes of each attempt with the hash that its lock recorded, if it recorded one."""
     yield from _as_locked(records, (PAYLOAD_SHA256,))
 
 
@@ -180,7 +180,7 @@ def _routes_are_as_locked(records: Records) -> Found:
 
 
 def _routes_name_their_accounts(records: Records) -> Found:
-    """Compare the four accounts of an attempt with the instruction's banks and the rail."""
+    """Compare the four accounts of each attempt with the instruction's banks and the rail."""
     for life in records.lives.values():
         if life.attempt is None:
             continue
@@ -199,7 +199,7 @@ def _routes_name_their_accounts(records: Records) -> Found:
 
 
 def _instructions_are_as_received(records: Records) -> Found:
-    """See whether what was asked for has the fingerprint that was kept when it was taken in."""
+    """Each instruction has the fingerprint that was stored at admission."""
     for life in records.lives.values():
         expected, found = records.hashes[life.id].content_hash, life.instruction.content_hash
         if expected != found:
@@ -215,7 +215,7 @@ def _keys_have_their_hash(records: Records) -> Found:
 
 
 def _references_follow_from_keys(records: Records) -> Found:
-    """Our names for a payment follow from caller, key and attempt."""
+    """Check that the references of each payment are derived from caller, key and attempt."""
     for life in records.lives.values():
         if life.attempt is None:
             continue
@@ -253,4 +253,4 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "references_follow_from_keys": _references_follow_from_keys,
     "calls_have_their_hash": _calls_have_their_hash,
 }
-"""Each yields subject, expected and found where something is wrong."""
+"""Each yields subject, expected and found for each difference."""

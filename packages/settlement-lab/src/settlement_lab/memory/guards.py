@@ -1,7 +1,7 @@
-"""What the tables' constraints refuse, refused here: a batch that breaks one changes nothing.
+"""The guards of the tables' constraints, in memory: a batch that violates one changes nothing.
 
-Raises InvariantViolated, as the store on PostgreSQL does: no caller can reach these guards, so whoever
-does has a bug.
+They raise InvariantViolated, as the store on PostgreSQL does. A caller reaches these guards only by a bug
+in the engine.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ def _require(truth: object, why: str) -> None:
 
 
 def require_sound(wish: Instruction) -> None:
-    """Refuse an instruction that the edge should never have let in."""
+    """Refuse an instruction that the API should have refused."""
     _require(1 <= len(wish.obligation_id) <= OBLIGATION_LENGTH_MAX, "the obligation's length")
     _require(not is_same_bank(wish.from_bank, wish.to_bank), "a settlement is between two banks")
     _require(1 <= wish.amount.minor < 10**AMOUNT_DIGITS_MAX, "the amount's size")
 
 
 def require_legal(step: Step) -> None:
-    """Refuse what is not a row of the page, be it a move or an answer that moves nothing.
+    """Refuse what is not a transition of the state machine, be it a move or an answer that changes nothing.
 
-    The work that goes with the row is not compared: PostgreSQL's CHECK does not know it either.
+    The work of the transition is not compared: PostgreSQL's CHECK does not know it either.
     """
     state, row = step.settlement.state, step.row
     known = LIFE[state].get(step.event)
@@ -50,11 +50,11 @@ def require_legal(step: Step) -> None:
     is_legal = (
         is_legal and known is not None and is_recorded(state, known) == is_recorded(state, row)
     )
-    _require(is_legal, f"the page has no row from {state} by {step.event} to {row.state}")
+    _require(is_legal, f"there is no transition from {state} by {step.event} to {row.state}")
 
 
 def require_return(step: Step) -> None:
-    """Refuse a return of more than is left, and one whose state does not go with what is left."""
+    """Refuse a return of more than is left, and one whose new state contradicts what is left."""
     if step.event not in RETURNS:
         return
     _require(step.back is not None, "a return without its amount")
@@ -70,7 +70,7 @@ def require_return(step: Step) -> None:
 
 
 def require_opening(account: Account) -> None:
-    """Refuse an account that cannot be one."""
+    """Refuse an account with invalid fields."""
     _require(are_booked([account.currency]), f"unknown currency {account.currency}")
     _require(1 <= len(account.bank) <= BANK_LENGTH_MAX, "the bank's length")
     number = account.account_number
@@ -88,7 +88,7 @@ def require_balance(account: Account) -> None:
 
 
 def require_hold(*, is_standing: bool) -> None:
-    """Refuse to end a hold that does not stand."""
+    """Refuse to end a hold that is not open."""
     _require(is_standing, "there is no hold to resolve")
 
 

@@ -47,7 +47,7 @@ class MemoryInbound:
         return True
 
     def _find(self, rail: str, report: StatusReport) -> tuple[UUID | None, int]:
-        """Find the payment that all the given references name."""
+        """Find the payment that all given references name."""
         given = report.references
         found: dict[UUID, int] = {}
         for settlement in self._records.lives.values():
@@ -69,7 +69,7 @@ class MemoryInbound:
     async def open_reports(
         self, owner: int, limit: int, in_flight: Sequence[int] = ()
     ) -> list[OpenReport]:
-        """Return, oldest first, open reports that ``owner`` may work off; see the port."""
+        """Return open reports that ``owner`` may process, oldest first; see the port."""
         records = self._records
         under_way = set(in_flight)
         found: list[OpenReport] = []
@@ -94,7 +94,7 @@ class MemoryInbound:
                 self._open_case(records.inbound_reports[closing.report_id])
 
     async def open_count(self) -> tuple[int, Mapping[str, int]]:
-        """Count what is open: in all, and by rail."""
+        """Count open reports: in total, and by rail."""
         by_rail = Counter(
             each.rail
             for number, each in self._records.inbound_reports.items()

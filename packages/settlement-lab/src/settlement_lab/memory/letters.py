@@ -69,7 +69,7 @@ class MemoryLetters:
         is_whole_only: bool = False,
         has_payload: bool = True,
     ) -> list[DeadLetter]:
-        """Return those that wait for a person, oldest first."""
+        """Return dead letters that wait for a person, oldest first."""
         found = [
             _latest(letter, has_payload=has_payload)
             for letter in self._records.dead_letters
@@ -83,13 +83,13 @@ class MemoryLetters:
         return found[:limit]
 
     async def waiting_letters(self, limit: int) -> int:
-        """Count those that wait for a person, up to the limit."""
+        """Count dead letters that wait for a person, up to ``limit``."""
         waiting = sum(letter.ending is None for letter in self._records.dead_letters)
         return min(waiting, limit)
 
     async def remove_letters(self, days: int, limit: int) -> int:
-        """Remove letters that ended so many days ago; see the port."""
-        assert days >= KEPT_DAYS_MIN, "the database would refuse it"
+        """Remove dead letters that were closed ``days`` ago; see the port."""
+        assert days >= KEPT_DAYS_MIN, "the database would refuse a shorter time"
         until = self._records.clock.now() - timedelta(days=days)
         ended = [
             (letter.ending.at, letter.id)
@@ -109,7 +109,7 @@ class MemoryLetters:
         is_open_only: bool = False,
         has_payload: bool = True,
     ) -> list[DeadLetter]:
-        """Return them with what was done about them, latest first."""
+        """Return dead letters with what was done about them, latest first."""
         found = [
             _latest(letter, has_payload=has_payload)
             for letter in reversed(self._records.dead_letters)
@@ -119,12 +119,12 @@ class MemoryLetters:
         return found[:limit]
 
     async def dead_letter(self, letter_id: int) -> DeadLetter | None:
-        """Return one."""
+        """Return one dead letter."""
         found = [each for each in self._records.dead_letters if each.id == letter_id]
         return _latest(found[0]) if found else None
 
     async def note_letter(self, letter_id: int, act: LetterAct) -> DeadLetter:
-        """Write down what was done; see the port."""
+        """Record what was done; see the port."""
         places = {each.id: place for place, each in enumerate(self._records.dead_letters)}
         place = places.get(letter_id)
         if place is None:

@@ -1,7 +1,7 @@
-"""The record of eras in memory.
+"""The failover barrier's records in memory: system epochs and the steps of each recovery.
 
-A test that stands for another server, or for an older state of the same one, changes ``Records.server`` or
-goes on from a copy of older records, as a restored database would.
+A test that simulates another server, or an older state of the same, changes ``Records.server`` or goes on
+from a copy of older records, as a restored database would.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ FIRST: Final = "first"
 
 
 class MemoryOpenings:
-    """See ``ports.Openings``. There is one process, so whoever asks leads."""
+    """See ``ports.Openings``. There is one process, so that each caller is the leader."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
         self._watch = ServerWatch()
 
     async def look(self) -> tuple[Server, Opening | None]:
-        """Return which server this is, and the record."""
+        """Return the identity of this server, and the current recovery if there is one."""
         last = self._records.eras[-1] if self._records.eras else None
         return self._records.server, last.opening if last else None
 
     async def shut(self, believed: UUID | None, suspicion: Suspicion, server: Server) -> None:
-        """Begin an era, shut; see the port."""
+        """Begin a new system epoch with sending paused; see the port."""
         records = self._records
         last = records.eras[-1].opening if records.eras else None
         if (last.incarnation if last else None) != believed:
@@ -55,7 +55,7 @@ class MemoryOpenings:
             era = max((last.era if last else 0) + 1, suspicion.era_min)
         if era > ERA_MAX:
             what = "the database refused a write that violates a rule of the books"
-            raise InvariantViolated(what, why=f"era {era} is beyond the last one, {ERA_MAX}")
+            raise InvariantViolated(what, why=f"system epoch {era} is above the maximum, {ERA_MAX}")
         opening = Opening(
             era=era,
             incarnation=uuid.uuid5(uuid.NAMESPACE_OID, f"{id(records)} {len(records.eras)}"),
@@ -76,7 +76,7 @@ class MemoryOpenings:
         return min(found, suspicion.since or found)
 
     def _begin(self, era: int) -> None:
-        """Take every number of before out of use: places, engines, proofs of sendings."""
+        """Invalidate all earlier positions, engine ids and proofs of sends."""
         records = self._records
         now = records.clock.now()
         records.head = era * ERA_PLACES
@@ -90,15 +90,15 @@ class MemoryOpenings:
                 records.count(key, sends=1)
 
     def accept(self, server: Server) -> None:
-        """Remember the server."""
+        """Remember this server as the one that was written to."""
         self._watch.accept(server)
 
     def doubt(self, server: Server) -> str:
-        """Say why this is not the server that this process wrote to last."""
+        """Return why this is not the server that this process wrote to last; empty if it is."""
         return self._watch.doubt(server, self._watch.flushed)
 
     def when_refused(self, call: Callable[[], None]) -> None:
-        """Name what is called when a connection was refused: here there are none."""
+        """Set what is called when a connection was refused: in memory there are none."""
         self._watch.when_refused(call)
 
     async def lead(self) -> bool:
@@ -106,7 +106,7 @@ class MemoryOpenings:
         return True
 
     async def others_alive(self) -> int:
-        """Count engines of before whose leases still run."""
+        """Count engines of earlier epochs whose leases have not expired."""
         era = self._records.eras[-1].opening.era
         now = self._records.clock.now()
         return sum(
@@ -116,24 +116,24 @@ class MemoryOpenings:
         )
 
     async def unclaimed(self) -> int:
-        """Count what the engines of before have left."""
+        """Count open settlements that engines of earlier epochs have left."""
         living = {0} | {key for key, each in self._records.engines.items() if not each.is_gone}
         return sum(each.owner not in living for each in self._records.open.values())
 
     async def last_written(self) -> datetime:
-        """Return when something was last written."""
+        """Return the time of the last write."""
         moves = self._records.moves
         return moves[-1].at if moves else self._records.made_at
 
     async def announced(self, position: int) -> Announced | None:
-        """Return what this database announces at a place."""
+        """Return what this database announces at a position."""
         for moved in self._records.moves:
             if moved.position == position:
                 return Announced(position=position, name=event_id(moved), at=moved.at)
         return None
 
     async def known(self, references: Sequence[str], since: datetime) -> list[KnownPayment]:
-        """Return which of these payments we know."""
+        """Return which of these payments exist in our records."""
         del since
         wanted = set(references)
         found = [
@@ -150,7 +150,7 @@ class MemoryOpenings:
         return found + [KnownPayment(reference=reference) for reference in sorted(on_file)]
 
     async def report_unknown(self, payments: Sequence[BankPayment], rail: str) -> int:
-        """Open an exception for each payment that is not ours."""
+        """Open a case for each payment that is not ours; return how many."""
         now = self._records.clock.now()
         return sum(
             self._records.open_matter(
@@ -160,7 +160,7 @@ class MemoryOpenings:
         )
 
     async def unknown(self, limit: int) -> list[str]:
-        """Return the references of payments that the bank had and we did not."""
+        """Return the references of payments that the bank has and we do not."""
         found = [fingerprint for matter, fingerprint in self._unknown() if not matter.closed_at]
         return found[::-1][:limit]
 
@@ -170,19 +170,19 @@ class MemoryOpenings:
                 yield matter, fingerprint
 
     async def is_confirmed(self, incarnation: UUID) -> bool:
-        """Say whether a person has confirmed this opening."""
+        """Return whether a person has confirmed this recovery."""
         return any(
             era.opening.incarnation == incarnation and "confirmed" in era.steps
             for era in self._records.eras
         )
 
     async def listed(self, incarnation: UUID) -> frozenset[str]:
-        """Return the rails whose banks have been asked in this opening."""
+        """Return the rails whose banks have been asked in this recovery."""
         found = [era.listed for era in self._records.eras if era.opening.incarnation == incarnation]
         return frozenset().union(*found)
 
     async def note(self, incarnation: UUID, step: str, detail: Mapping[str, str]) -> bool:
-        """Write down a step; False when this opening is over."""
+        """Record a step; False if this recovery is over."""
         last = self._records.eras[-1]
         if last.opening.incarnation != incarnation or last.opening.is_open:
             return False

@@ -1,7 +1,6 @@
-"""What PostgreSQL keeps in tables, kept in dicts: shared by every part of the store in memory.
+"""What PostgreSQL keeps in tables, kept in dicts and shared by all modules of the store in memory.
 
-Nobody outside this package ever holds a record that is edited in place: what is given out is frozen, or
-a copy.
+Code outside this package never gets a record that is changed in place: it gets frozen values or copies.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ if TYPE_CHECKING:
     AnswerKey = tuple[int, int, State, Event, str]
 
 NOBODY: Final = 0
-"""The owner of what rests."""
+"""The owner of a parked settlement: none."""
 
 OBLIGATION_FREED: Final = frozenset({State.FAILED, State.ROLLED_BACK, State.RETURNED})
-"""The ends after which an obligation may be settled by another settlement."""
+"""The final states after which another settlement may settle the obligation."""
 
 FIRST_SERVER: Final = Server(system_identifier="memory", timeline=1, database_id=1, flushed=0)
-"""Where a store in memory is, until a test says that it is elsewhere."""
+"""The identity of the server that a store in memory simulates, until a test changes it."""
 
 WORKING_DAYS: Final = frozenset({1, 2, 3, 4, 5})
 """Monday to Friday: the weekdays of a window that names none."""
@@ -50,7 +49,7 @@ WORKING_DAYS: Final = frozenset({1, 2, 3, 4, 5})
 
 @dataclass(slots=True, kw_only=True)
 class Open:
-    """A row of the list of what is open. ``due_at`` None is never."""
+    """A row of the list of open settlements. ``due_at`` None means never."""
 
     owner: int
     epoch: int
@@ -60,7 +59,7 @@ class Open:
 
 @dataclass(slots=True, kw_only=True)
 class Lock:
-    """A hold on an account; ``outcome`` is empty while it stands."""
+    """A hold on an account; ``outcome`` is empty while it is open."""
 
     account_id: int
     amount_minor: int
@@ -72,7 +71,7 @@ class Lock:
 
 @dataclass(slots=True, kw_only=True)
 class Quiet:
-    """An answer that changed no state: when it came first and last, and how often in between."""
+    """An answer that changed no state: its first and last time, and how often it was received."""
 
     attempt: int
     state: State
@@ -85,7 +84,7 @@ class Quiet:
 
 @dataclass(slots=True, kw_only=True)
 class Engine:
-    """An engine that joined, and whether it was found gone."""
+    """An engine that has joined, and whether it was declared gone."""
 
     lease_until: datetime
     is_gone: bool = False
@@ -94,7 +93,7 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """An idempotent call and the account that it was about."""
+    """An idempotent call and the account that it concerned."""
 
     caller: str
     key: str
@@ -105,7 +104,7 @@ class Call:
 
 @dataclass(slots=True, kw_only=True)
 class Filed:
-    """What a person proposed, with its evidence."""
+    """A proposal of a person, with its evidence."""
 
     proposal: Proposal
     evidence: bytes
@@ -114,7 +113,7 @@ class Filed:
 
 @dataclass(slots=True, kw_only=True)
 class Era:
-    """An era and the steps of its opening."""
+    """A system epoch and the steps of its recovery."""
 
     opening: Opening
     steps: list[str] = field(default_factory=list)
@@ -122,7 +121,7 @@ class Era:
 
 
 class Sessions:
-    """The sessions by which engines are known to live. A simulation ends one as a crash would."""
+    """The database sessions that show that engines are running. A simulation ends one as a crash would."""
 
     def __init__(self) -> None:
         self._owners: set[int] = set()
@@ -132,11 +131,11 @@ class Sessions:
         self._owners.add(owner)
 
     def kill(self, owner: int) -> None:
-        """End the session: whoever claims next finds the engine gone, unless it beats before."""
+        """End the session: the next claim declares the engine gone, unless it renews its lease before."""
         self._owners.discard(owner)
 
     def is_held(self, owner: int) -> bool:
-        """Say whether the engine's session is open."""
+        """Return whether the engine's session is open."""
         return owner in self._owners
 
 
@@ -152,13 +151,13 @@ def _reference_windows() -> list[Window]:
 
 
 def words(detail: Mapping[str, str]) -> str:
-    """Write a detail so that equal ones are equal texts."""
+    """Write a detail as text, so that equal details are equal texts."""
     return json.dumps(detail, separators=(",", ":"), sort_keys=True)
 
 
 @dataclass(slots=True, kw_only=True)
 class Records:
-    """Everything that is kept. ``moves`` are in order; ``head`` is the last place that was given."""
+    """All records. ``moves`` are in order; ``head`` is the last assigned position."""
 
     clock: Clock
     sessions: Sessions = field(default_factory=Sessions)
@@ -197,19 +196,19 @@ class Records:
     made_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:
-        """Note when all began; what is a currency then is one for ever."""
+        """Record the time of the start, and the currencies that exist from then on."""
         self.made_at = self.clock.now()
         book_exponents({code: exponent(code) for code in currencies()})
 
     def holder(self, obligation_id: str) -> UUID | None:
-        """Return the settlement of the obligation that lives or has completed."""
+        """Return the settlement of the obligation that is open or has completed."""
         for settlement_id in self.by_obligation.get(obligation_id, ()):
             if self.lives[settlement_id].state not in OBLIGATION_FREED:
                 return settlement_id
         return None
 
     def copy(self, settlement_id: UUID) -> Settlement:
-        """Return a settlement as ``load`` does: the caller may change it."""
+        """Return a copy of a settlement, as ``load`` does: the caller may change it."""
         life = self.lives[settlement_id]
         resting = self.open.get(settlement_id)
         return replace(
@@ -231,13 +230,13 @@ class Records:
         return None
 
     def answers_of(self, settlement_id: UUID) -> list[Quiet]:
-        """Return the answers that changed no state, those that came last at the end."""
+        """Return the answers that changed no state, ordered by when they were last received."""
         own = self.answers.get(settlement_id, {}).values()
         return sorted(own, key=lambda each: each.last_at)
 
     def append(self, moved: Moved) -> None:
-        """Put a move at the end of the stream."""
-        assert moved.position == self.head + 1, "positions are gapless"
+        """Append a move to the stream."""
+        assert moved.position == self.head + 1, "positions have no gap"
         self.head = moved.position
         self.moves.append(moved)
         self.moves_of.setdefault(moved.settlement_id, []).append(moved)
@@ -250,7 +249,7 @@ class Records:
         detail: Mapping[str, str],
         at: datetime,
     ) -> bool:
-        """Put a matter on the desk; False if it lies there already, or was closed."""
+        """Open a case; False if it is open already, or was closed."""
         key = (settlement_id, kind, fingerprint)
         if key in self.matters:
             return False
@@ -265,7 +264,7 @@ class Records:
         return True
 
     def count(self, settlement_id: UUID, *, sends: int = 0, undelivered: int = 0) -> None:
-        """Count sendings of the attempt that is under way, or proofs that one did not leave."""
+        """Count sends of the current attempt, or proofs that one did not leave."""
         life = self.lives[settlement_id]
         if life.attempt is not None:
             life.attempt = msgspec.structs.replace(

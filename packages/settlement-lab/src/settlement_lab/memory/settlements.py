@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from settlement_lab.memory.records import Records
 
 GONE_LATELY: Final = timedelta(seconds=3)
-"""So long every claim looks for what engines have left that were found gone."""
+"""How long after an engine was declared gone every claim also looks for its settlements."""
 
 
 class MemorySettlements:
@@ -39,17 +39,17 @@ class MemorySettlements:
     # --- admission ------------------------------------------------------------------------------
 
     async def admit(self, admissions: Sequence[Admission], owner: int) -> list[Admitted]:
-        """Write new instructions down; see the port."""
+        """Store new instructions; see the port."""
         for admission in admissions:
             require_sound(admission.instruction)
         at = self._records.clock.now()
-        # The first of a batch has the key; between keys the order is that of the database's locks.
+        # The first of a batch gets the key. Keys are processed in the order of the database's locks.
         in_order = sorted(admissions, key=lambda admission: admission.instruction.key_hash)
         written = {each.settlement_id for each in in_order if self._write(each, owner, at)}
         return [self._answer(admission, written, at) for admission in admissions]
 
     def _write(self, admission: Admission, owner: int, at: datetime) -> bool:
-        """Write one down unless its key, its obligation or its identifier is taken."""
+        """Store one instruction unless its key, its obligation or its identifier is in use."""
         records, wish, key = self._records, admission.instruction, admission.settlement_id
         is_taken = wish.key_hash in records.by_key or key in records.lives
         if is_taken or records.holder(wish.obligation_id) is not None:
@@ -104,7 +104,7 @@ class MemorySettlements:
         return Applying(self._records, steps, owner).run()
 
     async def claim(self, owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
-        """Take over what is due and what the dead have left; see the port."""
+        """Take over what is due and what engines that are gone have left; see the port."""
         now = self._records.clock.now()
         self._notice_the_dead(owner, now)
         claimed = self._take_due(owner, limit, now)
@@ -115,11 +115,11 @@ class MemorySettlements:
         ]
 
     async def owned(self, owner: int) -> set[UUID]:
-        """Name the open settlements that an engine owns."""
+        """Return the open settlements that an engine owns."""
         return {key for key, each in self._records.open.items() if each.owner == owner}
 
     async def reclaim(self, owner: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
-        """Take over anew what the engine has lost sight of; see the port."""
+        """Take over again what the engine has lost track of; see the port."""
         mine = await self.owned(owner)
         found = [key for key in settlement_ids if key in mine]
         for key in found:
@@ -127,7 +127,7 @@ class MemorySettlements:
         return [Claimed(settlement=self._records.copy(key), was_asked=True) for key in found]
 
     def _notice_the_dead(self, owner: int, now: datetime) -> None:
-        """Declare engines gone whose session has ended or whose lease has run out."""
+        """Declare engines gone whose session has ended or whose lease has expired."""
         dead = [
             engine
             for number, engine in self._records.engines.items()
@@ -147,14 +147,14 @@ class MemorySettlements:
             self._take(key, owner)
             life = self._records.lives[key]
             if life.state is State.LOCKED and life.attempt is not None:
-                # The question of a rest that is over is put now: that is one sending more.
+                # The request of a parked settlement that is due is sent now: that counts as one more send.
                 self._records.count(key, sends=1)
         return [(key, False) for _, key in due]
 
     def _take_orphans(
         self, owner: int, limit: int, now: datetime, *, is_sweep: bool
     ) -> list[tuple[UUID, bool]]:
-        """Take what belongs to engines that are gone: lately, or ever when asked to sweep."""
+        """Take what belongs to engines that are gone: recently, or at any time with ``is_sweep``."""
         engines = self._records.engines
         gone = {
             number
@@ -187,20 +187,20 @@ class MemorySettlements:
         return {key: self._records.copy(key) for key in settlement_ids if key in known}
 
     async def find_by_obligation(self, obligation_id: str) -> Settlement | None:
-        """Return the live or completed settlement of an obligation, else its latest."""
+        """Return the open or completed settlement of an obligation, else its latest."""
         found = self._records.holder(obligation_id)
         if found is None:
             found = max(self._records.by_obligation.get(obligation_id, ()), default=None)
         return self._records.copy(found) if found else None
 
     async def find_by_keys(self, key_hashes: Sequence[UUID]) -> dict[UUID, Settlement]:
-        """Return the settlements that stand under these keys, by key."""
+        """Return the settlements of these idempotency keys, by the key's hash."""
         records = self._records
         known = {key: records.by_key[key] for key in key_hashes if key in records.by_key}
         return {key: records.copy(found) for key, found in known.items()}
 
     async def find_by_any_id(self, name: str) -> list[Named]:
-        """Say which settlements a name may mean; see the port."""
+        """Return the settlements that a name may mean; see the port."""
         by_obligation = await self.find_by_obligation(name)
         number = as_uuid(name)
         named = {Named(by_obligation.id, NamedBy.OBLIGATION_ID)} if by_obligation else set()
@@ -219,7 +219,7 @@ class MemorySettlements:
         return sorted(named)
 
     async def count_settlements(self, wanted: SettlementFilter) -> int:
-        """Count settlements, no further than the filter's limit."""
+        """Count settlements, up to the filter's limit."""
         return len(await self.list_settlements(wanted))
 
     async def life(self, settlement_id: UUID) -> list[Moved]:

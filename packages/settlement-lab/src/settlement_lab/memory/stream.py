@@ -1,4 +1,4 @@
-"""The stream, engines' presence and gauges in memory."""
+"""The event stream, the engines' leases and the gauges in memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class MemoryStream:
-    """See ``ports.Stream``. There is one process, so whoever asks is the leader."""
+    """See ``ports.Stream``. There is one process, so that each caller is the leader."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
@@ -36,7 +36,7 @@ class MemoryStream:
     async def read(
         self, after: int, limit: int, settlement_id: UUID | None = None
     ) -> list[Announcement]:
-        """Return what follows the position, oldest first."""
+        """Return announcements after the position, oldest first."""
         if settlement_id is None:
             moves = self._records.moves
             start = bisect_right(moves, after, key=attrgetter("position"))
@@ -64,26 +64,26 @@ class MemoryStream:
         return self._records.head
 
     async def published(self) -> int:
-        """Return the position up to which JetStream is known to hold everything."""
+        """Return the position up to which JetStream is known to have everything."""
         return self._records.published
 
     async def mark_published(self, position: int) -> None:
-        """Remember it; never goes back."""
+        """Record this position; it never goes back."""
         self._records.published = max(self._records.published, position)
 
     async def is_leader(self) -> bool:
-        """Be the one relay."""
+        """Return whether this process publishes."""
         return True
 
 
 class MemoryRegistry:
-    """See ``ports.EngineRegistry``: a session and a lease say that an engine lives."""
+    """See ``ports.EngineRegistry``: a session and a lease show that an engine is running."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
 
     async def now(self) -> datetime:
-        """Return the time by the records' clock."""
+        """Return the time of the records' clock."""
         return self._records.clock.now()
 
     async def join(self, lease_seconds: float) -> int:
@@ -141,7 +141,7 @@ class MemoryGauges:
         return counts, oldest
 
     async def gauges(self, accounts_max: int) -> Gauges:
-        """Measure what cannot be counted in passing."""
+        """Measure what cannot be counted while it happens."""
         now = self._records.clock.now()
         counts, oldest = self._open_settlements(now)
         matters, oldest_matters = self._open_matters(now)
@@ -179,7 +179,7 @@ class MemoryGauges:
 
 
 def _balances(accounts: Iterable[Account], accounts_max: int) -> tuple[list[Balance], int]:
-    """Sum up so many accounts, and count as many others."""
+    """Return the balances of ``accounts_max`` accounts, and the number of the others."""
     if accounts_max <= 0:
         return [], 0
     guarded = [each for each in accounts if each.kind in GUARDED]

@@ -1,4 +1,4 @@
-"""What is stuck, in memory (``ports.StuckFinder``): the same findings as from PostgreSQL."""
+"""Stuck settlements in memory (``ports.StuckFinder``): the same findings as from PostgreSQL."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MemoryStuckFinder:
         self._records = records
 
     async def stuck(self, limits: StuckLimits, limit: int) -> StuckReport:
-        """Find what is stuck; at most so many are named, all are counted."""
+        """Find what is stuck: all are counted, and at most ``limit`` are named."""
         now = self._records.clock.now()
         found = [
             each

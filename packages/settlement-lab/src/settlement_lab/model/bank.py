@@ -1,7 +1,7 @@
-"""What happens outside: the network, the bank, the time and people, each at any moment.
+"""What happens outside the engines: in the network, at the bank, in time and by people, each at any moment.
 
-Promises: an honest bank of the rail's class, and nothing that it could not do. Messages are lost, late and
-delivered twice, and a bank takes as long as it likes.
+Promises: the bank is an honest bank of the rail's class and does nothing that such a bank could not do.
+Messages are lost, late and delivered twice, and a bank answers after any time.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from settlement_lab.model.rails import ModelRail
 
 Change = tuple[str, World, str]
-"""What happened, what the world is then, and what is wrong with that."""
+"""What happened, the state of the world after it, and what is wrong with it (empty if nothing)."""
 
 
 class Outside:
-    """The world around the engines, for one rail; ``faults`` are rules that a mutation has removed."""
+    """Everything outside the engines, for one rail; ``faults`` are rules that a mutation has removed."""
 
     def __init__(self, rail: ModelRail, bound: Bound, faults: frozenset[str]) -> None:
         self._rail = rail
@@ -32,11 +32,11 @@ class Outside:
         self._is_lying = "people attest without evidence" in faults
 
     def is_forgotten(self, world: World) -> bool:
-        """Say whether the bank would not recognise our reference any more."""
+        """Return whether the bank no longer recognises our reference."""
         return world.phase >= self._rail.forgets_in
 
     def is_shut(self, world: World) -> bool:
-        """Say whether what arrives now is not executed any more."""
+        """Return whether an instruction that arrives now is no longer executed."""
         is_expired = world.phase >= self._rail.expires_in
         if self._is_enforcing:
             return is_expired
@@ -44,14 +44,14 @@ class Outside:
         return is_over and not (is_expired and self._rail.is_enforcing_validity)
 
     def says_not_found(self, world: World) -> bool:
-        """Say whether an enquiry may be answered so."""
+        """Return whether the answer to an enquiry may be *not found*."""
         is_unknown = world.bank is Bank.NONE or self.is_forgotten(world)
         return is_unknown or not self._rail.is_not_found_definite
 
     def changes(self, world: World, *, is_sending: bool, is_ended: bool) -> Iterator[Change]:
-        """Name everything that may happen next; ``is_sending`` if an engine is about to send.
+        """Return everything that may happen next; ``is_sending`` if an engine is about to send.
 
-        ``is_ended`` says that the settlement has ended: of a return sooner than that nobody hears.
+        ``is_ended`` says that the settlement has ended: a return that comes earlier is not reported.
         """
         yield from self._on_the_way(world)
         yield from self._in_the_bank(world, is_ended=is_ended)
@@ -63,7 +63,7 @@ class Outside:
         if count:
             yield "an instruction is lost", world._replace(under_way=count - 1), ""
             if self._rail.may_deliver_twice and count < self._bound.under_way:
-                yield "an instruction is doubled", world._replace(under_way=count + 1), ""
+                yield "an instruction is duplicated", world._replace(under_way=count + 1), ""
             yield self._arrival(world._replace(under_way=count - 1), is_stranger=False)
         if world.strangers:
             rest = world._replace(strangers=world.strangers - 1)
@@ -74,7 +74,7 @@ class Outside:
             yield self._recalled(rest)
 
     def _arrival(self, world: World, *, is_stranger: bool) -> Change:
-        """Let an instruction reach the bank; the word for it is the bank's own."""
+        """Let an instruction reach the bank; only the bank knows what it decided about it."""
         is_known = (
             self._is_deduplicating
             and not is_stranger
@@ -88,15 +88,19 @@ class Outside:
             return "an instruction arrives too late and is refused", late, ""
         taken = world._replace(bank=Bank.PENDING)
         if world.bank in TAKEN:
-            return "the bank takes it once more", taken, "double: the bank takes a second payment"
-        return "the bank takes the instruction", taken, ""
+            return (
+                "the bank accepts it a second time",
+                taken,
+                "double: a second payment is accepted",
+            )
+        return "the bank accepts the instruction", taken, ""
 
     def _recalled(self, world: World) -> Change:
         refused = world._replace(recall=Recall.REFUSED)
         if world.bank is Bank.PENDING:
             return "the bank gives it back", world._replace(bank=Bank.RECALLED), ""
         if world.bank is Bank.NONE and self._rail.has_tombstones and not self.is_forgotten(world):
-            return "the bank bars it", world._replace(bank=Bank.BARRED), ""
+            return "the bank blocks it for the future", world._replace(bank=Bank.BARRED), ""
         return "the bank refuses the recall", refused, ""
 
     def _in_the_bank(self, world: World, *, is_ended: bool) -> Iterator[Change]:
@@ -110,10 +114,10 @@ class Outside:
         phase = world.phase + 1
         if phase > LAST_PHASE:
             return
-        # Orders that have not settled die at the end of the day; the bank decides before that.
+        # Payments that have not settled are rejected at the end of the day; the bank decides before that.
         if phase == LAST_PHASE and world.bank is Bank.PENDING:
             return
-        # A bank that does not enforce validity remembers for longer than anything is under way.
+        # A bank without enforced validity remembers a payment longer than any message is under way.
         is_forgetting = phase == self._rail.forgets_in and not self._rail.is_enforcing_validity
         if is_forgetting and (world.under_way or is_sending):
             return

@@ -1,13 +1,14 @@
-"""The model check: every order in which things can happen to one settlement, walked through.
+"""The model check: every order in which things can happen to one settlement.
 
-Breadth first over all states of a small world: two engines (which crash, pause and come back at any step),
-one database row, a bank with its network, time, and people. The page is not copied: rows are looked up on
-``domain.lifecycle.LIFE`` by the real decider (``model_life``). The search is exhaustive within its bounds:
-``SENDINGS_MAX`` sendings, two instructions under way, three phases of time. The page knows one attempt, so
-there is one reference; word of another attempt is not believed (``Engine.hears_foreign``).
+It searches breadth first through all states of a small system: two engines (which crash, pause and resume
+at any step), one database row, a bank with its network, time, and people. The state machine is not
+copied: transitions are looked up in ``domain.lifecycle.LIFE`` by the real decider (``model.life``). The
+search is exhaustive within its bounds: ``SENDINGS_MAX`` sends, two instructions under way, three phases
+of time. The state machine has one attempt, so there is one reference; reports about another attempt are
+not believed (``Engine.hears_foreign``).
 
-Promises: a violation comes with a shortest way to it, in words. With the name of a mutation one safeguard
-is removed first: a check that then finds nothing has missed it.
+Promises: a violation is reported with a shortest path to it, in words. With the name of a mutation one
+safeguard is removed first: a check that then finds nothing has missed it.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a check has found. ``trace`` is a shortest way to the violation, one happening a line.
+    """The result of a check. ``trace`` is a shortest path to the violation, one event per line.
 
-    ``walked`` names the rows of the page that some way led over.
+    ``walked`` has the transitions of the state machine that were on any path.
     """
 
     states: int
@@ -49,7 +50,7 @@ class Finding:
 
     @override
     def __str__(self) -> str:
-        """Tell it to a person."""
+        """Describe the result in words."""
         counted = f"{self.states:,} states, {self.transitions:,} transitions"
         if not self.violation:
             return f"{counted}: no violation"
@@ -60,9 +61,9 @@ class Finding:
 def check(
     mutation: str | Mutation | None = None, bound: Bound = FULL, rails: Sequence[str] = ()
 ) -> Finding:
-    """Walk through everything within the bound, rail by rail; stops at the first violation.
+    """Search everything within the bound, rail by rail; stops at the first violation.
 
-    ``mutation`` removes a safeguard first; ``rails`` narrows the search to rails of these names.
+    ``mutation`` removes a safeguard first; ``rails`` limits the search to rails of these names.
     """
     if isinstance(mutation, str):
         mutation = MUTATIONS[mutation]
@@ -107,7 +108,7 @@ def _check_rail(rail: ModelRail, bound: Bound, faults: frozenset[str]) -> Findin
         visited.end_edges()
         place += 1
     if not violation and (stuck := visited.stuck(space)) >= 0:
-        violation, way = "stuck: no way leads to an end", visited.way(stuck, space)
+        violation, way = "stuck: no final state can be reached", visited.way(stuck, space)
     walked = (engines.decisions[place] for place in engines.walked)
     return Finding(
         states=len(visited.states),

@@ -1,8 +1,8 @@
-"""What two engines may do next: take over, ask, hear, decide, write, crash; each at any moment.
+"""What two engines may do next: take over, ask, receive, decide, write, crash; each at any moment.
 
-Promises: between any two of these anything else may happen, so that a pause of any length anywhere is
-covered. What an engine decides is asked of the real decider; the guards of the store are the ones that
-``tests/contract`` holds both stores to, and each can be removed by a mutation.
+Promises: anything else may happen between any two of these, so that a pause of any length at any place is
+covered. The real decider decides for an engine. The guards of the store are the ones that
+``tests/contract`` tests on both stores, and a mutation can remove each.
 """
 
 from __future__ import annotations
@@ -45,32 +45,32 @@ BEFORE_P: Final = {
     State.HELD: (Event.APPROVED, Event.DECLINED, Event.CANCELLED),
     State.QUEUED: (Event.LAPSED, Event.CANCELLED),
 }
-"""What may be said at any time as long as nothing was sent."""
+"""The events that may occur at any time before anything is sent."""
 
 SPOKEN: Final = {Private.NOT_FOUND: Event.NOT_FOUND, Private.UNDELIVERED: Event.UNDELIVERED}
 
 ZOMBIES: Final = frozenset({State.LOCKED})
-"""States in which a belief that is behind may still do something: send.
+"""States in which an engine with outdated state may still do something: send.
 
-A late enquiry changes nothing, and a late recall is one that was long under way.
+A late enquiry changes nothing, and a late recall is the same as one that took long on the network.
 """
 
 
 class Effect(IntEnum):
-    """What the other engine's belief makes of it."""
+    """What an action of one engine means for what the other one believes."""
 
     NONE = 0
-    MOVED = 1  # the row has moved: the belief is one more behind
-    CLAIMED = 2  # the row has another epoch
+    MOVED = 1  # the row has moved: the other belief is one more move behind
+    CLAIMED = 2  # the row has another fencing token
 
 
 Parts = tuple[Record, World, Worker]
 Change = tuple[str, Parts, Effect, str]
-"""What an engine did, the parts after it, what it does to the other, and what is wrong with that."""
+"""What an engine did, the parts after it, the effect on the other engine, and what is wrong with it."""
 
 
 class Engines:
-    """The moves of an engine."""
+    """The actions of an engine."""
 
     def __init__(
         self, engine: Engine, outside: Outside, bound: Bound, faults: frozenset[str]
@@ -85,7 +85,7 @@ class Engines:
         self.walked: set[int] = set()
 
     def changes(self, number: int, parts: Parts) -> Iterator[Change]:
-        """Name everything that engine ``number`` may do next."""
+        """Return everything that engine ``number`` may do next."""
         record, world, me = parts
         if me != IDLE:
             yield from self._end(number, parts)
@@ -95,19 +95,19 @@ class Engines:
         yield from self._claim(number, parts)
         if me.state is not None and me.asked is Private.NOTHING:
             yield from self._ask(parts)
-        if me.lag and self._is_guarded:  # what a zombie hears is turned down
-            yield "is turned down", (record, world, IDLE), Effect.NONE, ""
+        if me.lag and self._is_guarded:  # what an engine with outdated state receives is refused
+            yield "is refused", (record, world, IDLE), Effect.NONE, ""
         else:
             yield from self._hear(parts)
 
     def is_sending(self, worker: Worker) -> bool:
-        """Say whether a worker is about to send, or to write down that it will."""
+        """Return whether a worker is about to send, or to record that it will send."""
         if worker.writing >= 0:
             return self.decisions[worker.writing].row.state is State.LOCKED
         return worker.state is State.LOCKED and worker.asked is Private.NOTHING
 
     def seen_by(self, other: Worker, effect: Effect) -> Worker:
-        """Return the other engine as it is after this one has done something to the row."""
+        """Return the other engine as it is after this one has changed the row."""
         if other.state is None or effect is Effect.NONE:
             return other
         if effect is Effect.CLAIMED:
@@ -115,10 +115,11 @@ class Engines:
         return other._replace(lag=min(other.lag + 1, 2))
 
     def essence(self, number: int, record: Record, worker: Worker) -> Worker:
-        """Return a worker without what cannot matter any more.
+        """Return a worker without what can no longer have an effect.
 
-        A belief that is behind is turned down whatever is written; what is left of it is the question
-        that is still to be put, for a zombie asks. Being turned down is thus no happening of its own.
+        A step that is based on outdated state is refused whatever it writes. Only the request that is
+        still to be sent has an effect, because an engine with outdated state also asks. So being refused
+        is no event of its own.
         """
         if worker.state is None or not self._is_guarded:
             return worker
@@ -126,7 +127,7 @@ class Engines:
         if not worker.lag and not is_lost and (worker.is_current or record.state in ENDS):
             return worker
         if worker.writing >= 0:
-            # Whose step rests or ends forgets it, be it recognised or not.
+            # A step that parks or ends the settlement forgets it, whether it is recognised or not.
             decision = self.decisions[worker.writing]
             is_over = decision.is_resting or decision.row.state in ENDS
             if not is_over and self._is_recognised(number, record, worker, decision):
@@ -135,10 +136,10 @@ class Engines:
             return Worker(worker.state, 2, False, 0, 0, -1, Private.NOTHING)  # noqa: FBT003
         return IDLE
 
-    # --- coming and going -------------------------------------------------------------------------
+    # --- claims and crashes -----------------------------------------------------------------------
 
     def _end(self, number: int, parts: Parts) -> Iterator[Change]:
-        """Die, or be declared gone and forget everything but the answers that are still to come."""
+        """Crash, or be declared gone and forget everything except the answers that are still to come."""
         record, world, me = parts
         if record.owner == number:
             record = record._replace(owner=DEAD)
@@ -148,7 +149,7 @@ class Engines:
                 yield "forgets", (record, after, IDLE), Effect.NONE, ""
 
     def _claim(self, number: int, parts: Parts) -> Iterator[Change]:
-        """Take what is due, and what is another's: a lease may run out at any time."""
+        """Claim what is due or belongs to another engine: a lease may expire at any time."""
         record, world, me = parts
         state = record.state
         if state in ENDS or state is State.PENDING or state is State.HELD:
@@ -158,7 +159,7 @@ class Engines:
             return
         sends = record.sends + (is_due and state is State.LOCKED)
         if sends > self._bound.sendings and state is State.LOCKED:
-            # Where it is too late nothing is sent, so that the bound need not hold it up.
+            # When it is too late nothing is sent, so that the bound on sends does not apply.
             sending = Belief(state, sends, record.undelivered)
             if not self._engine.is_too_late(sending, world.phase):
                 return
@@ -171,7 +172,7 @@ class Engines:
                 yield did, (claimed, after, mine), Effect.CLAIMED, ""
 
     def _at_once(self, me: Worker, phase: int, *, is_due: bool) -> Iterable[int]:
-        """Return what the runner proposes for a claim by itself; -1 where it puts the question."""
+        """Return what the runner proposes by itself after a claim; -1 if it sends the request."""
         assert me.state is not None
         if me.state is State.QUEUED:
             return self._proposals(me, Event.RELEASED, (phase,))
@@ -179,7 +180,7 @@ class Engines:
             return (-1,)
         if not is_due:
             return self._proposals(me, Event.NO_ANSWER, (phase,))
-        # Whether it is too late is asked twice, and a clock may go back a little in between.
+        # Whether it is too late is checked twice, and a clock may go back a little in between.
         clocks = self._engine.clocks(phase)
         belief = Belief(me.state, me.sends, me.undelivered)
         is_late = {self._engine.is_too_late(belief, clock) for clock in clocks}
@@ -191,7 +192,7 @@ class Engines:
         return found
 
     def _proposals(self, me: Worker, event: Event, clocks: Iterable[int]) -> set[int]:
-        """Decide for a claim: the claimer goes on with it, as ``Runner`` does for a takeover."""
+        """Decide after a claim: the claiming engine goes on with the result, as ``Runner`` does."""
         assert me.state is not None
         belief = Belief(me.state, me.sends, me.undelivered)
         found = set()
@@ -206,16 +207,16 @@ class Engines:
     # --- asking -----------------------------------------------------------------------------------
 
     def _ask(self, parts: Parts) -> Iterator[Change]:
-        """Put the open question; the request, or the answer to it, may be lost."""
+        """Send the request of the state; the request, or the answer to it, may be lost."""
         record, world, me = parts
         question = QUESTION.get(me.state) if me.state is not None else None
         waiting = me._replace(asked=Private.SILENCE)
         if question is Ask.SCREEN and "send before permit" in self._faults:
             question = Ask.SEND
         if question is Ask.SEND:
-            complaint = "" if record.hold is not Hold.NONE else "sent before P"
+            complaint = "" if record.hold is not Hold.NONE else "sent before the point of no return"
             unsent = me._replace(asked=Private.UNDELIVERED)
-            yield "sends, and not a byte leaves", (record, world, unsent), Effect.NONE, ""
+            yield "sends, and no byte leaves", (record, world, unsent), Effect.NONE, ""
             sent = self._sent(world, me)
             yield "sends", (record, sent, waiting), Effect.NONE, complaint
         elif question is Ask.ENQUIRE:
@@ -225,7 +226,7 @@ class Engines:
             yield "asks", (record, world, waiting), Effect.NONE, ""
         elif question is Ask.RECALL:
             recall = Recall(world.recall | Recall.UNDER_WAY)
-            complaint = "" if self._engine.takes(question) else "recalled where nothing can be"
+            complaint = "" if self._engine.takes(question) else "recalled on a rail without recalls"
             asked = (record, world._replace(recall=recall), waiting)
             yield "recalls", asked, Effect.NONE, complaint
 
@@ -234,10 +235,10 @@ class Engines:
             return world._replace(strangers=min(world.strangers + 1, 1))
         return world._replace(under_way=min(world.under_way + 1, self._bound.under_way))
 
-    # --- hearing ----------------------------------------------------------------------------------
+    # --- receiving --------------------------------------------------------------------------------
 
     def _hear(self, parts: Parts) -> Iterator[Change]:
-        """Take in a word, about what is carried or about what is then loaded."""
+        """Receive a report, about the settlement that is carried or about one that is then loaded."""
         record, world, me = parts
         base = me
         if me.state is None:
@@ -259,10 +260,10 @@ class Engines:
             if decision is not None and self._is_within(base, decision):
                 writing = after._replace(writing=self._place(decision))
                 complaint = "sent again when no longer valid" if decision.is_stale_send else ""
-                yield f"hears {event.value}", (record, around, writing), Effect.NONE, complaint
+                yield f"receives {event.value}", (record, around, writing), Effect.NONE, complaint
 
     def _is_within(self, me: Worker, decision: Decision) -> bool:
-        """Say whether the decision keeps to the bound on sendings."""
+        """Return whether the decision stays within the bound on sends."""
         is_sending = decision.event is Event.NOT_FOUND and decision.row.ask is Ask.SEND
         return not is_sending or me.sends < self._bound.sendings
 
@@ -284,23 +285,23 @@ class Engines:
     # --- writing ----------------------------------------------------------------------------------
 
     def _write(self, number: int, parts: Parts) -> Iterator[Change]:
-        """Commit the decision if the guards let it through; the reply may come or be lost."""
+        """Commit the decision if the guards accept it; the reply may arrive or be lost."""
         record, world, me = parts
         decision = self.decisions[me.writing]
         name = decision.event.value
         if not self._is_believed(number, record, me, decision):
             for around in _outlasting(world, me):
-                yield f"is turned down ({name})", (record, around, IDLE), Effect.NONE, ""
+                yield f"is refused ({name})", (record, around, IDLE), Effect.NONE, ""
             if self._is_recognised(number, record, me, decision):
                 after = _believing(me, decision)
                 for around in _outlasting(world, me):
-                    yield f"takes it for its own ({name})", (record, around, after), Effect.NONE, ""
+                    yield f"sees its own write ({name})", (record, around, after), Effect.NONE, ""
             return
         if decision.row.do is Do.LOCK:
             refused = self._engine.decide(Belief(State.VALIDATING, 0, 0), Event.REFUSED, 0)
             assert refused is not None
             short = me._replace(writing=self._place(refused))
-            yield "is told that the funds are short", (record, world, short), Effect.NONE, ""
+            yield "learns that the funds are short", (record, world, short), Effect.NONE, ""
         self.walked.add(me.writing)
         after_record, complaint = self._applied(number, record, me, decision)
         effect = Effect.MOVED if decision.is_move else Effect.NONE
@@ -311,7 +312,7 @@ class Engines:
         yield f"writes {name}, reply lost", (after_record, world, unknowing), effect, complaint
 
     def _is_believed(self, number: int, record: Record, me: Worker, decision: Decision) -> bool:
-        """Be the store's guards: state, sequence, owner with epoch, and the proof of sendings."""
+        """Check the store's guards: state, sequence, owner with fencing token, and proof of sends."""
         is_mine = record.owner in (number, NOBODY) and me.is_current
         guards = {
             "no state guard": record.state is me.state,
@@ -322,7 +323,7 @@ class Engines:
         return all(is_passed or fault in self._faults for fault, is_passed in guards.items())
 
     def _is_recognised(self, number: int, record: Record, me: Worker, decision: Decision) -> bool:
-        """Say whether a step that was turned down looks like an earlier writing of its own."""
+        """Return whether a refused step looks like an earlier write of the same engine."""
         if me.lag != 1 or not decision.is_move or record.state is not decision.row.state:
             return False
         if record.state in ENDS:
@@ -333,7 +334,7 @@ class Engines:
     def _applied(
         self, number: int, record: Record, me: Worker, decision: Decision
     ) -> tuple[Record, str]:
-        """Be the store's transaction; returns the row after it and what is wrong with that."""
+        """Apply the store's transaction: return the row after it, and what is wrong with that."""
         row, event = decision.row, decision.event
         complaint = ""
         hold = record.hold
@@ -343,11 +344,11 @@ class Engines:
                 complaint = f"books: {row.do.value} of a hold that is {hold.name.lower()}"
         is_return = record.state is State.COMPLETED and row.state is State.RETURNED
         if record.state in ENDS and row.state is not record.state and not is_return:
-            complaint = f"an end is no end: {record.state.value} to {row.state.value}"
+            complaint = f"a final state was left: {record.state.value} to {row.state.value}"
         elif decision.is_move and me.lag:
-            complaint = "the moves have a gap: a number is used twice"
+            complaint = "the moves have a gap: a sequence number is used twice"
         elif record.state is not decision.before:
-            complaint = f"no row of the page: {record.state.value} to {row.state.value}"
+            complaint = f"no transition: {record.state.value} to {row.state.value}"
         owner = NOBODY if decision.is_resting or row.state in ENDS else number
         sends, undelivered = record.sends, record.undelivered
         if row.do is Do.LOCK:
@@ -366,7 +367,7 @@ class Engines:
 
 
 def _is_proved(record: Record, event: Event) -> bool:
-    """Each sending is proved undelivered once at most, and giving up takes the proof of every one."""
+    """Each send is proved undelivered once at most, and giving up requires the proof of each send."""
     if event is Event.ABANDONED:
         return record.sends == record.undelivered + 1
     if event is Event.UNDELIVERED:
@@ -375,10 +376,10 @@ def _is_proved(record: Record, event: Event) -> bool:
 
 
 def _outlasting(world: World, me: Worker) -> Iterator[World]:
-    """Say what the world is when a worker turns to something else while its question is open.
+    """Return the worlds that are possible when a worker leaves its open request.
 
-    The answer may still come. One such answer is kept, the old one or the new one; silence about what is
-    no longer carried is not heard at all.
+    The answer may still come. One such answer is kept, the old one or the new one. A missing answer about
+    a settlement that is no longer carried is not noticed.
     """
     yield world
     if me.asked in SPOKEN and world.late is not me.asked:
@@ -386,7 +387,7 @@ def _outlasting(world: World, me: Worker) -> Iterator[World]:
 
 
 def _believing(me: Worker, decision: Decision) -> Worker:
-    """Return the worker after a step of its own is known to be written, as ``Runner`` has it."""
+    """Return the worker after it knows that its step was written, as ``Runner`` does it."""
     row = decision.row
     if row.state in ENDS or decision.is_resting:
         return IDLE

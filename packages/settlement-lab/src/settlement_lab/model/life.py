@@ -1,8 +1,9 @@
-"""What the engine decides, asked of the engine itself: the page and the real decider, remembered.
+"""What the engine decides: the state machine and the real decider are called, and their results are kept.
 
-Promises: no rule of the page is written here a second time. Every belief with every answer is put to
-``engine.decider.Decider`` once; what it says is a ``Decision``, and the model check goes on with that.
-Only screening's answers are looked up on the page directly: they need accounts, and the model has none.
+Promises: no rule of the state machine is written here a second time. Each belief with each answer is
+given to ``engine.decider.Decider`` once; the result is a ``Decision``, with which the model check goes
+on. Only the answers of screening are looked up in the state machine directly: they need accounts, and the
+model has none.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
     from settlement_lab.model.rails import ModelRail
 
 SENDS_MAX: Final = 2
-"""How many undelivered sendings the engine of the model allows an attempt."""
+"""How many undelivered sends the model's engine allows for an attempt."""
 
 SCREENED: Final = frozenset({Event.ADMITTED, Event.CLEARED, Event.POSTPONED, Event.REFUSED})
-"""Events of which the page alone is asked: their preconditions are accounts and windows."""
+"""Events for which only the state machine is consulted: their preconditions are accounts and windows."""
 
 _ID: Final = UUID(int=1)
 _WISH: Final = Instruction(
@@ -58,7 +59,7 @@ _ROUTE: Final = Route(rail="rail", source_id=1, agent_id=2, clearing_id=3, targe
 
 
 class Belief(NamedTuple):
-    """What a worker believes of the settlement, as far as decisions depend on it."""
+    """What a worker believes about the settlement, as far as decisions depend on it."""
 
     state: State
     sends: int
@@ -66,18 +67,18 @@ class Belief(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """A step: the row of the page that applies, and who owns the settlement after it."""
+    """A step: the transition that applies, and who owns the settlement after it."""
 
     before: State
     event: Event
     row: Row
     is_move: bool
     is_resting: bool  # nobody owns it afterwards
-    is_stale_send: bool  # it lets bytes go out again that are not valid any more
+    is_stale_send: bool  # it sends bytes again that are no longer valid
 
 
 class Engine:
-    """Answers what the real engine decides, for one rail."""
+    """Returns what the real engine decides, for one rail."""
 
     def __init__(self, rail: ModelRail) -> None:
         self._rail = rail
@@ -91,7 +92,7 @@ class Engine:
         )
 
     def decide(self, belief: Belief, event: Event, phase: int) -> Decision | None:
-        """Return the step that a belief takes on an answer; None when it says nothing new."""
+        """Return the step that follows from a belief and an answer; None if the answer is not new."""
         key = (belief, event, phase)
         if key not in self._known:
             self._known[key] = self._decide(belief, event, phase)
@@ -106,7 +107,7 @@ class Engine:
         answer = Answer(settlement_id=_ID, event=event, attempt=number)
         if event is Event.AMOUNT_DIFFERED:
             if belief.state not in lifecycle.HOLDING:
-                return None  # after the end it is a contradiction, which changes no state
+                return None  # after a final state it is a contradiction, which changes no state
             answer = Answer(
                 settlement_id=_ID, event=Event.SETTLED, attempt=number, stated=_OTHER_AMOUNT
             )
@@ -142,30 +143,30 @@ class Engine:
         )
 
     def is_too_late(self, belief: Belief, phase: int) -> bool:
-        """Say whether a sending may no longer leave, as ``Runner`` asks before it sends again."""
+        """Return whether a send may no longer leave, as ``Runner`` checks before it sends again."""
         attempt = self._settlement(belief).attempt
         assert attempt is not None, "what is sent was locked"
         return self._decider.is_too_late_to_send(attempt, self._rail.now(phase))
 
     def takes(self, question: Ask) -> bool:
-        """Say whether the rail takes such questions."""
+        """Return whether the rail offers this kind of request."""
         return question in self._rail.asks
 
     def clocks(self, phase: int) -> frozenset[int]:
-        """Return what an engine's clock may show: it may be a little behind, just after a boundary.
+        """Return the phases that an engine's clock may show: just after a boundary it may be late.
 
-        What a bank promises to remember is written down with a margin for that.
+        The time for which a bank promises to recognise a resend is recorded with a margin for that.
         """
         is_behind = phase > 0 and phase != self._rail.forgets_in
         return frozenset({phase, phase - 1} if is_behind else {phase})
 
     def taken_over(self, decision: Decision) -> Decision:
-        """Return the decision as whoever has just claimed the settlement takes it: it goes on at once."""
+        """Return the decision for an engine that has just claimed the settlement: it goes on at once."""
         is_ending = decision.row.state in ENDS
         return decision._replace(is_resting=decision.is_resting and is_ending)
 
     def hears_foreign(self, belief: Belief, event: Event) -> bool:
-        """Say whether word of another attempt than the present one is believed."""
+        """Return whether a report about another attempt than the present one is believed."""
         answer = Answer(settlement_id=_ID, event=event, attempt=FIRST_ATTEMPT + 1)
         settlement = self._settlement(belief)
         return self._decider.decide(settlement, answer, self._rail.now(0)) is not None

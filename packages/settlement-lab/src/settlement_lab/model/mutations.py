@@ -1,7 +1,7 @@
-"""Safeguards that the model check can do without, one at a time: a check that finds nothing has missed it.
+"""Safeguards that the model check can remove, one at a time: a check that then finds nothing has missed it.
 
-Promises: while a mutation is in force, the page and the decisions themselves are different, for this process
-and this thread of work only; afterwards everything is as it was. Never used outside a check.
+Promises: while a mutation is applied, the state machine and the decisions are different in this process
+and this context only; afterwards everything is as before. It must never be used outside a check.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _VOID: Final = to(S.ROLLED_BACK, Do.RELEASE)
 
 @dataclass(frozen=True, kw_only=True)
 class Mutation:
-    """One safeguard taken away.
+    """One safeguard that is removed.
 
-    ``page`` are rows that are written otherwise, ``decides`` names of ``domain/decisions`` that mean something
-    else, ``faults`` rules of the store, the bank or the people that the model leaves out. ``rails`` names
-    where it shows.
+    ``page`` has transitions that are replaced; ``decides`` has names of ``domain/decisions`` with other
+    values; ``faults`` are rules of the store, the bank or the people that the model does not apply.
+    ``rails`` names the rails on which it shows.
     """
 
     name: str
@@ -188,10 +188,10 @@ MUTATIONS: Final = {mutation.name: mutation for mutation in _ALL}
 
 
 def rows_with_other_work() -> Iterator[Mutation]:
-    """Write every row beyond the line P with RELEASE, and with POST, where it has none or another."""
+    """Return each transition after the point of no return with RELEASE and with POST as its work."""
     for state in sorted(HOLDING):
         for event, row in LIFE[state].items():
-            # Only there does the engine send again because it was told "not found".
+            # Only in this state does the engine send again because the answer was *not found*.
             rails = ("A",) if (state, event) == (S.IN_DOUBT, E.NOT_FOUND) else ("D",)
             is_other = event is E.AMOUNT_DIFFERED
             faults = frozenset({SPEAKS_OF_ANOTHER_AMOUNT} if is_other else ())
@@ -207,7 +207,7 @@ def rows_with_other_work() -> Iterator[Mutation]:
 
 @contextmanager
 def removed(mutation: Mutation) -> Iterator[None]:
-    """Let the page and the decider be what the mutation makes of them."""
+    """Replace the state machine and the decider as the mutation says."""
     page = {state: dict(rows) for state, rows in LIFE.items()}
     for (state, event), row in mutation.page.items():
         page[state][event] = row

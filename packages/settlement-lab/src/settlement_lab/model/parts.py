@@ -1,8 +1,8 @@
-"""The pieces of a state of the model, as tuples of small numbers, and what they may be together.
+"""The parts of a state of the model, as tuples of small numbers, and which combinations are wrong.
 
-Promises: equality of two states is equality of everything that matters, and of nothing else. Numbers that
-only grow are kept as what the guards compare: a belief's sequence is the row's, one behind, or older; its
-epoch is the row's, or older. So there is no bound on either.
+Promises: two states are equal exactly if everything that has an effect is equal. Numbers that only grow
+are kept as what the guards compare: the sequence of a belief is the row's, one behind, or older; its
+fencing token is the row's, or older. So neither has a bound.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from settlement_engine.domain.lifecycle import ENDS, HOLDING, Do, Event, State
 
 NOBODY: Final = 0
 DEAD: Final = 3
-"""Owner of a row: nobody, engine 1, engine 2, or the number of an engine that is gone."""
+"""The owner of a row: nobody, engine 1, engine 2, or an engine that is gone."""
 
 
 class Bound(NamedTuple):
-    """How far the search goes.
+    """The limits of the search.
 
-    ``sendings`` of one payment, instructions ``under_way`` at a time, and more ``states`` than that of one
-    rail are a failure, never a pass.
+    ``sendings`` is the number of sends of one payment, ``under_way`` of instructions on the network at a
+    time, and ``states`` of states for one rail: more of these are a failure, never a pass.
     """
 
     sendings: int
@@ -34,7 +34,7 @@ SHORT: Final = Bound(sendings=2, under_way=1, states=300_000)
 
 
 class Hold(IntEnum):
-    """What became of the money in our books."""
+    """The state of the money in our books."""
 
     NONE = 0
     HELD = 1
@@ -44,7 +44,7 @@ class Hold(IntEnum):
 
 
 class Bank(IntEnum):
-    """What the bank's book says of our reference; only the bank knows."""
+    """What the bank's ledger has under our reference; only the bank knows it."""
 
     NONE = 0
     PENDING = 1
@@ -52,12 +52,12 @@ class Bank(IntEnum):
     REJECTED = 3
     RECALLED = 4
     LATE = 5  # refused on arrival: no longer valid, or after the end of the day
-    BARRED = 6  # recalled before it came: a tombstone
+    BARRED = 6  # recalled before it arrived: a later arrival is not executed
     RETURNED = 7  # settled, and sent back by the receiver
 
 
 class Private(IntEnum):
-    """What comes back for a question, to whoever put it and once at most."""
+    """The answer to a request; only the engine that sent the request gets it, and at most once."""
 
     NOTHING = 0
     SILENCE = 1
@@ -66,7 +66,7 @@ class Private(IntEnum):
 
 
 class Attest(IntEnum):
-    """How far two people have come."""
+    """How far the attestation of two people has come."""
 
     NOBODY = 0
     ONE_SAYS_SETTLED = 1
@@ -76,7 +76,7 @@ class Attest(IntEnum):
 
 
 class Recall(IntEnum):
-    """Where the request to give it back is."""
+    """Where the recall request is."""
 
     NONE = 0
     UNDER_WAY = 1
@@ -85,7 +85,7 @@ class Recall(IntEnum):
 
 
 class Record(NamedTuple):
-    """The database's row, with its attempt and its hold."""
+    """The database row, with its attempt and its hold."""
 
     state: State
     owner: int
@@ -95,16 +95,16 @@ class Record(NamedTuple):
 
     @classmethod
     def start(cls) -> Record:
-        """Return the row of a settlement that nobody has admitted yet."""
+        """Return the row of a settlement that was not yet admitted."""
         return cls(State.PENDING, NOBODY, 0, 0, Hold.NONE)
 
 
 class World(NamedTuple):
     """Everything outside: the bank, the network, the time, and people.
 
-    ``strangers`` are messages under way that do not carry the reference of the first sending: there are
-    none, unless a mutation makes them. ``late`` is a private answer to a question that nobody waits for any
-    more; whoever hears it takes it for one to the present question.
+    ``strangers`` are messages on the network without the reference of the first send: there are none,
+    unless a mutation makes them. ``late`` is an answer to an earlier request that nobody waits for any
+    more; an engine that receives it takes it for the answer to its present request.
     """
 
     bank: Bank
@@ -124,9 +124,9 @@ class World(NamedTuple):
 class Worker(NamedTuple):
     """An engine: what it believes, what it is writing, and what it has asked.
 
-    ``state`` is None when it carries nothing. ``lag`` says how many moves the belief is behind (2 stands
-    for more), ``is_current`` whether its epoch is the row's. ``writing`` is a decision that is not known
-    to be committed. ``asked`` is the open question's private answer.
+    ``state`` is None when it carries no settlement. ``lag`` is the number of moves that the belief is
+    behind (2 stands for more); ``is_current`` says whether its fencing token is the row's. ``writing`` is
+    a decision that is not known to be committed. ``asked`` is the answer to the open request.
     """
 
     state: State | None
@@ -138,7 +138,7 @@ class Worker(NamedTuple):
     asked: Private
 
 
-IDLE: Final = Worker(None, 0, False, 0, 0, -1, Private.NOTHING)  # noqa: FBT003 - by place, as a tuple is
+IDLE: Final = Worker(None, 0, False, 0, 0, -1, Private.NOTHING)  # noqa: FBT003 - positional, as in a tuple
 
 PAID: Final = frozenset({Bank.SETTLED, Bank.RETURNED})
 TAKEN: Final = PAID | {Bank.PENDING}
@@ -149,7 +149,7 @@ AFTER: Final = {
     (Hold.HELD, Do.RELEASE): Hold.RELEASED,
     (Hold.POSTED, Do.REVERSE): Hold.REVERSED,
 }
-"""What the row's work makes of a hold; anything else breaks the books."""
+"""What the work of a transition does to a hold; anything else is a wrong booking."""
 
 _BELONGS: Final = {
     State.COMPLETED: Hold.POSTED,
@@ -168,14 +168,14 @@ WORDS: Final = {
     Bank.BARRED: (Event.RECALLED, Event.REJECTED),
     Bank.RETURNED: (Event.ACKNOWLEDGED, Event.SETTLED, Event.RETURNED),
 }
-"""What an honest bank says or has said; what was said may be heard at any later time, and again."""
+"""What an honest bank reports or has reported; a report may arrive at any later time, and again."""
 
 SPEAKS_OF_ANOTHER_AMOUNT: Final = "bank speaks of another amount"
-"""The fault of a bank that has settled, and says that it was another amount than was sent."""
+"""The fault of a bank that has settled, and reports another amount than was sent."""
 
 
 def wrong(record: Record, bank: Bank) -> str:
-    """Say what is wrong with a state; empty if nothing is."""
+    """Return what is wrong with a state; empty if nothing is."""
     state, hold = record.state, record.hold
     if state in (State.ROLLED_BACK, State.FAILED) and bank in PAID:
         return f"lost: {state.value}, and the bank has paid"
@@ -186,5 +186,5 @@ def wrong(record: Record, bank: Bank) -> str:
     if hold is not _BELONGS.get(state, Hold.NONE):
         return f"books: {state.value} with a hold that is {hold.name.lower()}"
     if bank is not Bank.NONE and not record.sends and state not in ENDS:
-        return f"sent before P: the bank has it, and we are {state.value}"
+        return f"sent before the point of no return: the bank has it, and we are {state.value}"
     return ""

@@ -1,7 +1,8 @@
 """The rails of the model check: what an honest bank of each class may do, and when.
 
-Promises: a rail here is a set of facts, and its rules are a real ``RailCapabilities``, which the real
-decider reads. Time has three phases: what changes at a phase's beginning is written beside it.
+Promises: a rail here is data, and its rules are a real ``RailCapabilities``, which the real decider
+reads. Time has three phases; what changes at the start of a phase is described where the phase is
+defined.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from settlement_engine.ports import RailCapabilities, RailClass
 PHASES: Final = (0, 1, 2)
 LAST_PHASE: Final = 2
 NEVER: Final = 3
-"""A phase that does not come."""
+"""A phase that never begins."""
 
 _RECORDED_AT: Final = datetime(2026, 1, 5, 9, tzinfo=UTC)
 _PHASE_SECONDS: Final = 1_000
-"""How long a phase lasts; each is looked at in its middle."""
+"""How long a phase lasts; each is evaluated at its middle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRail:
-    """An honest bank, and the rules of its rail as we have written them down.
+    """An honest bank, and the rules of its rail as the engine has them.
 
-    In the last phase the bank's day is over: nothing that arrives is executed any more, and its statement
-    lies open to people. ``expires_in`` is the phase from which the bytes are no longer valid, and
-    ``forgets_in`` the one from which a resend would not be recognised.
+    In the last phase the bank's day is over: what arrives then is not executed, and people can read its
+    statement. ``expires_in`` is the phase from which the bytes are no longer valid, and ``forgets_in``
+    the one from which a resend would not be recognised.
     """
 
     name: str
@@ -39,7 +40,7 @@ class ModelRail:
     is_deduplicating: bool
     is_enforcing_validity: bool
     has_tombstones: bool
-    may_deliver_twice: bool  # the network on the way, not the engine
+    may_deliver_twice: bool  # by the network, not by the engine
     expires_in: int
     forgets_in: int
     asks: frozenset[Ask] = AT_RAIL
@@ -47,7 +48,7 @@ class ModelRail:
 
     @property
     def capabilities(self) -> RailCapabilities:
-        """The rules as the engine is told them."""
+        """The rules as the engine has them."""
         return RailCapabilities(
             rail_class=self.rail_class,
             answer_timeout_seconds=10,
@@ -60,12 +61,12 @@ class ModelRail:
 
     @property
     def recorded_at(self) -> datetime:
-        """When the line P was crossed; the settlement is as old as that."""
+        """The time of the point of no return; the settlement has the same age."""
         return _RECORDED_AT
 
     @property
     def valid_until(self) -> datetime:
-        """Until when the bytes may be sent."""
+        """The time until which the bytes may be sent."""
         return _RECORDED_AT + timedelta(seconds=self.expires_in * _PHASE_SECONDS)
 
     def now(self, phase: int) -> datetime:
@@ -96,7 +97,7 @@ RAILS: Final = (
         expires_in=1,
         forgets_in=2,
     ),
-    ModelRail(  # it forgets before the bytes expire
+    ModelRail(  # the bank forgets a payment before the bytes expire
         name="B short",
         rail_class=RailClass.B,
         is_not_found_definite=True,
@@ -130,7 +131,7 @@ RAILS: Final = (
         expires_in=1,
         forgets_in=NEVER,
     ),
-    ModelRail(  # nobody can be asked, and nothing is recalled
+    ModelRail(  # a rail without enquiries and without recalls
         name="D one way",
         rail_class=RailClass.D,
         is_not_found_definite=False,

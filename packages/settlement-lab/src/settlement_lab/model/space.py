@@ -1,8 +1,8 @@
-"""The space of the model check: states packed into numbers, and what may follow on each.
+"""The state space of the model check: states packed into numbers, and the successors of each.
 
-Promises: two states that differ only in which engine is called 1 are one. What an engine may do depends
-on the row, the world and itself; that is worked out once and remembered. What cannot be kept raises
-``SpaceExhausted``: nothing is left out silently.
+Promises: two states that differ only in which engine is called 1 are one state. What an engine may do
+depends on the row, the world and itself; that is computed once and kept. What cannot be kept raises
+``SpaceExhausted``: nothing is left out without notice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="Hashable")
 
 BITS: Final = 16
-"""Room for the number of a part: there are never more than a few thousand of one kind."""
+"""Bits for the number of a part: there are never more than a few thousand of one kind."""
 
 _MASK: Final = (1 << BITS) - 1
 _ENGINE_1: Final = 1
@@ -39,11 +39,11 @@ _ENGINE_2: Final = 2
 
 
 class SpaceExhausted(Exception):
-    """The search met more than it may keep: nothing is proved."""
+    """The search found more states than it may keep: nothing is proved."""
 
 
 class _Numbers(Generic[T]):
-    """Gives every part that occurs a number."""
+    """Gives a number to every part that occurs."""
 
     def __init__(self) -> None:
         self._numbers: dict[T, int] = {}
@@ -60,7 +60,7 @@ class _Numbers(Generic[T]):
 
 
 class _Act(NamedTuple):
-    """Something that an engine does, in numbers."""
+    """An action of an engine, in numbers."""
 
     did: str
     record: int
@@ -71,7 +71,7 @@ class _Act(NamedTuple):
 
 
 class _Chance(NamedTuple):
-    """Something that happens outside, in numbers."""
+    """An event outside the engines, in numbers."""
 
     did: str
     world: int
@@ -79,11 +79,11 @@ class _Chance(NamedTuple):
 
 
 Next = tuple[int, str, int, str, bool]
-"""Who did it (0: the world) and what, the state after it, what is wrong, and if the engines swapped names."""
+"""Who acted (0: the world) and how, the state after it, what is wrong, and if the engines swapped names."""
 
 
 class Space:
-    """All states, and what follows on each."""
+    """All states, and the successors of each."""
 
     def __init__(self, engines: Engines, outside: Outside) -> None:
         self._engines = engines
@@ -103,11 +103,11 @@ class Space:
         return self._pack(record, world, idle, idle)[0]
 
     def is_ended(self, state: int) -> bool:
-        """Say whether the settlement has ended there."""
+        """Return whether the settlement has ended in this state."""
         return self._records.parts[state >> 3 * BITS].state in ENDS
 
     def following(self, state: int) -> Iterator[Next]:
-        """Name everything that may happen next."""
+        """Return everything that may happen next."""
         record, world = state >> 3 * BITS, state >> 2 * BITS & _MASK
         one, two = state >> BITS & _MASK, state & _MASK
         yield from self._done(_ENGINE_1, record, world, (one, two))
@@ -118,7 +118,7 @@ class Space:
             yield NOBODY, did, key, complaint, is_swapped
 
     def _done(self, number: int, record: int, world: int, pair: tuple[int, int]) -> Iterator[Next]:
-        """Name what an engine may do; the row is seen as if that engine were called 1."""
+        """Return what an engine may do; the row is seen as if that engine were called 1."""
         me, other = pair
         place = (record << BITS | world) << BITS | me
         acts = self._acts.get(place)
@@ -156,7 +156,7 @@ class Space:
         found = self._chances.get(key)
         if found is None:
             row = self._records.parts[record]
-            # The bank hears of nothing before the line P, and its time begins there.
+            # The bank has no message before the point of no return, and its time begins there.
             around = self._worlds.parts[world]
             is_begun = row.sends or around != World.start()
             is_ended = row.state in ENDS
@@ -171,7 +171,7 @@ class Space:
         return self._engines.is_sending(self._workers.parts[worker])
 
     def _swapped(self, record: int) -> int:
-        """Return the row as it is when the engines change names."""
+        """Return the row with the names of the engines exchanged."""
         found = self._swaps.get(record)
         if found is None:
             row = self._records.parts[record]
@@ -181,7 +181,7 @@ class Space:
         return found
 
     def _pack(self, record: int, world: int, one: int, two: int) -> tuple[int, bool]:
-        """Pack a state; True if the engines changed names for it."""
+        """Pack a state; the second value is True if the engines exchanged names."""
         is_swapped = one > two or (one == two and self._is_second_owner(record))
         if is_swapped:
             record, one, two = self._swapped(record), two, one
@@ -192,7 +192,7 @@ class Space:
 
 
 class Visited:
-    """The states that were met, in the order of their distance from the beginning."""
+    """The states that were found, in the order of their distance from the start."""
 
     def __init__(self, states_max: int) -> None:
         self._states_max = states_max
@@ -203,7 +203,7 @@ class Visited:
         self._ends_of_edges = array("q")
 
     def meet(self, state: int, parent: int) -> int:
-        """Note a way to a state; returns the state's place."""
+        """Record a path to a state; returns the state's index."""
         place = self._places.get(state)
         if place is None:
             place = len(self.states)
@@ -217,16 +217,16 @@ class Visited:
         return place
 
     def end_edges(self) -> None:
-        """Say that the state looked at now leads nowhere else."""
+        """Record that all successors of the present state are known."""
         self._ends_of_edges.append(len(self._edges))
 
     @property
     def transitions(self) -> int:
-        """Count the ways from a state to a state."""
+        """Return the number of transitions from a state to a state."""
         return len(self._edges)
 
     def stuck(self, space: Space) -> int:
-        """Return the place of a state from which no way leads to an end; -1 if there is none."""
+        """Return the index of a state from which no final state can be reached; -1 if there is none."""
         is_ending = bytearray(space.is_ended(state) for state in self.states)
         edges, ends = self._edges, self._ends_of_edges
         is_growing = True
@@ -241,9 +241,9 @@ class Visited:
         return is_ending.find(0)
 
     def way(self, place: int, space: Space, last: Next | None = None) -> list[str]:
-        """Return what happens on a shortest way to a state, and then ``last``.
+        """Return the events on a shortest path to a state, and then ``last``.
 
-        Each engine keeps its name all the way.
+        Each engine keeps its name on the whole path.
         """
         places = [place]
         while (parent := self._parents[places[-1]]) >= 0:

@@ -1,1 +1,1 @@
-"""The engine's safeguards, taken out one by one: the worlds must notice each that is missing."""
+"""The engine's safeguards, removed one at a time: the simulated worlds must detect each removal."""

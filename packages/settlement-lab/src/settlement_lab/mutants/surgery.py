@@ -1,7 +1,8 @@
-"""Takes safeguards out of the program, for as long as a block lasts.
+"""Removes safeguards from the program for the length of a block.
 
-A change is made in the text of a real function, which is compiled anew, or in a row of the page. When the
-text is no longer found, that fails: a mutant has to be kept true. Everything is put back at the end.
+The change is made in the source text of a real function, which is compiled again, or in a transition of
+the state machine. If the text is not found, the mutant fails, because mutants must follow the program's
+changes. Everything is restored at the end.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A change in the text of one function: ``where`` is its module and its name in it."""
+    """A change in the source text of one function: ``where`` is its module and its name there."""
 
     where: str
     old: str
@@ -34,7 +35,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A row of the page that leads elsewhere."""
+    """A transition of the state machine with another result."""
 
     state: State
     event: Event
@@ -43,7 +44,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """What is taken out, how, and a world in which it is missed."""
+    """What is removed, how, and a world that detects it."""
 
     what: str
     changes: tuple[Cut | Turn, ...]
@@ -53,7 +54,7 @@ class Mutant:
 
 @contextmanager
 def without(mutant: Mutant) -> Iterator[None]:
-    """Take the safeguard out as long as the block lasts."""
+    """Remove the safeguard for the length of the block."""
     codes: dict[FunctionType, CodeType] = {}
     texts: dict[FunctionType, str] = {}
     rows: list[tuple[State, Event, Row | None]] = []
@@ -68,7 +69,7 @@ def without(mutant: Mutant) -> Iterator[None]:
                 codes.setdefault(function, function.__code__)
                 text = texts.get(function) or textwrap.dedent(inspect.getsource(function))
                 texts[function] = _changed(text, change)
-                # The code is changed, and not the name: whoever imported the function has the change too.
+                # The code object is replaced, so that modules that imported the function see the change.
                 function.__code__ = _compiled(texts[function], function)
         yield
     finally:
@@ -112,6 +113,6 @@ def _compiled(text: str, function: FunctionType) -> CodeType:
 
 
 def _a_level_less(text: str) -> str:
-    """Methods lose a level when they are taken out of their class: so do the changes."""
+    """Remove one level of indentation, as methods lose it when they are taken out of their class."""
     lines = text.split("\n")
     return "\n".join(line[4:] if line.startswith("        ") else line for line in lines)

@@ -1,1 +1,1 @@
-"""Seeded schedules on a real PostgreSQL: at each statement and commit another may go on, or an engine die."""
+"""Seeded schedules on a real PostgreSQL: at each statement and commit an engine may be paused or killed."""

@@ -112,7 +112,7 @@ class Engine:
         self.schedule.chronicle.note(f"{self.process.name} {name}: {results}")
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin something in this process that nobody waits for."""
+        """Start a task in this process that nobody waits for."""
         self._tasks.append(self.run(work))
 
     def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -120,7 +120,7 @@ class Engine:
         return self.schedule.loop.create_task(work, context=self.process.context)
 
     async def live(self) -> None:
-        """Be an engine, until the process ends."""
+        """Run the engine until the process ends."""
         try:
             await self.service.join()
             await self.service.run()
@@ -131,5 +131,5 @@ class Engine:
 
     @property
     def owner(self) -> int:
-        """The number of this engine; 0 before it has one."""
-        return self.service._presence.owner  # noqa: SLF001 - a nemesis looks anywhere
+        """The engine id; 0 before it has joined."""
+        return self.service._presence.owner  # noqa: SLF001 - the fault injector may look anywhere

@@ -1,9 +1,9 @@
-"""What one engine of a schedule has of PostgreSQL: the real store, with a scheduling point around each step.
+"""The store of one engine in a schedule: the real store, with scheduling points at each statement.
 
-Points are: before a statement, after it inside its open transaction, before the commit, after the commit.
-At each of them the seed may let another engine go on, freeze or kill this one (its connection is dropped,
-and what was not committed is undone), or lose the answer. While one engine stands inside its transaction,
-the others meet its row locks.
+There is a point before a statement, after it inside its open transaction, before the commit and after the
+commit. At each of them the seed may let another engine run, freeze or kill this one (its connection is
+dropped, and what was not committed is rolled back), or lose the answer. While one engine is paused inside
+its transaction, the others meet its row locks.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 STEP_SECONDS: Final = (0.0, 0.0, 0.01, 0.1)
 SLOW_SECONDS: Final = (0.5, 3.0, 15.0)
-"""The slowest takes longer than a lease may last: its commit is a zombie's."""
+"""The slowest call takes longer than a lease lasts: it commits after the engine has lost its lease."""
 
 LOST_SECONDS: Final = (0.1, 0.5)
 _LINES: Final = {"_admitting": 1, "_applying": APPLYING_MAX, "_claiming": 1}
 
 
 class Desk:
-    """Where the calls of one engine pass: it counts points, and lets things happen there."""
+    """The scheduling points of one engine: its calls pass here, and faults may occur."""
 
     def __init__(self, ground: PostgresGround, faults: Faults) -> None:
         self.ground = ground
@@ -50,13 +50,13 @@ class Desk:
         self.wrote: Callable[[str, list[Any]], None] = lambda _name, _rows: None
 
     def drop(self) -> None:
-        """Lose the connections of this engine, as the server sees its death."""
+        """Drop the connections of this engine, as the server sees its crash."""
         for wire in self._open:
             wire.is_dropped = True
             wire.roll_back()
 
     async def point(self) -> None:
-        """Let others go on; perhaps die here."""
+        """Let other engines run; perhaps die here."""
         self.points += 1
         faults = self._faults
         if faults.happens("crash_in_a_call", 0.05):
@@ -69,14 +69,14 @@ class Desk:
             raise Unavailable("simulated: the schedule is over")
 
     async def read(self, name: str, arguments: tuple[object, ...]) -> list[Any]:
-        """Run a statement that locks nothing."""
+        """Run a statement that takes no locks."""
         await self.point()
         if self._faults.happens("commit_never_came", 0.1):
             await self._fail("simulated: lost on the way")
         return self.ground.look(name, *arguments)
 
     async def write(self, name: str, arguments: tuple[object, ...]) -> list[Any]:
-        """Run a statement in a transaction, with everything that can happen around it."""
+        """Run a statement in a transaction, with a scheduling point at each place where it can fail."""
         await self.point()
         if self._faults.happens("commit_never_came", 0.2):
             await self._fail("simulated: lost before the statement")
@@ -100,7 +100,7 @@ class Desk:
         except Contention:
             self._faults.note("contention")
             raise
-        if rows:  # what has found nothing holds nothing
+        if rows:  # a statement that has found nothing holds no locks
             await self.point()
             await self.point()
         if wire.is_dropped:
@@ -114,7 +114,7 @@ class Desk:
 
 
 class GatedLine:
-    """In place of ``store.database.Lines`` where they write: one statement is one transaction."""
+    """Replaces ``store.database.Lines`` for writing: one statement is one transaction."""
 
     def __init__(self, desk: Desk, count: int) -> None:
         self._desk = desk
@@ -134,7 +134,7 @@ class GatedLine:
 
 
 class GatedReaders:
-    """In place of ``store.database.Readers``."""
+    """Replaces ``store.database.Readers``."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -150,7 +150,7 @@ class GatedReaders:
 
 
 class _Statements:
-    """A connection inside a session: each statement for itself."""
+    """A connection inside a session: each statement is its own transaction."""
 
     def __init__(self, ground: PostgresGround, wire: Wire, *, is_timeless: bool) -> None:
         self._ground = ground
@@ -176,14 +176,14 @@ class _Statements:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """Nothing: the accounts of a schedule are opened before it begins."""
+        """Do nothing: the accounts of a schedule are opened before it begins."""
         yield
 
 
 class SessionLine:
-    """A line that keeps its connection: the session by which an engine is known to live.
+    """A connection that is kept: its session shows that an engine is running.
 
-    ``is_timeless`` says that nothing on it asks what time it is, and that it takes no session's locks.
+    ``is_timeless`` says that no statement on it reads the time or takes locks of the session.
     """
 
     def __init__(self, desk: Desk, *, is_timeless: bool = False) -> None:
@@ -205,7 +205,7 @@ class SessionLine:
             return await connection.fetch(query(name), *arguments)
 
     def end(self) -> None:
-        """End the session, as the engine's death would."""
+        """End the session, as a crash of the engine would."""
         if self._wire is not None:
             wire, self._wire = self._wire, None
             give_up = (
@@ -219,7 +219,7 @@ class SessionLine:
 
 
 class _Registry(PostgresRegistry):
-    """Joins without looking at the server's settings: here nothing has to survive it."""
+    """Joins without checking the server's durability settings: here no data has to survive."""
 
     def __init__(self, ground: PostgresGround, line: SessionLine) -> None:
         super().__init__(ground.settings)
@@ -227,7 +227,7 @@ class _Registry(PostgresRegistry):
 
     @override
     async def join(self, lease_seconds: float) -> int:
-        """Register; the session lock comes first."""
+        """Register the engine; the session lock is taken first."""
         async with self._lease.session() as connection:
             owner = int(await connection.fetchval(query("next_engine")))
             await connection.fetchval(query("hold_session"), owner)
@@ -245,7 +245,9 @@ class PostgresBooks:
         facts = KeptFacts()
         self.settlements = PostgresSettlements(ground.settings, readers, facts)
         for name, count in _LINES.items():
-            assert hasattr(self.settlements, name), "the store has the lines that are replaced"
+            assert hasattr(self.settlements, name), (
+                "the store has the connections that are replaced"
+            )
             setattr(self.settlements, name, GatedLine(self.desk, count))
         self.session = SessionLine(self.desk)
         self.accounts = PostgresAccounts(ground.settings, readers, ids)
@@ -262,7 +264,7 @@ class PostgresBooks:
         self.session.end()
 
     def close(self) -> None:
-        """Lose every connection, as the server sees the engine's death."""
+        """Drop all connections, as the server sees the engine's crash."""
         self.desk.drop()
         self.session.end()
         self._for_itself.end()

@@ -1,11 +1,11 @@
-"""Real PostgreSQL under a world without time: calls are carried out while the world stands still.
+"""Real PostgreSQL for a world with virtual time: calls are carried out while the world is stopped.
 
-The connections live in a loop of their own in a second thread; the world's loop waits for each answer and
-sees no time pass. The server's clock is the world's (``sql/schedules``), so that the statements of the
-house run unchanged. A wait for a row lock is cut short at once: whoever holds it cannot let go while the
-world stands still, so that the same seed gives the same history.
+The connections live in an event loop of their own in a second thread; the world's loop waits for each
+answer while its virtual time does not move. The server's clock is the world's (``sql/schedules``), so
+that the engine's statements run unchanged. A wait for a row lock is cancelled at once: its holder cannot
+release it while the world is stopped. So the same seed gives the same history.
 
-Never used on a database that holds real money.
+It must never be used on a database that holds real money.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ T = TypeVar("T")
 
 LOCK_TIMEOUT_SECONDS: Final = 0.002
 PATIENCE_SECONDS: Final = 300.0
-"""How long a session may stand still: as long as the world takes for everything else."""
+"""How long a session may be idle: as long as the world needs for everything else."""
 
 MOVES_MAX: Final = 10_000
 _OF_TIME: Final = frozenset({"database_time"})
-"""What is only read needs no clock, but for these."""
+"""Statements that only read need no clock, except these."""
 
 _SESSION: Final = {
     **WRITERS_PLAN,
     "search_path": "virtual, pg_catalog, public",
     "virtual.now": "2026-01-01T00:00:00+00:00",
-    "synchronous_commit": "off",  # nothing here has to survive the server
+    "synchronous_commit": "off",  # no data here has to survive the server
 }
 
 
 @cache
 def calls() -> Mapping[str, str]:
-    """Return the statements of the schedules by name; they are not those of the engine."""
+    """Return the SQL statements of the schedules by name; the engine uses none of them."""
     return statements(_file("statements.sql"))
 
 
 def _keys(group: object) -> list[UUID]:
-    """Make the hashes of the keys with which the house was opened and funded."""
+    """Return the key hashes of the calls that open and fund the schedule's accounts."""
     openings = [key_hash("house", f"{group}/{number}", "open_account") for number in range(1, 5)]
     return [*openings, key_hash("house", f"{group}/5", "fund_account")]
 
@@ -76,7 +76,7 @@ class Backroom:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Carry something out, and wait for it."""
+        """Run a coroutine in the thread, and wait for its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Backroom:
 
 
 class Wire:
-    """One connection, as whoever holds it sees it: every call is over when it returns."""
+    """One connection, as its user sees it: every call is over when it returns."""
 
     def __init__(self, room: Backroom, connection: Connection) -> None:
         self._room = room
@@ -96,7 +96,7 @@ class Wire:
         self.is_dropped = False
 
     def begin(self, now: str, sql: str, arguments: tuple[object, ...]) -> list[Any]:
-        """Begin a transaction with a statement; what it locks stays locked. Raises Contention."""
+        """Begin a transaction with a statement; its locks are held. Raises Contention."""
         assert not self.is_begun, "one transaction at a time"
         self.is_begun = True
         return self._room.run(self._begin(now, sql, arguments))
@@ -107,19 +107,19 @@ class Wire:
             return await self._connection.fetch(sql, *arguments)
 
     def commit(self) -> None:
-        """End the transaction."""
-        assert self.is_begun, "there is a transaction"
+        """Commit the transaction."""
+        assert self.is_begun, "a transaction is open"
         self.is_begun = False
         self._room.run(self._execute("COMMIT"))
 
     def roll_back(self) -> None:
-        """Undo the transaction, if there is one."""
+        """Roll the transaction back, if there is one."""
         if self.is_begun:
             self.is_begun = False
             self._room.run(self._execute("ROLLBACK"))
 
     def fetch(self, now: str, sql: str, *arguments: object) -> list[Any]:
-        """Run one statement for itself; ``now`` may be empty where no time is asked for."""
+        """Run one statement on its own; ``now`` may be empty if the statement reads no time."""
         return self._room.run(self._fetch(now, sql, arguments))
 
     async def _fetch(self, now: str, sql: str, arguments: tuple[object, ...]) -> list[Any]:
@@ -134,7 +134,7 @@ class Wire:
 
 
 class PostgresGround:
-    """A database for one schedule after the other."""
+    """One database, used by one schedule after the other."""
 
     def __init__(self, url: str) -> None:
         self.settings = DatabaseSettings(
@@ -150,11 +150,11 @@ class PostgresGround:
         self._clock: Clock | None = None
 
     def prepare(self) -> None:
-        """Give a migrated database the clock of schedules."""
+        """Install the clock of schedules in a migrated database."""
         self._room.run(self._prepare(_file("schema.sql")))
 
     def change(self, sql: str) -> None:
-        """Make something in the database other than it is: that is for mutants."""
+        """Change the database's schema or functions: for mutants."""
         self._room.run(self._prepare(sql))
 
     async def _prepare(self, sql: str) -> None:
@@ -173,7 +173,7 @@ class PostgresGround:
     # --- a schedule ------------------------------------------------------------------------------
 
     def begin(self, clock: Clock, house: tuple[object, ...]) -> None:
-        """Begin a schedule: nobody is alive, nothing is left to be done, and the house is open."""
+        """Begin a schedule: no engine is alive, no settlement is open, and the accounts are open."""
         self._clock = clock
         wire = self.take()
         for name in ("bury_engines", "set_aside"):
@@ -182,12 +182,12 @@ class PostgresGround:
         self.give_back(wire)
 
     def now(self) -> str:
-        """Return the time of the world, for the server."""
+        """Return the virtual time, as text for the server."""
         assert self._clock is not None, "a schedule has begun"
         return self._clock.now().isoformat()
 
     def take(self) -> Wire:
-        """Take a connection that nobody has."""
+        """Take a free connection."""
         if self._free:
             return self._free.pop()
         connection = self._room.run(connect(self.settings, _SESSION))
@@ -195,20 +195,20 @@ class PostgresGround:
         return Wire(self._room, connection)
 
     def give_back(self, wire: Wire) -> None:
-        """Give a connection back; what it had begun is undone."""
+        """Give a connection back; an open transaction is rolled back."""
         wire.roll_back()
         self._free.append(wire)
 
     def end_session(self, wire: Wire) -> None:
-        """End a session: its locks are free, and the connection somebody else's."""
+        """End a session: its locks are released, and its connection is free."""
         wire.roll_back()
         wire.fetch("", calls()["end_session"])
         self._free.append(wire)
 
-    # --- looking on ------------------------------------------------------------------------------
+    # --- reading ---------------------------------------------------------------------------------
 
     def look(self, name: str, *arguments: object) -> list[Any]:
-        """Read with a statement of the house."""
+        """Read with a statement of the engine."""
         wire = self.take()
         try:
             now = self.now() if name in _OF_TIME else ""
@@ -221,15 +221,15 @@ class PostgresGround:
         return {row["id"]: to_settlement(row) for row in self.look("load", list(ids))}
 
     def head(self) -> int:
-        """Return the last place of the stream."""
+        """Return the last position of the stream."""
         return int(self.look("stream_head")[0]["position"])
 
     def moves(self, after: int) -> list[Moved]:
-        """Return everything that happened since."""
+        """Return all moves after a position."""
         rows = self.look("read_stream", after, MOVES_MAX)
         return [to_moved(row) for row in rows]
 
     def differences(self) -> list[str]:
-        """Prove the books of all schedules so far."""
+        """Prove the books of all schedules so far; return the differences."""
         proof = self._room.run(PostgresAuditor(self.settings).prove())
         return [f"{each.check}: {each.subject}" for each in proof.differences]

@@ -1,7 +1,8 @@
-"""Many schedules, on several processes: each has a PostgreSQL server of its own, made for it and removed.
+"""Many schedules on several processes: each process starts and removes a PostgreSQL server of its own.
 
-Promises: a report counts what fired, names every seed that broke a promise, and says what never happened.
-The whole database is proved at the end of each process's share, and every so many schedules before.
+Promises: a report counts the faults that occurred, lists every seed that violated a guarantee, and lists
+what never occurred. The whole database is proved after every few schedules and at the end of each
+process's share.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 PROVED_EVERY: Final = 1_000
 SEEN_AFTER: Final = 1_000
-"""In so many schedules every fault has to have happened."""
+"""In so many schedules every fault must have occurred."""
 
 LINES_TOLD: Final = 40
 
@@ -43,12 +44,12 @@ EXPECTED: Final = (
     *("screening_late", "screening_parks", "screening_refuses", "screening_silent"),
     *("session_lost", "session_outlives", "undelivered", "zombie"),
 )
-"""What has to happen; other faults of ``faults.FAULTS`` have no place in a schedule."""
+"""The faults that must occur; other faults of ``faults.FAULTS`` do not apply to schedules."""
 
 
 @dataclass(slots=True)
 class Broken:
-    """A schedule that broke a promise, with the last lines of its history."""
+    """A schedule that violated a guarantee, with the last lines of its history."""
 
     seed: int
     violations: list[str]
@@ -57,7 +58,7 @@ class Broken:
 
 @dataclass(slots=True)
 class ScheduleReport:
-    """What became of many schedules."""
+    """The result of many schedules."""
 
     schedules: int = 0
     points: int = 0
@@ -68,7 +69,7 @@ class ScheduleReport:
     broken: list[Broken] = field(default_factory=list)
 
     def note(self, history: History) -> None:
-        """Take in one schedule."""
+        """Add the result of one schedule."""
         self.schedules += 1
         self.points += history.turns
         self.ends.update(history.ends)
@@ -79,7 +80,7 @@ class ScheduleReport:
             self.broken.append(Broken(history.seed, history.violations, told))
 
     def take(self, other: ScheduleReport) -> None:
-        """Take in another process's share."""
+        """Add the results of another process."""
         self.schedules += other.schedules
         self.points += other.points
         self.ends.update(other.ends)
@@ -89,21 +90,21 @@ class ScheduleReport:
 
     @property
     def never_fired(self) -> list[str]:
-        """Name what never happened, once there were schedules enough for it."""
+        """Return the faults that never occurred, if there were enough schedules for all."""
         if self.schedules < SEEN_AFTER:
             return []
         return [name for name in EXPECTED if not self.fired[name]]
 
     @property
     def is_good(self) -> bool:
-        """Say whether every promise was kept, and put to the test."""
+        """Return whether every guarantee held and every fault occurred."""
         return not self.broken and not self.never_fired
 
 
 def run_on(ground: PostgresGround, seeds: Sequence[int]) -> ScheduleReport:
-    """Play schedules on one prepared database, one after the other."""
+    """Run schedules on one prepared database, one after the other."""
     report = ScheduleReport()
-    gc.disable()  # what a schedule leaves is better swept now and then
+    gc.disable()  # garbage of schedules is collected less often
     try:
         for count, seed in enumerate(seeds, start=1):
             is_proved = count % PROVED_EVERY == 0 or count == len(seeds)
@@ -116,10 +117,10 @@ def run_on(ground: PostgresGround, seeds: Sequence[int]) -> ScheduleReport:
 
 
 def run_share(seeds: Sequence[int]) -> ScheduleReport:
-    """Play schedules on a server that is made for them."""
+    """Run schedules on a server that is started for them."""
     with tempfile.TemporaryDirectory(prefix="settlement-schedules-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # the server may be another user
+        folder.chmod(0o755)  # the server may run as another user
         server = EmbeddedPostgres(folder / "postgres")
         server.start()
         try:
@@ -135,7 +136,7 @@ def run_share(seeds: Sequence[int]) -> ScheduleReport:
 
 
 def run(seeds: Sequence[int], *, jobs: int) -> ScheduleReport:
-    """Play schedules on so many processes at once."""
+    """Run schedules on ``jobs`` processes at once."""
     began = time.monotonic()
     report = ScheduleReport()
     shares = [list(seeds[number::jobs]) for number in range(jobs)]

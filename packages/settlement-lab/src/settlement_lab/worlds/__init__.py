@@ -1,5 +1,5 @@
-"""Whole engines in simulated worlds: virtual time, seeded faults, and a bank whose book is compared at the end.
+"""Whole engines in simulated worlds: virtual time, seeded faults, and a bank's ledger as the truth.
 
-An engine is put together here as ``app`` does it, on the store in memory. Nothing waits for real time, and
+An engine is assembled here as ``app`` does it, with the store in memory. Nothing waits for real time, and
 a seed always gives the same history.
 """

@@ -1,7 +1,7 @@
-"""The auditor of a world: believes the bank's book, and compares everything with it at the very end.
+"""The auditor of a world: it takes the bank's ledger as the truth and compares everything with it.
 
-It is not the engine, and shares nothing with it but the words. A world is over when the bank has decided
-all that it has, for the engine's mistake may lie in what the bank does long after.
+It shares no code with the engine except the names of states and events. A world is over only when the
+bank has decided everything that it has, because an error of the engine may show long after its last step.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ NEVER: Final = (
     "stream_disagrees",
     "stream_foreign",
 )
-"""What an engine counts and what may not happen, whatever goes wrong around it."""
+"""Counters of the engine that must stay 0, whatever faults occur around it."""
 
 
 def money(bank: Bank, lives: dict[UUID, Settlement]) -> Iterator[str]:
-    """Compare every life with the bank's book."""
+    """Compare every settlement with the bank's ledger."""
     for key, life in lives.items():
         paid = bank.debits.get(key, 0)
         is_completed = life.state in (State.COMPLETED, State.RETURNED)
@@ -55,11 +55,11 @@ def money(bank: Bank, lives: dict[UUID, Settlement]) -> Iterator[str]:
             yield f"{_name(key)}: frozen, and the bank never contradicted itself"
         yield from _returns(bank, key, life)
     for key in bank.debits.keys() - lives.keys():
-        yield f"{_name(key)}: the bank paid what nobody asked for"
+        yield f"{_name(key)}: the bank paid without an instruction"
 
 
 def _returns(bank: Bank, key: UUID, life: Settlement) -> Iterator[str]:
-    """Compare what has come back with what the bank has sent back."""
+    """Compare the recorded returns with what the bank has sent back."""
     whole, sent_back = life.instruction.amount.minor, bank.returned.get(key, 0)
     if (life.state is State.RETURNED) != (sent_back == whole):
         yield f"{_name(key)}: {life.state}; the bank returned {sent_back} of {whole}"
@@ -68,12 +68,12 @@ def _returns(bank: Bank, key: UUID, life: Settlement) -> Iterator[str]:
 
 
 def paths(lives: dict[UUID, Settlement], moves: Sequence[Moved]) -> Iterator[str]:
-    """Check that each life is a gapless way through the page, and that positions are gapless."""
+    """Check that each settlement's moves are a gapless path of the state machine; likewise positions."""
     at: dict[UUID, tuple[int, State]] = {}
     last = None
     for number, moved in enumerate(moves, start=1):
         if moved.position != number:
-            yield f"position {moved.position} stands at place {number}"
+            yield f"position {moved.position} has index {number}"
         if last is not None and moved.at < last:
             yield f"position {moved.position} was made before the one before it"
         last = moved.at
@@ -83,15 +83,15 @@ def paths(lives: dict[UUID, Settlement], moves: Sequence[Moved]) -> Iterator[str
         if (moved.seq, moved.from_state) != (seq + 1, state):
             yield f"{name}: move {moved.seq} from {moved.from_state} follows {seq}, {state}"
         if row is None or row.state is not moved.to_state or not is_recorded(state, row):
-            yield f"{name}: {state} + {moved.event} to {moved.to_state} is no move of the page"
+            yield f"{name}: {state} + {moved.event} to {moved.to_state} is not a transition"
         at[moved.settlement_id] = (moved.seq, moved.to_state)
     for key, life in lives.items():
         if at.get(key) != (life.seq, life.state):
-            yield f"{_name(key)}: its moves end at {at.get(key)}, it is at {life.seq}, {life.state}"
+            yield f"{_name(key)}: its moves end at {at.get(key)}, it has {life.seq}, {life.state}"
 
 
 def announcements(bus: Bus, consumer: Consumer, moves: Sequence[Moved]) -> Iterator[str]:
-    """Check that the stream holds every move once and in order, and that each had one effect."""
+    """Check that the stream has every move once and in order, and that each had one effect."""
     stored = [headers[ID_HEADER] for headers in bus.log]
     made = [event_id(moved) for moved in moves]
     if stored != made:
@@ -104,7 +104,7 @@ def announcements(bus: Bus, consumer: Consumer, moves: Sequence[Moved]) -> Itera
 
 
 def answers(callers: Sequence[Caller], lives: dict[UUID, Settlement]) -> Iterator[str]:
-    """Check that callers were told the truth, and never less than before."""
+    """Check that callers were told the truth, and that no status went back to an earlier one."""
     for caller in callers:
         yield from caller.violations
         name = caller.wish.idempotency_key
@@ -128,7 +128,7 @@ def answers(callers: Sequence[Caller], lives: dict[UUID, Settlement]) -> Iterato
 
 
 def obligations(lives: dict[UUID, Settlement]) -> Iterator[str]:
-    """Check that an obligation was settled once at most, and each key stands for one settlement."""
+    """Check that each obligation was settled at most once and each key belongs to one settlement."""
     completed: set[str] = set()
     keys: set[str] = set()
     for life in lives.values():
@@ -138,12 +138,12 @@ def obligations(lives: dict[UUID, Settlement]) -> Iterator[str]:
                 yield f"obligation {name} was settled twice"
             completed.add(name)
         if key in keys:
-            yield f"the key {key} stands for two settlements"
+            yield f"the key {key} belongs to two settlements"
         keys.add(key)
 
 
 def engines(anomalies: Counter[str]) -> Iterator[str]:
-    """Check what the engines themselves have counted."""
+    """Check the counters of the engines."""
     for kind in NEVER:
         if anomalies[kind]:
             yield f"an engine counted {kind}, {anomalies[kind]} times"

@@ -1,8 +1,8 @@
-"""The bank of a world: its own book and its own mind.
+"""The bank of a world: it has its own ledger and decides by itself.
 
-The auditor believes this book and no other. The bank never looks at the engine's records: it knows the
-references and bytes that arrived. What a rail promises (its class) the bank keeps, and no more: beyond the
-promised time it pays again what it has paid before, and does not know what it once knew.
+The auditor takes this ledger as the truth. The bank never reads the engine's records: it knows the
+references and bytes that arrived. It keeps what a rail of its class promises, and no more: after the
+promised time it pays again what it has paid before, and does not find what it once knew.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ LIE_SECONDS: Final = (1.0, 10.0)
 LIES_MAX: Final = 12
 RETURN_SECONDS: Final = 10.0
 RETURN_LOOKS_MAX: Final = 100
-"""How often the bank looks whether a payment that it wants to send back has completed."""
+"""How often the bank checks whether a payment that it wants to send back has completed."""
 
 RETURNS_IN_PARTS: Final = 2
 RETURNS_THE_REST: Final = 8
-"""Of so many returns one is in parts; of so many payments returned in parts one keeps its rest."""
+"""One of so many returns is in parts; one of so many payments returned in parts keeps its rest."""
 
 REDELIVERY_SECONDS: Final = (5.0, 20.0)
 DELIVERIES_MAX: Final = 200
-"""How often a message is delivered that nobody acknowledges."""
+"""How often a message is delivered that is not acknowledged."""
 
 BANK_SKEW_SECONDS: Final = 3.0
 ANSWER_TIMEOUT_SECONDS: Final = 3.0
@@ -62,9 +62,9 @@ SHORT_SECONDS: Final = 15.0
 QUEUES: Final = (1, 2, 500)
 LONG_SECONDS: Final = 600.0
 MEMORY_MARGIN_SECONDS: Final = 110.0
-"""The bank knows a payment longer than promised by this: as long as a resend may take to arrive, which was
-rightly decided on. An engine may be frozen on the way (``world.FREEZE_SECONDS``), and then the message may
-linger (``rail.LINGER_SECONDS``)."""
+"""The bank recognises a payment longer than promised by this time, because a resend that was rightly decided
+may arrive late: an engine may be frozen on the way (``world.FREEZE_SECONDS``), and then the message may be
+delayed (``rail.LINGER_SECONDS``)."""
 
 RAIL_NAME: Final = "simulated"
 OPEN: Final = "open"
@@ -74,7 +74,7 @@ RECALLED: Final = "recalled"
 RESENDABLE: Final = (RailClass.A, RailClass.B)
 WORDS: Final = {SETTLED: Event.SETTLED, REJECTED: Event.REJECTED, RECALLED: Event.RECALLED}
 VISIBLE_SECONDS: Final = 15.0
-"""A bank of files does not find what it has, for so long."""
+"""For so long a bank that works with files does not find a payment that it has."""
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class Payment:
 
 @dataclass(slots=True)
 class Bank:
-    """Receives, decides, pays, and sometimes says so."""
+    """Receives payments, decides, pays, and sometimes reports it."""
 
     loop: VirtualLoop
     clock: Clock
@@ -114,7 +114,7 @@ class Bank:
     # --- what arrives -----------------------------------------------------------------------------
 
     def receive(self, question: Question) -> Event | None:
-        """Take in what arrives; returns what the bank says at once, None for nothing."""
+        """Receive an instruction; returns what the bank answers at once, None for nothing."""
         name = question.references.end_to_end_id
         known = self.book.get(name)
         self.chronicle.note(f"bank receives {name[:9]} ({known.state if known else 'new'})")
@@ -124,7 +124,7 @@ class Bank:
             self.faults.note("bank_recognises")
             return self._word(known)
         if known is not None and known.state != OPEN:
-            self._pay(known)  # a bank that does not know it any more pays again
+            self._pay(known)  # a bank that no longer recognises it pays again
             return Event.SETTLED
         payment = Payment(name, question.settlement_id, question.attempt, self.loop.time())
         self.book[name] = payment
@@ -136,11 +136,11 @@ class Bank:
         return self._word(payment)
 
     def _is_tombstone(self, payment: Payment) -> bool:
-        """Say whether a payment was barred for good: nothing brings it back."""
+        """Return whether a payment was blocked by a recall: a later instruction does not revive it."""
         return payment.state in (REJECTED, RECALLED)
 
     def _remembers(self, payment: Payment) -> bool:
-        """Say whether the bank knows that it has this payment already."""
+        """Return whether the bank recognises that it already has this payment."""
         if self.rules.rail_class is RailClass.A:
             return True
         promised = min(self.rules.deduplicates_seconds, self.rules.validity_seconds)
@@ -151,14 +151,14 @@ class Bank:
         return is_known
 
     def _is_expired(self, question: Question) -> bool:
-        """Say whether the bank refuses these bytes as too old: only class A does."""
+        """Return whether the bank refuses these bytes because they are too old: only class A does."""
         now = self.clock.now() + self.skew
         return self.rules.rail_class is RailClass.A and now > question.valid_until
 
     # --- what the bank does -----------------------------------------------------------------------
 
     def _think(self, payment: Payment) -> None:
-        """Decide now or later."""
+        """Decide at once or later."""
         seconds = self.faults.seconds(DECISION_SECONDS)
         if self.faults.happens("bank_slow", 3):
             seconds = self.faults.seconds(SLOW_DECISION_SECONDS)
@@ -185,13 +185,13 @@ class Bank:
             self.later(RETURN_SECONDS, self._return, payment, RETURN_LOOKS_MAX)
 
     def _pay(self, payment: Payment) -> None:
-        """Move the money: this is what may happen once only."""
+        """Move the money: this must happen once only."""
         key = payment.settlement_id
         self.debits[key] = self.debits.get(key, 0) + 1
-        self.chronicle.note(f"bank pays {payment.reference[:9]}, for the {self.debits[key]}. time")
+        self.chronicle.note(f"bank pays {payment.reference[:9]}, debit {self.debits[key]}")
 
     def _speak(self, payment: Payment) -> None:
-        """Say unasked what was decided; it may get lost, be late, or come twice."""
+        """Report a decision without being asked; the report may be lost, late or duplicated."""
         message = self._status(payment, WORDS[payment.state])
         self._say(message, self.faults.seconds(ROAD_SECONDS))
         if self.faults.happens("bank_speaks_twice", 2):
@@ -204,14 +204,14 @@ class Bank:
     def _tell(
         self, message: InboundMessage, when_stored: Callable[[], None] = lambda: None
     ) -> None:
-        """Tell one of the engines that live."""
+        """Deliver a message to one of the running engines."""
         self.listeners = [rail for rail in self.listeners if not rail.process.is_dead]
         if self.listeners:
             place = int(self.faults.chance.random() * len(self.listeners))
             self.listeners[place].deliver(message, when_stored)
 
     def _tell_until_acknowledged(self, message: InboundMessage, tries: int) -> None:
-        """Deliver, until an engine has acknowledged that it has stored it; then never again."""
+        """Deliver until an engine has acknowledged that the message is stored; then never again."""
         if message.content in self.acknowledged or not tries:
             return
         self._tell(message, partial(self.acknowledged.add, message.content))
@@ -221,7 +221,7 @@ class Bank:
     def _status(
         self, payment: Payment, event: Event, stated: StatedAmount = NOT_STATED
     ) -> InboundMessage:
-        """Write a message of its own about a payment."""
+        """Make a status message about a payment, with an id of its own."""
         self.messages += 1
         report = StatusReport(
             event=event,
@@ -237,29 +237,30 @@ class Bank:
         )
 
     def _lie(self, payment: Payment, tries: int) -> None:
-        """Contradict what it has said, once the engine has believed it."""
+        """Contradict an earlier report, after the engine has processed it."""
         state = self.state_of(payment.settlement_id)
         event = {State.COMPLETED: Event.REJECTED, State.ROLLED_BACK: Event.SETTLED}.get(
             state or State.PENDING
         )
         if event is not None:
             self.contradicted.add(payment.settlement_id)
-            self.chronicle.note(f"bank lies about {payment.reference[:9]}: {event}")
+            self.chronicle.note(f"bank contradicts itself about {payment.reference[:9]}: {event}")
             self._tell(self._status(payment, event))
         elif tries and not self.faults.is_over:
             self.later(self.faults.seconds(LIE_SECONDS), self._lie, payment, tries - 1)
 
     def _return(self, payment: Payment, tries: int) -> None:
-        """Send a completed payment back, and say so until that is acknowledged."""
+        """Send a completed payment back, and report it until that is acknowledged."""
         if self.state_of(payment.settlement_id) is State.COMPLETED:
             self._send_back(payment, self.amount_of(payment.settlement_id))
         elif tries and not self.faults.is_over:
             self.later(RETURN_SECONDS, self._return, payment, tries - 1)
 
     def _send_back(self, payment: Payment, whole: int) -> None:
-        """Send it back: whole, or a part less charges, said twice, and then, mostly, the rest.
+        """Send it back: whole, or a part less charges, reported twice, and then usually the rest.
 
-        What it is lies in the payment's reference, so that nothing else of the world changes with it.
+        Which of these happens depends only on the payment's reference, so that nothing else in the world
+        changes.
         """
         kind = int(payment.reference[1:9], 16)
         part = 1 + kind % max(1, whole - 1)
@@ -284,17 +285,17 @@ class Bank:
     # --- what the bank is asked -------------------------------------------------------------------
 
     def _word(self, payment: Payment) -> Event | None:
-        """Say what is known of a payment; of one that is thought about, nothing or *acknowledged*."""
+        """Return what is known about a payment; about an undecided one, nothing or *acknowledged*."""
         if payment.state == OPEN:
             return Event.ACKNOWLEDGED if payment.is_acknowledged else None
         return Event.REJECTED if payment.state == RECALLED else WORDS[payment.state]
 
     def look_up(self, question: Question) -> Event | None:
-        """Answer an enquiry by our reference."""
+        """Answer an enquiry about our reference."""
         name = question.references.end_to_end_id
         payment = self.book.get(name)
         if payment is None and self._is_expired(question):
-            # What has not come by now is refused for good: only so is it a definite no.
+            # What has not arrived by now is refused for ever: only then is the answer definite.
             self.faults.note("bank_too_late")
             self.book[name] = Payment(
                 name, question.settlement_id, question.attempt, self.loop.time(), state=REJECTED
@@ -306,7 +307,7 @@ class Bank:
         return self._word(payment) or Event.ACKNOWLEDGED
 
     def _is_lost(self, payment: Payment) -> bool:
-        """Say whether the bank does not find what it has."""
+        """Return whether the bank does not find a payment that it has."""
         if self.rules.rail_class is RailClass.C:
             return self.loop.time() - payment.at_seconds < VISIBLE_SECONDS
         if self.rules.rail_class is RailClass.D:
@@ -314,7 +315,7 @@ class Bank:
         return payment.state == SETTLED and not self._remembers(payment)
 
     def take_back(self, question: Question) -> Event | None:
-        """Give back what is not final; where the rail promises it, bar what has not come."""
+        """Give back what is not final; if the rail promises it, block a payment that has not arrived."""
         name = question.references.end_to_end_id
         payment = self.book.get(name)
         if payment is None:
@@ -333,7 +334,7 @@ class Bank:
     # --- time -------------------------------------------------------------------------------------
 
     def later(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
-        """Let something arrive after a while; until then the world is not at rest."""
+        """Let something arrive after a while; until then the world is not quiescent."""
         self.under_way += 1
         self.loop.later(seconds, self._arrive, call, arguments)
 
@@ -343,16 +344,16 @@ class Bank:
 
     @property
     def is_at_rest(self) -> bool:
-        """Say whether all that the bank has is decided, and nothing is on its way from or to it."""
+        """Return whether the bank has decided everything and no message is on its way from or to it."""
         return not self.under_way and all(each.state != OPEN for each in self.book.values())
 
 
 def draw_rules(chance: Random) -> RailCapabilities:
-    """Draw what kind of rail this world has."""
+    """Draw the kind of rail of this world."""
     kinds = (RailClass.A, RailClass.A, RailClass.B, RailClass.B, RailClass.C, RailClass.D)
     drawn = chance.random() * len(kinds)
     kind = kinds[int(drawn)]
-    is_one_way = kind not in RESENDABLE and drawn % 1 < 0.5  # noqa: PLR2004 - every other one
+    is_one_way = kind not in RESENDABLE and drawn % 1 < 0.5  # noqa: PLR2004 - with probability one half
     is_hasty = chance.random() < 0.5  # noqa: PLR2004 - of two promises, either may be the shorter
     return RailCapabilities(
         rail_class=kind,
@@ -367,8 +368,8 @@ def draw_rules(chance: Random) -> RailCapabilities:
 
 
 def _draw_lane(chance: Random) -> LaneLimits:
-    """Draw how much the rail takes at once; in half of the worlds there is no bound, and no queue."""
-    is_narrow = chance.random() < 0.5  # noqa: PLR2004 - heads or tails
+    """Draw how much the rail accepts at once; in half of the worlds there is no limit, and no queue."""
+    is_narrow = chance.random() < 0.5  # noqa: PLR2004 - with probability one half
     return LaneLimits(
         concurrency_max=1 + int(chance.random() * 2) if is_narrow else None,
         queue_max=QUEUES[int(chance.random() * len(QUEUES))],

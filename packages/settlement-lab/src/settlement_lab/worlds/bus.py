@@ -1,7 +1,7 @@
-"""JetStream as one stream in memory, spoken to in NATS' own protocol, and a consumer of it.
+"""JetStream as one stream in memory that speaks the NATS protocol, and a consumer of it.
 
-The real relay, publisher and surveyor run against it, byte for byte: batches that are stored whole or not
-at all, an expected last sequence that fences whoever is wrong, and acknowledgements that get lost.
+The real relay, publisher and surveyor run against it, byte for byte: batches are stored whole or not at
+all, an expected last sequence that is wrong is refused, and acknowledgements get lost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 WIRE_SECONDS: Final = (0.001, 0.004)
 SLOW_SECONDS: Final = (1.0, 6.0)
-"""The slower ones outlast the relay's patience: the frames arrive when nobody waits for them."""
+"""The slower ones exceed the relay's time-out: the frames arrive when nobody waits for them."""
 
 DOWN_SECONDS: Final = (3.0, 20.0)
 DUPLICATE_WINDOW_SECONDS: Final = 20.0
@@ -53,7 +53,7 @@ class Frame(NamedTuple):
 
 @dataclass(slots=True)
 class Bus:
-    """The stream, and whether anybody can reach it."""
+    """The stream, and whether it can be reached."""
 
     loop: VirtualLoop
     faults: Faults
@@ -68,7 +68,7 @@ class Bus:
     arrived: Callable[[], None] = lambda: None
 
     def go_down(self) -> None:
-        """End all connections; nobody gets a new one for a while."""
+        """End all connections; new ones are refused for a while."""
         self.is_down = True
         for wire in self.wires:
             wire.end()
@@ -76,11 +76,11 @@ class Bus:
         self.loop.later(self.faults.seconds(DOWN_SECONDS), self.come_back)
 
     def come_back(self) -> None:
-        """Be there again, with all that was stored."""
+        """Accept connections again, with everything that was stored."""
         self.is_down = False
 
     def store(self, batch: Sequence[Frame]) -> dict[str, Any]:
-        """Store a batch whole, or say why not."""
+        """Store a batch as a whole, or return why not."""
         now = self.loop.time()
         for frame in batch:
             sequence, known_at = self.known.get(frame.headers.get(ID_HEADER, ""), (0, 0.0))
@@ -104,7 +104,7 @@ class Bus:
         return {"stream": "settlement-events", "seq": len(self.log)}
 
     def connector(self, process: Process) -> Callable[[Any], Any]:
-        """Return what a relay opens connections with, in one process."""
+        """Return the function with which a relay opens connections, in one process."""
 
         @contextlib.asynccontextmanager
         async def connect(_access: object) -> AsyncIterator[Wire]:
@@ -128,7 +128,7 @@ def _fault(err_code: int, description: str) -> dict[str, Any]:
 
 
 class Wire:
-    """One connection, as much of it as relay and publisher use."""
+    """One connection, as far as relay and publisher use it."""
 
     def __init__(self, bus: Bus, process: Process) -> None:
         self._bus = bus
@@ -140,7 +140,7 @@ class Wire:
         self._count = 0
 
     def end(self) -> None:
-        """Break: whoever waits on it is told when his process runs."""
+        """Break the connection: whoever waits on it gets an error when its process runs."""
         if self.lost.is_set():
             return
         self.lost.set()
@@ -148,28 +148,28 @@ class Wire:
             self._bus.loop.call_soon(call, context=self._process.context)
 
     def lost_error(self) -> Unavailable:
-        """Make the error that says so."""
+        """Return the error of a lost connection."""
         return Unavailable("simulated: the connection to the bus is lost")
 
     def call_when_lost(self, call: Callable[[], None]) -> None:
-        """Name a call for the end of the connection."""
+        """Set a function that is called when the connection ends."""
         self._when_lost.append(call)
 
     def jetstream(self, **_: object) -> Wire:
-        """Answer for the stream as well."""
+        """Return the JetStream interface: this object implements it as well."""
         return self
 
     def new_inbox(self) -> str:
-        """Name a place for acknowledgements."""
+        """Return a subject for acknowledgements."""
         self._count += 1
         return f"_INBOX.{self._count}"
 
     async def subscribe(self, _subject: str, cb: Hear) -> None:
-        """Remember who hears the acknowledgements."""
+        """Set who receives the acknowledgements."""
         self._hear = cb
 
     async def write(self, frames: bytes) -> None:
-        """Take protocol frames; what they bring about comes back later, or never."""
+        """Send protocol frames; their acknowledgements come back later, or never."""
         if self.lost.is_set():
             raise self.lost_error()
         faults = self._bus.faults
@@ -179,7 +179,7 @@ class Wire:
         self._bus.loop.later(seconds, self._arrive, frames)
 
     def _arrive(self, frames: bytes) -> None:
-        """Be at the server, which carries out what it gets, also for whoever is gone by now."""
+        """Process frames at the server, also if the sender is gone by now."""
         faults = self._bus.faults
         read = _read(frames)
         is_whole = not faults.happens("bus_breaks_midway", 0.3)
@@ -210,7 +210,7 @@ class Wire:
             finish(self._hear(SimpleNamespace(subject=reply, headers=None, data=data)))
 
     async def stream_info(self, _name: str) -> Any:
-        """Say what the stream is like, and where it begins and ends."""
+        """Return the stream's settings, and its first and last sequence."""
         await self._ask()
         if self._bus.config is None:
             raise NotFoundError
@@ -219,7 +219,7 @@ class Wire:
         return SimpleNamespace(config=self._bus.config, state=state)
 
     async def add_stream(self, config: Any) -> Any:
-        """Make the stream."""
+        """Create the stream."""
         await self._ask()
         config.allow_atomic = self._bus.is_atomic
         self._bus.config = config
@@ -261,7 +261,7 @@ def _read(frames: bytes) -> list[Frame]:
 
 @dataclass(slots=True)
 class Consumer:
-    """Reads the stream; its inbox remembers in the same step in which it acts."""
+    """Reads the stream; its inbox records an event in the same step in which the event is processed."""
 
     bus: Bus
     inbox: MemoryInbox = field(default_factory=MemoryInbox)
@@ -274,13 +274,13 @@ class Consumer:
         self.bus.arrived = self.wake
 
     def wake(self) -> None:
-        """Go on reading, if there is nothing else under way."""
+        """Go on reading, if no message is being read."""
         if not self.is_waiting:
             self.is_waiting = True
             self.bus.loop.later(CONSUMER_SECONDS, self._read)
 
     def _read(self) -> None:
-        """Handle the next message; one whose acknowledgement is lost comes again."""
+        """Handle the next message; if its acknowledgement is lost, it is delivered again."""
         self.is_waiting = False
         if self.place >= len(self.bus.log):
             return
@@ -294,6 +294,6 @@ class Consumer:
         self.wake()
 
     def handle(self, event_id: str) -> None:
-        """Act, once for each event."""
+        """Process an event, once for each id."""
         if finish(self.inbox.take(event_id)):
             self.effects.append(event_id)

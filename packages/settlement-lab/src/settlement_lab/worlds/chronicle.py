@@ -1,4 +1,4 @@
-"""What happened in a world, line by line: its last lines for people, its digest for comparing two runs."""
+"""The event log of a world: its last lines for people, and its digest for comparing two runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS_PER_HOUR: Final = 3_600
 
 
 class Chronicle:
-    """Keeps the last lines, and the digest of all."""
+    """Keeps the last lines, and a digest of all lines."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -23,20 +23,20 @@ class Chronicle:
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)
 
     def note(self, line: str) -> None:
-        """Write a line, with the time of the world."""
+        """Write a line with the virtual time."""
         written = f"{self._loop.time():9.3f}  {line}"
         self._hash.update(written.encode())
         self.lines.append(written)
 
     @property
     def digest(self) -> str:
-        """Return the fingerprint of everything that was written."""
+        """Return the digest of all lines."""
         return self._hash.hexdigest()
 
 
 @dataclass(slots=True)
 class History:
-    """What became of a world. ``violations`` is empty when every promise was kept."""
+    """The result of a world. ``violations`` is empty if every guarantee held."""
 
     seed: int
     violations: list[str] = field(default_factory=list)

@@ -1,10 +1,10 @@
-"""The door of one engine: all that it asks of the database goes through here.
+"""The call boundary between one engine and the database: all its database calls pass through it.
 
-A call may be slow, may never reach the database, may reach it and lose its answer, or be turned away. What
-has left the process is out of its hands: the database carries it out even if the engine is frozen or dead
-by then. So a commit may come much later than anybody thinks, and the guards have to see to that.
+A call may be slow, may never reach the database, may reach it and lose its answer, or be refused. A call
+that has left the process is carried out by the database even if the engine is frozen or dead by then. So
+a commit may happen much later than the engine expects, and the guards must handle that.
 
-What is behind the door is the real store, in memory or PostgreSQL.
+Behind the boundary is the real store, in memory or PostgreSQL.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ LOST_SECONDS: Final = (0.2, 1.0)
 CUT_SECONDS: Final = (2.0, 10.0, 40.0)
 QUICK: Final = (0.001, 0.003)
 SLOW: Final = (1.0, 4.0, 12.0)
-"""The slowest takes longer than a lease may last: its commit is a zombie's."""
+"""The slowest call takes longer than a lease lasts: it commits after the engine has lost its lease."""
 
 WRITING: Final = frozenset(
     {"admit", "apply", "claim", "reclaim", "join", "beat", "record", "close_reports"}
 )
-"""The calls that change records, so that somebody else may be first."""
+"""The calls that change records, so that another engine may be first."""
 
 
 class Door:
@@ -47,16 +47,16 @@ class Door:
 
     @property
     def is_dead(self) -> bool:
-        """Say whether the engine was killed."""
+        """Return whether the engine was killed."""
         return self.process.is_dead
 
     @property
     def is_frozen(self) -> bool:
-        """Say whether the engine stands still."""
+        """Return whether the engine is frozen."""
         return self.process.is_frozen
 
     def cut(self) -> None:
-        """Lose the way to the database for a while."""
+        """Interrupt the connection to the database for a while."""
         self.is_cut = True
         self._loop.later(self._faults.seconds(CUT_SECONDS), self._mend)
 
@@ -64,7 +64,7 @@ class Door:
         self.is_cut = False
 
     async def call(self, name: str, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """Carry one call to the database and its answer back."""
+        """Make one call to the database and return its answer."""
         faults = self._faults
         seconds = faults.seconds(QUICK)
         if faults.happens("database_slow", 0.3):
@@ -77,12 +77,12 @@ class Door:
     def _arrive(
         self, name: str, call: Callable[[], Coroutine[Any, Any, Any]], reply: asyncio.Future[Any]
     ) -> None:
-        """Be at the database."""
+        """Process a call that has arrived at the database."""
         faults = self._faults
         if self.is_over or self.is_cut or faults.happens("commit_never_came", 0.4):
             self._answer_later(reply, Unavailable("simulated: lost before the commit"))
         elif name in WRITING and faults.happens("contention", 0.3):
-            self._answer_later(reply, Contention("simulated: somebody else was first"))
+            self._answer_later(reply, Contention("simulated: another engine was first"))
         elif self.is_instant:
             try:
                 self._carried_out(name, reply, finish(call()))
@@ -101,7 +101,7 @@ class Door:
             self._answer_later(reply, error)
 
     def _carried_out(self, name: str, reply: asyncio.Future[Any], found: object) -> None:
-        """Be on the way back."""
+        """Bring the answer back, or lose it."""
         self.reached(name, found)
         self._die_perhaps()
         if self.is_cut or self._faults.happens("commit_answer_lost", 0.4):
@@ -113,14 +113,14 @@ class Door:
         self._loop.later(self._faults.seconds(LOST_SECONDS), _answer, reply, error)
 
     def _die_perhaps(self) -> None:
-        """Die at the worst moment: next to a commit."""
+        """Perhaps kill the engine at the worst moment: next to a commit."""
         if self._faults.happens("crash_in_a_call", 0.02):
             self.dies()
 
 
 def _answer(reply: asyncio.Future[Any], found: object) -> None:
     if reply.done():
-        return  # whoever asked waits no more
+        return  # the caller no longer waits
     if isinstance(found, Exception):
         reply.set_exception(found)
     else:
@@ -135,25 +135,25 @@ def _raise_no_more(task: asyncio.Task[None]) -> None:
 
 
 def finish(call: Coroutine[Any, Any, Any]) -> Any:
-    """Run a call that waits for nothing to its end."""
+    """Run a call that never waits to its end."""
     try:
         call.send(None)
     except StopIteration as done:
         return done.value
     call.close()
-    message = "the store in memory waits for nothing"
+    message = "the store in memory must not wait"
     raise AssertionError(message)
 
 
 class Gated:
-    """A port of the store, seen through the door."""
+    """A port of the store, called through the boundary."""
 
     def __init__(self, port: Any, door: Door) -> None:
         self._port = port
         self._door = door
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        """Return the port's call, through the door."""
+        """Return the port's method, called through the boundary."""
         call = getattr(self._port, name)
 
         async def through(*arguments: Any, **named: Any) -> Any:

@@ -1,8 +1,8 @@
-"""What goes wrong in a world, how often, and how often it did.
+"""The faults of a world: how often each is injected, and how often it occurred.
 
-Each world draws rates of its own (a swarm): in one the bank's answers are lost and all else is well, in the
-next everything happens at once. What never happened proves nothing, so every fault counts its firings, and
-a run in which one never fired has failed.
+Each world draws its own rates (swarm testing): in one only the bank's answers are lost, in the next all
+faults occur at once. A fault that never occurs proves nothing, so every fault counts its occurrences, and
+a run in which one never occurred has failed.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ FAULTS: Final = (
     "caller_takes_obligation",
     "caller_cancels",
     "caller_gives_up",
-    # our own house
+    # the engine's own installation
     "screening_silent",
     "screening_late",
     "screening_refuses",
@@ -89,17 +89,17 @@ FAULTS: Final = (
     "short_of_funds",
     "attested",
 )
-"""Every fault that a run has to have seen."""
+"""Every fault that must have occurred in a run."""
 
 QUIET_SHARE: Final = 0.35
-"""In about a third of the worlds a given fault does not happen at all."""
+"""In about a third of the worlds a given fault does not occur at all."""
 
 RATE_MAX: Final = 0.3
 
 
 @dataclass(slots=True)
 class Faults:
-    """The rates of one world. ``cease`` ends them: then everything has to come right."""
+    """The rates of one world. ``cease`` ends all faults; after it every settlement must reach its end."""
 
     chance: Random
     rates: dict[str, float] = field(default_factory=dict)
@@ -108,16 +108,16 @@ class Faults:
 
     @classmethod
     def drawn(cls, chance: Random, emphasis: Mapping[str, float]) -> Faults:
-        """Draw how often each fault happens in this world; an emphasis is not left to chance."""
+        """Draw the rate of each fault in this world; the rates of ``emphasis`` are given, not drawn."""
         rates = {}
         for name in FAULTS:
             is_quiet = chance.random() < QUIET_SHARE
             rates[name] = 0.0 if is_quiet else RATE_MAX * chance.random() ** 2
-        assert emphasis.keys() <= rates.keys(), "an emphasis is on a fault"
+        assert emphasis.keys() <= rates.keys(), "each emphasis names a fault"
         return cls(chance, {**rates, **emphasis})
 
     def happens(self, name: str, scale: float = 1.0) -> bool:
-        """Let chance say whether it happens now, and count it."""
+        """Draw whether the fault occurs now, and count it."""
         rate = self.rates[name]
         if not rate or self.is_over or self.chance.random() >= rate * scale:
             return False
@@ -125,7 +125,7 @@ class Faults:
         return True
 
     def note(self, name: str) -> None:
-        """Count what happened by itself."""
+        """Count a fault that occurred by itself."""
         assert name in self.rates, name
         self.fired[name] += 1
 
@@ -134,7 +134,7 @@ class Faults:
         self.is_over = True
 
     def seconds(self, choices: Sequence[float]) -> float:
-        """Draw a time, spread around one of these."""
+        """Draw a time in seconds, spread around one of these."""
         return self.pick(choices) * (0.5 + self.chance.random())
 
     def pick(self, choices: Sequence[float]) -> float:

@@ -1,14 +1,15 @@
-"""A loop without time and without an outside: one seed, one history.
+"""An event loop with virtual time and without input or output: one seed gives one history.
 
-Of all callbacks that could run, the seed chooses one a turn; when none can, the clock jumps to the next
-timer. So hours pass in milliseconds, and every order in which tasks may run is tried sooner or later.
+In each turn the seed chooses one of the callbacks that are ready. When none is ready, the clock jumps to
+the next timer. So hours pass in milliseconds, and every order in which tasks may run is tried sooner or
+later.
 
-What runs belongs to a *process* of the world, or to none. A process that is stopped (killed or frozen) runs
-nothing more: no ``finally``, no cancelled task says good-bye, as with ``kill -9``. A frozen one goes on where
-it was: that is a zombie.
+A callback belongs to a *process* of the world, or to none. A process that is stopped (killed or frozen)
+runs nothing more, not even a ``finally`` or the clean-up of a cancelled task, as with ``kill -9``. A
+frozen process continues later where it stopped: it then acts on an expired lease.
 
-The loop must never let anything out: sockets, threads and signals are refused, because what comes back from
-outside comes at another time in the next run.
+The loop must never have effects outside: sockets, threads and signals are refused, because their results
+would come at another time in the next run.
 """
 
 from __future__ import annotations
@@ -28,29 +29,29 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 TURNS_MAX: Final = 200_000
-"""A world that takes more turns does not come to rest."""
+"""A world that takes more turns is taken to run for ever."""
 
 BURIAL_TURNS_MAX: Final = 50_000
-"""So many turns are left to the tasks of a world that is over, to end."""
+"""How many turns the tasks of a finished world get in order to end."""
 
 BURIAL_ROUNDS_MAX: Final = 10
-"""What is cancelled may begin something more on its way out; that is ended in the next round."""
+"""A cancelled task may start another one while it ends; that one is ended in the next round."""
 
 
 class Escaped(AssertionError):
-    """Something in the world wanted to leave it."""
+    """The simulated code tried to use a thread, a socket or a signal."""
 
 
 class Endless(AssertionError):
-    """The world does not come to rest."""
+    """The world does not become quiescent."""
 
 
 class Stuck(AssertionError):
-    """Nothing can happen any more, and the world has not ended."""
+    """Nothing is left to run, and the world has not ended."""
 
 
 class Process:
-    """What is killed or frozen as a whole: all tasks that were begun in it, and theirs."""
+    """What is killed or frozen as a whole: all tasks started in it, and the tasks started by them."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -62,18 +63,18 @@ class Process:
         self.context.run(_PROCESS.set, self)
 
     def kill(self) -> None:
-        """End it at once: nothing of it ever runs again."""
+        """End the process at once: no code of it ever runs again."""
         self.is_dead = self.is_stopped = True
 
     def freeze(self) -> None:
-        """Let it stand still, wherever each of its tasks is."""
+        """Stop the process, wherever each of its tasks is."""
         self.is_frozen = self.is_stopped = True
 
 
 _PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
 OUTSIDE: Final = Context()
-"""Where runs what no engine's death can stop: the database, the bank, the bus, the roads between them."""
+"""The context of what no engine's crash can stop: the database, the bank, the bus and the networks."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -93,11 +94,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     @override
     def time(self) -> float:
-        """Return the virtual seconds since the beginning of the world."""
+        """Return the virtual seconds since the start of the world."""
         return self._now
 
     def _run_once(self) -> None:
-        """Choose what happens in this turn, and let it happen."""
+        """Choose one callback for this turn, and run it."""
         waiting = self._waiting
         if not waiting:
             self._jump()
@@ -107,7 +108,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             place = int(self._draw() * count)
             waiting[place], waiting[-1] = waiting[-1], waiting[place]
         handle = waiting.pop()
-        if handle._cancelled:  # noqa: SLF001 - a loop is what handles are made for
+        if handle._cancelled:  # noqa: SLF001 - an event loop has to read its handles
             return
         process = handle._context.get(_PROCESS)  # noqa: SLF001
         if process is not None and process.is_stopped:
@@ -115,7 +116,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             return
         self.turns += 1
         if self.turns > self._turns_max:
-            waiting.append(handle)  # its task has to be ended in an orderly way
+            waiting.append(handle)  # its task must be ended in order
             message = f"more than {self._turns_max} turns"
             raise Endless(message)
         handle._run()  # noqa: SLF001
@@ -143,7 +144,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Set a timer; those of one instant come in any order."""
+        """Set a timer; timers of one instant run in any order."""
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         self._count += 1
         heapq.heappush(self._timers, (when, self._count, timer))
@@ -167,13 +168,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.Handle:
-        """Let it run in one of the next turns."""
+        """Run the callback in one of the next turns."""
         handle = asyncio.Handle(callback, args, self, context)
         self._waiting.append(handle)
         return handle
 
     def thaw(self, process: Process) -> None:
-        """Let a frozen process go on with all that came for it meanwhile."""
+        """Let a frozen process continue, with everything that was scheduled for it meanwhile."""
         process.is_frozen = False
         process.is_stopped = process.is_dead
         if not process.is_stopped:
@@ -181,7 +182,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             process.left.clear()
 
     def later(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
-        """Let something happen in the world, outside all processes."""
+        """Run something after a delay, outside all processes."""
         self.call_at(self._now + seconds, call, *arguments, context=OUTSIDE)
 
     def _note_failure(self, _loop: object, context: dict[str, Any]) -> None:
@@ -189,13 +190,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.failures.append(error or AssertionError(str(context.get("message"))))
 
     def _write_to_self(self) -> None:
-        """Nobody has to be woken: there is one thread."""
+        """Do nothing: there is one thread, so that nobody has to be woken."""
 
     def _timer_handle_cancelled(self, _timer: asyncio.TimerHandle) -> None:
-        """Leave it: cancelled timers fall out when their time comes."""
+        """Do nothing: a cancelled timer is removed when its time comes."""
 
     def _process_events(self, _events: object) -> None:
-        """Nothing comes from outside."""
+        """Do nothing: no events come from outside."""
 
     def _refuse(self, *_: object, **__: object) -> Any:
         message = "the world is closed: no threads, no sockets, no signals"
@@ -218,7 +219,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     subprocess_shell = _refuse
 
     def dispose(self, processes: list[Process]) -> None:
-        """End what is left of a world that is over; nothing of it may reach the books any more."""
+        """End what is left of a finished world; none of it may change the records any more."""
         for process in processes:
             process.is_dead = process.is_frozen = process.is_stopped = False
             self._waiting.extend(process.left)
@@ -245,7 +246,7 @@ async def _all_done(tasks: set[asyncio.Task[Any]]) -> None:
 
 
 def run(loop: VirtualLoop, main: Coroutine[Any, Any, T], processes: list[Process]) -> T:
-    """Run a world to its end. ``processes`` names all that it has made by then."""
+    """Run a world to its end. ``processes`` is filled with all processes that the world starts."""
     asyncio.set_event_loop(loop)
     try:
         return loop.run_until_complete(main)

@@ -1,4 +1,4 @@
-"""The store in memory as the processes of a world share it, looked at after every commit."""
+"""The store in memory as the processes of a world share it, checked after every commit."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ CURRENCY: Final = "EUR"
 
 
 class PromiseBroken(AssertionError):
-    """Something that must hold at every committed instant does not."""
+    """A condition that must hold after every commit does not hold."""
 
 
 class WatchedSettlements(MemorySettlements):
-    """The store's own settlements; the books are checked whenever they have changed."""
+    """The store's settlements; the books are checked after every change."""
 
     def __init__(self, records: Records) -> None:
         super().__init__(records)
@@ -58,7 +58,7 @@ class WatchedSettlements(MemorySettlements):
 
 
 class MemoryBooks:
-    """What one process has of the shared records."""
+    """The part of the shared records that one process uses."""
 
     is_instant: Final = True
 
@@ -77,13 +77,13 @@ class MemoryBooks:
         self.records.sessions.kill(owner)
 
     def close(self) -> None:
-        """End what this process had, and what is still on its way to be opened."""
+        """End the sessions of this process, and those that are still being opened."""
         self.is_closed = True
         self.end_session(self.owner)
 
 
 class _Registry(MemoryRegistry):
-    """Remembers which number this process has."""
+    """Remembers the engine id of this process."""
 
     def __init__(self, books: MemoryBooks) -> None:
         super().__init__(books.records)
@@ -91,7 +91,7 @@ class _Registry(MemoryRegistry):
 
     @override
     async def join(self, lease_seconds: float) -> int:
-        """Join; a connection that is opened anew has ended the one before."""
+        """Join; a new connection ends the session of the earlier one."""
         if self._books.owner:
             self._books.end_session(self._books.owner)
         self._books.owner = await super().join(lease_seconds)
@@ -101,7 +101,7 @@ class _Registry(MemoryRegistry):
 
     @override
     async def beat(self, owner: int, lease_seconds: float) -> bool:
-        """Renew the lease; the last words of a dead process open no session."""
+        """Renew the lease; a late call of a dead process opens no session."""
         is_alive = await super().beat(owner, lease_seconds)
         if self._books.is_closed:
             self._books.end_session(owner)
@@ -109,7 +109,7 @@ class _Registry(MemoryRegistry):
 
 
 class _Stream(MemoryStream):
-    """Lets the engine lead whose session is the oldest that is open."""
+    """Makes the engine with the oldest open session the leader."""
 
     def __init__(self, books: MemoryBooks) -> None:
         super().__init__(books.records)
@@ -117,14 +117,14 @@ class _Stream(MemoryStream):
 
     @override
     async def is_leader(self) -> bool:
-        """Say whether this process publishes."""
+        """Return whether this process publishes."""
         sessions = self._books.records.sessions
         alive = (number for number in self._books.records.engines if sessions.is_held(number))
         return next(alive, 0) == self._books.owner
 
 
 class MemoryGround:
-    """Where the engines of a world keep their books: in memory."""
+    """The records of a world's engines, in memory."""
 
     def __init__(self, clock: Clock, ids: Ids) -> None:
         self.records = Records(clock=clock)
@@ -132,16 +132,16 @@ class MemoryGround:
         self.records.windows[:] = [_window(time(0, 0))]
 
     def books(self) -> MemoryBooks:
-        """Return what a new process has of it."""
+        """Return the ports for a new process."""
         return MemoryBooks(self.records, self._ids)
 
     def shut_window(self, seconds: float) -> None:
-        """Shut the currency's window; it opens again after that long."""
+        """Close the currency's window for some seconds."""
         opens = (self.records.clock.now() + timedelta(seconds=seconds)).time()
         self.records.windows[:] = [_window(opens)]
 
     def state_of(self, settlement_id: UUID) -> State | None:
-        """Return the state of a settlement as it is committed."""
+        """Return the committed state of a settlement."""
         life = self.records.lives.get(settlement_id)
         return life.state if life else None
 
@@ -150,7 +150,7 @@ class MemoryGround:
         return self.records.lives[settlement_id].instruction.amount.minor
 
     def permitted(self, question: Question) -> str:
-        """Say what is wrong with a sending: nothing leaves that is not recorded, to the byte."""
+        """Return what is wrong with a send: only recorded bytes may leave; empty if nothing is wrong."""
         life = self.records.lives.get(question.settlement_id)
         if life is None or life.attempt is None or life.state not in HOLDING | ENDS:
             return "sent before the intent was recorded"
@@ -164,21 +164,21 @@ class MemoryGround:
         return {key: self.records.copy(key) for key in self.records.lives}
 
     async def moves(self) -> Sequence[Moved]:
-        """Return everything that happened, in order."""
+        """Return all moves, in order."""
         return self.records.moves
 
     async def open_reports(self) -> int:
-        """Count the reports of inbound messages that are still to be worked off."""
+        """Count the reports of inbound messages that are not yet processed."""
         return (await MemoryInbound(self.records).open_count())[0]
 
     async def differences(self) -> list[str]:
-        """Prove the books."""
+        """Prove the books; return the differences."""
         proof = await MemoryAuditor(self.records).prove()
         return [f"{each.check}: {each.subject}" for each in proof.differences]
 
 
 def _window(opens: time) -> Window:
-    """Make a window of every day from a time on until midnight."""
+    """Make a window of every day from ``opens`` until midnight."""
     return Window(
         currency=CURRENCY,
         zone="UTC",
@@ -189,7 +189,7 @@ def _window(opens: time) -> Window:
 
 
 def check(records: Records) -> None:
-    """Check what must hold at every committed instant: conservation, funds, holds."""
+    """Check what must hold after every commit: conservation, funds, holds."""
     held: dict[int, int] = {}
     for lock in records.locks.values():
         if not lock.outcome:

@@ -63,9 +63,9 @@ SETTINGS: Final[dict[str, Any]] = {
 
 
 class Books(Protocol):
-    """What one process has of a store: made anew for each engine, closed when it dies.
+    """What one process has of a store: made for each engine, closed when the engine crashes.
 
-    ``is_instant`` says that its calls wait for nothing.
+    ``is_instant`` says that its calls never wait.
     """
 
     is_instant: bool
@@ -76,11 +76,11 @@ class Books(Protocol):
     inbound: Any
 
     def end_session(self, owner: int) -> None:
-        """End the session by which this engine is known to live, as its crash would."""
+        """End the session that shows that this engine is running, as its crash would."""
         ...
 
     def close(self) -> None:
-        """Drop every connection, as a crash would."""
+        """Drop all connections, as a crash would."""
         ...
 
 
@@ -92,12 +92,12 @@ class SkewedClock:
         self.skew_seconds = 0.0
 
     def now(self) -> datetime:
-        """Return what this machine takes for the time."""
+        """Return the time that this machine shows."""
         return self._clock.now() + timedelta(seconds=self.skew_seconds)
 
 
 class Tally:
-    """A meter that counts what should not happen."""
+    """A meter that counts what must not happen."""
 
     def __init__(self, faults: Faults | None = None) -> None:
         self.anomalies: Counter[str] = Counter()
@@ -108,7 +108,7 @@ class Tally:
         self.anomalies[kind] += count
 
     def moved(self, steps: Sequence[Step], commit_seconds: float | None = None) -> None:
-        """Note what a lane had no room for."""
+        """Note settlements that a lane had no capacity for."""
         del commit_seconds
         for step in steps:
             if step.event is Event.UNDELIVERED and step.detail.get("text", "").startswith(NOT_PUT):
@@ -122,7 +122,7 @@ class Tally:
         """Nothing."""
 
     def lanes(self, reports: Mapping[str, LaneReport]) -> None:
-        """Note that something had to wait."""
+        """Note that a request had to wait."""
         if any(report.waiting for report in reports.values()):
             self._note("lane_waits")
         if any(report.breakers_open for report in reports.values()):
@@ -137,7 +137,7 @@ class Tally:
 
 
 class MoodyScreening:
-    """Clears; now and then refuses, parks for a person, is late, or does not answer."""
+    """Clears; sometimes it refuses, parks for a person, answers late, or does not answer."""
 
     def __init__(self, loop: VirtualLoop, faults: Faults) -> None:
         self._loop = loop
@@ -146,7 +146,7 @@ class MoodyScreening:
     async def screen(
         self, settlements: Sequence[Settlement], report: Callable[[Sequence[Answer]], None]
     ) -> None:
-        """Say what comes to its mind."""
+        """Answer as the drawn faults say."""
         faults = self._faults
         await asyncio.sleep(faults.seconds(SCREENING_SECONDS))
         for settlement in settlements:
@@ -166,7 +166,7 @@ class MoodyScreening:
 
 
 class _Leadership:
-    """Says who publishes, from memory; the store is asked now and then."""
+    """Returns who publishes from a cached value; the store is asked now and then."""
 
     def __init__(self, loop: VirtualLoop, door: Door, faults: Faults, stream: Any) -> None:
         self._loop = loop
@@ -177,7 +177,7 @@ class _Leadership:
         self._is_stubborn = faults.happens("two_leaders")
 
     async def is_leader(self) -> bool:
-        """Say what was the case lately."""
+        """Return the last known answer."""
         if self._is_stubborn:
             return True
         if self._loop.time() >= self._ends_at:
@@ -189,7 +189,7 @@ class _Leadership:
 class Node:
     """See the module."""
 
-    def __init__(  # noqa: PLR0913 - what a process has
+    def __init__(  # noqa: PLR0913 - the parts of a process
         self,
         name: str,
         loop: VirtualLoop,
@@ -222,7 +222,7 @@ class Node:
         self.engine = SettlementService(
             EngineSettings(
                 **SETTINGS,
-                is_queueing=chance.random() < 0.5,  # noqa: PLR2004 - heads or tails
+                is_queueing=chance.random() < 0.5,  # noqa: PLR2004 - with probability one half
                 move_batch_max=int(faults.pick(BATCHES)),
                 intake_batch_max=int(faults.pick(BATCHES)),
                 sends_max=int(faults.pick(ONLY_ONE_SEND)),
@@ -247,7 +247,7 @@ class Node:
             nats=NatsAccess(servers=()),
             meter=self.meter,
             settings=RelaySettings(
-                batch_min=2,  # A world is small; both ways of publishing are to be seen in it.
+                batch_min=2,  # A world is small; with this both ways of publishing occur in it.
                 batch_max=int(faults.pick(BATCHES)) + 1,
                 poll_seconds=5.0,
                 standby_poll_seconds=8.0,
@@ -272,13 +272,13 @@ class Node:
             self._chronicle.note(f"{self.process.name} joins as {found}")
 
     def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run something in this process, which holds on to it."""
+        """Run something in this process, which keeps a reference to it."""
         task = self._loop.create_task(work, context=self.process.context)
         self._tasks.append(task)
         return task
 
     def start(self) -> None:
-        """Begin, as a process does."""
+        """Start, as a process does."""
         _ = self.run(self._live())
 
     async def _live(self) -> None:
@@ -294,10 +294,10 @@ class Node:
 
     @property
     def owner(self) -> int:
-        """The number of this engine."""
-        return self.engine._presence.owner  # noqa: SLF001 - a nemesis looks anywhere
+        """The engine id of this process."""
+        return self.engine._presence.owner  # noqa: SLF001 - the fault injector may look anywhere
 
     @property
     def is_up(self) -> bool:
-        """Say whether it can be spoken to."""
+        """Return whether the engine accepts calls."""
         return not self.process.is_stopped and self.owner > 0

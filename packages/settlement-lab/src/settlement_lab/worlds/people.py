@@ -1,7 +1,7 @@
-"""The callers of a world, and the people who look after what is parked or in doubt.
+"""The callers of a world, and the operators who decide what is parked or in doubt.
 
-A caller keeps his key and asks again until he has an answer. What he has once been told he remembers: the
-auditor asks him at the end.
+A caller keeps its key and asks again until it has an answer. It remembers all answers, and the auditor
+checks them at the end.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ APPROVAL_SHARE: Final = 0.7
 
 
 class Unanswered(Exception):
-    """The engine did not answer in time, or said that it could not serve the call."""
+    """The engine did not answer in time, or reported that it could not serve the call."""
 
 
 @dataclass(slots=True)
 class Caller:
-    """One obligation and whoever wants it settled. ``seen`` is what he was told, in order."""
+    """One obligation and its caller. ``seen`` has the answers that it received, in order."""
 
     number: int
     wish: Instruction
@@ -50,10 +50,10 @@ class Caller:
     violations: list[str] = field(default_factory=list)
 
     def note(self, settlement: Settlement) -> None:
-        """Remember an answer."""
+        """Record an answer."""
         name = self.wish.idempotency_key
         if self.conflict:
-            self.violations.append(f"{name}: was refused before as a conflict")
+            self.violations.append(f"{name}: was refused as a conflict before")
         if self.settlement_id not in (None, settlement.id):
             self.violations.append(f"{name}: is {self.settlement_id} and {settlement.id}")
         self.settlement_id = settlement.id
@@ -61,7 +61,7 @@ class Caller:
 
 
 def draw_wish(number: int, faults: Faults, before: list[Caller], obligations: int) -> Instruction:
-    """Draw an instruction; now and then for an obligation that somebody else has already."""
+    """Draw an instruction; sometimes for an obligation that another caller already has."""
     chance = faults.chance
     source = BANKS[0] if chance.random() < 0.75 else BANKS[1]  # noqa: PLR2004 - one account is hot
     target = BANKS[1] if source == BANKS[0] else BANKS[0]
@@ -82,7 +82,7 @@ def draw_wish(number: int, faults: Faults, before: list[Caller], obligations: in
 
 
 class People:
-    """Callers and clerks."""
+    """Callers and operators."""
 
     def __init__(self, faults: Faults, nodes: list[Node], chronicle: Chronicle) -> None:
         self._faults = faults
@@ -91,7 +91,7 @@ class People:
         self.callers: list[Caller] = []
 
     async def _somebody(self) -> Node:
-        """Return an engine that can be spoken to."""
+        """Return an engine that accepts calls."""
         while True:
             up = [node for node in self._nodes if node.is_up]
             if up:
@@ -101,12 +101,12 @@ class People:
     async def _ask(
         self, call: Callable[[Node], Coroutine[Any, Any, Any]], seconds: float
     ) -> Settlement:
-        """Ask an engine, as long as patience lasts; it may die meanwhile."""
+        """Call an engine, with a time-out; the engine may die meanwhile."""
         node = await self._somebody()
         task = node.run(_caught(call(node)))
         await asyncio.wait({task}, timeout=seconds)
         if not task.done():
-            if self._faults.chance.random() < 0.5:  # noqa: PLR2004 - some hang up, some are cut off
+            if self._faults.chance.random() < 0.5:  # noqa: PLR2004 - the caller hangs up, or is cut off
                 task.cancel()
             raise Unanswered
         found = task.result()
@@ -117,7 +117,7 @@ class People:
         return found
 
     async def call(self, caller: Caller) -> None:
-        """Submit until it is accepted or refused for good; then look, cancel, repeat, as life goes."""
+        """Submit until it is accepted or finally refused; then perhaps read, cancel or repeat."""
         name = caller.wish.idempotency_key
         for _ in range(TRIES_MAX):
             seconds = self._faults.seconds(PATIENCE_SECONDS)
@@ -133,7 +133,7 @@ class People:
                 self._faults.note("caller_gives_up")
                 continue
             caller.note(found)
-            self._chronicle.note(f"{name} hears {found.state}")
+            self._chronicle.note(f"{name} receives {found.state}")
             await self._after(caller)
             return
         caller.violations.append(f"{name}: was never answered")
@@ -151,7 +151,7 @@ class People:
         await self._look(caller)
 
     async def _look(self, caller: Caller) -> None:
-        """Ask for the status some times, wherever the call happens to go."""
+        """Read the status some times, from any engine."""
         for _ in range(int(self._faults.chance.random() * LOOKS_MAX)):
             await self._once(caller, lambda node: _load(node, _known(caller)))
 
@@ -165,18 +165,18 @@ class People:
             caller.violations.append(f"{caller.wish.idempotency_key}: {error.what}")
 
     async def _contradict(self, caller: Caller) -> None:
-        """Use the key for something else: that must be refused."""
+        """Use the key for other content: that must be refused."""
         other = replace(caller.wish, amount=Money(caller.wish.amount.minor + 1, CURRENCY))
         try:
             await self._ask(lambda node: _settle(node, other), PATIENCE_SECONDS[-1])
         except (Unanswered, IdempotencyConflict):
             return
-        caller.violations.append(f"{caller.wish.idempotency_key}: was taken for other content")
+        caller.violations.append(f"{caller.wish.idempotency_key}: was accepted for other content")
 
     def look_after(
         self, settlements: dict[UUID, Settlement], truth: Callable[[Settlement], Event | None]
     ) -> None:
-        """Decide what is parked, and attest what nobody can tell any more, by the bank's own book."""
+        """Decide what is parked, and attest from the bank's ledger what can no longer be enquired."""
         up = [node for node in self._nodes if node.is_up]
         if not up:
             return
@@ -195,7 +195,7 @@ class People:
 
 
 async def _wish(node: Node, settlement: Settlement, event: Event) -> None:
-    node.engine._mailbox.request(settlement, event)  # noqa: SLF001 - as the desk does
+    node.engine._mailbox.request(settlement, event)  # noqa: SLF001 - as the case worker does
 
 
 async def _settle(node: Node, wish: Instruction) -> Settlement:
@@ -208,7 +208,7 @@ async def _load(node: Node, settlement_id: UUID) -> Settlement | None:
 
 
 async def _caught(call: Coroutine[Any, Any, Any]) -> object:
-    """Return what came, or why nothing did."""
+    """Return the result, or the error of the call."""
     try:
         return await call
     except SettlementEngineError as error:
@@ -216,5 +216,5 @@ async def _caught(call: Coroutine[Any, Any, Any]) -> object:
 
 
 def _known(caller: Caller) -> UUID:
-    assert isinstance(caller.settlement_id, UUID), "he has been told"
+    assert isinstance(caller.settlement_id, UUID), "the caller knows the id"
     return caller.settlement_id

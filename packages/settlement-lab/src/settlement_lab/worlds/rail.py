@@ -1,7 +1,7 @@
-"""The rail of one engine: the road between its process and the bank.
+"""The rail of one engine: the network between its process and the bank.
 
-What has left the process travels by itself: lost, lingering, twice, whether or not the engine lives. What
-comes back comes to the process, and waits there if it is frozen.
+What has left the process travels by itself: it may be lost, delayed or duplicated, whether or not the
+engine lives. Answers arrive at the process, and wait there while it is frozen.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RAISE_SECONDS: Final = (0.01, 0.3, 1.0)
 
 
 class Road:
-    """The one road to the bank, which all engines of a world take."""
+    """The network to the bank, which all engines of a world share."""
 
     def __init__(self, bank: Bank) -> None:
         self.bank = bank
@@ -49,7 +49,7 @@ class Road:
         """Let nothing through for a while, in either direction."""
         self._cuts += 1
         self.is_cut = True
-        self.bank.chronicle.note(f"the road to the bank is cut for {seconds:.1f} s")
+        self.bank.chronicle.note(f"the network to the bank is cut for {seconds:.1f} s")
         self.bank.loop.later(seconds, self._mend_one)
 
     def _mend_one(self) -> None:
@@ -63,7 +63,7 @@ class Road:
 
 
 class _Call:
-    """One call of the engine: which of its questions are still open."""
+    """One call of the engine: which of its requests are still open."""
 
     def __init__(self, rail: SimulatedRail, report: Report, count: int) -> None:
         self._rail = rail
@@ -79,7 +79,7 @@ class _Call:
             self.done.set_result(None)
 
     def give_up(self) -> None:
-        """Fail, as a client of a rail may, whatever has become of the questions."""
+        """Fail, as a client of a rail may, whatever happens to the requests."""
         if not self.done.done():
             self.done.set_exception(ConnectionError("simulated: the rail's client failed"))
 
@@ -100,20 +100,20 @@ class SimulatedRail:
         road.bank.listeners.append(self)
 
     def listen(self, receive: Receive) -> None:
-        """Name who stores what the bank says without being asked."""
+        """Set the function that stores what the bank sends without being asked."""
         self._receive = receive
 
     def deliver(self, message: InboundMessage, when_stored: Callable[[], None]) -> None:
-        """Bring a message to the engine, and the acknowledgement back, if the road allows."""
+        """Deliver a message to the engine, and the acknowledgement back, unless the network is cut."""
         if self._road.is_cut:
             self._faults.note("message_not_delivered")
             return
         work = self._hand_over(message, when_stored)
-        # Held on to: a task that the garbage collector ends would run what a killed process does not.
+        # The task is referenced: if the garbage collector ended it, code of a killed process would run.
         self._deliveries.append(self._bank.loop.create_task(work, context=self.process.context))
 
     async def _hand_over(self, message: InboundMessage, when_stored: Callable[[], None]) -> None:
-        assert self._receive is not None, "the engine takes in what rails deliver"
+        assert self._receive is not None, "the engine receives what rails deliver"
         try:
             await self._receive([message])
         except (Unavailable, Contention):
@@ -123,13 +123,13 @@ class SimulatedRail:
         when_stored()
 
     async def start(self) -> None:
-        """Open nothing."""
+        """Do nothing: there is no connection."""
 
     async def stop(self) -> None:
-        """Close nothing."""
+        """Do nothing: there is no connection."""
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
-        """Name the payment."""
+        """Return the payment's bytes."""
         wish = settlement.instruction
         amount = wish.amount
         words = (
@@ -142,12 +142,12 @@ class SimulatedRail:
         return " ".join(words).encode()
 
     def read(self, payload: bytes) -> PaymentTerms | None:
-        """Say what the bytes ask for."""
+        """Return the payment terms in these bytes."""
         _, from_bank, to_bank, amount, currency = payload.decode().split(" ")
         return PaymentTerms(from_bank=from_bank, to_bank=to_bank, amount=amount, currency=currency)
 
     async def send(self, questions: Sequence[Question], report: Report) -> None:
-        """Deliver, as well as the road allows."""
+        """Send the instructions, as far as the network allows."""
         for question in questions:
             why = self._road.permitted(question)
             if why:
@@ -155,11 +155,11 @@ class SimulatedRail:
         await self._put("send", questions, report, self._bank.receive)
 
     async def enquire(self, questions: Sequence[Question], report: Report) -> None:
-        """Ask by our reference."""
+        """Enquire by our reference."""
         await self._put("enquire", questions, report, self._bank.look_up)
 
     async def recall(self, questions: Sequence[Question], report: Report) -> None:
-        """Ask for it back."""
+        """Request a recall."""
         await self._put("recall", questions, report, self._bank.take_back)
 
     async def _put(
@@ -177,7 +177,7 @@ class SimulatedRail:
         await call.done
 
     def _leave(self, ask: str, question: Question, visit: Visit, call: _Call) -> None:
-        """Bring one question to the bank: now, much later, twice, never, or provably not at all."""
+        """Bring one request to the bank: now, much later, twice, never, or provably not at all."""
         faults, bank = self._faults, self._bank
         is_refused = self._road.is_cut and faults.chance.random() < 0.3  # noqa: PLR2004
         if ask == "send" and (is_refused or faults.happens("undelivered")):
@@ -195,7 +195,7 @@ class SimulatedRail:
             bank.later(again, self._visit, question, visit, call)
 
     def _visit(self, question: Question, visit: Visit, call: _Call) -> None:
-        """Be at the bank, and go back with what it says."""
+        """Ask the bank, and go back with its answer."""
         faults = self._faults
         event = visit(question)
         if event is None or self._road.is_cut or faults.happens("answer_lost"):

@@ -1,4 +1,4 @@
-"""Logs are switched off inside a world: what happens there is in its chronicle."""
+"""Switches logs off inside a world: what happens there is in its event log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _quiet(_logger: object, _method: str, _event: object) -> Any:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Drop every line as long as the block lasts."""
+    """Drop all log lines for the length of the block."""
     before = structlog.get_config()
     structlog.configure(
         processors=[_quiet],

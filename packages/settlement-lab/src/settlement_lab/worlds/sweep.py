@@ -1,7 +1,7 @@
-"""Many worlds, on several processes: what was tried, what was found, and how to see it again.
+"""Many worlds on several processes: what was tested, what was found, and how to reproduce it.
 
-A run proves something only if every fault has happened in it: a large one in which a fault never fired has
-failed, and says which.
+A run proves something only if every fault has occurred in it: a large run in which a fault never occurred
+has failed, and reports which.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from settlement_lab.worlds.chronicle import History
 
 CHUNK: Final = 20
-"""So many worlds go to a process at a time."""
+"""How many worlds a process gets at a time."""
 
 COVERED_FROM: Final = 200
-"""From so many worlds on, a fault that never fired is a failure of the run."""
+"""From this number of worlds on, a fault that never occurred is a failure of the run."""
 
 LINES_SHOWN: Final = 60
 FOUND_MAX: Final = 1_000
-"""No more violated worlds are kept with their last lines."""
+"""For at most so many violated worlds the last lines are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A world in which a promise was broken."""
+    """A world in which a guarantee was violated."""
 
     seed: int
     violations: tuple[str, ...]
@@ -46,7 +46,7 @@ class Found:
 
 @dataclass(slots=True)
 class Report:
-    """What became of many worlds."""
+    """The result of many worlds."""
 
     worlds: int = 0
     violated: int = 0
@@ -59,7 +59,7 @@ class Report:
     found: list[Found] = field(default_factory=list)
 
     def take(self, other: Report) -> None:
-        """Add what another part of the run has seen."""
+        """Add the result of another part of the run."""
         self.worlds += other.worlds
         self.violated += other.violated
         self.world_seconds += other.world_seconds
@@ -84,19 +84,19 @@ class Report:
 
     @property
     def never_fired(self) -> list[str]:
-        """Name the faults that a run of this size must have seen, and has not."""
+        """Return the faults that should have occurred in a run of this size, and did not."""
         if self.worlds < COVERED_FROM:
             return []
         return [name for name in FAULTS if not self.fired[name]]
 
     @property
     def is_good(self) -> bool:
-        """Say whether every promise was kept, and put to the test."""
+        """Return whether every guarantee held and every fault occurred."""
         return not self.violated and not self.never_fired
 
 
 def replay(seed: int, mutant: str = "") -> History:
-    """Play one world, whole or without one safeguard."""
+    """Run one world, with all safeguards or without one."""
     if not mutant:
         return play(seed)
     with without(MUTANTS[mutant]):
@@ -104,10 +104,10 @@ def replay(seed: int, mutant: str = "") -> History:
 
 
 def run_chunk(task: tuple[Sequence[int], str]) -> Report:
-    """Play some worlds in this process, whole or without one safeguard."""
+    """Run some worlds in this process, with all safeguards or without one."""
     seeds, mutant = task
     report = Report()
-    gc.disable()  # the end of a world leaves nothing but garbage, which is better swept once a chunk
+    gc.disable()  # a finished world leaves only garbage, which is collected faster once per chunk
     try:
         for seed in seeds:
             report.note(replay(seed, mutant))
@@ -124,7 +124,7 @@ def sweep(
     mutant: str = "",
     tell: Callable[[Report], None] = lambda _: None,
 ) -> Report:
-    """Play all these worlds on so many processes; ``tell`` hears how it stands."""
+    """Run all these worlds on ``jobs`` processes; ``tell`` is called with the results so far."""
     started_at = time.monotonic()
     report = Report()
     tasks = ((chunk, mutant) for chunk in _chunks(seeds))

@@ -1,7 +1,7 @@
 -- The baseline: the least that any durable settlement engine has to write for one settlement, in a
--- schema of its own. Three commits: taken in, funds held before anything is sent, ended with its two
--- transfers and its announcement. No idempotency keys, no life, no routes, no refusals: it is a limit to
--- measure against, and nothing of the engine uses it.
+-- schema of its own. It makes three commits: admission, the hold before anything is sent, and the final state
+-- with its two transfers and its announcement. It has no idempotency keys, no history, no routes and no
+-- refusals: it is a limit to measure against, and nothing of the engine uses it.
 DROP SCHEMA IF EXISTS baseline CASCADE;
 CREATE SCHEMA baseline;
 

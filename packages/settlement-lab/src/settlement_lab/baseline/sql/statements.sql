@@ -4,24 +4,24 @@ INSERT INTO baseline.accounts (id, posted)
 SELECT n, 1000000000000000 FROM generate_series(1, $1::bigint) AS n;
 
 -- name: accept
--- The first of the three commits.
+-- The first of the three commits of a settlement: its admission.
 SELECT baseline.accept(
     $1::text::uuid[], $2::text::text[], $3::text::bigint[], $4::text::bigint[], $5::text::bigint[]
 );
 
 -- name: lock
--- The second.
+-- The second commit: the funds are held.
 SELECT baseline.lock($1::text::uuid[], $2::text::bigint[], $3::text::bigint[]);
 
 -- name: finish
--- The third.
+-- The third commit: the final state, the transfers and the announcement.
 SELECT baseline.finish(
     $1::text::uuid[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[], $5::bytea
 );
 
 -- name: server_counters
--- Exact at once, unlike the statistics of the server, which lag behind: numbers given to transactions
--- that wrote, bytes of the write-ahead log, and where the stream and the open settlements stand.
+-- These counters are exact at once; the statistics views of the server lag behind. They are the number of
+-- transactions that wrote, the bytes of the write-ahead log, the stream's positions and the open settlements.
 SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS transactions,
     pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS wal_bytes,
     h.position, h.published,
@@ -29,7 +29,7 @@ SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS transactions,
 FROM stream_head AS h;
 
 -- name: server_size
--- How large the whole database is, and those tables that must not grow with history.
+-- The size of the whole database, and of the tables that must not grow with the history.
 SELECT pg_database_size(current_database()) AS database_bytes,
     (
         SELECT sum(pg_total_relation_size(q.name::regclass))::bigint
@@ -37,8 +37,8 @@ SELECT pg_database_size(current_database()) AS database_bytes,
     ) AS bounded_bytes;
 
 -- name: history_numbers
--- How a copy is named: by the number of its copy in the place of the identifier's first 32 bits, so that it
--- sorts before those of today. Copies of copies have numbers of their own, ``stride`` apart.
+-- The identifier of a copy has the copy's number as its first 32 bits, so that it sorts before the identifiers
+-- of the originals. Copies of copies have numbers that are multiples of ``stride`` apart.
 CREATE OR REPLACE FUNCTION pg_temp.copy_of(original uuid, copy integer, stride integer) RETURNS uuid
 LANGUAGE sql IMMUTABLE AS $$
 SELECT (
@@ -56,7 +56,7 @@ SELECT id >= '00ffffff-0000-0000-0000-000000000000'
 $$;
 
 -- name: history_stride
--- One more than the greatest number of a copy that there is.
+-- The greatest number of an existing copy, plus one.
 SELECT coalesce(max(('x' || left(id::text, 8))::bit(32)::integer), 0) + 1 AS stride
 FROM (
     SELECT id FROM settlement_transactions WHERE id < '00ffffff-0000-0000-0000-000000000000'
@@ -64,7 +64,7 @@ FROM (
 ) AS last;
 
 -- name: history_lives
--- Copies of every life that there is, under numbers that sort before those of today.
+-- Copies of every existing settlement, with identifiers that sort before those of the originals.
 INSERT INTO settlement_transactions (
     id, key_hash, caller, idempotency_key, content_hash, obligation_id, from_bank, to_bank,
     amount_minor, currency, requested_value_date, value_date, priority, metadata, state, seq,
@@ -81,7 +81,7 @@ FROM settlement_transactions AS s CROSS JOIN generate_series($1::integer, $2::in
 WHERE pg_temp.was_there(s.id, $3);
 
 -- name: history_moves
--- Their moves; the places after $4, which are taken, are given copy by copy.
+-- The moves of the copies; positions up to $4 are in use, and those after it are assigned copy by copy.
 INSERT INTO moves (
     position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt, detail
 )
@@ -92,7 +92,7 @@ FROM moves AS m CROSS JOIN generate_series($1::integer, $2::integer) AS k
 WHERE m.position <= $4::bigint ORDER BY k, m.position;
 
 -- name: history_attempts
--- Their attempts.
+-- The attempts of the copies.
 INSERT INTO attempts (
     settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr, end_to_end_id,
     message_id, payload, valid_until, sends, undelivered, recorded_at
@@ -104,7 +104,7 @@ FROM attempts AS a CROSS JOIN generate_series($1::integer, $2::integer) AS k
 WHERE pg_temp.was_there(a.settlement_id, $3);
 
 -- name: history_holds
--- Their holds.
+-- The holds of the copies.
 INSERT INTO fund_locks (
     settlement_id, account_id, amount_minor, currency, locked_at, resolved_at, outcome
 )
@@ -114,7 +114,7 @@ FROM fund_locks AS f CROSS JOIN generate_series($1::integer, $2::integer) AS k
 WHERE pg_temp.was_there(f.settlement_id, $3);
 
 -- name: history_transfers
--- Their transfers; those of funding are nobody's life and are not copied.
+-- The transfers of the copies; those of fundings belong to no settlement and are not copied.
 INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, reference, at)
 SELECT pg_temp.copy_of(t.group_id, k, $3),
     t.leg, t.debit_id, t.credit_id, t.amount_minor, t.currency, t.reference, t.at
@@ -123,7 +123,7 @@ WHERE pg_temp.was_there(t.group_id, $3)
     AND EXISTS (SELECT 1 FROM attempts AS a WHERE a.settlement_id = t.group_id);
 
 -- name: history_accounts
--- What all copies together did to the accounts, so that the books stay provable.
+-- The sum of all copies on each account, so that ``prove`` still finds no difference.
 UPDATE accounts AS a SET
     debits_posted = a.debits_posted + c.debits * $1::bigint,
     credits_posted = a.credits_posted + c.credits * $1::bigint
@@ -140,11 +140,11 @@ FROM (
 WHERE a.id = c.id;
 
 -- name: history_head
--- The stream's head after all copies.
+-- The stream's last position after all copies.
 UPDATE stream_head SET position = position * ($1::bigint + 1), published = published * ($1::bigint + 1);
 
 -- name: history_indices_away
--- Filling a table and then building its indices takes a third of the time of filling both.
+-- The indices are dropped first: filling the table and then building them takes a third of the time.
 CREATE TEMPORARY TABLE history_indices ON COMMIT PRESERVE ROWS AS
 SELECT indexname AS name, indexdef AS definition FROM pg_indexes
 WHERE schemaname = current_schema() AND tablename IN ('settlement_transactions', 'transfers')
@@ -159,7 +159,7 @@ BEGIN
 END $$;
 
 -- name: history_indices_back
--- As they were.
+-- The dropped indices are built again.
 DO $$
 DECLARE
     r record;
@@ -171,8 +171,8 @@ END $$;
 DROP TABLE history_indices;
 
 -- name: history_is_old
--- A history that had grown by itself would have been vacuumed in small portions on the way: one that comes at
--- once is not to be vacuumed as a whole while something else is measured.
+-- A history that grows slowly is vacuumed in small portions. A copied one must not be vacuumed as a whole
+-- while something else is measured, so that autovacuum is switched off for inserts.
 ALTER TABLE settlement_transactions SET (autovacuum_vacuum_insert_threshold = -1);
 ALTER TABLE moves SET (autovacuum_vacuum_insert_threshold = -1);
 ALTER TABLE attempts SET (autovacuum_vacuum_insert_threshold = -1);
@@ -180,9 +180,9 @@ ALTER TABLE fund_locks SET (autovacuum_vacuum_insert_threshold = -1);
 ALTER TABLE transfers SET (autovacuum_vacuum_insert_threshold = -1);
 
 -- name: history_analyze
--- What autovacuum would have done in the time that such a history takes.
+-- The statistics that autovacuum would have collected while such a history grew.
 ANALYZE;
 
 -- name: history_checkpoint
--- Nothing of the copying is left to be written out afterwards.
+-- A checkpoint now, so that no writes of the copying are left to be done during the measurement.
 CHECKPOINT;

@@ -1,5 +1,5 @@
 -- A clock that only the simulation moves. Sessions of a schedule have this schema first in their search
--- path, so that the statements and functions of the house run unchanged on its time.
+-- path, so that the engine's statements and functions run unchanged on virtual time.
 
 CREATE SCHEMA virtual;
 
@@ -7,7 +7,7 @@ CREATE FUNCTION virtual.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLAT
     SELECT current_setting('virtual.now')::timestamptz
 $$;
 
--- Two banks with their accounts, and money that the first of them has paid in: a schedule's beginning.
+-- The start of a schedule: two banks with their accounts, and the funding of the first bank.
 CREATE FUNCTION virtual.open_house(
     p_source text, p_target text, p_rail text, p_currency text, p_funds bigint, p_group uuid,
     p_keys uuid[]
@@ -27,7 +27,7 @@ BEGIN
     VALUES ('clearing', p_source, p_currency, 'control', p_funds) RETURNING id INTO v_clearing;
     INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
     VALUES (p_group, 3, v_nostro, v_clearing, p_funds, p_currency, clock_timestamp());
-    -- Whatever stands in the books was asked for by a call; p_keys are the hashes of these calls' keys.
+    -- Everything in the books has a call that requested it; p_keys are the hashes of these calls' keys.
     INSERT INTO idempotent_calls (key_hash, caller, idempotency_key, call, content, account_id)
     SELECT p_keys[q.nth], 'house', format('%s/%s', p_group, q.nth), 'open_account', jsonb_build_object(
         'kind', q.kind, 'bank', q.bank, 'currency', q.currency, 'account_number', 'house',
