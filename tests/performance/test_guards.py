@@ -1,7 +1,7 @@
-"""What makes the engine fast, as counts and ratios that hold on any machine.
+"""The engine's performance as counts and ratios that are the same on any machine.
 
-One short run of the bench on an installation of its own, next to the limit in the same run. A rate would
-say something about the machine and its neighbours; commits, bytes and round trips say something about us.
+One short run of the bench on its own installation, next to the limit in the same run. A rate would depend
+on the machine and on other programs; commits, bytes and round trips depend on the engine only.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 COMMITS_MAX = 0.1
 BATCHES = 12
 LOG_LINES_MAX = 200
-"""At the level info, the start of the engine and of its server included."""
+"""At the log level info, including the start of the engine and of its server."""
 
 ENGINE_ITEMS = 500
 ENGINE_CALLS_MAX = 222.0
-"""Python 3.11 needs 218.1, always; one filtered line of a log is 12 more. Later Pythons need fewer.
+"""Python 3.11 always needs 218.1; one filtered log line is 12 more. Later versions of Python need fewer.
 
-Of these, nine make the hash of the bytes and write it into the move that records the send intent.
+Of these, nine compute the hash of the bytes and write it into the move that records the send intent.
 """
 
 STORE = "settlement_engine/store/"
@@ -64,16 +64,16 @@ QUIET: dict[str, Any] = {
     "windows_refresh_seconds": 60.0,
     "watch_interval_seconds": 60.0,
 }
-"""Settings of an engine that does nothing by itself."""
+"""Settings of an engine that does nothing on its own."""
 
 WAL_BYTES_MAX = 6 * 1024
 CPU_TIMES_THE_LIMIT_MAX = 9.0
-"""What engine and PostgreSQL spend on a settlement, as a multiple of the least durable SQL."""
+"""What engine and PostgreSQL spend on a settlement, as a multiple of the minimal durable SQL."""
 
 HOT_TIMES_MANY_MAX = 1.3
 PEAK_BYTES_MAX = 400 * 1024**2
 OTHERS_COMMITS_MAX = 10
-"""The server counts for all of its databases, and cleans them up by itself now and then."""
+"""The server counts for all its databases, and vacuums by itself sometimes."""
 
 IN_FLIGHT = 4 * BATCH_ITEMS
 SECONDS = 2.0
@@ -81,7 +81,7 @@ LIMIT_SECONDS = 1.0
 
 
 class Found(NamedTuple):
-    """What the run came to."""
+    """The result of the run."""
 
     many: Figures
     hot: Figures
@@ -91,7 +91,7 @@ class Found(NamedTuple):
 
 @pytest.fixture(scope="module")
 def found() -> Iterator[Found]:
-    """One run for all."""
+    """One run for all tests."""
     place = Path(tempfile.mkdtemp(prefix="performance-"))
     try:
         where = place / "installation"
@@ -108,7 +108,7 @@ async def run(ground: Ground) -> Found:
     async with connected(ground.target) as callers:
         await callers.open_accounts()
         figures: list[Figures] = []
-        for spread in (Spread.MANY, Spread.MANY, Spread.HOT):  # the first one warms up
+        for spread in (Spread.MANY, Spread.MANY, Spread.HOT):  # the first one is the warm-up
             load = Load(name="batch", way=Way.BATCH, spread=spread, in_flight=IN_FLIGHT)
             wishes = Wishes(spread, seed=len(figures))
             figures.append(await measure(ground, callers, load, wishes, SECONDS))
@@ -124,17 +124,17 @@ def test_everything_that_was_accepted_was_completed_and_announced(found: Found):
         assert figures.announced_per_second > 0
 
 
-def test_a_commit_is_shared_by_many(found: Found):
+def test_many_settlements_share_a_commit(found: Found):
     assert found.many.commits <= COMMITS_MAX
     assert found.hot.commits <= COMMITS_MAX
 
 
-def test_a_settlement_writes_little_to_the_log(found: Found):
+def test_a_settlement_writes_few_bytes_to_the_write_ahead_log(found: Found):
     assert found.many.wal_bytes <= WAL_BYTES_MAX
     assert found.hot.wal_bytes <= WAL_BYTES_MAX
 
 
-def test_a_settlement_costs_a_bounded_multiple_of_its_least_sql(found: Found):
+def test_a_settlement_costs_a_bounded_multiple_of_its_minimal_sql(found: Found):
     cost = found.many.engine_us + found.many.postgres_us
     assert cost <= found.limit.cpu_us * CPU_TIMES_THE_LIMIT_MAX
 
@@ -144,7 +144,7 @@ def test_a_hot_account_costs_no_more(found: Found):
     assert hot <= (found.many.engine_us + found.many.postgres_us) * HOT_TIMES_MANY_MAX
 
 
-def test_the_engine_stays_small(found: Found):
+def test_the_engines_memory_stays_small(found: Found):
     assert found.many.engine_peak_bytes <= PEAK_BYTES_MAX
 
 
@@ -175,7 +175,7 @@ async def test_a_batch_is_three_round_trips_and_three_commits_however_large(
 
 
 async def settle(scene: Scene, items: int) -> None:
-    """Write a batch of lives. The engine loads nothing between: it has in memory what the test reads."""
+    """Write a batch of settlements; the engine loads nothing between, because it has all of it in memory."""
     batch = [scene.admission() for _ in range(items)]
     settlements = scene.stores.settlements
     await settlements.admit(batch, scene.owner)
@@ -187,7 +187,7 @@ async def settle(scene: Scene, items: int) -> None:
 
 
 def counted_trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Count every question to the server from now on, by the name of its statement where it has one."""
+    """Count every request to the server from now on, by the name of its statement if it has one."""
     trips: list[str] = []
     names = {text: name for name, text in queries().items()}
 
@@ -208,11 +208,11 @@ def counted_trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # --- the engine alone, on the store in memory ---------------------------------------------------------
 
 
-async def test_the_engine_asks_its_store_three_times_for_a_batch_however_large(
+async def test_the_engine_calls_its_store_three_times_for_a_batch_of_any_size(
     monkeypatch: pytest.MonkeyPatch,
 ):
     async with running(rail=PromptRail(), **QUIET) as house:
-        await settle_many(house, "first")  # gets to know the accounts
+        await settle_many(house, "first")  # loads the accounts
         asked: list[str] = []
         for part in (house.store, house.accounts):
             for name, method in inspect.getmembers(part, inspect.iscoroutinefunction):
@@ -222,7 +222,7 @@ async def test_the_engine_asks_its_store_three_times_for_a_batch_however_large(
 
 
 async def test_a_settlement_is_a_bounded_number_of_calls_in_the_engine():
-    """A line in the log, a metric looked up, an await: whatever is done for each of them is seen here."""
+    """A log line, a metric look-up, an await: whatever is done for each settlement is counted here."""
     async with running(rail=PromptRail(), **QUIET) as house:
         await settle_many(house, "first")
         calls = await calls_of(settle_many(house, "second"))
@@ -246,7 +246,7 @@ async def settle_many(house: House, name: str) -> None:
 
 
 async def calls_of(work: Coroutine[Any, Any, None]) -> int:
-    """Count the calls of functions, Python's and C's, that something takes, the store's own left out."""
+    """Count the calls of Python and C functions during the work, without those of the store itself."""
     count = depth = 0
 
     def see(frame: FrameType, event: str, _argument: object) -> None:
@@ -267,7 +267,7 @@ async def calls_of(work: Coroutine[Any, Any, None]) -> int:
 
 
 class PromptRail(ToldRail):
-    """Settles what it is asked to send, all at once."""
+    """Settles each payment that it is asked to send, all at once."""
 
     @override
     async def send(self, questions: Any, report: Any) -> None:

@@ -1,7 +1,7 @@
-"""How many messages a core builds and reads in a second: told, and not judged.
+"""How many messages one core builds and reads per second: printed, and not judged.
 
-``python -m tests.performance.test_message_rates`` prints the rates. What is judged is a count that holds on
-any machine: how many elements of lxml one message costs.
+``python -m tests.performance.test_message_rates`` prints the rates. The test checks a count that is the
+same on any machine: how many lxml elements one message needs.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ STATUS: Final = built(
 
 
 class Rates(NamedTuple):
-    """Messages in a second of one core."""
+    """Messages per second of one core."""
 
     built_pacs009: float
     read_pacs002: float
 
 
 def measure(seconds: float = 1.0) -> Rates:
-    """Measure both, in CPU time."""
+    """Measure both rates, in CPU time."""
     return Rates(
         built_pacs009=_rate(lambda: built("pacs.009.001.08", TRANSFER, HEAD), seconds),
         read_pacs002=_rate(lambda: opened(STATUS), seconds),
@@ -100,7 +100,7 @@ def _rate(act: Callable[[], object], seconds: float) -> float:
     return count / spent
 
 
-def test_the_rates_are_measured_on_messages_that_say_what_they_should():
+def test_the_rates_are_measured_on_correct_messages():
     assert opened(built("pacs.009.001.08", TRANSFER, HEAD)).content == TRANSFER
     assert opened(STATUS).content.transactions[0].status == "ACSC"
     assert min(measure(0.02)) > 0

@@ -1,6 +1,6 @@
-"""Each recipe of CONTRIBUTING, carried out in a copy of the source tree: what it promises is then true there.
+"""Each recipe of CONTRIBUTING is carried out in a copy of the source tree, and its result is checked there.
 
-A recipe that misses a step fails here, because the copy's own tests demand the step.
+A recipe with a missing step fails here, because the tests of the copy require the step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def copy(tmp_path: Path) -> SourceCopy:
 
 
 def test_every_recipe_is_carried_out_here():
-    """Dependencies need a registry, and are tried by whoever changes them."""
+    """Dependencies need a registry; whoever changes one tests that recipe."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     recipes = set(re.findall(r"^\*\*(.+?)\.\*\*", text.split("## Recipes")[1], re.MULTILINE))
     carried_out = {
@@ -175,7 +175,7 @@ from settlement_engine.screening.builtin import ScreeningRules
 from tests.support.lives import wish
 
 
-def test_a_forbidden_purpose_is_refused_and_told():
+def test_a_forbidden_purpose_is_refused_with_a_sentence():
     refusal = ScreeningRules().refuse(wish(metadata={"purpose": "GAMBLING"}))
     assert refusal.code is RefusalCode.PURPOSE_FORBIDDEN
     assert refusal_sentence(refusal.code, refusal.detail) == "the purpose is not allowed: gambling"
@@ -273,7 +273,7 @@ METHOD = '''    async def count(
         return pb.CountSettlementsResponse(settlements=counted)
 
 '''
-CALL_CASE = '''"""The call, at both doors."""
+CALL_CASE = '''"""The call, over gRPC and JSON."""
 
 from settlement_engine.proto import settlement_pb2 as pb
 
@@ -308,7 +308,7 @@ def test_add_a_call(copy):
 
 # --- a screening provider ---------------------------------------------------------------------------
 
-PROVIDER = '''"""A screening that parks what is larger than a bound of its own."""
+PROVIDER = '''"""A screening provider that parks payments above a limit."""
 
 from __future__ import annotations
 
@@ -324,7 +324,7 @@ if TYPE_CHECKING:
 
 
 class CarefulScreening:
-    """Parks what is larger than the bound."""
+    """Parks payments above the limit."""
 
     def __init__(self, largest_minor: int) -> None:
         self._largest_minor = largest_minor
@@ -340,7 +340,7 @@ class CarefulScreening:
         event = Event.PARKED if is_large else Event.CLEARED
         return Answer(settlement_id=settlement.id, event=event)
 '''
-PROVIDER_CASE = '''"""The provider that was added is the one that is asked."""
+PROVIDER_CASE = '''"""The engine uses the provider that was added."""
 
 from settlement_engine.app.screening import configured_screening
 from settlement_engine.config.loading import load
@@ -349,7 +349,7 @@ from settlement_engine.domain.money import Money
 from tests.unit.screening.test_builtin import settlement
 
 
-async def test_the_provider_is_asked():
+async def test_the_provider_is_used():
     wanted = {"profile": "dev", "screening.provider": "careful", "screening.careful_minor": 500}
     screening = configured_screening(load(None, wanted).config)
     asked = [settlement("OB", amount=Money(minor, "EUR")) for minor in (500, 501)]
@@ -391,7 +391,7 @@ def test_add_a_screening_provider(copy):
 
 # --- a rail -----------------------------------------------------------------------------------------
 
-RAIL = '''"""A rail of its own name, whose bank is another mock."""
+RAIL = '''"""A rail with its own name and a mock bank of its own."""
 
 from __future__ import annotations
 
@@ -399,7 +399,7 @@ from settlement_engine.rails.mock import MockRail
 
 
 class PaperRail(MockRail):
-    """Keeps what every rail keeps."""
+    """Satisfies the contract of every rail."""
 
     name = "paper"
 '''
@@ -409,7 +409,7 @@ WORLD = """class PaperWorld(MockWorld):
 
 
 """
-RAIL_CASE = '''"""The rail that was added is started, asked, watched and stopped."""
+RAIL_CASE = '''"""The rail that was added is started and stopped."""
 
 from settlement_engine.app.application import Application
 from settlement_engine.config.loading import load

@@ -1,4 +1,4 @@
-"""What the database sees to, taken out of the database: each has a schedule that shows it."""
+"""Safeguards in the database, removed one at a time: each has a schedule that detects the removal."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ FUNCTION = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class SqlMutant:
-    """A piece of the functions' text that is written otherwise, or a statement that takes something out.
+    """A piece of a function's text that is replaced, or a statement that removes something.
 
-    ``seed`` is of a schedule in which it is missed; ``emphasis`` raises faults there.
+    ``seed`` is of a schedule that detects it; ``emphasis`` raises the rates of faults there.
     """
 
     name: str
@@ -33,11 +33,11 @@ class SqlMutant:
     statement: str = ""
 
     def sql(self) -> str:
-        """Return what makes a migrated database a mutant."""
+        """Return the SQL that makes a mutant of a migrated database."""
         if not self.old:
             return self.statement
         [changed] = [text for text in functions() if self.old in text]
-        assert changed.count(self.old) == 1, "the piece stands in one place"
+        assert changed.count(self.old) == 1, "the piece occurs exactly once"
         mutated = changed.replace(self.old, self.new)
         return re.sub(r"^CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", mutated)
 

@@ -1,4 +1,4 @@
-"""The loop without time: deterministic, closed, and cruel to processes that are killed."""
+"""The event loop with virtual time: deterministic, closed, and without clean-up for killed processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def world(main, seed=1):
     return run(loop, main(loop, processes), processes)
 
 
-def test_hours_pass_in_no_time():
+def test_virtual_hours_take_no_real_time():
     async def main(loop, _processes):
         await asyncio.sleep(7_200)
         return loop.time()
@@ -42,7 +42,7 @@ def test_the_seed_chooses_the_order():
     assert len({order(seed) for seed in range(10)}) > 5
 
 
-def test_whoever_waits_for_nothing_is_found():
+def test_a_wait_that_cannot_end_is_detected():
     async def main(loop, _processes):
         await loop.create_future()
 
@@ -50,7 +50,7 @@ def test_whoever_waits_for_nothing_is_found():
         world(main)
 
 
-def test_a_world_without_rest_is_found():
+def test_a_world_that_never_becomes_quiescent_is_detected():
     async def main(loop, _processes):
         loop._turns_max = 1_000
         for _ in range(2_000):
@@ -70,7 +70,7 @@ def test_a_world_without_rest_is_found():
         lambda loop: asyncio.create_subprocess_exec("true"),
     ],
 )
-def test_nothing_leaves_the_world(escape):
+def test_threads_sockets_and_signals_are_refused(escape):
     async def main(loop, _processes):
         await escape(loop)
 
@@ -102,7 +102,7 @@ def test_a_killed_process_does_not_even_clean_up():
     world(main)
 
 
-def test_what_a_process_begins_dies_with_it():
+def test_tasks_of_a_killed_process_are_killed_too():
     async def main(loop, processes):
         process = Process("engine")
         processes.append(process)
@@ -125,7 +125,7 @@ def test_what_a_process_begins_dies_with_it():
     assert world(main) == []
 
 
-def test_a_frozen_process_goes_on_where_it_was():
+def test_a_frozen_process_continues_where_it_stopped():
     async def main(loop, processes):
         process = Process("engine")
         processes.append(process)
@@ -148,7 +148,7 @@ def test_a_frozen_process_goes_on_where_it_was():
     assert world(main) == [pytest.approx(1.0), pytest.approx(51.5), pytest.approx(52.5)]
 
 
-def test_a_killed_process_does_not_thaw():
+def test_a_killed_process_cannot_be_resumed():
     async def main(loop, processes):
         process = Process("engine")
         processes.append(process)
@@ -169,7 +169,7 @@ def test_a_killed_process_does_not_thaw():
     assert world(main) == []
 
 
-def test_what_fails_in_the_background_is_kept():
+def test_failures_in_the_background_are_recorded():
     async def main(loop, _processes):
         loop.call_later(1, lambda: 1 / 0)
         await asyncio.sleep(2)

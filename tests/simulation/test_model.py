@@ -1,4 +1,4 @@
-"""The model check finds nothing, and finds each safeguard that is taken away."""
+"""The model check finds no violation, and finds one for each safeguard that is removed."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from settlement_lab.model.space import Space, SpaceExhausted
 
 STATES_MIN = 250_000
 SMALL = SHORT._replace(states=30_000)
-"""Every mutation shows within this; a search that needs more has not seen it."""
+"""Every mutation shows within this number of states; a search that needs more has not detected it."""
 
 UNWALKED = {
-    (State.FAILED, Event.CONTRADICTED),  # takes a database that was restored and has forgotten
-    (State.COMPLETED, Event.CONTRADICTED),  # takes a bank that contradicts itself
+    (State.FAILED, Event.CONTRADICTED),  # needs a database that was restored to an older state
+    (State.COMPLETED, Event.CONTRADICTED),  # needs a bank that contradicts itself
     (State.RETURNED, Event.CONTRADICTED),
-    (State.COMPLETED, Event.UNCOVERED),  # takes the receiver's account
+    (State.COMPLETED, Event.UNCOVERED),  # needs the receiver's account
     (State.COMPLETED, Event.PARTLY_UNCOVERED),
-    (State.COMPLETED, Event.PARTLY_RETURNED),  # takes amounts, and the model has none
+    (State.COMPLETED, Event.PARTLY_RETURNED),  # needs amounts, and the model has none
     *(
         (state, Event.AMOUNT_DIFFERED) for state in HOLDING
-    ),  # takes a bank that speaks of another amount
-    (State.COMPLETED, Event.DISPROVED),  # takes two people who were wrong
+    ),  # needs a bank that reports another amount
+    (State.COMPLETED, Event.DISPROVED),  # needs two people who were wrong
     (State.ROLLED_BACK, Event.DISPROVED),
 }
-"""Rows that no honest life within the model leads over."""
+"""Transitions that no correct history within the model uses."""
 
 
-def test_nothing_can_go_wrong_in_any_order() -> None:
-    """The rail of class A has the most ways; it alone is large enough. All rails are in the soak."""
+def test_no_order_of_events_violates_a_guarantee() -> None:
+    """The rail of class A has the most paths; only it is searched here. The soak searches all rails."""
     found = check(bound=SHORT, rails=("A",))
     assert not found.violation, str(found)
     assert found.states >= STATES_MIN
@@ -46,7 +46,7 @@ def test_nothing_can_go_wrong_in_any_order() -> None:
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_a_safeguard_that_is_taken_away_is_missed(name: str) -> None:
+def test_a_removed_safeguard_is_detected(name: str) -> None:
     found = check(name, SMALL)
     assert found.violation
     assert len(found.trace) > 1
@@ -56,17 +56,17 @@ def test_a_safeguard_that_is_taken_away_is_missed(name: str) -> None:
 @pytest.mark.parametrize(
     "mutation", list(rows_with_other_work()), ids=lambda mutation: str(mutation.name)
 )
-def test_a_row_beyond_the_line_that_moves_other_money_is_found(mutation) -> None:
+def test_a_transition_after_the_point_of_no_return_with_other_work_is_detected(mutation) -> None:
     found = check(mutation, SMALL)
     assert found.violation.startswith("books"), str(found)
 
 
-def test_every_row_beyond_the_line_is_written_otherwise() -> None:
+def test_each_transition_after_the_point_of_no_return_is_changed() -> None:
     written = {place for mutation in rows_with_other_work() for place in mutation.page}
     assert written == {(state, event) for state in HOLDING for event in LIFE[state]}
 
 
-def test_a_mutation_leaves_nothing_behind() -> None:
+def test_a_mutation_is_undone_at_the_end() -> None:
     names = ("LIFE", "ENDS", "may_send_again")
     before = [getattr(before_the_end, name) for name in names]
     with removed(MUTATIONS["ends are left again"]):
@@ -79,13 +79,13 @@ def test_a_mutation_leaves_nothing_behind() -> None:
     )
 
 
-def test_a_search_that_cannot_be_finished_proves_nothing() -> None:
+def test_a_search_beyond_its_bound_is_a_failure() -> None:
     with pytest.raises(SpaceExhausted):
         check(bound=SHORT._replace(states=100), rails=("D",))
 
 
-def test_a_counter_example_is_a_way_that_can_be_gone() -> None:
-    """Walk along the sentences, from the start: each of them is possible where it is told."""
+def test_a_counter_example_is_a_possible_path() -> None:
+    """Follow the sentences of the trace from the start: each event is possible where it is listed."""
     found = check("void on silence", SMALL)
     [rail] = [rail for rail in RAILS if rail.name == found.rail]
     with removed(MUTATIONS["void on silence"]):
@@ -103,16 +103,16 @@ def test_a_counter_example_is_a_way_that_can_be_gone() -> None:
 
 
 @pytest.mark.parametrize("state", sorted(HOLDING))
-def test_word_of_another_attempt_is_not_believed(state: State) -> None:
-    """The page knows one attempt: nothing beyond the line leads back to the lock."""
+def test_a_report_about_another_attempt_is_not_believed(state: State) -> None:
+    """The state machine has one attempt: after the point of no return no transition leads to a lock."""
     engine = Engine(RAILS[0])
     assert not any(engine.hears_foreign(Belief(state, 1, 0), event) for event in Event)
     for rows in (LIFE[state] for state in HOLDING):
         assert not any(row.do is lifecycle.Do.LOCK for row in rows.values())
 
 
-def test_a_bank_that_forgets_does_so_when_nothing_is_under_way() -> None:
-    """What the check takes for granted of a bank that does not enforce validity."""
+def test_a_bank_forgets_a_payment_only_when_no_message_is_under_way() -> None:
+    """An assumption of the check about a bank that does not enforce validity."""
     [rail] = [rail for rail in RAILS if rail.name == "B short"]
     outside = Outside(rail, SHORT, frozenset())
 

@@ -1,4 +1,4 @@
-"""A safeguard that is taken out is missed: each mutant is caught in the world that is known to catch it."""
+"""Each mutant is detected in the world that is recorded for it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from settlement_lab.worlds.world import play
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_missing_safeguard_breaks_a_promise(name):
+def test_a_missing_safeguard_violates_a_guarantee(name):
     history = replay(MUTANTS[name].seed, name)
-    assert history.violations, f"{MUTANTS[name].what}, and nobody notices"
+    assert history.violations, f"{MUTANTS[name].what}, and nothing detects it"
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_the_same_world_is_whole_with_the_safeguard(name):
+def test_the_same_world_has_no_violation_with_the_safeguard(name):
     mutant = MUTANTS[name]
     assert play(mutant.seed, emphasis=mutant.emphasis).violations == []
 
 
-def test_a_mutant_is_gone_when_its_world_is_over():
+def test_a_mutant_is_undone_after_its_world():
     before = {state: dict(rows) for state, rows in LIFE.items()}
     digest = play(1).digest
     for mutant in MUTANTS.values():

@@ -1,4 +1,4 @@
-"""Seeded schedules on real PostgreSQL, the short form; the long one is in the soak."""
+"""Seeded schedules on real PostgreSQL, in the short form; the soak runs many more."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RARE_MAX = 6
 """So many kinds of faults may be missing in so few schedules."""
 
 TRIES_MAX = 40
-"""A change of the world around the schedules moves what a seed means; then the next ones are tried."""
+"""A change in the code moves what a seed means; then the following seeds are tried."""
 
 POINTS_MIN = 80
 SEEDS_FILE = Path(__file__).with_name("schedule_seeds.toml")
@@ -57,15 +57,15 @@ def told(report: ScheduleReport) -> str:
 
 
 @pytest.mark.slow
-def test_no_schedule_breaks_a_promise(ground: PostgresGround) -> None:
+def test_no_schedule_violates_a_guarantee(ground: PostgresGround) -> None:
     report = run_on(ground, range(SCHEDULES))
     assert not report.broken, told(report)
     assert report.points >= POINTS_MIN * SCHEDULES
-    assert report.anomalies["stale_step"], "no write of a zombie was refused"
+    assert report.anomalies["stale_step"], "no write on an expired lease was refused"
     assert len([name for name in EXPECTED if not report.fired[name]]) <= RARE_MAX
 
 
-def test_schedules_that_once_failed_do_not_fail_again(ground: PostgresGround) -> None:
+def test_schedules_that_once_failed_pass(ground: PostgresGround) -> None:
     known = tomllib.loads(SEEDS_FILE.read_text())["schedule"]
     for each in known:
         history = play(each["seed"], ground, is_proved=True)
@@ -73,10 +73,10 @@ def test_schedules_that_once_failed_do_not_fail_again(ground: PostgresGround) ->
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_what_is_taken_out_of_the_database_is_missed(
+def test_a_safeguard_removed_from_the_database_is_detected(
     mutant: SqlMutant, ground: PostgresGround, databases: Databases
 ) -> None:
-    """In the schedule that is known, or one soon after it: and in that only because of the mutant."""
+    """It is detected in the recorded schedule, or one soon after it, and there only because of the mutant."""
     ground.change(mutant.sql())
     seeds = range(mutant.seed, mutant.seed + TRIES_MAX)
     caught = (
@@ -88,7 +88,7 @@ def test_what_is_taken_out_of_the_database_is_missed(
         assert not play(seed, whole, mutant.emphasis, is_proved=True).violations
 
 
-def test_a_seed_is_a_history(databases: Databases) -> None:
+def test_a_seed_gives_the_same_history(databases: Databases) -> None:
     digests = []
     for _ in range(2):
         with fresh(databases) as ground:
@@ -104,7 +104,7 @@ class FixedClock:
         return datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
-def test_the_databases_clock_is_the_worlds(ground: PostgresGround) -> None:
+def test_the_database_uses_the_virtual_clock(ground: PostgresGround) -> None:
     ground._clock = FixedClock()
     wire = ground.take()
     [[now]] = wire.fetch(ground.now(), query("database_time"))
@@ -112,7 +112,7 @@ def test_the_databases_clock_is_the_worlds(ground: PostgresGround) -> None:
     ground.give_back(wire)
 
 
-def test_a_row_lock_of_another_engine_is_met_at_once(ground: PostgresGround) -> None:
+def test_waiting_for_another_engines_row_lock_fails_at_once(ground: PostgresGround) -> None:
     ground._clock = FixedClock()
     statement = "UPDATE stream_head SET published = published RETURNING position"
     one, two = ground.take(), ground.take()
@@ -126,8 +126,8 @@ def test_a_row_lock_of_another_engine_is_met_at_once(ground: PostgresGround) -> 
     ground.give_back(one)
 
 
-def test_the_functions_are_found() -> None:
+def test_the_newest_text_of_each_function_is_found() -> None:
     names = [text.split("(")[0].split()[-1] for text in functions()]
-    assert len(names) == len(set(names)), "of each function there is the newest text alone"
+    assert len(names) == len(set(names)), "only the newest text of each function"
     assert {"admit_settlements", "apply_steps", "claim_settlements"} <= set(names)
     assert set(calls()) == {"end_session", "bury_engines", "set_aside", "open_house"}

@@ -1,4 +1,4 @@
-"""Whole engines in worlds where everything goes wrong: every promise is kept, by the bank's own book."""
+"""Whole engines in worlds with all faults: every guarantee holds, compared with the bank's ledger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print([play(seed).digest for seed in (3, 14, 15)])
 """
 
 
-def test_every_promise_is_kept_in_every_world_and_every_fault_happens():
+def test_every_guarantee_holds_in_every_world_and_every_fault_occurs():
     report = sweep(range(WORLDS), jobs=1)
     assert [(found.seed, found.violations) for found in report.found] == []
     assert report.worlds == WORLDS
@@ -33,12 +33,12 @@ def test_every_promise_is_kept_in_every_world_and_every_fault_happens():
 
 
 @pytest.mark.parametrize("known", REGRESSIONS, ids=lambda known: str(known["seed"]))
-def test_what_was_found_once_is_not_found_again(known):
+def test_worlds_that_once_failed_pass(known):
     assert play(known["seed"], emphasis=known.get("emphasis")).violations == []
 
 
 @pytest.mark.parametrize("known", REGRESSIONS, ids=lambda known: str(known["seed"]))
-def test_what_was_found_has_a_test_of_its_own(known):
+def test_each_finding_has_a_test_of_its_own(known):
     assert known["found"]
     assert (HERE.parents[1] / known["test"]).is_file()
 
@@ -47,13 +47,13 @@ def test_what_was_found_has_a_test_of_its_own(known):
 
 
 @pytest.mark.parametrize("seed", [0, 7, 21])
-def test_the_same_seed_is_the_same_history_to_the_last_turn(seed):
+def test_the_same_seed_gives_the_same_history_to_the_last_turn(seed):
     one, two = play(seed), play(seed)
     assert one.lines == two.lines
     assert (one.digest, one.turns, one.seconds) == (two.digest, two.turns, two.seconds)
 
 
-def test_another_seed_is_another_history():
+def test_another_seed_gives_another_history():
     assert len({play(seed).digest for seed in range(5)}) == 5
 
 
@@ -73,10 +73,10 @@ def test_histories_do_not_depend_on_how_texts_are_hashed():
     assert found[0].strip() == str([play(seed).digest for seed in (3, 14, 15)])
 
 
-# --- what a run has to have seen --------------------------------------------------------------------
+# --- what must have occurred in a run ---------------------------------------------------------------
 
 
-def test_a_large_run_that_never_saw_a_fault_has_failed_and_names_it():
+def test_a_large_run_without_some_fault_fails_and_names_it():
     report = Report(worlds=COVERED_FROM)
     report.fired.update(name for name in FAULTS if name != "zombie")
     assert report.never_fired == ["zombie"]
@@ -85,11 +85,11 @@ def test_a_large_run_that_never_saw_a_fault_has_failed_and_names_it():
     assert report.is_good
 
 
-def test_a_small_run_need_not_see_everything():
+def test_a_small_run_may_miss_faults():
     assert Report(worlds=COVERED_FROM - 1).is_good
 
 
-def test_processes_share_the_work_and_change_nothing():
+def test_the_number_of_processes_does_not_change_the_result():
     alone = sweep(range(40), jobs=1)
     together = sweep(range(40), jobs=2)
     assert (alone.turns, alone.fired, alone.ends) == (together.turns, together.fired, together.ends)

@@ -1,4 +1,4 @@
-"""Percentiles: never below the truth, and at most one part in 128 above it."""
+"""Percentiles: never below the true value, and at most one part in 128 above it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HALF_OF_THE_LAST_PLACE = 2e-6
 
 @pytest.mark.parametrize("percent", [1, 50, 90, 99, 99.9, 100])
 @pytest.mark.parametrize("scale", [1e-5, 1e-3, 1.0, 100.0])
-def test_a_percentile_is_the_truth_or_a_little_more(percent, scale):
+def test_a_percentile_is_the_true_value_or_slightly_more(percent, scale):
     chance = random.Random(int(percent * 10))
     durations = sorted(chance.expovariate(1 / scale) for _ in range(5_000))
     histogram = Histogram()
@@ -26,11 +26,11 @@ def test_a_percentile_is_the_truth_or_a_little_more(percent, scale):
     assert found <= true * (1 + 1 / PARTS) + HALF_OF_THE_LAST_PLACE
 
 
-def test_nothing_counted_has_no_percentiles():
+def test_percentiles_are_0_if_nothing_was_counted():
     assert Histogram().percentile_seconds(99) == 0
 
 
-def test_the_greatest_is_exact():
+def test_the_greatest_value_is_exact():
     histogram = Histogram()
     for seconds in (0.1, 12.3456, 3.0):
         histogram.add(seconds)
@@ -38,7 +38,7 @@ def test_the_greatest_is_exact():
     assert histogram.percentile_seconds(100) == 12.3456
 
 
-def test_two_histograms_together_are_one():
+def test_merged_histograms_equal_one_histogram_of_all_values():
     whole, left, right = Histogram(), Histogram(), Histogram()
     for number in range(1, 1001):
         whole.add(number / 1000)

@@ -1,4 +1,4 @@
-"""What the kernel says of processes."""
+"""What the kernel reports about processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from settlement_lab.bench.processes import Pids
 NOBODY = Pids(engines=(), postgres=None, nats=None)
 
 
-def test_processor_time_is_ours_and_that_of_the_whole_tree():
+def test_cpu_time_includes_child_processes():
     burning = "import os, time\nos.fork()\nend = time.process_time() + 0.3\n"
     burning += "while time.process_time() < end: pass\nprint(1, flush=True)\ntime.sleep(30)"
     child = subprocess.Popen(
@@ -30,17 +30,17 @@ def test_processor_time_is_ours_and_that_of_the_whole_tree():
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
     assert found.engine >= 0.25
-    assert found.postgres >= found.engine + 0.25, "the fork's time belongs to the tree"
+    assert found.postgres >= found.engine + 0.25, "the fork's time is included"
     assert found.client > 0
 
 
-def test_who_is_gone_has_spent_nothing():
+def test_an_ended_process_has_no_cpu_time():
     found = processes.spent(NOBODY)
     assert (found.engine, found.postgres, found.nats) == (0, 0, 0)
     assert processes.peak_bytes(NOBODY) == 0
 
 
-def test_the_peak_of_memory_is_at_least_what_is_there_now():
+def test_the_memory_peak_is_at_least_the_current_memory():
     own = Pids(engines=(os.getpid(),), postgres=None, nats=None)
     assert processes.peak_bytes(own) >= processes.resident_bytes(own) > 1024**2
 

@@ -1,4 +1,4 @@
-"""The table says what was measured, next to its limit."""
+"""The report shows the measured figures next to the limit."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_row_has_a_cell_for_each_column():
     assert len(report.limit_row(LIMIT)) == len(report.LIMIT_COLUMNS)
 
 
-def test_the_ratio_counts_what_was_slowest():
+def test_the_ratio_uses_the_slower_of_the_completed_and_announced_rates():
     assert FIGURES.ratio == pytest.approx(0.5)
     assert replace(FIGURES, completed_per_second=2_000.0).ratio == pytest.approx(0.25)
     assert replace(FIGURES, announced_per_second=0.0).ratio == pytest.approx(4_050 / 8_000)
@@ -80,12 +80,12 @@ def test_the_document_is_json_and_holds_the_ratio():
     assert told["trials"][0]["is_good"] is True
 
 
-def test_faults_are_told_with_their_row():
+def test_faults_are_reported_with_their_scenario():
     faulty = replace(FIGURES, faults={"INTERNAL: what": 2})
     assert report.fault_lines([FIGURES, faulty]) == ["batch/many: 2 times INTERNAL: what"]
 
 
-def test_the_table_of_a_document_has_a_line_for_each_row_and_numbers_at_the_right():
+def test_a_markdown_table_has_a_line_for_each_row_and_numbers_on_the_right():
     outcome = Outcome(name="recovery", lines=["one | two", "three"], is_good=False)
     rows = report.outcome_rows([outcome])
     assert report.markdown_table(report.OUTCOME_COLUMNS, rows, ("what came of it",)) == [

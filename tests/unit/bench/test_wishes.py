@@ -1,4 +1,4 @@
-"""The load: repeatable, spread as it says, and never twice the same obligation unless it is meant."""
+"""The workload: reproducible, distributed as named, and no obligation twice unless intended."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from settlement_lab.bench.wishes import BANKS, MIXED, Spread, Wishes
 COUNT = 5_000
 
 
-def test_the_same_seed_makes_the_same_wishes():
+def test_the_same_seed_makes_the_same_workload():
     one, other = Wishes(Spread.ZIPF, 7).many(50), Wishes(Spread.ZIPF, 7).many(50)
     assert one == other
     assert one != Wishes(Spread.ZIPF, 8).many(50)
 
 
-def test_every_wish_is_well_formed_and_has_an_obligation_of_its_own():
+def test_every_instruction_is_valid_and_has_an_obligation_of_its_own():
     for spread in Spread:
         wishes = Wishes(spread, 7).many(COUNT)
         for wish in wishes:
@@ -28,7 +28,7 @@ def test_a_hot_load_debits_one_account():
     assert {wish.from_bank for wish in Wishes(Spread.HOT, 7).many(COUNT)} == {BANKS[0]}
 
 
-def test_many_are_all_alike_and_zipf_prefers_the_first():
+def test_many_is_even_and_zipf_prefers_the_first():
     many = Counter(wish.from_bank for wish in Wishes(Spread.MANY, 7).many(COUNT))
     zipf = Counter(wish.from_bank for wish in Wishes(Spread.ZIPF, 7).many(COUNT))
     assert max(many.values()) < COUNT / 100
@@ -36,7 +36,7 @@ def test_many_are_all_alike_and_zipf_prefers_the_first():
     assert zipf[BANKS[0]] > zipf[BANKS[9]] * 5
 
 
-def test_a_mixed_load_goes_wrong_as_often_as_it_says():
+def test_a_mixed_load_has_the_stated_share_of_faults():
     wishes = Wishes(Spread.MANY, 7, MIXED).many(COUNT)
     scripts = Counter(wish.metadata.get("simulate", "") for wish in wishes)
     for name, share in MIXED.items():
