@@ -504,7 +504,6 @@ def test_safe_settings_are_safe(tmp_path: Path) -> None:
         ("database.url", ""),
         ("nats.url", ""),
         ("banks.mock_enabled", True),
-        ("banks.swift", [{"enabled": True}]),
         ("banks.sepa", [{"enabled": True}]),
         ("server.reflection", True),
         ("server.host", "0.0.0.0"),
@@ -516,6 +515,97 @@ def test_each_unsafe_setting_is_named(tmp_path: Path, key: str, value: object) -
     found = unsafe(tmp_path, **{key.replace(".", "__"): value})
     assert len(found) == (2 if key == "server.host" else 1)
     assert all(key.split(".")[1] in each or "server.host" in each for each in found)
+
+
+BANK = "https://swift-api.example.com"
+
+
+def swift_bank(tmp_path: Path, **changes: object) -> dict[str, object]:
+    """A bank that may be used for real money, unless it is changed."""
+    files = {"ca_file": "ca.pem", "cert_file": "we.pem", "key_file": str(secret_file(tmp_path))}
+    return {"enabled": True, "endpoint": BANK, **files, **changes}
+
+
+def unsafe_bank(tmp_path: Path, bic: str = "SETTGB2L", **changes: object) -> list[str]:
+    given = {"banks__swift": [swift_bank(tmp_path, **changes)], "institution__bic": bic}
+    return unsafe(tmp_path, **given)
+
+
+def test_a_bank_that_is_known_by_certificates_is_safe(tmp_path: Path) -> None:
+    assert unsafe_bank(tmp_path) == []
+    assert unsafe_bank(tmp_path, endpoint="", enabled=False, ca_file="") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"endpoint": "http://swift-api.example.com"}, ["endpoint"]),
+        ({"ca_file": ""}, ["ca_file"]),
+        ({"cert_file": "", "key_file": ""}, ["cert_file", "key_file"]),
+        ({"bic": ""}, ["institution.bic"]),
+    ],
+)
+def test_a_bank_on_another_machine_needs_certificates_on_both_sides(
+    tmp_path: Path, changes: dict[str, str], named: list[str]
+) -> None:
+    found = unsafe_bank(tmp_path, **changes)
+    assert len(found) == len(named)
+    assert all(key in text for key, text in zip(named, found, strict=True))
+
+
+def test_a_bank_on_this_machine_needs_no_tls(tmp_path: Path) -> None:
+    plain = {"endpoint": "http://127.0.0.1:8099", "ca_file": "", "cert_file": "", "key_file": ""}
+    assert unsafe_bank(tmp_path, **plain) == []
+
+
+def test_a_token_for_calling_back_is_for_one_machine(tmp_path: Path) -> None:
+    token = str(secret_file(tmp_path))
+    assert unsafe_bank(tmp_path, callback_token_file=token) == []
+    bank = swift_bank(tmp_path, callback_token_file=token)
+    given = {"banks__swift": [bank], "institution__bic": "SETTGB2L", "server__host": "10.0.0.1"}
+    assert any("callback_token_file" in text for text in unsafe(tmp_path, **given))
+
+
+@pytest.mark.parametrize("key", ["key_file", "token_file", "callback_token_file"])
+def test_a_secret_of_a_bank_that_everybody_can_read_is_refused(tmp_path: Path, key: str) -> None:
+    path = secret_file(tmp_path, mode=0o644)
+    bank = {
+        "enabled": True,
+        "endpoint": BANK,
+        "cert_file": "we.pem",
+        "key_file": "",
+        key: str(path),
+    }
+    bank |= {"cert_file": "we.pem" if key == "key_file" else ""}
+    with pytest.raises(Misconfigured) as caught:
+        load(None, {"banks.swift": [bank]})
+    assert f"banks.swift.0.{key} is readable by everybody" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("banks.swift", [{"enabled": True}], "endpoint"),
+        ("banks.swift", [{"enabled": True, "endpoint": "bank.example"}], "endpoint"),
+        ("banks.swift", [{"cert_file": "we.pem"}], "cert_file and key_file"),
+        ("banks.swift", [{"callback_name": "*.example"}], "as certificates have it"),
+        ("banks.swift", [{"currencies": ["euro"]}], "banks.swift.0"),
+        ("banks.swift", [{}, {}], "at most 1 item"),
+        ("institution.bic", "settgb2l", "institution.bic"),
+        ("institution.lei", "5493001KJTIIGC8Y1R13", "LEI"),
+    ],
+)
+def test_what_is_no_institution_and_no_bank_is_named(key: str, value: object, why: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load(None, {key: value})
+    assert why in str(caught.value)
+
+
+def test_an_institution_has_a_bic_and_an_lei() -> None:
+    given = {"institution.bic": "DEUTDEFFXXX", "institution.lei": "5493001KJTIIGC8Y1R12"}
+    config = load(None, {**given, "institution.name": "Deutsche Bank"}).config
+    assert config.institution.bic == "DEUTDEFFXXX"
+    assert config.institution.name == "Deutsche Bank"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

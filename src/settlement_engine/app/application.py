@@ -14,11 +14,11 @@ from settlement_engine import __version__
 from settlement_engine.api.calls import Calls
 from settlement_engine.api.clearing import read_instruction
 from settlement_engine.app.descriptors import bounded_api
+from settlement_engine.app.rails import built_rails
 from settlement_engine.app.screening import configured_screening
 from settlement_engine.app.settings import (
     database_settings,
     engine_settings,
-    mock_settings,
     screening_rules,
     stuck_limits,
 )
@@ -31,8 +31,6 @@ from settlement_engine.events.relay import Relay, RelaySettings
 from settlement_engine.events.stream import StreamSpec
 from settlement_engine.events.witness import StreamWitness
 from settlement_engine.monitoring.metrics import BALANCE_ACCOUNTS_MAX, Metrics
-from settlement_engine.rails.mock import MockRail
-from settlement_engine.rails.registry import RailEntry, RailRegistry
 from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.database import Readers
@@ -105,8 +103,10 @@ class Application:
         self.finder = PostgresStuckFinder(self.readers)
         self.matters = PostgresMatters(self.watched, self.readers)
         self.resolutions = PostgresResolutions(self.watched, self.readers)
-        self.mock = self._mock()
-        self.registry = self._rails()
+        built = built_rails(config, SystemClock())
+        self.mock = built.mock
+        self.swift = built.swift
+        self.registry = built.registry
         self.rails = self.registry.rails
         self.desk = Desk(engine_settings(config), self.matters, self.resolutions, self.rails)
         self.engine = self._engine()
@@ -141,17 +141,6 @@ class Application:
     def _metrics(self) -> Metrics:
         read = BALANCE_ACCOUNTS_MAX if self.config.monitoring.balance_metrics else 0
         return Metrics(__version__, balance_accounts_max=read)
-
-    def _mock(self) -> MockRail:
-        if not self.config.banks.mock_enabled:
-            what = "no rail is enabled"
-            todo = "Enable the mock rail: banks.mock_enabled = true."
-            raise Misconfigured(what, todo=todo)
-        return MockRail(mock_settings(self.config), SystemClock())
-
-    def _rails(self) -> RailRegistry:
-        """Return every rail, in the order of preference; the registry starts and stops them."""
-        return RailRegistry((RailEntry("mock", "banks", lambda: self.mock),))
 
     def _engine(self) -> SettlementService:
         return SettlementService(

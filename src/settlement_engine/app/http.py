@@ -90,15 +90,17 @@ class HttpPorts:
         return await gateway.listen(server.host, server.http_port, is_shared=self._is_shared)
 
     def _development(self) -> list[web.RouteDef]:
-        if self._application.config.profile == "production":
+        if self._application.config.profile == "production" or self._application.mock is None:
             return []
         return [web.get("/dev/bank-ledger", self._bank_ledger)]
 
     async def _bank_ledger(self, request: web.Request) -> web.StreamResponse:
         """Return the entries of the mock bank's ledger, one JSON object a line."""
+        mock = self._application.mock
+        assert mock is not None, "the route exists only with the mock bank"
         response = web.StreamResponse(headers={"content-type": "application/x-ndjson"})
         await response.prepare(request)
-        async for page in self._application.mock.ledger_pages():
+        async for page in mock.ledger_pages():
             lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in page)
             async with asyncio.timeout(READER_SECONDS_MAX):
                 await response.write(lines)

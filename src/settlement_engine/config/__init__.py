@@ -6,6 +6,12 @@ Promises: ``load`` either returns values that are all within their ranges, each 
 
 from __future__ import annotations
 
+from settlement_engine.config.banks import (
+    BanksConfig,
+    InstitutionConfig,
+    RailEndpoint,
+    SwiftBank,
+)
 from settlement_engine.config.loading import (
     Loaded,
     UnknownVariable,
@@ -18,16 +24,14 @@ from settlement_engine.config.loading import (
     unknown_variables,
 )
 from settlement_engine.config.safety import unsafe_settings
-from settlement_engine.config.secrets import carries_secret
+from settlement_engine.config.secrets import carries_secret, read_secret
 from settlement_engine.config.sections import (
     PROFILE_DEFAULTS,
-    BanksConfig,
     Config,
     DatabaseConfig,
     EngineConfig,
     MonitoringConfig,
     NatsConfig,
-    RailEndpoint,
     ReconciliationConfig,
     ScreeningConfig,
     ServerConfig,
@@ -40,6 +44,7 @@ __all__ = [
     "Config",
     "DatabaseConfig",
     "EngineConfig",
+    "InstitutionConfig",
     "Loaded",
     "MonitoringConfig",
     "NatsConfig",
@@ -48,6 +53,7 @@ __all__ = [
     "ScreeningConfig",
     "ServerConfig",
     "SettlementConfig",
+    "SwiftBank",
     "UnknownVariable",
     "carries_secret",
     "env_name",
@@ -55,6 +61,7 @@ __all__ = [
     "known_keys",
     "load",
     "masked",
+    "read_secret",
     "to_environment",
     "unknown_variables",
     "unsafe_settings",

@@ -21,7 +21,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
 from settlement_engine.config.secrets import mask_url, with_passwords
-from settlement_engine.config.sections import PROFILE_DEFAULTS, Config, Section
+from settlement_engine.config.sections import PROFILE_DEFAULTS, Config
+from settlement_engine.config.values import Section
 from settlement_engine.errors import Misconfigured
 
 ENV_PREFIX: Final = "SETTLEMENT_"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from settlement_engine.config.secrets import carries_secret
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from settlement_engine.config.banks import SwiftBank
     from settlement_engine.config.sections import Config, ServerConfig
 
     Check: TypeAlias = tuple[bool, str]
@@ -65,11 +67,33 @@ def _rails(config: Config) -> Iterator[Check]:
             " set banks.mock_allowed_in_production = true"
         ),
     )
-    for name, rails in (("swift", banks.swift), ("sepa", banks.sepa)):
+    yield (
+        any(rail.enabled for rail in banks.sepa),
+        "banks.sepa is enabled, but this version has no SEPA rail",
+    )
+    for number, bank in enumerate(banks.swift):
+        if bank.enabled:
+            yield from _swift_bank(f"banks.swift.{number}", bank, config)
+
+
+def _swift_bank(key: str, bank: SwiftBank, config: Config) -> Iterator[Check]:
+    """Yield what is missing: a bank on another machine needs mutual TLS, and a name to call back under."""
+    parts = urlsplit(bank.endpoint)
+    is_elsewhere = not _is_loopback(parts.hostname or "")
+    yield (
+        is_elsewhere and parts.scheme != "https",
+        f"{key}.endpoint is {bank.endpoint}: a bank on another machine is reached over https only",
+    )
+    for name in ("ca_file", "cert_file", "key_file"):
         yield (
-            any(rail.enabled for rail in rails),
-            f"banks.{name} is enabled, but this version has no {name.upper()} rail",
+            is_elsewhere and getattr(bank, name) is None,
+            f"{key}.{name} is empty: the bank and this engine know each other by certificates",
         )
+    yield (not config.institution.bic, f"institution.bic is empty, and {key} is enabled")
+    yield (
+        bank.callback_token_file is not None and not _is_loopback(config.server.host),
+        f"{key}.callback_token_file is for one machine only: name {key}.callback_name",
+    )
 
 
 def _endpoints(server: ServerConfig) -> Iterator[Check]:

@@ -32,7 +32,8 @@ def with_passwords(config: Config, origins: dict[str, str]) -> Config:
     database = _with_password(config.database, "database", origins)
     nats = _with_password(config.nats, "nats", origins)
     if config.server.tls_key_file is not None:
-        _read_secret(config.server.tls_key_file, "server.tls_key_file")
+        read_secret(config.server.tls_key_file, "server.tls_key_file")
+    _check_files_of_banks(config)
     return config.model_copy(update={"database": database, "nats": nats})
 
 
@@ -48,14 +49,26 @@ def _with_password(section: Located, name: str, origins: dict[str, str]) -> Loca
             why="the address must name a user and no password: the password comes from the file",
             todo=f"Write {name}.url like {parts.scheme or 'scheme'}://user@host/ without a password.",
         )
-    password = quote(_read_secret(path, key).strip(), safe="")
+    password = quote(read_secret(path, key).strip(), safe="")
     user, _, host = parts.netloc.rpartition("@")
     full = urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
     origins[f"{name}.url"] += f", password from {path}"
     return section.model_copy(update={"url": SecretStr(full)})
 
 
-def _read_secret(path: Path, key: str) -> str:
+def _check_files_of_banks(config: Config) -> None:
+    """Refuse secret files of banks that cannot be read, or that everybody can read."""
+    for number, bank in enumerate(config.banks.swift):
+        if not bank.enabled:
+            continue
+        for name in ("key_file", "token_file", "callback_token_file"):
+            path = getattr(bank, name)
+            if path is not None:
+                read_secret(path, f"banks.swift.{number}.{name}")
+
+
+def read_secret(path: Path, key: str) -> str:
+    """Read a file with a secret; ``key`` is the configuration's. Raises Misconfigured."""
     try:
         mode = path.stat().st_mode
         text = path.read_bytes()[:SECRET_FILE_MAX_BYTES].decode()

@@ -7,111 +7,38 @@ differently.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import time
 from decimal import Decimal
-from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic import model_validator as whole
 
-from settlement_engine.domain.bank_codes import fault_of_bank
+from settlement_engine.config.banks import BanksConfig, InstitutionConfig
+from settlement_engine.config.values import (
+    Amount,
+    Amounts,
+    BankCode,
+    Count,
+    Days,
+    HostName,
+    Name,
+    OptionalPath,
+    Port,
+    RailSeconds,
+    Seconds,
+    SecondsOrZero,
+    Section,
+    Subject,
+    check_cron,
+    check_scheme,
+)
 from settlement_engine.domain.deadletters import KEPT_DAYS_MIN
-from settlement_engine.domain.money import MoneyError, check_amount_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Profile = Literal["dev", "demo", "production"]
-
-
-def _none_if_empty(value: object) -> object:
-    return None if value == "" else value
-
-
-def _check_amounts(amounts: Mapping[str, str]) -> Mapping[str, str]:
-    for currency, text in amounts.items():
-        try:
-            # The decimals of a withdrawn currency are known only to the database: see ScreeningRules.
-            check_amount_text(text, currency)
-        except MoneyError as error:
-            message = f'{currency} = "{text}" {error}; write it like EUR = "1000.00"'
-            raise ValueError(message) from None
-    return amounts
-
-
-def _check_bank(code: str) -> str:
-    if fault := fault_of_bank(code):
-        message = f"{fault}; no instruction can contain such a code"
-        raise ValueError(message)
-    return code
-
-
-def _check_cron(text: str) -> str:
-    if len(text.split()) != _CRON_FIELDS:
-        message = "must be five fields of cron, for example 0 */6 * * *"
-        raise ValueError(message)
-    return text
-
-
-def _check_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        message = "must be an IANA time zone, for example Europe/Berlin"
-        raise ValueError(message) from None
-    return name
-
-
-def _check_time(text: str) -> str:
-    try:
-        found = time.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is not None:
-        message = "must be a time of day in the zone of the window, for example 07:30"
-        raise ValueError(message)
-    return text
-
-
-def _check_scheme(*schemes: str) -> AfterValidator:
-    def check(url: SecretStr) -> SecretStr:
-        text = url.get_secret_value()
-        if text and not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            message = f"must start with {schemes[0]}:// or be empty"
-            raise ValueError(message)
-        return url
-
-    return AfterValidator(check)
-
-
-_CRON_FIELDS: Final = 5
-_DAY: Final = 86_400
-
-Port = Annotated[int, Field(ge=0, le=65_535)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Seconds = Annotated[float, Field(gt=0, le=_DAY, allow_inf_nan=False)]
-SecondsOrZero = Annotated[float, Field(ge=0, le=_DAY, allow_inf_nan=False)]
-Days = Annotated[int, Field(ge=0, le=3_650)]
-Milliseconds = Annotated[int, Field(ge=0, le=_DAY * 1000)]
-Share = Annotated[Decimal, Field(ge=0, le=1, allow_inf_nan=False)]
-Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
-Amounts = Annotated[Mapping[str, str], AfterValidator(_check_amounts)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-HostName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$|^[0-9A-Fa-f:.]{2,45}$")
-]
-RailSeconds = Annotated[Mapping[Name, SecondsOrZero], Field(max_length=100)]
-TimeOfDay = Annotated[str, AfterValidator(_check_time)]
-BankCode = Annotated[str, AfterValidator(_check_bank)]
-Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}$")]
-
-
-class Section(BaseModel):
-    """The base of all sections: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ServerConfig(Section):
@@ -165,7 +92,7 @@ class ServerConfig(Section):
 class DatabaseConfig(Section):
     """PostgreSQL. Without a url, development uses the embedded one."""
 
-    url: Annotated[SecretStr, _check_scheme("postgresql", "postgres")] = SecretStr("")
+    url: Annotated[SecretStr, check_scheme("postgresql", "postgres")] = SecretStr("")
     password_file: OptionalPath = None
     max_connections: int = Field(default=20, ge=2, le=1_000)
     min_connections: int = Field(default=5, ge=1, le=1_000)
@@ -187,7 +114,7 @@ class DatabaseConfig(Section):
 class NatsConfig(Section):
     """NATS JetStream. Without a url, development uses the embedded one."""
 
-    url: Annotated[SecretStr, _check_scheme("nats", "tls")] = SecretStr("")
+    url: Annotated[SecretStr, check_scheme("nats", "tls")] = SecretStr("")
     password_file: OptionalPath = None
     enabled: bool = True
     subject_prefix: Subject = "settlement"
@@ -258,8 +185,8 @@ class DeskConfig(Section):
     interval_seconds: Seconds = 2.0
     in_doubt_after_seconds: SecondsOrZero = 300.0
     overdue_after_seconds: SecondsOrZero = 3_600.0
-    in_doubt_after_seconds_by_rail: RailSeconds = {}
-    overdue_after_seconds_by_rail: RailSeconds = {}
+    in_doubt_after_seconds_by_rail: RailSeconds = Field(default_factory=dict)
+    overdue_after_seconds_by_rail: RailSeconds = Field(default_factory=dict)
     proposal_valid_seconds: Seconds = 86_400.0
 
 
@@ -269,55 +196,17 @@ class ScreeningConfig(Section):
     provider: str = Field(default="builtin", min_length=1, max_length=64)
     blocked_obligations: tuple[str, ...] = ()
     blocked_banks: tuple[BankCode, ...] = ()
-    risk_limit_amounts: Amounts = {}
+    risk_limit_amounts: Amounts = Field(default_factory=dict)
     review_banks: tuple[BankCode, ...] = ()
-    review_amounts: Amounts = {}
+    review_amounts: Amounts = Field(default_factory=dict)
 
 
 class ReconciliationConfig(Section):
     """Reconciliation of the books with the banks' statements."""
 
-    schedule: Annotated[str, AfterValidator(_check_cron)] = "0 */6 * * *"
+    schedule: Annotated[str, AfterValidator(check_cron)] = "0 */6 * * *"
     tolerance_amount: Amount = Decimal("0.01")
     alert_threshold: Amount = Decimal("1000.00")
-
-
-class RailEndpoint(Section):
-    """A rail of a later version. Its keys are accepted, and `serve` refuses it while it is enabled."""
-
-    enabled: bool = False
-    endpoint: str = Field(default="", max_length=2_000)
-    timeout_seconds: Seconds = 60.0
-
-
-class RailWindow(Section):
-    """A settlement window of a rail. The window of the currency must be open as well."""
-
-    rail: Name
-    currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$")] = ""
-    zone: Annotated[str, AfterValidator(_check_zone)]
-    opens: TimeOfDay
-    closes: TimeOfDay
-    weekdays: Annotated[frozenset[Annotated[int, Field(ge=1, le=7)]], Field(min_length=1)] = (
-        frozenset(range(1, 8))
-    )
-
-
-class BanksConfig(Section):
-    """The rails, and the behaviour of the mock bank."""
-
-    mock_enabled: bool = True
-    mock_allowed_in_production: bool = False
-    mock_latency_ms: Milliseconds = 500
-    mock_success_rate: Share = Decimal("0.95")
-    mock_seed: int = 1
-    mock_book_file: OptionalPath = None
-    mock_answer_timeout_ms: int = Field(default=2_000, ge=1, le=_DAY * 1000)
-    mock_late_seconds: SecondsOrZero = 3.0
-    mock_settlement_delay_ms: Milliseconds = 0
-    windows: Annotated[tuple[RailWindow, ...], Field(max_length=1_000)] = ()
-    swift: tuple[RailEndpoint, ...] = ()
-    sepa: tuple[RailEndpoint, ...] = ()
 
 
 class MonitoringConfig(Section):
@@ -349,6 +238,7 @@ class Config(Section):
     cases: DeskConfig = DeskConfig()
     screening: ScreeningConfig = ScreeningConfig()
     reconciliation: ReconciliationConfig = ReconciliationConfig()
+    institution: InstitutionConfig = InstitutionConfig()
     banks: BanksConfig = BanksConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
 
@@ -359,6 +249,7 @@ _DEVELOPMENT: Final[Mapping[str, object]] = MappingProxyType(
         "database.auto_migrate": True,
         "settlement.real_windows": False,
         "settlement.enquiry_first_delay_seconds": 0.2,
+        "institution.bic": "SETTGB2L",
     }
 )
 

@@ -153,6 +153,14 @@ async def test_a_pause_that_is_asked_for_is_bounded(said, seconds) -> None:
     )
 
 
+async def test_a_banks_token_goes_with_each_request_and_is_not_shown() -> None:
+    async with listening(lambda _, w: says(w, OK)) as peer:
+        await asked(peer, bearer_token="s3cret")
+    assert b"authorization: bearer s3cret" in peer.received.lower()
+    settings = HttpSettings(endpoint="http://127.0.0.1:1", bearer_token="s3cret")
+    assert "s3cret" not in repr(settings)
+
+
 async def test_a_redirect_is_a_response_and_is_not_followed() -> None:
     async with listening(lambda _, w: says(w, OK)) as other:
         text = (
@@ -457,6 +465,12 @@ def test_settings_that_reach_no_bank_are_refused(settings) -> None:
     with pytest.raises(Misconfigured) as caught:
         HttpSettings(**settings)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["two words", "line\nbreak", "ü"])
+def test_a_token_that_is_no_header_is_refused(token) -> None:
+    with pytest.raises(Misconfigured, match="token"):
+        HttpSettings(endpoint="http://127.0.0.1:1", bearer_token=token)
 
 
 def test_files_that_are_no_certificates_are_refused(tmp_path, authority) -> None:

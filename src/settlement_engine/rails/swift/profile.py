@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import tomllib
 from importlib import resources
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from settlement_engine.domain.decisions.resending import RailClass
 from settlement_engine.domain.lifecycle import Ask
+from settlement_engine.errors import Misconfigured
+from settlement_engine.messages.kinds import KINDS
 from settlement_engine.ports import MessageType, RailCapabilities
 from settlement_engine.ports.lanes import LaneLimits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SPOKEN: Final = {
+    "transfer": "pacs.009",
+    "status": "pacs.002",
+    "enquiry": "pacs.028",
+    "recall": "camt.056",
+    "resolution": "camt.029",
+    "money_back": "pacs.004",
+}
+"""Which kind of message each field of a profile names a version of."""
 
 
 class SwiftProfile(
@@ -68,3 +83,27 @@ def shipped_profile() -> SwiftProfile:
     """Read the profile that comes with the engine."""
     text = resources.files(__package__).joinpath("profile.toml").read_text(encoding="utf-8")
     return msgspec.convert(tomllib.loads(text), SwiftProfile)
+
+
+def read_profile(path: Path) -> SwiftProfile:
+    """Read a profile of one's own, with the same keys as ``profile.toml``. Raises Misconfigured."""
+    try:
+        profile = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), SwiftProfile)
+    except (OSError, ValueError) as error:  # TOML, UTF-8 and msgspec's errors are ValueErrors
+        raise Misconfigured(
+            f"the profile {path} cannot be used",
+            why=getattr(error, "strerror", None) or str(error),
+            todo="Write it with the keys of the profile that comes with the engine.",
+        ) from None
+    for field, name in _SPOKEN.items():
+        definition: str = getattr(profile, field)
+        kind, _, version = definition.rpartition(".")
+        if not definition.startswith(name) or version not in _versions(kind):
+            what = f"the profile {path} names {definition}, which is no {name} that the engine has"
+            raise Misconfigured(what, todo="docs/reference/messages.md lists them.")
+    return profile
+
+
+def _versions(kind: str) -> frozenset[str]:
+    known = KINDS.get(f"{kind}.")
+    return frozenset() if known is None else frozenset(known.editions)

@@ -7,7 +7,7 @@ answer is reported as soon as it arrives. Must never: log any text of a message;
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -49,10 +49,15 @@ FINAL: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwiftSettings:
-    """Our institution, and the profile of the bank."""
+    """Our institution, the profile of the bank, and what goes over the rail: None is no bound.
+
+    ``banks`` are folded codes.
+    """
 
     our_code: str
     profile: SwiftProfile
+    banks: frozenset[str] | None = None
+    currencies: frozenset[str] | None = None
 
 
 class SwiftRail:
@@ -64,7 +69,9 @@ class SwiftRail:
         self._dialect = Dialect(settings.our_code, settings.profile)
         self._transport = transport
         self._clock = clock
-        self._capabilities = settings.profile.capabilities()
+        self._capabilities = replace(
+            settings.profile.capabilities(), banks=settings.banks, currencies=settings.currencies
+        )
         self.receive: Receive | None = None
 
     @property

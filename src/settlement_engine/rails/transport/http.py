@@ -11,7 +11,8 @@ refuses it may do so after our first bytes: that is ``NoResponse``, although the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -43,6 +44,7 @@ RETRY_AFTER_SECONDS_MAX: Final = 3_600
 
 WHY_CHARACTERS_MAX: Final = 200
 NO_CONTENT: Final = 204
+_TOKEN: Final = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +54,11 @@ class HttpSettings:
     ``connect_timeout_seconds`` bounds the wait for a free connection, the look-up of the name, and both
     handshakes together. ``timeout_seconds`` bounds the whole exchange, connecting included.
     ``idle_timeout_seconds`` must be shorter than the bank's own: on a connection that the bank is about to
-    close, a request gets no response.
+    close, a request gets no response. ``bearer_token`` is sent with each request, and is never shown.
     """
 
     endpoint: str
+    bearer_token: str = field(default="", repr=False)
     certificates: BankCertificateFiles | None = None
     connect_timeout_seconds: float = 5.0
     timeout_seconds: float = 30.0
@@ -75,6 +78,9 @@ class HttpSettings:
         if (parts.scheme == "https") != (self.certificates is not None):
             what = "https needs the bank's certificate authority, and http has no use for one"
             raise Misconfigured(what, todo="Name ca_file for an endpoint with https.")
+        if self.bearer_token and not _TOKEN.fullmatch(self.bearer_token):
+            what = "a bank's token must be visible characters of ASCII, without spaces"
+            raise Misconfigured(what, todo="Correct the file with the token.")
         if not 0 < self.connect_timeout_seconds <= self.timeout_seconds:
             what = "connect_timeout_seconds must be above 0 and at most timeout_seconds"
             raise Misconfigured(what)
@@ -105,7 +111,7 @@ class HttpTransport:
                 total=settings.timeout_seconds, connect=settings.connect_timeout_seconds
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"accept-encoding": "identity"},
+            headers=_own_headers(settings),
             auto_decompress=False,
             max_line_size=HEADER_BYTES_MAX,
             max_field_size=HEADER_BYTES_MAX,
@@ -167,6 +173,13 @@ class HttpTransport:
             content_type=response.content_type,
             retry_after_seconds=_retry_after(response.headers.get("retry-after", "")),
         )
+
+
+def _own_headers(settings: HttpSettings) -> dict[str, str]:
+    headers = {"accept-encoding": "identity"}
+    if settings.bearer_token:
+        headers["authorization"] = f"Bearer {settings.bearer_token}"
+    return headers
 
 
 def _begin_tracing() -> aiohttp.TraceConfig:

@@ -1,0 +1,123 @@
+"""The sections ``institution`` and ``banks``: who we are, and which banks carry out our payments.
+
+Promises: a bank that is enabled has an address; an institution's BIC and LEI are well formed. What a bank needs
+for real money is looked at by ``safety.py``. Must never: contain a secret; secrets are in files of their own.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+from pydantic import model_validator as whole
+from stdnum import lei
+
+from settlement_engine.config.values import (
+    DAY_SECONDS,
+    BankCode,
+    Milliseconds,
+    Name,
+    OptionalPath,
+    Seconds,
+    SecondsOrZero,
+    Section,
+    Share,
+    TimeOfDay,
+    check_zone,
+)
+from settlement_engine.domain.identity import name_of_dns, name_of_uri
+
+
+def _check_lei(text: str) -> str:
+    if text and not (text == text.upper() and lei.is_valid(text)):
+        message = (
+            "must be an LEI (ISO 17442): 20 capital letters and digits, with their check digits"
+        )
+        raise ValueError(message)
+    return text
+
+
+def _check_certificate_name(text: str) -> str:
+    if text and text not in {name_of_dns(text), name_of_uri(text)}:
+        message = "must be a name as certificates have it, for example bank.example"
+        raise ValueError(message)
+    return text
+
+
+class InstitutionConfig(Section):
+    """Who we are, in messages to banks."""
+
+    name: str = Field(default="", max_length=140)
+    bic: str = Field(default="", pattern=r"^([A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?)?$")
+    lei: Annotated[str, AfterValidator(_check_lei)] = ""
+
+
+class RailEndpoint(Section):
+    """A bank over a rail of a later version. Its keys are accepted, and `serve` refuses it while it is enabled."""
+
+    enabled: bool = False
+    endpoint: str = Field(default="", max_length=2_000)
+    timeout_seconds: Seconds = 60.0
+
+
+class SwiftBank(RailEndpoint):
+    """A bank that takes CBPR+ messages over HTTP: how it is reached, what it carries, how it calls back."""
+
+    banks: Annotated[tuple[BankCode, ...], Field(max_length=1_000)] = ()
+    currencies: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Z]{3}$")], ...], Field(max_length=200)
+    ] = ()
+    profile_file: OptionalPath = None
+    ca_file: OptionalPath = None
+    cert_file: OptionalPath = None
+    key_file: OptionalPath = None
+    token_file: OptionalPath = None
+    callback_name: Annotated[str, AfterValidator(_check_certificate_name)] = ""
+    callback_token_file: OptionalPath = None
+
+    @whole(mode="after")
+    def _check_endpoint(self) -> Self:
+        parts = urlsplit(self.endpoint)
+        if self.enabled and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            message = "endpoint must be like https://host:port/path while the bank is enabled"
+            raise ValueError(message)
+        return self
+
+    @whole(mode="after")
+    def _check_files(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            message = "set both cert_file and key_file, or neither"
+            raise ValueError(message)
+        return self
+
+
+class RailWindow(Section):
+    """A settlement window of a rail. The window of the currency must be open as well."""
+
+    rail: Name
+    currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$")] = ""
+    zone: Annotated[str, AfterValidator(check_zone)]
+    opens: TimeOfDay
+    closes: TimeOfDay
+    weekdays: Annotated[frozenset[Annotated[int, Field(ge=1, le=7)]], Field(min_length=1)] = (
+        frozenset(range(1, 8))
+    )
+
+
+class BanksConfig(Section):
+    """The rails, and the behaviour of the mock bank."""
+
+    mock_enabled: bool = True
+    mock_allowed_in_production: bool = False
+    mock_latency_ms: Milliseconds = 500
+    mock_success_rate: Share = Decimal("0.95")
+    mock_seed: int = 1
+    mock_book_file: OptionalPath = None
+    mock_answer_timeout_ms: int = Field(default=2_000, ge=1, le=DAY_SECONDS * 1000)
+    mock_late_seconds: SecondsOrZero = 3.0
+    mock_settlement_delay_ms: Milliseconds = 0
+    windows: Annotated[tuple[RailWindow, ...], Field(max_length=1_000)] = ()
+    swift: Annotated[tuple[SwiftBank, ...], Field(max_length=1)] = ()
+    sepa: tuple[RailEndpoint, ...] = ()

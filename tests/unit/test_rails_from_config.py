@@ -1,0 +1,115 @@
+"""Which rails the configuration switches on, and what is missing where it switches one on by half."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from settlement_engine.app.application import SystemClock
+from settlement_engine.app.rails import BuiltRails, built_rails
+from settlement_engine.cli.evidence.command import READERS
+from settlement_engine.config import load
+from settlement_engine.domain.decisions.resending import RailClass
+from settlement_engine.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SHIPPED = Path(__file__).parents[2] / "src/settlement_engine/rails/swift/profile.toml"
+BANK: Mapping[str, Any] = {"enabled": True, "endpoint": "http://127.0.0.1:8099"}
+
+
+def built(tmp_path: Path, *banks: Mapping[str, Any], **changes: object) -> BuiltRails:
+    overrides: dict[str, object] = {
+        "institution.bic": "SETTGB2L",
+        "banks.swift": [dict(each) for each in banks],
+        "banks.mock_enabled": False,
+        "banks.mock_book_file": str(tmp_path / "mock.book"),
+    }
+    overrides |= {key.replace("__", "."): value for key, value in changes.items()}
+    return built_rails(load(None, overrides, search=False).config, SystemClock())
+
+
+def profile(tmp_path: Path, old: str = "", new: str = "") -> Path:
+    path = tmp_path / "profile.toml"
+    path.write_text(SHIPPED.read_text("utf-8").replace(old, new) if old else "x = 1", "utf-8")
+    return path
+
+
+def test_a_bank_makes_the_rail_and_the_mock_bank_may_be_off(tmp_path):
+    found = built(tmp_path, BANK)
+    assert list(found.registry.rails) == ["swift"]
+    assert found.mock is None
+
+
+def test_an_enabled_mock_bank_comes_first_so_that_a_rehearsal_sends_nothing(tmp_path):
+    found = built(tmp_path, BANK, banks__mock_enabled=True)
+    assert list(found.registry.rails) == ["mock", "swift"]
+
+
+def test_a_bank_that_is_not_enabled_makes_no_rail(tmp_path):
+    found = built(tmp_path, {**BANK, "enabled": False}, banks__mock_enabled=True)
+    assert list(found.registry.rails) == ["mock"]
+
+
+def test_no_rail_at_all_is_refused(tmp_path):
+    with pytest.raises(Misconfigured, match="no rail is enabled"):
+        built(tmp_path)
+
+
+def test_without_our_bic_nothing_is_sent(tmp_path):
+    with pytest.raises(Misconfigured, match=r"institution\.bic is empty"):
+        built(tmp_path, BANK, institution__bic="")
+
+
+def test_what_the_bank_carries_and_how_long_it_may_take_are_its_rules(tmp_path):
+    limits = {"banks": ["DEUTDEFFXXX"], "currencies": ["EUR"], "timeout_seconds": 60}
+    rules = built(tmp_path, {**BANK, **limits}).registry.rails["swift"].capabilities
+    assert rules.banks == frozenset({"DEUTDEFF"})
+    assert rules.currencies == frozenset({"EUR"})
+    assert rules.answer_timeout_seconds > 60, "the connection gives up before the engine does"
+
+
+def test_without_limits_it_carries_all(tmp_path):
+    rules = built(tmp_path, BANK).registry.rails["swift"].capabilities
+    assert (rules.banks, rules.currencies) == (None, None)
+    assert rules.rail_class is RailClass.D
+
+
+def test_a_profile_of_ones_own_says_what_may_be_relied_upon(tmp_path):
+    path = profile(tmp_path, 'rail_class = "D"', 'rail_class = "B"')
+    rules = (
+        built(tmp_path, {**BANK, "profile_file": str(path)}).registry.rails["swift"].capabilities
+    )
+    assert rules.rail_class is RailClass.B
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("", "", "cannot be used"),
+        ('rail_class = "D"', 'rail_class = "E"', "cannot be used"),
+        ("pacs.009.001.08", "pacs.009.001.99", "pacs.009.001.99, which is no pacs.009"),
+        ("pacs.028.001.03", "pacs.002.001.10", "pacs.002.001.10, which is no pacs.028"),
+    ],
+)
+def test_a_profile_that_cannot_be_used_is_refused(tmp_path, old, new, why):
+    path = profile(tmp_path, old, new)
+    with pytest.raises(Misconfigured, match=why):
+        built(tmp_path, {**BANK, "profile_file": str(path)})
+
+
+def test_a_profile_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        built(tmp_path, {**BANK, "profile_file": str(tmp_path / "none.toml")})
+
+
+def test_https_without_the_banks_authority_is_refused(tmp_path):
+    with pytest.raises(Misconfigured, match="certificate authority"):
+        built(tmp_path, {**BANK, "endpoint": "https://127.0.0.1:8099"})
+
+
+def test_evidence_of_every_rail_can_be_read(tmp_path):
+    assert set(READERS) == set(built(tmp_path, BANK, banks__mock_enabled=True).registry.rails)
