@@ -24,7 +24,7 @@ from settlement_engine.cli.failures import ExitCode
 from settlement_engine.config import PROFILE_DEFAULTS, Config, env_name, flatten, masked
 from settlement_engine.domain import lifecycle
 from settlement_engine.domain.announcement import announcement_type
-from settlement_engine.domain.lifecycle import ENDS, LIFE, STATUS, Event, State, is_recorded
+from settlement_engine.domain.lifecycle import ENDS, STATUS, TRANSITIONS, Event, State, is_recorded
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Moved
 from settlement_engine.events.announce import Announcer
@@ -70,20 +70,20 @@ def meanings(kind: type) -> dict[str, str]:
 
 def diagram() -> str:
     lines = ["```mermaid", "stateDiagram-v2", "    [*] --> PENDING"]
-    for state, rows in LIFE.items():
+    for state, rows in TRANSITIONS.items():
         ways: dict[State, list[str]] = {}
         for event, row in rows.items():
             if row.state is not state:
                 ways.setdefault(row.state, []).append(event.name)
         for target, events in ways.items():
             lines.append(f"    {state.name} --> {target.name}: {' / '.join(events)}")
-    lines += [f"    {state.name} --> [*]" for state in LIFE if state in ENDS]
+    lines += [f"    {state.name} --> [*]" for state in TRANSITIONS if state in ENDS]
     return "\n".join([*lines, "```"]) + "\n"
 
 
-def rows_of_the_page() -> str:
+def transitions_of_the_state_machine() -> str:
     def row_cells() -> Iterator[Sequence[str]]:
-        for state, rows in LIFE.items():
+        for state, rows in TRANSITIONS.items():
             for event, row in rows.items():
                 target = row.state.name if is_recorded(state, row) else f"{row.state.name} (stays)"
                 does, asks = (part.name if part else "" for part in (row.do, row.ask))
@@ -280,7 +280,7 @@ def calls() -> str:
 
 def announcements() -> str:
     kinds: dict[str, list[str]] = {}
-    for state, rows in LIFE.items():
+    for state, rows in TRANSITIONS.items():
         for event, row in rows.items():
             if is_recorded(state, row):
                 kind = announcement_type(_moved(state, event, row.state))
@@ -356,7 +356,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "exit-codes": exit_codes,
     "message-kinds": message_kinds,
     "metrics": metrics,
-    "rows": rows_of_the_page,
+    "rows": transitions_of_the_state_machine,
     "states": states,
     "work": work_and_questions,
 }

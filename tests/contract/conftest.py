@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
-from tests.support.lives import MADE_UP, Scene
+from tests.support.histories import MADE_UP, Scene
 from tests.support.stores import MemoryStores, PostgresStores
 
 if TYPE_CHECKING:

@@ -16,14 +16,14 @@ import pytest
 
 from settlement_engine.domain.decisions.resending import AT_RAIL, RailClass
 from settlement_engine.domain.identifiers import references
-from settlement_engine.domain.lifecycle import LIFE, Ask, Event, State
+from settlement_engine.domain.lifecycle import TRANSITIONS, Ask, Event, State
 from settlement_engine.ports import Question, SendRail
 from settlement_engine.rails.mock import MockRail
 from settlement_engine.rails.registry import asks_of
 from settlement_engine.rails.swift.profile import shipped_profile
 from settlement_engine.rails.swift.rail import SwiftRail, SwiftSettings
 from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
-from settlement_engine.simulator.scenarios import SCENARIOS, RecallReply, Script
+from settlement_engine.simulator.scenarios import SCENARIOS, RecallReply, ScenarioScript
 from tests.support.onewayrail import SEND_ONLY, OneWayRail
 from tests.support.scriptedbank import ScriptedBank
 from tests.unit.rails.builders import (
@@ -197,7 +197,7 @@ class SwiftWorld:
             word: msgspec.structs.replace(SCENARIOS[word], recall=RecallReply.REFUSE)
             for word in self.situations
         }
-        script = Script(
+        script = ScenarioScript(
             bars_recalled=True,
             scenarios=keeps,
         )
@@ -306,12 +306,18 @@ def test_prepare_is_pure_and_names_the_payment(world: World) -> None:
 
 def test_what_the_bytes_say_is_what_was_asked_for_where_they_can_be_read(world: World) -> None:
     wanted = settlement("k", "settle")
-    wish = wanted.instruction
+    payment_request = wanted.instruction
     terms = world.rail.read(world.rail.prepare(wanted, references(CALLER, "k", 1)))
     assert world.rail.read(b"\xff\x00 not a message") is None
     if terms is not None:
-        assert (terms.from_bank, terms.to_bank) == (wish.from_bank, wish.to_bank)
-        assert (terms.amount, terms.currency) == (str(wish.amount), wish.amount.currency)
+        assert (terms.from_bank, terms.to_bank) == (
+            payment_request.from_bank,
+            payment_request.to_bank,
+        )
+        assert (terms.amount, terms.currency) == (
+            str(payment_request.amount),
+            payment_request.amount.currency,
+        )
 
 
 def test_a_rails_capabilities_are_consistent(world: World) -> None:
@@ -361,7 +367,7 @@ async def test_every_answer_of_a_rail_is_a_known_event(world: World) -> None:
     states = {"send": State.LOCKED, "enquire": State.IN_DOUBT, "recall": State.RECALLING}
     for way in ways_of(world):
         heard = await ask(world.rail, way, *questions)
-        assert set(heard.events) <= LIFE[states[way]].keys()
+        assert set(heard.events) <= TRANSITIONS[states[way]].keys()
 
 
 async def test_sent_once_is_debited_at_most_once_and_what_was_refused_or_never_left_is_not(

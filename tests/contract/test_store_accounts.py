@@ -20,7 +20,7 @@ from settlement_engine.errors import (
     NotFound,
 )
 from settlement_engine.ports import AccountFilter, Result, SettlementFilter, TransferFilter
-from tests.support.lives import ALL_ACCOUNTS, funding, results, spec
+from tests.support.histories import ALL_ACCOUNTS, funding, results, spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -380,8 +380,8 @@ def spellings(bank):
 def bic(scene):
     """A BIC that no other test uses."""
     digits = int("".join(filter(str.isdigit, scene.source_bank)))
-    letters = "ABCDEFGHIJ"
-    return "B" + "".join(letters[digits // 10**place % 10] for place in range(3)) + "ZAJJ"
+    dead_letters = "ABCDEFGHIJ"
+    return "B" + "".join(dead_letters[digits // 10**place % 10] for place in range(3)) + "ZAJJ"
 
 
 async def test_an_account_is_found_under_every_spelling_of_its_bank(scene):

@@ -14,7 +14,7 @@ from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Priority
 from settlement_engine.errors import InvariantViolated
 from settlement_engine.ports import Verdict
-from tests.support.lives import admission
+from tests.support.histories import admission
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,7 +24,7 @@ KEY_TAKEN, OBLIGATION_TAKEN = Verdict.KEY_TAKEN, Verdict.OBLIGATION_TAKEN
 
 async def test_an_instruction_is_kept_as_it_came(scene):
     metadata = {"simulate": "settle", 'quote"d': "back\\slash {brace} , comma", "ü": "日本 ' NULL"}
-    told = scene.wish(
+    told = scene.payment_request(
         caller='some caller, "quoted"',
         obligation_id="NULL",
         minor=10**18 - 1,
@@ -35,7 +35,7 @@ async def test_an_instruction_is_kept_as_it_came(scene):
     )
     [found] = await scene.admit(told)
     assert found.instruction == told
-    assert (found.state, found.seq, found.epoch, found.asked) == (State.VALIDATING, 1, 1, 0)
+    assert (found.state, found.seq, found.fencing_token, found.asked) == (State.VALIDATING, 1, 1, 0)
     assert found.value_date == date(2026, 2, 28)
     assert (found.attempt, found.ended_at, found.is_frozen) == (None, None, False)
     assert (found.refusal_code, found.rail_reference, found.confirmation) == ("", "", "")
@@ -50,8 +50,8 @@ async def test_without_a_value_date_the_day_of_receipt_counts(scene):
 
 async def test_settlements_are_found_by_their_keys(scene):
     settlements = scene.stores.settlements
-    one, other = await scene.admit(scene.wish(), scene.wish())
-    keys = [one.instruction.key_hash, other.instruction.key_hash, scene.wish().key_hash]
+    one, other = await scene.admit(scene.payment_request(), scene.payment_request())
+    keys = [one.instruction.key_hash, other.instruction.key_hash, scene.payment_request().key_hash]
     found = await settlements.find_by_keys(keys)
     assert found == {keys[0]: await scene.load(one), keys[1]: await scene.load(other)}
     assert await settlements.find_by_keys([]) == {}
@@ -59,7 +59,7 @@ async def test_settlements_are_found_by_their_keys(scene):
 
 async def test_the_first_transition_is_the_admission(scene):
     found = await scene.new()
-    [moved] = await scene.stores.settlements.life(found.id)
+    [moved] = await scene.stores.settlements.history(found.id)
     assert (moved.seq, moved.from_state, moved.event) == (1, State.PENDING, Event.ADMITTED)
     assert (moved.to_state, moved.at, moved.detail) == (State.VALIDATING, found.created_at, {})
 
@@ -68,7 +68,7 @@ async def test_the_same_key_and_content_is_a_replay_in_any_state(scene):
     settlements = scene.stores.settlements
     for state in (State.VALIDATING, State.SENT, State.COMPLETED, State.FAILED, State.RETURNED):
         settlement = await scene.bring(state)
-        [again] = await settlements.admit([admission(settlement.instruction)], scene.owner)
+        [again] = await settlements.admit([admission(settlement.instruction)], scene.engine_id)
         assert (again.verdict, again.settlement_id) == (REPLAYED, settlement.id)
         assert await scene.load(settlement) == settlement
 
@@ -90,7 +90,7 @@ async def test_the_same_key_and_content_is_a_replay_in_any_state(scene):
 async def test_the_same_key_with_other_content_is_taken(scene, change):
     settlement = await scene.new()
     other = admission(replace(settlement.instruction, **change))
-    [answer] = await scene.stores.settlements.admit([other], scene.owner)
+    [answer] = await scene.stores.settlements.admit([other], scene.engine_id)
     assert (answer.verdict, answer.settlement_id) == (KEY_TAKEN, settlement.id)
     assert await scene.stores.settlements.load([other.settlement_id]) == {}
 
@@ -118,7 +118,7 @@ async def test_an_obligation_is_taken_while_its_settlement_lives_or_has_complete
 ):
     first = await scene.bring(state, obligation_id=scene.source_bank)
     second = scene.admission(obligation_id=scene.source_bank)
-    [answer] = await scene.stores.settlements.admit([second], scene.owner)
+    [answer] = await scene.stores.settlements.admit([second], scene.engine_id)
     assert answer.verdict is verdict
     expected = second.settlement_id if verdict is ACCEPTED else first.id
     assert answer.settlement_id == expected
@@ -136,7 +136,7 @@ async def test_of_freed_settlements_the_latest_is_found_by_the_obligation(scene)
 
 async def test_admission_answers_in_order_and_the_first_use_of_a_key_counts(scene):
     known = await scene.new()
-    one = scene.wish()
+    one = scene.payment_request()
     batch = [
         admission(one),
         admission(known.instruction),
@@ -145,7 +145,7 @@ async def test_admission_answers_in_order_and_the_first_use_of_a_key_counts(scen
         scene.admission(obligation_id=known.instruction.obligation_id),
         scene.admission(),
     ]
-    answers = await scene.stores.settlements.admit(batch, scene.owner)
+    answers = await scene.stores.settlements.admit(batch, scene.engine_id)
     assert [answer.verdict for answer in answers] == [
         ACCEPTED,
         REPLAYED,
@@ -161,16 +161,16 @@ async def test_admission_answers_in_order_and_the_first_use_of_a_key_counts(scen
 
 
 async def test_of_one_key_with_many_contents_in_a_batch_the_first_is_kept(scene):
-    one = scene.wish()
+    one = scene.payment_request()
     batch = [admission(replace(one, amount=Money(minor, "EUR"))) for minor in range(1, 101)]
-    answers = await scene.stores.settlements.admit(batch, scene.owner)
+    answers = await scene.stores.settlements.admit(batch, scene.engine_id)
     assert [answer.verdict for answer in answers] == [ACCEPTED, *[KEY_TAKEN] * 99]
     assert {answer.settlement_id for answer in answers} == {batch[0].settlement_id}
 
 
 async def test_of_one_obligation_in_a_batch_one_settlement_is_kept(scene):
     batch = [scene.admission(obligation_id=scene.source_bank) for _ in range(10)]
-    answers = await scene.stores.settlements.admit(batch, scene.owner)
+    answers = await scene.stores.settlements.admit(batch, scene.engine_id)
     counts = Counter(answer.verdict for answer in answers)
     assert counts == {ACCEPTED: 1, OBLIGATION_TAKEN: 9}
     [kept] = {answer.settlement_id for answer in answers}
@@ -182,25 +182,25 @@ async def test_of_one_obligation_in_a_batch_one_settlement_is_kept(scene):
 async def test_a_batch_that_was_written_may_be_written_again(scene):
     """After a lost connection the outcome is unknown, so the same batch is sent again with the same ids."""
     batch = [scene.admission() for _ in range(20)]
-    await scene.stores.settlements.admit(batch, scene.owner)
-    again = await scene.stores.settlements.admit(batch, scene.owner)
+    await scene.stores.settlements.admit(batch, scene.engine_id)
+    again = await scene.stores.settlements.admit(batch, scene.engine_id)
     assert {answer.verdict for answer in again} == {REPLAYED}
     assert [answer.settlement_id for answer in again] == [each.settlement_id for each in batch]
     assert await scene.moves() == 20
 
 
 async def test_an_empty_batch_is_no_work(scene):
-    assert await scene.stores.settlements.admit([], scene.owner) == []
-    assert await scene.stores.settlements.apply([], scene.owner) == []
+    assert await scene.stores.settlements.admit([], scene.engine_id) == []
+    assert await scene.stores.settlements.apply([], scene.engine_id) == []
 
 
 async def test_twenty_at_once_with_one_key_are_one_settlement(scene):
-    one = scene.wish()
+    one = scene.payment_request()
     sides = [scene.stores.beside() for _ in range(4)]
     attempts = [admission(one) for _ in range(20)]
     answers = await asyncio.gather(
         *(
-            sides[number % 4].settlements.admit([each], scene.owner)
+            sides[number % 4].settlements.admit([each], scene.engine_id)
             for number, each in enumerate(attempts)
         )
     )
@@ -215,7 +215,7 @@ async def test_twenty_at_once_for_one_obligation_are_one_settlement(scene):
     answers = await asyncio.gather(
         *(
             sides[number % 4].settlements.admit(
-                [scene.admission(obligation_id=scene.source_bank)], scene.owner
+                [scene.admission(obligation_id=scene.source_bank)], scene.engine_id
             )
             for number in range(20)
         )
@@ -239,6 +239,6 @@ async def test_twenty_at_once_for_one_obligation_are_one_settlement(scene):
 async def test_invalid_data_past_the_api_fails_its_whole_batch(scene, change):
     batch = [scene.admission(), scene.admission(**change)]
     with pytest.raises(InvariantViolated):
-        await scene.stores.settlements.admit(batch, scene.owner)
+        await scene.stores.settlements.admit(batch, scene.engine_id)
     assert await scene.stores.settlements.load([each.settlement_id for each in batch]) == {}
     assert await scene.moves() == 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from settlement_engine.domain import evidence
-from settlement_engine.domain.explanation import as_text, explain
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.domain.verification import verify
-from settlement_engine.ports import DoubtLimit, MatterFilter
+from settlement_engine.evidence import bundle
+from settlement_engine.evidence.explanation import as_text, explain
+from settlement_engine.evidence.verification import verify
+from settlement_engine.ports import CaseFilter, DoubtLimit
 from settlement_lab.memory.applying import ANSWER_DETAILS_MAX
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -19,7 +19,7 @@ AT_ONCE = [DoubtLimit(rail="", in_doubt_seconds=0.0, overdue_seconds=0.0)]
 
 async def ask(scene, settlement, event, **changes):
     """Apply one enquiry that changes no state, as the runner does; the expected settlement is updated."""
-    [outcome] = await scene.apply(scene.step(settlement, event, rest_seconds=0.0, **changes))
+    [outcome] = await scene.apply(scene.step(settlement, event, due_seconds=0.0, **changes))
     assert outcome.result.value == "applied"
     settlement.asked += 1
     return outcome.at
@@ -35,7 +35,7 @@ async def test_a_thousand_enquiries_without_an_answer_are_one_row(stores, scene)
     [answer] = dossier.answers.latest
     assert (dossier.answers.total, answer.times) == (1000, 1000)
     assert (answer.at, answer.last_at) == (first_at, last_at)
-    checks = verify(evidence.write(dossier, VERSION), VERSION).checks
+    checks = verify(bundle.write(dossier, VERSION), VERSION).checks
     assert [fault for check in checks for fault in check.faults] == []
     told = as_text(explain(dossier))
     assert "1000 times between" in told
@@ -51,9 +51,9 @@ async def test_alternating_answers_are_counted_separately(stores, scene):
     found = {each.event: each.times for each in dossier.answers.latest}
     assert found == {Event.NO_ANSWER: 20, Event.ACKNOWLEDGED: 40}
     assert dossier.answers.total == 60
-    await stores.matters.open_doubts(AT_ONCE, 1000)
-    [matter] = await stores.matters.matters(MatterFilter(settlement_id=settlement.id))
-    file = await stores.matters.matter(matter.id)
+    await stores.cases.open_doubts(AT_ONCE, 1000)
+    [case] = await stores.cases.cases(CaseFilter(settlement_id=settlement.id))
+    file = await stores.cases.case(case.id)
     assert (file.last_answer.event, file.last_answer.at) == (Event.ACKNOWLEDGED, last_at)
 
 

@@ -8,14 +8,14 @@ import uuid
 import msgspec
 import pytest
 
-from settlement_engine.domain import evidence
-from settlement_engine.domain.dossier import PROPOSALS_MAX, Dossier
-from settlement_engine.domain.explanation import as_text, explain
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.proposals import Finding
-from settlement_engine.domain.verification import verify
+from settlement_engine.evidence import bundle
+from settlement_engine.evidence.dossier import PROPOSALS_MAX, Dossier
+from settlement_engine.evidence.explanation import as_text, explain
+from settlement_engine.evidence.verification import verify
 from settlement_engine.ports import ProposalSpec
-from tests.support.lives import VALID_UNTIL
+from tests.support.histories import VALID_UNTIL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -30,7 +30,7 @@ async def copy(stores, settlement) -> Dossier:
 
 
 def faults(dossier):
-    verified = verify(evidence.write(dossier, VERSION), VERSION)
+    verified = verify(bundle.write(dossier, VERSION), VERSION)
     return [fault for check in verified.checks for fault in check.faults]
 
 
@@ -39,23 +39,23 @@ async def test_a_dossier_of_any_state_is_consistent_and_can_be_explained(stores,
     dossier = await copy(stores, await scene.bring(state))
     assert dossier.standing.state is state
     assert faults(dossier) == []
-    assert evidence.read(evidence.write(dossier, VERSION)) == dossier
+    assert bundle.read(bundle.write(dossier, VERSION)) == dossier
     assert dossier.standing.state.name in as_text(explain(dossier))
 
 
 async def test_a_dossier_has_all_stored_data(stores, scene):
     settlement = await scene.bring(State.IN_DOUBT)
     for _ in range(3):
-        settlement = await scene.move(settlement, Event.NO_ANSWER, rest_seconds=30.0)
+        settlement = await scene.move(settlement, Event.NO_ANSWER, due_seconds=30.0)
     dossier = await copy(stores, settlement)
-    wish = settlement.instruction
-    assert dossier.instruction.caller == wish.caller
-    assert dossier.instruction.idempotency_key == wish.idempotency_key
-    assert dossier.instruction.amount_minor == wish.amount.minor
-    assert dossier.instruction.content_sha256 == wish.content_hash.hex()
+    payment_request = settlement.instruction
+    assert dossier.instruction.caller == payment_request.caller
+    assert dossier.instruction.idempotency_key == payment_request.idempotency_key
+    assert dossier.instruction.amount_minor == payment_request.amount.minor
+    assert dossier.instruction.content_sha256 == payment_request.content_hash.hex()
     assert dossier.standing.owner == 0
     assert dossier.standing.next_action_at == settlement.next_action_at
-    moves = await stores.settlements.life(settlement.id)
+    moves = await stores.settlements.history(settlement.id)
     assert [(each.position, each.seq, each.at) for each in dossier.moves] == [
         (each.position, each.seq, each.at) for each in moves
     ]
@@ -92,17 +92,17 @@ async def test_a_return_has_four_transfers(stores, scene):
 
 async def test_a_dossier_names_the_owner(stores, scene):
     settlement = await scene.new()
-    assert (await copy(stores, settlement)).standing.owner == scene.owner
+    assert (await copy(stores, settlement)).standing.owner == scene.engine_id
 
 
 async def test_a_dossier_has_the_text_of_a_contradiction(stores, scene):
     settlement = await scene.bring(State.COMPLETED)
     await scene.move(settlement, Event.CONTRADICTED, detail={"said": "rejected", "code": "RJCT"})
     dossier = await copy(stores, settlement)
-    [matter] = dossier.exceptions
-    assert matter.kind == "contradiction"
-    assert matter.detail["code"] == "RJCT"
-    assert (matter.closed_at, matter.acknowledged_by) == (None, "")
+    [case] = dossier.exceptions
+    assert case.kind == "contradiction"
+    assert case.detail["code"] == "RJCT"
+    assert (case.closed_at, case.acknowledged_by) == (None, "")
     assert faults(dossier) == []
 
 
@@ -125,7 +125,7 @@ async def test_a_dossier_has_attestations_with_their_evidence(stores, scene):
     second = await propose(stores, settlement, b"\x00entry 12", who="grace")
     await stores.resolutions.approve(second.id, "ada", second.content_sha256)
     await scene.move(settlement, Event.ATTESTED_SETTLED)
-    await stores.matters.close_ended(1_000)
+    await stores.cases.close_ended(1_000)
     dossier = await copy(stores, settlement)
     assert [(each.id, each.decision, each.decided_by) for each in dossier.proposals] == [
         (first.id, "superseded", "grace"),

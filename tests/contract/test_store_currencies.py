@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from settlement_engine.domain import evidence, money
-from settlement_engine.domain.explanation import as_text, explain
+from settlement_engine.domain import money
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import format_amount
-from settlement_engine.domain.verification import verify
 from settlement_engine.errors import InvalidInstruction
 from settlement_engine.events.announce import Announcer
+from settlement_engine.evidence import bundle
+from settlement_engine.evidence.explanation import as_text, explain
+from settlement_engine.evidence.verification import verify
 from settlement_engine.ports import AccountFilter, SettlementFilter, TransferFilter
 from settlement_lab.memory import MemoryAccounts
 from tests.support import iso4217
+from tests.support.histories import Scene, funding, spec
 from tests.support.iso4217 import LEAVING
-from tests.support.lives import Scene, funding, spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -90,7 +91,7 @@ async def test_the_dossier_is_explained_and_its_package_verifies_anywhere(
     leaving()
     dossier = await stores.beside().archive.dossier(done.id)
     assert "12.50 BGN from" in as_text(explain(dossier))
-    package = evidence.write(dossier, VERSION)
+    package = bundle.write(dossier, VERSION)
     iso4217.start_anew(monkeypatch)  # a machine that has no database at all
     checks = verify(package, VERSION).checks
     assert [fault for check in checks for fault in check.faults] == []

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from settlement_engine.domain.exceptions import SEVERITY, MatterKind, Severity
+from settlement_engine.domain.exceptions import SEVERITY, CaseKind, Severity
 from settlement_engine.domain.ledger import AccountKind, Leg, Transfer
-from settlement_engine.domain.lifecycle import LIFE, Do, Event, State
+from settlement_engine.domain.lifecycle import TRANSITIONS, Do, Event, State
 from settlement_engine.domain.proposals import EVIDENCE_BYTES_MAX, Decision, Ending, Finding
 from settlement_engine.domain.settlement import Attestation
 from settlement_engine.errors import (
@@ -22,9 +22,9 @@ from settlement_engine.errors import (
     NotPermitted,
     WrongState,
 )
-from settlement_engine.ports import DoubtLimit, MatterFilter, ProposalSpec, Result, TransferFilter
+from settlement_engine.ports import CaseFilter, DoubtLimit, ProposalSpec, Result, TransferFilter
 from settlement_engine.store.accounts import _post as post_in_postgres
-from tests.support.lives import MADE_UP, results
+from tests.support.histories import MADE_UP, results
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,12 +50,12 @@ def spec(settlement, finding=Finding.SETTLED, **changes) -> ProposalSpec:
 
 
 async def matters_of(scene, settlement, *, has_closed=True):
-    wanted = MatterFilter(settlement_id=settlement.id, has_closed=has_closed, limit=MANY)
-    return list(reversed(await scene.stores.matters.matters(wanted)))
+    wanted = CaseFilter(settlement_id=settlement.id, has_closed=has_closed, limit=MANY)
+    return list(reversed(await scene.stores.cases.cases(wanted)))
 
 
 async def kinds_of(scene, settlement):
-    return [matter.kind for matter in await matters_of(scene, settlement)]
+    return [case.kind for case in await matters_of(scene, settlement)]
 
 
 async def attested(scene, finding, state=State.IN_DOUBT):
@@ -71,41 +71,41 @@ async def attested(scene, finding, state=State.IN_DOUBT):
 @pytest.mark.parametrize(
     ("state", "kind"),
     [
-        (State.LOCKED, MatterKind.IN_DOUBT),
-        (State.IN_DOUBT, MatterKind.IN_DOUBT),
-        (State.SENT, MatterKind.OVERDUE),
-        (State.RECALLING, MatterKind.OVERDUE),
+        (State.LOCKED, CaseKind.IN_DOUBT),
+        (State.IN_DOUBT, CaseKind.IN_DOUBT),
+        (State.SENT, CaseKind.OVERDUE),
+        (State.RECALLING, CaseKind.OVERDUE),
     ],
 )
 async def test_a_payment_without_a_final_state_becomes_one_case(scene, state, kind):
     settlement = await scene.bring(state)
-    desk = scene.stores.matters
-    await desk.open_doubts([LATER], MANY)
+    case_management = scene.stores.cases
+    await case_management.open_doubts([LATER], MANY)
     assert await kinds_of(scene, settlement) == []
-    opened = await asyncio.gather(*(desk.open_doubts(AT_ONCE, MANY) for _ in range(3)))
+    opened = await asyncio.gather(*(case_management.open_doubts(AT_ONCE, MANY) for _ in range(3)))
     assert sum(opened) >= 1
-    [matter] = await matters_of(scene, settlement)
+    [case] = await matters_of(scene, settlement)
     assert settlement.attempt is not None
     recorded_at = settlement.attempt.recorded_at.isoformat(timespec="microseconds")
-    assert (matter.kind, matter.detail) == (kind, {"rail": "mock", "since": recorded_at})
-    assert matter.settlement == settlement
-    assert matter.seen_at >= matter.opened_at >= settlement.attempt.recorded_at
-    assert await desk.open_doubts(AT_ONCE, MANY) == 0
+    assert (case.kind, case.detail) == (kind, {"rail": "mock", "since": recorded_at})
+    assert case.settlement == settlement
+    assert case.seen_at >= case.opened_at >= settlement.attempt.recorded_at
+    assert await case_management.open_doubts(AT_ONCE, MANY) == 0
     await scene.move(settlement, Event.SETTLED)
-    assert await desk.close_ended(MANY) >= 1
+    assert await case_management.close_ended(MANY) >= 1
     [closed] = await matters_of(scene, settlement)
     assert (closed.closed_by, closed.close_reason) == (
         "engine",
         "the settlement has ended: completed",
     )
     assert await matters_of(scene, settlement, has_closed=False) == []
-    assert await desk.open_doubts(AT_ONCE, MANY) == 0
+    assert await case_management.open_doubts(AT_ONCE, MANY) == 0
 
 
 @pytest.mark.parametrize("state", [s for s in State if s is not State.PENDING])
 async def test_only_unended_payments_past_the_point_of_no_return_become_cases(scene, state):
     settlement = await scene.bring(state)
-    await scene.stores.matters.open_doubts(AT_ONCE, MANY)
+    await scene.stores.cases.open_doubts(AT_ONCE, MANY)
     is_doubt = state in (State.LOCKED, State.IN_DOUBT, State.SENT, State.RECALLING)
     assert bool(await kinds_of(scene, settlement)) == is_doubt
 
@@ -113,62 +113,62 @@ async def test_only_unended_payments_past_the_point_of_no_return_become_cases(sc
 async def test_a_rail_has_a_limit_of_its_own(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     own = DoubtLimit(rail="mock", in_doubt_seconds=9_999.0, overdue_seconds=0.0)
-    await scene.stores.matters.open_doubts([*AT_ONCE, own], MANY)
+    await scene.stores.cases.open_doubts([*AT_ONCE, own], MANY)
     assert await kinds_of(scene, settlement) == []
     own = DoubtLimit(rail="mock", in_doubt_seconds=0.0, overdue_seconds=9_999.0)
-    await scene.stores.matters.open_doubts([LATER, own], MANY)
-    assert await kinds_of(scene, settlement) == [MatterKind.IN_DOUBT]
+    await scene.stores.cases.open_doubts([LATER, own], MANY)
+    assert await kinds_of(scene, settlement) == [CaseKind.IN_DOUBT]
 
 
 async def test_a_check_for_cases_is_bounded_and_takes_the_oldest_first(scene):
-    await scene.stores.matters.open_doubts(AT_ONCE, MANY)
-    lives = [await scene.bring(State.IN_DOUBT) for _ in range(3)]
-    assert await scene.stores.matters.open_doubts(AT_ONCE, 2) == 2
-    assert [bool(await kinds_of(scene, each)) for each in lives] == [True, True, False]
-    assert await scene.stores.matters.open_doubts(AT_ONCE, 2) == 1
+    await scene.stores.cases.open_doubts(AT_ONCE, MANY)
+    histories = [await scene.bring(State.IN_DOUBT) for _ in range(3)]
+    assert await scene.stores.cases.open_doubts(AT_ONCE, 2) == 2
+    assert [bool(await kinds_of(scene, each)) for each in histories] == [True, True, False]
+    assert await scene.stores.cases.open_doubts(AT_ONCE, 2) == 1
 
 
 async def test_an_in_doubt_case_cannot_be_closed_by_a_person(scene):
     settlement = await scene.bring(State.IN_DOUBT)
-    await scene.stores.matters.open_doubts(AT_ONCE, MANY)
-    [matter] = await matters_of(scene, settlement)
+    await scene.stores.cases.open_doubts(AT_ONCE, MANY)
+    [case] = await matters_of(scene, settlement)
     with pytest.raises(WrongState):
-        await scene.stores.matters.close_matter(matter.id, "ada", "seen")
-    seen = await scene.stores.matters.acknowledge(matter.id, "ada")
+        await scene.stores.cases.close_case(case.id, "ada", "seen")
+    seen = await scene.stores.cases.acknowledge(case.id, "ada")
     assert seen.acknowledged_by == "ada"
-    assert (await scene.stores.matters.acknowledge(matter.id, "grace")).acknowledged_by == "ada"
+    assert (await scene.stores.cases.acknowledge(case.id, "grace")).acknowledged_by == "ada"
 
 
 async def test_a_case_shows_the_last_transition_the_last_answer_and_the_next_enquiry(scene):
     settlement = await scene.bring(State.IN_DOUBT)
-    settlement = await scene.move(settlement, Event.NO_ANSWER, rest_seconds=30.0)
-    await scene.stores.matters.open_doubts(AT_ONCE, MANY)
-    [matter] = await matters_of(scene, settlement)
-    file = await scene.stores.matters.matter(matter.id)
+    settlement = await scene.move(settlement, Event.NO_ANSWER, due_seconds=30.0)
+    await scene.stores.cases.open_doubts(AT_ONCE, MANY)
+    [case] = await matters_of(scene, settlement)
+    file = await scene.stores.cases.case(case.id)
     assert file is not None
     assert (file.last_answer.state, file.last_answer.event) == (State.IN_DOUBT, Event.NO_ANSWER)
     assert file.believed.event is Event.NO_ANSWER
     assert file.believed.to_state is State.IN_DOUBT
     assert not file.is_asked_now
-    assert file.matter.settlement.next_action_at == file.last_answer.at + timedelta(seconds=30)
+    assert file.case.settlement.next_action_at == file.last_answer.at + timedelta(seconds=30)
     ended = await scene.move(settlement, Event.SETTLED)
     detail = {"said": "rejected", "code": "AC04", "exception": "contradiction"}
     await scene.move(ended, Event.CONTRADICTED, detail=detail)
     late = (await matters_of(scene, settlement))[-1]
-    file = await scene.stores.matters.matter(late.id)
-    assert (file.matter.kind, file.matter.detail) == (MatterKind.CONTRADICTION, detail)
+    file = await scene.stores.cases.case(late.id)
+    assert (file.case.kind, file.case.detail) == (CaseKind.CONTRADICTION, detail)
     assert file.believed.event is Event.SETTLED
-    assert file.matter.settlement.is_frozen
+    assert file.case.settlement.is_frozen
     assert file.last_answer.event is Event.SETTLED
 
 
 async def test_unknown_cases_and_proposals_are_not_found(scene):
-    assert await scene.stores.matters.matter(MANY) is None
+    assert await scene.stores.cases.case(MANY) is None
     assert await scene.stores.resolutions.proposal(MANY) is None
     assert await scene.stores.resolutions.evidence(MANY) is None
     for call in (
-        scene.stores.matters.acknowledge(MANY, "ada"),
-        scene.stores.matters.close_matter(MANY, "ada", "x"),
+        scene.stores.cases.acknowledge(MANY, "ada"),
+        scene.stores.cases.close_case(MANY, "ada", "x"),
         scene.stores.resolutions.approve(MANY, "ada", b""),
         scene.stores.resolutions.decline(MANY, "ada"),
         scene.stores.resolutions.propose(spec(SimpleNamespace(id=uuid.uuid4()))),
@@ -178,26 +178,26 @@ async def test_unknown_cases_and_proposals_are_not_found(scene):
 
 
 async def test_cases_are_listed_in_pages_newest_first(scene):
-    lives = [await scene.bring(State.IN_DOUBT) for _ in range(4)]
-    await scene.stores.matters.open_doubts(AT_ONCE, MANY)
-    desk = scene.stores.matters
-    first = await desk.matters(MatterFilter(limit=2))
-    rest = await desk.matters(MatterFilter(limit=2, before_id=first[-1].id))
+    histories = [await scene.bring(State.IN_DOUBT) for _ in range(4)]
+    await scene.stores.cases.open_doubts(AT_ONCE, MANY)
+    case_management = scene.stores.cases
+    first = await case_management.cases(CaseFilter(limit=2))
+    rest = await case_management.cases(CaseFilter(limit=2, before_id=first[-1].id))
     numbers = [each.id for each in (*first, *rest)]
     assert numbers == sorted(numbers, reverse=True)
-    assert {each.settlement_id for each in (*first, *rest)} == {each.id for each in lives}
-    none = await desk.matters(MatterFilter(kinds=frozenset({MatterKind.SECOND_DEBIT})))
-    assert all(each.kind is MatterKind.SECOND_DEBIT for each in none)
+    assert {each.settlement_id for each in (*first, *rest)} == {each.id for each in histories}
+    none = await case_management.cases(CaseFilter(kinds=frozenset({CaseKind.SECOND_DEBIT})))
+    assert all(each.kind is CaseKind.SECOND_DEBIT for each in none)
 
 
 async def test_the_end_closes_only_the_in_doubt_case(scene):
     settlement = await scene.bring(State.IN_DOUBT)
-    await scene.stores.matters.open_doubts(AT_ONCE, MANY)
+    await scene.stores.cases.open_doubts(AT_ONCE, MANY)
     ended = await scene.move(settlement, Event.SETTLED)
     await scene.move(ended, Event.CONTRADICTED, detail={"said": "rejected"})
-    await scene.stores.matters.close_ended(MANY)
+    await scene.stores.cases.close_ended(MANY)
     found = {each.kind: each.closed_by for each in await matters_of(scene, settlement)}
-    assert found == {MatterKind.IN_DOUBT: "engine", MatterKind.CONTRADICTION: ""}
+    assert found == {CaseKind.IN_DOUBT: "engine", CaseKind.CONTRADICTION: ""}
 
 
 async def test_a_late_attestation_is_not_recorded(scene):
@@ -316,7 +316,7 @@ async def test_a_not_settled_attestation_is_invalid_after_a_later_send(scene, ch
     assert new.id != old.id
     assert (await resolutions.proposal(old.id)).decision is Decision.SUPERSEDED
     await resolutions.approve(new.id, "grace", new.content_sha256)
-    await scene.stores.matters.close_ended(MANY)
+    await scene.stores.cases.close_ended(MANY)
     assert (await resolutions.proposal(new.id)).ending is Ending.PENDING
 
 
@@ -327,7 +327,7 @@ async def test_an_approval_is_overtaken_by_a_later_send_or_receipt(scene, change
     old = await resolutions.propose(spec(settlement, Finding.NOT_SETTLED))
     await resolutions.approve(old.id, "grace", old.content_sha256)
     settlement = await change(scene, settlement)
-    await scene.stores.matters.close_ended(MANY)
+    await scene.stores.cases.close_ended(MANY)
     assert (await resolutions.proposal(old.id)).ending is Ending.OVERTAKEN
     assert old.id not in [each.id for each in await resolutions.take_up(0.0, MANY)]
     assert (await resolutions.propose(spec(settlement))).decision is Decision.OPEN
@@ -347,7 +347,7 @@ async def test_an_attestation_survives_changes_that_do_not_contradict_it(scene, 
     proposal = await resolutions.propose(spec(settlement, finding))
     await change(scene, settlement)
     await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
-    await scene.stores.matters.close_ended(MANY)
+    await scene.stores.cases.close_ended(MANY)
     assert (await resolutions.proposal(proposal.id)).ending is Ending.PENDING
     assert proposal.id in [each.id for each in await resolutions.take_up(0.0, MANY)]
 
@@ -401,21 +401,21 @@ async def test_an_approval_is_carried_out_by_one_engine_at_a_time(scene):
     assert proposal.id in [each.id for each in await resolutions.take_up(0.0, MANY)]
     await scene.move(settlement, Event.ATTESTED_SETTLED)
     assert proposal.id not in [each.id for each in await resolutions.take_up(0.0, MANY)]
-    await scene.stores.matters.close_ended(MANY)
+    await scene.stores.cases.close_ended(MANY)
     ended = await resolutions.proposal(proposal.id)
     assert (ended.ending, ended.finished_at is not None) == (Ending.ATTESTED, True)
 
 
 async def test_proposals_of_a_settlement_ended_by_the_bank_are_overtaken_or_superseded(scene):
-    lives = [await scene.bring(State.IN_DOUBT) for _ in range(2)]
+    histories = [await scene.bring(State.IN_DOUBT) for _ in range(2)]
     resolutions = scene.stores.resolutions
-    approved, undecided = [await resolutions.propose(spec(each)) for each in lives]
+    approved, undecided = [await resolutions.propose(spec(each)) for each in histories]
     await resolutions.approve(approved.id, "grace", approved.content_sha256)
-    for each in lives:
+    for each in histories:
         await scene.move(each, Event.REJECTED)
     with pytest.raises(WrongState):
         await resolutions.approve(undecided.id, "grace", undecided.content_sha256)
-    await scene.stores.matters.close_ended(MANY)
+    await scene.stores.cases.close_ended(MANY)
     assert (await resolutions.proposal(approved.id)).ending is Ending.OVERTAKEN
     after = await resolutions.proposal(undecided.id)
     assert (after.decision, after.decided_by) == (Decision.SUPERSEDED, "engine")
@@ -454,28 +454,28 @@ async def test_a_late_contradiction_moves_cash_to_suspense_once(scene, finding):
     assert results(await scene.apply(step)) == [STALE]
     made = await scene.stores.accounts.transfers(TransferFilter(group_id=settlement.id))
     assert [each.leg for each in made].count(Leg.LATE_CASH) == 1
-    [matter] = await matters_of(scene, settlement)
-    assert (matter.kind, matter.severity) == (MatterKind.DISPROVED, Severity.CRITICAL)
+    [case] = await matters_of(scene, settlement)
+    assert (case.kind, case.severity) == (CaseKind.DISPROVED, Severity.CRITICAL)
 
 
 async def test_money_in_suspense_is_closed_by_two_people(scene):
     settlement = await attested(scene, Finding.SETTLED)
     await scene.move(settlement, Event.DISPROVED)
-    [matter] = await matters_of(scene, settlement)
-    desk = scene.stores.matters
+    [case] = await matters_of(scene, settlement)
+    case_management = scene.stores.cases
     with pytest.raises(WrongState):
-        await desk.close_matter(matter.id, "ada", "the bank has paid")
-    await desk.acknowledge(matter.id, "ada")
+        await case_management.close_case(case.id, "ada", "the bank has paid")
+    await case_management.acknowledge(case.id, "ada")
     with pytest.raises(NotPermitted):
-        await desk.close_matter(matter.id, "ADA", "the bank has paid")
-    closed = await desk.close_matter(matter.id, "grace", "the bank has paid")
+        await case_management.close_case(case.id, "ADA", "the bank has paid")
+    closed = await case_management.close_case(case.id, "grace", "the bank has paid")
     assert (closed.closed_by, closed.close_reason) == ("grace", "the bank has paid")
-    again = await desk.close_matter(matter.id, "grace", "the bank has paid")
+    again = await case_management.close_case(case.id, "grace", "the bank has paid")
     assert again.closed_at == closed.closed_at
     with pytest.raises(WrongState):
-        await desk.close_matter(matter.id, "edsger", "no, it has not")
+        await case_management.close_case(case.id, "edsger", "no, it has not")
     with pytest.raises(WrongState):
-        await desk.acknowledge(matter.id, "edsger")
+        await case_management.acknowledge(case.id, "edsger")
 
 
 async def spend(scene, minor):
@@ -498,15 +498,15 @@ async def spend(scene, minor):
 
 
 async def test_a_return_that_is_not_covered_is_short_and_changes_nothing(scene):
-    lives = [await scene.bring(State.COMPLETED) for _ in range(3)]
+    histories = [await scene.bring(State.COMPLETED) for _ in range(3)]
     await spend(scene, 120)
-    steps = [scene.step(each, Event.RETURNED) for each in lives]
+    steps = [scene.step(each, Event.RETURNED) for each in histories]
     outcomes = await scene.apply(*steps)  # of 180 one return of 100 is covered
     assert results(outcomes) == [APPLIED, Result.SHORT, Result.SHORT]
     assert [each.available_minor for each in outcomes] == [0, 80, 80]
-    states = [(await scene.load(each)).state for each in lives]
+    states = [(await scene.load(each)).state for each in histories]
     assert states == [State.RETURNED, State.COMPLETED, State.COMPLETED]
-    assert await kinds_of(scene, lives[1]) == []
+    assert await kinds_of(scene, histories[1]) == []
 
 
 async def test_a_return_that_is_not_covered_is_booked_through_suspense(scene):
@@ -523,17 +523,17 @@ async def test_a_return_that_is_not_covered_is_booked_through_suspense(scene):
     assert (await scene.source()).posted == source.posted + 100
     assert await scene.account(AccountKind.VOSTRO) == vostro
     assert (await scene.account(AccountKind.SUSPENSE)).posted == suspense - 100
-    [matter] = await matters_of(scene, settlement)
-    assert (matter.kind, matter.severity) == (MatterKind.UNCOVERED_RETURN, Severity.CRITICAL)
+    [case] = await matters_of(scene, settlement)
+    assert (case.kind, case.severity) == (CaseKind.UNCOVERED_RETURN, Severity.CRITICAL)
     with pytest.raises(WrongState):
-        await scene.stores.matters.close_matter(matter.id, "ada", "seen")
+        await scene.stores.cases.close_case(case.id, "ada", "seen")
 
 
 async def test_every_kind_has_a_severity():
-    assert SEVERITY.keys() == set(MatterKind)
+    assert SEVERITY.keys() == set(CaseKind)
     suspending = {
         (state, event)
-        for state, events in LIFE.items()
+        for state, events in TRANSITIONS.items()
         for event, row in events.items()
         if row.do is Do.SUSPEND
     }
@@ -546,32 +546,32 @@ async def test_every_kind_has_a_severity():
 
 
 async def test_gauges_count_open_cases_by_kind(scene):
-    before = (await scene.stores.gauges.gauges(0)).open_matters.get("disproved", 0)
+    before = (await scene.stores.gauges.gauges(0)).open_cases.get("disproved", 0)
     settlement = await attested(scene, Finding.SETTLED)
     await scene.move(settlement, Event.DISPROVED)
     gauges = await scene.stores.gauges.gauges(0)
-    assert gauges.open_matters["disproved"] == before + 1
-    assert gauges.oldest_matters_seconds["disproved"] >= 0
+    assert gauges.open_cases["disproved"] == before + 1
+    assert gauges.oldest_cases_seconds["disproved"] >= 0
 
 
 # --- what screening has parked ----------------------------------------------------------------------
 
 
 async def test_a_parked_settlement_has_a_case_until_it_is_released(scene):
-    desk = scene.stores.matters
+    case_management = scene.stores.cases
     settlement = await scene.bring(State.HELD)
-    await asyncio.gather(*(desk.open_held(MANY) for _ in range(3)))
-    [matter] = await matters_of(scene, settlement)
-    assert (matter.kind, matter.severity) == (MatterKind.HELD, Severity.NORMAL)
+    await asyncio.gather(*(case_management.open_held(MANY) for _ in range(3)))
+    [case] = await matters_of(scene, settlement)
+    assert (case.kind, case.severity) == (CaseKind.HELD, Severity.NORMAL)
     with pytest.raises(WrongState, match="closed by the decision"):
-        await desk.close_matter(matter.id, "ada", "seen")
+        await case_management.close_case(case.id, "ada", "seen")
     settlement = await scene.move(settlement, Event.APPROVED)
     settlement = await scene.move(settlement, Event.PARKED)
-    await desk.open_held(MANY)
+    await case_management.open_held(MANY)
     first, second = await matters_of(scene, settlement)
     assert (first.closed_by, second.closed_by) == ("engine", "")
     await scene.move(settlement, Event.CANCELLED)
-    await desk.open_held(MANY)
+    await case_management.open_held(MANY)
     assert await matters_of(scene, settlement, has_closed=False) == []
 
 
@@ -586,10 +586,10 @@ async def test_two_people_decide_about_a_parked_settlement(scene, finding, event
         await resolutions.approve(proposal.id, "Ada", proposal.content_sha256)
     await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
     assert proposal.id in [each.id for each in await resolutions.take_up(0.0, MANY)]
-    await scene.stores.matters.close_ended(MANY)
+    await scene.stores.cases.close_ended(MANY)
     assert (await resolutions.proposal(proposal.id)).finished_at is None, "nothing was done yet"
     await scene.move(settlement, event)
-    await scene.stores.matters.close_ended(MANY)
+    await scene.stores.cases.close_ended(MANY)
     found = await resolutions.proposal(proposal.id)
     assert (found.decision, found.ending) == (Decision.APPROVED, Ending.ATTESTED)
     assert proposal.id not in [each.id for each in await resolutions.take_up(0.0, MANY)]
@@ -611,7 +611,7 @@ async def test_a_cancellation_overtakes_a_release(scene):
     proposal = await resolutions.propose(spec(settlement, Finding.RELEASE))
     await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
     await scene.move(settlement, Event.CANCELLED)
-    await scene.stores.matters.close_ended(MANY)
+    await scene.stores.cases.close_ended(MANY)
     assert (await resolutions.proposal(proposal.id)).ending is Ending.OVERTAKEN
 
 

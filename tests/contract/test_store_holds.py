@@ -9,10 +9,10 @@ import pytest
 
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.domain.windows import Session
+from settlement_engine.domain.windows import WindowOpening
 from settlement_engine.errors import InvariantViolated
 from settlement_engine.ports import Result
-from tests.support.lives import OPEN, SHUT, Scene, funding, results, spec
+from tests.support.histories import OPEN, SHUT, Scene, funding, results, spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -22,16 +22,16 @@ INACTIVE = Result.INACTIVE
 
 async def lock(scene, *amounts):
     """Try to lock settlements of these amounts in one batch."""
-    lives = await scene.admit(*(scene.wish(minor=minor) for minor in amounts))
-    return lives, await scene.apply(*(scene.step(each, Event.CLEARED) for each in lives))
+    histories = await scene.admit(*(scene.payment_request(minor=minor) for minor in amounts))
+    return histories, await scene.apply(*(scene.step(each, Event.CLEARED) for each in histories))
 
 
 async def test_an_amount_beyond_the_funds_does_not_block_smaller_ones(stores):
     scene = await Scene.open(stores, funds_minor=50)
-    lives, outcomes = await lock(scene, 100, 30)
+    histories, outcomes = await lock(scene, 100, 30)
     assert results(outcomes) == [SHORT, APPLIED]
     assert outcomes[0].available_minor == 50
-    assert (await scene.load(lives[0])).state is State.VALIDATING
+    assert (await scene.load(histories[0])).state is State.VALIDATING
     assert (await scene.source()).available == 20
 
 
@@ -69,14 +69,17 @@ async def test_the_credit_limit_counts_for_the_hold_but_not_for_what_is_availabl
     [clearing] = await stores.accounts.ensure_controls([(AccountKind.CLEARING, bank, "EUR")])
     target = await stores.accounts.open_account(spec(AccountKind.VOSTRO, scene.source_bank))
     route = {"source_id": account.id, "clearing_id": clearing.id, "target_id": target.id}
-    lives = await scene.admit(
+    histories = await scene.admit(
         *(
-            scene.wish(from_bank=bank, to_bank=scene.source_bank, minor=each)
+            scene.payment_request(from_bank=bank, to_bank=scene.source_bank, minor=each)
             for each in (60, 50, 40)
         )
     )
     outcomes = await scene.apply(
-        *(scene.step(each, Event.CLEARED, attempt=scene.attempt(each, **route)) for each in lives)
+        *(
+            scene.step(each, Event.CLEARED, attempt=scene.attempt(each, **route))
+            for each in histories
+        )
     )
     assert results(outcomes) == [APPLIED, SHORT, APPLIED]
     assert outcomes[1].available_minor == -30
@@ -85,9 +88,13 @@ async def test_the_credit_limit_counts_for_the_hold_but_not_for_what_is_availabl
 
 async def test_accounts_of_a_batch_do_not_share_their_funds(stores):
     scenes = [await Scene.open(stores, funds_minor=100) for _ in range(3)]
-    lives = [(await each.admit(each.wish(minor=80)))[0] for each in scenes for _ in range(2)]
+    histories = [
+        (await each.admit(each.payment_request(minor=80)))[0] for each in scenes for _ in range(2)
+    ]
     owners = [each for each in scenes for _ in range(2)]
-    steps = [each.step(life, Event.CLEARED) for each, life in zip(owners, lives, strict=True)]
+    steps = [
+        each.step(history, Event.CLEARED) for each, history in zip(owners, histories, strict=True)
+    ]
     outcomes = await scenes[0].apply(*steps)
     assert results(outcomes) == [APPLIED, SHORT] * 3
     assert [outcome.available_minor for outcome in outcomes] == [0, 20] * 3
@@ -135,10 +142,12 @@ async def test_nothing_is_posted_to_an_account_that_does_not_exist(scene, side):
 
 async def test_no_funds_are_held_outside_the_window(scene):
     settlement = await scene.new()
-    [outcome] = await scene.apply(scene.step(settlement, Event.CLEARED, session=SHUT))
+    [outcome] = await scene.apply(scene.step(settlement, Event.CLEARED, window_opening=SHUT))
     assert outcome.result is Result.SHUT
     [outcome] = await scene.apply(
-        scene.step(settlement, Event.CLEARED, session=Session(OPEN.closes_at, OPEN.closes_at))
+        scene.step(
+            settlement, Event.CLEARED, window_opening=WindowOpening(OPEN.closes_at, OPEN.closes_at)
+        )
     )
     assert outcome.result is Result.SHUT
     assert (await scene.source()).held == 0
@@ -150,7 +159,7 @@ async def test_inactive_comes_before_shut_and_shut_before_short(stores):
     settlement = await scene.new(minor=100)
     account = await scene.account(AccountKind.VOSTRO)
     await stores.accounts.set_active(account.id, is_active=False)
-    step = scene.step(settlement, Event.CLEARED, session=SHUT)
+    step = scene.step(settlement, Event.CLEARED, window_opening=SHUT)
     assert results(await scene.apply(step)) == [INACTIVE]
     await stores.accounts.set_active(account.id, is_active=True)
     assert results(await scene.apply(step)) == [Result.SHUT]
@@ -159,13 +168,13 @@ async def test_inactive_comes_before_shut_and_shut_before_short(stores):
 
 async def test_twenty_at_once_never_hold_more_than_there_is(stores):
     scene = await Scene.open(stores, funds_minor=100)
-    lives = await scene.admit(*(scene.wish(minor=100) for _ in range(20)))
+    histories = await scene.admit(*(scene.payment_request(minor=100) for _ in range(20)))
     sides = [stores.beside() for _ in range(4)]
     watching = asyncio.create_task(watch(scene))
     answers = await asyncio.gather(
         *(
-            sides[number % 4].settlements.apply([scene.step(each, Event.CLEARED)], scene.owner)
-            for number, each in enumerate(lives)
+            sides[number % 4].settlements.apply([scene.step(each, Event.CLEARED)], scene.engine_id)
+            for number, each in enumerate(histories)
         )
     )
     watching.cancel()
@@ -190,10 +199,10 @@ async def test_random_batches_of_many_processes_never_hold_more_than_there_is(st
     async def work(side):
         for _ in range(4):
             batch = [scene.admission(minor=chance.randint(1, 200)) for _ in range(6)]
-            await side.settlements.admit(batch, scene.owner)
+            await side.settlements.admit(batch, scene.engine_id)
             found = await side.settlements.load([each.settlement_id for each in batch])
-            steps = [scene.step(life, Event.CLEARED) for life in found.values()]
-            outcomes = await side.settlements.apply(steps, scene.owner)
+            steps = [scene.step(history, Event.CLEARED) for history in found.values()]
+            outcomes = await side.settlements.apply(steps, scene.engine_id)
             locked = [
                 step.settlement.id
                 for step, outcome in zip(steps, outcomes, strict=True)
@@ -201,10 +210,10 @@ async def test_random_batches_of_many_processes_never_hold_more_than_there_is(st
             ]
             assert (await scene.source()).available >= 0
             ends = [
-                scene.step(life, chance.choice([Event.SETTLED, Event.REJECTED]))
-                for life in (await side.settlements.load(locked)).values()
+                scene.step(history, chance.choice([Event.SETTLED, Event.REJECTED]))
+                for history in (await side.settlements.load(locked)).values()
             ]
-            assert set(results(await side.settlements.apply(ends, scene.owner))) <= {APPLIED}
+            assert set(results(await side.settlements.apply(ends, scene.engine_id))) <= {APPLIED}
 
     await asyncio.gather(*(work(side) for side in sides))
     source = await scene.source()

@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 
-from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.ports import (
+    CaseFilter,
     InboundMessage,
-    MatterFilter,
     MessageSource,
     PaymentReferences,
     ReportClosing,
@@ -42,9 +42,9 @@ async def record(scene, *messages):
     return await scene.stores.inbound.record(messages)
 
 
-async def found(scene, *, owner=None, limit=LIMIT, in_flight=()):
-    owner = scene.owner if owner is None else owner
-    return await scene.stores.inbound.open_reports(owner, limit, in_flight)
+async def found(scene, *, engine_id=None, limit=LIMIT, in_flight=()):
+    engine_id = scene.engine_id if engine_id is None else engine_id
+    return await scene.stores.inbound.open_reports(engine_id, limit, in_flight)
 
 
 async def close(scene, outcome, *reports):
@@ -128,14 +128,14 @@ async def test_reports_come_in_the_order_of_receipt_and_one_message_may_have_man
 
 async def test_open_reports_are_processed_by_the_owner_or_if_unowned_by_any_engine(scene):
     settlement = await scene.bring(State.SENT)
-    stranger = scene.owner + 1_000_000
+    stranger = scene.engine_id + 1_000_000
     await record(scene, message(status(uetr=settlement.attempt.references.uetr)))
     assert await of(scene, settlement)
-    assert not await of(scene, settlement, owner=stranger)
-    resting = await scene.move(settlement, Event.NO_ANSWER, rest_seconds=600.0)
-    assert await of(scene, resting, owner=stranger)
-    ended = await scene.move(resting, Event.SETTLED)
-    assert await of(scene, ended, owner=stranger)
+    assert not await of(scene, settlement, engine_id=stranger)
+    parked = await scene.move(settlement, Event.NO_ANSWER, due_seconds=600.0)
+    assert await of(scene, parked, engine_id=stranger)
+    ended = await scene.move(parked, Event.SETTLED)
+    assert await of(scene, ended, engine_id=stranger)
     await close(scene, ReportOutcome.APPLIED, *await of(scene, ended))
 
 
@@ -158,9 +158,9 @@ async def test_an_unknown_payment_is_one_case_however_often_it_is_reported(scene
         [report] = [each for each in await found(scene) if each.report == given]
         await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
         await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
-    cases = await scene.stores.matters.matters(MatterFilter(limit=LIMIT))
+    cases = await scene.stores.cases.cases(CaseFilter(limit=LIMIT))
     [case] = [each for each in cases if each.detail.get("end_to_end_id") == name]
-    assert case.kind is MatterKind.UNKNOWN_PAYMENT
+    assert case.kind is CaseKind.UNKNOWN_PAYMENT
     assert case.settlement_id is None
     assert (case.detail["rail"], case.detail["event"]) == ("mock", "settled")
 

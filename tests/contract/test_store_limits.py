@@ -6,16 +6,16 @@ import pytest
 import pytest_asyncio
 
 from settlement_engine.domain.announcement import (
-    ERA_MAX,
-    ERA_PLACES,
     POSITION_MAX,
-    era_of,
+    POSITIONS_PER_EPOCH,
+    SYSTEM_EPOCH_MAX,
     event_id,
     is_name_at,
+    system_epoch_of,
 )
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import InvariantViolated
-from settlement_engine.ports import Suspicion
+from settlement_engine.ports import StaleDatabase
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,52 +28,60 @@ INTEGER_ERA = 2148
 @pytest_asyncio.fixture(loop_scope="module")
 async def begin(scene):
     """Begin an epoch, and register an engine in it."""
-    record = scene.stores.openings
+    record = scene.stores.barrier_store
 
-    async def begin(era):
+    async def begin(system_epoch):
         server, before = await record.look()
         if before is None:
-            await record.shut(None, Suspicion(why="first"), server)
+            await record.shut(None, StaleDatabase(why="first"), server)
             server, before = await record.look()
-        await record.shut(before.incarnation, Suspicion(why="operator", era_min=era), server)
+        await record.shut(
+            before.epoch_id, StaleDatabase(why="operator", system_epoch_min=system_epoch), server
+        )
         _, opening = await record.look()
-        assert opening.era == max(era, before.era + 1)
+        assert opening.system_epoch == max(system_epoch, before.system_epoch + 1)
         return await scene.stores.registry.join(LEASE_SECONDS)
 
     return begin
 
 
-@pytest.mark.parametrize("era", [INTEGER_ERA - 1, INTEGER_ERA, 2301, 100_000, ERA_MAX - 1])
-async def test_engines_register_and_expire_in_every_epoch(scene, begin, era):
-    owner = await begin(era)
-    assert owner > era * 1_000_000
-    assert await scene.stores.registry.beat(owner, LEASE_SECONDS)
-    await scene.stores.settlements.claim(owner, LIMIT, is_sweep=True)  # what the earlier epoch left
+@pytest.mark.parametrize(
+    "system_epoch", [INTEGER_ERA - 1, INTEGER_ERA, 2301, 100_000, SYSTEM_EPOCH_MAX - 1]
+)
+async def test_engines_register_and_expire_in_every_epoch(scene, begin, system_epoch):
+    engine_id = await begin(system_epoch)
+    assert engine_id > system_epoch * 1_000_000
+    assert await scene.stores.registry.renew(engine_id, LEASE_SECONDS)
+    await scene.stores.settlements.claim(
+        engine_id, LIMIT, is_sweep=True
+    )  # what the earlier epoch left
     beside = scene.stores.beside()
     other = await beside.registry.join(LEASE_SECONDS)
-    [settlement] = await scene.admit(scene.wish(), owner=other)
-    moves = await scene.stores.settlements.life(settlement.id)
-    assert {era_of(move.position) for move in moves} == {era}
-    assert not await scene.stores.settlements.claim(owner, LIMIT, is_sweep=True), "it lives"
+    [settlement] = await scene.admit(scene.payment_request(), engine_id=other)
+    moves = await scene.stores.settlements.history(settlement.id)
+    assert {system_epoch_of(move.position) for move in moves} == {system_epoch}
+    assert not await scene.stores.settlements.claim(engine_id, LIMIT, is_sweep=True), "it lives"
     await scene.stores.end_session(other)
-    claimed = await scene.stores.settlements.claim(owner, LIMIT, is_sweep=True)
+    claimed = await scene.stores.settlements.claim(engine_id, LIMIT, is_sweep=True)
     assert {each.settlement.id for each in claimed} == {settlement.id}
 
 
 async def test_the_last_epoch_fits_all_numbers_and_has_no_successor(scene, begin):
-    owner = await begin(ERA_MAX)
-    [settlement] = await scene.admit(scene.wish(), owner=owner)
+    engine_id = await begin(SYSTEM_EPOCH_MAX)
+    [settlement] = await scene.admit(scene.payment_request(), engine_id=engine_id)
     stream = scene.stores.stream
     head = await stream.head()
-    assert ERA_MAX * ERA_PLACES < head <= POSITION_MAX < 2**63
+    assert SYSTEM_EPOCH_MAX * POSITIONS_PER_EPOCH < head <= POSITION_MAX < 2**63
     [announcement] = await stream.read(head - 1, 10)
     assert is_name_at(event_id(announcement.moved), head)
     await stream.mark_published(head)
     assert await stream.published() == head
-    told = await scene.stores.openings.announced(head)
+    told = await scene.stores.barrier_store.announced(head)
     assert told.name == event_id(announcement.moved)
     assert settlement.state is State.VALIDATING
-    server, opening = await scene.stores.openings.look()
+    server, opening = await scene.stores.barrier_store.look()
     with pytest.raises(InvariantViolated):
-        await scene.stores.openings.shut(opening.incarnation, Suspicion(why="operator"), server)
-    assert (await scene.stores.openings.look())[1] == opening
+        await scene.stores.barrier_store.shut(
+            opening.epoch_id, StaleDatabase(why="operator"), server
+        )
+    assert (await scene.stores.barrier_store.look())[1] == opening

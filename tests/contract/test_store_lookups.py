@@ -23,7 +23,7 @@ async def acknowledged(scene, reference: str):
         Event.ACKNOWLEDGED,
         rail_reference=reference,
         detail={"rail_reference": reference},
-        rest_seconds=60.0,
+        due_seconds=60.0,
     )
 
 
@@ -90,9 +90,9 @@ async def test_a_reference_shared_by_many_is_read_up_to_the_limit(scene):
 
 
 async def test_settlements_are_listed_and_counted_by_when_they_came(scene):
-    lives = [await scene.new() for _ in range(4)]
+    histories = [await scene.new() for _ in range(4)]
     store, bank = scene.stores.settlements, scene.source_bank
-    second, last = lives[1].created_at, lives[3].created_at
+    second, last = histories[1].created_at, histories[3].created_at
 
     async def listed(**wanted):
         asked = SettlementFilter(bank=bank, **wanted)
@@ -100,7 +100,7 @@ async def test_settlements_are_listed_and_counted_by_when_they_came(scene):
         assert await store.count_settlements(asked) == len(found)
         return [each.id for each in found][::-1]
 
-    ids = [each.id for each in lives]
+    ids = [each.id for each in histories]
     assert await listed() == ids
     assert await listed(since=second) == ids[1:]
     assert await listed(until=last) == ids[:3]
@@ -160,7 +160,7 @@ async def test_open_proposals_are_listed_and_all_on_request(scene):
 
 
 async def test_a_repeated_call_is_marked_as_a_replay(scene):
-    from tests.support.lives import funding
+    from tests.support.histories import funding
 
     paid_in = funding(7, bank=scene.source_bank, idempotency_key=f"K {scene.source_bank}")
     accounts = scene.stores.accounts

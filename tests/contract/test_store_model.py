@@ -18,12 +18,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from settlement_engine.domain.lifecycle import ENDS, LIFE, Do, Event, Row, State
+from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Do, Event, State, Transition
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Attempt, Settlement
 from settlement_engine.errors import SettlementEngineError
 from settlement_engine.ports import SettlementFilter
-from tests.support.lives import ALL_ACCOUNTS, OPEN, SHUT, Scene, admission, funding
+from tests.support.histories import ALL_ACCOUNTS, OPEN, SHUT, Scene, admission, funding
 from tests.support.stores import LEASE_SECONDS, MemoryStores, PostgresStores
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Pair:
         self._url = self.run.run(self._databases.migrated())
         self.stores: list[Stores] = [MemoryStores(), PostgresStores(self._url)]
         self.scene: Scene = self.run.run(self._open_scene())
-        self.engines = [self.scene.owner]
+        self.engines = [self.scene.engine_id]
 
     async def _open_scene(self) -> Scene:
         """Open the same accounts in both: they have the same ids."""
@@ -147,7 +147,7 @@ class Machine(RuleBasedStateMachine):
     @initialize(data=st.data(), funds=st.integers(0, 2_000), count=st.integers(1, 6))
     def begin(self, data: st.DataObject, funds: int, count: int) -> None:
         """Assign what earlier examples have left to a live engine, and admit some more."""
-        keeper = self.scene.owner
+        keeper = self.scene.engine_id
         self.pair.ask(lambda stores: self._claim(stores, keeper, is_sweep=True))
         while len(self.pair.engines) < ENGINES_MAX:  # every example has as many to choose from
             self._join()
@@ -181,16 +181,16 @@ class Machine(RuleBasedStateMachine):
         elif len(self.pair.engines) < ENGINES_MAX:
             self._join()
         else:
-            owner = self.pair.engines.pop()  # Its lease has run out by the next claim.
-            self.pair.ask(lambda stores: stores.registry.beat(owner, -1.0))
+            engine_id = self.pair.engines.pop()  # Its lease has run out by the next claim.
+            self.pair.ask(lambda stores: stores.registry.renew(engine_id, -1.0))
 
     @rule(data=st.data(), kinds=st.lists(st.integers(0, 5), min_size=1, max_size=5))
     def admit(self, data: st.DataObject, kinds: list[int]) -> None:
-        batch = [admission(self._wish(data, kind)) for kind in kinds]
-        owner = data.draw(st.sampled_from(self.pair.engines))
-        self.pair.ask(lambda stores: stores.settlements.admit(batch, owner))
+        batch = [admission(self._request(data, kind)) for kind in kinds]
+        engine_id = data.draw(st.sampled_from(self.pair.engines))
+        self.pair.ask(lambda stores: stores.settlements.admit(batch, engine_id))
         self._look([each.settlement_id for each in batch])
-        self._note_owner([each.settlement_id for each in batch], owner)
+        self._note_owner([each.settlement_id for each in batch], engine_id)
 
     @precondition(lambda self: self.known)
     @rule(data=st.data(), size=st.integers(1, 5), is_looking=st.sampled_from(LOOKS))
@@ -198,22 +198,24 @@ class Machine(RuleBasedStateMachine):
         keys = data.draw(
             st.lists(st.sampled_from(list(self.known)), min_size=1, max_size=size, unique=True)
         )
-        owner = self.owners[keys[0]]  # Almost nothing is done for anybody else, and that is tried.
+        engine_id = self.owners[
+            keys[0]
+        ]  # Almost nothing is done for anybody else, and that is tried.
         if data.draw(st.integers(0, 9)) == 0:
-            owner = data.draw(st.sampled_from(self.pair.engines))
+            engine_id = data.draw(st.sampled_from(self.pair.engines))
         for _ in range(BATCHES):
             steps = [self._step(data, self.known[key]) for key in keys]
-            self.pair.ask(_applying(steps, owner))
+            self.pair.ask(_applying(steps, engine_id))
             if is_looking:  # Else the next step believes what is no longer so.
                 self._look(keys)
 
     @precondition(lambda self: self.known)
     @rule(data=st.data(), is_sweep=st.booleans())
     def claim(self, data: st.DataObject, *, is_sweep: bool) -> None:
-        owner = data.draw(st.sampled_from(self.pair.engines))
-        found = self.pair.ask(lambda stores: self._claim(stores, owner, is_sweep=is_sweep))
+        engine_id = data.draw(st.sampled_from(self.pair.engines))
+        found = self.pair.ask(lambda stores: self._claim(stores, engine_id, is_sweep=is_sweep))
         self.known |= {key: each for key, (_, each) in found.items() if key in self.known}
-        self._note_owner(found, owner)
+        self._note_owner(found, engine_id)
 
     @precondition(lambda self: self.known)
     @rule()
@@ -222,41 +224,41 @@ class Machine(RuleBasedStateMachine):
 
     # --- parts ----------------------------------------------------------------------------------
 
-    async def _claim(self, stores: Stores, owner: int, *, is_sweep: bool) -> Any:
-        claimed = await stores.settlements.claim(owner, LIMIT, is_sweep=is_sweep)
+    async def _claim(self, stores: Stores, engine_id: int, *, is_sweep: bool) -> Any:
+        claimed = await stores.settlements.claim(engine_id, LIMIT, is_sweep=is_sweep)
         return {each.settlement.id: (each.was_asked, each.settlement) for each in claimed}
 
     def _look(self, keys: list[Any]) -> None:
         found = self.pair.ask(lambda stores: stores.settlements.load(keys))
         self.known |= found
 
-    def _note_owner(self, keys: Iterable[Any], owner: int) -> None:
-        self.owners |= {key: owner for key in keys if key in self.known}
+    def _note_owner(self, keys: Iterable[Any], engine_id: int) -> None:
+        self.owners |= {key: engine_id for key in keys if key in self.known}
 
-    def _wish(self, data: st.DataObject, kind: int) -> Any:
+    def _request(self, data: st.DataObject, kind: int) -> Any:
         """Return a new instruction, or one related to an earlier one."""
         if kind >= NEW or not self.known:
-            return self.scene.wish(minor=data.draw(st.integers(1, 200)))
+            return self.scene.payment_request(minor=data.draw(st.integers(1, 200)))
         key = data.draw(st.sampled_from(list(self.known)))
         earlier = self.known[key].instruction
         if kind == 0:
             return earlier
         if kind == 1:
             return replace(earlier, amount=Money(data.draw(st.integers(1, 3)), "EUR"))
-        return self.scene.wish(obligation_id=earlier.obligation_id)
+        return self.scene.payment_request(obligation_id=earlier.obligation_id)
 
     def _step(self, data: st.DataObject, believed: Settlement) -> Any:
         """Return usually a legal transition, and sometimes an illegal one."""
-        rows = LIFE[believed.state]
+        rows = TRANSITIONS[believed.state]
         chance = data.draw(st.integers(0, 19))
-        rest_seconds = data.draw(RESTS)
+        due_seconds = data.draw(RESTS)
         if not rows or chance == 0:
-            row = Row(data.draw(st.sampled_from(list(State))), None, None, ())
-            return self.scene.step(believed, data.draw(EVENTS), row, rest_seconds=rest_seconds)
+            row = Transition(data.draw(st.sampled_from(list(State))), None, None, ())
+            return self.scene.step(believed, data.draw(EVENTS), row, due_seconds=due_seconds)
         event = data.draw(st.sampled_from(list(rows if chance < ENDING else _onward(rows))))
-        changes: dict[str, Any] = {"rest_seconds": rest_seconds}
+        changes: dict[str, Any] = {"due_seconds": due_seconds}
         if rows[event].do is Do.LOCK:
-            changes["session"] = SHUT if chance == 1 else OPEN
+            changes["window_opening"] = SHUT if chance == 1 else OPEN
         if chance == 2:
             believed = replace(believed, seq=believed.seq - 1)
         return self.scene.step(believed, event, **changes)
@@ -285,16 +287,16 @@ def test_memory_and_postgresql_answer_alike(databases):
         pair.close()
 
 
-def _onward(rows: Mapping[Event, Row]) -> list[Event]:
+def _onward(rows: Mapping[Event, Transition]) -> list[Event]:
     """Return the events that do not end a settlement: without a preference few get past the first state."""
     on = {event: row for event, row in rows.items() if row.do in (Do.LOCK, Do.POST)}
     on |= {event: row for event, row in rows.items() if row.state not in ENDS}
     return list(on or rows)
 
 
-def _applying(steps, owner):
-    return lambda stores: stores.settlements.apply(steps, owner)
+def _applying(steps, engine_id):
+    return lambda stores: stores.settlements.apply(steps, engine_id)
 
 
 def _life_of(key):
-    return lambda stores: stores.settlements.life(key)
+    return lambda stores: stores.settlements.history(key)

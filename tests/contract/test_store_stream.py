@@ -15,7 +15,7 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Priority
 from settlement_engine.ports import SettlementFilter, Verdict
-from tests.support.lives import ALL_ACCOUNTS, Scene, funding, spec
+from tests.support.histories import ALL_ACCOUNTS, Scene, funding, spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -58,7 +58,7 @@ async def test_one_settlement_can_be_followed_alone(scene):
     await scene.move(one, Event.RETURNED)
     stream = scene.stores.stream
     alone = await stream.read(0, ALL, one.id)
-    assert [each.moved for each in alone] == await scene.stores.settlements.life(one.id)
+    assert [each.moved for each in alone] == await scene.stores.settlements.history(one.id)
     assert [each.moved.seq for each in alone] == [1, 2, 3, 4]
     assert await stream.read(alone[1].moved.position, 1, one.id) == alone[2:3]
     assert len(await stream.read(0, ALL, two.id)) == 3
@@ -78,20 +78,23 @@ async def test_an_announcement_carries_its_settlements_data(rich):
 @pytest.mark.parametrize("value_date", [None, date(2030, 1, 31)])
 async def test_announcements_are_the_same_with_and_without_the_cache(rich, value_date):
     """Data cached since the admission is exactly that of the database."""
-    wish = {"value_date": value_date, "obligation_id": f"Ω {rich.source_bank} {value_date}"}
-    admission = rich.admission(amount=Money(7, "KWD"), priority=Priority.HIGH, **wish)
-    [answer] = await rich.stores.settlements.admit([admission], rich.owner)
+    payment_request = {
+        "value_date": value_date,
+        "obligation_id": f"Ω {rich.source_bank} {value_date}",
+    }
+    admission = rich.admission(amount=Money(7, "KWD"), priority=Priority.HIGH, **payment_request)
+    [answer] = await rich.stores.settlements.admit([admission], rich.engine_id)
     key = admission.instruction.idempotency_key
     other = rich.admission(amount=Money(8, "KWD"), idempotency_key=key)
     again = msgspec.structs.replace(other, settlement_id=answer.settlement_id)
     for repeat in (admission, again):
-        [refused] = await rich.stores.settlements.admit([repeat], rich.owner)
+        [refused] = await rich.stores.settlements.admit([repeat], rich.engine_id)
         assert refused.verdict is not Verdict.ACCEPTED
     [mine] = await rich.stores.stream.read(0, ALL, answer.settlement_id)
     [theirs] = await rich.stores.beside().stream.read(0, ALL, answer.settlement_id)
     assert mine == theirs
     assert mine.value_date == (value_date or answer.at.date())
-    assert (mine.obligation_id, mine.amount) == (wish["obligation_id"], Money(7, "KWD"))
+    assert (mine.obligation_id, mine.amount) == (payment_request["obligation_id"], Money(7, "KWD"))
 
 
 async def test_concurrent_writers_leave_no_gap_for_a_reader(scene):
@@ -103,11 +106,11 @@ async def test_concurrent_writers_leave_no_gap_for_a_reader(scene):
     async def write(side):
         for _ in range(6):
             batch = [scene.admission() for _ in range(3)]
-            await side.settlements.admit(batch, scene.owner)
+            await side.settlements.admit(batch, scene.engine_id)
             found = await side.settlements.load([each.settlement_id for each in batch])
             await side.settlements.apply(
-                [scene.step(each, Event.PARKED, rest_seconds=math.inf) for each in found.values()],
-                scene.owner,
+                [scene.step(each, Event.PARKED, due_seconds=math.inf) for each in found.values()],
+                scene.engine_id,
             )
 
     async def read():
@@ -163,7 +166,7 @@ async def test_settlements_are_listed_by_filter(scene):
 
 
 async def test_pages_of_settlements_follow_each_other_without_gap_or_repeat(scene):
-    lives = [await scene.new() for _ in range(7)]
+    histories = [await scene.new() for _ in range(7)]
     store, bank = scene.stores.settlements, scene.source_bank
     pages, before = [], None
     while page := await store.list_settlements(
@@ -172,7 +175,7 @@ async def test_pages_of_settlements_follow_each_other_without_gap_or_repeat(scen
         assert len(page) <= 3
         pages += page
         before = page[-1].id
-    assert pages == lives[::-1]
+    assert pages == histories[::-1]
 
 
 # --- gauges and proof -------------------------------------------------------------------------------
@@ -221,9 +224,9 @@ async def test_balances_are_read_up_to_the_limit_and_the_rest_counted(scene):
 
 async def test_settlements_parked_without_due_time_or_person_are_counted(scene):
     before = (await scene.stores.gauges.gauges(0)).without_next_action
-    await scene.move(await scene.new(), Event.PARKED, rest_seconds=math.inf)
+    await scene.move(await scene.new(), Event.PARKED, due_seconds=math.inf)
     assert (await scene.stores.gauges.gauges(0)).without_next_action == before
-    await scene.move(await scene.bring(State.SENT), Event.NO_ANSWER, rest_seconds=math.inf)
+    await scene.move(await scene.bring(State.SENT), Event.NO_ANSWER, due_seconds=math.inf)
     assert (await scene.stores.gauges.gauges(0)).without_next_action == before + 1
 
 

@@ -39,46 +39,46 @@ async def test_a_parked_settlement_without_a_due_time_is_stuck_at_once(stores, s
         State.RECALLING: [Event.ACKNOWLEDGED, Event.OVERDUE],
     }[state]
     for event in way:
-        planted = await scene.move(planted, event, rest_seconds=math.inf)
+        planted = await scene.move(planted, event, due_seconds=math.inf)
     assert planted.state is state
     assert await reasons(stores, planted) == [StuckReason.NO_NEXT_ACTION]
     assert (await stores.gauges.gauges(0)).without_next_action >= 1
 
 
 async def test_a_settlement_parked_for_a_person_is_not_stuck(stores, scene):
-    held = await scene.move(await scene.new(), Event.PARKED, rest_seconds=math.inf)
+    held = await scene.move(await scene.new(), Event.PARKED, due_seconds=math.inf)
     assert held.state is State.HELD
     assert await reasons(stores, held) == []
     assert await reasons(stores, held, StuckLimits(held_seconds=0.0)) == [StuckReason.PAST_LIMIT]
 
 
 async def test_a_due_settlement_that_is_not_claimed_is_stuck(stores, scene):
-    due = await scene.move(await scene.bring(State.LOCKED), Event.NO_ANSWER, rest_seconds=0.0)
+    due = await scene.move(await scene.bring(State.LOCKED), Event.NO_ANSWER, due_seconds=0.0)
     assert await reasons(stores, due) == []
     limits = StuckLimits(unattended_seconds=0.0)
     assert await reasons(stores, due, limits) == [StuckReason.UNATTENDED]
-    later = await scene.move(await scene.bring(State.LOCKED), Event.NO_ANSWER, rest_seconds=60.0)
+    later = await scene.move(await scene.bring(State.LOCKED), Event.NO_ANSWER, due_seconds=60.0)
     assert await reasons(stores, later, limits) == []
 
 
 async def test_unclaimed_settlements_of_a_gone_engine_are_stuck(stores, scene):
     other = await stores.registry.join(LEASE_SECONDS)
-    [left] = await scene.admit(scene.wish(), owner=other)
+    [left] = await scene.admit(scene.payment_request(), engine_id=other)
     limits = StuckLimits(unattended_seconds=0.0)
     assert await reasons(stores, left, limits) == []
     await stores.registry.leave(other)
     assert await reasons(stores, left, limits) == [StuckReason.UNATTENDED]
-    [orphan] = await scene.admit(scene.wish(), owner=10**9)
+    [orphan] = await scene.admit(scene.payment_request(), engine_id=10**9)
     assert await reasons(stores, orphan, limits) == [StuckReason.UNATTENDED]
 
 
 async def test_settlements_of_a_dead_engine_with_a_valid_lease_are_stuck(stores, scene):
     other = await stores.registry.join(LEASE_SECONDS)
-    [left] = await scene.admit(scene.wish(), owner=other)
+    [left] = await scene.admit(scene.payment_request(), engine_id=other)
     await stores.end_session(other)
     limits = StuckLimits(unattended_seconds=0.0)
     assert await reasons(stores, left, limits) == []
-    await stores.settlements.claim(scene.owner, 0)  # an engine notices, and claims nothing
+    await stores.settlements.claim(scene.engine_id, 0)  # an engine notices, and claims nothing
     assert await reasons(stores, left, limits) == [StuckReason.UNATTENDED]
 
 
@@ -98,7 +98,7 @@ async def test_the_age_at_the_rail_counts_from_the_lock_and_not_from_the_last_mo
     again = await scene.move(doubted, Event.NOT_FOUND)
     report = await stores.finder.stuck(AT_ONCE, ALL)
     [found] = [each for each in report.found if each.settlement_id == again.id]
-    moves = await stores.settlements.life(again.id)
+    moves = await stores.settlements.history(again.id)
     assert found.since == moves[1].at < moves[-1].at
     assert found.rail == "mock"
 
@@ -118,7 +118,7 @@ async def test_all_stuck_settlements_are_counted_and_some_listed(stores, scene):
     before = await stores.finder.stuck(PATIENT, ALL)
     for _ in range(3):
         locked = await scene.bring(State.LOCKED)
-        await scene.move(locked, Event.NO_ANSWER, rest_seconds=math.inf)
+        await scene.move(locked, Event.NO_ANSWER, due_seconds=math.inf)
     after = await stores.finder.stuck(PATIENT, 2)
     assert len(after.found) == 2
     assert after.total == before.total + 3

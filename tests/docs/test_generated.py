@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from settlement_engine.store.page import page_sql
+from settlement_engine.store.state_machine import state_machine_sql
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,4 +60,4 @@ def test_staleness_is_noticed(tool):
 def test_the_page_in_the_database_is_the_page():
     migrations = ROOT / "src" / "settlement_engine" / "store" / "sql" / "migrations"
     newest = max(migrations.glob("*/page.sql"))
-    assert newest.read_text("utf-8") == page_sql()
+    assert newest.read_text("utf-8") == state_machine_sql()

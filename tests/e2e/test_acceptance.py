@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 
 from settlement_engine.proto import settlement_pb2 as pb
 from tests.e2e.jetstream import publish
-from tests.e2e.world import World, events, until, wish
+from tests.e2e.world import World, events, payment_request, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def test_of_twenty_concurrent_payments_only_the_funded_one_settles(world: World)
 
 def test_the_same_key_twenty_times_at_once_is_one_settlement(world: World) -> None:
     """One is new, nineteen are replays of it."""
-    request = wish(idempotency_key=str(uuid.uuid4()))
+    request = payment_request(idempotency_key=str(uuid.uuid4()))
     with ThreadPoolExecutor(20) as pool:
         call = world.settlements.ExecuteSettlement
         found = list(pool.map(lambda _: call(request, timeout=20), range(20)))
@@ -101,7 +101,7 @@ def test_the_same_key_twenty_times_at_once_is_one_settlement(world: World) -> No
 
 def test_the_same_key_with_other_content_names_the_field(world: World) -> None:
     """ALREADY_EXISTS, with the name of the field that differs."""
-    request = wish(idempotency_key=str(uuid.uuid4()))
+    request = payment_request(idempotency_key=str(uuid.uuid4()))
     world.settlements.ExecuteSettlement(request, timeout=20)
     request.amount = "2.00"
     with pytest.raises(grpc.RpcError) as caught:
@@ -112,16 +112,20 @@ def test_the_same_key_with_other_content_names_the_field(world: World) -> None:
 
 def test_an_obligation_is_settled_once_but_may_be_tried_again_after_a_failure(world: World) -> None:
     """Another key for a live or completed obligation is refused; a failed one is free again."""
-    first = wish(idempotency_key="a" + uuid.uuid4().hex)
+    first = payment_request(idempotency_key="a" + uuid.uuid4().hex)
     world.settlements.ExecuteSettlement(first, timeout=20)
-    second = wish(obligation_id=first.obligation_id, idempotency_key="b" + uuid.uuid4().hex)
+    second = payment_request(
+        obligation_id=first.obligation_id, idempotency_key="b" + uuid.uuid4().hex
+    )
     with pytest.raises(grpc.RpcError) as caught:
         world.settlements.ExecuteSettlement(second, timeout=20)
     assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
     assert "obligation_id" in (caught.value.details() or "")
-    failed = wish(simulate="reject", idempotency_key="c" + uuid.uuid4().hex)
+    failed = payment_request(simulate="reject", idempotency_key="c" + uuid.uuid4().hex)
     assert world.settlements.ExecuteSettlement(failed, timeout=20).status == pb.ROLLED_BACK
-    again = wish(obligation_id=failed.obligation_id, idempotency_key="d" + uuid.uuid4().hex)
+    again = payment_request(
+        obligation_id=failed.obligation_id, idempotency_key="d" + uuid.uuid4().hex
+    )
     assert world.settlements.ExecuteSettlement(again, timeout=20).status == pb.COMPLETED
 
 
@@ -145,15 +149,15 @@ def test_each_script_of_the_mock_bank_ends_as_expected(
     entry = world.bank_entry(answer.settlement_id)
     assert entry is not None
     assert (entry["times_received"], entry["times_debited"]) == (received, debited)
-    life = world.status(answer.settlement_id)
-    passed = [move.to_state for move in life.moves]
+    history = world.status(answer.settlement_id)
+    passed = [move.to_state for move in history.moves]
     assert ("IN_DOUBT" in passed) == (script not in ("settle", "reject"))
 
 
 def test_a_payment_without_an_answer_stays_held(world: World) -> None:
     """It stays IN_DOUBT with a next action, however often an enquiry is sent; the hold stays."""
     world.open_bank("SILENTBK", "EUR", "10.00")
-    request = wish(from_bank="SILENTBK", amount="10.00", simulate="silent")
+    request = payment_request(from_bank="SILENTBK", amount="10.00", simulate="silent")
     answer = world.settlements.ExecuteSettlement(request, timeout=2)
     assert answer.status in (pb.EXECUTING, pb.IN_DOUBT)
     found = world.wait_for(answer.settlement_id, pb.IN_DOUBT)
@@ -208,7 +212,7 @@ def test_a_wrong_amount_is_named_and_nothing_is_written(
     world: World, amount: str, currency: str
 ) -> None:
     """INVALID_ARGUMENT that names the amount, over gRPC and over HTTP."""
-    request = wish(amount=amount, currency=currency)
+    request = payment_request(amount=amount, currency=currency)
     with pytest.raises(grpc.RpcError) as caught:
         world.settlements.ExecuteSettlement(request, timeout=10)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -261,7 +265,9 @@ def test_garbage_requests_are_refused_and_the_server_keeps_running(world: World)
     code, _ = world.post(call, b'{"amount": "' + b"1" * 10_000_000 + b'"}')
     assert code == 413
     with pytest.raises(grpc.RpcError) as caught:
-        world.settlements.ExecuteSettlement(wish(metadata={"a": "x" * 10_000_000}), timeout=20)
+        world.settlements.ExecuteSettlement(
+            payment_request(metadata={"a": "x" * 10_000_000}), timeout=20
+        )
     assert caught.value.code() in (
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -310,7 +316,12 @@ def test_events_are_streamed_from_anywhere_without_gap_or_repeat(world: World) -
 def test_a_batch_has_a_result_per_item(world: World) -> None:
     """Valid and invalid items together, in order."""
     batch = pb.SubmitSettlementsRequest(
-        settlements=[wish(), wish(amount="0"), wish(), wish(currency="zzz")]
+        settlements=[
+            payment_request(),
+            payment_request(amount="0"),
+            payment_request(),
+            payment_request(currency="zzz"),
+        ]
     )
     results = world.settlements.SubmitSettlements(batch, timeout=20).results
     assert [bool(result.error.code) for result in results] == [False, True, False, True]
@@ -320,9 +331,11 @@ def test_a_batch_has_a_result_per_item(world: World) -> None:
 
 def test_a_bidirectional_stream_answers_every_item(world: World) -> None:
     """Answers may arrive in another order; each names its obligation."""
-    wishes = [wish() for _ in range(50)]
-    answers = list(world.settlements.ExecuteSettlements(iter(wishes), timeout=30))
-    assert {answer.obligation_id for answer in answers} == {each.obligation_id for each in wishes}
+    payment_requests = [payment_request() for _ in range(50)]
+    answers = list(world.settlements.ExecuteSettlements(iter(payment_requests), timeout=30))
+    assert {answer.obligation_id for answer in answers} == {
+        each.obligation_id for each in payment_requests
+    }
     assert {answer.status for answer in answers} == {pb.COMPLETED}
 
 
@@ -387,7 +400,9 @@ def test_a_closed_window_refuses_or_queues(tmp_path: Path) -> None:
         refused = other.execute(currency="SEK")
         assert refused.refusal_code == "SETTLEMENT_WINDOW_CLOSED"
         asked = [  # all at once: each is answered only when its caller's deadline comes near
-            other.settlements.ExecuteSettlement.future(wish(currency=currency), timeout=2)
+            other.settlements.ExecuteSettlement.future(
+                payment_request(currency=currency), timeout=2
+            )
             for currency in ("GBP", "EUR", "USD", "INR", "AED")
         ]
         for answer in [call.result() for call in asked]:

@@ -18,7 +18,7 @@ import grpc
 import pytest
 
 from settlement_engine.proto import settlement_pb2 as pb
-from tests.e2e.world import World, events, until, wish
+from tests.e2e.world import World, events, payment_request, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ class Load:
                     response_deserializer=pb.SubmitSettlementsResponse.FromString,
                 )
                 while not self._stop.is_set():
-                    self._submit(submit, [self._wish() for _ in range(BATCH)])
+                    self._submit(submit, [self._request() for _ in range(BATCH)])
         except BaseException as error:  # noqa: BLE001 - raised by stop()
             self.failure = error
 
@@ -91,9 +91,9 @@ class Load:
                 time.sleep(0.05)
         assert not batch, "a batch was not accepted within a minute"
 
-    def _wish(self) -> pb.SettlementRequest:
+    def _request(self) -> pb.SettlementRequest:
         source, target = self._chance.sample(BANKS, 2)
-        return wish(
+        return payment_request(
             obligation_id=str(uuid.UUID(int=self._chance.getrandbits(128), version=4)),
             from_bank=source,
             to_bank=target,
@@ -132,14 +132,14 @@ def check_everything(world: World, accepted: dict[str, str], seconds: float = 60
 
     until(is_quiet, seconds, "everything to end")
     debits = {row["settlement_id"]: row["times_debited"] for row in world.bank_ledger()}
-    lives: dict[str, list[pb.SettlementEvent]] = {}
+    histories: dict[str, list[pb.SettlementEvent]] = {}
     position = 0
     for event in events(world, timeout=60):
         assert event.sequence == position + 1
         position = event.sequence
-        lives.setdefault(event.settlement_id, []).append(event)
+        histories.setdefault(event.settlement_id, []).append(event)
     for settlement_id in accepted.values():
-        last = lives[settlement_id][-1]
+        last = histories[settlement_id][-1]
         is_completed = last.event_type == "settlement.completed"
         assert debits.get(settlement_id, 0) == int(is_completed), settlement_id
     assert len(set(accepted.values())) == len(accepted)

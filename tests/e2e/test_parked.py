@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from settlement_engine.proto import settlement_pb2 as pb
-from tests.e2e.test_desk import exception_of, read, run, submit
+from tests.e2e.test_cases import exception_of, read, run, submit
 from tests.e2e.world import World, until
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from settlement_engine.embedded import EmbeddedPostgres
 from settlement_engine.proto import settlement_pb2 as pb
 from tests.e2e.test_unsafe_server import DATABASE, REFUSED, TIMEOUT_SECONDS, is_ready, readiness
-from tests.e2e.world import World, until, wish
+from tests.e2e.world import World, payment_request, until
 from tests.support.failover import tell
 from tests.support.smalldisk import CannotMount, SmallDisk, small_disk
 
@@ -32,7 +32,7 @@ def disk(tmp_path: Path):
 
 def settle_until_refused(world: World) -> None:
     for _ in range(200):  # the free space of existing table pages is used up first
-        world.settlements.ExecuteSettlement(wish(amount="0.01"), timeout=3)
+        world.settlements.ExecuteSettlement(payment_request(amount="0.01"), timeout=3)
 
 
 def test_readiness_follows_the_disk_becoming_full_and_free(tmp_path: Path, disk: SmallDisk) -> None:

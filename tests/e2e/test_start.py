@@ -30,7 +30,7 @@ from google.protobuf.json_format import MessageToJson
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.proto import settlement_pb2 as pb
 from settlement_engine.proto import settlement_pb2_grpc as rpc
-from tests.e2e.world import until, wish
+from tests.e2e.world import payment_request, until
 from tests.unit.api.test_tls import SERVER_AUTH, client_context, issue
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def test_serve_answers_a_call_in_progress_before_it_ends(
         ):
             open_accounts(rpc.AccountServiceStub(channel))
             settlements = rpc.SettlementServiceStub(channel)
-            asked = settlements.ExecuteSettlement.future(wish(), timeout=TIMEOUT_SECONDS)
+            asked = settlements.ExecuteSettlement.future(payment_request(), timeout=TIMEOUT_SECONDS)
             in_json = pool.submit(execute_in_json, http_port)
             executing = pb.ListSettlementsRequest(statuses=[pb.EXECUTING])
             until(
@@ -280,7 +280,7 @@ def execute_in_json(port: int, context: ssl.SSLContext | None = None) -> str:
     scheme = "https" if context else "http"
     request = urllib.request.Request(
         f"{scheme}://localhost:{port}/settlement.SettlementService/ExecuteSettlement",
-        MessageToJson(wish()).encode(),
+        MessageToJson(payment_request()).encode(),
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=context) as answer:
@@ -324,7 +324,7 @@ def test_a_public_address_requires_a_client_certificate(
             grpc.secure_channel(f"localhost:{grpc_port}", unknown) as channel,
             pytest.raises(grpc.RpcError),
         ):
-            rpc.SettlementServiceStub(channel).ExecuteSettlement(wish(), timeout=10)
+            rpc.SettlementServiceStub(channel).ExecuteSettlement(payment_request(), timeout=10)
         context = client_context(authority, tmp_path)
         for stranger in (None, context):
             with pytest.raises(OSError, match=r".*"):
@@ -387,7 +387,7 @@ def test_callers_connections_do_not_exhaust_the_engines_file_descriptors(
                         held.enter_context(socket.create_connection(("127.0.0.1", port)))
             settlements = rpc.SettlementServiceStub(channel)
             for _ in range(5):
-                answer = settlements.ExecuteSettlement(wish(), timeout=TIMEOUT_SECONDS)
+                answer = settlements.ExecuteSettlement(payment_request(), timeout=TIMEOUT_SECONDS)
                 assert answer.status == pb.COMPLETED
                 assert execute_in_json(ports[1]) == "COMPLETED"
             opened = len(list(Path(f"/proc/{serving.process.pid}/fd").iterdir()))

@@ -13,7 +13,7 @@ import pytest
 
 from settlement_engine.embedded import EmbeddedPostgres
 from settlement_engine.proto import settlement_pb2 as pb
-from tests.e2e.world import World, until, wish
+from tests.e2e.world import World, payment_request, until
 from tests.support.failover import tell
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def test_an_unsafe_setting_stops_the_engine_until_it_is_corrected(
         checks = readiness(world)[1]["checks"]
         assert f"{setting} is off" in checks["sending"]["text"]
         assert checks["sending"]["ok"] is False, "an engine that is not open is not ready"
-        refused = wish(amount="2.00")
+        refused = payment_request(amount="2.00")
         with pytest.raises(grpc.RpcError) as caught:
             world.settlements.ExecuteSettlement(refused, timeout=3)
         assert caught.value.code() in REFUSED

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import nats
 import pytest
 
-from settlement_engine.domain.announcement import ERA_PLACES
+from settlement_engine.domain.announcement import POSITIONS_PER_EPOCH
 from settlement_engine.proto import settlement_pb2 as pb
 from settlement_engine.store.hosts import addresses
 from tests.e2e.world import World, until
@@ -177,7 +177,7 @@ def test_a_new_epoch_is_announced_without_a_payment(world: World) -> None:
     done = cli(world, "recovery", "--restored")
     assert done.returncode == 0, done.stderr
     until(
-        lambda: asyncio.run(sequences(world))[-1] == str(ERA_PLACES),
+        lambda: asyncio.run(sequences(world))[-1] == str(POSITIONS_PER_EPOCH),
         TIMEOUT_SECONDS,
         "the marker",
     )

@@ -128,7 +128,7 @@ class World:
 
     def execute(self, **fields: Any) -> pb.SettlementResponse:
         """Execute one settlement and wait for its end."""
-        return self.settlements.ExecuteSettlement(wish(**fields), timeout=20)
+        return self.settlements.ExecuteSettlement(payment_request(**fields), timeout=20)
 
     def status(self, settlement_id: str) -> pb.SettlementStatusResponse:
         """Return a settlement's status with its history so far."""
@@ -239,7 +239,7 @@ class World:
             return False
 
 
-def wish(**fields: Any) -> pb.SettlementRequest:
+def payment_request(**fields: Any) -> pb.SettlementRequest:
     """Build a settlement request; fields that are not given have ordinary values."""
     fields.setdefault("obligation_id", str(uuid.uuid4()))
     fields.setdefault("from_bank", "DEUTDEFF")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.decisions.before_the_end import ONLY_TO_A_QUESTION
-from settlement_engine.domain.lifecycle import LIFE, Do, Event, State
+from settlement_engine.domain.lifecycle import TRANSITIONS, Do, Event, State
 from settlement_engine.ports import TransferFilter
 from tests.failure.trials import SAID, Fault, Trial
-from tests.support.lives import MADE_UP
+from tests.support.histories import MADE_UP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from settlement_engine.domain.settlement import Moved, Settlement
-    from tests.failure.town import Town
+    from tests.failure.cluster import Town
 
 STREAM_PAGE: Final = 10_000
 NOT_FOUND_ONCE: Final = {Event.NOT_FOUND: 1, Event.UNDELIVERED: 1, Event.ABANDONED: 1}
@@ -23,10 +23,10 @@ NOT_FOUND_ONCE: Final = {Event.NOT_FOUND: 1, Event.UNDELIVERED: 1, Event.ABANDON
 
 async def audit(cluster: Town, trial: Trial, settlement: Settlement, after: int) -> None:
     """Compare state machine, ledger, bank and stream."""
-    life = await cluster.stores.settlements.life(settlement.id)
-    check_legal(life, settlement)
+    history = await cluster.stores.settlements.history(settlement.id)
+    check_legal(history, settlement)
     await _check_money(cluster, trial, settlement)
-    await _check_stream(cluster, settlement, life, after)
+    await _check_stream(cluster, settlement, history, after)
     found = await cluster.stores.differences()
     assert [each for each in found if MADE_UP not in each.subject] == []
     assert await cluster.count("SELECT count(*) FROM open_settlements") == 0
@@ -35,13 +35,13 @@ async def audit(cluster: Town, trial: Trial, settlement: Settlement, after: int)
     assert not {"not_decided", "step_broken", "lost_from_memory"} & set(engine.meter.kinds)
 
 
-def check_legal(life: Sequence[Moved], settlement: Settlement) -> None:
+def check_legal(history: Sequence[Moved], settlement: Settlement) -> None:
     """Check that each transition is legal and begins where the previous one ended."""
     state = State.PENDING
-    for number, move in enumerate(life, start=1):
+    for number, move in enumerate(history, start=1):
         assert move.seq == number
         assert move.from_state is state
-        assert LIFE[state][move.event].state is move.to_state
+        assert TRANSITIONS[state][move.event].state is move.to_state
         state = move.to_state
     assert state is settlement.state
 
@@ -63,21 +63,21 @@ async def _check_money(cluster: Town, trial: Trial, settlement: Settlement) -> N
         and SAID.get(trial.event, trial.event) in ONLY_TO_A_QUESTION
     ):
         assert exceptions == 0, "what means something only as an answer is too late"
-        life = await cluster.stores.settlements.life(settlement.id)
-        assert sum(move.event is Event.NOT_FOUND for move in life) <= NOT_FOUND_ONCE[trial.event]
+        history = await cluster.stores.settlements.history(settlement.id)
+        assert sum(move.event is Event.NOT_FOUND for move in history) <= NOT_FOUND_ONCE[trial.event]
     if exceptions == 0:
         has_moved = settlement.state in (State.COMPLETED, State.RETURNED)
         assert debits == int(has_moved), "our end is the bank's"
-    life = await cluster.stores.settlements.life(settlement.id)
+    history = await cluster.stores.settlements.history(settlement.id)
     transfers = await cluster.stores.accounts.transfers(TransferFilter(group_id=settlement.id))
-    wanted = sum(_legs(move) for move in life)
+    wanted = sum(_legs(move) for move in history)
     assert len(transfers) == wanted
     assert len({(each.posting, each.leg) for each in transfers}) == wanted, "each leg once"
 
 
 def _legs(move: Moved) -> int:
     """Return how many transfers a transition makes."""
-    match LIFE[move.from_state][move.event].do:
+    match TRANSITIONS[move.from_state][move.event].do:
         case Do.POST | Do.REVERSE:
             return 2
         case Do.SUSPEND:
@@ -87,10 +87,10 @@ def _legs(move: Moved) -> int:
 
 
 async def _check_stream(
-    cluster: Town, settlement: Settlement, life: Sequence[Moved], after: int
+    cluster: Town, settlement: Settlement, history: Sequence[Moved], after: int
 ) -> None:
     found = await cluster.stores.stream.read(after, STREAM_PAGE)
     positions = [each.moved.position for each in found]
     assert positions == list(range(after + 1, after + 1 + len(found))), "gapless"
     told = [each.moved.seq for each in found if each.moved.settlement_id == settlement.id]
-    assert told == [move.seq for move in life], "each move is announced once"
+    assert told == [move.seq for move in history], "each move is announced once"

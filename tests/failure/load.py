@@ -14,7 +14,7 @@ from settlement_engine.ports import TransferFilter
 from tests.support.faultproxy import IDLE, Lost
 from tests.support.frailbank import FrailBank, Manner
 from tests.support.frailengine import FrailEngine, Watch
-from tests.support.lives import ALL_ACCOUNTS, funding, spec, wish
+from tests.support.histories import ALL_ACCOUNTS, funding, payment_request, spec
 from tests.support.stores import PostgresStores
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.lifecycle import Ask, Event
     from settlement_engine.domain.settlement import Instruction
-    from settlement_engine.ports import Accepted, Admission, Announcement, Step
-    from settlement_engine.store.database import Line
+    from settlement_engine.ports import Accepted, Admission, Announcement, TransitionCommand
+    from settlement_engine.store.database import DatabaseConnection
 
 SIDES: Final = ("AAAA", "BBBB")
 BATCH: Final = 20
@@ -69,11 +69,11 @@ class LossyLine(Watch):
         """Lose an admission."""
         self._cut(engine, "admit", pattern=admissions[0].settlement_id.hex.encode())
 
-    def before_steps(self, engine: FrailEngine, steps: Sequence[Step]) -> None:
+    def before_steps(self, engine: FrailEngine, steps: Sequence[TransitionCommand]) -> None:
         """Lose a batch of transitions."""
         self._cut(engine, "apply", pattern=steps[0].settlement.id.hex.encode())
 
-    def before_call(self, engine: FrailEngine, line: Line) -> None:
+    def before_call(self, engine: FrailEngine, line: DatabaseConnection) -> None:
         """Lose a claim or a heartbeat."""
         connection = line._connection
         if connection is not None and not connection.is_closed():
@@ -118,11 +118,11 @@ class LoadTown:
 
     async def submit(self, engines: Sequence[FrailEngine], count: int) -> None:
         """Submit; what was not accepted is submitted again, to the next engine."""
-        wishes = [
-            wish(from_bank=SIDES[0], to_bank=SIDES[1], amount=Money(100 + number, "EUR"))
+        payment_requests = [
+            payment_request(from_bank=SIDES[0], to_bank=SIDES[1], amount=Money(100 + number, "EUR"))
             for number in range(count)
         ]
-        batches = [wishes[start : start + BATCH] for start in range(0, count, BATCH)]
+        batches = [payment_requests[start : start + BATCH] for start in range(0, count, BATCH)]
         async with asyncio.timeout(END_SECONDS), asyncio.TaskGroup() as group:
             for number, batch in enumerate(batches):
                 group.create_task(self._submit_batch(engines, number, batch))

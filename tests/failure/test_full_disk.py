@@ -75,7 +75,7 @@ async def settle_around_full_disk(server, cluster, disk, squeeze):
         await more
         await cluster.until_ended([engine])
     finally:
-        await engine.bury()
+        await engine.keep_dead_letter()
     await cluster.check(bank, BEFORE + DURING)
 
 

@@ -47,7 +47,7 @@ async def test_wrong_and_jumping_clocks_change_nothing(database_url):
         await cluster.until_ended(engines[1:])
     finally:
         for engine in engines:
-            await engine.bury()
+            await engine.keep_dead_letter()
     told = await cluster.check(bank, COUNT)
     now = datetime.now(UTC)
     assert all(abs(now - each.moved.at) < timedelta(hours=1) for each in told), (

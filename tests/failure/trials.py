@@ -10,20 +10,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import TYPE_CHECKING, Any, Final
 
-from settlement_engine.domain.lifecycle import LIFE, QUESTION, Event, Row, State
+from settlement_engine.domain.lifecycle import QUESTION, TRANSITIONS, Event, State, Transition
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.returns import StatedAmount
 from settlement_engine.ports import Result
 from tests.support.faultproxy import IDLE, Lost
 from tests.support.frailbank import Cue, FrailBank, Manner, Standing
 from tests.support.frailengine import FrailEngine, Watch
-from tests.support.lives import path_to, wish
+from tests.support.histories import path_to, payment_request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from settlement_engine.domain.settlement import Instruction
-    from settlement_engine.ports import Admission, Outcome, Step
+    from settlement_engine.ports import Admission, TransitionCommand, TransitionResult
 
 SIDES: Final = ("AAAA", "BBBB")
 AMOUNT_MINOR: Final = 100
@@ -145,7 +145,7 @@ EVIDENCE: Final = {
 }
 """What the bank's ledger says when two people attest."""
 
-ROWS: Final = [(state, event) for state, rows in LIFE.items() for event in rows]
+ROWS: Final = [(state, event) for state, rows in TRANSITIONS.items() for event in rows]
 
 
 def is_answered(event: Event) -> bool:
@@ -155,7 +155,7 @@ def is_answered(event: Event) -> bool:
 
 def can_occur(state: State, event: Event, fault: Fault) -> bool:
     """Return whether the fault can occur at the transition: without a request none can be lost."""
-    if fault not in MANNERS or LIFE[state][event].ask is not None or is_answered(event):
+    if fault not in MANNERS or TRANSITIONS[state][event].ask is not None or is_answered(event):
         return True
     return fault is Fault.ANSWER_TWICE and event is not Event.NO_ANSWER
 
@@ -203,16 +203,16 @@ class Trial(Watch):
     requested_at: float = 0.0
 
     @property
-    def row(self) -> Row:
+    def transition(self) -> Transition:
         """The transition under test."""
-        return LIFE[self.state][self.event]
+        return TRANSITIONS[self.state][self.event]
 
     @property
     def place(self) -> tuple[State, Event]:
         """Where the fault occurs."""
         return self.state, self.event
 
-    def _is_ours(self, step: Step) -> bool:
+    def _is_ours(self, step: TransitionCommand) -> bool:
         return step.settlement.instruction.obligation_id == self.instruction.obligation_id
 
     def before_admission(self, engine: FrailEngine, admissions: Sequence[Admission]) -> None:
@@ -221,13 +221,15 @@ class Trial(Watch):
             if admission.instruction is self.instruction and self.event is Event.ADMITTED:
                 self._reach(engine, admission.settlement_id.hex.encode())
 
-    def before_steps(self, engine: FrailEngine, steps: Sequence[Step]) -> None:
+    def before_steps(self, engine: FrailEngine, steps: Sequence[TransitionCommand]) -> None:
         """Cause the fault when the transition is about to be written."""
         for step in steps:
             if self._is_ours(step) and (step.settlement.state, step.event) == self.place:
                 self._reach(engine, step.settlement.id.hex.encode())
 
-    def after_steps(self, steps: Sequence[Step], outcomes: Sequence[Outcome]) -> None:
+    def after_steps(
+        self, steps: Sequence[TransitionCommand], outcomes: Sequence[TransitionResult]
+    ) -> None:
         """Record which transitions were written."""
         for step, outcome in zip(steps, outcomes, strict=True):
             if self._is_ours(step) and outcome.result is Result.APPLIED:
@@ -242,9 +244,9 @@ class Trial(Watch):
             engine.proxy.cut(
                 LOSES[self.fault], pattern, until=IDLE, on_hit=lambda: self._strike(engine)
             )
-        elif self.fault in MANNERS and self.row.ask is not None:
+        elif self.fault in MANNERS and self.transition.ask is not None:
             obligation = self.instruction.obligation_id
-            self.bank.spoil_next(obligation, self.row.ask, MANNERS[self.fault])
+            self.bank.spoil_next(obligation, self.transition.ask, MANNERS[self.fault])
 
     def _strike(self, engine: FrailEngine) -> None:
         self.is_struck = True
@@ -270,7 +272,7 @@ def prepare(bank: FrailBank, state: State, event: Event, fault: Fault) -> Trial:
     if event in (Event.UNCOVERED, Event.PARTLY_UNCOVERED):
         currency = SPENT_CURRENCY
     sides = {"from_bank": SIDES[0], "to_bank": SIDES[1]}
-    instruction = wish(amount=Money(AMOUNT_MINOR, currency), **sides)
+    instruction = payment_request(amount=Money(AMOUNT_MINOR, currency), **sides)
     trial = Trial(state, event, fault, instruction, bank)
     stops = cues_on(way)
     if fault in MANNERS and is_answered(event):

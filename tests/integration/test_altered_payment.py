@@ -13,16 +13,23 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from settlement_engine.domain.exceptions import MatterKind, Severity
+from settlement_engine.domain.exceptions import CaseKind, Severity
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.engine.desk import Desk
+from settlement_engine.engine.case_worker import EngineCases
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.settings import EngineSettings
-from settlement_engine.ports import MatterFilter
-from tests.support.lives import funding, spec
+from settlement_engine.ports import CaseFilter
+from tests.support.histories import funding, spec
 from tests.support.stores import CountedIds, PostgresStores
-from tests.unit.engine.house import SETTINGS, RealClock, Tally, ToldRail, ToldScreening, wish
+from tests.unit.engine.engine_world import (
+    SETTINGS,
+    RealClock,
+    Tally,
+    ToldRail,
+    ToldScreening,
+    payment_request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -73,7 +80,7 @@ def engine(stores: PostgresStores, rail: ToldRail) -> SettlementService:
         ids=CountedIds(),
         chance=random.Random(1),
         meter=Tally(),
-        desk=Desk(told, stores.matters, stores.resolutions, rails),
+        case_management=EngineCases(told, stores.cases, stores.resolutions, rails),
     )
 
 
@@ -97,7 +104,7 @@ async def sent_and_left(stores: PostgresStores) -> Any:
     rail = ToldRail()
     rail.answer_delay_seconds = TIMEOUT_SECONDS
     async with running(stores, rail) as first:
-        [accepted] = await first.submit([wish()])
+        [accepted] = await first.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not rail.asked:  # noqa: ASYNC110 - the rail cannot be awaited
@@ -116,13 +123,13 @@ async def test_an_altered_payment_is_not_sent_after_a_takeover(database_url, wha
     await connection.execute(ALTERED[what])
     rail = ToldRail()
     rail.enquiries.extend([Event.NOT_FOUND] * 10_000)
-    wanted = MatterFilter(kinds=frozenset({MatterKind.ALTERED_PAYMENT}))
+    wanted = CaseFilter(kinds=frozenset({CaseKind.ALTERED_PAYMENT}))
     async with running(others, rail), asyncio.timeout(TIMEOUT_SECONDS):
-        while not await others.matters.matters(wanted):  # noqa: ASYNC110 - nor does the database
+        while not await others.cases.cases(wanted):  # noqa: ASYNC110 - nor does the database
             await asyncio.sleep(0.02)
         await asyncio.sleep(A_WHILE_SECONDS)
-    [matter] = await others.matters.matters(wanted)
-    assert (matter.settlement_id, matter.severity) == (settlement_id, Severity.CRITICAL)
+    [case] = await others.cases.cases(wanted)
+    assert (case.settlement_id, case.severity) == (settlement_id, Severity.CRITICAL)
     assert "send" not in [word for word, _, _ in rail.asked]
     found = (await others.settlements.load([settlement_id]))[settlement_id]
     assert (found.state, found.is_frozen) == (State.IN_DOUBT, True)

@@ -57,14 +57,12 @@ def traced() -> Iterator[dict[str, None]]:
 
 async def carry_only(engine: SettlementService) -> None:
     """Carry settlements, and do nothing by itself: no heartbeat, no claim, no look at the desk."""
-    assert engine._opener is not None
-    opening = asyncio.get_running_loop().create_task(engine._opener.run())
+    assert engine._barrier is not None
+    opening = asyncio.get_running_loop().create_task(engine._barrier.run())
     while not engine.is_open:  # noqa: ASYNC110 - the gate rings no bell for a test
         await asyncio.sleep(POLL_SECONDS)
     opening.cancel()
-    engine._presence._renewed_at = (
-        math.inf
-    )  # nothing renews the lease here, and nobody else is there
+    engine._lease._renewed_at = math.inf  # nothing renews the lease here, and nobody else is there
     async with asyncio.TaskGroup() as group:
         for work in (engine._intake.run, engine._executor.run, engine._dispatcher.run):
             group.create_task(work())

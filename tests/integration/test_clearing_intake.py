@@ -54,7 +54,7 @@ def engine():
 
 
 @pytest.fixture
-def graveyard():
+def dead_letter_queue():
     return Graveyard()
 
 
@@ -94,7 +94,7 @@ class Clerk:
             instruction=instruction,
             state=State.VALIDATING,
             seq=1,
-            epoch=1,
+            fencing_token=1,
             created_at=now,
             value_date=date(2026, 1, 31),
         )
@@ -119,7 +119,7 @@ def parse(payload):
         raise InvalidInstruction([("obligation_id", f"cannot be read: {fault}")]) from fault
 
 
-def make_intake(url, engine, graveyard, **changes):
+def make_intake(url, engine, dead_letter_queue, **changes):
     defaults = {
         "makes_stream": True,
         "fetch_seconds": 0.2,
@@ -131,7 +131,7 @@ def make_intake(url, engine, graveyard, **changes):
         nats=NatsAccess(servers=(url,)),
         parse=parse,
         engine=engine,
-        graveyard=graveyard,
+        dead_letter_queue=dead_letter_queue,
         settings=ClearingSettings(**{**defaults, **changes}),
     )
 
@@ -187,17 +187,19 @@ async def until_settled(url):
             await asyncio.sleep(0.01)
 
 
-async def test_instructions_are_submitted_in_batches_and_acknowledged(server, engine, graveyard):
-    async with running(make_intake(server.url(), engine, graveyard)):
+async def test_instructions_are_submitted_in_batches_and_acknowledged(
+    server, engine, dead_letter_queue
+):
+    async with running(make_intake(server.url(), engine, dead_letter_queue)):
         await send(server.url(), *obligations(0, 300))
         await until(lambda: len(engine.accepted) == 300)
         await until_settled(server.url())
     assert engine.submitted == [f"OBL-{number}" for number in range(300)]
-    assert not graveyard.buried
+    assert not dead_letter_queue.buried
 
 
-async def test_nothing_is_acknowledged_before_it_is_written_down(server, engine, graveyard):
-    async with running(make_intake(server.url(), engine, graveyard)):
+async def test_nothing_is_acknowledged_before_it_is_written_down(server, engine, dead_letter_queue):
+    async with running(make_intake(server.url(), engine, dead_letter_queue)):
         engine.gate.clear()
         await send(server.url(), *obligations(0, 3))
         async with jetstream(server.url()) as js:
@@ -207,25 +209,31 @@ async def test_nothing_is_acknowledged_before_it_is_written_down(server, engine,
         assert not engine.accepted
         # The intake dies here, before the commit.
     engine.gate.set()
-    async with running(make_intake(server.url(), engine, graveyard)):
+    async with running(make_intake(server.url(), engine, dead_letter_queue)):
         await until_settled(server.url())
     assert set(engine.accepted) == {"OBL-0", "OBL-1", "OBL-2"}
 
 
 async def test_an_unreadable_message_becomes_a_dead_letter_with_the_reason(
-    server, engine, graveyard
+    server, engine, dead_letter_queue
 ):
     big = json.dumps({"obligation_id": "x" * 70_000}).encode()
     rubbish = [b"", b"{", b"\xff\xfe", b"{}", big]
-    async with running(make_intake(server.url(), engine, graveyard)):
+    async with running(make_intake(server.url(), engine, dead_letter_queue)):
         await send(server.url(), *obligations(0, 2), *rubbish, *obligations(2, 4))
         await until_settled(server.url())
     assert len(engine.accepted) == 4
-    assert [letter.payload for letter in graveyard.buried] == [each[:65_536] for each in rubbish]
-    assert [letter.payload_bytes for letter in graveyard.buried] == [len(each) for each in rubbish]
-    assert {letter.subject for letter in graveyard.buried} == {"clearing.instructions"}
-    assert all("obligation_id" in letter.why for letter in graveyard.buried[:4])
-    assert "65536 bytes" in graveyard.buried[4].why
+    assert [dead_letter.payload for dead_letter in dead_letter_queue.buried] == [
+        each[:65_536] for each in rubbish
+    ]
+    assert [dead_letter.payload_bytes for dead_letter in dead_letter_queue.buried] == [
+        len(each) for each in rubbish
+    ]
+    assert {dead_letter.subject for dead_letter in dead_letter_queue.buried} == {
+        "clearing.instructions"
+    }
+    assert all("obligation_id" in dead_letter.why for dead_letter in dead_letter_queue.buried[:4])
+    assert "65536 bytes" in dead_letter_queue.buried[4].why
 
 
 @pytest.mark.parametrize(
@@ -236,16 +244,16 @@ async def test_an_unreadable_message_becomes_a_dead_letter_with_the_reason(
     ],
 )
 async def test_a_permanently_refused_instruction_becomes_a_dead_letter(
-    server, engine, graveyard, fault
+    server, engine, dead_letter_queue, fault
 ):
     engine.say["OBL-1"] = fault
-    async with running(make_intake(server.url(), engine, graveyard)):
+    async with running(make_intake(server.url(), engine, dead_letter_queue)):
         await send(server.url(), *obligations(0, 3))
         await until_settled(server.url())
     assert set(engine.accepted) == {"OBL-0", "OBL-2"}
     assert engine.submitted.count("OBL-1") == 1
-    assert len(graveyard.buried) == 1
-    assert str(fault) in graveyard.buried[0].why
+    assert len(dead_letter_queue.buried) == 1
+    assert str(fault) in dead_letter_queue.buried[0].why
 
 
 @pytest.mark.parametrize(
@@ -256,19 +264,19 @@ async def test_a_permanently_refused_instruction_becomes_a_dead_letter(
     ],
 )
 async def test_a_temporarily_refused_message_is_redelivered_until_accepted(
-    server, engine, graveyard, fault
+    server, engine, dead_letter_queue, fault
 ):
     engine.raises = [fault] * 8
     engine.say["OBL-1"] = [fault] * 7
-    async with running(make_intake(server.url(), engine, graveyard, faults_max=2)):
+    async with running(make_intake(server.url(), engine, dead_letter_queue, faults_max=2)):
         await send(server.url(), *obligations(0, 3))
         await until_settled(server.url())
     assert len(engine.accepted) == 3
-    assert not graveyard.buried
+    assert not dead_letter_queue.buried
 
 
-async def test_a_batch_that_meets_an_overload_is_not_cut_up(engine, graveyard):
-    intake = make_intake("nats://127.0.0.1:1", engine, graveyard)
+async def test_a_batch_that_meets_an_overload_is_not_cut_up(engine, dead_letter_queue):
+    intake = make_intake("nats://127.0.0.1:1", engine, dead_letter_queue)
     fault = Overloaded("draining", retry_after_seconds=0.05)
     engine.raises = [fault]
     instructions = [parse(json.dumps(one)) for one in obligations(0, 3)]
@@ -277,48 +285,52 @@ async def test_a_batch_that_meets_an_overload_is_not_cut_up(engine, graveyard):
     assert engine.calls == [3]
 
 
-async def test_an_instruction_that_fails_its_batch_becomes_a_dead_letter(server, engine, graveyard):
+async def test_an_instruction_that_fails_its_batch_becomes_a_dead_letter(
+    server, engine, dead_letter_queue
+):
     engine.say["OBL-5"] = ZeroDivisionError("a bug of ours")
     engine.say["OBL-6"] = Broken("damaged")
-    async with running(make_intake(server.url(), engine, graveyard, faults_max=3)):
+    async with running(make_intake(server.url(), engine, dead_letter_queue, faults_max=3)):
         await send(server.url(), *obligations(0, 10))
         await until_settled(server.url())
     assert len(engine.accepted) == 8
-    assert {json.loads(one.payload)["obligation_id"] for one in graveyard.buried} == {
+    assert {json.loads(one.payload)["obligation_id"] for one in dead_letter_queue.buried} == {
         "OBL-5",
         "OBL-6",
     }
 
 
-async def test_a_temporary_fault_stores_no_dead_letter(server, engine, graveyard):
+async def test_a_temporary_fault_stores_no_dead_letter(server, engine, dead_letter_queue):
     engine.say["OBL-1"] = [Broken("for a moment")] * 2
-    async with running(make_intake(server.url(), engine, graveyard)):
+    async with running(make_intake(server.url(), engine, dead_letter_queue)):
         await send(server.url(), *obligations(0, 3))
         await until_settled(server.url())
     assert len(engine.accepted) == 3
-    assert not graveyard.buried
+    assert not dead_letter_queue.buried
 
 
-async def test_poison_waits_while_the_graveyard_is_out_of_reach(server, engine, graveyard, capsys):
-    graveyard.trouble = Unavailable("PostgreSQL cannot be reached")
-    async with running(make_intake(server.url(), engine, graveyard)):
+async def test_poison_waits_while_the_graveyard_is_out_of_reach(
+    server, engine, dead_letter_queue, capsys
+):
+    dead_letter_queue.trouble = Unavailable("PostgreSQL cannot be reached")
+    async with running(make_intake(server.url(), engine, dead_letter_queue)):
         await send(server.url(), b"rubbish", *obligations(0, 1))
         await until(lambda: engine.accepted)
         async with jetstream(server.url()) as js:
             info = await js.consumer_info("clearing", "settlement-engine")
             assert info.num_ack_pending == 1
-        graveyard.trouble = None
+        dead_letter_queue.trouble = None
         await until_settled(server.url())
     assert "clearing.waiting" not in capsys.readouterr().out, "the connection has no part in it"
-    assert [letter.payload for letter in graveyard.buried] == [b"rubbish"]
+    assert [dead_letter.payload for dead_letter in dead_letter_queue.buried] == [b"rubbish"]
 
 
 @pytest.mark.parametrize("is_running", [True, False])
 async def test_a_recreated_consumer_stores_no_dead_letter_twice(
-    server, engine, graveyard, is_running
+    server, engine, dead_letter_queue, is_running
 ):
     rubbish = [b"rubbish", b"rubbish", b"{"]
-    intake = make_intake(server.url(), engine, graveyard)
+    intake = make_intake(server.url(), engine, dead_letter_queue)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(running(intake))
         await send(server.url(), *rubbish, *obligations(0, 2))
@@ -332,12 +344,14 @@ async def test_a_recreated_consumer_stores_no_dead_letter_twice(
         await send(server.url(), b"more", *obligations(2, 3))
         await until(lambda: len(engine.accepted) == 3)
         await until_settled(server.url())
-    assert [letter.payload for letter in graveyard.buried] == [*rubbish, b"more"]
-    assert [letter.origin.sequence for letter in graveyard.buried] == [1, 2, 3, 6]
+    assert [dead_letter.payload for dead_letter in dead_letter_queue.buried] == [*rubbish, b"more"]
+    assert [dead_letter.origin.sequence for dead_letter in dead_letter_queue.buried] == [1, 2, 3, 6]
     assert engine.submitted.count("OBL-0") == 2, "it was handed out again"
 
 
-async def test_nothing_to_do_is_no_reason_to_connect_anew(server, engine, graveyard, monkeypatch):
+async def test_nothing_to_do_is_no_reason_to_connect_anew(
+    server, engine, dead_letter_queue, monkeypatch
+):
     """nats-py says in several ways that there was nothing, one of them a bare TimeoutError."""
     quiet = [TimeoutError(), nats.errors.TimeoutError()] * 3
     fetch = JetStreamContext.PullSubscription.fetch
@@ -348,7 +362,7 @@ async def test_nothing_to_do_is_no_reason_to_connect_anew(server, engine, gravey
         return await fetch(self, *arguments, **named)
 
     monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", fetch_nothing)
-    intake = make_intake(server.url(), engine, graveyard)
+    intake = make_intake(server.url(), engine, dead_letter_queue)
     async with running(intake):
         await send(server.url(), *obligations(0, 1))
         await until(lambda: engine.accepted)
@@ -357,21 +371,28 @@ async def test_nothing_to_do_is_no_reason_to_connect_anew(server, engine, gravey
     assert intake._sessions == 1
 
 
-async def test_dead_letters_are_stored_up_to_their_limits(server, engine, graveyard):
-    intake = make_intake(server.url(), engine, graveyard, kept_bytes_max=10, open_letters_max=3)
+async def test_dead_letters_are_stored_up_to_their_limits(server, engine, dead_letter_queue):
+    intake = make_intake(
+        server.url(), engine, dead_letter_queue, kept_bytes_max=10, open_dead_letters_max=3
+    )
     async with running(intake):
         await send(server.url(), b"x" * 100_000, b"short", b"third", b"fourth")
         await until_settled(server.url())
-    assert [each.payload for each in graveyard.buried] == [b"x" * 10, b"short", b"third", b""]
-    assert [each.payload_bytes for each in graveyard.buried] == [100_000, 5, 5, 6]
-    assert [each.is_whole for each in graveyard.buried] == [False, True, True, False]
-    assert graveyard.buried[3].payload_hash == sha256(b"fourth").digest()
-    assert graveyard.counted == 1, "they are not counted for each"
+    assert [each.payload for each in dead_letter_queue.buried] == [
+        b"x" * 10,
+        b"short",
+        b"third",
+        b"",
+    ]
+    assert [each.payload_bytes for each in dead_letter_queue.buried] == [100_000, 5, 5, 6]
+    assert [each.is_whole for each in dead_letter_queue.buried] == [False, True, True, False]
+    assert dead_letter_queue.buried[3].payload_hash == sha256(b"fourth").digest()
+    assert dead_letter_queue.counted == 1, "they are not counted for each"
 
 
 @pytest.mark.kill
-async def test_nats_killed_and_restarted_loses_no_instruction(server, engine, graveyard):
-    intake = make_intake(server.url(), engine, graveyard)
+async def test_nats_killed_and_restarted_loses_no_instruction(server, engine, dead_letter_queue):
+    intake = make_intake(server.url(), engine, dead_letter_queue)
     async with running(intake):
         await send(server.url(), *obligations(0, 200))
         await until(lambda: engine.accepted)
@@ -381,22 +402,22 @@ async def test_nats_killed_and_restarted_loses_no_instruction(server, engine, gr
         await send(server.url(), *obligations(200, 300))
         await until(lambda: len(engine.accepted) == 300)
         await until_settled(server.url())
-    assert not graveyard.buried
+    assert not dead_letter_queue.buried
 
 
-async def test_two_engines_share_the_work(server, graveyard):
+async def test_two_engines_share_the_work(server, dead_letter_queue):
     first, second = Clerk(), Clerk()
     async with (
-        running(make_intake(server.url(), first, graveyard, batch_max=5)),
-        running(make_intake(server.url(), second, graveyard, batch_max=5)),
+        running(make_intake(server.url(), first, dead_letter_queue, batch_max=5)),
+        running(make_intake(server.url(), second, dead_letter_queue, batch_max=5)),
     ):
         await send(server.url(), *obligations(0, 200))
         await until_settled(server.url())
     assert len(set(first.accepted) | set(second.accepted)) == 200
 
 
-async def test_stop_finishes_the_batch_in_hand(server, engine, graveyard):
-    intake = make_intake(server.url(), engine, graveyard)
+async def test_stop_finishes_the_batch_in_hand(server, engine, dead_letter_queue):
+    intake = make_intake(server.url(), engine, dead_letter_queue)
     async with running(intake) as task:
         engine.gate.clear()
         await send(server.url(), *obligations(0, 1))
@@ -407,8 +428,8 @@ async def test_stop_finishes_the_batch_in_hand(server, engine, graveyard):
     assert set(engine.submitted) == set(engine.accepted)
 
 
-async def test_a_stream_that_belongs_to_others_is_waited_for(server, engine, graveyard):
-    intake = make_intake(server.url(), engine, graveyard, makes_stream=False)
+async def test_a_stream_that_belongs_to_others_is_waited_for(server, engine, dead_letter_queue):
+    intake = make_intake(server.url(), engine, dead_letter_queue, makes_stream=False)
     task = asyncio.create_task(intake.run())
     try:
         await until(lambda: intake._failures > 2)
@@ -423,14 +444,14 @@ async def test_a_stream_that_belongs_to_others_is_waited_for(server, engine, gra
 
 
 async def test_a_consumer_that_would_lose_instructions_is_not_used(
-    server, engine, graveyard, capsys
+    server, engine, dead_letter_queue, capsys
 ):
     async with jetstream(server.url()) as js:
         await js.add_stream(StreamConfig(name="clearing", subjects=["clearing.>"]))
         await js.add_consumer(
             "clearing", ConsumerConfig(durable_name="settlement-engine", ack_policy=AckPolicy.NONE)
         )
-    intake = make_intake(server.url(), engine, graveyard)
+    intake = make_intake(server.url(), engine, dead_letter_queue)
     task = asyncio.create_task(intake.run())
     try:
         await until(lambda: intake._failures > 0)
@@ -462,9 +483,9 @@ class SwallowingClerk(Clerk):
         return await super().submit(instructions)
 
 
-async def test_an_intake_ends_although_its_cancellation_was_swallowed(server, graveyard):
+async def test_an_intake_ends_although_its_cancellation_was_swallowed(server, dead_letter_queue):
     engine = SwallowingClerk()
-    task = asyncio.create_task(make_intake(server.url(), engine, graveyard).run())
+    task = asyncio.create_task(make_intake(server.url(), engine, dead_letter_queue).run())
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while not task.done():
             with contextlib.suppress(nats.js.errors.NoStreamResponseError):

@@ -15,7 +15,7 @@ from settlement_engine.domain.ledger import BALANCE_FULL, AccountKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import WrongState
 from settlement_engine.ports import Result
-from tests.support.lives import Scene, results
+from tests.support.histories import Scene, results
 from tests.support.stores import MemoryStores, PostgresStores
 
 if TYPE_CHECKING:

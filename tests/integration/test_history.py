@@ -8,7 +8,7 @@ from settlement_engine.domain.lifecycle import Event
 from settlement_engine.errors import WrongState
 from settlement_engine.store.database import DatabaseSettings
 from settlement_lab.baseline.server import ServerMeter
-from tests.support.lives import Scene
+from tests.support.histories import Scene
 from tests.support.stores import PostgresStores
 
 
@@ -16,7 +16,7 @@ async def settled(scene: Scene, count: int) -> None:
     """Bring this many settlements to their end."""
     batch = [scene.admission() for _ in range(count)]
     settlements = scene.stores.settlements
-    await settlements.admit(batch, scene.owner)
+    await settlements.admit(batch, scene.engine_id)
     for event in (Event.CLEARED, Event.SETTLED):
         found = await settlements.load([each.settlement_id for each in batch])
         await scene.apply(*[scene.step(each, event) for each in found.values()])
@@ -59,7 +59,7 @@ async def test_history_is_not_copied_while_a_settlement_is_open(database_url: st
     meter = ServerMeter(DatabaseSettings(url=database_url))
     try:
         scene = await Scene.open(stores)
-        await scene.stores.settlements.admit([scene.admission()], scene.owner)
+        await scene.stores.settlements.admit([scene.admission()], scene.engine_id)
         with pytest.raises(WrongState, match="1 settlements are open"):
             await meter.multiply_history(2)
     finally:

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from settlement_engine.domain.lifecycle import Event, State
-from tests.support.lives import Scene
+from tests.support.histories import Scene
 from tests.support.stores import PostgresStores
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     stores = PostgresStores(database_url)
     scene = await Scene.open(stores)
     sent = await scene.bring(State.SENT)
-    await scene.move(sent, Event.NO_ANSWER, rest_seconds=0.0)
+    await scene.move(sent, Event.NO_ANSWER, due_seconds=0.0)
     await stores.close()
     connection = await asyncpg.connect(database_url)
     yield connection

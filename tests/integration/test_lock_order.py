@@ -14,13 +14,13 @@ import pytest
 
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
-from tests.support.lives import Scene, results
+from tests.support.histories import Scene, results
 from tests.support.stores import PostgresStores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from settlement_engine.ports import Step
+    from settlement_engine.ports import TransitionCommand
     from tests.support.databases import Databases
 
 TIMEOUT_SECONDS = 30.0
@@ -40,10 +40,10 @@ async def stores(databases: Databases) -> AsyncIterator[PostgresStores]:
     await databases.drop(made.url)
 
 
-async def batch(stores: PostgresStores) -> tuple[list[Step], list[Scene]]:
+async def batch(stores: PostgresStores) -> tuple[list[TransitionCommand], list[Scene]]:
     """Transitions that touch the accounts of several banks, in arbitrary order."""
     scenes = [await Scene.open(stores) for _ in range(BANKS)]
-    steps: list[Step] = []
+    steps: list[TransitionCommand] = []
     for scene in (scenes[2], scenes[0], scenes[3], scenes[1]):
         steps += [
             scene.step(await scene.new(), Event.CLEARED),
@@ -67,7 +67,11 @@ async def free(connection: asyncpg.Connection, table: str, column: str) -> set[o
 
 
 async def held_while_waiting(
-    stores: PostgresStores, steps: Sequence[Step], table: str, column: str, keys: set[object]
+    stores: PostgresStores,
+    steps: Sequence[TransitionCommand],
+    table: str,
+    column: str,
+    keys: set[object],
 ) -> set[object]:
     """Lock the first row until the batch waits for it; return which other rows the batch has locked."""
     connection = await asyncpg.connect(stores.url)
@@ -77,8 +81,8 @@ async def held_while_waiting(
             await connection.execute(
                 f"SELECT 1 FROM {table} WHERE {column} = $1 FOR NO KEY UPDATE", first
             )
-            owner = await stores.owner()
-            applying = asyncio.create_task(stores.settlements.apply(steps, owner))
+            engine_id = await stores.engine_id()
+            applying = asyncio.create_task(stores.settlements.apply(steps, engine_id))
             await waits(connection)
             found = keys - await free(connection, table, column)
         assert {each.value for each in results(await applying)} == {"applied"}
@@ -121,7 +125,7 @@ async def test_fundings_and_batches_on_the_same_accounts_do_not_deadlock(
                     "SELECT id FROM accounts WHERE id = $1 FOR NO KEY UPDATE", min(numbers)
                 )
                 applying = asyncio.create_task(
-                    stores.settlements.apply(steps, await stores.owner())
+                    stores.settlements.apply(steps, await stores.engine_id())
                 )
                 await waits(connection)
                 await connection.execute(

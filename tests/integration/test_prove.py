@@ -11,7 +11,7 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import InvariantViolated
 from settlement_engine.store.audit import DIFFERENCES_MAX, all_checks
 from settlement_lab.memory.audit import CHECKS
-from tests.support.lives import Scene
+from tests.support.histories import Scene
 from tests.support.stores import PostgresStores
 from tests.support.tampering import TAMPERED
 
@@ -38,7 +38,7 @@ async def scene(database_url: str) -> AsyncIterator[Scene]:
     made = await Scene.open(stores)
     await made.bring(State.COMPLETED)
     sent = await made.bring(State.SENT)
-    await made.move(sent, Event.NO_ANSWER, rest_seconds=0.0)
+    await made.move(sent, Event.NO_ANSWER, due_seconds=0.0)
     yield made
     await stores.close()
 

@@ -60,14 +60,14 @@ def settings(**changes):
     return RelaySettings(**{**defaults, **changes})
 
 
-def make_relay(url, outbox, meter, *, leadership=None, doorbell=None, **changes):
+def make_relay(url, outbox, meter, *, leadership=None, notifier=None, **changes):
     return Relay(
         outbox=outbox,
         nats=NatsAccess(servers=(url,)),
         meter=meter,
         settings=settings(**changes),
         leadership=leadership,
-        doorbell=doorbell,
+        notifier=notifier,
     )
 
 
@@ -134,7 +134,7 @@ async def test_announcements_arrive_once_and_in_order(server, outbox, meter):
         outbox.add(1)
         await until_published(outbox)
     await check_exact(server.url(), outbox)
-    assert not meter.anomalies
+    assert not meter.invariant_warnings
 
 
 async def test_a_message_carries_cloudevents_headers_and_the_facts(server, outbox, meter):
@@ -273,7 +273,7 @@ async def test_nats_killed_and_restarted_under_load_loses_and_doubles_nothing(
             server.restart_if_dead()
             await until_published(outbox)
     await check_exact(server.url(), outbox)
-    assert "stream_disagrees" not in meter.anomalies
+    assert "stream_disagrees" not in meter.invariant_warnings
 
 
 @pytest.mark.kill
@@ -371,16 +371,16 @@ async def test_a_deleted_stream_is_written_again_from_the_outbox(server, outbox,
         outbox.add(1)
         await until_published(outbox)
     await check_exact(server.url(), outbox)
-    assert meter.anomalies["stream_behind"] == 700
+    assert meter.invariant_warnings["stream_behind"] == 700
 
 
 async def test_a_deleted_stream_is_noticed_without_anything_new(server, outbox, meter):
     outbox.add(20)
-    async with running(make_relay(server.url(), outbox, meter, survey_seconds=0.05)):
+    async with running(make_relay(server.url(), outbox, meter, check_seconds=0.05)):
         await until_published(outbox)
         async with jetstream(server.url()) as js:
             await js.delete_stream(STREAM)
-        await until(lambda: meter.anomalies["stream_behind"] == 20)
+        await until(lambda: meter.invariant_warnings["stream_behind"] == 20)
         outbox.add(1)
         await until_published(outbox)
     await check_exact(server.url(), outbox)
@@ -400,7 +400,7 @@ async def test_a_stream_that_lost_its_tail_gets_it_back(server, outbox, meter):
     async with running(make_relay(server.url(), shorter, meter, stream=spec)):
         await until_published(shorter)
     async with running(make_relay(server.url(), outbox, meter, stream=spec)):
-        await until(lambda: meter.anomalies["stream_behind"] == 179)
+        await until(lambda: meter.invariant_warnings["stream_behind"] == 179)
         outbox.add(1)
         await until_published(outbox)
     await check_exact(server.url(), outbox)
@@ -499,7 +499,7 @@ async def test_a_restored_database_has_its_new_moves_announced(server, outbox, m
     wanted = [event_id(one.moved) for one in outbox.announcements]
     assert [one for one in ids if one in set(wanted)] == wanted
     assert len(ids) == 100 + 80
-    assert meter.anomalies["stream_disagrees"] == 1
+    assert meter.invariant_warnings["stream_disagrees"] == 1
 
 
 async def test_a_purged_stream_goes_on_where_the_outbox_says(server, outbox, meter):
@@ -572,7 +572,7 @@ async def test_a_position_that_is_missing_is_waited_for(server, outbox, meter):
     missing = outbox.announcements.pop(4)
     async with running(make_relay(server.url(), outbox, meter)):
         await until_published(outbox, 4)
-        await until(lambda: meter.anomalies["outbox_gap"] == 1)
+        await until(lambda: meter.invariant_warnings["outbox_gap"] == 1)
         assert outbox.marked == 4
         outbox.announcements.insert(4, missing)
         await until_published(outbox)
@@ -650,7 +650,7 @@ class Bell:
     def __init__(self):
         self._rung = asyncio.Event()
 
-    def ring(self):
+    def notify(self):
         self._rung.set()
 
     async def wait(self, timeout_seconds):
@@ -662,20 +662,20 @@ class Bell:
 
 async def test_the_doorbell_wakes_the_relay_at_once(server, outbox, meter):
     bell = Bell()
-    relay = make_relay(server.url(), outbox, meter, doorbell=bell, poll_seconds=60.0)
+    relay = make_relay(server.url(), outbox, meter, notifier=bell, poll_seconds=60.0)
     async with running(relay):
         outbox.add(1)
         await until_published(outbox)
         for _ in range(5):
             outbox.add(1)
-            bell.ring()
+            bell.notify()
             await until_published(outbox, seconds=5)
 
 
 async def test_announcements_linger_and_are_published_together(server, outbox, meter, monkeypatch):
     bell = Bell()
     relay = make_relay(
-        server.url(), outbox, meter, doorbell=bell, poll_seconds=60.0, linger_seconds=7.0
+        server.url(), outbox, meter, notifier=bell, poll_seconds=60.0, linger_seconds=7.0
     )
     sizes: list[int] = []
     read = outbox.read
@@ -695,7 +695,7 @@ async def test_announcements_linger_and_are_published_together(server, outbox, m
     async with running(relay):
         await until(lambda: sizes == [0])
         outbox.add(1)
-        bell.ring()
+        bell.notify()
         await until_published(outbox, 3)
     assert [size for size in sizes if size] == [3]
     await check_exact(server.url(), outbox)

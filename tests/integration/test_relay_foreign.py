@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from settlement_engine.domain.announcement import ERA_PLACES
+from settlement_engine.domain.announcement import POSITIONS_PER_EPOCH
 from settlement_engine.embedded import EmbeddedNats
 from settlement_engine.events import NatsAccess, StreamSpec
 from settlement_engine.events.announce import Announcer, Message
 from settlement_engine.events.connection import connect
 from settlement_engine.events.publisher import BATCH_MIN, Conflict, Publisher
 from tests.integration.test_relay import STREAM, jetstream, make_relay, running, stored, until
-from tests.integration.test_relay_eras import EraOutbox
-from tests.integration.test_relay_eras import make_relay as relay_on
+from tests.integration.test_relay_epochs import EraOutbox
+from tests.integration.test_relay_epochs import make_relay as relay_on
 from tests.unit.events.fakes import CountingMeter, MemoryOutbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-    from settlement_engine.events.connection import Connection
+    from settlement_engine.events.connection import NatsLink
 
 FEW = 4
 assert FEW < BATCH_MIN, "so many go one by one"
@@ -142,7 +142,7 @@ async def check_all_told(server: EmbeddedNats, outbox: MemoryOutbox, kind: Any) 
 class Interrupted:
     """A connection on which something else arrives after so many frames of a write."""
 
-    def __init__(self, connection: Connection, after: int, interrupt: Callable[[], Any]) -> None:
+    def __init__(self, connection: NatsLink, after: int, interrupt: Callable[[], Any]) -> None:
         self._connection = connection
         self._after = after
         self._interrupt = interrupt
@@ -152,8 +152,8 @@ class Interrupted:
 
     async def write(self, frames: bytes) -> None:
         starts = [0]
-        while (place := frames.find(b"\r\nHPUB ", starts[-1])) >= 0:
-            starts.append(place + 2)
+        while (position := frames.find(b"\r\nHPUB ", starts[-1])) >= 0:
+            starts.append(position + 2)
         cut = [*starts, len(frames)][self._after]
         if cut:
             await self._connection.write(frames[:cut])
@@ -282,10 +282,10 @@ async def test_a_forged_marker_ends_no_era_before_all_of_it_was_announced(server
         await js.add_stream(StreamSpec(name=STREAM).config())
     await publish(server, to_the_letter(marker), to_the_letter(true_marker))
     async with running(make_relay(server.url(), outbox, CountingMeter())):
-        await until(lambda: outbox.marked >= ERA_PLACES + 2)
+        await until(lambda: outbox.marked >= POSITIONS_PER_EPOCH + 2)
     assert (await ours(server, outbox))[-8:] == [
         *range(1, 6),
-        *range(ERA_PLACES, ERA_PLACES + 3),
+        *range(POSITIONS_PER_EPOCH, POSITIONS_PER_EPOCH + 3),
     ]
 
 
@@ -307,10 +307,10 @@ async def test_the_marker_of_an_era_that_stayed_empty_is_not_written_again(serve
         await outbox.marking.wait()
     outbox.may_mark.set()
     async with running(make_relay(server.url(), outbox, CountingMeter())):
-        await until(lambda: outbox.marked >= 2 * ERA_PLACES + 2)
+        await until(lambda: outbox.marked >= 2 * POSITIONS_PER_EPOCH + 2)
     places = [int(each.headers["ce-sequence"]) for each in await stored(server.url())]
-    second = 2 * ERA_PLACES
-    assert places == [1, 2, 3, ERA_PLACES, second, second + 1, second + 2]
+    second = 2 * POSITIONS_PER_EPOCH
+    assert places == [1, 2, 3, POSITIONS_PER_EPOCH, second, second + 1, second + 2]
 
 
 async def until_names(server: EmbeddedNats, count: int) -> None:

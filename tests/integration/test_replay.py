@@ -12,7 +12,7 @@ import pytest
 from nats.js.api import ConsumerConfig
 
 from settlement_client import Inbox, PostgresInbox
-from settlement_engine.domain.announcement import ERA_PLACES, event_id
+from settlement_engine.domain.announcement import POSITIONS_PER_EPOCH, event_id
 from settlement_engine.embedded import EmbeddedNats
 from settlement_engine.errors import Misconfigured, WrongState
 from settlement_engine.events import (
@@ -76,7 +76,7 @@ async def relaying(server, outbox):
         nats=NatsAccess(servers=(server.url(),)),
         meter=CountingMeter(),
         settings=RelaySettings(
-            stream=LIVE_SPEC, poll_seconds=0.02, mark_seconds=0.0, survey_seconds=0.1
+            stream=LIVE_SPEC, poll_seconds=0.02, mark_seconds=0.0, check_seconds=0.1
         ),
     )
     task = asyncio.create_task(relay.run())
@@ -265,7 +265,7 @@ async def test_subjects_that_another_stream_has_are_refused(server, outbox):
 async def test_a_later_epoch_begins_with_its_marker(server):
     outbox = MemoryOutbox()
     outbox.add(10)
-    outbox.announcements.append(announcement(ERA_PLACES + 1, settlement=77))
+    outbox.announcements.append(announcement(POSITIONS_PER_EPOCH + 1, settlement=77))
     vars(outbox)["read"] = read_by_place(outbox)
     plan = await replay(server, outbox, spec=OTHER_SPEC).run(ignore)
     assert plan.count == 11

@@ -12,7 +12,7 @@ import pytest
 from settlement_engine.embedded import EmbeddedPostgres
 from settlement_engine.errors import Misconfigured, Unavailable
 from settlement_engine.ports import Server
-from settlement_engine.store.database import DatabaseSettings, Line, connect
+from settlement_engine.store.database import DatabaseConnection, DatabaseSettings, connect
 from settlement_engine.store.failures import translated
 from settlement_engine.store.migrate import migrate, require_head
 from settlement_engine.store.safety import require_safety, require_sessions
@@ -95,13 +95,13 @@ async def test_a_stricter_way_to_commit_is_kept(server):
 async def test_only_writing_connections_stop_while_the_server_is_unsafe(database_url):
     watch = ServerWatch()
     stores = PostgresStores(database_url)
-    found, _ = await stores.openings.look()
+    found, _ = await stores.barrier_store.look()
     await stores.close()
     watch.accept(found)
     told: list[str] = []
     watch.when_refused(lambda: told.append("told"))
     settings = DatabaseSettings(url=database_url, watch=watch)
-    writing, reading = Line(settings, is_writing=True), Line(settings)
+    writing, reading = DatabaseConnection(settings, is_writing=True), DatabaseConnection(settings)
     await writing.fetchrow("probe_write")
     watch.heard("fsync is off")
     watch.heard("fsync is off")
@@ -147,7 +147,7 @@ async def test_a_read_only_server_is_reported(server):
 
 
 async def test_a_missing_schema_is_reported(empty_database_url):
-    line = Line(DatabaseSettings(url=empty_database_url))
+    line = DatabaseConnection(DatabaseSettings(url=empty_database_url))
     with pytest.raises(Unavailable, match="tables are not in this database") as caught:
         await line.fetchrow("last_opening")
     assert "settlement-engine migrate" in caught.value.todo
@@ -158,7 +158,7 @@ async def test_a_schema_of_another_version_is_reported(server):
     """``prove`` does not check the version first, and could meet a column that does not exist yet."""
     await migrate(DatabaseSettings(url=server.url()))
     await tell(server.url(), "ALTER TABLE openings RENAME COLUMN era TO age")
-    line = Line(DatabaseSettings(url=server.url()))
+    line = DatabaseConnection(DatabaseSettings(url=server.url()))
     with pytest.raises(Unavailable, match="tables are of another version") as caught:
         await line.fetchrow("last_opening")
     assert "settlement-engine migrate" in caught.value.todo

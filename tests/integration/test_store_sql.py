@@ -12,16 +12,16 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from settlement_engine.domain.deadletters import LetterAct, LetterOutcome
+from settlement_engine.domain.deadletters import DeadLetterAct, DeadLetterOutcome
 from settlement_engine.domain.ledger import AccountKind
-from settlement_engine.domain.lifecycle import LIFE, Event, State
+from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
 from settlement_engine.domain.money import Money, currencies
-from settlement_engine.store import page
+from settlement_engine.store import state_machine
 from settlement_engine.store.audit import checks
 from settlement_engine.store.database import DatabaseSettings, connect
 from settlement_engine.store.queries import queries
 from settlement_engine.store.safety import check_safety
-from tests.support.lives import Scene, funding, spec
+from tests.support.histories import Scene, funding, spec
 from tests.support.stores import PostgresStores
 
 if TYPE_CHECKING:
@@ -410,12 +410,12 @@ async def allowed(connection, constraint, columns):
 
 async def test_the_check_on_moves_lets_through_the_page_and_nothing_else(connection):
     found = await allowed(connection, "legal_move", ["from_state", "event", "to_state"])
-    assert found == set(page.legal_moves())
+    assert found == set(state_machine.legal_moves())
 
 
 async def test_the_check_on_answers_lets_through_the_page_and_nothing_else(connection):
     found = await allowed(connection, "legal_answer", ["state", "event"])
-    assert found == set(page.legal_answers())
+    assert found == set(state_machine.legal_answers())
 
 
 async def test_the_databases_state_machine_equals_the_domains(connection):
@@ -424,7 +424,7 @@ async def test_the_databases_state_machine_equals_the_domains(connection):
     )
     assert {tuple(row)[:5]: row["reached"] for row in rows} == {
         (state, event, row.state, row.do, row.ask): list(row.reached)
-        for state, events in LIFE.items()
+        for state, events in TRANSITIONS.items()
         for event, row in events.items()
     }
 
@@ -462,7 +462,7 @@ async def test_the_currencies_are_those_of_iso_4217(connection):
 async def test_recorded_rows_cannot_be_changed_or_deleted(scene, connection, role):
     """Also for a session in replica mode, because the triggers fire always."""
     settlement = await scene.bring(State.SENT)
-    await scene.move(settlement, Event.NO_ANSWER, rest_seconds=0.0)
+    await scene.move(settlement, Event.NO_ANSWER, due_seconds=0.0)
     await connection.execute(f"SET session_replication_role = {role}")
     for table in (*APPEND_ONLY, *KEPT):
         assert await connection.fetchval(f"SELECT count(*) FROM {table}") > 0
@@ -481,7 +481,7 @@ async def test_recorded_rows_cannot_be_changed_or_deleted(scene, connection, rol
 @pytest.mark.parametrize("role", ["origin", "replica"])
 async def test_an_answer_is_only_ever_counted(scene, connection, role):
     settlement = await scene.bring(State.IN_DOUBT)
-    await scene.move(settlement, Event.NO_ANSWER, rest_seconds=30.0)
+    await scene.move(settlement, Event.NO_ANSWER, due_seconds=30.0)
     await connection.execute(f"SET session_replication_role = {role}")
     mine = "WHERE settlement_id = $1"
     for change in (
@@ -515,12 +515,12 @@ async def test_an_answer_is_only_ever_counted(scene, connection, role):
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
 async def test_dead_letters_and_their_actions_cannot_be_changed(stores, connection, role):
-    await stores.letters.bury("clearing.instructions", b"rubbish", "why")
-    [letter] = await stores.letters.dead_letters(1)
-    act = LetterAct(who="mara", outcome=LetterOutcome.DROPPED, words="a test")
-    await stores.letters.note_letter(letter.id, act)
+    await stores.dead_letters.keep_dead_letter("clearing.instructions", b"rubbish", "why")
+    [dead_letter] = await stores.dead_letters.dead_letters(1)
+    act = DeadLetterAct(who="mara", outcome=DeadLetterOutcome.DROPPED, words="a test")
+    await stores.dead_letters.note_dead_letter(dead_letter.id, act)
     late = await connection.fetch(
-        queries()["note_letter"], letter.id, "olaf", "refused", "too late", None
+        queries()["note_letter"], dead_letter.id, "olaf", "refused", "too late", None
     )
     assert late == []
     await connection.execute(f"SET session_replication_role = {role}")
@@ -537,7 +537,7 @@ async def test_dead_letters_and_their_actions_cannot_be_changed(stores, connecti
         assert refused.value.sqlstate == "SE004", change
     second = "INSERT INTO dead_letter_acts (dead_letter_id, who, outcome, words) VALUES ($1, 'x', 'dropped', 'y')"
     with pytest.raises(asyncpg.UniqueViolationError):
-        await connection.execute(second, letter.id)
+        await connection.execute(second, dead_letter.id)
 
 
 END = """
@@ -550,36 +550,36 @@ VALUES ($1, 'mara', $2, 'a test', clock_timestamp() - make_interval(days => $3))
 async def test_only_dead_letters_closed_long_ago_may_be_deleted(stores, connection, role):
     kept = []
     for outcome, days in (("refused", 400), ("dropped", 29), ("dropped", 400)):
-        await stores.letters.bury("clearing.instructions", b"rubbish", "why")
-        [letter] = await stores.letters.dead_letters(1)
-        await connection.execute(END, letter.id, outcome, days)
-        kept.append(letter.id)
+        await stores.dead_letters.keep_dead_letter("clearing.instructions", b"rubbish", "why")
+        [dead_letter] = await stores.dead_letters.dead_letters(1)
+        await connection.execute(END, dead_letter.id, outcome, days)
+        kept.append(dead_letter.id)
     gone = kept.pop()
-    for letter_id in kept:
+    for dead_letter_id in kept:
         await connection.execute(f"SET session_replication_role = {role}")
         with pytest.raises(asyncpg.PostgresError, match="append-only"):
-            await connection.execute("DELETE FROM dead_letters WHERE id = $1", letter_id)
+            await connection.execute("DELETE FROM dead_letters WHERE id = $1", dead_letter_id)
     with pytest.raises(asyncpg.PostgresError, match="append-only"):
         await connection.execute("DELETE FROM dead_letter_acts WHERE dead_letter_id = $1", gone)
     waiting = "DELETE FROM waiting_dead_letters WHERE dead_letter_id = $1"
     with pytest.raises(asyncpg.PostgresError, match="append-only"):
         await connection.execute(waiting, kept[0])
     await connection.execute("SET session_replication_role = origin")
-    assert await stores.letters.remove_letters(366, 10) == 1
-    assert await stores.letters.dead_letter(gone) is None
+    assert await stores.dead_letters.remove_dead_letters(366, 10) == 1
+    assert await stores.dead_letters.dead_letter(gone) is None
     acts = "SELECT count(*) FROM dead_letter_acts WHERE dead_letter_id = $1"
     assert await connection.fetchval(acts, gone) == 0
-    assert await stores.letters.remove_letters(30, 10) == 0
+    assert await stores.dead_letters.remove_dead_letters(30, 10) == 0
 
 
 async def test_dead_letters_of_version_1_count_as_whole(stores, connection):
     insert = "INSERT INTO dead_letters (subject, payload, why) VALUES ('s', 'abc', 'w')"
     for _ in range(2):
         await connection.execute(insert)  # it names no message: there may be several
-    [letter] = await stores.letters.dead_letters(1)
-    assert (letter.is_whole, letter.payload_bytes, letter.origin) == (True, 3, None)
-    assert letter.payload_hash == sha256(b"abc").digest()
-    assert letter in await stores.letters.open_letters(1_000, is_whole_only=True)
+    [dead_letter] = await stores.dead_letters.dead_letters(1)
+    assert (dead_letter.is_whole, dead_letter.payload_bytes, dead_letter.origin) == (True, 3, None)
+    assert dead_letter.payload_hash == sha256(b"abc").digest()
+    assert dead_letter in await stores.dead_letters.open_dead_letters(1_000, is_whole_only=True)
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
@@ -770,7 +770,7 @@ async def test_a_settlement_is_shown_as_an_atomic_operation(
     )
     assert sorted(row["name"] for row in rows) == sorted(checkpoints)
     assert len({row["id"] for row in rows}) == len(rows)
-    times = {moved.seq: moved.at for moved in await scene.stores.settlements.life(settlement.id)}
+    times = {moved.seq: moved.at for moved in await scene.stores.settlements.history(settlement.id)}
     assert all(row["timestamp"] == times[row["seq"]] for row in rows)
 
 

@@ -12,7 +12,7 @@ from settlement_engine.ports import AccountFilter
 from settlement_engine.store import migrate as module
 from settlement_engine.store.database import DatabaseSettings
 from settlement_engine.store.migrate import migrate, migrations
-from tests.support.lives import spec
+from tests.support.histories import spec
 from tests.support.stores import PostgresStores
 
 NOSTRO, CLEARING = AccountKind.NOSTRO, AccountKind.CLEARING

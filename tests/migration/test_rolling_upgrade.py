@@ -18,7 +18,7 @@ from settlement_engine.errors import Misconfigured
 from settlement_engine.store import migrate as module
 from settlement_engine.store.migrate import Migration, migrate, migrations, require_head
 from settlement_engine.store.queries import queries
-from tests.support.lives import Scene
+from tests.support.histories import Scene
 from tests.support.stores import PostgresStores, patient_settings
 
 KNOWN = migrations()

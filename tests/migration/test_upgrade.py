@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from settlement_engine.domain.explanation import as_text, explain
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.evidence.explanation import as_text, explain
 from settlement_engine.store import migrate as migrations_of
 from settlement_engine.store.migrate import migrate
-from tests.support.lives import Scene
+from tests.support.histories import Scene
 from tests.support.stores import PostgresStores, patient_settings
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ async def test_data_of_the_first_version_is_continued(
 
     await migrate(patient_settings(url))
     scene.stores = stores = PostgresStores(url)
-    settlement = await scene.move(settlement, Event.NO_ANSWER, rest_seconds=0.0)
+    settlement = await scene.move(settlement, Event.NO_ANSWER, due_seconds=0.0)
     dossier = await stores.archive.dossier(settlement.id)
     assert dossier is not None
     assert [answer.times for answer in dossier.answers.latest] == [1, 1, 1, 1]

@@ -27,11 +27,11 @@ from settlement_lab.bench.callers import connected
 from settlement_lab.bench.limit import Limit, measure_limit
 from settlement_lab.bench.load import BATCH_ITEMS, Load, Way
 from settlement_lab.bench.measure import Figures, measure
-from settlement_lab.bench.wishes import Spread, Wishes
+from settlement_lab.bench.workload import LoadSpread, Workload
 from settlement_lab.commands.bench.ground import started
-from tests.support.lives import Scene
+from tests.support.histories import Scene
 from tests.support.stores import PostgresStores
-from tests.unit.engine.house import House, ToldRail, running, wish
+from tests.unit.engine.engine_world import House, ToldRail, payment_request, running
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -60,7 +60,7 @@ QUIET: dict[str, Any] = {
     "look_interval_seconds": 60.0,
     "heartbeat_seconds": 60.0,
     "lease_seconds": 300.0,
-    "desk_interval_seconds": 60.0,
+    "case_interval_seconds": 60.0,
     "windows_refresh_seconds": 60.0,
     "watch_interval_seconds": 60.0,
 }
@@ -108,11 +108,15 @@ async def run(ground: Ground) -> Found:
     async with connected(ground.target) as callers:
         await callers.open_accounts()
         figures: list[Figures] = []
-        for spread in (Spread.MANY, Spread.MANY, Spread.HOT):  # the first one is the warm-up
+        for spread in (
+            LoadSpread.MANY,
+            LoadSpread.MANY,
+            LoadSpread.HOT,
+        ):  # the first one is the warm-up
             load = Load(name="batch", way=Way.BATCH, spread=spread, in_flight=IN_FLIGHT)
-            wishes = Wishes(spread, seed=len(figures))
-            figures.append(await measure(ground, callers, load, wishes, SECONDS))
-    limit = await measure_limit(ground, Spread.MANY, BATCH_ITEMS, LIMIT_SECONDS)
+            payment_requests = Workload(spread, seed=len(figures))
+            figures.append(await measure(ground, callers, load, payment_requests, SECONDS))
+    limit = await measure_limit(ground, LoadSpread.MANY, BATCH_ITEMS, LIMIT_SECONDS)
     _, many, hot = figures
     return Found(many=many, hot=hot, limit=limit)
 
@@ -178,7 +182,7 @@ async def settle(scene: Scene, items: int) -> None:
     """Write a batch of settlements; the engine loads nothing between, because it has all of it in memory."""
     batch = [scene.admission() for _ in range(items)]
     settlements = scene.stores.settlements
-    await settlements.admit(batch, scene.owner)
+    await settlements.admit(batch, scene.engine_id)
     for event in (Event.CLEARED, Event.SETTLED):
         found = await settlements.load([each.settlement_id for each in batch])
         steps = [scene.step(settlement, event) for settlement in found.values()]
@@ -239,7 +243,9 @@ def noted(asked: list[str], name: str, method: Callable[..., Awaitable[Any]]) ->
 
 async def settle_many(house: House, name: str) -> None:
     """Settle a batch to its end."""
-    results = await house.engine.submit([wish(f"{name}-{n}", 1) for n in range(ENGINE_ITEMS)])
+    results = await house.engine.submit(
+        [payment_request(f"{name}-{n}", 1) for n in range(ENGINE_ITEMS)]
+    )
     for result in results:
         assert isinstance(result, Accepted)
     await house.until(lambda: not house.engine._mailbox.carried_count)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from settlement_engine.domain.money import Money
 from settlement_engine.messages.envelope import built, opened
 from settlement_engine.messages.head import Head
-from settlement_engine.messages.pacs002 import Notice, StatusReport, TransactionStatus
+from settlement_engine.messages.pacs002 import Notice, StatusReportMessage, TransactionStatus
 from settlement_engine.messages.pacs009 import InstitutionTransfer, InstitutionTransfers
-from settlement_engine.messages.parties import Account, Agent
+from settlement_engine.messages.parties import Agent, PartyAccount
 from settlement_engine.messages.references import OriginalGroup, SettlementInformation
 from settlement_engine.messages.transfers import TransferHeader
 
@@ -30,7 +30,7 @@ TRANSFER: Final = InstitutionTransfers(
         message_id="M1",
         created_at=AT,
         transactions=1,
-        settlement=SettlementInformation(method="INDA", account=Account(other_id="123")),
+        settlement=SettlementInformation(method="INDA", account=PartyAccount(other_id="123")),
     ),
     transfers=(
         InstitutionTransfer(
@@ -43,7 +43,7 @@ TRANSFER: Final = InstitutionTransfers(
             instructed_agent=THEIRS,
             debtor=OURS,
             creditor=THEIRS,
-            creditor_account=Account(other_id="456"),
+            creditor_account=PartyAccount(other_id="456"),
         ),
     ),
 )
@@ -57,7 +57,7 @@ HEAD: Final = Head(
 )
 STATUS: Final = built(
     "pacs.002.001.10",
-    StatusReport(
+    StatusReportMessage(
         header=Notice(message_id="M2", created_at=AT),
         transactions=(
             TransactionStatus(

@@ -44,11 +44,11 @@ def test_add_a_transition(copy, postgres_server):
     """A queued settlement may be parked for a person."""
     copy.after(
         "src/settlement_engine/domain/lifecycle.py",
-        "        E.LAPSED: to(S.FAILED),\n",
-        "        E.PARKED: to(S.HELD),\n",
+        "        E.LAPSED: Transition(S.FAILED),\n",
+        "        E.PARKED: Transition(S.HELD),\n",
     )
     copy.change(
-        "tests/unit/domain/page_rules.py",
+        "tests/unit/domain/state_machine_rules.py",
         "    S.QUEUED: frozenset({E.RELEASED, E.LAPSED, E.CANCELLED}),\n",
         "    S.QUEUED: frozenset({E.RELEASED, E.LAPSED, E.CANCELLED, E.PARKED}),\n",
     )
@@ -60,15 +60,15 @@ def test_add_a_transition(copy, postgres_server):
     number = next_migration(copy)
     folder = f"src/settlement_engine/store/sql/migrations/{number:04d}_queued_parked"
     copy.add(f"{folder}/up.sql", f"-- compatible-from: {number - 1}\nSELECT 1;\n")
-    copy.add(f"{folder}/page.sql", copy.run("-m", "settlement_engine.store.page"))
+    copy.add(f"{folder}/page.sql", copy.run("-m", "settlement_engine.store.state_machine"))
     copy.write_docs()
     copy.uses(postgres_server)
     copy.write_schema()
     copy.test(
         "tests/unit/domain/test_lifecycle.py",
-        "tests/unit/domain/test_page_mutations.py",
+        "tests/unit/domain/test_state_machine_mutations.py",
         "tests/unit/domain/test_decision_table.py",
-        "tests/unit/domain/test_explanation.py",
+        "tests/unit/evidence/test_explanation.py",
         "tests/unit/store",
         "tests/docs",
         "tests/migration/test_migrate.py",
@@ -95,11 +95,11 @@ IN_POSTGRES = """        row = await self._readers.fetchrow("settlements_in_curr
         return counted
 
 """
-IN_MEMORY = """        found = [1 for x in self._records.lives.values() if x.instruction.amount.currency == currency]
+IN_MEMORY = """        found = [1 for x in self._records.histories.values() if x.instruction.amount.currency == currency]
         return len(found[:limit])
 
 """
-LIFE = "    async def life(self, settlement_id: UUID) -> list[Moved]:\n"
+LIFE = "    async def history(self, settlement_id: UUID) -> list[Moved]:\n"
 QUERY_CASE = '''"""A query, on both stores."""
 
 from __future__ import annotations
@@ -170,13 +170,13 @@ BLOCKS = """        if instruction.metadata.get("purpose") == "GAMBLING":
 REFUSAL_CASE = '''"""The refusal, from the rule to the sentence."""
 
 from settlement_engine.domain.preconditions import RefusalCode
-from settlement_engine.domain.sentences import refusal_sentence
+from settlement_engine.evidence.sentences import refusal_sentence
 from settlement_engine.screening.builtin import ScreeningRules
-from tests.support.lives import wish
+from tests.support.histories import payment_request
 
 
 def test_a_forbidden_purpose_is_refused_with_a_sentence():
-    refusal = ScreeningRules().refuse(wish(metadata={"purpose": "GAMBLING"}))
+    refusal = ScreeningRules().refuse(payment_request(metadata={"purpose": "GAMBLING"}))
     assert refusal.code is RefusalCode.PURPOSE_FORBIDDEN
     assert refusal_sentence(refusal.code, refusal.detail) == "the purpose is not allowed: gambling"
 '''
@@ -192,7 +192,7 @@ def test_add_a_refusal(copy):
         '        "PURPOSE_FORBIDDEN",\n',
     )
     copy.before(
-        f"{domain}/sentences.py",
+        "src/settlement_engine/evidence/sentences.py",
         "    RefusalCode.RISK_LIMIT_EXCEEDED: _said(",
         '    RefusalCode.PURPOSE_FORBIDDEN: _said("the purpose is not allowed"),\n',
     )
@@ -210,7 +210,7 @@ def test_add_a_refusal(copy):
     copy.test(
         "tests/unit/screening",
         "tests/unit/domain/test_preconditions.py",
-        "tests/unit/domain/test_explanation.py",
+        "tests/unit/evidence/test_explanation.py",
         "tests/docs/test_complete.py",
     )
 

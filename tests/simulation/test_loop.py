@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from settlement_lab.worlds.loop import Endless, Escaped, Process, Stuck, VirtualLoop, run
+from settlement_lab.worlds.loop import Endless, Escaped, Process, StuckLoop, VirtualLoop, run
 
 
 def world(main, seed=1):
@@ -46,7 +46,7 @@ def test_a_wait_that_cannot_end_is_detected():
     async def main(loop, _processes):
         await loop.create_future()
 
-    with pytest.raises(Stuck):
+    with pytest.raises(StuckLoop):
         world(main)
 
 

@@ -6,13 +6,13 @@ import pytest
 
 from settlement_engine.domain import lifecycle
 from settlement_engine.domain.decisions import before_the_end
-from settlement_engine.domain.lifecycle import HOLDING, LIFE, Event, State
-from settlement_lab.model.bank import Outside
+from settlement_engine.domain.lifecycle import HOLDING, TRANSITIONS, Event, State
+from settlement_lab.model.bank import ModelSurroundings
 from settlement_lab.model.checking import check
 from settlement_lab.model.engines import Engines
-from settlement_lab.model.life import Belief, Engine
+from settlement_lab.model.history import Belief, ModelEngine
 from settlement_lab.model.mutations import MUTATIONS, removed, rows_with_other_work
-from settlement_lab.model.parts import SHORT, World
+from settlement_lab.model.parts import SHORT, ModelWorld
 from settlement_lab.model.rails import RAILS
 from settlement_lab.model.space import Space, SpaceExhausted
 
@@ -41,7 +41,7 @@ def test_no_order_of_events_violates_a_guarantee() -> None:
     found = check(bound=SHORT, rails=("A",))
     assert not found.violation, str(found)
     assert found.states >= STATES_MIN
-    rows = {(state, event) for state, events in LIFE.items() for event in events}
+    rows = {(state, event) for state, events in TRANSITIONS.items() for event in events}
     assert rows - found.walked == UNWALKED
 
 
@@ -63,17 +63,17 @@ def test_a_transition_after_the_point_of_no_return_with_other_work_is_detected(m
 
 def test_each_transition_after_the_point_of_no_return_is_changed() -> None:
     written = {place for mutation in rows_with_other_work() for place in mutation.page}
-    assert written == {(state, event) for state in HOLDING for event in LIFE[state]}
+    assert written == {(state, event) for state in HOLDING for event in TRANSITIONS[state]}
 
 
 def test_a_mutation_is_undone_at_the_end() -> None:
-    names = ("LIFE", "ENDS", "may_send_again")
+    names = ("TRANSITIONS", "ENDS", "may_send_again")
     before = [getattr(before_the_end, name) for name in names]
     with removed(MUTATIONS["ends are left again"]):
         within = [getattr(before_the_end, name) for name in names]
         assert [old is new for old, new in zip(before, within, strict=True)] == [False, False, True]
-        assert lifecycle.LIFE is within[0]
-    assert lifecycle.LIFE is LIFE
+        assert lifecycle.TRANSITIONS is within[0]
+    assert lifecycle.TRANSITIONS is TRANSITIONS
     assert all(
         getattr(before_the_end, name) is old for name, old in zip(names, before, strict=True)
     )
@@ -89,8 +89,8 @@ def test_a_counter_example_is_a_possible_path() -> None:
     found = check("void on silence", SMALL)
     [rail] = [rail for rail in RAILS if rail.name == found.rail]
     with removed(MUTATIONS["void on silence"]):
-        outside = Outside(rail, SMALL, frozenset())
-        space = Space(Engines(Engine(rail), outside, SMALL, frozenset()), outside)
+        outside = ModelSurroundings(rail, SMALL, frozenset())
+        space = Space(Engines(ModelEngine(rail), outside, SMALL, frozenset()), outside)
         here = {space.start()}
         complaints: set[str] = set()
         for sentence in found.trace:
@@ -105,19 +105,19 @@ def test_a_counter_example_is_a_possible_path() -> None:
 @pytest.mark.parametrize("state", sorted(HOLDING))
 def test_a_report_about_another_attempt_is_not_believed(state: State) -> None:
     """The state machine has one attempt: after the point of no return no transition leads to a lock."""
-    engine = Engine(RAILS[0])
+    engine = ModelEngine(RAILS[0])
     assert not any(engine.hears_foreign(Belief(state, 1, 0), event) for event in Event)
-    for rows in (LIFE[state] for state in HOLDING):
+    for rows in (TRANSITIONS[state] for state in HOLDING):
         assert not any(row.do is lifecycle.Do.LOCK for row in rows.values())
 
 
 def test_a_bank_forgets_a_payment_only_when_no_message_is_under_way() -> None:
     """An assumption of the check about a bank that does not enforce validity."""
     [rail] = [rail for rail in RAILS if rail.name == "B short"]
-    outside = Outside(rail, SHORT, frozenset())
+    outside = ModelSurroundings(rail, SHORT, frozenset())
 
     def phases(under_way: int, *, is_sending: bool) -> set[int]:
-        world = World.start()._replace(under_way=under_way)
+        world = ModelWorld.start()._replace(under_way=under_way)
         changes = outside.changes(world, is_sending=is_sending, is_ended=False)
         return {after.phase for _, after, _ in changes}
 

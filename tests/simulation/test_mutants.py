@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from settlement_engine.domain.lifecycle import LIFE
+from settlement_engine.domain.lifecycle import TRANSITIONS
 from settlement_lab.mutants.catalogue import MUTANTS
-from settlement_lab.mutants.surgery import without
+from settlement_lab.mutants.patching import without
 from settlement_lab.worlds.sweep import replay
 from settlement_lab.worlds.world import play
 
@@ -24,10 +24,10 @@ def test_the_same_world_has_no_violation_with_the_safeguard(name):
 
 
 def test_a_mutant_is_undone_after_its_world():
-    before = {state: dict(rows) for state, rows in LIFE.items()}
+    before = {state: dict(rows) for state, rows in TRANSITIONS.items()}
     digest = play(1).digest
     for mutant in MUTANTS.values():
         with without(mutant):
             pass
-    assert {state: dict(rows) for state, rows in LIFE.items()} == before
+    assert {state: dict(rows) for state, rows in TRANSITIONS.items()} == before
     assert play(1).digest == digest

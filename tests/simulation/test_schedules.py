@@ -61,7 +61,7 @@ def test_no_schedule_violates_a_guarantee(ground: PostgresGround) -> None:
     report = run_on(ground, range(SCHEDULES))
     assert not report.broken, told(report)
     assert report.points >= POINTS_MIN * SCHEDULES
-    assert report.anomalies["stale_step"], "no write on an expired lease was refused"
+    assert report.invariant_warnings["stale_step"], "no write on an expired lease was refused"
     assert len([name for name in EXPECTED if not report.fired[name]]) <= RARE_MAX
 
 

@@ -8,8 +8,8 @@ import random
 import pytest
 
 from tests.failure.load import LoadTown, LossyBank, LossyLine
-from tests.failure.test_bad_lines import engines_of, repeated_resets
-from tests.failure.test_killed_at_a_row import REACHED, check, finish, kill_at, leave_behind
+from tests.failure.test_bad_connections import engines_of, repeated_resets
+from tests.failure.test_killed_at_a_transition import REACHED, check, finish, kill_at, leave_behind
 
 pytestmark = pytest.mark.timeout(900)
 

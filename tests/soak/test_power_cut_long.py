@@ -52,11 +52,11 @@ async def test_postgresql_keeps_every_accepted_settlement(postgres_on_plug):
     engine.die()
     cut_power(server, plug)
     server.start()
-    await engine.bury()
+    await engine.keep_dead_letter()
     engine = await FrailEngine(server.url(), bank, has_real_windows=False).start()
     await cluster.submit([engine], MORE)
     await cluster.until_ended([engine])
-    await engine.bury()
+    await engine.keep_dead_letter()
     await cluster.check(bank, COUNT + MORE)
     await cluster.close()
 

@@ -18,7 +18,7 @@ def test_ten_thousand_schedules() -> None:
     report = run(range(SCHEDULES), jobs=JOBS)
     print(
         f"{report.schedules:,} schedules in {report.wall_seconds:.0f} s, {report.points:,} points,"
-        f" {report.anomalies['stale_step']:,} stale steps refused"
+        f" {report.invariant_warnings['stale_step']:,} stale steps refused"
     )
     assert not report.broken, [(each.seed, each.violations) for each in report.broken[:5]]
     assert report.never_fired == []

@@ -11,7 +11,7 @@ from settlement_engine.domain.decisions.resending import RailClass, SendingRules
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, Event, State
 from settlement_engine.domain.settlement import Attempt, Moved, Route, Settlement
-from tests.support.lives import wish
+from tests.support.histories import payment_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,10 +49,10 @@ def settlement(state: State, **given: Any) -> Settlement:
     """Return a settlement in a state, with an attempt where the state has one."""
     fields: dict[str, Any] = {
         "id": ID,
-        "instruction": wish(),
+        "instruction": payment_request(),
         "state": state,
         "seq": 3,
-        "epoch": 1,
+        "fencing_token": 1,
         "created_at": NOW,
         "value_date": date(2026, 1, 5),
         "ended_at": NOW if state in ENDS else None,

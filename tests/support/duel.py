@@ -29,7 +29,7 @@ from settlement_engine.ports import (
 )
 from tests.support.payments import payment_bytes, payment_terms
 from tests.support.stores import CountedIds, MemoryStores, PostgresStores, WallClock
-from tests.unit.engine.house import SETTINGS, Tally
+from tests.unit.engine.engine_world import SETTINGS, Tally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -236,18 +236,18 @@ class FrozenStore(Frozen):
         self.applied_after_thaw: list[str] = []
         self.stale_after_thaw = 0
 
-    async def admit(self, admissions: Any, owner: int) -> Any:
+    async def admit(self, admissions: Any, engine_id: int) -> Any:
         """Admit, unless frozen before or in the middle of it."""
         await self._freezer.reach(BEFORE_COMMIT, State.VALIDATING)
-        found = await self._inner.admit(admissions, owner)
+        found = await self._inner.admit(admissions, engine_id)
         await self._freezer.pass_by()
         return found
 
-    async def apply(self, steps: Any, owner: int) -> Any:
+    async def apply(self, steps: Any, engine_id: int) -> Any:
         """Apply, unless frozen before or in the middle of it."""
         moves = [each for each in steps if is_recorded(each.settlement.state, each.row)]
         await self._freezer.reach(BEFORE_COMMIT, *(each.row.state for each in moves))
-        found = await self._inner.apply(steps, owner)
+        found = await self._inner.apply(steps, engine_id)
         # What was on its way when another task froze is written by an owner, not by a zombie.
         is_after_thaw = self._freezer.was_thawed
         await self._freezer.pass_by()
@@ -271,7 +271,7 @@ class DuelEngine:
         settings = SETTINGS | {
             "lease_seconds": LONG_LEASE_SECONDS,
             "heartbeat_seconds": heartbeat_seconds,
-            "admission_patience_seconds": TIMEOUT_SECONDS,
+            "admission_timeout_seconds": TIMEOUT_SECONDS,
         }
         self.service = SettlementService(
             EngineSettings(**settings),
@@ -289,9 +289,9 @@ class DuelEngine:
         )
 
     @property
-    def owner(self) -> int:
+    def engine_id(self) -> int:
         """The number of the engine."""
-        return self.service._presence.owner
+        return self.service._lease.engine_id
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -306,15 +306,15 @@ class DuelEngine:
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def end_lease(stores: Stores, owner: int) -> None:
+async def end_lease(stores: Stores, engine_id: int) -> None:
     """Let the lease of an engine run out, as it does while the engine is frozen."""
     if isinstance(stores, MemoryStores):
-        stores.records.engines[owner].lease_until = datetime(2000, 1, 1, tzinfo=UTC)
+        stores.records.engines[engine_id].lease_until = datetime(2000, 1, 1, tzinfo=UTC)
         return
     assert isinstance(stores, PostgresStores)
     async with stores._readers.line() as line, line.session() as connection:
         await connection.execute(
-            "UPDATE engines SET lease_until = '-infinity' WHERE id = $1", owner
+            "UPDATE engines SET lease_until = '-infinity' WHERE id = $1", engine_id
         )
 
 
@@ -345,7 +345,7 @@ async def open_banks(stores: Stores) -> None:
         )
 
 
-def wish() -> Instruction:
+def payment_request() -> Instruction:
     """Make the instruction that the duel is about."""
     return Instruction(
         caller="test",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import grpc
 
-from settlement_engine.domain.announcement import ERA_PLACES, follows
+from settlement_engine.domain.announcement import POSITIONS_PER_EPOCH, follows
 from settlement_engine.embedded import EmbeddedPostgres, proctable
 from settlement_engine.embedded.cluster import SUPERUSER
 from settlement_engine.proto import settlement_pb2 as pb
@@ -167,19 +167,19 @@ def check_everything(world: World, accepted: dict[str, str], seconds: float = 60
     await_quiet(world, seconds)
     debits = {row["settlement_id"]: row["times_debited"] for row in world.bank_ledger()}
     assert all(times <= 1 for times in debits.values()), "nothing is paid twice"
-    lives: dict[str, pb.SettlementEvent] = {}
+    histories: dict[str, pb.SettlementEvent] = {}
     wanted: list[tuple[str, int]] = []
     position = 0
     for event in events(world, timeout=60):
         assert follows(event.sequence, position)
         position = event.sequence
-        lives[event.settlement_id] = event
+        histories[event.settlement_id] = event
         wanted.append((event.event_id, event.sequence))
-    lost = [key for key, settlement_id in accepted.items() if settlement_id not in lives]
+    lost = [key for key, settlement_id in accepted.items() if settlement_id not in histories]
     assert lost == [], f"{len(lost)} of {len(accepted)} accepted settlements are lost"
     completed = 0
     for settlement_id in accepted.values():
-        is_completed = lives[settlement_id].event_type == "settlement.completed"
+        is_completed = histories[settlement_id].event_type == "settlement.completed"
         assert debits.get(settlement_id, 0) == int(is_completed), settlement_id
         completed += is_completed
     world.prove()
@@ -193,4 +193,4 @@ def check_everything(world: World, accepted: dict[str, str], seconds: float = 60
 
 
 def _published(world: World) -> list[tuple[str, int]]:
-    return [each for each in read_stream(world) if each[1] % ERA_PLACES]
+    return [each for each in read_stream(world) if each[1] % POSITIONS_PER_EPOCH]

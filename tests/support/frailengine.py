@@ -26,8 +26,16 @@ from tests.support.stores import CountedIds, WallClock
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from settlement_engine.ports import Admission, Admitted, Claimed, Clock, Outcome, SendRail, Step
-    from settlement_engine.store.database import Line
+    from settlement_engine.ports import (
+        Admission,
+        Admitted,
+        Claimed,
+        Clock,
+        SendRail,
+        TransitionCommand,
+        TransitionResult,
+    )
+    from settlement_engine.store.database import DatabaseConnection
 
 SOON: Final = Backoff(first_seconds=0.004, max_seconds=0.01)
 SETTINGS: Final[dict[str, Any]] = {
@@ -43,8 +51,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "enquiry": SOON,
     "screening": SOON,
     "is_queueing": True,
-    "admission_patience_seconds": 20.0,
-    "broken_rest_seconds": 0.05,
+    "admission_timeout_seconds": 20.0,
+    "broken_due_seconds": 0.05,
 }
 
 
@@ -54,13 +62,15 @@ class Watch:
     def before_admission(self, engine: FrailEngine, admissions: Sequence[Admission]) -> None:
         """Hear what is about to be admitted."""
 
-    def before_steps(self, engine: FrailEngine, steps: Sequence[Step]) -> None:
+    def before_steps(self, engine: FrailEngine, steps: Sequence[TransitionCommand]) -> None:
         """Hear what is about to be applied."""
 
-    def before_call(self, engine: FrailEngine, line: Line) -> None:
+    def before_call(self, engine: FrailEngine, line: DatabaseConnection) -> None:
         """Hear that a line is about to carry a claim or a heartbeat."""
 
-    def after_steps(self, steps: Sequence[Step], outcomes: Sequence[Outcome]) -> None:
+    def after_steps(
+        self, steps: Sequence[TransitionCommand], outcomes: Sequence[TransitionResult]
+    ) -> None:
         """Hear what became of it."""
 
 
@@ -74,22 +84,24 @@ class WatchedSettlements(PostgresSettlements):
         self._engine = engine
         self._watch = watch
 
-    async def admit(self, admissions: Sequence[Admission], owner: int) -> list[Admitted]:
+    async def admit(self, admissions: Sequence[Admission], engine_id: int) -> list[Admitted]:
         """Tell, and write."""
         self._watch.before_admission(self._engine, admissions)
-        return await super().admit(admissions, owner)
+        return await super().admit(admissions, engine_id)
 
-    async def apply(self, steps: Sequence[Step], owner: int) -> list[Outcome]:
+    async def apply(
+        self, steps: Sequence[TransitionCommand], engine_id: int
+    ) -> list[TransitionResult]:
         """Tell, write, and tell."""
         self._watch.before_steps(self._engine, steps)
-        outcomes = await super().apply(steps, owner)
+        outcomes = await super().apply(steps, engine_id)
         self._watch.after_steps(steps, outcomes)
         return outcomes
 
-    async def claim(self, owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
+    async def claim(self, engine_id: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
         """Tell, and claim."""
         self._watch.before_call(self._engine, self._claiming)
-        return await super().claim(owner, limit, is_sweep=is_sweep)
+        return await super().claim(engine_id, limit, is_sweep=is_sweep)
 
 
 class WatchedRegistry(PostgresRegistry):
@@ -100,10 +112,10 @@ class WatchedRegistry(PostgresRegistry):
         self._engine = engine
         self._watch = watch
 
-    async def beat(self, owner: int, lease_seconds: float) -> bool:
+    async def renew(self, engine_id: int, lease_seconds: float) -> bool:
         """Tell, and beat."""
         self._watch.before_call(self._engine, self._lease)
-        return await super().beat(owner, lease_seconds)
+        return await super().renew(engine_id, lease_seconds)
 
 
 class Anomalies:
@@ -124,7 +136,7 @@ class Anomalies:
     def batch(self, *_: object) -> None:
         """Ignore."""
 
-    def anomaly(self, kind: str, count: int = 1) -> None:
+    def invariant_warning(self, kind: str, count: int = 1) -> None:
         """Keep."""
         self.kinds += [kind] * count
 
@@ -211,10 +223,10 @@ class FrailEngine:
         self.proxy.reset_all()
         if self._task is not None:
             self._task.cancel()
-        self.service._presence.cancel_tasks()
+        self.service._lease.cancel_tasks()
         self.service._mailbox.drop_all()
 
-    async def bury(self) -> None:
+    async def keep_dead_letter(self) -> None:
         """Let go of what a dead process would have left to the kernel."""
         if not self.is_dead:
             self.die()
@@ -229,7 +241,7 @@ class FrailEngine:
         """Say whether the engine has nothing in hand, and nothing is on its way to it."""
         if self._ear.late_words:
             return False
-        return self.service._mailbox.is_idle and not self.service._presence._tasks
+        return self.service._mailbox.is_idle and not self.service._lease._tasks
 
     def check_alive(self) -> None:
         """Raise what has ended the engine, if that was not the test."""

@@ -32,7 +32,7 @@ from tests.support.stores import CountedIds, WallClock
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from settlement_engine.ports import Outcome, Step
+    from settlement_engine.ports import TransitionCommand, TransitionResult
 
 SOON = Backoff(first_seconds=0.05, max_seconds=0.2)
 LEASE_SECONDS = 5.0
@@ -55,13 +55,15 @@ class DeadlyStore(PostgresSettlements):
         self._point = point
         self._left = point.turn
 
-    async def apply(self, steps: Sequence[Step], owner: int) -> list[Outcome]:
+    async def apply(
+        self, steps: Sequence[TransitionCommand], engine_id: int
+    ) -> list[TransitionResult]:
         """Write, or die of it."""
         rows = [(step.settlement.state.value, step.event.value) for step in steps]
         self._left -= rows.count((self._point.state, self._point.event))
         if self._left <= 0 and self._point.when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        outcomes = await super().apply(steps, owner)
+        outcomes = await super().apply(steps, engine_id)
         if self._left <= 0 and self._point.when == "after":
             os.kill(os.getpid(), signal.SIGKILL)
         return outcomes

@@ -44,15 +44,15 @@ class OneWayRail:
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
         """Write the payment, and what the test wants to become of it."""
-        wish = settlement.instruction
+        payment_request = settlement.instruction
         content = {
             "end_to_end_id": references.end_to_end_id,
-            "obligation": wish.obligation_id,
-            "from": wish.from_bank,
-            "to": wish.to_bank,
-            "amount": str(wish.amount),
-            "currency": wish.amount.currency,
-            "simulate": wish.metadata.get("simulate", ""),
+            "obligation": payment_request.obligation_id,
+            "from": payment_request.from_bank,
+            "to": payment_request.to_bank,
+            "amount": str(payment_request.amount),
+            "currency": payment_request.amount.currency,
+            "simulate": payment_request.metadata.get("simulate", ""),
         }
         return json.dumps(content, sort_keys=True).encode()
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def payment_bytes(settlement: Settlement, references: References) -> bytes:
     """Name obligation and payment, and say who pays what to whom."""
-    wish, amount = settlement.instruction, settlement.instruction.amount
-    names = f"{wish.obligation_id} {references.end_to_end_id} "
-    sides = f"{wish.from_bank}\t{wish.to_bank}"
+    payment_request, amount = settlement.instruction, settlement.instruction.amount
+    names = f"{payment_request.obligation_id} {references.end_to_end_id} "
+    sides = f"{payment_request.from_bank}\t{payment_request.to_bank}"
     return f"{names}\t{sides}\t{amount.minor}\t{amount.currency}".encode()
 
 

@@ -61,7 +61,7 @@ class Listener:
 async def refuse(stub: rpc.SettlementServiceStub, name: str, listener: Listener) -> float:
     """Ask for more than there is; returns how long it took until everybody could know."""
     obligation_id = f"refused-{name}-{next(_numbers)}"
-    wish = pb.SettlementRequest(
+    payment_request = pb.SettlementRequest(
         obligation_id=obligation_id,
         from_bank=BANKS[0],
         to_bank=BANKS[1],
@@ -70,7 +70,7 @@ async def refuse(stub: rpc.SettlementServiceStub, name: str, listener: Listener)
     )
     heard = listener.expect(obligation_id)
     began = time.monotonic()
-    found = await asyncio.to_thread(stub.ExecuteSettlement, wish, timeout=CALL_SECONDS)
+    found = await asyncio.to_thread(stub.ExecuteSettlement, payment_request, timeout=CALL_SECONDS)
     assert found.refusal_code == "INSUFFICIENT_FUNDS", found
     async with asyncio.timeout(TIMEOUT_SECONDS):
         return await heard - began

@@ -10,7 +10,7 @@ import msgspec
 
 from settlement_engine.simulator.callbacks import Callbacks
 from settlement_engine.simulator.http import BankServer
-from settlement_engine.simulator.scenarios import Rule, Script
+from settlement_engine.simulator.scenarios import Rule, ScenarioScript
 from settlement_engine.simulator.service import BankService
 
 if TYPE_CHECKING:
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 class ScriptedBank:
     """One bank, open between ``open`` and ``close``."""
 
-    def __init__(self, folder: Path, script: Script | None = None, callback_url: str = "") -> None:
+    def __init__(
+        self, folder: Path, script: ScenarioScript | None = None, callback_url: str = ""
+    ) -> None:
         self._callback_url = callback_url
         self.service = BankService(
-            folder / "scripted-bank.db", script or Script(), calls_back=bool(callback_url)
+            folder / "scripted-bank.db", script or ScenarioScript(), calls_back=bool(callback_url)
         )
         self._server = BankServer(self.service)
         self._delivering: asyncio.Task[None] | None = None

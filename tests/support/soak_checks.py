@@ -301,11 +301,11 @@ async def _effects(consumer: Consumer, settlements: int) -> list[str]:
                 FROM effects WINDOW w AS (PARTITION BY settlement_id ORDER BY id)
             ) AS x WHERE seq <> nth
         """)
-        lives = await connection.fetchval("SELECT count(DISTINCT settlement_id) FROM effects")
+        histories = await connection.fetchval("SELECT count(DISTINCT settlement_id) FROM effects")
     finally:
         await connection.close()
     found = [f"twice: {row['subject']}" for row in doubles]
     found += [f"out of order: {row['subject']}" for row in odd]
-    if lives != settlements:
-        found.append(f"{lives} lives of {settlements}")
+    if histories != settlements:
+        found.append(f"{histories} lives of {settlements}")
     return found

@@ -19,7 +19,7 @@ import asyncpg
 import grpc
 
 from settlement_engine.app import migrate
-from settlement_engine.cli.development.engines import EngineProcess
+from settlement_engine.cli.development.engines import DevelopmentEngine
 from settlement_engine.cli.development.held_ports import HOST, HeldPorts
 from settlement_engine.config import env_name, load, to_environment
 from settlement_engine.embedded import EmbeddedServers, proctable
@@ -64,7 +64,7 @@ class Installation:
         self.folder = folder
         self.servers = EmbeddedServers(folder / "servers")
         self.book_file = folder / "mock-bank.book"
-        self.engines: list[EngineProcess] = []
+        self.engines: list[DevelopmentEngine] = []
         self._count = engines
         self._settings = SETTINGS | dict(settings or {})
         self._running = ExitStack()
@@ -105,7 +105,7 @@ class Installation:
         }
         config = load(None, {"profile": "dev", **self._settings}, search=False).config
         environment = to_environment(config) | {env_name(k): v for k, v in ours.items()}
-        engine = EngineProcess(environment, self.folder / f"engine-{number + 1}.log")
+        engine = DevelopmentEngine(environment, self.folder / f"engine-{number + 1}.log")
         self.engines.append(engine)
         self.targets.append(f"{HOST}:{ports[0]}")
         engine.start()

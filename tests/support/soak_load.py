@@ -141,17 +141,17 @@ class Load:
     # --- what callers do ------------------------------------------------------------------------
 
     def _submit(self, caller: Caller, chance: random.Random) -> None:
-        wishes = [self._wish(chance) for _ in range(self._batch)]
-        self._send(caller, wishes)
+        payment_requests = [self._request(chance) for _ in range(self._batch)]
+        self._send(caller, payment_requests)
         if chance.random() < REPLAY_SHARE:
-            self._send(caller, wishes)
-            self.counts["sent again"] += len(wishes)
+            self._send(caller, payment_requests)
+            self.counts["sent again"] += len(payment_requests)
         if chance.random() < CANCEL_SHARE * self._batch:
-            self._cancel(caller, chance.choice(wishes).obligation_id)
+            self._cancel(caller, chance.choice(payment_requests).obligation_id)
 
-    def _send(self, caller: Caller, wishes: list[pb.SettlementRequest]) -> None:
+    def _send(self, caller: Caller, payment_requests: list[pb.SettlementRequest]) -> None:
         deadline = time.monotonic() + ACCEPT_SECONDS_MAX
-        waiting = list(wishes)
+        waiting = list(payment_requests)
         while waiting:
             assert time.monotonic() < deadline, "a batch was not accepted in time"
             request = pb.SubmitSettlementsRequest(settlements=waiting)
@@ -162,27 +162,27 @@ class Load:
                 time.sleep(PAUSE_SECONDS)
                 continue
             again = []
-            for wish, result in zip(waiting, results, strict=True):
+            for payment_request, result in zip(waiting, results, strict=True):
                 if result.HasField("error"):
-                    again.append(wish)
+                    again.append(payment_request)
                 else:
-                    self._note(wish, result.settlement)
+                    self._note(payment_request, result.settlement)
             if again:
                 time.sleep(PAUSE_SECONDS)
             waiting = again
 
     def _execute(self, caller: Caller, chance: random.Random) -> None:
         """Settle one and wait for its end, again and again under one key until it has ended."""
-        wish = self._wish(chance)
+        payment_request = self._request(chance)
         deadline = time.monotonic() + ACCEPT_SECONDS_MAX
         while time.monotonic() < deadline:
             try:
-                found = caller.stub.ExecuteSettlement(wish, timeout=EXECUTE_SECONDS)
+                found = caller.stub.ExecuteSettlement(payment_request, timeout=EXECUTE_SECONDS)
             except grpc.RpcError as error:
                 caller.move_on(error)
                 time.sleep(PAUSE_SECONDS)
                 continue
-            self._note(wish, found)
+            self._note(payment_request, found)
             if found.status in ENDED:
                 self.counts["waited for"] += 1
                 return
@@ -214,7 +214,7 @@ class Load:
         except grpc.RpcError:
             self.counts["cancels too late"] += 1
 
-    def _wish(self, chance: random.Random) -> pb.SettlementRequest:
+    def _request(self, chance: random.Random) -> pb.SettlementRequest:
         source, target = chance.sample(BANKS, 2)
         return pb.SettlementRequest(
             obligation_id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),
@@ -227,13 +227,13 @@ class Load:
 
     # --- what callers are told ------------------------------------------------------------------
 
-    def _note(self, wish: pb.SettlementRequest, found: pb.SettlementResponse) -> None:
+    def _note(self, payment_request: pb.SettlementRequest, found: pb.SettlementResponse) -> None:
         with self._guard:
-            before = self.accepted.setdefault(wish.obligation_id, found.settlement_id)
-            self.script_of[found.settlement_id] = wish.metadata["simulate"]
+            before = self.accepted.setdefault(payment_request.obligation_id, found.settlement_id)
+            self.script_of[found.settlement_id] = payment_request.metadata["simulate"]
             if before != found.settlement_id:
                 self.broken.append(
-                    f"I14 {wish.obligation_id}: {before}, then {found.settlement_id}"
+                    f"I14 {payment_request.obligation_id}: {before}, then {found.settlement_id}"
                 )
         self._see(found.settlement_id, found.status)
 

@@ -57,7 +57,7 @@ class Probe(threading.Thread):
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _until_settled(self) -> None:
-        wish = pb.SettlementRequest(
+        payment_request = pb.SettlementRequest(
             obligation_id=self._obligation_id,
             from_bank=BANKS[0],
             to_bank=BANKS[1],
@@ -69,7 +69,7 @@ class Probe(threading.Thread):
         try:
             while not self._is_over:
                 try:
-                    found = caller.stub.ExecuteSettlement(wish, timeout=CALL_SECONDS)
+                    found = caller.stub.ExecuteSettlement(payment_request, timeout=CALL_SECONDS)
                 except grpc.RpcError as error:
                     caller.move_on(error)
                     time.sleep(PAUSE_SECONDS)

@@ -277,8 +277,8 @@ class Soak:
         """Measure a takeover; when PostgreSQL is killed meanwhile there is nothing to measure."""
         with suppress(*DOWN):
             spy = await self._spy()
-            owner = self._owners.get(pid) or await owner_of(spy, pid)
-            found = await watch_takeover(spy, owner, began, is_ended_awaited=False)
+            engine_id = self._owners.get(pid) or await owner_of(spy, pid)
+            found = await watch_takeover(spy, engine_id, began, is_ended_awaited=False)
             seconds.append(found.taken_seconds)
             self._found.taken_over += found.settlements
 

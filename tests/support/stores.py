@@ -14,14 +14,14 @@ from typing_extensions import override
 
 from settlement_engine.ports import Difference
 from settlement_engine.store.accounts import PostgresAccounts
+from settlement_engine.store.announcement_cache import AnnouncementCache
 from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.audit import PostgresAuditor, checks
+from settlement_engine.store.barrier import PostgresBarrierStore
 from settlement_engine.store.database import DatabaseSettings, Readers
-from settlement_engine.store.exceptions import PostgresMatters
-from settlement_engine.store.facts import KeptFacts
+from settlement_engine.store.dead_letters import PostgresDeadLetters
+from settlement_engine.store.exceptions import PostgresCases
 from settlement_engine.store.inbound import PostgresInbound
-from settlement_engine.store.letters import PostgresLetters
-from settlement_engine.store.openings import PostgresOpenings
 from settlement_engine.store.queries import query
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
@@ -32,11 +32,11 @@ from settlement_lab.memory import (
     MemoryAccounts,
     MemoryArchive,
     MemoryAuditor,
+    MemoryBarrierStore,
+    MemoryCases,
+    MemoryDeadLetters,
     MemoryGauges,
     MemoryInbound,
-    MemoryLetters,
-    MemoryMatters,
-    MemoryOpenings,
     MemoryRegistry,
     MemoryResolutions,
     MemorySettlements,
@@ -73,7 +73,7 @@ class Stores(ABC):
     name: str
     settlements: ports.SettlementStore
     accounts: ports.AccountStore
-    letters: ports.DeadLetterStore
+    dead_letters: ports.DeadLetterStore
     inbound: ports.InboundStore
     stream: ports.Stream
     registry: ports.EngineRegistry
@@ -81,12 +81,12 @@ class Stores(ABC):
     gauges: ports.GaugeSource
     archive: ports.Archive
     finder: ports.StuckFinder
-    openings: ports.Openings
-    matters: ports.MatterStore
+    barrier_store: ports.BarrierStore
+    cases: ports.CaseStore
     resolutions: ports.ResolutionStore
     _owner = 0
 
-    async def owner(self) -> int:
+    async def engine_id(self) -> int:
         """Return the number of the engine that this process is."""
         if not self._owner:
             self._owner = await self.registry.join(LEASE_SECONDS)
@@ -101,7 +101,7 @@ class Stores(ABC):
         return list((await self.auditor.prove()).differences)
 
     @abstractmethod
-    async def end_session(self, owner: int) -> None:
+    async def end_session(self, engine_id: int) -> None:
         """End the session of an engine as its crash would."""
 
     async def close_beside(self) -> None:  # noqa: B027 - in memory there is nothing to let go of
@@ -123,21 +123,21 @@ class MemoryStores(Stores):
         self.registry = MemoryRegistry(self.records)
         self.auditor = MemoryAuditor(self.records)
         self.gauges = MemoryGauges(self.records)
-        self.matters = MemoryMatters(self.records)
+        self.cases = MemoryCases(self.records)
         self.resolutions = MemoryResolutions(self.records)
         self.archive = MemoryArchive(self.records)
-        self.letters = MemoryLetters(self.records)
+        self.dead_letters = MemoryDeadLetters(self.records)
         self.inbound = MemoryInbound(self.records)
         self.finder = MemoryStuckFinder(self.records)
-        self.openings = MemoryOpenings(self.records)
+        self.barrier_store = MemoryBarrierStore(self.records)
 
     @override
     def beside(self) -> Stores:
         return MemoryStores(self.records)
 
     @override
-    async def end_session(self, owner: int) -> None:
-        self.records.sessions.kill(owner)
+    async def end_session(self, engine_id: int) -> None:
+        self.records.sessions.kill(engine_id)
 
     @override
     async def close(self) -> None:
@@ -164,20 +164,20 @@ class PostgresStores(Stores):
         self.url = url
         settings = patient_settings(url)
         self._readers = Readers(settings)
-        facts = KeptFacts()
+        facts = AnnouncementCache()
         self.settlements: PostgresSettlements = PostgresSettlements(settings, self._readers, facts)
         self.accounts: PostgresAccounts = PostgresAccounts(settings, self._readers, CountedIds())
         self.stream: PostgresStream = PostgresStream(settings, self._readers, facts)
         self.registry: PostgresRegistry = PostgresRegistry(settings)
         self.auditor = PostgresAuditor(settings)
         self.gauges = PostgresGauges(self._readers)
-        self.matters: PostgresMatters = PostgresMatters(settings, self._readers)
+        self.cases: PostgresCases = PostgresCases(settings, self._readers)
         self.resolutions: PostgresResolutions = PostgresResolutions(settings, self._readers)
         self.archive = PostgresArchive(self._readers)
-        self.letters: PostgresLetters = PostgresLetters(settings, self._readers)
+        self.dead_letters: PostgresDeadLetters = PostgresDeadLetters(settings, self._readers)
         self.inbound: PostgresInbound = PostgresInbound(settings, self._readers)
         self.finder = PostgresStuckFinder(self._readers)
-        self.openings: PostgresOpenings = PostgresOpenings(settings, ServerWatch())
+        self.barrier_store: PostgresBarrierStore = PostgresBarrierStore(settings, ServerWatch())
         self._beside: list[Stores] = []
 
     @override
@@ -214,11 +214,11 @@ class PostgresStores(Stores):
         await connection.close()
 
     @override
-    async def end_session(self, owner: int) -> None:
+    async def end_session(self, engine_id: int) -> None:
         connection = await asyncpg.connect(self.url)
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                while await connection.fetchval(_END_SESSION, owner):  # noqa: ASYNC110 - nothing to await
+                while await connection.fetchval(_END_SESSION, engine_id):  # noqa: ASYNC110 - nothing to await
                     await asyncio.sleep(POLL_SECONDS)
         finally:
             await connection.close()
@@ -234,13 +234,13 @@ class PostgresStores(Stores):
         await self.close_beside()
         await self.settlements.close()
         await self.accounts.close()
-        await self.letters.close()
+        await self.dead_letters.close()
         await self.inbound.close()
-        await self.matters.close()
+        await self.cases.close()
         await self.resolutions.close()
         await self.stream.close()
         await self.registry._lease.close()
-        await self.openings.close()
+        await self.barrier_store.close()
         await self._readers.close()
 
 

@@ -52,7 +52,7 @@ async def owner_of(connection: Asked, pid: int) -> int:
 
 async def watch_takeover(
     connection: Asked,
-    owner: int,
+    engine_id: int,
     began: float,
     *,
     seconds: float = TAKEOVER_SECONDS_MAX,
@@ -67,7 +67,7 @@ async def watch_takeover(
     taken_at = began
     deadline = began + seconds
     while True:
-        left = {row["settlement_id"] for row in await connection.fetch(OWNED, owner)}
+        left = {row["settlement_id"] for row in await connection.fetch(OWNED, engine_id)}
         now = time.monotonic()
         assert now < deadline, f"after {seconds} s {len(left)} settlements are still the dead one's"
         seen |= left
@@ -103,13 +103,13 @@ async def strike(installation: Installation, number: int, *, is_kill: bool) -> T
     try:
         pid = installation.engines[number].pid
         assert pid is not None
-        owner = await owner_of(connection, pid)
+        engine_id = await owner_of(connection, pid)
         began = time.monotonic()
         if is_kill:
             installation.kill_engine(number)
         else:
             installation.freeze(number)
-        return await watch_takeover(connection, owner, began, tick=installation.watch)
+        return await watch_takeover(connection, engine_id, began, tick=installation.watch)
     finally:
         installation.thaw(number)
         await connection.close()

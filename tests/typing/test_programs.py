@@ -15,7 +15,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PROGRAMS = ("money.py", "lives.py", "doors.py")
+PROGRAMS = ("money.py", "histories.py", "boundaries.py")
 MARK = re.compile(r"  # type: ignore\[([^\]]+)\]")
 ERROR = re.compile(r"^(?:.*[/\\])?(\w+\.py):(\d+): error: .*\[([a-z-]+)\]$", re.MULTILINE)
 

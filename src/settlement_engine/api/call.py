@@ -107,7 +107,7 @@ def _draining() -> Unavailable:
     return Unavailable("the engine is draining", todo="Connect again to another engine.")
 
 
-class Bound:
+class CallLimit:
     """Counts operations in progress, and refuses further ones at the limit."""
 
     def __init__(self, what: str, limit: int) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from settlement_engine.ports import (
         AccountStore,
         Archive,
+        CaseManagement,
         DeadLetterStore,
-        Desk,
         Engine,
         SettlementStore,
         Stream,
@@ -44,8 +44,8 @@ class Calls:
         stream: Stream,
         archive: Archive,
         finder: StuckFinder,
-        letters: DeadLetterStore,
-        desk: Desk,
+        dead_letters: DeadLetterStore,
+        case_management: CaseManagement,
         settings: ApiSettings,
         stuck_limits: StuckLimits | None = None,
     ) -> None:
@@ -56,8 +56,10 @@ class Calls:
         limits = stuck_limits or StuckLimits()
         self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)
         self.account = AccountCalls(accounts, self.undisturbed)
-        self.exceptions = ExceptionCalls(desk, self.undisturbed, trusts_names=settings.trusts_names)
-        self.intake = IntakeCalls(engine, letters, self.undisturbed)
+        self.exceptions = ExceptionCalls(
+            case_management, self.undisturbed, trusts_names=settings.trusts_names
+        )
+        self.intake = IntakeCalls(engine, dead_letters, self.undisturbed)
         self.events = EventStreams(engine, stream, settings, self.drain)
         self.many = ManySettlements(self.settlement, settings, self.drain)
 

@@ -14,19 +14,19 @@ from settlement_engine.api.call import Service, Unary
 from settlement_engine.api.grammar import Found, check_page_size, refuse
 from settlement_engine.api.render import status_number, timestamp
 from settlement_engine.api.turns import in_parts
-from settlement_engine.domain import evidence
-from settlement_engine.domain.explanation import as_text, explain
 from settlement_engine.domain.stuck import SENTENCES, StuckLimits
 from settlement_engine.errors import NotFound
+from settlement_engine.evidence import bundle
+from settlement_engine.evidence.explanation import as_text, explain
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from settlement_engine.api.call import Call
-    from settlement_engine.domain.dossier import Dossier
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.domain.stuck import Stuck
+    from settlement_engine.evidence.dossier import Dossier
     from settlement_engine.ports import Archive, StuckFinder
 
     Find = Callable[[pb.SettlementStatusRequest], Awaitable[Settlement]]
@@ -81,11 +81,11 @@ class DossierCalls:
         del call
         dossier = await self._dossier(request)
         # Hashing and writing megabytes would block the event loop, so a thread does it.
-        files = await asyncio.to_thread(evidence.write, dossier, __version__)
+        files = await asyncio.to_thread(bundle.write, dossier, __version__)
         return pb.SettlementEvidence(
             settlement_id=str(dossier.standing.settlement_id),
             files=[pb.EvidenceFile(name=name, content=data) for name, data in files.items()],
-            root_sha256=evidence.manifest_of(files).root_sha256,
+            root_sha256=bundle.manifest_of(files).root_sha256,
         )
 
     async def _dossier(self, request: pb.SettlementStatusRequest) -> Dossier:

@@ -25,10 +25,10 @@ from settlement_engine.api.grammar import (
 )
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.turns import in_parts
-from settlement_engine.domain.exceptions import MatterKind, unknown
+from settlement_engine.domain.exceptions import CaseKind, unknown
 from settlement_engine.domain.proposals import EVIDENCE_BYTES_MAX, OF_PARKED, Finding
 from settlement_engine.errors import InvalidInstruction, NotAuthenticated, NotFound, WrongState
-from settlement_engine.ports import MatterFilter, ProposalFilter, ProposalSpec
+from settlement_engine.ports import CaseFilter, ProposalFilter, ProposalSpec
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.api.call import Call, Undisturbed
-    from settlement_engine.domain.exceptions import Matter
-    from settlement_engine.ports import Desk
+    from settlement_engine.domain.exceptions import ExceptionCase
+    from settlement_engine.ports import CaseManagement
 
 REASON_CHARACTERS_MAX: Final = 1_000
 NAME_CHARACTERS_MAX: Final = 255
@@ -60,8 +60,14 @@ FINDINGS: Final[Mapping[int, Finding]] = MappingProxyType(
 class ExceptionCalls:
     """Serves the calls."""
 
-    def __init__(self, desk: Desk, undisturbed: Undisturbed, *, trusts_names: bool = True) -> None:
-        self._desk = desk
+    def __init__(
+        self,
+        case_management: CaseManagement,
+        undisturbed: Undisturbed,
+        *,
+        trusts_names: bool = True,
+    ) -> None:
+        self._case_management = case_management
         self._undisturbed = undisturbed
         self._trusts_names = trusts_names
 
@@ -96,16 +102,16 @@ class ExceptionCalls:
         position = read_token(request.page_token, filters, found)
         before_id = check_number("page_token", position, found) if position else None
         refuse(found)
-        wanted = MatterFilter(
+        wanted = CaseFilter(
             kinds=kinds,
             settlement_id=settlement_id,
             has_closed=request.include_closed,
             limit=size + 1,
             before_id=before_id,
         )
-        matters = await self._desk.matters.matters(wanted)
-        page = matters[:size]
-        has_more = len(matters) > size
+        cases = await self._case_management.cases.cases(wanted)
+        page = cases[:size]
+        has_more = len(cases) > size
         return pb.ListExceptionsResponse(
             exceptions=await in_parts(page, self._write),
             next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
@@ -114,17 +120,17 @@ class ExceptionCalls:
     async def get(self, request: pb.GetExceptionRequest, call: Call) -> pb.SettlementException:
         """Return one exception with everything that is needed to decide it."""
         del call
-        found = await self._desk.matters.matter(_number("id", request.id))
+        found = await self._case_management.cases.case(_number("id", request.id))
         if found is None:
             raise unknown(int(request.id))
-        return render.matter_file(found, self._class_of(found.matter))
+        return render.case_file(found, self._class_of(found.case))
 
     async def acknowledge(
         self, request: pb.AcknowledgeExceptionRequest, call: Call
     ) -> pb.SettlementException:
         """Record that a person is working on the exception."""
         who, number = self._who(call), _number("id", request.id)
-        work = self._desk.matters.acknowledge(number, who)
+        work = self._case_management.cases.acknowledge(number, who)
         return self._write(await self._undisturbed.run(work))
 
     async def close(self, request: pb.CloseExceptionRequest, call: Call) -> pb.SettlementException:
@@ -134,18 +140,18 @@ class ExceptionCalls:
         number = check_number("id", request.id, found)
         _check_words("reason", request.reason, REASON_CHARACTERS_MAX, found)
         refuse(found)
-        work = self._desk.matters.close_matter(number, who, request.reason)
+        work = self._case_management.cases.close_case(number, who, request.reason)
         return self._write(await self._undisturbed.run(work))
 
     def _who(self, call: Call) -> str:
         return who_acts(call, trusts_names=self._trusts_names)
 
-    def _write(self, matter: Matter) -> pb.SettlementException:
-        return render.matter(matter, self._class_of(matter))
+    def _write(self, case: ExceptionCase) -> pb.SettlementException:
+        return render.case(case, self._class_of(case))
 
-    def _class_of(self, matter: Matter) -> str:
-        attempt = matter.settlement.attempt if matter.settlement is not None else None
-        return self._desk.rail_class(attempt.route.rail) if attempt is not None else ""
+    def _class_of(self, case: ExceptionCase) -> str:
+        attempt = case.settlement.attempt if case.settlement is not None else None
+        return self._case_management.rail_class(attempt.route.rail) if attempt is not None else ""
 
     # --- proposals ------------------------------------------------------------------------------
 
@@ -175,10 +181,12 @@ class ExceptionCalls:
             evidence_name=name,
             evidence=evidence,
             who=who,
-            valid_seconds=self._desk.proposal_valid_seconds,
+            valid_seconds=self._case_management.proposal_valid_seconds,
             is_dry_run=request.validate_only,
         )
-        return render.proposal(await self._undisturbed.run(self._desk.resolutions.propose(spec)))
+        return render.proposal(
+            await self._undisturbed.run(self._case_management.resolutions.propose(spec))
+        )
 
     async def _settlement_of(self, request: pb.ProposeResolutionRequest) -> UUID:
         found: Found = []
@@ -188,25 +196,25 @@ class ExceptionCalls:
                 raise InvalidInstruction(found)
             return settlement_id
         number = _number("exception_id", request.exception_id)
-        file = await self._desk.matters.matter(number)
+        file = await self._case_management.cases.case(number)
         if file is None:
             raise unknown(number)
-        if file.matter.settlement_id is None:
+        if file.case.settlement_id is None:
             what = "this exception is about a payment that is not in this database"
             raise WrongState(what, why="there is no settlement to resolve")
-        return file.matter.settlement_id
+        return file.case.settlement_id
 
     async def proposal(self, request: pb.GetProposalRequest, call: Call) -> pb.ResolutionProposal:
         """Return a proposal, with its evidence if requested."""
         del call
         number = _number("id", request.id)
-        proposal = await self._desk.resolutions.proposal(number)
+        proposal = await self._case_management.resolutions.proposal(number)
         if proposal is None:
             what = f"there is no proposal {number}"
             raise NotFound(what, listed_by="proposals --all")
         answer = render.proposal(proposal)
         if request.include_evidence:
-            answer.evidence = await self._desk.resolutions.evidence(number) or b""
+            answer.evidence = await self._case_management.resolutions.evidence(number) or b""
         return answer
 
     async def list_proposals(
@@ -229,7 +237,7 @@ class ExceptionCalls:
             limit=size + 1,
             before_id=before_id,
         )
-        proposals = await self._desk.resolutions.proposals(wanted)
+        proposals = await self._case_management.resolutions.proposals(wanted)
         page = proposals[:size]
         has_more = len(proposals) > size
         return pb.ListProposalsResponse(
@@ -247,7 +255,7 @@ class ExceptionCalls:
         signed = check_digest("content_sha256", request.content_sha256, found)
         refuse(found)
         is_dry_run = request.validate_only
-        work = self._desk.resolutions.approve(number, who, signed, is_dry_run=is_dry_run)
+        work = self._case_management.resolutions.approve(number, who, signed, is_dry_run=is_dry_run)
         return render.proposal(await self._undisturbed.run(work))
 
     async def decline(
@@ -255,7 +263,9 @@ class ExceptionCalls:
     ) -> pb.ResolutionProposal:
         """Decline a proposal."""
         who, number = self._who(call), _number("id", request.id)
-        work = self._desk.resolutions.decline(number, who, is_dry_run=request.validate_only)
+        work = self._case_management.resolutions.decline(
+            number, who, is_dry_run=request.validate_only
+        )
         return render.proposal(await self._undisturbed.run(work))
 
 
@@ -302,7 +312,7 @@ def _evidence_of(
     return request.evidence_name, request.evidence
 
 
-def _kinds(request: pb.ListExceptionsRequest, found: Found) -> frozenset[MatterKind]:
+def _kinds(request: pb.ListExceptionsRequest, found: Found) -> frozenset[CaseKind]:
     """Read the requested kinds; an unknown one is an error, not an empty list."""
     if len(request.kinds) > FILTER_KINDS_MAX:
         found.append(("kinds", f"has more than {FILTER_KINDS_MAX} items"))

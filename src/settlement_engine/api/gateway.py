@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from settlement_engine.api.bounds import SINGLE
-from settlement_engine.api.call import ACTOR_HEADER, KEY_HEADER, Bound, Call
+from settlement_engine.api.call import ACTOR_HEADER, KEY_HEADER, Call, CallLimit
 from settlement_engine.api.grammar import one_actor, one_key
 from settlement_engine.api.http_answers import (
     JSON,
@@ -27,7 +27,7 @@ from settlement_engine.api.http_answers import (
 )
 from settlement_engine.api.http_body import Bodies, NotRead
 from settlement_engine.api.http_guard import is_json
-from settlement_engine.api.http_lines import Lines, event_line
+from settlement_engine.api.http_lines import LineWriter, event_line
 from settlement_engine.api.read_json import read_json, reading_json
 from settlement_engine.api.tls import caller_of_transport
 from settlement_engine.api.write_json import writing_json
@@ -58,7 +58,7 @@ class Gateway:
     def __init__(self, calls: Calls, settings: ApiSettings) -> None:
         self._calls = calls
         self._settings = settings
-        self._in_flight = Bound("calls", settings.calls_max)
+        self._in_flight = CallLimit("calls", settings.calls_max)
         self._bodies = Bodies(settings.http)
         self._services: Mapping[str, Mapping[str, Unary]] = calls.services()
 
@@ -110,7 +110,7 @@ class Gateway:
     async def _stream(self, request: web.Request, call: Call, body: bytes) -> web.StreamResponse:
         """Send events as JSON lines. An error before the first event still gets its own HTTP status."""
         wanted = read_json(body, pb.StreamRequest)
-        lines = Lines(request, self._settings)
+        lines = LineWriter(request, self._settings)
         try:
             async with self._while_connected(request, call):
                 await self._calls.events.follow(wanted, call, lines.send, event_line)

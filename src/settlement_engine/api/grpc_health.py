@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 from typing_extensions import override
 
-from settlement_engine.api.call import Bound, Drain
+from settlement_engine.api.call import CallLimit, Drain
 from settlement_engine.errors import InvalidInstruction, Unavailable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Health(health.aio.HealthServicer):
     def __init__(self) -> None:
         super().__init__()
         self._drain = Drain()
-        self._watches = Bound("watches of health", WATCHES_MAX)
+        self._watches = CallLimit("watches of health", WATCHES_MAX)
 
     def end_watches(self) -> None:
         """End the streams of all watchers, which have no end of their own."""

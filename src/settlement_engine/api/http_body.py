@@ -41,7 +41,7 @@ class Bodies:
 
     def __init__(self, bounds: HttpBounds) -> None:
         self._bounds = bounds
-        self._room = Room(bounds.body_bytes_max)
+        self._room = BodyBudget(bounds.body_bytes_max)
 
     @asynccontextmanager
     async def read(self, request: web.Request, limit: int) -> AsyncIterator[bytes]:
@@ -97,7 +97,7 @@ def _bytes_wanted(request: web.Request, limit: int) -> int:
     return limit if said is None or "Content-Encoding" in request.headers else said
 
 
-class Room:
+class BodyBudget:
     """A memory budget in bytes; requests that exceed what is left wait in order (first in, first out)."""
 
     def __init__(self, limit: int) -> None:
@@ -136,7 +136,7 @@ class Room:
 class Share:
     """The bytes that one request has reserved."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: BodyBudget) -> None:
         self._room = room
         self.count = 0
 

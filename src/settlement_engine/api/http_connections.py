@@ -33,18 +33,18 @@ REASON_CHARACTERS_MAX: Final = 120
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 
-class Connections:
+class HttpConnections:
     """Counts the connections of one port, and decides which are admitted."""
 
     def __init__(self, bounds: HttpBounds) -> None:
         self.bounds = bounds
         self.is_draining = False
-        self._waiting: dict[Connection, None] = {}  # in order: the longest wait comes first
+        self._waiting: dict[HttpConnection, None] = {}  # in order: the longest wait comes first
         self._of_address: Counter[str] = Counter()
-        self._waiting_of: dict[str, dict[Connection, None]] = {}
+        self._waiting_of: dict[str, dict[HttpConnection, None]] = {}
         self.count = 0
 
-    def enter(self, connection: Connection) -> bool:
+    def enter(self, connection: HttpConnection) -> bool:
         """Admit a connection, closing an idle one if necessary; return whether it was admitted."""
         address = connection.address
         if self._of_address[address] >= self.bounds.connections_per_address_max:
@@ -57,19 +57,19 @@ class Connections:
         self.wait(connection)
         return True
 
-    def _make_room(self, waiting: dict[Connection, None]) -> bool:
+    def _make_room(self, waiting: dict[HttpConnection, None]) -> bool:
         for connection in waiting:
             connection.cut()
             return True
         return False
 
-    def wait(self, connection: Connection) -> None:
+    def wait(self, connection: HttpConnection) -> None:
         """Record that the engine waits for this connection's caller from now on."""
         self.serve(connection)
         self._waiting[connection] = None
         self._waiting_of.setdefault(connection.address, {})[connection] = None
 
-    def serve(self, connection: Connection) -> None:
+    def serve(self, connection: HttpConnection) -> None:
         """Record that the caller waits for the engine from now on."""
         self._waiting.pop(connection, None)
         waiting = self._waiting_of.get(connection.address, {})
@@ -77,7 +77,7 @@ class Connections:
         if not waiting:
             self._waiting_of.pop(connection.address, None)
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: HttpConnection) -> None:
         """Remove a connection that has ended."""
         self.serve(connection)
         self.count -= 1
@@ -92,10 +92,10 @@ class Connections:
             connection.cut()
 
 
-class Connection:
+class HttpConnection:
     """One connection."""
 
-    def __init__(self, connections: Connections, address: str) -> None:
+    def __init__(self, connections: HttpConnections, address: str) -> None:
         self.address = address
         self._connections = connections
         self._transport: asyncio.Transport | None = None
@@ -172,7 +172,7 @@ class BoundedHandler(web.RequestHandler):
 
     __slots__ = ("connection",)
 
-    def __init__(self, server: web.Server, connection: Connection, idle_seconds: float) -> None:
+    def __init__(self, server: web.Server, connection: HttpConnection, idle_seconds: float) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(
             server,
@@ -242,7 +242,7 @@ async def follow_requests(request: web.Request, handler: Handler) -> web.StreamR
     return response
 
 
-def connection_of(request: web.Request) -> Connection | None:
+def connection_of(request: web.Request) -> HttpConnection | None:
     """Return the tracked connection of a request; None if it is not tracked."""
     protocol = request.protocol
     return protocol.connection if isinstance(protocol, BoundedHandler) else None

@@ -36,7 +36,7 @@ def event_line(event: pb.SettlementEvent) -> bytes:
     return to_json(event) + b"\n"
 
 
-class Lines:
+class LineWriter:
     """Writes lines to one caller."""
 
     def __init__(self, request: web.Request, settings: ApiSettings) -> None:

@@ -22,8 +22,8 @@ from aiohttp import web
 
 from settlement_engine.api.http_connections import (
     BoundedHandler,
-    Connection,
-    Connections,
+    HttpConnection,
+    HttpConnections,
     follow_requests,
 )
 from settlement_engine.api.http_guard import host_guard
@@ -61,7 +61,7 @@ class HttpServer:
     ) -> None:
         self._bounds = bounds
         self._tls = tls
-        self._connections = Connections(bounds)
+        self._connections = HttpConnections(bounds)
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting: list[asyncio.Task[None]] = []
         self._sockets: list[socket.socket] = []
@@ -123,7 +123,7 @@ class HttpServer:
             await asyncio.sleep(0)  # the loop closes evicted connections in its next iteration
 
     def _admit(self, accepted: socket.socket, address: str) -> None:
-        connection = Connection(self._connections, address)
+        connection = HttpConnection(self._connections, address)
         if not self._connections.enter(connection):
             accepted.close()
             return
@@ -132,7 +132,7 @@ class HttpServer:
         task.add_done_callback(self._tasks.discard)
         connection.open(task)
 
-    async def _open(self, connection: Connection, accepted: socket.socket) -> None:
+    async def _open(self, connection: HttpConnection, accepted: socket.socket) -> None:
         server, idle_seconds = self._runner.server, self._bounds.idle_seconds
         assert server is not None, "the runner is set up before connections are accepted"
         try:

@@ -27,9 +27,9 @@ from settlement_engine.api.render import timestamp
 from settlement_engine.api.turns import in_parts
 from settlement_engine.domain.deadletters import (
     REASON_CHARACTERS_MAX,
-    LetterAct,
-    LetterFilter,
-    LetterOutcome,
+    DeadLetterAct,
+    DeadLetterFilter,
+    DeadLetterOutcome,
     require_open,
     require_whole,
 )
@@ -61,7 +61,7 @@ AT_ONCE_MAX: Final = 100
 PASSING: Final = (Overloaded, Unavailable, Contention)
 """Temporary errors: they say nothing about the dead letter, and they stop a call that acts on many."""
 
-_TAKEN_IN: Final = frozenset({LetterOutcome.ACCEPTED, LetterOutcome.REPLAYED})
+_TAKEN_IN: Final = frozenset({DeadLetterOutcome.ACCEPTED, DeadLetterOutcome.REPLAYED})
 
 
 class IntakeCalls:
@@ -69,13 +69,13 @@ class IntakeCalls:
 
     def __init__(self, engine: Engine, letters: DeadLetterStore, undisturbed: Undisturbed) -> None:
         self._engine = engine
-        self._letters = letters
+        self._dead_letters = letters
         self._undisturbed = undisturbed
 
     def unary(self) -> Service:
         """Map the names of the calls, as in the proto, to their handlers."""
         return {
-            "ListDeadLetters": Unary(pb.ListDeadLettersRequest, self.list_letters),
+            "ListDeadLetters": Unary(pb.ListDeadLettersRequest, self.list_dead_letters),
             "GetDeadLetter": Unary(pb.GetDeadLetterRequest, self.get),
             "RetryDeadLetter": Unary(pb.RetryDeadLetterRequest, self.retry),
             "DropDeadLetter": Unary(pb.DropDeadLetterRequest, self.drop),
@@ -83,7 +83,7 @@ class IntakeCalls:
             "DropDeadLetters": Unary(pb.DropDeadLettersRequest, self.drop_many),
         }
 
-    async def list_letters(
+    async def list_dead_letters(
         self, request: pb.ListDeadLettersRequest, call: Call
     ) -> pb.ListDeadLettersResponse:
         """List dead letters, newest first."""
@@ -94,7 +94,7 @@ class IntakeCalls:
         position = read_token(request.page_token, filters, found)
         before_id = check_number("page_token", position, found) if position else None
         refuse(found)
-        letters = await self._letters.dead_letters(
+        letters = await self._dead_letters.dead_letters(
             size + 1,
             before_id=before_id,
             is_open_only=not request.with_ended,
@@ -103,36 +103,38 @@ class IntakeCalls:
         page = letters[:size]
         has_more = len(letters) > size
         return pb.ListDeadLettersResponse(
-            letters=await in_parts(page, partial(_letter, has_payload=False)),
+            letters=await in_parts(page, partial(_dead_letter, has_payload=False)),
             next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
         )
 
     async def get(self, request: pb.GetDeadLetterRequest, call: Call) -> pb.DeadLetter:
         """Return one dead letter with its payload."""
         del call
-        return _letter(await self._find(request.id))
+        return _dead_letter(await self._find(request.id))
 
     async def retry(self, request: pb.RetryDeadLetterRequest, call: Call) -> pb.DeadLetter:
         """Read a dead letter again and submit it; one that was accepted before is returned unchanged."""
         who = _who(request.who, call)
-        letter = await self._find(request.id)
-        ending = letter.ending
+        dead_letter = await self._find(request.id)
+        ending = dead_letter.ending
         if ending is not None and ending.outcome in _TAKEN_IN:
-            return _letter(letter)
-        require_open(letter)
-        require_whole(letter)
-        return _letter(await self._undisturbed.run(self._resubmit(letter, who)))
+            return _dead_letter(dead_letter)
+        require_open(dead_letter)
+        require_whole(dead_letter)
+        return _dead_letter(await self._undisturbed.run(self._resubmit(dead_letter, who)))
 
     async def drop(self, request: pb.DropDeadLetterRequest, call: Call) -> pb.DeadLetter:
         """Close a dead letter with a reason; repeating the call returns it unchanged."""
         _check_reason(request.reason)
         who = _who(request.who, call)
-        letter = await self._find(request.id)
-        ending = letter.ending
-        if ending is not None and ending.outcome is LetterOutcome.DROPPED:
-            return _letter(letter)
-        act = LetterAct(who=who, outcome=LetterOutcome.DROPPED, words=request.reason)
-        return _letter(await self._undisturbed.run(self._letters.note_letter(letter.id, act)))
+        dead_letter = await self._find(request.id)
+        ending = dead_letter.ending
+        if ending is not None and ending.outcome is DeadLetterOutcome.DROPPED:
+            return _dead_letter(dead_letter)
+        act = DeadLetterAct(who=who, outcome=DeadLetterOutcome.DROPPED, words=request.reason)
+        return _dead_letter(
+            await self._undisturbed.run(self._dead_letters.note_dead_letter(dead_letter.id, act))
+        )
 
     async def retry_many(
         self, request: pb.RetryDeadLettersRequest, call: Call
@@ -140,8 +142,8 @@ class IntakeCalls:
         """Retry the open dead letters that were stored whole, oldest first."""
         who = _who(request.who, call)
 
-        async def act(letter: DeadLetter) -> DeadLetter:
-            return await self._undisturbed.run(self._resubmit(letter, who))
+        async def act(dead_letter: DeadLetter) -> DeadLetter:
+            return await self._undisturbed.run(self._resubmit(dead_letter, who))
 
         return await self._act_on_many(request, act, is_whole_only=True)
 
@@ -151,10 +153,12 @@ class IntakeCalls:
         """Close the open dead letters, oldest first, with one reason."""
         _check_reason(request.reason)
         who = _who(request.who, call)
-        note = LetterAct(who=who, outcome=LetterOutcome.DROPPED, words=request.reason)
+        note = DeadLetterAct(who=who, outcome=DeadLetterOutcome.DROPPED, words=request.reason)
 
-        async def act(letter: DeadLetter) -> DeadLetter:
-            return await self._undisturbed.run(self._letters.note_letter(letter.id, note))
+        async def act(dead_letter: DeadLetter) -> DeadLetter:
+            return await self._undisturbed.run(
+                self._dead_letters.note_dead_letter(dead_letter.id, note)
+            )
 
         return await self._act_on_many(request, act, is_whole_only=False)
 
@@ -167,7 +171,7 @@ class IntakeCalls:
     ) -> pb.DeadLettersResponse:
         """Act on one after the other; a temporary error ends the call but keeps what was already done."""
         limit, wanted = _read_many(request)
-        letters = await self._letters.open_letters(
+        letters = await self._dead_letters.open_dead_letters(
             limit + 1,
             after_id=request.filter.after_id,
             wanted=wanted,
@@ -175,43 +179,45 @@ class IntakeCalls:
             has_payload=is_whole_only and not request.is_dry_run,
         )
         answer = pb.DeadLettersResponse()
-        for letter in letters[:limit]:
-            after: DeadLetter | None = letter
+        for dead_letter in letters[:limit]:
+            after: DeadLetter | None = dead_letter
             if not request.is_dry_run:
                 try:
-                    after = await act(letter)
+                    after = await act(dead_letter)
                 except WrongState:  # another caller has closed it in the meantime
-                    after = await self._letters.dead_letter(letter.id)
+                    after = await self._dead_letters.dead_letter(dead_letter.id)
                 except PASSING as fault:
                     answer.stopped_because = f"{type(fault).__name__}: {fault}"
                     return answer
             if after is not None:
-                answer.letters.append(_letter(after, has_payload=False))
-            answer.next_after_id = letter.id
+                answer.letters.append(_dead_letter(after, has_payload=False))
+            answer.next_after_id = dead_letter.id
         if len(letters) <= limit:
             answer.next_after_id = 0
         return answer
 
-    async def _resubmit(self, letter: DeadLetter, who: str) -> DeadLetter:
+    async def _resubmit(self, dead_letter: DeadLetter, who: str) -> DeadLetter:
         """Submit a dead letter; a temporary error is raised and not recorded."""
-        outcome, words, settlement_id = LetterOutcome.REFUSED, "", None
+        outcome, words, settlement_id = DeadLetterOutcome.REFUSED, "", None
         try:
-            [result] = await self._engine.submit([read_instruction(letter.payload)])
+            [result] = await self._engine.submit([read_instruction(dead_letter.payload)])
             if isinstance(result, Exception):
                 raise result
-            outcome = LetterOutcome.REPLAYED if result.is_replay else LetterOutcome.ACCEPTED
+            outcome = DeadLetterOutcome.REPLAYED if result.is_replay else DeadLetterOutcome.ACCEPTED
             settlement_id = result.settlement.id
         except CallerError as error:
             words = f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX]
-        act = LetterAct(who=who, outcome=outcome, words=words, settlement_id=settlement_id)
-        return await self._letters.note_letter(letter.id, act)
+        act = DeadLetterAct(who=who, outcome=outcome, words=words, settlement_id=settlement_id)
+        return await self._dead_letters.note_dead_letter(dead_letter.id, act)
 
-    async def _find(self, letter_id: int) -> DeadLetter:
-        letter = await self._letters.dead_letter(letter_id) if letter_id > 0 else None
-        if letter is None:
-            what = f"there is no dead letter {letter_id}"
+    async def _find(self, dead_letter_id: int) -> DeadLetter:
+        dead_letter = (
+            await self._dead_letters.dead_letter(dead_letter_id) if dead_letter_id > 0 else None
+        )
+        if dead_letter is None:
+            what = f"there is no dead letter {dead_letter_id}"
             raise NotFound(what, listed_by="intake dead-letters list")
-        return letter
+        return dead_letter
 
 
 def _check_reason(reason: str) -> None:
@@ -225,7 +231,7 @@ def _check_reason(reason: str) -> None:
 
 def _read_many(
     request: pb.RetryDeadLettersRequest | pb.DropDeadLettersRequest,
-) -> tuple[int, LetterFilter]:
+) -> tuple[int, DeadLetterFilter]:
     """Read the limit and the filter. Raises InvalidInstruction."""
     found: Found = []
     if not 0 <= request.limit <= AT_ONCE_MAX:
@@ -237,7 +243,7 @@ def _read_many(
     since = _instant("filter.since", wanted.since, found) if wanted.HasField("since") else None
     until = _instant("filter.until", wanted.until, found) if wanted.HasField("until") else None
     refuse(found)
-    return request.limit or AT_ONCE_MAX, LetterFilter(
+    return request.limit or AT_ONCE_MAX, DeadLetterFilter(
         subject=wanted.subject, since=since, until=until
     )
 
@@ -258,27 +264,27 @@ def _who(name: str, call: Call) -> str:
     return f"{name} ({call.caller})" if name.strip() else call.caller
 
 
-def _letter(letter: DeadLetter, *, has_payload: bool = True) -> pb.DeadLetter:
+def _dead_letter(dead_letter: DeadLetter, *, has_payload: bool = True) -> pb.DeadLetter:
     return pb.DeadLetter(
-        id=letter.id,
-        subject=letter.subject,
-        payload=letter.payload if has_payload else b"",
-        payload_bytes=letter.payload_bytes,
-        payload_hash=letter.payload_hash,
-        is_whole=letter.is_whole,
-        stream=letter.origin.stream if letter.origin else "",
-        stream_sequence=letter.origin.sequence if letter.origin else 0,
-        why=letter.why,
-        received_at=timestamp(letter.received_at),
+        id=dead_letter.id,
+        subject=dead_letter.subject,
+        payload=dead_letter.payload if has_payload else b"",
+        payload_bytes=dead_letter.payload_bytes,
+        payload_hash=dead_letter.payload_hash,
+        is_whole=dead_letter.is_whole,
+        stream=dead_letter.origin.stream if dead_letter.origin else "",
+        stream_sequence=dead_letter.origin.sequence if dead_letter.origin else 0,
+        why=dead_letter.why,
+        received_at=timestamp(dead_letter.received_at),
         acts=[
             pb.DeadLetterAct(
-                at=timestamp(act.at or letter.received_at),
+                at=timestamp(act.at or dead_letter.received_at),
                 who=act.who,
                 outcome=act.outcome.name,
                 words=act.words,
                 settlement_id=str(act.settlement_id) if act.settlement_id else "",
             )
-            for act in letter.acts
+            for act in dead_letter.acts
         ],
-        is_open=letter.ending is None,
+        is_open=dead_letter.ending is None,
     )

@@ -12,9 +12,9 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from settlement_engine.domain.announcement import announcement_type, event_id
-from settlement_engine.domain.lifecycle import LIFE, STATUS
+from settlement_engine.domain.lifecycle import STATUS, TRANSITIONS
 from settlement_engine.domain.money import format_amount
-from settlement_engine.domain.sentences import next_action, refusal_sentence
+from settlement_engine.evidence.sentences import next_action, refusal_sentence
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ _STATUSES: Final = {
     state: pb.SettlementStatus.ValueType(int(status)) for state, status in STATUS.items()
 }
 _REACHED: Final = {
-    (state, event): row.reached for state, rows in LIFE.items() for event, row in rows.items()
+    (state, event): row.reached
+    for state, rows in TRANSITIONS.items()
+    for event, row in rows.items()
 }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api.render import move, timestamp
 from settlement_engine.domain.advice import advise
-from settlement_engine.domain.exceptions import MatterKind, Severity
+from settlement_engine.domain.exceptions import CaseKind, Severity
 from settlement_engine.domain.lifecycle import QUESTION
 from settlement_engine.domain.money import format_amount
 from settlement_engine.domain.proposals import Decision, Ending, Finding
@@ -19,12 +19,12 @@ from settlement_engine.proto import settlement_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from settlement_engine.domain.exceptions import Matter, MatterFile
+    from settlement_engine.domain.exceptions import CaseFile, ExceptionCase
     from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.settlement import Route, Settlement
 
-KINDS: Final[Mapping[int, MatterKind]] = MappingProxyType(
-    {pb.ExceptionKind.Value(f"EXCEPTION_KIND_{kind.name}"): kind for kind in MatterKind}
+KINDS: Final[Mapping[int, CaseKind]] = MappingProxyType(
+    {pb.ExceptionKind.Value(f"EXCEPTION_KIND_{kind.name}"): kind for kind in CaseKind}
 )
 _KIND_NUMBERS: Final = {kind: pb.ExceptionKind.ValueType(number) for number, kind in KINDS.items()}
 _SEVERITIES: Final = {
@@ -36,7 +36,7 @@ _FINDINGS: Final = {
 }
 
 
-def matter(found: Matter, rail_class: str) -> pb.SettlementException:
+def case(found: ExceptionCase, rail_class: str) -> pb.SettlementException:
     """Convert a case as a list shows it."""
     answer = pb.SettlementException(
         id=str(found.id),
@@ -66,14 +66,16 @@ def matter(found: Matter, rail_class: str) -> pb.SettlementException:
     return answer
 
 
-def _exposed(kind: MatterKind, route: Route) -> int:
+def _exposed(kind: CaseKind, route: Route) -> int:
     """Return the account on which the amount is held, or should be."""
-    if kind is MatterKind.UNCOVERED_RETURN:
+    if kind is CaseKind.UNCOVERED_RETURN:
         return route.target_id
-    return route.agent_id if kind is MatterKind.DISPROVED else route.source_id
+    return route.agent_id if kind is CaseKind.DISPROVED else route.source_id
 
 
-def _add_settlement(answer: pb.SettlementException, found: Matter, settlement: Settlement) -> None:
+def _add_settlement(
+    answer: pb.SettlementException, found: ExceptionCase, settlement: Settlement
+) -> None:
     """Add the banks, the amount, the state and the next enquiry of the settlement."""
     instruction = settlement.instruction
     answer.obligation_id = instruction.obligation_id
@@ -95,9 +97,9 @@ def _add_settlement(answer: pb.SettlementException, found: Matter, settlement: S
             answer.next_question_time.CopyFrom(timestamp(settlement.next_action_at))
 
 
-def matter_file(found: MatterFile, rail_class: str) -> pb.SettlementException:
+def case_file(found: CaseFile, rail_class: str) -> pb.SettlementException:
     """Convert a case with everything that is needed to decide it."""
-    answer = matter(found.matter, rail_class)
+    answer = case(found.case, rail_class)
     answer.asked_now = found.is_asked_now
     if found.believed is not None:
         answer.believed.CopyFrom(move(found.believed))

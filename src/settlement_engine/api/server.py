@@ -20,8 +20,8 @@ from settlement_engine.api.call import (
     ACTOR_HEADER,
     KEY_HEADER,
     LOCAL_CALLER,
-    Bound,
     Call,
+    CallLimit,
 )
 from settlement_engine.api.errors import code_of_status, status_of
 from settlement_engine.api.grammar import one_actor, one_key
@@ -65,8 +65,8 @@ class GrpcServer:
         self._calls = calls
         self._services = calls.services()
         self._settings = settings
-        self._in_flight = Bound("calls", settings.calls_max)
-        self._streams = Bound("streams of settlements", settings.execute_streams_max)
+        self._in_flight = CallLimit("calls", settings.calls_max)
+        self._streams = CallLimit("streams of settlements", settings.execute_streams_max)
         self._requests = Requests(settings.calls_max, settings.http.body_seconds)
         self._health = Health()
         self._server: grpc.aio.Server | None = None

@@ -143,7 +143,7 @@ class SettlementCalls:
         """Return a settlement's status with its history so far."""
         del call
         settlement = await self.find(request)
-        moves = await self._settlements.life(settlement.id)
+        moves = await self._settlements.history(settlement.id)
         return render.status_response(settlement, moves, has_metadata=True)
 
     async def find(self, request: pb.SettlementStatusRequest) -> Settlement:

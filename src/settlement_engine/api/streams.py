@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from settlement_engine.api import render
-from settlement_engine.api.call import Bound, Call, Drain
+from settlement_engine.api.call import Call, CallLimit, Drain
 from settlement_engine.api.errors import fault_of, status_of_fault
 from settlement_engine.api.grammar import Found, check_uuid, refuse
 from settlement_engine.api.turns import STREAMS_IDLE_RATIO, Steps, Turns
@@ -58,7 +58,7 @@ class EventStreams:
         self._engine = engine
         self._stream = stream
         self._drain = drain
-        self._bound = Bound("event streams", settings.event_streams_max)
+        self._bound = CallLimit("event streams", settings.event_streams_max)
         self._turns = Turns(STREAMS_IDLE_RATIO)
 
     async def follow(

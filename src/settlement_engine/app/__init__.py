@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from settlement_engine.app.process import Addresses, run_engine
-from settlement_engine.app.reopening import confirm_opening, openings, reopen
-from settlement_engine.app.replaying import ReplayWish, replay
+from settlement_engine.app.recovery import begin_recovery, confirm_recovery, recovery_journal
+from settlement_engine.app.replaying import ReplayRequest, replay
 from settlement_engine.store import environment
 from settlement_engine.store.audit import PostgresAuditor
 from settlement_engine.store.database import DatabaseSettings
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Addresses",
-    "ReplayWish",
+    "ReplayRequest",
+    "begin_recovery",
     "check_database",
-    "confirm_opening",
+    "confirm_recovery",
     "mark_environment",
     "migrate",
-    "openings",
     "prove",
-    "reopen",
+    "recovery_journal",
     "replay",
     "require_development",
     "run",

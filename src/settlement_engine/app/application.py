@@ -22,24 +22,24 @@ from settlement_engine.app.settings import (
     screening_rules,
     stuck_limits,
 )
-from settlement_engine.engine.desk import Desk
+from settlement_engine.engine.case_worker import EngineCases
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.errors import Misconfigured
 from settlement_engine.events.clearing import ClearingIntake, ClearingSettings
 from settlement_engine.events.connection import NatsAccess
 from settlement_engine.events.relay import Relay, RelaySettings
 from settlement_engine.events.stream import StreamSpec
-from settlement_engine.events.witness import StreamWitness
+from settlement_engine.events.stream_check import NatsEventStreamCheck
 from settlement_engine.monitoring.metrics import BALANCE_ACCOUNTS_MAX, Metrics
 from settlement_engine.store.accounts import PostgresAccounts
+from settlement_engine.store.announcement_cache import AnnouncementCache
 from settlement_engine.store.archive import PostgresArchive
+from settlement_engine.store.barrier import PostgresBarrierStore
 from settlement_engine.store.database import Readers
-from settlement_engine.store.exceptions import PostgresMatters
-from settlement_engine.store.facts import KeptFacts
+from settlement_engine.store.dead_letters import PostgresDeadLetters
+from settlement_engine.store.exceptions import PostgresCases
 from settlement_engine.store.hosts import addresses
 from settlement_engine.store.inbound import PostgresInbound
-from settlement_engine.store.letters import PostgresLetters
-from settlement_engine.store.openings import PostgresOpenings
 from settlement_engine.store.probe import WriteProbe
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
@@ -87,28 +87,30 @@ class Application:
         self.database = database_settings(config)
         watch = ServerWatch()
         self.watched = replace(self.database, watch=watch)
-        self.openings = PostgresOpenings(self.database, watch)
+        self.barrier_store = PostgresBarrierStore(self.database, watch)
         self.probe = WriteProbe(self.watched, watch)
         self.metrics = self._metrics()
         self.readers = Readers(self.watched)
         self.ids = TimedIds()
         self.accounts = PostgresAccounts(self.watched, self.readers, self.ids)
-        cache = KeptFacts()
+        cache = AnnouncementCache()
         self.settlements = PostgresSettlements(self.watched, self.readers, cache)
         self.stream = PostgresStream(self.watched, self.readers, cache)
         self.gauges = PostgresGauges(self.readers)
         self.archive = PostgresArchive(self.readers)
         self.inbound = PostgresInbound(self.watched, self.readers)
-        self.letters = PostgresLetters(self.watched, self.readers)
+        self.dead_letters = PostgresDeadLetters(self.watched, self.readers)
         self.finder = PostgresStuckFinder(self.readers)
-        self.matters = PostgresMatters(self.watched, self.readers)
+        self.cases = PostgresCases(self.watched, self.readers)
         self.resolutions = PostgresResolutions(self.watched, self.readers)
         built = built_rails(config, SystemClock())
         self.mock = built.mock
         self.swift = built.swift
         self.registry = built.registry
         self.rails = self.registry.rails
-        self.desk = Desk(engine_settings(config), self.matters, self.resolutions, self.rails)
+        self.case_management = EngineCases(
+            engine_settings(config), self.cases, self.resolutions, self.rails
+        )
         self.engine = self._engine()
         self.api, self.metrics_connections_max = bounded_api(config)
         self.stuck_limits = stuck_limits(
@@ -125,8 +127,8 @@ class Application:
             stream=self.stream,
             archive=self.archive,
             finder=self.finder,
-            letters=self.letters,
-            desk=self.desk,
+            dead_letters=self.dead_letters,
+            case_management=self.case_management,
             settings=self.api,
             stuck_limits=self.stuck_limits,
         )
@@ -156,9 +158,9 @@ class Application:
             ids=self.ids,
             chance=random.Random(),  # noqa: S311 - used to spread waits, not for secrets
             meter=self.metrics,
-            openings=self.openings,
-            desk=self.desk,
-            witness=self._witness(),
+            barrier_store=self.barrier_store,
+            case_management=self.case_management,
+            stream_check=self._stream_check(),
         )
 
     def _nats(self) -> NatsAccess | None:
@@ -166,9 +168,9 @@ class Application:
         url = nats.url.get_secret_value()
         return NatsAccess(servers=tuple(addresses(url))) if nats.enabled and url else None
 
-    def _witness(self) -> StreamWitness | None:
+    def _stream_check(self) -> NatsEventStreamCheck | None:
         access = self._nats()
-        return StreamWitness(access, self.config.nats.stream) if access is not None else None
+        return NatsEventStreamCheck(access, self.config.nats.stream) if access is not None else None
 
     def _events(self) -> tuple[Relay | None, ClearingIntake | None]:
         nats, access = self.config.nats, self._nats()
@@ -187,21 +189,21 @@ class Application:
             meter=self.metrics,
             settings=RelaySettings(stream=spec, batch_max=nats.publish_batch_max),
             leadership=self.stream,
-            doorbell=self.engine.doorbell,
-            suspect=self.engine.suspect,
+            notifier=self.engine.notifier,
+            report_stale=self.engine.report_stale,
             database_run=self.engine.database_run,
         )
         clearing = ClearingIntake(
             nats=access,
             parse=read_instruction,
             engine=self.engine,
-            graveyard=self.letters,
+            dead_letter_queue=self.dead_letters,
             settings=ClearingSettings(
                 stream=nats.clearing_stream,
                 subject=nats.clearing_subject,
                 durable=nats.clearing_durable,
                 kept_bytes_max=nats.dead_letter_bytes_max,
-                open_letters_max=nats.dead_letters_open_max,
+                open_dead_letters_max=nats.dead_letters_open_max,
                 makes_stream=self.config.profile != "production",
             ),
         )
@@ -211,12 +213,12 @@ class Application:
         """Close all connections."""
         await self.registry.stop()
         await self.settlements.close()
-        await self.matters.close()
+        await self.cases.close()
         await self.resolutions.close()
         await self.accounts.close()
         await self.inbound.close()
-        await self.letters.close()
+        await self.dead_letters.close()
         await self.stream.close()
         await self.readers.close()
         await self.probe.close()
-        await self.openings.close()
+        await self.barrier_store.close()

@@ -119,7 +119,7 @@ class EngineProcess:
         self._spawn(self._board.run(min(monitoring.health_check_interval, 5.0)))
         self._spawn(self._measure(monitoring.gauges_interval_seconds))
         if days := application.config.nats.dead_letters_kept_days:
-            self._spawn(self._remove_letters(days))
+            self._spawn(self._remove_dead_letters(days))
         grpc = await self._grpc.start()
         http, metrics = await self._http.start()
         _tune_garbage_collector()
@@ -172,11 +172,13 @@ class EngineProcess:
                 await self._stuck.refresh()
             await asyncio.sleep(interval_seconds)
 
-    async def _remove_letters(self, days: int) -> None:
+    async def _remove_dead_letters(self, days: int) -> None:
         """Delete dead letters some days after they were closed, a batch at a time."""
         while True:
             with suppress(SettlementEngineError):
-                count = await self._application.letters.remove_letters(days, REMOVED_AT_ONCE_MAX)
+                count = await self._application.dead_letters.remove_dead_letters(
+                    days, REMOVED_AT_ONCE_MAX
+                )
                 if count:
                     log.info("dead_letters_removed", count=count, ended_days_ago=days)
             await asyncio.sleep(REMOVE_EVERY_SECONDS)

@@ -27,7 +27,7 @@ PROGRESS_EVERY = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayWish:
+class ReplayRequest:
     """A request to replay; without a stream name it is the engine's own, and ``last`` 0 is the head."""
 
     first: int
@@ -36,7 +36,7 @@ class ReplayWish:
     subject_prefix: str = ""
 
 
-async def replay(config: Config, request: ReplayWish, *, is_dry_run: bool) -> ReplayPlan:
+async def replay(config: Config, request: ReplayRequest, *, is_dry_run: bool) -> ReplayPlan:
     """Plan a replay; unless it is a dry run, carry it out. Raises WrongState, Misconfigured, Unavailable."""
     logs.configure("info", "auto", sys.stderr)  # standard output belongs to the command
     settings = database_settings(config)
@@ -68,7 +68,7 @@ async def replay(config: Config, request: ReplayWish, *, is_dry_run: bool) -> Re
         await readers.close()
 
 
-def _spec(config: Config, request: ReplayWish) -> StreamSpec:
+def _spec(config: Config, request: ReplayRequest) -> StreamSpec:
     nats = config.nats
     return StreamSpec(
         name=request.stream or nats.stream,

@@ -39,7 +39,7 @@ def database_settings(config: Config) -> DatabaseSettings:
 
 
 def engine_settings(config: Config) -> EngineSettings:
-    """Convert the sections ``settlement``, ``engine`` and ``desk``."""
+    """Convert the sections ``settlement``, ``engine`` and ``cases``."""
     settlement, engine = config.settlement, config.engine
     resend_first = min(1.0, settlement.retry_delay_seconds)
     return EngineSettings(
@@ -58,7 +58,7 @@ def engine_settings(config: Config) -> EngineSettings:
             first_seconds=settlement.enquiry_first_delay_seconds,
             max_seconds=settlement.enquiry_max_delay_seconds,
         ),
-        desk_interval_seconds=config.cases.interval_seconds,
+        case_interval_seconds=config.cases.interval_seconds,
         proposal_valid_seconds=config.cases.proposal_valid_seconds,
         doubt_limits=_doubt_limits(config),
         value_dates=ValueDateRange(
@@ -89,16 +89,16 @@ def _windows_by_rail(config: Config) -> dict[str, list[Window]]:
 
 def _doubt_limits(config: Config) -> tuple[DoubtLimit, ...]:
     """Convert when a payment becomes a case, for each rail that is named and for all others."""
-    desk = config.cases
-    named = {*desk.in_doubt_after_seconds_by_rail, *desk.overdue_after_seconds_by_rail}
+    cases = config.cases
+    named = {*cases.in_doubt_after_seconds_by_rail, *cases.overdue_after_seconds_by_rail}
     return tuple(
         DoubtLimit(
             rail=rail,
-            in_doubt_seconds=desk.in_doubt_after_seconds_by_rail.get(
-                rail, desk.in_doubt_after_seconds
+            in_doubt_seconds=cases.in_doubt_after_seconds_by_rail.get(
+                rail, cases.in_doubt_after_seconds
             ),
-            overdue_seconds=desk.overdue_after_seconds_by_rail.get(
-                rail, desk.overdue_after_seconds
+            overdue_seconds=cases.overdue_after_seconds_by_rail.get(
+                rail, cases.overdue_after_seconds
             ),
         )
         for rail in ("", *sorted(named))

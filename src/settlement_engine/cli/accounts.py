@@ -14,7 +14,7 @@ import click
 from settlement_engine.cli.amounts import AmountCommand
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
-from settlement_engine.cli.lives import settlement_id_of
+from settlement_engine.cli.histories import settlement_id_of
 from settlement_engine.cli.messages import as_dict, day_and_time
 from settlement_engine.cli.output import GOOD, WARN, as_json, example, mark, print_json, table
 from settlement_engine.cli.pages import limit_option, read_pages, say_how_much
@@ -27,7 +27,7 @@ from settlement_engine.proto import settlement_pb2 as wire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from settlement_engine.cli.connection import Engine
+    from settlement_engine.cli.connection import EngineClient
 
 KEY_DIGITS: Final = 32
 KINDS: Final = [name.lower() for name in wire.AccountKind.keys() if name.isupper()][1:]  # noqa: SIM118 -- no dict
@@ -148,7 +148,7 @@ def _named(reference: str, key: str | None) -> tuple[str, str]:
     return reference, key or ""
 
 
-def _key_of(engine: Engine, request: wire.FundAccountRequest) -> str:
+def _key_of(engine: EngineClient, request: wire.FundAccountRequest) -> str:
     """Derive a key from account, reference and amount, so that a repeated command has the same key."""
     number = request.account_number
     if not number:

@@ -49,7 +49,7 @@ class EngineAddress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
+class EngineClient:
     """The services of a running engine."""
 
     settlements: settlement_pb2_grpc.SettlementServiceStub
@@ -110,7 +110,7 @@ def _check_files(address: EngineAddress) -> None:
 
 
 @contextmanager
-def reach(address: EngineAddress) -> Iterator[Engine]:
+def reach(address: EngineAddress) -> Iterator[EngineClient]:
     """Open a channel; its gRPC errors are raised as errors of the engine's own classes."""
     credentials = address.credentials()
     channel = (
@@ -120,7 +120,7 @@ def reach(address: EngineAddress) -> Iterator[Engine]:
     )
     try:
         with channel:
-            yield Engine(
+            yield EngineClient(
                 settlements=settlement_pb2_grpc.SettlementServiceStub(channel),
                 accounts=settlement_pb2_grpc.AccountServiceStub(channel),
                 intake=settlement_pb2_grpc.IntakeServiceStub(channel),

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from settlement_engine.ports import OpeningStep, Proof
+    from settlement_engine.ports import BarrierStep, Proof
 
 ENVIRONMENTS: Final = ("production", "dev")
 
@@ -179,35 +179,36 @@ def recovery(  # noqa: PLR0913 -- each option of the command is an argument
     """
     from settlement_engine import app
 
-    _check_wish(restored=restored, since=since, confirm=confirm, reason=reason)
+    _check_options(restored=restored, since=since, confirm=confirm, reason=reason)
     url = _find_database(config_file, settings, database_url)
     if restored or confirm:
-        era = asyncio.run(
-            app.reopen(url, since=since)
+        system_epoch = asyncio.run(
+            app.begin_recovery(url, since=since)
             if restored
-            else app.confirm_opening(url, who=who or getpass.getuser(), reason=reason)
+            else app.confirm_recovery(url, who=who or getpass.getuser(), reason=reason)
         )
         if is_json:
-            print_json({"recovery": era, "isPaused": True})
+            print_json({"recovery": system_epoch, "isPaused": True})
         else:
-            mark(GOOD, f"sending paused (recovery {era}) until the banks have answered")
+            mark(GOOD, f"sending paused (recovery {system_epoch}) until the banks have answered")
         return
-    steps = asyncio.run(app.openings(url))
+    steps = asyncio.run(app.recovery_journal(url))
     if is_json:
         print_json([msgspec.structs.asdict(step) for step in steps])
         return
     _print_recoveries(steps)
 
 
-def _print_recoveries(steps: Sequence[OpeningStep]) -> None:
+def _print_recoveries(steps: Sequence[BarrierStep]) -> None:
     rows = [
-        (str(s.era), s.step, s.why, str(s.timeline), s.at.isoformat("T", "seconds")) for s in steps
+        (str(s.system_epoch), s.step, s.why, str(s.timeline), s.at.isoformat("T", "seconds"))
+        for s in steps
     ]
     columns = ("RECOVERY", "STEP", "WHY", "TIMELINE", "AT")
     table(columns, rows, right=("RECOVERY", "TIMELINE"))
 
 
-def _check_wish(*, restored: bool, since: datetime | None, confirm: bool, reason: str) -> None:
+def _check_options(*, restored: bool, since: datetime | None, confirm: bool, reason: str) -> None:
     if restored and confirm:
         raise click.UsageError("give --restored or --confirm, not both")
     if since is not None and not restored:

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from settlement_engine.cli.commands import lasting
-from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
-from settlement_engine.cli.failures import ExitCode
-from settlement_engine.cli.lives import name_subject, settlement_id_of
-from settlement_engine.cli.matters import (
+from settlement_engine.cli.cases import (
     FINDINGS,
     KIND_PREFIX,
     print_exception,
     print_proposal,
     row,
 )
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.histories import name_subject, settlement_id_of
 from settlement_engine.cli.messages import as_dict
 from settlement_engine.cli.output import (
     GOOD,
@@ -40,7 +40,7 @@ from settlement_engine.errors import Misconfigured
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
-    from settlement_engine.cli.connection import Engine
+    from settlement_engine.cli.connection import EngineClient
 
 ACTOR: Final = "settlement-actor"
 """The metadata entry with the name of the person who acts."""
@@ -356,7 +356,7 @@ def decline(*, proposal_id: str, who: str | None, dry_run: bool, address: Engine
     mark(GOOD, f"proposal {found.id} declined by {found.decided_by}")
 
 
-def _find(engine: Engine, proposal_id: str) -> wire.ResolutionProposal:
+def _find(engine: EngineClient, proposal_id: str) -> wire.ResolutionProposal:
     wanted = wire.GetProposalRequest(id=proposal_id)
     return engine.exceptions.GetProposal(wanted, timeout=CALL_SECONDS)
 

@@ -75,11 +75,11 @@ def replay(  # noqa: PLR0913 -- each option of the command is an argument
 
     if subject_prefix and not stream:
         raise click.UsageError("--subject-prefix needs --stream")
-    wish = app.ReplayWish(
+    request = app.ReplayRequest(
         first=first, last=last or 0, stream=stream or "", subject_prefix=subject_prefix or ""
     )
     config = _configured(config_file, settings)
-    plan = asyncio.run(app.replay(config, wish, is_dry_run=dry_run))
+    plan = asyncio.run(app.replay(config, request, is_dry_run=dry_run))
     if is_json:
         print_json({"isDryRun": dry_run, **msgspec.structs.asdict(plan)})
         return

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from settlement_engine.cli.cases import FINDINGS, status_word
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import EngineAddress, engine_options, reach
-from settlement_engine.cli.lives import settlement_id_of
-from settlement_engine.cli.matters import FINDINGS, status_word
+from settlement_engine.cli.histories import settlement_id_of
 from settlement_engine.cli.messages import as_dict, day_and_time
 from settlement_engine.cli.output import as_json, example, print_json, table
 from settlement_engine.cli.pages import limit_option, read_pages, say_how_much

@@ -13,8 +13,8 @@ import click
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.histories import settlement_id_of
 from settlement_engine.cli.instants import Instant
-from settlement_engine.cli.lives import settlement_id_of
 from settlement_engine.cli.messages import (
     ENDED,
     as_dict,

@@ -40,7 +40,7 @@ from settlement_engine.proto import settlement_pb2 as wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from settlement_engine.cli.connection import Engine
+    from settlement_engine.cli.connection import EngineClient
 
 PRIORITIES: Final = {"normal": wire.NORMAL, "high": wire.HIGH, "urgent": wire.URGENT}
 LOOK_SECONDS: Final = 1.0
@@ -184,7 +184,7 @@ def _name_of(request: wire.SettlementRequest, *, is_new: bool) -> str:
 
 
 def _accept(
-    engine: Engine, request: wire.SettlementRequest, timeout_seconds: float
+    engine: EngineClient, request: wire.SettlementRequest, timeout_seconds: float
 ) -> wire.SettlementResponse:
     """Submit it: once it is accepted it has an id and continues without this command."""
     batch = wire.SubmitSettlementsRequest(settlements=[request])
@@ -197,7 +197,7 @@ def _accept(
 
 
 def _await_end(
-    engine: Engine,
+    engine: EngineClient,
     request: wire.SettlementRequest,
     accepted: wire.SettlementResponse,
     seconds: float,
@@ -222,7 +222,7 @@ def _await_end(
     return answer
 
 
-def _show(engine: Engine, waiting: Any, accepted: wire.SettlementResponse) -> None:  # noqa: ANN401 -- grpc's future
+def _show(engine: EngineClient, waiting: Any, accepted: wire.SettlementResponse) -> None:  # noqa: ANN401 -- grpc's future
     """Show the state of the settlement on a terminal, until the wait is over."""
     asked = wire.SettlementStatusRequest(settlement_id=accepted.settlement_id)
     began = looked_at = time.monotonic()

@@ -14,7 +14,7 @@ import click
 from settlement_engine.cli.call_errors import EngineError
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import EngineAddress, engine_options, reach
-from settlement_engine.cli.lives import settlement_id_of
+from settlement_engine.cli.histories import settlement_id_of
 from settlement_engine.cli.messages import as_dict, clock_time
 from settlement_engine.cli.output import as_json, example, note, note_json, print_json_line, say
 from settlement_engine.errors import Overloaded, Unavailable

@@ -179,7 +179,7 @@ class EngineConfig(Section):
         return self
 
 
-class DeskConfig(Section):
+class CasesConfig(Section):
     """Case management: when a payment becomes an exception, and how long a proposal is valid."""
 
     interval_seconds: Seconds = 2.0
@@ -235,7 +235,7 @@ class Config(Section):
     nats: NatsConfig = NatsConfig()
     settlement: SettlementConfig = SettlementConfig()
     engine: EngineConfig = EngineConfig()
-    cases: DeskConfig = DeskConfig()
+    cases: CasesConfig = CasesConfig()
     screening: ScreeningConfig = ScreeningConfig()
     reconciliation: ReconciliationConfig = ReconciliationConfig()
     institution: InstitutionConfig = InstitutionConfig()

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from settlement_engine.domain.exceptions import SUSPENDED, MatterKind
-from settlement_engine.domain.lifecycle import ENDS, HOLDING, LIFE, QUESTION, Ask, Do, Event, State
+from settlement_engine.domain.exceptions import SUSPENDED, CaseKind
+from settlement_engine.domain.lifecycle import (
+    ENDS,
+    HOLDING,
+    QUESTION,
+    TRANSITIONS,
+    Ask,
+    Do,
+    Event,
+    State,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from settlement_engine.domain.exceptions import Matter
+    from settlement_engine.domain.exceptions import ExceptionCase
 
 RESENDS: Final = frozenset({"a", "b"})
 """The classes of rails that recognise a second transmission of the same bytes."""
@@ -33,52 +42,52 @@ ASK_AGAIN: Final[Mapping[Ask, str]] = {
     Ask.RECALL: "Let the engine repeat its recall: a recall is a request, and the rail decides.",
 }
 
-BY_KIND: Final[Mapping[MatterKind, tuple[str, str]]] = {
-    MatterKind.IN_DOUBT: (
+BY_KIND: Final[Mapping[CaseKind, tuple[str, str]]] = {
+    CaseKind.IN_DOUBT: (
         "Ask the bank by telephone or on its portal; give the end-to-end reference or the UETR.",
         "Treat the payment as rejected because much time has passed: a bank may respond after days.",
     ),
-    MatterKind.OVERDUE: (
+    CaseKind.OVERDUE: (
         "Ask the bank why the payment is still in process; give the UETR.",
         "Treat a payment in process as failed: it may settle at any moment.",
     ),
-    MatterKind.CONTRADICTION: (
+    CaseKind.CONTRADICTION: (
         "Ask the bank which of its two statuses is true, and get the answer in writing.",
         "Reverse the postings because of the later status alone: our books follow the earlier one.",
     ),
-    MatterKind.LATE_DEBIT: (
+    CaseKind.LATE_DEBIT: (
         "Ask the bank to return the money; give the UETR. Our books released the funds.",
         "Post the debit by hand: two statuses conflict, and one alone proves nothing.",
     ),
-    MatterKind.SECOND_DEBIT: (
+    CaseKind.SECOND_DEBIT: (
         "Ask the bank to return the second payment as a duplicate; give both confirmations.",
         "Settle another obligation with the second payment: it is not ours to use.",
     ),
-    MatterKind.DISPROVED: (
+    CaseKind.DISPROVED: (
         "Find out, with both people and the bank, why the evidence was wrong. The cash is in suspense.",
         "Book it on a customer's account: who has to bear the loss is not known yet.",
     ),
-    MatterKind.UNCOVERED_RETURN: (
+    CaseKind.UNCOVERED_RETURN: (
         "Claim the amount from the receiving bank: what it owes is booked in suspense.",
         "Take it from the paying bank: its money came back, and its obligation is open again.",
     ),
-    MatterKind.HELD: (
+    CaseKind.HELD: (
         "Read why it was parked, then release or decline it: one person proposes, another approves.",
         "Submit the same obligation again under another key: this one is still open.",
     ),
-    MatterKind.AMOUNT_DIFFERS: (
+    CaseKind.AMOUNT_DIFFERS: (
         "Ask the bank which amount is true, sent and returned, and get the answer in writing.",
         "Post the difference by hand: only an amount on which both sides agree may be booked.",
     ),
-    MatterKind.UNKNOWN_PAYMENT: (
+    CaseKind.UNKNOWN_PAYMENT: (
         "Ask the caller for the instruction; give the reference. This database does not have it.",
         "Submit the same instruction under another key: the bank already has this payment.",
     ),
-    MatterKind.ALTERED_PAYMENT: (
+    CaseKind.ALTERED_PAYMENT: (
         "Find out who wrote to the database, and what else was altered: `settlement-engine prove`.",
         "Close this before the record is restored: the engine books nothing on an altered record.",
     ),
-    MatterKind.CANNOT_BE_BOOKED: (
+    CaseKind.CANNOT_BE_BOOKED: (
         "Repair the problem that `why` names: the engine then tries again by itself.",
         "Post the transfer by hand: the engine would post it a second time.",
     ),
@@ -86,17 +95,17 @@ BY_KIND: Final[Mapping[MatterKind, tuple[str, str]]] = {
 """For each kind of exception: one more action that is safe, and one that is not."""
 
 
-def advise(matter: Matter, rail_class: str) -> Advice:
+def advise(case: ExceptionCase, rail_class: str) -> Advice:
     """Say what is safe to do about an exception now, and what is not.
 
     ``rail_class`` is empty if it is unknown.
     """
-    state = matter.settlement.state if matter.settlement is not None else None
-    safe, unsafe = BY_KIND[matter.kind]
+    state = case.settlement.state if case.settlement is not None else None
+    safe, unsafe = BY_KIND[case.kind]
     if state is None:
         return Advice((safe,), (unsafe,))
     return Advice(
-        (*_safe(state, rail_class), safe), (*_unsafe(state, rail_class), unsafe, *_end(matter))
+        (*_safe(state, rail_class), safe), (*_unsafe(state, rail_class), unsafe, *_end(case))
     )
 
 
@@ -104,7 +113,7 @@ def _safe(state: State, rail_class: str) -> Iterator[str]:
     asks = QUESTION.get(state)
     if asks is not None and asks in ASK_AGAIN:
         yield ASK_AGAIN[asks]
-    rows = LIFE[state]
+    rows = TRANSITIONS[state]
     if Event.ATTESTED_SETTLED in rows:
         yield (
             "Resolve it with a statement or a letter of the bank as evidence: one person proposes,"
@@ -122,7 +131,7 @@ def _safe(state: State, rail_class: str) -> Iterator[str]:
 def _unsafe(state: State, rail_class: str) -> Iterator[str]:
     if state not in HOLDING:
         return
-    releasing = [event for event, row in LIFE[state].items() if row.do is Do.RELEASE]
+    releasing = [event for event, row in TRANSITIONS[state].items() if row.do is Do.RELEASE]
     assert Event.NO_ANSWER not in releasing, "silence is not a no"
     yield "Release the funds without evidence: the bank may have paid, or may still pay."
     yield "Pay it again under another reference or over another rail: that is a second payment."
@@ -130,10 +139,10 @@ def _unsafe(state: State, rail_class: str) -> Iterator[str]:
         yield "Send it again: this rail may pay each transmission that reaches it."
 
 
-def _end(matter: Matter) -> Iterator[str]:
-    settlement = matter.settlement
+def _end(case: ExceptionCase) -> Iterator[str]:
+    settlement = case.settlement
     if settlement is None or settlement.state not in ENDS:
         return
     yield "Change its final state: it never changes. A correction is a new transfer."
-    if matter.kind in SUSPENDED:
+    if case.kind in SUSPENDED:
         yield "Close this exception alone: one person acknowledges it, another closes it."

@@ -42,28 +42,28 @@ def announcement_type(moved: Moved) -> str:
     return f"settlement.{moved.to_state.value}"
 
 
-ERA_PLACES: Final = 10**13
+POSITIONS_PER_EPOCH: Final = 10**13
 """The number of stream positions in a system epoch: ten years at 30,000 moves a second.
 
 The first position belongs to the marker that announces the epoch; the first move follows it.
 """
 
 
-ERA_MAX: Final = 900_000
+SYSTEM_EPOCH_MAX: Final = 900_000
 """The last system epoch whose positions fit in 64 bits; the database checks it too."""
 
-POSITION_MAX: Final = (ERA_MAX + 1) * ERA_PLACES - 1
+POSITION_MAX: Final = (SYSTEM_EPOCH_MAX + 1) * POSITIONS_PER_EPOCH - 1
 
-ERAS_AHEAD_MAX: Final = 1_000
+EPOCHS_AHEAD_MAX: Final = 1_000
 """The most system epochs that can lie between a backup and the last announcement: years of daily failovers.
 
 A message with a higher epoch was not published by this system.
 """
 
 
-def era_of(position: int) -> int:
+def system_epoch_of(position: int) -> int:
     """Return the system epoch of a stream position; the first epoch is 0."""
-    return position // ERA_PLACES
+    return position // POSITIONS_PER_EPOCH
 
 
 def event_id(moved: Moved) -> str:
@@ -82,18 +82,18 @@ def event_name(settlement_id: UUID, seq: int, position: int) -> str:
 
 def event_text(settlement_id: str, seq: int, position: int) -> str:
     """Return the unique id of an announcement for a settlement id that is already text."""
-    if position < ERA_PLACES:
+    if position < POSITIONS_PER_EPOCH:
         return f"{settlement_id}.{seq}"
-    return f"{settlement_id}.{seq}.{era_of(position)}"
+    return f"{settlement_id}.{seq}.{system_epoch_of(position)}"
 
 
 REOPENED: Final = "settlement.reopened"
 """The type of the marker at the first position of a system epoch."""
 
 
-def marker_id(era: int) -> str:
+def marker_id(system_epoch: int) -> str:
     """Return the unique id of the marker of a system epoch."""
-    return f"reopened.{era}"
+    return f"reopened.{system_epoch}"
 
 
 _MOVE_NAME: Final = re.compile(
@@ -106,16 +106,20 @@ def is_name_at(name: str, position: int) -> bool:
     """Say whether this is a well-formed id for an announcement at this position."""
     if position < 1 or position > POSITION_MAX:
         return False
-    era = era_of(position)
-    if position % ERA_PLACES == 0:
-        return name == marker_id(era)
+    system_epoch = system_epoch_of(position)
+    if position % POSITIONS_PER_EPOCH == 0:
+        return name == marker_id(system_epoch)
     found = _MOVE_NAME.fullmatch(name)
-    return found is not None and found[1] == (f".{era}" if era else "")
+    return found is not None and found[1] == (f".{system_epoch}" if system_epoch else "")
 
 
-def is_plausible_after(position: int, era: int) -> bool:
+def is_plausible_after(position: int, system_epoch: int) -> bool:
     """Say whether a database in this system epoch may have lost an announcement at this position."""
-    return era <= era_of(position) < min(era + ERAS_AHEAD_MAX + 1, ERA_MAX)
+    return (
+        system_epoch
+        <= system_epoch_of(position)
+        < min(system_epoch + EPOCHS_AHEAD_MAX + 1, SYSTEM_EPOCH_MAX)
+    )
 
 
 def follows(position: int, before: int) -> bool:
@@ -124,12 +128,12 @@ def follows(position: int, before: int) -> bool:
     Epochs and positions are allocated under one lock, so no move can be added to an older epoch later.
     """
     return position == before + 1 or (
-        position % ERA_PLACES == 1 and era_of(position) > era_of(before)
+        position % POSITIONS_PER_EPOCH == 1 and system_epoch_of(position) > system_epoch_of(before)
     )
 
 
 def waiting(published: int, head: int) -> int:
     """Count the positions after ``published``; the unused rest of an earlier system epoch is not counted."""
-    if era_of(published) == era_of(head):
+    if system_epoch_of(published) == system_epoch_of(head):
         return max(0, head - published)
-    return head % ERA_PLACES
+    return head % POSITIONS_PER_EPOCH

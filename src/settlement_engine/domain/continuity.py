@@ -30,7 +30,7 @@ NEIGHBOUR_DAYS: Final = 2 * PAGES_DAYS_MAX
 """Statements further away do not change the outcome, except the nearest one on each side."""
 
 
-class Outcome(StrEnum):
+class StatementOutcome(StrEnum):
     """The outcome of importing a statement: the first one that applies."""
 
     UNREADABLE = "UNREADABLE"
@@ -48,18 +48,27 @@ class Outcome(StrEnum):
 
 
 MATCHED: Final = frozenset(
-    {Outcome.IMPORTED, Outcome.GAP, Outcome.OUT_OF_ORDER, Outcome.INCOMPLETE}
+    {
+        StatementOutcome.IMPORTED,
+        StatementOutcome.GAP,
+        StatementOutcome.OUT_OF_ORDER,
+        StatementOutcome.INCOMPLETE,
+    }
 )
 """Statements whose entries are matched. All but IMPORTED delay the proof until the missing ones arrive."""
 
-KEPT: Final = MATCHED | {Outcome.REISSUED, Outcome.UNBALANCED, Outcome.OVERLAP}
+KEPT: Final = MATCHED | {
+    StatementOutcome.REISSUED,
+    StatementOutcome.UNBALANCED,
+    StatementOutcome.OVERLAP,
+}
 """Statements that are kept for the account's chain."""
 
 
 class ImportOutcome(msgspec.Struct, frozen=True):
     """The outcome of importing one statement, and the reason."""
 
-    outcome: Outcome
+    outcome: StatementOutcome
     reason: str
     account_key: str = ""
     """The key of our account; empty if none was found."""
@@ -92,16 +101,18 @@ class AccountDirectory:
             servicer = folded_bank(said.servicer)
             named = [each for each in named if _same_bank(folded_bank(each.servicer), servicer)]
         if not named:
-            return ImportOutcome(Outcome.UNKNOWN_ACCOUNT, "no account has this number at this bank")
+            return ImportOutcome(
+                StatementOutcome.UNKNOWN_ACCOUNT, "no account has this number at this bank"
+            )
         if len({folded_bank(each.servicer) for each in named}) > 1:
             reason = "several banks keep an account of this number, and the statement names no bank"
-            return ImportOutcome(Outcome.UNKNOWN_ACCOUNT, reason)
+            return ImportOutcome(StatementOutcome.UNKNOWN_ACCOUNT, reason)
         fitting = [each for each in named if each.currency == said.currency]
         if not fitting:
             reason = f"the account is kept in {', '.join(sorted({e.currency for e in named}))}"
-            return ImportOutcome(Outcome.WRONG_CURRENCY, reason)
+            return ImportOutcome(StatementOutcome.WRONG_CURRENCY, reason)
         if len(fitting) > 1:
-            return ImportOutcome(Outcome.UNKNOWN_ACCOUNT, "two accounts have this number")
+            return ImportOutcome(StatementOutcome.UNKNOWN_ACCOUNT, "two accounts have this number")
         return fitting[0]
 
 
@@ -123,9 +134,11 @@ def judge(
 ) -> ImportOutcome:
     """Return the outcome for a statement. ``kept`` are the heads of the account's kept statements."""
     if isinstance(found, StatementFault):
-        return ImportOutcome(Outcome(found.kind.value), f"{found.place}: {found.reason}")
+        return ImportOutcome(StatementOutcome(found.kind.value), f"{found.place}: {found.reason}")
     if found.source not in accepted:
-        return ImportOutcome(Outcome.WRONG_CONTAINER, f"{found.source.value} is not accepted here")
+        return ImportOutcome(
+            StatementOutcome.WRONG_CONTAINER, f"{found.source.value} is not accepted here"
+        )
     account = directory.find(found.account)
     if isinstance(account, ImportOutcome):
         return account
@@ -135,29 +148,29 @@ def judge(
 
 def _judge_content(
     statement: Statement, account: KnownAccount, kept: Sequence[StatementHead]
-) -> tuple[Outcome, str]:
+) -> tuple[StatementOutcome, str]:
     foreign = _foreign_currency(statement)
     if foreign:
         return (
-            Outcome.WRONG_CURRENCY,
+            StatementOutcome.WRONG_CURRENCY,
             f"it holds {foreign}, and the account is in {account.currency}",
         )
     head = head_of(statement)
     if any(each.content_hash == head.content_hash for each in kept):
-        return Outcome.ALREADY_IMPORTED, "it was imported before, with the same content"
+        return StatementOutcome.ALREADY_IMPORTED, "it was imported before, with the same content"
     if any(each.identity() == head.identity() or each.period() == head.period() for each in kept):
         return (
-            Outcome.REISSUED,
+            StatementOutcome.REISSUED,
             "it was imported before with other content; the later version counts",
         )
     closes_a_day = statement.source in END_OF_DAY
     if statement.totals_differ or (closes_a_day and not head.is_balanced()):
         return (
-            Outcome.UNBALANCED,
+            StatementOutcome.UNBALANCED,
             "its entries do not add up to its closing balance, or to its own totals",
         )
     if not closes_a_day:
-        return Outcome.IMPORTED, "it is not an end-of-day statement"
+        return StatementOutcome.IMPORTED, "it is not an end-of-day statement"
     return _judge_place(head, kept, numbers_count_by_one=account.numbers_count_by_one)
 
 
@@ -174,28 +187,28 @@ def _foreign_currency(statement: Statement) -> str:
 
 def _judge_place(
     head: StatementHead, kept: Sequence[StatementHead], *, numbers_count_by_one: bool
-) -> tuple[Outcome, str]:
+) -> tuple[StatementOutcome, str]:
     """Return the outcome by the statement's place in the chain of its account."""
     before = chain_of(kept, numbers_count_by_one=numbers_count_by_one)
     chain = chain_of([*kept, head], numbers_count_by_one=numbers_count_by_one)
     mine = head.content_hash
     if mine in chain.unbalanced:
-        return Outcome.UNBALANCED, "a page does not begin where the one before it ends"
+        return StatementOutcome.UNBALANCED, "a page does not begin where the one before it ends"
     at = next(
         (n for n, each in enumerate(chain.row) if any(p.content_hash == mine for p in each.pages)),
         None,
     )
     if at is not None and chain.row[at].missing():
-        return Outcome.INCOMPLETE, chain.row[at].missing()
+        return StatementOutcome.INCOMPLETE, chain.row[at].missing()
     if at is None or set(chain.overlapping) - set(before.overlapping):
-        return Outcome.OVERLAP, "another statement covers the same days"
+        return StatementOutcome.OVERLAP, "another statement covers the same days"
     if at + 1 < len(chain.row):
-        return Outcome.OUT_OF_ORDER, "a later statement was imported before"
+        return StatementOutcome.OUT_OF_ORDER, "a later statement was imported before"
     first = chain.row[at].first.content_hash
     reason = next((gap.reason for gap in chain.gaps if gap.after == first), "")
     if reason:
-        return Outcome.GAP, reason
+        return StatementOutcome.GAP, reason
     return (
-        Outcome.IMPORTED,
+        StatementOutcome.IMPORTED,
         "it continues the chain" if at else "it is the account's first statement",
     )

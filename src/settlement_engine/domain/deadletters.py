@@ -39,7 +39,7 @@ class MessageOrigin(msgspec.Struct, frozen=True, kw_only=True):
     stored_at: datetime
 
 
-class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which dead letters: of this subject, received from ``since`` on and before ``until``; empty is any."""
 
     subject: str = ""
@@ -47,10 +47,10 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
-EVERY_LETTER: Final = LetterFilter()
+EVERY_DEAD_LETTER: Final = DeadLetterFilter()
 
 
-class LetterOutcome(StrEnum):
+class DeadLetterOutcome(StrEnum):
     """The result of an action on a dead letter."""
 
     ACCEPTED = auto()  # retried, and accepted as a settlement
@@ -59,14 +59,14 @@ class LetterOutcome(StrEnum):
     DROPPED = auto()  # a person decided not to process it
 
 
-class LetterAct(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterAct(msgspec.Struct, frozen=True, kw_only=True):
     """One action on a dead letter, with its result. ``words`` is the refusal, or the person's reason.
 
     ``at`` is the database's time when it was written; None before that.
     """
 
     who: str
-    outcome: LetterOutcome
+    outcome: DeadLetterOutcome
     words: str = ""
     settlement_id: UUID | None = None
     at: datetime | None = None
@@ -88,7 +88,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     payload_bytes: int
     payload_hash: bytes
     origin: MessageOrigin | None = None
-    acts: tuple[LetterAct, ...] = ()
+    acts: tuple[DeadLetterAct, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -96,27 +96,25 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         return self.kept_bytes == self.payload_bytes
 
     @property
-    def ending(self) -> LetterAct | None:
+    def ending(self) -> DeadLetterAct | None:
         """Return the action that closed it; None while it waits for a person."""
-        ends = (act for act in self.acts if act.outcome is not LetterOutcome.REFUSED)
+        ends = (act for act in self.acts if act.outcome is not DeadLetterOutcome.REFUSED)
         return next(ends, None)
 
 
-def require_whole(letter: DeadLetter) -> None:
+def require_whole(dead_letter: DeadLetter) -> None:
     """Raise WrongState when only a part of the message was kept."""
-    if not letter.is_whole:
-        what = (
-            f"dead letter {letter.id} was stored without its whole payload, so it cannot be retried"
-        )
-        kept = f"{letter.kept_bytes} of {letter.payload_bytes} bytes were kept"
+    if not dead_letter.is_whole:
+        what = f"dead letter {dead_letter.id} was stored without its whole payload, so it cannot be retried"
+        kept = f"{dead_letter.kept_bytes} of {dead_letter.payload_bytes} bytes were kept"
         raise WrongState(
             what, why=kept, todo="Ask its sender to send it again, then drop this one."
         )
 
 
-def require_open(letter: DeadLetter) -> None:
+def require_open(dead_letter: DeadLetter) -> None:
     """Raise WrongState when the dead letter is closed already."""
-    ending = letter.ending
+    ending = dead_letter.ending
     if ending is not None:
-        what = f"dead letter {letter.id} is already closed: {ending.outcome.name}"
+        what = f"dead letter {dead_letter.id} is already closed: {ending.outcome.name}"
         raise WrongState(what, why=f"by {ending.who}")

@@ -30,7 +30,7 @@ ENGINE: Final = "engine"
 """Who closes what has ended by itself. No person may be called so."""
 
 
-class MatterKind(StrEnum):
+class CaseKind(StrEnum):
     """What a matter is about."""
 
     IN_DOUBT = auto()  # the outcome has been unknown for too long
@@ -59,26 +59,26 @@ class Severity(StrEnum):
     NORMAL = auto()  # in working hours: the funds are held, and the engine keeps asking
 
 
-SEVERITY: Final[Mapping[MatterKind, Severity]] = {
-    MatterKind.IN_DOUBT: Severity.NORMAL,
-    MatterKind.OVERDUE: Severity.NORMAL,
-    MatterKind.CONTRADICTION: Severity.HIGH,
-    MatterKind.LATE_DEBIT: Severity.CRITICAL,
-    MatterKind.SECOND_DEBIT: Severity.CRITICAL,
-    MatterKind.DISPROVED: Severity.CRITICAL,
-    MatterKind.UNCOVERED_RETURN: Severity.CRITICAL,
-    MatterKind.HELD: Severity.NORMAL,
-    MatterKind.AMOUNT_DIFFERS: Severity.CRITICAL,
-    MatterKind.UNKNOWN_PAYMENT: Severity.CRITICAL,
-    MatterKind.ALTERED_PAYMENT: Severity.CRITICAL,
-    MatterKind.CANNOT_BE_BOOKED: Severity.CRITICAL,
+SEVERITY: Final[Mapping[CaseKind, Severity]] = {
+    CaseKind.IN_DOUBT: Severity.NORMAL,
+    CaseKind.OVERDUE: Severity.NORMAL,
+    CaseKind.CONTRADICTION: Severity.HIGH,
+    CaseKind.LATE_DEBIT: Severity.CRITICAL,
+    CaseKind.SECOND_DEBIT: Severity.CRITICAL,
+    CaseKind.DISPROVED: Severity.CRITICAL,
+    CaseKind.UNCOVERED_RETURN: Severity.CRITICAL,
+    CaseKind.HELD: Severity.NORMAL,
+    CaseKind.AMOUNT_DIFFERS: Severity.CRITICAL,
+    CaseKind.UNKNOWN_PAYMENT: Severity.CRITICAL,
+    CaseKind.ALTERED_PAYMENT: Severity.CRITICAL,
+    CaseKind.CANNOT_BE_BOOKED: Severity.CRITICAL,
 }
 
-DOUBTS: Final = frozenset({MatterKind.IN_DOUBT, MatterKind.OVERDUE})
+DOUBTS: Final = frozenset({CaseKind.IN_DOUBT, CaseKind.OVERDUE})
 """Matters that the settlement's end closes; the others are closed by people. What could not be booked
 (CANNOT_BE_BOOKED) is closed by either: by an end that comes later than the exception."""
 
-SUSPENDED: Final = frozenset({MatterKind.DISPROVED, MatterKind.UNCOVERED_RETURN})
+SUSPENDED: Final = frozenset({CaseKind.DISPROVED, CaseKind.UNCOVERED_RETURN})
 """Matters with money in suspense: one person acknowledges them, another one closes them."""
 
 LATE: Final = frozenset({Event.CONTRADICTED, Event.DISPROVED, Event.AMOUNT_DIFFERED})
@@ -90,14 +90,14 @@ UNASKED: Final = frozenset(
 """Events in states with a question that are no answer to it: wishes, limits, people."""
 
 
-class Matter(msgspec.Struct, frozen=True, kw_only=True):
+class ExceptionCase(msgspec.Struct, frozen=True, kw_only=True):
     """A matter as it stands. ``seen_at`` is the database's time of the reading.
 
     ``settlement`` is the settlement as it is now; a payment that we do not know has none.
     """
 
     id: int
-    kind: MatterKind
+    kind: CaseKind
     settlement_id: UUID | None
     detail: Mapping[str, str]
     opened_at: datetime
@@ -128,13 +128,13 @@ class LastAnswer(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class MatterFile(msgspec.Struct, frozen=True, kw_only=True):
+class CaseFile(msgspec.Struct, frozen=True, kw_only=True):
     """A matter with everything that a person needs to decide it.
 
     ``believed`` is the move on which our books stand.
     """
 
-    matter: Matter
+    case: ExceptionCase
     believed: Moved | None
     last_answer: LastAnswer | None
     is_asked_now: bool
@@ -147,26 +147,26 @@ def unbookable_detail(state: State, event: Event, why: str) -> dict[str, str]:
     return {"state": state.value, "happened": event.value, "why": told}
 
 
-def check_closing(matter: Matter, who: str) -> None:
+def check_closing(case: ExceptionCase, who: str) -> None:
     """Refuse to close what must stay open. Raises NotPermitted, WrongState."""
-    if matter.closed_at is not None:
-        what = f"the exception was closed by {matter.closed_by}"
+    if case.closed_at is not None:
+        what = f"the exception was closed by {case.closed_by}"
         raise WrongState(what, why="it is already closed")
-    if matter.kind is MatterKind.HELD:
+    if case.kind is CaseKind.HELD:
         what = "the exception of a parked settlement is closed by the decision on the settlement"
         todo = "Decide: `settlement-engine resolve ID --release` or `--decline`, or cancel it."
         raise WrongState(what, why="the settlement is still parked", todo=todo)
-    if matter.kind in DOUBTS:
+    if case.kind in DOUBTS:
         what = "the exception closes when the settlement ends, and not by a person"
         todo = "Resolve the settlement: `settlement-engine resolve ID`."
         raise WrongState(what, why="the funds are still held", todo=todo)
-    if matter.kind not in SUSPENDED:
+    if case.kind not in SUSPENDED:
         return
-    if not matter.acknowledged_by:
+    if not case.acknowledged_by:
         what = "an exception with money in suspense must be acknowledged before it is closed"
         todo = "Acknowledge it, and let another person close it."
         raise WrongState(what, why="two different people are required", todo=todo)
-    if is_same_person(matter.acknowledged_by, who):
+    if is_same_person(case.acknowledged_by, who):
         what = f"{who} acknowledged this and cannot close it"
         raise NotPermitted(
             what, why="two different people are required", todo="Ask another person to close it."
@@ -191,6 +191,6 @@ def latest_answer(moves: Sequence[Moved], quiet: LastAnswer | None) -> LastAnswe
     return quiet
 
 
-def unknown(matter_id: int) -> NotFound:
+def unknown(case_id: int) -> NotFound:
     """Say that there is no such matter."""
-    return NotFound(f"there is no exception {matter_id}", listed_by="exceptions list")
+    return NotFound(f"there is no exception {case_id}", listed_by="exceptions list")

@@ -42,7 +42,7 @@ class PaymentTerms(msgspec.Struct, frozen=True, kw_only=True):
     references: References | None = None  # None unless the message carries all three
 
 
-class Part(StrEnum):
+class AlteredPart(StrEnum):
     """Which part of a settlement was altered."""
 
     INSTRUCTION = auto()  # what the caller requested, or the caller or key itself
@@ -54,7 +54,7 @@ class Part(StrEnum):
 class Alteration(NamedTuple):
     """A difference between what was committed and what was read back."""
 
-    part: Part
+    part: AlteredPart
     text: str
 
 
@@ -84,28 +84,34 @@ def alterations(
     recorded = settlement.recorded
     if recorded is None:
         return ()  # this process wrote it and has kept it in memory
-    wish, attempt = settlement.instruction, settlement.attempt
+    instruction, attempt = settlement.instruction, settlement.attempt
     found = []
-    if wish.key_hash != recorded.key_hash:
-        found.append(Alteration(Part.INSTRUCTION, "the key's hash is not that of caller and key"))
-    if wish.content_hash != recorded.content_hash:
+    if instruction.key_hash != recorded.key_hash:
         found.append(
-            Alteration(Part.INSTRUCTION, "the instruction is not the one that was taken in")
+            Alteration(AlteredPart.INSTRUCTION, "the key's hash is not that of caller and key")
+        )
+    if instruction.content_hash != recorded.content_hash:
+        found.append(
+            Alteration(AlteredPart.INSTRUCTION, "the instruction is not the one that was taken in")
         )
     if attempt is None:
         return tuple(found)
-    if attempt.references != references(wish.caller, wish.idempotency_key, attempt.number):
-        found.append(Alteration(Part.REFERENCES, "the references are not those of caller and key"))
+    if attempt.references != references(
+        instruction.caller, instruction.idempotency_key, attempt.number
+    ):
+        found.append(
+            Alteration(AlteredPart.REFERENCES, "the references are not those of caller and key")
+        )
     if recorded.intent is None:
         found.append(
-            Alteration(Part.ROUTE, f"no move has locked funds for attempt {attempt.number}")
+            Alteration(AlteredPart.ROUTE, f"no move has locked funds for attempt {attempt.number}")
         )
     else:
         found += intent_faults(attempt, recorded.intent)
     if read is not None:
         found += [
-            Alteration(Part.MESSAGE, text)
-            for text in terms_faults(wish, attempt.references, read(attempt.payload))
+            Alteration(AlteredPart.MESSAGE, text)
+            for text in terms_faults(instruction, attempt.references, read(attempt.payload))
         ]
     return tuple(found)
 
@@ -113,8 +119,8 @@ def alterations(
 def alteration_fingerprint(settlement: Settlement, found: Iterable[Alteration]) -> str:
     """Return the fingerprint of an alteration: the same alteration always has the same one."""
     parts = ",".join(sorted({each.part.value for each in found}))
-    wish, attempt = settlement.instruction, settlement.attempt
-    content: list[object] = [wish.key_hash, wish.content()]
+    instruction, attempt = settlement.instruction, settlement.attempt
+    content: list[object] = [instruction.key_hash, instruction.content()]
     if attempt is not None:
         content += [attempt.references, intent_detail(attempt)]
     return (
@@ -126,9 +132,9 @@ def intent_faults(attempt: Attempt, intent: Mapping[str, str]) -> list[Alteratio
     """Compare an attempt with the details of the move that held its funds."""
     made = intent_detail(attempt)
     faults = {
-        ROUTE: (Part.ROUTE, "rail or accounts are not those that were locked"),
-        VALID_UNTIL: (Part.ROUTE, "it is valid until another time than was recorded"),
-        PAYLOAD_SHA256: (Part.MESSAGE, "the bytes do not have the hash that was recorded"),
+        ROUTE: (AlteredPart.ROUTE, "rail or accounts are not those that were locked"),
+        VALID_UNTIL: (AlteredPart.ROUTE, "it is valid until another time than was recorded"),
+        PAYLOAD_SHA256: (AlteredPart.MESSAGE, "the bytes do not have the hash that was recorded"),
     }
     return [
         Alteration(*faults[name])
@@ -137,15 +143,17 @@ def intent_faults(attempt: Attempt, intent: Mapping[str, str]) -> list[Alteratio
     ]
 
 
-def terms_faults(wish: Instruction, names: References, terms: PaymentTerms | None) -> list[str]:
+def terms_faults(
+    instruction: Instruction, names: References, terms: PaymentTerms | None
+) -> list[str]:
     """Compare the terms in the bytes with the instruction."""
     if terms is None:
         return ["the bytes cannot be read"]
     asked = {
-        "from_bank": wish.from_bank,
-        "to_bank": wish.to_bank,
-        "amount": str(wish.amount),
-        "currency": wish.amount.currency,
+        "from_bank": instruction.from_bank,
+        "to_bank": instruction.to_bank,
+        "amount": str(instruction.amount),
+        "currency": instruction.amount.currency,
     }
     told = [name for name, text in asked.items() if getattr(terms, name) != text]
     if terms.references is not None and terms.references != names:

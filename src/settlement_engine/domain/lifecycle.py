@@ -101,20 +101,13 @@ class Ask(StrEnum):
     RECALL = auto()
 
 
-class Row(NamedTuple):
+class Transition(NamedTuple):
     """One transition: what follows from one event in one state."""
 
     state: State
-    do: Do | None
-    ask: Ask | None
-    reached: tuple[str, ...]
-
-
-def to(
-    state: State, do: Do | None = None, *, ask: Ask | None = None, reached: tuple[str, ...] = ()
-) -> Row:
-    """Make one transition of the table."""
-    return Row(state, do, ask, reached)
+    do: Do | None = None
+    ask: Ask | None = None
+    reached: tuple[str, ...] = ()
 
 
 S, E = State, Event
@@ -122,88 +115,94 @@ READY = ("validation_complete", "funds_locked")
 BEGUN = ("transfer_initiated",)
 ENDED = ("transfer_confirmed", "settlement_finalized")
 
-LIFE: Final[Mapping[State, Mapping[Event, Row]]] = {
+TRANSITIONS: Final[Mapping[State, Mapping[Event, Transition]]] = {
     S.PENDING: {
-        E.ADMITTED: to(S.VALIDATING, ask=Ask.SCREEN),
+        E.ADMITTED: Transition(S.VALIDATING, ask=Ask.SCREEN),
     },
     S.VALIDATING: {
-        E.CLEARED: to(S.LOCKED, Do.LOCK, ask=Ask.SEND, reached=READY),
-        E.POSTPONED: to(S.QUEUED),
-        E.PARKED: to(S.HELD),
-        E.REFUSED: to(S.FAILED),
-        E.CANCELLED: to(S.FAILED),
-        E.NO_ANSWER: to(S.VALIDATING, ask=Ask.SCREEN),
+        E.CLEARED: Transition(S.LOCKED, Do.LOCK, ask=Ask.SEND, reached=READY),
+        E.POSTPONED: Transition(S.QUEUED),
+        E.PARKED: Transition(S.HELD),
+        E.REFUSED: Transition(S.FAILED),
+        E.CANCELLED: Transition(S.FAILED),
+        E.NO_ANSWER: Transition(S.VALIDATING, ask=Ask.SCREEN),
     },
     S.HELD: {
-        E.APPROVED: to(S.VALIDATING, ask=Ask.SCREEN),
-        E.DECLINED: to(S.FAILED),
-        E.CANCELLED: to(S.FAILED),
+        E.APPROVED: Transition(S.VALIDATING, ask=Ask.SCREEN),
+        E.DECLINED: Transition(S.FAILED),
+        E.CANCELLED: Transition(S.FAILED),
     },
     S.QUEUED: {
-        E.RELEASED: to(S.VALIDATING, ask=Ask.SCREEN),  # clearances may have expired
-        E.LAPSED: to(S.FAILED),
-        E.CANCELLED: to(S.FAILED),
+        E.RELEASED: Transition(S.VALIDATING, ask=Ask.SCREEN),  # clearances may have expired
+        E.LAPSED: Transition(S.FAILED),
+        E.CANCELLED: Transition(S.FAILED),
     },
     # From here on the payment may be at the rail: only evidence releases the funds.
     S.LOCKED: {
-        E.ACKNOWLEDGED: to(S.SENT, ask=Ask.ENQUIRE, reached=BEGUN),
-        E.SETTLED: to(S.COMPLETED, Do.POST, reached=BEGUN + ENDED),
-        E.REJECTED: to(S.ROLLED_BACK, Do.RELEASE),
-        E.UNDELIVERED: to(S.LOCKED, ask=Ask.SEND),  # the same bytes again
-        E.ABANDONED: to(S.ROLLED_BACK, Do.RELEASE),
-        E.NO_ANSWER: to(S.IN_DOUBT, ask=Ask.ENQUIRE),
-        E.AMOUNT_DIFFERED: to(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE, reached=BEGUN),
+        E.ACKNOWLEDGED: Transition(S.SENT, ask=Ask.ENQUIRE, reached=BEGUN),
+        E.SETTLED: Transition(S.COMPLETED, Do.POST, reached=BEGUN + ENDED),
+        E.REJECTED: Transition(S.ROLLED_BACK, Do.RELEASE),
+        E.UNDELIVERED: Transition(S.LOCKED, ask=Ask.SEND),  # the same bytes again
+        E.ABANDONED: Transition(S.ROLLED_BACK, Do.RELEASE),
+        E.NO_ANSWER: Transition(S.IN_DOUBT, ask=Ask.ENQUIRE),
+        E.AMOUNT_DIFFERED: Transition(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE, reached=BEGUN),
     },
     S.IN_DOUBT: {
-        E.ACKNOWLEDGED: to(S.SENT, ask=Ask.ENQUIRE, reached=BEGUN),
-        E.SETTLED: to(S.COMPLETED, Do.POST, reached=BEGUN + ENDED),
-        E.REJECTED: to(S.ROLLED_BACK, Do.RELEASE),
-        E.NOT_FOUND: to(S.LOCKED, ask=Ask.SEND),  # the same bytes, marked as possible duplicate
-        E.NO_ANSWER: to(S.IN_DOUBT, ask=Ask.ENQUIRE),
-        E.AMOUNT_DIFFERED: to(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE, reached=BEGUN),
-        E.ATTESTED_SETTLED: to(S.COMPLETED, Do.POST, reached=BEGUN + ENDED),
-        E.ATTESTED_NOT_SETTLED: to(S.ROLLED_BACK, Do.RELEASE),
+        E.ACKNOWLEDGED: Transition(S.SENT, ask=Ask.ENQUIRE, reached=BEGUN),
+        E.SETTLED: Transition(S.COMPLETED, Do.POST, reached=BEGUN + ENDED),
+        E.REJECTED: Transition(S.ROLLED_BACK, Do.RELEASE),
+        E.NOT_FOUND: Transition(
+            S.LOCKED, ask=Ask.SEND
+        ),  # the same bytes, marked as possible duplicate
+        E.NO_ANSWER: Transition(S.IN_DOUBT, ask=Ask.ENQUIRE),
+        E.AMOUNT_DIFFERED: Transition(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE, reached=BEGUN),
+        E.ATTESTED_SETTLED: Transition(S.COMPLETED, Do.POST, reached=BEGUN + ENDED),
+        E.ATTESTED_NOT_SETTLED: Transition(S.ROLLED_BACK, Do.RELEASE),
     },
     S.SENT: {
-        E.ACKNOWLEDGED: to(S.SENT, ask=Ask.ENQUIRE),  # still in process
-        E.SETTLED: to(S.COMPLETED, Do.POST, reached=ENDED),
-        E.REJECTED: to(S.ROLLED_BACK, Do.RELEASE),
-        E.NOT_FOUND: to(S.SENT, ask=Ask.ENQUIRE),  # the rail acknowledged it before
-        E.NO_ANSWER: to(S.SENT, ask=Ask.ENQUIRE),
-        E.AMOUNT_DIFFERED: to(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE),  # nothing is posted on it
-        E.OVERDUE: to(S.RECALLING, ask=Ask.RECALL),
-        E.CANCELLED: to(S.RECALLING, ask=Ask.RECALL),
-        E.ATTESTED_SETTLED: to(S.COMPLETED, Do.POST, reached=ENDED),
-        E.ATTESTED_NOT_SETTLED: to(S.ROLLED_BACK, Do.RELEASE),
+        E.ACKNOWLEDGED: Transition(S.SENT, ask=Ask.ENQUIRE),  # still in process
+        E.SETTLED: Transition(S.COMPLETED, Do.POST, reached=ENDED),
+        E.REJECTED: Transition(S.ROLLED_BACK, Do.RELEASE),
+        E.NOT_FOUND: Transition(S.SENT, ask=Ask.ENQUIRE),  # the rail acknowledged it before
+        E.NO_ANSWER: Transition(S.SENT, ask=Ask.ENQUIRE),
+        E.AMOUNT_DIFFERED: Transition(
+            S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE
+        ),  # nothing is posted on it
+        E.OVERDUE: Transition(S.RECALLING, ask=Ask.RECALL),
+        E.CANCELLED: Transition(S.RECALLING, ask=Ask.RECALL),
+        E.ATTESTED_SETTLED: Transition(S.COMPLETED, Do.POST, reached=ENDED),
+        E.ATTESTED_NOT_SETTLED: Transition(S.ROLLED_BACK, Do.RELEASE),
     },
     S.RECALLING: {
-        E.RECALLED: to(S.ROLLED_BACK, Do.RELEASE),
-        E.REJECTED: to(S.ROLLED_BACK, Do.RELEASE),
-        E.SETTLED: to(S.COMPLETED, Do.POST, reached=ENDED),  # it settled before the recall arrived
-        E.RECALL_REFUSED: to(S.SENT, ask=Ask.ENQUIRE),
-        E.ACKNOWLEDGED: to(S.RECALLING, ask=Ask.RECALL),  # the recall is in process
-        E.NO_ANSWER: to(S.RECALLING, ask=Ask.RECALL),
-        E.AMOUNT_DIFFERED: to(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE),
-        E.ATTESTED_SETTLED: to(S.COMPLETED, Do.POST, reached=ENDED),
-        E.ATTESTED_NOT_SETTLED: to(S.ROLLED_BACK, Do.RELEASE),
+        E.RECALLED: Transition(S.ROLLED_BACK, Do.RELEASE),
+        E.REJECTED: Transition(S.ROLLED_BACK, Do.RELEASE),
+        E.SETTLED: Transition(
+            S.COMPLETED, Do.POST, reached=ENDED
+        ),  # it settled before the recall arrived
+        E.RECALL_REFUSED: Transition(S.SENT, ask=Ask.ENQUIRE),
+        E.ACKNOWLEDGED: Transition(S.RECALLING, ask=Ask.RECALL),  # the recall is in process
+        E.NO_ANSWER: Transition(S.RECALLING, ask=Ask.RECALL),
+        E.AMOUNT_DIFFERED: Transition(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE),
+        E.ATTESTED_SETTLED: Transition(S.COMPLETED, Do.POST, reached=ENDED),
+        E.ATTESTED_NOT_SETTLED: Transition(S.ROLLED_BACK, Do.RELEASE),
     },
     S.COMPLETED: {
-        E.RETURNED: to(S.RETURNED, Do.REVERSE),
-        E.PARTLY_RETURNED: to(S.COMPLETED, Do.REVERSE),  # the obligation stays held
-        E.UNCOVERED: to(S.RETURNED, Do.SUSPEND),
-        E.PARTLY_UNCOVERED: to(S.COMPLETED, Do.SUSPEND),
-        E.CONTRADICTED: to(S.COMPLETED, Do.EXCEPT),
-        E.DISPROVED: to(S.COMPLETED, Do.SUSPEND),  # only where the end was attested
+        E.RETURNED: Transition(S.RETURNED, Do.REVERSE),
+        E.PARTLY_RETURNED: Transition(S.COMPLETED, Do.REVERSE),  # the obligation stays held
+        E.UNCOVERED: Transition(S.RETURNED, Do.SUSPEND),
+        E.PARTLY_UNCOVERED: Transition(S.COMPLETED, Do.SUSPEND),
+        E.CONTRADICTED: Transition(S.COMPLETED, Do.EXCEPT),
+        E.DISPROVED: Transition(S.COMPLETED, Do.SUSPEND),  # only where the end was attested
     },
     S.FAILED: {
-        E.CONTRADICTED: to(S.FAILED, Do.EXCEPT),  # a restored database may lack a payment
+        E.CONTRADICTED: Transition(S.FAILED, Do.EXCEPT),  # a restored database may lack a payment
     },
     S.ROLLED_BACK: {
-        E.CONTRADICTED: to(S.ROLLED_BACK, Do.EXCEPT),
-        E.DISPROVED: to(S.ROLLED_BACK, Do.SUSPEND),  # only where the end was attested
+        E.CONTRADICTED: Transition(S.ROLLED_BACK, Do.EXCEPT),
+        E.DISPROVED: Transition(S.ROLLED_BACK, Do.SUSPEND),  # only where the end was attested
     },
     S.RETURNED: {
-        E.CONTRADICTED: to(S.RETURNED, Do.EXCEPT),
+        E.CONTRADICTED: Transition(S.RETURNED, Do.EXCEPT),
     },
 }
 
@@ -220,7 +219,12 @@ HOLDING: Final = frozenset({S.LOCKED, S.IN_DOUBT, S.SENT, S.RECALLING})
 """The states in which funds are held on the source account."""
 
 QUESTION: Final[Mapping[State, Ask]] = MappingProxyType(
-    {row.state: row.ask for rows in LIFE.values() for row in rows.values() if row.ask is not None}
+    {
+        transition.state: transition.ask
+        for rows in TRANSITIONS.values()
+        for transition in rows.values()
+        if transition.ask is not None
+    }
 )
 """The question that is open in each state; states without one wait for a time or for people."""
 
@@ -259,26 +263,26 @@ STATUS: Final[Mapping[State, PublicStatus]] = MappingProxyType(
 )
 
 
-def follow(state: State, event: Event) -> Row:
+def transition_for(state: State, event: Event) -> Transition:
     """Return the transition of an event in a state. Raises IllegalMove if there is none."""
     try:
-        return LIFE[state][event]
+        return TRANSITIONS[state][event]
     except KeyError:
         raise IllegalMove(state, event) from None
 
 
-def is_recorded(state: State, row: Row) -> bool:
+def is_recorded(state: State, transition: Transition) -> bool:
     """Say whether the transition is recorded as a move: it changes the state, or it has an action.
 
     A question that is asked again changes nothing, so it is neither recorded nor announced.
     """
-    return row.state is not state or row.do is not None
+    return transition.state is not state or transition.do is not None
 
 
-def is_one_more_question(row: Row) -> bool:
+def is_repeated_question(transition: Transition) -> bool:
     """Say whether the transition asks the rail again about a payment after the point of no return.
 
     Such questions are counted together over all states, and each waits longer than the one before. So a
     payment that alternates between two states is not asked about more and more often.
     """
-    return row.state in HOLDING and row.do is not Do.LOCK
+    return transition.state in HOLDING and transition.do is not Do.LOCK

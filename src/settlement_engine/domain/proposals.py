@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from settlement_engine.domain.identity import is_same_person
-from settlement_engine.domain.lifecycle import LIFE, Event, State
+from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
 from settlement_engine.errors import InvalidInstruction, NotPermitted, WrongState
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def content_sha256(
 
 def check_attestable(settlement: Settlement, finding: Finding) -> None:
     """Refuse what cannot be attested, or decided, in this state. Raises WrongState."""
-    if ATTESTED[finding] in LIFE[settlement.state]:
+    if ATTESTED[finding] in TRANSITIONS[settlement.state]:
         return
     if finding in OF_PARKED and not settlement.is_ended:
         what = f"a settlement that is {settlement.state.value} is not parked"

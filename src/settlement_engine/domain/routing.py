@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from settlement_engine.domain.settlement import Instruction
-    from settlement_engine.domain.windows import Session
+    from settlement_engine.domain.windows import WindowOpening
 
 RAIL_PREFIX: Final = "rail."
 """The prefix of the detail in which the reason against a rail is kept; the rail's name follows."""
@@ -81,13 +81,13 @@ class RailRules(Protocol):
 class RailOffer(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a rail can take one payment now.
 
-    ``session`` is the time in which both the currency's and the rail's own windows are open now. If it is None,
+    ``window_opening`` is the time in which both the currency's and the rail's own windows are open now. If it is None,
     ``opens_at`` is when the next such time begins, or None if there is none.
     """
 
     name: str
     rules: RailRules
-    session: Session | None
+    window_opening: WindowOpening | None
     opens_at: datetime | None = None
     has_room: bool = True
     is_breaker_open: bool = False
@@ -110,7 +110,7 @@ class RouteDecision(msgspec.Struct, frozen=True, kw_only=True):
 
     rail: str
     rejected: tuple[RejectedRail, ...] = ()
-    session: Session | None = None
+    window_opening: WindowOpening | None = None
     waits_for: RouteReason | None = None
     opens_at: datetime | None = None
 
@@ -131,15 +131,15 @@ def read_rejected(detail: Mapping[str, str]) -> tuple[RejectedRail, ...]:
     return tuple(found)
 
 
-def lasting_objection(rules: RailRules, wish: Instruction) -> tuple[RouteReason, str] | None:
+def lasting_objection(rules: RailRules, instruction: Instruction) -> tuple[RouteReason, str] | None:
     """Return the permanent reason why a rail does not carry this payment; None if it may."""
-    amount = wish.amount
+    amount = instruction.amount
     currency = amount.currency
     if rules.currencies is not None and currency not in rules.currencies:
         carried = _some(rules.currencies)
         return RouteReason.CURRENCY_NOT_CARRIED, f"it carries {carried}, not {currency}"
-    if rules.banks is not None and folded_bank(wish.from_bank) not in rules.banks:
-        return RouteReason.BANK_NOT_REACHED, f"{wish.from_bank} takes no orders over it"
+    if rules.banks is not None and folded_bank(instruction.from_bank) not in rules.banks:
+        return RouteReason.BANK_NOT_REACHED, f"{instruction.from_bank} takes no orders over it"
     least = rules.amount_min_minor.get(currency)
     if least is not None and amount.minor < least:
         text = f"it carries no less than {least} minor units of {currency}"
@@ -157,12 +157,12 @@ def _some(currencies: Iterable[str]) -> str:
     return (", ".join(names[:SHOWN_MAX]) or "nothing") + more
 
 
-def _objection(offer: RailOffer, wish: Instruction) -> tuple[RouteReason, str] | None:
+def _objection(offer: RailOffer, instruction: Instruction) -> tuple[RouteReason, str] | None:
     """Return the reason why a rail does not take this payment now; None if it does."""
-    lasting = lasting_objection(offer.rules, wish)
+    lasting = lasting_objection(offer.rules, instruction)
     if lasting is not None:
         return lasting
-    if offer.session is None:
+    if offer.window_opening is None:
         opening = offer.opens_at.isoformat() if offer.opens_at else "never"
         return RouteReason.WINDOW_CLOSED, f"next opening: {opening}"
     if not offer.has_room:
@@ -172,14 +172,16 @@ def _objection(offer: RailOffer, wish: Instruction) -> tuple[RouteReason, str] |
     return None
 
 
-def choose_route(wish: Instruction, offers: Iterable[RailOffer]) -> RouteDecision:
+def choose_route(instruction: Instruction, offers: Iterable[RailOffer]) -> RouteDecision:
     """Choose the rail. ``offers`` are in order of preference; no more of them are read than needed."""
     rejected: list[RejectedRail] = []
     waiting: list[tuple[RailOffer, RouteReason]] = []
     for offer in offers:
-        objection = _objection(offer, wish)
+        objection = _objection(offer, instruction)
         if objection is None:
-            return RouteDecision(rail=offer.name, rejected=tuple(rejected), session=offer.session)
+            return RouteDecision(
+                rail=offer.name, rejected=tuple(rejected), window_opening=offer.window_opening
+            )
         reason, text = objection
         rejected.append(RejectedRail(offer.name, reason, text))
         if reason not in LASTING:
@@ -190,7 +192,7 @@ def choose_route(wish: Instruction, offers: Iterable[RailOffer]) -> RouteDecisio
     return RouteDecision(
         rail=chosen.name,
         rejected=tuple(each for each in rejected if each.rail != chosen.name),
-        session=chosen.session,
+        window_opening=chosen.window_opening,
         # A rail whose bank does not answer may still be chosen: the payment waits in the lane's queue.
         waits_for=None if reason is RouteReason.BREAKER_OPEN else reason,
         opens_at=chosen.opens_at if reason is RouteReason.WINDOW_CLOSED else None,

@@ -127,7 +127,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 class Settlement:
     """The processing of an instruction: its state, its attempt and its owner.
 
-    ``seq`` counts its moves. ``epoch`` is the fencing token of its owner: a write with an older one changes
+    ``seq`` counts its moves. ``fencing_token`` is the fencing token of its owner: a write with an older one changes
     nothing. ``asked`` counts how often the question of the current state was asked without a new status;
     after the point of no return it is not reset until the end. ``returns`` are the returns after completion,
     oldest first. ``recorded`` is set when the settlement was read back from a store; it is None once this
@@ -138,7 +138,7 @@ class Settlement:
     instruction: Instruction
     state: State
     seq: int
-    epoch: int
+    fencing_token: int
     created_at: datetime
     value_date: date
     ended_at: datetime | None = None

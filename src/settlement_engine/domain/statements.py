@@ -77,7 +77,7 @@ class StatementAccount(msgspec.Struct, frozen=True):
     """The bank's BIC, if the statement contains it."""
 
 
-class Balance(msgspec.Struct, frozen=True):
+class StatementBalance(msgspec.Struct, frozen=True):
     """A balance in minor units: positive if the bank owes the account holder."""
 
     type: BalanceType
@@ -86,7 +86,7 @@ class Balance(msgspec.Struct, frozen=True):
     date: date
 
 
-class References(msgspec.Struct, frozen=True):
+class StatementReferences(msgspec.Struct, frozen=True):
     """The references of a payment by the bank and the parties; empty if not given."""
 
     end_to_end: str = ""
@@ -124,7 +124,7 @@ class References(msgspec.Struct, frozen=True):
 class EntryDetail(msgspec.Struct, frozen=True):
     """One payment inside an entry."""
 
-    references: References
+    references: StatementReferences
     minor: int | None
     """Signed, in minor units of the entry's currency; None if the bank does not state it."""
     text: str = ""
@@ -142,7 +142,7 @@ class Entry(msgspec.Struct, frozen=True):
     booking_date: date | None
     value_date: date | None
     is_reversal: bool
-    references: References
+    references: StatementReferences
     code: str
     """The bank transaction code: ``PMNT/RCDT/ESCT``, or ``NTRF``."""
     text: str
@@ -158,7 +158,7 @@ class Statement(msgspec.Struct, frozen=True):
     account: StatementAccount
     id: str
     entries: tuple[Entry, ...]
-    balances: tuple[Balance, ...]
+    balances: tuple[StatementBalance, ...]
     sequence: int | None = None
     page: int | None = None
     is_last_page: bool | None = None
@@ -175,7 +175,7 @@ class Statement(msgspec.Struct, frozen=True):
     place: str = ""
     """Its position in the file; not part of its content."""
 
-    def balance(self, *types: BalanceType) -> Balance | None:
+    def balance(self, *types: BalanceType) -> StatementBalance | None:
         """Return the first balance of these types, tried in turn."""
         for wanted in types:
             for balance in self.balances:
@@ -183,11 +183,11 @@ class Statement(msgspec.Struct, frozen=True):
                     return balance
         return None
 
-    def opening(self) -> Balance | None:
+    def opening(self) -> StatementBalance | None:
         """Return the balance that this statement or page begins with."""
         return self.balance(BalanceType.OPENING, BalanceType.OPENING_INTERMEDIATE)
 
-    def closing(self) -> Balance | None:
+    def closing(self) -> StatementBalance | None:
         """Return the balance that this statement or page ends with."""
         return self.balance(BalanceType.CLOSING, BalanceType.CLOSING_INTERMEDIATE)
 

@@ -36,7 +36,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class WindowOpening:
     """One window on one date: open from ``opens_at`` up to and not including ``closes_at``."""
 
     opens_at: datetime
@@ -52,7 +52,7 @@ def always_open(currency: str) -> Window:
     return Window(currency=currency, zone="UTC", opens=time(0), closes=time(0), weekdays=EVERY_DAY)
 
 
-def _sessions(window: Window, now: datetime) -> Iterator[Session]:
+def _window_openings(window: Window, now: datetime) -> Iterator[WindowOpening]:
     zone = ZoneInfo(window.zone)
     today = now.astimezone(zone).date()
     for offset in range(-1, LOOK_AHEAD_DAYS):
@@ -63,38 +63,40 @@ def _sessions(window: Window, now: datetime) -> Iterator[Session]:
         opens_at = datetime.combine(day, window.opens, zone).astimezone(UTC)
         closes_at = datetime.combine(last_day, window.closes, zone).astimezone(UTC)
         if opens_at < closes_at:
-            yield Session(opens_at, closes_at)
+            yield WindowOpening(opens_at, closes_at)
 
 
-def open_session(windows: Iterable[Window], currency: str, now: datetime) -> Session | None:
+def window_opening_at(
+    windows: Iterable[Window], currency: str, now: datetime
+) -> WindowOpening | None:
     """Return the window that is open now; of several, the one that closes last."""
     found = [
-        session
+        window_opening
         for window in windows
         if window.currency in ("", currency)
-        for session in _sessions(window, now)
-        if session.holds(now)
+        for window_opening in _window_openings(window, now)
+        if window_opening.holds(now)
     ]
-    return max(found, key=lambda session: session.closes_at, default=None)
+    return max(found, key=lambda window_opening: window_opening.closes_at, default=None)
 
 
 def next_opening(windows: Iterable[Window], currency: str, now: datetime) -> datetime | None:
     """Return when the currency's next window opens after now, or None if it has no window."""
     return min(
         (
-            session.opens_at
+            window_opening.opens_at
             for window in windows
             if window.currency in ("", currency)
-            for session in _sessions(window, now)
-            if session.opens_at > now
+            for window_opening in _window_openings(window, now)
+            if window_opening.opens_at > now
         ),
         default=None,
     )
 
 
-def both_open(one: Session, other: Session) -> Session:
+def both_open(one: WindowOpening, other: WindowOpening) -> WindowOpening:
     """Return the time in which two windows that are open now are both open."""
-    return Session(max(one.opens_at, other.opens_at), min(one.closes_at, other.closes_at))
+    return WindowOpening(max(one.opens_at, other.opens_at), min(one.closes_at, other.closes_at))
 
 
 def next_opening_of_both(
@@ -108,10 +110,10 @@ def next_opening_of_both(
     )
 
 
-def _all_sessions(windows: Iterable[Window], currency: str, now: datetime) -> list[Session]:
+def _all_sessions(windows: Iterable[Window], currency: str, now: datetime) -> list[WindowOpening]:
     return [
-        session
+        window_opening
         for window in windows
         if window.currency in ("", currency)
-        for session in _sessions(window, now)
+        for window_opening in _window_openings(window, now)
     ]

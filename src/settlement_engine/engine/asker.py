@@ -13,9 +13,9 @@ import structlog
 
 from settlement_engine.domain.decisions.before_the_end import ONLY_TO_A_QUESTION, when_not_taken
 from settlement_engine.domain.lifecycle import QUESTION, Ask, Event
-from settlement_engine.engine.dispatch.dispatcher import Outside
+from settlement_engine.engine.dispatch.dispatcher import EngineHooks
+from settlement_engine.engine.external_timeout import external_timeout
 from settlement_engine.engine.integrity import may_be_put, silence
-from settlement_engine.engine.patience import at_most
 from settlement_engine.ports import Answer, EnquiryRail, Question, RecallRail
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.engine.dispatch.call import Call
+    from settlement_engine.engine.dispatch.call import LaneCall
     from settlement_engine.engine.dispatch.dispatcher import Dispatcher
     from settlement_engine.engine.gate import Gate
     from settlement_engine.engine.integrity import Integrity
-    from settlement_engine.engine.presence import Presence
+    from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Meter, Report, Screening, SendRail
 
@@ -48,7 +48,7 @@ class Asker:
         rails: Mapping[str, SendRail],
         screening: Screening,
         *,
-        presence: Presence,
+        lease: EngineLease,
         meter: Meter,
         gate: Gate,
         integrity: Integrity,
@@ -58,7 +58,7 @@ class Asker:
         self._settings = settings
         self._rails = rails
         self._screening = screening
-        self._presence = presence
+        self._lease = lease
         self._meter = meter
         self._gate = gate
         self._integrity = integrity
@@ -70,7 +70,7 @@ class Asker:
     def attach(self, hear: Hear, carried: Callable[[UUID], Settlement | None]) -> None:
         """Name who hears the answers, and who knows what is carried."""
         self._hear = hear
-        self._dispatcher.attach(Outside(hear=hear, carried=carried, put=self._put))
+        self._dispatcher.attach(EngineHooks(hear=hear, carried=carried, put=self._put))
 
     def ask(self, settlements: Sequence[Settlement]) -> None:
         """Put the open question of each settlement; returns at once."""
@@ -83,9 +83,9 @@ class Asker:
             if question is Ask.SCREEN:
                 self._ask_screening(group)
             elif rail not in self._rails:
-                self._presence.spawn(self._miss(question, rail, group))
+                self._lease.spawn(self._miss(question, rail, group))
             elif question not in self._rails[rail].capabilities.asks:
-                self._presence.spawn(self._answer_untaken(question, rail, group))
+                self._lease.spawn(self._answer_untaken(question, rail, group))
             else:
                 self._dispatcher.offer(question, rail, group)
 
@@ -104,14 +104,14 @@ class Asker:
         for rails, group in groups.items():
             for start in range(0, len(group), QUESTIONS_BATCH_MAX):
                 batch = group[start : start + QUESTIONS_BATCH_MAX]
-                self._presence.spawn(self._screen(batch, self._gate.turn, rails))
+                self._lease.spawn(self._screen(batch, self._gate.turn, rails))
 
     async def _miss(self, question: Ask, rail: str, batch: list[Settlement]) -> None:
         """Answer for a rail that this engine does not have: with silence, for it may have the payment.
 
         The name may have been altered: then that is told, besides.
         """
-        self._meter.anomaly("rail_missing", len(batch))
+        self._meter.invariant_warning("rail_missing", len(batch))
         log.error("rail_missing", rail=rail, count=len(batch))
         for settlement in batch:
             self._integrity.of_question(settlement, question)
@@ -163,7 +163,7 @@ class Asker:
         finally:
             self._at_gate[rails] -= len(batch)
 
-    def _leave_out_altered(self, call: Call) -> None:
+    def _leave_out_altered(self, call: LaneCall) -> None:
         """Leave out what may not be asked about; it is answered with silence.
 
         What may not be recalled is asked about instead: the bank may have settled it.
@@ -189,7 +189,7 @@ class Asker:
         if altered:
             self._hear(silence(each) for each in altered)
 
-    async def _put(self, call: Call) -> None:
+    async def _put(self, call: LaneCall) -> None:
         """Put a call that leaves its lanes: from now on the time of its answers counts."""
         self._leave_out_altered(call)
         if not call.settlements:
@@ -214,13 +214,13 @@ class Asker:
         timeout_seconds: float,
         put: Callable[[Report], Awaitable[None]],
         *,
-        call: Call | None = None,
+        call: LaneCall | None = None,
     ) -> None:
         """Put a batch and pass answers on as they come; what is still open at the end is silence."""
-        started_at = self._presence.monotonic()
+        started_at = self._lease.monotonic()
         asked = len(open_questions)
         try:
-            async with at_most(timeout_seconds):
+            async with external_timeout(timeout_seconds):
                 await put(self._reporter(open_questions, call))
         except TimeoutError:
             pass
@@ -229,7 +229,7 @@ class Asker:
         unanswered = dict(open_questions)
         open_questions.clear()  # what comes from now on is no answer to these any more
         silent = len(unanswered)
-        seconds = self._presence.monotonic() - started_at
+        seconds = self._lease.monotonic() - started_at
         self._meter.rail_answered(name, question.value, seconds, asked - silent, silent)
         if silent and call is not None:
             call.silent(unanswered)
@@ -241,7 +241,7 @@ class Asker:
                 ]
             )
 
-    def _reporter(self, open_questions: dict[UUID, int], call: Call | None) -> Report:
+    def _reporter(self, open_questions: dict[UUID, int], call: LaneCall | None) -> Report:
         """Make what takes in the answers of one call, whenever they come."""
 
         def report(answers: Sequence[Answer]) -> None:

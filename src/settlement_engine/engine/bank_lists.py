@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from settlement_engine.domain.decisions.after_the_end import contradicts
-from settlement_engine.engine.patience import at_most
+from settlement_engine.engine.external_timeout import external_timeout
 from settlement_engine.errors import Broken, Contention, Unavailable
-from settlement_engine.ports import Answer, PaymentLister, Suspicion
+from settlement_engine.ports import Answer, PaymentLister, StaleDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from settlement_engine.engine.presence import Presence
+    from settlement_engine.engine.lease import EngineLease
     from settlement_engine.ports import (
         BankPage,
         BankPayment,
+        BarrierState,
+        BarrierStore,
         KnownPayment,
         Meter,
-        Opening,
-        Openings,
         Rail,
     )
 
@@ -59,9 +59,9 @@ log = structlog.get_logger(__name__)
 class BankLists:
     """Asks the banks, and compares."""
 
-    def __init__(self, openings: Openings, presence: Presence, meter: Meter) -> None:
-        self._openings = openings
-        self._presence = presence
+    def __init__(self, barrier_store: BarrierStore, lease: EngineLease, meter: Meter) -> None:
+        self._barrier_store = barrier_store
+        self._lease = lease
         self._meter = meter
         self._hear: Callable[[Iterable[Answer]], None] = lambda _: None
 
@@ -69,7 +69,7 @@ class BankLists:
         """Name who hears what the banks' lists say of settlements of ours."""
         self._hear = hear
 
-    async def compare(self, opening: Opening, rail: Rail) -> dict[str, str] | str:
+    async def compare(self, opening: BarrierState, rail: Rail) -> dict[str, str] | str:
         """Find what this rail's bank has and we do not.
 
         Returns what to note of it, or why it could not be found out.
@@ -93,29 +93,29 @@ class BankLists:
             return await self._unlisted(opening, rail, repr(error))
         return {"rail": rail.name, "unknown_payments": str(count)}
 
-    async def _unlisted(self, opening: Opening, rail: Rail, why: str) -> dict[str, str] | str:
+    async def _unlisted(self, opening: BarrierState, rail: Rail, why: str) -> dict[str, str] | str:
         """Go without the list if a person has said so."""
-        if await self._openings.is_confirmed(opening.incarnation):
+        if await self._barrier_store.is_confirmed(opening.epoch_id):
             log.warning("opening_confirmed", rail=rail.name, why=why)
             return {"rail": rail.name, "without_list": why}
-        self._meter.anomaly("opening_without_list")
+        self._meter.invariant_warning("opening_without_list")
         return f"the rail {rail.name} does not give its payment list: {why}"
 
     async def _page(
         self, rail: PaymentLister, since: datetime, after: str, seconds: float
     ) -> BankPage:
-        async with at_most(seconds):
+        async with external_timeout(seconds):
             return await rail.payments_since(since, after)
 
     async def _compare(self, page: BankPage, rail: str, since: datetime) -> int:
         """Report what is unknown; pass on what contradicts an end of ours."""
         by_reference = {payment.reference: payment for payment in page.payments}
-        known = await self._openings.known(list(by_reference), since)
+        known = await self._barrier_store.known(list(by_reference), since)
         missing = by_reference.keys() - {each.reference for each in known}
         unknown = [by_reference[reference] for reference in sorted(missing)]
         if unknown:
-            await self._openings.report_unknown(unknown, rail)
-            self._meter.anomaly("unknown_payment", len(unknown))
+            await self._barrier_store.report_unknown(unknown, rail)
+            self._meter.invariant_warning("unknown_payment", len(unknown))
         self._hear(
             _answer(each, by_reference[each.reference])
             for each in known
@@ -124,12 +124,12 @@ class BankLists:
         )
         return len(unknown)
 
-    async def check(self, rails: Iterable[Rail]) -> Suspicion | None:
+    async def check(self, rails: Iterable[Rail]) -> StaleDatabase | None:
         """Look whether a bank knows more than this database, which then is an older state of it.
 
         A bank that does not answer is not waited for: the check is a net, and the server is known.
         """
-        written_at = await self._openings.last_written()
+        written_at = await self._barrier_store.last_written()
         for rail in rails:
             if not isinstance(rail, PaymentLister):
                 continue
@@ -139,12 +139,12 @@ class BankLists:
                 except TROUBLE:
                     raise
                 except Exception as error:  # noqa: BLE001 - the same
-                    self._meter.anomaly("opening_unchecked")
+                    self._meter.invariant_warning("opening_unchecked")
                     log.warning("opening_unchecked", rail=rail.name, error=repr(error))
-                    await self._presence.pause()
+                    await self._lease.pause()
                     continue
                 if missing is not None:
-                    return Suspicion(why="bank_knows_more", since=missing)
+                    return StaleDatabase(why="bank_knows_more", since=missing)
                 break
         return None
 
@@ -153,7 +153,7 @@ class BankLists:
         after = ""
         for _ in range(CHECK_PAGES_MAX):
             page = await self._page(rail, written_at - CHECK_MARGIN, after, CHECK_SECONDS)
-            known = await self._openings.known(
+            known = await self._barrier_store.known(
                 [payment.reference for payment in page.payments], written_at
             )
             references = {each.reference for each in known}

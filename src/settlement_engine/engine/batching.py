@@ -1,7 +1,7 @@
 """Group commit: whatever has come while the last batch was being written is the next batch.
 
 Promises: who is alone goes at once; in a crowd a batch waits while others keep coming, never longer than
-``GAPS_MAX`` gaps; nobody is left behind, and whoever offers keeps the queue's bound.
+``LINGERS_MAX`` gaps; nobody is left behind, and whoever offers keeps the queue's bound.
 
 Why a crowd waits at all: a commit costs much and one more in it hardly anything, and callers who wait for
 their ends come back in the batches in which they were answered, so that small batches stay small for ever.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-GAPS_MAX: Final = 8
+LINGERS_MAX: Final = 8
 """A batch waits no longer than so many gaps, however many keep coming."""
 
 SHARES: Final = 2
@@ -37,7 +37,7 @@ class Batcher(Generic[T]):
     It has two lanes: what finishes begun work goes before what begins new work, so that under a burst
     settlements end one after the other instead of all together at its end.
 
-    ``crowd`` counts who is under way and may come here soon, those who wait here included. ``hands`` is how
+    ``in_flight`` counts who is under way and may come here soon, those who wait here included. ``workers`` is how
     many batches may be worked on at once; beside another one only a full batch is begun.
     """
 
@@ -46,15 +46,15 @@ class Batcher(Generic[T]):
         work: Callable[[list[T]], Awaitable[None]],
         *,
         batch_max: int,
-        gap_seconds: float = 0.0,
-        crowd: Callable[[], int] = _nobody,
-        hands: int = 1,
+        batch_linger_seconds: float = 0.0,
+        in_flight: Callable[[], int] = _nobody,
+        workers: int = 1,
     ) -> None:
         self._work = work
         self._batch_max = batch_max
-        self._gap_seconds = gap_seconds
-        self._crowd = crowd
-        self._hands = hands
+        self._batch_linger_seconds = batch_linger_seconds
+        self._in_flight = in_flight
+        self._workers = workers
         self._waiting: deque[T] = deque()
         self._finishing: deque[T] = deque()
         self._arrived = asyncio.Event()
@@ -86,7 +86,7 @@ class Batcher(Generic[T]):
     async def run(self) -> None:
         """Work for ever; ``work`` handles its own failures."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._hands):
+            for _ in range(self._workers):
                 group.create_task(self._serve())
 
     async def _serve(self) -> None:
@@ -107,19 +107,19 @@ class Batcher(Generic[T]):
         while len(self) < (self._batch_max if self._busy else 1):
             self._arrived.clear()
             await self._arrived.wait()
-        await self._wait_for_company()
+        await self._linger()
         return self._take()
 
-    async def _wait_for_company(self) -> None:
+    async def _linger(self) -> None:
         """In a crowd, let those come who are near; when nobody came in a gap, go."""
-        if not self._gap_seconds:
+        if not self._batch_linger_seconds:
             return
-        enough = min(self._crowd() // SHARES, self._batch_max)
-        for _ in range(GAPS_MAX):
+        enough = min(self._in_flight() // SHARES, self._batch_max)
+        for _ in range(LINGERS_MAX):
             count = len(self)
             if count >= enough:
                 return
-            await asyncio.sleep(self._gap_seconds)
+            await asyncio.sleep(self._batch_linger_seconds)
             if len(self) == count:
                 return
 
@@ -131,13 +131,13 @@ class Batcher(Generic[T]):
         return batch
 
 
-class Doorbell:
+class Notifier:
     """Wakes everybody who waits for news; rings that nobody waits for are forgotten."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake all who wait now."""
         self._event.set()
         self._event = asyncio.Event()

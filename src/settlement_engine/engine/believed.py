@@ -15,38 +15,38 @@ from settlement_engine.domain.lifecycle import (
     Ask,
     Do,
     Event,
-    is_one_more_question,
     is_recorded,
+    is_repeated_question,
 )
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from settlement_engine.ports import Step
+    from settlement_engine.ports import TransitionCommand
 
 
-def believe(step: Step, at: datetime) -> None:
+def believe(step: TransitionCommand, at: datetime) -> None:
     """Take over into the settlement what a transition has changed, at the database's time."""
-    settlement, row = step.settlement, step.row
-    if is_recorded(settlement.state, row):
+    settlement, transition = step.settlement, step.transition
+    if is_recorded(settlement.state, transition):
         settlement.seq += 1
-        settlement.asked = settlement.asked + 1 if is_one_more_question(row) else 0
+        settlement.asked = settlement.asked + 1 if is_repeated_question(transition) else 0
     else:
         settlement.asked += 1
     if step.attempt is not None:
         settlement.recorded = None  # the bytes are ours, and in memory from now on
     attempt = step.attempt or settlement.attempt
-    if attempt is not None and step.event is Event.NOT_FOUND and row.ask is Ask.SEND:
+    if attempt is not None and step.event is Event.NOT_FOUND and transition.ask is Ask.SEND:
         attempt = msgspec.structs.replace(attempt, sends=attempt.sends + 1)
     settlement.attempt = attempt
-    settlement.state = row.state
+    settlement.state = transition.state
     settlement.rail_reference = step.rail_reference or settlement.rail_reference
     settlement.confirmation = step.confirmation or settlement.confirmation
-    settlement.is_frozen = settlement.is_frozen or row.do in (Do.EXCEPT, Do.SUSPEND)
+    settlement.is_frozen = settlement.is_frozen or transition.do in (Do.EXCEPT, Do.SUSPEND)
     if step.back is not None:
         settlement.returns = (*settlement.returns, step.back)
     if step.refusal is not None:
         settlement.refusal_code = step.refusal.code.value
         settlement.refusal_detail = step.refusal.detail
-    if row.state in ENDS:
+    if transition.state in ENDS:
         settlement.ended_at = settlement.ended_at or at

@@ -18,7 +18,7 @@ from settlement_engine.domain.decisions.taken_over import decide_taken_over
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.intent import intent_detail
 from settlement_engine.domain.ledger import AccountKind
-from settlement_engine.domain.lifecycle import follow
+from settlement_engine.domain.lifecycle import transition_for
 from settlement_engine.domain.preconditions import (
     Refusal,
     RefusalCode,
@@ -30,8 +30,8 @@ from settlement_engine.domain.returns import NOT_STATED
 from settlement_engine.domain.routing import RouteReason
 from settlement_engine.domain.settlement import Attempt
 from settlement_engine.engine.postings import transfers_of
-from settlement_engine.engine.schedule import Schedule, until_window_opens
-from settlement_engine.ports import Step
+from settlement_engine.engine.schedule import EnquirySchedule, until_window_opens
+from settlement_engine.ports import TransitionCommand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ class Decider:
         self._rails = rails
         self._directory = directory
         self._router = router
-        self._schedule = Schedule(settings, rails, chance)
+        self._schedule = EnquirySchedule(settings, rails, chance)
 
     async def prefetch(
         self, settlements: Sequence[Settlement], now: datetime
@@ -97,7 +97,7 @@ class Decider:
         now: datetime,
         history: Sequence[Moved] = (),
         route: RouteDecision | None = None,
-    ) -> Step | None:
+    ) -> TransitionCommand | None:
         """Return the step that the answer leads to; None when it says nothing new.
 
         ``history`` are the moves so far, where the answer needs them (``engine/lookups.py``); ``route`` is what
@@ -135,7 +135,7 @@ class Decider:
 
     def _screened(
         self, settlement: Settlement, answer: Answer, now: datetime, route: RouteDecision
-    ) -> Step:
+    ) -> TransitionCommand:
         """Apply our own preconditions, in their order of precedence, to what screening said."""
         refusal = self._refuse_sides(settlement) or self._refuse_route(settlement, route)
         chosen = decide_screened(answer, refusal, may_lock_now=route.waits_for is None)
@@ -146,12 +146,12 @@ class Decider:
         if route.waits_for is not None:
             return self._schedule.until_lane_has_room(settlement, route)
         attempt = self._attempt(settlement, self._rails[route.rail], now)
-        return Step(
+        return TransitionCommand(
             settlement=settlement,
             event=chosen.event,
-            row=follow(settlement.state, chosen.event),
+            transition=transition_for(settlement.state, chosen.event),
             attempt=attempt,
-            session=route.session,
+            window_opening=route.window_opening,
             detail=intent_detail(attempt) | route.words(),
         )
 
@@ -172,18 +172,18 @@ class Decider:
     def _refuse_sides(self, settlement: Settlement) -> Refusal | None:
         if self._directory.are_both_active(settlement):
             return None
-        wish = settlement.instruction
-        currency = wish.amount.currency
+        instruction = settlement.instruction
+        currency = instruction.amount.currency
         return refuse_accounts(
-            self._directory.facts(AccountKind.NOSTRO, wish.from_bank, currency),
-            self._directory.facts(AccountKind.VOSTRO, wish.to_bank, currency),
+            self._directory.facts(AccountKind.NOSTRO, instruction.from_bank, currency),
+            self._directory.facts(AccountKind.VOSTRO, instruction.to_bank, currency),
         )
 
     def _attempt(self, settlement: Settlement, rail: SendRail, now: datetime) -> Attempt:
         """Write down what is going to be sent, to the byte."""
         number = (settlement.attempt.number if settlement.attempt else 0) + 1
-        wish = settlement.instruction
-        named = references(wish.caller, wish.idempotency_key, number)
+        instruction = settlement.instruction
+        named = references(instruction.caller, instruction.idempotency_key, number)
         return Attempt(
             number=number,
             route=self._directory.route(settlement, rail.name),
@@ -199,18 +199,18 @@ class Decider:
         chosen: ChosenEvent,
         answer: Answer,
         history: Sequence[Moved] = (),
-    ) -> Step:
+    ) -> TransitionCommand:
         """Gather what the chosen event's transition needs."""
-        row = follow(settlement.state, chosen.event)
+        transition = transition_for(settlement.state, chosen.event)
         refusal = chosen.refusal
-        if refusal is None and row.state in WITHOUT_MONEY_MOVED:
-            refusal = reason_of(chosen.event, row, answer, history)
-        return Step(
+        if refusal is None and transition.state in WITHOUT_MONEY_MOVED:
+            refusal = reason_of(chosen.event, transition, answer, history)
+        return TransitionCommand(
             settlement=settlement,
             event=chosen.event,
-            row=row,
-            rest_seconds=self._schedule.rest_seconds(settlement, chosen.event),
-            transfers=transfers_of(self._directory, settlement, row, chosen.back),
+            transition=transition,
+            due_seconds=self._schedule.due_seconds(settlement, chosen.event),
+            transfers=transfers_of(self._directory, settlement, transition, chosen.back),
             refusal=refusal,
             detail=_detail(answer, refusal, chosen),
             rail_reference=plain(answer.rail_reference),

@@ -34,31 +34,31 @@ _ROLES: Final = {AccountKind.NOSTRO: "nostro", AccountKind.VOSTRO: "vostro"}
 
 
 class _Memory(Generic[K, V]):
-    """What was learnt lately. The ``young`` is good; the ``old`` is still readable, and looked up anew."""
+    """What was learnt lately. The ``new_generation`` is good; the ``old`` is still readable, and looked up anew."""
 
     def __init__(self) -> None:
-        self.young: dict[K, V] = {}
+        self.new_generation: dict[K, V] = {}
         self.old: dict[K, V] = {}
 
     def put(self, key: K, value: V) -> None:
         """Remember it."""
-        if len(self.young) >= GENERATION:
+        if len(self.new_generation) >= GENERATION:
             self._pass_on()
-        self.young[key] = value
+        self.new_generation[key] = value
 
     def age(self, key: K) -> None:
         """Have it looked up again next time."""
         if len(self.old) > GENERATION:
             self._pass_on()
-        elif key in self.young:
-            self.old[key] = self.young.pop(key)
+        elif key in self.new_generation:
+            self.old[key] = self.new_generation.pop(key)
 
     def _pass_on(self) -> None:
-        self.old, self.young = self.young, {}
+        self.old, self.new_generation = self.new_generation, {}
 
     def get(self, key: K) -> V | None:
         """Return what is known, of whatever age."""
-        found = self.young.get(key)
+        found = self.new_generation.get(key)
         return self.old.get(key) if found is None else found
 
 
@@ -77,23 +77,25 @@ class Directory:
         """
         missing: dict[_Key, None] = {}
         controls: dict[_Key, tuple[_Key, _Key]] = {}
-        young = self._known.young
+        new_generation = self._known.new_generation
         for settlement, rail in wanted:
-            wish = settlement.instruction
-            currency = wish.amount.currency
-            source = folded_bank(wish.from_bank)
+            instruction = settlement.instruction
+            currency = instruction.amount.currency
+            source = folded_bank(instruction.from_bank)
             sides = (
                 (AccountKind.NOSTRO, source, currency),
-                (AccountKind.VOSTRO, folded_bank(wish.to_bank), currency),
+                (AccountKind.VOSTRO, folded_bank(instruction.to_bank), currency),
             )
             # What was inactive may be active by now: only what is good is remembered.
-            missing.update((side, None) for side in sides if not young.get(side, (0, False))[1])
+            missing.update(
+                (side, None) for side in sides if not new_generation.get(side, (0, False))[1]
+            )
             if rail is not None:
                 for control in (
                     (AccountKind.SETTLEMENT, rail, currency),
                     (AccountKind.CLEARING, source, currency),
                 ):
-                    if control not in young:
+                    if control not in new_generation:
                         controls[control] = sides
         if missing:
             await self._look_up(list(missing))
@@ -112,7 +114,7 @@ class Directory:
             for each in settlements
             if each.attempt is not None
         }
-        missing = sorted(wanted - self._known.young.keys())
+        missing = sorted(wanted - self._known.new_generation.keys())
         if missing:
             await self._ensure(missing)
 
@@ -126,7 +128,7 @@ class Directory:
             )
             for each in settlements
         }
-        missing = sorted(wanted - self._known.young.keys())
+        missing = sorted(wanted - self._known.new_generation.keys())
         if missing:
             await self._ensure(missing)
 
@@ -163,10 +165,10 @@ class Directory:
 
     def forget(self, settlement: Settlement) -> None:
         """Look this settlement's accounts up again next time."""
-        wish = settlement.instruction
-        currency = wish.amount.currency
-        self._known.age((AccountKind.NOSTRO, folded_bank(wish.from_bank), currency))
-        self._known.age((AccountKind.VOSTRO, folded_bank(wish.to_bank), currency))
+        instruction = settlement.instruction
+        currency = instruction.amount.currency
+        self._known.age((AccountKind.NOSTRO, folded_bank(instruction.from_bank), currency))
+        self._known.age((AccountKind.VOSTRO, folded_bank(instruction.to_bank), currency))
 
     def facts(self, kind: AccountKind, bank: str, currency: str) -> AccountFacts:
         """Say what is known of one side."""
@@ -183,17 +185,17 @@ class Directory:
 
     def are_both_active(self, settlement: Settlement) -> bool:
         """Say whether both sides are known and were active: then there is nothing to refuse."""
-        wish = settlement.instruction
-        currency = wish.amount.currency
-        source = self._known.get((AccountKind.NOSTRO, folded_bank(wish.from_bank), currency))
-        target = self._known.get((AccountKind.VOSTRO, folded_bank(wish.to_bank), currency))
+        instruction = settlement.instruction
+        currency = instruction.amount.currency
+        source = self._known.get((AccountKind.NOSTRO, folded_bank(instruction.from_bank), currency))
+        target = self._known.get((AccountKind.VOSTRO, folded_bank(instruction.to_bank), currency))
         return source is not None and source[1] and target is not None and target[1]
 
     def route(self, settlement: Settlement, rail: str) -> Route:
         """Name the four accounts of a settlement that was prefetched and whose sides exist."""
-        wish = settlement.instruction
-        currency = wish.amount.currency
-        source, target = folded_bank(wish.from_bank), folded_bank(wish.to_bank)
+        instruction = settlement.instruction
+        currency = instruction.amount.currency
+        source, target = folded_bank(instruction.from_bank), folded_bank(instruction.to_bank)
         return Route(
             rail=rail,
             source_id=self._id(AccountKind.NOSTRO, source, currency),
@@ -205,7 +207,7 @@ class Directory:
     def _id(self, kind: AccountKind, bank: str, currency: str) -> int:
         key = (kind, bank, currency)
         known = self._known
-        return (known.young.get(key) or known.old[key])[0]
+        return (known.new_generation.get(key) or known.old[key])[0]
 
 
 def _first(accounts: list[Account]) -> Account:

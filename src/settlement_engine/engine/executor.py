@@ -25,7 +25,7 @@ from settlement_engine.engine.batching import Batcher
 from settlement_engine.engine.believed import believe
 from settlement_engine.engine.integrity import silence
 from settlement_engine.engine.lookups import Lookups
-from settlement_engine.engine.writer import StepWriter
+from settlement_engine.engine.writer import TransitionWriter
 from settlement_engine.errors import Broken
 from settlement_engine.ports import Result
 
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.asker import Asker
-    from settlement_engine.engine.batching import Doorbell
+    from settlement_engine.engine.batching import Notifier
     from settlement_engine.engine.decider import Decider
     from settlement_engine.engine.inbound import InboundWorker
     from settlement_engine.engine.integrity import Integrity
+    from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.mailbox import Mailbox, PendingTransition
-    from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.engine.unbookable import Unbookable
-    from settlement_engine.engine.waiting import WaitingRoom
-    from settlement_engine.ports import Meter, Outcome, SettlementStore, Step
+    from settlement_engine.engine.waiters import EndWaiters
+    from settlement_engine.ports import Meter, SettlementStore, TransitionCommand, TransitionResult
 
 log = structlog.get_logger(__name__)
 
@@ -63,34 +63,34 @@ class Executor:
         store: SettlementStore,
         *,
         mailbox: Mailbox,
-        presence: Presence,
+        lease: EngineLease,
         decider: Decider,
         asker: Asker,
         integrity: Integrity,
-        waiting: WaitingRoom,
-        doorbell: Doorbell,
+        waiting: EndWaiters,
+        notifier: Notifier,
         inbound: InboundWorker,
         meter: Meter,
         unbookable: Unbookable,
     ) -> None:
         self._mailbox = mailbox
-        self._writer = StepWriter(store, presence, meter)
-        self._presence = presence
+        self._writer = TransitionWriter(store, lease, meter)
+        self._lease = lease
         self._decider = decider
-        self._lookups = Lookups(store, decider, presence, unbookable.set_aside)
+        self._lookups = Lookups(store, decider, lease, unbookable.set_aside)
         self._asker = asker
         self._integrity = integrity
         self._waiting = waiting
-        self._doorbell = doorbell
+        self._notifier = notifier
         self._inbound = inbound
         self._meter = meter
         self._set_aside = unbookable.set_aside
         self._queue: Batcher[PendingTransition] = Batcher(
             self._write,
             batch_max=settings.move_batch_max,
-            gap_seconds=settings.gap_seconds,
-            crowd=lambda: mailbox.carried_count,
-            hands=WORKERS,
+            batch_linger_seconds=settings.batch_linger_seconds,
+            in_flight=lambda: mailbox.carried_count,
+            workers=WORKERS,
         )
         mailbox.attach(self._queue)
         unbookable.attach(mailbox)
@@ -118,9 +118,9 @@ class Executor:
         pairs = await self._decide_all(batch)
         if not pairs:
             return
-        started_at = self._presence.monotonic()
+        started_at = self._lease.monotonic()
         outcomes = await self._writer.write([step for _, step in pairs])
-        seconds = self._presence.monotonic() - started_at
+        seconds = self._lease.monotonic() - started_at
         self._meter.batch("move", len(pairs), seconds)
         if len(pairs) > LONG_BATCH:
             await asyncio.sleep(0)
@@ -129,18 +129,18 @@ class Executor:
     async def _decide_routes(self, screened: list[PendingTransition]) -> None:
         """Decide the route of each, once, and look up the accounts that it needs."""
         settlements = [pending.settlement for pending in screened]
-        routes = await self._presence.until_reached(
-            lambda: self._decider.prefetch(settlements, self._presence.now())
+        routes = await self._lease.until_reached(
+            lambda: self._decider.prefetch(settlements, self._lease.now())
         )
         for pending in screened:
             pending.route = routes[pending.settlement.id]
 
     async def _decide_all(
         self, batch: list[PendingTransition]
-    ) -> list[tuple[PendingTransition, Step]]:
+    ) -> list[tuple[PendingTransition, TransitionCommand]]:
         """Decide on a batch; each pending of it is paired with its step, or done with."""
-        pairs: list[tuple[PendingTransition, Step]] = []
-        now = self._presence.now()
+        pairs: list[tuple[PendingTransition, TransitionCommand]] = []
+        now = self._lease.now()
         for number, pending in enumerate(batch, 1):
             if number % LONG_BATCH == 0:
                 await asyncio.sleep(0)
@@ -152,7 +152,7 @@ class Executor:
                 # One settlement that cannot be decided must not end the engine, nor its successors.
                 settlement_id = str(pending.settlement.id)
                 log.exception("not_decided", settlement=settlement_id)
-                self._meter.anomaly("not_decided")
+                self._meter.invariant_warning("not_decided")
                 self._set_aside(pending, error)
                 continue
             if step is not None:
@@ -162,7 +162,7 @@ class Executor:
                 self._queue.offer(self._mailbox.finish(pending))
         return pairs
 
-    def _decide(self, pending: PendingTransition, now: datetime) -> Step | None:
+    def _decide(self, pending: PendingTransition, now: datetime) -> TransitionCommand | None:
         settlement, answer = pending.settlement, pending.answer
         if pending.chosen is not None:
             return self._decider.step(settlement, pending.chosen, answer)
@@ -170,12 +170,14 @@ class Executor:
         if step is None:
             return None
         if step.event is Event.NO_ANSWER and answer.event is not Event.NO_ANSWER:
-            self._meter.anomaly("answer_without_row")
-        if pending.is_takeover and step.row.state not in ENDS:
-            return msgspec.structs.replace(step, rest_seconds=None)
+            self._meter.invariant_warning("answer_without_row")
+        if pending.is_takeover and step.transition.state not in ENDS:
+            return msgspec.structs.replace(step, due_seconds=None)
         return step
 
-    def _unaltered(self, step: Step, pending: PendingTransition, now: datetime) -> Step | None:
+    def _unaltered(
+        self, step: TransitionCommand, pending: PendingTransition, now: datetime
+    ) -> TransitionCommand | None:
         """Book nothing on what was altered in the database, whatever was answered."""
         if self._integrity.of_step(step, pending.answer.event):
             return step
@@ -183,13 +185,13 @@ class Executor:
 
     def _take_in(
         self,
-        pairs: list[tuple[PendingTransition, Step]],
-        outcomes: list[Outcome | Broken],
+        pairs: list[tuple[PendingTransition, TransitionCommand]],
+        outcomes: list[TransitionResult | Broken],
         commit_seconds: float,
     ) -> None:
         """Believe what was written, and ask what comes next."""
         asking: list[Settlement] = []
-        applied: list[Step] = []
+        applied: list[TransitionCommand] = []
         again: list[PendingTransition] = []
         for (pending, step), outcome in zip(pairs, outcomes, strict=True):
             if isinstance(outcome, Broken):
@@ -202,33 +204,35 @@ class Executor:
                     asking.append(step.settlement)
                 again.extend(self._mailbox.finish(pending))
             elif outcome.result is Result.STALE:
-                self._meter.anomaly("stale_step")
+                self._meter.invariant_warning("stale_step")
                 self._inbound.turned_stale(pending.answer, pending.settlement)
                 again.extend(self._mailbox.give_up(pending))
             else:
                 again.append(self._turned_down(pending, outcome))
         if applied:
             self._meter.moved(applied, commit_seconds)
-            self._doorbell.ring()
+            self._notifier.notify()
         if asking:
             self._asker.ask(asking)
         self._queue.offer(again)
 
-    def _believe(self, step: Step, at: datetime) -> bool:
+    def _believe(self, step: TransitionCommand, at: datetime) -> bool:
         """Bring the settlement in memory to where the store has it; True when it asks now."""
         settlement = step.settlement
         believe(step, at)
-        if step.row.state in ENDS:
+        if step.transition.state in ENDS:
             self._mailbox.let_go(settlement)
             self._waiting.ended(settlement)
             return False
-        if step.rest_seconds is not None:
+        if step.due_seconds is not None:
             self._mailbox.let_go(settlement)
             return False
         self._mailbox.carry(settlement)
         return True
 
-    def _turned_down(self, pending: PendingTransition, outcome: Outcome) -> PendingTransition:
+    def _turned_down(
+        self, pending: PendingTransition, outcome: TransitionResult
+    ) -> PendingTransition:
         """Decide anew what the ledger's guards did not let through."""
         settlement, repeats = pending.settlement, pending.repeats
         available = outcome.available_minor

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.engine.presence import Presence
+    from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import InboundMessage, InboundStore, Meter, OpenReport
 
@@ -38,12 +38,12 @@ class InboundWorker:
         self,
         settings: EngineSettings,
         store: InboundStore,
-        presence: Presence,
+        lease: EngineLease,
         meter: Meter,
     ) -> None:
         self._settings = settings
         self._store = store
-        self._presence = presence
+        self._lease = lease
         self._meter = meter
         self._has_work = asyncio.Event()
         self._hear: Callable[[Iterable[Answer]], None] = _nobody
@@ -60,7 +60,7 @@ class InboundWorker:
         is_new = await self._store.record(messages)
         repeated = is_new.count(False)
         if repeated:
-            self._meter.anomaly("inbound_message_repeated", repeated)
+            self._meter.invariant_warning("inbound_message_repeated", repeated)
         self._has_work.set()
 
     async def run(self) -> None:
@@ -71,7 +71,7 @@ class InboundWorker:
                 count = await self._take_up()
             except (Unavailable, Contention, Broken) as error:
                 log.warning("inbound_not_read", why=error.why or error.what)
-                await self._presence.pause()
+                await self._lease.pause()
                 continue
             if count < self._settings.inbound_batch_max:
                 await self._until_work()
@@ -92,7 +92,9 @@ class InboundWorker:
         limit = min(self._settings.inbound_batch_max, room)
         if limit <= 0:
             return 0
-        found = await self._store.open_reports(self._presence.owner, limit, sorted(self._in_flight))
+        found = await self._store.open_reports(
+            self._lease.engine_id, limit, sorted(self._in_flight)
+        )
         busy = set(self._in_flight.values()) - {None}
         taken = [each for each in found if each.settlement_id not in busy]
         self._in_flight |= {each.id: each.settlement_id for each in taken}
@@ -104,7 +106,7 @@ class InboundWorker:
         """Turn a report into an answer; one that nobody has to decide on is closed."""
         report = found.report
         if found.settlement_id is None:
-            self._meter.anomaly("inbound_unknown_payment")
+            self._meter.invariant_warning("inbound_unknown_payment")
             self._close_soon(found.id, ReportOutcome.UNKNOWN_PAYMENT)
             return None
         if report.event in NEVER_UNASKED:

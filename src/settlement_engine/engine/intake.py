@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.mailbox import Mailbox
-    from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Ids, Meter, NoteRead, SettlementStore
 
@@ -81,21 +81,21 @@ class Intake:
         settings: EngineSettings,
         store: SettlementStore,
         mailbox: Mailbox,
-        presence: Presence,
+        lease: EngineLease,
         ids: Ids,
         meter: Meter,
     ) -> None:
         self._settings = settings
         self._store = store
         self._mailbox = mailbox
-        self._presence = presence
+        self._lease = lease
         self._ids = ids
         self._meter = meter
         self._batcher: Batcher[_Entry] = Batcher(
             self._write,
             batch_max=settings.intake_batch_max,
-            gap_seconds=settings.gap_seconds,
-            crowd=self._crowd,
+            batch_linger_seconds=settings.batch_linger_seconds,
+            in_flight=self._in_flight,
         )
         self._is_closed = False
         self._read_now = 0
@@ -105,7 +105,7 @@ class Intake:
         """Say whether nothing is being written down."""
         return self._batcher.is_idle
 
-    def _crowd(self) -> int:
+    def _in_flight(self) -> int:
         return self._mailbox.carried_count + len(self._batcher)
 
     def close(self) -> None:
@@ -119,8 +119,10 @@ class Intake:
             return []
         delivery = _Delivery([UNWRITTEN] * len(instructions), missing=len(instructions))
         self._batcher.offer(
-            _Entry(Admission(settlement_id=self._ids.new(), instruction=wish), delivery, index)
-            for index, wish in enumerate(instructions)
+            _Entry(
+                Admission(settlement_id=self._ids.new(), instruction=instruction), delivery, index
+            )
+            for index, instruction in enumerate(instructions)
         )
         await delivery.done  # a caller who goes cancels his own waiting and nothing else
         return delivery.results
@@ -178,7 +180,7 @@ class Intake:
         A repeated call is recognised first: its date may have been today when it was made, and its
         currency in use.
         """
-        today = self._presence.now().astimezone(UTC).date()
+        today = self._lease.now().astimezone(UTC).date()
         faults = self._faults([entry.admission.instruction for entry in batch], today)
         others = [(entry, fault) for entry, fault in zip(batch, faults, strict=True) if fault]
         if not others:
@@ -194,34 +196,34 @@ class Intake:
                 entry.put(_refused(entry.admission.instruction, known.get(key), fault))
         return [entry for entry, fault in zip(batch, faults, strict=True) if not fault]
 
-    def _faults(self, wishes: list[Instruction], today: date) -> list[tuple[str, str] | None]:
+    def _faults(self, instructions: list[Instruction], today: date) -> list[tuple[str, str] | None]:
         """Look at every instruction; ordinary ones cost no call, because every payment passes here."""
         ordinary: dict[str, bool] = {}
         faults: list[tuple[str, str] | None] = []
-        for wish in wishes:
-            currency = wish.amount.currency
+        for instruction in instructions:
+            currency = instruction.amount.currency
             is_ordinary = ordinary.get(currency)
             if is_ordinary is None:
                 is_ordinary = ordinary[currency] = takes_every_amount_today(currency)
-            if is_ordinary and wish.value_date is None:
+            if is_ordinary and instruction.value_date is None:
                 faults.append(None)
             else:
-                faults.append(self._fault(wish, today))
+                faults.append(self._fault(instruction, today))
         return faults
 
-    def _fault(self, wish: Instruction, today: date) -> tuple[str, str] | None:
+    def _fault(self, instruction: Instruction, today: date) -> tuple[str, str] | None:
         """Name the field of a new instruction that is out of date, and say why."""
-        day = wish.value_date
+        day = instruction.value_date
         if day is not None and (fault := self._settings.value_dates.fault(day, today)):
             return "settlement_date", fault
-        if fault := fault_of_currency_today(wish.amount.currency):
+        if fault := fault_of_currency_today(instruction.amount.currency):
             return "currency", fault
-        if fault := fault_of_amount_today(wish.amount):
+        if fault := fault_of_amount_today(instruction.amount):
             return "amount", fault
         return None
 
     async def _write_down(self, batch: list[_Entry]) -> None:
-        started_at = self._presence.monotonic()
+        started_at = self._lease.monotonic()
         try:
             admitted = await self._admit([entry.admission for entry in batch])
         except Broken as error:
@@ -231,8 +233,8 @@ class Intake:
             for entry in batch:
                 entry.put(error)
             return
-        self._meter.batch("intake", len(batch), self._presence.monotonic() - started_at)
-        self._presence.saw(admitted[0].at)
+        self._meter.batch("intake", len(batch), self._lease.monotonic() - started_at)
+        self._lease.saw(admitted[0].at)
         pairs = list(zip(batch, admitted, strict=True))
         self._begin([pair for pair in pairs if pair[1].verdict is Verdict.ACCEPTED])
         known = [pair for pair in pairs if pair[1].verdict is not Verdict.ACCEPTED]
@@ -242,7 +244,7 @@ class Intake:
     async def _write_around_the_broken(self, batch: list[_Entry], error: Broken) -> None:
         """Halve a batch that the database finds broken, until the culprit is alone and is told."""
         if len(batch) == 1:
-            self._meter.anomaly("admission_broken")
+            self._meter.invariant_warning("admission_broken")
             batch[0].put(error)
             return
         middle = len(batch) // 2
@@ -255,17 +257,17 @@ class Intake:
         When the database stays away the outcome stays unknown. Whatever was written then belongs to a
         number that nobody works for, so this engine takes a new one and finds it by a sweep.
         """
-        deadline = self._presence.monotonic() + self._settings.admission_patience_seconds
+        deadline = self._lease.monotonic() + self._settings.admission_timeout_seconds
         while True:
             try:
-                return await self._store.admit(admissions, self._presence.owner)
+                return await self._store.admit(admissions, self._lease.engine_id)
             except (Unavailable, Contention) as error:
                 is_unknown = isinstance(error, Unavailable)
-                self._meter.anomaly("commit_unknown" if is_unknown else "contention")
-                if self._presence.monotonic() > deadline:
-                    self._presence.renounce()
+                self._meter.invariant_warning("commit_unknown" if is_unknown else "contention")
+                if self._lease.monotonic() > deadline:
+                    self._lease.renounce()
                     raise
-                await self._presence.pause()
+                await self._lease.pause()
 
     def _begin(self, pairs: list[tuple[_Entry, Admitted]]) -> None:
         """Carry what is new, and tell its callers."""
@@ -298,7 +300,7 @@ class Intake:
                 entry.put(_conflict(entry.admission.instruction, settlement, answer.verdict))
                 continue
             is_ours = answer.settlement_id == entry.admission.settlement_id
-            is_unbegun = settlement.epoch == 1 and settlement.state is State.VALIDATING
+            is_unbegun = settlement.fencing_token == 1 and settlement.state is State.VALIDATING
             if is_ours and is_unbegun and not self._mailbox.is_carried(settlement.id):
                 begun.append(settlement)
             entry.put(Accepted(settlement=settlement, is_replay=not is_ours))
@@ -306,37 +308,39 @@ class Intake:
             self._mailbox.begin(begun)
 
 
-def _new(settlement_id: UUID, wish: Instruction, at: datetime) -> Settlement:
+def _new(settlement_id: UUID, instruction: Instruction, at: datetime) -> Settlement:
     return Settlement(
         id=settlement_id,
-        instruction=wish,
+        instruction=instruction,
         state=State.VALIDATING,
         seq=1,
-        epoch=1,
+        fencing_token=1,
         created_at=at,
-        value_date=wish.value_date or at.date(),
+        value_date=instruction.value_date or at.date(),
     )
 
 
 def _refused(
-    wish: Instruction, known: Settlement | None, fault: tuple[str, str]
+    instruction: Instruction, known: Settlement | None, fault: tuple[str, str]
 ) -> Accepted | SettlementEngineError:
     """Answer an instruction that is not taken in today, by what stands under its key."""
     if known is None:
         return InvalidInstruction([fault])
-    if known.instruction.content_hash == wish.content_hash:
+    if known.instruction.content_hash == instruction.content_hash:
         return Accepted(settlement=known, is_replay=True)
-    return _conflict(wish, known, Verdict.KEY_TAKEN)
+    return _conflict(instruction, known, Verdict.KEY_TAKEN)
 
 
-def _conflict(wish: Instruction, settlement: Settlement, verdict: Verdict) -> IdempotencyConflict:
+def _conflict(
+    instruction: Instruction, settlement: Settlement, verdict: Verdict
+) -> IdempotencyConflict:
     if verdict is Verdict.OBLIGATION_TAKEN:
         what = (
-            f"obligation_id: {wish.obligation_id} has settlement {settlement.id},"
+            f"obligation_id: {instruction.obligation_id} has settlement {settlement.id},"
             f" which is {settlement.state.value}"
         )
         return IdempotencyConflict(what, field="obligation_id", settlement_id=str(settlement.id))
-    before, now = settlement.instruction.content(), wish.content()
+    before, now = settlement.instruction.content(), instruction.content()
     field_name = next((name for name in now if now[name] != before[name]), "idempotency_key")
     what = f"{field_name}: the idempotency key was used with another {field_name}"
     return IdempotencyConflict(what, field=field_name, settlement_id=str(settlement.id))

@@ -15,7 +15,7 @@ import structlog
 
 from settlement_engine.domain.intent import (
     Alteration,
-    Part,
+    AlteredPart,
     alteration_fingerprint,
     alterations,
 )
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.engine.presence import Presence
-    from settlement_engine.ports import MatterStore, Meter, SendRail, Step
+    from settlement_engine.engine.lease import EngineLease
+    from settlement_engine.ports import CaseStore, Meter, SendRail, TransitionCommand
 
 log = structlog.get_logger(__name__)
 
 ALTERED: Final = "what was recorded of this payment was altered: it is not sent"
 """The answer to a question that is not put."""
 
-_BOOKING: Final = frozenset({Part.INSTRUCTION, Part.REFERENCES, Part.ROUTE})
-_NAMING: Final = frozenset({Part.INSTRUCTION, Part.REFERENCES})
+_BOOKING: Final = frozenset({AlteredPart.INSTRUCTION, AlteredPart.REFERENCES, AlteredPart.ROUTE})
+_NAMING: Final = frozenset({AlteredPart.INSTRUCTION, AlteredPart.REFERENCES})
 
-NEEDS: Final[Mapping[Do, frozenset[Part]]] = {
-    Do.LOCK: frozenset({Part.INSTRUCTION}),
+NEEDS: Final[Mapping[Do, frozenset[AlteredPart]]] = {
+    Do.LOCK: frozenset({AlteredPart.INSTRUCTION}),
     Do.POST: _BOOKING,
     Do.REVERSE: _BOOKING,
     Do.SUSPEND: _BOOKING,
@@ -56,14 +56,14 @@ class Integrity:
     def __init__(
         self,
         rails: Mapping[str, SendRail],
-        presence: Presence,
+        lease: EngineLease,
         meter: Meter,
-        matters: MatterStore | None,
+        cases: CaseStore | None,
     ) -> None:
         self._rails = rails
-        self._presence = presence
+        self._lease = lease
         self._meter = meter
-        self._matters = matters
+        self._cases = cases
 
     def of_question(self, settlement: Settlement, question: Ask) -> tuple[Alteration, ...]:
         """Return what differs of a settlement about which a question is to be put, and report it."""
@@ -72,13 +72,13 @@ class Integrity:
             self._report(settlement, found, f"before {question.value}")
         return found
 
-    def of_step(self, step: Step, said: Event) -> bool:
+    def of_step(self, step: TransitionCommand, said: Event) -> bool:
         """Say whether a step may be written as it is; if not, what differs is reported."""
-        needed = NEEDS.get(step.row.do) if step.row.do is not None else None
+        needed = NEEDS.get(step.transition.do) if step.transition.do is not None else None
         settlement = step.settlement
         if needed is None or settlement.recorded is None:
             return True
-        if step.row.do is Do.LOCK and settlement.is_frozen:
+        if step.transition.do is Do.LOCK and settlement.is_frozen:
             return False
         if step.event is Event.ATTESTED_NOT_SETTLED:
             return True  # two people speak of the settlement, and the hold is what they release
@@ -99,7 +99,7 @@ class Integrity:
             return alterations(settlement, rail.read if rail is not None else None)
         except Exception:
             log.exception("payment_not_compared", settlement=str(settlement.id))
-            return (Alteration(Part.MESSAGE, "the bytes cannot be compared"),)
+            return (Alteration(AlteredPart.MESSAGE, "the bytes cannot be compared"),)
 
     def _report(self, settlement: Settlement, found: Sequence[Alteration], when: str) -> None:
         detail = {
@@ -109,17 +109,15 @@ class Integrity:
         }
         if not settlement.is_frozen:
             settlement.is_frozen = True
-            self._meter.anomaly("altered_payment")
+            self._meter.invariant_warning("altered_payment")
             log.critical("altered_payment", settlement=str(settlement.id), **detail)
-        if self._matters is not None:
+        if self._cases is not None:
             fingerprint = alteration_fingerprint(settlement, found)
-            self._presence.spawn(
-                self._write_down(self._matters, settlement.id, fingerprint, detail)
-            )
+            self._lease.spawn(self._write_down(self._cases, settlement.id, fingerprint, detail))
 
     async def _write_down(
         self,
-        matters: MatterStore,
+        cases: CaseStore,
         settlement_id: UUID,
         fingerprint: str,
         detail: Mapping[str, str],
@@ -127,9 +125,9 @@ class Integrity:
         """Freeze and open the exception; whoever looks next finds the same difference again."""
         while True:
             try:
-                await matters.open_altered(settlement_id, fingerprint, detail)
+                await cases.open_altered(settlement_id, fingerprint, detail)
             except (Unavailable, Contention):
-                await self._presence.pause()
+                await self._lease.pause()
             except Broken as error:
                 log.exception("altered_payment_not_reported", why=error.why or error.what)
                 return
@@ -151,4 +149,4 @@ def may_be_put(question: Ask, settlement: Settlement, found: Iterable[Alteration
     """
     if question in (Ask.SEND, Ask.RECALL):
         return not settlement.is_frozen and not list(found)
-    return all(each.part is Part.MESSAGE for each in found)
+    return all(each.part is AlteredPart.MESSAGE for each in found)

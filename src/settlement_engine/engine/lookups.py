@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.engine.decider import Decider
+    from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.mailbox import PendingTransition
-    from settlement_engine.engine.presence import Presence
     from settlement_engine.ports import SettlementStore
 
 log = structlog.get_logger(__name__)
@@ -34,12 +34,12 @@ class Lookups:
         self,
         store: SettlementStore,
         decider: Decider,
-        presence: Presence,
+        lease: EngineLease,
         set_aside: Callable[[PendingTransition, Exception], None],
     ) -> None:
         self._store = store
         self._decider = decider
-        self._presence = presence
+        self._lease = lease
         self._set_aside = set_aside
 
     async def read_histories(self, batch: list[PendingTransition]) -> list[PendingTransition]:
@@ -60,7 +60,7 @@ class Lookups:
         return kept
 
     async def _history(self, settlement_id: UUID) -> tuple[Moved, ...]:
-        return tuple(await self._presence.until_reached(lambda: self._store.life(settlement_id)))
+        return tuple(await self._lease.until_reached(lambda: self._store.history(settlement_id)))
 
     async def find_suspense(self, batch: list[PendingTransition]) -> list[PendingTransition]:
         """Look up where to book what has no other home."""
@@ -86,7 +86,7 @@ class Lookups:
     ) -> list[PendingTransition]:
         settlements = [pending.settlement for pending in wanted]
         try:
-            await self._presence.until_reached(lambda: prefetch(settlements))
+            await self._lease.until_reached(lambda: prefetch(settlements))
         except Broken as error:
             log.exception("account_not_found", why=error.why or error.what)
             for pending in wanted:

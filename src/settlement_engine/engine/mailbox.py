@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.asker import Asker
     from settlement_engine.engine.batching import Batcher
     from settlement_engine.engine.inbound import InboundWorker
-    from settlement_engine.engine.presence import Presence
+    from settlement_engine.engine.lease import EngineLease
     from settlement_engine.ports import Meter, SettlementStore
 
 log = structlog.get_logger(__name__)
@@ -67,13 +67,13 @@ class Mailbox:
         store: SettlementStore,
         asker: Asker,
         inbound: InboundWorker,
-        presence: Presence,
+        lease: EngineLease,
         meter: Meter,
     ) -> None:
         self._store = store
         self._asker = asker
         self._inbound = inbound
-        self._presence = presence
+        self._lease = lease
         self._meter = meter
         self._slots: dict[UUID, list[Answer]] = {}
         self._carried: dict[UUID, Settlement] = {}
@@ -153,13 +153,13 @@ class Mailbox:
         if finishing:
             self.queue.offer(finishing, is_finishing=True)
         if unowned:
-            self._presence.spawn(self._hear_unowned(unowned))
+            self._lease.spawn(self._hear_unowned(unowned))
 
     async def _hear_unowned(self, answers: list[Answer]) -> None:
         """Take in what is said of settlements that are parked, have ended, or are another engine's."""
         wanted = [answer.settlement_id for answer in answers]
         try:
-            found = await self._presence.until_reached(lambda: self._store.load(wanted))
+            found = await self._lease.until_reached(lambda: self._store.load(wanted))
         except Broken as error:
             log.exception("unowned_not_read", why=error.why or error.what)
             self._inbound.released(answers)
@@ -167,7 +167,7 @@ class Mailbox:
         for answer in answers:
             settlement = found.get(answer.settlement_id)
             if settlement is None:
-                self._meter.anomaly("answer_without_settlement")
+                self._meter.invariant_warning("answer_without_settlement")
                 self._inbound.decided(answer, is_applied=False)
             elif answer.settlement_id in self._carried:
                 self.hear([answer])
@@ -200,7 +200,7 @@ class Mailbox:
         elif pending.answer.report_id:
             self._inbound.released([pending.answer])
         elif not is_known:
-            self._meter.anomaly("late_answer_dropped")
+            self._meter.invariant_warning("late_answer_dropped")
         return False
 
     def has_slot(self, pending: PendingTransition) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Instruction, Settlement
-    from settlement_engine.engine.timetable import Timetable
+    from settlement_engine.engine.window_calendar import WindowCalendar
     from settlement_engine.ports import SendRail
 
 
@@ -30,13 +30,13 @@ class Router:
     def __init__(
         self,
         rails: Mapping[str, SendRail],
-        timetable: Timetable,
+        window_calendar: WindowCalendar,
         *,
         has_room: Callable[[str, str], bool] = _yes,
         is_sending: Callable[[str, str], bool] = _yes,
     ) -> None:
         self._rails = rails
-        self._timetable = timetable
+        self._window_calendar = window_calendar
         self._has_room = has_room
         self._is_sending = is_sending
 
@@ -44,24 +44,26 @@ class Router:
         """Decide the route of a settlement of which nothing has been sent."""
         return choose_route(settlement.instruction, self._offers(settlement.instruction, now))
 
-    def _offers(self, wish: Instruction, now: datetime) -> Iterator[RailOffer]:
-        currency, bank = wish.amount.currency, wish.from_bank
+    def _offers(self, instruction: Instruction, now: datetime) -> Iterator[RailOffer]:
+        currency, bank = instruction.amount.currency, instruction.from_bank
         for name, rail in self._rails.items():
-            session = self._timetable.session(currency, now, name)
+            window_opening = self._window_calendar.window_opening(currency, now, name)
             yield RailOffer(
                 name=name,
                 rules=rail.capabilities,
-                session=session,
-                opens_at=None if session else self._timetable.next_opening(currency, now, name),
+                window_opening=window_opening,
+                opens_at=None
+                if window_opening
+                else self._window_calendar.next_opening(currency, now, name),
                 has_room=self._has_room(name, bank),
                 is_breaker_open=not self._is_sending(name, bank),
             )
 
     def possible(self, settlement: Settlement) -> tuple[str, ...]:
         """Name the rails that may carry a settlement, whatever is open or has room now."""
-        wish = settlement.instruction
+        instruction = settlement.instruction
         return tuple(
             name
             for name, rail in self._rails.items()
-            if lasting_objection(rail.capabilities, wish) is None
+            if lasting_objection(rail.capabilities, instruction) is None
         )

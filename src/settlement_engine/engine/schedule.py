@@ -9,8 +9,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from settlement_engine.domain.lifecycle import ENDS, HOLDING, QUESTION, Ask, Event, State, follow
-from settlement_engine.ports import Step
+from settlement_engine.domain.lifecycle import (
+    ENDS,
+    HOLDING,
+    QUESTION,
+    Ask,
+    Event,
+    State,
+    transition_for,
+)
+from settlement_engine.ports import TransitionCommand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports import SendRail
 
 
-class Schedule:
+class EnquirySchedule:
     """See the module."""
 
     def __init__(
@@ -34,22 +42,24 @@ class Schedule:
         self._rails = rails
         self._chance = chance
 
-    def rest_seconds(self, settlement: Settlement, event: Event) -> float | None:
+    def due_seconds(self, settlement: Settlement, event: Event) -> float | None:
         """Say how long nobody asks: None means that the question is put at once."""
-        row = follow(settlement.state, event)
+        transition = transition_for(settlement.state, event)
         spread = self._chance.random()
-        if row.state in ENDS:
+        if transition.state in ENDS:
             return None
-        if row.state is State.HELD:
+        if transition.state is State.HELD:
             return math.inf
-        if row.ask is Ask.ENQUIRE and not self._takes_enquiries(settlement):
+        if transition.ask is Ask.ENQUIRE and not self._takes_enquiries(settlement):
             return math.inf  # nobody can be asked: the bank's own message comes, or people find out
-        if row.state is settlement.state:
+        if transition.state is settlement.state:
             waits = {Ask.SEND: self._settings.resend, Ask.SCREEN: self._settings.screening}
-            backoff = waits.get(QUESTION[row.state]) or self._enquiry(settlement, row.state)
+            backoff = waits.get(QUESTION[transition.state]) or self._enquiry(
+                settlement, transition.state
+            )
             return backoff.seconds(settlement.asked + 1, spread)
-        if row.ask is Ask.ENQUIRE and settlement.state in HOLDING:
-            return self._enquiry(settlement, row.state).seconds(settlement.asked + 1, spread)
+        if transition.ask is Ask.ENQUIRE and settlement.state in HOLDING:
+            return self._enquiry(settlement, transition.state).seconds(settlement.asked + 1, spread)
         return None
 
     def _takes_enquiries(self, settlement: Settlement) -> bool:
@@ -65,14 +75,16 @@ class Schedule:
         own = rail.capabilities.enquiry.get(state) if rail is not None else None
         return own or self._settings.enquiry
 
-    def until_lane_has_room(self, settlement: Settlement, route: RouteDecision) -> Step:
+    def until_lane_has_room(
+        self, settlement: Settlement, route: RouteDecision
+    ) -> TransitionCommand:
         """Let it wait before its funds are held: more wait for this bank than may."""
         wait = self._settings.full_lane.seconds(settlement.asked + 1, self._chance.random())
-        return Step(
+        return TransitionCommand(
             settlement=settlement,
             event=Event.POSTPONED,
-            row=follow(settlement.state, Event.POSTPONED),
-            rest_seconds=wait,
+            transition=transition_for(settlement.state, Event.POSTPONED),
+            due_seconds=wait,
             detail={
                 "rail": route.rail,
                 "text": "more payments wait for this bank than may",
@@ -81,13 +93,15 @@ class Schedule:
         )
 
 
-def until_window_opens(settlement: Settlement, route: RouteDecision, now: datetime) -> Step:
+def until_window_opens(
+    settlement: Settlement, route: RouteDecision, now: datetime
+) -> TransitionCommand:
     """Let it wait for the window of its rail."""
     assert route.opens_at is not None, "what waits has a time to wait for"
-    return Step(
+    return TransitionCommand(
         settlement=settlement,
         event=Event.POSTPONED,
-        row=follow(settlement.state, Event.POSTPONED),
-        rest_seconds=max((route.opens_at - now).total_seconds(), 0.0),
+        transition=transition_for(settlement.state, Event.POSTPONED),
+        due_seconds=max((route.opens_at - now).total_seconds(), 0.0),
         detail={"rail": route.rail, "next_opening": route.opens_at.isoformat(), **route.words()},
     )

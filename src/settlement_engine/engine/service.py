@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from settlement_engine.domain.lifecycle import LIFE, Event, State
+from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
 from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.engine.asker import Asker
-from settlement_engine.engine.batching import Doorbell
+from settlement_engine.engine.barrier import FailoverBarrier
+from settlement_engine.engine.batching import Notifier
+from settlement_engine.engine.case_worker import CaseWorker, EngineCases
 from settlement_engine.engine.decider import Decider
-from settlement_engine.engine.desk import Desk, DeskClerk
 from settlement_engine.engine.directory import Directory
 from settlement_engine.engine.dispatch.dispatcher import Dispatcher
 from settlement_engine.engine.executor import Executor
+from settlement_engine.engine.external_timeout import is_cancelled
 from settlement_engine.engine.gate import Gate
 from settlement_engine.engine.inbound import InboundWorker
 from settlement_engine.engine.intake import Intake
 from settlement_engine.engine.integrity import Integrity
+from settlement_engine.engine.lease import EngineLease
 from settlement_engine.engine.mailbox import Mailbox
-from settlement_engine.engine.opening import Opener
-from settlement_engine.engine.patience import is_cancelled
-from settlement_engine.engine.presence import Presence
 from settlement_engine.engine.router import Router
 from settlement_engine.engine.takeover import Takeover
-from settlement_engine.engine.timetable import Timetable, keep_timetable
 from settlement_engine.engine.unbookable import Unbookable
-from settlement_engine.engine.waiting import WaitingRoom
+from settlement_engine.engine.waiters import EndWaiters
+from settlement_engine.engine.window_calendar import WindowCalendar, keep_window_calendar
 from settlement_engine.errors import Contention, Unavailable, WrongState
 from settlement_engine.ports import Accepted
 
@@ -48,19 +48,19 @@ if TYPE_CHECKING:
     from settlement_engine.ports import (
         AccountStore,
         Announcement,
+        BarrierStore,
         Clock,
         EngineRegistry,
+        EventStreamCheck,
         Ids,
         InboundStore,
         Meter,
         NoteRead,
-        Openings,
         Screening,
         SendRail,
         SettlementStore,
+        StaleDatabase,
         Stream,
-        Suspicion,
-        Witness,
     )
 
 CANCEL_LOOKS_MAX: Final = 40
@@ -88,36 +88,36 @@ class SettlementService:
         ids: Ids,
         chance: Random,
         meter: Meter,
-        openings: Openings | None = None,
-        witness: Witness | None = None,
-        desk: Desk | None = None,
+        barrier_store: BarrierStore | None = None,
+        stream_check: EventStreamCheck | None = None,
+        case_management: EngineCases | None = None,
     ) -> None:
         self._settings, self._store = settings, store
         self._accounts, self._stream = accounts, stream
-        self.doorbell, self.is_draining = Doorbell(), False
-        self._timetable = Timetable.of(settings)
-        self._presence = Presence(settings, registry, clock, meter)
-        self._gate = Gate(rails, is_open=openings is None)
-        self._waiting, self._directory = WaitingRoom(settings, store), Directory(accounts)
-        matters, presence = desk.matters if desk else None, self._presence
-        self._unbookable = Unbookable(settings, matters, presence, meter)
-        self._integrity = Integrity(rails, presence, meter, matters)
+        self.notifier, self.is_draining = Notifier(), False
+        self._window_calendar = WindowCalendar.of(settings)
+        self._lease = EngineLease(settings, registry, clock, meter)
+        self._gate = Gate(rails, is_open=barrier_store is None)
+        self._waiting, self._directory = EndWaiters(settings, store), Directory(accounts)
+        cases, lease = case_management.cases if case_management else None, self._lease
+        self._unbookable = Unbookable(settings, cases, lease, meter)
+        self._integrity = Integrity(rails, lease, meter, cases)
         self._dispatcher = self._make_dispatcher(rails, meter)
         self._router = self._make_router(rails)
         self._decider = self._make_decider(rails, chance)
         self._inbound = self._make_inbound(inbound, rails, meter)
         self._asker = self._make_asker(rails, screening, meter)
-        self._mailbox = Mailbox(store, self._asker, self._inbound, self._presence, meter)
+        self._mailbox = Mailbox(store, self._asker, self._inbound, self._lease, meter)
         self._executor = self._make_executor(meter)
-        self._intake = Intake(settings, store, self._mailbox, self._presence, ids, meter)
+        self._intake = Intake(settings, store, self._mailbox, self._lease, ids, meter)
         self._takeover = self._make_takeover(meter)
-        self._opener = self._make_opener(openings, witness, rails, meter)
-        self._clerk = self._make_clerk(desk, rails, meter)
+        self._barrier = self._make_barrier(barrier_store, stream_check, rails, meter)
+        self._case_worker = self._make_case_worker(case_management, rails, meter)
 
     def _make_inbound(
         self, store: InboundStore, rails: Mapping[str, SendRail], meter: Meter
     ) -> InboundWorker:
-        worker = InboundWorker(self._settings, store, self._presence, meter)
+        worker = InboundWorker(self._settings, store, self._lease, meter)
         for rail in rails.values():
             rail.listen(worker.receive)
         return worker
@@ -126,16 +126,16 @@ class SettlementService:
         return Dispatcher(
             self._settings,
             rails,
-            presence=self._presence,
+            lease=self._lease,
             gate=self._gate,
             meter=meter,
-            is_too_late=lambda each: self._decider.is_too_late_to_send(each, self._presence.now()),
+            is_too_late=lambda each: self._decider.is_too_late_to_send(each, self._lease.now()),
         )
 
     def _make_router(self, rails: Mapping[str, SendRail]) -> Router:
         return Router(
             rails,
-            self._timetable,
+            self._window_calendar,
             has_room=self._dispatcher.has_room,
             is_sending=self._dispatcher.is_sending,
         )
@@ -150,7 +150,7 @@ class SettlementService:
             self._settings,
             rails,
             screening,
-            presence=self._presence,
+            lease=self._lease,
             meter=meter,
             gate=self._gate,
             integrity=self._integrity,
@@ -163,12 +163,12 @@ class SettlementService:
             self._settings,
             self._store,
             mailbox=self._mailbox,
-            presence=self._presence,
+            lease=self._lease,
             decider=self._decider,
             asker=self._asker,
             integrity=self._integrity,
             waiting=self._waiting,
-            doorbell=self.doorbell,
+            notifier=self.notifier,
             inbound=self._inbound,
             meter=meter,
             unbookable=self._unbookable,
@@ -181,45 +181,45 @@ class SettlementService:
             mailbox=self._mailbox,
             decider=self._decider,
             asker=self._asker,
-            presence=self._presence,
+            lease=self._lease,
             meter=meter,
         )
 
-    def _make_opener(
+    def _make_barrier(
         self,
-        openings: Openings | None,
-        witness: Witness | None,
+        barrier_store: BarrierStore | None,
+        stream_check: EventStreamCheck | None,
         rails: Mapping[str, SendRail],
         meter: Meter,
-    ) -> Opener | None:
+    ) -> FailoverBarrier | None:
         """Make the keeper of the gate; without a record of openings the gate is always open."""
-        if openings is None:
+        if barrier_store is None:
             return None
-        opener = Opener(
+        barrier = FailoverBarrier(
             self._settings,
-            openings,
+            barrier_store,
             rails=rails,
             gate=self._gate,
-            presence=self._presence,
+            lease=self._lease,
             meter=meter,
-            witness=witness,
+            stream_check=stream_check,
         )
-        opener.attach(self._mailbox.hear)
-        return opener
+        barrier.attach(self._mailbox.hear)
+        return barrier
 
-    def _make_clerk(
-        self, desk: Desk | None, rails: Mapping[str, SendRail], meter: Meter
-    ) -> DeskClerk | None:
+    def _make_case_worker(
+        self, case_management: EngineCases | None, rails: Mapping[str, SendRail], meter: Meter
+    ) -> CaseWorker | None:
         """Make whoever looks after the desk, if there is one."""
-        if desk is None:
+        if case_management is None:
             return None
-        return DeskClerk(
+        return CaseWorker(
             self._settings,
-            desk,
+            case_management,
             store=self._store,
             rails=rails,
             mailbox=self._mailbox,
-            presence=self._presence,
+            lease=self._lease,
             gate=self._gate,
             integrity=self._integrity,
             meter=meter,
@@ -229,14 +229,14 @@ class SettlementService:
 
     async def join(self) -> None:
         """Become known, to the right database; windows are read before the first settlement is."""
-        if self._opener is not None:
-            await self._opener.settle()
-        await self._presence.join()
+        if self._barrier is not None:
+            await self._barrier.settle()
+        await self._lease.join()
         while True:
             try:
-                self._timetable.replace(await self._accounts.windows())
+                self._window_calendar.replace(await self._accounts.windows())
             except (Unavailable, Contention):
-                await self._presence.pause()
+                await self._lease.pause()
             else:
                 return
 
@@ -251,18 +251,20 @@ class SettlementService:
                     self._dispatcher.run,
                     self._takeover.run,
                     self._takeover.look_after_own,
-                    partial(self._presence.run, self._forget),
-                    self._presence.watch_tasks,
+                    partial(self._lease.run, self._forget),
+                    self._lease.watch_tasks,
                     partial(self._waiting.run, self._is_carried_here),
-                    partial(keep_timetable, self._settings, self._accounts, self._timetable),
+                    partial(
+                        keep_window_calendar, self._settings, self._accounts, self._window_calendar
+                    ),
                 ):
                     group.create_task(self._unending(work))
-                if self._opener is not None:
-                    group.create_task(self._unending(self._opener.run))
-                if self._clerk is not None:
-                    group.create_task(self._unending(self._clerk.run))
+                if self._barrier is not None:
+                    group.create_task(self._unending(self._barrier.run))
+                if self._case_worker is not None:
+                    group.create_task(self._unending(self._case_worker.run))
         finally:
-            self._presence.cancel_tasks()
+            self._lease.cancel_tasks()
 
     async def _unending(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a loop of the engine; one that ends by itself is a bug, and ends the engine.
@@ -282,22 +284,22 @@ class SettlementService:
         """Carry nothing any more: others have declared this engine gone, or an era has begun."""
         self._mailbox.drop_all()
         self._gate.forget()
-        if self._opener is not None:
-            self._opener.look_again()
+        if self._barrier is not None:
+            self._barrier.look_again()
 
-    def suspect(self, suspicion: Suspicion) -> None:
+    def report_stale(self, stale_database: StaleDatabase) -> None:
         """Hear that somebody knows more than the database: nothing is sent until that is cleared up."""
-        if self._opener is not None:
-            self._opener.suspect(suspicion)
+        if self._barrier is not None:
+            self._barrier.report_stale(stale_database)
 
     def database_run(self) -> int:
         """Return a number that changes whenever the database may be another one than before."""
-        return self._opener.database_run if self._opener is not None else 0
+        return self._barrier.database_run if self._barrier is not None else 0
 
     @property
     def opening(self) -> str:
         """Say whether questions leave this engine, and if not why."""
-        return self._opener.state if self._opener is not None else "open"
+        return self._barrier.state if self._barrier is not None else "open"
 
     @property
     def is_open(self) -> bool:
@@ -320,7 +322,7 @@ class SettlementService:
 
     async def leave(self) -> None:
         """Give everything that is still carried to whoever comes next, at once."""
-        await self._presence.leave()
+        await self._lease.leave()
 
     def _is_carried_here(self, settlement_id: UUID) -> bool:
         return self._mailbox.settlement(settlement_id) is not None
@@ -384,13 +386,13 @@ class SettlementService:
                 position = found[-1].moved.position
                 yield found
             else:
-                await self.doorbell.wait(self._settings.stream_poll_seconds)
+                await self.notifier.wait(self._settings.stream_poll_seconds)
 
 
 def _why_not_cancelled(settlement: Settlement) -> str:
     if settlement.is_ended:
         return "it has ended"
-    if Event.CANCELLED in LIFE[settlement.state] and settlement.attempt is not None:
+    if Event.CANCELLED in TRANSITIONS[settlement.state] and settlement.attempt is not None:
         return f"the rail {settlement.attempt.route.rail} has the payment, and does not support recalls"
     return "the rail may have the payment, and only its response can decide this"
 

@@ -22,7 +22,7 @@ class EngineSettings:
     ``open_max`` bounds the settlements in memory; beyond it intake answers Overloaded.
     ``backlog_max`` bounds those that wait for this engine and not for a rail: with as many before him
     a caller would wait for long, so he too is told to come back.
-    ``gap_seconds`` is how close together others must come for a batch in a crowd to wait for them.
+    ``batch_linger_seconds`` is how close together others must come for a batch in a crowd to wait for them.
     ``close_look_seconds`` is how soon an engine looks after its own when it has reason to.
     ``sends_max`` bounds the sendings of one attempt that are proved undelivered.
     ``is_queueing`` parks what comes while its window is shut instead of refusing it.
@@ -39,7 +39,7 @@ class EngineSettings:
     intake_queue_max: int = 20_000
     intake_batch_max: int = 500
     move_batch_max: int = 500
-    gap_seconds: float = 0.002
+    batch_linger_seconds: float = 0.002
     claim_batch_max: int = 2_000
     claim_interval_seconds: float = 0.2
     sweep_interval_seconds: float = 2.0
@@ -59,9 +59,9 @@ class EngineSettings:
     has_real_windows: bool = True
     windows_by_rail: Mapping[str, Sequence[Window]] = field(default_factory=dict)
     windows_refresh_seconds: float = 30.0
-    admission_patience_seconds: float = 10.0
+    admission_timeout_seconds: float = 10.0
     retry_pause_seconds: float = 0.1
-    broken_rest_seconds: float = 30.0
+    broken_due_seconds: float = 30.0
     inbound_batch_max: int = 500
     inbound_in_flight_max: int = 2_000
     inbound_poll_seconds: float = 0.5
@@ -70,8 +70,8 @@ class EngineSettings:
     watch_interval_seconds: float = 0.1
     watch_batch_max: int = 1_000
     drain_grace_seconds: float = 20.0
-    desk_interval_seconds: float = 2.0
-    desk_batch_max: int = 500
+    case_interval_seconds: float = 2.0
+    case_batch_max: int = 500
     resolve_pause_seconds: float = 10.0
     proposal_valid_seconds: float = 86_400.0
     doubt_limits: tuple[DoubtLimit, ...] = (

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.asker import Asker
     from settlement_engine.engine.decider import Decider
+    from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.mailbox import Mailbox
-    from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Claimed, Meter, SettlementStore
 
@@ -46,7 +46,7 @@ class Takeover:
         mailbox: Mailbox,
         decider: Decider,
         asker: Asker,
-        presence: Presence,
+        lease: EngineLease,
         meter: Meter,
     ) -> None:
         self._settings = settings
@@ -54,7 +54,7 @@ class Takeover:
         self._mailbox = mailbox
         self._decider = decider
         self._asker = asker
-        self._presence = presence
+        self._lease = lease
         self._meter = meter
         self._is_closed = False
         self._close_looks = 0
@@ -67,14 +67,14 @@ class Takeover:
         """Claim for ever; a full claim is followed by the next one at once."""
         swept_at = float("-inf")
         while not self._is_closed:
-            now = self._presence.monotonic()
+            now = self._lease.monotonic()
             is_sweep = now - swept_at >= self._settings.sweep_interval_seconds
             try:
                 count = await self.claim(is_sweep=is_sweep)
             except (Unavailable, Contention, Broken) as error:
                 log.warning("claim_failed", why=error.why or error.what)
                 self._close_looks = CLOSE_LOOKS
-                await self._presence.pause()
+                await self._lease.pause()
                 continue
             if count >= self._settings.claim_batch_max:
                 continue
@@ -89,11 +89,11 @@ class Takeover:
         close. What is missing at two looks in a row is not just on its way from the store to memory.
         """
         missing: set[UUID] = set()
-        looked_at = self._presence.monotonic()
+        looked_at = self._lease.monotonic()
         settings = self._settings
         while not self._is_closed:
             await asyncio.sleep(min(settings.close_look_seconds, settings.look_interval_seconds))
-            now = self._presence.monotonic()
+            now = self._lease.monotonic()
             if not self._close_looks and now - looked_at < settings.look_interval_seconds:
                 continue
             looked_at = now
@@ -106,22 +106,22 @@ class Takeover:
 
     async def _carry_on(self, missing_before: set[UUID]) -> set[UUID]:
         """Take over anew what is missing for the second time; return what is for the first."""
-        owner = self._presence.owner
+        engine_id = self._lease.engine_id
         missing = await self._missing()
         lost = list(missing & missing_before)[: self._settings.claim_batch_max]
         if not lost:
             return missing
         kind = "claim_answer_lost" if self._close_looks else "lost_from_memory"
-        self._meter.anomaly(kind, len(lost))
+        self._meter.invariant_warning(kind, len(lost))
         log.error(kind, count=len(lost))
         self._close_looks = CLOSE_LOOKS  # this answer may be lost as well
-        found = await self._store.reclaim(owner, lost)
-        if owner == self._presence.owner:
+        found = await self._store.reclaim(engine_id, lost)
+        if engine_id == self._lease.engine_id:
             self.resume(found)
         return set()
 
     async def _missing(self) -> set[UUID]:
-        owned = await self._store.owned(self._presence.owner)
+        owned = await self._store.owned(self._lease.engine_id)
         return {key for key in owned if not self._mailbox.is_carried(key)}
 
     async def claim(self, *, is_sweep: bool) -> int:
@@ -130,18 +130,18 @@ class Takeover:
         limit = min(self._settings.claim_batch_max, room)
         if limit <= 0:
             return 0
-        owner = self._presence.owner
-        claimed = await self._store.claim(owner, limit, is_sweep=is_sweep)
-        if owner != self._presence.owner:
+        engine_id = self._lease.engine_id
+        claimed = await self._store.claim(engine_id, limit, is_sweep=is_sweep)
+        if engine_id != self._lease.engine_id:
             return 0  # declared gone meanwhile: the new number will claim them
         if claimed:
-            log.info("settlements_claimed", count=len(claimed), owner=owner)
+            log.info("settlements_claimed", count=len(claimed), engine_id=engine_id)
             self.resume(claimed)
         return len(claimed)
 
     def resume(self, claimed: Sequence[Claimed]) -> None:
         """Carry on what was claimed: a rest that is over, or a life whose owner is gone."""
-        now = self._presence.now()
+        now = self._lease.now()
         questions: list[Settlement] = []
         pendings: list[PendingTransition] = []
         for claim in claimed:

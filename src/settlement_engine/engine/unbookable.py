@@ -18,10 +18,10 @@ from settlement_engine.errors import SettlementEngineError
 if TYPE_CHECKING:
     from settlement_engine.domain.lifecycle import Event
     from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.mailbox import Mailbox, PendingTransition
-    from settlement_engine.engine.presence import Presence
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.ports import MatterStore, Meter
+    from settlement_engine.ports import CaseStore, Meter
 
 log = structlog.get_logger(__name__)
 
@@ -32,13 +32,13 @@ class Unbookable:
     def __init__(
         self,
         settings: EngineSettings,
-        matters: MatterStore | None,
-        presence: Presence,
+        cases: CaseStore | None,
+        lease: EngineLease,
         meter: Meter,
     ) -> None:
         self._settings = settings
-        self._matters = matters
-        self._presence = presence
+        self._cases = cases
+        self._lease = lease
         self._meter = meter
         self._mailbox: Mailbox | None = None
 
@@ -48,11 +48,11 @@ class Unbookable:
 
     def set_aside(self, pending: PendingTransition, error: Exception) -> None:
         """Put what cannot be written before people, and try it again later; the others go on."""
-        self._presence.spawn(self._try_later(pending, error))
+        self._lease.spawn(self._try_later(pending, error))
 
     async def _try_later(self, pending: PendingTransition, error: Exception) -> None:
         await self._open_exception(pending.settlement, pending.answer.event, error)
-        await asyncio.sleep(self._settings.broken_rest_seconds)
+        await asyncio.sleep(self._settings.broken_due_seconds)
         assert self._mailbox is not None, "nothing is set aside before there is a mailbox"
         if self._mailbox.has_slot(pending):
             self._mailbox.queue.offer([pending])
@@ -62,12 +62,12 @@ class Unbookable:
         why = error.why or error.what if isinstance(error, SettlementEngineError) else repr(error)
         detail = unbookable_detail(settlement.state, event, why)
         log.error("cannot_be_booked", settlement=str(settlement.id), **detail)
-        if self._matters is None:
+        if self._cases is None:
             return
         try:
-            is_new = await self._matters.open_unbookable(settlement.id, detail)
+            is_new = await self._cases.open_unbookable(settlement.id, detail)
         except SettlementEngineError as failure:
             log.warning("exception_not_opened", why=failure.why or failure.what)
             return
         if is_new:
-            self._meter.anomaly("cannot_be_booked")
+            self._meter.invariant_warning("cannot_be_booked")

@@ -17,34 +17,36 @@ from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import Result
 
 if TYPE_CHECKING:
-    from settlement_engine.engine.presence import Presence
-    from settlement_engine.ports import Meter, Outcome, SettlementStore, Step
+    from settlement_engine.engine.lease import EngineLease
+    from settlement_engine.ports import Meter, SettlementStore, TransitionCommand, TransitionResult
 
 log = structlog.get_logger(__name__)
 
 
-class StepWriter:
+class TransitionWriter:
     """Writes batches of steps."""
 
-    def __init__(self, store: SettlementStore, presence: Presence, meter: Meter) -> None:
+    def __init__(self, store: SettlementStore, lease: EngineLease, meter: Meter) -> None:
         self._store = store
-        self._presence = presence
+        self._lease = lease
         self._meter = meter
 
-    async def write(self, steps: list[Step], *, is_repeat: bool = False) -> list[Outcome | Broken]:
+    async def write(
+        self, steps: list[TransitionCommand], *, is_repeat: bool = False
+    ) -> list[TransitionResult | Broken]:
         """Write the steps; one outcome each, in order, and the error of a step that is broken.
 
         While the database is away, wait for it and write the same batch again.
         """
         while True:
             try:
-                outcomes = await self._store.apply(steps, self._presence.owner)
-                self._presence.saw(outcomes[0].at)
+                outcomes = await self._store.apply(steps, self._lease.engine_id)
+                self._lease.saw(outcomes[0].at)
                 return list(await self._recognise(steps, outcomes) if is_repeat else outcomes)
             except (Unavailable, Contention) as error:
                 is_repeat = is_repeat or isinstance(error, Unavailable)
-                self._meter.anomaly("commit_unknown" if is_repeat else "contention")
-                await self._presence.pause()
+                self._meter.invariant_warning("commit_unknown" if is_repeat else "contention")
+                await self._lease.pause()
             except Broken as error:
                 if len(steps) == 1:
                     self._tell(steps[0], error)
@@ -55,8 +57,8 @@ class StepWriter:
                     *await self.write(steps[middle:], is_repeat=is_repeat),
                 ]
 
-    def _tell(self, step: Step, error: Broken) -> None:
-        self._meter.anomaly("step_broken")
+    def _tell(self, step: TransitionCommand, error: Broken) -> None:
+        self._meter.invariant_warning("step_broken")
         log.error(
             "step_broken",
             settlement=str(step.settlement.id),
@@ -65,7 +67,9 @@ class StepWriter:
             why=error.why or error.what,
         )
 
-    async def _recognise(self, steps: list[Step], outcomes: list[Outcome]) -> list[Outcome]:
+    async def _recognise(
+        self, steps: list[TransitionCommand], outcomes: list[TransitionResult]
+    ) -> list[TransitionResult]:
         """Tell our own earlier writing from somebody else's."""
         stale = [
             step.settlement.id
@@ -73,18 +77,18 @@ class StepWriter:
             if outcome.result is Result.STALE
         ]
         found = await self._store.load(stale) if stale else {}
-        owned = await self._store.owned(self._presence.owner) if stale else set()
+        owned = await self._store.owned(self._lease.engine_id) if stale else set()
         recognised = []
         for step, outcome in zip(steps, outcomes, strict=True):
             now = found.get(step.settlement.id)
             is_ours = (
                 now is not None
-                and is_recorded(step.settlement.state, step.row)
-                and now.state is step.row.state
+                and is_recorded(step.settlement.state, step.transition)
+                and now.state is step.transition.state
                 and now.seq == step.settlement.seq + 1
-                and now.epoch in (step.settlement.epoch, 0)
+                and now.fencing_token in (step.settlement.fencing_token, 0)
                 # Another engine may have written the same; then the question is its own to put.
-                and (now.is_ended or step.rest_seconds is not None or now.id in owned)
+                and (now.is_ended or step.due_seconds is not None or now.id in owned)
             )
             recognised.append(
                 msgspec.structs.replace(outcome, result=Result.APPLIED) if is_ours else outcome

@@ -9,7 +9,7 @@ from settlement_engine.events.announce import Announcer, Message
 from settlement_engine.events.clearing import ClearingIntake, ClearingSettings
 from settlement_engine.events.connection import NatsAccess
 from settlement_engine.events.leadership import Leadership, SoleLeader
-from settlement_engine.events.relay import Doorbell, Relay, RelaySettings
+from settlement_engine.events.relay import Relay, RelayNotifier, RelaySettings
 from settlement_engine.events.replay import Replay, ReplayPlan, ReplaySettings
 from settlement_engine.events.stream import StreamSpec
 
@@ -17,11 +17,11 @@ __all__ = [
     "Announcer",
     "ClearingIntake",
     "ClearingSettings",
-    "Doorbell",
     "Leadership",
     "Message",
     "NatsAccess",
     "Relay",
+    "RelayNotifier",
     "RelaySettings",
     "Replay",
     "ReplayPlan",

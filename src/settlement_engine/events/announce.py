@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from settlement_engine.domain.announcement import (
-    ERA_PLACES,
+    POSITIONS_PER_EPOCH,
     REOPENED,
     announcement_type,
-    era_of,
     event_text,
     marker_id,
+    system_epoch_of,
 )
 from settlement_engine.domain.lifecycle import STATUS
 from settlement_engine.domain.money import format_amount
@@ -103,7 +103,7 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str
     sequence: int
     event_type: str
-    era: int
+    system_epoch: int
     last_sequence: int
 
 
@@ -147,8 +147,8 @@ class Announcer:
         self._source = source
         self._encoder = msgspec.json.Encoder()
         self._words: dict[tuple[State, Event, State], _Words] = {}
-        self._young: dict[int, tuple[str, str]] = {}
-        self._old: dict[int, tuple[str, str]] = {}
+        self._new_generation: dict[int, tuple[str, str]] = {}
+        self._old_generation: dict[int, tuple[str, str]] = {}
         self._at: datetime | None = None
         self._time = ""
 
@@ -188,7 +188,7 @@ class Announcer:
     def _known(self, announcement: Announcement) -> tuple[str, str]:
         """Return the settlement's identifier and its fields of the body, written once for all its moves."""
         key = announcement.moved.settlement_id.int
-        known = self._young.get(key) or self._old.get(key)
+        known = self._new_generation.get(key) or self._old_generation.get(key)
         if known is None:
             amount = announcement.amount
             facts = _Facts(
@@ -201,24 +201,24 @@ class Announcer:
                 priority=_PRIORITY[announcement.priority],
             )
             known = str(announcement.moved.settlement_id), self._fields(facts)
-            if len(self._young) >= GENERATION:
-                self._old, self._young = self._young, {}
-            self._young[key] = known
+            if len(self._new_generation) >= GENERATION:
+                self._old_generation, self._new_generation = self._new_generation, {}
+            self._new_generation[key] = known
         return known
 
     def _fields(self, part: msgspec.Struct) -> str:
         """Write the fields of a part of the body, without the braces around them."""
         return self._encoder.encode(part)[1:-1].decode()
 
-    def marker(self, era: int, last_position: int) -> Message:
+    def marker(self, system_epoch: int, last_position: int) -> Message:
         """Write the marker of an era; ``last_position`` is the last place of before that still counts."""
-        position = era * ERA_PLACES
-        name = marker_id(era)
+        position = system_epoch * POSITIONS_PER_EPOCH
+        name = marker_id(system_epoch)
         body = Marker(
             event_id=name,
             sequence=position,
             event_type=REOPENED,
-            era=era,
+            system_epoch=system_epoch,
             last_sequence=last_position,
         )
         headers = (
@@ -235,7 +235,7 @@ class Announcer:
         for announcement in announcements:
             position = announcement.moved.position
             if position != after + 1:
-                found.append(self.marker(era_of(position), after))
+                found.append(self.marker(system_epoch_of(position), after))
             found.append(self.message(announcement))
             after = position
         return found

@@ -61,7 +61,7 @@ class ClearingSettings:
 
     ``faults_max`` is how often an instruction may meet a fault of ours before it is buried, so that one
     that always does cannot go round for ever. Of what is buried ``kept_bytes_max`` bytes are kept, and only
-    its description while ``open_letters_max`` wait for a person. ``makes_stream`` is for development:
+    its description while ``open_dead_letters_max`` wait for a person. ``makes_stream`` is for development:
     elsewhere the stream belongs to clearing.
     """
 
@@ -78,7 +78,7 @@ class ClearingSettings:
     faults_max: int = 5
     payload_bytes_max: int = 64 * 1024
     kept_bytes_max: int = 64 * 1024
-    open_letters_max: int = 100_000
+    open_dead_letters_max: int = 100_000
     reconnect: Backoff = RECONNECT
 
 
@@ -99,17 +99,17 @@ class ClearingIntake:
         nats: NatsAccess,
         parse: Callable[[bytes], Instruction],
         engine: Engine,
-        graveyard: DeadLetterStore,
+        dead_letter_queue: DeadLetterStore,
         settings: ClearingSettings | None = None,
     ) -> None:
         self._nats = nats
         self._parse = parse
         self._engine = engine
         self._settings = settings or ClearingSettings()
-        self._letters = DeadLetterQueue(
-            graveyard,
+        self._dead_letters = DeadLetterQueue(
+            dead_letter_queue,
             kept_bytes_max=self._settings.kept_bytes_max,
-            open_max=self._settings.open_letters_max,
+            open_max=self._settings.open_dead_letters_max,
         )
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -237,12 +237,12 @@ class ClearingIntake:
         """Read an instruction; bury what is none."""
         if len(message.data) > self._settings.payload_bytes_max:
             limit = self._settings.payload_bytes_max
-            await self._bury(message, f"the message has more than {limit} bytes")
+            await self._keep_dead_letter(message, f"the message has more than {limit} bytes")
             return None
         try:
             return _Parsed(message, self._parse(message.data))
         except InvalidInstruction as fault:
-            await self._bury(message, _words(fault))
+            await self._keep_dead_letter(message, _words(fault))
         return None
 
     async def _submit(self, parsed: Sequence[_Parsed]) -> Sequence[Accepted | Exception]:
@@ -262,7 +262,7 @@ class ClearingIntake:
             await self._tell(message, message.ack_sync(self._settings.ack_timeout_seconds))
             return 0.0
         if isinstance(result, CallerError):
-            await self._bury(message, _words(result))
+            await self._keep_dead_letter(message, _words(result))
             return 0.0
         wait_seconds = self._settings.again_after_seconds
         if isinstance(result, Overloaded):
@@ -270,15 +270,15 @@ class ClearingIntake:
         elif not isinstance(result, PASSING):
             log.error("clearing.fault", fault=_words(result))
             if message.metadata.num_delivered >= self._settings.faults_max:
-                await self._bury(message, _words(result))
+                await self._keep_dead_letter(message, _words(result))
                 return 0.0
         await self._tell(message, message.nak(wait_seconds))
         return wait_seconds if isinstance(result, PASSING) else 0.0
 
-    async def _bury(self, message: Msg, why: str) -> None:
+    async def _keep_dead_letter(self, message: Msg, why: str) -> None:
         """Keep the message for a person, then tell NATS not to hand it out again."""
         try:
-            await self._letters.add(message, why)
+            await self._dead_letters.add(message, why)
         except Unavailable:
             await self._tell(message, message.nak(self._settings.again_after_seconds))
             return

@@ -61,7 +61,7 @@ def heed_cancellation() -> None:
         raise asyncio.CancelledError
 
 
-class Connection(Client):
+class NatsLink(Client):
     """One connection. ``lost`` is set when it has ended, for whatever reason."""
 
     def __init__(self) -> None:
@@ -97,9 +97,9 @@ class Connection(Client):
 
 
 @contextlib.asynccontextmanager
-async def connect(access: NatsAccess) -> AsyncIterator[Connection]:
+async def connect(access: NatsAccess) -> AsyncIterator[NatsLink]:
     """Open a connection for as long as the block lasts. Raises Unavailable, Misconfigured."""
-    connection = Connection()
+    connection = NatsLink()
     try:
         await _open(connection, access)
         yield connection
@@ -109,7 +109,7 @@ async def connect(access: NatsAccess) -> AsyncIterator[Connection]:
                 await connection.close()
 
 
-async def _open(connection: Connection, access: NatsAccess) -> None:
+async def _open(connection: NatsLink, access: NatsAccess) -> None:
     bound = (CONNECT_SECONDS + 1) * (ROUNDS_MAX + 1) * len(access.servers)
     try:
         async with asyncio.timeout(bound):

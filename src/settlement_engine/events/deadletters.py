@@ -37,8 +37,8 @@ class DeadLetterQueue:
 
     async def add(self, message: Msg, why: str) -> None:
         """Keep the message with the reason; one that is kept already is left as it is. Raises Unavailable."""
-        kept_bytes_max = 0 if await self._is_crowded() else self._kept_bytes_max
-        is_new = await self._store.bury(
+        kept_bytes_max = 0 if await self._is_full() else self._kept_bytes_max
+        is_new = await self._store.keep_dead_letter(
             message.subject, message.data, why, _origin(message), kept_bytes_max=kept_bytes_max
         )
         if not is_new:
@@ -48,10 +48,10 @@ class DeadLetterQueue:
         kept_bytes = min(len(message.data), kept_bytes_max)
         log.warning("clearing.buried", subject=message.subject, why=why, kept_bytes=kept_bytes)
 
-    async def _is_crowded(self) -> bool:
+    async def _is_full(self) -> bool:
         now = asyncio.get_running_loop().time()
         if now >= self._count_due:
-            self._open = await self._store.waiting_letters(self._open_max)
+            self._open = await self._store.waiting_dead_letters(self._open_max)
             self._count_due = now + COUNT_SECONDS
         return self._open >= self._open_max
 

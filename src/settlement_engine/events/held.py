@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from nats.js.errors import NotFoundError
 
-from settlement_engine.domain.announcement import ERA_PLACES, POSITION_MAX, is_name_at
+from settlement_engine.domain.announcement import POSITION_MAX, POSITIONS_PER_EPOCH, is_name_at
 from settlement_engine.events.announce import ID_HEADER, NAME_HEADER, POSITION_HEADER, TIME_HEADER
 from settlement_engine.ports import Announced
 
@@ -67,31 +67,33 @@ class Tail:
         self.has_floor = False
         self.is_known = False
         self.is_end_known = False
-        self._letters: dict[int, set[bytes]] = {}
+        self._dead_letters: dict[int, set[bytes]] = {}
         self._told: dict[int, list[Announced]] = {}
 
     def add(self, held: Held, told: Announced) -> None:
         """Note a message that says that it announces something."""
-        self._letters.setdefault(told.position, set()).add(held.letter)
+        self._dead_letters.setdefault(told.position, set()).add(held.letter)
         self._told.setdefault(told.position, []).append(told)
 
     def holds(self, message: Message) -> bool:
         """Say whether this announcement is there, to the letter."""
-        letters = self._letters.get(message.position)
-        return letters is not None and letter_of(message) in letters
+        dead_letters = self._dead_letters.get(message.position)
+        return dead_letters is not None and letter_of(message) in dead_letters
 
     def reaches_beyond(self, position: int) -> bool:
         """Say whether anything is said to be announced behind a place."""
-        return any(place > position for place in self._letters)
+        return any(each > position for each in self._dead_letters)
 
     def markers(self, after: int, before: int) -> list[int]:
         """Return the places of what looks like markers of eras between two places."""
-        return sorted(p for p in self._letters if p % ERA_PLACES == 0 and after < p < before)
+        return sorted(
+            p for p in self._dead_letters if p % POSITIONS_PER_EPOCH == 0 and after < p < before
+        )
 
     def told_up_to(self, position: int) -> list[Announced]:
         """Return what is said to be announced, up to a place, lowest place first."""
-        places = sorted(place for place in self._told if place <= position)
-        return [told for place in places for told in self._told[place]]
+        places = sorted(each for each in self._told if each <= position)
+        return [told for each in places for told in self._told[each]]
 
 
 async def read_back(
@@ -150,7 +152,7 @@ def announced_in(headers: Mapping[str, str]) -> Announced | None:
     name = headers.get(NAME_HEADER) or headers.get(ID_HEADER, "")
     if position is None or not is_name_at(name, position):
         return None
-    if position % ERA_PLACES == 0:
+    if position % POSITIONS_PER_EPOCH == 0:
         return Announced(position=position, name=name, at=None)  # a marker has no time
     try:
         at = datetime.fromisoformat(headers.get(TIME_HEADER, ""))

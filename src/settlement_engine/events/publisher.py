@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from settlement_engine.events.announce import Message
-    from settlement_engine.events.connection import Connection
+    from settlement_engine.events.connection import NatsLink
 
 BATCH_MAX: Final = 1_000
 """The server's own limit for an atomic batch."""
@@ -87,7 +87,7 @@ class Publisher:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: NatsLink,
         *,
         stream: str,
         ack_timeout_seconds: float,

@@ -18,7 +18,7 @@ REFUSALS: Final = (NotStored, APIError, NoRespondersError)
 """What says that NATS answers: an append without success, a refusal, a JetStream that is switched off."""
 
 
-class Refusal:
+class NatsRefusal:
     """Remembers what NATS said when it did not store, and since when."""
 
     def __init__(self) -> None:

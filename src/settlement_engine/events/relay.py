@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import structlog
 
-from settlement_engine.domain.announcement import ERA_PLACES, era_of, follows, waiting
+from settlement_engine.domain.announcement import (
+    POSITIONS_PER_EPOCH,
+    follows,
+    system_epoch_of,
+    waiting,
+)
 from settlement_engine.errors import SettlementEngineError
 from settlement_engine.events.announce import Announcer, Message
 from settlement_engine.events.connection import (
@@ -29,9 +34,9 @@ from settlement_engine.events.connection import (
     heed_cancellation,
 )
 from settlement_engine.events.leadership import Leadership, SoleLeader
-from settlement_engine.events.place import Place, Surveyor
+from settlement_engine.events.position import OutboxCursor, StreamPosition
 from settlement_engine.events.publisher import BATCH_MAX, BATCH_MIN, Conflict, Publisher
-from settlement_engine.events.refusal import Refusal
+from settlement_engine.events.refusal import NatsRefusal
 from settlement_engine.events.singly import append_each
 from settlement_engine.events.stream import StreamSpec, ensure_stream
 
@@ -42,8 +47,8 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
     from settlement_engine.domain.backoff import Backoff
-    from settlement_engine.events.connection import Connection
-    from settlement_engine.ports import Announcement, Meter, Stream, Suspicion
+    from settlement_engine.events.connection import NatsLink
+    from settlement_engine.ports import Announcement, Meter, StaleDatabase, Stream
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
@@ -54,7 +59,7 @@ NOTHING_AHEAD: Final[tuple[int, list[Announcement]]] = (-1, [])
 """No position is followed by that."""
 
 
-class Doorbell(Protocol):
+class RelayNotifier(Protocol):
     """Rings when there may be something new to publish."""
 
     async def wait(self, timeout_seconds: float) -> None:
@@ -69,7 +74,7 @@ class RelaySettings:
     From ``batch_min`` messages on they go as one atomic batch, where the server takes those.
     ``linger_seconds`` is how long an announcement waits for company, unless a batch is full: what one
     settlement has to say goes together, after its caller has been answered, and a crowd shares its batches.
-    ``mark_seconds`` is how often the outbox is told what is published, ``survey_seconds``
+    ``mark_seconds`` is how often the outbox is told what is published, ``check_seconds``
     how often the stream is compared with the outbox while all goes well. ``drain_seconds`` bounds
     ``stop``.
     """
@@ -83,7 +88,7 @@ class RelaySettings:
     ack_timeout_seconds: float = 5.0
     linger_seconds: float = 0.025
     mark_seconds: float = 0.25
-    survey_seconds: float = 30.0
+    check_seconds: float = 30.0
     drain_seconds: float = 5.0
     reconnect: Backoff = RECONNECT
 
@@ -99,10 +104,10 @@ class Relay:
         meter: Meter,
         settings: RelaySettings | None = None,
         leadership: Leadership | None = None,
-        doorbell: Doorbell | None = None,
-        suspect: Callable[[Suspicion], None] | None = None,
+        notifier: RelayNotifier | None = None,
+        report_stale: Callable[[StaleDatabase], None] | None = None,
         database_run: Callable[[], int] | None = None,
-        open_connection: Callable[[NatsAccess], AbstractAsyncContextManager[Connection]] = connect,
+        open_connection: Callable[[NatsAccess], AbstractAsyncContextManager[NatsLink]] = connect,
     ) -> None:
         self._outbox = outbox
         self._nats = nats
@@ -111,17 +116,16 @@ class Relay:
         self._settings = settings or RelaySettings()
         self._spec = self._settings.stream
         self._leadership = leadership or SoleLeader()
-        self._doorbell = doorbell
+        self._notifier = notifier
         assert 0 < self._settings.batch_max <= BATCH_MAX
         self._announcer = Announcer(prefix=self._spec.prefix, source=self._settings.source)
-        self._surveyor = Surveyor(
-            self._spec.name, outbox, meter, self._announcer, suspect, database_run
+        self._cursor = OutboxCursor(
+            self._spec.name, outbox, meter, self._announcer, report_stale, database_run
         )
         self._stopping, self._stopped = asyncio.Event(), asyncio.Event()
         self._drain_until = 0.0
         self._marked = 0
-        self._mark_due = 0.0
-        self._survey_due = 0.0
+        self._mark_due = self._check_due = 0.0
         self._head = 0
         self._position = 0
         self._acknowledged = 0
@@ -131,7 +135,7 @@ class Relay:
         self._failures = 0
         self._last_trouble = ""
         self._is_connected = False
-        self._refusal = Refusal()
+        self._refusal = NatsRefusal()
 
     @property
     def backlog(self) -> int:
@@ -207,79 +211,81 @@ class Relay:
             await self._publish_all(publisher, jetstream)
 
     async def _publish_all(self, publisher: Publisher, jetstream: JetStreamContext) -> None:
-        place: Place | None = None
-        refused: Place | None = None
-        conflicted: Place | None = None
+        position: StreamPosition | None = None
+        refused: StreamPosition | None = None
+        conflicted: StreamPosition | None = None
         while not self._is_out_of_time():
             heed_cancellation()
             publisher.check()
             if not await self._leadership.is_leader():
                 if self._stopping.is_set():
                     return
-                place = None
+                position = None
                 await self._rest(self._settings.standby_poll_seconds)
                 continue
-            if place is None:
+            if position is None:
                 self._ahead = NOTHING_AHEAD
-                place = await self._look(jetstream, refused)
+                position = await self._look(jetstream, refused)
             try:
-                looking = jetstream if place == refused else None
-                reached = await self._advance(publisher, place, looking)
+                looking = jetstream if position == refused else None
+                reached = await self._advance(publisher, position, looking)
             except Conflict as conflict:
                 # Another relay was first, or the stream was touched: look again. When it looks the same
                 # again, the batch has to be sent one by one: it holds an id that the stream knows, and
                 # what that is has to be looked at, or the server does not say what is wrong with it.
                 log.info("relay.conflict", why=conflict.why)
-                is_again = place == conflicted
-                refused = place if conflict.is_known_id or is_again else None
-                conflicted, place = place, None
+                is_again = position == conflicted
+                refused = position if conflict.is_known_id or is_again else None
+                conflicted, position = position, None
                 await self._rest(self._settings.poll_seconds)
                 continue
-            if reached == place:
+            if reached == position:
                 if self._stopping.is_set():
                     return
                 await self._listen()
-            if reached.position - place.position < self._settings.batch_max:
+            if reached.position - position.position < self._settings.batch_max:
                 await self._rest(self._settings.linger_seconds)
-            place = None if self._is_survey_due() else reached
+            position = None if self._is_check_due() else reached
 
-    async def _look(self, jetstream: JetStreamContext, refused: Place | None) -> Place:
-        self._survey_due = self._now() + self._settings.survey_seconds
+    async def _look(
+        self, jetstream: JetStreamContext, refused: StreamPosition | None
+    ) -> StreamPosition:
+        self._check_due = self._now() + self._settings.check_seconds
         published = await self._outbox.published()
         self._marked = max(self._marked, published)
-        place = await self._surveyor.find(jetstream, published, self._acknowledged)
-        self._acknowledged = max(self._acknowledged, place.position)  # seen there, to the letter
-        if refused is not None and refused.sequence == place.sequence:
+        position = await self._cursor.find(jetstream, published, self._acknowledged)
+        self._acknowledged = max(self._acknowledged, position.position)  # seen there, to the letter
+        if refused is not None and refused.sequence == position.sequence:
             # Nothing has come in since: what the stream knew, and was looked at, is behind us.
-            return max(place, refused)
-        return place
+            return max(position, refused)
+        return position
 
     async def _advance(
-        self, publisher: Publisher, place: Place, looking: JetStreamContext | None
-    ) -> Place:
+        self, publisher: Publisher, position: StreamPosition, looking: JetStreamContext | None
+    ) -> StreamPosition:
         """Publish the next batch; return the place after it, or the same one if there is none.
 
         With ``looking``, they go one after the other, and what the stream knows already is looked at.
         """
-        found = await self._read(place.position)
-        self._position = place.position
-        self._head = max(self._head, found[-1].moved.position if found else place.position)
-        batch = self._without_gap(found, place.position)
-        messages = self._announcer.messages(batch, place.position)[: self._settings.batch_max]
+        found = await self._read(position.position)
+        self._position = position.position
+        self._head = max(self._head, found[-1].moved.position if found else position.position)
+        batch = self._without_gap(found, position.position)
+        messages = self._announcer.messages(batch, position.position)[: self._settings.batch_max]
         if not messages and (self._now() >= self._mark_due or self._stopping.is_set()):
-            await self._mark(place.position)
-            messages = await self._find_marker(place.position)
+            await self._mark(position.position)
+            messages = await self._find_marker(position.position)
         if not messages:
             self._note_health()
-            return place
+            return position
         sending = (
-            publisher.append(messages, place.sequence)
+            publisher.append(messages, position.sequence)
             if looking is None
             else append_each(
                 publisher,
                 messages,
-                place.sequence,
-                self._surveyor.is_held_in(looking, self._marked),
+                position.sequence,
+                self._cursor.is_held_in(looking, self._marked),
             )
         )
         if len(found) == self._settings.batch_max:
@@ -291,16 +297,16 @@ class Relay:
         if self._now() >= self._mark_due:
             await self._mark(self._position)
             self._head = max(self._head, await self._outbox.head())
-        return Place(self._position, sequence)
+        return StreamPosition(self._position, sequence)
 
     async def _find_marker(self, after: int) -> list[Message]:
         """Return the marker of an era in which nothing has happened yet: it does not wait for a move."""
         head = await self._outbox.head()
-        if head % ERA_PLACES or era_of(head) <= era_of(after):
+        if head % POSITIONS_PER_EPOCH or system_epoch_of(head) <= system_epoch_of(after):
             return []
         if await self._outbox.read(after, 1):
             return []  # it was committed before the era began, and goes first
-        return [self._announcer.marker(era_of(head), after)]
+        return [self._announcer.marker(system_epoch_of(head), after)]
 
     async def _read(self, after: int) -> list[Announcement]:
         """Return the next batch: what was read ahead, filled up with what has come since."""
@@ -331,7 +337,7 @@ class Relay:
             if not follows(announcement.moved.position, before):
                 if before + 1 != self._gap:
                     self._gap = before + 1
-                    self._meter.anomaly("outbox_gap")
+                    self._meter.invariant_warning("outbox_gap")
                     log.error("relay.outbox_gap", missing=self._gap)
                 return batch[:number]
             before = announcement.moved.position
@@ -352,10 +358,10 @@ class Relay:
 
     async def _listen(self) -> None:
         """Wait for the doorbell, or for the next look in case that it did not ring."""
-        if self._doorbell is None:
+        if self._notifier is None:
             await self._rest(self._settings.poll_seconds)
         else:
-            await self._doorbell.wait(self._settings.poll_seconds)
+            await self._notifier.wait(self._settings.poll_seconds)
 
     async def _rest(self, seconds: float) -> None:
         """Wait; being stopped ends the wait."""
@@ -366,9 +372,9 @@ class Relay:
     def _is_out_of_time(self) -> bool:
         return self._stopping.is_set() and self._now() >= self._drain_until
 
-    def _is_survey_due(self) -> bool:
+    def _is_check_due(self) -> bool:
         """Say whether to look at the stream again: somebody may have deleted it meanwhile."""
-        return self._now() >= self._survey_due
+        return self._now() >= self._check_due
 
     @staticmethod
     def _now() -> float:

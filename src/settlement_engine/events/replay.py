@@ -21,12 +21,12 @@ import msgspec
 import structlog
 from nats.js.errors import APIError, NotFoundError
 
-from settlement_engine.domain.announcement import era_of, follows
+from settlement_engine.domain.announcement import follows, system_epoch_of
 from settlement_engine.errors import Contention, InvariantViolated, Misconfigured, WrongState
 from settlement_engine.events.announce import Announcer
 from settlement_engine.events.connection import NatsAccess, connect
 from settlement_engine.events.held import position_in
-from settlement_engine.events.place import Surveyor
+from settlement_engine.events.position import OutboxCursor
 from settlement_engine.events.publisher import BATCH_MAX, Conflict, Publisher
 from settlement_engine.events.singly import append_each
 from settlement_engine.events.stream import StreamSpec, ensure_stream
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
     from settlement_engine.events.announce import Message
-    from settlement_engine.events.connection import Connection
+    from settlement_engine.events.connection import NatsLink
     from settlement_engine.ports import Meter, Stream
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
@@ -87,7 +87,7 @@ class Replay:
         self._settings = settings
         self._spec = settings.stream
         self._announcer = Announcer(prefix=self._spec.prefix, source=settings.source)
-        self._surveyor = Surveyor(self._spec.name, outbox, meter, self._announcer)
+        self._cursor = OutboxCursor(self._spec.name, outbox, meter, self._announcer)
 
     async def plan(self) -> ReplayPlan:
         """Say what would be done. Raises WrongState where the order could not be kept."""
@@ -129,7 +129,7 @@ class Replay:
 
     # --- where to begin ---------------------------------------------------------------------------
 
-    async def _plan(self, connection: Connection) -> ReplayPlan:
+    async def _plan(self, connection: NatsLink) -> ReplayPlan:
         first, last = await self._range()
         info = await self._info(connection)
         state = info.get("state", {})
@@ -182,7 +182,7 @@ class Replay:
     async def _end(self, jetstream: JetStreamContext, sequence: int) -> int:
         """Return the place of the stream's last message; it must be one of ours."""
         told = await self._position(jetstream, sequence)
-        if told is None or not await self._surveyor.is_known_at(jetstream, sequence):
+        if told is None or not await self._cursor.is_known_at(jetstream, sequence):
             what = f"the stream {self._spec.name} ends with a message that is not in the database"
             todo = "Replay into another stream: --stream NAME."
             raise WrongState(what, why=f"its last message is {told}", todo=todo)
@@ -195,7 +195,7 @@ class Replay:
             return None
         return position_in(message.headers or {})
 
-    async def _info(self, connection: Connection) -> dict[str, Any]:
+    async def _info(self, connection: NatsLink) -> dict[str, Any]:
         """Ask the server for the stream; empty when there is none. nats-py leaves out the times."""
         reply = await connection.request(
             f"$JS.API.STREAM.INFO.{self._spec.name}", timeout=self._settings.ack_timeout_seconds
@@ -206,11 +206,11 @@ class Replay:
     # --- writing ------------------------------------------------------------------------------------
 
     async def _publish(
-        self, connection: Connection, publisher: Publisher, tell: Callable[[int], None]
+        self, connection: NatsLink, publisher: Publisher, tell: Callable[[int], None]
     ) -> None:
         """Append batch after batch, until all is there; somebody else may have written some of it."""
         before: tuple[int, int] | None = None
-        is_held = self._surveyor.is_held_in(
+        is_held = self._cursor.is_held_in(
             connection.jetstream(timeout=self._settings.ack_timeout_seconds)
         )
         for _ in range(CONFLICTS_MAX):
@@ -251,7 +251,7 @@ class Replay:
             raise InvariantViolated(what, why="the stream of moves has a gap")
         return self._announcer.messages(batch, after)[: self._settings.batch_max]
 
-    async def _require_whole(self, connection: Connection, plan: ReplayPlan) -> None:
+    async def _require_whole(self, connection: NatsLink, plan: ReplayPlan) -> None:
         """Count what the stream holds: a message that it took for a known one would be missing."""
         holds = int((await self._info(connection))["state"]["messages"])
         if holds < plan.holds + plan.count:
@@ -261,7 +261,7 @@ class Replay:
 
     async def _between(self, after: int, last: int) -> int:
         """Count the announcements of a range; within an era no place is left out."""
-        if era_of(after + 1) == era_of(last):
+        if system_epoch_of(after + 1) == system_epoch_of(last):
             return max(0, last - after)
         count = 0
         while after < last:

@@ -25,7 +25,7 @@ from settlement_engine.messages.references import (
     ORIGINAL_GROUP,
     ORIGINAL_TRANSACTION,
     REASON,
-    Charge,
+    AgentCharge,
     OriginalGroup,
     OriginalTransaction,
     Reason,
@@ -40,7 +40,7 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     uetr: str | None = None
     amount: Money | None = None
     settlement_date: date | None = None
-    charges: tuple[Charge, ...] = ()
+    charges: tuple[AgentCharge, ...] = ()
 
 
 class GroupAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class GroupAnswer(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class CancellationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The result of the request for one payment."""
 
     cancellation_status_id: str | None = None
@@ -84,7 +84,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     """The answers about one message."""
 
     group: GroupAnswer | None = None
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[CancellationAnswer, ...] = ()
 
 
 class Resolution(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +125,7 @@ _GROUP_ANSWER = Form(
     ),
 )
 _ANSWER = Form(
-    Answer,
+    CancellationAnswer,
     (
         opt("CxlStsId", "cancellation_status_id", MAX35),
         opt("RslvdCase", "case", CASE),

@@ -6,7 +6,7 @@ from datetime import datetime  # noqa: TC003 -- a struct's fields
 
 import msgspec
 
-from settlement_engine.messages.entries import ENTRY, Entry
+from settlement_engine.messages.entries import ENTRY, CamtEntry
 from settlement_engine.messages.forms import Form, inside, many, one, opt, skip
 from settlement_engine.messages.leaves import (
     BOOLEAN,
@@ -22,13 +22,13 @@ from settlement_engine.messages.parties import (
     ACCOUNT_ELEMENTS,
     AGENT,
     PARTY,
-    Account,
     Agent,
     Party,
+    PartyAccount,
 )
 
 
-class OwnedAccount(Account, frozen=True, kw_only=True):
+class OwnedAccount(PartyAccount, frozen=True, kw_only=True):
     """An account, with its owner and its servicer."""
 
     owner: Party | None = None
@@ -48,8 +48,8 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     to_at: datetime | None = None
     copy: str | None = None
     account: OwnedAccount
-    related_account: Account | None = None
-    entries: tuple[Entry, ...] = ()
+    related_account: PartyAccount | None = None
+    entries: tuple[CamtEntry, ...] = ()
     text: str | None = None
 
 

@@ -11,9 +11,9 @@ from settlement_engine.messages.leaves import DATE, DATE_TIME, MAX35, TIME, choi
 from settlement_engine.messages.parties import (
     ACCOUNT,
     AGENT,
-    Account,
     Agent,
     Party,
+    PartyAccount,
     party_or_agent,
 )
 
@@ -23,7 +23,7 @@ class ReportAsked(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str | None = None
     message_name: str
-    account: Account | None = None
+    account: PartyAccount | None = None
     owner: Party | None = None
     owner_institution: Agent | None = None
     servicer: Agent | None = None

@@ -11,7 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.money import Money, MoneyError
-from settlement_engine.domain.statements import Balance, BalanceType
+from settlement_engine.domain.statements import BalanceType, StatementBalance
 from settlement_engine.messages.amounts import read_amount
 from settlement_engine.messages.errors import MessageError, quoted
 from settlement_engine.messages.xml import place_of
@@ -164,12 +164,12 @@ def read_sign(element: _Element, text: str) -> int:
 
 def read_balances(
     reader: Reader, elements: list[_Element], statement: _Element
-) -> tuple[Balance, ...]:
+) -> tuple[StatementBalance, ...]:
     """Read the balances of a statement, each with its type and day."""
     if len(elements) > BALANCES_MAX:
         raise MessageError(place_of(statement), f"holds more than {BALANCES_MAX:,} balances")
     codes: list[str] = []
-    found: list[Balance] = []
+    found: list[StatementBalance] = []
     for element in elements:
         children = reader.children(element, frozenset({"CdtLine", "Avlbty"}))
         code = _balance_code(reader, children)
@@ -179,7 +179,7 @@ def read_balances(
         assert day is not None, "a required element has a day"
         kind = _TYPES.get(code, BalanceType.OTHER)
         codes.append(code)
-        found.append(Balance(kind, sign * money.minor, money.currency, day))
+        found.append(StatementBalance(kind, sign * money.minor, money.currency, day))
     return _of_pages(found, codes, statement)
 
 
@@ -190,7 +190,9 @@ def _balance_code(reader: Reader, children: Children) -> str:
     return inner.text("Cd") or inner.text("Prtry")
 
 
-def _of_pages(found: list[Balance], codes: list[str], statement: _Element) -> tuple[Balance, ...]:
+def _of_pages(
+    found: list[StatementBalance], codes: list[str], statement: _Element
+) -> tuple[StatementBalance, ...]:
     """Determine the opening and closing balances of a statement's page, where they are intermediate.
 
     With an opening balance, the first intermediate one is that of the page's end; otherwise it is that of its
@@ -201,7 +203,7 @@ def _of_pages(found: list[Balance], codes: list[str], statement: _Element) -> tu
         raise MessageError(place_of(statement), "has two opening or two closing balances")
     if "OPBD" in codes:  # the previous closing balance is then no second opening
         found = [
-            Balance(BalanceType.OTHER, each.minor, each.currency, each.date)
+            StatementBalance(BalanceType.OTHER, each.minor, each.currency, each.date)
             if code == "PRCD"
             else each
             for each, code in zip(found, codes, strict=True)
@@ -214,7 +216,7 @@ def _of_pages(found: list[Balance], codes: list[str], statement: _Element) -> tu
             wanted.append(BalanceType.CLOSING_INTERMEDIATE)
     turn = iter(wanted)
     return tuple(
-        Balance(next(turn, each.type), each.minor, each.currency, each.date)
+        StatementBalance(next(turn, each.type), each.minor, each.currency, each.date)
         if each.type is BalanceType.INTERMEDIATE
         else each
         for each in found

@@ -13,7 +13,7 @@ from settlement_engine.domain.statements import (
     Entry,
     EntryDetail,
     EntryStatus,
-    References,
+    StatementReferences,
     details_differ,
 )
 from settlement_engine.messages.camt_elements import (
@@ -63,7 +63,7 @@ def read_entry(reader: Reader, element: _Element, number: int) -> Entry:
     only = details[0] if len(details) == 1 else None
     if only is not None:
         texts.append(only.text)
-    own = References(servicer=children.text("AcctSvcrRef"), entry=children.text("NtryRef"))
+    own = StatementReferences(servicer=children.text("AcctSvcrRef"), entry=children.text("NtryRef"))
     return Entry(
         number=number,
         minor=minor,
@@ -80,12 +80,12 @@ def read_entry(reader: Reader, element: _Element, number: int) -> Entry:
     )
 
 
-def _with_only(own: References, only: EntryDetail | None) -> References:
+def _with_only(own: StatementReferences, only: EntryDetail | None) -> StatementReferences:
     """Add the only payment's references to those of the entry itself."""
     if only is None:
         return own
     inner = only.references
-    return References(
+    return StatementReferences(
         end_to_end=inner.end_to_end,
         instruction=inner.instruction,
         transaction=inner.transaction,
@@ -195,17 +195,17 @@ def _charges(reader: Reader, children: Children, currency: str) -> int:
     return total
 
 
-def _references(reader: Reader, children: Children) -> References:
+def _references(reader: Reader, children: Children) -> StatementReferences:
     element = children.one("Refs")
     if element is None:
-        return References()
+        return StatementReferences()
     said = reader.children(element, frozenset({"Prtry"}))
 
     def text(name: str) -> str:
         found = said.text(name)
         return "" if found.upper() in _NO_REFERENCE else found
 
-    return References(
+    return StatementReferences(
         end_to_end=text("EndToEndId"),
         instruction=text("InstrId"),
         transaction=text("TxId"),

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.money import MoneyError
 from settlement_engine.domain.statements import (
-    Balance,
     BalanceType,
     Entry,
     EntryStatus,
     FaultKind,
-    References,
     Source,
     Statement,
     StatementAccount,
+    StatementBalance,
     StatementFault,
+    StatementReferences,
 )
 from settlement_engine.messages.errors import MessageError, quoted
 
@@ -142,7 +142,7 @@ def _statement(key: _Key, rows: list[_Row], mapping: Mapping) -> Statement:
 
 def _balances(
     rows: list[_Row], entries: tuple[Entry, ...], currency: str, mapping: Mapping
-) -> tuple[Balance, ...]:
+) -> tuple[StatementBalance, ...]:
     """Derive the opening and closing balances from the running balances of the first and last booked row."""
     column = mapping.columns.balance
     booked = [
@@ -159,8 +159,8 @@ def _balances(
     assert begins is not None, "each row has a booking date"
     assert ends is not None, "each row has a booking date"
     return (
-        Balance(BalanceType.OPENING, opening, currency, begins),
-        Balance(BalanceType.CLOSING, closing, currency, ends),
+        StatementBalance(BalanceType.OPENING, opening, currency, begins),
+        StatementBalance(BalanceType.CLOSING, closing, currency, ends),
     )
 
 
@@ -195,7 +195,7 @@ def _entry(row: _Row, number: int, currency: str, mapping: Mapping) -> Entry:
         booking_date=booked,
         value_date=value_date,
         is_reversal=is_reversal,
-        references=References(
+        references=StatementReferences(
             end_to_end=row.text(columns.end_to_end),
             customer=row.text(columns.customer_reference),
             servicer=row.text(columns.servicer_reference),

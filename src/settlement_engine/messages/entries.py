@@ -36,9 +36,9 @@ from settlement_engine.messages.parties import (
     ACCOUNT,
     AGENT,
     PARTY,
-    Account,
     Agent,
     Party,
+    PartyAccount,
     party_or_agent,
 )
 from settlement_engine.messages.references import Reason
@@ -75,10 +75,10 @@ class EntryTransaction(msgspec.Struct, frozen=True, kw_only=True):
     code: BankCode | None = None
     debtor: Party | None = None
     debtor_institution: Agent | None = None
-    debtor_account: Account | None = None
+    debtor_account: PartyAccount | None = None
     creditor: Party | None = None
     creditor_institution: Agent | None = None
-    creditor_account: Account | None = None
+    creditor_account: PartyAccount | None = None
     debtor_agent: Agent | None = None
     creditor_agent: Agent | None = None
     purpose: str | None = None
@@ -100,7 +100,7 @@ class EntryDetails(msgspec.Struct, frozen=True, kw_only=True):
     transactions: tuple[EntryTransaction, ...] = ()
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class CamtEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One booking, or an entry that is pending or for information only."""
 
     reference: str | None = None
@@ -239,7 +239,7 @@ def _moment(tag: str, on: str, at: str) -> Element:
 
 
 ENTRY = Form(
-    Entry,
+    CamtEntry,
     (
         opt("NtryRef", "reference", MAX35),
         one("Amt", "amount", MONEY),

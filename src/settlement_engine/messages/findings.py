@@ -24,8 +24,8 @@ from settlement_engine.messages.identifiers import (
     warning_of_bic,
 )
 from settlement_engine.messages.pacs002 import GroupStatus, TransactionStatus
-from settlement_engine.messages.pacs004 import Return, ReturnedGroup
-from settlement_engine.messages.parties import Account, Address, Agent, Party
+from settlement_engine.messages.pacs004 import ReturnedGroup, ReturnedTransaction
+from settlement_engine.messages.parties import Address, Agent, Party, PartyAccount
 from settlement_engine.messages.remittance import StructuredRemittance
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class UsageRules(msgspec.Struct, frozen=True):
     structured_addresses_from: date | None = None
 
 
-class Finding(msgspec.Struct, frozen=True):
+class RuleFinding(msgspec.Struct, frozen=True):
     """An oddity: its position, its description, and whether it prevents sending the message."""
 
     place: str
@@ -65,7 +65,7 @@ def findings(
     content: Any,  # noqa: ANN401 -- any message
     rules: UsageRules | None = None,
     on: date | None = None,
-) -> list[Finding]:
+) -> list[RuleFinding]:
     """Check a message. ``on`` is its value date, which decides which rules apply."""
     found = []
     for place, value in _walk(content, ""):
@@ -76,13 +76,13 @@ def findings(
     return found
 
 
-def odd_about(message: Opened) -> list[Finding]:
+def odd_about(message: Opened) -> list[RuleFinding]:
     """Check a received message, including its header."""
     found = findings(message.content)
     head = message.head
     if head is not None and head.definition != message.definition:
         text = f"says {head.definition}, and the document is {message.definition}"
-        found.insert(0, Finding("head.definition", text, is_fault=True))
+        found.insert(0, RuleFinding("head.definition", text, is_fault=True))
     return found
 
 
@@ -114,65 +114,65 @@ def _look(
     value: Any,  # noqa: ANN401
     rules: UsageRules | None,
     on: date | None,
-) -> Iterator[Finding]:
+) -> Iterator[RuleFinding]:
     if isinstance(value, Agent | Party):
         yield from _look_at_codes(place, value)
-    elif isinstance(value, Account):
+    elif isinstance(value, PartyAccount):
         if value.iban is not None and (text := fault_of_iban(value.iban)):
-            yield Finding(_at(place, "iban"), text, is_fault=True)
+            yield RuleFinding(_at(place, "iban"), text, is_fault=True)
     elif isinstance(value, StructuredRemittance):
         yield from _look_at_reference(place, value)
     elif isinstance(value, Address):
         yield from _look_at_address(place, value, rules, on)
-    elif isinstance(value, TransactionStatus | GroupStatus | Return | ReturnedGroup):
+    elif isinstance(value, TransactionStatus | GroupStatus | ReturnedTransaction | ReturnedGroup):
         yield from _look_at_status(place, value)
     elif isinstance(value, str) and rules is not None:
         text = fault_of_characters(value, character_sets()[rules.characters])
         if text:
-            yield Finding(place, text, is_fault=True)
+            yield RuleFinding(place, text, is_fault=True)
 
 
-def _look_at_codes(place: str, who: Agent | Party) -> Iterator[Finding]:
+def _look_at_codes(place: str, who: Agent | Party) -> Iterator[RuleFinding]:
     if who.bic is not None:
         fault = fault_of_bic(who.bic)
         text = fault or warning_of_bic(who.bic)
         if text:
-            yield Finding(_at(place, "bic"), text, is_fault=bool(fault))
+            yield RuleFinding(_at(place, "bic"), text, is_fault=bool(fault))
     if who.lei is not None and (text := fault_of_lei(who.lei)):
-        yield Finding(_at(place, "lei"), text, is_fault=True)
+        yield RuleFinding(_at(place, "lei"), text, is_fault=True)
 
 
-def _look_at_reference(place: str, remittance: StructuredRemittance) -> Iterator[Finding]:
+def _look_at_reference(place: str, remittance: StructuredRemittance) -> Iterator[RuleFinding]:
     reference = remittance.reference or ""
     if reference.startswith(_CHECKED_REFERENCE):
         text = fault_of_creditor_reference(reference)
         if text:
-            yield Finding(_at(place, "reference"), text, is_fault=True)
+            yield RuleFinding(_at(place, "reference"), text, is_fault=True)
 
 
 def _look_at_address(
     place: str, address: Address, rules: UsageRules | None, on: date | None
-) -> Iterator[Finding]:
+) -> Iterator[RuleFinding]:
     if rules is None or rules.structured_addresses_from is None or on is None:
         return
     if on < rules.structured_addresses_from:
         return
     for name in ("town_name", "country"):
         if getattr(address, name) is None:
-            yield Finding(_at(place, name), "is missing: addresses name town and country", True)  # noqa: FBT003
+            yield RuleFinding(_at(place, name), "is missing: addresses name town and country", True)  # noqa: FBT003
 
 
 def _look_at_status(
-    place: str, said: TransactionStatus | GroupStatus | Return | ReturnedGroup
-) -> Iterator[Finding]:
+    place: str, said: TransactionStatus | GroupStatus | ReturnedTransaction | ReturnedGroup
+) -> Iterator[RuleFinding]:
     status = getattr(said, "status", None)
     known = "group_status" if isinstance(said, GroupStatus) else "transaction_status"
     if status is not None and status not in code_set(known):
         text = f"{status} is no status that is known: it says nothing about the money"
-        yield Finding(_at(place, "status"), text, is_fault=True)
-    is_return = isinstance(said, Return | ReturnedGroup)
+        yield RuleFinding(_at(place, "status"), text, is_fault=True)
+    is_return = isinstance(said, ReturnedTransaction | ReturnedGroup)
     reasons = code_set("return_reason" if is_return else "status_reason")
     for number, reason in enumerate(said.reasons, start=1):
         if reason.code is not None and reason.code not in reasons:
             text = f"{reason.code} is not in the code set of {reasons.published}"
-            yield Finding(_at(place, f"reasons[{number}].code"), text, is_fault=False)
+            yield RuleFinding(_at(place, f"reasons[{number}].code"), text, is_fault=False)

@@ -18,16 +18,16 @@ from mt940.options import Options
 
 from settlement_engine.domain.money import MoneyError
 from settlement_engine.domain.statements import (
-    Balance,
     BalanceType,
     Entry,
     EntryStatus,
     FaultKind,
-    References,
     Source,
     Statement,
     StatementAccount,
+    StatementBalance,
     StatementFault,
+    StatementReferences,
 )
 from settlement_engine.messages.amounts import read_amount
 from settlement_engine.messages.errors import MessageError, quoted
@@ -200,7 +200,7 @@ def _number(block: Block) -> tuple[int | None, int | None]:
     return int(match[1]), int(match[2]) if match[2] else None
 
 
-def _balance(block: Block, field: Field, currency: str) -> Balance:
+def _balance(block: Block, field: Field, currency: str) -> StatementBalance:
     match = _BALANCE.fullmatch(field.text.strip())
     if match is None:
         raise MessageError(block.place_of(field), "is no balance: mark, date, currency, amount")
@@ -208,7 +208,7 @@ def _balance(block: Block, field: Field, currency: str) -> Balance:
         reason = f"is in {match[3]}, and the statement in {currency}"
         raise MessageError(block.place_of(field), reason)
     minor = _minor(block, field, match[4], currency)
-    return Balance(
+    return StatementBalance(
         type=_BALANCES[field.tag],
         minor=-minor if match[1] == "D" else minor,
         currency=currency,
@@ -290,7 +290,7 @@ def _entry(
     )
 
 
-def _references(values: dict[str, Any]) -> References:
+def _references(values: dict[str, Any]) -> StatementReferences:
     def said(name: str) -> str:
         # The library joins the values that fields 61 and 86 have for the same key, line by line.
         for text in str(values.get(name) or "").split("\n"):
@@ -298,7 +298,7 @@ def _references(values: dict[str, Any]) -> References:
                 return text.strip()
         return ""
 
-    return References(
+    return StatementReferences(
         customer=said("customer_reference"),
         servicer=said("bank_reference"),
         end_to_end=said("end_to_end_reference"),

@@ -24,7 +24,7 @@ from settlement_engine.messages.references import (
     ORIGINAL_GROUP,
     ORIGINAL_TRANSACTION,
     REASON,
-    Charge,
+    AgentCharge,
     OriginalGroup,
     OriginalTransaction,
     Reason,
@@ -67,7 +67,7 @@ class TransactionStatus(msgspec.Struct, frozen=True, kw_only=True):
     uetr: str | None = None
     status: str | None = None
     reasons: tuple[Reason, ...] = ()
-    charges: tuple[Charge, ...] = ()
+    charges: tuple[AgentCharge, ...] = ()
     accepted_at: datetime | None = None
     effective_date: date | None = None
     effective_at: datetime | None = None
@@ -78,7 +78,7 @@ class TransactionStatus(msgspec.Struct, frozen=True, kw_only=True):
     original: OriginalTransaction | None = None
 
 
-class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
+class StatusReportMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The message."""
 
     header: Notice
@@ -147,7 +147,7 @@ _TRANSACTION_STATUS = Form(
     ),
 )
 STATUS_REPORT = Form(
-    StatusReport,
+    StatusReportMessage,
     (
         one("GrpHdr", "header", NOTICE),
         many("OrgnlGrpInfAndSts", "groups", _GROUP_STATUS, since=2013),

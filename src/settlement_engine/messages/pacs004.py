@@ -27,7 +27,7 @@ from settlement_engine.messages.references import (
     ORIGINAL_TRANSACTION,
     REASON,
     SETTLEMENT,
-    Charge,
+    AgentCharge,
     OriginalGroup,
     OriginalTransaction,
     Reason,
@@ -68,7 +68,7 @@ class ReturnChain(msgspec.Struct, frozen=True, kw_only=True):
     creditor_institution: Agent | None = None
 
 
-class Return(msgspec.Struct, frozen=True, kw_only=True):
+class ReturnedTransaction(msgspec.Struct, frozen=True, kw_only=True):
     """One returned payment."""
 
     return_id: str | None = None
@@ -89,7 +89,7 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
     exchange_rate: str | None = None
     compensation: Money | None = None
     charge_bearer: str | None = None
-    charges: tuple[Charge, ...] = ()
+    charges: tuple[AgentCharge, ...] = ()
     clearing_system_reference: str | None = None
     instructing_agent: Agent | None = None
     instructed_agent: Agent | None = None
@@ -103,7 +103,7 @@ class PaymentReturn(msgspec.Struct, frozen=True, kw_only=True):
 
     header: ReturnHeader
     group: ReturnedGroup | None = None
-    returns: tuple[Return, ...] = ()
+    returns: tuple[ReturnedTransaction, ...] = ()
 
 
 _HEADER = Form(
@@ -141,7 +141,7 @@ _CHAIN = Form(
     ),
 )
 _RETURN = Form(
-    Return,
+    ReturnedTransaction,
     (
         opt("RtrId", "return_id", MAX35),
         opt("OrgnlGrpInf", "group", ORIGINAL_GROUP),

@@ -9,13 +9,13 @@ import msgspec
 from settlement_engine.domain.money import Money  # noqa: TC001 -- a struct's field
 from settlement_engine.messages.forms import MONEY, Form, inside, many, one, opt, skip
 from settlement_engine.messages.leaves import DATE, DATE_TIME, MAX4, MAX140, RATE, choice
-from settlement_engine.messages.parties import ACCOUNT, AGENT, PARTY, Account, Agent, Party
+from settlement_engine.messages.parties import ACCOUNT, AGENT, PARTY, Agent, Party, PartyAccount
 from settlement_engine.messages.references import (
     CHARGE,
     CHARGE_BEARER,
     PURPOSE,
-    Charge,
-    Instruction,
+    AgentCharge,
+    AgentInstruction,
 )
 from settlement_engine.messages.remittance import REMITTANCE, StructuredRemittance
 from settlement_engine.messages.transfers import (
@@ -37,20 +37,20 @@ class CustomerTransfer(Identified, frozen=True, kw_only=True):
     instructed_amount: Money | None = None
     exchange_rate: str | None = None
     charge_bearer: str
-    charges: tuple[Charge, ...] = ()
+    charges: tuple[AgentCharge, ...] = ()
     ultimate_debtor: Party | None = None
     initiating_party: Party | None = None
     debtor: Party
-    debtor_account: Account | None = None
+    debtor_account: PartyAccount | None = None
     debtor_agent: Agent
-    debtor_agent_account: Account | None = None
+    debtor_agent_account: PartyAccount | None = None
     creditor_agent: Agent
-    creditor_agent_account: Account | None = None
+    creditor_agent_account: PartyAccount | None = None
     creditor: Party
-    creditor_account: Account | None = None
+    creditor_account: PartyAccount | None = None
     ultimate_creditor: Party | None = None
-    for_creditor_agent: tuple[Instruction, ...] = ()
-    for_next_agent: tuple[Instruction, ...] = ()
+    for_creditor_agent: tuple[AgentInstruction, ...] = ()
+    for_next_agent: tuple[AgentInstruction, ...] = ()
     purpose: str | None = None
     purpose_own: str | None = None
     remittance_texts: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class CustomerTransfers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FOR_CREDITOR_AGENT = Form(
-    Instruction,
+    AgentInstruction,
     (
         opt("Cd", "code", choice("CHQB", "HOLD", "PHOB", "TELB"), until=2019),
         opt("Cd", "code", MAX4, since=2020),
@@ -73,7 +73,7 @@ FOR_CREDITOR_AGENT = Form(
     ),
 )
 FOR_NEXT_AGENT = Form(
-    Instruction,
+    AgentInstruction,
     (opt("Cd", "code", choice("PHOA", "TELA")), opt("InstrInf", "text", MAX140)),
 )
 

@@ -8,8 +8,8 @@ from settlement_engine.domain.money import Money  # noqa: TC001 -- a struct's fi
 from settlement_engine.messages.forms import MONEY, Form, inside, many, one, opt, skip
 from settlement_engine.messages.leaves import MAX140, choice
 from settlement_engine.messages.pacs008 import FOR_CREDITOR_AGENT, FOR_NEXT_AGENT
-from settlement_engine.messages.parties import ACCOUNT, AGENT, PARTY, Account, Agent, Party
-from settlement_engine.messages.references import PURPOSE, Instruction
+from settlement_engine.messages.parties import ACCOUNT, AGENT, PARTY, Agent, Party, PartyAccount
+from settlement_engine.messages.references import PURPOSE, AgentInstruction
 from settlement_engine.messages.remittance import REMITTANCE, StructuredRemittance
 from settlement_engine.messages.transfers import (
     IDENTIFIED,
@@ -29,16 +29,16 @@ class CoveredTransfer(OnTheWay, frozen=True, kw_only=True):
     ultimate_debtor: Party | None = None
     initiating_party: Party | None = None
     debtor: Party
-    debtor_account: Account | None = None
+    debtor_account: PartyAccount | None = None
     debtor_agent: Agent
-    debtor_agent_account: Account | None = None
+    debtor_agent_account: PartyAccount | None = None
     creditor_agent: Agent
-    creditor_agent_account: Account | None = None
+    creditor_agent_account: PartyAccount | None = None
     creditor: Party
-    creditor_account: Account | None = None
+    creditor_account: PartyAccount | None = None
     ultimate_creditor: Party | None = None
-    for_creditor_agent: tuple[Instruction, ...] = ()
-    for_next_agent: tuple[Instruction, ...] = ()
+    for_creditor_agent: tuple[AgentInstruction, ...] = ()
+    for_next_agent: tuple[AgentInstruction, ...] = ()
     remittance_texts: tuple[str, ...] = ()
     structured_remittance: tuple[StructuredRemittance, ...] = ()
     instructed_amount: Money | None = None
@@ -49,16 +49,16 @@ class InstitutionTransfer(Identified, frozen=True, kw_only=True):
 
     ultimate_debtor: Agent | None = None
     debtor: Agent
-    debtor_account: Account | None = None
+    debtor_account: PartyAccount | None = None
     debtor_agent: Agent | None = None
-    debtor_agent_account: Account | None = None
+    debtor_agent_account: PartyAccount | None = None
     creditor_agent: Agent | None = None
-    creditor_agent_account: Account | None = None
+    creditor_agent_account: PartyAccount | None = None
     creditor: Agent
-    creditor_account: Account | None = None
+    creditor_account: PartyAccount | None = None
     ultimate_creditor: Agent | None = None
-    for_creditor_agent: tuple[Instruction, ...] = ()
-    for_next_agent: tuple[Instruction, ...] = ()
+    for_creditor_agent: tuple[AgentInstruction, ...] = ()
+    for_next_agent: tuple[AgentInstruction, ...] = ()
     purpose: str | None = None
     purpose_own: str | None = None
     remittance_texts: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ COVERED_TRANSFER = Form(
     ),
 )
 _FOR_CREDITOR_AGENT = Form(
-    Instruction,
+    AgentInstruction,
     (opt("Cd", "code", choice("PHOB", "TELB")), opt("InstrInf", "text", MAX140)),
 )
 INSTITUTION_TRANSFER = Form(

@@ -110,7 +110,7 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
     contact: Contact | None = None
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
+class PartyAccount(msgspec.Struct, frozen=True, kw_only=True):
     """An account, by its IBAN or by another identifier."""
 
     iban: str | None = None
@@ -260,7 +260,7 @@ ACCOUNT_ELEMENTS = (
         since=2019,
     ),
 )
-ACCOUNT = Form(Account, ACCOUNT_ELEMENTS)
+ACCOUNT = Form(PartyAccount, ACCOUNT_ELEMENTS)
 
 
 def party_or_agent(tag: str, field: str, *, least: int = 0, since: int = 2009) -> Element:

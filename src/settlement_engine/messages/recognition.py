@@ -12,7 +12,7 @@ import msgspec
 
 from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError, quoted
-from settlement_engine.messages.findings import Finding, odd_about
+from settlement_engine.messages.findings import RuleFinding, odd_about
 from settlement_engine.messages.head import Head  # noqa: TC001 -- a struct's field
 from settlement_engine.messages.nacha.reading import read_file
 from settlement_engine.messages.statements import is_statement_file, read_statements
@@ -34,8 +34,8 @@ class Recognised(msgspec.Struct, frozen=True, kw_only=True):
     head: Head | None = None
     content: Any
     says: tuple[str, ...]
-    odd: tuple[Finding, ...] = ()
-    unread: tuple[Finding, ...] = ()
+    odd: tuple[RuleFinding, ...] = ()
+    unread: tuple[RuleFinding, ...] = ()
     """What is in the same file and could not be read."""
 
 
@@ -68,7 +68,7 @@ def _read_nacha(data: bytes) -> Recognised:
         content=file,
         says=tuple(said_by(file)),
         odd=tuple(
-            Finding(f"line {each.line}", each.reason, is_fault=False) for each in file.remarks
+            RuleFinding(f"line {each.line}", each.reason, is_fault=False) for each in file.remarks
         ),
     )
 
@@ -84,7 +84,7 @@ def read_statement_file(data: bytes, mapping: Mapping | None = None) -> Recognis
         version=first.version.rpartition(".")[2] or "1",
         content=file,
         says=tuple(said_by(file)),
-        unread=tuple(Finding(each.place, each.reason, is_fault=True) for each in file.faults),
+        unread=tuple(RuleFinding(each.place, each.reason, is_fault=True) for each in file.faults),
     )
 
 

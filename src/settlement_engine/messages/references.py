@@ -35,9 +35,9 @@ from settlement_engine.messages.parties import (
     ACCOUNT,
     AGENT,
     PARTY,
-    Account,
     Agent,
     Party,
+    PartyAccount,
     party_or_agent,
 )
 from settlement_engine.messages.remittance import REMITTANCE, StructuredRemittance
@@ -62,14 +62,14 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     texts: tuple[str, ...] = ()
 
 
-class Charge(msgspec.Struct, frozen=True, kw_only=True):
+class AgentCharge(msgspec.Struct, frozen=True, kw_only=True):
     """A charge that an institution took."""
 
     amount: Money
     agent: Agent
 
 
-class Instruction(msgspec.Struct, frozen=True, kw_only=True):
+class AgentInstruction(msgspec.Struct, frozen=True, kw_only=True):
     """An instruction for an institution in the payment chain: a code, a text, or both."""
 
     code: str | None = None
@@ -80,15 +80,15 @@ class SettlementInformation(msgspec.Struct, frozen=True, kw_only=True):
     """How the institutions settle: method, account, clearing system, reimbursement agents."""
 
     method: str
-    account: Account | None = None
+    account: PartyAccount | None = None
     clearing_system: str | None = None
     clearing_system_own: str | None = None
     instructing_reimbursement_agent: Agent | None = None
-    instructing_reimbursement_account: Account | None = None
+    instructing_reimbursement_account: PartyAccount | None = None
     instructed_reimbursement_agent: Agent | None = None
-    instructed_reimbursement_account: Account | None = None
+    instructed_reimbursement_account: PartyAccount | None = None
     third_reimbursement_agent: Agent | None = None
-    third_reimbursement_account: Account | None = None
+    third_reimbursement_account: PartyAccount | None = None
 
 
 class NamedCode(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,14 +120,14 @@ class OriginalTransaction(msgspec.Struct, frozen=True, kw_only=True):
     structured_remittance: tuple[StructuredRemittance, ...] = ()
     debtor: Party | None = None
     debtor_institution: Agent | None = None
-    debtor_account: Account | None = None
+    debtor_account: PartyAccount | None = None
     debtor_agent: Agent | None = None
-    debtor_agent_account: Account | None = None
+    debtor_agent_account: PartyAccount | None = None
     creditor_agent: Agent | None = None
-    creditor_agent_account: Account | None = None
+    creditor_agent_account: PartyAccount | None = None
     creditor: Party | None = None
     creditor_institution: Agent | None = None
-    creditor_account: Account | None = None
+    creditor_account: PartyAccount | None = None
     purpose: str | None = None
     purpose_own: str | None = None
 
@@ -165,7 +165,7 @@ def reason(code: Leaf = MAX4) -> Form:
 REASON = reason()
 
 CHARGE = Form(
-    Charge,
+    AgentCharge,
     (
         one("Amt", "amount", MONEY),
         one("Pty", "agent", AGENT, until=2009),

@@ -6,7 +6,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.money import Money
-from settlement_engine.domain.statements import END_OF_DAY, Balance, Statement, StatementFile
+from settlement_engine.domain.statements import (
+    END_OF_DAY,
+    Statement,
+    StatementBalance,
+    StatementFile,
+)
 from settlement_engine.messages.amounts import write_amount
 
 if TYPE_CHECKING:
@@ -38,14 +43,16 @@ def _sentence(statement: Statement) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _fit(statement: Statement, opening: Balance | None, closing: Balance | None) -> str:
+def _fit(
+    statement: Statement, opening: StatementBalance | None, closing: StatementBalance | None
+) -> str:
     if statement.source not in END_OF_DAY or opening is None or closing is None:
         return ""
     balanced = opening.minor + statement.booked_minor() == closing.minor
     return "balanced" if balanced else "NOT balanced"
 
 
-def _written(balance: Balance | None) -> str:
+def _written(balance: StatementBalance | None) -> str:
     if balance is None:
         return "none"
     sign = "-" if balance.minor < 0 else ""

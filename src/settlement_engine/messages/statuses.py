@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.messages.codes import code_set
 
 if TYPE_CHECKING:
-    from settlement_engine.messages.pacs002 import GroupStatus, StatusReport, TransactionStatus
+    from settlement_engine.messages.pacs002 import (
+        GroupStatus,
+        StatusReportMessage,
+        TransactionStatus,
+    )
     from settlement_engine.messages.references import Reason
 
 
-class Verdict(Enum):
+class StatusVerdict(Enum):
     """What a status is evidence of."""
 
     SETTLED = "settled"
@@ -38,10 +42,10 @@ class CancelVerdict(Enum):
 
 PART: Final = "PART"
 _VERDICTS: Final = {
-    "ACSC": Verdict.SETTLED,
-    "ACCC": Verdict.SETTLED,
-    "RJCT": Verdict.REJECTED,
-    "CANC": Verdict.CANCELLED,
+    "ACSC": StatusVerdict.SETTLED,
+    "ACCC": StatusVerdict.SETTLED,
+    "RJCT": StatusVerdict.REJECTED,
+    "CANC": StatusVerdict.CANCELLED,
 }
 _CANCEL_VERDICTS: Final = {
     "CNCL": CancelVerdict.CANCELLED,
@@ -55,14 +59,16 @@ _CANCEL_VERDICTS: Final = {
 }
 
 
-def verdict_of(code: str | None) -> Verdict:
+def verdict_of(code: str | None) -> StatusVerdict:
     """Return what a payment's status code is evidence of."""
     if code is None:
-        return Verdict.UNKNOWN
+        return StatusVerdict.UNKNOWN
     found = _VERDICTS.get(code)
     if found is not None:
         return found
-    return Verdict.PENDING if code in code_set("transaction_status") else Verdict.UNKNOWN
+    return (
+        StatusVerdict.PENDING if code in code_set("transaction_status") else StatusVerdict.UNKNOWN
+    )
 
 
 def cancel_verdict_of(code: str | None) -> CancelVerdict:
@@ -70,7 +76,7 @@ def cancel_verdict_of(code: str | None) -> CancelVerdict:
     return _CANCEL_VERDICTS.get(code or "", CancelVerdict.UNKNOWN)
 
 
-def status_of(report: StatusReport, transaction: TransactionStatus) -> str | None:
+def status_of(report: StatusReportMessage, transaction: TransactionStatus) -> str | None:
     """Return a payment's status: its own, else that of its message unless that is PART."""
     if transaction.status is not None:
         return transaction.status
@@ -78,7 +84,7 @@ def status_of(report: StatusReport, transaction: TransactionStatus) -> str | Non
     return None if group is None or group.status == PART else group.status
 
 
-def reasons_of(report: StatusReport, transaction: TransactionStatus) -> tuple[Reason, ...]:
+def reasons_of(report: StatusReportMessage, transaction: TransactionStatus) -> tuple[Reason, ...]:
     """Return the reasons for a payment's status: its own, else those of its message."""
     if transaction.reasons:
         return transaction.reasons
@@ -86,7 +92,7 @@ def reasons_of(report: StatusReport, transaction: TransactionStatus) -> tuple[Re
     return () if group is None or transaction.status is not None else group.reasons
 
 
-def _group_of(report: StatusReport, transaction: TransactionStatus) -> GroupStatus | None:
+def _group_of(report: StatusReportMessage, transaction: TransactionStatus) -> GroupStatus | None:
     groups = report.groups
     if transaction.group is None:
         return groups[0] if len(groups) == 1 else None

@@ -16,7 +16,7 @@ from settlement_engine.messages.camt060 import ReportRequest
 from settlement_engine.messages.codes import code_set
 from settlement_engine.messages.nacha.model import NachaFile
 from settlement_engine.messages.nacha.summary import said_by_file
-from settlement_engine.messages.pacs002 import StatusReport
+from settlement_engine.messages.pacs002 import StatusReportMessage
 from settlement_engine.messages.pacs004 import PaymentReturn
 from settlement_engine.messages.pacs008 import CustomerTransfers
 from settlement_engine.messages.pacs009 import InstitutionTransfers
@@ -100,8 +100,8 @@ def _(content: InstitutionTransfers) -> Iterator[str]:
         yield f"{named}: {money(each.amount)} from {_who(each.debtor)} to {_who(each.creditor)}"
 
 
-@_sentences.register(StatusReport)
-def _(content: StatusReport) -> Iterator[str]:
+@_sentences.register(StatusReportMessage)
+def _(content: StatusReportMessage) -> Iterator[str]:
     for group in content.groups:
         if group.status is not None:
             why = _why(group.reasons, "status_reason")

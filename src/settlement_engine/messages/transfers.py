@@ -28,7 +28,7 @@ from settlement_engine.messages.leaves import (
     UETR,
     choice,
 )
-from settlement_engine.messages.parties import ACCOUNT, AGENT, Account, Agent
+from settlement_engine.messages.parties import ACCOUNT, AGENT, Agent, PartyAccount
 from settlement_engine.messages.references import (
     PAYMENT_TYPE,
     SETTLEMENT,
@@ -57,17 +57,17 @@ class OnTheWay(msgspec.Struct, frozen=True, kw_only=True):
     """The institutions between the debtor's and the creditor's, with their accounts."""
 
     previous_agent: Agent | None = None
-    previous_agent_account: Account | None = None
+    previous_agent_account: PartyAccount | None = None
     previous_agent_2: Agent | None = None
-    previous_agent_2_account: Account | None = None
+    previous_agent_2_account: PartyAccount | None = None
     previous_agent_3: Agent | None = None
-    previous_agent_3_account: Account | None = None
+    previous_agent_3_account: PartyAccount | None = None
     intermediary_agent: Agent | None = None
-    intermediary_agent_account: Account | None = None
+    intermediary_agent_account: PartyAccount | None = None
     intermediary_agent_2: Agent | None = None
-    intermediary_agent_2_account: Account | None = None
+    intermediary_agent_2_account: PartyAccount | None = None
     intermediary_agent_3: Agent | None = None
-    intermediary_agent_3_account: Account | None = None
+    intermediary_agent_3_account: PartyAccount | None = None
 
 
 class Identified(OnTheWay, frozen=True, kw_only=True):

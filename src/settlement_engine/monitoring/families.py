@@ -67,12 +67,12 @@ class Families:
         metric = Histogram(name, text, labels, registry=self._registry, buckets=buckets)
         return Labelled(metric, len(labels))
 
-    def table(self, name: str, text: str, *labels: str) -> Table:
+    def table(self, name: str, text: str, *labels: str) -> ReplacedGauge:
         """Create a gauge whose values are replaced as a whole."""
-        return Table(Gauge(name, text, labels, registry=self._registry))
+        return ReplacedGauge(Gauge(name, text, labels, registry=self._registry))
 
 
-class Spread(Collector):
+class BatchHistogram(Collector):
     """A histogram that takes a batch of observations at once, at a fraction of the cost."""
 
     def __init__(
@@ -102,7 +102,7 @@ class Spread(Collector):
         yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=sum_)
 
 
-class Table:
+class ReplacedGauge:
     """A gauge whose label sets are replaced as a whole; a concurrent reader sees all of them."""
 
     def __init__(self, metric: Gauge) -> None:

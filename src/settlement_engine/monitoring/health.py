@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class HealthFinding:
     """The result of one check."""
 
     is_ok: bool
@@ -57,7 +57,7 @@ class HealthBoard:
         self._stale_after_seconds = stale_after_seconds
         self._monotonic = monotonic
         self._known: dict[str, Known] = {}
-        self._findings: dict[str, Finding] = {}
+        self._findings: dict[str, HealthFinding] = {}
         self._is_draining = False
 
     def add(self, name: str, check: Check) -> None:
@@ -97,7 +97,7 @@ class HealthBoard:
         except Exception as error:  # noqa: BLE001 - whatever a check raises is its finding
             text, is_ok = str(clean(error)), False
         before = self._findings.get(name)
-        self._findings[name] = Finding(is_ok=is_ok, text=text, at=self._monotonic())
+        self._findings[name] = HealthFinding(is_ok=is_ok, text=text, at=self._monotonic())
         if before is None or before.is_ok is not is_ok:
             (log.info if is_ok else log.warning)("health", check=name, is_ok=is_ok, text=text)
 

@@ -20,16 +20,16 @@ from prometheus_client import (
     generate_latest,
 )
 
-from settlement_engine.domain.exceptions import LATE, SEVERITY, MatterKind
+from settlement_engine.domain.exceptions import LATE, SEVERITY, CaseKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import ENDS, PARTLY, Do, State
 from settlement_engine.domain.stuck import StuckReason
-from settlement_engine.monitoring.families import OTHER, Families, Spread
+from settlement_engine.monitoring.families import OTHER, BatchHistogram, Families
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from settlement_engine.ports import Balance, GaugeSource, LaneReport, Step
+    from settlement_engine.ports import Balance, GaugeSource, LaneReport, TransitionCommand
 
 # fmt: off
 SECONDS: Final = (
@@ -81,7 +81,7 @@ class Metrics:
         )
         for state in ENDS:
             self._ended(state.value)
-        self._duration = Spread(
+        self._duration = BatchHistogram(
             "settlement_duration_seconds",
             "Time from acceptance to the final state, including the rail's response time.",
             SECONDS,
@@ -101,7 +101,7 @@ class Metrics:
             Do.POST: operations("committed"),
             Do.RELEASE: operations("rolled_back"),
         }
-        self._rollback = Spread(
+        self._rollback = BatchHistogram(
             "atomic_rollback_duration_seconds",
             "Time from the decision to roll back until the released funds are committed.",
             SECONDS,
@@ -128,7 +128,7 @@ class Metrics:
         self._commit = families.histogram(
             "engine_commit_seconds", "Duration of one group commit.", COMMIT_SECONDS, "stage"
         )
-        self._anomalies = families.counter(
+        self._invariant_warnings = families.counter(
             "engine_invariant_warnings_total",
             "Violated expectations that the engine handled, by kind.",
             "kind",
@@ -145,7 +145,7 @@ class Metrics:
         self._rail_answers = families.counter(
             "rail_answers_total", "Questions to a rail that were answered.", "rail", "ask"
         )
-        self._rail_silences = families.counter(
+        self._rail_timeouts = families.counter(
             "rail_timeouts_total",
             "Questions to a rail that were not answered before the time-out.",
             "rail",
@@ -179,10 +179,10 @@ class Metrics:
         self._without_next_action = gauge(
             "settlement_without_next_action", "Open settlements without a next action; must be 0."
         )
-        self._matters = families.gauge(
+        self._cases = families.gauge(
             "exceptions_open", "Open exceptions that need a person.", "kind", "severity"
         )
-        self._oldest_matters = families.gauge(
+        self._oldest_cases = families.gauge(
             "exceptions_oldest_seconds", "Age of the oldest open exception.", "kind", "severity"
         )
         self._stuck = families.gauge(
@@ -244,26 +244,28 @@ class Metrics:
 
     # --- what the engine counts as it works -----------------------------------------------------
 
-    def moved(self, steps: Sequence[Step], commit_seconds: float | None = None) -> None:
+    def moved(
+        self, steps: Sequence[TransitionCommand], commit_seconds: float | None = None
+    ) -> None:
         """Count applied transitions; ``commit_seconds`` is the duration of their shared commit."""
         ended: Tally[State] = Tally()
         done: Tally[Do] = Tally()
         amounts: Tally[str] = Tally()
         lasted: list[float] = []
         for command in steps:
-            row = command.row
-            if command.event in LATE or row.state not in ENDS:
+            transition = command.transition
+            if command.event in LATE or transition.state not in ENDS:
                 continue  # still open, or a report about a settlement that had ended before
             settlement = command.settlement
-            if row.do is not None:
-                done[row.do] += 1
+            if transition.do is not None:
+                done[transition.do] += 1
             if command.event in PARTLY:
                 continue  # it had ended before, and does not end again
-            ended[row.state] += 1
-            if row.state is State.COMPLETED:
+            ended[transition.state] += 1
+            if transition.state is State.COMPLETED:
                 amount = settlement.instruction.amount
                 amounts[amount.currency] += amount.minor
-            if settlement.ended_at is not None and row.state is not State.RETURNED:
+            if settlement.ended_at is not None and transition.state is not State.RETURNED:
                 lasted.append((settlement.ended_at - settlement.created_at).total_seconds())
         self._duration.observe(lasted)
         self._count_ends(ended, amounts)
@@ -290,7 +292,7 @@ class Metrics:
         if answered:
             self._rail_answers(rail, ask).inc(answered)
         if silent:
-            self._rail_silences(rail, ask).inc(silent)
+            self._rail_timeouts(rail, ask).inc(silent)
 
     def lanes(self, reports: Mapping[str, LaneReport]) -> None:
         """Show the state of each rail's lanes."""
@@ -303,9 +305,9 @@ class Metrics:
         self._batch_size(stage).observe(size)
         self._commit(stage).observe(seconds)
 
-    def anomaly(self, kind: str, count: int = 1) -> None:
+    def invariant_warning(self, kind: str, count: int = 1) -> None:
         """Count violations of expectations that did not stop the work."""
-        self._anomalies(kind).inc(count)
+        self._invariant_warnings(kind).inc(count)
 
     def reconciled(self, differences: int, amounts_minor: Mapping[str, int]) -> None:
         """Record one reconciliation run: the number of differences, and their sum per currency."""
@@ -324,10 +326,10 @@ class Metrics:
         self._oldest_open.set(gauges.oldest_open_seconds)
         self._oldest_in_doubt.set(gauges.oldest_in_doubt_seconds)
         self._without_next_action.set(gauges.without_next_action)
-        for kind in MatterKind:
+        for kind in CaseKind:
             labels = (kind.value, SEVERITY[kind].value)
-            self._matters(*labels).set(gauges.open_matters.get(kind, 0))
-            self._oldest_matters(*labels).set(gauges.oldest_matters_seconds.get(kind, 0.0))
+            self._cases(*labels).set(gauges.open_cases.get(kind, 0))
+            self._oldest_cases(*labels).set(gauges.oldest_cases_seconds.get(kind, 0.0))
         self._backlog.set(gauges.outbox_backlog)
         self._dead_letters.set(gauges.open_dead_letters)
         self._oldest_dead_letter.set(gauges.oldest_dead_letter_seconds)

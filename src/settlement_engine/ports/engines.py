@@ -31,11 +31,11 @@ class EngineRegistry(Protocol):
         """Register this process and hold its session; returns its new engine id, never used before."""
         ...
 
-    async def beat(self, owner: int, lease_seconds: float) -> bool:
+    async def renew(self, engine_id: int, lease_seconds: float) -> bool:
         """Renew the lease; False when another engine has declared this one gone: it must join again."""
         ...
 
-    async def leave(self, owner: int) -> None:
+    async def leave(self, engine_id: int) -> None:
         """End the session: settlements that it still owns can be claimed at once."""
         ...
 
@@ -67,14 +67,14 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Opening(msgspec.Struct, frozen=True, kw_only=True):
+class BarrierState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the failover barrier by the database's own record: open, or closed with the reason.
 
     ``server`` is the one on which the record was written. Commits after ``since`` may have been lost.
     """
 
-    era: int
-    incarnation: UUID
+    system_epoch: int
+    epoch_id: UUID
     is_open: bool
     why: str
     server: Server
@@ -82,10 +82,10 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class OpeningStep(msgspec.Struct, frozen=True, kw_only=True):
+class BarrierStep(msgspec.Struct, frozen=True, kw_only=True):
     """An entry in the journal of a recovery."""
 
-    era: int
+    system_epoch: int
     step: str
     why: str
     timeline: int
@@ -93,15 +93,15 @@ class OpeningStep(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class Suspicion(msgspec.Struct, frozen=True, kw_only=True):
+class StaleDatabase(msgspec.Struct, frozen=True, kw_only=True):
     """Why this database may not have everything that was committed last.
 
-    ``era_min`` is the first system epoch that cannot have been used; ``known_to`` the last stream position up
+    ``system_epoch_min`` is the first system epoch that cannot have been used; ``known_to`` the last stream position up
     to which nothing is missing; ``since`` a time at which something is known to be missing.
     """
 
     why: str
-    era_min: int = 0
+    system_epoch_min: int = 0
     known_to: int | None = None
     since: datetime | None = None
 
@@ -123,7 +123,7 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None
 
 
-class Witness(Protocol):
+class EventStreamCheck(Protocol):
     """The event stream, which is outside of the database and still has the last announcement."""
 
     async def last_announced(self) -> Announced | None:
@@ -131,18 +131,20 @@ class Witness(Protocol):
         ...
 
 
-class Openings(Protocol):
+class BarrierStore(Protocol):
     """The record of system epochs: when and why each began, and the journal of each recovery.
 
     Raises Unavailable, Contention. Before ``accept`` was called for the current server, no other code may use
     the database.
     """
 
-    async def look(self) -> tuple[Server, Opening | None]:
+    async def look(self) -> tuple[Server, BarrierState | None]:
         """Return which server this is, and the record; None in a database that was never used."""
         ...
 
-    async def shut(self, believed: UUID | None, suspicion: Suspicion, server: Server) -> None:
+    async def shut(
+        self, believed: UUID | None, stale_database: StaleDatabase, server: Server
+    ) -> None:
         """Begin a system epoch with sending paused, unless the record has changed since the caller read it.
 
         The caller reads the record again afterwards. All engines lose their ids and must join again; payments
@@ -197,14 +199,14 @@ class Openings(Protocol):
         """Return the references of payments that the bank has and we do not know, newest first."""
         ...
 
-    async def is_confirmed(self, incarnation: UUID) -> bool:
+    async def is_confirmed(self, epoch_id: UUID) -> bool:
         """Say whether a person has confirmed this recovery, for banks that give no list of payments."""
         ...
 
-    async def listed(self, incarnation: UUID) -> frozenset[str]:
+    async def listed(self, epoch_id: UUID) -> frozenset[str]:
         """Return the rails whose banks have been asked for their payments in this recovery."""
         ...
 
-    async def note(self, incarnation: UUID, step: str, detail: Mapping[str, str]) -> bool:
+    async def note(self, epoch_id: UUID, step: str, detail: Mapping[str, str]) -> bool:
         """Record a step (listed, confirmed, opened); False when this recovery is over."""
         ...

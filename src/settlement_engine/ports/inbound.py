@@ -106,9 +106,9 @@ class InboundStore(Protocol):
         ...
 
     async def open_reports(
-        self, owner: int, limit: int, in_flight: Sequence[int] = ()
+        self, engine_id: int, limit: int, in_flight: Sequence[int] = ()
     ) -> list[OpenReport]:
-        """Return, oldest first, open reports that the engine ``owner`` may process.
+        """Return, oldest first, open reports that the engine ``engine_id`` may process.
 
         They are about payments that it owns, that no engine owns, that have ended, or that are unknown.
         """

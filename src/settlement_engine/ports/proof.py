@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from settlement_engine.domain.deadletters import EVERY_LETTER
+from settlement_engine.domain.deadletters import EVERY_DEAD_LETTER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from settlement_engine.domain.deadletters import (
         DeadLetter,
-        LetterAct,
-        LetterFilter,
+        DeadLetterAct,
+        DeadLetterFilter,
         MessageOrigin,
     )
     from settlement_engine.domain.ledger import AccountKind
@@ -57,7 +57,7 @@ class Auditor(Protocol):
 class DeadLetterStore(Protocol):
     """Keeps messages that could not be accepted, for a person. Raises Unavailable."""
 
-    async def bury(
+    async def keep_dead_letter(
         self,
         subject: str,
         payload: bytes,
@@ -72,23 +72,23 @@ class DeadLetterStore(Protocol):
         """
         ...
 
-    async def open_letters(
+    async def open_dead_letters(
         self,
         limit: int,
         *,
         after_id: int = 0,
-        wanted: LetterFilter = EVERY_LETTER,
+        wanted: DeadLetterFilter = EVERY_DEAD_LETTER,
         is_whole_only: bool = False,
         has_payload: bool = True,
     ) -> list[DeadLetter]:
         """Return the open dead letters, oldest first."""
         ...
 
-    async def waiting_letters(self, limit: int) -> int:
+    async def waiting_dead_letters(self, limit: int) -> int:
         """Count the open dead letters, up to the limit."""
         ...
 
-    async def remove_letters(self, days: int, limit: int) -> int:
+    async def remove_dead_letters(self, days: int, limit: int) -> int:
         """Remove dead letters closed for so many days, at least ``KEPT_DAYS_MIN``; returns how many."""
         ...
 
@@ -103,11 +103,11 @@ class DeadLetterStore(Protocol):
         """Return dead letters with the actions on them, latest first."""
         ...
 
-    async def dead_letter(self, letter_id: int) -> DeadLetter | None:
+    async def dead_letter(self, dead_letter_id: int) -> DeadLetter | None:
         """Return one dead letter."""
         ...
 
-    async def note_letter(self, letter_id: int, act: LetterAct) -> DeadLetter:
+    async def note_dead_letter(self, dead_letter_id: int, act: DeadLetterAct) -> DeadLetter:
         """Record an action at the database's time. Raises NotFound, and WrongState if it is closed."""
         ...
 
@@ -133,8 +133,8 @@ class Gauges:
     without_next_action: int  # open settlements that nothing will continue; must be 0
     balances: Sequence[Balance]  # of nostro and vostro accounts, oldest accounts first
     accounts_left_out: int = 0  # accounts whose balances are not included
-    open_matters: Mapping[str, int] = field(default_factory=dict)  # open cases, by kind
-    oldest_matters_seconds: Mapping[str, float] = field(default_factory=dict)  # by kind
+    open_cases: Mapping[str, int] = field(default_factory=dict)  # open cases, by kind
+    oldest_cases_seconds: Mapping[str, float] = field(default_factory=dict)  # by kind
     open_dead_letters: int = 0
     oldest_dead_letter_seconds: float = 0.0
     open_inbound_reports: int = 0

@@ -183,7 +183,7 @@ class PaymentLister(Protocol):
         ...
 
 
-class StatementFile(msgspec.Struct, frozen=True, kw_only=True):
+class FetchedStatement(msgspec.Struct, frozen=True, kw_only=True):
     """A statement file, unchanged, with the bank's name for it. It is parsed and checked elsewhere."""
 
     name: str
@@ -194,7 +194,7 @@ class StatementFile(msgspec.Struct, frozen=True, kw_only=True):
 class StatementPage(msgspec.Struct, frozen=True, kw_only=True):
     """A page of a bank's statement files. ``after`` is the key of the next page; empty on the last one."""
 
-    statements: Sequence[StatementFile]
+    statements: Sequence[FetchedStatement]
     after: str = ""
 
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.decisions.turned_down import Result
     from settlement_engine.domain.ledger import Transfer
-    from settlement_engine.domain.lifecycle import Event, Row, State
+    from settlement_engine.domain.lifecycle import Event, State, Transition
     from settlement_engine.domain.preconditions import Refusal
     from settlement_engine.domain.returns import Return
     from settlement_engine.domain.settlement import Attempt, Instruction, Moved, Settlement
-    from settlement_engine.domain.windows import Session
+    from settlement_engine.domain.windows import WindowOpening
 
 
 class Verdict(StrEnum):
@@ -50,22 +50,22 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class TransitionCommand(msgspec.Struct, frozen=True, kw_only=True):
     """One transition to apply to one settlement, with the data that it needs.
 
     ``settlement`` is the settlement as the caller read it; the store compares state, sequence number and
-    fencing token. ``rest_seconds`` None keeps ownership, because the caller asks the new state's question
+    fencing token. ``due_seconds`` None keeps ownership, because the caller asks the new state's question
     now; a number releases the settlement until it is due after that time (infinity: never by time).
-    ``attempt`` and ``session`` belong to LOCK, ``transfers`` to POST and REVERSE, ``back`` to a return;
+    ``attempt`` and ``window_opening`` belong to LOCK, ``transfers`` to POST and REVERSE, ``back`` to a return;
     ``detail`` is recorded with the move.
     """
 
     settlement: Settlement
     event: Event
-    row: Row
-    rest_seconds: float | None = None
+    transition: Transition
+    due_seconds: float | None = None
     attempt: Attempt | None = None
-    session: Session | None = None
+    window_opening: WindowOpening | None = None
     transfers: tuple[Transfer, ...] = ()
     refusal: Refusal | None = None
     detail: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -74,7 +74,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     back: Return | None = None
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class TransitionResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a transition. ``at`` is the database's time of the transaction."""
 
     result: Result
@@ -136,29 +136,31 @@ class SettlementStore(Protocol):
     made again: admission is idempotent by key, and transitions are guarded.
     """
 
-    async def admit(self, admissions: Sequence[Admission], owner: int) -> list[Admitted]:
-        """Store new instructions in VALIDATING, owned by the engine ``owner``; one answer each, in order."""
+    async def admit(self, admissions: Sequence[Admission], engine_id: int) -> list[Admitted]:
+        """Store new instructions in VALIDATING, owned by the engine ``engine_id``; one answer each, in order."""
         ...
 
-    async def apply(self, steps: Sequence[Step], owner: int) -> list[Outcome]:
+    async def apply(
+        self, steps: Sequence[TransitionCommand], engine_id: int
+    ) -> list[TransitionResult]:
         """Apply transitions, each guarded, all in one transaction; one result each, in order.
 
         A settlement occurs at most once in a batch. Holds are granted in the order of the batch.
         """
         ...
 
-    async def claim(self, owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
+    async def claim(self, engine_id: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
         """Claim settlements that are due and not owned, and those of engines that are gone.
 
         Without a sweep only engines that went recently are noticed; a sweep checks every owner.
         """
         ...
 
-    async def owned(self, owner: int) -> set[UUID]:
+    async def owned(self, engine_id: int) -> set[UUID]:
         """Return the ids of the open settlements that an engine owns."""
         ...
 
-    async def reclaim(self, owner: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
+    async def reclaim(self, engine_id: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
         """Claim again settlements that the engine owns but does not have in memory."""
         ...
 
@@ -185,7 +187,7 @@ class SettlementStore(Protocol):
         """Count the settlements that match, up to the filter's limit."""
         ...
 
-    async def life(self, settlement_id: UUID) -> list[Moved]:
+    async def history(self, settlement_id: UUID) -> list[Moved]:
         """Return all moves of a settlement, oldest first."""
         ...
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.ports.lanes import LaneReport
-    from settlement_engine.ports.settlements import Step
+    from settlement_engine.ports.settlements import TransitionCommand
 
 
 class Clock(Protocol):
@@ -32,7 +32,9 @@ class Ids(Protocol):
 class Meter(Protocol):
     """The metrics that the engine counts while it works; cheap, and called once per batch."""
 
-    def moved(self, steps: Sequence[Step], commit_seconds: float | None = None) -> None:
+    def moved(
+        self, steps: Sequence[TransitionCommand], commit_seconds: float | None = None
+    ) -> None:
         """Count applied transitions, with the duration of their common commit in seconds."""
         ...
 
@@ -50,6 +52,6 @@ class Meter(Protocol):
         """Record one group commit."""
         ...
 
-    def anomaly(self, kind: str, count: int = 1) -> None:
+    def invariant_warning(self, kind: str, count: int = 1) -> None:
         """Count an invariant warning: an illegal answer, a stale write, a lost session."""
         ...

@@ -27,7 +27,7 @@ from settlement_engine.rails.mock_bank import MockBank
 from settlement_engine.rails.mock_book import LedgerEntry, MockBook
 from settlement_engine.rails.mock_message import (
     RAIL_NAME,
-    Payment,
+    MockPayment,
     read_terms,
     write_payment,
 )
@@ -168,7 +168,7 @@ class MockRail:
         """Write the message: canonical JSON, with the script in it if there is one."""
         instruction = settlement.instruction
         return write_payment(
-            Payment(
+            MockPayment(
                 uetr=references.uetr,
                 end_to_end_id=references.end_to_end_id,
                 message_id=references.message_id,

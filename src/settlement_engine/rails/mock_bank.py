@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.ports import Answer, BankPage, BankPayment
-from settlement_engine.rails.mock_book import Entry, LedgerEntry, Listed, MockBook, Parcel
+from settlement_engine.rails.mock_book import (
+    BookEntry,
+    LedgerEntry,
+    ListedPayment,
+    MockBook,
+    Parcel,
+)
 from settlement_engine.rails.mock_message import (
     UNREADABLE_ERRORS,
-    Payment,
+    MockPayment,
     read_payment,
     status_message,
     write_payment,
@@ -31,7 +37,7 @@ from settlement_engine.rails.scripts import (
     BookState,
     Fate,
     Fates,
-    Reason,
+    RejectionReason,
     rejected,
     script_of,
 )
@@ -174,7 +180,7 @@ def _milliseconds(instant: datetime) -> int:
     return round(instant.timestamp() * 1000)
 
 
-def _listed(found: Listed) -> BankPayment:
+def _listed(found: ListedPayment) -> BankPayment:
     payment = read_payment(found.message)
     return BankPayment(
         reference=found.reference,
@@ -191,9 +197,9 @@ def _listed(found: Listed) -> BankPayment:
     )
 
 
-def _blank(question: Question) -> Payment:
+def _blank(question: Question) -> MockPayment:
     """Make the ledger entry for an unreadable message, from its references only."""
-    return Payment(
+    return MockPayment(
         uetr=question.references.uetr,
         end_to_end_id=question.references.end_to_end_id,
         message_id=question.references.message_id,
@@ -213,7 +219,7 @@ def _rail_reference(reference: str) -> str:
 
 
 def _reply(
-    question: Question, event: Event, reason: Reason = NO_REASON, *, rail: str = ""
+    question: Question, event: Event, reason: RejectionReason = NO_REASON, *, rail: str = ""
 ) -> Answer:
     return Answer(
         settlement_id=question.settlement_id,
@@ -235,7 +241,7 @@ def _settled(question: Question, reference: str) -> Answer:
     )
 
 
-def _answer(visit: Visit, question: Question, reference: str, entry: Entry) -> None:
+def _answer(visit: Visit, question: Question, reference: str, entry: BookEntry) -> None:
     """Add the answer by the ledger; none for a payment that the script leaves unanswered."""
     state = entry.state
     if state in DEBITED:
@@ -251,5 +257,5 @@ def _answer(visit: Visit, question: Question, reference: str, entry: Entry) -> N
     if state is BookState.ACKNOWLEDGED:
         visit.answers.append(_reply(question, Event.ACKNOWLEDGED, rail=rail))
     else:
-        reason = BARRED if state is BookState.RECALLED else Reason(entry.code, entry.text)
+        reason = BARRED if state is BookState.RECALLED else RejectionReason(entry.code, entry.text)
         visit.answers.append(_reply(question, Event.REJECTED, reason, rail=rail))

@@ -55,7 +55,7 @@ class Parcel(NamedTuple):
     fate: Fate
 
 
-class Entry(NamedTuple):
+class BookEntry(NamedTuple):
     """The state of a payment in the ledger."""
 
     state: BookState
@@ -66,7 +66,7 @@ class Entry(NamedTuple):
     script: str
 
 
-class Listed(NamedTuple):
+class ListedPayment(NamedTuple):
     """A payment in the list that the bank gives to its customer."""
 
     reference: str
@@ -101,9 +101,9 @@ def _by_fate(parcels: Iterable[Parcel]) -> _Groups:
     return groups
 
 
-def _entry(row: tuple[str, str, str, int | None, str, str, str]) -> Entry:
+def _entry(row: tuple[str, str, str, int | None, str, str, str]) -> BookEntry:
     _, state, ends_as, due_at_ms, code, text, script = row
-    return Entry(BookState(state), BookState(ends_as), due_at_ms, code, text, script)
+    return BookEntry(BookState(state), BookState(ends_as), due_at_ms, code, text, script)
 
 
 class MockBook:
@@ -182,7 +182,7 @@ class MockBook:
 
     # --- what the bank does -------------------------------------------------------------------
 
-    def receive(self, parcels: Sequence[Parcel], now_ms: int) -> dict[str, Entry]:
+    def receive(self, parcels: Sequence[Parcel], now_ms: int) -> dict[str, BookEntry]:
         """Store messages in one transaction; returns the ledger entry of each reference."""
         times = Counter(parcel.reference for parcel in parcels)
         groups = _by_fate(parcels)
@@ -198,7 +198,7 @@ class MockBook:
             self._count_again(again)
         return known
 
-    def look_up(self, references: Collection[str], now_ms: int) -> dict[str, Entry]:
+    def look_up(self, references: Collection[str], now_ms: int) -> dict[str, BookEntry]:
         """Return the ledger entries of the references that exist."""
         found = self._select(references)
         if not any(_is_due(entry, now_ms) for entry in found.values()):
@@ -206,7 +206,7 @@ class MockBook:
         with self._writing():
             return self._find(references, now_ms)
 
-    def recall(self, parcels: Sequence[Parcel], now_ms: int) -> dict[str, Entry]:
+    def recall(self, parcels: Sequence[Parcel], now_ms: int) -> dict[str, BookEntry]:
         """Recall payments that are not final; block those that have not arrived (a tombstone)."""
         with self._writing() as database:
             known = self._find({parcel.reference for parcel in parcels}, now_ms)
@@ -225,16 +225,16 @@ class MockBook:
             database.execute(statements.SENDING, (document,))
             return dict(database.execute(statements.SENDINGS, (document,)).fetchall())
 
-    def _enter(self, groups: _Groups, now_ms: int, times_received: int) -> dict[str, Entry]:
+    def _enter(self, groups: _Groups, now_ms: int, times_received: int) -> dict[str, BookEntry]:
         """Insert new payments, those with one outcome in one statement; those settled now are debited too."""
-        entries: dict[str, Entry] = {}
+        entries: dict[str, BookEntry] = {}
         for (script, fate), messages in groups.items():
             state, end, after_ms, (code, text) = fate
             due_at_ms = None if after_ms is None else now_ms + after_ms
             times = (times_received, int(state in DEBITED))
             values = (script, state, end, due_at_ms, code, text, *times, now_ms)
             self._db.execute(statements.ENTER, (*values, _document(messages)))
-            entry = Entry(state, end, due_at_ms, code, text, script)
+            entry = BookEntry(state, end, due_at_ms, code, text, script)
             entries |= dict.fromkeys(messages, entry)
         return entries
 
@@ -251,13 +251,13 @@ class MockBook:
         if references:
             self._db.execute(statements.DEBIT, (_document(references),))
 
-    def _select(self, references: Collection[str]) -> dict[str, Entry]:
+    def _select(self, references: Collection[str]) -> dict[str, BookEntry]:
         if not references:
             return {}
         rows = self._db.execute(statements.FIND, (_document(list(references)),)).fetchall()
         return {row[0]: _entry(row) for row in rows}
 
-    def _find(self, references: Collection[str], now_ms: int) -> dict[str, Entry]:
+    def _find(self, references: Collection[str], now_ms: int) -> dict[str, BookEntry]:
         """Look up references inside a transaction, after giving those that are due their final state."""
         found = self._select(references)
         due = [(ref, entry.ends_as) for ref, entry in found.items() if _is_due(entry, now_ms)]
@@ -278,11 +278,13 @@ class MockBook:
         rows = self._db.execute(statements.PAGE, (after_id, PAGE_ROWS)).fetchall()
         return [_ledger_entry(row) for row in rows], rows[-1][0] if rows else after_id
 
-    def received_since(self, since_ms: int, after_id: int, now_ms: int) -> tuple[list[Listed], int]:
+    def received_since(
+        self, since_ms: int, after_id: int, now_ms: int
+    ) -> tuple[list[ListedPayment], int]:
         """Return a page of the payments received since then, with its last id; 0 on the last page."""
         self._ripen_all(now_ms)
         rows = self._db.execute(statements.LIST, (after_id, since_ms, PAGE_ROWS)).fetchall()
-        found = [Listed(row[1], row[2], BookState(row[3]), row[4]) for row in rows]
+        found = [ListedPayment(row[1], row[2], BookState(row[3]), row[4]) for row in rows]
         return found, rows[-1][0] if len(rows) == PAGE_ROWS else 0
 
     def _ripen_all(self, now_ms: int) -> None:
@@ -299,7 +301,7 @@ class MockBook:
             page, last_id = self.page(last_id, now_ms)
 
 
-def _is_due(entry: Entry, now_ms: int) -> bool:
+def _is_due(entry: BookEntry, now_ms: int) -> bool:
     return entry.due_at_ms is not None and entry.due_at_ms <= now_ms
 
 

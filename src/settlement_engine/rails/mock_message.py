@@ -20,7 +20,7 @@ from settlement_engine.ports import InboundMessage, MessageSource, PaymentRefere
 RAIL_NAME: Final = "mock"
 
 
-class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class MockPayment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The message of an attempt, as the mock rail writes it and the bank reads it."""
 
     uetr: UUID
@@ -86,5 +86,5 @@ def status_message(
 
 
 write_payment: Final = msgspec.json.Encoder().encode
-read_payment: Final = msgspec.json.Decoder(Payment).decode
+read_payment: Final = msgspec.json.Decoder(MockPayment).decode
 UNREADABLE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError)

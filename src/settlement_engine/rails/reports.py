@@ -18,7 +18,7 @@ from settlement_engine.domain.returns import NOT_STATED, StatedAmount
 from settlement_engine.messages.statuses import (
     PART,
     CancelVerdict,
-    Verdict,
+    StatusVerdict,
     cancel_verdict_of,
     reasons_of,
     status_of,
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from settlement_engine.messages.camt029 import Resolution
     from settlement_engine.messages.envelope import Opened
     from settlement_engine.messages.pacs002 import GroupStatus, TransactionStatus
-    from settlement_engine.messages.pacs002 import StatusReport as StatusMessage
-    from settlement_engine.messages.pacs004 import PaymentReturn, Return
+    from settlement_engine.messages.pacs002 import StatusReportMessage as StatusMessage
+    from settlement_engine.messages.pacs004 import PaymentReturn, ReturnedTransaction
     from settlement_engine.messages.references import OriginalGroup, Reason
 
 PAYMENTS: Final = ("pacs.008", "pacs.009")
@@ -39,10 +39,10 @@ TEXT_CHARACTERS_MAX: Final = 500
 """The most characters of a bank's text in a report; the message itself is kept completely."""
 
 _EVENTS: Final = {
-    Verdict.SETTLED: Event.SETTLED,
-    Verdict.REJECTED: Event.REJECTED,
-    Verdict.CANCELLED: Event.RECALLED,
-    Verdict.PENDING: Event.ACKNOWLEDGED,
+    StatusVerdict.SETTLED: Event.SETTLED,
+    StatusVerdict.REJECTED: Event.REJECTED,
+    StatusVerdict.CANCELLED: Event.RECALLED,
+    StatusVerdict.PENDING: Event.ACKNOWLEDGED,
 }
 _CANCEL_EVENTS: Final = {
     CancelVerdict.CANCELLED: Event.RECALLED,
@@ -199,7 +199,7 @@ def _of_returns(content: PaymentReturn) -> Reports:
     return Reports(reports=tuple(found))
 
 
-def _of_return(content: PaymentReturn, each: Return) -> StatusReport:
+def _of_return(content: PaymentReturn, each: ReturnedTransaction) -> StatusReport:
     reasons = each.reasons or (content.group.reasons if content.group is not None else ())
     code, text = _why(reasons)
     currency = each.amount.currency

@@ -40,21 +40,21 @@ DEBITED: Final = frozenset({BookState.SETTLED, BookState.CONTRADICTED})
 """States whose entering debits the sender's account."""
 
 
-class Reason(NamedTuple):
+class RejectionReason(NamedTuple):
     """Why the bank rejects: a code of ISO 20022's external reason code set, and text."""
 
     code: str
     text: str
 
 
-NO_REASON: Final = Reason("", "")
-CLOSED_ACCOUNT: Final = Reason("AC04", "the account at the bank is closed")
-BANK_LACKS_FUNDS: Final = Reason("AM04", "the account at the bank lacks funds")
-EXPIRED: Final = Reason("TM01", "arrived after the time until which it was valid")
-UNREADABLE: Final = Reason("FF01", "the message cannot be read")
-NO_CONNECTION: Final = Reason("", "no connection: not a byte left")
-LATE_REJECTION: Final = Reason("MS03", "rejected, says the bank that had said settled")
-BARRED: Final = Reason("CUST", "recalled before it was carried out")
+NO_REASON: Final = RejectionReason("", "")
+CLOSED_ACCOUNT: Final = RejectionReason("AC04", "the account at the bank is closed")
+BANK_LACKS_FUNDS: Final = RejectionReason("AM04", "the account at the bank lacks funds")
+EXPIRED: Final = RejectionReason("TM01", "arrived after the time until which it was valid")
+UNREADABLE: Final = RejectionReason("FF01", "the message cannot be read")
+NO_CONNECTION: Final = RejectionReason("", "no connection: not a byte left")
+LATE_REJECTION: Final = RejectionReason("MS03", "rejected, says the bank that had said settled")
+BARRED: Final = RejectionReason("CUST", "recalled before it was carried out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class Script:
     """
 
     end: BookState = BookState.SETTLED
-    reason: Reason = NO_REASON
+    reason: RejectionReason = NO_REASON
     lost_sendings: int = 0
     undelivered_sendings: int = 0
     is_answered: bool = True
@@ -100,10 +100,10 @@ class Fate(NamedTuple):
     state: BookState
     end: BookState
     due_after_ms: int | None
-    reason: Reason
+    reason: RejectionReason
 
 
-def rejected(reason: Reason) -> Fate:
+def rejected(reason: RejectionReason) -> Fate:
     """Return the outcome of a payment that the bank rejects at once."""
     return Fate(BookState.REJECTED, BookState.REJECTED, None, reason)
 
@@ -116,7 +116,7 @@ def script_of(name: str) -> Script:
 def _reject_unknown(name: str) -> Fate:
     known = ", ".join(SCRIPTS)
     shown = name[:NAME_SHOWN_MAX]
-    return rejected(Reason("NARR", f"there is no script {shown!r}; there are {known}"))
+    return rejected(RejectionReason("NARR", f"there is no script {shown!r}; there are {known}"))
 
 
 class Fates:

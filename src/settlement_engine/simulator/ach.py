@@ -17,15 +17,15 @@ from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.nacha.model import EntryKind
 from settlement_engine.messages.nacha.reading import read_file
 from settlement_engine.simulator.ach_files import acknowledgement, original_of, refusal
-from settlement_engine.simulator.events import State
+from settlement_engine.simulator.events import SimulatorState
 from settlement_engine.simulator.ledger import FOUND_MAX, Names
 from settlement_engine.simulator.scenarios import ACCEPTED, Reply, Scenario
 
 if TYPE_CHECKING:
-    from settlement_engine.messages.nacha.model import Batch, Entry, FileHeader, NachaFile
+    from settlement_engine.messages.nacha.model import Batch, FileHeader, NachaEntry, NachaFile
     from settlement_engine.simulator.events import Events
     from settlement_engine.simulator.ledger import Ledger
-    from settlement_engine.simulator.scenarios import Script
+    from settlement_engine.simulator.scenarios import ScenarioScript
 
 SETTLES_AFTER_MS: Final = 1_000
 """An entry settles so long after its file was received, instead of on its effective date."""
@@ -38,7 +38,9 @@ class AchOperator:
         self._ledger = ledger
         self._events = events
 
-    def receive(self, name: str, content: bytes, script: Script, now_ms: int) -> bytes | None:
+    def receive(
+        self, name: str, content: bytes, script: ScenarioScript, now_ms: int
+    ) -> bytes | None:
         """Take a file in; returns its acknowledgement, or None where it is lost, or nothing is heard of it."""
         digest = hashlib.sha256(content).hexdigest()
         try:
@@ -54,7 +56,7 @@ class AchOperator:
             return self._answer(name, digest, file, script, now_ms)
 
     def _answer(
-        self, name: str, digest: str, file: NachaFile, script: Script, now_ms: int
+        self, name: str, digest: str, file: NachaFile, script: ScenarioScript, now_ms: int
     ) -> bytes | None:
         header = file.header
         identity = f"{header.origin} {header.created_on} {header.modifier}"
@@ -77,7 +79,7 @@ class AchOperator:
         return acknowledgement(name, digest, payments)
 
     def _is_lost(
-        self, name: str, digest: str, file: NachaFile, script: Script, now_ms: int
+        self, name: str, digest: str, file: NachaFile, script: ScenarioScript, now_ms: int
     ) -> bool:
         """Say whether the file vanishes: its first entry's scenario governs it."""
         first = file.entries(EntryKind.PAYMENT)[0]
@@ -86,7 +88,9 @@ class AchOperator:
         times, _ = self._ledger.arrive(digest, now_ms)
         return times <= scenario.lost_requests
 
-    def _enter(self, name: str, digest: str, file: NachaFile, script: Script, now_ms: int) -> None:
+    def _enter(
+        self, name: str, digest: str, file: NachaFile, script: ScenarioScript, now_ms: int
+    ) -> None:
         """Write down the entries that are new; one that came in another file is in its acknowledgement."""
         for batch in file.batches:
             for entry in batch.entries:
@@ -105,7 +109,7 @@ class AchOperator:
                 self._events.begin(self._ledger.enter(values), scenario, now_ms)
 
 
-def _values(header: FileHeader, batch: Batch, entry: Entry) -> dict[str, Any]:
+def _values(header: FileHeader, batch: Batch, entry: NachaEntry) -> dict[str, Any]:
     day = batch.effective_date
     return {
         "uetr": None,
@@ -120,7 +124,7 @@ def _values(header: FileHeader, batch: Batch, entry: Entry) -> dict[str, Any]:
         "value_date": day.isoformat() if day else "",
         "content_hash": hashlib.sha256(msgspec.json.encode(entry)).hexdigest(),
         "original": msgspec.json.encode(original_of(header, batch, entry)).decode(),
-        "state": State.RECEIVED,
+        "state": SimulatorState.RECEIVED,
         "status": "RCVD",
         "code": "",
     }
@@ -148,7 +152,7 @@ def of_the_ach(scenario: Scenario) -> Scenario:
     )
 
 
-def _choice(script: Script, name: str, entry: Entry) -> str:
+def _choice(script: ScenarioScript, name: str, entry: NachaEntry) -> str:
     names = (entry.trace_number, entry.identification, entry.account, entry.name, name)
     amount = format_amount(entry.amount_cents, "USD")
     return script.choose(tuple(each for each in names if each), amount, "USD")

@@ -19,10 +19,10 @@ from settlement_engine.simulator.answers import instant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from settlement_engine.messages.nacha.model import Batch, Entry, FileHeader
+    from settlement_engine.messages.nacha.model import Batch, FileHeader, NachaEntry
     from settlement_engine.simulator.events import Coming
     from settlement_engine.simulator.ledger import Payment
-    from settlement_engine.simulator.scenarios import Step
+    from settlement_engine.simulator.scenarios import ScenarioStep
 
 RECORDS_IN_BLOCK: Final = 10
 FILLER: Final = "9" * 94
@@ -60,7 +60,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     amount_cents: int = 0
 
 
-class Advice(msgspec.Struct, frozen=True, kw_only=True):
+class AchAdvice(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator says of a file: as its acknowledgement, or later as the advice of settlement."""
 
     kind: str
@@ -71,7 +71,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[Item, ...] = ()
 
 
-def original_of(header: FileHeader, batch: Batch, entry: Entry) -> Original:
+def original_of(header: FileHeader, batch: Batch, entry: NachaEntry) -> Original:
     """Keep what a return will repeat."""
     return Original(
         sender=header.origin,
@@ -104,13 +104,13 @@ def acknowledgement(file: str, sha256: str, payments: Sequence[Payment]) -> byte
     )
     statuses = {item.status for item in items}
     status = statuses.pop() if len(statuses) == 1 else "partly accepted"
-    advice = Advice(kind="acknowledgement", file=file, sha256=sha256, status=status, items=items)
+    advice = AchAdvice(kind="acknowledgement", file=file, sha256=sha256, status=status, items=items)
     return msgspec.json.encode(advice)
 
 
 def refusal(file: str, sha256: str, reason: str) -> bytes:
     """Refuse a file as a whole."""
-    advice = Advice(
+    advice = AchAdvice(
         kind="acknowledgement", file=file, sha256=sha256, status="rejected", reason=reason
     )
     return msgspec.json.encode(advice)
@@ -119,7 +119,7 @@ def refusal(file: str, sha256: str, reason: str) -> bytes:
 class AchAnswers:
     """What is told of entries after the acknowledgement of their file."""
 
-    def status(self, payment: Payment, step: Step, name: str, _told_at_ms: int) -> bytes:
+    def status(self, payment: Payment, step: ScenarioStep, name: str, _told_at_ms: int) -> bytes:
         """Advise that an entry settled, or that it did not."""
         settles = step.status in ("ACSC", "ACCC")
         item = Item(
@@ -128,7 +128,7 @@ class AchAnswers:
             code=step.code,
             amount_cents=payment.debited_minor or 0,
         )
-        advice = Advice(
+        advice = AchAdvice(
             kind="settlement",
             file=name,
             sha256=payment.message_id,

@@ -15,7 +15,7 @@ from settlement_engine.messages.admi002 import MessageReject
 from settlement_engine.messages.envelope import built
 from settlement_engine.messages.parties import Agent
 from settlement_engine.messages.references import (
-    Charge,
+    AgentCharge,
     OriginalGroup,
     OriginalTransaction,
     Reason,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.simulator.events import Coming
     from settlement_engine.simulator.ledger import Payment
-    from settlement_engine.simulator.scenarios import Step
+    from settlement_engine.simulator.scenarios import ScenarioStep
 
 STATUS_REPORT: Final = "pacs.002.001.10"
 RETURN: Final = "pacs.004.001.09"
@@ -89,7 +89,9 @@ def status_report(
             ),
         )
     header = pacs002.Notice(message_id=message_id, created_at=instant(now_ms))
-    content = pacs002.StatusReport(header=header, groups=groups, transactions=tuple(statuses))
+    content = pacs002.StatusReportMessage(
+        header=header, groups=groups, transactions=tuple(statuses)
+    )
     return built(STATUS_REPORT, content)
 
 
@@ -115,10 +117,10 @@ def payment_return(
     """Write a pacs.004 of one payment: ``amount_minor`` is what comes back, without the charges."""
     now = instant(now_ms)
     bank = agent(payment.from_bank)
-    charges: tuple[Charge, ...] = ()
+    charges: tuple[AgentCharge, ...] = ()
     if charges_minor:
-        charges = (Charge(amount=Money(charges_minor, payment.currency), agent=bank),)
-    each = pacs004.Return(
+        charges = (AgentCharge(amount=Money(charges_minor, payment.currency), agent=bank),)
+    each = pacs004.ReturnedTransaction(
         return_id=message_id,
         group=_group(payment),
         instruction_id=payment.instruction_id or None,
@@ -153,7 +155,7 @@ def resolution(
     """
     group = payment.group if isinstance(payment, camt056.Cancellation) else _group(payment)
     status = {"RJCR": "RJCR", "PDCR": "PDCR"}.get(confirmation, "ACCR")
-    answer = camt029.Answer(
+    answer = camt029.CancellationAnswer(
         group=group,
         instruction_id=payment.instruction_id or None,
         end_to_end_id=payment.end_to_end_id,
@@ -179,7 +181,7 @@ def resolution(
 class IsoAnswers:
     """What is told of payments by call-back."""
 
-    def status(self, payment: Payment, step: Step, name: str, told_at_ms: int) -> bytes:
+    def status(self, payment: Payment, step: ScenarioStep, name: str, told_at_ms: int) -> bytes:
         """Tell a status."""
         said = transaction_status(payment, step.status, step.code)
         return status_report(name, told_at_ms, [said])

@@ -18,9 +18,9 @@ from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.simulator import answers
 from settlement_engine.simulator.ach import AchOperator
-from settlement_engine.simulator.events import Events, State
+from settlement_engine.simulator.events import Events, SimulatorState
 from settlement_engine.simulator.ledger import Names, Payment
-from settlement_engine.simulator.scenarios import RecallReply, Reply, Scenario, Step
+from settlement_engine.simulator.scenarios import RecallReply, Reply, Scenario, ScenarioStep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from settlement_engine.messages.envelope import Opened
     from settlement_engine.messages.parties import Agent
     from settlement_engine.simulator.ledger import Ledger
-    from settlement_engine.simulator.scenarios import Script
+    from settlement_engine.simulator.scenarios import ScenarioScript
 
 OK: Final = 200
 ACCEPTED: Final = 202
@@ -60,7 +60,7 @@ class BankResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 BARRED: Final = "barred"
-BARRED_SCENARIO: Final = Scenario(steps=(Step(status="RJCT", code="CUST"),))
+BARRED_SCENARIO: Final = Scenario(steps=(ScenarioStep(status="RJCT", code="CUST"),))
 """How a payment is treated that was recalled before it came."""
 
 LOST: Final = BankResponse(manner=Manner.LOST)
@@ -78,10 +78,10 @@ class _Told(NamedTuple):
     is_same: bool = True
 
 
-class Bank:
+class ScriptedBank:
     """The bank, on its ledger. All calls belong to the ledger's thread."""
 
-    def __init__(self, ledger: Ledger, script: Script, *, calls_back: bool) -> None:
+    def __init__(self, ledger: Ledger, script: ScenarioScript, *, calls_back: bool) -> None:
         self._ledger = ledger
         self.script = script
         self._events = Events(ledger, calls_back=calls_back)
@@ -247,21 +247,21 @@ class Bank:
         payment = found[0]
         if self._is_silent(payment, now_ms):
             return SILENT
-        if payment.state == State.REJECTED and payment.scenario != BARRED:
+        if payment.state == SimulatorState.REJECTED and payment.scenario != BARRED:
             status = answers.transaction_status(payment, payment.status, payment.code)
             return BankResponse(body=answers.status_report(about, now_ms, [status]))
         returned = None
         confirmation, code = self._decide_recall(payment, now_ms)
-        if payment.state == State.SETTLED and confirmation == "CNCL":
+        if payment.state == SimulatorState.SETTLED and confirmation == "CNCL":
             returned = Money(payment.debited_minor or 0, payment.currency)
         body = answers.resolution(about, confirmation, code, payment, now_ms, returned)
         return BankResponse(body=body)
 
     def _decide_recall(self, payment: Payment, now_ms: int) -> tuple[str, str]:
         """Say yes, no or not yet. A promise to return what is settled is kept by a pacs.004."""
-        if payment.state == State.RECALLED or payment.scenario == BARRED:
+        if payment.state == SimulatorState.RECALLED or payment.scenario == BARRED:
             return "CNCL", ""
-        if payment.state == State.RETURNED:
+        if payment.state == SimulatorState.RETURNED:
             return "RJCR", "ARDT"
         treatment = payment.treatment
         if treatment.recall is RecallReply.REFUSE:
@@ -306,7 +306,7 @@ def _values(message: Opened, transfer: Any) -> dict[str, Any]:  # noqa: ANN401 -
         "value_date": day.isoformat() if day else "",
         "content_hash": hashlib.sha256(msgspec.json.encode(transfer)).hexdigest(),
         "original": "",
-        "state": State.RECEIVED,
+        "state": SimulatorState.RECEIVED,
         "status": "RCVD",
         "code": "",
     }

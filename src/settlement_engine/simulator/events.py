@@ -13,7 +13,7 @@ import msgspec
 
 from settlement_engine.simulator import answers
 from settlement_engine.simulator.ach_files import AchAnswers
-from settlement_engine.simulator.scenarios import MoneyBack, Reply, Scenario, Step, parts_of
+from settlement_engine.simulator.scenarios import MoneyBack, Reply, Scenario, ScenarioStep, parts_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,7 +24,7 @@ ROUNDS_MAX: Final = 100
 """What has not happened after so many rounds happens at the next call."""
 
 
-class State(StrEnum):
+class SimulatorState(StrEnum):
     """What the ledger says of a payment."""
 
     RECEIVED = auto()
@@ -35,13 +35,20 @@ class State(StrEnum):
     RETURNED = auto()
 
 
-FINAL: Final = frozenset({State.SETTLED, State.REJECTED, State.RECALLED, State.RETURNED})
+FINAL: Final = frozenset(
+    {
+        SimulatorState.SETTLED,
+        SimulatorState.REJECTED,
+        SimulatorState.RECALLED,
+        SimulatorState.RETURNED,
+    }
+)
 SETTLING: Final = frozenset({"ACSC", "ACCC"})
 RECALL_CODE: Final = "FOCR"
 """The reason of a return that follows a recall."""
 
 
-class Kind(StrEnum):
+class SimulatorEventKind(StrEnum):
     """What may be still to come."""
 
     STATUS = auto()
@@ -71,7 +78,9 @@ class Events:
         """Do what happens at the receipt and plan the rest; returns the status that is told at once."""
         for step in scenario.steps:
             if step.after_ms > 0:
-                self._ledger.plan_step(payment.id, Kind.STATUS, step, now_ms + step.after_ms)
+                self._ledger.plan_step(
+                    payment.id, SimulatorEventKind.STATUS, step, now_ms + step.after_ms
+                )
         told = payment.status, payment.code
         for number, step in enumerate(scenario.steps):
             if step.after_ms > 0:
@@ -93,7 +102,7 @@ class Events:
 
     def recall_now(self, payment: Payment, now_ms: int) -> None:
         """Cancel what is not settled; promise to return what is."""
-        if payment.state == State.SETTLED:
+        if payment.state == SimulatorState.SETTLED:
             coming = Coming(
                 amount_minor=(payment.debited_minor or 0) - payment.returned_minor,
                 charges_minor=0,
@@ -101,26 +110,26 @@ class Events:
                 is_last=True,
             )
             self._ledger.cancel_steps(payment.id)
-            self._ledger.plan_step(payment.id, Kind.RETURN, coming, now_ms)
+            self._ledger.plan_step(payment.id, SimulatorEventKind.RETURN, coming, now_ms)
         elif payment.state not in FINAL:
             self._ledger.cancel_steps(payment.id)
-            self._ledger.move(payment, State.RECALLED, "CANC")
+            self._ledger.move(payment, SimulatorState.RECALLED, "CANC")
 
     def recall_later(self, payment: Payment, due_at_ms: int) -> None:
         """Plan the answer to a recall; however often it is asked, the first plan stays."""
         if due_at_ms > payment.received_at_ms and not self._ledger.has_step(
-            payment.id, Kind.RECALL
+            payment.id, SimulatorEventKind.RECALL
         ):
-            self._ledger.plan_step(payment.id, Kind.RECALL, None, due_at_ms)
+            self._ledger.plan_step(payment.id, SimulatorEventKind.RECALL, None, due_at_ms)
 
     def _happen(self, row: sqlite3.Row) -> None:
         payment = self._ledger.payment(row["payment_id"])
         now_ms, name = row["due_at_ms"], f"CB{payment.id}-S{row['id']}"
         match row["kind"]:
-            case Kind.STATUS:
-                step = msgspec.json.decode(row["content"], type=Step)
+            case SimulatorEventKind.STATUS:
+                step = msgspec.json.decode(row["content"], type=ScenarioStep)
                 self._come_to(payment, step, now_ms, name=name)
-            case Kind.RETURN:
+            case SimulatorEventKind.RETURN:
                 coming = msgspec.json.decode(row["content"], type=Coming)
                 self._give_back(payment, coming, now_ms, name)
             case _:
@@ -133,7 +142,7 @@ class Events:
 
     # --- statuses -----------------------------------------------------------------------------------
 
-    def _come_to(self, payment: Payment, step: Step, now_ms: int, *, name: str) -> Payment:
+    def _come_to(self, payment: Payment, step: ScenarioStep, now_ms: int, *, name: str) -> Payment:
         """Bring a payment to a status, and have it told where the response does not tell it."""
         if step.is_true:
             if payment.state in FINAL:
@@ -149,17 +158,17 @@ class Events:
         self._tell(payment, body, max(told_at_ms, now_ms))
         return payment
 
-    def _move(self, payment: Payment, step: Step, now_ms: int) -> Payment:
+    def _move(self, payment: Payment, step: ScenarioStep, now_ms: int) -> Payment:
         if step.status in SETTLING:
             change = payment.treatment.amount_change_minor
             self._ledger.debit(payment, max(1, payment.amount_minor + change), now_ms)
-            moved = self._ledger.move(payment, State.SETTLED, step.status, step.code)
+            moved = self._ledger.move(payment, SimulatorState.SETTLED, step.status, step.code)
             self._plan_returns(moved, moved.treatment.returns, now_ms)
             return moved
         if step.status == "RJCT":
             self._ledger.cancel_steps(payment.id)
-            return self._ledger.move(payment, State.REJECTED, step.status, step.code)
-        return self._ledger.move(payment, State.ACKNOWLEDGED, step.status, step.code)
+            return self._ledger.move(payment, SimulatorState.REJECTED, step.status, step.code)
+        return self._ledger.move(payment, SimulatorState.ACKNOWLEDGED, step.status, step.code)
 
     # --- returns ------------------------------------------------------------------------------------
 
@@ -173,10 +182,10 @@ class Events:
                 is_last=number == len(returns) and sum(parts) == payment.debited_minor,
             )
             due_at_ms = max(now_ms, payment.received_at_ms + back.after_ms)
-            self._ledger.plan_step(payment.id, Kind.RETURN, coming, due_at_ms)
+            self._ledger.plan_step(payment.id, SimulatorEventKind.RETURN, coming, due_at_ms)
 
     def _give_back(self, payment: Payment, coming: Coming, now_ms: int, name: str) -> None:
-        state = State.RETURNED if coming.is_last else State.SETTLED
+        state = SimulatorState.RETURNED if coming.is_last else SimulatorState.SETTLED
         self._ledger.give_back(payment, coming.amount_minor, state)
         body = self._answers(payment).money_back(payment, coming, name, now_ms)
         self._tell(payment, body, now_ms)

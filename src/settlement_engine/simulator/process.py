@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from settlement_engine.simulator.scenarios import Script
+    from settlement_engine.simulator.scenarios import ScenarioScript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ async def _work_until(asked: asyncio.Event, callbacks: Callbacks, folders: Folde
             task.result()
 
 
-def _script(settings: SimulatorSettings) -> Script | None:
+def _script(settings: SimulatorSettings) -> ScenarioScript | None:
     if settings.script_file is None:
         return None
     try:

@@ -43,7 +43,7 @@ class RecallReply(StrEnum):
     PENDING = auto()  # and accepts it later, if ``recall_after_ms`` is set
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ScenarioStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A status that the payment comes to.
 
     ``told_after_ms`` counts from the receipt as well; the status is told when it comes about if it is absent.
@@ -74,7 +74,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     there is no such payment; until ``silent_for_ms`` it is told nothing.
     """
 
-    steps: tuple[Step, ...] = (Step(status="ACSC"),)
+    steps: tuple[ScenarioStep, ...] = (ScenarioStep(status="ACSC"),)
     reply: Reply = Reply.RESPONSE
     reply_delay_ms: int = 0
     copies: int = 1
@@ -109,40 +109,40 @@ def parts_of(total_minor: int, returns: Sequence[MoneyBack]) -> list[int]:
     return parts
 
 
-ACCEPTED: Final = Step(status="ACSP")
+ACCEPTED: Final = ScenarioStep(status="ACSP")
 SOON_MS: Final = 300
-SETTLES_SOON: Final = (ACCEPTED, Step(status="ACSC", after_ms=SOON_MS))
+SETTLES_SOON: Final = (ACCEPTED, ScenarioStep(status="ACSC", after_ms=SOON_MS))
 
 SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
     {
         "settle": Scenario(),
         "accept_then_settle": Scenario(steps=SETTLES_SOON),
         "settle_by_callback": Scenario(steps=SETTLES_SOON, reply=Reply.CALLBACK),
-        "reject": Scenario(steps=(Step(status="RJCT", code="AC04"),)),
+        "reject": Scenario(steps=(ScenarioStep(status="RJCT", code="AC04"),)),
         "lost_request": Scenario(lost_requests=1),
         "lost_answer": Scenario(reply=Reply.LOST),
         "slow": Scenario(reply_delay_ms=3_000),
         "twice": Scenario(steps=SETTLES_SOON, reply=Reply.BOTH, copies=2),
         "out_of_order": Scenario(
             steps=(
-                Step(status="ACSP", told_after_ms=2 * SOON_MS),
-                Step(status="ACSC", after_ms=SOON_MS // 2, told_after_ms=SOON_MS),
+                ScenarioStep(status="ACSP", told_after_ms=2 * SOON_MS),
+                ScenarioStep(status="ACSC", after_ms=SOON_MS // 2, told_after_ms=SOON_MS),
             ),
             reply=Reply.CALLBACK,
         ),
         "accept_then_reject": Scenario(
-            steps=(ACCEPTED, Step(status="RJCT", code="AM04", after_ms=SOON_MS))
+            steps=(ACCEPTED, ScenarioStep(status="RJCT", code="AM04", after_ms=SOON_MS))
         ),
         "reject_then_settle": Scenario(
             steps=(
-                Step(status="RJCT", code="AC04", is_true=False),
-                Step(status="ACSC", after_ms=SOON_MS),
+                ScenarioStep(status="RJCT", code="AC04", is_true=False),
+                ScenarioStep(status="ACSC", after_ms=SOON_MS),
             )
         ),
         "settle_then_reject": Scenario(
             steps=(
-                Step(status="ACSC"),
-                Step(status="RJCT", code="MS03", after_ms=SOON_MS, is_true=False),
+                ScenarioStep(status="ACSC"),
+                ScenarioStep(status="RJCT", code="MS03", after_ms=SOON_MS, is_true=False),
             )
         ),
         "other_amount": Scenario(amount_change_minor=-1),
@@ -181,7 +181,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     one_in: int = 1
 
 
-class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the bank does: the first rule that agrees chooses, else ``default``. ``scenarios`` are one's own.
 
     With ``bars_recalled`` a recall of what has not come says yes, and refuses it should it come.
@@ -193,7 +193,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rules: tuple[Rule, ...] = ()
     scenarios: dict[str, Scenario] = {}
 
-    def checked(self) -> Script:
+    def checked(self) -> ScenarioScript:
         """Return it, or raise Misconfigured naming what is wrong."""
         for name in (self.default, *(rule.scenario for rule in self.rules)):
             if name not in self.scenarios and name not in SCENARIOS:

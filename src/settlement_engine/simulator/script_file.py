@@ -12,13 +12,13 @@ import msgspec
 import yaml
 
 from settlement_engine.errors import Misconfigured
-from settlement_engine.simulator.scenarios import SCENARIOS, Scenario, Script
+from settlement_engine.simulator.scenarios import SCENARIOS, Scenario, ScenarioScript
 
 SCRIPT_BYTES_MAX: Final = 262_144
 LIKE: Final = "like"
 
 
-def read_script(text: bytes) -> Script:
+def read_script(text: bytes) -> ScenarioScript:
     """Read a script. Raises Misconfigured."""
     if len(text) > SCRIPT_BYTES_MAX:
         raise Misconfigured(f"a script has at most {SCRIPT_BYTES_MAX} bytes")
@@ -32,7 +32,7 @@ def read_script(text: bytes) -> Script:
         raise Misconfigured("a script is a table with seed, default, rules and scenarios")
     try:
         own = {name: _scenario(given) for name, given in (found.pop("scenarios", {}) or {}).items()}
-        script = msgspec.convert(found, Script)
+        script = msgspec.convert(found, ScenarioScript)
     except (msgspec.ValidationError, AttributeError, TypeError, ValueError) as error:
         raise _unreadable(error) from None
     return msgspec.structs.replace(script, scenarios=own).checked()

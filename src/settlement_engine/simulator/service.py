@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
-from settlement_engine.simulator.bank import FAILED, Bank, BankResponse
+from settlement_engine.simulator.bank import FAILED, BankResponse, ScriptedBank
 from settlement_engine.simulator.ledger import Ledger
 from settlement_engine.simulator.ledger_lines import LedgerLine, ledger_line
-from settlement_engine.simulator.scenarios import Rule, Script
+from settlement_engine.simulator.scenarios import Rule, ScenarioScript
 
 if TYPE_CHECKING:
     import sqlite3
@@ -58,11 +58,11 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class BankService:
     """The bank for whoever lives in an event loop."""
 
-    def __init__(self, file: Path, script: Script | None, *, calls_back: bool) -> None:
+    def __init__(self, file: Path, script: ScenarioScript | None, *, calls_back: bool) -> None:
         """Take ``script`` for the stored one, if there is one given."""
         self._ledger = Ledger(file)
         self._given = script
-        self._bank = Bank(self._ledger, script or Script(), calls_back=calls_back)
+        self._bank = ScriptedBank(self._ledger, script or ScenarioScript(), calls_back=calls_back)
         self._thread: ThreadPoolExecutor | None = None
         self._offset_ms = 0
         self._outage: Outage | None = None
@@ -96,7 +96,9 @@ class BankService:
             self._keep("script", self._given)
         else:
             stored = self._ledger.setting("script")
-            self._bank.script = msgspec.json.decode(stored, type=Script) if stored else Script()
+            self._bank.script = (
+                msgspec.json.decode(stored, type=ScenarioScript) if stored else ScenarioScript()
+            )
 
     def _keep(self, name: str, value: object) -> None:
         self._ledger.set(name, msgspec.json.encode(value).decode())
@@ -173,11 +175,11 @@ class BankService:
         return [ledger_line(payment) for payment in page], page[-1].id if page else after_id
 
     @property
-    def script(self) -> Script:
+    def script(self) -> ScenarioScript:
         """What the bank does."""
         return self._bank.script
 
-    async def set_script(self, script: Script) -> None:
+    async def set_script(self, script: ScenarioScript) -> None:
         """Do something else from now on."""
         await self._in_thread(self._keep, "script", script)
         self._bank.script = script

@@ -13,7 +13,7 @@ from settlement_engine.domain.money import fault_of_currency_today, format_amoun
 from settlement_engine.errors import IdempotencyConflict, InvalidInstruction, NotFound
 from settlement_engine.ports import AccountFilter
 from settlement_engine.store.currencies import keep_exponents, learn_currencies
-from settlement_engine.store.database import Line
+from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.queries import query
 from settlement_engine.store.rows import to_account, to_transfer, to_window
 
@@ -55,7 +55,7 @@ class PostgresAccounts:
 
     def __init__(self, settings: DatabaseSettings, readers: Readers, ids: Ids) -> None:
         self._readers = readers
-        self._writing = Line(settings, is_writing=True)
+        self._writing = DatabaseConnection(settings, is_writing=True)
         self._ids = ids
 
     async def close(self) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from settlement_engine.domain import dossier as records
-from settlement_engine.domain import dossier_recording as recording
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.evidence import dossier as records
+from settlement_engine.evidence import dossier_recording as recording
 from settlement_engine.store.currencies import learn_currencies
 from settlement_engine.store.queries import query
 from settlement_engine.store.resolutions import to_proposal

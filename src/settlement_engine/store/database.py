@@ -109,7 +109,7 @@ def session_limits(
     return limits
 
 
-class Line:
+class DatabaseConnection:
     """One connection for one kind of work, opened on first use and again after a failure.
 
     Calls are serialised. A call that fails because the connection was lost closes it, so that the next call
@@ -247,7 +247,7 @@ class _Session:
 
     __slots__ = ("_line",)
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: DatabaseConnection) -> None:
         self._line = line
 
     async def __aenter__(self) -> Connection:
@@ -314,7 +314,7 @@ def _watch_the_wire(connection: Connection) -> None:
             wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-class Lines:
+class DatabaseConnections:
     """A small pool for one kind of work: a caller takes a free connection or waits, in order.
 
     The most recently used connection is used next, so that under low load one is enough.
@@ -328,13 +328,15 @@ class Lines:
         *,
         is_writing: bool = False,
     ) -> None:
-        self._lines = [Line(settings, plan, is_writing=is_writing) for _ in range(count)]
-        self._free: asyncio.LifoQueue[Line] = asyncio.LifoQueue()
-        for line in self._lines:
+        self._connections = [
+            DatabaseConnection(settings, plan, is_writing=is_writing) for _ in range(count)
+        ]
+        self._free: asyncio.LifoQueue[DatabaseConnection] = asyncio.LifoQueue()
+        for line in self._connections:
             self._free.put_nowait(line)
 
     @asynccontextmanager
-    async def line(self) -> AsyncIterator[Line]:
+    async def line(self) -> AsyncIterator[DatabaseConnection]:
         """Borrow a connection for the block."""
         line = await self._free.get()
         try:
@@ -354,11 +356,11 @@ class Lines:
 
     async def close(self) -> None:
         """Close every connection."""
-        for line in self._lines:
+        for line in self._connections:
             await line.close()
 
 
-class Readers(Lines):
+class Readers(DatabaseConnections):
     """A small pool of connections for reading. Decisions about money must never rely on it."""
 
     def __init__(self, settings: DatabaseSettings) -> None:

@@ -1,4 +1,4 @@
-"""Cases for people in PostgreSQL (``ports.MatterStore``)."""
+"""Cases for people in PostgreSQL (``ports.CaseStore``)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import msgspec
 
 from settlement_engine.domain.exceptions import (
     ENGINE,
+    CaseFile,
+    CaseKind,
+    ExceptionCase,
     LastAnswer,
-    Matter,
-    MatterFile,
-    MatterKind,
     believed,
     check_closing,
     latest_answer,
@@ -21,7 +21,7 @@ from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import WrongState
 from settlement_engine.store.currencies import learn_currencies
-from settlement_engine.store.database import Line
+from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.queries import query
 from settlement_engine.store.resolutions import to_proposal
 from settlement_engine.store.rows import to_moved, to_settlement
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     import asyncpg
 
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.ports import DoubtLimit, MatterFilter
+    from settlement_engine.ports import CaseFilter, DoubtLimit
     from settlement_engine.store.database import Connection, DatabaseSettings, Readers
 
 PROPOSALS_MAX: Final = 100
 """At most so many proposals about a settlement are shown with a case: the latest ones."""
 
 
-class PostgresMatters:
-    """See ``ports.MatterStore``."""
+class PostgresCases:
+    """See ``ports.CaseStore``."""
 
     def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
         self._readers = readers
-        self._writing = Line(settings, is_writing=True)
+        self._writing = DatabaseConnection(settings, is_writing=True)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -90,7 +90,7 @@ class PostgresMatters:
 
     # --- reading --------------------------------------------------------------------------------
 
-    async def matters(self, wanted: MatterFilter) -> list[Matter]:
+    async def cases(self, wanted: CaseFilter) -> list[ExceptionCase]:
         """Return cases, newest first; see the port."""
         rows = await self._readers.fetch(
             "list_matters",
@@ -103,61 +103,61 @@ class PostgresMatters:
         keys = [row["settlement_id"] for row in rows if row["settlement_id"] is not None]
         found = await self._readers.fetch("load", keys) if keys else []
         settlements = {row["id"]: to_settlement(row) for row in found}
-        return [_matter(row, settlements.get(row["settlement_id"])) for row in rows]
+        return [_case(row, settlements.get(row["settlement_id"])) for row in rows]
 
-    async def matter(self, matter_id: int) -> MatterFile | None:
+    async def case(self, case_id: int) -> CaseFile | None:
         """Return a case with everything that a person needs; see the port."""
         async with (
             self._readers.line() as line,
             line.session() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            return await _file(connection, matter_id)
+            return await _file(connection, case_id)
 
     # --- people ---------------------------------------------------------------------------------
 
-    async def acknowledge(self, matter_id: int, who: str) -> Matter:
+    async def acknowledge(self, case_id: int, who: str) -> ExceptionCase:
         """Record that a person is working on the case; see the port."""
         async with self._writing.session() as connection, connection.transaction():
-            before = await _locked(connection, matter_id)
+            before = await _locked(connection, case_id)
             if before.closed_at is not None:
                 what = f"the exception was closed by {before.closed_by}"
                 raise WrongState(what, why="it is already closed")
-            await connection.execute(query("acknowledge_matter"), matter_id, who)
-            return await _locked(connection, matter_id)
+            await connection.execute(query("acknowledge_matter"), case_id, who)
+            return await _locked(connection, case_id)
 
-    async def close_matter(self, matter_id: int, who: str, reason: str) -> Matter:
+    async def close_case(self, case_id: int, who: str, reason: str) -> ExceptionCase:
         """Close a case; see the port."""
         async with self._writing.session() as connection, connection.transaction():
-            before = await _locked(connection, matter_id)
+            before = await _locked(connection, case_id)
             is_replay = is_same_person(before.closed_by, who) and before.close_reason == reason
             if before.closed_at is not None and is_replay:
                 return before
             check_closing(before, who)
-            await connection.execute(query("close_matter"), matter_id, who, reason)
-            return await _locked(connection, matter_id)
+            await connection.execute(query("close_matter"), case_id, who, reason)
+            return await _locked(connection, case_id)
 
 
-async def _locked(connection: Connection, matter_id: int) -> Matter:
-    row = await connection.fetchrow(query("lock_matter"), matter_id)
+async def _locked(connection: Connection, case_id: int) -> ExceptionCase:
+    row = await connection.fetchrow(query("lock_matter"), case_id)
     if row is None:
-        raise unknown(matter_id)
+        raise unknown(case_id)
     key = row["settlement_id"]
     loaded = await connection.fetchrow(query("load"), [key]) if key is not None else None
     await learn_currencies(connection, (loaded,))
-    return _matter(row, to_settlement(loaded) if loaded is not None else None)
+    return _case(row, to_settlement(loaded) if loaded is not None else None)
 
 
-async def _file(connection: Connection, matter_id: int) -> MatterFile | None:
-    row = await connection.fetchrow(query("matter_by_id"), matter_id)
+async def _file(connection: Connection, case_id: int) -> CaseFile | None:
+    row = await connection.fetchrow(query("matter_by_id"), case_id)
     if row is None:
         return None
     key = row["settlement_id"]
     loaded = await connection.fetchrow(query("load"), [key]) if key is not None else None
     await learn_currencies(connection, (loaded,))
     if loaded is None:
-        return MatterFile(
-            matter=_matter(row, None),
+        return CaseFile(
+            case=_case(row, None),
             believed=None,
             last_answer=None,
             is_asked_now=False,
@@ -172,8 +172,8 @@ async def _file(connection: Connection, matter_id: int) -> MatterFile | None:
         state, event = State(answered["state"]), Event(answered["event"])
         quiet = LastAnswer(state=state, event=event, at=answered["at"])
     proposals = await connection.fetch(query("proposals_of_settlement"), key, PROPOSALS_MAX)
-    return MatterFile(
-        matter=_matter(row, settlement),
+    return CaseFile(
+        case=_case(row, settlement),
         believed=believed(moves),
         last_answer=latest_answer(moves, quiet),
         is_asked_now=answered["owner"] != 0,
@@ -181,10 +181,10 @@ async def _file(connection: Connection, matter_id: int) -> MatterFile | None:
     )
 
 
-def _matter(row: asyncpg.Record, settlement: Settlement | None) -> Matter:
-    return Matter(
+def _case(row: asyncpg.Record, settlement: Settlement | None) -> ExceptionCase:
+    return ExceptionCase(
         id=row["id"],
-        kind=MatterKind(row["kind"]),
+        kind=CaseKind(row["kind"]),
         settlement_id=row["settlement_id"],
         detail=msgspec.json.decode(row["detail"]),
         opened_at=row["opened_at"],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from settlement_engine.ports import OpenReport, StatusReport
-from settlement_engine.store.database import Line
+from settlement_engine.store.database import DatabaseConnection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +28,8 @@ class PostgresInbound:
 
     def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
         self._readers = readers
-        self._writing = Line(settings, is_writing=True)
-        self._working = Line(settings, is_writing=True)
+        self._writing = DatabaseConnection(settings, is_writing=True)
+        self._working = DatabaseConnection(settings, is_writing=True)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -54,10 +54,10 @@ class PostgresInbound:
         return [is_new.get(index, False) for index in range(len(messages))]
 
     async def open_reports(
-        self, owner: int, limit: int, in_flight: Sequence[int] = ()
+        self, engine_id: int, limit: int, in_flight: Sequence[int] = ()
     ) -> list[OpenReport]:
-        """Return, oldest first, open reports that ``owner`` may process; see the port."""
-        rows = await self._working.fetch("open_inbound_reports", owner, limit, list(in_flight))
+        """Return, oldest first, open reports that ``engine_id`` may process; see the port."""
+        rows = await self._working.fetch("open_inbound_reports", engine_id, limit, list(in_flight))
         return [
             OpenReport(
                 id=row["id"],

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.errors import Unavailable
-from settlement_engine.store.database import Line
+from settlement_engine.store.database import DatabaseConnection
 
 if TYPE_CHECKING:
     from settlement_engine.store.database import DatabaseSettings
@@ -25,12 +25,12 @@ class WriteProbe:
 
     def __init__(self, settings: DatabaseSettings, watch: ServerWatch) -> None:
         self._watch = watch
-        self._line = Line(settings, is_writing=True)
+        self._connection = DatabaseConnection(settings, is_writing=True)
         self._probed_at: float | None = None
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._line.close()
+        await self._connection.close()
 
     async def look(self) -> str:
         """Return that writes work; raise Unavailable if they do not."""
@@ -40,7 +40,7 @@ class WriteProbe:
         if not (is_due or self._watch.failed_writers):
             return "writes work"
         try:
-            await self._line.fetchrow("probe_write")
+            await self._connection.fetchrow("probe_write")
         except Unavailable as error:
             raise Unavailable(f"{error.what}: {error.why}") from error
         self._probed_at = now

@@ -26,7 +26,7 @@ from settlement_engine.domain.proposals import (
     require_room,
 )
 from settlement_engine.errors import NotFound
-from settlement_engine.store.database import Line
+from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.queries import query
 from settlement_engine.store.rows import to_settlement
 
@@ -45,7 +45,7 @@ class PostgresResolutions:
 
     def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
         self._readers = readers
-        self._writing = Line(settings, is_writing=True)
+        self._writing = DatabaseConnection(settings, is_writing=True)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -82,7 +82,7 @@ def to_settlement(row: asyncpg.Record) -> Settlement:
         instruction=to_instruction(row),
         state=State(row["state"]),
         seq=row["seq"],
-        epoch=row["epoch"],
+        fencing_token=row["epoch"],
         created_at=row["created_at"],
         value_date=row["value_date"],
         ended_at=row["ended_at"],

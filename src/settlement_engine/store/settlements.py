@@ -21,13 +21,13 @@ from settlement_engine.ports import (
     Claimed,
     Named,
     NamedBy,
-    Outcome,
     Result,
+    TransitionResult,
     Verdict,
 )
 from settlement_engine.store import arrays
-from settlement_engine.store.database import WRITERS_PLAN, Line, Lines
-from settlement_engine.store.facts import KeptFacts
+from settlement_engine.store.announcement_cache import AnnouncementCache
+from settlement_engine.store.database import WRITERS_PLAN, DatabaseConnection, DatabaseConnections
 from settlement_engine.store.rows import to_moved, to_settlement
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Moved, Settlement
-    from settlement_engine.ports import Admission, SettlementFilter, Step
+    from settlement_engine.ports import Admission, SettlementFilter, TransitionCommand
     from settlement_engine.store.database import DatabaseSettings, Readers
 
 T = TypeVar("T")
@@ -73,25 +73,25 @@ class PostgresSettlements:
     """See ``ports.SettlementStore``."""
 
     def __init__(
-        self, settings: DatabaseSettings, readers: Readers, facts: KeptFacts | None = None
+        self, settings: DatabaseSettings, readers: Readers, cache: AnnouncementCache | None = None
     ) -> None:
         self._readers = readers
-        self._cache = KeptFacts() if facts is None else facts
-        self._admitting = Line(settings, WRITERS_PLAN, is_writing=True)
-        self._applying = Lines(settings, APPLYING_MAX, WRITERS_PLAN, is_writing=True)
-        self._claiming = Line(settings, is_writing=True)
+        self._cache = AnnouncementCache() if cache is None else cache
+        self._admitting = DatabaseConnection(settings, WRITERS_PLAN, is_writing=True)
+        self._applying = DatabaseConnections(settings, APPLYING_MAX, WRITERS_PLAN, is_writing=True)
+        self._claiming = DatabaseConnection(settings, is_writing=True)
 
     async def close(self) -> None:
         """Close the connections."""
         for line in (self._admitting, self._applying, self._claiming):
             await line.close()
 
-    async def admit(self, admissions: Sequence[Admission], owner: int) -> list[Admitted]:
+    async def admit(self, admissions: Sequence[Admission], engine_id: int) -> list[Admitted]:
         """Store new instructions; see the port."""
         answers: dict[int, Admitted] = {}
         pending = list(range(len(admissions)))
         for _ in range(ADMISSION_TRIES_MAX):
-            pending = await self._admit(admissions, owner, pending, answers)
+            pending = await self._admit(admissions, engine_id, pending, answers)
             if not pending:
                 return [answers[index] for index in range(len(admissions))]
         # The obligation's holder released it between two attempts, repeatedly.
@@ -101,12 +101,12 @@ class PostgresSettlements:
     async def _admit(
         self,
         admissions: Sequence[Admission],
-        owner: int,
+        engine_id: int,
         indices: list[int],
         answers: dict[int, Admitted],
     ) -> list[int]:
         batch = [admissions[index] for index in indices]
-        row = await self._admitting.fetchrow("admit", owner, *_admission_arrays(batch))
+        row = await self._admitting.fetchrow("admit", engine_id, *_admission_arrays(batch))
         assert row is not None
         at, verdicts, ids = row
         again = []
@@ -124,7 +124,9 @@ class PostgresSettlements:
             )
         return again
 
-    async def apply(self, steps: Sequence[Step], owner: int) -> list[Outcome]:
+    async def apply(
+        self, steps: Sequence[TransitionCommand], engine_id: int
+    ) -> list[TransitionResult]:
         """Apply transitions; see the port."""
         if not steps:
             return []
@@ -133,11 +135,11 @@ class PostgresSettlements:
             columns += write(steps)
             if len(steps) > LONG_BATCH:
                 await asyncio.sleep(0)
-        row = await self._applying.fetchrow("apply", owner, _accounts(steps), *columns)
+        row = await self._applying.fetchrow("apply", engine_id, _accounts(steps), *columns)
         assert row is not None
         at, results, available = row
         return [
-            Outcome(
+            TransitionResult(
                 result=_RESULTS[result],
                 at=at,
                 available_minor=available[index] if available else 0,
@@ -145,9 +147,9 @@ class PostgresSettlements:
             for index, result in enumerate(results)
         ]
 
-    async def claim(self, owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
+    async def claim(self, engine_id: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
         """Claim settlements that are due, and those of engines that have failed; see the port."""
-        rows = await self._claiming.fetch("claim", owner, limit, is_sweep)
+        rows = await self._claiming.fetch("claim", engine_id, limit, is_sweep)
         if not rows:
             return []
         return await self._claimed({row["settlement_id"]: row["was_asked"] for row in rows})
@@ -157,13 +159,13 @@ class PostgresSettlements:
         settlements = [to_settlement(row) for row in found]
         return [Claimed(settlement=each, was_asked=was_asked[each.id]) for each in settlements]
 
-    async def owned(self, owner: int) -> set[UUID]:
+    async def owned(self, engine_id: int) -> set[UUID]:
         """Return the open settlements that an engine owns."""
-        return {row["settlement_id"] for row in await self._claiming.fetch("owned", owner)}
+        return {row["settlement_id"] for row in await self._claiming.fetch("owned", engine_id)}
 
-    async def reclaim(self, owner: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
+    async def reclaim(self, engine_id: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
         """Claim again what the engine no longer has in memory; see the port."""
-        rows = await self._claiming.fetch("reclaim", owner, list(settlement_ids))
+        rows = await self._claiming.fetch("reclaim", engine_id, list(settlement_ids))
         return await self._claimed({row["settlement_id"]: True for row in rows})
 
     async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
@@ -182,7 +184,7 @@ class PostgresSettlements:
         found = await self.load([row["id"] for row in rows]) if rows else {}
         return {row["key_hash"]: found[row["id"]] for row in rows}
 
-    async def life(self, settlement_id: UUID) -> list[Moved]:
+    async def history(self, settlement_id: UUID) -> list[Moved]:
         """Return all transitions of a settlement, oldest first."""
         return [to_moved(row) for row in await self._readers.fetch("life", settlement_id)]
 
@@ -254,12 +256,12 @@ def _admission_arrays(batch: Sequence[Admission]) -> tuple[str, ...]:
     )
 
 
-def _accounts(steps: Sequence[Step]) -> str:
+def _accounts(steps: Sequence[TransitionCommand]) -> str:
     """List every account whose row the transitions may change; the database locks them in order."""
     touched: set[int] = set()
     for step in steps:
         attempt = step.attempt or step.settlement.attempt
-        if step.row.do in (Do.LOCK, Do.POST, Do.RELEASE, Do.REVERSE) and attempt is not None:
+        if step.transition.do in (Do.LOCK, Do.POST, Do.RELEASE, Do.REVERSE) and attempt is not None:
             touched.add(attempt.route.source_id)
             touched.add(attempt.route.target_id)
         for transfer in step.transfers:
@@ -268,20 +270,20 @@ def _accounts(steps: Sequence[Step]) -> str:
     return arrays.integers(sorted(touched))
 
 
-def _step_arrays(steps: Sequence[Step]) -> tuple[str, ...]:
+def _step_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
     settlements = [step.settlement for step in steps]
     refusals = [step.refusal for step in steps]
     return (
         arrays.uuids(settlement.id for settlement in settlements),
         arrays.integers(settlement.seq for settlement in settlements),
-        arrays.integers(settlement.epoch for settlement in settlements),
+        arrays.integers(settlement.fencing_token for settlement in settlements),
         arrays.words(settlement.state for settlement in settlements),
         arrays.words(step.event for step in steps),
-        arrays.words(step.row.state for step in steps),
-        arrays.words(step.row.do for step in steps),
-        arrays.booleans(is_recorded(step.settlement.state, step.row) for step in steps),
+        arrays.words(step.transition.state for step in steps),
+        arrays.words(step.transition.do for step in steps),
+        arrays.booleans(is_recorded(step.settlement.state, step.transition) for step in steps),
         arrays.integers(_attempt_number(step) for step in steps),
-        arrays.seconds(step.rest_seconds for step in steps),
+        arrays.seconds(step.due_seconds for step in steps),
         arrays.texts(_json(step.detail) for step in steps),
         arrays.texts(refusal.code.value if refusal else None for refusal in refusals),
         arrays.texts(_json(refusal.detail) if refusal else None for refusal in refusals),
@@ -290,16 +292,18 @@ def _step_arrays(steps: Sequence[Step]) -> tuple[str, ...]:
     )
 
 
-def _attempt_number(step: Step) -> int:
+def _attempt_number(step: TransitionCommand) -> int:
     attempt = step.attempt or step.settlement.attempt
     return attempt.number if attempt else 0
 
 
-def _lock_arrays(steps: Sequence[Step]) -> tuple[str, ...]:
-    numbers = [number for number, step in enumerate(steps, start=1) if step.row.do is Do.LOCK]
+def _lock_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
+    numbers = [
+        number for number, step in enumerate(steps, start=1) if step.transition.do is Do.LOCK
+    ]
     locks = [steps[number - 1] for number in numbers]
     attempts = [_present(lock.attempt) for lock in locks]
-    sessions = [_present(lock.session) for lock in locks]
+    window_openings = [_present(lock.window_opening) for lock in locks]
     routes = [attempt.route for attempt in attempts]
     names = [attempt.references for attempt in attempts]
     amounts = [lock.settlement.instruction.amount for lock in locks]
@@ -318,12 +322,12 @@ def _lock_arrays(steps: Sequence[Step]) -> tuple[str, ...]:
         arrays.instants(attempt.valid_until for attempt in attempts),
         arrays.integers(amount.minor for amount in amounts),
         arrays.texts(amount.currency for amount in amounts),
-        arrays.instants(session.opens_at for session in sessions),
-        arrays.instants(session.closes_at for session in sessions),
+        arrays.instants(window_opening.opens_at for window_opening in window_openings),
+        arrays.instants(window_opening.closes_at for window_opening in window_openings),
     )
 
 
-def _transfer_arrays(steps: Sequence[Step]) -> tuple[str, ...]:
+def _transfer_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
     pairs = [
         (number, transfer)
         for number, step in enumerate(steps, start=1)

@@ -17,8 +17,12 @@ from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Balance, Gauges
-from settlement_engine.store.database import Line
-from settlement_engine.store.facts import KeptFacts, to_announcement, to_facts
+from settlement_engine.store.announcement_cache import (
+    AnnouncementCache,
+    to_announced_fields,
+    to_announcement,
+)
+from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.queries import query
 from settlement_engine.store.rows import to_moved
 from settlement_engine.store.safety import require_safety
@@ -30,8 +34,8 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.settlement import Moved
     from settlement_engine.ports import Announcement
+    from settlement_engine.store.announcement_cache import AnnouncedFields
     from settlement_engine.store.database import DatabaseSettings, Readers
-    from settlement_engine.store.facts import Facts
 
 LEADER_KNOWN_SECONDS: Final = 0.25
 LEADER_QUIET_MS: Final = 1_500
@@ -46,13 +50,13 @@ class PostgresStream:
     """
 
     def __init__(
-        self, settings: DatabaseSettings, readers: Readers, facts: KeptFacts | None = None
+        self, settings: DatabaseSettings, readers: Readers, cache: AnnouncementCache | None = None
     ) -> None:
         self._readers = readers
-        self._cache = KeptFacts() if facts is None else facts
+        self._cache = AnnouncementCache() if cache is None else cache
         self._leads_until = 0.0
         # Transitions that the server could still lose must not be announced.
-        self._relay = Line(
+        self._relay = DatabaseConnection(
             settings, {"idle_session_timeout": str(LEADER_QUIET_MS)}, needs_safety=True
         )
 
@@ -69,21 +73,21 @@ class PostgresStream:
         else:
             rows = await self._readers.fetch("read_stream_of", after, limit, settlement_id)
         moves = [to_moved(row) for row in rows]
-        facts = [self._cache.find(moved.settlement_id) for moved in moves]
-        if None in facts:
-            await self._complete(facts, moves)
-        return [to_announcement(*pair) for pair in zip(moves, facts, strict=True)]
+        cache = [self._cache.find(moved.settlement_id) for moved in moves]
+        if None in cache:
+            await self._complete(cache, moves)
+        return [to_announcement(*pair) for pair in zip(moves, cache, strict=True)]
 
-    async def _complete(self, facts: list[Facts | None], moves: Sequence[Moved]) -> None:
+    async def _complete(self, cache: list[AnnouncedFields | None], moves: Sequence[Moved]) -> None:
         """Read the settlement data that is not cached."""
-        pairs = zip(moves, facts, strict=True)
+        pairs = zip(moves, cache, strict=True)
         missing = {moved.settlement_id for moved, found in pairs if found is None}
-        loaded: dict[UUID, Facts] = {}
+        loaded: dict[UUID, AnnouncedFields] = {}
         for row in await self._readers.fetch("facts", list(missing)):
-            found = loaded[row["id"]] = to_facts(row)
+            found = loaded[row["id"]] = to_announced_fields(row)
             self._cache.keep(row["id"], found)
         for number, moved in enumerate(moves):
-            facts[number] = facts[number] or loaded.get(moved.settlement_id)
+            cache[number] = cache[number] or loaded.get(moved.settlement_id)
 
     async def head(self) -> int:
         """Return the last position."""
@@ -126,7 +130,7 @@ class PostgresRegistry:
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
-        self._lease = Line(settings)
+        self._lease = DatabaseConnection(settings)
 
     async def now(self) -> datetime:
         """Return the database's time."""
@@ -138,29 +142,29 @@ class PostgresRegistry:
         """Register this process; it takes the session lock first, so that no row exists without its lock."""
         await require_safety(self._settings)
         async with self._lease.session() as connection:
-            owner = int(await connection.fetchval(query("next_engine")))
-            held = await connection.fetchval(query("hold_session"), owner)
+            engine_id = int(await connection.fetchval(query("next_engine")))
+            held = await connection.fetchval(query("hold_session"), engine_id)
             assert held, "no other engine has a new number"
             await connection.execute(
-                query("join_engine"), owner, socket.gethostname(), os.getpid(), lease_seconds
+                query("join_engine"), engine_id, socket.gethostname(), os.getpid(), lease_seconds
             )
-        return owner
+        return engine_id
 
-    async def beat(self, owner: int, lease_seconds: float) -> bool:
+    async def renew(self, engine_id: int, lease_seconds: float) -> bool:
         """Renew the lease, and hold the session lock again if the connection was lost."""
         async with self._lease.session() as connection:
-            if not await connection.fetchval(query("hold_session"), owner):
+            if not await connection.fetchval(query("hold_session"), engine_id):
                 return False
-            row = await connection.fetchrow(query("beat"), owner, lease_seconds)
+            row = await connection.fetchrow(query("beat"), engine_id, lease_seconds)
         if row is not None and self._settings.watch is not None:
             self._settings.watch.saw(row["flushed"])
             self._settings.watch.heard(row["unsafe"])
         return row is not None
 
-    async def leave(self, owner: int) -> None:
+    async def leave(self, engine_id: int) -> None:
         """Mark the engine as gone, and end its session."""
         try:
-            await self._lease.fetch("leave_engine", owner)
+            await self._lease.fetch("leave_engine", engine_id)
         finally:
             await self._lease.close()
 
@@ -196,9 +200,9 @@ class PostgresGauges:
         assert head is not None
         stuck = await self._readers.fetchrow("without_next_action")
         assert stuck is not None
-        matters = await self._readers.fetch("open_matters")
-        letters = await self._readers.fetchrow("waiting_dead_letters", COUNTED_MAX)
-        assert letters is not None
+        cases = await self._readers.fetch("open_matters")
+        dead_letters = await self._readers.fetchrow("waiting_dead_letters", COUNTED_MAX)
+        assert dead_letters is not None
         reports = await self._readers.fetchrow("waiting_inbound_reports", COUNTED_MAX)
         assert reports is not None
         balances, left_out = await self._balances(accounts_max)
@@ -211,10 +215,10 @@ class PostgresGauges:
             without_next_action=stuck["settlements"],
             balances=balances,
             accounts_left_out=left_out,
-            open_matters={row["kind"]: row["matters"] for row in matters},
-            oldest_matters_seconds={row["kind"]: float(row["oldest_seconds"]) for row in matters},
-            open_dead_letters=letters["letters"],
-            oldest_dead_letter_seconds=letters["oldest_seconds"],
+            open_cases={row["kind"]: row["matters"] for row in cases},
+            oldest_cases_seconds={row["kind"]: float(row["oldest_seconds"]) for row in cases},
+            open_dead_letters=dead_letters["letters"],
+            oldest_dead_letter_seconds=dead_letters["oldest_seconds"],
             open_inbound_reports=reports["reports"],
             oldest_inbound_report_seconds=reports["oldest_seconds"],
         )

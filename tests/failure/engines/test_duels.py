@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from settlement_engine.domain.lifecycle import ENDS, QUESTION, State
-from settlement_engine.store.database import WRITERS_PLAN, Line
+from settlement_engine.store.database import WRITERS_PLAN, DatabaseConnection
 from settlement_engine.store.queries import query
 from tests.support.duel import (
     BEFORE_ANSWER,
@@ -30,8 +30,8 @@ from tests.support.duel import (
     DuelEngine,
     end_lease,
     open_banks,
+    payment_request,
     until,
-    wish,
 )
 from tests.support.stores import MemoryStores, PostgresStores, patient_settings
 
@@ -61,7 +61,7 @@ MEETINGS = [
 ]
 
 
-class SlowLine(Line):
+class SlowLine(DatabaseConnection):
     """Writes in a transaction of two messages, so that the engine can be frozen inside it."""
 
     def __init__(self, url: str, freezer: Freezer) -> None:
@@ -86,9 +86,9 @@ def allow_freezing_inside(engine: DuelEngine, url: str) -> None:
     settlements._admitting, settlements._applying = admitting, applying
     apply = settlements.apply
 
-    async def apply_known(steps: Any, owner: int) -> Any:
+    async def apply_known(steps: Any, engine_id: int) -> Any:
         applying.states = tuple(step.row.state for step in steps)
-        return await apply(steps, owner)
+        return await apply(steps, engine_id)
 
     settlements.apply = apply_known
 
@@ -138,7 +138,7 @@ async def frozen_at(
 
 async def walk(engine: DuelEngine, state: State) -> Settlement:
     """Call the engine so that its settlement reaches the state."""
-    [accepted] = await engine.service.submit([wish()])
+    [accepted] = await engine.service.submit([payment_request()])
     assert not isinstance(accepted, Exception)
     settlement = accepted.settlement
     if state is State.RECALLING:
@@ -165,7 +165,7 @@ async def test_a_zombie_changes_nothing(
         bank.is_silent, bank.takes_its_time = False, is_recalled
         living = DuelEngine(sides[1], bank, heartbeat_seconds=HEARTBEAT_SECONDS)
         async with living.running():
-            await end_lease(sides[1], zombie.owner)
+            await end_lease(sides[1], zombie.engine_id)
             ended = await overtake(living, is_unwritten=is_unwritten)
             received = bank.received.total()
             zombie.freezer.thaw()
@@ -203,16 +203,20 @@ async def test_a_zombie_changes_nothing_while_its_successor_is_at_work(
             *(State.IN_DOUBT, BEFORE_COMMIT) if is_locked else (state, BEFORE_ANSWER)
         )
         async with living.running():
-            await end_lease(sides[1], zombie.owner)
+            await end_lease(sides[1], zombie.engine_id)
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await living.freezer.is_frozen.wait()
-            found = await sides[0].settlements.find_by_obligation(wish().obligation_id)
+            found = await sides[0].settlements.find_by_obligation(payment_request().obligation_id)
             assert found is not None
             zombie.freezer.thaw()
             await until(lambda: zombie.store.stale_after_thaw)
             await until(lambda: zombie.service._mailbox.is_idle)
             kept = (await sides[0].settlements.load([found.id]))[found.id]
-            assert (kept.state, kept.seq, kept.epoch) == (found.state, found.seq, found.epoch)
+            assert (kept.state, kept.seq, kept.fencing_token) == (
+                found.state,
+                found.seq,
+                found.fencing_token,
+            )
             living.freezer.thaw()
             ended = await overtake(living, is_unwritten=False)
     assert zombie.store.applied_after_thaw == []
@@ -225,9 +229,9 @@ async def test_a_zombie_changes_nothing_while_its_successor_is_at_work(
 async def overtake(living: DuelEngine, *, is_unwritten: bool) -> Settlement:
     """Let the successor end the settlement; what was not written is submitted again."""
     if is_unwritten:
-        ended = (await living.service.settle(wish(), TIMEOUT_SECONDS)).settlement
+        ended = (await living.service.settle(payment_request(), TIMEOUT_SECONDS)).settlement
     else:
-        found = await living.store.find_by_obligation(wish().obligation_id)
+        found = await living.store.find_by_obligation(payment_request().obligation_id)
         ended = await living.service.wait(found.id, TIMEOUT_SECONDS)
     assert ended.state in ENDS, f"it has not ended: {ended.state}"
     kept: Settlement = (await living.store.load([ended.id]))[ended.id]

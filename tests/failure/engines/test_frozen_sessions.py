@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 
 from settlement_engine.errors import Unavailable
-from settlement_engine.store.database import DatabaseSettings, Line, Readers
+from settlement_engine.store.database import DatabaseConnection, DatabaseSettings, Readers
 from settlement_engine.store.stream import LEADER_QUIET_MS, PostgresStream
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ async def test_a_transaction_ended_by_the_server_is_reported_as_unknown(
 ) -> None:
     """The commit after the freeze fails, and reports an unknown outcome."""
     settings = DatabaseSettings(url=database_url, idle_in_transaction_timeout_seconds=0.1)
-    line = Line(settings)
+    line = DatabaseConnection(settings)
     looker = await asyncpg.connect(database_url)
     try:
         with pytest.raises(Unavailable):
@@ -89,7 +89,9 @@ async def test_a_transaction_ended_by_the_server_is_reported_as_unknown(
         await line.close()
 
 
-async def freeze_inside(line: Line, looker: asyncpg.Connection[asyncpg.Record]) -> None:
+async def freeze_inside(
+    line: DatabaseConnection, looker: asyncpg.Connection[asyncpg.Record]
+) -> None:
     """Write, stay silent until the server has ended the session, then commit."""
     async with line.session() as connection:
         pid = connection.get_server_pid()

@@ -9,7 +9,7 @@ from typing_extensions import override
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import Unavailable
 from settlement_lab.memory import MemorySettlements
-from tests.unit.engine.house import House
+from tests.unit.engine.engine_world import House
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,16 +30,16 @@ class Claims(MemorySettlements):
         self.reclaims_lost = 0
 
     @override
-    async def claim(self, owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
-        found = await super().claim(owner, limit, is_sweep=is_sweep)
+    async def claim(self, engine_id: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
+        found = await super().claim(engine_id, limit, is_sweep=is_sweep)
         if found and self.claims_lost:
             self.claims_lost -= 1
             raise Unavailable("the answer is lost")
         return found
 
     @override
-    async def reclaim(self, owner: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
-        found = await super().reclaim(owner, settlement_ids)
+    async def reclaim(self, engine_id: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
+        found = await super().reclaim(engine_id, settlement_ids)
         if found and self.reclaims_lost:
             self.reclaims_lost -= 1
             raise Unavailable("the answer is lost")
@@ -70,10 +70,10 @@ async def settle_with(*, claims_lost: int, reclaims_lost: int) -> House:
 async def test_settlements_of_a_claim_with_a_lost_answer_are_found_soon() -> None:
     """The regular sweep would take ten minutes here."""
     house = await settle_with(claims_lost=1, reclaims_lost=0)
-    assert "claim_answer_lost" in house.meter.anomalies
+    assert "claim_answer_lost" in house.meter.invariant_warnings
 
 
 async def test_a_reclaim_with_a_lost_answer_is_repeated() -> None:
     """Then another attempt follows."""
     house = await settle_with(claims_lost=1, reclaims_lost=2)
-    assert house.meter.anomalies.count("claim_answer_lost") == 3
+    assert house.meter.invariant_warnings.count("claim_answer_lost") == 3

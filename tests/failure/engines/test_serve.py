@@ -11,7 +11,7 @@ import pytest
 from settlement_engine.proto import settlement_pb2 as pb
 from settlement_engine.proto import settlement_pb2_grpc as rpc
 from tests.e2e.test_start import OPEN_ALL_DAY, Serve, do, run
-from tests.e2e.world import until, wish
+from tests.e2e.world import payment_request, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ def test_a_settlement_begun_by_one_serve_is_ended_by_another(
         channels = [grpc.insecure_channel(f"127.0.0.1:{port}") for port in ports]
         ours, theirs = (rpc.SettlementServiceStub(channel) for channel in channels)
         open_accounts(rpc.AccountServiceStub(channels[0]))
-        asked = wish(simulate="lost_answer")
+        asked = payment_request(simulate="lost_answer")
         submitted = pb.SubmitSettlementsRequest(settlements=[asked])
         [result] = ours.SubmitSettlements(submitted, timeout=CALL_SECONDS).results
         settlement_id = result.settlement.settlement_id
@@ -85,7 +85,7 @@ def test_a_settlement_begun_by_one_serve_is_ended_by_another(
 
 
 def open_accounts(accounts: rpc.AccountServiceStub) -> None:
-    """Open the accounts that ``wish`` uses."""
+    """Open the accounts that ``payment_request`` uses."""
     for bank in ("DEUTDEFF", "CHASUS33"):
         for kind in (pb.NOSTRO, pb.VOSTRO):
             wanted = pb.OpenAccountRequest(kind=kind, bank=bank, currency="EUR")

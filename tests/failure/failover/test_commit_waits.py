@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from settlement_engine.domain.ledger import AccountKind
-from settlement_engine.domain.lifecycle import Event, State, follow
+from settlement_engine.domain.lifecycle import Event, State, transition_for
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.engine.service import SettlementService
@@ -26,15 +26,15 @@ from settlement_engine.ports import (
     Answer,
     Funding,
     Result,
-    Step,
+    TransitionCommand,
     Verdict,
 )
-from settlement_engine.store.database import DatabaseSettings, Line, Readers
+from settlement_engine.store.database import DatabaseConnection, DatabaseSettings, Readers
 from settlement_engine.store.settlements import PostgresSettlements
 from tests.support.databases import Databases
 from tests.support.failover import Pair, pair
 from tests.support.stores import CountedIds, PostgresStores, WallClock
-from tests.unit.engine.house import SETTINGS, Tally, ToldRail, wish
+from tests.unit.engine.engine_world import SETTINGS, Tally, ToldRail, payment_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -119,8 +119,10 @@ async def test_an_unreplicated_admission_is_not_accepted(servers: Pair, url: str
     async with two_stores(url) as (here, elsewhere):
         ids = CountedIds()
         for store in (here, elsewhere):
-            await store.admit([Admission(settlement_id=ids.new(), instruction=wish("before"))], 1)
-        admission = Admission(settlement_id=ids.new(), instruction=wish("cut"))
+            await store.admit(
+                [Admission(settlement_id=ids.new(), instruction=payment_request("before"))], 1
+            )
+        admission = Admission(settlement_id=ids.new(), instruction=payment_request("cut"))
         servers.standby.stop()
         cutter = Cutter()
         async with cutter.cutting(url):
@@ -142,11 +144,13 @@ async def test_an_unreplicated_end_is_not_reported(servers: Pair, url: str) -> N
     """No row is left to be locked: repeating the transition alone would write nothing, and wait for nothing."""
     async with two_stores(url) as (store, _):
         key = uuid.uuid4()
-        await store.admit([Admission(settlement_id=key, instruction=wish("refused"))], 1)
-        life = (await store.load([key]))[key]
-        row = follow(life.state, Event.REFUSED)
+        await store.admit([Admission(settlement_id=key, instruction=payment_request("refused"))], 1)
+        history = (await store.load([key]))[key]
+        transition = transition_for(history.state, Event.REFUSED)
         refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)
-        step = Step(settlement=life, event=Event.REFUSED, row=row, refusal=refusal)
+        step = TransitionCommand(
+            settlement=history, event=Event.REFUSED, transition=transition, refusal=refusal
+        )
         await store.apply([step], 2)  # opens the line; another engine's number changes nothing
         servers.standby.stop()
         cutter = Cutter()
@@ -250,11 +254,13 @@ async def test_no_payment_is_sent_before_its_lock_is_replicated(servers: Pair, u
     rail.capabilities = replace(rail.capabilities, answer_timeout_seconds=TIMEOUT_SECONDS)
     async with running(stores, rail, screening) as engine:
         screening.may_answer.set()
-        await engine.settle(wish("warm"), TIMEOUT_SECONDS)  # every account is there and known now
+        await engine.settle(
+            payment_request("warm"), TIMEOUT_SECONDS
+        )  # every account is there and known now
         screening.may_answer.clear()
         screening.asked = 0
         rail.asked.clear()
-        [accepted] = await engine.submit([wish("lock")])
+        [accepted] = await engine.submit([payment_request("lock")])
         assert not isinstance(accepted, Exception)
         key = accepted.settlement.id
         await until(lambda: screening.asked)
@@ -287,7 +293,7 @@ async def test_no_payment_is_sent_before_its_lock_is_replicated(servers: Pair, u
 def test_an_unreplicated_commit_is_recognised_in_any_language(
     severity: str, sqlstate: str, is_cut: bool
 ) -> None:
-    line = Line(DatabaseSettings(url=""))
+    line = DatabaseConnection(DatabaseSettings(url=""))
     line._heard(
         None,
         SimpleNamespace(

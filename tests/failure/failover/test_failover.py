@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from settlement_engine.domain.announcement import era_of
+from settlement_engine.domain.announcement import system_epoch_of
 from tests.e2e.test_crashes import Load
 from tests.e2e.world import events, until
 from tests.support.failover import check_everything, engine_on, journal, pair
@@ -42,7 +42,7 @@ def test_nothing_acknowledged_is_lost_when_the_standby_takes_over(
         completed = check_everything(world, accepted)
         assert accepted.items() >= acknowledged.items()
         assert world.engine_pids() == engines, "the engine process itself survived"
-        assert era_of(max(event.sequence for event in events(world))) == 1
+        assert system_epoch_of(max(event.sequence for event in events(world))) == 1
         print(
             f"{len(acknowledged)} acknowledged before, {len(accepted)} in all, {completed} completed;"
             f" accepting {accepting_at - promoted_at:.2f} s after the promotion"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from settlement_engine.domain.announcement import ERA_PLACES, era_of
+from settlement_engine.domain.announcement import POSITIONS_PER_EPOCH, system_epoch_of
 from settlement_engine.proto import settlement_pb2 as pb
 from tests.e2e.jetstream import read_stream
-from tests.e2e.world import events, until, wish
+from tests.e2e.world import events, payment_request, until
 from tests.support.failover import ask, await_quiet, engine_on, journal, tell
 from tests.support.replicas import Replica, restore
 
@@ -33,7 +33,7 @@ IN_FLIGHT = 5
 def submit(world: World, simulate: str, count: int) -> dict[str, pb.SettlementRequest]:
     """Submit settlements; return the requests by settlement id."""
     requests = [
-        wish(obligation_id=str(uuid.uuid4()), amount="7.00", simulate=simulate)
+        payment_request(obligation_id=str(uuid.uuid4()), amount="7.00", simulate=simulate)
         for _ in range(count)
     ]
     return dict(zip(send(world, requests), requests, strict=True))
@@ -114,12 +114,12 @@ def check_after_the_restore(
 def check_stream(world: World, before: list[tuple[str, int]]) -> None:
     """Earlier announcements stay; the new epoch follows its marker, and no event id is used twice."""
     wanted = [(event.event_id, event.sequence) for event in events(world)]
-    new = [each for each in wanted if era_of(each[1]) == 1]
+    new = [each for each in wanted if system_epoch_of(each[1]) == 1]
     assert new
     found = until(
         lambda: (stored := read_stream(world))[-1] == new[-1] and stored, 30, "the new era"
     )
-    assert found == [*before, ("reopened.1", ERA_PLACES), *new]
+    assert found == [*before, ("reopened.1", POSITIONS_PER_EPOCH), *new]
     assert len({name for name, _ in found}) == len(found)
 
 

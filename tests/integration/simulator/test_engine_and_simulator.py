@@ -15,7 +15,7 @@ from settlement_engine.rails.swift.profile import shipped_profile
 from settlement_engine.rails.swift.rail import SwiftRail, SwiftSettings
 from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
 from tests.support.scriptedbank import ScriptedBank
-from tests.unit.engine.house import House, RealClock
+from tests.unit.engine.engine_world import House, RealClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,9 +43,9 @@ class World:
         """Wait until a settlement has come to one of these states."""
         async with asyncio.timeout(20):
             while True:
-                life = await self.house.life(settlement)
-                if life[-1] in states:
-                    return life[-1]
+                history = await self.house.history(settlement)
+                if history[-1] in states:
+                    return history[-1]
                 await asyncio.sleep(0.02)
 
     async def held(self) -> int:
@@ -170,7 +170,7 @@ async def test_nothing_that_never_left_is_in_doubt(world) -> None:
     """The bank's port is shut: every sending is proved undelivered, and is tried again."""
     await world.bank._server.stop()
     settlement = await world.settle("settle", wait_seconds=0.5)
-    assert set(await world.house.life(settlement)) <= {"pending", "validating", "locked"}
+    assert set(await world.house.history(settlement)) <= {"pending", "validating", "locked"}
     assert await world.held() == 100
     port = int(world.bank.endpoint.rpartition(":")[2])
     await world.bank._server.listen("127.0.0.1", port)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from settlement_engine.api.settings import ApiSettings
-    from settlement_engine.domain.dossier import Dossier
     from settlement_engine.domain.settlement import Instruction
     from settlement_engine.domain.stuck import StuckLimits, StuckReport
+    from settlement_engine.evidence.dossier import Dossier
     from settlement_engine.ports import (
         AccountFilter,
         AccountSpec,
@@ -46,7 +46,7 @@ class FakeDesk:
     proposal_valid_seconds = 3_600.0
 
     def __init__(self, stores: MemoryStores) -> None:
-        self.matters = stores.matters
+        self.cases = stores.cases
         self.resolutions = stores.resolutions
 
     def rail_class(self, rail: str) -> str:
@@ -76,8 +76,8 @@ class World:
         self.waiting = 0
         self.waiting_max = 0
         self.stores = MemoryStores()
-        self.letters = self.stores.letters
-        self.desk = FakeDesk(self.stores)
+        self.dead_letters = self.stores.dead_letters
+        self.case_management = FakeDesk(self.stores)
 
     # --- the engine ---------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class World:
             instruction=instruction,
             state=State.VALIDATING,
             seq=0,
-            epoch=1,
+            fencing_token=1,
             created_at=NOON,
             value_date=instruction.value_date or DAY,
             next_action_at=NOON + timedelta(seconds=9),
@@ -175,16 +175,16 @@ class World:
             at=NOON + timedelta(seconds=settlement.seq),
             detail=detail,
         )
-        wish = settlement.instruction
+        payment_request = settlement.instruction
         self.moves_made.append(
             Announcement(
                 moved=moved,
-                obligation_id=wish.obligation_id,
-                from_bank=wish.from_bank,
-                to_bank=wish.to_bank,
-                amount=wish.amount,
+                obligation_id=payment_request.obligation_id,
+                from_bank=payment_request.from_bank,
+                to_bank=payment_request.to_bank,
+                amount=payment_request.amount,
                 value_date=settlement.value_date,
-                priority=int(wish.priority),
+                priority=int(payment_request.priority),
             )
         )
 
@@ -226,7 +226,7 @@ class World:
     async def count_settlements(self, wanted: SettlementFilter) -> int:
         return len(await self.list_settlements(wanted))
 
-    async def life(self, settlement_id: UUID) -> list[Moved]:
+    async def history(self, settlement_id: UUID) -> list[Moved]:
         return [one.moved for one in self.moves_made if one.moved.settlement_id == settlement_id]
 
     async def list_settlements(self, wanted: SettlementFilter) -> list[Settlement]:
@@ -324,8 +324,8 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         stream=world,
         archive=world,
         finder=world,
-        letters=world.letters,
-        desk=world.desk,
+        dead_letters=world.dead_letters,
+        case_management=world.case_management,
         settings=settings,
     )
 

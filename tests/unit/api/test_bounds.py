@@ -32,7 +32,7 @@ from settlement_engine.errors import InvalidInstruction
 from settlement_engine.events.clearing import ClearingSettings
 from settlement_engine.proto import settlement_pb2 as pb
 from tests.unit.api.test_gateway import GOOD
-from tests.unit.api.test_grpc import FULL, failed, violations, wish
+from tests.unit.api.test_grpc import FULL, failed, payment_request, violations
 
 BATCH = ReadBounds(bytes_max=4 * 1024 * 1024, items_max=5_000)
 LEVEL = b'{"a":'
@@ -124,7 +124,7 @@ def test_the_largest_settlement_is_read() -> None:
     metadata = {f"{key}{n:02}": "\U0001f4b6" * 512 for n in range(32)}
     data = json.dumps(GOOD | {"metadata": metadata}).encode()
     assert len(read_instruction(data).metadata) == 32
-    message = wish(metadata=metadata)
+    message = payment_request(metadata=metadata)
     assert read_proto(message.SerializeToString(), pb.SettlementRequest) == message
 
 
@@ -279,7 +279,7 @@ def test_values_are_counted_before_a_single_call_is_read(data, kind, words) -> N
 
 def test_a_batch_is_read_in_parts_without_loss() -> None:
     message = pb.SubmitSettlementsRequest(
-        settlements=[wish(n, metadata={"a": "ü" * n}) for n in range(700)]
+        settlements=[payment_request(n, metadata={"a": "ü" * n}) for n in range(700)]
     )
     data = message.SerializeToString()
     steps = reading_proto(data, pb.SubmitSettlementsRequest, BATCH)
@@ -290,7 +290,7 @@ def test_a_batch_is_read_in_parts_without_loss() -> None:
 @pytest.mark.parametrize("place", [0, 1, 400, 699])
 def test_a_text_that_is_not_utf8_is_named_at_any_index(place: int) -> None:
     parts = [
-        pb.SubmitSettlementsRequest(settlements=[wish(n, metadata={"a": "x" * 200})])
+        pb.SubmitSettlementsRequest(settlements=[payment_request(n, metadata={"a": "x" * 200})])
         for n in range(700)
     ]
     data = [part.SerializeToString() for part in parts]
@@ -309,11 +309,11 @@ async def test_a_single_call_has_its_own_size_limit(edge) -> None:
     assert str(CALL_BYTES_MAX) in body["message"]
     status, body, _ = await edge.post("StreamSettlementEvents", data)
     assert status == 413
-    large = wish(metadata={"a": "x" * CALL_BYTES_MAX})
+    large = payment_request(metadata={"a": "x" * CALL_BYTES_MAX})
     error = await failed(edge.settlements.ExecuteSettlement(large, timeout=5))
     assert (error.code(), violations(error)) == (grpc.StatusCode.INVALID_ARGUMENT, ["body"])
     many = edge.channel.stream_stream(f"{FULL}ExecuteSettlements")(timeout=5)
-    for message in (large, wish()):
+    for message in (large, payment_request()):
         await many.write(message.SerializeToString())
     await many.done_writing()
     answers = [pb.SettlementResponse.FromString(data) async for data in many]
@@ -338,7 +338,7 @@ async def test_a_faulty_batch_reserves_no_capacity(edge) -> None:
     assert reads == list(range(YIELD_EVERY_ITEMS, 2_001, YIELD_EVERY_ITEMS))
     assert {good for _, good in edge.world.noted} == {0}
     edge.world.noted.clear()
-    goods = pb.SubmitSettlementsRequest(settlements=[wish(n) for n in range(1_000)])
+    goods = pb.SubmitSettlementsRequest(settlements=[payment_request(n) for n in range(1_000)])
     await edge.settlements.SubmitSettlements(goods, timeout=30)
     assert all(read == good for read, good in edge.world.noted)
 
@@ -372,7 +372,7 @@ async def test_long_and_short_answers_have_the_same_json(edge) -> None:
 
 
 def test_a_small_batch_is_read_without_yielding() -> None:
-    batch = pb.SubmitSettlementsRequest(settlements=[wish(n) for n in range(100)])
+    batch = pb.SubmitSettlementsRequest(settlements=[payment_request(n) for n in range(100)])
     kind = pb.SubmitSettlementsRequest
     assert not list(reading_proto(batch.SerializeToString(), kind, BATCH))
     assert not list(read_json.reading_json(b'{"settlements":[{},{}]}', kind, BATCH))

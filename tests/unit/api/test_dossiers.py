@@ -9,11 +9,11 @@ import grpc
 import pytest
 
 from settlement_engine import __version__
-from settlement_engine.domain import evidence
-from settlement_engine.domain.explanation import as_text, explain
-from settlement_engine.domain.verification import verify
+from settlement_engine.evidence import bundle
+from settlement_engine.evidence.explanation import as_text, explain
+from settlement_engine.evidence.verification import verify
 from settlement_engine.proto import settlement_pb2 as pb
-from tests.support.told_lives import live
+from tests.support.made_histories import live
 
 DAY_SECONDS = 86_400
 
@@ -71,7 +71,7 @@ async def test_exported_evidence_verifies(edge, name):
 
 async def test_evidence_beyond_its_limit_is_refused_not_truncated(edge, monkeypatch):
     settlement = await bring(edge.world, "completed")
-    monkeypatch.setattr(evidence, "EVIDENCE_BYTES_MAX", 1000)
+    monkeypatch.setattr(bundle, "EVIDENCE_BYTES_MAX", 1000)
     request = pb.SettlementStatusRequest(settlement_id=str(settlement.id))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await edge.settlements.GetEvidence(request, timeout=10)

@@ -16,7 +16,7 @@ from settlement_engine.api.errors import CODES, HTTP_CODES, code_of, http_error,
 from settlement_engine.domain.lifecycle import ENDS, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import RefusalCode, refuse_funds
-from settlement_engine.domain.sentences import next_action, refusal_sentence
+from settlement_engine.evidence.sentences import next_action, refusal_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

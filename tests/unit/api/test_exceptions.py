@@ -18,13 +18,13 @@ from settlement_engine.app.settings import api_settings
 from settlement_engine.cli import exceptions as commands
 from settlement_engine.config import Config
 from settlement_engine.config.sections import ServerConfig
-from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.proposals import EVIDENCE_BYTES_MAX, Finding
 from settlement_engine.errors import NotAuthenticated
 from settlement_engine.ports import DoubtLimit
 from settlement_engine.proto import settlement_pb2 as pb
-from tests.support.lives import Scene
+from tests.support.histories import Scene
 from tests.unit.api import fakes
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ async def scene(world: World) -> Scene:
 async def doubted(scene: Scene) -> Any:
     """Return a settlement in doubt with its case."""
     settlement = await scene.bring(State.IN_DOUBT)
-    await scene.stores.matters.open_doubts(AT_ONCE, 1_000)
+    await scene.stores.cases.open_doubts(AT_ONCE, 1_000)
     return settlement
 
 
@@ -117,7 +117,7 @@ async def test_two_people_resolve_it(edge: Edge, scene: Scene) -> None:
     file = await edge.exceptions.GetException(pb.GetExceptionRequest(id=one.id))
     assert [each.id for each in file.proposals] == [made.id]
     await scene.move(settlement, Event.ATTESTED_SETTLED)
-    await scene.stores.matters.close_ended(100)
+    await scene.stores.cases.close_ended(100)
     after = await edge.exceptions.GetProposal(pb.GetProposalRequest(id=made.id))
     assert after.status == pb.PROPOSAL_STATUS_APPLIED
     assert not (await edge.exceptions.ListExceptions(pb.ListExceptionsRequest())).exceptions
@@ -274,7 +274,7 @@ async def test_exception_lists_are_paged_and_refuse_unknown_kinds(edge: Edge, sc
 async def test_an_unknown_payment_cannot_be_resolved(edge: Edge, scene: Scene) -> None:
     records = scene.stores.records  # type: ignore[attr-defined]
     detail = {"rail": "mock", "reference": "E2E-1", "amount": "5.00", "currency": "EUR"}
-    records.open_matter(MatterKind.UNKNOWN_PAYMENT, None, "E2E-1", detail, records.clock.now())
+    records.open_case(CaseKind.UNKNOWN_PAYMENT, None, "E2E-1", detail, records.clock.now())
     [one] = (await edge.exceptions.ListExceptions(pb.ListExceptionsRequest())).exceptions
     assert (one.settlement_id, one.end_to_end_id, one.amount) == ("", "E2E-1", "5.00")
     found = await edge.exceptions.GetException(pb.GetExceptionRequest(id=one.id))
@@ -285,7 +285,7 @@ async def test_an_unknown_payment_cannot_be_resolved(edge: Edge, scene: Scene) -
 
 
 def test_the_proto_has_every_kind_and_finding() -> None:
-    assert set(KINDS.values()) == set(MatterKind)
+    assert set(KINDS.values()) == set(CaseKind)
     assert set(FINDINGS.values()) == set(Finding)
     assert commands.ACTOR == ACTOR_HEADER
     assert commands.EVIDENCE_BYTES_MAX == EVIDENCE_BYTES_MAX

@@ -11,7 +11,7 @@ import pytest
 from settlement_engine.api.finding import ANY_ID_CHARACTERS_MAX
 from settlement_engine.ports import Named, NamedBy
 from settlement_engine.proto import settlement_pb2 as pb
-from tests.unit.api.test_grpc import failed, violations, wish
+from tests.unit.api.test_grpc import failed, payment_request, violations
 
 if TYPE_CHECKING:
     from tests.unit.api.conftest import Edge
@@ -22,7 +22,7 @@ FIRST, SECOND = UUID(int=1), UUID(int=2)
 
 async def settled(edge: Edge, count: int) -> None:
     for number in range(count):
-        await edge.settlements.ExecuteSettlement(wish(number), timeout=5)
+        await edge.settlements.ExecuteSettlement(payment_request(number), timeout=5)
 
 
 async def found(edge: Edge, name: str) -> str:

@@ -31,7 +31,7 @@ STATUS_NAMES = {int(number): name for name, number in pb.SettlementStatus.items(
 FULL = "/settlement.SettlementService/"
 
 
-def wish(number: int = 1, **change: Any) -> pb.SettlementRequest:
+def payment_request(number: int = 1, **change: Any) -> pb.SettlementRequest:
     good: dict[str, Any] = {
         "obligation_id": f"OBL-{number}",
         "from_bank": "DEUTDEFF",
@@ -83,14 +83,14 @@ def test_every_call_of_the_proto_is_served_with_its_own_messages(edge) -> None:
 
 
 async def test_a_settlement_is_executed_to_its_end(edge) -> None:
-    answer = await edge.settlements.ExecuteSettlement(wish(), timeout=10)
+    answer = await edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
     assert answer.status == pb.COMPLETED
     assert answer.settlement_id == str(UUID(int=1))
     assert answer.obligation_id == "OBL-1"
     assert answer.completed_at == answer.completed_time.seconds > 0
     assert answer.completed_time.nanos == 250_000_000
     assert not answer.replayed
-    again = await edge.settlements.ExecuteSettlement(wish(), timeout=10)
+    again = await edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
     assert again.replayed
     assert again.settlement_id == answer.settlement_id
 
@@ -100,13 +100,13 @@ async def test_a_settlement_is_executed_to_its_end(edge) -> None:
     [(None, 20, 20), (10, 9, 9.6), (2, 1.5, 1.8), (0.9, 0.4, 0.7), (3600, 300, 300)],
 )
 async def test_the_wait_ends_before_the_deadline(edge, seconds, least, most) -> None:
-    await edge.settlements.ExecuteSettlement(wish(), timeout=seconds)
+    await edge.settlements.ExecuteSettlement(payment_request(), timeout=seconds)
     assert least <= edge.world.waits[0] <= most
 
 
 async def test_a_status_that_is_not_final_is_an_answer(edge) -> None:
     edge.world.holding = asyncio.Event()
-    answer = await edge.settlements.ExecuteSettlement(wish(), timeout=0.5)
+    answer = await edge.settlements.ExecuteSettlement(payment_request(), timeout=0.5)
     assert answer.status == pb.VALIDATING
     assert answer.completed_at == 0
     assert not answer.HasField("completed_time")
@@ -114,7 +114,7 @@ async def test_a_status_that_is_not_final_is_an_answer(edge) -> None:
 
 async def test_a_caller_that_disconnects_changes_nothing(edge) -> None:
     edge.world.holding = asyncio.Event()
-    call = edge.settlements.ExecuteSettlement(wish(), timeout=10)
+    call = edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
     await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
     call.cancel()
     await fakes.until(lambda: edge.world.waiting == 0, "the handler has gone")
@@ -126,12 +126,12 @@ async def test_a_caller_that_disconnects_changes_nothing(edge) -> None:
 
 async def test_a_refusal_is_an_answer_with_both_figures(edge) -> None:
     edge.world.ends = False
-    first = await edge.settlements.ExecuteSettlement(wish(), timeout=5)
+    first = await edge.settlements.ExecuteSettlement(payment_request(), timeout=5)
     settlement = edge.world.settlements[UUID(first.settlement_id)]
     settlement.refusal_code = "INSUFFICIENT_FUNDS"
     settlement.refusal_detail = {"required": "100.00", "available": "20.00", "currency": "EUR"}
     await edge.world.move(settlement.id, Event.REFUSED, State.FAILED)
-    answer = await edge.settlements.ExecuteSettlement(wish(), timeout=5)
+    answer = await edge.settlements.ExecuteSettlement(payment_request(), timeout=5)
     assert (answer.status, answer.refusal_code) == (pb.FAILED, "INSUFFICIENT_FUNDS")
     assert answer.refusal_detail == "required 100.00, available 20.00 EUR"
     assert answer.refusal_fields["available"] == "20.00"
@@ -139,7 +139,9 @@ async def test_a_refusal_is_an_answer_with_both_figures(edge) -> None:
 
 
 async def test_a_wrong_field_is_named_and_nothing_is_written(edge) -> None:
-    error = await failed(edge.settlements.ExecuteSettlement(wish(amount="1.001"), timeout=5))
+    error = await failed(
+        edge.settlements.ExecuteSettlement(payment_request(amount="1.001"), timeout=5)
+    )
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "amount" in error.details()
     assert violations(error) == ["amount"]
@@ -147,8 +149,10 @@ async def test_a_wrong_field_is_named_and_nothing_is_written(edge) -> None:
 
 
 async def test_the_same_key_with_other_content_names_the_field(edge) -> None:
-    await edge.settlements.ExecuteSettlement(wish(), timeout=5)
-    error = await failed(edge.settlements.ExecuteSettlement(wish(amount="9.00"), timeout=5))
+    await edge.settlements.ExecuteSettlement(payment_request(), timeout=5)
+    error = await failed(
+        edge.settlements.ExecuteSettlement(payment_request(amount="9.00"), timeout=5)
+    )
     assert error.code() is grpc.StatusCode.ALREADY_EXISTS
     assert "amount" in error.details()
 
@@ -164,14 +168,16 @@ async def test_the_same_key_with_other_content_names_the_field(edge) -> None:
 )
 async def test_each_engine_error_has_its_status(edge, failure, code) -> None:
     edge.world.failure = failure
-    error = await failed(edge.settlements.ExecuteSettlement(wish(), timeout=5))
+    error = await failed(edge.settlements.ExecuteSettlement(payment_request(), timeout=5))
     assert error.code() is code
     assert "secret" not in error.details()
 
 
 async def test_a_full_engine_refuses_a_batch_before_decoding_it(edge) -> None:
     edge.world.room = 1
-    batch = pb.SubmitSettlementsRequest(settlements=[wish(1), wish(2, amount="no amount")])
+    batch = pb.SubmitSettlementsRequest(
+        settlements=[payment_request(1), payment_request(2, amount="no amount")]
+    )
     error = await failed(edge.settlements.SubmitSettlements(batch, timeout=5))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert edge.world.submitted == []
@@ -183,12 +189,14 @@ async def test_a_full_engine_refuses_a_batch_before_decoding_it(edge) -> None:
 async def test_the_idempotency_key_may_be_call_metadata(edge) -> None:
     for key, number in (("k-1", 1), ("k-2", 2)):
         await edge.settlements.ExecuteSettlement(
-            wish(number), timeout=5, metadata=(("idempotency-key", key),)
+            payment_request(number), timeout=5, metadata=(("idempotency-key", key),)
         )
     keys = [one.instruction.idempotency_key for one in edge.world.settlements.values()]
     assert keys == ["k-1", "k-2"]
     twice = (("idempotency-key", "a"), ("idempotency-key", "b"))
-    error = await failed(edge.settlements.ExecuteSettlement(wish(3), timeout=5, metadata=twice))
+    error = await failed(
+        edge.settlements.ExecuteSettlement(payment_request(3), timeout=5, metadata=twice)
+    )
     assert violations(error) == ["idempotency_key"]
 
 
@@ -202,13 +210,21 @@ async def test_garbage_is_refused_and_the_server_keeps_running(edge) -> None:
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     error = await failed(edge.channel.unary_unary(f"{FULL}Nothing")(b"", timeout=5))
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert (await edge.settlements.ExecuteSettlement(wish(), timeout=5)).status == pb.COMPLETED
+    assert (
+        await edge.settlements.ExecuteSettlement(payment_request(), timeout=5)
+    ).status == pb.COMPLETED
     assert len(edge.world.settlements) == 1
 
 
 async def test_a_batch_has_a_result_per_item_and_one_submission(edge) -> None:
     edge.world.failures["OBL-4"] = IdempotencyConflict("taken", field="obligation_id")
-    items = [wish(1), wish(2, amount="x"), wish(3), wish(4), wish(1)]
+    items = [
+        payment_request(1),
+        payment_request(2, amount="x"),
+        payment_request(3),
+        payment_request(4),
+        payment_request(1),
+    ]
     answer = await edge.settlements.SubmitSettlements(
         pb.SubmitSettlementsRequest(settlements=items), timeout=5
     )
@@ -230,10 +246,14 @@ async def test_a_batch_has_a_result_per_item_and_one_submission(edge) -> None:
 async def test_many_refusals_are_written_in_slices_and_few_at_once(edge) -> None:
     lane = edge.calls.turns._lane
     await lane.acquire()
-    few = pb.SubmitSettlementsRequest(settlements=[wish(n, amount="x") for n in range(50)])
+    few = pb.SubmitSettlementsRequest(
+        settlements=[payment_request(n, amount="x") for n in range(50)]
+    )
     answer = await edge.settlements.SubmitSettlements(few, timeout=5)
     assert {result.error.code for result in answer.results} == {3}
-    many = pb.SubmitSettlementsRequest(settlements=[wish(n, amount="x") for n in range(51)])
+    many = pb.SubmitSettlementsRequest(
+        settlements=[payment_request(n, amount="x") for n in range(51)]
+    )
     waiting = edge.settlements.SubmitSettlements(many, timeout=30)
     await fakes.until(lambda: lane._waiters, "it waits for its turn")
     lane.release()
@@ -242,10 +262,10 @@ async def test_many_refusals_are_written_in_slices_and_few_at_once(edge) -> None
 
 async def test_a_batch_is_bounded_and_takes_no_key(make_edge) -> None:
     edge = await make_edge(batch_items_max=2)
-    request = pb.SubmitSettlementsRequest(settlements=[wish(n) for n in range(3)])
+    request = pb.SubmitSettlementsRequest(settlements=[payment_request(n) for n in range(3)])
     error = await failed(edge.settlements.SubmitSettlements(request, timeout=5))
     assert violations(error) == ["settlements"]
-    request = pb.SubmitSettlementsRequest(settlements=[wish()])
+    request = pb.SubmitSettlementsRequest(settlements=[payment_request()])
     metadata = (("idempotency-key", "k"),)
     error = await failed(edge.settlements.SubmitSettlements(request, timeout=5, metadata=metadata))
     assert violations(error) == ["idempotency_key"]
@@ -260,7 +280,9 @@ async def test_an_empty_batch_is_an_empty_answer(edge) -> None:
 
 async def test_the_status_includes_the_history_so_far(edge) -> None:
     edge.world.ends = False
-    answer = await edge.settlements.ExecuteSettlement(wish(metadata={"a": "b"}), timeout=5)
+    answer = await edge.settlements.ExecuteSettlement(
+        payment_request(metadata={"a": "b"}), timeout=5
+    )
     number = UUID(answer.settlement_id)
     await edge.world.move(number, Event.CLEARED, State.LOCKED)
     await edge.world.move(number, Event.NO_ANSWER, State.IN_DOUBT, text="silence")
@@ -296,7 +318,7 @@ async def test_missing_objects_are_reported_as_not_found(edge, request_fields, c
 
 async def test_lists_are_paged(edge) -> None:
     for number in range(5):
-        await edge.settlements.ExecuteSettlement(wish(number), timeout=5)
+        await edge.settlements.ExecuteSettlement(payment_request(number), timeout=5)
     seen, token = [], ""
     for _ in range(3):
         request = pb.ListSettlementsRequest(statuses=[pb.COMPLETED], page_size=2, page_token=token)
@@ -327,7 +349,7 @@ async def test_an_invalid_list_request_names_the_field(edge, change, field) -> N
 
 async def test_a_list_is_counted_on_request(edge) -> None:
     for number in range(3):
-        await edge.settlements.ExecuteSettlement(wish(number), timeout=5)
+        await edge.settlements.ExecuteSettlement(payment_request(number), timeout=5)
     request = pb.ListSettlementsRequest(page_size=1)
     assert (await edge.settlements.ListSettlements(request)).total == 0
     request.with_total = True
@@ -347,13 +369,13 @@ async def test_a_time_filter_limits_the_range_of_ids(edge) -> None:
 
 
 async def test_a_page_token_belongs_to_its_filter(edge) -> None:
-    await edge.settlements.ExecuteSettlement(wish(7), timeout=5)
-    await edge.settlements.ExecuteSettlement(wish(8), timeout=5)
+    await edge.settlements.ExecuteSettlement(payment_request(7), timeout=5)
+    await edge.settlements.ExecuteSettlement(payment_request(8), timeout=5)
     page = await edge.settlements.ListSettlements(pb.ListSettlementsRequest(page_size=1, since=1))
     later = pb.ListSettlementsRequest(page_token=page.next_page_token, since=2)
     assert violations(await failed(edge.settlements.ListSettlements(later))) == ["page_token"]
     for number in range(3):
-        await edge.settlements.ExecuteSettlement(wish(number), timeout=5)
+        await edge.settlements.ExecuteSettlement(payment_request(number), timeout=5)
     page = await edge.settlements.ListSettlements(pb.ListSettlementsRequest(page_size=1))
     other = pb.ListSettlementsRequest(page_token=page.next_page_token, currency="EUR")
     assert violations(await failed(edge.settlements.ListSettlements(other))) == ["page_token"]
@@ -361,7 +383,7 @@ async def test_a_page_token_belongs_to_its_filter(edge) -> None:
 
 async def test_cancellation_is_requested_or_refused_as_too_late(edge) -> None:
     edge.world.ends = False
-    answer = await edge.settlements.ExecuteSettlement(wish(), timeout=5)
+    answer = await edge.settlements.ExecuteSettlement(payment_request(), timeout=5)
     request = pb.CancelSettlementRequest(settlement_id=answer.settlement_id)
     assert (await edge.settlements.CancelSettlement(request)).status == pb.RECALLING
     await edge.world.move(UUID(answer.settlement_id), Event.SETTLED, State.COMPLETED)
@@ -395,7 +417,7 @@ async def test_an_occupied_port_is_reported(edge, make_edge) -> None:
 
 async def test_draining_is_visible_in_health_and_finishes_calls(edge) -> None:
     edge.world.holding = asyncio.Event()
-    executing = edge.settlements.ExecuteSettlement(wish(), timeout=10)
+    executing = edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
     health: Any = health_pb2_grpc.HealthStub(edge.channel)
     watching = health.Watch(health_pb2.HealthCheckRequest(service=SETTLEMENT_SERVICE))
     assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
@@ -413,7 +435,7 @@ async def test_draining_is_visible_in_health_and_finishes_calls(edge) -> None:
 
 async def test_calls_beyond_the_grace_period_are_ended(edge) -> None:
     edge.world.holding = asyncio.Event()
-    executing = edge.settlements.ExecuteSettlement(wish(), timeout=10)
+    executing = edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
     await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
     async with asyncio.timeout(5):
         await edge.server.stop(0.05)
@@ -425,9 +447,9 @@ async def test_calls_beyond_the_grace_period_are_ended(edge) -> None:
 async def test_calls_beyond_the_limit_are_told_to_retry(make_edge) -> None:
     edge = await make_edge(calls_max=2)
     edge.world.holding = asyncio.Event()
-    running = [edge.settlements.ExecuteSettlement(wish(n), timeout=10) for n in range(2)]
+    running = [edge.settlements.ExecuteSettlement(payment_request(n), timeout=10) for n in range(2)]
     await fakes.until(lambda: edge.world.waiting == 2, "two are waiting")
-    error = await failed(edge.settlements.ExecuteSettlement(wish(3), timeout=10))
+    error = await failed(edge.settlements.ExecuteSettlement(payment_request(3), timeout=10))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert retry_after_seconds(error) > 0
     edge.world.holding.set()
@@ -436,11 +458,15 @@ async def test_calls_beyond_the_limit_are_told_to_retry(make_edge) -> None:
 
 async def test_an_idle_connection_is_closed_and_reopened_by_a_call(make_edge) -> None:
     edge = await make_edge(keep_alive=KeepAlive(idle_seconds=0.2))
-    assert (await edge.settlements.ExecuteSettlement(wish(), timeout=10)).status == pb.COMPLETED
+    assert (
+        await edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
+    ).status == pb.COMPLETED
     await fakes.until(
         lambda: edge.channel.get_state() is grpc.ChannelConnectivity.IDLE, "it has been closed"
     )
-    assert (await edge.settlements.ExecuteSettlement(wish(2), timeout=10)).status == pb.COMPLETED
+    assert (
+        await edge.settlements.ExecuteSettlement(payment_request(2), timeout=10)
+    ).status == pb.COMPLETED
 
 
 async def test_a_connection_without_a_handshake_is_closed(make_edge) -> None:
@@ -453,7 +479,9 @@ async def test_a_connection_without_a_handshake_is_closed(make_edge) -> None:
 
 async def test_connections_beyond_the_limit_are_refused_and_others_continue(make_edge) -> None:
     edge = await make_edge(grpc_connections_max=3)
-    assert (await edge.settlements.ExecuteSettlement(wish(), timeout=10)).status == pb.COMPLETED
+    assert (
+        await edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
+    ).status == pb.COMPLETED
     held = [await asyncio.open_connection("127.0.0.1", edge.port) for _ in range(6)]
 
     async def is_refused(reader: asyncio.StreamReader) -> bool:
@@ -469,7 +497,9 @@ async def test_connections_beyond_the_limit_are_refused_and_others_continue(make
 
     refused = await asyncio.gather(*(is_refused(reader) for reader, _ in held))
     assert refused.count(True) >= 4
-    assert (await edge.settlements.ExecuteSettlement(wish(2), timeout=10)).status == pb.COMPLETED
+    assert (
+        await edge.settlements.ExecuteSettlement(payment_request(2), timeout=10)
+    ).status == pb.COMPLETED
     for _, writer in held:
         writer.close()
 
@@ -491,13 +521,15 @@ async def test_a_call_without_a_request_times_out(make_edge) -> None:
     halves = [half_a_call(edge) for _ in range(2)]
     for each in halves:
         assert (await failed(each)).code() is grpc.StatusCode.UNAVAILABLE
-    assert (await edge.settlements.ExecuteSettlement(wish(), timeout=10)).status == pb.COMPLETED
+    assert (
+        await edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
+    ).status == pb.COMPLETED
 
 
 async def test_a_call_with_its_request_does_not_time_out(make_edge) -> None:
     edge = await make_edge(http=HttpBounds(body_seconds=0.1))
     edge.world.holding = asyncio.Event()
-    executing = edge.settlements.ExecuteSettlement(wish(), timeout=10)
+    executing = edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
     await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
     await asyncio.sleep(0.3)
     edge.world.holding.set()
@@ -509,7 +541,7 @@ async def test_calls_without_a_request_are_ended_for_new_calls(make_edge) -> Non
     edge = await make_edge(calls_max=2)
     halves = [half_a_call(edge) for _ in range(20)]
     for number in range(3):
-        answer = await edge.settlements.ExecuteSettlement(wish(number), timeout=10)
+        answer = await edge.settlements.ExecuteSettlement(payment_request(number), timeout=10)
         assert answer.status == pb.COMPLETED
     first, *_ = halves
     assert (await failed(first)).code() in (
@@ -553,7 +585,9 @@ async def test_silent_streams_do_not_lock_out_other_calls(make_edge) -> None:
     streams = [edge.settlements.ExecuteSettlements(never()) for _ in range(3)]
     refused = asyncio.gather(*(stream.code() for stream in streams))
     await fakes.until(lambda: any(stream.done() for stream in streams), "one is refused")
-    assert (await edge.settlements.ExecuteSettlement(wish(), timeout=10)).status == pb.COMPLETED
+    assert (
+        await edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
+    ).status == pb.COMPLETED
     for stream in streams:
         stream.cancel()
     cancelled, exhausted = grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED

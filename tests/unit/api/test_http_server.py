@@ -14,7 +14,7 @@ from dataclasses import replace
 import aiohttp
 import pytest
 
-from settlement_engine.api.http_body import FREE_BYTES, Room
+from settlement_engine.api.http_body import FREE_BYTES, BodyBudget
 from settlement_engine.api.http_server import HttpServer, _caller
 from settlement_engine.api.settings import HttpBounds
 from settlement_engine.errors import Misconfigured
@@ -281,7 +281,7 @@ async def test_a_small_body_of_unknown_length_needs_no_reservation(make_edge) ->
 
 
 async def test_memory_is_reserved_in_order_and_cancelled_waits_release_theirs() -> None:
-    room = Room(10)
+    room = BodyBudget(10)
     assert await room.take(8) == 8
     second = asyncio.create_task(room.take(5))
     third = asyncio.create_task(room.take(1))

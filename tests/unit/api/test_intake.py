@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from settlement_engine.api.pages import make_token
-from settlement_engine.domain.deadletters import LetterOutcome
+from settlement_engine.domain.deadletters import DeadLetterOutcome
 from settlement_engine.errors import IdempotencyConflict, Overloaded
 from settlement_engine.proto import settlement_pb2 as pb
 
@@ -25,31 +25,31 @@ GOOD = {
 }
 
 
-async def bury(edge, body=GOOD, why="it could not be read"):
+async def keep_dead_letter(edge, body=GOOD, why="it could not be read"):
     payload = body if isinstance(body, bytes) else json.dumps(body).encode()
-    await edge.world.letters.bury("clearing.instructions", payload, why)
-    [letter] = await edge.world.letters.dead_letters(1)
-    return letter.id
+    await edge.world.dead_letters.keep_dead_letter("clearing.instructions", payload, why)
+    [dead_letter] = await edge.world.dead_letters.dead_letters(1)
+    return dead_letter.id
 
 
-async def retry(edge, letter_id, **fields):
+async def retry(edge, dead_letter_id, **fields):
     return await edge.intake.RetryDeadLetter(
-        pb.RetryDeadLetterRequest(id=letter_id, **fields), timeout=10
+        pb.RetryDeadLetterRequest(id=dead_letter_id, **fields), timeout=10
     )
 
 
-async def drop(edge, letter_id, reason="a test of theirs", **fields):
+async def drop(edge, dead_letter_id, reason="a test of theirs", **fields):
     return await edge.intake.DropDeadLetter(
-        pb.DropDeadLetterRequest(id=letter_id, reason=reason, **fields), timeout=10
+        pb.DropDeadLetterRequest(id=dead_letter_id, reason=reason, **fields), timeout=10
     )
 
 
-def outcomes(letter):
-    return [act.outcome for act in letter.acts]
+def outcomes(dead_letter):
+    return [act.outcome for act in dead_letter.acts]
 
 
 async def test_dead_letters_are_listed_newest_first_without_payloads(edge):
-    made = [await bury(edge, b"x" * number) for number in range(1, 6)]
+    made = [await keep_dead_letter(edge, b"x" * number) for number in range(1, 6)]
     await drop(edge, made[4])
     first = await edge.intake.ListDeadLetters(pb.ListDeadLettersRequest(page_size=3), timeout=10)
     assert [each.id for each in first.letters] == [4, 3, 2]
@@ -74,24 +74,24 @@ async def test_dead_letters_are_listed_newest_first_without_payloads(edge):
 
 
 async def test_a_dead_letter_is_shown_with_its_payload(edge):
-    letter_id = await bury(edge, b"\x00rubbish")
-    found = await edge.intake.GetDeadLetter(pb.GetDeadLetterRequest(id=letter_id), timeout=10)
+    dead_letter_id = await keep_dead_letter(edge, b"\x00rubbish")
+    found = await edge.intake.GetDeadLetter(pb.GetDeadLetterRequest(id=dead_letter_id), timeout=10)
     assert (found.payload, found.why, found.is_open) == (
         b"\x00rubbish",
         "it could not be read",
         True,
     )
-    status, body, _ = await edge.post("GetDeadLetter", {"id": letter_id})
+    status, body, _ = await edge.post("GetDeadLetter", {"id": dead_letter_id})
     assert status == 200
     assert base64.b64decode(body["payload"]) == b"\x00rubbish"
 
 
-@pytest.mark.parametrize("letter_id", [0, -1, 99])
-async def test_an_unknown_dead_letter_is_not_found(edge, letter_id):
+@pytest.mark.parametrize("dead_letter_id", [0, -1, 99])
+async def test_an_unknown_dead_letter_is_not_found(edge, dead_letter_id):
     for ask in (
-        lambda: edge.intake.GetDeadLetter(pb.GetDeadLetterRequest(id=letter_id), timeout=10),
-        lambda: retry(edge, letter_id),
-        lambda: drop(edge, letter_id),
+        lambda: edge.intake.GetDeadLetter(pb.GetDeadLetterRequest(id=dead_letter_id), timeout=10),
+        lambda: retry(edge, dead_letter_id),
+        lambda: drop(edge, dead_letter_id),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await ask()
@@ -99,36 +99,36 @@ async def test_an_unknown_dead_letter_is_not_found(edge, letter_id):
 
 
 async def test_a_retried_dead_letter_is_submitted_once_as_clearing(edge):
-    letter_id = await bury(edge)
-    answer = await retry(edge, letter_id, who="mara")
+    dead_letter_id = await keep_dead_letter(edge)
+    answer = await retry(edge, dead_letter_id, who="mara")
     [act] = answer.acts
     assert (act.outcome, act.who, act.words) == ("ACCEPTED", "mara (local)", "")
     assert not answer.is_open
     [settlement] = edge.world.settlements.values()
     assert act.settlement_id == str(settlement.id)
     assert settlement.instruction.caller == "clearing"
-    again = await retry(edge, letter_id)
+    again = await retry(edge, dead_letter_id)
     assert again == answer
     assert len(edge.world.submitted) == 1
 
 
 async def test_retrying_an_accepted_message_is_a_replay(edge):
-    first = await bury(edge)
+    first = await keep_dead_letter(edge)
     await retry(edge, first)
-    second = await bury(edge)
+    second = await keep_dead_letter(edge)
     answer = await retry(edge, second)
     assert outcomes(answer) == ["REPLAYED"]
     assert len(edge.world.settlements) == 1
 
 
 async def test_a_dead_letter_refused_again_stays_open_with_the_new_reason(edge):
-    letter_id = await bury(edge, b"rubbish")
-    answer = await retry(edge, letter_id)
+    dead_letter_id = await keep_dead_letter(edge, b"rubbish")
+    answer = await retry(edge, dead_letter_id)
     assert outcomes(answer) == ["REFUSED"]
     assert answer.is_open
     assert answer.acts[0].words
     assert edge.world.submitted == []
-    conflicting = await bury(edge)
+    conflicting = await keep_dead_letter(edge)
     what = "the idempotency key stands for another instruction"
     edge.world.failures["OBL-1"] = IdempotencyConflict(what, field="amount")
     answer = await retry(edge, conflicting)
@@ -139,27 +139,27 @@ async def test_a_dead_letter_refused_again_stays_open_with_the_new_reason(edge):
 
 
 async def test_a_temporary_error_of_a_retry_is_not_recorded(edge):
-    letter_id = await bury(edge)
+    dead_letter_id = await keep_dead_letter(edge)
     edge.world.failures["OBL-1"] = Overloaded("too much at once", retry_after_seconds=1.0)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await retry(edge, letter_id)
+        await retry(edge, dead_letter_id)
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    letter = await edge.world.letters.dead_letter(letter_id)
-    assert letter.acts == ()
+    dead_letter = await edge.world.dead_letters.dead_letter(dead_letter_id)
+    assert dead_letter.acts == ()
 
 
 async def test_a_retry_is_recorded_even_if_its_caller_disconnects(edge):
-    letter_id = await bury(edge)
+    dead_letter_id = await keep_dead_letter(edge)
     may_note, noting = asyncio.Event(), asyncio.Event()
-    note = edge.world.letters.note_letter
+    note = edge.world.dead_letters.note_dead_letter
 
     async def note_later(*arguments):
         noting.set()
         await may_note.wait()
         return await note(*arguments)
 
-    edge.world.letters.note_letter = note_later
-    call = edge.intake.RetryDeadLetter(pb.RetryDeadLetterRequest(id=letter_id), timeout=10)
+    edge.world.dead_letters.note_dead_letter = note_later
+    call = edge.intake.RetryDeadLetter(pb.RetryDeadLetterRequest(id=dead_letter_id), timeout=10)
     asking = asyncio.ensure_future(call)
     await asyncio.wait_for(noting.wait(), 5)
     call.cancel()
@@ -167,38 +167,38 @@ async def test_a_retry_is_recorded_even_if_its_caller_disconnects(edge):
         await asking
     may_note.set()
     await edge.calls.undisturbed.finished()
-    letter = await edge.world.letters.dead_letter(letter_id)
-    assert [act.outcome for act in letter.acts] == [LetterOutcome.ACCEPTED]
+    dead_letter = await edge.world.dead_letters.dead_letter(dead_letter_id)
+    assert [act.outcome for act in dead_letter.acts] == [DeadLetterOutcome.ACCEPTED]
 
 
 async def test_a_dropped_dead_letter_stays_readable(edge):
-    letter_id = await bury(edge, b"rubbish")
-    answer = await drop(edge, letter_id, "a test of theirs", who="mara")
+    dead_letter_id = await keep_dead_letter(edge, b"rubbish")
+    answer = await drop(edge, dead_letter_id, "a test of theirs", who="mara")
     [act] = answer.acts
     assert (act.outcome, act.who, act.words) == ("DROPPED", "mara (local)", "a test of theirs")
-    assert (await drop(edge, letter_id, "once more")) == answer
-    found = await edge.intake.GetDeadLetter(pb.GetDeadLetterRequest(id=letter_id), timeout=10)
+    assert (await drop(edge, dead_letter_id, "once more")) == answer
+    found = await edge.intake.GetDeadLetter(pb.GetDeadLetterRequest(id=dead_letter_id), timeout=10)
     assert found.payload == b"rubbish"
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await retry(edge, letter_id)
+        await retry(edge, dead_letter_id)
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
 async def test_an_accepted_dead_letter_cannot_be_dropped(edge):
-    letter_id = await bury(edge)
-    await retry(edge, letter_id)
+    dead_letter_id = await keep_dead_letter(edge)
+    await retry(edge, dead_letter_id)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await drop(edge, letter_id)
+        await drop(edge, dead_letter_id)
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 1001, "a\x00b", "card 4111111111111111"])
 async def test_an_invalid_reason_is_refused(edge, reason):
-    letter_id = await bury(edge)
+    dead_letter_id = await keep_dead_letter(edge)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await drop(edge, letter_id, reason)
+        await drop(edge, dead_letter_id, reason)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    status, body, _ = await edge.post("DropDeadLetter", {"id": letter_id, "reason": reason})
+    status, body, _ = await edge.post("DropDeadLetter", {"id": dead_letter_id, "reason": reason})
     assert status == 400
     assert body["violations"][0]["field"] == "reason"
 
@@ -223,7 +223,9 @@ def numbers(answer):
 
 async def test_a_truncated_dead_letter_cannot_be_retried(edge):
     payload = json.dumps(GOOD).encode()
-    await edge.world.letters.bury("clearing.instructions", payload, "why", kept_bytes_max=5)
+    await edge.world.dead_letters.keep_dead_letter(
+        "clearing.instructions", payload, "why", kept_bytes_max=5
+    )
     found = await edge.intake.GetDeadLetter(pb.GetDeadLetterRequest(id=1), timeout=10)
     assert (found.payload, found.payload_bytes, found.is_whole) == (
         payload[:5],
@@ -240,7 +242,7 @@ async def test_a_truncated_dead_letter_cannot_be_retried(edge):
 
 
 async def test_many_dead_letters_are_retried_oldest_first_up_to_the_limit(edge):
-    made = [await bury(edge, body) for body in (good(1), b"rubbish", good(3), good(4))]
+    made = [await keep_dead_letter(edge, body) for body in (good(1), b"rubbish", good(3), good(4))]
     dry = await retry_many(edge, is_dry_run=True, limit=3)
     assert (numbers(dry), dry.next_after_id) == (made[:3], made[2])
     assert [outcomes(each) for each in dry.letters] == [[], [], []]
@@ -257,11 +259,11 @@ async def test_many_dead_letters_are_retried_oldest_first_up_to_the_limit(edge):
 
 
 async def test_dead_letters_are_selected_by_subject_and_time(edge):
-    first = await bury(edge, good(1))
-    await edge.world.letters.bury("elsewhere", json.dumps(good(2)).encode(), "why")
+    first = await keep_dead_letter(edge, good(1))
+    await edge.world.dead_letters.keep_dead_letter("elsewhere", json.dumps(good(2)).encode(), "why")
     chosen = pb.DeadLetterFilter(subject="elsewhere")
     assert numbers(await retry_many(edge, filter=chosen)) == [first + 1]
-    at = (await edge.world.letters.dead_letter(first)).received_at + timedelta(days=1)
+    at = (await edge.world.dead_letters.dead_letter(first)).received_at + timedelta(days=1)
     late = pb.DeadLetterFilter()
     late.since.FromDatetime(at)
     assert numbers(await retry_many(edge, filter=late)) == []
@@ -271,17 +273,17 @@ async def test_dead_letters_are_selected_by_subject_and_time(edge):
 
 
 async def test_a_temporary_error_stops_a_bulk_retry_and_keeps_its_results(edge):
-    made = [await bury(edge, good(number)) for number in (1, 2, 3)]
+    made = [await keep_dead_letter(edge, good(number)) for number in (1, 2, 3)]
     edge.world.failures["OBL-2"] = Overloaded("too much at once", retry_after_seconds=1.0)
     answer = await retry_many(edge)
     assert numbers(answer) == made[:1]
     assert "too much at once" in answer.stopped_because
     assert answer.next_after_id == made[0]
-    assert (await edge.world.letters.dead_letter(made[1])).acts == ()
+    assert (await edge.world.dead_letters.dead_letter(made[1])).acts == ()
 
 
 async def test_many_dead_letters_are_dropped_with_one_reason(edge):
-    made = [await bury(edge, b"rubbish") for _ in range(3)]
+    made = [await keep_dead_letter(edge, b"rubbish") for _ in range(3)]
     dry = await drop_many(edge, is_dry_run=True)
     assert (numbers(dry), [each.is_open for each in dry.letters]) == (made, [True] * 3)
     answer = await drop_many(edge, limit=2, who="mara")
@@ -300,7 +302,7 @@ async def test_many_dead_letters_are_dropped_with_one_reason(edge):
     ],
 )
 async def test_an_invalid_bulk_request_names_the_field(edge, field, body):
-    await bury(edge, good(1))
+    await keep_dead_letter(edge, good(1))
     status, answer, _ = await edge.post("RetryDeadLetters", body)
     assert status == 400
     assert answer["violations"][0]["field"] == field

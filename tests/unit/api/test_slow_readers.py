@@ -18,7 +18,7 @@ from settlement_engine.api.streams import EventStreams
 from settlement_engine.api.turns import SLICE_SECONDS
 from settlement_engine.proto import settlement_pb2 as pb
 from settlement_engine.proto import settlement_pb2_grpc as rpc
-from tests.support.lives import wish
+from tests.support.histories import payment_request
 from tests.unit.api import fakes
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def streams(world: Any, settings, **changes: Any) -> EventStreams:
 
 def fill(world: fakes.World, count: int) -> None:
     for _ in range(count):
-        world._accept(wish())
+        world._accept(payment_request())
 
 
 @pytest.mark.parametrize("ends_at_head", [True, False])

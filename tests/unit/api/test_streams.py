@@ -11,7 +11,7 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import Unavailable
 from settlement_engine.proto import settlement_pb2 as pb
 from tests.unit.api import fakes
-from tests.unit.api.test_grpc import failed, violations, wish
+from tests.unit.api.test_grpc import failed, payment_request, violations
 
 
 async def sequences(call) -> list[int]:
@@ -20,7 +20,7 @@ async def sequences(call) -> list[int]:
 
 async def settle(edge, count: int) -> None:
     for number in range(count):
-        await edge.settlements.ExecuteSettlement(wish(number), timeout=5)
+        await edge.settlements.ExecuteSettlement(payment_request(number), timeout=5)
 
 
 async def test_events_are_streamed_up_to_the_head(edge) -> None:
@@ -165,7 +165,7 @@ async def test_an_engine_that_fails_ends_the_stream_with_its_status(edge) -> Non
 async def test_streamed_requests_are_answered_when_they_end(edge) -> None:
     call = edge.settlements.ExecuteSettlements(timeout=10)
     for number in range(20):
-        await call.write(wish(number))
+        await call.write(payment_request(number))
     await call.done_writing()
     answers = [answer async for answer in call]
     assert {answer.obligation_id for answer in answers} == {f"OBL-{n}" for n in range(20)}
@@ -182,9 +182,9 @@ async def test_a_failed_item_is_answered_within_the_stream(edge) -> None:
     edge.world.failures["OBL-3"] = Unavailable("away")
 
     async def requests():
-        yield wish(1, amount="x")
-        yield wish(2)
-        yield wish(3)
+        yield payment_request(1, amount="x")
+        yield payment_request(2)
+        yield payment_request(3)
 
     answers = {
         one.obligation_id: one async for one in edge.settlements.ExecuteSettlements(requests())
@@ -206,7 +206,7 @@ async def test_a_failed_item_is_answered_within_the_stream(edge) -> None:
 
 async def test_undecodable_bytes_do_not_end_the_stream(edge) -> None:
     call = edge.channel.stream_stream("/settlement.SettlementService/ExecuteSettlements")(timeout=5)
-    for data in (b"\xff", wish().SerializeToString()):
+    for data in (b"\xff", payment_request().SerializeToString()):
         await call.write(data)
     await call.done_writing()
     answers = [pb.SettlementResponse.FromString(data) async for data in call]
@@ -220,7 +220,7 @@ async def test_a_stream_keeps_to_its_in_flight_limit(make_edge) -> None:
 
     async def write() -> None:
         for number in range(12):
-            await call.write(wish(number))
+            await call.write(payment_request(number))
         await call.done_writing()
 
     async with asyncio.TaskGroup() as group:
@@ -236,7 +236,7 @@ async def test_a_cancelled_stream_does_not_stop_its_settlements(edge) -> None:
     edge.world.holding = asyncio.Event()
     call = edge.settlements.ExecuteSettlements(timeout=10)
     for number in range(3):
-        await call.write(wish(number))
+        await call.write(payment_request(number))
     await fakes.until(lambda: edge.world.waiting == 3, "three wait")
     call.cancel()
     await fakes.until(lambda: edge.world.waiting == 0, "the handler has gone")
@@ -246,7 +246,7 @@ async def test_a_cancelled_stream_does_not_stop_its_settlements(edge) -> None:
 async def test_draining_answers_the_requests_already_read(edge) -> None:
     edge.world.holding = asyncio.Event()
     call = edge.settlements.ExecuteSettlements(timeout=10)
-    await call.write(wish(1))
+    await call.write(payment_request(1))
     await fakes.until(lambda: edge.world.waiting == 1, "one waits")
     await edge.server.drain()
     edge.world.holding.set()

@@ -24,7 +24,7 @@ from settlement_engine.errors import Misconfigured, NotAuthenticated
 from settlement_engine.proto import settlement_pb2_grpc as rpc
 from tests.unit.api import fakes
 from tests.unit.api.test_gateway import GOOD
-from tests.unit.api.test_grpc import wish
+from tests.unit.api.test_grpc import payment_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +98,7 @@ async def execute(port: int, roots: bytes, client: Pair | None = None) -> None:
     certificate, key = client.pem() if client else (None, None)
     credentials = grpc.ssl_channel_credentials(roots, key, certificate)
     async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
-        await rpc.SettlementServiceStub(channel).ExecuteSettlement(wish(), timeout=5)
+        await rpc.SettlementServiceStub(channel).ExecuteSettlement(payment_request(), timeout=5)
 
 
 @pytest.fixture

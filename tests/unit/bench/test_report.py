@@ -11,7 +11,7 @@ from settlement_lab.bench import report
 from settlement_lab.bench.limit import Limit
 from settlement_lab.bench.machine import Machine
 from settlement_lab.bench.measure import Figures
-from settlement_lab.bench.ordeals import Outcome
+from settlement_lab.bench.stress import StressResult
 
 FIGURES = Figures(
     name="batch",
@@ -72,7 +72,7 @@ def test_the_ratio_uses_the_slower_of_the_completed_and_announced_rates():
 
 
 def test_the_document_is_json_and_holds_the_ratio():
-    outcome = Outcome(name="recovery", lines=["fine"], figures={"asked_seconds": 1.0})
+    outcome = StressResult(name="recovery", lines=["fine"], figures={"asked_seconds": 1.0})
     found = report.document(MACHINE, 900.0, [LIMIT], [FIGURES], [outcome.document()])
     told = json.loads(json.dumps(found))
     assert told["rows"][0]["ratio"] == pytest.approx(0.5)
@@ -86,7 +86,7 @@ def test_faults_are_reported_with_their_scenario():
 
 
 def test_a_markdown_table_has_a_line_for_each_row_and_numbers_on_the_right():
-    outcome = Outcome(name="recovery", lines=["one | two", "three"], is_good=False)
+    outcome = StressResult(name="recovery", lines=["one | two", "three"], is_good=False)
     rows = report.outcome_rows([outcome])
     assert report.markdown_table(report.OUTCOME_COLUMNS, rows, ("what came of it",)) == [
         "| further scenario |  | what came of it |",

@@ -34,7 +34,7 @@ LIFE = (
 )
 
 
-def life() -> wire.SettlementStatusResponse:
+def history() -> wire.SettlementStatusResponse:
     found = wire.SettlementStatusResponse(
         settlement_id=ID,
         obligation_id="OB-7",
@@ -72,7 +72,7 @@ class FakeEngine(
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.failures: dict[str, status_pb2.Status] = {}
-        self.settlements = [life()]
+        self.settlements = [history()]
         self.accepted: wire.SettlementResponse | None = None
         self.answer = wire.SettlementResponse(settlement_id=ID, status=wire.COMPLETED)
         self.total = 0

@@ -13,7 +13,7 @@ from google.rpc import code_pb2, error_details_pb2
 
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.proto import settlement_pb2 as wire
-from tests.unit.cli.fake_engine import ID, FakeEngine, life, serving
+from tests.unit.cli.fake_engine import ID, FakeEngine, history, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ def test_show_prints_json(command: Run, engine: FakeEngine) -> None:
 
 
 def test_list_reads_as_many_pages_as_it_needs(command: Run, engine: FakeEngine) -> None:
-    engine.settlements = [life() for _ in range(5)]
+    engine.settlements = [history() for _ in range(5)]
     said = command("list", "--limit", "4", "--status", "completed", "--bank", "DEUTDEFF", "--json")
     assert len(json.loads(said.out)["settlements"]) == 4
     assert [asked.page_size for asked in engine.asked] == [4, 2]
@@ -81,7 +81,7 @@ def test_list_prints_a_table(command: Run, engine: FakeEngine) -> None:
 
 
 def test_list_says_how_much_of_all_it_shows(command: Run, engine: FakeEngine) -> None:
-    engine.settlements = [life() for _ in range(5)]
+    engine.settlements = [history() for _ in range(5)]
     assert "4 of 5" in command("list", "--limit", "4").out.splitlines()
     assert json.loads(command("list", "--limit", "4", "--json").out)["total"] == 5
     engine.total = 10_001

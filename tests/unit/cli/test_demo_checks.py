@@ -14,7 +14,7 @@ from settlement_lab.commands.demo.checks import (
     OurSettlement,
     check_all,
 )
-from settlement_lab.commands.demo.wishes import POOR_BANK, make_wishes
+from settlement_lab.commands.demo.payments import POOR_BANK, make_orders
 
 BANK = BankEntry(
     settlement_id="s1", obligation_id="o1", state="settled", times_received=1, times_debited=1
@@ -109,18 +109,22 @@ def test_a_long_list_of_faults_is_cut_short() -> None:
 
 def test_the_same_seed_makes_the_same_instructions() -> None:
     banks, currencies = ("A", "B", "C"), ("EUR", "JPY", "KWD")
-    first = list(make_wishes(2000, 7, banks, currencies))
-    assert first == list(make_wishes(2000, 7, banks, currencies))
-    assert first != list(make_wishes(2000, 8, banks, currencies))
+    first = list(make_orders(2000, 7, banks, currencies))
+    assert first == list(make_orders(2000, 7, banks, currencies))
+    assert first != list(make_orders(2000, 8, banks, currencies))
 
 
 def test_the_instructions_are_well_formed_and_some_are_made_to_go_wrong() -> None:
-    wishes = list(make_wishes(2000, 7, ("A", "B", "C"), ("EUR", "JPY", "KWD")))
-    assert len({wish.key for wish in wishes}) == len(wishes)
-    assert len({wish.obligation_id for wish in wishes}) == len(wishes)
-    for wish in wishes:
-        assert wish.from_bank != wish.to_bank
-        assert parse_amount(wish.amount, wish.currency).minor > 0
-    scripts = {wish.metadata.get("simulate") for wish in wishes}
+    payment_requests = list(make_orders(2000, 7, ("A", "B", "C"), ("EUR", "JPY", "KWD")))
+    assert len({payment_request.key for payment_request in payment_requests}) == len(
+        payment_requests
+    )
+    assert len({payment_request.obligation_id for payment_request in payment_requests}) == len(
+        payment_requests
+    )
+    for payment_request in payment_requests:
+        assert payment_request.from_bank != payment_request.to_bank
+        assert parse_amount(payment_request.amount, payment_request.currency).minor > 0
+    scripts = {payment_request.metadata.get("simulate") for payment_request in payment_requests}
     assert scripts == {None, "reject", "lost_answer", "lost_request", "late_settle"}
-    assert any(wish.from_bank == POOR_BANK for wish in wishes)
+    assert any(payment_request.from_bank == POOR_BANK for payment_request in payment_requests)

@@ -17,11 +17,11 @@ from settlement_engine import __version__
 from settlement_engine.cli.evidence import packing
 from settlement_engine.cli.evidence.packing import pack, unpack
 from settlement_engine.cli.failures import ExitCode
-from settlement_engine.domain import evidence
 from settlement_engine.errors import CorruptRecord
+from settlement_engine.evidence import bundle
 from settlement_engine.proto import settlement_pb2 as wire
 from settlement_engine.proto import settlement_pb2_grpc
-from tests.support.told_lives import dossier_of
+from tests.support.made_histories import dossier_of
 from tests.unit.cli.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ OBLIGATION = "OBL-7"
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    return evidence.write(asyncio.run(dossier_of("completed_by_attestation")), __version__)
+    return bundle.write(asyncio.run(dossier_of("completed_by_attestation")), __version__)
 
 
 class FakeArchive(FakeEngine, settlement_pb2_grpc.IntakeServiceServicer):
@@ -46,12 +46,12 @@ class FakeArchive(FakeEngine, settlement_pb2_grpc.IntakeServiceServicer):
         super().__init__()
         self.files = files
         self.stuck: list[wire.StuckSettlement] = []
-        self.letter = wire.DeadLetter(
+        self.dead_letter = wire.DeadLetter(
             id=7, subject="clearing.instructions", why="amount: is required", is_open=True
         )
-        self.letter.is_whole = True
+        self.dead_letter.is_whole = True
         self.busy_from = 1_000
-        self.letter.payload = b'{"a":\x1b\xff}'
+        self.dead_letter.payload = b'{"a":\x1b\xff}'
 
     def _find(self, request: Any, context: Any) -> None:
         self.asked.append(request)
@@ -66,7 +66,7 @@ class FakeArchive(FakeEngine, settlement_pb2_grpc.IntakeServiceServicer):
         self._find(request, context)
         return wire.SettlementEvidence(
             settlement_id=ID,
-            root_sha256=evidence.manifest_of(self.files).root_sha256,
+            root_sha256=bundle.manifest_of(self.files).root_sha256,
             files=[wire.EvidenceFile(name=name, content=data) for name, data in self.files.items()],
         )
 
@@ -86,12 +86,12 @@ class FakeArchive(FakeEngine, settlement_pb2_grpc.IntakeServiceServicer):
 
     def GetDeadLetter(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.asked.append(request)
-        return self.letter
+        return self.dead_letter
 
     def RetryDeadLetter(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.asked.append(request)
-        self.letter.acts.add(outcome="REFUSED", who=request.who, words="still wrong")
-        return self.letter
+        self.dead_letter.acts.add(outcome="REFUSED", who=request.who, words="still wrong")
+        return self.dead_letter
 
     def RetryDeadLetters(self, request: Any, context: Any) -> Any:  # noqa: N802
         return self._act_on_many(request, "ACCEPTED")
@@ -108,9 +108,9 @@ class FakeArchive(FakeEngine, settlement_pb2_grpc.IntakeServiceServicer):
                 answer.stopped_because = "Overloaded: too much at once"
                 return answer
             is_open = request.is_dry_run or number % 100 == 0
-            letter = answer.letters.add(id=number, is_open=is_open, why="w")
+            dead_letter = answer.letters.add(id=number, is_open=is_open, why="w")
             if not request.is_dry_run:
-                letter.acts.add(outcome="REFUSED" if is_open else outcome, who=request.who)
+                dead_letter.acts.add(outcome="REFUSED" if is_open else outcome, who=request.who)
             answer.next_after_id = number if number < 250 else 0
             if len(answer.letters) == request.limit:
                 break
@@ -118,9 +118,9 @@ class FakeArchive(FakeEngine, settlement_pb2_grpc.IntakeServiceServicer):
 
     def DropDeadLetter(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.asked.append(request)
-        self.letter.acts.add(outcome="DROPPED", who=request.who, words=request.reason)
-        self.letter.is_open = False
-        return self.letter
+        self.dead_letter.acts.add(outcome="DROPPED", who=request.who, words=request.reason)
+        self.dead_letter.is_open = False
+        return self.dead_letter
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_evidence_is_written_and_found_good(
     file = tmp_path / "evidence.zip"
     said = command(*words, OBLIGATION, "-o", str(file))
     assert said.code == ExitCode.OK, said.err
-    root = evidence.manifest_of(engine.files).root_sha256
+    root = bundle.manifest_of(engine.files).root_sha256
     assert root in said.out
     good = command("evidence", "verify", str(file), "--root", root)
     assert good.code == ExitCode.OK
@@ -215,7 +215,7 @@ def test_no_byte_of_the_file_can_be_changed(
     command: Run, files: dict[str, bytes], tmp_path: Path
 ) -> None:
     """Every byte of the headers, and some of each file's: the check says no to each."""
-    from settlement_engine.domain.verification import verify
+    from settlement_engine.evidence.verification import verify
 
     data = pack(files)
     file = tmp_path / "evidence.zip"
@@ -247,7 +247,7 @@ def packed(*entries: tuple[str, bytes], method: int = zipfile.ZIP_STORED) -> byt
 
 
 def many_files() -> bytes:
-    return packed(*((f"file-{number}.bin", b"") for number in range(evidence.FILES_MAX + 1)))
+    return packed(*((f"file-{number}.bin", b"") for number in range(bundle.FILES_MAX + 1)))
 
 
 def an_overlong_list() -> bytes:

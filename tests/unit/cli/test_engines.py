@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from settlement_engine.cli.development import engines
-from settlement_engine.cli.development.engines import BoundPorts, EngineProcess
+from settlement_engine.cli.development.engines import BoundPorts, DevelopmentEngine
 from settlement_engine.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[[str], EngineProcess]]:
-    made: list[EngineProcess] = []
+def make(tmp_path: Path) -> Iterator[Callable[[str], DevelopmentEngine]]:
+    made: list[DevelopmentEngine] = []
 
-    def make_engine(code: str) -> EngineProcess:
+    def make_engine(code: str) -> DevelopmentEngine:
         command = (sys.executable, "-c", code)
-        engine = EngineProcess({"COLOUR": "blue"}, tmp_path / "engine.log", command)
+        engine = DevelopmentEngine({"COLOUR": "blue"}, tmp_path / "engine.log", command)
         made.append(engine)
         engine.start()
         return engine
@@ -56,7 +56,7 @@ def make(tmp_path: Path) -> Iterator[Callable[[str], EngineProcess]]:
 
 
 def test_an_engine_says_where_it_listens_and_writes_its_log(
-    make: Callable[[str], EngineProcess], tmp_path: Path
+    make: Callable[[str], DevelopmentEngine], tmp_path: Path
 ) -> None:
     engine = make(READY)
     engine.await_ready()
@@ -65,7 +65,7 @@ def test_an_engine_says_where_it_listens_and_writes_its_log(
 
 
 def test_a_first_start_that_fails_is_told_with_the_engines_last_words(
-    make: Callable[[str], EngineProcess],
+    make: Callable[[str], DevelopmentEngine],
 ) -> None:
     engine = make(DEAD)
     with pytest.raises(Unavailable) as caught:
@@ -76,7 +76,7 @@ def test_a_first_start_that_fails_is_told_with_the_engines_last_words(
 
 @pytest.mark.kill
 def test_an_engine_that_was_killed_is_replaced_and_both_changes_are_told(
-    make: Callable[[str], EngineProcess], monkeypatch: pytest.MonkeyPatch
+    make: Callable[[str], DevelopmentEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "YOUNG_SECONDS", 0.0)
     engine = make(READY)
@@ -92,7 +92,7 @@ def test_an_engine_that_was_killed_is_replaced_and_both_changes_are_told(
 
 
 def test_an_engine_that_keeps_dying_is_not_started_in_a_hot_loop(
-    make: Callable[[str], EngineProcess], monkeypatch: pytest.MonkeyPatch
+    make: Callable[[str], DevelopmentEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr("settlement_engine.cli.development.engines.time.monotonic", lambda: now[0])
@@ -111,7 +111,7 @@ def test_an_engine_that_keeps_dying_is_not_started_in_a_hot_loop(
     assert max(waits) == pytest.approx(engines.PAUSE_MAX_SECONDS, abs=0.02)
 
 
-def test_an_engine_that_drains_ends_with_zero(make: Callable[[str], EngineProcess]) -> None:
+def test_an_engine_that_drains_ends_with_zero(make: Callable[[str], DevelopmentEngine]) -> None:
     engine = make(READY)
     engine.await_ready()
     child = engine._child
@@ -123,7 +123,7 @@ def test_an_engine_that_drains_ends_with_zero(make: Callable[[str], EngineProces
 
 
 @pytest.mark.kill
-def test_an_engine_that_does_not_drain_is_killed(make: Callable[[str], EngineProcess]) -> None:
+def test_an_engine_that_does_not_drain_is_killed(make: Callable[[str], DevelopmentEngine]) -> None:
     engine = make(STUBBORN)
     engine.await_ready()
     child = engine._child
@@ -164,7 +164,7 @@ def _is_gone(pid: int) -> bool:
 
 
 def test_nothing_of_our_environment_but_the_needed_reaches_an_engine(
-    make: Callable[[str], EngineProcess], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make: Callable[[str], DevelopmentEngine], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SETTLEMENT_SERVER__HOST", "elsewhere")
     monkeypatch.setenv("PGPASSWORD", "secret")

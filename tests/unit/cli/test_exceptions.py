@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from settlement_engine.cli import exceptions as commands
-from settlement_engine.cli import lives
+from settlement_engine.cli import histories
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.proto import settlement_pb2 as wire
 from settlement_engine.proto import settlement_pb2_grpc
@@ -141,7 +141,7 @@ class FakeDesk(settlement_pb2_grpc.ExceptionServiceServicer):
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDesk]:
+def case_management(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDesk]:
     fake = FakeDesk()
     server = grpc.server(ThreadPoolExecutor(max_workers=2))
     settlement_pb2_grpc.add_ExceptionServiceServicer_to_server(fake, server)
@@ -160,18 +160,22 @@ def file(tmp_path: Path) -> Path:
     return made
 
 
-def test_exceptions_are_listed_with_what_is_exposed(command: Run, desk: FakeDesk) -> None:
+def test_exceptions_are_listed_with_what_is_exposed(
+    command: Run, case_management: FakeDesk
+) -> None:
     said = command("exceptions", "list", "--kind", "disproved", "--closed")
     assert said.code == ExitCode.OK
     for word in ("critical", "disproved", ID, "10.00", "1 d 2 h"):
         assert word in said.out
-    assert list(desk.asked[0].kinds) == [wire.EXCEPTION_KIND_DISPROVED]
-    assert desk.asked[0].include_closed
+    assert list(case_management.asked[0].kinds) == [wire.EXCEPTION_KIND_DISPROVED]
+    assert case_management.asked[0].include_closed
     listed = json.loads(command("exceptions", "list", "--json").out)
     assert listed["exceptions"][0]["kind"] == "EXCEPTION_KIND_DISPROVED"
 
 
-def test_one_is_shown_with_both_messages_and_what_is_safe(command: Run, desk: FakeDesk) -> None:
+def test_one_is_shown_with_both_messages_and_what_is_safe(
+    command: Run, case_management: FakeDesk
+) -> None:
     said = command("exceptions", "show", "7")
     for word in (
         *("ATTESTED_SETTLED → COMPLETED", "code AC04 · said rejected", "COMPLETED, frozen"),
@@ -185,12 +189,12 @@ def test_one_is_shown_with_both_messages_and_what_is_safe(command: Run, desk: Fa
 
 
 def test_who_acts_is_the_user_of_the_machine_or_who_is_named(
-    command: Run, desk: FakeDesk, monkeypatch: pytest.MonkeyPatch
+    command: Run, case_management: FakeDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "grace")
     assert command("exceptions", "acknowledge", "7").code == ExitCode.OK
     assert command("exceptions", "acknowledge", "7", "--as", "ada").code == ExitCode.OK
-    assert [who for who, _ in desk.did] == ["grace", "ada"]
+    assert [who for who, _ in case_management.did] == ["grace", "ada"]
 
     def unknown() -> str:
         raise KeyError
@@ -211,60 +215,60 @@ def test_who_acts_is_the_user_of_the_machine_or_who_is_named(
     ],
 )
 def test_a_dry_run_does_nothing(
-    command: Run, desk: FakeDesk, file: Path, words: tuple[str, ...]
+    command: Run, case_management: FakeDesk, file: Path, words: tuple[str, ...]
 ) -> None:
     said = command(*words, "--as", "grace", "--dry-run")
-    assert (said.code, desk.did) == (ExitCode.OK, [])
+    assert (said.code, case_management.did) == (ExitCode.OK, [])
     assert "grace would" in said.out
     assert command(*words, "--as", "grace").code == ExitCode.OK
-    assert [who for who, _ in desk.did] == ["grace"]
+    assert [who for who, _ in case_management.did] == ["grace"]
 
 
 @pytest.mark.parametrize("word", ["approve", "decline"])
 def test_a_dry_run_is_the_engines_word_and_not_a_guess(
-    command: Run, desk: FakeDesk, word: str
+    command: Run, case_management: FakeDesk, word: str
 ) -> None:
     """With a certificate only the engine knows who acts, and whether it is the one who proposed it."""
     own = command(word, "3", "--as", "mallory", "--dry-run")
-    assert (own.code, desk.did) == (ExitCode.FAILED, [])
+    assert (own.code, case_management.did) == (ExitCode.FAILED, [])
     assert "mallory proposed this" in own.err
     assert "would" not in own.out
 
 
 @pytest.mark.parametrize("name", ["Zoë", "ada ", "", "ada lovelace", "x" * 65, "ada\n"])
 def test_what_is_no_name_is_refused_before_it_is_sent(
-    command: Run, desk: FakeDesk, name: str
+    command: Run, case_management: FakeDesk, name: str
 ) -> None:
     said = command("exceptions", "acknowledge", "7", "--as", name)
-    assert (said.code, desk.did) == (ExitCode.USAGE, [])
+    assert (said.code, case_management.did) == (ExitCode.USAGE, [])
     assert "is not a valid name" in said.err
 
 
 def test_a_doubt_has_no_message_and_a_closed_one_is_open_no_more(
-    command: Run, desk: FakeDesk
+    command: Run, case_management: FakeDesk
 ) -> None:
-    desk.exception.kind = wire.EXCEPTION_KIND_IN_DOUBT
-    desk.exception.said.clear()
-    desk.exception.said.update({"rail": "mock", "since": "2026-01-31T09:30:00+00:00"})
-    desk.exception.closed_by = "engine"
+    case_management.exception.kind = wire.EXCEPTION_KIND_IN_DOUBT
+    case_management.exception.said.clear()
+    case_management.exception.said.update({"rail": "mock", "since": "2026-01-31T09:30:00+00:00"})
+    case_management.exception.closed_by = "engine"
     said = command("exceptions", "show", "7").out
     assert "recorded at 2026-01-31T09:30:00+00:00" in said
     assert "what was said" not in said
     assert "was open for" in said
 
 
-def test_what_is_approved_is_what_was_shown(command: Run, desk: FakeDesk) -> None:
+def test_what_is_approved_is_what_was_shown(command: Run, case_management: FakeDesk) -> None:
     said = command("approve", "3", "--as", "grace")
     assert said.code == ExitCode.OK
     for word in ("entry 12", "by ada", DIGEST, "approved by grace"):
         assert word in said.out
-    assert desk.did[0][1].content_sha256 == DIGEST
+    assert case_management.did[0][1].content_sha256 == DIGEST
     command("approve", "3", "--as", "grace", "--fingerprint", "cd" * 32)
-    assert desk.did[1][1].content_sha256 == "cd" * 32
+    assert case_management.did[1][1].content_sha256 == "cd" * 32
     assert json.loads(command("approve", "3", "--as", "grace", "--json").out)["id"] == "3"
 
 
-def test_a_refusal_says_why(command: Run, desk: FakeDesk) -> None:
+def test_a_refusal_says_why(command: Run, case_management: FakeDesk) -> None:
     said = command("approve", "3", "--as", "mallory")
     assert said.code == ExitCode.FAILED
     for word in (
@@ -275,23 +279,25 @@ def test_a_refusal_says_why(command: Run, desk: FakeDesk) -> None:
         assert word in said.err
 
 
-def test_a_proposal_carries_the_file(command: Run, desk: FakeDesk, file: Path) -> None:
+def test_a_proposal_carries_the_file(command: Run, case_management: FakeDesk, file: Path) -> None:
     words = ("--evidence", str(file), "--reason", "entry 12", "--as", "ada")
     said = command("resolve", "7", "--not-settled", *words)
     assert said.code == ExitCode.OK
     assert "settlement-engine approve 3" in said.out
-    request = desk.did[0][1]
+    request = case_management.did[0][1]
     assert (request.exception_id, request.settlement_id) == ("7", "")
     assert (request.evidence, request.evidence_name) == (b"<Document/>", "camt.xml")
     assert request.finding == wire.RESOLUTION_FINDING_NOT_SETTLED
     command("resolve", ID, "--settled", *words)
-    assert desk.did[1][1].settlement_id == ID
+    assert case_management.did[1][1].settlement_id == ID
     assert command("resolve", ID, *words).code == ExitCode.USAGE
     file.write_bytes(b"")
     assert command("resolve", ID, "--settled", *words).code == ExitCode.USAGE
 
 
-def test_the_evidence_is_written_to_a_file(command: Run, desk: FakeDesk, tmp_path: Path) -> None:
+def test_the_evidence_is_written_to_a_file(
+    command: Run, case_management: FakeDesk, tmp_path: Path
+) -> None:
     target = tmp_path / "evidence.xml"
     said = command("exceptions", "evidence", "3", "-o", str(target))
     assert (said.code, target.read_bytes()) == (ExitCode.OK, b"<Document/>")
@@ -309,35 +315,35 @@ def test_the_evidence_is_written_to_a_file(command: Run, desk: FakeDesk, tmp_pat
 
 @pytest.mark.parametrize("name", [ID, "OB-7", "u-1"])
 def test_a_settlement_in_doubt_is_named_by_any_name_of_it(
-    command: Run, desk: FakeDesk, file: Path, name: str
+    command: Run, case_management: FakeDesk, file: Path, name: str
 ) -> None:
     words = ("--settled", "--evidence", str(file), "--reason", "entry 12", "--as", "ada")
     assert command("resolve", name, *words).code == ExitCode.OK
-    [(_, request)] = desk.did
+    [(_, request)] = case_management.did
     assert (request.settlement_id, request.exception_id) == (ID, "")
     assert command("exceptions", "list", "--settlement", name).code == ExitCode.OK
-    assert desk.asked[-1].settlement_id == ID
+    assert case_management.asked[-1].settlement_id == ID
 
 
 def test_a_number_that_is_an_obligation_too_is_not_guessed(
-    command: Run, desk: FakeDesk, file: Path, monkeypatch: pytest.MonkeyPatch
+    command: Run, case_management: FakeDesk, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The exception 7 may be of another settlement than the obligation 7."""
-    monkeypatch.setattr(f"{lives.__name__}.settlement_id_of", lambda *_: ID)
+    monkeypatch.setattr(f"{histories.__name__}.settlement_id_of", lambda *_: ID)
     words = ("--settled", "--evidence", str(file), "--reason", "entry 12", "--as", "ada")
     said = command("resolve", "7", *words)
-    assert (said.code, desk.did) == (ExitCode.USAGE, [])
+    assert (said.code, case_management.did) == (ExitCode.USAGE, [])
     assert ID in said.err
 
 
-def test_proposals_are_listed(command: Run, desk: FakeDesk) -> None:
+def test_proposals_are_listed(command: Run, case_management: FakeDesk) -> None:
     said = command("proposals")
     assert said.code == ExitCode.OK
     for words in (ID, "the money moved", "ada", "open", "entry 12"):
         assert words in said.out
-    assert not desk.asked[-1].include_ended
+    assert not case_management.asked[-1].include_ended
     found = json.loads(command("proposals", "--all", "--settlement", "OB-7", "--json").out)
     assert [each["id"] for each in found["proposals"]] == ["3"]
-    assert desk.asked[-1] == wire.ListProposalsRequest(
+    assert case_management.asked[-1] == wire.ListProposalsRequest(
         settlement_id=ID, include_ended=True, page_size=100
     )

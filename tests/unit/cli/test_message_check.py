@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.messages.envelope import built
-from settlement_engine.messages.pacs002 import StatusReport, TransactionStatus
+from settlement_engine.messages.pacs002 import StatusReportMessage, TransactionStatus
 from tests.support.corpora import shared_folder
 from tests.support.messages import Maker
 from tests.unit.messages.test_statuses import HEADER
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.unit.cli.conftest import Run
 
-REPORT = StatusReport(
+REPORT = StatusReportMessage(
     header=HEADER, transactions=(TransactionStatus(end_to_end_id="E1", status="ACSC"),)
 )
 

@@ -10,21 +10,21 @@ from settlement_engine.domain.continuity import (
     KEPT,
     AccountDirectory,
     KnownAccount,
-    Outcome,
+    StatementOutcome,
     judge,
 )
 from settlement_engine.domain.statement_chain import chain_of, head_of
 from settlement_engine.domain.statements import (
-    Balance,
     BalanceType,
     Entry,
     EntryStatus,
     FaultKind,
-    References,
     Source,
     Statement,
     StatementAccount,
+    StatementBalance,
     StatementFault,
+    StatementReferences,
 )
 
 OURS = StatementAccount("DE1", "IBAN", "EUR", "DEUTDEFF")
@@ -33,7 +33,7 @@ DAY = date(2026, 3, 2)
 
 
 def entry(minor, number=1, status=EntryStatus.BOOKED, currency="EUR"):
-    return Entry(number, minor, currency, status, DAY, DAY, False, References(), "", "")
+    return Entry(number, minor, currency, status, DAY, DAY, False, StatementReferences(), "", "")
 
 
 def statement(number, opening, *amounts, day=None, **more):
@@ -47,7 +47,7 @@ def statement(number, opening, *amounts, day=None, **more):
         account=more.pop("account", OURS),
         id=more.pop("id", f"S{number}"),
         entries=tuple(entry(minor, at) for at, minor in enumerate(amounts, 1)),
-        balances=tuple(Balance(t, m, "EUR", day) for t, m in values if m is not None),
+        balances=tuple(StatementBalance(t, m, "EUR", day) for t, m in values if m is not None),
         sequence=more.pop("sequence", number),
         created=more.pop("created", f"{day.isoformat()}T22:00:00Z"),
         **more,
@@ -72,40 +72,40 @@ def outcomes(*statements):
 
 def test_statements_that_follow_one_another_are_imported():
     found = outcomes(statement(1, 0, 100), statement(2, 100, -30, 5), statement(3, 75))
-    assert found == [Outcome.IMPORTED] * 3
+    assert found == [StatementOutcome.IMPORTED] * 3
 
 
 def test_the_same_file_again_changes_nothing():
     books = Books()
     files = [statement(1, 0, 100), statement(2, 100)]
-    assert [books.take(each) for each in files] == [Outcome.IMPORTED] * 2
+    assert [books.take(each) for each in files] == [StatementOutcome.IMPORTED] * 2
     before = chain_of(books.kept)
-    assert [books.take(each) for each in files] == [Outcome.ALREADY_IMPORTED] * 2
+    assert [books.take(each) for each in files] == [StatementOutcome.ALREADY_IMPORTED] * 2
     assert chain_of(books.kept) == before
 
 
 def test_the_same_id_next_year_is_another_statement():
     later = statement(1, 100, 1, day=DAY + timedelta(days=366), id="S1")
-    assert outcomes(statement(1, 0, 100), later) == [Outcome.IMPORTED] * 2
+    assert outcomes(statement(1, 0, 100), later) == [StatementOutcome.IMPORTED] * 2
 
 
 def test_faults_are_outcomes():
     books = Books()
     for kind in FaultKind:
-        assert books.take(StatementFault(kind, "line 1", "no")) is Outcome(kind.value)
+        assert books.take(StatementFault(kind, "line 1", "no")) is StatementOutcome(kind.value)
     accepted = frozenset({Source.CAMT053})
     intraday = statement(1, 0, source=Source.CAMT052)
-    assert books.take(intraday, accepted=accepted) is Outcome.WRONG_CONTAINER
+    assert books.take(intraday, accepted=accepted) is StatementOutcome.WRONG_CONTAINER
 
 
 @pytest.mark.parametrize(
     ("account", "outcome"),
     [
-        (StatementAccount("DE2", "IBAN", "EUR", "DEUTDEFF"), Outcome.UNKNOWN_ACCOUNT),
-        (StatementAccount("DE1", "IBAN", "EUR", "BNPAFRPP"), Outcome.UNKNOWN_ACCOUNT),
-        (StatementAccount("DE1", "IBAN", "USD", "DEUTDEFF"), Outcome.WRONG_CURRENCY),
-        (StatementAccount("d e1", "IBAN", "EUR", "deutdeff500"), Outcome.IMPORTED),
-        (StatementAccount("0001", "MT", "EUR"), Outcome.IMPORTED),
+        (StatementAccount("DE2", "IBAN", "EUR", "DEUTDEFF"), StatementOutcome.UNKNOWN_ACCOUNT),
+        (StatementAccount("DE1", "IBAN", "EUR", "BNPAFRPP"), StatementOutcome.UNKNOWN_ACCOUNT),
+        (StatementAccount("DE1", "IBAN", "USD", "DEUTDEFF"), StatementOutcome.WRONG_CURRENCY),
+        (StatementAccount("d e1", "IBAN", "EUR", "deutdeff500"), StatementOutcome.IMPORTED),
+        (StatementAccount("0001", "MT", "EUR"), StatementOutcome.IMPORTED),
     ],
 )
 def test_the_account_is_found_by_bank_number_and_currency(account, outcome):
@@ -124,21 +124,21 @@ def test_a_number_that_two_banks_use_needs_the_bank():
 
 def test_an_amount_of_another_currency_is_the_wrong_currency():
     found = msgspec.structs.replace(statement(1, 0), entries=(entry(1, currency="USD"),))
-    assert outcomes(found) == [Outcome.WRONG_CURRENCY]
+    assert outcomes(found) == [StatementOutcome.WRONG_CURRENCY]
 
 
 def test_only_booked_entries_make_the_closing_balance():
     pending = entry(77, status=EntryStatus.PENDING)
     found = msgspec.structs.replace(statement(1, 0), entries=(pending,))
-    assert outcomes(found) == [Outcome.IMPORTED]
+    assert outcomes(found) == [StatementOutcome.IMPORTED]
 
 
 def test_unbalanced_incomplete_overlap_out_of_order_and_gap():
     weekly = msgspec.structs.replace(
         statement(90, 0, id="W", sequence=None),
         balances=(
-            Balance(BalanceType.OPENING, 0, "EUR", DAY),
-            Balance(BalanceType.CLOSING, 0, "EUR", DAY + timedelta(days=7)),
+            StatementBalance(BalanceType.OPENING, 0, "EUR", DAY),
+            StatementBalance(BalanceType.CLOSING, 0, "EUR", DAY + timedelta(days=7)),
         ),
     )
     found = outcomes(
@@ -151,29 +151,32 @@ def test_unbalanced_incomplete_overlap_out_of_order_and_gap():
         weekly,
     )
     assert found == [
-        Outcome.IMPORTED,
-        Outcome.UNBALANCED,
-        Outcome.INCOMPLETE,
-        Outcome.GAP,
-        Outcome.GAP,
-        Outcome.OUT_OF_ORDER,
-        Outcome.OVERLAP,
+        StatementOutcome.IMPORTED,
+        StatementOutcome.UNBALANCED,
+        StatementOutcome.INCOMPLETE,
+        StatementOutcome.GAP,
+        StatementOutcome.GAP,
+        StatementOutcome.OUT_OF_ORDER,
+        StatementOutcome.OVERLAP,
     ]
 
 
 def test_totals_that_the_entries_do_not_have_are_unbalanced():
     for source in (Source.MT940, Source.MT942):
         found = statement(1, 0, 5, source=source, totals_differ=True)
-        assert outcomes(found) == [Outcome.UNBALANCED]
+        assert outcomes(found) == [StatementOutcome.UNBALANCED]
 
 
 def test_a_missing_statement_without_movements_is_a_gap_by_its_number():
-    assert outcomes(statement(1, 0), statement(3, 0)) == [Outcome.IMPORTED, Outcome.GAP]
+    assert outcomes(statement(1, 0), statement(3, 0)) == [
+        StatementOutcome.IMPORTED,
+        StatementOutcome.GAP,
+    ]
     by_days = AccountDirectory(
         [KnownAccount("nostro", "DEUTDEFF", "EUR", ("DE1",), numbers_count_by_one=False)]
     )
     kept = [head_of(statement(1, 0))]
-    assert judge(statement(3, 0), by_days, kept).outcome is Outcome.IMPORTED
+    assert judge(statement(3, 0), by_days, kept).outcome is StatementOutcome.IMPORTED
 
 
 def test_a_gap_is_filled_by_what_was_missing():
@@ -187,7 +190,7 @@ def test_a_correction_supersedes_and_the_later_one_counts():
     first = statement(1, 0, 100)
     corrected = statement(1, 0, 90, created="2026-03-03T23:00:00+00:00")
     for order in ([first, corrected], [corrected, first]):
-        assert outcomes(*order) == [Outcome.IMPORTED, Outcome.REISSUED]
+        assert outcomes(*order) == [StatementOutcome.IMPORTED, StatementOutcome.REISSUED]
         chain = chain_of(map(head_of, order))
         assert [each.last.closing_minor for each in chain.row] == [90]
         assert chain.superseded == (first.content_hash(),)
@@ -196,7 +199,7 @@ def test_a_correction_supersedes_and_the_later_one_counts():
 def test_a_correction_under_another_id_is_known_by_its_number_and_day():
     first = statement(1, 0, 100)
     corrected = statement(1, 0, 90, id="S1-CORRECTED", created="2026-03-05T08:00:00Z")
-    assert outcomes(first, corrected) == [Outcome.IMPORTED, Outcome.REISSUED]
+    assert outcomes(first, corrected) == [StatementOutcome.IMPORTED, StatementOutcome.REISSUED]
     assert chain_of(map(head_of, (first, corrected))).superseded == (first.content_hash(),)
 
 
@@ -204,22 +207,22 @@ def ranged(first, last, opening, closing):
     days = (DAY + timedelta(days=first), DAY + timedelta(days=last))
     found = statement(0, opening, closing - opening, id=f"R{first}", sequence=None)
     balances = (
-        Balance(BalanceType.OPENING, opening, "EUR", days[0]),
-        Balance(BalanceType.CLOSING, closing, "EUR", days[1]),
+        StatementBalance(BalanceType.OPENING, opening, "EUR", days[0]),
+        StatementBalance(BalanceType.CLOSING, closing, "EUR", days[1]),
     )
     return msgspec.structs.replace(found, balances=balances)
 
 
 def test_statements_of_days_in_common_overlap_and_those_that_touch_do_not():
-    assert outcomes(ranged(0, 20, 0, 5), ranged(10, 30, 5, 9))[1] is Outcome.OVERLAP
-    assert outcomes(ranged(0, 20, 0, 5), ranged(20, 30, 5, 9))[1] is Outcome.IMPORTED
+    assert outcomes(ranged(0, 20, 0, 5), ranged(10, 30, 5, 9))[1] is StatementOutcome.OVERLAP
+    assert outcomes(ranged(0, 20, 0, 5), ranged(20, 30, 5, 9))[1] is StatementOutcome.IMPORTED
 
 
 def test_numbers_that_begin_anew_are_no_gap():
     last = statement(365, 0, 5, day=date(2026, 12, 31))
-    assert outcomes(last, statement(1, 5, day=date(2027, 1, 4))) == [Outcome.IMPORTED] * 2
+    assert outcomes(last, statement(1, 5, day=date(2027, 1, 4))) == [StatementOutcome.IMPORTED] * 2
     again = statement(40, 5, day=date(2026, 12, 31) + timedelta(days=3))
-    assert outcomes(last, again) == [Outcome.IMPORTED] * 2
+    assert outcomes(last, again) == [StatementOutcome.IMPORTED] * 2
 
 
 def test_pages_of_two_statements_with_one_number_are_not_joined():
@@ -269,8 +272,8 @@ PAGES = (page(1, 0, 10, first=True), page(2, 10, -3), page(3, 7, last=True))
 def test_pages_are_joined_in_whatever_order_they_come():
     for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
         *before, last = outcomes(*(PAGES[at] for at in order))
-        assert before == [Outcome.INCOMPLETE] * 2
-        assert last is Outcome.IMPORTED
+        assert before == [StatementOutcome.INCOMPLETE] * 2
+        assert last is StatementOutcome.IMPORTED
     (joined,) = chain_of(map(head_of, PAGES)).row
     assert [each.page for each in joined.pages] == [1, 2, 3]
     assert joined.missing() == ""
@@ -284,17 +287,20 @@ def test_a_page_that_is_missing_keeps_the_statement_incomplete():
 
 def test_a_page_that_does_not_continue_is_unbalanced():
     found = outcomes(PAGES[0], page(2, 11, last=True))
-    assert found == [Outcome.INCOMPLETE, Outcome.UNBALANCED]
+    assert found == [StatementOutcome.INCOMPLETE, StatementOutcome.UNBALANCED]
 
 
 def test_intraday_reports_are_no_part_of_the_row():
     report = statement(5, 999, 1, source=Source.CAMT052, closing=3)
-    assert outcomes(statement(1, 0, 5), report, statement(2, 5)) == [Outcome.IMPORTED] * 3
+    assert outcomes(statement(1, 0, 5), report, statement(2, 5)) == [StatementOutcome.IMPORTED] * 3
 
 
 def test_the_same_days_in_two_formats_overlap():
     other = statement(1, 0, 100, source=Source.MT940, id="OTHER", created="")
-    assert outcomes(statement(1, 0, 100), other) == [Outcome.IMPORTED, Outcome.OVERLAP]
+    assert outcomes(statement(1, 0, 100), other) == [
+        StatementOutcome.IMPORTED,
+        StatementOutcome.OVERLAP,
+    ]
 
 
 def a_month(chance):

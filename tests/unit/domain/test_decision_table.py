@@ -11,7 +11,16 @@ from typing import NamedTuple
 import pytest
 
 from settlement_engine.domain.decisions.after_the_end import contradicts
-from settlement_engine.domain.lifecycle import ENDS, HOLDING, LIFE, Ask, Do, Event, State, follow
+from settlement_engine.domain.lifecycle import (
+    ENDS,
+    HOLDING,
+    TRANSITIONS,
+    Ask,
+    Do,
+    Event,
+    State,
+    transition_for,
+)
 
 S, E = State, Event
 KEPT, RELEASED, POSTED, REVERSED, NONE = "kept", "released", "posted", "reversed", "none"
@@ -98,7 +107,7 @@ OTHER_RAILS = {29, 30, 31, 32, 33}
 
 
 def money(case: Case) -> str:
-    do = follow(case.state, case.event).do
+    do = transition_for(case.state, case.event).do
     if do in MONEY:
         return MONEY[do]
     return KEPT if case.state in HOLDING else NONE
@@ -106,7 +115,7 @@ def money(case: Case) -> str:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.number}-{case.text}")
 def test_the_page_says_what_the_decision_table_says(case):
-    row = follow(case.state, case.event)
+    row = transition_for(case.state, case.event)
     assert (row.state, row.ask, money(case)) == (case.to, case.ask, case.money)
 
 
@@ -169,6 +178,6 @@ def test_silence_never_contradicts(state):
 @pytest.mark.parametrize("state", State)
 def test_what_contradicts_has_a_row_to_be_recorded_by(state):
     contradicting = [event for event in Event if contradicts(state, event)]
-    assert (E.CONTRADICTED in LIFE[state]) == bool(contradicting)
+    assert (E.CONTRADICTED in TRANSITIONS[state]) == bool(contradicting)
     if contradicting:
         assert state in ENDS

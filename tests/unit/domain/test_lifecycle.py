@@ -5,74 +5,78 @@ import pytest
 from settlement_engine.domain.lifecycle import (
     ENDS,
     HOLDING,
-    LIFE,
     QUESTION,
     STATUS,
+    TRANSITIONS,
     Ask,
     Event,
     PublicStatus,
     State,
-    follow,
     is_recorded,
+    transition_for,
 )
 from settlement_engine.errors import IllegalMove
-from tests.unit.domain import page_rules
-from tests.unit.domain.page_rules import AFTER_P, ASKS, RULES, rows
+from tests.unit.domain import state_machine_rules
+from tests.unit.domain.state_machine_rules import AFTER_P, ASKS, RULES, rows
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_page_keeps_the_rule(rule):
-    assert list(rule(LIFE)) == []
+    assert list(rule(TRANSITIONS)) == []
 
 
 def test_every_rule_is_walked():
     named = {
         value
-        for name, value in vars(page_rules).items()
+        for name, value in vars(state_machine_rules).items()
         if callable(value)
-        and getattr(value, "__module__", "") == page_rules.__name__
+        and getattr(value, "__module__", "") == state_machine_rules.__name__
         and name not in {"rows", "is_killed"}
     }
     assert named == set(RULES)
 
 
 def test_every_state_has_its_place_in_the_table():
-    assert set(LIFE) == set(State)
+    assert set(TRANSITIONS) == set(State)
 
 
 @pytest.mark.parametrize("state", State)
 def test_what_is_not_a_row_is_an_illegal_move(state):
-    for event in set(Event) - LIFE[state].keys():
+    for event in set(Event) - TRANSITIONS[state].keys():
         with pytest.raises(IllegalMove) as raised:
-            follow(state, event)
+            transition_for(state, event)
         assert (raised.value.state, raised.value.event) == (state, event)
 
 
 def test_what_is_a_row_is_followed():
-    for state, event, row in rows(LIFE):
-        assert follow(state, event) is row
+    for state, event, transition in rows(TRANSITIONS):
+        assert transition_for(state, event) is transition
 
 
 def test_every_change_of_state_is_recorded():
-    for state, event, row in rows(LIFE):
-        if row.state is not state:
-            assert is_recorded(state, row), (state, event)
+    for state, event, transition in rows(TRANSITIONS):
+        if transition.state is not state:
+            assert is_recorded(state, transition), (state, event)
 
 
 def test_every_ending_is_recorded_and_so_announced():
-    for state, event, row in rows(LIFE):
-        if row.state in ENDS:
-            assert is_recorded(state, row), (state, event)
+    for state, event, transition in rows(TRANSITIONS):
+        if transition.state in ENDS:
+            assert is_recorded(state, transition), (state, event)
 
 
 def test_whatever_touches_money_is_recorded():
-    for state, event, row in rows(LIFE):
-        if row.do is not None:
-            assert is_recorded(state, row), (state, event)
+    for state, event, transition in rows(TRANSITIONS):
+        if transition.do is not None:
+            assert is_recorded(state, transition), (state, event)
 
 
 def test_a_question_that_is_put_again_is_no_move():
-    again = {(state, event) for state, event, row in rows(LIFE) if not is_recorded(state, row)}
+    again = {
+        (state, event)
+        for state, event, transition in rows(TRANSITIONS)
+        if not is_recorded(state, transition)
+    }
     assert again == {
         (State.VALIDATING, Event.NO_ANSWER),
         (State.LOCKED, Event.UNDELIVERED),
@@ -86,21 +90,21 @@ def test_a_question_that_is_put_again_is_no_move():
 
 
 def test_a_checkpoint_is_reached_only_by_a_recorded_move():
-    for state, event, row in rows(LIFE):
-        if row.reached:
-            assert is_recorded(state, row), (state, event)
+    for state, event, transition in rows(TRANSITIONS):
+        if transition.reached:
+            assert is_recorded(state, transition), (state, event)
 
 
 def test_the_open_question_is_a_function_of_the_state():
     asked: dict[State, set[Ask | None]] = {}
-    for _, _, row in rows(LIFE):
-        asked.setdefault(row.state, set()).add(row.ask)
+    for _, _, transition in rows(TRANSITIONS):
+        asked.setdefault(transition.state, set()).add(transition.ask)
     assert all(len(questions) == 1 for questions in asked.values())
     assert QUESTION == ASKS
 
 
 def test_the_ends_and_the_holding_states_are_those_of_the_design():
-    assert page_rules.ENDS == ENDS
+    assert state_machine_rules.ENDS == ENDS
     assert AFTER_P == HOLDING
 
 

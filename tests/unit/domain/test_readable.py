@@ -10,10 +10,10 @@ import pytest
 
 from settlement_engine.api.grammar import check_words
 from settlement_engine.cli import output
-from settlement_engine.domain.explanation import as_text, explain
 from settlement_engine.domain.readable import has_unseen, shown
+from settlement_engine.evidence.explanation import as_text, explain
 from settlement_engine.monitoring.redaction import printable
-from tests.support.told_lives import dossier_of
+from tests.support.made_histories import dossier_of
 
 HIDDEN = (
     "\u202e", "\u202a", "\u2066", "\u2069", "\u200b", "\u200d", "\u200e", "\u2060", "\ufeff",

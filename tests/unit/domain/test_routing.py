@@ -18,15 +18,15 @@ from settlement_engine.domain.routing import (
     choose_route,
     read_rejected,
 )
-from settlement_engine.domain.sentences import refusal_sentence
 from settlement_engine.domain.settlement import Instruction, Priority
-from settlement_engine.domain.windows import Session
+from settlement_engine.domain.windows import WindowOpening
+from settlement_engine.evidence.sentences import refusal_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-OPEN = Session(NOON - timedelta(hours=1), NOON + timedelta(hours=1))
+OPEN = WindowOpening(NOON - timedelta(hours=1), NOON + timedelta(hours=1))
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Rules:
     amount_max_minor: Mapping[str, int] = field(default_factory=dict)
 
 
-def wish(minor=1_000, currency="EUR", from_bank="aaaabe22xxx"):
+def payment_request(minor=1_000, currency="EUR", from_bank="aaaabe22xxx"):
     return Instruction(
         caller="clearing",
         idempotency_key="k",
@@ -51,13 +51,15 @@ def wish(minor=1_000, currency="EUR", from_bank="aaaabe22xxx"):
     )
 
 
-def offer(name="one", *, rules=None, session=OPEN, **fields):
-    return RailOffer(name=name, rules=Rules(**(rules or {})), session=session, **fields)
+def offer(name="one", *, rules=None, window_opening=OPEN, **fields):
+    return RailOffer(
+        name=name, rules=Rules(**(rules or {})), window_opening=window_opening, **fields
+    )
 
 
 def shut(name="one", hours=None, **fields):
     opens_at = None if hours is None else NOON + timedelta(hours=hours)
-    return offer(name, session=None, opens_at=opens_at, **fields)
+    return offer(name, window_opening=None, opens_at=opens_at, **fields)
 
 
 LASTING_RULES = [
@@ -69,14 +71,14 @@ LASTING_RULES = [
 
 
 def test_the_first_rail_that_can_take_it_is_chosen_and_those_after_it_are_not_looked_at():
-    route = choose_route(wish(), [offer("one"), offer("two", rules=LASTING_RULES[0][0])])
-    assert (route.rail, route.rejected, route.session) == ("one", (), OPEN)
+    route = choose_route(payment_request(), [offer("one"), offer("two", rules=LASTING_RULES[0][0])])
+    assert (route.rail, route.rejected, route.window_opening) == ("one", (), OPEN)
     assert route.words() == {}
 
 
 @pytest.mark.parametrize(("rules", "reason"), LASTING_RULES)
 def test_what_a_rail_never_carries_goes_over_the_next_one_with_the_reason(rules, reason):
-    route = choose_route(wish(), [offer("one", rules=rules), offer("two")])
+    route = choose_route(payment_request(), [offer("one", rules=rules), offer("two")])
     assert route.rail == "two"
     assert [(each.rail, each.reason) for each in route.rejected] == [("one", reason)]
     assert read_rejected(route.words()) == route.rejected
@@ -84,7 +86,7 @@ def test_what_a_rail_never_carries_goes_over_the_next_one_with_the_reason(rules,
 
 @pytest.mark.parametrize(("rules", "reason"), LASTING_RULES)
 def test_what_no_rail_carries_has_the_reason_of_each(rules, reason):
-    route = choose_route(wish(), [offer("one", rules=rules), offer("two", rules=rules)])
+    route = choose_route(payment_request(), [offer("one", rules=rules), offer("two", rules=rules)])
     assert (route.rail, route.waits_for) == ("", None)
     assert [each.reason for each in route.rejected] == [reason, reason]
     sentence = refusal_sentence("NO_ROUTE", {"currency": "EUR", **route.words()})
@@ -93,17 +95,19 @@ def test_what_no_rail_carries_has_the_reason_of_each(rules, reason):
 
 def test_limits_hold_to_the_last_minor_unit_and_for_their_own_currency_only():
     rules = {"amount_min_minor": {"EUR": 1_000}, "amount_max_minor": {"EUR": 1_000, "JPY": 5}}
-    assert choose_route(wish(1_000), [offer(rules=rules)]).rail == "one"
-    assert choose_route(wish(5, "JPY"), [offer(rules=rules)]).rail == "one"
-    assert choose_route(wish(6, "JPY"), [offer(rules=rules)]).rail == ""
-    assert choose_route(wish(10**15, "USD"), [offer(rules=rules)]).rail == "one"
+    assert choose_route(payment_request(1_000), [offer(rules=rules)]).rail == "one"
+    assert choose_route(payment_request(5, "JPY"), [offer(rules=rules)]).rail == "one"
+    assert choose_route(payment_request(6, "JPY"), [offer(rules=rules)]).rail == ""
+    assert choose_route(payment_request(10**15, "USD"), [offer(rules=rules)]).rail == "one"
 
 
 def test_a_bank_is_reached_under_each_spelling_of_its_code():
     rules = {"banks": frozenset({"AAAABE22"})}
-    assert choose_route(wish(from_bank="AAAABE22XXX"), [offer(rules=rules)]).rail == "one"
-    assert choose_route(wish(from_bank="aaaabe22"), [offer(rules=rules)]).rail == "one"
-    assert choose_route(wish(from_bank="AAAABE23"), [offer(rules=rules)]).rail == ""
+    assert (
+        choose_route(payment_request(from_bank="AAAABE22XXX"), [offer(rules=rules)]).rail == "one"
+    )
+    assert choose_route(payment_request(from_bank="aaaabe22"), [offer(rules=rules)]).rail == "one"
+    assert choose_route(payment_request(from_bank="AAAABE23"), [offer(rules=rules)]).rail == ""
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,7 @@ def test_a_bank_is_reached_under_each_spelling_of_its_code():
     ids=lambda each: str(each) if isinstance(each, str) else "",
 )
 def test_what_cannot_take_it_now_gives_way_to_what_can(first, reason):
-    route = choose_route(wish(), [first, offer("two")])
+    route = choose_route(payment_request(), [first, offer("two")])
     assert (route.rail, route.waits_for) == ("two", None)
     assert [(each.rail, each.reason) for each in route.rejected] == [("one", reason)]
 
@@ -125,21 +129,21 @@ def test_without_another_rail_it_waits_for_what_can_be_soonest():
     full, silent = offer("full", has_room=False), offer("silent", is_breaker_open=True)
     late, soon, never = shut("late", 9), shut("soon", 2), shut("never")
     never_carries = offer("no", rules=LASTING_RULES[0][0])
-    assert choose_route(wish(), [never_carries, late, full, silent]).rail == "silent"
-    assert choose_route(wish(), [late, full]).waits_for is RouteReason.LANE_FULL
-    route = choose_route(wish(), [never, late, soon])
+    assert choose_route(payment_request(), [never_carries, late, full, silent]).rail == "silent"
+    assert choose_route(payment_request(), [late, full]).waits_for is RouteReason.LANE_FULL
+    route = choose_route(payment_request(), [never, late, soon])
     assert (route.rail, route.waits_for) == ("soon", RouteReason.WINDOW_CLOSED)
     assert route.opens_at == soon.opens_at
     assert {each.rail for each in route.rejected} == {"never", "late"}
 
 
 def test_what_is_sent_to_a_bank_that_does_not_answer_waits_in_its_lane():
-    route = choose_route(wish(), [offer("one", is_breaker_open=True)])
-    assert (route.rail, route.waits_for, route.session) == ("one", None, OPEN)
+    route = choose_route(payment_request(), [offer("one", is_breaker_open=True)])
+    assert (route.rail, route.waits_for, route.window_opening) == ("one", None, OPEN)
 
 
 def test_a_rail_that_never_opens_is_a_closed_window_and_not_a_missing_route():
-    route = choose_route(wish(), [shut("one")])
+    route = choose_route(payment_request(), [shut("one")])
     assert (route.rail, route.waits_for) == ("one", RouteReason.WINDOW_CLOSED)
     assert route.opens_at is None
 
@@ -153,7 +157,7 @@ offers = st.lists(
     st.builds(
         offer,
         rules=st.sampled_from([{}, *(rules for rules, _ in LASTING_RULES)]),
-        session=st.sampled_from([OPEN, None]),
+        window_opening=st.sampled_from([OPEN, None]),
         opens_at=st.sampled_from([None, NOON, NOON + timedelta(days=1)]),
         has_room=st.booleans(),
         is_breaker_open=st.booleans(),
@@ -164,7 +168,7 @@ offers = st.lists(
         RailOffer(
             name=f"rail{number}",
             rules=each.rules,
-            session=each.session,
+            window_opening=each.window_opening,
             opens_at=each.opens_at,
             has_room=each.has_room,
             is_breaker_open=each.is_breaker_open,
@@ -176,8 +180,8 @@ offers = st.lists(
 
 @given(offers)
 def test_every_rail_that_was_looked_at_is_chosen_or_has_a_reason(found):
-    route = choose_route(wish(), found)
-    assert route == choose_route(wish(), found)
+    route = choose_route(payment_request(), found)
+    assert route == choose_route(payment_request(), found)
     looked_at = [each.rail for each in route.rejected] + ([route.rail] if route.rail else [])
     names = [each.name for each in found]
     assert sorted(looked_at) == names[: len(looked_at)]
@@ -186,5 +190,5 @@ def test_every_rail_that_was_looked_at_is_chosen_or_has_a_reason(found):
         assert len(route.rejected) == len(found)
     elif route.waits_for is None:
         chosen = found[names.index(route.rail)]
-        assert route.session is not None
+        assert route.window_opening is not None
         assert chosen.has_room

@@ -109,7 +109,7 @@ def test_a_settlement_has_ended_exactly_in_the_ends(state):
         instruction=WISH,
         state=state,
         seq=1,
-        epoch=1,
+        fencing_token=1,
         created_at=datetime(2026, 1, 14, tzinfo=UTC),
         value_date=date(2026, 1, 14),
     )

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from settlement_engine.domain.windows import (
     EVERY_DAY,
     LOOK_AHEAD_DAYS,
-    Session,
     Window,
+    WindowOpening,
     always_open,
     both_open,
     next_opening,
     next_opening_of_both,
-    open_session,
+    window_opening_at,
 )
 
 WORKDAYS = frozenset(range(1, 6))
@@ -47,16 +47,16 @@ USD = window(NEW_YORK, time(9), time(17), currency="USD")
 
 def test_the_opening_instant_is_open_and_the_closing_instant_is_shut():
     opens, closes = local(BERLIN, 2026, 1, 14, 8), local(BERLIN, 2026, 1, 14, 16)
-    assert open_session([EUR], "EUR", opens - TICK) is None
-    assert open_session([EUR], "EUR", opens) == Session(opens, closes)
-    assert open_session([EUR], "EUR", closes - TICK) == Session(opens, closes)
-    assert open_session([EUR], "EUR", closes) is None
+    assert window_opening_at([EUR], "EUR", opens - TICK) is None
+    assert window_opening_at([EUR], "EUR", opens) == WindowOpening(opens, closes)
+    assert window_opening_at([EUR], "EUR", closes - TICK) == WindowOpening(opens, closes)
+    assert window_opening_at([EUR], "EUR", closes) is None
 
 
 def test_the_instant_counts_and_not_the_zone_in_which_it_is_written():
     now = local(BERLIN, 2026, 1, 14, 15, 30)
     for zone in ("Asia/Tokyo", NEW_YORK, "UTC"):
-        assert open_session([EUR], "EUR", now.astimezone(ZoneInfo(zone))) is not None
+        assert window_opening_at([EUR], "EUR", now.astimezone(ZoneInfo(zone))) is not None
 
 
 def test_every_day_is_the_seven_days_of_iso():
@@ -66,9 +66,9 @@ def test_every_day_is_the_seven_days_of_iso():
 
 def test_a_currency_without_a_window_is_never_open():
     now = local(BERLIN, 2026, 1, 14, 12)
-    assert open_session([EUR], "GBP", now) is None
+    assert window_opening_at([EUR], "GBP", now) is None
     assert next_opening([EUR], "GBP", now) is None
-    assert open_session([], "EUR", now) is None
+    assert window_opening_at([], "EUR", now) is None
     assert next_opening([], "EUR", now) is None
 
 
@@ -82,7 +82,7 @@ def test_the_weekend_is_shut_and_monday_is_next():
     monday_morning = local(BERLIN, 2026, 1, 19, 8)
     assert friday_evening.astimezone(ZoneInfo(BERLIN)).isoweekday() == 5
     for now in (friday_evening, friday_evening + timedelta(days=1), monday_morning - TICK):
-        assert open_session([EUR], "EUR", now) is None
+        assert window_opening_at([EUR], "EUR", now) is None
         assert next_opening([EUR], "EUR", now) == monday_morning
 
 
@@ -106,23 +106,23 @@ def test_an_overnight_window_ends_on_the_next_day():
     night = window(NEW_YORK, time(22), time(2))
     opens, closes = local(NEW_YORK, 2026, 1, 14, 22), local(NEW_YORK, 2026, 1, 15, 2)
     for now in (opens, local(NEW_YORK, 2026, 1, 15, 0), closes - TICK):
-        assert open_session([night], "EUR", now) == Session(opens, closes)
-    assert open_session([night], "EUR", closes) is None
+        assert window_opening_at([night], "EUR", now) == WindowOpening(opens, closes)
+    assert window_opening_at([night], "EUR", closes) is None
 
 
 def test_an_overnight_window_belongs_to_the_weekday_on_which_it_opens():
     friday_night = window(BERLIN, time(22), time(6), frozenset({5}))
     saturday = local(BERLIN, 2026, 1, 17, 3)
     friday_before_dawn = local(BERLIN, 2026, 1, 16, 3)
-    assert open_session([friday_night], "EUR", saturday) is not None
-    assert open_session([friday_night], "EUR", friday_before_dawn) is None
+    assert window_opening_at([friday_night], "EUR", saturday) is not None
+    assert window_opening_at([friday_night], "EUR", friday_before_dawn) is None
 
 
 def test_equal_times_are_a_whole_day():
     sunday = window(BERLIN, time(0), time(0), frozenset({7}))
     opens = local(BERLIN, 2026, 1, 18, 0)
-    session = open_session([sunday], "EUR", opens + timedelta(hours=12))
-    assert session == Session(opens, opens + timedelta(hours=24))
+    window_opening = window_opening_at([sunday], "EUR", opens + timedelta(hours=12))
+    assert window_opening == WindowOpening(opens, opens + timedelta(hours=24))
 
 
 # --- summer time ------------------------------------------------------------------------------------
@@ -156,8 +156,8 @@ def test_in_the_weeks_between_both_changes_the_overlap_of_berlin_and_new_york_is
     for day in (date(2026, 3, 4), date(2026, 3, 11), date(2026, 4, 1)):
         closes = datetime.combine(day, time(16), ZoneInfo(BERLIN)).astimezone(UTC)
         opens = datetime.combine(day, time(9), ZoneInfo(NEW_YORK)).astimezone(UTC)
-        assert open_session([EUR], "EUR", closes - SECOND) is not None
-        assert open_session([USD], "USD", opens) is not None
+        assert window_opening_at([EUR], "EUR", closes - SECOND) is not None
+        assert window_opening_at([USD], "USD", opens) is not None
         both_open[day.isoformat()] = (closes - opens).total_seconds() / 3600
     assert both_open == {"2026-03-04": 1.0, "2026-03-11": 2.0, "2026-04-01": 1.0}
 
@@ -167,28 +167,30 @@ def test_in_the_weeks_between_both_changes_the_overlap_of_berlin_and_new_york_is
 )
 def test_a_whole_sunday_has_as_many_hours_as_the_clocks_give_it(day, hours):
     sunday = window(BERLIN, time(0), time(0), frozenset({7}))
-    session = open_session([sunday], "EUR", local(BERLIN, day.year, day.month, day.day, 12))
-    assert session is not None
-    assert session.closes_at - session.opens_at == timedelta(hours=hours)
+    window_opening = window_opening_at(
+        [sunday], "EUR", local(BERLIN, day.year, day.month, day.day, 12)
+    )
+    assert window_opening is not None
+    assert window_opening.closes_at - window_opening.opens_at == timedelta(hours=hours)
 
 
 def test_an_opening_in_the_hour_that_does_not_exist_comes_when_the_clocks_have_gone_forward():
     # On 2026-03-29 Berlin's clocks go from 02:00 to 03:00, which is 01:00 UTC.
     early = window(BERLIN, time(2, 30), time(4), EVERY_DAY)
-    session = open_session([early], "EUR", utc(2026, 3, 29, 1, 45))
-    assert session == Session(utc(2026, 3, 29, 1, 30), utc(2026, 3, 29, 2))
-    assert session.opens_at.astimezone(ZoneInfo(BERLIN)).time() == time(3, 30)
+    window_opening = window_opening_at([early], "EUR", utc(2026, 3, 29, 1, 45))
+    assert window_opening == WindowOpening(utc(2026, 3, 29, 1, 30), utc(2026, 3, 29, 2))
+    assert window_opening.opens_at.astimezone(ZoneInfo(BERLIN)).time() == time(3, 30)
 
 
 def test_a_window_that_the_missing_hour_swallows_does_not_open_that_day():
     swallowed = window(BERLIN, time(2, 15), time(3), EVERY_DAY)
-    assert open_session([swallowed], "EUR", utc(2026, 3, 29, 1, 15)) is None
+    assert window_opening_at([swallowed], "EUR", utc(2026, 3, 29, 1, 15)) is None
     assert next_opening([swallowed], "EUR", utc(2026, 3, 29)) == utc(2026, 3, 30, 0, 15)
 
 
 def test_a_window_that_is_just_the_missing_hour_does_not_open_that_day():
     missing = window(BERLIN, time(2), time(3), EVERY_DAY)
-    assert open_session([missing], "EUR", utc(2026, 3, 29, 1)) is None
+    assert window_opening_at([missing], "EUR", utc(2026, 3, 29, 1)) is None
     assert next_opening([missing], "EUR", utc(2026, 3, 29)) == utc(2026, 3, 30, 0)
 
 
@@ -197,10 +199,10 @@ def test_a_time_that_comes_twice_is_its_first_coming():
     early = window(BERLIN, time(2, 30), time(4), EVERY_DAY)
     assert next_opening([early], "EUR", utc(2026, 10, 25)) == utc(2026, 10, 25, 0, 30)
     late = window(BERLIN, time(1), time(2, 30), EVERY_DAY)
-    session = open_session([late], "EUR", utc(2026, 10, 25, 0))
-    assert session is not None
-    assert session.closes_at == utc(2026, 10, 25, 0, 30)
-    assert open_session([late], "EUR", utc(2026, 10, 25, 1, 15)) is None
+    window_opening = window_opening_at([late], "EUR", utc(2026, 10, 25, 0))
+    assert window_opening is not None
+    assert window_opening.closes_at == utc(2026, 10, 25, 0, 30)
+    assert window_opening_at([late], "EUR", utc(2026, 10, 25, 1, 15)) is None
 
 
 # --- several windows --------------------------------------------------------------------------------
@@ -209,9 +211,9 @@ def test_a_time_that_comes_twice_is_its_first_coming():
 def test_of_several_open_windows_the_one_that_shuts_last_counts():
     morning = window(BERLIN, time(8), time(12))
     late = window(BERLIN, time(10), time(18))
-    session = open_session([late, morning], "EUR", local(BERLIN, 2026, 1, 14, 11))
-    assert session is not None
-    assert session.closes_at == local(BERLIN, 2026, 1, 14, 18)
+    window_opening = window_opening_at([late, morning], "EUR", local(BERLIN, 2026, 1, 14, 11))
+    assert window_opening is not None
+    assert window_opening.closes_at == local(BERLIN, 2026, 1, 14, 18)
 
 
 def test_of_several_windows_the_next_opening_is_the_earliest():
@@ -222,8 +224,8 @@ def test_of_several_windows_the_next_opening_is_the_earliest():
 
 def test_windows_of_other_currencies_do_not_count():
     now = local(NEW_YORK, 2026, 1, 14, 14)
-    assert open_session([USD, EUR], "USD", now) is not None
-    assert open_session([USD, EUR], "EUR", now) is None
+    assert window_opening_at([USD, EUR], "USD", now) is not None
+    assert window_opening_at([USD, EUR], "EUR", now) is None
 
 
 # --- always -----------------------------------------------------------------------------------------
@@ -237,9 +239,9 @@ instants = st.datetimes(
 
 @given(instants)
 def test_the_window_that_never_shuts_is_always_open(now):
-    session = open_session([always_open("EUR")], "EUR", now)
-    assert session is not None
-    assert session.holds(now)
+    window_opening = window_opening_at([always_open("EUR")], "EUR", now)
+    assert window_opening is not None
+    assert window_opening.holds(now)
 
 
 @given(
@@ -253,25 +255,25 @@ def test_what_is_said_to_be_open_is_open_by_the_clock_on_the_wall(
     now, zone, opens, closes, weekdays
 ):
     windows = [window(zone, opens, closes, weekdays)]
-    session = open_session(windows, "EUR", now)
-    if session is not None:
-        assert session.opens_at <= now < session.closes_at
-        assert session.closes_at - session.opens_at <= timedelta(hours=26)
-        assert session.opens_at.astimezone(ZoneInfo(zone)).isoweekday() in weekdays
+    window_opening = window_opening_at(windows, "EUR", now)
+    if window_opening is not None:
+        assert window_opening.opens_at <= now < window_opening.closes_at
+        assert window_opening.closes_at - window_opening.opens_at <= timedelta(hours=26)
+        assert window_opening.opens_at.astimezone(ZoneInfo(zone)).isoweekday() in weekdays
     following = next_opening(windows, "EUR", now)
     assert following is not None
     assert following > now
-    assert open_session(windows, "EUR", following) is not None
+    assert window_opening_at(windows, "EUR", following) is not None
 
 
 # --- a currency's windows and those of a rail -----------------------------------------------------
 
 
 def test_both_are_open_until_the_first_of_them_shuts():
-    one = Session(utc(2026, 3, 2, 7), utc(2026, 3, 2, 15))
-    other = Session(utc(2026, 3, 2, 9), utc(2026, 3, 2, 17))
+    one = WindowOpening(utc(2026, 3, 2, 7), utc(2026, 3, 2, 15))
+    other = WindowOpening(utc(2026, 3, 2, 9), utc(2026, 3, 2, 17))
     assert both_open(one, other) == both_open(other, one)
-    assert both_open(one, other) == Session(utc(2026, 3, 2, 9), utc(2026, 3, 2, 15))
+    assert both_open(one, other) == WindowOpening(utc(2026, 3, 2, 9), utc(2026, 3, 2, 15))
 
 
 def test_both_open_next_when_the_later_one_does():
@@ -294,5 +296,5 @@ def test_a_rail_round_the_clock_opens_with_the_currency():
 
 def test_a_window_of_every_currency_is_open_for_each():
     always = always_open("")
-    assert open_session([always], "JPY", utc(2026, 3, 2, 3)) is not None
-    assert open_session([EUR], "JPY", utc(2026, 3, 2, 9)) is None
+    assert window_opening_at([always], "JPY", utc(2026, 3, 2, 3)) is not None
+    assert window_opening_at([EUR], "JPY", utc(2026, 3, 2, 9)) is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.ports import Answer
-from tests.unit.engine.house import running
+from tests.unit.engine.engine_world import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,39 +8,42 @@ import pytest
 
 from settlement_engine.domain.lifecycle import (
     ENDS,
-    LIFE,
+    TRANSITIONS,
     Ask,
     Do,
     Event,
     State,
-    is_one_more_question,
     is_recorded,
+    is_repeated_question,
 )
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.engine.believed import believe
-from settlement_engine.ports import Step
+from settlement_engine.ports import TransitionCommand
 from tests.support.decided import NOW, attempt, settlement
 
-ROWS = [(state, event) for state in LIFE for event in LIFE[state]]
+ROWS = [(state, event) for state in TRANSITIONS for event in TRANSITIONS[state]]
 LATER = NOW + timedelta(seconds=9)
 
 
 @pytest.mark.parametrize(("state", "event"), ROWS)
 def test_every_transition_is_believed_as_it_was_written(state: State, event: Event) -> None:
-    row = LIFE[state][event]
+    transition = TRANSITIONS[state][event]
     believed = settlement(state, asked=2)
     refusal = Refusal(code=RefusalCode.RAIL_REJECTED, detail={"code": "AC04"})
-    believe(Step(settlement=believed, event=event, row=row, refusal=refusal), LATER)
-    is_move = is_recorded(state, row)
-    assert believed.state is row.state
+    believe(
+        TransitionCommand(settlement=believed, event=event, transition=transition, refusal=refusal),
+        LATER,
+    )
+    is_move = is_recorded(state, transition)
+    assert believed.state is transition.state
     assert believed.seq == 3 + is_move
-    assert believed.asked == (3 if not is_move or is_one_more_question(row) else 0)
-    assert believed.is_frozen is (row.do in (Do.EXCEPT, Do.SUSPEND))
+    assert believed.asked == (3 if not is_move or is_repeated_question(transition) else 0)
+    assert believed.is_frozen is (transition.do in (Do.EXCEPT, Do.SUSPEND))
     assert (believed.refusal_code, believed.refusal_detail) == ("RAIL_REJECTED", {"code": "AC04"})
-    if row.state in ENDS:
+    if transition.state in ENDS:
         assert believed.ended_at == (NOW if state in ENDS else LATER)
     sends = believed.attempt.sends if believed.attempt else None
-    if event is Event.NOT_FOUND and row.ask is Ask.SEND:
+    if event is Event.NOT_FOUND and transition.ask is Ask.SEND:
         assert sends == 2
     else:
         assert sends in (None, 1)
@@ -48,9 +51,14 @@ def test_every_transition_is_believed_as_it_was_written(state: State, event: Eve
 
 def test_what_was_sent_is_ours_and_is_not_compared_again() -> None:
     believed = settlement(State.VALIDATING, rail_reference="R-1")
-    row = LIFE[State.VALIDATING][Event.CLEARED]
+    transition = TRANSITIONS[State.VALIDATING][Event.CLEARED]
     made = attempt()
-    believe(Step(settlement=believed, event=Event.CLEARED, row=row, attempt=made), NOW)
+    believe(
+        TransitionCommand(
+            settlement=believed, event=Event.CLEARED, transition=transition, attempt=made
+        ),
+        NOW,
+    )
     assert believed.attempt is made
     assert believed.recorded is None
     assert believed.rail_reference == "R-1"

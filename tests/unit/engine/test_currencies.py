@@ -12,7 +12,7 @@ from settlement_engine.errors import IdempotencyConflict, InvalidInstruction
 from settlement_engine.ports import Answer
 from tests.support import iso4217
 from tests.support.iso4217 import LEAVING
-from tests.unit.engine.house import House, running, wish
+from tests.unit.engine.engine_world import House, payment_request, running
 
 LATER = Backoff(first_seconds=60, max_seconds=60)
 
@@ -23,7 +23,7 @@ def _on_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def levs(key: str = "k1", minor: int = 1250):
-    return wish(key, amount=Money(minor, LEAVING), obligation_id=f"o-{key}")
+    return payment_request(key, amount=Money(minor, LEAVING), obligation_id=f"o-{key}")
 
 
 async def open_banks(house: House) -> None:
@@ -40,7 +40,7 @@ async def test_open_payments_are_carried_on_and_new_ones_are_refused(
         [accepted] = await house.engine.submit([levs()])
         assert not isinstance(accepted, Exception)
         key = accepted.settlement.id
-        await house.until(lambda: house.records.lives[key].state is State.SENT)
+        await house.until(lambda: house.records.histories[key].state is State.SENT)
         await house.crash()
         iso4217.list_loses_it(monkeypatch)
         second = House(house.records, rail=house.rail)
@@ -56,7 +56,7 @@ async def test_open_payments_are_carried_on_and_new_ones_are_refused(
         with pytest.raises(IdempotencyConflict) as conflict:
             await second.engine.settle(levs(minor=7), 5)
         assert conflict.value.field == "amount"
-        assert len(house.records.lives) == 1
+        assert len(house.records.histories) == 1
         await second.crash()
 
 
@@ -108,7 +108,7 @@ async def test_a_new_instruction_obeys_the_exponent_of_today_and_is_booked_with_
         iso4217.list_changes_it(monkeypatch, digits)
         amount = parse_amount(text, LEAVING)
         assert amount.minor == int(text.replace(".", ""))
-        [answer] = await house.engine.submit([wish(amount=amount)])
+        [answer] = await house.engine.submit([payment_request(amount=amount)])
         if fault:
             assert isinstance(answer, InvalidInstruction)
             assert answer.violations == [("amount", fault)]
@@ -125,7 +125,7 @@ async def test_a_replay_is_recognised_although_its_amount_has_too_many_decimals_
         await open_banks(house)
         first = await house.engine.settle(levs(), 5)
         iso4217.list_changes_it(monkeypatch, 0)
-        again = await house.engine.settle(wish(amount=parse_amount("12.50", LEAVING)), 5)
+        again = await house.engine.settle(payment_request(amount=parse_amount("12.50", LEAVING)), 5)
         assert (again.is_replay, again.settlement.id) == (True, first.settlement.id)
 
 
@@ -136,4 +136,4 @@ async def test_what_the_database_does_not_know_is_not_taken_in(
     async with running() as house:
         monkeypatch.setattr(money, "_exponents", lambda: {"EUR": 2, LEAVING: 2, "NEW": 2})
         with pytest.raises(InvalidInstruction, match="settlement-engine migrate"):
-            await house.engine.settle(wish(amount=Money(5, "NEW")), 5)
+            await house.engine.settle(payment_request(amount=Money(5, "NEW")), 5)

@@ -14,7 +14,7 @@ from settlement_engine.domain.lifecycle import State
 from settlement_engine.domain.settlement import Settlement
 from settlement_engine.engine import directory as room
 from settlement_engine.engine.directory import Directory
-from tests.unit.engine.house import wish
+from tests.unit.engine.engine_world import payment_request
 
 RAIL = "mock"
 
@@ -26,13 +26,11 @@ class Books:
         self.asked: list[str] = []
         self.numbers: dict[tuple[AccountKind, str, str], int] = {}
         self.is_active = True
-        self.strangers: set[str] = set()
+        self.unowned: set[str] = set()
 
     async def accounts_of(self, banks):
         self.asked += [bank for _, bank in banks]
-        return [
-            self.account(kind, bank, "EUR") for kind, bank in banks if bank not in self.strangers
-        ]
+        return [self.account(kind, bank, "EUR") for kind, bank in banks if bank not in self.unowned]
 
     async def ensure_controls(self, keys):
         return [self.account(*key) for key in keys]
@@ -50,13 +48,13 @@ class Books:
 
 
 def settlement(from_bank, to_bank):
-    instruction = replace(wish(), from_bank=from_bank, to_bank=to_bank)
+    instruction = replace(payment_request(), from_bank=from_bank, to_bank=to_bank)
     return Settlement(
         id=UUID(int=1),
         instruction=instruction,
         state=State.VALIDATING,
         seq=1,
-        epoch=1,
+        fencing_token=1,
         created_at=datetime(2026, 1, 31, tzinfo=UTC),
         value_date=date(2026, 1, 31),
     )
@@ -98,16 +96,16 @@ async def test_a_full_directory_keeps_what_the_batch_at_hand_needs(books, direct
     monkeypatch.setattr(room, "GENERATION", 8)
     old = settlement("ALPHA", "BETA")
     await directory.prefetch([(old, RAIL)])
-    crowd = [settlement(f"FROM{n}", f"TO{n}") for n in range(2)]
-    await directory.prefetch([(each, RAIL) for each in (old, *crowd)])
-    assert all(directory.are_both_active(each) for each in (old, *crowd))
+    in_flight = [settlement(f"FROM{n}", f"TO{n}") for n in range(2)]
+    await directory.prefetch([(each, RAIL) for each in (old, *in_flight)])
+    assert all(directory.are_both_active(each) for each in (old, *in_flight))
     assert directory.route(old, RAIL).source_id == books.numbers[AccountKind.NOSTRO, "ALPHA", "EUR"]
 
 
 async def test_a_directory_is_bounded_whatever_it_is_asked_for(books, directory, monkeypatch):
     monkeypatch.setattr(room, "GENERATION", 10)
     for number in range(200):
-        books.strangers.add(f"NOBODY{number}")
+        books.unowned.add(f"NOBODY{number}")
         known = settlement(f"FROM{number}", f"TO{number}")
         await directory.prefetch(
             [(known, RAIL), (settlement(f"FROM{number}", f"NOBODY{number}"), RAIL)]
@@ -117,7 +115,7 @@ async def test_a_directory_is_bounded_whatever_it_is_asked_for(books, directory,
     sizes = [
         len(part)
         for memory in (directory._known, directory._elsewhere)
-        for part in (memory.young, memory.old)
+        for part in (memory.new_generation, memory.old)
     ]
     assert max(sizes) <= 11
 

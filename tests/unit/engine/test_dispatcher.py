@@ -14,7 +14,7 @@ from settlement_engine.engine.dispatch import dispatcher as dispatch_module
 from settlement_engine.engine.dispatch.breaker import BreakerState
 from settlement_engine.engine.dispatch.dispatcher import NOT_PUT
 from settlement_engine.ports import Answer, BreakerLimits, LaneLimits, LaneReport
-from tests.unit.engine.house import House, ToldRail, running, wish
+from tests.unit.engine.engine_world import House, ToldRail, payment_request, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -82,24 +82,26 @@ def word_of(question: Question, event: Event) -> Answer:
 
 
 async def submit(house: House, count: int, first: int = 0, **fields: Any) -> list[UUID]:
-    wishes = [wish(f"k{number}", 1, **fields) for number in range(first, first + count)]
-    found = await house.engine.submit(wishes)
+    payment_requests = [
+        payment_request(f"k{number}", 1, **fields) for number in range(first, first + count)
+    ]
+    found = await house.engine.submit(payment_requests)
     assert not [each for each in found if isinstance(each, Exception)]
     return [each.settlement.id for each in found if not isinstance(each, Exception)]
 
 
 def states(house: House, keys: Sequence[UUID]) -> list[State]:
-    return [house.records.lives[key].state for key in keys]
+    return [house.records.histories[key].state for key in keys]
 
 
 def in_state(house: House, keys: Sequence[UUID], state: State) -> Callable[[], bool]:
     return lambda: all(each is state for each in states(house, keys))
 
 
-async def lives(house: House, keys: Sequence[UUID]) -> set[str]:
+async def histories(house: House, keys: Sequence[UUID]) -> set[str]:
     """Every state that one of these has passed through."""
-    found = [await house.store.life(key) for key in keys]
-    return {move.to_state.value for life in found for move in life}
+    found = [await house.store.history(key) for key in keys]
+    return {move.to_state.value for history in found for move in history}
 
 
 def lanes(house: House) -> Dispatcher:
@@ -118,7 +120,7 @@ async def test_300_payments_on_two_connections_of_a_second_make_nobody_doubt() -
         keys = await submit(house, 300)
         assert set(await all_end(house, keys)) == {State.COMPLETED}
         assert rail.most_at_once == {"send": 2, "enquire": 0, "recall": 0}
-        assert await lives(house, keys) == {"validating", "locked", "completed"}
+        assert await histories(house, keys) == {"validating", "locked", "completed"}
         assert len(rail.asked) == 300
 
 
@@ -128,9 +130,9 @@ async def test_what_does_answer_too_late_is_in_doubt_and_nothing_else() -> None:
     rail.sends.extend([None, *[Event.SETTLED] * 9])
     async with running(rail=rail, enquiry=LATER) as house:
         keys = await submit(house, 10)
-        first = house.records.lives[keys[0]]
+        first = house.records.histories[keys[0]]
         assert set(await all_end(house, keys)) == {State.COMPLETED}
-        doubted = [key for key in keys if "in_doubt" in await lives(house, [key])]
+        doubted = [key for key in keys if "in_doubt" in await histories(house, [key])]
         assert doubted == [first.id]
 
 
@@ -198,7 +200,7 @@ async def test_what_finds_no_room_waits_before_its_funds_are_held() -> None:
         assert (await house.nostro()).held == 6
         assert lanes(house).waiting("told") == 5
         assert set(await all_end(house, [*keys, *late])) == {State.COMPLETED}
-        assert "in_doubt" not in await lives(house, [*keys, *late])
+        assert "in_doubt" not in await histories(house, [*keys, *late])
 
 
 async def test_what_was_locked_and_finds_no_room_rests_and_is_never_given_up_for_it() -> None:
@@ -207,9 +209,9 @@ async def test_what_was_locked_and_finds_no_room_rests_and_is_never_given_up_for
     async with running(rail=rail, resend=soon, sends_max=1, full_lane=soon) as house:
         keys = await submit(house, 30)
         assert set(await all_end(house, keys)) == {State.COMPLETED}
-        counts = [house.records.lives[key].attempt.undelivered for key in keys]  # type: ignore[union-attr]
+        counts = [house.records.histories[key].attempt.undelivered for key in keys]  # type: ignore[union-attr]
         assert max(counts) >= 1, "decided in one batch, more were locked than fit"
-        assert await lives(house, keys) <= {"validating", "queued", "locked", "completed"}
+        assert await histories(house, keys) <= {"validating", "queued", "locked", "completed"}
         assert len(rail.asked) == 30
 
 
@@ -221,8 +223,8 @@ async def test_what_waits_until_it_is_no_longer_valid_is_given_up_and_never_doub
         ended = await all_end(house, keys)
         assert ended.count(State.ROLLED_BACK) == 10 - len(rail.asked)
         assert 3 <= len(rail.asked) <= 5
-        assert await lives(house, keys) == {"validating", "locked", "completed", "rolled_back"}
-        codes = {house.records.lives[key].refusal_code for key in keys}
+        assert await histories(house, keys) == {"validating", "locked", "completed", "rolled_back"}
+        codes = {house.records.histories[key].refusal_code for key in keys}
         assert codes - {"", None} == {RefusalCode.UNDELIVERED.value}
         assert (await house.nostro()).held == 0
 
@@ -236,13 +238,13 @@ async def test_what_waits_when_the_engine_stops_is_not_in_doubt_for_the_next_one
         await house.engine.leave()
         rests = [key for key in keys if key in house.records.open]
         assert len(rests) >= 8
-        assert {house.records.open[key].owner for key in rests} == {0}
+        assert {house.records.open[key].engine_id for key in rests} == {0}
         assert set(states(house, rests)) == {State.LOCKED}
         following = House(house.records, rail=SlowRail(0.1, concurrency_max=2))
         following.ids._last = 10_000
         await following.start()
         assert set(await all_end(following, keys)) == {State.COMPLETED}
-        assert "in_doubt" not in await lives(house, keys)
+        assert "in_doubt" not in await histories(house, keys)
         await following.crash()
 
 
@@ -252,9 +254,9 @@ async def test_what_waits_is_not_sent_by_an_engine_that_was_declared_gone() -> N
         keys = await submit(house, 5)
         await house.until(in_state(house, keys, State.LOCKED))
         await house.until(lambda: rail.began)
-        before = house.engine._presence.owner
+        before = house.engine._lease.engine_id
         house.records.engines[before].is_gone = True
-        await house.until(lambda: house.engine._presence.owner != before)
+        await house.until(lambda: house.engine._lease.engine_id != before)
         await all_end(house, keys)
         assert [word for word, _ in rail.began].count("send") <= 2, "the others were asked about"
 
@@ -265,17 +267,17 @@ async def test_nothing_that_waited_leaves_while_the_lease_may_have_run_out() -> 
         keys = await submit(house, 5)
         await house.until(in_state(house, keys, State.LOCKED))
         await house.until(lambda: rail.began)
-        registry = house.engine._presence._registry
-        beat = registry.beat
+        registry = house.engine._lease._registry
+        renew = registry.renew
 
         async def stuck(_owner: int, _lease_seconds: float) -> bool:
             await asyncio.sleep(3)
             return True
 
-        registry.beat = stuck  # type: ignore[assignment,method-assign]
+        registry.renew = stuck  # type: ignore[assignment,method-assign]
         await asyncio.sleep(2.5)
         assert [word for word, _ in rail.began].count("send") == 1
-        registry.beat = beat  # type: ignore[method-assign]
+        registry.renew = renew  # type: ignore[method-assign]
         assert set(await all_end(house, keys)) == {State.COMPLETED}
 
 
@@ -371,7 +373,7 @@ async def test_a_bank_that_does_not_answer_is_sent_nothing_more_and_asked_all_th
         await asyncio.sleep(4)
         words = [word for word, _, _ in rail.asked]
         assert (words.count("send"), words.count("enquire")) == (3, 9)
-        waiting = [key for key in keys if house.records.lives[key].state is State.LOCKED]
+        waiting = [key for key in keys if house.records.histories[key].state is State.LOCKED]
         assert len(waiting) == 7, "no answer is made up for what waits"
         assert house.meter.lanes_shown[-1] == {"told": LaneReport(waiting=7, breakers_open=1)}
         assert set(await all_end(house, keys)) == {State.COMPLETED}
@@ -408,7 +410,7 @@ async def test_what_was_proved_not_to_have_left_opens_the_breaker_before_it_is_g
         rail.sends.extend([Event.UNDELIVERED] * 3)
         keys = await submit(house, 4)
         assert set(await all_end(house, keys)) == {State.COMPLETED}
-        assert await lives(house, keys) == {"validating", "locked", "completed"}
+        assert await histories(house, keys) == {"validating", "locked", "completed"}
 
 
 # --- bounds ---------------------------------------------------------------------------------------

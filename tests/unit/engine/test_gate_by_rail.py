@@ -13,10 +13,10 @@ from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
-from settlement_engine.ports import AccountSpec, BankPage, Funding, Suspicion
-from settlement_lab.memory import MemoryAuditor, MemoryOpenings, Records
+from settlement_engine.ports import AccountSpec, BankPage, Funding, StaleDatabase
+from settlement_lab.memory import MemoryAuditor, MemoryBarrierStore, Records
 from tests.support.jumpingloop import LoopClock
-from tests.unit.engine.house import House, ToldRail, wish
+from tests.unit.engine.engine_world import House, ToldRail, payment_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,9 +53,9 @@ class Site:
         self.houses: list[House] = []
 
     async def engine(self, **settings: Any) -> House:
-        openings = MemoryOpenings(self.records)
+        barrier_store = MemoryBarrierStore(self.records)
         rails: dict[str, Any] = {"rail": self.first, "others": [self.second]}
-        house = House(self.records, openings=openings, **rails, **settings)
+        house = House(self.records, barrier_store=barrier_store, **rails, **settings)
         house.ids._last = 1000 * (1 + len(self.houses))
         if not self.records.accounts:
             for currency in ("EUR", "USD"):
@@ -112,7 +112,7 @@ async def failed_over(**settings: Any) -> AsyncIterator[tuple[Site, House]]:
 
 
 async def submit(house: House, key: str, currency: str) -> UUID:
-    [accepted] = await house.engine.submit([wish(key, Money(100, currency))])
+    [accepted] = await house.engine.submit([payment_request(key, Money(100, currency))])
     assert not isinstance(accepted, Exception)
     return accepted.settlement.id
 
@@ -122,7 +122,7 @@ async def test_a_mute_bank_stops_its_own_rail_only() -> None:
         stopped = await submit(house, "k1", "USD")
         going = await submit(house, "k2", "EUR")
         assert (await house.engine.wait(going, 20)).state is State.COMPLETED
-        assert site.records.lives[stopped].state is State.VALIDATING, "no funds are held for it"
+        assert site.records.histories[stopped].state is State.VALIDATING, "no funds are held for it"
         assert site.second.asked == []
         assert house.engine.is_open
         await asyncio.sleep(40)  # the mute bank was waited for
@@ -133,16 +133,16 @@ async def test_a_mute_bank_stops_its_own_rail_only() -> None:
         site.second.is_mute = False
         assert (await house.engine.wait(stopped, 60)).state is State.COMPLETED
         assert house.engine.opening == "sending open (recovery 1)"
-        assert site.records.eras[-1].steps.count("opened") == 1
+        assert site.records.system_epochs[-1].steps.count("opened") == 1
 
 
 async def test_an_engine_that_does_not_lead_opens_the_rails_that_were_listed() -> None:
     async with failed_over() as (site, house):
         await house.until(lambda: house.engine.opening.startswith("sending open except for second"))
-        openings = MemoryOpenings(site.records)
-        openings.lead = _never  # type: ignore[method-assign]
+        barrier_store = MemoryBarrierStore(site.records)
+        barrier_store.lead = _never  # type: ignore[method-assign]
         rails: dict[str, Any] = {"rail": site.first, "others": [site.second]}
-        other = House(site.records, openings=openings, **rails)
+        other = House(site.records, barrier_store=barrier_store, **rails)
         other.ids._last = 9_000
         site.houses.append(other)
         await other.start()
@@ -158,7 +158,7 @@ async def test_a_new_suspicion_shuts_the_rails_that_were_open_and_all_are_asked_
     async with failed_over() as (site, house):
         await house.until(lambda: house.engine.opening.startswith("sending open except for second"))
         listed = site.first.listed
-        house.engine.suspect(Suspicion(why="stream_ahead", era_min=2, known_to=1))
+        house.engine.report_stale(StaleDatabase(why="stream_ahead", system_epoch_min=2, known_to=1))
         assert not house.engine.is_open
         await house.until(
             lambda: house.engine.opening.startswith("sending open except for second (recovery 2)")
@@ -170,10 +170,10 @@ async def test_a_person_who_confirms_opens_the_rail_of_the_mute_bank() -> None:
     async with failed_over() as (site, house):
         stopped = await submit(house, "k1", "USD")
         await house.until(lambda: house.engine.opening.startswith("sending open except for second"))
-        openings = MemoryOpenings(site.records)
-        _, opening = await openings.look()
+        barrier_store = MemoryBarrierStore(site.records)
+        _, opening = await barrier_store.look()
         assert opening is not None
-        await openings.note(opening.incarnation, "confirmed", {"who": "ada", "reason": "by hand"})
+        await barrier_store.note(opening.epoch_id, "confirmed", {"who": "ada", "reason": "by hand"})
         assert (await house.engine.wait(stopped, 60)).state is State.COMPLETED
 
 
@@ -182,7 +182,7 @@ async def test_what_waits_for_a_shut_rail_is_bounded_and_rests_beyond_the_bound(
     async with failed_over(gate_waiting_max=1, screening=rest) as (site, house):
         await house.until(lambda: house.engine.opening.startswith("sending open except for second"))
         keys = [await submit(house, f"k{number}", "USD") for number in range(4)]
-        await house.until(lambda: sum(site.records.open[key].owner == 0 for key in keys) == 3)
+        await house.until(lambda: sum(site.records.open[key].engine_id == 0 for key in keys) == 3)
         site.second.is_mute = False
         for key in keys:
             assert (await house.engine.wait(key, 90)).state is State.COMPLETED

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import (
+    CaseFilter,
     InboundMessage,
-    MatterFilter,
     MessageSource,
-    Outcome,
     PaymentReferences,
     ReportOutcome,
     Result,
     StatusReport,
+    TransitionResult,
 )
-from settlement_lab.memory import MemoryInbound, MemoryMatters
-from tests.unit.engine.house import House, running
+from settlement_lab.memory import MemoryCases, MemoryInbound
+from tests.unit.engine.engine_world import House, running
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,17 +68,17 @@ async def test_what_was_acknowledged_is_worked_off_by_the_next_engine() -> None:
     writing = asyncio.Event()
     apply = house.store.apply
 
-    async def stuck(steps: Any, owner: int) -> Any:
+    async def stuck(steps: Any, engine_id: int) -> Any:
         if any(step.event is Event.SETTLED for step in steps):
             writing.set()
             await asyncio.Event().wait()
-        return await apply(steps, owner)
+        return await apply(steps, engine_id)
 
     house.store.apply = stuck  # type: ignore[method-assign]
     await house.engine._inbound.receive([message(found, Event.SETTLED)])
     await writing.wait()
     await house.crash()
-    assert house.records.lives[found.id].state is State.SENT
+    assert house.records.histories[found.id].state is State.SENT
 
     other = House(records=house.records)
     other.rail.enquiries.extend([None] * 1_000)
@@ -113,9 +113,9 @@ async def test_thirteen_callbacks_in_any_order_are_one_end_and_none_is_dropped(t
             await house.engine._inbound.receive([message(found, event)])
         assert (await house.engine.wait(found.id, 5)).state is State.COMPLETED
         await worked_off(house, 13)
-        moves = await house.store.life(found.id)
+        moves = await house.store.history(found.id)
         assert [move.to_state for move in moves].count(State.COMPLETED) == 1
-        assert "late_answer_dropped" not in house.meter.anomalies
+        assert "late_answer_dropped" not in house.meter.invariant_warnings
 
 
 async def test_thirteen_at_once_are_all_worked_off() -> None:
@@ -137,7 +137,7 @@ async def test_reports_are_decided_in_the_order_of_receipt() -> None:
             [message(found, Event.SETTLED), message(found, Event.RETURNED)]
         )
         await worked_off(house, 2)
-        assert house.records.lives[found.id].state is State.RETURNED
+        assert house.records.histories[found.id].state is State.RETURNED
         assert outcomes(house) == [ReportOutcome.APPLIED] * 2
 
 
@@ -148,7 +148,7 @@ async def test_a_repeated_message_is_recognised() -> None:
         for _ in range(3):
             await house.engine._inbound.receive([told])
         await worked_off(house, 1)
-        assert house.meter.anomalies.count("inbound_message_repeated") == 2
+        assert house.meter.invariant_warnings.count("inbound_message_repeated") == 2
         assert len(house.records.inbound_reports) == 1
 
 
@@ -160,8 +160,8 @@ async def test_the_same_contradiction_in_two_messages_is_one_case_and_both_are_c
             await house.engine._inbound.receive([message(found, Event.REJECTED)])
         await worked_off(house, 2)
         assert sorted(outcomes(house)) == [ReportOutcome.APPLIED, ReportOutcome.NO_NEWS]
-        cases = await MemoryMatters(house.records).matters(MatterFilter())
-        assert [case.kind for case in cases] == [MatterKind.CONTRADICTION]
+        cases = await MemoryCases(house.records).cases(CaseFilter())
+        assert [case.kind for case in cases] == [CaseKind.CONTRADICTION]
 
 
 async def test_what_means_something_only_as_an_answer_is_not_heard() -> None:
@@ -182,8 +182,8 @@ async def test_an_unknown_payment_becomes_a_case() -> None:
         )
         await house.engine._inbound.receive([unknown])
         await worked_off(house, 1)
-        [case] = await MemoryMatters(house.records).matters(MatterFilter())
-        assert case.kind is MatterKind.UNKNOWN_PAYMENT
+        [case] = await MemoryCases(house.records).cases(CaseFilter())
+        assert case.kind is CaseKind.UNKNOWN_PAYMENT
         assert case.detail["end_to_end_id"] == "NOBODYS"
 
 
@@ -193,13 +193,13 @@ async def test_a_report_about_another_engines_payment_waits_for_its_owner() -> N
         other = House(records=house.records)
         await other.start()
         try:
-            house.records.open[found.id].owner = other.engine._presence.owner
+            house.records.open[found.id].engine_id = other.engine._lease.engine_id
             await house.engine._inbound.receive([message(found, Event.SETTLED)])
-            assert not await house.inbound.open_reports(house.engine._presence.owner, 10)
-            assert await house.inbound.open_reports(other.engine._presence.owner, 10)
+            assert not await house.inbound.open_reports(house.engine._lease.engine_id, 10)
+            assert await house.inbound.open_reports(other.engine._lease.engine_id, 10)
         finally:
             await other.crash()
-            house.records.open[found.id].owner = 0
+            house.records.open[found.id].engine_id = 0
         assert (await house.engine.wait(found.id, 5)).state is State.COMPLETED
         await worked_off(house, 1)
 
@@ -209,12 +209,14 @@ async def test_what_was_turned_down_as_stale_is_decided_again() -> None:
         found = await sent(house)
         apply, turned_down = house.store.apply, asyncio.Event()
 
-        async def stale_once(steps: Any, owner: int) -> Any:
+        async def stale_once(steps: Any, engine_id: int) -> Any:
             if any(step.event is Event.SETTLED for step in steps) and not turned_down.is_set():
                 turned_down.set()
                 now = house.records.clock.now()
-                return [Outcome(result=Result.STALE, at=now, available_minor=0) for _ in steps]
-            return await apply(steps, owner)
+                return [
+                    TransitionResult(result=Result.STALE, at=now, available_minor=0) for _ in steps
+                ]
+            return await apply(steps, engine_id)
 
         house.store.apply = stale_once  # type: ignore[method-assign]
         await house.engine._inbound.receive([message(found, Event.SETTLED)])

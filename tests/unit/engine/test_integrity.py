@@ -12,14 +12,14 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.proposals import Finding
 from settlement_engine.errors import WrongState
-from tests.unit.engine.house import House, running, wish
-from tests.unit.engine.test_desk import attest
+from tests.unit.engine.engine_world import House, payment_request, running
+from tests.unit.engine.test_case_worker import attest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -92,28 +92,26 @@ async def taken_over(
     async with running() as house:
         house.rail.sends.append(None)
         house.rail.answer_delay_seconds = NEVER_SECONDS
-        [accepted] = await house.engine.submit([wish()])
+        [accepted] = await house.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         await house.until(lambda: house.rail.asked)
-        life = house.records.lives[accepted.settlement.id]
+        history = house.records.histories[accepted.settlement.id]
         await house.crash()
-        before = life.attempt
+        before = history.attempt
         assert before is not None
-        life.attempt = alter(before)
+        history.attempt = alter(before)
         other = House(house.records)
         other.rail.enquiries.extend([enquiry] * 10_000)
         await other.start()
         try:
-            yield other, life
+            yield other, history
         finally:
             await other.crash()
-            life.attempt = before if life.attempt == alter(before) else life.attempt
+            history.attempt = before if history.attempt == alter(before) else history.attempt
 
 
-def matters(house: House) -> list[tuple[MatterKind, str]]:
-    return [
-        (kind, found.detail["altered"]) for (_, kind, _), found in house.records.matters.items()
-    ]
+def cases(house: House) -> list[tuple[CaseKind, str]]:
+    return [(kind, found.detail["altered"]) for (_, kind, _), found in house.records.cases.items()]
 
 
 def words(house: House) -> list[str]:
@@ -123,44 +121,44 @@ def words(house: House) -> list[str]:
 @pytest.mark.parametrize("what", ALTERED)
 async def test_an_altered_payment_is_never_sent_again(what: str) -> None:
     alter, parts = ALTERED[what]
-    async with taken_over(alter, Event.NOT_FOUND) as (house, life):
-        await house.until(lambda: house.records.matters)
+    async with taken_over(alter, Event.NOT_FOUND) as (house, history):
+        await house.until(lambda: house.records.cases)
         await asyncio.sleep(A_WHILE_SECONDS)
-        [(kind, told)] = matters(house)
-        assert (kind, parts in told) == (MatterKind.ALTERED_PAYMENT, True), told
+        [(kind, told)] = cases(house)
+        assert (kind, parts in told) == (CaseKind.ALTERED_PAYMENT, True), told
         assert "send" not in words(house)
         assert ("enquire" in words(house)) == (told == "message"), (
             "under other names nobody is asked"
         )
-        assert (life.state, life.is_frozen) == (State.IN_DOUBT, True)
-        assert house.records.locks[life.id].outcome == "", "nobody's money is released"
-        assert "altered_payment" in house.meter.anomalies
-        told_lives = await house.life(life)
+        assert (history.state, history.is_frozen) == (State.IN_DOUBT, True)
+        assert house.records.locks[history.id].outcome == "", "nobody's money is released"
+        assert "altered_payment" in house.meter.invariant_warnings
+        told_lives = await house.history(history)
         assert told_lives.count(State.LOCKED) == 1, "it is not even made ready to be sent"
 
 
 @pytest.mark.parametrize("said", [Event.SETTLED, Event.REJECTED])
 async def test_what_the_bank_says_of_the_payment_that_was_committed_counts(said: Event) -> None:
     """Only the bytes were altered, and they never left: the bank speaks of the others."""
-    async with taken_over(_payload, said) as (house, life):
-        ended = await house.engine.wait(life.id, 5)
+    async with taken_over(_payload, said) as (house, history):
+        ended = await house.engine.wait(history.id, 5)
         assert ended.state is (State.COMPLETED if said is Event.SETTLED else State.ROLLED_BACK)
-        assert matters(house) == [(MatterKind.ALTERED_PAYMENT, "message")]
+        assert cases(house) == [(CaseKind.ALTERED_PAYMENT, "message")]
 
 
 async def test_nothing_is_posted_between_other_accounts_and_a_restored_record_goes_on() -> None:
-    async with taken_over(_target, Event.SETTLED) as (house, life):
-        await house.until(lambda: house.records.matters)
-        here = house.records.lives[life.id]
-        house.rail.say([_answer(life, Event.SETTLED)])
+    async with taken_over(_target, Event.SETTLED) as (house, history):
+        await house.until(lambda: house.records.cases)
+        here = house.records.histories[history.id]
+        house.rail.say([_answer(history, Event.SETTLED)])
         await asyncio.sleep(A_WHILE_SECONDS)
         assert here.state is State.IN_DOUBT
-        assert not [key for key in house.records.transfers if key[0] == life.id]
+        assert not [key for key in house.records.transfers if key[0] == history.id]
         assert here.attempt is not None
         vostro = await house.accounts.accounts(_vostro())
         route = msgspec.structs.replace(here.attempt.route, target_id=vostro[-1].id)
         here.attempt = msgspec.structs.replace(here.attempt, route=route)
-        ended = await house.engine.wait(life.id, 5)
+        ended = await house.engine.wait(history.id, 5)
         assert ended.state is State.COMPLETED
         assert "send" not in words(house)
 
@@ -174,85 +172,85 @@ async def test_of_a_move_that_is_older_than_the_hash_the_fields_are_compared(
     async with running() as house:
         house.rail.sends.append(None)
         house.rail.answer_delay_seconds = NEVER_SECONDS
-        [accepted] = await house.engine.submit([wish()])
+        [accepted] = await house.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         await house.until(lambda: house.rail.asked)
         await house.crash()
-        life = house.records.lives[accepted.settlement.id]
+        history = house.records.histories[accepted.settlement.id]
         [locked] = [each for each in house.records.moves if each.to_state is State.LOCKED]
         assert isinstance(locked.detail, dict)
         told = dict(locked.detail)
         assert told, "the move keeps the hash"
         locked.detail.clear()
-        before = life.attempt
+        before = history.attempt
         assert before is not None
-        life.attempt = alter(before)
+        history.attempt = alter(before)
         other = House(house.records)
         other.rail.enquiries.extend([Event.NOT_FOUND] * 10_000)
         other.rail.sends.append(Event.SETTLED)
         await other.start()
         if may_be_sent:
-            assert (await other.engine.wait(life.id, 5)).state is State.COMPLETED
+            assert (await other.engine.wait(history.id, 5)).state is State.COMPLETED
         else:
-            await other.until(lambda: other.records.matters)
+            await other.until(lambda: other.records.cases)
             await asyncio.sleep(A_WHILE_SECONDS)
         assert ("send" in words(other)) is may_be_sent
         await other.crash()
         locked.detail.update(told)
-        life.attempt = before if not may_be_sent else life.attempt
+        history.attempt = before if not may_be_sent else history.attempt
 
 
 async def test_an_instruction_that_was_altered_while_it_waited_is_not_locked() -> None:
     async with running() as house:
         house.screening.told.append(None)
-        [accepted] = await house.engine.submit([wish()])
+        [accepted] = await house.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         await house.crash()
-        life = house.records.lives[accepted.settlement.id]
-        before = life.instruction
-        life.instruction = replace(before, amount=Money(9_900, "EUR"))
+        history = house.records.histories[accepted.settlement.id]
+        before = history.instruction
+        history.instruction = replace(before, amount=Money(9_900, "EUR"))
         other = House(house.records)
         await other.start()
-        await other.until(lambda: other.records.matters)
+        await other.until(lambda: other.records.cases)
         await asyncio.sleep(A_WHILE_SECONDS)
-        assert matters(other) == [(MatterKind.ALTERED_PAYMENT, "instruction")]
-        assert (life.state, life.is_frozen, other.rail.asked) == (State.VALIDATING, True, [])
+        assert cases(other) == [(CaseKind.ALTERED_PAYMENT, "instruction")]
+        assert (history.state, history.is_frozen, other.rail.asked) == (State.VALIDATING, True, [])
         assert not other.records.locks
         await other.crash()
-        life.instruction = before
+        history.instruction = before
 
 
 @pytest.mark.parametrize(("alter", "is_applied"), [(_payload, True), (_uetr, False)])
 async def test_people_are_heard_after_the_bank_could_be_asked(
     alter: Alter, is_applied: bool
 ) -> None:
-    async with taken_over(alter, None) as (house, life):
+    async with taken_over(alter, None) as (house, history):
         house.rail.answer_delay_seconds = 0.0
-        await house.until(lambda: life.state is State.IN_DOUBT and house.records.matters)
-        found = house.records.copy(life.id)
+        await house.until(lambda: history.state is State.IN_DOUBT and house.records.cases)
+        found = house.records.copy(history.id)
         await attest(house, found, Finding.NOT_SETTLED)
         if is_applied:
-            assert (await house.engine.wait(life.id, 5)).state is State.ROLLED_BACK
+            assert (await house.engine.wait(history.id, 5)).state is State.ROLLED_BACK
         else:
             await asyncio.sleep(A_WHILE_SECONDS)
-            assert life.state is State.IN_DOUBT
-            assert house.records.locks[life.id].outcome == ""
+            assert history.state is State.IN_DOUBT
+            assert house.records.locks[history.id].outcome == ""
 
 
 async def test_a_return_is_not_booked_on_another_route() -> None:
     async with running() as house:
         ended = await house.settle()
-        life = house.records.lives[ended.id]
-        before = life.attempt
+        history = house.records.histories[ended.id]
+        before = history.attempt
         assert before is not None
-        life.attempt = _target(before)
-        house.rail.say([_answer(life, Event.RETURNED)])
-        await house.until(lambda: house.records.matters)
-        assert matters(house) == [(MatterKind.ALTERED_PAYMENT, "route")]
-        assert life.state is State.COMPLETED
-        life.attempt = before
-        house.rail.say([_answer(life, Event.RETURNED)])
-        await house.until(lambda: life.state is State.RETURNED)
+        history.attempt = _target(before)
+        house.rail.say([_answer(history, Event.RETURNED)])
+        await house.until(lambda: house.records.cases)
+        assert cases(house) == [(CaseKind.ALTERED_PAYMENT, "route")]
+        assert history.state is State.COMPLETED
+        history.attempt = before
+        house.rail.say([_answer(history, Event.RETURNED)])
+        await house.until(lambda: history.state is State.RETURNED)
 
 
 async def test_what_may_not_be_recalled_is_asked_about() -> None:
@@ -260,28 +258,28 @@ async def test_what_may_not_be_recalled_is_asked_about() -> None:
         house.rail.sends.append(Event.ACKNOWLEDGED)
         house.rail.enquiries.extend([None] * 10_000)
         sent = await house.settle(wait_seconds=0.05)
-        life, resting = house.records.lives[sent.id], house.records.open[sent.id]
-        await house.until(lambda: life.state is State.SENT and resting.owner == 0)
-        resting.due_at = None  # so that nobody has it in memory, from before
-        before = life.attempt
+        history, parked = house.records.histories[sent.id], house.records.open[sent.id]
+        await house.until(lambda: history.state is State.SENT and parked.engine_id == 0)
+        parked.due_at = None  # so that nobody has it in memory, from before
+        before = history.attempt
         assert before is not None
         # Only what nobody carries is read back, and so is found altered.
-        await house.until(lambda: house.records.open[sent.id].owner == 0)
-        life.attempt = _payload(before)
+        await house.until(lambda: house.records.open[sent.id].engine_id == 0)
+        history.attempt = _payload(before)
         house.rail.asked.clear()
         house.rail.enquiries.clear()  # told nothing, the rail says that it has settled
         with suppress(WrongState):  # it may have settled before the call has looked
             await house.engine.cancel(sent.id)
         assert (await house.engine.wait(sent.id, 5)).state is State.COMPLETED
         assert words(house) == ["enquire"]
-        assert State.RECALLING in await house.life(sent)
-        life.attempt = before
+        assert State.RECALLING in await house.history(sent)
+        history.attempt = before
 
 
-def _answer(life: Settlement, event: Event) -> Any:
+def _answer(history: Settlement, event: Event) -> Any:
     from settlement_engine.ports import Answer
 
-    return Answer(settlement_id=life.id, event=event, attempt=1)
+    return Answer(settlement_id=history.id, event=event, attempt=1)
 
 
 def _vostro() -> Any:

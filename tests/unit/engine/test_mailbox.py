@@ -26,9 +26,9 @@ class Fixture:
 
     def __init__(self) -> None:
         self.inbound, self.meter, self.asker = Mock(), Mock(), Mock()
-        store, presence = Mock(), Mock()
-        self.spawned = presence.spawn
-        self.mailbox = Mailbox(store, self.asker, self.inbound, presence, self.meter)
+        store, lease = Mock(), Mock()
+        self.spawned = lease.spawn
+        self.mailbox = Mailbox(store, self.asker, self.inbound, lease, self.meter)
 
         async def work(_batch: Any) -> None:
             return None
@@ -72,7 +72,7 @@ def test_no_more_answers_wait_than_may_and_what_is_dropped_is_counted(post: Fixt
     post.mailbox.hear([answer(Event.NO_ANSWER)] * (ANSWERS_WAITING_MAX + 2))
     [first] = post.queue.drain()
     assert len(first.waiting) == ANSWERS_WAITING_MAX
-    post.meter.anomaly.assert_called_once_with("late_answer_dropped")
+    post.meter.invariant_warning.assert_called_once_with("late_answer_dropped")
 
 
 def test_a_stored_report_without_room_is_handed_back_and_never_dropped(post: Fixture) -> None:
@@ -82,7 +82,7 @@ def test_a_stored_report_without_room_is_handed_back_and_never_dropped(post: Fix
     assert first.waiting == reports[1 : 1 + REPORTS_WAITING_MAX]
     released = [call.args[0] for call in post.inbound.released.call_args_list]
     assert released == [[each] for each in reports[1 + REPORTS_WAITING_MAX :]]
-    post.meter.anomaly.assert_not_called()
+    post.meter.invariant_warning.assert_not_called()
 
 
 def test_a_request_that_waits_already_is_not_put_twice(post: Fixture) -> None:
@@ -90,7 +90,7 @@ def test_a_request_that_waits_already_is_not_put_twice(post: Fixture) -> None:
         post.mailbox.request(post.sent, Event.CANCELLED)
     [first] = post.queue.drain()
     assert [each.event for each in first.waiting] == [Event.CANCELLED]
-    post.meter.anomaly.assert_not_called()
+    post.meter.invariant_warning.assert_not_called()
 
 
 def test_what_is_no_longer_ours_gives_its_waiting_reports_back(post: Fixture) -> None:

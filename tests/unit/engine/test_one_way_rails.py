@@ -12,12 +12,12 @@ from settlement_engine.domain.answer import Answer
 from settlement_engine.domain.decisions.resending import RailClass
 from settlement_engine.domain.lifecycle import Ask, Event, State
 from settlement_engine.errors import WrongState
-from tests.unit.engine.house import ToldRail, running, wish
+from tests.unit.engine.engine_world import ToldRail, payment_request, running
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from tests.unit.engine.house import House
+    from tests.unit.engine.engine_world import House
 
 
 class OneWayRail(ToldRail):
@@ -40,11 +40,11 @@ class OneWayRail(ToldRail):
 async def sent(house: House, event: Event | None, state: State) -> UUID:
     """Send one, to which the bank says this or nothing, and wait until it rests."""
     house.rail.sends.append(event)
-    [accepted] = await house.engine.submit([wish()])
+    [accepted] = await house.engine.submit([payment_request()])
     assert not isinstance(accepted, Exception)
     key = accepted.settlement.id
-    await house.until(lambda: house.records.lives[key].state is state)
-    await house.until(lambda: house.records.open[key].owner == 0)
+    await house.until(lambda: house.records.histories[key].state is state)
+    await house.until(lambda: house.records.open[key].engine_id == 0)
     return key
 
 
@@ -59,10 +59,10 @@ async def test_silence_stays_silence_until_the_bank_says_something(
         key = await sent(house, said, state)
         await asyncio.sleep(2)
         assert [word for word, _, _ in house.rail.asked] == ["send"]
-        moves = len(await house.store.life(key))
+        moves = len(await house.store.history(key))
         await asyncio.sleep(100)
-        assert len(await house.store.life(key)) == moves
-        assert house.records.lives[key].state is state
+        assert len(await house.store.history(key)) == moves
+        assert house.records.histories[key].state is state
         house.rail.say([Answer(settlement_id=key, event=Event.SETTLED, attempt=1)])
         assert (await house.engine.wait(key, 5)).state is State.COMPLETED
 
@@ -72,7 +72,7 @@ async def test_overdue_is_not_raised_where_nothing_can_be_recalled() -> None:
         key = await sent(house, Event.ACKNOWLEDGED, State.SENT)
         house.rail.say([Answer(settlement_id=key, event=Event.ACKNOWLEDGED, attempt=1)])
         await asyncio.sleep(1)
-        assert house.records.lives[key].state is State.SENT
+        assert house.records.histories[key].state is State.SENT
         assert [word for word, _, _ in house.rail.asked] == ["send"]
 
 
@@ -82,7 +82,7 @@ async def test_a_recall_is_refused_to_the_caller_with_the_reason() -> None:
         with pytest.raises(WrongState) as refused:
             await house.engine.cancel(key)
         assert "does not support recalls" in refused.value.why
-        assert house.records.lives[key].state is State.SENT
+        assert house.records.histories[key].state is State.SENT
 
 
 async def test_what_is_being_recalled_goes_back_to_sent_when_the_rail_takes_no_recalls_any_more() -> (
@@ -92,17 +92,17 @@ async def test_what_is_being_recalled_goes_back_to_sent_when_the_rail_takes_no_r
         house.rail.sends.append(Event.ACKNOWLEDGED)
         house.rail.enquiries.extend([Event.ACKNOWLEDGED] * 1_000)
         house.rail.recalls.extend([None] * 1_000)
-        [accepted] = await house.engine.submit([wish()])
+        [accepted] = await house.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         key = accepted.settlement.id
-        await house.until(lambda: house.records.lives[key].state is State.SENT)
+        await house.until(lambda: house.records.histories[key].state is State.SENT)
         await house.engine.cancel(key)
-        await house.until(lambda: house.records.lives[key].state is State.RECALLING)
+        await house.until(lambda: house.records.histories[key].state is State.RECALLING)
         asks = house.rail.capabilities.asks - {Ask.RECALL}
         house.rail.capabilities = replace(house.rail.capabilities, asks=asks)
-        await house.until(lambda: house.records.lives[key].state is State.SENT)
+        await house.until(lambda: house.records.histories[key].state is State.SENT)
         [refused] = [
-            moved for moved in await house.store.life(key) if moved.event is Event.RECALL_REFUSED
+            moved for moved in await house.store.history(key) if moved.event is Event.RECALL_REFUSED
         ]
         assert refused.detail["text"] == "the rail told takes no recall questions"
 
@@ -112,6 +112,6 @@ async def test_one_that_is_taken_over_in_doubt_rests_again() -> None:
         key = await sent(house, None, State.IN_DOUBT)
         house.records.open[key].due_at = house.records.clock.now()
         await asyncio.sleep(1)
-        await house.until(lambda: house.records.open[key].owner == 0)
-        assert house.records.lives[key].state is State.IN_DOUBT
+        await house.until(lambda: house.records.open[key].engine_id == 0)
+        assert house.records.histories[key].state is State.IN_DOUBT
         assert [word for word, _, _ in house.rail.asked] == ["send"]

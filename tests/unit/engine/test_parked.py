@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.proposals import Finding
 from settlement_engine.ports import Answer, RailCapabilities, RailClass
-from tests.unit.engine.house import running
-from tests.unit.engine.test_desk import attest, kinds
+from tests.unit.engine.engine_world import running
+from tests.unit.engine.test_case_worker import attest, kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from settlement_engine.domain.settlement import Settlement
-    from tests.unit.engine.house import House
+    from tests.unit.engine.engine_world import House
 
 
 class Parking:
@@ -47,15 +47,19 @@ async def test_what_two_people_release_goes_on_although_screening_says_the_same_
         parking = parks(house, "as large as that")
         held = await house.settle(wait_seconds=0.1)
         assert held.state is State.HELD
-        await house.until(lambda: kinds(house) == [MatterKind.HELD])
+        await house.until(lambda: kinds(house) == [CaseKind.HELD])
         number = await attest(house, held, Finding.RELEASE)
         assert (await house.engine.wait(held.id, 5)).state is State.COMPLETED
         assert parking.asked == 2
         await house.until(lambda: house.records.resolutions[number].proposal.finished_at)
-        await house.until(lambda: all(each.closed_at for each in house.records.matters.values()))
-        life = await house.store.life(held.id)
-        assert [moved.event for moved in life][1:4] == [Event.PARKED, Event.APPROVED, Event.CLEARED]
-        assert life[2].detail["approved_by"] == "grace"
+        await house.until(lambda: all(each.closed_at for each in house.records.cases.values()))
+        history = await house.store.history(held.id)
+        assert [moved.event for moved in history][1:4] == [
+            Event.PARKED,
+            Event.APPROVED,
+            Event.CLEARED,
+        ]
+        assert history[2].detail["approved_by"] == "grace"
 
 
 async def test_another_reason_parks_it_again() -> None:
@@ -64,9 +68,9 @@ async def test_another_reason_parks_it_again() -> None:
         held = await house.settle(wait_seconds=0.1)
         parking.reason = "on a list by now"
         await attest(house, held, Finding.RELEASE)
-        await house.until(lambda: house.records.lives[held.id].seq == 4)
-        assert house.records.lives[held.id].state is State.HELD
-        await house.until(lambda: kinds(house) == [MatterKind.HELD] * 2)
+        await house.until(lambda: house.records.histories[held.id].seq == 4)
+        assert house.records.histories[held.id].state is State.HELD
+        await house.until(lambda: kinds(house) == [CaseKind.HELD] * 2)
 
 
 async def test_what_two_people_decline_fails() -> None:
@@ -84,7 +88,7 @@ async def test_the_caller_may_still_cancel_it() -> None:
         held = await house.settle(wait_seconds=0.1)
         ended = await house.engine.cancel(held.id)
         assert (ended.state, ended.refusal_code) == (State.FAILED, "CANCELLED_BY_CALLER")
-        await house.until(lambda: all(each.closed_at for each in house.records.matters.values()))
+        await house.until(lambda: all(each.closed_at for each in house.records.cases.values()))
 
 
 @pytest.mark.parametrize("is_overdue", [True, False])

@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from settlement_engine.engine.patience import at_most, is_cancelled
+from settlement_engine.engine.external_timeout import external_timeout, is_cancelled
 
 NEVER_SECONDS = 1_000.0
 
 
 async def wait(seconds: float) -> None:
-    async with at_most(seconds):
+    async with external_timeout(seconds):
         await asyncio.get_running_loop().create_future()
 
 
@@ -22,7 +22,7 @@ async def test_what_does_not_answer_in_time_is_a_time_out() -> None:
 
 
 async def cancelled_elsewhere() -> None:
-    async with at_most(NEVER_SECONDS):
+    async with external_timeout(NEVER_SECONDS):
         raise asyncio.CancelledError
 
 

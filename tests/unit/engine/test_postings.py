@@ -7,14 +7,14 @@ from unittest.mock import Mock
 
 import pytest
 
-from settlement_engine.domain.lifecycle import LIFE, Do, Event, State
+from settlement_engine.domain.lifecycle import TRANSITIONS, Do, Event, State
 from settlement_engine.domain.returns import Return
 from settlement_engine.engine.postings import transfers_of
 from tests.support.decided import settlement
 
 SUSPENSE, FEES = 50, 60
 DIRECTORY = cast("Any", Mock(suspense=Mock(return_value=SUSPENSE), fees=Mock(return_value=FEES)))
-ROWS = [(state, event) for state in LIFE for event in LIFE[state]]
+ROWS = [(state, event) for state in TRANSITIONS for event in TRANSITIONS[state]]
 BOOKING = {Do.POST, Do.REVERSE, Do.SUSPEND}
 
 
@@ -26,21 +26,21 @@ def back(charges_minor: int = 0) -> Return:
 
 @pytest.mark.parametrize(("state", "event"), ROWS)
 def test_only_three_kinds_of_work_post_anything(state: State, event: Event) -> None:
-    row = LIFE[state][event]
-    is_return = row.do is Do.REVERSE or "uncovered" in event.value
-    made = transfers_of(DIRECTORY, settlement(state), row, back() if is_return else None)
-    assert bool(made) is (row.do in BOOKING)
+    transition = TRANSITIONS[state][event]
+    is_return = transition.do is Do.REVERSE or "uncovered" in event.value
+    made = transfers_of(DIRECTORY, settlement(state), transition, back() if is_return else None)
+    assert bool(made) is (transition.do in BOOKING)
 
 
 def test_a_completed_settlement_moves_cash_and_meets_the_obligation() -> None:
-    completed = LIFE[State.SENT][Event.SETTLED]
+    completed = TRANSITIONS[State.SENT][Event.SETTLED]
     cash, obligation = transfers_of(DIRECTORY, settlement(State.SENT), completed, None)
     assert (cash.debit_id, cash.credit_id) == (2, 1)
     assert (obligation.debit_id, obligation.credit_id) == (3, 4)
 
 
 def test_charges_of_a_return_go_to_the_account_for_fees() -> None:
-    row = LIFE[State.COMPLETED][Event.RETURNED]
-    made = transfers_of(DIRECTORY, settlement(State.COMPLETED), row, back(charges_minor=5))
+    transition = TRANSITIONS[State.COMPLETED][Event.RETURNED]
+    made = transfers_of(DIRECTORY, settlement(State.COMPLETED), transition, back(charges_minor=5))
     sides = {side for each in made for side in (each.debit_id, each.credit_id)}
     assert FEES in sides

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.returns import StatedAmount
 from settlement_engine.ports import TransferFilter
-from tests.unit.engine.house import running
-from tests.unit.engine.test_desk import SILENT, kinds, posted, say, spend, unspend
+from tests.unit.engine.engine_world import running
+from tests.unit.engine.test_case_worker import SILENT, kinds, posted, say, spend, unspend
 
 if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
@@ -28,10 +28,10 @@ async def test_two_partial_returns_are_two_postings_and_hold_the_obligation_betw
     """The drill: COMPLETED until returns and charges together make the amount; then RETURNED."""
     async with running() as house:
         found = await house.settle()
-        life = house.records.lives[found.id]
+        history = house.records.histories[found.id]
         say(house, found, Event.RETURNED, stated=part(60, "R-1", 5))
-        await house.until(lambda: len(life.returns) == 1)
-        assert life.state is State.COMPLETED
+        await house.until(lambda: len(history.returns) == 1)
+        assert history.state is State.COMPLETED
         obligation = found.instruction.obligation_id
         held = await house.store.find_by_obligation(obligation)
         assert held is not None
@@ -40,7 +40,7 @@ async def test_two_partial_returns_are_two_postings_and_hold_the_obligation_betw
         assert await posted(house, AccountKind.FEES) == -5
         assert await posted(house, AccountKind.VOSTRO) == 35
         say(house, found, Event.RETURNED, stated=part(35, "R-2"))
-        await house.until(lambda: life.state is State.RETURNED)
+        await house.until(lambda: history.state is State.RETURNED)
         made = await house.accounts.transfers(TransferFilter(group_id=found.id))
         assert sorted((each.posting, each.leg, each.amount_minor) for each in made) == [
             *((1, Leg.CASH, 100), (1, Leg.OBLIGATION, 100)),
@@ -57,47 +57,51 @@ async def test_two_partial_returns_are_two_postings_and_hold_the_obligation_betw
 async def test_a_return_that_is_said_again_is_booked_once():
     async with running() as house:
         found = await house.settle()
-        life = house.records.lives[found.id]
+        history = house.records.histories[found.id]
         for text in ("once", "and again", "and again"):
             say(house, found, Event.RETURNED, stated=part(60, "R-1"), text=text)
-        await house.until(lambda: len(life.returns) == 1)
+        await house.until(lambda: len(history.returns) == 1)
         await asyncio.sleep(0.05)
-        assert [each.left_minor for each in life.returns] == [40]
+        assert [each.left_minor for each in history.returns] == [40]
         assert kinds(house) == []
 
 
 async def test_a_return_of_more_than_is_left_is_for_a_person_and_books_nothing():
     async with running() as house:
         found = await house.settle()
-        life = house.records.lives[found.id]
+        history = house.records.histories[found.id]
         say(house, found, Event.RETURNED, stated=part(60, "R-1"))
-        await house.until(lambda: len(life.returns) == 1)
+        await house.until(lambda: len(history.returns) == 1)
         say(house, found, Event.RETURNED, stated=part(41, "R-2"))
         await house.until(lambda: kinds(house))
-        assert kinds(house) == [MatterKind.AMOUNT_DIFFERS]
-        assert (life.state, len(life.returns), life.is_frozen) == (State.COMPLETED, 1, True)
+        assert kinds(house) == [CaseKind.AMOUNT_DIFFERS]
+        assert (history.state, len(history.returns), history.is_frozen) == (
+            State.COMPLETED,
+            1,
+            True,
+        )
         say(house, found, Event.RETURNED, stated=part(40, "R-3"))
-        await house.until(lambda: life.state is State.RETURNED)
+        await house.until(lambda: history.state is State.RETURNED)
         say(house, found, Event.RETURNED, stated=part(1, "R-4"))
         await house.until(lambda: len(kinds(house)) == 2)
-        assert (life.state, len(life.returns)) == (State.RETURNED, 2)
+        assert (history.state, len(history.returns)) == (State.RETURNED, 2)
 
 
-def has_returns(life: Settlement, count: int) -> bool:
-    return len(life.returns) == count
+def has_returns(history: Settlement, count: int) -> bool:
+    return len(history.returns) == count
 
 
 async def test_parts_that_the_receiver_has_spent_go_to_suspense_each():
     async with running() as house:
         found = await house.settle()
-        life = house.records.lives[found.id]
+        history = house.records.histories[found.id]
         spend(house, 90)
         for number, minor in enumerate((30, 40, 30), 1):
             say(house, found, Event.RETURNED, stated=part(minor, f"R-{number}", 0))
-            await house.until(partial(has_returns, life, number))
-        assert life.state is State.RETURNED
+            await house.until(partial(has_returns, history, number))
+        assert history.state is State.RETURNED
         assert await posted(house, AccountKind.SUSPENSE) == -100
-        assert kinds(house) == [MatterKind.UNCOVERED_RETURN] * 3
+        assert kinds(house) == [CaseKind.UNCOVERED_RETURN] * 3
         unspend(house, 90)
 
 
@@ -109,18 +113,18 @@ async def test_another_amount_settled_than_sent_posts_nothing_and_freezes(stated
         house.rail.sends.append(None)
         house.rail.enquiries.extend(SILENT)
         found = await house.settle(wait_seconds=0.1)
-        life = house.records.lives[found.id]
+        history = house.records.histories[found.id]
         for text in ("one", "two"):
             say(house, found, Event.SETTLED, stated=stated, text=text)
-            await house.until(lambda: life.is_frozen)
+            await house.until(lambda: history.is_frozen)
             await asyncio.sleep(0.02)
-        assert kinds(house) == [MatterKind.AMOUNT_DIFFERS]
-        assert (life.state, life.attempt is not None) == (State.SENT, True)
+        assert kinds(house) == [CaseKind.AMOUNT_DIFFERS]
+        assert (history.state, history.attempt is not None) == (State.SENT, True)
         assert (await house.nostro()).held == 100
         assert not await house.accounts.transfers(TransferFilter(group_id=found.id))
         say(house, found, Event.SETTLED, stated=StatedAmount(minor=100, currency="EUR"))
         await house.engine.wait(found.id, 5)
-        assert life.state is State.COMPLETED
+        assert history.state is State.COMPLETED
 
 
 async def test_another_amount_after_completion_is_for_a_person():
@@ -128,4 +132,4 @@ async def test_another_amount_after_completion_is_for_a_person():
         found = await house.settle()
         say(house, found, Event.SETTLED, stated=StatedAmount(minor=99))
         await house.until(lambda: kinds(house))
-        assert kinds(house) == [MatterKind.AMOUNT_DIFFERS]
+        assert kinds(house) == [CaseKind.AMOUNT_DIFFERS]

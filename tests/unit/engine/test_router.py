@@ -12,11 +12,11 @@ import pytest
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.routing import read_rejected
 from settlement_engine.domain.windows import Window, always_open
-from tests.unit.engine.house import ToldRail, running, shut_window, wish
+from tests.unit.engine.engine_world import ToldRail, payment_request, running, shut_window
 
 if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Moved, Settlement
-    from tests.unit.engine.house import House
+    from tests.unit.engine.engine_world import House
 
 
 def rail(name: str, **rules: Any) -> ToldRail:
@@ -28,7 +28,7 @@ def rail(name: str, **rules: Any) -> ToldRail:
 
 
 async def into(house: House, settlement: Settlement, state: State) -> Moved:
-    moves = await house.store.life(settlement.id)
+    moves = await house.store.history(settlement.id)
     [found] = [moved for moved in moves if moved.to_state is state]
     return found
 
@@ -79,7 +79,7 @@ async def test_a_route_that_changes_while_accounts_are_looked_up_is_still_the_on
         assert settled.state is State.COMPLETED
         assert settled.attempt is not None
         assert settled.attempt.route.rail == "first"
-        assert not house.meter.anomalies
+        assert not house.meter.invariant_warnings
 
 
 async def test_the_rail_is_never_switched_after_the_send_intent() -> None:
@@ -87,7 +87,7 @@ async def test_the_rail_is_never_switched_after_the_send_intent() -> None:
     async with running(rail=first, others=[second]) as house:
         first.sends.extend([Event.UNDELIVERED, None])
         first.enquiries.extend([None, Event.NOT_FOUND])
-        [accepted] = await house.engine.submit([wish()])
+        [accepted] = await house.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         await house.until(lambda: first.asked)
         first.capabilities = replace(first.capabilities, currencies=frozenset({"USD"}))
@@ -106,7 +106,7 @@ async def test_the_windows_of_the_rail_count_beside_those_of_the_currency(
         has_real_windows=True, is_queueing=is_queueing, windows_by_rail=shut
     ) as house:
         house.records.windows[:] = [always_open("EUR")]
-        house.engine._timetable.replace([always_open("EUR")])
+        house.engine._window_calendar.replace([always_open("EUR")])
         settlement = await house.settle(wait_seconds=0.1)
         if is_queueing:
             assert settlement.state is State.QUEUED
@@ -123,7 +123,7 @@ async def test_a_rail_that_is_shut_gives_way_to_one_that_is_open() -> None:
         rail=rail("first"), others=[rail("second")], has_real_windows=True, windows_by_rail=shut
     ) as house:
         house.records.windows[:] = [always_open("EUR")]
-        house.engine._timetable.replace([always_open("EUR")])
+        house.engine._window_calendar.replace([always_open("EUR")])
         settled = await house.settle()
         assert settled.attempt is not None
         assert settled.attempt.route.rail == "second"
@@ -141,7 +141,7 @@ async def test_a_window_of_the_rail_for_another_currency_fails_closed() -> None:
     )
     async with running(has_real_windows=True, windows_by_rail={"told": [dollars]}) as house:
         house.records.windows[:] = [always_open("EUR")]
-        house.engine._timetable.replace([always_open("EUR")])
+        house.engine._window_calendar.replace([always_open("EUR")])
         assert (await house.settle()).refusal_code == "SETTLEMENT_WINDOW_CLOSED"
 
 
@@ -151,10 +151,10 @@ async def test_what_either_rail_may_carry_waits_until_the_gate_is_open_for_both(
     async with running(rail=first, others=[second]) as house:
         house.engine._gate.shut()
         house.engine._gate.open(rail="second")
-        [either] = await house.engine.submit([wish("k1")])
+        [either] = await house.engine.submit([payment_request("k1")])
         assert not isinstance(either, Exception)
         await asyncio.sleep(1)
-        assert house.records.lives[either.settlement.id].state is State.VALIDATING
+        assert house.records.histories[either.settlement.id].state is State.VALIDATING
         assert first.asked == second.asked == []
         first.capabilities = replace(first.capabilities, amount_max_minor={"EUR": 50})
         only_second = await house.settle("k2", amount=100)

@@ -15,15 +15,28 @@ import pytest
 
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.ledger import AccountKind
-from settlement_engine.domain.lifecycle import Event, State, follow
+from settlement_engine.domain.lifecycle import Event, State, transition_for
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.domain.windows import Window
 from settlement_engine.engine.mailbox import PendingTransition
-from settlement_engine.engine.writer import StepWriter
+from settlement_engine.engine.writer import TransitionWriter
 from settlement_engine.errors import Unavailable, WrongState
-from settlement_engine.ports import AccountSpec, Answer, Claimed, Outcome, Result, Step
+from settlement_engine.ports import (
+    AccountSpec,
+    Answer,
+    Claimed,
+    Result,
+    TransitionCommand,
+    TransitionResult,
+)
 from tests.support.jumpingloop import LoopClock
-from tests.unit.engine.house import TIMEOUT_SECONDS, House, running, shut_window, wish
+from tests.unit.engine.engine_world import (
+    TIMEOUT_SECONDS,
+    House,
+    payment_request,
+    running,
+    shut_window,
+)
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -43,13 +56,15 @@ async def sent_and_silent(house: House) -> Settlement:
     """Bring a settlement to LOCKED, with its question open."""
     house.rail.sends.append(None)
     house.rail.answer_delay_seconds = NEVER_SECONDS
-    [accepted] = await house.engine.submit([wish()])
+    [accepted] = await house.engine.submit([payment_request()])
     assert not isinstance(accepted, Exception)
     await house.until(lambda: house.rail.asked)
     return carried(house, accepted.settlement.id)
 
 
-def decide(house: House, settlement: Settlement, event: Event, **answer: Any) -> Step | None:
+def decide(
+    house: House, settlement: Settlement, event: Event, **answer: Any
+) -> TransitionCommand | None:
     number = settlement.attempt.number if settlement.attempt else 0
     said = Answer(settlement_id=settlement.id, event=event, attempt=number, **answer)
     now = LoopClock().now()
@@ -124,14 +139,14 @@ async def test_a_repeat_after_the_end_says_nothing_new() -> None:
 async def test_screenings_refusal_is_the_refusal() -> None:
     async with running() as house:
         house.screening.told.append(None)
-        [accepted] = await house.engine.submit([wish()])
+        [accepted] = await house.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         settlement = carried(house, accepted.settlement.id)
         await house.engine._executor._decider.prefetch([settlement], LoopClock().now())
         refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)
         step = decide(house, settlement, Event.REFUSED, refusal=refusal)
         assert step is not None
-        assert (step.row.state, step.refusal) == (State.FAILED, refusal)
+        assert (step.transition.state, step.refusal) == (State.FAILED, refusal)
 
 
 async def test_references_are_the_callers_key_and_the_attempt_for_ever() -> None:
@@ -154,7 +169,7 @@ async def test_a_rail_that_fails_has_said_nothing() -> None:
         house.rail.send = fail  # type: ignore[method-assign, assignment]
         found = await house.settle()
         assert found.state is State.COMPLETED
-        assert await house.life(found) == ["validating", "locked", "in_doubt", "completed"]
+        assert await house.history(found) == ["validating", "locked", "in_doubt", "completed"]
 
 
 async def test_a_rail_that_was_cancelled_on_its_own_side_has_said_nothing() -> None:
@@ -200,7 +215,7 @@ async def test_a_rail_that_never_returns_is_silent_after_its_time() -> None:
 
         house.rail.send = hang  # type: ignore[method-assign, assignment]
         found = await house.settle()
-        assert await house.life(found) == ["validating", "locked", "in_doubt", "completed"]
+        assert await house.history(found) == ["validating", "locked", "in_doubt", "completed"]
 
 
 async def test_undelivered_told_twice_is_one_proof() -> None:
@@ -234,7 +249,7 @@ async def test_what_was_taken_over_for_a_rail_that_is_gone_is_in_doubt_not_forgo
         other.engine._executor._asker._rails = {}
         other.engine._executor._decider._rails = {}
         await other.start()
-        await house.until(lambda: "rail_missing" in other.meter.anomalies)
+        await house.until(lambda: "rail_missing" in other.meter.invariant_warnings)
         asked = house.records.open[found.id].asked
         await house.until(lambda: house.records.open[found.id].asked > asked)
         await other.crash()
@@ -253,14 +268,14 @@ async def test_two_words_at_once_about_one_settlement_are_two_steps() -> None:
         batches: list[int] = []
         write = house.engine._executor._writer.write
 
-        async def counted(steps: list[Step], *, is_repeat: bool = False) -> Any:
+        async def counted(steps: list[TransitionCommand], *, is_repeat: bool = False) -> Any:
             batches.append(len(steps))
             return await write(steps, is_repeat=is_repeat)
 
         house.engine._executor._writer.write = counted  # type: ignore[method-assign]
         house.rail.say(both)
-        await house.until(lambda: house.records.lives[settlement.id].is_frozen)
-        assert house.records.lives[settlement.id].state is State.COMPLETED
+        await house.until(lambda: house.records.histories[settlement.id].is_frozen)
+        assert house.records.histories[settlement.id].state is State.COMPLETED
         assert batches == [1, 1]
 
 
@@ -268,13 +283,13 @@ async def test_a_step_that_was_too_late_is_not_believed() -> None:
     async with running(look_interval_seconds=NEVER_SECONDS) as house:
         settlement = await sent_and_silent(house)
         taken = house.records.open[settlement.id]
-        taken.owner, taken.epoch = 99, taken.epoch + 1
+        taken.engine_id, taken.fencing_token = 99, taken.fencing_token + 1
         house.records.engines[99] = type(house.records.engines[1])(
             lease_until=LoopClock().now() + timedelta(hours=1)
         )
         house.records.sessions.hold(99)
         house.rail.say([Answer(settlement_id=settlement.id, event=Event.SETTLED, attempt=1)])
-        await house.until(lambda: "stale_step" in house.meter.anomalies)
+        await house.until(lambda: "stale_step" in house.meter.invariant_warnings)
         found = await house.engine.wait(settlement.id, 0.05)
         assert found.state is State.LOCKED
         assert house.engine._mailbox.settlement(settlement.id) is None
@@ -284,14 +299,14 @@ async def test_callers_are_told_what_is_written_and_not_what_an_engine_believes(
     """An engine that is cut off does not know that another one has ended what it carries itself."""
     async with running(look_interval_seconds=NEVER_SECONDS) as house:
         settlement = await sent_and_silent(house)
-        before = house.records.lives[settlement.id]
-        house.records.lives[settlement.id] = replace(before, state=State.COMPLETED, seq=9)
+        before = house.records.histories[settlement.id]
+        house.records.histories[settlement.id] = replace(before, state=State.COMPLETED, seq=9)
         assert carried(house, settlement.id).state is State.LOCKED
-        again = await house.engine.settle(wish(), 0.0)
+        again = await house.engine.settle(payment_request(), 0.0)
         assert (again.is_replay, again.settlement.state) == (True, State.COMPLETED)
         waited = await house.engine._wait(settlement.id, 0.0)
         assert waited.state is State.COMPLETED
-        house.records.lives[settlement.id] = before
+        house.records.histories[settlement.id] = before
 
 
 async def test_a_stale_step_does_not_drop_what_was_claimed_anew() -> None:
@@ -323,11 +338,11 @@ async def test_what_the_ledger_turns_down_again_and_again_is_refused(
     async with running() as house:
         apply, turned_down = house.store.apply, []
 
-        async def turn_down(steps: Any, owner: int) -> Any:
+        async def turn_down(steps: Any, engine_id: int) -> Any:
             if steps[0].event is Event.CLEARED:
                 turned_down.append(steps[0])
-                return [Outcome(result=result, at=LoopClock().now())]
-            return await apply(steps, owner)
+                return [TransitionResult(result=result, at=LoopClock().now())]
+            return await apply(steps, engine_id)
 
         house.store.apply = turn_down  # type: ignore[method-assign]
         found = await house.settle()
@@ -339,14 +354,14 @@ async def test_bytes_that_grew_old_while_they_rested_do_not_leave() -> None:
     async with running(claim_interval_seconds=0.05) as house:
         house.rail.capabilities = replace(house.rail.capabilities, validity_seconds=0)
         settlement = await sent_and_silent(house)
-        attempt = house.records.lives[settlement.id].attempt
+        attempt = house.records.histories[settlement.id].attempt
         assert attempt is not None
         await house.crash()
-        house.records.lives[settlement.id].attempt = msgspec.structs.replace(
+        house.records.histories[settlement.id].attempt = msgspec.structs.replace(
             attempt, sends=1, undelivered=1
         )
-        resting = house.records.open[settlement.id]
-        resting.owner, resting.due_at = 0, LoopClock().now()
+        parked = house.records.open[settlement.id]
+        parked.engine_id, parked.due_at = 0, LoopClock().now()
         other = House(house.records)
         await other.start()
         ended = await other.engine.wait(settlement.id, 5)
@@ -360,7 +375,7 @@ async def test_what_waits_for_its_window_goes_on_when_it_opens() -> None:
         has_real_windows=True, is_queueing=True, windows_refresh_seconds=0.01
     ) as house:
         house.records.windows[:] = [shut_window()]
-        house.engine._timetable.replace([shut_window()])
+        house.engine._window_calendar.replace([shut_window()])
         queued = await house.settle(wait_seconds=0.1)
         assert queued.state is State.QUEUED
         always = Window(
@@ -371,7 +386,9 @@ async def test_what_waits_for_its_window_goes_on_when_it_opens() -> None:
             weekdays=frozenset(range(1, 8)),
         )
         house.records.windows[:] = [always]
-        await house.until(lambda: house.engine._timetable.session("EUR", LoopClock().now()))
+        await house.until(
+            lambda: house.engine._window_calendar.window_opening("EUR", LoopClock().now())
+        )
         house.records.open[queued.id].due_at = LoopClock().now()
         ended = await house.engine.wait(queued.id, 5)
         assert ended.state is State.COMPLETED
@@ -388,11 +405,11 @@ class LostAnswer:
         self.is_owned = is_owned
         self.calls = 0
 
-    async def apply(self, steps: list[Step], _owner: int) -> list[Outcome]:
+    async def apply(self, steps: list[TransitionCommand], _owner: int) -> list[TransitionResult]:
         self.calls += 1
         if self.calls == 1:
             raise Unavailable("the answer was lost")
-        return [Outcome(result=Result.STALE, at=LoopClock().now()) for _ in steps]
+        return [TransitionResult(result=Result.STALE, at=LoopClock().now()) for _ in steps]
 
     async def load(self, _ids: list[UUID]) -> dict[UUID, Settlement]:
         return {self.now.id: self.now}
@@ -402,7 +419,7 @@ class LostAnswer:
 
 
 @pytest.mark.parametrize(
-    ("event", "state", "seq", "epoch", "result"),
+    ("event", "state", "seq", "fencing_token", "result"),
     [
         (Event.NO_ANSWER, State.IN_DOUBT, 1, 0, Result.APPLIED),
         (Event.NO_ANSWER, State.SENT, 1, 0, Result.STALE),  # another answer was first
@@ -413,17 +430,19 @@ class LostAnswer:
     ],
 )
 async def test_only_our_own_earlier_writing_is_taken_for_ours(
-    event: Event, state: State, seq: int, epoch: int, result: Result
+    event: Event, state: State, seq: int, fencing_token: int, result: Result
 ) -> None:
     async with running() as house:
         believed = await sent_and_silent(house)
         now = house.records.copy(believed.id)
         now.state, now.seq = state, believed.seq + seq
-        now.epoch = believed.epoch + epoch
-        step = Step(settlement=believed, event=event, row=follow(State.LOCKED, event))
-        writer = StepWriter(LostAnswer(now), house.engine._presence, house.meter)  # type: ignore[arg-type]
+        now.fencing_token = believed.fencing_token + fencing_token
+        step = TransitionCommand(
+            settlement=believed, event=event, transition=transition_for(State.LOCKED, event)
+        )
+        writer = TransitionWriter(LostAnswer(now), house.engine._lease, house.meter)  # type: ignore[arg-type]
         [outcome] = await writer.write([step])
-        assert isinstance(outcome, Outcome)
+        assert isinstance(outcome, TransitionResult)
         assert outcome.result is result
 
 
@@ -436,13 +455,15 @@ async def test_what_another_engine_wrote_at_the_same_time_is_not_taken_for_ours(
         believed = await sent_and_silent(house)
         now = house.records.copy(believed.id)
         now.state, now.seq = State.IN_DOUBT, believed.seq + 1
-        step = Step(
-            settlement=believed, event=Event.NO_ANSWER, row=follow(State.LOCKED, Event.NO_ANSWER)
+        step = TransitionCommand(
+            settlement=believed,
+            event=Event.NO_ANSWER,
+            transition=transition_for(State.LOCKED, Event.NO_ANSWER),
         )
         store = LostAnswer(now, is_owned=is_owned)
-        writer = StepWriter(store, house.engine._presence, house.meter)  # type: ignore[arg-type]
+        writer = TransitionWriter(store, house.engine._lease, house.meter)  # type: ignore[arg-type]
         [outcome] = await writer.write([step])
-        assert isinstance(outcome, Outcome)
+        assert isinstance(outcome, TransitionResult)
         assert outcome.result is result
 
 
@@ -470,14 +491,14 @@ async def test_our_own_admission_that_was_taken_up_meanwhile_is_not_begun_again(
         if state is State.VALIDATING:
             house.screening.told.extend([None] * 10_000)
 
-        async def late(admissions: Any, owner: int) -> Any:
+        async def late(admissions: Any, engine_id: int) -> Any:
             nonlocal calls
             calls += 1
             if calls > 1:
-                [key] = records.lives
-                await house.until(lambda: records.lives[key].state is state)
+                [key] = records.histories
+                await house.until(lambda: records.histories[key].state is state)
                 await house.until(lambda: state is State.COMPLETED or house.screening.asked)
-            return await admit(admissions, owner)
+            return await admit(admissions, engine_id)
 
         def noted(settlements: Any) -> None:
             begun.extend(settlements)
@@ -485,7 +506,7 @@ async def test_our_own_admission_that_was_taken_up_meanwhile_is_not_begun_again(
 
         mailbox.begin = noted  # type: ignore[method-assign]
         house.store.admit = late  # type: ignore[method-assign]
-        [accepted] = await house.engine.submit([wish()])
+        [accepted] = await house.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         assert (calls, accepted.is_replay) == (2, False)
         assert accepted.settlement.state is state
@@ -500,9 +521,9 @@ async def test_an_admission_that_nobody_waited_for_is_found_under_the_old_number
     async with running(look_interval_seconds=NEVER_SECONDS) as house:
         house.store.losses.extend([("admit", "after"), *[("admit", "before")] * 1_000])
         with pytest.raises(Unavailable):
-            await house.engine.settle(wish(), 5)
+            await house.engine.settle(payment_request(), 5)
         house.store.losses.clear()
-        [settlement_id] = house.records.lives
+        [settlement_id] = house.records.histories
         assert (await house.engine.wait(settlement_id, 5)).state is State.COMPLETED
 
 
@@ -525,7 +546,7 @@ async def test_what_a_former_number_claimed_is_not_carried_under_the_new_one() -
         claim = Claimed(settlement=house.records.copy(settlement.id), was_asked=True)
 
         async def renumbered(_owner: int, _limit: int, *, is_sweep: bool = False) -> list[Claimed]:
-            house.engine._presence.owner += 1
+            house.engine._lease.engine_id += 1
             return [claim]
 
         house.store.claim = renumbered  # type: ignore[method-assign, assignment]
@@ -553,25 +574,25 @@ async def test_an_engine_that_carries_all_it_may_claims_nothing() -> None:
 async def test_an_engine_that_was_declared_gone_forgets_what_it_carried() -> None:
     async with running(claim_interval_seconds=NEVER_SECONDS) as house:
         settlement = await sent_and_silent(house)
-        before = house.engine._presence.owner
+        before = house.engine._lease.engine_id
         house.records.engines[before].is_gone = True
-        await house.until(lambda: house.engine._presence.owner != before)
+        await house.until(lambda: house.engine._lease.engine_id != before)
         assert house.engine._mailbox.settlement(settlement.id) is None
 
 
 async def test_a_number_that_was_renounced_is_given_back_and_another_taken() -> None:
     async with running() as house:
-        before = house.engine._presence.owner
-        house.engine._presence.renounce()
-        await house.until(lambda: house.engine._presence.owner != before)
+        before = house.engine._lease.engine_id
+        house.engine._lease.renounce()
+        await house.until(lambda: house.engine._lease.engine_id != before)
         assert house.records.engines[before].is_gone
 
 
 async def test_the_time_is_the_databases_and_not_our_own() -> None:
     async with running() as house:
         far = datetime(2040, 1, 1, tzinfo=UTC)
-        house.engine._presence.saw(far)
-        assert timedelta(0) <= house.engine._presence.now() - far < timedelta(minutes=1)
+        house.engine._lease.saw(far)
+        assert timedelta(0) <= house.engine._lease.now() - far < timedelta(minutes=1)
 
 
 async def test_an_account_that_was_switched_off_is_looked_up_again() -> None:

@@ -10,30 +10,30 @@ from unittest.mock import Mock
 import pytest
 
 from settlement_engine.domain.backoff import Backoff
-from settlement_engine.domain.lifecycle import ENDS, LIFE, Ask, Event, State
-from settlement_engine.engine.schedule import Schedule
+from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Ask, Event, State
+from settlement_engine.engine.schedule import EnquirySchedule
 from settlement_engine.engine.settings import EngineSettings
 from tests.support.decided import settlement
 
-ROWS = [(state, event) for state in LIFE for event in LIFE[state]]
+ROWS = [(state, event) for state in TRANSITIONS for event in TRANSITIONS[state]]
 OWN = Backoff(first_seconds=77, max_seconds=77)
 
 
-def schedule(asks: frozenset[Ask] = frozenset(Ask), **enquiry: Backoff) -> Schedule:
+def schedule(asks: frozenset[Ask] = frozenset(Ask), **enquiry: Backoff) -> EnquirySchedule:
     by_state = {State(name): backoff for name, backoff in enquiry.items()}
     rail = Mock(capabilities=Mock(enquiry=by_state, asks=asks))
-    return Schedule(EngineSettings(), cast("Any", {"rail": rail}), random.Random(1))
+    return EnquirySchedule(EngineSettings(), cast("Any", {"rail": rail}), random.Random(1))
 
 
 @pytest.mark.parametrize(("state", "event"), ROWS)
 def test_what_is_asked_again_waits_and_what_is_new_does_not(state: State, event: Event) -> None:
-    row = LIFE[state][event]
-    seconds = schedule().rest_seconds(settlement(state), event)
-    if row.state in ENDS:
+    transition = TRANSITIONS[state][event]
+    seconds = schedule().due_seconds(settlement(state), event)
+    if transition.state in ENDS:
         assert seconds is None
-    elif row.state is State.HELD:
+    elif transition.state is State.HELD:
         assert seconds == math.inf  # a person decides, never the time
-    elif row.ask is Ask.ENQUIRE or row.state is state:
+    elif transition.ask is Ask.ENQUIRE or transition.state is state:
         assert seconds is not None
         assert 0 < seconds < 60
     else:
@@ -42,15 +42,15 @@ def test_what_is_asked_again_waits_and_what_is_new_does_not(state: State, event:
 
 def test_a_rails_own_schedule_counts_for_its_states_only() -> None:
     own = schedule(sent=OWN)
-    assert own.rest_seconds(settlement(State.SENT), Event.NO_ANSWER) == pytest.approx(77, rel=0.5)
-    assert own.rest_seconds(settlement(State.IN_DOUBT), Event.NO_ANSWER) != pytest.approx(
+    assert own.due_seconds(settlement(State.SENT), Event.NO_ANSWER) == pytest.approx(77, rel=0.5)
+    assert own.due_seconds(settlement(State.IN_DOUBT), Event.NO_ANSWER) != pytest.approx(
         77, rel=0.5
     )
 
 
 def test_a_question_is_put_ever_more_seldom() -> None:
     waits = [
-        schedule().rest_seconds(settlement(State.SENT, asked=asked), Event.NO_ANSWER) or 0.0
+        schedule().due_seconds(settlement(State.SENT, asked=asked), Event.NO_ANSWER) or 0.0
         for asked in (0, 3, 9)
     ]
     assert waits == sorted(waits)
@@ -58,5 +58,5 @@ def test_a_question_is_put_ever_more_seldom() -> None:
 
 
 def test_a_rail_that_takes_no_enquiries_is_not_asked() -> None:
-    asked = schedule(frozenset({Ask.SEND})).rest_seconds(settlement(State.LOCKED), Event.NO_ANSWER)
+    asked = schedule(frozenset({Ask.SEND})).due_seconds(settlement(State.LOCKED), Event.NO_ANSWER)
     assert asked == math.inf

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.engine.executor import LONG_BATCH
 from settlement_engine.errors import (
@@ -18,9 +18,15 @@ from settlement_engine.errors import (
     Unavailable,
     WrongState,
 )
-from settlement_engine.ports import Answer, MatterFilter, RailClass
-from settlement_lab.memory import MemoryMatters
-from tests.unit.engine.house import TIMEOUT_SECONDS, House, running, shut_window, wish
+from settlement_engine.ports import Answer, CaseFilter, RailClass
+from settlement_lab.memory import MemoryCases
+from tests.unit.engine.engine_world import (
+    TIMEOUT_SECONDS,
+    House,
+    payment_request,
+    running,
+    shut_window,
+)
 
 if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
@@ -30,7 +36,7 @@ async def test_a_settlement_is_locked_sent_and_posted() -> None:
     async with running() as house:
         found = await house.settle()
         assert found.state is State.COMPLETED
-        assert await house.life(found) == ["validating", "locked", "completed"]
+        assert await house.history(found) == ["validating", "locked", "completed"]
         account = await house.nostro()
         assert (account.posted, account.held) == (9_900, 0)
 
@@ -90,7 +96,7 @@ async def test_after_a_doubt_undelivered_proves_nothing() -> None:
         house.rail.enquiries.append(Event.NOT_FOUND)
         found = await house.settle()
         assert found.state is State.COMPLETED
-        assert "rolled_back" not in await house.life(found)
+        assert "rolled_back" not in await house.history(found)
 
 
 async def test_an_acknowledged_payment_is_asked_about_until_it_ends() -> None:
@@ -99,7 +105,7 @@ async def test_an_acknowledged_payment_is_asked_about_until_it_ends() -> None:
         house.rail.enquiries.extend([Event.ACKNOWLEDGED, None, Event.NOT_FOUND, Event.REJECTED])
         found = await house.settle()
         assert found.state is State.ROLLED_BACK
-        assert await house.life(found) == ["validating", "locked", "sent", "rolled_back"]
+        assert await house.history(found) == ["validating", "locked", "sent", "rolled_back"]
 
 
 async def test_a_cancelled_payment_is_recalled_and_released_only_on_the_rails_word() -> None:
@@ -135,7 +141,7 @@ async def test_a_contradiction_opens_one_exception_and_moves_no_money() -> None:
         after = (await house.store.load([found.id]))[found.id]
         assert after.is_frozen
         assert after.state is State.COMPLETED
-        assert (await house.life(found)).count("completed") == 2
+        assert (await house.history(found)).count("completed") == 2
         assert await house.nostro() == before
 
 
@@ -183,14 +189,16 @@ async def test_twenty_at_once_and_money_for_one() -> None:
 
 async def test_the_same_key_at_once_is_one_settlement_and_other_content_a_conflict() -> None:
     async with running() as house:
-        found = await asyncio.gather(*(house.engine.settle(wish(), 5) for _ in range(20)))
+        found = await asyncio.gather(
+            *(house.engine.settle(payment_request(), 5) for _ in range(20))
+        )
         assert len({each.settlement.id for each in found}) == 1
         assert sum(each.is_replay for each in found) == 19
         with pytest.raises(IdempotencyConflict) as caught:
-            await house.engine.settle(wish(amount=200), 5)
+            await house.engine.settle(payment_request(amount=200), 5)
         assert caught.value.field == "amount"
         with pytest.raises(IdempotencyConflict) as caught:
-            await house.engine.settle(wish("k2", obligation_id="o-k1"), 5)
+            await house.engine.settle(payment_request("k2", obligation_id="o-k1"), 5)
         assert caught.value.field == "obligation_id"
 
 
@@ -222,15 +230,15 @@ async def test_parked_settlements_wait_for_a_person_and_may_be_cancelled() -> No
 async def test_a_closed_window_refuses_or_queues() -> None:
     async with running(has_real_windows=True) as house:
         house.records.windows[:] = [shut_window()]
-        house.engine._timetable.replace([shut_window()])
+        house.engine._window_calendar.replace([shut_window()])
         assert (await house.settle()).refusal_code == "SETTLEMENT_WINDOW_CLOSED"
     async with running(has_real_windows=True, is_queueing=True) as house:
         house.records.windows[:] = [shut_window()]  # the hour of the day must not matter
-        house.engine._timetable.replace([shut_window()])
-        [accepted] = await house.engine.submit([wish()])
+        house.engine._window_calendar.replace([shut_window()])
+        [accepted] = await house.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         key = accepted.settlement.id
-        await house.until(lambda: house.records.lives[key].state is State.QUEUED)
+        await house.until(lambda: house.records.histories[key].state is State.QUEUED)
         assert (await house.store.load([key]))[key].next_action_at is not None
 
 
@@ -239,10 +247,10 @@ async def test_a_closed_window_refuses_or_queues() -> None:
 async def test_a_lost_connection_around_a_commit_changes_nothing(call: str, when: str) -> None:
     async with running() as house:
         house.store.losses.append((call, when))
-        found = await house.engine.settle(wish(), 5)
+        found = await house.engine.settle(payment_request(), 5)
         assert found.settlement.state is State.COMPLETED
         assert not found.is_replay
-        assert await house.life(found.settlement) == ["validating", "locked", "completed"]
+        assert await house.history(found.settlement) == ["validating", "locked", "completed"]
         assert len(house.rail.asked) == 1
 
 
@@ -250,9 +258,9 @@ async def test_a_database_that_stays_away_is_told_and_what_was_written_still_end
     async with running() as house:
         house.store.losses.extend([("admit", "after"), *[("admit", "before")] * 1_000])
         with pytest.raises(Unavailable):
-            await house.engine.settle(wish(), 5)
+            await house.engine.settle(payment_request(), 5)
         house.store.losses.clear()
-        [settlement_id] = house.records.lives
+        [settlement_id] = house.records.histories
         assert (await house.engine.wait(settlement_id, 5)).state is State.COMPLETED
 
 
@@ -285,15 +293,15 @@ async def test_all_that_the_dead_left_is_asked_about_before_the_first_answer_is_
             first.rail.capabilities, answer_timeout_seconds=2 * TIMEOUT_SECONDS
         )
         # A whole number of batches: one that is not full may be joined by an answer.
-        await first.engine.submit([wish(f"k{n}") for n in range(8)])
+        await first.engine.submit([payment_request(f"k{n}") for n in range(8)])
         await first.until(lambda: len(first.records.moves) == 2 * 8)
         await first.crash()
         second = House(first.records, move_batch_max=2)
         apply = second.store.apply
 
-        async def slow(steps: Any, owner: int) -> Any:
+        async def slow(steps: Any, engine_id: int) -> Any:
             await asyncio.sleep(0.02)  # as long as a commit: answers come meanwhile
-            return await apply(steps, owner)
+            return await apply(steps, engine_id)
 
         monkeypatch.setattr(second.store, "apply", slow)
         await second.start()
@@ -305,16 +313,16 @@ async def test_all_that_the_dead_left_is_asked_about_before_the_first_answer_is_
 
 async def test_an_engine_that_was_declared_gone_takes_a_new_number() -> None:
     async with running() as house:
-        before = house.engine._presence.owner
+        before = house.engine._lease.engine_id
         house.records.engines[before].is_gone = True
-        await house.until(lambda: house.engine._presence.owner != before)
+        await house.until(lambda: house.engine._lease.engine_id != before)
         assert (await house.settle()).state is State.COMPLETED
 
 
 async def test_beyond_the_bound_callers_are_told_to_come_back() -> None:
     async with running(open_max=2) as house:
         with pytest.raises(Overloaded) as caught:
-            await house.engine.submit([wish(f"k{n}") for n in range(3)])
+            await house.engine.submit([payment_request(f"k{n}") for n in range(3)])
         assert caught.value.retry_after_seconds > 0
 
 
@@ -325,18 +333,20 @@ async def test_with_many_before_him_a_caller_is_told_to_come_back(
     async with running(backlog_max=4) as house:
         apply = house.store.apply
 
-        async def slow(steps: Any, owner: int) -> Any:
+        async def slow(steps: Any, engine_id: int) -> Any:
             begun.set()
             await written.wait()
-            return await apply(steps, owner)
+            return await apply(steps, engine_id)
 
         monkeypatch.setattr(house.store, "apply", slow)
-        await house.engine.submit([wish("first")])
+        await house.engine.submit([payment_request("first")])
         await house.until(begun.is_set)
-        await house.engine.submit([wish(f"k{n}") for n in range(9)])  # a large call has its turn
+        await house.engine.submit(
+            [payment_request(f"k{n}") for n in range(9)]
+        )  # a large call has its turn
         await house.until(lambda: house.engine._mailbox.backlog == 9)
         with pytest.raises(Overloaded) as caught:
-            await house.engine.submit([wish("late")])
+            await house.engine.submit([payment_request("late")])
         assert caught.value.retry_after_seconds > 0
         written.set()
         await house.until(lambda: not house.engine._mailbox.carried_count)
@@ -349,7 +359,7 @@ async def test_room_is_kept_for_those_who_are_being_read() -> None:
             with pytest.raises(Overloaded), house.engine.reading(1):
                 pytest.fail("there is no room to read another one")
             with pytest.raises(Overloaded):
-                await house.engine.submit([wish("late")])
+                await house.engine.submit([payment_request("late")])
         assert (await house.settle("late")).state is State.COMPLETED
         with pytest.raises(ConnectionError), house.engine.reading(9):
             raise ConnectionError
@@ -404,7 +414,7 @@ async def test_amid_the_work_on_a_long_batch_others_have_their_turn(
         monkeypatch.setattr(house.engine._executor, "_decide", deciding)
         async with asyncio.TaskGroup() as group:
             ticking = group.create_task(tick())
-            await house.engine.submit([wish(f"k{n}") for n in range(2 * LONG_BATCH)])
+            await house.engine.submit([payment_request(f"k{n}") for n in range(2 * LONG_BATCH)])
             await house.until(lambda: len(decided) >= 2 * LONG_BATCH)
             ticking.cancel()
     assert decided[0] < decided[LONG_BATCH] < decided[2 * LONG_BATCH - 1]
@@ -417,19 +427,19 @@ async def test_those_who_wait_for_a_rail_keep_nobody_out() -> None:
             house.rail.capabilities, answer_timeout_seconds=2 * TIMEOUT_SECONDS
         )
         for round_number in range(3):
-            await house.engine.submit([wish(f"k{round_number}-{n}") for n in range(4)])
+            await house.engine.submit([payment_request(f"k{round_number}-{n}") for n in range(4)])
             await house.until(lambda: not house.engine._mailbox.backlog)
         assert house.engine._mailbox.carried_count == 12
 
 
 async def test_a_caller_that_disconnects_changes_nothing() -> None:
     async with running() as house:
-        task = asyncio.get_running_loop().create_task(house.engine.settle(wish(), 5))
+        task = asyncio.get_running_loop().create_task(house.engine.settle(payment_request(), 5))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await house.until(lambda: len(house.records.lives) == 1)
-        [settlement_id] = house.records.lives
+        await house.until(lambda: len(house.records.histories) == 1)
+        [settlement_id] = house.records.histories
         assert (await house.engine.wait(settlement_id, 5)).state is State.COMPLETED
 
 
@@ -441,7 +451,7 @@ async def test_draining_takes_nothing_in_and_brings_what_is_open_to_rest() -> No
         assert await house.engine.drain()
         assert (await house.store.load([found.id]))[found.id].state is State.IN_DOUBT
         with pytest.raises(Overloaded):
-            await house.engine.submit([wish("k2")])
+            await house.engine.submit([payment_request("k2")])
 
 
 async def test_the_stream_is_followed_from_anywhere() -> None:
@@ -460,13 +470,13 @@ async def test_the_stream_is_followed_from_anywhere() -> None:
 async def test_one_broken_settlement_does_not_stop_the_others() -> None:
     async with running() as house:
         house.store.poison.add("o-k3")
-        found = await house.engine.submit([wish(f"k{n}") for n in range(8)])
+        found = await house.engine.submit([payment_request(f"k{n}") for n in range(8)])
         settled = [each.settlement.id for each in found if not isinstance(each, Exception)]
         for number, settlement_id in enumerate(settled):
             if number != 3:
                 ended = await house.engine.wait(settlement_id, 5)
                 assert ended.state is State.COMPLETED
-        assert "step_broken" in house.meter.anomalies
+        assert "step_broken" in house.meter.invariant_warnings
         house.store.poison.clear()
         assert (await house.engine.wait(settled[3], 5)).state is State.COMPLETED
 
@@ -474,7 +484,7 @@ async def test_one_broken_settlement_does_not_stop_the_others() -> None:
 async def test_one_broken_admission_is_told_to_its_caller_alone() -> None:
     async with running() as house:
         house.store.poison.add("k3")
-        found = await house.engine.submit([wish(f"k{n}") for n in range(8)])
+        found = await house.engine.submit([payment_request(f"k{n}") for n in range(8)])
         assert [isinstance(each, Exception) for each in found] == [n == 3 for n in range(8)]
 
 
@@ -498,7 +508,7 @@ async def test_what_is_owned_and_lost_from_memory_is_found_again() -> None:
         house.engine._mailbox.drop_all()
         house.rail.answer_delay_seconds = 0.0
         assert (await house.engine.wait(found.id, 5)).state is State.COMPLETED
-        assert "lost_from_memory" in house.meter.anomalies
+        assert "lost_from_memory" in house.meter.invariant_warnings
         assert [word for word, _, _ in house.rail.asked].count("send") == 1
 
 
@@ -540,8 +550,8 @@ async def test_late_word_against_a_failed_settlement_is_not_dropped() -> None:
         found = await house.settle(to_bank="NOBODY")
         house.rail.say([Answer(settlement_id=found.id, event=Event.SETTLED)])
         await asyncio.sleep(0.05)
-        [case] = await MemoryMatters(house.records).matters(MatterFilter())
-        assert case.kind is MatterKind.UNKNOWN_PAYMENT, "its bytes were never recorded here"
+        [case] = await MemoryCases(house.records).cases(CaseFilter())
+        assert case.kind is CaseKind.UNKNOWN_PAYMENT, "its bytes were never recorded here"
 
 
 async def test_one_instruction_that_cannot_be_prepared_does_not_end_the_engine() -> None:
@@ -554,10 +564,10 @@ async def test_one_instruction_that_cannot_be_prepared_does_not_end_the_engine()
             return good(settlement, references)
 
         house.rail.prepare = broken  # type: ignore[method-assign]
-        results = await house.engine.submit([wish("k1"), wish("k2")])
+        results = await house.engine.submit([payment_request("k1"), payment_request("k2")])
         ids = [each.settlement.id for each in results if not isinstance(each, Exception)]
         assert (await house.engine.wait(ids[1], 5)).state is State.COMPLETED
-        assert "not_decided" in house.meter.anomalies
+        assert "not_decided" in house.meter.invariant_warnings
         house.rail.prepare = prepare  # type: ignore[method-assign]
         assert (await house.engine.wait(ids[0], 5)).state is State.COMPLETED
 
@@ -566,13 +576,13 @@ async def test_a_cancel_that_comes_too_late_raises_no_doubt() -> None:
     async with running() as house:
         house.rail.answer_delay_seconds = 0.1
         house.rail.capabilities = replace(house.rail.capabilities, answer_timeout_seconds=5.0)
-        [accepted] = await house.engine.submit([wish()])
+        [accepted] = await house.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         await house.until(lambda: house.rail.asked)
         house.engine._mailbox.request(accepted.settlement, Event.CANCELLED)
         ended = await house.engine.wait(accepted.settlement.id, 5)
         assert ended.state is State.COMPLETED
-        assert await house.life(ended) == ["validating", "locked", "completed"]
+        assert await house.history(ended) == ["validating", "locked", "completed"]
 
 
 async def test_an_account_that_is_active_again_is_seen_to_be() -> None:
@@ -592,5 +602,5 @@ async def test_two_words_at_once_about_what_has_ended_are_both_heard() -> None:
             for event in (Event.SETTLED, Event.RETURNED)
         ]
         house.rail.say(words)
-        await house.until(lambda: house.records.lives[found.id].state is State.RETURNED)
+        await house.until(lambda: house.records.histories[found.id].state is State.RETURNED)
         assert (await house.nostro()).posted == 10_000

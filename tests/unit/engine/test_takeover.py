@@ -6,7 +6,7 @@ import pytest
 
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.ports import Claimed
-from tests.unit.engine.house import House, running
+from tests.unit.engine.engine_world import House, running
 
 
 async def test_a_claim_that_was_overtaken_by_the_end_is_not_carried_for_ever() -> None:
@@ -33,7 +33,7 @@ async def test_what_a_dead_engine_carried_is_asked_about_and_never_sent_anew(
         house.rail.enquiries.append(None)
         house.rail.answer_delay_seconds = 1_000.0 if state is State.LOCKED else 0.0
         found = await house.settle(wait_seconds=0.0)
-        await house.until(lambda: house.records.lives[found.id].state is state)
+        await house.until(lambda: house.records.histories[found.id].state is state)
         await house.until(lambda: house.rail.asked)
         await house.crash()
         house.rail.answer_delay_seconds = 0.0

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from settlement_engine.engine.presence import Presence
+from settlement_engine.engine.lease import EngineLease
 from settlement_engine.engine.settings import EngineSettings
 from settlement_lab.memory import MemoryRegistry, Records
-from tests.unit.engine.house import Tally
+from tests.unit.engine.engine_world import Tally
 
 HOUR = timedelta(hours=1)
 
@@ -27,6 +27,6 @@ async def test_an_engine_knows_the_databases_time_before_it_decides_anything(ske
     # Found by the simulation: what a fresh engine claimed was decided by its own clock (world 91).
     time = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
     registry = MemoryRegistry(Records(clock=FixedClock(time)))
-    presence = Presence(EngineSettings(), registry, FixedClock(time + skew), Tally())
-    await presence.join()
-    assert timedelta(0) <= presence.now() - time < timedelta(minutes=1)
+    lease = EngineLease(EngineSettings(), registry, FixedClock(time + skew), Tally())
+    await lease.join()
+    assert timedelta(0) <= lease.now() - time < timedelta(minutes=1)

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from settlement_engine.domain.backoff import Backoff
-from settlement_engine.domain.exceptions import ENGINE, MatterKind, Severity
-from settlement_engine.domain.explanation import as_text, explain
+from settlement_engine.domain.exceptions import ENGINE, CaseKind, Severity
 from settlement_engine.domain.ledger import BALANCE_FULL
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import InvariantViolated, Unavailable
-from settlement_engine.ports import Answer, MatterFilter
-from settlement_lab.memory import MemoryArchive, MemoryMatters
-from tests.unit.engine.house import running, wish
+from settlement_engine.evidence.explanation import as_text, explain
+from settlement_engine.ports import Answer, CaseFilter
+from settlement_lab.memory import MemoryArchive, MemoryCases
+from tests.unit.engine.engine_world import payment_request, running
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 async def test_what_cannot_be_booked_is_put_before_people_at_once() -> None:
     later = Backoff(first_seconds=60, max_seconds=60)
-    async with running(broken_rest_seconds=1_000.0, enquiry=later) as house:
+    async with running(broken_due_seconds=1_000.0, enquiry=later) as house:
         house.rail.sends.append(Event.ACKNOWLEDGED)
-        [accepted] = await house.engine.submit([wish("k1")])
+        [accepted] = await house.engine.submit([payment_request("k1")])
         assert not isinstance(accepted, Exception)
         key = accepted.settlement.id
-        await house.until(lambda: house.records.open[key].owner == 0)
+        await house.until(lambda: house.records.open[key].engine_id == 0)
         house.store.poison.add("o-k1")
         house.rail.say([Answer(settlement_id=key, event=Event.SETTLED, attempt=1)])
-        await house.until(lambda: house.records.matters)
-        [matter] = await house.desk.matters.matters(MatterFilter())
-        assert (matter.kind, matter.settlement_id) == (MatterKind.CANNOT_BE_BOOKED, key)
-        assert matter.severity is Severity.CRITICAL
-        assert matter.detail == {"state": "sent", "happened": "settled", "why": "poison"}
+        await house.until(lambda: house.records.cases)
+        [case] = await house.case_management.cases.cases(CaseFilter())
+        assert (case.kind, case.settlement_id) == (CaseKind.CANNOT_BE_BOOKED, key)
+        assert case.severity is Severity.CRITICAL
+        assert case.detail == {"state": "sent", "happened": "settled", "why": "poison"}
         dossier = await MemoryArchive(house.records).dossier(key)
         assert dossier is not None
         told = as_text(explain(dossier))
@@ -49,16 +49,16 @@ async def test_what_cannot_be_booked_is_put_before_people_at_once() -> None:
 async def test_what_cannot_be_booked_is_tried_again_and_its_exception_ends_with_it() -> None:
     async with running() as house:
         house.store.poison.add("o-k1")
-        [accepted] = await house.engine.submit([wish("k1")])
+        [accepted] = await house.engine.submit([payment_request("k1")])
         assert not isinstance(accepted, Exception)
-        tries = house.meter.anomalies
+        tries = house.meter.invariant_warnings
         await house.until(lambda: tries.count("step_broken") > 3)
         assert tries.count("cannot_be_booked") == 1
         house.store.poison.clear()
         assert (await house.engine.wait(accepted.settlement.id, 5)).state is State.COMPLETED
-        matters = house.records.matters.values()
-        await house.until(lambda: all(each.closed_by == ENGINE for each in matters))
-        assert [each.kind for each in matters] == [MatterKind.CANNOT_BE_BOOKED]
+        cases = house.records.cases.values()
+        await house.until(lambda: all(each.closed_by == ENGINE for each in cases))
+        assert [each.kind for each in cases] == [CaseKind.CANNOT_BE_BOOKED]
 
 
 async def test_what_cannot_be_decided_is_put_before_people_too(
@@ -71,30 +71,30 @@ async def test_what_cannot_be_decided_is_put_before_people_too(
             raise ValueError(message)
 
         monkeypatch.setattr(house.rail, "prepare", prepare)
-        await house.engine.submit([wish("k1")])
-        await house.until(lambda: house.records.matters)
-        [matter] = house.records.matters.values()
-        assert matter.kind is MatterKind.CANNOT_BE_BOOKED
-        assert matter.detail["why"] == "ValueError('no such field')"
+        await house.engine.submit([payment_request("k1")])
+        await house.until(lambda: house.records.cases)
+        [case] = house.records.cases.values()
+        assert case.kind is CaseKind.CANNOT_BE_BOOKED
+        assert case.detail["why"] == "ValueError('no such field')"
 
 
 async def test_an_exception_that_could_not_be_opened_is_opened_at_the_next_try() -> None:
     async with running() as house:
-        matters = house.desk.matters
+        cases = house.case_management.cases
         lost = [Unavailable("lost"), InvariantViolated("broken")]
 
-        class Shaky(MemoryMatters):
+        class Shaky(MemoryCases):
             async def open_unbookable(self, settlement_id: UUID, detail: Any) -> bool:
                 if lost:
                     raise lost.pop()
                 return await super().open_unbookable(settlement_id, detail)
 
-        house.engine._unbookable._matters = Shaky(house.records)
+        house.engine._unbookable._cases = Shaky(house.records)
         house.store.poison.add("o-k1")
-        await house.engine.submit([wish("k1")])
-        await house.until(lambda: house.records.matters)
+        await house.engine.submit([payment_request("k1")])
+        await house.until(lambda: house.records.cases)
         assert lost == []
-        assert len(await matters.matters(MatterFilter())) == 1
+        assert len(await cases.cases(CaseFilter())) == 1
 
 
 async def test_an_account_without_room_refuses_before_anything_is_held() -> None:

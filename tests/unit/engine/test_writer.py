@@ -7,30 +7,30 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from settlement_engine.domain.lifecycle import LIFE, Event, State
-from settlement_engine.engine.writer import StepWriter
+from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
+from settlement_engine.engine.writer import TransitionWriter
 from settlement_engine.errors import Contention, InvariantViolated, Unavailable
-from settlement_engine.ports import Outcome, Result, Step
+from settlement_engine.ports import Result, TransitionCommand, TransitionResult
 from tests.support.decided import NOW, settlement
 
-ROW = LIFE[State.SENT][Event.SETTLED]
+ROW = TRANSITIONS[State.SENT][Event.SETTLED]
 
 
-def step(number: int) -> Step:
+def step(number: int) -> TransitionCommand:
     from uuid import UUID
 
-    return Step(
-        settlement=settlement(State.SENT, id=UUID(int=number)), event=Event.SETTLED, row=ROW
+    return TransitionCommand(
+        settlement=settlement(State.SENT, id=UUID(int=number)), event=Event.SETTLED, transition=ROW
     )
 
 
-def outcome(result: Result = Result.APPLIED) -> Outcome:
-    return Outcome(result=result, at=NOW)
+def outcome(result: Result = Result.APPLIED) -> TransitionResult:
+    return TransitionResult(result=result, at=NOW)
 
 
-def writer(store: Any) -> tuple[StepWriter, Mock]:
-    meter, presence = Mock(), Mock(owner=1, pause=AsyncMock())
-    return StepWriter(store, presence, meter), meter
+def writer(store: Any) -> tuple[TransitionWriter, Mock]:
+    meter, lease = Mock(), Mock(engine_id=1, pause=AsyncMock())
+    return TransitionWriter(store, lease, meter), meter
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,15 @@ async def test_a_batch_that_did_not_reach_the_database_is_written_again(
     store = Mock(apply=AsyncMock(side_effect=[error, [outcome()]]), owned=AsyncMock())
     written, meter = writer(store)
     assert await written.write([step(1)]) == [outcome()]
-    meter.anomaly.assert_called_once_with(kind)
+    meter.invariant_warning.assert_called_once_with(kind)
 
 
 async def test_our_own_first_writing_is_recognised_and_another_engines_is_not() -> None:
     ours, theirs = step(1), step(2)
     after = {
-        ours.settlement.id: settlement(State.COMPLETED, id=ours.settlement.id, seq=4, epoch=0),
+        ours.settlement.id: settlement(
+            State.COMPLETED, id=ours.settlement.id, seq=4, fencing_token=0
+        ),
         theirs.settlement.id: settlement(State.ROLLED_BACK, id=theirs.settlement.id, seq=4),
     }
     stale = [outcome(Result.STALE), outcome(Result.STALE)]
@@ -60,7 +62,7 @@ async def test_our_own_first_writing_is_recognised_and_another_engines_is_not() 
     )
     written, _ = writer(store)
     found = await written.write([ours, theirs])
-    assert [each.result for each in found if isinstance(each, Outcome)] == [
+    assert [each.result for each in found if isinstance(each, TransitionResult)] == [
         Result.APPLIED,
         Result.STALE,
     ]
@@ -69,7 +71,7 @@ async def test_our_own_first_writing_is_recognised_and_another_engines_is_not() 
 async def test_what_the_database_finds_broken_is_found_by_halving() -> None:
     steps = [step(number) for number in range(5)]
 
-    async def apply(batch: list[Step], _owner: int) -> list[Outcome]:
+    async def apply(batch: list[TransitionCommand], _owner: int) -> list[TransitionResult]:
         if steps[3] in batch:
             raise InvariantViolated("broken")
         return [outcome() for _ in batch]
@@ -77,4 +79,4 @@ async def test_what_the_database_finds_broken_is_found_by_halving() -> None:
     written, meter = writer(Mock(apply=apply))
     found = await written.write(steps)
     assert [isinstance(each, InvariantViolated) for each in found] == [False] * 3 + [True, False]
-    meter.anomaly.assert_called_once_with("step_broken")
+    meter.invariant_warning.assert_called_once_with("step_broken")

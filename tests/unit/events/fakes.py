@@ -113,7 +113,7 @@ class CountingMeter:
     """Counts anomalies; the rest of the port is not used here."""
 
     def __init__(self) -> None:
-        self.anomalies: Counter[str] = Counter()
+        self.invariant_warnings: Counter[str] = Counter()
 
     def moved(self, steps, commit_seconds=None):
         raise NotImplementedError
@@ -127,8 +127,8 @@ class CountingMeter:
     def batch(self, stage, size, seconds):
         raise NotImplementedError
 
-    def anomaly(self, kind, count=1):
-        self.anomalies[kind] += count
+    def invariant_warning(self, kind, count=1):
+        self.invariant_warnings[kind] += count
 
 
 class Graveyard:
@@ -139,7 +139,7 @@ class Graveyard:
         self.counted = 0
         self.trouble: Exception | None = None
 
-    async def bury(self, subject, payload, why, origin=None, *, kept_bytes_max=None):
+    async def keep_dead_letter(self, subject, payload, why, origin=None, *, kept_bytes_max=None):
         if self.trouble is not None:
             raise self.trouble
         if origin is not None and any(each.origin == origin for each in self.buried):
@@ -159,7 +159,7 @@ class Graveyard:
         )
         return True
 
-    async def waiting_letters(self, limit):
+    async def waiting_dead_letters(self, limit):
         self.counted += 1
         return min(len(self.buried), limit)
 

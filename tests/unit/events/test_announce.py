@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from nats.aio.client import Client
 
-from settlement_engine.domain.announcement import ERA_PLACES
-from settlement_engine.domain.lifecycle import LIFE, STATUS, is_recorded
+from settlement_engine.domain.announcement import POSITIONS_PER_EPOCH
+from settlement_engine.domain.lifecycle import STATUS, TRANSITIONS, is_recorded
 from settlement_engine.events.announce import (
     BODY_BYTES_MAX,
     GENERATION,
@@ -21,7 +21,7 @@ from tests.unit.events.fakes import announcement
 ANNOUNCER = Announcer(prefix="settlement", source="/settlement-engine/test")
 MOVES = [
     (state, event, row.state)
-    for state, rows in LIFE.items()
+    for state, rows in TRANSITIONS.items()
     for event, row in rows.items()
     if is_recorded(state, row)
 ]
@@ -46,13 +46,13 @@ def test_every_move_of_the_page_can_be_announced(move):
     assert message.event_id == f"{body['settlement_id']}.{body['seq']}"
 
 
-@pytest.mark.parametrize("era", [0, 1, 12])
-def test_the_settlement_is_named_by_its_own_name_in_every_era(era):
-    told = announcement(era * ERA_PLACES + 9, settlement=3, seq=2)
+@pytest.mark.parametrize("system_epoch", [0, 1, 12])
+def test_the_settlement_is_named_by_its_own_name_in_every_era(system_epoch):
+    told = announcement(system_epoch * POSITIONS_PER_EPOCH + 9, settlement=3, seq=2)
     message = ANNOUNCER.message(told)
     name = str(told.moved.settlement_id)
     assert headers_of(message)["ce-subject"] == name == json.loads(message.body)["settlement_id"]
-    assert message.event_id == (f"{name}.2.{era}" if era else f"{name}.2")
+    assert message.event_id == (f"{name}.2.{system_epoch}" if system_epoch else f"{name}.2")
 
 
 def test_the_same_move_gives_the_same_bytes():
@@ -78,7 +78,7 @@ def test_texts_are_kept_for_two_generations_and_no_longer():
     announcer = Announcer(prefix="settlement", source="/x")
     for number in range(3 * GENERATION):
         announcer.message(announcement(number + 1, settlement=number))
-    assert len(announcer._young) + len(announcer._old) == 2 * GENERATION
+    assert len(announcer._new_generation) + len(announcer._old_generation) == 2 * GENERATION
 
 
 def test_the_subject_has_the_configured_prefix_and_the_type_has_not():

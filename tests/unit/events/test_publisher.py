@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 
 from settlement_engine.errors import Unavailable
 from settlement_engine.events.announce import Announcer
-from settlement_engine.events.connection import Connection
+from settlement_engine.events.connection import NatsLink
 from settlement_engine.events.publisher import BATCH_MIN, Conflict, Publisher
 from tests.unit.events.fakes import announcement
 
@@ -20,7 +20,7 @@ ANNOUNCER = Announcer(prefix="settlement", source="/test")
 MESSAGES = [ANNOUNCER.message(announcement(number)) for number in range(1, BATCH_MIN + 1)]
 
 
-class Wire(Connection):
+class Wire(NatsLink):
     """A connection without a server: ``answer`` is called with the reply subjects of each write."""
 
     def __init__(self, answer):

@@ -8,7 +8,7 @@ from nats.js.errors import ServiceUnavailableError
 
 from settlement_engine.errors import Unavailable
 from settlement_engine.events.publisher import NotStored
-from settlement_engine.events.refusal import Refusal
+from settlement_engine.events.refusal import NatsRefusal
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from settlement_engine.events.refusal import Refusal
     ],
 )
 async def test_a_server_that_answers_and_does_not_store_is_told(trouble, words):
-    refusal = Refusal()
+    refusal = NatsRefusal()
     assert (refusal.seconds, refusal.text) == (0.0, "")
     refusal.note(trouble)
     began = refusal._since
@@ -36,7 +36,7 @@ async def test_a_server_that_answers_and_does_not_store_is_told(trouble, words):
     "trouble", [ConnectionClosedError(), OSError("refused"), Unavailable("PostgreSQL is away")]
 )
 async def test_a_server_that_cannot_be_reached_is_something_else(trouble):
-    refusal = Refusal()
+    refusal = NatsRefusal()
     refusal.note(NotStored("not taken", why="full"))
     refusal.note(trouble)
     assert (refusal.seconds, refusal.text) == (0.0, "")

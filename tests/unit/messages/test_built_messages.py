@@ -16,7 +16,7 @@ from settlement_engine.domain.money import Money
 from settlement_engine.messages.envelope import built, opened, parts_of
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.kinds import versions
-from settlement_engine.messages.pacs002 import Notice, StatusReport, TransactionStatus
+from settlement_engine.messages.pacs002 import Notice, StatusReportMessage, TransactionStatus
 from settlement_engine.messages.schemas import Schema, schema_names
 from settlement_engine.messages.xml import parse
 from tests.support.corpora import shared_folder
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EXAMPLES = settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-HEADED = StatusReport(
+HEADED = StatusReportMessage(
     header=Notice(message_id="M1", created_at=datetime(2026, 11, 28, tzinfo=UTC)),
     transactions=(TransactionStatus(uetr="0123abcd-0123-4abc-8abc-0123456789ab", status="ACSC"),),
 )

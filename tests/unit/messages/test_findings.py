@@ -16,9 +16,9 @@ from settlement_engine.messages.findings import (
     odd_about,
     usage_rules,
 )
-from settlement_engine.messages.pacs002 import StatusReport, TransactionStatus
-from settlement_engine.messages.pacs004 import Return
-from settlement_engine.messages.parties import Account, Address, Agent, Party
+from settlement_engine.messages.pacs002 import StatusReportMessage, TransactionStatus
+from settlement_engine.messages.pacs004 import ReturnedTransaction
+from settlement_engine.messages.parties import Address, Agent, Party, PartyAccount
 from settlement_engine.messages.plain import plain
 from settlement_engine.messages.recognition import recognised
 from settlement_engine.messages.references import Reason
@@ -30,8 +30,8 @@ SWIFT = usage_rules()["swift"]
 AFTER, BEFORE = date(2026, 11, 14), date(2026, 11, 13)
 
 
-def report(*transactions: TransactionStatus) -> StatusReport:
-    return StatusReport(header=HEADER, transactions=transactions)
+def report(*transactions: TransactionStatus) -> StatusReportMessage:
+    return StatusReportMessage(header=HEADER, transactions=transactions)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def report(*transactions: TransactionStatus) -> StatusReport:
         (Party(bic="CHASUS33"), "bic", False),
         (Agent(lei="213800KUD8LAJWSQ9D16"), "lei", True),
         (StructuredRemittance(reference="RF19539007547034"), "reference", True),
-        (Account(iban="DE89370400440532013001"), "iban", True),
+        (PartyAccount(iban="DE89370400440532013001"), "iban", True),
     ],
 )
 def test_identifiers_are_checked(value, place, is_fault):
@@ -53,7 +53,7 @@ def test_identifiers_are_checked(value, place, is_fault):
 def test_valid_identifiers_have_no_findings():
     references = ("RF18539007547034", "2026/11", None)
     remittance = tuple(StructuredRemittance(reference=each) for each in references)
-    right = (Agent(bic="DEUTDEFF"), Account(iban="DE89370400440532013000"), *remittance)
+    right = (Agent(bic="DEUTDEFF"), PartyAccount(iban="DE89370400440532013000"), *remittance)
     assert findings(right) == []
 
 
@@ -68,7 +68,7 @@ def test_an_unknown_status_is_a_fault_and_an_unknown_reason_a_warning():
 
 def test_an_unknown_return_code_is_still_a_return():
     content = Maker(1).content("pacs.004.001.09")
-    back = Return(amount=_any_amount(), reasons=(Reason(code="ZZ99"),))
+    back = ReturnedTransaction(amount=_any_amount(), reasons=(Reason(code="ZZ99"),))
     content = msgspec.structs.replace(content, group=None, returns=(back,))
     message = opened(built("pacs.004.001.09", content))
     assert message.content.returns == (back,)

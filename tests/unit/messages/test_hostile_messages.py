@@ -103,10 +103,10 @@ def test_many_payments_in_one_message_cost_in_proportion():
 
 
 def _report(content, count):
-    from settlement_engine.messages.pacs002 import StatusReport, TransactionStatus
+    from settlement_engine.messages.pacs002 import StatusReportMessage, TransactionStatus
 
     payment = TransactionStatus(end_to_end_id="E1", status="ACSP")
-    return StatusReport(header=content.header, transactions=(payment,) * count)
+    return StatusReportMessage(header=content.header, transactions=(payment,) * count)
 
 
 def _seconds(data: bytes) -> float:

@@ -12,13 +12,13 @@ from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.pacs002 import (
     GroupStatus,
     Notice,
-    StatusReport,
+    StatusReportMessage,
     TransactionStatus,
 )
 from settlement_engine.messages.references import OriginalGroup, Reason
 from settlement_engine.messages.statuses import (
     CancelVerdict,
-    Verdict,
+    StatusVerdict,
     cancel_verdict_of,
     reasons_of,
     status_of,
@@ -31,15 +31,19 @@ SETTLED = {"ACSC", "ACCC"}
 
 def test_of_all_known_codes_two_say_settled_one_rejected_and_one_cancelled():
     found = {code: verdict_of(code) for code in code_set("transaction_status").codes}
-    assert {code for code, verdict in found.items() if verdict is Verdict.SETTLED} == SETTLED
-    assert [code for code, verdict in found.items() if verdict is Verdict.REJECTED] == ["RJCT"]
-    assert [code for code, verdict in found.items() if verdict is Verdict.CANCELLED] == ["CANC"]
-    assert Verdict.UNKNOWN not in found.values()
+    assert {code for code, verdict in found.items() if verdict is StatusVerdict.SETTLED} == SETTLED
+    assert [code for code, verdict in found.items() if verdict is StatusVerdict.REJECTED] == [
+        "RJCT"
+    ]
+    assert [code for code, verdict in found.items() if verdict is StatusVerdict.CANCELLED] == [
+        "CANC"
+    ]
+    assert StatusVerdict.UNKNOWN not in found.values()
 
 
 @pytest.mark.parametrize("code", ["ZZZZ", "", None, "acsc", "ACSC ", "ACSX", "PART"])
 def test_an_unknown_status_code_is_neither_success_nor_rejection(code):
-    assert verdict_of(code) is Verdict.UNKNOWN
+    assert verdict_of(code) is StatusVerdict.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -86,14 +90,14 @@ def payment(message_id, status=None, *reasons):
     ],
 )
 def test_a_group_status_applies_to_payments_without_their_own_unless_part(groups, of, status):
-    report = StatusReport(header=HEADER, groups=tuple(groups), transactions=(of,))
+    report = StatusReportMessage(header=HEADER, groups=tuple(groups), transactions=(of,))
     assert status_of(report, of) == status
 
 
 def test_the_reasons_of_a_message_are_those_of_a_payment_without_its_own_status():
     closed, whole = Reason(code="AC04"), Reason(code="AM04")
     own, bare, settled = payment("A", "RJCT", closed), payment("A"), payment("A", "ACSC")
-    report = StatusReport(
+    report = StatusReportMessage(
         header=HEADER, groups=(group("A", "RJCT", whole),), transactions=(own, bare, settled)
     )
     found = [reasons_of(report, each) for each in report.transactions]
@@ -118,7 +122,7 @@ def test_one_report_is_about_payments_and_returns_with_several_statuses():
     report = opened(text.encode()).content
     statuses = [status_of(report, each) for each in report.transactions]
     assert statuses == ["RJCT", "ZZZZ", "ACSC"]
-    verdicts = [Verdict.REJECTED, Verdict.UNKNOWN, Verdict.SETTLED]
+    verdicts = [StatusVerdict.REJECTED, StatusVerdict.UNKNOWN, StatusVerdict.SETTLED]
     assert [verdict_of(status) for status in statuses] == verdicts
     assert [each.group.message_name[:8] for each in report.transactions][2] == "pacs.004"
 

@@ -12,7 +12,14 @@ import pytest
 
 from settlement_engine.domain.exceptions import LATE
 from settlement_engine.domain.ledger import AccountKind
-from settlement_engine.domain.lifecycle import ENDS, LIFE, PARTLY, Event, State, follow
+from settlement_engine.domain.lifecycle import (
+    ENDS,
+    PARTLY,
+    TRANSITIONS,
+    Event,
+    State,
+    transition_for,
+)
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
 from settlement_engine.monitoring.families import LABEL_SETS_MAX
@@ -22,7 +29,7 @@ from settlement_engine.monitoring.metrics import (
     FIRST_CURRENCIES,
     Metrics,
 )
-from settlement_engine.ports import Balance, Gauges, Step
+from settlement_engine.ports import Balance, Gauges, TransitionCommand
 from settlement_engine.store.migrate import WINDOWS
 
 if TYPE_CHECKING:
@@ -55,8 +62,10 @@ ADDED = {
 }
 
 
-def step(state: State, event: Event, *, seconds: float = 3.0, amount: Money | None = None) -> Step:
-    row = follow(state, event)
+def step(
+    state: State, event: Event, *, seconds: float = 3.0, amount: Money | None = None
+) -> TransitionCommand:
+    transition = transition_for(state, event)
     instruction = Instruction(
         caller="a-caller",
         idempotency_key="k",
@@ -71,14 +80,14 @@ def step(state: State, event: Event, *, seconds: float = 3.0, amount: Money | No
     settlement = Settlement(
         id=uuid4(),
         instruction=instruction,
-        state=row.state,
+        state=transition.state,
         seq=3,
-        epoch=1,
+        fencing_token=1,
         created_at=START,
         value_date=date(2026, 11, 25),
-        ended_at=START + timedelta(seconds=seconds) if row.state in ENDS else None,
+        ended_at=START + timedelta(seconds=seconds) if transition.state in ENDS else None,
     )
-    return Step(settlement=settlement, event=event, row=row)
+    return TransitionCommand(settlement=settlement, event=event, transition=transition)
 
 
 class Measured:
@@ -132,7 +141,7 @@ async def test_every_specified_metric_has_its_labels() -> None:
     metrics.batch("move", 3, 0.01)
     metrics.rail_answered("mock", "send", 0.1, 3, 0)
     metrics.rail_answered("mock", "send", 0.1, 3, 1)
-    metrics.anomaly("stale_step")
+    metrics.invariant_warning("stale_step")
     metrics.reconciled(1, {"EUR": 12_34})
     await metrics.refresh(
         Measured(
@@ -153,15 +162,15 @@ async def test_every_specified_metric_has_its_labels() -> None:
 
 def test_each_transition_to_a_final_state_is_counted_once(metrics: Metrics) -> None:
     ending = dict.fromkeys(ENDS, 0)
-    for state, rows in LIFE.items():
-        for event, row in rows.items():
+    for state, rows in TRANSITIONS.items():
+        for event, transition in rows.items():
             metrics.moved([step(state, event)])
-            if row.state in ENDS and event not in LATE | PARTLY:
-                ending[row.state] += 1
+            if transition.state in ENDS and event not in LATE | PARTLY:
+                ending[transition.state] += 1
     for state, count in ending.items():
         assert value(metrics, "settlement_total", status=state.value) == count, state
-    lives = sum(count for state, count in ending.items() if state is not State.RETURNED)
-    assert value(metrics, "settlement_duration_seconds_count") == lives
+    histories = sum(count for state, count in ending.items() if state is not State.RETURNED)
+    assert value(metrics, "settlement_duration_seconds_count") == histories
 
 
 def test_a_batch_is_summed_up(metrics: Metrics) -> None:
@@ -189,8 +198,8 @@ def test_a_batch_is_summed_up(metrics: Metrics) -> None:
 
 
 def test_a_duration_equal_to_a_buckets_limit_is_in_that_bucket(metrics: Metrics) -> None:
-    lives = [step(State.SENT, Event.SETTLED, seconds=s) for s in (0.0, 0.005, 0.0051, 1.0, 9e6)]
-    metrics.moved(lives)
+    histories = [step(State.SENT, Event.SETTLED, seconds=s) for s in (0.0, 0.005, 0.0051, 1.0, 9e6)]
+    metrics.moved(histories)
     counts = {
         bound: value(metrics, "settlement_duration_seconds_bucket", le=bound)
         for bound in ("0.001", "0.005", "0.01", "1.0", "7200.0", "+Inf")
@@ -222,7 +231,7 @@ def test_rail_time_excludes_the_engine_and_timeouts(metrics: Metrics) -> None:
 def test_group_commits_and_invariant_warnings_are_counted(metrics: Metrics) -> None:
     metrics.batch("intake", 200, 0.004)
     metrics.batch("intake", 100, 0.001)
-    metrics.anomaly("stale_step", 3)
+    metrics.invariant_warning("stale_step", 3)
     assert value(metrics, "engine_batch_size_sum", stage="intake") == 300
     assert value(metrics, "engine_commit_seconds_count", stage="intake") == 2
     assert value(metrics, "engine_invariant_warnings_total", kind="stale_step") == 3
@@ -231,7 +240,7 @@ def test_group_commits_and_invariant_warnings_are_counted(metrics: Metrics) -> N
 def test_the_number_of_label_sets_is_limited(metrics: Metrics) -> None:
     kinds = LABEL_SETS_MAX + 50
     for number in range(kinds):
-        metrics.anomaly(f"kind-{number}")
+        metrics.invariant_warning(f"kind-{number}")
     shown = metrics.text().decode().count("engine_invariant_warnings_total{")
     assert shown == LABEL_SETS_MAX + 1
     assert value(metrics, "engine_invariant_warnings_total", kind="other") == 50

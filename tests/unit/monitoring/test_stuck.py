@@ -11,7 +11,7 @@ from settlement_engine.domain.stuck import Stuck, StuckLimits, StuckReason, Stuc
 from settlement_engine.errors import Unavailable
 from settlement_engine.monitoring.metrics import Metrics
 from settlement_engine.monitoring.stuck import NAMED_MAX, NOTHING, StuckWatch
-from tests.support.lives import Scene
+from tests.support.histories import Scene
 from tests.support.stores import MemoryStores
 
 BEGAN = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
@@ -114,7 +114,7 @@ async def test_a_stuck_settlement_raises_the_alert(metrics):
     stores = MemoryStores()
     scene = await Scene.open(stores)
     planted = await scene.move(
-        await scene.bring(State.LOCKED), Event.NO_ANSWER, rest_seconds=math.inf
+        await scene.bring(State.LOCKED), Event.NO_ANSWER, due_seconds=math.inf
     )
     watch = StuckWatch(stores.finder, StuckLimits(), metrics.show_stuck)
     await watch.refresh()

@@ -69,7 +69,7 @@ def settlement(key: str, simulate: str | None = None, amount_minor: int = 12_50)
         instruction=instruction,
         state=State.LOCKED,
         seq=2,
-        epoch=1,
+        fencing_token=1,
         created_at=START,
         value_date=date(2026, 11, 25),
     )

@@ -18,7 +18,7 @@ from settlement_engine.messages.envelope import built
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.parties import Agent
 from settlement_engine.messages.references import (
-    Charge,
+    AgentCharge,
     OriginalGroup,
     OriginalTransaction,
     Reason,
@@ -68,7 +68,9 @@ def payment(
 
 def statuses(*payments, groups=()) -> bytes:
     header = pacs002.Notice(message_id="S1", created_at=NOW)
-    content = pacs002.StatusReport(header=header, groups=tuple(groups), transactions=payments)
+    content = pacs002.StatusReportMessage(
+        header=header, groups=tuple(groups), transactions=payments
+    )
     return built("pacs.002.001.10", content)
 
 
@@ -78,7 +80,7 @@ def reject(reference: str) -> bytes:
 
 
 def resolution(status: str | None, *codes: str, confirmation: str = "CNCL", uetr=UETR) -> bytes:
-    answer = camt029.Answer(
+    answer = camt029.CancellationAnswer(
         uetr=str(uetr), status=status, reasons=tuple(Reason(code=code) for code in codes)
     )
     content = camt029.Resolution(
@@ -91,7 +93,7 @@ def resolution(status: str | None, *codes: str, confirmation: str = "CNCL", uetr
     return built("camt.029.001.09", content)
 
 
-def returned(*returns: pacs004.Return, group_returned=None, total=None) -> bytes:
+def returned(*returns: pacs004.ReturnedTransaction, group_returned=None, total=None) -> bytes:
     header = pacs004.ReturnHeader(
         message_id="T1",
         created_at=NOW,
@@ -353,7 +355,9 @@ def test_row_16_that_a_recall_is_being_worked_on_is_news_only_to_whoever_asks() 
 
 def test_an_accepted_recall_that_names_a_return_says_that_the_money_moved() -> None:
     """It is a promise; the money itself comes by a pacs.004."""
-    answer = camt029.Answer(uetr=str(UETR), settled=camt029.Settled(amount=Money(5, "EUR")))
+    answer = camt029.CancellationAnswer(
+        uetr=str(UETR), settled=camt029.Settled(amount=Money(5, "EUR"))
+    )
     content = camt029.Resolution(
         assignment=Assignment(
             id="A1", assigner_institution=BANK, assignee_institution=BANK, created_at=NOW
@@ -379,12 +383,12 @@ def test_row_17_a_status_may_answer_a_recall() -> None:
 
 @pytest.mark.parametrize("code", ["AC04", "CUST", "ZZ99"])
 def test_row_23_a_return_is_a_return_under_any_code(code) -> None:
-    each = pacs004.Return(
+    each = pacs004.ReturnedTransaction(
         return_id="RT1",
         uetr=str(UETR),
         end_to_end_id="E1",
         amount=Money(900, "EUR"),
-        charges=(Charge(amount=Money(100, "EUR"), agent=BANK),),
+        charges=(AgentCharge(amount=Money(100, "EUR"), agent=BANK),),
         reasons=(Reason(code=code),),
     )
     (report,) = unasked(returned(each)).reports

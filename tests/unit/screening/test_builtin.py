@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from settlement_engine.domain.lifecycle import LIFE, Event, State
+from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
 from settlement_engine.domain.money import Money, book_exponents
 from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
@@ -49,7 +49,7 @@ def settlement(
         instruction=instruction,
         state=State.VALIDATING,
         seq=1,
-        epoch=1,
+        fencing_token=1,
         created_at=datetime(2026, 11, 25, tzinfo=UTC),
         value_date=date(2026, 11, 25),
     )
@@ -154,7 +154,7 @@ async def test_compliance_comes_before_risk() -> None:
 
 async def test_every_screening_answer_has_its_transition() -> None:
     for asked in (settlement(), settlement("OB-bad")):
-        assert (await only(asked)).event in LIFE[State.VALIDATING]
+        assert (await only(asked)).event in TRANSITIONS[State.VALIDATING]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from settlement_engine.messages.nacha.building import build_file
 from settlement_engine.messages.nacha.model import EntryKind
 from settlement_engine.messages.nacha.reading import read_file
 from settlement_engine.simulator.ach_files import return_code
-from settlement_engine.simulator.bank import Bank
+from settlement_engine.simulator.bank import ScriptedBank
 from settlement_engine.simulator.ledger import Ledger
-from settlement_engine.simulator.scenarios import Rule, Script
+from settlement_engine.simulator.scenarios import Rule, ScenarioScript
 from tests.support import nacha
 
 START_MS = 1_800_000_000_000
@@ -24,10 +24,10 @@ def content(*entries, modifier: str = "A") -> bytes:
 
 
 class Operator:
-    def __init__(self, file, script: Script) -> None:
+    def __init__(self, file, script: ScenarioScript) -> None:
         self.ledger = Ledger(file)
         self.ledger.open()
-        self.bank = Bank(self.ledger, script, calls_back=False)
+        self.bank = ScriptedBank(self.ledger, script, calls_back=False)
         self.now_ms = START_MS
 
     def takes(self, data: bytes, name: str = "a.ach"):
@@ -51,7 +51,7 @@ def operator(tmp_path):
     made: list[Operator] = []
 
     def make(**script) -> Operator:
-        made.append(Operator(tmp_path / f"{len(made)}.db", Script(**script)))
+        made.append(Operator(tmp_path / f"{len(made)}.db", ScenarioScript(**script)))
         return made[-1]
 
     yield make

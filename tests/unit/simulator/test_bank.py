@@ -10,7 +10,7 @@ import pytest
 from settlement_engine.domain.money import Money
 from settlement_engine.errors import Misconfigured
 from settlement_engine.messages.envelope import opened
-from settlement_engine.simulator.bank import FAILED, LOST, SILENT, Bank, Manner
+from settlement_engine.simulator.bank import FAILED, LOST, SILENT, Manner, ScriptedBank
 from settlement_engine.simulator.ledger import Ledger, Names
 from settlement_engine.simulator.scenarios import (
     SCENARIOS,
@@ -18,7 +18,7 @@ from settlement_engine.simulator.scenarios import (
     Reply,
     Rule,
     Scenario,
-    Script,
+    ScenarioScript,
     parts_of,
 )
 from tests.support.bank_messages import Sent, customer_transfer, enquiry, recall, transfer
@@ -35,7 +35,7 @@ TWO = Sent(number=2)
 class World:
     """A bank whose clock is moved by the test."""
 
-    def __init__(self, file: Path, script: Script) -> None:
+    def __init__(self, file: Path, script: ScenarioScript) -> None:
         self.file = file
         self.script = script
         self.now_ms = START_MS
@@ -44,7 +44,7 @@ class World:
     def open(self) -> None:
         self.ledger = Ledger(self.file)
         self.ledger.open()
-        self.bank = Bank(self.ledger, self.script, calls_back=True)
+        self.bank = ScriptedBank(self.ledger, self.script, calls_back=True)
 
     def crash(self) -> None:
         self.ledger.close()
@@ -80,7 +80,7 @@ def world(tmp_path):
             script["scenarios"] = {"own": scenario}
             scenario = "own"
         file = tmp_path / f"bank{len(made)}.db"
-        made.append(World(file, Script(default=scenario, **script).checked()))
+        made.append(World(file, ScenarioScript(default=scenario, **script).checked()))
         return made[-1]
 
     yield make
@@ -402,7 +402,7 @@ def test_the_same_script_and_seed_have_the_same_ledger(world) -> None:
 def test_a_new_script_does_not_change_what_was_received(world) -> None:
     bank = world(Scenario(steps=SCENARIOS["twice"].steps, reply=Reply.CALLBACK))
     bank.says(transfer(ONE))
-    bank.bank.script = Script(default="reject")
+    bank.bank.script = ScenarioScript(default="reject")
     bank.later(300)
     assert bank.row().state == "settled"
 

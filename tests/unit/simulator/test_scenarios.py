@@ -5,7 +5,13 @@ from collections import Counter
 import pytest
 
 from settlement_engine.errors import Misconfigured
-from settlement_engine.simulator.scenarios import SCENARIOS, Rule, Scenario, Script, Step
+from settlement_engine.simulator.scenarios import (
+    SCENARIOS,
+    Rule,
+    Scenario,
+    ScenarioScript,
+    ScenarioStep,
+)
 from settlement_engine.simulator.script_file import read_script
 
 NAMES = ("M1", "E1", "0123abcd-0123-4abc-8abc-0123456789ab")
@@ -28,7 +34,7 @@ rules:
 
 
 def test_the_first_rule_that_agrees_chooses() -> None:
-    script = Script(
+    script = ScenarioScript(
         rules=(
             Rule(scenario="reject", reference="INV-*"),
             Rule(scenario="slow", amount="1.00", currency="EUR"),
@@ -42,8 +48,8 @@ def test_the_first_rule_that_agrees_chooses() -> None:
 
 
 def test_luck_is_a_function_of_seed_and_names() -> None:
-    script = Script(seed=1, rules=(Rule(scenario="reject", one_in=4),))
-    other = Script(seed=2, rules=script.rules)
+    script = ScenarioScript(seed=1, rules=(Rule(scenario="reject", one_in=4),))
+    other = ScenarioScript(seed=2, rules=script.rules)
     names = [(f"E{number}",) for number in range(4_000)]
     first = [script.choose(name, "1.00", "EUR") for name in names]
     assert first == [script.choose(name, "1.00", "EUR") for name in names]
@@ -61,7 +67,7 @@ def test_a_script_is_read_from_yaml() -> None:
 
 
 def test_an_empty_script_settles_everything() -> None:
-    assert read_script(b"") == Script()
+    assert read_script(b"") == ScenarioScript()
     assert read_script(b'{"seed": 3}').seed == 3
 
 
@@ -105,4 +111,4 @@ def test_a_scenario_has_steps_and_no_time_before_the_receipt() -> None:
     with pytest.raises(ValueError, match="steps"):
         Scenario(steps=())
     with pytest.raises(ValueError, match="below 0"):
-        Scenario(steps=(Step(status="ACSC", after_ms=-1),))
+        Scenario(steps=(ScenarioStep(status="ACSC", after_ms=-1),))

@@ -8,13 +8,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from uuid import UUID
 
-from settlement_engine.domain.lifecycle import LIFE
-from settlement_engine.store import arrays, page
+from settlement_engine.domain.lifecycle import TRANSITIONS
+from settlement_engine.store import arrays, state_machine
 from settlement_engine.store.audit import checks
 from settlement_engine.store.database import DatabaseSettings, session_limits
 from settlement_engine.store.queries import queries
 
-STORE = Path(page.__file__).parent
+STORE = Path(state_machine.__file__).parent
 
 
 def test_every_statement_is_used_and_every_used_statement_exists():
@@ -28,13 +28,13 @@ def test_every_statement_is_used_and_every_used_statement_exists():
 
 def test_the_state_machine_in_the_migrations_is_current():
     latest = max((STORE / "sql" / "migrations").glob("*/page.sql"))
-    assert latest.read_text("utf-8") == page.page_sql()
+    assert latest.read_text("utf-8") == state_machine.state_machine_sql()
 
 
 def test_a_transition_is_recorded_as_a_move_or_an_answer_never_both():
-    moves = {(state, event) for state, event, _ in page.legal_moves()}
-    answers = set(page.legal_answers())
-    rows = {(state.value, event.value) for state, events in LIFE.items() for event in events}
+    moves = {(state, event) for state, event, _ in state_machine.legal_moves()}
+    answers = set(state_machine.legal_answers())
+    rows = {(state.value, event.value) for state, events in TRANSITIONS.items() for event in events}
     assert moves | answers == rows
     assert not moves & answers
 

@@ -16,7 +16,7 @@ from settlement_engine.cli.output import example, say
 from settlement_engine.cli.settings import config_options, load_config, url_option, warn_unknown
 
 if TYPE_CHECKING:
-    from settlement_engine.cli.development.world import World
+    from settlement_engine.cli.development.world import DevSetup
     from settlement_engine.config import Loaded
 
 DATA_DIR: Final = ADDRESS_FILE.parent
@@ -91,7 +91,7 @@ def dev(  # noqa: PLR0913 -- each option of the command is an argument
     logs: bool,
 ) -> None:
     """Run PostgreSQL, NATS and the engine on this machine, until Ctrl-C."""
-    from settlement_engine.cli.development.world import Plan, World
+    from settlement_engine.cli.development.world import DevSetup, InstallationPlan
 
     overrides = {
         "profile": "dev",
@@ -106,7 +106,7 @@ def dev(  # noqa: PLR0913 -- each option of the command is an argument
     loaded = with_book(load_config(config_file, settings, overrides), data_dir)
     warn_unknown(loaded)
     own_file = data_dir / ADDRESS_FILE.name
-    plan = Plan(
+    plan = InstallationPlan(
         config=loaded.config,
         data_dir=data_dir,
         engines=engines,
@@ -115,7 +115,7 @@ def dev(  # noqa: PLR0913 -- each option of the command is an argument
         tell=say,
     )
     say(f"settlement {__version__} · dev · data in {data_dir}")
-    with termination_interrupts(), World(plan) as world:
+    with termination_interrupts(), DevSetup(plan) as world:
         if sample_data:
             _open_sample_accounts(world)
         stopped = collect_stop_signals()  # from here on SIGTERM ends with exit code 0
@@ -139,7 +139,7 @@ def with_book(loaded: Loaded, data_dir: Path) -> Loaded:
     return replace(loaded, config=loaded.config.model_copy(update={"banks": banks}))
 
 
-def _print_addresses(world: World, *, is_loud: bool) -> None:
+def _print_addresses(world: DevSetup, *, is_loud: bool) -> None:
     at = world.addresses()
     block = {
         "gRPC": at.grpc,
@@ -165,7 +165,7 @@ def _host(url: str) -> str:
     return url.rpartition("@")[2]
 
 
-def _open_sample_accounts(world: World) -> None:
+def _open_sample_accounts(world: DevSetup) -> None:
     from settlement_engine.cli.development.sample import open_sample_accounts
 
     began = time.monotonic()

@@ -52,7 +52,7 @@ class BoundPorts:
 COMMAND: Final = (sys.executable, "-m", "settlement_engine", "engine-process")
 
 
-class EngineProcess:
+class DevelopmentEngine:
     """One engine process and its restarts. Without ``log_path`` it writes to our standard error."""
 
     def __init__(
@@ -118,7 +118,7 @@ class EngineProcess:
         became_ready = self._listen()
         if self._child.poll() is None:
             return became_ready
-        self._bury()
+        self._remove_process()
         return self._restart_in_time()
 
     def await_ready(self) -> None:
@@ -145,19 +145,19 @@ class EngineProcess:
         if self._child is not None and self._child.poll() is None:
             self._child.send_signal(signal.SIGTERM)
 
-    def end(self, patience_seconds: float) -> None:
+    def end(self, timeout_seconds: float) -> None:
         """Wait until it has stopped, and kill it after the time-out."""
         if self._child is None:
             return
         try:
-            self._child.wait(timeout=max(patience_seconds, 0.0))
+            self._child.wait(timeout=max(timeout_seconds, 0.0))
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait(timeout=KILL_SECONDS)
         self._close_pipe()
         self._child = None
 
-    def _bury(self) -> None:
+    def _remove_process(self) -> None:
         is_young = time.monotonic() - self._began_at < YOUNG_SECONDS
         self._failures = min(self._failures + 1, FAILURES_COUNTED_MAX) if is_young else 0
         pause = PAUSE_FIRST_SECONDS * 2 ** (self._failures - 1) if self._failures else 0.0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from settlement_engine.cli.addresses import RunningAddresses, write_addresses
 from settlement_engine.cli.development.data_dir import make_data_dir, told_of
-from settlement_engine.cli.development.engines import EngineProcess
+from settlement_engine.cli.development.engines import DevelopmentEngine
 from settlement_engine.cli.development.held_ports import HOST, HeldPorts
 from settlement_engine.cli.development.servers import Servers
 from settlement_engine.config import env_name, to_environment
@@ -33,7 +33,7 @@ DRAIN_MARGIN_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class InstallationPlan:
     """What to start. The ports are those of ``config``; ``tell`` gets a line for each step."""
 
     config: Config
@@ -45,15 +45,15 @@ class Plan:
     nats_max_file: str = MAX_FILE_DEFAULT
 
 
-class World:
+class DevSetup:
     """The running installation; it stops at the end of the ``with`` block."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: InstallationPlan) -> None:
         self._plan = plan
         self._running = ExitStack()
         self._ports = HeldPorts()
         self.servers = Servers(plan.config, plan.data_dir, nats_max_file=plan.nats_max_file)
-        self.engines: tuple[EngineProcess, ...] = ()
+        self.engines: tuple[DevelopmentEngine, ...] = ()
         self.grpc_port = 0
         self.http_port = 0
         self.metrics_port = 0
@@ -154,7 +154,7 @@ class World:
         for number in range(self._plan.engines):
             path = None if self._plan.is_loud else paths[number]
             metrics = self.metrics_port if number == 0 else self._ports.hold(0, "--metrics-port")
-            engine = EngineProcess(self._environment(metrics), path)
+            engine = DevelopmentEngine(self._environment(metrics), path)
             self.engines += (engine,)
             engine.start()
         for engine in self.engines:

@@ -8,7 +8,7 @@ from settlement_engine.cli.output import BAD, GOOD, WARN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class DoctorFinding:
     """One line of the report: a sign, what was checked, what was found, what to do."""
 
     sign: str
@@ -17,16 +17,16 @@ class Finding:
     todo: str = ""
 
 
-def good(title: str, detail: str) -> Finding:
+def good(title: str, detail: str) -> DoctorFinding:
     """Make a finding without a problem."""
-    return Finding(sign=GOOD, title=title, detail=detail)
+    return DoctorFinding(sign=GOOD, title=title, detail=detail)
 
 
-def warn(title: str, detail: str, todo: str) -> Finding:
+def warn(title: str, detail: str, todo: str) -> DoctorFinding:
     """Make a warning: it works, but not well."""
-    return Finding(sign=WARN, title=title, detail=detail, todo=todo)
+    return DoctorFinding(sign=WARN, title=title, detail=detail, todo=todo)
 
 
-def bad(title: str, detail: str, todo: str) -> Finding:
+def bad(title: str, detail: str, todo: str) -> DoctorFinding:
     """Make a problem: it will not work."""
-    return Finding(sign=BAD, title=title, detail=detail, todo=todo)
+    return DoctorFinding(sign=BAD, title=title, detail=detail, todo=todo)

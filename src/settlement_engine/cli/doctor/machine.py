@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from settlement_engine.cli.doctor.finding import Finding, bad, good, warn
+from settlement_engine.cli.doctor.finding import DoctorFinding, bad, good, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ CLOCK_TURNED_SECONDS: Final = 2.0
 ZONES: Final = ("Asia/Dubai", "Asia/Kolkata", "Europe/Berlin", "Europe/London", "America/New_York")
 
 
-def check_machine(data_dir: Path) -> Iterator[Finding]:
+def check_machine(data_dir: Path) -> Iterator[DoctorFinding]:
     """Check everything that needs no configuration."""
     yield _python()
     yield _libraries()
@@ -46,7 +46,7 @@ def check_machine(data_dir: Path) -> Iterator[Finding]:
     yield _clock()
 
 
-def _python() -> Finding:
+def _python() -> DoctorFinding:
     found = ".".join(str(part) for part in sys.version_info[:3])
     if sys.version_info[:2] < PYTHON_MIN:
         return bad("Python", f"{found} is too old", "Install Python 3.11 or newer.")
@@ -59,7 +59,7 @@ def _python() -> Finding:
     return good("Python", found)
 
 
-def _libraries() -> Finding:
+def _libraries() -> DoctorFinding:
     missing: list[str] = []
     for name in LIBRARIES:
         try:
@@ -75,7 +75,7 @@ def _standing(directory: Path) -> Path:
     return next(path for path in (directory, *directory.parents) if path.is_dir())
 
 
-def _data_dir(data_dir: Path) -> Iterator[Finding]:
+def _data_dir(data_dir: Path) -> Iterator[DoctorFinding]:
     """Check the disk of the data directory, if the directory is writable."""
     where = _standing(data_dir)
     try:
@@ -89,7 +89,7 @@ def _data_dir(data_dir: Path) -> Iterator[Finding]:
     yield _fsync(where)
 
 
-def _disk(where: Path) -> Finding:
+def _disk(where: Path) -> DoctorFinding:
     free = shutil.disk_usage(where).free
     text = f"{free / GIBIBYTE:.1f} GiB free at {where}"
     if free < DISK_FREE_MIN:
@@ -97,7 +97,7 @@ def _disk(where: Path) -> Finding:
     return good("disk", text)
 
 
-def _fsync(where: Path) -> Finding:
+def _fsync(where: Path) -> DoctorFinding:
     took: list[float] = []
     try:
         with tempfile.TemporaryFile(dir=where) as file:
@@ -116,7 +116,7 @@ def _fsync(where: Path) -> Finding:
     return good("fsync", text)
 
 
-def _shared_memory() -> Finding:
+def _shared_memory() -> DoctorFinding:
     try:
         total = shutil.disk_usage(SHARED_MEMORY).total
     except OSError:
@@ -128,7 +128,7 @@ def _shared_memory() -> Finding:
     return good(SHARED_MEMORY, text)
 
 
-def _namespaces(data_dir: Path) -> Finding:
+def _namespaces(data_dir: Path) -> DoctorFinding:
     """Check that root can run the embedded PostgreSQL as another user who can read the data."""
     from settlement_engine.embedded.process import choose_mode, namespaces_work, obstacle
 
@@ -142,7 +142,7 @@ def _namespaces(data_dir: Path) -> Finding:
     return good(title, "not permitted here; the embedded PostgreSQL runs as user nobody")
 
 
-def _zones() -> Finding:
+def _zones() -> DoctorFinding:
     try:
         for zone in ZONES:
             ZoneInfo(zone)
@@ -151,7 +151,7 @@ def _zones() -> Finding:
     return good("time zones", f"all {len(ZONES)} of the settlement windows found")
 
 
-def _locale() -> Finding:
+def _locale() -> DoctorFinding:
     encoding = (sys.stdout.encoding or "").lower()
     if encoding.replace("-", "") != "utf8":
         return warn(
@@ -162,7 +162,7 @@ def _locale() -> Finding:
     return good("locale", encoding)
 
 
-def _clock() -> Finding:
+def _clock() -> DoctorFinding:
     now = time.time()
     with tempfile.NamedTemporaryFile() as file:
         drift = abs(Path(file.name).stat().st_mtime - now)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from settlement_engine.cli.addresses import ADDRESS_FILE, find_running
-from settlement_engine.cli.doctor.finding import Finding, bad, good, warn
+from settlement_engine.cli.doctor.finding import DoctorFinding, bad, good, warn
 from settlement_engine.cli.output import GOOD
 from settlement_engine.cli.settings import load_config
 from settlement_engine.errors import SettlementEngineError
@@ -26,7 +26,7 @@ NATS_PORT: Final = 4222
 
 def check_settings(
     config_file: Path | None, settings: tuple[str, ...], data_dir: Path
-) -> Iterator[Finding]:
+) -> Iterator[DoctorFinding]:
     """Check the configuration, the servers that it names, and the `dev` that runs here."""
     running = find_running(data_dir / ADDRESS_FILE.name)
     try:
@@ -41,13 +41,13 @@ def check_settings(
     yield from check_nats(loaded.config, running)
 
 
-def _variables(loaded: Loaded) -> Iterator[Finding]:
+def _variables(loaded: Loaded) -> Iterator[DoctorFinding]:
     for variable in loaded.unknown_variables:
         hint = f"Did you mean {variable.hint}?" if variable.hint else "Remove it."
         yield warn(variable.name, "is set, but it is not a known setting", hint)
 
 
-def check_ports(config: Config, running: RunningAddresses | None = None) -> Iterator[Finding]:
+def check_ports(config: Config, running: RunningAddresses | None = None) -> Iterator[DoctorFinding]:
     """Check that the configured ports are free, or used by the `dev` that runs here."""
     ours = _ports_of(running) if running is not None else frozenset()
     server, monitoring = config.server, config.monitoring
@@ -79,7 +79,7 @@ def _ports_of(running: RunningAddresses) -> frozenset[int]:
 
 def _embedded(
     name: str, program: str, find: Callable[[], str], running_url: str
-) -> Iterator[Finding]:
+) -> Iterator[DoctorFinding]:
     """Check an embedded server of `dev` and `demo`: its program, and the one that runs here."""
     from settlement_engine.embedded import EmbeddedServerError
 
@@ -109,7 +109,9 @@ def _nats_program() -> str:
     return f"{binaries.nats_version(found)} in {found}"
 
 
-def check_postgres(config: Config, running: RunningAddresses | None = None) -> Iterator[Finding]:
+def check_postgres(
+    config: Config, running: RunningAddresses | None = None
+) -> Iterator[DoctorFinding]:
     """Check the configured database, or the embedded one."""
     url = config.database.url.get_secret_value()
     if not url:
@@ -129,7 +131,7 @@ def check_postgres(config: Config, running: RunningAddresses | None = None) -> I
         yield good("PostgreSQL", "reachable; fsync, synchronous_commit and full_page_writes are on")
 
 
-def check_nats(config: Config, running: RunningAddresses | None = None) -> Iterator[Finding]:
+def check_nats(config: Config, running: RunningAddresses | None = None) -> Iterator[DoctorFinding]:
     """Check the configured NATS, or the embedded one."""
     url = config.nats.url.get_secret_value()
     if not config.nats.enabled:
@@ -144,7 +146,7 @@ def check_nats(config: Config, running: RunningAddresses | None = None) -> Itera
     yield next((finding for finding in found if finding.sign != GOOD), found[0])
 
 
-def _reach_nats(host: str) -> Finding:
+def _reach_nats(host: str) -> DoctorFinding:
     parts = urlsplit(f"//{host}")
     address = (parts.hostname or "", parts.port or NATS_PORT)
     try:

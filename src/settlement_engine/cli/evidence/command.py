@@ -14,17 +14,17 @@ from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.evidence.packing import pack, unpack
 from settlement_engine.cli.failures import ExitCode
-from settlement_engine.cli.lives import by_name
+from settlement_engine.cli.histories import by_name
 from settlement_engine.cli.output import BAD, GOOD, as_json, busy, example, mark, print_json, say
-from settlement_engine.domain.verification import verify as check
 from settlement_engine.errors import Misconfigured
+from settlement_engine.evidence.verification import verify as check
 from settlement_engine.rails import mock_message
 from settlement_engine.rails.mock import MockRail
 from settlement_engine.rails.swift import dialect
 from settlement_engine.rails.swift.rail import RAIL_NAME
 
 if TYPE_CHECKING:
-    from settlement_engine.domain.verification import Verified
+    from settlement_engine.evidence.verification import Verified
 
 EXPORT = "export"
 READERS = {MockRail.name: mock_message.read_terms, RAIL_NAME: dialect.read_terms}

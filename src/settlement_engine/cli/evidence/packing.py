@@ -13,8 +13,8 @@ import struct
 import zipfile
 from typing import TYPE_CHECKING, Final
 
-from settlement_engine.domain.evidence import EVIDENCE_BYTES_MAX, FILES_MAX
 from settlement_engine.errors import CorruptRecord
+from settlement_engine.evidence.bundle import EVIDENCE_BYTES_MAX, FILES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from settlement_engine.domain.decisions.chosen import ChosenEvent
-from settlement_engine.domain.exceptions import MatterKind
-from settlement_engine.domain.lifecycle import LIFE, Do, Event, State
+from settlement_engine.domain.exceptions import CaseKind
+from settlement_engine.domain.lifecycle import TRANSITIONS, Do, Event, State
 from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.domain.readable import plain
 from settlement_engine.domain.returns import NotBooked, judge_return
@@ -93,12 +93,12 @@ def judge(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
     if settlement.attestation is Attestation.DISPROVED:
         # A repeated status, or one that fits the final state, changes nothing.
         is_news = contradicts_disproof(state, event)
-        return ChosenEvent(Event.CONTRADICTED, MatterKind.CONTRADICTION) if is_news else None
+        return ChosenEvent(Event.CONTRADICTED, CaseKind.CONTRADICTION) if is_news else None
     if event is Event.RETURNED:
         return _judge_return(settlement, stated_in(answer))
     is_attested = settlement.attestation is Attestation.STANDS and not settlement.returns
     if is_attested and disproves(state, event):
-        return ChosenEvent(Event.DISPROVED, MatterKind.DISPROVED)
+        return ChosenEvent(Event.DISPROVED, CaseKind.DISPROVED)
     kind = _kind(settlement, answer)
     return ChosenEvent(Event.CONTRADICTED, kind) if kind is not None else None
 
@@ -114,7 +114,7 @@ def is_disproof(settlement: Settlement, answer: Answer) -> bool:
 def needs_suspense(settlement: Settlement, answer: Answer, chosen: ChosenEvent | None) -> bool:
     """Say whether a suspense account has to be known before the transition can be written."""
     if chosen is not None:
-        transition = LIFE[settlement.state].get(chosen.event)
+        transition = TRANSITIONS[settlement.state].get(chosen.event)
         return transition is not None and transition.do is Do.SUSPEND
     return is_disproof(settlement, answer)
 
@@ -124,7 +124,7 @@ def uncovered(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
     found = judge(settlement, answer)
     if found is None or found.event not in UNCOVERED:
         return None
-    return found._replace(event=UNCOVERED[found.event], kind=MatterKind.UNCOVERED_RETURN)
+    return found._replace(event=UNCOVERED[found.event], kind=CaseKind.UNCOVERED_RETURN)
 
 
 def stated_in(answer: Answer) -> StatedAmount:
@@ -146,12 +146,12 @@ def _judge_return(settlement: Settlement, stated: StatedAmount) -> ChosenEvent |
     if found is NotBooked.REPEATED:
         return None
     if found is NotBooked.DIFFERS:
-        return ChosenEvent(Event.CONTRADICTED, MatterKind.AMOUNT_DIFFERS)
+        return ChosenEvent(Event.CONTRADICTED, CaseKind.AMOUNT_DIFFERS)
     event = Event.PARTLY_RETURNED if found.left_minor else Event.RETURNED
     return ChosenEvent(event, back=found)
 
 
-def _kind(settlement: Settlement, answer: Answer) -> MatterKind | None:
+def _kind(settlement: Settlement, answer: Answer) -> CaseKind | None:
     """Return the kind of the contradiction; None when there is none."""
     event = answer.event
     if event is Event.ACKNOWLEDGED and is_refused_by_the_rail(settlement):
@@ -159,11 +159,11 @@ def _kind(settlement: Settlement, answer: Answer) -> MatterKind | None:
     if event is Event.NOT_FOUND and not settlement.attestation:
         return None  # the response to an enquiry that was sent before the payment had arrived
     if contradicts(settlement.state, event):
-        return MatterKind.LATE_DEBIT if event in _MOVED else MatterKind.CONTRADICTION
+        return CaseKind.LATE_DEBIT if event in _MOVED else CaseKind.CONTRADICTION
     if event is Event.SETTLED and is_second_debit(settlement, answer.confirmation):
-        return MatterKind.SECOND_DEBIT
+        return CaseKind.SECOND_DEBIT
     if event is Event.SETTLED and answer.stated.differs_from(settlement.instruction.amount):
-        return MatterKind.AMOUNT_DIFFERS
+        return CaseKind.AMOUNT_DIFFERS
     return None
 
 

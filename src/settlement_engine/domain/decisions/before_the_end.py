@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from settlement_engine.domain.decisions.after_the_end import judge
 from settlement_engine.domain.decisions.chosen import ChosenEvent
 from settlement_engine.domain.decisions.resending import is_too_late_to_send, may_send_again
-from settlement_engine.domain.exceptions import MatterKind
-from settlement_engine.domain.lifecycle import ENDS, LIFE, Ask, Event, State
+from settlement_engine.domain.exceptions import CaseKind
+from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Ask, Event, State
 from settlement_engine.domain.returns import NOT_STATED
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def decide(
     ``rules`` are those of the attempt's rail; None means that there is no attempt, or that the rail was removed.
     ``sends_max`` limits how often an attempt is sent again that was never transmitted.
     """
-    transitions = LIFE[settlement.state]
+    transitions = TRANSITIONS[settlement.state]
     if settlement.state in ENDS:
         found = judge(settlement, answer)
         return found if found is not None and found.event in transitions else None
@@ -81,7 +81,7 @@ def decide(
             return None
     if _begins_recall(settlement.state, event) and not _takes_recalls(rules):
         return None  # there is nobody to ask; the payment stays with its rail
-    kind = MatterKind.AMOUNT_DIFFERS if event is Event.AMOUNT_DIFFERED else None
+    kind = CaseKind.AMOUNT_DIFFERS if event is Event.AMOUNT_DIFFERED else None
     return ChosenEvent(event, kind)
 
 
@@ -97,13 +97,13 @@ def when_not_taken(question: Ask) -> Event:
 
 def may_be_cancelled(settlement: Settlement, rules: SendingRules | None) -> bool:
     """Say whether a caller's request to cancel can have an effect: at once, or by a recall."""
-    if Event.CANCELLED not in LIFE[settlement.state]:
+    if Event.CANCELLED not in TRANSITIONS[settlement.state]:
         return False
     return not _begins_recall(settlement.state, Event.CANCELLED) or _takes_recalls(rules)
 
 
 def _begins_recall(state: State, event: Event) -> bool:
-    return state is not State.RECALLING and LIFE[state][event].state is State.RECALLING
+    return state is not State.RECALLING and TRANSITIONS[state][event].state is State.RECALLING
 
 
 def _takes_recalls(rules: SendingRules | None) -> bool:

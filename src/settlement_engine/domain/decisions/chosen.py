@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from settlement_engine.domain.exceptions import MatterKind
+    from settlement_engine.domain.exceptions import CaseKind
     from settlement_engine.domain.lifecycle import Event
     from settlement_engine.domain.preconditions import Refusal
     from settlement_engine.domain.returns import Return
@@ -15,6 +15,6 @@ class ChosenEvent(NamedTuple):
     """The event that applies, with the kind of the exception, the return, or the refusal that belongs to it."""
 
     event: Event
-    kind: MatterKind | None = None
+    kind: CaseKind | None = None
     back: Return | None = None
     refusal: Refusal | None = None

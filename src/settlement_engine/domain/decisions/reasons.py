@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from settlement_engine.domain.answer import Answer
-    from settlement_engine.domain.lifecycle import Row
+    from settlement_engine.domain.lifecycle import Transition
     from settlement_engine.domain.settlement import Moved
 
 REFUSED_AS: Final[Mapping[Event, RefusalCode]] = {
@@ -36,7 +36,7 @@ WITHOUT_MONEY_MOVED: Final = ENDS - {State.COMPLETED}
 
 
 def reason_of(
-    event: Event, row: Row, answer: Answer, history: Sequence[Moved] = ()
+    event: Event, row: Transition, answer: Answer, history: Sequence[Moved] = ()
 ) -> Refusal | None:
     """Say why a transition ends the settlement without money moved; None where it does not."""
     if row.state not in WITHOUT_MONEY_MOVED:

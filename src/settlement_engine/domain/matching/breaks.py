@@ -34,7 +34,7 @@ class BreakKind(StrEnum):
     """Several candidates fit: a person decides."""
 
 
-class Severity(IntEnum):
+class BreakSeverity(IntEnum):
     """How severe a break is; higher numbers are worse."""
 
     LOW = 1
@@ -44,15 +44,15 @@ class Severity(IntEnum):
 
 
 SEVERITIES: Final = {
-    BreakKind.DATE: Severity.LOW,
-    BreakKind.AMBIGUOUS: Severity.LOW,
-    BreakKind.MISSING_THEIRS: Severity.MEDIUM,
-    BreakKind.MISSING_OURS: Severity.MEDIUM,
-    BreakKind.REVERSAL: Severity.HIGH,
-    BreakKind.AMOUNT: Severity.HIGH,
-    BreakKind.CURRENCY: Severity.HIGH,
-    BreakKind.DUPLICATE: Severity.CRITICAL,
-    BreakKind.UNKNOWN_DEBIT: Severity.CRITICAL,
+    BreakKind.DATE: BreakSeverity.LOW,
+    BreakKind.AMBIGUOUS: BreakSeverity.LOW,
+    BreakKind.MISSING_THEIRS: BreakSeverity.MEDIUM,
+    BreakKind.MISSING_OURS: BreakSeverity.MEDIUM,
+    BreakKind.REVERSAL: BreakSeverity.HIGH,
+    BreakKind.AMOUNT: BreakSeverity.HIGH,
+    BreakKind.CURRENCY: BreakSeverity.HIGH,
+    BreakKind.DUPLICATE: BreakSeverity.CRITICAL,
+    BreakKind.UNKNOWN_DEBIT: BreakSeverity.CRITICAL,
 }
 
 
@@ -60,7 +60,7 @@ class Break(msgspec.Struct, frozen=True):
     """One difference, with the items of both sides, if any."""
 
     kind: BreakKind
-    severity: Severity
+    severity: BreakSeverity
     account: str
     ours: tuple[str, ...]
     theirs: tuple[str, ...]

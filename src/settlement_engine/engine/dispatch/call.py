@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Answer, SendRail
 
 
-class Call:
+class LaneCall:
     """See the module. ``settlements`` are those whose question is put."""
 
     def __init__(

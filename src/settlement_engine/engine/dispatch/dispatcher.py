@@ -19,7 +19,7 @@ import structlog
 from settlement_engine.domain.decisions.before_the_end import when_not_put
 from settlement_engine.domain.lifecycle import Ask, Event
 from settlement_engine.engine.dispatch.breaker import BreakerState
-from settlement_engine.engine.dispatch.call import Call
+from settlement_engine.engine.dispatch.call import LaneCall
 from settlement_engine.engine.dispatch.lane import IN_ORDER, Lane, Waiting
 from settlement_engine.ports import Answer, LaneReport
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.settlement import Attempt, Settlement
     from settlement_engine.engine.gate import Gate
-    from settlement_engine.engine.presence import Presence
+    from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Meter, SendRail
 
@@ -59,12 +59,12 @@ HELD_BACK: Final = {
 log = structlog.get_logger(__name__)
 
 
-class Outside(NamedTuple):
+class EngineHooks(NamedTuple):
     """What the dispatcher is told of the engine around it."""
 
     hear: Callable[[Iterable[Answer]], None]
     carried: Callable[[UUID], Settlement | None]
-    put: Callable[[Call], Coroutine[Any, Any, None]]
+    put: Callable[[LaneCall], Coroutine[Any, Any, None]]
 
 
 class Dispatcher:
@@ -75,18 +75,18 @@ class Dispatcher:
         settings: EngineSettings,
         rails: Mapping[str, SendRail],
         *,
-        presence: Presence,
+        lease: EngineLease,
         gate: Gate,
         meter: Meter,
         is_too_late: Callable[[Attempt], bool],
     ) -> None:
         self._settings = settings
         self._rails = rails
-        self._presence = presence
+        self._lease = lease
         self._gate = gate
         self._meter = meter
         self._is_too_late = is_too_late
-        self._outside: Outside | None = None
+        self._outside: EngineHooks | None = None
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._busy: dict[tuple[str, str], Lane] = {}
         self._looked_at = self._cleared_at = float("-inf")
@@ -95,7 +95,7 @@ class Dispatcher:
         self._is_closed = False
         gate.when_changed(self._woken.set)
 
-    def attach(self, outside: Outside) -> None:
+    def attach(self, outside: EngineHooks) -> None:
         """Name who hears the answers, what is carried, and who puts a call."""
         self._outside = outside
 
@@ -129,7 +129,7 @@ class Dispatcher:
         return sum(lane.waiting for lane in self._lanes.values() if lane.rail == rail)
 
     def _now(self) -> float:
-        return self._presence.monotonic()
+        return self._lease.monotonic()
 
     # --- coming in ------------------------------------------------------------------------------
 
@@ -211,7 +211,7 @@ class Dispatcher:
         """Say whether such questions leave for this rail now: those that can move money not always do."""
         if question is Ask.ENQUIRE:
             return True
-        return self._gate.is_open_for(rail) and self._presence.holds_lease
+        return self._gate.is_open_for(rail) and self._lease.holds_lease
 
     def _leave(
         self, question: Ask, rail: str, leaving: Iterable[tuple[Lane, list[Settlement]]]
@@ -260,10 +260,10 @@ class Dispatcher:
     def _begin_call(
         self, question: Ask, rail: str, groups: Sequence[tuple[Lane, list[Settlement]]]
     ) -> None:
-        call = Call(question, self._rails[rail], groups, self._freed)
-        self._presence.spawn(self._carry_out(call))
+        call = LaneCall(question, self._rails[rail], groups, self._freed)
+        self._lease.spawn(self._carry_out(call))
 
-    async def _carry_out(self, call: Call) -> None:
+    async def _carry_out(self, call: LaneCall) -> None:
         """Put a call; whatever becomes of it, its room is free again afterwards."""
         assert self._outside is not None, "the dispatcher was not attached"
         is_put = False
@@ -298,7 +298,7 @@ class Dispatcher:
             )
         now = self._now()
         soonest = min(lane.wait_seconds(now) for lane in self._busy.values())
-        if not self._presence.holds_lease:
+        if not self._lease.holds_lease:
             soonest = min(soonest, self._settings.heartbeat_seconds)
         return min(max(soonest, LOOK_SECONDS_MIN), LOOK_SECONDS)
 

@@ -16,7 +16,7 @@ from settlement_engine.messages.errors import MessageError, quoted
 from settlement_engine.messages.nacha import layouts
 from settlement_engine.messages.nacha.characters import NOTHING_REWRITTEN, PROSE
 from settlement_engine.messages.nacha.codes import CREDIT_CODES
-from settlement_engine.messages.nacha.columns import Column, Form, Layout, Values, write
+from settlement_engine.messages.nacha.columns import Column, ColumnForm, Layout, Values, write
 from settlement_engine.messages.nacha.model import FILE_ID_MODIFIERS, Totals
 from settlement_engine.messages.nacha.reading import (
     DEFAULT_BOUNDS,
@@ -105,7 +105,7 @@ class _Texts:
         ready = dict(values)
         for column in described.columns:
             value = values.get(column.name)
-            if column.form is Form.TEXT and isinstance(value, str):
+            if column.form is ColumnForm.TEXT and isinstance(value, str):
                 ready[column.name] = self._text(column, value, f"{place}, {column.name}")
         try:
             return write(described, ready)

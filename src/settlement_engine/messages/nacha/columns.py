@@ -26,7 +26,7 @@ Value = str | int | date | None
 Values = dict[str, Value]
 
 
-class Form(Enum):
+class ColumnForm(Enum):
     """What a field may contain, and how it is read."""
 
     TEXT = "text in the character set of the ACH, to the left, filled with blanks"
@@ -44,7 +44,7 @@ class Column(NamedTuple):
     name: str
     first: int
     last: int
-    form: Form
+    form: ColumnForm
     fixed: str = ""
 
     @property
@@ -70,7 +70,7 @@ def layout(title: str, *columns: Column) -> Layout:
     for column in columns:
         assert column.first == free, f"{title}: column {free} belongs to no field, or to two"
         assert column.last >= column.first
-        assert column.form is not Form.FIXED or len(column.fixed) == column.width
+        assert column.form is not ColumnForm.FIXED or len(column.fixed) == column.width
         free = column.last + 1
     assert free == RECORD_COLUMNS + 1, f"{title}: ends before column {RECORD_COLUMNS}"
     return Layout(title, columns)
@@ -82,25 +82,25 @@ def read(described: Layout, record: str, line: int) -> Values:
     for column in described.columns:
         name, first, last, form, fixed = column
         text = record[first - 1 : last]
-        if form is Form.TEXT:
+        if form is ColumnForm.TEXT:
             values[name] = text.rstrip()
-        elif form is Form.FIXED:
+        elif form is ColumnForm.FIXED:
             if text != fixed:
                 raise _fault(described, column, line, f"must be {fixed!r}, not {quoted(text)}")
-        elif form is not Form.RESERVED:
+        elif form is not ColumnForm.RESERVED:
             values[name] = _read_number(described, column, text, line)
     return values
 
 
 def _read_number(described: Layout, column: Column, text: str, line: int) -> Value:
     form = column.form
-    if form is Form.DATE:
+    if form is ColumnForm.DATE:
         return _read_date(described, column, text, line)
-    if form is Form.DIGITS_OR_BLANK and not text.strip():
+    if form is ColumnForm.DIGITS_OR_BLANK and not text.strip():
         return ""
     if not _DIGITS.fullmatch(text):
         raise _fault(described, column, line, f"must be digits, not {quoted(text)}")
-    return int(text) if form is Form.NUMBER else text
+    return int(text) if form is ColumnForm.NUMBER else text
 
 
 def _read_date(described: Layout, column: Column, text: str, line: int) -> date | None:
@@ -123,9 +123,9 @@ def write(described: Layout, values: Mapping[str, Value]) -> str:
     """Write the named fields as a record of 94 characters; nothing is truncated or left out."""
     parts = []
     for column in described.columns:
-        if column.form is Form.FIXED:
+        if column.form is ColumnForm.FIXED:
             parts.append(column.fixed)
-        elif column.form is Form.RESERVED:
+        elif column.form is ColumnForm.RESERVED:
             parts.append(" " * column.width)
         else:
             parts.append(_write_field(described, column, values[column.name]))
@@ -135,17 +135,17 @@ def write(described: Layout, values: Mapping[str, Value]) -> str:
 def _write_field(described: Layout, column: Column, value: Value) -> str:
     place = f"{described.title}, {column.name}"
     match column.form, value:
-        case Form.TEXT, str() if not OUTSIDE.search(value):
+        case ColumnForm.TEXT, str() if not OUTSIDE.search(value):
             text = value.ljust(column.width)
-        case Form.DIGITS, str() if _DIGITS.fullmatch(value):
+        case ColumnForm.DIGITS, str() if _DIGITS.fullmatch(value):
             text = value
-        case Form.DIGITS_OR_BLANK, str() if not value or _DIGITS.fullmatch(value):
+        case ColumnForm.DIGITS_OR_BLANK, str() if not value or _DIGITS.fullmatch(value):
             text = value or " " * column.width
-        case Form.NUMBER, int() if value >= 0:
+        case ColumnForm.NUMBER, int() if value >= 0:
             text = str(value).rjust(column.width, "0")
-        case Form.DATE, date():
+        case ColumnForm.DATE, date():
             text = f"{value:%y%m%d}"
-        case Form.DATE, None:
+        case ColumnForm.DATE, None:
             text = " " * column.width
         case _:
             raise MessageError(place, f"must be {column.form.value}, not {quoted(str(value))}")

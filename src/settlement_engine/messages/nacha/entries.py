@@ -21,12 +21,12 @@ from settlement_engine.messages.nacha.model import (
     Change,
     ContestedReturn,
     DishonoredReturn,
-    Entry,
     EntryKind,
+    NachaEntry,
+    NachaReturn,
     OtherAddenda,
     RefusedChange,
     Remittance,
-    Return,
 )
 from settlement_engine.messages.nacha.routing import is_routing_number
 
@@ -42,12 +42,12 @@ _COUNTING: Final = frozenset({"ATX", "CTX"})
 """The classes whose entries declare the number of their addenda, which is verified."""
 
 _BY_STAGE: Final = {
-    ReturnStage.RETURN: (layouts.RETURN, Return),
+    ReturnStage.RETURN: (layouts.RETURN, NachaReturn),
     ReturnStage.DISHONORED: (layouts.DISHONORED_RETURN, DishonoredReturn),
     ReturnStage.CONTESTED: (layouts.CONTESTED_RETURN, ContestedReturn),
 }
 _KIND_OF_ADDENDA: Final[dict[type[Any], EntryKind]] = {
-    Return: EntryKind.RETURN,
+    NachaReturn: EntryKind.RETURN,
     DishonoredReturn: EntryKind.DISHONORED_RETURN,
     ContestedReturn: EntryKind.CONTESTED_RETURN,
     Change: EntryKind.CHANGE,
@@ -131,7 +131,7 @@ class OpenEntry:
                 reason = f"{described.title}, {name}: is {found}, and must be {value}"
                 raise NachaError(reason, line=made.line, first=column.first, last=column.last)
 
-    def closed(self) -> Entry:
+    def closed(self) -> NachaEntry:
         """Return the finished entry: no more addenda follow."""
         if self._indicator and not self._addenda:
             raise self.fault("addenda_indicator", "announces addenda, and none follow")
@@ -141,7 +141,7 @@ class OpenEntry:
             if announced != len(self._addenda):
                 reason = f"is {announced}, and {len(self._addenda)} follow"
                 raise self.fault("addenda_count", reason)
-        return Entry(line=self._line, kind=kind, addenda=tuple(self._addenda), **self._values)
+        return NachaEntry(line=self._line, kind=kind, addenda=tuple(self._addenda), **self._values)
 
     def _kind(self) -> EntryKind:
         """Return the entry's kind: by its last addenda of type 98 or 99, else by class and transaction code."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from settlement_engine.messages.nacha.columns import Column, Form, layout
+from settlement_engine.messages.nacha.columns import Column, ColumnForm, layout
 
-TEXT: Final = Form.TEXT
-DIGITS: Final = Form.DIGITS
-OR_BLANK: Final = Form.DIGITS_OR_BLANK
-NUMBER: Final = Form.NUMBER
-DATE: Final = Form.DATE
-FIXED: Final = Form.FIXED
-RESERVED: Final = Form.RESERVED
+TEXT: Final = ColumnForm.TEXT
+DIGITS: Final = ColumnForm.DIGITS
+OR_BLANK: Final = ColumnForm.DIGITS_OR_BLANK
+NUMBER: Final = ColumnForm.NUMBER
+DATE: Final = ColumnForm.DATE
+FIXED: Final = ColumnForm.FIXED
+RESERVED: Final = ColumnForm.RESERVED
 
 # --- file -------------------------------------------------------------------------------------------
 

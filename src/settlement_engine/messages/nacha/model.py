@@ -68,7 +68,7 @@ class _Returned(msgspec.Struct, frozen=True):
         return return_stage(self.code)
 
 
-class Return(_Returned, frozen=True):
+class NachaReturn(_Returned, frozen=True):
     """Addenda 99: the entry was returned."""
 
     died_on: str = ""
@@ -141,12 +141,18 @@ class OtherAddenda(msgspec.Struct, frozen=True):
 
 
 Addenda = (
-    Remittance | Return | DishonoredReturn | ContestedReturn | Change | RefusedChange | OtherAddenda
+    Remittance
+    | NachaReturn
+    | DishonoredReturn
+    | ContestedReturn
+    | Change
+    | RefusedChange
+    | OtherAddenda
 )
-AnyReturn = Return | DishonoredReturn | ContestedReturn
+AnyReturn = NachaReturn | DishonoredReturn | ContestedReturn
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class NachaEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One entry with its addenda.
 
     ``identification`` is the original entry's trace number where the entry is an acknowledgement.
@@ -211,7 +217,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     originator_status: str
     institution: str
     batch_number: int
-    entries: tuple[Entry, ...]
+    entries: tuple[NachaEntry, ...]
     totals: Totals
 
 
@@ -238,7 +244,7 @@ class NachaFile(msgspec.Struct, frozen=True, kw_only=True):
     blocks: int
     remarks: tuple[Remark, ...] = ()
 
-    def entries(self, *kinds: EntryKind) -> tuple[Entry, ...]:
+    def entries(self, *kinds: EntryKind) -> tuple[NachaEntry, ...]:
         """Return the entries of these kinds, or of all kinds, in the order of the file."""
         return tuple(
             entry

@@ -19,8 +19,8 @@ from settlement_engine.messages.nacha.lines import Bounds, records, remark
 from settlement_engine.messages.nacha.model import (
     FILE_ID_MODIFIERS,
     Batch,
-    Entry,
     FileHeader,
+    NachaEntry,
     NachaFile,
     Totals,
 )
@@ -56,7 +56,7 @@ class _Running:
         self.entry_hash = 0
         self.cents = {Direction.DEBIT: 0, Direction.CREDIT: 0}
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: NachaEntry) -> None:
         self.entries_and_addenda += 1 + len(entry.addenda)
         self.entry_hash += int(entry.receiver[:-1])
         self.cents[entry.direction] += entry.amount_cents
@@ -171,7 +171,7 @@ class _Reader:
         header = self._read(layouts.BATCH_HEADER)
         self._check_batch_header(header, line, before)
         running = _Running()
-        entries: list[Entry] = []
+        entries: list[NachaEntry] = []
         while self._type() == "6":
             entry = self._entry(header)
             running.add(entry)
@@ -213,7 +213,7 @@ class _Reader:
 
     # --- entries ------------------------------------------------------------------------------------
 
-    def _entry(self, header: Values) -> Entry:
+    def _entry(self, header: Values) -> NachaEntry:
         self._entries_in_file += 1
         if self._entries_in_file > self._bounds.entries_max:
             raise NachaError(f"more than {self._bounds.entries_max} entries", line=self._number)

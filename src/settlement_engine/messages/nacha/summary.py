@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         AnyReturn,
         Batch,
         Change,
-        Entry,
+        NachaEntry,
         NachaFile,
         Totals,
     )
@@ -57,7 +57,7 @@ def _batch(batch: Batch) -> str:
     )
 
 
-def _outcome(entry: Entry, record: AnyReturn | Change) -> str:
+def _outcome(entry: NachaEntry, record: AnyReturn | Change) -> str:
     amount = f"{format_amount(entry.amount_cents, CURRENCY)} {CURRENCY}"
     title = record.title or "a code that is in no table"
     trace = record.original_trace.strip()

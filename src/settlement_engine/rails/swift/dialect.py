@@ -49,16 +49,16 @@ class Dialect:
 
     def transfer(self, settlement: Settlement, references: References) -> bytes:
         """Build the document that asks FROM to pay TO from our account with it."""
-        wish = settlement.instruction
+        instruction = settlement.instruction
         one = pacs009.InstitutionTransfer(
             instruction_id=settlement.id.hex,
             end_to_end_id=references.end_to_end_id,
             uetr=str(references.uetr),
-            amount=wish.amount,
+            amount=instruction.amount,
             settlement_date=settlement.value_date,
             debtor=self._us,
-            debtor_agent=institution(wish.from_bank),
-            creditor=institution(wish.to_bank),
+            debtor_agent=institution(instruction.from_bank),
+            creditor=institution(instruction.to_bank),
         )
         header = TransferHeader(
             message_id=references.message_id,
@@ -66,7 +66,7 @@ class Dialect:
             transactions=1,
             settlement=SettlementInformation(method="INDA"),
             instructing_agent=self._us,
-            instructed_agent=institution(wish.from_bank),
+            instructed_agent=institution(instruction.from_bank),
         )
         content = pacs009.InstitutionTransfers(header=header, transfers=(one,))
         return built(self._profile.transfer, content)

@@ -12,10 +12,10 @@ from settlement_engine.domain.answer import Answer
 from settlement_engine.domain.decisions.after_the_end import contradicts
 from settlement_engine.domain.decisions.after_the_end import judge as judged
 from settlement_engine.domain.decisions.chosen import ChosenEvent
-from settlement_engine.domain.exceptions import MatterKind
-from settlement_engine.domain.lifecycle import ENDS, LIFE, Do, Event, State
+from settlement_engine.domain.exceptions import CaseKind
+from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Do, Event, State
 from settlement_engine.domain.settlement import Attestation, Settlement
-from tests.support.lives import wish
+from tests.support.histories import payment_request
 
 E, S = Event, State
 STANDS, DISPROVED = Attestation.STANDS, Attestation.DISPROVED
@@ -25,10 +25,10 @@ NOW = datetime(2026, 1, 5, tzinfo=UTC)
 def ended(state: State, attestation: Attestation = Attestation.NONE, **fields) -> Settlement:
     settlement = Settlement(
         id=UUID(int=1),
-        instruction=wish(),
+        instruction=payment_request(),
         state=state,
         seq=5,
-        epoch=0,
+        fencing_token=0,
         created_at=NOW,
         value_date=date(2026, 1, 5),
         ended_at=NOW,
@@ -48,7 +48,7 @@ def judge(settlement: Settlement, event: Event, confirmation: str = "") -> Chose
 def test_whatever_is_judged_has_a_row_of_the_page(state, attestation, event):
     word = judge(ended(state, attestation), event)
     if word is not None:
-        assert word.event in LIFE[state]
+        assert word.event in TRANSITIONS[state]
 
 
 @pytest.mark.parametrize("state", sorted(ENDS))
@@ -59,7 +59,7 @@ def test_without_attestation_late_word_moves_no_money_but_a_return(state, event)
         assert (word and word.event) == (E.RETURNED if state is S.COMPLETED else None)
     elif event is not E.NOT_FOUND and contradicts(state, event):
         assert word is not None
-        assert LIFE[state][word.event].do is Do.EXCEPT
+        assert TRANSITIONS[state][word.event].do is Do.EXCEPT
     else:
         assert word is None
 
@@ -101,7 +101,7 @@ def test_once_disproved_the_same_truth_is_no_news_and_nothing_is_booked_again(
     state, event, is_news
 ):
     word = judge(ended(state, DISPROVED), event)
-    assert word == (ChosenEvent(E.CONTRADICTED, MatterKind.CONTRADICTION) if is_news else None)
+    assert word == (ChosenEvent(E.CONTRADICTED, CaseKind.CONTRADICTION) if is_news else None)
 
 
 @pytest.mark.parametrize("event", Event)
@@ -118,18 +118,16 @@ def test_a_second_confirmation_is_a_second_debit():
     assert judge(completed, E.SETTLED, "C-1") is None
     assert judge(completed, E.SETTLED, "") is None
     assert judge(ended(S.COMPLETED), E.SETTLED, "C-2") is None
-    assert judge(completed, E.SETTLED, "C-2") == ChosenEvent(
-        E.CONTRADICTED, MatterKind.SECOND_DEBIT
-    )
+    assert judge(completed, E.SETTLED, "C-2") == ChosenEvent(E.CONTRADICTED, CaseKind.SECOND_DEBIT)
     returned = ended(S.RETURNED, confirmation="C-1")
-    assert judge(returned, E.SETTLED, "C-2") == ChosenEvent(E.CONTRADICTED, MatterKind.SECOND_DEBIT)
+    assert judge(returned, E.SETTLED, "C-2") == ChosenEvent(E.CONTRADICTED, CaseKind.SECOND_DEBIT)
 
 
 def test_a_late_debit_is_told_from_a_late_no():
     kinds = {
-        (S.ROLLED_BACK, E.SETTLED): MatterKind.LATE_DEBIT,
-        (S.FAILED, E.SETTLED): MatterKind.LATE_DEBIT,
-        (S.COMPLETED, E.REJECTED): MatterKind.CONTRADICTION,
+        (S.ROLLED_BACK, E.SETTLED): CaseKind.LATE_DEBIT,
+        (S.FAILED, E.SETTLED): CaseKind.LATE_DEBIT,
+        (S.COMPLETED, E.REJECTED): CaseKind.CONTRADICTION,
     }
     for (state, event), kind in kinds.items():
         assert judge(ended(state), event) == ChosenEvent(E.CONTRADICTED, kind)
@@ -142,7 +140,7 @@ def test_received_is_no_news_after_the_rails_own_no_but_is_after_that_of_people(
     assert judge(rails_own, E.ACKNOWLEDGED) is None
     peoples = ended(S.ROLLED_BACK, STANDS, refusal_code=code)
     told = judge(peoples, E.ACKNOWLEDGED)
-    assert told == ChosenEvent(E.CONTRADICTED, MatterKind.CONTRADICTION)
+    assert told == ChosenEvent(E.CONTRADICTED, CaseKind.CONTRADICTION)
 
 
 def test_not_found_is_no_news_after_the_rail_has_settled():

@@ -16,8 +16,8 @@ from settlement_engine.domain.decisions.before_the_end import (
     when_not_put,
 )
 from settlement_engine.domain.decisions.resending import RailClass
-from settlement_engine.domain.exceptions import MatterKind
-from settlement_engine.domain.lifecycle import ENDS, LIFE, Ask, Do, Event, State
+from settlement_engine.domain.exceptions import CaseKind
+from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Ask, Do, Event, State
 from settlement_engine.domain.returns import StatedAmount
 from tests.support.decided import NOW, VALID_SECONDS, answer, attempt, rules, settlement
 
@@ -154,7 +154,7 @@ def test_another_amount_settled_than_sent_posts_nothing_and_is_said_once(state):
     first = decide(settlement(state), said, rules(), SENDS_MAX, NOW)
     again = decide(settlement(state, is_frozen=True), said, rules(), SENDS_MAX, NOW)
     assert first
-    assert first[:2] == (E.AMOUNT_DIFFERED, MatterKind.AMOUNT_DIFFERS)
+    assert first[:2] == (E.AMOUNT_DIFFERED, CaseKind.AMOUNT_DIFFERS)
     assert again
     assert again.event is E.NO_ANSWER
 
@@ -209,7 +209,7 @@ def holds(state, said, limits, age_seconds, sent, *, is_frozen, is_held_back) ->
     now = NOW + timedelta(seconds=age_seconds)
     found = decide(believed, answer(said, is_held_back=is_held_back), limits, SENDS_MAX, now)
     if found is not None:
-        assert found.event in LIFE[state]
+        assert found.event in TRANSITIONS[state]
         never_left = sends == undelivered + 1
         check_money(state, said, found, never_left=never_left)
         if limits is not None:
@@ -217,7 +217,7 @@ def holds(state, said, limits, age_seconds, sent, *, is_frozen, is_held_back) ->
 
 
 def check_money(state: State, said: Event, found: ChosenEvent, *, never_left: bool) -> None:
-    transition = LIFE[state][found.event]
+    transition = TRANSITIONS[state][found.event]
     if transition.do not in MONEY:
         return
     assert said is not E.NO_ANSWER, "silence is not a no"
@@ -226,7 +226,7 @@ def check_money(state: State, said: Event, found: ChosenEvent, *, never_left: bo
 
 
 def check_sending(state, found: ChosenEvent, limits, age_seconds: int, *, never_left: bool) -> None:
-    transition = LIFE[state][found.event]
+    transition = TRANSITIONS[state][found.event]
     if state not in (S.LOCKED, S.IN_DOUBT) or transition.ask is not Ask.SEND:
         return
     assert age_seconds < VALID_SECONDS or not never_left

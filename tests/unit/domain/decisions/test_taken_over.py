@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from settlement_engine.domain.decisions.taken_over import TakenOver, decide_taken_over
-from settlement_engine.domain.lifecycle import LIFE, QUESTION, Ask, Event, State
+from settlement_engine.domain.lifecycle import QUESTION, TRANSITIONS, Ask, Event, State
 from tests.support.decided import NOW, VALID_SECONDS, attempt, rules, settlement
 
 LATE = NOW + timedelta(seconds=VALID_SECONDS)
@@ -30,7 +30,7 @@ def test_every_state_goes_on_in_one_way(state, now, was_asked):
     else:
         expected = TakenOver(asks=True)
     assert found == expected
-    assert found.event is None or found.event in LIFE[state]
+    assert found.event is None or found.event in TRANSITIONS[state]
 
 
 @pytest.mark.parametrize("given", [None, rules(), rules(deduplicates_seconds=0.0)])

@@ -9,7 +9,7 @@ from settlement_engine.domain.decisions.turned_down import (
     Result,
     decide_turned_down,
 )
-from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import RefusalCode, refuse_funds
@@ -68,7 +68,7 @@ def test_a_return_that_is_not_covered_is_taken_from_suspense(stated, event):
     said = answer(Event.RETURNED, stated=stated)
     found = decide_turned_down(completed, said, Result.SHORT, 0, 0)
     assert found
-    assert (found.event, found.kind) == (event, MatterKind.UNCOVERED_RETURN)
+    assert (found.event, found.kind) == (event, CaseKind.UNCOVERED_RETURN)
     assert found.back is not None
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.nacha import layouts
-from settlement_engine.messages.nacha.columns import Column, Form, Layout, layout, read, write
+from settlement_engine.messages.nacha.columns import Column, ColumnForm, Layout, layout, read, write
 from settlement_engine.messages.nacha.faults import NachaError
 
 LAYOUTS = [found for found in vars(layouts).values() if isinstance(found, Layout)]
@@ -19,16 +19,16 @@ TEXTS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=
 def values_of(column: Column) -> st.SearchStrategy:
     digits = st.text("0123456789", min_size=column.width, max_size=column.width)
     return {
-        Form.TEXT: TEXTS.map(lambda text: text[: column.width].rstrip()),
-        Form.DIGITS: digits,
-        Form.DIGITS_OR_BLANK: digits | st.just(""),
-        Form.NUMBER: st.integers(0, 10**column.width - 1),
-        Form.DATE: st.dates(date(2000, 1, 1), date(2099, 12, 31)) | st.none(),
+        ColumnForm.TEXT: TEXTS.map(lambda text: text[: column.width].rstrip()),
+        ColumnForm.DIGITS: digits,
+        ColumnForm.DIGITS_OR_BLANK: digits | st.just(""),
+        ColumnForm.NUMBER: st.integers(0, 10**column.width - 1),
+        ColumnForm.DATE: st.dates(date(2000, 1, 1), date(2099, 12, 31)) | st.none(),
     }[column.form]
 
 
 def read_back(column: Column) -> bool:
-    return column.form not in (Form.FIXED, Form.RESERVED)
+    return column.form not in (ColumnForm.FIXED, ColumnForm.RESERVED)
 
 
 def test_every_kind_of_record_is_there():
@@ -60,11 +60,11 @@ def test_a_written_record_reads_back(described, data):
 
 
 def test_a_layout_with_a_gap_or_overlap_is_a_programming_error():
-    whole = Column("all", 1, 94, Form.TEXT)
+    whole = Column("all", 1, 94, ColumnForm.TEXT)
     for columns in (
-        (Column("a", 1, 10, Form.TEXT), Column("b", 12, 94, Form.TEXT)),
-        (Column("a", 1, 10, Form.TEXT), Column("b", 10, 94, Form.TEXT)),
-        (Column("a", 1, 93, Form.TEXT),),
+        (Column("a", 1, 10, ColumnForm.TEXT), Column("b", 12, 94, ColumnForm.TEXT)),
+        (Column("a", 1, 10, ColumnForm.TEXT), Column("b", 10, 94, ColumnForm.TEXT)),
+        (Column("a", 1, 93, ColumnForm.TEXT),),
     ):
         with pytest.raises(AssertionError):
             layout("wrong", *columns)

@@ -17,8 +17,8 @@ from settlement_engine.messages.nacha.model import (
     ContestedReturn,
     DishonoredReturn,
     EntryKind,
+    NachaReturn,
     RefusedChange,
-    Return,
 )
 from settlement_engine.messages.nacha.reading import read_file
 from settlement_engine.messages.plain import plain
@@ -26,7 +26,7 @@ from settlement_engine.messages.recognition import recognised
 from tests.support.nacha import addenda_98, addenda_99, incoming, incoming_entry
 
 KINDS = {
-    ReturnStage.RETURN: (EntryKind.RETURN, Return),
+    ReturnStage.RETURN: (EntryKind.RETURN, NachaReturn),
     ReturnStage.DISHONORED: (EntryKind.DISHONORED_RETURN, DishonoredReturn),
     ReturnStage.CONTESTED: (EntryKind.CONTESTED_RETURN, ContestedReturn),
 }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.errors import WrongState
 from settlement_engine.store import arrays
-from settlement_engine.store.database import WRITERS_PLAN, Line, connect
+from settlement_engine.store.database import WRITERS_PLAN, DatabaseConnection, connect
 from settlement_engine.store.failures import translated
 from settlement_engine.store.queries import statements
 
@@ -50,7 +50,7 @@ _COPIED: Final = ("history_lives", "history_attempts", "history_holds", "history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wished:
+class BaselineRequest:
     """A batch of settlements for the baseline, as columns."""
 
     ids: Sequence[UUID]
@@ -97,45 +97,45 @@ class Baseline:
     """One connection that settles batches with the minimum of writes."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
-        self._line = Line(settings, WRITERS_PLAN)
+        self._connection = DatabaseConnection(settings, WRITERS_PLAN)
 
     async def install(self, accounts: int) -> None:
         """Create the schema again from the start, with ``accounts`` funded accounts."""
-        async with self._line.session() as connection:
+        async with self._connection.session() as connection:
             await connection.execute(_file(SCHEMA))
             await connection.execute(_call("fill"), accounts)
 
-    async def settle(self, batch: Wished) -> None:
+    async def settle(self, batch: BaselineRequest) -> None:
         """Settle a batch: three calls, three commits."""
         await self.accept(batch)
         await self.lock(batch)
         await self.finish(batch)
 
-    async def accept(self, batch: Wished) -> None:
+    async def accept(self, batch: BaselineRequest) -> None:
         """Store a batch."""
         ids, amounts = arrays.uuids(batch.ids), arrays.integers(batch.amounts)
         sources, targets = arrays.integers(batch.sources), arrays.integers(batch.targets)
         obligations = arrays.texts(batch.obligations)
-        async with self._line.session() as connection:
+        async with self._connection.session() as connection:
             await connection.fetch(_call("accept"), ids, obligations, sources, targets, amounts)
 
-    async def lock(self, batch: Wished) -> None:
+    async def lock(self, batch: BaselineRequest) -> None:
         """Hold the funds of a batch."""
         ids, amounts = arrays.uuids(batch.ids), arrays.integers(batch.amounts)
         sources = arrays.integers(batch.sources)
-        async with self._line.session() as connection:
+        async with self._connection.session() as connection:
             await connection.fetch(_call("lock"), ids, sources, amounts)
 
-    async def finish(self, batch: Wished) -> None:
+    async def finish(self, batch: BaselineRequest) -> None:
         """Complete a batch."""
         ids, amounts = arrays.uuids(batch.ids), arrays.integers(batch.amounts)
         sources, targets = arrays.integers(batch.sources), arrays.integers(batch.targets)
-        async with self._line.session() as connection:
+        async with self._connection.session() as connection:
             await connection.fetch(_call("finish"), ids, sources, targets, amounts, PAYLOAD)
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._line.close()
+        await self._connection.close()
 
 
 class ServerMeter:
@@ -143,7 +143,7 @@ class ServerMeter:
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
-        self._line = Line(settings)
+        self._connection = DatabaseConnection(settings)
 
     async def read(self) -> ServerCounters:
         """Read the counters."""
@@ -154,14 +154,14 @@ class ServerMeter:
         return ServerSize(**await self._ask("server_size"))
 
     async def _ask(self, name: str) -> asyncpg.Record:
-        async with self._line.session() as connection:
+        async with self._connection.session() as connection:
             row = await connection.fetchrow(_call(name))
         assert row is not None
         return row
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._line.close()
+        await self._connection.close()
 
     async def multiply_history(self, copies: int) -> None:
         """Copy every settlement ``copies`` times, in lots. Raises WrongState while any settlement is open.

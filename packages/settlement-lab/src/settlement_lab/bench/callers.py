@@ -19,7 +19,7 @@ from settlement_engine.proto import settlement_pb2_grpc
 from settlement_lab.bench.calls import CALL_SECONDS, execute, keep_streaming, submit
 from settlement_lab.bench.load import BATCH_ITEMS, Load, Tally, Way
 from settlement_lab.bench.progress import MOVES
-from settlement_lab.bench.wishes import BANKS, CURRENCY, FUNDS, Spread, Wishes
+from settlement_lab.bench.workload import BANKS, CURRENCY, FUNDS, LoadSpread, Workload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -43,7 +43,7 @@ OPTIONS: Final = (
 )
 
 
-class Callers:
+class BenchCallers:
     """Connections to an engine."""
 
     def __init__(self, target: str, channels: int = CHANNELS) -> None:
@@ -85,30 +85,34 @@ class Callers:
         for number in range(
             len(self.stubs) if is_touched else 0
         ):  # each channel may be connected to another engine
-            await self.submit_many(Wishes(Spread.MANY, TOUCH_SEED + number).each_bank(), number)
+            await self.submit_many(
+                Workload(LoadSpread.MANY, TOUCH_SEED + number).each_bank(), number
+            )
 
-    async def submit_many(self, wishes: Sequence[wire.SettlementRequest], channel: int = 0) -> None:
+    async def submit_many(
+        self, workload: Sequence[wire.SettlementRequest], channel: int = 0
+    ) -> None:
         """Submit all of these requests; a refused request is sent again.
 
         Raises Unavailable unless all are accepted.
         """
         tally = Tally()
         deadline = time.monotonic() + CALL_SECONDS
-        for start in range(0, len(wishes), BATCH_ITEMS):
-            batch = wishes[start : start + BATCH_ITEMS]
+        for start in range(0, len(workload), BATCH_ITEMS):
+            batch = workload[start : start + BATCH_ITEMS]
             taken, pause_seconds = 0, 0.0
             while not taken and time.monotonic() < deadline:
                 await asyncio.sleep(pause_seconds)
                 began = time.monotonic()
                 taken, pause_seconds = await submit(self.stubs[channel], batch, began, tally)
-        if tally.accepted < len(wishes):
+        if tally.accepted < len(workload):
             raise Unavailable(
-                f"of {len(wishes)} settlements only {tally.accepted} were accepted",
+                f"of {len(workload)} settlements only {tally.accepted} were accepted",
                 why=str(tally.faults),
             )
 
     async def bring(
-        self, load: Load, wishes: Wishes, progress: Progress, until: float, tally: Tally
+        self, load: Load, workload: Workload, progress: Progress, until: float, tally: Tally
     ) -> None:
         """Produce a load until a time of the monotonic clock, in seconds."""
         ways: dict[Way, Callable[..., Coroutine[Any, Any, None]]] = {
@@ -118,26 +122,26 @@ class Callers:
         }
         bring = self._bring_open if load.rate else ways[load.way]
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._probe(load.probes, wishes, until, tally))
-            group.create_task(bring(load, wishes, progress, until, tally))
+            group.create_task(self._probe(load.probes, workload, until, tally))
+            group.create_task(bring(load, workload, progress, until, tally))
 
-    async def _probe(self, count: int, wishes: Wishes, until: float, tally: Tally) -> None:
+    async def _probe(self, count: int, workload: Workload, until: float, tally: Tally) -> None:
         """Run ``count`` callers beside the load; each executes one settlement at a time and times it."""
         probed = Tally(latencies=tally.ends, faults=tally.faults, statuses=tally.statuses)
-        alone = Load(name="probe", way=Way.UNARY, spread=Spread.MANY, in_flight=count)
-        await self._bring_unary(alone, wishes, None, until, probed)
+        alone = Load(name="probe", way=Way.UNARY, spread=LoadSpread.MANY, in_flight=count)
+        await self._bring_unary(alone, workload, None, until, probed)
         tally.accepted += probed.accepted
         tally.refused += probed.refused
 
     # --- closed loops -----------------------------------------------------------------------------
 
     async def _bring_unary(
-        self, load: Load, wishes: Wishes, _progress: object, until: float, tally: Tally
+        self, load: Load, workload: Workload, _progress: object, until: float, tally: Tally
     ) -> None:
         async def caller(number: int) -> None:
             stub = self.stubs[number % len(self.stubs)]
             while (began := time.monotonic()) < until:
-                if pause_seconds := await execute(stub, wishes.one(), began, tally):
+                if pause_seconds := await execute(stub, workload.one(), began, tally):
                     await asyncio.sleep(pause_seconds)
 
         async with asyncio.TaskGroup() as group:
@@ -145,7 +149,7 @@ class Callers:
                 group.create_task(caller(number))
 
     async def _bring_batches(
-        self, load: Load, wishes: Wishes, progress: Progress, until: float, tally: Tally
+        self, load: Load, workload: Workload, progress: Progress, until: float, tally: Tally
     ) -> None:
         """Keep a number of settlements in flight: those sent and not yet announced."""
         before = progress.messages
@@ -159,7 +163,7 @@ class Callers:
                     await progress.wait()
                     continue
                 sent += load.batch_items
-                batch = wishes.many(load.batch_items)
+                batch = workload.many(load.batch_items)
                 taken, pause_seconds = await submit(stub, batch, time.monotonic(), tally)
                 sent -= load.batch_items - taken
                 await asyncio.sleep(pause_seconds)
@@ -169,17 +173,17 @@ class Callers:
                 group.create_task(caller(stub))
 
     async def _bring_streams(
-        self, load: Load, wishes: Wishes, _progress: Progress, until: float, tally: Tally
+        self, load: Load, workload: Workload, _progress: Progress, until: float, tally: Tally
     ) -> None:
         async with asyncio.TaskGroup() as group:
             for stub in self.stubs:
                 share = max(1, load.in_flight // len(self.stubs))
-                group.create_task(keep_streaming(stub, wishes, share, until, tally))
+                group.create_task(keep_streaming(stub, workload, share, until, tally))
 
     # --- open loops -------------------------------------------------------------------------------
 
     async def _bring_open(
-        self, load: Load, wishes: Wishes, _progress: object, until: float, tally: Tally
+        self, load: Load, workload: Workload, _progress: object, until: float, tally: Tally
     ) -> None:
         """Send at even intervals; the rate counts settlements, however many a call carries."""
         items = load.batch_items if load.way is Way.BATCH else 1
@@ -189,7 +193,7 @@ class Callers:
 
         async def submit_one(stub: Any, due: float) -> None:  # noqa: ANN401 - generated
             # A refused request is sent again, as a large number of real callers would do.
-            batch = refused.pop() if refused else wishes.many(items)
+            batch = refused.pop() if refused else workload.many(items)
             taken, _ = await submit(stub, batch, due, tally)
             if not taken:
                 refused.append(batch)
@@ -203,7 +207,7 @@ class Callers:
             if len(going) * items < OUTSTANDING_MAX:
                 is_batch = load.way is Way.BATCH
                 work: Coroutine[Any, Any, object] = (
-                    submit_one(stub, due) if is_batch else execute(stub, wishes.one(), due, tally)
+                    submit_one(stub, due) if is_batch else execute(stub, workload.one(), due, tally)
                 )
                 task = asyncio.create_task(work)
                 going.add(task)
@@ -218,9 +222,9 @@ class Callers:
 
 
 @asynccontextmanager
-async def connected(target: str, channels: int = CHANNELS) -> AsyncIterator[Callers]:
+async def connected(target: str, channels: int = CHANNELS) -> AsyncIterator[BenchCallers]:
     """Connect for the length of the block. Raises Unavailable."""
-    callers = Callers(target, channels)
+    callers = BenchCallers(target, channels)
     try:
         await callers.stubs[0].ListSettlements(
             wire.ListSettlementsRequest(page_size=1), timeout=CALL_SECONDS, wait_for_ready=True

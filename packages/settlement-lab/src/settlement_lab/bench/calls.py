@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from google.rpc.status_pb2 import Status
 
     from settlement_lab.bench.load import Tally
-    from settlement_lab.bench.wishes import Wishes
+    from settlement_lab.bench.workload import Workload
 
 CALL_SECONDS: Final = 60.0
 PAUSE_SECONDS: Final = 0.05
@@ -36,10 +36,10 @@ REFUSED_NUMBERS: Final = frozenset(code.value[0] for code in REFUSED)
 WITHOUT_ADVICE: Final = "refused without a retry delay"
 
 
-async def execute(stub: Any, wish: wire.SettlementRequest, began: float, tally: Tally) -> float:  # noqa: ANN401 - generated
+async def execute(stub: Any, request: wire.SettlementRequest, began: float, tally: Tally) -> float:  # noqa: ANN401 - generated
     """Execute one settlement; return the seconds to wait before the next: 0 unless it was refused."""
     try:
-        answer = await stub.ExecuteSettlement(wish, timeout=CALL_SECONDS)
+        answer = await stub.ExecuteSettlement(request, timeout=CALL_SECONDS)
     except grpc.aio.AioRpcError as error:
         return _refused(error, 1, tally)
     now = time.monotonic()
@@ -102,7 +102,7 @@ def _advised(code: int, status: Status | None, count: int, tally: Tally) -> floa
 
 async def keep_streaming(
     stub: Any,  # noqa: ANN401 - generated
-    wishes: Wishes,
+    workload: Workload,
     share: int,
     until: float,
     tally: Tally,
@@ -115,9 +115,9 @@ async def keep_streaming(
     async def write() -> None:
         while time.monotonic() < until:
             await free.acquire()
-            wish = wishes.one()
-            began_at[wish.obligation_id] = time.monotonic()
-            await call.write(wish)
+            request = workload.one()
+            began_at[request.obligation_id] = time.monotonic()
+            await call.write(request)
         await call.done_writing()
 
     writing = asyncio.create_task(write())

@@ -9,15 +9,15 @@ from settlement_engine.store.database import DatabaseSettings
 from settlement_lab.baseline.server import ServerMeter
 from settlement_lab.bench import processes
 from settlement_lab.bench.measure import measure
-from settlement_lab.bench.ordeals import BULK, MEGA, SEED, Outcome, line_of, warm
 from settlement_lab.bench.progress import MOVES
 from settlement_lab.bench.scenarios import HALF, WARM_UP_SECONDS
-from settlement_lab.bench.wishes import Spread, Wishes
+from settlement_lab.bench.stress import BULK, MEGA, SEED, StressResult, line_of, warm
+from settlement_lab.bench.workload import LoadSpread, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from settlement_lab.bench.callers import Callers
+    from settlement_lab.bench.callers import BenchCallers
     from settlement_lab.bench.ground import Ground
     from settlement_lab.bench.load import Load
     from settlement_lab.bench.measure import Figures
@@ -27,7 +27,7 @@ SOAK_PARTS: Final = 10
 SOAK_GROWTH_MAX: Final = 1.25
 
 
-async def growth(ground: Ground, seconds: float, histories: Sequence[int]) -> Outcome:
+async def growth(ground: Ground, seconds: float, histories: Sequence[int]) -> StressResult:
     """Settle the same load with histories of increasing length."""
     smallest = histories[0]
     rows: list[Figures] = []
@@ -37,8 +37,8 @@ async def growth(ground: Ground, seconds: float, histories: Sequence[int]) -> Ou
             settled = (await meter.read()).position // MOVES
             while settled < smallest:
                 filling = replace(BULK, name="filling")
-                wishes = Wishes(Spread.MANY, SEED + settled)
-                settled += (await measure(ground, callers, filling, wishes, 1.0)).settlements
+                workload = Workload(LoadSpread.MANY, SEED + settled)
+                settled += (await measure(ground, callers, filling, workload, 1.0)).settlements
             for history in histories:
                 copies = history // settled - 1
                 if copies > 0:
@@ -53,7 +53,7 @@ async def growth(ground: Ground, seconds: float, histories: Sequence[int]) -> Ou
         await meter.close()
     cost = [row.engine_us + row.postgres_us for row in rows]
     ratio = cost[-1] / cost[0]
-    return Outcome(
+    return StressResult(
         name="growth",
         lines=[
             *(f"{line_of(row)}, WAL {row.wal_bytes / 1024:.1f} kB" for row in rows),
@@ -68,7 +68,7 @@ async def growth(ground: Ground, seconds: float, histories: Sequence[int]) -> Ou
 
 
 async def _twice(
-    ground: Ground, callers: Callers, load: Load, seed: int, seconds: float
+    ground: Ground, callers: BenchCallers, load: Load, seed: int, seconds: float
 ) -> list[Figures]:
     """Measure a load twice and return the second result.
 
@@ -77,12 +77,12 @@ async def _twice(
     """
     found: list[Figures] = []
     for number in range(2):
-        wishes = Wishes(Spread.MANY, seed + number)
-        found.append(await measure(ground, callers, load, wishes, seconds))
+        workload = Workload(LoadSpread.MANY, seed + number)
+        found.append(await measure(ground, callers, load, workload, seconds))
     return found
 
 
-async def soak(ground: Ground, seconds: float) -> Outcome:
+async def soak(ground: Ground, seconds: float) -> StressResult:
     """Settle at half of the capacity for a long time; only the history may grow."""
     parts: list[Figures] = []
     memory: list[int] = []
@@ -90,12 +90,14 @@ async def soak(ground: Ground, seconds: float) -> Outcome:
     meter = ServerMeter(DatabaseSettings(url=ground.database_url))
     try:
         async with warm(ground) as callers:
-            peak = await measure(ground, callers, BULK, Wishes(Spread.MANY, SEED), WARM_UP_SECONDS)
+            peak = await measure(
+                ground, callers, BULK, Workload(LoadSpread.MANY, SEED), WARM_UP_SECONDS
+            )
             rate = peak.completed_per_second * HALF
             load = replace(BULK, name="soak", rate=rate, batch_items=100)
             for number in range(1, SOAK_PARTS + 1):
-                wishes = Wishes(Spread.MANY, SEED + number)
-                found = await measure(ground, callers, load, wishes, seconds / SOAK_PARTS)
+                workload = Workload(LoadSpread.MANY, SEED + number)
+                found = await measure(ground, callers, load, workload, seconds / SOAK_PARTS)
                 parts.append(replace(found, name=f"part {number}"))
                 memory.append(processes.resident_bytes(ground.pids()))
                 bounded.append((await meter.size()).bounded_bytes)
@@ -108,7 +110,7 @@ async def soak(ground: Ground, seconds: float) -> Outcome:
         "p50": parts[-1].latency_ms["p50"] / parts[middle].latency_ms["p50"],
     }
     said = ", ".join(f"{name} {share:.2f}" for name, share in grown.items())
-    return Outcome(
+    return StressResult(
         name="soak",
         lines=[*(line_of(part) for part in parts), f"the end, as a multiple of the middle: {said}"],
         figures={

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from settlement_engine.store.database import DatabaseSettings
-from settlement_lab.baseline.server import Baseline, ServerMeter, Wished
+from settlement_lab.baseline.server import Baseline, BaselineRequest, ServerMeter
 from settlement_lab.bench import processes
-from settlement_lab.bench.wishes import BANKS_MAX, Spread, Wishes
+from settlement_lab.bench.workload import BANKS_MAX, LoadSpread, Workload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ class Limit:
         return self.postgres_us + self.client_us
 
 
-async def measure_limit(ground: Ground, spread: Spread, batch: int, seconds: float) -> Limit:
+async def measure_limit(ground: Ground, spread: LoadSpread, batch: int, seconds: float) -> Limit:
     """Settle batches on a few connections, one batch after the other on each."""
     settings = DatabaseSettings(url=ground.database_url)
     sticks = [Baseline(settings) for _ in range(CONNECTIONS)]
@@ -64,8 +64,8 @@ async def measure_limit(ground: Ground, spread: Spread, batch: int, seconds: flo
     counted = 0
     try:
         await sticks[0].install(ACCOUNTS)
-        wishes = Wishes(spread, seed=batch)
-        await sticks[1].settle(make_batch(wishes, 1))
+        workload = Workload(spread, seed=batch)
+        await sticks[1].settle(make_batch(workload, 1))
         pids = ground.pids()
         counters, used = await meter.read(), processes.spent(pids)
         began = time.monotonic()
@@ -73,7 +73,7 @@ async def measure_limit(ground: Ground, spread: Spread, batch: int, seconds: flo
         async def settle(stick: Baseline) -> None:
             nonlocal counted
             while time.monotonic() - began < seconds:
-                await stick.settle(make_batch(wishes, batch))
+                await stick.settle(make_batch(workload, batch))
                 counted += batch
 
         await asyncio.gather(*(settle(stick) for stick in sticks))
@@ -94,10 +94,10 @@ async def measure_limit(ground: Ground, spread: Spread, batch: int, seconds: flo
     )
 
 
-def make_batch(wishes: Wishes, count: int) -> Wished:
+def make_batch(workload: Workload, count: int) -> BaselineRequest:
     """Make a batch for the baseline; source and target accounts are different accounts."""
-    sources, targets = wishes.places(count)
-    return Wished(
+    sources, targets = workload.places(count)
+    return BaselineRequest(
         ids=[uuid.uuid4() for _ in range(count)],
         obligations=[uuid.uuid4().hex for _ in range(count)],
         sources=[place + 1 for place in sources],

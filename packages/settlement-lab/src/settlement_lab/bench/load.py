@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from settlement_lab.bench.histogram import Histogram
 
 if TYPE_CHECKING:
-    from settlement_lab.bench.wishes import Spread
+    from settlement_lab.bench.workload import LoadSpread
 
 
 class Way(StrEnum):
@@ -41,7 +41,7 @@ class Load:
 
     name: str
     way: Way
-    spread: Spread
+    spread: LoadSpread
     in_flight: int
     rate: float = 0.0
     batch_items: int = BATCH_ITEMS

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from settlement_lab.baseline.server import ServerCounters
-    from settlement_lab.bench.callers import Callers
+    from settlement_lab.bench.callers import BenchCallers
     from settlement_lab.bench.ground import Ground
     from settlement_lab.bench.histogram import Histogram
     from settlement_lab.bench.processes import Pids, Spent
     from settlement_lab.bench.progress import Reached
-    from settlement_lab.bench.wishes import Wishes
+    from settlement_lab.bench.workload import Workload
 
-PATIENCE_SECONDS: Final = 120.0
+EXTERNAL_TIMEOUT_SECONDS: Final = 120.0
 MICRO: Final = 1e6
 MILLI: Final = 1e3
 PERCENTS: Final = (50.0, 90.0, 99.0, 99.9)
@@ -84,7 +84,7 @@ class _Reading:
 
 
 async def measure(
-    ground: Ground, callers: Callers, load: Load, wishes: Wishes, seconds: float
+    ground: Ground, callers: BenchCallers, load: Load, workload: Workload, seconds: float
 ) -> Figures:
     """Run a load for ``seconds`` and wait for all final states. Raises Unavailable when they do not come."""
     meter = ServerMeter(DatabaseSettings(url=ground.database_url))
@@ -92,17 +92,17 @@ async def measure(
     is_bulk = load.way in (Way.BATCH, Way.CLEARING)
     try:
         async with following(meter, ground.nats_url, is_close=is_bulk) as progress:
-            await progress.until_quiet(PATIENCE_SECONDS)
+            await progress.until_quiet(EXTERNAL_TIMEOUT_SECONDS)
             pids = ground.pids()
             processes.forget_peaks(pids)
             before = await _read(meter, pids)
             until = before.at + seconds
             if load.way is Way.CLEARING:
-                await bring_from_clearing(ground.nats_url, load, wishes, progress, until, tally)
+                await bring_from_clearing(ground.nats_url, load, workload, progress, until, tally)
                 await _until_taken(meter, before.counters.position, tally)
             else:
-                await callers.bring(load, wishes, progress, until, tally)
-            reached = await progress.until_quiet(PATIENCE_SECONDS)
+                await callers.bring(load, workload, progress, until, tally)
+            reached = await progress.until_quiet(EXTERNAL_TIMEOUT_SECONDS)
             after = await _read(meter, pids)
     finally:
         await meter.close()
@@ -147,7 +147,7 @@ def _figures(
 
 async def _until_taken(meter: ServerMeter, before: int, tally: Tally) -> None:
     """Wait until everything that clearing published has ended: it is not open before it is admitted."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + EXTERNAL_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if (await meter.read()).position - before >= MOVES * tally.accepted:
             break

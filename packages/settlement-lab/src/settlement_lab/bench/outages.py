@@ -15,17 +15,17 @@ from settlement_lab.baseline.server import ServerMeter
 from settlement_lab.bench import processes
 from settlement_lab.bench.callers import connected
 from settlement_lab.bench.measure import MICRO, measure
-from settlement_lab.bench.ordeals import (
+from settlement_lab.bench.progress import following
+from settlement_lab.bench.stress import (
     BULK,
     IN_FLIGHT_MANY,
     PEAK_SHARE_MIN,
     SEED,
-    Outcome,
+    StressResult,
     line_of,
     warm,
 )
-from settlement_lab.bench.progress import following
-from settlement_lab.bench.wishes import Spread, Wishes
+from settlement_lab.bench.workload import LoadSpread, Workload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from settlement_lab.bench.ground import Ground
 
 RECOVERED_SECONDS_MAX: Final = 3.0
-PATIENCE_SECONDS: Final = 60.0
+EXTERNAL_TIMEOUT_SECONDS: Final = 60.0
 WATCH_SECONDS: Final = 0.02
 CATCH_UP_SECONDS_MAX: Final = 300.0
 STALLED_SECONDS: Final = 0.45
@@ -43,7 +43,7 @@ AWAKE_SECONDS: Final = 0.05
 """A slow NATS runs for the first time and stops for the second: a tenth of its capacity, and late."""
 
 
-async def recovery(ground: Ground, _seconds: float) -> Outcome:
+async def recovery(ground: Ground, _seconds: float) -> StressResult:
     """Kill every engine with SIGKILL while 10,000 settlements wait for the rail; time the takeover.
 
     The rail answers late, so that all of them are open. The engine that takes one over records that it
@@ -53,7 +53,7 @@ async def recovery(ground: Ground, _seconds: float) -> Outcome:
     try:
         async with connected(ground.target) as callers:
             await callers.open_accounts(is_touched=False)
-            await callers.submit_many(Wishes(Spread.MANY, SEED).many(IN_FLIGHT_MANY))
+            await callers.submit_many(Workload(LoadSpread.MANY, SEED).many(IN_FLIGHT_MANY))
         before = await _until_still(meter)
         count = before.open_settlements
         began, used = time.monotonic(), processes.spent(ground.pids())
@@ -73,9 +73,9 @@ async def recovery(ground: Ground, _seconds: float) -> Outcome:
 
 def _recovered(
     count: int, first: float, asked: float, *, engine_us: float, postgres_us: float
-) -> Outcome:
+) -> StressResult:
     took = asked - first
-    return Outcome(
+    return StressResult(
         name="recovery",
         lines=[
             f"{count:,} open when the engine was killed; its successor took over the first after"
@@ -101,7 +101,7 @@ async def _until_asked(
 ) -> tuple[float, float]:
     """Wait until every open settlement has moved; return the seconds to the first and to the last."""
     first = 0.0
-    while (now := time.monotonic() - began) < PATIENCE_SECONDS:
+    while (now := time.monotonic() - began) < EXTERNAL_TIMEOUT_SECONDS:
         ground.watch()
         with suppress(OSError):
             moved = (await meter.read()).position - before.position
@@ -114,7 +114,7 @@ async def _until_asked(
 
 async def _until_still(meter: ServerMeter) -> ServerCounters:
     """Wait until everything is open at the rail."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + EXTERNAL_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         counters = await meter.read()
         # Each settlement that is at the rail has made two moves: accepted, locked.
@@ -162,18 +162,20 @@ async def troubled_nats(
     seconds: float,
     name: str,
     trouble: Callable[[Ground], AbstractAsyncContextManager[None]],
-) -> Outcome:
+) -> StressResult:
     """Settle while NATS is disturbed: the rate stays, and what was missed is announced afterwards."""
     blind = _Blind(ground)
     async with warm(ground) as callers:
-        before = await measure(blind, callers, BULK, Wishes(Spread.MANY, SEED + 1), seconds)
+        before = await measure(blind, callers, BULK, Workload(LoadSpread.MANY, SEED + 1), seconds)
         await _until_announced(ground)
         async with trouble(ground):
-            during = await measure(blind, callers, BULK, Wishes(Spread.MANY, SEED + 2), seconds)
+            during = await measure(
+                blind, callers, BULK, Workload(LoadSpread.MANY, SEED + 2), seconds
+            )
     began = time.monotonic()
     caught_up_seconds = await _until_announced(ground) - began
     share = during.completed_per_second / before.completed_per_second
-    return Outcome(
+    return StressResult(
         name=name,
         lines=[
             line_of(replace(before, name="before")),

@@ -57,7 +57,7 @@ class Progress:
         self._meter = meter
         self._jetstream = jetstream
         self._look_seconds = LOOK_SECONDS if is_close else LOOK_SELDOM_SECONDS
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
         self._counted_at = float("-inf")
         self._open_most = 0
         self.messages = 0
@@ -72,8 +72,8 @@ class Progress:
 
     async def wait(self) -> None:
         """Wait for the next observation."""
-        async with self._news:
-            await self._news.wait()
+        async with self._changed:
+            await self._changed.wait()
 
     async def run(self) -> None:
         """Observe until cancelled."""
@@ -81,8 +81,8 @@ class Progress:
             with suppress(nats.errors.Error, SettlementEngineError):
                 self.messages = await self._look()
                 await self._count()
-            async with self._news:
-                self._news.notify_all()
+            async with self._changed:
+                self._changed.notify_all()
             await asyncio.sleep(self._look_seconds)
 
     async def _look(self) -> int:
@@ -97,15 +97,15 @@ class Progress:
         self._counted_at = now
         self._open_most = max(self._open_most, (await self._meter.read()).open_settlements)
 
-    async def until_quiet(self, patience_seconds: float) -> Reached:
+    async def until_quiet(self, timeout_seconds: float) -> Reached:
         """Wait until nothing is open and everything is announced. Raises Unavailable."""
-        deadline = time.monotonic() + patience_seconds
+        deadline = time.monotonic() + timeout_seconds
         self._look_seconds, before = LOOK_SECONDS, self._look_seconds
         counters = await self._meter.read()
         while counters.open_settlements:
             if time.monotonic() > deadline:
                 what = f"{counters.open_settlements} settlements are still open"
-                raise Unavailable(what, why=f"waited {patience_seconds:g} s")
+                raise Unavailable(what, why=f"waited {timeout_seconds:g} s")
             await asyncio.sleep(LOOK_SECONDS)
             counters = await self._meter.read()
         ended_at = time.monotonic()
@@ -113,7 +113,7 @@ class Progress:
         while self._jetstream is not None and self.messages < position:
             if time.monotonic() > deadline:
                 what = f"{position - self.messages} moves are not announced"
-                raise Unavailable(what, why=f"waited {patience_seconds:g} s")
+                raise Unavailable(what, why=f"waited {timeout_seconds:g} s")
             await self.wait()
         self._look_seconds = before
         open_most, self._open_most = self._open_most, 0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from settlement_lab.bench.limit import Limit
     from settlement_lab.bench.machine import Machine
     from settlement_lab.bench.measure import Figures
-    from settlement_lab.bench.ordeals import Outcome
+    from settlement_lab.bench.stress import StressResult
 
 GIGA: Final = 1024**3
 MEGA: Final = 1024**2
@@ -114,7 +114,7 @@ def markdown_table(
     return [f"| {' | '.join(row)} |" for row in cells]
 
 
-def outcome_rows(outcomes: Iterable[Outcome]) -> list[list[str]]:
+def outcome_rows(outcomes: Iterable[StressResult]) -> list[list[str]]:
     """Make one row for each further scenario."""
     return [
         [

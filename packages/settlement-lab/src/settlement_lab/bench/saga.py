@@ -19,10 +19,10 @@ from settlement_engine.store.database import DatabaseSettings
 from settlement_lab.baseline.server import Baseline
 from settlement_lab.bench.histogram import Histogram
 from settlement_lab.bench.limit import ACCOUNTS, make_batch
-from settlement_lab.bench.wishes import Spread, Wishes
+from settlement_lab.bench.workload import LoadSpread, Workload
 
 if TYPE_CHECKING:
-    from settlement_lab.baseline.server import Wished
+    from settlement_lab.baseline.server import BaselineRequest
 
 PACKAGE: Final = "dbos"
 DATABASE: Final = "dbos_bench"
@@ -72,11 +72,11 @@ async def measure_sagas(
 
 def _saga(dbos: Any, sticks: list[Baseline]) -> Any:  # noqa: ANN401 - the package has no types here
     """Declare the workflow and its steps."""
-    wishes = Wishes(Spread.MANY, seed=7)
-    known: dict[int, Wished] = {}
+    workload = Workload(LoadSpread.MANY, seed=7)
+    known: dict[int, BaselineRequest] = {}
 
     async def accept(number: int) -> None:
-        known[number] = make_batch(wishes, 1)
+        known[number] = make_batch(workload, 1)
         await sticks[number % LINES].accept(known[number])
 
     async def lock(number: int) -> None:

@@ -13,7 +13,7 @@ from settlement_lab.bench.callers import connected
 from settlement_lab.bench.limit import Limit, measure_limit
 from settlement_lab.bench.load import BATCH_ITEMS, Load, Way
 from settlement_lab.bench.measure import Figures, measure
-from settlement_lab.bench.wishes import MIXED, Spread, Wishes
+from settlement_lab.bench.workload import MIXED, LoadSpread, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,11 +57,11 @@ OPEN_BATCH_ITEMS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class MeasurementPlan:
     """Which scenarios are measured, and how long each."""
 
     names: Sequence[str]
-    spreads: Sequence[Spread]
+    spreads: Sequence[LoadSpread]
     seconds: float
     seed: int = 7
 
@@ -88,7 +88,9 @@ class Plan:
 class Table:
     """The figures of the main table, with the limit beside each."""
 
-    def __init__(self, ground: Ground, plan: Plan, tell: Callable[[Figures], None]) -> None:
+    def __init__(
+        self, ground: Ground, plan: MeasurementPlan, tell: Callable[[Figures], None]
+    ) -> None:
         self._ground = ground
         self._plan = plan
         self._tell = tell
@@ -100,15 +102,15 @@ class Table:
         async with connected(self._ground.target, channels) as callers:
             await callers.open_accounts()
             warm_up = Load(
-                name="warm-up", way=Way.BATCH, spread=Spread.MANY, in_flight=BULK_IN_FLIGHT
+                name="warm-up", way=Way.BATCH, spread=LoadSpread.MANY, in_flight=BULK_IN_FLIGHT
             )
-            wishes = Wishes(Spread.MANY, self._plan.seed)
-            await measure(self._ground, callers, warm_up, wishes, WARM_UP_SECONDS)
+            workload = Workload(LoadSpread.MANY, self._plan.seed)
+            await measure(self._ground, callers, warm_up, workload, WARM_UP_SECONDS)
             for number, load in enumerate(self._plan.loads(), start=1):
                 scripts = MIXED if load.name == MIXED_NAME else None
-                wishes = Wishes(load.spread, self._plan.seed + number, scripts)
+                workload = Workload(load.spread, self._plan.seed + number, scripts)
                 paced = replace(load, rate=self._rate(load))
-                found = await measure(self._ground, callers, paced, wishes, self._plan.seconds)
+                found = await measure(self._ground, callers, paced, workload, self._plan.seconds)
                 limit = await self._limit(load)
                 row = replace(found, limit_per_second=limit.per_second, limit_us=limit.cpu_us)
                 self.rows.append(row)

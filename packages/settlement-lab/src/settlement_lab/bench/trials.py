@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from settlement_lab.bench import endurance, ordeals, outages, saga
+from settlement_lab.bench import endurance, outages, saga, stress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from settlement_lab.bench.ordeals import Ordeal
+    from settlement_lab.bench.stress import StressTest
 
 SLOW_RAIL: Final = {"banks.mock_latency_ms": 500}
 SLOWER_RAIL: Final = {"banks.mock_latency_ms": 4_000, "banks.mock_answer_timeout_ms": 20_000}
@@ -33,7 +33,7 @@ def _never() -> str:
 class Variant:
     """One installation and what is measured on it. ``skipped`` is a reason, or empty."""
 
-    run: Ordeal
+    run: StressTest
     settings: Mapping[str, Any] = field(default_factory=dict)
     engines: int = 1
     skipped: Callable[[], str] = _never
@@ -52,18 +52,18 @@ _ALL: Final = (
     Trial(
         name="overload-2x",
         about="twice the capacity, and clients that never read",
-        variants=[Variant(run=partial(ordeals.overload, times=2.0))],
+        variants=[Variant(run=partial(stress.overload, times=2.0))],
     ),
     Trial(
         name="overload-10x",
         about="ten times the capacity, and clients that never read",
-        variants=[Variant(run=partial(ordeals.overload, times=10.0))],
+        variants=[Variant(run=partial(stress.overload, times=10.0))],
     ),
     Trial(
         name="slow-rail",
         about="10,000 in flight over rails that answer after half a second and after four",
         variants=[
-            Variant(run=ordeals.slow_rail, settings=settings)
+            Variant(run=stress.slow_rail, settings=settings)
             for settings in (SLOW_RAIL, SLOWER_RAIL)
         ],
     ),
@@ -91,7 +91,7 @@ _ALL: Final = (
     Trial(
         name="engines",
         about="1, 2 and 4 engines on one database",
-        variants=[Variant(run=ordeals.engines, engines=count) for count in ENGINES],
+        variants=[Variant(run=stress.engines, engines=count) for count in ENGINES],
     ),
     Trial(
         name="growth",
@@ -116,7 +116,7 @@ _ALL: Final = (
     Trial(
         name="dbos",
         about="the same settlement as a workflow of DBOS, if that package is installed",
-        variants=[Variant(run=ordeals.beside_dbos, skipped=saga.missing)],
+        variants=[Variant(run=stress.beside_dbos, skipped=saga.missing)],
     ),
     Trial(
         name="soak",

@@ -64,7 +64,7 @@ def _tell(report: ScheduleReport) -> None:
     rate = report.schedules / max(report.wall_seconds, 0.001)
     say(
         f"{report.schedules:,} schedules on PostgreSQL in {report.wall_seconds:.1f} s ({rate:.1f}/s),"
-        f" {report.points:,} points, {report.anomalies['stale_step']:,} stale transitions refused"
+        f" {report.points:,} points, {report.invariant_warnings['stale_step']:,} stale transitions refused"
     )
     ends = ", ".join(f"{count:,} {state}" for state, count in sorted(report.ends.items()))
     say(f"{sum(report.ends.values()):,} settlements: {ends}")

@@ -8,10 +8,10 @@ and reads no clock of its own. It must never be used where money has to outlive 
 from settlement_lab.memory.accounts import MemoryAccounts
 from settlement_lab.memory.archive import MemoryArchive
 from settlement_lab.memory.audit import MemoryAuditor
-from settlement_lab.memory.exceptions import MemoryMatters
+from settlement_lab.memory.barrier import MemoryBarrierStore
+from settlement_lab.memory.dead_letters import MemoryDeadLetters
+from settlement_lab.memory.exceptions import MemoryCases
 from settlement_lab.memory.inbound import MemoryInbound
-from settlement_lab.memory.letters import MemoryLetters
-from settlement_lab.memory.openings import MemoryOpenings
 from settlement_lab.memory.records import Records, Sessions
 from settlement_lab.memory.resolutions import MemoryResolutions
 from settlement_lab.memory.settlements import MemorySettlements
@@ -22,11 +22,11 @@ __all__ = [
     "MemoryAccounts",
     "MemoryArchive",
     "MemoryAuditor",
+    "MemoryBarrierStore",
+    "MemoryCases",
+    "MemoryDeadLetters",
     "MemoryGauges",
     "MemoryInbound",
-    "MemoryLetters",
-    "MemoryMatters",
-    "MemoryOpenings",
     "MemoryRegistry",
     "MemoryResolutions",
     "MemorySettlements",

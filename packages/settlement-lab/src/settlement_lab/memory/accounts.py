@@ -22,7 +22,7 @@ from settlement_engine.store.accounts import (
     number_taken,
 )
 from settlement_lab.memory.guards import require_balance, require_opening
-from settlement_lab.memory.records import Call
+from settlement_lab.memory.records import AccountCall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ class MemoryAccounts:
         if taken is not None:
             raise number_taken(taken)
         opened = self._open(spec.kind, owner, spec.currency, number, spec.credit_limit)
-        self._records.calls[hashed] = Call(
+        self._records.calls[hashed] = AccountCall(
             caller=spec.caller,
             key=key_of_opening(spec),
             call="open_account",
@@ -120,7 +120,7 @@ class MemoryAccounts:
                 group_id, nostro.id, clearing.id, funding.amount.minor, currency, funding.reference
             )
         )
-        self._records.calls[hashed] = Call(
+        self._records.calls[hashed] = AccountCall(
             caller=funding.caller,
             key=key,
             call="fund_account",

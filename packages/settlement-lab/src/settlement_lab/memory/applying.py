@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import (
     ENDS,
     Do,
     Event,
     State,
-    is_one_more_question,
     is_recorded,
+    is_repeated_question,
 )
 from settlement_engine.domain.settlement import Attestation, Moved
-from settlement_engine.ports import Outcome, Result
+from settlement_engine.ports import Result, TransitionResult
 from settlement_lab.memory.guards import (
     require_account,
     require_balance,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.ledger import Account, Transfer
     from settlement_engine.domain.settlement import Route
-    from settlement_engine.ports import Step
+    from settlement_engine.ports import TransitionCommand
     from settlement_lab.memory.records import Open, Records
 
 T = TypeVar("T")
@@ -57,15 +57,17 @@ ATTESTED_BY: Final = {
 class Applying:
     """One call of ``SettlementStore.apply``."""
 
-    def __init__(self, records: Records, steps: Sequence[Step], owner: int) -> None:
+    def __init__(
+        self, records: Records, steps: Sequence[TransitionCommand], engine_id: int
+    ) -> None:
         self._records = records
         self._steps = steps
-        self._owner = owner
+        self._engine_id = engine_id
         self._at = records.clock.now()
         self._results = [self._judge(step) for step in steps]
         self._available = [0] * len(steps)
 
-    def run(self) -> list[Outcome]:
+    def run(self) -> list[TransitionResult]:
         """Apply the steps that the guards accept; return one result for each step, in order."""
         self._grant_holds()
         self._cover_returns()
@@ -80,54 +82,57 @@ class Applying:
         accounts = self._post(applied)
         self._write_money(applied, accounts)
         for step in applied:
-            self._write_life(step)
+            self._write_history(step)
         return [
-            Outcome(result=result, at=self._at, available_minor=available)
+            TransitionResult(result=result, at=self._at, available_minor=available)
             for result, available in zip(self._results, self._available, strict=True)
         ]
 
     # --- guards ---------------------------------------------------------------------------------
 
-    def _judge(self, step: Step) -> Result:
+    def _judge(self, step: TransitionCommand) -> Result:
         """Return whether the state that the caller assumed is still the current one."""
         believed = step.settlement
-        life = self._records.lives.get(believed.id)
-        if life is None or life.state is not believed.state or life.seq != believed.seq:
+        history = self._records.histories.get(believed.id)
+        if history is None or history.state is not believed.state or history.seq != believed.seq:
             return Result.STALE
-        resting = self._records.open.get(believed.id)
-        if step.row.do in (Do.EXCEPT, Do.SUSPEND) and self._is_on_file(step):
+        parked = self._records.open.get(believed.id)
+        if step.transition.do in (Do.EXCEPT, Do.SUSPEND) and self._is_on_file(step):
             return Result.STALE
-        if resting is None:
+        if parked is None:
             return Result.APPLIED
-        is_ours = resting.owner in (self._owner, NOBODY) and resting.epoch == believed.epoch
-        return Result.APPLIED if is_ours and self._is_proved(step, resting) else Result.STALE
+        is_ours = (
+            parked.engine_id in (self._engine_id, NOBODY)
+            and parked.fencing_token == believed.fencing_token
+        )
+        return Result.APPLIED if is_ours and self._is_proved(step, parked) else Result.STALE
 
-    def _is_on_file(self, step: Step) -> bool:
+    def _is_on_file(self, step: TransitionCommand) -> bool:
         """Return whether the same contradiction was reported before: two reports are one exception."""
-        return (step.settlement.id, *_matter(step)) in self._records.matters
+        return (step.settlement.id, *_case(step)) in self._records.cases
 
-    def _is_proved(self, step: Step, resting: Open) -> bool:
+    def _is_proved(self, step: TransitionCommand, parked: Open) -> bool:
         """Return whether a statement that a send did not leave holds.
 
         Giving up requires the proof that no send ever left: this one and all before it. Each send is
         proved once: a parked settlement, or one with as many proofs as sends, has no send in flight.
         """
-        attempt = self._records.lives[step.settlement.id].attempt
+        attempt = self._records.histories[step.settlement.id].attempt
         if attempt is None:
             return True
         if step.event is Event.ABANDONED:
             return attempt.sends == attempt.undelivered + 1
         if step.event is Event.UNDELIVERED:
-            return resting.owner != NOBODY and attempt.undelivered < attempt.sends
+            return parked.engine_id != NOBODY and attempt.undelivered < attempt.sends
         return True
 
     def _grant_holds(self) -> None:
         """Grant holds in the order of the batch, as far as the available funds of each account suffice."""
         rest: dict[int, Account] = {}
         for place, step in enumerate(self._steps):
-            if step.row.do is not Do.LOCK:
+            if step.transition.do is not Do.LOCK:
                 continue
-            attempt, session = _present(step.attempt), _present(step.session)
+            attempt, window_opening = _present(step.attempt), _present(step.window_opening)
             amount = step.settlement.instruction.amount.minor
             source = rest.get(attempt.route.source_id)
             source = source or self._records.accounts.get(attempt.route.source_id)
@@ -138,7 +143,7 @@ class Applying:
                 self._results[place] = Result.INACTIVE
             elif self._is_full(attempt.route):
                 self._results[place] = Result.FULL
-            elif not session.holds(self._at):
+            elif not window_opening.holds(self._at):
                 self._results[place] = Result.SHUT
             elif not source.has_room_for(amount):
                 self._results[place] = Result.SHORT
@@ -156,7 +161,7 @@ class Applying:
         """Debit the receivers' accounts for returns, in the batch's order, as far as their funds suffice."""
         left: dict[int, int] = {}
         for place, step in enumerate(self._steps):
-            if step.row.do is not Do.REVERSE or self._results[place] is not Result.APPLIED:
+            if step.transition.do is not Do.REVERSE or self._results[place] is not Result.APPLIED:
                 continue
             for transfer in step.transfers:
                 account = self._records.accounts.get(transfer.debit_id)
@@ -171,7 +176,7 @@ class Applying:
 
     # --- money ----------------------------------------------------------------------------------
 
-    def _post(self, applied: Iterable[Step]) -> dict[int, Account]:
+    def _post(self, applied: Iterable[TransitionCommand]) -> dict[int, Account]:
         """Return the accounts as they are after the steps; raise if a balance would be invalid."""
         changed: dict[int, Account] = {}
         for step in applied:
@@ -188,12 +193,12 @@ class Applying:
             require_balance(account)
         return changed
 
-    def _changes(self, step: Step) -> Iterator[tuple[int, int, int, int]]:
+    def _changes(self, step: TransitionCommand) -> Iterator[tuple[int, int, int, int]]:
         """Return the changes of a step: account id, debits, credits, held (minor units)."""
-        if step.row.do is Do.LOCK:
+        if step.transition.do is Do.LOCK:
             amount = step.settlement.instruction.amount.minor
             yield _present(step.attempt).route.source_id, 0, 0, amount
-        elif step.row.do in RESOLVED_AS:
+        elif step.transition.do in RESOLVED_AS:
             lock = self._records.locks.get(step.settlement.id)
             require_hold(is_standing=lock is not None and not lock.outcome)
             hold = _present(lock)
@@ -202,11 +207,13 @@ class Applying:
             yield transfer.debit_id, transfer.amount_minor, 0, 0
             yield transfer.credit_id, 0, transfer.amount_minor, 0
 
-    def _write_money(self, applied: Iterable[Step], accounts: dict[int, Account]) -> None:
+    def _write_money(
+        self, applied: Iterable[TransitionCommand], accounts: dict[int, Account]
+    ) -> None:
         self._records.accounts.update(accounts)
         for step in applied:
             key = step.settlement.id
-            if step.row.do is Do.LOCK:
+            if step.transition.do is Do.LOCK:
                 amount = step.settlement.instruction.amount
                 self._records.locks[key] = Lock(
                     account_id=_present(step.attempt).route.source_id,
@@ -214,8 +221,8 @@ class Applying:
                     currency=amount.currency,
                     locked_at=self._at,
                 )
-            elif step.row.do in RESOLVED_AS:
-                self._records.locks[key].outcome = RESOLVED_AS[step.row.do]
+            elif step.transition.do in RESOLVED_AS:
+                self._records.locks[key].outcome = RESOLVED_AS[step.transition.do]
                 self._records.locks[key].resolved_at = self._at
             for transfer in _transfers(step):
                 made = msgspec.structs.replace(transfer, group_id=key, at=self._at)
@@ -223,85 +230,87 @@ class Applying:
 
     # --- histories ------------------------------------------------------------------------------
 
-    def _write_life(self, step: Step) -> None:
+    def _write_history(self, step: TransitionCommand) -> None:
         key = step.settlement.id
-        is_move = is_recorded(step.settlement.state, step.row)
-        resting = self._records.open.get(key)
-        if step.row.state in ENDS:
+        is_move = is_recorded(step.settlement.state, step.transition)
+        parked = self._records.open.get(key)
+        if step.transition.state in ENDS:
             self._records.open.pop(key, None)
-        elif resting is not None:
-            self._rest(step, resting, is_counted=not is_move or is_one_more_question(step.row))
+        elif parked is not None:
+            self._park(
+                step, parked, is_counted=not is_move or is_repeated_question(step.transition)
+            )
         self._count(step)
-        if step.row.do in (Do.EXCEPT, Do.SUSPEND):
-            kind, fingerprint = _matter(step)
-            self._records.open_matter(kind, key, fingerprint, step.detail, self._at)
+        if step.transition.do in (Do.EXCEPT, Do.SUSPEND):
+            kind, fingerprint = _case(step)
+            self._records.open_case(kind, key, fingerprint, step.detail, self._at)
         if is_move:
             self._move(step)
         else:
-            self._note(step, asked=resting.asked if resting else 0)
+            self._note(step, asked=parked.asked if parked else 0)
 
-    def _rest(self, step: Step, resting: Open, *, is_counted: bool) -> None:
+    def _park(self, step: TransitionCommand, parked: Open, *, is_counted: bool) -> None:
         """Keep ownership of the settlement, or park it until it is due."""
-        resting.asked = resting.asked + 1 if is_counted else 0
-        resting.owner = self._owner if step.rest_seconds is None else NOBODY
-        if step.rest_seconds is not None:
-            is_endless = isinf(step.rest_seconds)
-            due_at = None if is_endless else self._at + timedelta(seconds=step.rest_seconds)
-            resting.due_at = due_at
+        parked.asked = parked.asked + 1 if is_counted else 0
+        parked.engine_id = self._engine_id if step.due_seconds is None else NOBODY
+        if step.due_seconds is not None:
+            is_endless = isinf(step.due_seconds)
+            due_at = None if is_endless else self._at + timedelta(seconds=step.due_seconds)
+            parked.due_at = due_at
 
-    def _count(self, step: Step) -> None:
+    def _count(self, step: TransitionCommand) -> None:
         """Count a send that is proved not to have left, or one more send that follows at once."""
-        if step.row.state is State.LOCKED and step.event is Event.NOT_FOUND:
+        if step.transition.state is State.LOCKED and step.event is Event.NOT_FOUND:
             self._records.count(step.settlement.id, sends=1)
-        elif step.row.state is State.LOCKED and step.event is Event.UNDELIVERED:
+        elif step.transition.state is State.LOCKED and step.event is Event.UNDELIVERED:
             self._records.count(step.settlement.id, undelivered=1)
 
-    def _move(self, step: Step) -> None:
-        life = self._records.lives[step.settlement.id]
-        from_state, life.state = life.state, step.row.state
-        life.seq += 1
-        life.is_frozen = life.is_frozen or step.row.do in (Do.EXCEPT, Do.SUSPEND)
-        life.attestation = ATTESTED_BY.get(step.event, life.attestation)
-        life.rail_reference = step.rail_reference or life.rail_reference
-        life.confirmation = step.confirmation or life.confirmation
+    def _move(self, step: TransitionCommand) -> None:
+        history = self._records.histories[step.settlement.id]
+        from_state, history.state = history.state, step.transition.state
+        history.seq += 1
+        history.is_frozen = history.is_frozen or step.transition.do in (Do.EXCEPT, Do.SUSPEND)
+        history.attestation = ATTESTED_BY.get(step.event, history.attestation)
+        history.rail_reference = step.rail_reference or history.rail_reference
+        history.confirmation = step.confirmation or history.confirmation
         if step.back is not None:
-            life.returns = (*life.returns, step.back)
-        if step.row.state in ENDS:
-            life.ended_at = life.ended_at or self._at
-        if step.row.do is Do.LOCK:
+            history.returns = (*history.returns, step.back)
+        if step.transition.state in ENDS:
+            history.ended_at = history.ended_at or self._at
+        if step.transition.do is Do.LOCK:
             attempt = _present(step.attempt)
-            self._records.references.append((life.id, attempt.references))
-            life.attempt = msgspec.structs.replace(
+            self._records.references.append((history.id, attempt.references))
+            history.attempt = msgspec.structs.replace(
                 attempt, recorded_at=self._at, sends=1, undelivered=0
             )
         if step.refusal is not None:
-            life.refusal_code = step.refusal.code.value
-            life.refusal_detail = dict(step.refusal.detail) or life.refusal_detail
+            history.refusal_code = step.refusal.code.value
+            history.refusal_detail = dict(step.refusal.detail) or history.refusal_detail
         self._records.append(
             Moved(
                 position=self._records.head + 1,
-                settlement_id=life.id,
-                seq=life.seq,
+                settlement_id=history.id,
+                seq=history.seq,
                 from_state=from_state,
                 event=step.event,
-                to_state=life.state,
+                to_state=history.state,
                 at=self._at,
                 detail=dict(step.detail),
             )
         )
 
-    def _note(self, step: Step, asked: int) -> None:
+    def _note(self, step: TransitionCommand, asked: int) -> None:
         """Count an answer that was received before, or store a new one."""
-        life = self._records.lives[step.settlement.id]
-        number = life.attempt.number if life.attempt else 0
-        own = self._records.answers.setdefault(life.id, {})
+        history = self._records.histories[step.settlement.id]
+        number = history.attempt.number if history.attempt else 0
+        own = self._records.answers.setdefault(history.id, {})
         said = words(step.detail) if step.detail and len(own) < ANSWER_DETAILS_MAX else ""
-        key = (life.seq, number, step.row.state, step.event, said)
+        key = (history.seq, number, step.transition.state, step.event, said)
         known = own.get(key)
         if known is None:
             own[key] = Quiet(
                 attempt=number,
-                state=step.row.state,
+                state=step.transition.state,
                 event=step.event,
                 asked=asked,
                 at=self._at,
@@ -313,14 +322,14 @@ class Applying:
             known.last_at = max(known.last_at, self._at)
 
 
-def _transfers(step: Step) -> tuple[Transfer, ...]:
-    return step.transfers if step.row.do in (Do.POST, Do.REVERSE, Do.SUSPEND) else ()
+def _transfers(step: TransitionCommand) -> tuple[Transfer, ...]:
+    return step.transfers if step.transition.do in (Do.POST, Do.REVERSE, Do.SUSPEND) else ()
 
 
-def _matter(step: Step) -> tuple[MatterKind, str]:
+def _case(step: TransitionCommand) -> tuple[CaseKind, str]:
     """Return kind and fingerprint of the case that a step opens; money goes to suspense once only."""
-    kind = MatterKind(step.detail.get("exception", MatterKind.CONTRADICTION))
-    is_once = step.row.do is Do.SUSPEND and step.event is not Event.PARTLY_UNCOVERED
+    kind = CaseKind(step.detail.get("exception", CaseKind.CONTRADICTION))
+    is_once = step.transition.do is Do.SUSPEND and step.event is not Event.PARTLY_UNCOVERED
     return kind, step.event.value if is_once else words(step.detail)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from settlement_engine.domain import dossier as shapes
-from settlement_engine.domain import dossier_recording as recording
 from settlement_engine.domain.proposals import Decision
+from settlement_engine.evidence import dossier as shapes
+from settlement_engine.evidence import dossier_recording as recording
 from settlement_lab.memory.records import NOBODY
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ class MemoryArchive:
     async def dossier(self, settlement_id: UUID) -> shapes.Dossier | None:
         """Copy everything about a settlement; None if it does not exist."""
         records = self._records
-        if settlement_id not in records.lives:
+        if settlement_id not in records.histories:
             return None
         settlement = records.copy(settlement_id)
-        resting = records.open.get(settlement_id)
+        parked = records.open.get(settlement_id)
         attempts = [settlement.attempt] if settlement.attempt else []
         transfers = [each for (key, *_), each in records.transfers.items() if key == settlement_id]
         hold = self._hold(settlement_id)
@@ -40,7 +40,7 @@ class MemoryArchive:
         ]
         own.sort(key=lambda each: (each.proposal.decision is Decision.APPROVED, each.proposal.id))
         filed = sorted(own[-shapes.PROPOSALS_MAX :], key=lambda each: each.proposal.id)
-        owner = resting.owner if resting else NOBODY
+        owner = parked.engine_id if parked else NOBODY
         return shapes.Dossier(
             taken_at=recording.instant(records.clock.now()),
             instruction=recording.record_instruction(settlement),
@@ -95,7 +95,5 @@ class MemoryArchive:
         )
 
     def _exceptions(self, settlement_id: UUID) -> tuple[shapes.ExceptionRecord, ...]:
-        own = [
-            each for each in self._records.matters.values() if each.settlement_id == settlement_id
-        ]
+        own = [each for each in self._records.cases.values() if each.settlement_id == settlement_id]
         return tuple(recording.record_exception(each) for each in own[-shapes.EXCEPTIONS_MAX :])

@@ -10,7 +10,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from settlement_engine.domain.announcement import ERA_PLACES, follows
+from settlement_engine.domain.announcement import POSITIONS_PER_EPOCH, follows
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.ledger import (
     GUARDED,
@@ -55,7 +55,7 @@ class MemoryAuditor:
         return Proof(
             accounts=len(records.accounts),
             transfers=len(records.transfers),
-            settlements=len(records.lives),
+            settlements=len(records.histories),
             open_settlements=len(records.open),
             open_holds=sum(not lock.outcome for lock in records.locks.values()),
             totals=dict(turnover),
@@ -121,33 +121,33 @@ def _no_overdraft(records: Records) -> Found:
             yield account.id, -account.credit_limit, account.available
 
 
-def _hold_of(life: Settlement) -> str:
+def _hold_of(history: Settlement) -> str:
     """Return what a state requires of the settlement's lock."""
-    if life.state in HOLDING:
+    if history.state in HOLDING:
         return "open"
-    if life.state in POSTED:
+    if history.state in POSTED:
         return "posted"
-    return "released" if life.state is State.ROLLED_BACK else NONE
+    return "released" if history.state is State.ROLLED_BACK else NONE
 
 
 def _said(lock: Lock | None) -> str:
     return NONE if lock is None else lock.outcome or "open"
 
 
-def _locks_follow_lives(records: Records) -> Found:
+def _locks_follow_histories(records: Records) -> Found:
     """Check that a lock is open while the rail may have the payment, then posted or released."""
-    for life in records.lives.values():
-        lock, amount_minor = records.locks.get(life.id), life.instruction.amount.minor
+    for history in records.histories.values():
+        lock, amount_minor = records.locks.get(history.id), history.instruction.amount.minor
         found = _said(lock)
         if lock is not None and lock.amount_minor != amount_minor:
             found += f", of {lock.amount_minor} instead of {amount_minor}"
-        if found != _hold_of(life):
-            yield life.id, _hold_of(life), found
+        if found != _hold_of(history):
+            yield history.id, _hold_of(history), found
 
 
-def _locks_have_lives(records: Records) -> Found:
+def _locks_have_histories(records: Records) -> Found:
     """No lock belongs to a settlement that does not exist."""
-    for key in records.locks.keys() - records.lives.keys():
+    for key in records.locks.keys() - records.histories.keys():
         yield key, "a settlement", NONE
 
 
@@ -155,8 +155,8 @@ def _locks_have_accounts(records: Records) -> Found:
     """Every lock is on the account that its attempt names, in the account's currency."""
     for key, lock in records.locks.items():
         account = records.accounts.get(lock.account_id)
-        life = records.lives.get(key)
-        attempt = life.attempt if life else None
+        history = records.histories.get(key)
+        attempt = history.attempt if history else None
         source_id = attempt.route.source_id if attempt else lock.account_id
         expected = (source_id, lock.currency)
         found = (lock.account_id, account.currency if account else NONE)
@@ -164,33 +164,33 @@ def _locks_have_accounts(records: Records) -> Found:
             yield key, expected, found
 
 
-def _due_transfers(life: Settlement, records: Records) -> tuple[Transfer, ...]:
+def _due_transfers(history: Settlement, records: Records) -> tuple[Transfer, ...]:
     """Return the transfers that the settlement's history requires by now."""
-    if life.attempt is None:
+    if history.attempt is None:
         return ()
-    amount, route = life.instruction.amount, life.attempt.route
+    amount, route = history.instruction.amount, history.attempt.route
     sides = (amount.minor, amount.currency)
     control = (AccountKind.SUSPENSE, folded_bank(route.rail), amount.currency, CONTROL_NUMBER)
     suspense_id = records.by_number.get(control, 0)
     made: tuple[Transfer, ...] = ()
-    if life.state in POSTED:
-        made += settle(life.id, route, *sides)
+    if history.state in POSTED:
+        made += settle(history.id, route, *sides)
     fees = (
         AccountKind.FEES,
-        folded_bank(life.instruction.from_bank),
+        folded_bank(history.instruction.from_bank),
         amount.currency,
         CONTROL_NUMBER,
     )
     fees_id = records.by_number.get(fees, 0)
-    for back in life.returns:
-        if (life.id, back.posting, Leg.OBLIGATION_SUSPENDED) in records.transfers:
+    for back in history.returns:
+        if (history.id, back.posting, Leg.OBLIGATION_SUSPENDED) in records.transfers:
             currency = amount.currency
-            made += suspend_return(life.id, route, suspense_id, back, currency, fees_id)
+            made += suspend_return(history.id, route, suspense_id, back, currency, fees_id)
         else:
-            made += reverse(life.id, route, back, amount.currency, fees_id)
-    if life.attestation is Attestation.DISPROVED:
-        is_at_agent = life.state is State.ROLLED_BACK
-        made += suspend_cash(life.id, route, suspense_id, *sides, is_at_agent=is_at_agent)
+            made += reverse(history.id, route, back, amount.currency, fees_id)
+    if history.attestation is Attestation.DISPROVED:
+        is_at_agent = history.state is State.ROLLED_BACK
+        made += suspend_cash(history.id, route, suspense_id, *sides, is_at_agent=is_at_agent)
     return made
 
 
@@ -200,52 +200,59 @@ def _sides(transfers: tuple[Transfer, ...]) -> list[tuple[object, ...]]:
     )
 
 
-def _transfers_follow_lives(records: Records) -> Found:
+def _transfers_follow_histories(records: Records) -> Found:
     """Check that completed settlements have two transfers, and others none except to suspense."""
     groups: dict[object, tuple[Transfer, ...]] = {}
     for transfer in records.transfers.values():
         groups[transfer.group_id] = (*groups.get(transfer.group_id, ()), transfer)
-    for life in records.lives.values():
-        expected, found = _sides(_due_transfers(life, records)), _sides(groups.get(life.id, ()))
+    for history in records.histories.values():
+        expected, found = (
+            _sides(_due_transfers(history, records)),
+            _sides(groups.get(history.id, ())),
+        )
         if expected != found:
-            yield life.id, expected, found
+            yield history.id, expected, found
 
 
-def _returns_follow_lives(records: Records) -> Found:
+def _returns_follow_histories(records: Records) -> Found:
     """Check that returns do not exceed the amount, and that each has a move recording the rest."""
-    for life in records.lives.values():
-        whole = life.instruction.amount.minor
-        moves = [each for each in records.moves_of.get(life.id, []) if each.event in RETURNS]
-        left, is_right = whole, len(moves) == len(life.returns)
-        for back in life.returns:
+    for history in records.histories.values():
+        whole = history.instruction.amount.minor
+        moves = [each for each in records.moves_of.get(history.id, []) if each.event in RETURNS]
+        left, is_right = whole, len(moves) == len(history.returns)
+        for back in history.returns:
             left -= back.part_minor
             is_right = is_right and back.left_minor == left
         due = {State.RETURNED: left == 0, State.COMPLETED: left > 0}
-        if not is_right or not due.get(life.state, left == whole):
-            yield life.id, f"{len(moves)} returns", f"{len(life.returns)} returns, {left} left"
+        if not is_right or not due.get(history.state, left == whole):
+            yield (
+                history.id,
+                f"{len(moves)} returns",
+                f"{len(history.returns)} returns, {left} left",
+            )
 
 
-def _attempts_follow_lives(records: Records) -> Found:
+def _attempts_follow_histories(records: Records) -> Found:
     """Each settlement that has or had passed the point of no return has its attempt recorded."""
-    for life in records.lives.values():
-        if _hold_of(life) != NONE and life.attempt is None:
-            yield life.id, "an attempt", NONE
+    for history in records.histories.values():
+        if _hold_of(history) != NONE and history.attempt is None:
+            yield history.id, "an attempt", NONE
 
 
-def _lives_are_whole(records: Records) -> Found:
+def _histories_are_whole(records: Records) -> Found:
     """Check that the moves of each settlement have no gap, and that the last one leads to its state."""
-    for life in records.lives.values():
-        moves = records.moves_of.get(life.id, [])
+    for history in records.histories.values():
+        moves = records.moves_of.get(history.id, [])
         is_whole = [moved.seq for moved in moves] == list(range(1, len(moves) + 1))
         is_whole = is_whole and all(one.to_state is two.from_state for one, two in pairwise(moves))
         last = moves[-1].to_state if moves else NONE
-        if not is_whole or (life.seq, life.state) != (len(moves), last):
-            yield life.id, (life.seq, life.state), (len(moves), last)
+        if not is_whole or (history.seq, history.state) != (len(moves), last):
+            yield history.id, (history.seq, history.state), (len(moves), last)
 
 
 def _open_are_open(records: Records) -> Found:
     """Check that the list of open settlements contains all that have not ended, and no others."""
-    expected = {life.id for life in records.lives.values() if life.ended_at is None}
+    expected = {history.id for history in records.histories.values() if history.ended_at is None}
     for key in expected ^ records.open.keys():
         yield key, key in expected, key in records.open
 
@@ -253,7 +260,7 @@ def _open_are_open(records: Records) -> Found:
 def _stream_is_whole(records: Records) -> Found:
     """Positions have no gap in each system epoch, from its first one to the head."""
     places = [0, *(moved.position for moved in records.moves)]
-    is_unused = records.head % ERA_PLACES == 0 and records.head > places[-1]
+    is_unused = records.head % POSITIONS_PER_EPOCH == 0 and records.head > places[-1]
     is_gapless = all(follows(two, one) for one, two in pairwise(places))
     if not is_gapless or not (is_unused or records.head == places[-1]):
         yield "stream", len(records.moves), "gaps"
@@ -265,13 +272,13 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "held": _held,
     "conservation": _conservation,
     "no_overdraft": _no_overdraft,
-    "locks_follow_lives": _locks_follow_lives,
-    "locks_have_lives": _locks_have_lives,
+    "locks_follow_lives": _locks_follow_histories,
+    "locks_have_lives": _locks_have_histories,
     "locks_have_accounts": _locks_have_accounts,
-    "postings_follow_lives": _transfers_follow_lives,
-    "returns_follow_lives": _returns_follow_lives,
-    "attempts_follow_lives": _attempts_follow_lives,
-    "lives_are_whole": _lives_are_whole,
+    "postings_follow_lives": _transfers_follow_histories,
+    "returns_follow_lives": _returns_follow_histories,
+    "attempts_follow_lives": _attempts_follow_histories,
+    "lives_are_whole": _histories_are_whole,
     "open_are_open": _open_are_open,
     "stream_is_whole": _stream_is_whole,
     **audit_integrity.CHECKS,

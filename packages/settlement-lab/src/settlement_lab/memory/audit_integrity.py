@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.ledger import Account
     from settlement_engine.domain.settlement import Moved, Settlement
-    from settlement_lab.memory.records import Call, Records
+    from settlement_lab.memory.records import AccountCall, Records
 
     Found = Iterator[tuple[object, object, object]]
 
@@ -35,7 +35,7 @@ def _locks_are_single(_records: Records) -> Found:
 def _transfers_have_settlements(records: Records) -> Found:
     """Every transfer except fundings belongs to a settlement."""
     for transfer in records.transfers.values():
-        if transfer.leg is not Leg.FUNDING and transfer.group_id not in records.lives:
+        if transfer.leg is not Leg.FUNDING and transfer.group_id not in records.histories:
             yield transfer.group_id, A_SETTLEMENT, NONE
 
 
@@ -101,7 +101,7 @@ def _calls_have_accounts(records: Records) -> Found:
             yield key, (call.call, *expected), (*found, account and account.account_number)
 
 
-def _is_number_of(call: Call, account: Account) -> bool:
+def _is_number_of(call: AccountCall, account: Account) -> bool:
     """Return whether the call means this account; a default account number contains the bank's code."""
     number, bank = call.content["account_number"], call.content["bank"]
     if number in ("", account.account_number):
@@ -121,35 +121,35 @@ def _accounts_have_calls(records: Records) -> Found:
 
 def _moves_have_settlements(records: Records) -> Found:
     """No move belongs to a settlement that does not exist."""
-    for key in {moved.settlement_id for moved in records.moves} - records.lives.keys():
+    for key in {moved.settlement_id for moved in records.moves} - records.histories.keys():
         yield key, A_SETTLEMENT, NONE
 
 
 def _settlements_begin_as_admitted(records: Records) -> Found:
     """Compare the creation of each settlement with its first move, and its value date with that day."""
-    for life in records.lives.values():
-        for first in records.moves_of.get(life.id, [])[:1]:
-            expected = (first.at, life.instruction.value_date or first.at.date())
-            if expected != (life.created_at, life.value_date):
-                yield life.id, expected, (life.created_at, life.value_date)
+    for history in records.histories.values():
+        for first in records.moves_of.get(history.id, [])[:1]:
+            expected = (first.at, history.instruction.value_date or first.at.date())
+            if expected != (history.created_at, history.value_date):
+                yield history.id, expected, (history.created_at, history.value_date)
 
 
-def _locks_of(life: Settlement, records: Records) -> list[Moved]:
+def _locks_of(history: Settlement, records: Records) -> list[Moved]:
     """Return the moves that locked funds."""
     return [
         moved
-        for moved in records.moves_of.get(life.id, [])
+        for moved in records.moves_of.get(history.id, [])
         if moved.event is Event.CLEARED and moved.to_state is State.LOCKED
     ]
 
 
 def _attempts_follow_moves(records: Records) -> Found:
     """Each attempt was recorded by one move that locked its funds, in the same commit."""
-    for life in records.lives.values():
-        expected = [moved.at for moved in _locks_of(life, records)]
-        found = [life.attempt.recorded_at] if life.attempt else []
+    for history in records.histories.values():
+        expected = [moved.at for moved in _locks_of(history, records)]
+        found = [history.attempt.recorded_at] if history.attempt else []
         if expected != found:
-            yield life.id, expected, found
+            yield history.id, expected, found
 
 
 def _attempts_have_settlements(_records: Records) -> Found:
@@ -158,15 +158,15 @@ def _attempts_have_settlements(_records: Records) -> Found:
 
 
 def _as_locked(records: Records, names: tuple[str, ...]) -> Found:
-    for life in records.lives.values():
-        if life.attempt is None:
+    for history in records.histories.values():
+        if history.attempt is None:
             continue
-        made = intent_detail(life.attempt)
-        for moved in _locks_of(life, records):
+        made = intent_detail(history.attempt)
+        for moved in _locks_of(history, records):
             told = {name: moved.detail[name] for name in names if name in moved.detail}
             found = {name: made[name] for name in told}
             if told != found:
-                yield life.id, told, found
+                yield history.id, told, found
 
 
 def _payloads_are_as_locked(records: Records) -> Found:
@@ -181,48 +181,48 @@ def _routes_are_as_locked(records: Records) -> Found:
 
 def _routes_name_their_accounts(records: Records) -> Found:
     """Compare the four accounts of each attempt with the instruction's banks and the rail."""
-    for life in records.lives.values():
-        if life.attempt is None:
+    for history in records.histories.values():
+        if history.attempt is None:
             continue
-        wish, route = life.instruction, life.attempt.route
-        payer, payee = folded_bank(wish.from_bank), folded_bank(wish.to_bank)
+        request, route = history.instruction, history.attempt.route
+        payer, payee = folded_bank(request.from_bank), folded_bank(request.to_bank)
         expected = [
-            (AccountKind.NOSTRO, payer, wish.amount.currency),
-            (AccountKind.SETTLEMENT, folded_bank(route.rail), wish.amount.currency),
-            (AccountKind.CLEARING, payer, wish.amount.currency),
-            (AccountKind.VOSTRO, payee, wish.amount.currency),
+            (AccountKind.NOSTRO, payer, request.amount.currency),
+            (AccountKind.SETTLEMENT, folded_bank(route.rail), request.amount.currency),
+            (AccountKind.CLEARING, payer, request.amount.currency),
+            (AccountKind.VOSTRO, payee, request.amount.currency),
         ]
         named = (route.source_id, route.agent_id, route.clearing_id, route.target_id)
         found = [_side(records.accounts.get(account_id)) for account_id in named]
         if expected != found:
-            yield life.id, expected, found
+            yield history.id, expected, found
 
 
 def _instructions_are_as_received(records: Records) -> Found:
     """Each instruction has the fingerprint that was stored at admission."""
-    for life in records.lives.values():
-        expected, found = records.hashes[life.id].content_hash, life.instruction.content_hash
+    for history in records.histories.values():
+        expected, found = records.hashes[history.id].content_hash, history.instruction.content_hash
         if expected != found:
-            yield life.id, expected.hex(), found.hex()
+            yield history.id, expected.hex(), found.hex()
 
 
 def _keys_have_their_hash(records: Records) -> Found:
     """Caller and key have the hash under which they are unique."""
-    for life in records.lives.values():
-        expected, found = records.hashes[life.id].key_hash, life.instruction.key_hash
+    for history in records.histories.values():
+        expected, found = records.hashes[history.id].key_hash, history.instruction.key_hash
         if expected != found:
-            yield life.id, expected, found
+            yield history.id, expected, found
 
 
 def _references_follow_from_keys(records: Records) -> Found:
     """Check that the references of each payment are derived from caller, key and attempt."""
-    for life in records.lives.values():
-        if life.attempt is None:
+    for history in records.histories.values():
+        if history.attempt is None:
             continue
-        wish = life.instruction
-        expected = references(wish.caller, wish.idempotency_key, life.attempt.number)
-        if expected != life.attempt.references:
-            yield life.id, expected, life.attempt.references
+        request = history.instruction
+        expected = references(request.caller, request.idempotency_key, history.attempt.number)
+        if expected != history.attempt.references:
+            yield history.id, expected, history.attempt.references
 
 
 def _calls_have_their_hash(records: Records) -> Found:

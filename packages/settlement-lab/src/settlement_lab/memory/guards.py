@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import is_same_bank
 from settlement_engine.domain.ledger import BALANCE_MAX, GUARDED
-from settlement_engine.domain.lifecycle import LIFE, RETURNS, State, is_recorded
+from settlement_engine.domain.lifecycle import RETURNS, TRANSITIONS, State, is_recorded
 from settlement_engine.domain.money import AMOUNT_DIGITS_MAX, are_booked
 from settlement_engine.domain.returns import left_of
 from settlement_engine.errors import InvariantViolated
@@ -18,7 +18,7 @@ from settlement_engine.errors import InvariantViolated
 if TYPE_CHECKING:
     from settlement_engine.domain.ledger import Account
     from settlement_engine.domain.settlement import Instruction
-    from settlement_engine.ports import Step
+    from settlement_engine.ports import TransitionCommand
 
 OBLIGATION_LENGTH_MAX: Final = 64
 BANK_LENGTH_MAX: Final = 20
@@ -32,39 +32,43 @@ def _require(truth: object, why: str) -> None:
         raise InvariantViolated(what, why=why)
 
 
-def require_sound(wish: Instruction) -> None:
+def require_sound(request: Instruction) -> None:
     """Refuse an instruction that the API should have refused."""
-    _require(1 <= len(wish.obligation_id) <= OBLIGATION_LENGTH_MAX, "the obligation's length")
-    _require(not is_same_bank(wish.from_bank, wish.to_bank), "a settlement is between two banks")
-    _require(1 <= wish.amount.minor < 10**AMOUNT_DIGITS_MAX, "the amount's size")
+    _require(1 <= len(request.obligation_id) <= OBLIGATION_LENGTH_MAX, "the obligation's length")
+    _require(
+        not is_same_bank(request.from_bank, request.to_bank), "a settlement is between two banks"
+    )
+    _require(1 <= request.amount.minor < 10**AMOUNT_DIGITS_MAX, "the amount's size")
 
 
-def require_legal(step: Step) -> None:
+def require_legal(step: TransitionCommand) -> None:
     """Refuse what is not a transition of the state machine, be it a move or an answer that changes nothing.
 
     The work of the transition is not compared: PostgreSQL's CHECK does not know it either.
     """
-    state, row = step.settlement.state, step.row
-    known = LIFE[state].get(step.event)
-    is_legal = known is not None and known.state is row.state
+    state, transition = step.settlement.state, step.transition
+    known = TRANSITIONS[state].get(step.event)
+    is_legal = known is not None and known.state is transition.state
     is_legal = (
-        is_legal and known is not None and is_recorded(state, known) == is_recorded(state, row)
+        is_legal
+        and known is not None
+        and is_recorded(state, known) == is_recorded(state, transition)
     )
-    _require(is_legal, f"there is no transition from {state} by {step.event} to {row.state}")
+    _require(is_legal, f"there is no transition from {state} by {step.event} to {transition.state}")
 
 
-def require_return(step: Step) -> None:
+def require_return(step: TransitionCommand) -> None:
     """Refuse a return of more than is left, and one whose new state contradicts what is left."""
     if step.event not in RETURNS:
         return
     _require(step.back is not None, "a return without its amount")
-    back, life = step.back, step.settlement
+    back, history = step.back, step.settlement
     assert back is not None
-    left = left_of(life.instruction.amount.minor, (*life.returns, back))
+    left = left_of(history.instruction.amount.minor, (*history.returns, back))
     _require(back.amount_minor > 0 and back.charges_minor >= 0, "the amount of a return")
     _require(left >= 0, "a return of more than is left")
-    _require((not left) is (step.row.state is State.RETURNED), "the state after a return")
-    known = {(each.posting, each.reference) for each in life.returns}
+    _require((not left) is (step.transition.state is State.RETURNED), "the state after a return")
+    known = {(each.posting, each.reference) for each in history.returns}
     is_new = all(back.posting != number and back.reference != name for number, name in known)
     _require(is_new, "a return is booked twice")
 

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from settlement_engine.domain.exceptions import MatterKind
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.ports import OpenReport, ReportOutcome
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class MemoryInbound:
         """Find the payment that all given references name."""
         given = report.references
         found: dict[UUID, int] = {}
-        for settlement in self._records.lives.values():
+        for settlement in self._records.histories.values():
             attempt = settlement.attempt
             if attempt is None or attempt.route.rail != rail:
                 continue
@@ -67,15 +67,15 @@ class MemoryInbound:
         return next(iter(found.items())) if len(found) == 1 else (None, 0)
 
     async def open_reports(
-        self, owner: int, limit: int, in_flight: Sequence[int] = ()
+        self, engine_id: int, limit: int, in_flight: Sequence[int] = ()
     ) -> list[OpenReport]:
-        """Return open reports that ``owner`` may process, oldest first; see the port."""
+        """Return open reports that ``engine_id`` may process, oldest first; see the port."""
         records = self._records
         under_way = set(in_flight)
         found: list[OpenReport] = []
         for number, each in records.inbound_reports.items():
             open_row = records.open.get(each.settlement_id) if each.settlement_id else None
-            is_others = open_row is not None and open_row.owner not in (0, owner)
+            is_others = open_row is not None and open_row.engine_id not in (0, engine_id)
             if number in records.closed_reports or number in under_way or is_others:
                 continue
             found.append(each)
@@ -114,8 +114,8 @@ class MemoryInbound:
         report = open_report.report
         said = {"event": report.event.value, "code": report.code, "text": report.text}
         detail = {"rail": open_report.rail, **said, **names}
-        self._records.open_matter(
-            MatterKind.UNKNOWN_PAYMENT,
+        self._records.open_case(
+            CaseKind.UNKNOWN_PAYMENT,
             None,
             fingerprint,
             {name: text for name, text in detail.items() if text},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from settlement_engine.domain.exceptions import Matter
+from settlement_engine.domain.exceptions import ExceptionCase
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import book_exponents, currencies, exponent
 from settlement_engine.domain.windows import Window
@@ -24,14 +24,20 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.deadletters import DeadLetter
-    from settlement_engine.domain.exceptions import MatterKind
+    from settlement_engine.domain.exceptions import CaseKind
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.ledger import Account, Leg, Transfer
     from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.settlement import Moved, Recorded, Settlement
-    from settlement_engine.ports import Clock, InboundMessage, Opening, OpenReport, ReportOutcome
+    from settlement_engine.ports import (
+        BarrierState,
+        Clock,
+        InboundMessage,
+        OpenReport,
+        ReportOutcome,
+    )
 
-    MatterKey = tuple[UUID | None, MatterKind, str]
+    CaseKey = tuple[UUID | None, CaseKind, str]
     AnswerKey = tuple[int, int, State, Event, str]
 
 NOBODY: Final = 0
@@ -51,8 +57,8 @@ WORKING_DAYS: Final = frozenset({1, 2, 3, 4, 5})
 class Open:
     """A row of the list of open settlements. ``due_at`` None means never."""
 
-    owner: int
-    epoch: int
+    engine_id: int
+    fencing_token: int
     due_at: datetime | None
     asked: int = 0
 
@@ -83,7 +89,7 @@ class Quiet:
 
 
 @dataclass(slots=True, kw_only=True)
-class Engine:
+class EngineRecord:
     """An engine that has joined, and whether it was declared gone."""
 
     lease_until: datetime
@@ -92,7 +98,7 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class AccountCall:
     """An idempotent call and the account that it concerned."""
 
     caller: str
@@ -112,10 +118,10 @@ class Filed:
 
 
 @dataclass(slots=True, kw_only=True)
-class Era:
+class SystemEpoch:
     """A system epoch and the steps of its recovery."""
 
-    opening: Opening
+    opening: BarrierState
     steps: list[str] = field(default_factory=list)
     listed: set[str] = field(default_factory=set)
 
@@ -126,17 +132,17 @@ class Sessions:
     def __init__(self) -> None:
         self._owners: set[int] = set()
 
-    def hold(self, owner: int) -> None:
+    def hold(self, engine_id: int) -> None:
         """Open the session of an engine, or keep it open."""
-        self._owners.add(owner)
+        self._owners.add(engine_id)
 
-    def kill(self, owner: int) -> None:
+    def kill(self, engine_id: int) -> None:
         """End the session: the next claim declares the engine gone, unless it renews its lease before."""
-        self._owners.discard(owner)
+        self._owners.discard(engine_id)
 
-    def is_held(self, owner: int) -> bool:
+    def is_held(self, engine_id: int) -> bool:
         """Return whether the engine's session is open."""
-        return owner in self._owners
+        return engine_id in self._owners
 
 
 def _reference_windows() -> list[Window]:
@@ -162,7 +168,7 @@ class Records:
     clock: Clock
     sessions: Sessions = field(default_factory=Sessions)
 
-    lives: dict[UUID, Settlement] = field(default_factory=dict)
+    histories: dict[UUID, Settlement] = field(default_factory=dict)
     open: dict[UUID, Open] = field(default_factory=dict)
     hashes: dict[UUID, Recorded] = field(default_factory=dict)
     by_key: dict[UUID, UUID] = field(default_factory=dict)
@@ -172,7 +178,7 @@ class Records:
     moves_of: dict[UUID, list[Moved]] = field(default_factory=dict)
     answers: dict[UUID, dict[AnswerKey, Quiet]] = field(default_factory=dict)
     locks: dict[UUID, Lock] = field(default_factory=dict)
-    matters: dict[MatterKey, Matter] = field(default_factory=dict)
+    cases: dict[CaseKey, ExceptionCase] = field(default_factory=dict)
     resolutions: dict[int, Filed] = field(default_factory=dict)
     head: int = 0
     published: int = 0
@@ -180,10 +186,10 @@ class Records:
     accounts: dict[int, Account] = field(default_factory=dict)
     by_number: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
     transfers: dict[tuple[UUID, int, Leg], Transfer] = field(default_factory=dict)
-    calls: dict[UUID, Call] = field(default_factory=dict)
+    calls: dict[UUID, AccountCall] = field(default_factory=dict)
     windows: list[Window] = field(default_factory=_reference_windows)
 
-    engines: dict[int, Engine] = field(default_factory=dict)
+    engines: dict[int, EngineRecord] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     last_dead_letter: int = 0
 
@@ -192,7 +198,7 @@ class Records:
     closed_reports: dict[int, ReportOutcome] = field(default_factory=dict)
 
     server: Server = FIRST_SERVER
-    eras: list[Era] = field(default_factory=list)
+    system_epochs: list[SystemEpoch] = field(default_factory=list)
     made_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:
@@ -203,28 +209,30 @@ class Records:
     def holder(self, obligation_id: str) -> UUID | None:
         """Return the settlement of the obligation that is open or has completed."""
         for settlement_id in self.by_obligation.get(obligation_id, ()):
-            if self.lives[settlement_id].state not in OBLIGATION_FREED:
+            if self.histories[settlement_id].state not in OBLIGATION_FREED:
                 return settlement_id
         return None
 
     def copy(self, settlement_id: UUID) -> Settlement:
         """Return a copy of a settlement, as ``load`` does: the caller may change it."""
-        life = self.lives[settlement_id]
-        resting = self.open.get(settlement_id)
+        history = self.histories[settlement_id]
+        parked = self.open.get(settlement_id)
         return replace(
-            life,
-            epoch=resting.epoch if resting else 0,
-            asked=resting.asked if resting else 0,
-            next_action_at=resting.due_at if resting else None,
-            refusal_detail=dict(life.refusal_detail),
-            recorded=msgspec.structs.replace(self.hashes[settlement_id], intent=self._intent(life)),
+            history,
+            fencing_token=parked.fencing_token if parked else 0,
+            asked=parked.asked if parked else 0,
+            next_action_at=parked.due_at if parked else None,
+            refusal_detail=dict(history.refusal_detail),
+            recorded=msgspec.structs.replace(
+                self.hashes[settlement_id], intent=self._intent(history)
+            ),
         )
 
-    def _intent(self, life: Settlement) -> Mapping[str, str] | None:
+    def _intent(self, history: Settlement) -> Mapping[str, str] | None:
         """Return the details of the move that locked funds for the attempt."""
-        if life.attempt is None:
+        if history.attempt is None:
             return None
-        for moved in self.moves_of[life.id]:
+        for moved in self.moves_of[history.id]:
             if moved.event is Event.CLEARED and moved.to_state is State.LOCKED:
                 return moved.detail
         return None
@@ -241,9 +249,9 @@ class Records:
         self.moves.append(moved)
         self.moves_of.setdefault(moved.settlement_id, []).append(moved)
 
-    def open_matter(
+    def open_case(
         self,
-        kind: MatterKind,
+        kind: CaseKind,
         settlement_id: UUID | None,
         fingerprint: str,
         detail: Mapping[str, str],
@@ -251,10 +259,10 @@ class Records:
     ) -> bool:
         """Open a case; False if it is open already, or was closed."""
         key = (settlement_id, kind, fingerprint)
-        if key in self.matters:
+        if key in self.cases:
             return False
-        self.matters[key] = Matter(
-            id=len(self.matters) + 1,
+        self.cases[key] = ExceptionCase(
+            id=len(self.cases) + 1,
             kind=kind,
             settlement_id=settlement_id,
             detail=dict(detail),
@@ -265,10 +273,10 @@ class Records:
 
     def count(self, settlement_id: UUID, *, sends: int = 0, undelivered: int = 0) -> None:
         """Count sends of the current attempt, or proofs that one did not leave."""
-        life = self.lives[settlement_id]
-        if life.attempt is not None:
-            life.attempt = msgspec.structs.replace(
-                life.attempt,
-                sends=life.attempt.sends + sends,
-                undelivered=life.attempt.undelivered + undelivered,
+        history = self.histories[settlement_id]
+        if history.attempt is not None:
+            history.attempt = msgspec.structs.replace(
+                history.attempt,
+                sends=history.attempt.sends + sends,
+                undelivered=history.attempt.undelivered + undelivered,
             )

@@ -76,7 +76,7 @@ class MemoryResolutions:
         return proposal
 
     def _settlement(self, settlement_id: UUID) -> Settlement:
-        if settlement_id not in self._records.lives:
+        if settlement_id not in self._records.histories:
             what = "there is no settlement with this id"
             raise NotFound(what, listed_by="list")
         return self._records.copy(settlement_id)
@@ -153,7 +153,7 @@ class MemoryResolutions:
             filed
             for filed in self._records.resolutions.values()
             if filed.proposal.decision is Decision.APPROVED and not filed.proposal.finished_at
-            if not self._records.lives[filed.proposal.settlement_id].is_ended
+            if not self._records.histories[filed.proposal.settlement_id].is_ended
             if filed.taken_up_at is None or filed.taken_up_at <= now - pause
         ][:count_max]
         for filed in due:

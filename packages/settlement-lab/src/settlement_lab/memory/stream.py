@@ -15,7 +15,7 @@ from settlement_engine.domain.deadletters import COUNTED_MAX
 from settlement_engine.domain.ledger import GUARDED
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.ports import Announcement, Balance, Gauges
-from settlement_lab.memory.records import NOBODY, Engine
+from settlement_lab.memory.records import NOBODY, EngineRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,16 +47,16 @@ class MemoryStream:
         return [self._announcement(moved) for moved in found]
 
     def _announcement(self, moved: Moved) -> Announcement:
-        life = self._records.lives[moved.settlement_id]
-        wish = life.instruction
+        history = self._records.histories[moved.settlement_id]
+        request = history.instruction
         return Announcement(
             moved=moved,
-            obligation_id=wish.obligation_id,
-            from_bank=wish.from_bank,
-            to_bank=wish.to_bank,
-            amount=wish.amount,
-            value_date=life.value_date,
-            priority=wish.priority.value,
+            obligation_id=request.obligation_id,
+            from_bank=request.from_bank,
+            to_bank=request.to_bank,
+            amount=request.amount,
+            value_date=history.value_date,
+            priority=request.priority.value,
         )
 
     async def head(self) -> int:
@@ -88,29 +88,29 @@ class MemoryRegistry:
 
     async def join(self, lease_seconds: float) -> int:
         """Register an engine and hold its session."""
-        owner = max(self._records.engines, default=0) + 1
-        self._records.sessions.hold(owner)
-        self._records.engines[owner] = Engine(
+        engine_id = max(self._records.engines, default=0) + 1
+        self._records.sessions.hold(engine_id)
+        self._records.engines[engine_id] = EngineRecord(
             lease_until=self._records.clock.now() + timedelta(seconds=lease_seconds)
         )
-        return owner
+        return engine_id
 
-    async def beat(self, owner: int, lease_seconds: float) -> bool:
+    async def renew(self, engine_id: int, lease_seconds: float) -> bool:
         """Renew the lease and hold the session, also after it was lost."""
-        self._records.sessions.hold(owner)
-        engine = self._records.engines.get(owner)
+        self._records.sessions.hold(engine_id)
+        engine = self._records.engines.get(engine_id)
         if engine is None or engine.is_gone:
             return False
         engine.lease_until = self._records.clock.now() + timedelta(seconds=lease_seconds)
         return True
 
-    async def leave(self, owner: int) -> None:
+    async def leave(self, engine_id: int) -> None:
         """End the session."""
-        engine = self._records.engines.get(owner)
+        engine = self._records.engines.get(engine_id)
         if engine is not None:
             engine.is_gone = True
             engine.gone_at = engine.gone_at or self._records.clock.now()
-        self._records.sessions.kill(owner)
+        self._records.sessions.kill(engine_id)
 
 
 class MemoryGauges:
@@ -123,19 +123,19 @@ class MemoryGauges:
         counts: dict[str, int] = {}
         oldest: dict[str, float] = {}
         for key in self._records.open:
-            life = self._records.lives[key]
-            state = life.state.value
-            age = (now - life.created_at).total_seconds()
+            history = self._records.histories[key]
+            state = history.state.value
+            age = (now - history.created_at).total_seconds()
             counts[state] = counts.get(state, 0) + 1
             oldest[state] = max(oldest.get(state, age), age)
         return counts, oldest
 
-    def _open_matters(self, now: datetime) -> tuple[dict[str, int], dict[str, float]]:
+    def _open_cases(self, now: datetime) -> tuple[dict[str, int], dict[str, float]]:
         counts: dict[str, int] = {}
         oldest: dict[str, float] = {}
-        for matter in self._records.matters.values():
-            if matter.closed_at is None:
-                kind, age = matter.kind.value, (now - matter.opened_at).total_seconds()
+        for case in self._records.cases.values():
+            if case.closed_at is None:
+                kind, age = case.kind.value, (now - case.opened_at).total_seconds()
                 counts[kind] = counts.get(kind, 0) + 1
                 oldest[kind] = max(oldest.get(kind, age), age)
         return counts, oldest
@@ -144,11 +144,11 @@ class MemoryGauges:
         """Measure what cannot be counted while it happens."""
         now = self._records.clock.now()
         counts, oldest = self._open_settlements(now)
-        matters, oldest_matters = self._open_matters(now)
-        letters = [
-            (now - letter.received_at).total_seconds()
-            for letter in self._records.dead_letters
-            if letter.ending is None
+        cases, oldest_cases = self._open_cases(now)
+        dead_letters = [
+            (now - dead_letter.received_at).total_seconds()
+            for dead_letter in self._records.dead_letters
+            if dead_letter.ending is None
         ]
         reports = [
             (now - report.received_at).total_seconds()
@@ -162,17 +162,17 @@ class MemoryGauges:
             oldest_in_doubt_seconds=oldest.get(State.IN_DOUBT.value, 0.0),
             outbox_backlog=waiting(self._records.published, self._records.head),
             without_next_action=sum(
-                resting.owner == NOBODY
-                and resting.due_at is None
-                and self._records.lives[key].state is not State.HELD
-                for key, resting in self._records.open.items()
+                parked.engine_id == NOBODY
+                and parked.due_at is None
+                and self._records.histories[key].state is not State.HELD
+                for key, parked in self._records.open.items()
             ),
             balances=balances,
             accounts_left_out=left_out,
-            open_matters=matters,
-            oldest_matters_seconds=oldest_matters,
-            open_dead_letters=min(len(letters), COUNTED_MAX),
-            oldest_dead_letter_seconds=max(letters, default=0.0),
+            open_cases=cases,
+            oldest_cases_seconds=oldest_cases,
+            open_dead_letters=min(len(dead_letters), COUNTED_MAX),
+            oldest_dead_letter_seconds=max(dead_letters, default=0.0),
             open_inbound_reports=min(len(reports), COUNTED_MAX),
             oldest_inbound_report_seconds=max(reports, default=0.0),
         )

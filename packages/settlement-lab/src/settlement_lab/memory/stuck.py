@@ -29,26 +29,26 @@ class MemoryStuckFinder:
         now = self._records.clock.now()
         found = [
             each
-            for key, resting in self._records.open.items()
-            if (each := self._judge(key, resting, limits, now)) is not None
+            for key, parked in self._records.open.items()
+            if (each := self._judge(key, parked, limits, now)) is not None
         ]
         counts = Counter(each.reason for each in found)
         return StuckReport(at=now, counts=dict(counts), found=oldest_first(found)[:limit])
 
-    def _judge(self, key: UUID, resting: Open, limits: StuckLimits, now: datetime) -> Stuck | None:
-        life = self._records.lives[key]
-        rail = life.attempt.route.rail if life.attempt else ""
+    def _judge(self, key: UUID, parked: Open, limits: StuckLimits, now: datetime) -> Stuck | None:
+        history = self._records.histories[key]
+        rail = history.attempt.route.rail if history.attempt else ""
         lock = self._records.locks.get(key)
         is_held = lock is not None and not lock.outcome
         since = lock.locked_at if lock and is_held else self._records.moves_of[key][-1].at
         late = now - timedelta(seconds=limits.unattended_seconds)
-        longest_seconds = limits.of(life.state, rail)
+        longest_seconds = limits.of(history.state, rail)
         young = now - timedelta(seconds=limits.shortest_seconds)
-        if resting.owner == NOBODY and resting.due_at is None and life.state is not State.HELD:
+        if parked.engine_id == NOBODY and parked.due_at is None and history.state is not State.HELD:
             reason = StuckReason.NO_NEXT_ACTION
-        elif life.created_at >= young:
+        elif history.created_at >= young:
             return None
-        elif self._is_unattended(resting, late):
+        elif self._is_unattended(parked, late):
             reason = StuckReason.UNATTENDED
         elif longest_seconds is not None and since < now - timedelta(seconds=longest_seconds):
             reason = StuckReason.PAST_LIMIT
@@ -56,15 +56,15 @@ class MemoryStuckFinder:
             return None
         return Stuck(
             settlement_id=key,
-            obligation_id=life.instruction.obligation_id,
-            state=life.state,
+            obligation_id=history.instruction.obligation_id,
+            state=history.state,
             reason=reason,
             since=since,
             rail=rail,
         )
 
-    def _is_unattended(self, resting: Open, late: datetime) -> bool:
-        if resting.owner == NOBODY:
-            return resting.due_at is not None and resting.due_at < late
-        engine = self._records.engines.get(resting.owner)
+    def _is_unattended(self, parked: Open, late: datetime) -> bool:
+        if parked.engine_id == NOBODY:
+            return parked.due_at is not None and parked.due_at < late
+        engine = self._records.engines.get(parked.engine_id)
         return engine is None or (engine.gone_at or engine.lease_until) < late

@@ -8,34 +8,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from settlement_lab.model.parts import TAKEN, Attest, Bank, Recall, World
+from settlement_lab.model.parts import TAKEN, Attest, ModelBankRecord, ModelWorld, Recall
 from settlement_lab.model.rails import LAST_PHASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from settlement_lab.model.parts import Bound
+    from settlement_lab.model.parts import SearchBound
     from settlement_lab.model.rails import ModelRail
 
-Change = tuple[str, World, str]
+Change = tuple[str, ModelWorld, str]
 """What happened, the state of the world after it, and what is wrong with it (empty if nothing)."""
 
 
-class Outside:
+class ModelSurroundings:
     """Everything outside the engines, for one rail; ``faults`` are rules that a mutation has removed."""
 
-    def __init__(self, rail: ModelRail, bound: Bound, faults: frozenset[str]) -> None:
+    def __init__(self, rail: ModelRail, bound: SearchBound, faults: frozenset[str]) -> None:
         self._rail = rail
         self._bound = bound
         self._is_deduplicating = rail.is_deduplicating and "bank not idempotent" not in faults
         self._is_enforcing = rail.is_enforcing_validity and "bank ignores validity" not in faults
         self._is_lying = "people attest without evidence" in faults
 
-    def is_forgotten(self, world: World) -> bool:
+    def is_forgotten(self, world: ModelWorld) -> bool:
         """Return whether the bank no longer recognises our reference."""
         return world.phase >= self._rail.forgets_in
 
-    def is_shut(self, world: World) -> bool:
+    def is_shut(self, world: ModelWorld) -> bool:
         """Return whether an instruction that arrives now is no longer executed."""
         is_expired = world.phase >= self._rail.expires_in
         if self._is_enforcing:
@@ -43,12 +43,12 @@ class Outside:
         is_over = world.phase == LAST_PHASE
         return is_over and not (is_expired and self._rail.is_enforcing_validity)
 
-    def says_not_found(self, world: World) -> bool:
+    def says_not_found(self, world: ModelWorld) -> bool:
         """Return whether the answer to an enquiry may be *not found*."""
-        is_unknown = world.bank is Bank.NONE or self.is_forgotten(world)
+        is_unknown = world.bank is ModelBankRecord.NONE or self.is_forgotten(world)
         return is_unknown or not self._rail.is_not_found_definite
 
-    def changes(self, world: World, *, is_sending: bool, is_ended: bool) -> Iterator[Change]:
+    def changes(self, world: ModelWorld, *, is_sending: bool, is_ended: bool) -> Iterator[Change]:
         """Return everything that may happen next; ``is_sending`` if an engine is about to send.
 
         ``is_ended`` says that the settlement has ended: a return that comes earlier is not reported.
@@ -58,35 +58,39 @@ class Outside:
         yield from self._of_time(world, is_sending=is_sending)
         yield from self._of_people(world)
 
-    def _on_the_way(self, world: World) -> Iterator[Change]:
+    def _on_the_way(self, world: ModelWorld) -> Iterator[Change]:
         count, recall = world.under_way, world.recall
         if count:
             yield "an instruction is lost", world._replace(under_way=count - 1), ""
             if self._rail.may_deliver_twice and count < self._bound.under_way:
                 yield "an instruction is duplicated", world._replace(under_way=count + 1), ""
-            yield self._arrival(world._replace(under_way=count - 1), is_stranger=False)
-        if world.strangers:
-            rest = world._replace(strangers=world.strangers - 1)
-            yield self._arrival(rest, is_stranger=True)
+            yield self._arrival(world._replace(under_way=count - 1), is_unowned=False)
+        if world.unowned:
+            rest = world._replace(unowned=world.unowned - 1)
+            yield self._arrival(rest, is_unowned=True)
         if recall in (Recall.UNDER_WAY, Recall.REFUSED_AND_UNDER_WAY):
             rest = world._replace(recall=Recall(recall - 1))
             yield "a recall is lost", rest, ""
             yield self._recalled(rest)
 
-    def _arrival(self, world: World, *, is_stranger: bool) -> Change:
+    def _arrival(self, world: ModelWorld, *, is_unowned: bool) -> Change:
         """Let an instruction reach the bank; only the bank knows what it decided about it."""
         is_known = (
             self._is_deduplicating
-            and not is_stranger
-            and world.bank is not Bank.NONE
+            and not is_unowned
+            and world.bank is not ModelBankRecord.NONE
             and not self.is_forgotten(world)
         )
         if is_known:
             return "an instruction arrives again and is recognised", world, ""
         if self.is_shut(world):
-            late = world._replace(bank=Bank.LATE) if world.bank is Bank.NONE else world
+            late = (
+                world._replace(bank=ModelBankRecord.LATE)
+                if world.bank is ModelBankRecord.NONE
+                else world
+            )
             return "an instruction arrives too late and is refused", late, ""
-        taken = world._replace(bank=Bank.PENDING)
+        taken = world._replace(bank=ModelBankRecord.PENDING)
         if world.bank in TAKEN:
             return (
                 "the bank accepts it a second time",
@@ -95,27 +99,35 @@ class Outside:
             )
         return "the bank accepts the instruction", taken, ""
 
-    def _recalled(self, world: World) -> Change:
+    def _recalled(self, world: ModelWorld) -> Change:
         refused = world._replace(recall=Recall.REFUSED)
-        if world.bank is Bank.PENDING:
-            return "the bank gives it back", world._replace(bank=Bank.RECALLED), ""
-        if world.bank is Bank.NONE and self._rail.has_tombstones and not self.is_forgotten(world):
-            return "the bank blocks it for the future", world._replace(bank=Bank.BARRED), ""
+        if world.bank is ModelBankRecord.PENDING:
+            return "the bank gives it back", world._replace(bank=ModelBankRecord.RECALLED), ""
+        if (
+            world.bank is ModelBankRecord.NONE
+            and self._rail.has_tombstones
+            and not self.is_forgotten(world)
+        ):
+            return (
+                "the bank blocks it for the future",
+                world._replace(bank=ModelBankRecord.BARRED),
+                "",
+            )
         return "the bank refuses the recall", refused, ""
 
-    def _in_the_bank(self, world: World, *, is_ended: bool) -> Iterator[Change]:
-        if world.bank is Bank.PENDING:
-            yield "the bank settles", world._replace(bank=Bank.SETTLED), ""
-            yield "the bank rejects", world._replace(bank=Bank.REJECTED), ""
-        elif world.bank is Bank.SETTLED and is_ended:
-            yield "the receiver sends it back", world._replace(bank=Bank.RETURNED), ""
+    def _in_the_bank(self, world: ModelWorld, *, is_ended: bool) -> Iterator[Change]:
+        if world.bank is ModelBankRecord.PENDING:
+            yield "the bank settles", world._replace(bank=ModelBankRecord.SETTLED), ""
+            yield "the bank rejects", world._replace(bank=ModelBankRecord.REJECTED), ""
+        elif world.bank is ModelBankRecord.SETTLED and is_ended:
+            yield "the receiver sends it back", world._replace(bank=ModelBankRecord.RETURNED), ""
 
-    def _of_time(self, world: World, *, is_sending: bool) -> Iterator[Change]:
+    def _of_time(self, world: ModelWorld, *, is_sending: bool) -> Iterator[Change]:
         phase = world.phase + 1
         if phase > LAST_PHASE:
             return
         # Payments that have not settled are rejected at the end of the day; the bank decides before that.
-        if phase == LAST_PHASE and world.bank is Bank.PENDING:
+        if phase == LAST_PHASE and world.bank is ModelBankRecord.PENDING:
             return
         # A bank without enforced validity remembers a payment longer than any message is under way.
         is_forgetting = phase == self._rail.forgets_in and not self._rail.is_enforcing_validity
@@ -123,11 +135,11 @@ class Outside:
             return
         yield f"time passes (phase {phase})", world._replace(phase=phase), ""
 
-    def _of_people(self, world: World) -> Iterator[Change]:
+    def _of_people(self, world: ModelWorld) -> Iterator[Change]:
         """Two people attest what the closed statement shows, and nothing else."""
         match world.attest:
             case Attest.NOBODY if world.phase == LAST_PHASE or self._is_lying:
-                is_paid = world.bank in TAKEN - {Bank.PENDING}
+                is_paid = world.bank in TAKEN - {ModelBankRecord.PENDING}
                 if is_paid and not self._is_lying:
                     said = world._replace(attest=Attest.ONE_SAYS_SETTLED)
                     yield "one person says: settled", said, ""

@@ -2,7 +2,7 @@
 
 It searches breadth first through all states of a small system: two engines (which crash, pause and resume
 at any step), one database row, a bank with its network, time, and people. The state machine is not
-copied: transitions are looked up in ``domain.lifecycle.LIFE`` by the real decider (``model.life``). The
+copied: transitions are looked up in ``domain.lifecycle.LIFE`` by the real decider (``model.history``). The
 search is exhaustive within its bounds: ``SENDINGS_MAX`` sends, two instructions under way, three phases
 of time. The state machine has one attempt, so there is one reference; reports about another attempt are
 not believed (``Engine.hears_foreign``).
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from settlement_lab.model.bank import Outside
+from settlement_lab.model.bank import ModelSurroundings
 from settlement_lab.model.engines import Engines
-from settlement_lab.model.life import Engine
+from settlement_lab.model.history import ModelEngine
 from settlement_lab.model.mutations import MUTATIONS, Mutation, removed
-from settlement_lab.model.parts import FULL, Bound
+from settlement_lab.model.parts import FULL, SearchBound
 from settlement_lab.model.rails import RAILS
 from settlement_lab.model.space import Space, Visited
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class ModelFinding:
     """The result of a check. ``trace`` is a shortest path to the violation, one event per line.
 
     ``walked`` has the transitions of the state machine that were on any path.
@@ -59,8 +59,8 @@ class Finding:
 
 
 def check(
-    mutation: str | Mutation | None = None, bound: Bound = FULL, rails: Sequence[str] = ()
-) -> Finding:
+    mutation: str | Mutation | None = None, bound: SearchBound = FULL, rails: Sequence[str] = ()
+) -> ModelFinding:
     """Search everything within the bound, rail by rail; stops at the first violation.
 
     ``mutation`` removes a safeguard first; ``rails`` limits the search to rails of these names.
@@ -79,20 +79,20 @@ def check(
             transitions += found.transitions
             walked |= found.walked
             if found.violation:
-                return Finding(
+                return ModelFinding(
                     states=states,
                     transitions=transitions,
                     violation=found.violation,
                     rail=rail.name,
                     trace=found.trace,
                 )
-    return Finding(states=states, transitions=transitions, walked=walked)
+    return ModelFinding(states=states, transitions=transitions, walked=walked)
 
 
-def _check_rail(rail: ModelRail, bound: Bound, faults: frozenset[str]) -> Finding:
+def _check_rail(rail: ModelRail, bound: SearchBound, faults: frozenset[str]) -> ModelFinding:
     bound = bound._replace(sendings=bound.sendings + rail.sendings_more)
-    outside = Outside(rail, bound, faults)
-    engines = Engines(Engine(rail), outside, bound, faults)
+    outside = ModelSurroundings(rail, bound, faults)
+    engines = Engines(ModelEngine(rail), outside, bound, faults)
     space = Space(engines, outside)
     visited = Visited(bound.states)
     visited.meet(space.start(), -1)
@@ -110,7 +110,7 @@ def _check_rail(rail: ModelRail, bound: Bound, faults: frozenset[str]) -> Findin
     if not violation and (stuck := visited.stuck(space)) >= 0:
         violation, way = "stuck: no final state can be reached", visited.way(stuck, space)
     walked = (engines.decisions[place] for place in engines.walked)
-    return Finding(
+    return ModelFinding(
         states=len(visited.states),
         transitions=visited.transitions,
         violation=violation,

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import ENDS, QUESTION, Ask, Do, Event, State
-from settlement_lab.model.life import Belief
+from settlement_lab.model.history import Belief
 from settlement_lab.model.parts import (
     AFTER,
     DEAD,
@@ -20,21 +20,21 @@ from settlement_lab.model.parts import (
     SPEAKS_OF_ANOTHER_AMOUNT,
     WORDS,
     Attest,
-    Bank,
     Hold,
+    ModelBankRecord,
+    ModelRecord,
+    ModelWorld,
     Private,
     Recall,
-    Record,
     Worker,
-    World,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from settlement_lab.model.bank import Outside
-    from settlement_lab.model.life import Decision, Engine
-    from settlement_lab.model.parts import Bound
+    from settlement_lab.model.bank import ModelSurroundings
+    from settlement_lab.model.history import ModelDecision, ModelEngine
+    from settlement_lab.model.parts import SearchBound
 
 BEFORE_P: Final = {
     State.PENDING: (Event.ADMITTED,),
@@ -64,7 +64,7 @@ class Effect(IntEnum):
     CLAIMED = 2  # the row has another fencing token
 
 
-Parts = tuple[Record, World, Worker]
+Parts = tuple[ModelRecord, ModelWorld, Worker]
 Change = tuple[str, Parts, Effect, str]
 """What an engine did, the parts after it, the effect on the other engine, and what is wrong with it."""
 
@@ -73,15 +73,19 @@ class Engines:
     """The actions of an engine."""
 
     def __init__(
-        self, engine: Engine, outside: Outside, bound: Bound, faults: frozenset[str]
+        self,
+        engine: ModelEngine,
+        outside: ModelSurroundings,
+        bound: SearchBound,
+        faults: frozenset[str],
     ) -> None:
         self._engine = engine
         self._bound = bound
         self._outside = outside
         self._faults = faults
         self._is_guarded = not faults & {"no state guard", "no seq guard", "no epoch guard"}
-        self.decisions: list[Decision] = []
-        self._places: dict[Decision, int] = {}
+        self.decisions: list[ModelDecision] = []
+        self._places: dict[ModelDecision, int] = {}
         self.walked: set[int] = set()
 
     def changes(self, number: int, parts: Parts) -> Iterator[Change]:
@@ -103,7 +107,7 @@ class Engines:
     def is_sending(self, worker: Worker) -> bool:
         """Return whether a worker is about to send, or to record that it will send."""
         if worker.writing >= 0:
-            return self.decisions[worker.writing].row.state is State.LOCKED
+            return self.decisions[worker.writing].transition.state is State.LOCKED
         return worker.state is State.LOCKED and worker.asked is Private.NOTHING
 
     def seen_by(self, other: Worker, effect: Effect) -> Worker:
@@ -114,7 +118,7 @@ class Engines:
             return other._replace(is_current=False)
         return other._replace(lag=min(other.lag + 1, 2))
 
-    def essence(self, number: int, record: Record, worker: Worker) -> Worker:
+    def essence(self, number: int, record: ModelRecord, worker: Worker) -> Worker:
         """Return a worker without what can no longer have an effect.
 
         A step that is based on outdated state is refused whatever it writes. Only the request that is
@@ -123,13 +127,13 @@ class Engines:
         """
         if worker.state is None or not self._is_guarded:
             return worker
-        is_lost = record.owner == DEAD and worker.writing >= 0
+        is_lost = record.engine_id == DEAD and worker.writing >= 0
         if not worker.lag and not is_lost and (worker.is_current or record.state in ENDS):
             return worker
         if worker.writing >= 0:
             # A step that parks or ends the settlement forgets it, whether it is recognised or not.
             decision = self.decisions[worker.writing]
-            is_over = decision.is_resting or decision.row.state in ENDS
+            is_over = decision.is_parked or decision.transition.state in ENDS
             if not is_over and self._is_recognised(number, record, worker, decision):
                 return worker
         elif worker.asked is Private.NOTHING and worker.state in ZOMBIES:
@@ -141,8 +145,8 @@ class Engines:
     def _end(self, number: int, parts: Parts) -> Iterator[Change]:
         """Crash, or be declared gone and forget everything except the answers that are still to come."""
         record, world, me = parts
-        if record.owner == number:
-            record = record._replace(owner=DEAD)
+        if record.engine_id == number:
+            record = record._replace(engine_id=DEAD)
         yield "crashes", (record, world, IDLE), Effect.NONE, ""
         for after in _outlasting(world, me):
             if after is not world:
@@ -154,8 +158,8 @@ class Engines:
         state = record.state
         if state in ENDS or state is State.PENDING or state is State.HELD:
             return
-        is_due = record.owner == NOBODY
-        if not is_due and record.owner == number and me.state is not None:
+        is_due = record.engine_id == NOBODY
+        if not is_due and record.engine_id == number and me.state is not None:
             return
         sends = record.sends + (is_due and state is State.LOCKED)
         if sends > self._bound.sendings and state is State.LOCKED:
@@ -163,7 +167,7 @@ class Engines:
             sending = Belief(state, sends, record.undelivered)
             if not self._engine.is_too_late(sending, world.phase):
                 return
-        claimed = record._replace(owner=number, sends=sends)
+        claimed = record._replace(engine_id=number, sends=sends)
         mine = Worker(state, 0, True, sends, record.undelivered, -1, Private.NOTHING)  # noqa: FBT003
         did = "claims what is due" if is_due else "takes over"
         for writing in self._at_once(mine, world.phase, is_due=is_due):
@@ -230,9 +234,9 @@ class Engines:
             asked = (record, world._replace(recall=recall), waiting)
             yield "recalls", asked, Effect.NONE, complaint
 
-    def _sent(self, world: World, me: Worker) -> World:
+    def _sent(self, world: ModelWorld, me: Worker) -> ModelWorld:
         if "new references on resend" in self._faults and me.sends > 1:
-            return world._replace(strangers=min(world.strangers + 1, 1))
+            return world._replace(unowned=min(world.unowned + 1, 1))
         return world._replace(under_way=min(world.under_way + 1, self._bound.under_way))
 
     # --- receiving --------------------------------------------------------------------------------
@@ -262,18 +266,18 @@ class Engines:
                 complaint = "sent again when no longer valid" if decision.is_stale_send else ""
                 yield f"receives {event.value}", (record, around, writing), Effect.NONE, complaint
 
-    def _is_within(self, me: Worker, decision: Decision) -> bool:
+    def _is_within(self, me: Worker, decision: ModelDecision) -> bool:
         """Return whether the decision stays within the bound on sends."""
-        is_sending = decision.event is Event.NOT_FOUND and decision.row.ask is Ask.SEND
+        is_sending = decision.event is Event.NOT_FOUND and decision.transition.ask is Ask.SEND
         return not is_sending or me.sends < self._bound.sendings
 
-    def _words(self, state: State, world: World) -> Iterator[Event]:
+    def _words(self, state: State, world: ModelWorld) -> Iterator[Event]:
         if state in BEFORE_P:
             yield from BEFORE_P[state]
         elif state not in ENDS:
             yield Event.CANCELLED
         yield from WORDS[world.bank]
-        if SPEAKS_OF_ANOTHER_AMOUNT in self._faults and world.bank is Bank.SETTLED:
+        if SPEAKS_OF_ANOTHER_AMOUNT in self._faults and world.bank is ModelBankRecord.SETTLED:
             yield Event.AMOUNT_DIFFERED
         if world.recall >= Recall.REFUSED:
             yield Event.RECALL_REFUSED
@@ -297,7 +301,7 @@ class Engines:
                 for around in _outlasting(world, me):
                     yield f"sees its own write ({name})", (record, around, after), Effect.NONE, ""
             return
-        if decision.row.do is Do.LOCK:
+        if decision.transition.do is Do.LOCK:
             refused = self._engine.decide(Belief(State.VALIDATING, 0, 0), Event.REFUSED, 0)
             assert refused is not None
             short = me._replace(writing=self._place(refused))
@@ -311,9 +315,11 @@ class Engines:
         unknowing = me._replace(lag=min(me.lag + 1, 2)) if decision.is_move else me
         yield f"writes {name}, reply lost", (after_record, world, unknowing), effect, complaint
 
-    def _is_believed(self, number: int, record: Record, me: Worker, decision: Decision) -> bool:
+    def _is_believed(
+        self, number: int, record: ModelRecord, me: Worker, decision: ModelDecision
+    ) -> bool:
         """Check the store's guards: state, sequence, owner with fencing token, and proof of sends."""
-        is_mine = record.owner in (number, NOBODY) and me.is_current
+        is_mine = record.engine_id in (number, NOBODY) and me.is_current
         guards = {
             "no state guard": record.state is me.state,
             "no seq guard": me.lag == 0,
@@ -322,43 +328,45 @@ class Engines:
         }
         return all(is_passed or fault in self._faults for fault, is_passed in guards.items())
 
-    def _is_recognised(self, number: int, record: Record, me: Worker, decision: Decision) -> bool:
+    def _is_recognised(
+        self, number: int, record: ModelRecord, me: Worker, decision: ModelDecision
+    ) -> bool:
         """Return whether a refused step looks like an earlier write of the same engine."""
-        if me.lag != 1 or not decision.is_move or record.state is not decision.row.state:
+        if me.lag != 1 or not decision.is_move or record.state is not decision.transition.state:
             return False
         if record.state in ENDS:
             return True
-        is_owner = record.owner == number or "recognises what others wrote" in self._faults
-        return me.is_current and (decision.is_resting or is_owner)
+        is_owner = record.engine_id == number or "recognises what others wrote" in self._faults
+        return me.is_current and (decision.is_parked or is_owner)
 
     def _applied(
-        self, number: int, record: Record, me: Worker, decision: Decision
-    ) -> tuple[Record, str]:
+        self, number: int, record: ModelRecord, me: Worker, decision: ModelDecision
+    ) -> tuple[ModelRecord, str]:
         """Apply the store's transaction: return the row after it, and what is wrong with that."""
-        row, event = decision.row, decision.event
+        transition, event = decision.transition, decision.event
         complaint = ""
         hold = record.hold
-        if row.do in (Do.LOCK, Do.POST, Do.RELEASE, Do.REVERSE):
-            hold = AFTER.get((record.hold, row.do), hold)
+        if transition.do in (Do.LOCK, Do.POST, Do.RELEASE, Do.REVERSE):
+            hold = AFTER.get((record.hold, transition.do), hold)
             if hold is record.hold:
-                complaint = f"books: {row.do.value} of a hold that is {hold.name.lower()}"
-        is_return = record.state is State.COMPLETED and row.state is State.RETURNED
-        if record.state in ENDS and row.state is not record.state and not is_return:
-            complaint = f"a final state was left: {record.state.value} to {row.state.value}"
+                complaint = f"books: {transition.do.value} of a hold that is {hold.name.lower()}"
+        is_return = record.state is State.COMPLETED and transition.state is State.RETURNED
+        if record.state in ENDS and transition.state is not record.state and not is_return:
+            complaint = f"a final state was left: {record.state.value} to {transition.state.value}"
         elif decision.is_move and me.lag:
             complaint = "the moves have a gap: a sequence number is used twice"
         elif record.state is not decision.before:
-            complaint = f"no transition: {record.state.value} to {row.state.value}"
-        owner = NOBODY if decision.is_resting or row.state in ENDS else number
+            complaint = f"no transition: {record.state.value} to {transition.state.value}"
+        engine_id = NOBODY if decision.is_parked or transition.state in ENDS else number
         sends, undelivered = record.sends, record.undelivered
-        if row.do is Do.LOCK:
+        if transition.do is Do.LOCK:
             sends = 1
-        if row.state is State.LOCKED:
+        if transition.state is State.LOCKED:
             sends += event is Event.NOT_FOUND
             undelivered += event is Event.UNDELIVERED
-        return Record(row.state, owner, sends, undelivered, hold), complaint
+        return ModelRecord(transition.state, engine_id, sends, undelivered, hold), complaint
 
-    def _place(self, decision: Decision) -> int:
+    def _place(self, decision: ModelDecision) -> int:
         place = self._places.get(decision)
         if place is None:
             place = self._places[decision] = len(self.decisions)
@@ -366,16 +374,16 @@ class Engines:
         return place
 
 
-def _is_proved(record: Record, event: Event) -> bool:
+def _is_proved(record: ModelRecord, event: Event) -> bool:
     """Each send is proved undelivered once at most, and giving up requires the proof of each send."""
     if event is Event.ABANDONED:
         return record.sends == record.undelivered + 1
     if event is Event.UNDELIVERED:
-        return record.owner != NOBODY and record.undelivered < record.sends
+        return record.engine_id != NOBODY and record.undelivered < record.sends
     return True
 
 
-def _outlasting(world: World, me: Worker) -> Iterator[World]:
+def _outlasting(world: ModelWorld, me: Worker) -> Iterator[ModelWorld]:
     """Return the worlds that are possible when a worker leaves its open request.
 
     The answer may still come. One such answer is kept, the old one or the new one. A missing answer about
@@ -386,14 +394,14 @@ def _outlasting(world: World, me: Worker) -> Iterator[World]:
         yield world._replace(late=me.asked)
 
 
-def _believing(me: Worker, decision: Decision) -> Worker:
+def _believing(me: Worker, decision: ModelDecision) -> Worker:
     """Return the worker after it knows that its step was written, as ``Runner`` does it."""
-    row = decision.row
-    if row.state in ENDS or decision.is_resting:
+    transition = decision.transition
+    if transition.state in ENDS or decision.is_parked:
         return IDLE
     sends = me.sends
-    if row.do is Do.LOCK:
+    if transition.do is Do.LOCK:
         sends = 1
-    elif decision.event is Event.NOT_FOUND and row.ask is Ask.SEND:
+    elif decision.event is Event.NOT_FOUND and transition.ask is Ask.SEND:
         sends += 1
-    return Worker(row.state, 0, me.is_current, sends, me.undelivered, -1, Private.NOTHING)
+    return Worker(transition.state, 0, me.is_current, sends, me.undelivered, -1, Private.NOTHING)

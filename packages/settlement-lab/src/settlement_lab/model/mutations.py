@@ -13,7 +13,15 @@ from unittest.mock import patch
 
 from settlement_engine.domain import lifecycle
 from settlement_engine.domain.decisions import before_the_end, resending
-from settlement_engine.domain.lifecycle import HOLDING, LIFE, Ask, Do, Event, Row, State, to
+from settlement_engine.domain.lifecycle import (
+    HOLDING,
+    TRANSITIONS,
+    Ask,
+    Do,
+    Event,
+    State,
+    Transition,
+)
 from settlement_lab.model.parts import SPEAKS_OF_ANOTHER_AMOUNT
 
 if TYPE_CHECKING:
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports import RailCapabilities
 
 S, E = State, Event
-_VOID: Final = to(S.ROLLED_BACK, Do.RELEASE)
+_VOID: Final = Transition(S.ROLLED_BACK, Do.RELEASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +46,7 @@ class Mutation:
 
     name: str
     rails: tuple[str, ...]
-    page: Mapping[tuple[State, Event], Row] = field(default_factory=dict)
+    page: Mapping[tuple[State, Event], Transition] = field(default_factory=dict)
     decides: Mapping[str, Any] = field(default_factory=dict)
     faults: frozenset[str] = frozenset()
 
@@ -98,23 +106,23 @@ _ALL: Final = (
     Mutation(
         name="post when acknowledged",
         rails=("A",),
-        page={(S.LOCKED, E.ACKNOWLEDGED): to(S.COMPLETED, Do.POST)},
+        page={(S.LOCKED, E.ACKNOWLEDGED): Transition(S.COMPLETED, Do.POST)},
     ),
     Mutation(
         name="ends are left again",
         rails=("A",),
-        page={(S.COMPLETED, E.ACKNOWLEDGED): to(S.SENT, ask=Ask.ENQUIRE)},
+        page={(S.COMPLETED, E.ACKNOWLEDGED): Transition(S.SENT, ask=Ask.ENQUIRE)},
         decides={"ENDS": frozenset()},
     ),
     Mutation(
         name="late word releases",
         rails=("A",),
-        page={(S.ROLLED_BACK, E.CONTRADICTED): to(S.ROLLED_BACK, Do.RELEASE)},
+        page={(S.ROLLED_BACK, E.CONTRADICTED): Transition(S.ROLLED_BACK, Do.RELEASE)},
     ),
     Mutation(
         name="late word posts",
         rails=("A",),
-        page={(S.ROLLED_BACK, E.CONTRADICTED): to(S.ROLLED_BACK, Do.POST)},
+        page={(S.ROLLED_BACK, E.CONTRADICTED): Transition(S.ROLLED_BACK, Do.POST)},
     ),
     Mutation(
         name="given up without proof",
@@ -190,17 +198,17 @@ MUTATIONS: Final = {mutation.name: mutation for mutation in _ALL}
 def rows_with_other_work() -> Iterator[Mutation]:
     """Return each transition after the point of no return with RELEASE and with POST as its work."""
     for state in sorted(HOLDING):
-        for event, row in LIFE[state].items():
+        for event, transition in TRANSITIONS[state].items():
             # Only in this state does the engine send again because the answer was *not found*.
             rails = ("A",) if (state, event) == (S.IN_DOUBT, E.NOT_FOUND) else ("D",)
             is_other = event is E.AMOUNT_DIFFERED
             faults = frozenset({SPEAKS_OF_ANOTHER_AMOUNT} if is_other else ())
             for do in (Do.RELEASE, Do.POST):
-                if row.do is not do:
+                if transition.do is not do:
                     yield Mutation(
                         name=f"{state.value} {event.value} does {do.value}",
                         rails=rails,
-                        page={(state, event): row._replace(do=do)},
+                        page={(state, event): transition._replace(do=do)},
                         faults=faults,
                     )
 
@@ -208,12 +216,12 @@ def rows_with_other_work() -> Iterator[Mutation]:
 @contextmanager
 def removed(mutation: Mutation) -> Iterator[None]:
     """Replace the state machine and the decider as the mutation says."""
-    page = {state: dict(rows) for state, rows in LIFE.items()}
-    for (state, event), row in mutation.page.items():
-        page[state][event] = row
+    page = {state: dict(rows) for state, rows in TRANSITIONS.items()}
+    for (state, event), transition in mutation.page.items():
+        page[state][event] = transition
     with ExitStack() as stack:
         for module in (lifecycle, before_the_end):
-            stack.enter_context(patch.object(module, "LIFE", page))
+            stack.enter_context(patch.object(module, "TRANSITIONS", page))
         for name, meaning in mutation.decides.items():
             for module in (before_the_end, resending):
                 if hasattr(module, name):

@@ -17,7 +17,7 @@ DEAD: Final = 3
 """The owner of a row: nobody, engine 1, engine 2, or an engine that is gone."""
 
 
-class Bound(NamedTuple):
+class SearchBound(NamedTuple):
     """The limits of the search.
 
     ``sendings`` is the number of sends of one payment, ``under_way`` of instructions on the network at a
@@ -29,8 +29,8 @@ class Bound(NamedTuple):
     states: int
 
 
-FULL: Final = Bound(sendings=2, under_way=2, states=3_000_000)
-SHORT: Final = Bound(sendings=2, under_way=1, states=300_000)
+FULL: Final = SearchBound(sendings=2, under_way=2, states=3_000_000)
+SHORT: Final = SearchBound(sendings=2, under_way=1, states=300_000)
 
 
 class Hold(IntEnum):
@@ -43,7 +43,7 @@ class Hold(IntEnum):
     REVERSED = 4
 
 
-class Bank(IntEnum):
+class ModelBankRecord(IntEnum):
     """What the bank's ledger has under our reference; only the bank knows it."""
 
     NONE = 0
@@ -84,41 +84,41 @@ class Recall(IntEnum):
     REFUSED_AND_UNDER_WAY = 3
 
 
-class Record(NamedTuple):
+class ModelRecord(NamedTuple):
     """The database row, with its attempt and its hold."""
 
     state: State
-    owner: int
+    engine_id: int
     sends: int
     undelivered: int
     hold: Hold
 
     @classmethod
-    def start(cls) -> Record:
+    def start(cls) -> ModelRecord:
         """Return the row of a settlement that was not yet admitted."""
         return cls(State.PENDING, NOBODY, 0, 0, Hold.NONE)
 
 
-class World(NamedTuple):
+class ModelWorld(NamedTuple):
     """Everything outside: the bank, the network, the time, and people.
 
-    ``strangers`` are messages on the network without the reference of the first send: there are none,
+    ``unowned`` are messages on the network without the reference of the first send: there are none,
     unless a mutation makes them. ``late`` is an answer to an earlier request that nobody waits for any
     more; an engine that receives it takes it for the answer to its present request.
     """
 
-    bank: Bank
+    bank: ModelBankRecord
     phase: int
     under_way: int
-    strangers: int
+    unowned: int
     recall: Recall
     attest: Attest
     late: Private
 
     @classmethod
-    def start(cls) -> World:
+    def start(cls) -> ModelWorld:
         """Return the world before anything was sent."""
-        return cls(Bank.NONE, 0, 0, 0, Recall.NONE, Attest.NOBODY, Private.NOTHING)
+        return cls(ModelBankRecord.NONE, 0, 0, 0, Recall.NONE, Attest.NOBODY, Private.NOTHING)
 
 
 class Worker(NamedTuple):
@@ -140,8 +140,8 @@ class Worker(NamedTuple):
 
 IDLE: Final = Worker(None, 0, False, 0, 0, -1, Private.NOTHING)  # noqa: FBT003 - positional, as in a tuple
 
-PAID: Final = frozenset({Bank.SETTLED, Bank.RETURNED})
-TAKEN: Final = PAID | {Bank.PENDING}
+PAID: Final = frozenset({ModelBankRecord.SETTLED, ModelBankRecord.RETURNED})
+TAKEN: Final = PAID | {ModelBankRecord.PENDING}
 
 AFTER: Final = {
     (Hold.NONE, Do.LOCK): Hold.HELD,
@@ -159,14 +159,14 @@ _BELONGS: Final = {
 }
 
 WORDS: Final = {
-    Bank.NONE: (),
-    Bank.PENDING: (Event.ACKNOWLEDGED,),
-    Bank.SETTLED: (Event.ACKNOWLEDGED, Event.SETTLED),
-    Bank.REJECTED: (Event.ACKNOWLEDGED, Event.REJECTED),
-    Bank.RECALLED: (Event.ACKNOWLEDGED, Event.RECALLED, Event.REJECTED),
-    Bank.LATE: (Event.REJECTED,),
-    Bank.BARRED: (Event.RECALLED, Event.REJECTED),
-    Bank.RETURNED: (Event.ACKNOWLEDGED, Event.SETTLED, Event.RETURNED),
+    ModelBankRecord.NONE: (),
+    ModelBankRecord.PENDING: (Event.ACKNOWLEDGED,),
+    ModelBankRecord.SETTLED: (Event.ACKNOWLEDGED, Event.SETTLED),
+    ModelBankRecord.REJECTED: (Event.ACKNOWLEDGED, Event.REJECTED),
+    ModelBankRecord.RECALLED: (Event.ACKNOWLEDGED, Event.RECALLED, Event.REJECTED),
+    ModelBankRecord.LATE: (Event.REJECTED,),
+    ModelBankRecord.BARRED: (Event.RECALLED, Event.REJECTED),
+    ModelBankRecord.RETURNED: (Event.ACKNOWLEDGED, Event.SETTLED, Event.RETURNED),
 }
 """What an honest bank reports or has reported; a report may arrive at any later time, and again."""
 
@@ -174,17 +174,17 @@ SPEAKS_OF_ANOTHER_AMOUNT: Final = "bank speaks of another amount"
 """The fault of a bank that has settled, and reports another amount than was sent."""
 
 
-def wrong(record: Record, bank: Bank) -> str:
+def wrong(record: ModelRecord, bank: ModelBankRecord) -> str:
     """Return what is wrong with a state; empty if nothing is."""
     state, hold = record.state, record.hold
     if state in (State.ROLLED_BACK, State.FAILED) and bank in PAID:
         return f"lost: {state.value}, and the bank has paid"
     if state in (State.COMPLETED, State.RETURNED) and bank not in PAID:
         return f"false: {state.value}, and the bank has not paid"
-    if state is State.RETURNED and bank is not Bank.RETURNED:
+    if state is State.RETURNED and bank is not ModelBankRecord.RETURNED:
         return "false: returned, and the bank has sent nothing back"
     if hold is not _BELONGS.get(state, Hold.NONE):
         return f"books: {state.value} with a hold that is {hold.name.lower()}"
-    if bank is not Bank.NONE and not record.sends and state not in ENDS:
+    if bank is not ModelBankRecord.NONE and not record.sends and state not in ENDS:
         return f"sent before the point of no return: the bank has it, and we are {state.value}"
     return ""

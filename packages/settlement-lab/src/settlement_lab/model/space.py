@@ -16,16 +16,16 @@ from settlement_lab.model.parts import (
     DEAD,
     IDLE,
     NOBODY,
-    Record,
+    ModelRecord,
+    ModelWorld,
     Worker,
-    World,
     wrong,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from settlement_lab.model.bank import Outside
+    from settlement_lab.model.bank import ModelSurroundings
     from settlement_lab.model.engines import Effect, Engines
 
 T = TypeVar("T", bound="Hashable")
@@ -85,11 +85,11 @@ Next = tuple[int, str, int, str, bool]
 class Space:
     """All states, and the successors of each."""
 
-    def __init__(self, engines: Engines, outside: Outside) -> None:
+    def __init__(self, engines: Engines, outside: ModelSurroundings) -> None:
         self._engines = engines
         self._outside = outside
-        self._records: _Numbers[Record] = _Numbers()
-        self._worlds: _Numbers[World] = _Numbers()
+        self._records: _Numbers[ModelRecord] = _Numbers()
+        self._worlds: _Numbers[ModelWorld] = _Numbers()
         self._workers: _Numbers[Worker] = _Numbers()
         self._acts: dict[int, tuple[_Act, ...]] = {}
         self._chances: dict[tuple[int, int, bool], tuple[_Chance, ...]] = {}
@@ -99,7 +99,10 @@ class Space:
     def start(self) -> int:
         """Return the state in which nothing has happened yet."""
         idle = self._workers.number(IDLE)
-        record, world = self._records.number(Record.start()), self._worlds.number(World.start())
+        record, world = (
+            self._records.number(ModelRecord.start()),
+            self._worlds.number(ModelWorld.start()),
+        )
         return self._pack(record, world, idle, idle)[0]
 
     def is_ended(self, state: int) -> bool:
@@ -155,14 +158,14 @@ class Space:
         key = (record, world, is_sending)
         found = self._chances.get(key)
         if found is None:
-            row = self._records.parts[record]
+            transition = self._records.parts[record]
             # The bank has no message before the point of no return, and its time begins there.
             around = self._worlds.parts[world]
-            is_begun = row.sends or around != World.start()
-            is_ended = row.state in ENDS
+            is_begun = transition.sends or around != ModelWorld.start()
+            is_ended = transition.state in ENDS
             changes = self._outside.changes(around, is_sending=is_sending, is_ended=is_ended)
             found = self._chances[key] = tuple(
-                _Chance(did, self._worlds.number(after), complaint or wrong(row, after.bank))
+                _Chance(did, self._worlds.number(after), complaint or wrong(transition, after.bank))
                 for did, after, complaint in (changes if is_begun else ())
             )
         return found
@@ -174,10 +177,10 @@ class Space:
         """Return the row with the names of the engines exchanged."""
         found = self._swaps.get(record)
         if found is None:
-            row = self._records.parts[record]
-            if NOBODY < row.owner < DEAD:
-                row = row._replace(owner=DEAD - row.owner)
-            found = self._swaps[record] = self._records.number(row)
+            transition = self._records.parts[record]
+            if NOBODY < transition.engine_id < DEAD:
+                transition = transition._replace(engine_id=DEAD - transition.engine_id)
+            found = self._swaps[record] = self._records.number(transition)
         return found
 
     def _pack(self, record: int, world: int, one: int, two: int) -> tuple[int, bool]:
@@ -188,7 +191,7 @@ class Space:
         return ((record << BITS | world) << BITS | one) << BITS | two, is_swapped
 
     def _is_second_owner(self, record: int) -> bool:
-        return self._records.parts[record].owner == _ENGINE_2
+        return self._records.parts[record].engine_id == _ENGINE_2
 
 
 class Visited:

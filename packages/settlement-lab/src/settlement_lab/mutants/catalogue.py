@@ -22,7 +22,7 @@ from settlement_lab.mutants.store import STORE_MUTANTS
 from settlement_lab.mutants.transitions import TRANSITIONS_MUTANTS
 
 if TYPE_CHECKING:
-    from settlement_lab.mutants.surgery import Mutant
+    from settlement_lab.mutants.patching import Mutant
 
 MUTANTS: Final[dict[str, Mutant]] = {
     **TRANSITIONS_MUTANTS,

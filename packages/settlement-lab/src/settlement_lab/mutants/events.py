@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from settlement_lab.mutants.surgery import Cut, Mutant
+from settlement_lab.mutants.patching import Cut, Mutant
 
 EVENTS_MUTANTS: Final[dict[str, Mutant]] = {
     "announced_apart": Mutant(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from settlement_lab.mutants.surgery import Cut, Mutant
+from settlement_lab.mutants.patching import Cut, Mutant
 
 _MAY: Final = "settlement_engine.domain.decisions.resending:may_send_again"
 _FORGETTING: Final = {"road_cut": 0.4, "answer_lost": 0.3, "request_lost": 0.1}
@@ -20,7 +20,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
                 "    async def store():\n"
                 "        with suppress(Unavailable, Contention):\n"
                 "            await self._store.record(messages)\n"
-                "    self._presence.spawn(store())\n"
+                "    self._lease.spawn(store())\n"
                 "    is_new = [True]\n",
             ),
         ),
@@ -60,7 +60,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
                 "    for _, step in pairs:\n"
                 "        if step.attempt is not None:\n"
                 "            early = replace(step.settlement, attempt=step.attempt,"
-                " state=step.row.state)\n"
+                " state=step.transition.state)\n"
                 "            self._asker.ask([early])\n"
                 "    outcomes = await self._writer.write([step for _, step in pairs])\n",
             ),
@@ -145,7 +145,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         "an engine believes its own clock",
         (
             Cut(
-                "settlement_engine.engine.presence:Presence.now",
+                "settlement_engine.engine.lease:EngineLease.now",
                 "if self._seen is None:",
                 "if True:",
             ),

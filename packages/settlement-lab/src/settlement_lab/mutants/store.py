@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from settlement_lab.mutants.surgery import Cut, Mutant
+from settlement_lab.mutants.patching import Cut, Mutant
 
 _JUDGE: Final = "settlement_lab.memory.applying:Applying._judge"
 _WRITE: Final = "settlement_lab.memory.settlements:MemorySettlements._write"
@@ -16,8 +16,8 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
         (
             Cut(
                 _JUDGE,
-                "    if life is None or life.state is not believed.state"
-                " or life.seq != believed.seq:\n        return Result.STALE\n",
+                "    if history is None or history.state is not believed.state"
+                " or history.seq != believed.seq:\n        return Result.STALE\n",
             ),
         ),
         seed=0,
@@ -42,7 +42,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
         "after a lost answer our own writing is taken for somebody else's, and nobody looks after it",
         (
             Cut(
-                "settlement_engine.engine.writer:StepWriter.write",
+                "settlement_engine.engine.writer:TransitionWriter.write",
                 "list(await self._recognise(steps, outcomes) if is_repeat else outcomes)",
                 "list(outcomes)",
             ),
@@ -115,16 +115,16 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
         (
             Cut(
                 _WRITE,
-                "is_taken = wish.key_hash in records.by_key or key in records.lives",
-                "is_taken = key in records.lives",
+                "is_taken = request.key_hash in records.by_key or key in records.histories",
+                "is_taken = key in records.histories",
             ),
-            Cut(_WRITE, "records.holder(wish.obligation_id) is not None", "False"),
+            Cut(_WRITE, "records.holder(request.obligation_id) is not None", "False"),
         ),
         seed=0,
     ),
     "obligation_is_not_unique": Mutant(
         "an obligation has two live settlements",
-        (Cut(_WRITE, "records.holder(wish.obligation_id) is not None", "False"),),
+        (Cut(_WRITE, "records.holder(request.obligation_id) is not None", "False"),),
         seed=10,
     ),
     "content_is_not_compared": Mutant(
@@ -132,7 +132,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
         (
             Cut(
                 "settlement_lab.memory.settlements:MemorySettlements._answer",
-                "is_same = before == wish.content_hash",
+                "is_same = before == request.content_hash",
                 "is_same = True",
             ),
         ),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from settlement_engine.domain.lifecycle import Ask, Do, Event, State, to
-from settlement_lab.mutants.surgery import Cut, Mutant, Turn
+from settlement_engine.domain.lifecycle import Ask, Do, Event, State, Transition
+from settlement_lab.mutants.patching import Cut, Mutant, Turn
 
-_RELEASED: Final = to(State.ROLLED_BACK, Do.RELEASE)
+_RELEASED: Final = Transition(State.ROLLED_BACK, Do.RELEASE)
 
 TRANSITIONS_MUTANTS: Final[dict[str, Mutant]] = {
     "silence_is_a_no": Mutant(
@@ -46,18 +46,18 @@ TRANSITIONS_MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "acknowledged_is_settled": Mutant(
         "what the bank has received counts as paid",
-        (Turn(State.LOCKED, Event.ACKNOWLEDGED, to(State.COMPLETED, Do.POST)),),
+        (Turn(State.LOCKED, Event.ACKNOWLEDGED, Transition(State.COMPLETED, Do.POST)),),
         seed=2,
     ),
     "doubt_sends_again": Mutant(
         "what got no answer is sent once more instead of asked about",
-        (Turn(State.LOCKED, Event.NO_ANSWER, to(State.LOCKED, ask=Ask.SEND)),),
+        (Turn(State.LOCKED, Event.NO_ANSWER, Transition(State.LOCKED, ask=Ask.SEND)),),
         seed=28,
     ),
     "late_answer_posts_again": Mutant(
         "the same good news twice posts twice",
         (
-            Turn(State.COMPLETED, Event.SETTLED, to(State.COMPLETED, Do.POST)),
+            Turn(State.COMPLETED, Event.SETTLED, Transition(State.COMPLETED, Do.POST)),
             Cut(
                 "settlement_engine.domain.decisions.before_the_end:decide",
                 "    if settlement.state in ENDS:\n",
@@ -76,8 +76,8 @@ TRANSITIONS_MUTANTS: Final[dict[str, Mutant]] = {
                 "if settlement.state in ENDS:",
                 "if False:",
             ),
-            Turn(State.COMPLETED, Event.REJECTED, to(State.ROLLED_BACK)),
-            Turn(State.ROLLED_BACK, Event.SETTLED, to(State.COMPLETED)),
+            Turn(State.COMPLETED, Event.REJECTED, Transition(State.ROLLED_BACK)),
+            Turn(State.ROLLED_BACK, Event.SETTLED, Transition(State.COMPLETED)),
         ),
         seed=15,
     ),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Instruction, Settlement
-    from settlement_lab.schedules.engine import Engine
+    from settlement_lab.schedules.engine import ScheduledEngine
     from settlement_lab.worlds.faults import Faults
 
 BEGINNING_SECONDS: Final = 4.0
@@ -31,7 +31,7 @@ ANSWER_SECONDS: Final = 8.0
 class Wanted:
     """What a caller wants settled, and what he was told."""
 
-    wish: Instruction
+    request: Instruction
     settlement_id: UUID | None = None
     conflict: str = ""
 
@@ -39,13 +39,15 @@ class Wanted:
 class Callers:
     """See the module. ``engines`` are those that are up, as the schedule changes them."""
 
-    def __init__(self, chance: random.Random, faults: Faults, engines: list[Engine]) -> None:
+    def __init__(
+        self, chance: random.Random, faults: Faults, engines: list[ScheduledEngine]
+    ) -> None:
         self._chance, self._faults, self._engines = chance, faults, engines
         self._wanted: list[Wanted] = []
 
-    def want(self, wish: Instruction) -> Wanted:
+    def want(self, request: Instruction) -> Wanted:
         """Note what a caller wants."""
-        wanted = Wanted(wish)
+        wanted = Wanted(request)
         self._wanted.append(wanted)
         return wanted
 
@@ -54,13 +56,13 @@ class Callers:
         await asyncio.sleep(self._chance.random() * BEGINNING_SECONDS)
         is_first = True
         for _ in range(TRIES_MAX):
-            found = await self._ask(lambda engine: engine.service.submit([wanted.wish]))
+            found = await self._ask(lambda engine: engine.service.submit([wanted.request]))
             if _is_answer(found):
                 break
             is_first = False
             self._faults.note("caller_gives_up")
         else:
-            raise AssertionError(f"{wanted.wish.idempotency_key} was never answered")
+            raise AssertionError(f"{wanted.request.idempotency_key} was never answered")
         assert isinstance(found, list)
         [result] = found
         if isinstance(result, IdempotencyConflict):
@@ -73,14 +75,14 @@ class Callers:
             await asyncio.sleep(self._chance.random() * BEGINNING_SECONDS)
             await self._ask(lambda engine: engine.service.cancel(key))
         if self._faults.happens("caller_repeats", 3):
-            again = await self._ask(lambda engine: engine.service.submit([wanted.wish]))
+            again = await self._ask(lambda engine: engine.service.submit([wanted.request]))
             if isinstance(again, list) and not isinstance(again[0], Exception):
                 assert again[0].settlement.id == key, "a replay is the same settlement"
                 assert again[0].is_replay
 
-    async def _ask(self, call: Callable[[Engine], Coroutine[Any, Any, Any]]) -> object:
+    async def _ask(self, call: Callable[[ScheduledEngine], Coroutine[Any, Any, Any]]) -> object:
         """Ask an engine; None if it does not answer in time, or cannot."""
-        up = [each for each in self._engines if not each.process.is_stopped and each.owner]
+        up = [each for each in self._engines if not each.process.is_stopped and each.engine_id]
         if not up:
             await asyncio.sleep(1.0)
             return None
@@ -92,24 +94,24 @@ class Callers:
         found = task.result()
         return None if isinstance(found, SettlementEngineError) else found
 
-    def told_wrong(self, lives: dict[UUID, Settlement]) -> list[str]:
+    def told_wrong(self, histories: dict[UUID, Settlement]) -> list[str]:
         """Check that callers were told the truth, and each obligation was settled once at most."""
         wrong = []
-        by_key = {life.instruction.idempotency_key: life for life in lives.values()}
+        by_key = {history.instruction.idempotency_key: history for history in histories.values()}
         for wanted in self._wanted:
-            life = by_key.get(wanted.wish.idempotency_key)
+            history = by_key.get(wanted.request.idempotency_key)
             if wanted.settlement_id is not None and (
-                life is None or life.id != wanted.settlement_id
+                history is None or history.id != wanted.settlement_id
             ):
-                wrong.append(f"{wanted.wish.idempotency_key}: is not what its caller was told")
-            if wanted.conflict and life is not None:
-                wrong.append(f"{wanted.wish.idempotency_key}: conflicts, and lives all the same")
-        if len(by_key) != len(lives):
+                wrong.append(f"{wanted.request.idempotency_key}: is not what its caller was told")
+            if wanted.conflict and history is not None:
+                wrong.append(f"{wanted.request.idempotency_key}: conflicts, and lives all the same")
+        if len(by_key) != len(histories):
             wrong.append("a key stands for two settlements")
         completed = [
-            life.instruction.obligation_id
-            for life in lives.values()
-            if life.state is State.COMPLETED
+            history.instruction.obligation_id
+            for history in histories.values()
+            if history.state is State.COMPLETED
         ]
         if len(completed) != len(set(completed)):
             wrong.append("an obligation was settled twice")

@@ -11,7 +11,7 @@ from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.settings import EngineSettings
 from settlement_lab.schedules.postgres_books import PostgresBooks
 from settlement_lab.worlds.loop import Process
-from settlement_lab.worlds.node import MoodyScreening, SkewedClock, Tally
+from settlement_lab.worlds.node import SkewedClock, UnstableScreening, WarningTally
 from settlement_lab.worlds.rail import SimulatedRail
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from settlement_lab.worlds.chronicle import Chronicle
     from settlement_lab.worlds.faults import Faults
     from settlement_lab.worlds.loop import VirtualLoop
-    from settlement_lab.worlds.rail import Road
+    from settlement_lab.worlds.rail import RailNetwork
 
 LEASE_SECONDS: Final = 16.0
 BATCHES: Final = (1, 500)
@@ -38,8 +38,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "retry_pause_seconds": 0.5,
     "screening_timeout_seconds": 5.0,
     "windows_refresh_seconds": 10_000.0,
-    "admission_patience_seconds": 8.0,
-    "broken_rest_seconds": 10.0,
+    "admission_timeout_seconds": 8.0,
+    "broken_due_seconds": 10.0,
     "inbound_poll_seconds": 9.0,
     "resend": Backoff(first_seconds=1, max_seconds=15),
     "enquiry": Backoff(first_seconds=1, max_seconds=15),
@@ -56,7 +56,7 @@ class Surroundings(Protocol):
     ground: PostgresGround
     chronicle: Chronicle
     faults: Faults
-    road: Road
+    network: RailNetwork
 
     @property
     def clock(self) -> Clock:
@@ -66,24 +66,24 @@ class Surroundings(Protocol):
     def ids(self) -> Ids:
         """Identifiers that no other schedule gives."""
 
-    def kill(self, engine: Engine) -> None:
+    def kill(self, engine: ScheduledEngine) -> None:
         """End the process of this engine; another one is started later."""
 
 
-class Engine:
+class ScheduledEngine:
     """See the module."""
 
     def __init__(self, name: str, schedule: Surroundings) -> None:
         self.process = Process(name)
         self.schedule = schedule
-        self.meter = Tally()
+        self.meter = WarningTally()
         self.ended: BaseException | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self.books = PostgresBooks(schedule.ground, schedule.ids, schedule.faults)
-        self.books.desk.dies = self._die
-        self.books.desk.wrote = self._note
+        self.books.points.dies = self._die
+        self.books.points.wrote = self._note
         faults = schedule.faults
-        rail = SimulatedRail(schedule.road, self.process)
+        rail = SimulatedRail(schedule.network, self.process)
         self.service = SettlementService(
             EngineSettings(
                 **SETTINGS,
@@ -96,7 +96,7 @@ class Engine:
             stream=self.books.stream,
             registry=self.books.registry,
             rails={rail.name: rail},
-            screening=MoodyScreening(schedule.loop, faults),
+            screening=UnstableScreening(schedule.loop, faults),
             inbound=self.books.inbound,
             clock=SkewedClock(schedule.clock),
             ids=schedule.ids,
@@ -130,6 +130,6 @@ class Engine:
             self.ended = error
 
     @property
-    def owner(self) -> int:
+    def engine_id(self) -> int:
         """The engine id; 0 before it has joined."""
-        return self.service._presence.owner  # noqa: SLF001 - the fault injector may look anywhere
+        return self.service._lease.engine_id  # noqa: SLF001 - the fault injector may look anywhere

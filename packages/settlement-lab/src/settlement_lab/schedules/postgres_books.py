@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from settlement_engine.errors import Contention, Unavailable
 from settlement_engine.store.accounts import PostgresAccounts
-from settlement_engine.store.facts import KeptFacts
+from settlement_engine.store.announcement_cache import AnnouncementCache
 from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.queries import query
 from settlement_engine.store.settlements import APPLYING_MAX, PostgresSettlements
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from settlement_engine.ports import Ids
-    from settlement_lab.schedules.postgres_ground import PostgresGround, Wire
+    from settlement_lab.schedules.postgres_ground import GroundConnection, PostgresGround
     from settlement_lab.worlds.faults import Faults
 
 STEP_SECONDS: Final = (0.0, 0.0, 0.01, 0.1)
@@ -37,13 +37,13 @@ LOST_SECONDS: Final = (0.1, 0.5)
 _LINES: Final = {"_admitting": 1, "_applying": APPLYING_MAX, "_claiming": 1}
 
 
-class Desk:
+class SchedulePoints:
     """The scheduling points of one engine: its calls pass here, and faults may occur."""
 
     def __init__(self, ground: PostgresGround, faults: Faults) -> None:
         self.ground = ground
         self._faults = faults
-        self._open: list[Wire] = []
+        self._open: list[GroundConnection] = []
         self.points = 0
         self.is_closed = False
         self.dies: Callable[[], None] = lambda: None
@@ -94,7 +94,9 @@ class Desk:
             await self._fail("simulated: lost after the commit")
         return rows
 
-    async def _transact(self, wire: Wire, name: str, arguments: tuple[object, ...]) -> list[Any]:
+    async def _transact(
+        self, wire: GroundConnection, name: str, arguments: tuple[object, ...]
+    ) -> list[Any]:
         try:
             rows = wire.begin(self.ground.now(), query(name), arguments)
         except Contention:
@@ -113,19 +115,19 @@ class Desk:
         raise Unavailable(why)
 
 
-class GatedLine:
+class GatedConnection:
     """Replaces ``store.database.Lines`` for writing: one statement is one transaction."""
 
-    def __init__(self, desk: Desk, count: int) -> None:
-        self._desk = desk
+    def __init__(self, points: SchedulePoints, count: int) -> None:
+        self._points = points
         self._free = asyncio.Semaphore(count)
 
     async def fetch(self, name: str, *arguments: object) -> list[Any]:
         """Run a named statement and return its rows."""
         async with self._free:
             if name in ("load", "owned", "open_inbound_reports"):
-                return await self._desk.read(name, arguments)
-            return await self._desk.write(name, arguments)
+                return await self._points.read(name, arguments)
+            return await self._points.write(name, arguments)
 
     async def fetchrow(self, name: str, *arguments: object) -> Any:
         """Run a named statement and return its first row."""
@@ -136,12 +138,12 @@ class GatedLine:
 class GatedReaders:
     """Replaces ``store.database.Readers``."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, points: SchedulePoints) -> None:
+        self._points = points
 
     async def fetch(self, name: str, *arguments: object) -> list[Any]:
         """Run a named statement and return its rows."""
-        return await self._desk.read(name, arguments)
+        return await self._points.read(name, arguments)
 
     async def fetchrow(self, name: str, *arguments: object) -> Any:
         """Run a named statement and return its first row."""
@@ -152,7 +154,9 @@ class GatedReaders:
 class _Statements:
     """A connection inside a session: each statement is its own transaction."""
 
-    def __init__(self, ground: PostgresGround, wire: Wire, *, is_timeless: bool) -> None:
+    def __init__(
+        self, ground: PostgresGround, wire: GroundConnection, *, is_timeless: bool
+    ) -> None:
         self._ground = ground
         self._wire = wire
         self._is_timeless = is_timeless
@@ -180,24 +184,24 @@ class _Statements:
         yield
 
 
-class SessionLine:
+class SessionConnection:
     """A connection that is kept: its session shows that an engine is running.
 
     ``is_timeless`` says that no statement on it reads the time or takes locks of the session.
     """
 
-    def __init__(self, desk: Desk, *, is_timeless: bool = False) -> None:
-        self._desk = desk
+    def __init__(self, points: SchedulePoints, *, is_timeless: bool = False) -> None:
+        self._points = points
         self._is_timeless = is_timeless
-        self._wire: Wire | None = None
+        self._wire: GroundConnection | None = None
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[_Statements]:
         """Hold the connection for a few statements."""
-        await self._desk.point()
+        await self._points.point()
         if self._wire is None:
-            self._wire = self._desk.ground.take()
-        yield _Statements(self._desk.ground, self._wire, is_timeless=self._is_timeless)
+            self._wire = self._points.ground.take()
+        yield _Statements(self._points.ground, self._wire, is_timeless=self._is_timeless)
 
     async def fetch(self, name: str, *arguments: object) -> list[Any]:
         """Run a named statement and return its rows."""
@@ -209,7 +213,9 @@ class SessionLine:
         if self._wire is not None:
             wire, self._wire = self._wire, None
             give_up = (
-                self._desk.ground.give_back if self._is_timeless else self._desk.ground.end_session
+                self._points.ground.give_back
+                if self._is_timeless
+                else self._points.ground.end_session
             )
             give_up(wire)
 
@@ -221,7 +227,7 @@ class SessionLine:
 class _Registry(PostgresRegistry):
     """Joins without checking the server's durability settings: here no data has to survive."""
 
-    def __init__(self, ground: PostgresGround, line: SessionLine) -> None:
+    def __init__(self, ground: PostgresGround, line: SessionConnection) -> None:
         super().__init__(ground.settings)
         self._lease: Any = line
 
@@ -229,35 +235,35 @@ class _Registry(PostgresRegistry):
     async def join(self, lease_seconds: float) -> int:
         """Register the engine; the session lock is taken first."""
         async with self._lease.session() as connection:
-            owner = int(await connection.fetchval(query("next_engine")))
-            await connection.fetchval(query("hold_session"), owner)
-            arguments = (owner, "a schedule", 1, lease_seconds)
+            engine_id = int(await connection.fetchval(query("next_engine")))
+            await connection.fetchval(query("hold_session"), engine_id)
+            arguments = (engine_id, "a schedule", 1, lease_seconds)
             await connection.execute(query("join_engine"), *arguments)
-        return owner
+        return engine_id
 
 
 class PostgresBooks:
     """The ports of the store for one engine."""
 
     def __init__(self, ground: PostgresGround, ids: Ids, faults: Faults) -> None:
-        self.desk = Desk(ground, faults)
-        readers: Any = GatedReaders(self.desk)
-        facts = KeptFacts()
-        self.settlements = PostgresSettlements(ground.settings, readers, facts)
+        self.points = SchedulePoints(ground, faults)
+        readers: Any = GatedReaders(self.points)
+        cache = AnnouncementCache()
+        self.settlements = PostgresSettlements(ground.settings, readers, cache)
         for name, count in _LINES.items():
             assert hasattr(self.settlements, name), (
                 "the store has the connections that are replaced"
             )
-            setattr(self.settlements, name, GatedLine(self.desk, count))
-        self.session = SessionLine(self.desk)
+            setattr(self.settlements, name, GatedConnection(self.points, count))
+        self.session = SessionConnection(self.points)
         self.accounts = PostgresAccounts(ground.settings, readers, ids)
-        self.accounts._writing = self._for_itself = SessionLine(self.desk, is_timeless=True)  # type: ignore[assignment]  # noqa: SLF001 - a schedule has no connections of its own
-        self.stream = PostgresStream(ground.settings, readers, facts)
+        self.accounts._writing = self._for_itself = SessionConnection(self.points, is_timeless=True)  # type: ignore[assignment]  # noqa: SLF001 - a schedule has no connections of its own
+        self.stream = PostgresStream(ground.settings, readers, cache)
         self.registry = _Registry(ground, self.session)
         self.inbound = PostgresInbound(ground.settings, readers)
         for name in ("_writing", "_working"):
             assert hasattr(self.inbound, name), "the store has the connections that are replaced"
-            setattr(self.inbound, name, GatedLine(self.desk, 1))
+            setattr(self.inbound, name, GatedConnection(self.points, 1))
 
     def end_session(self) -> None:
         """End the session of this engine, and nothing else of it."""
@@ -265,6 +271,6 @@ class PostgresBooks:
 
     def close(self) -> None:
         """Drop all connections, as the server sees the engine's crash."""
-        self.desk.drop()
+        self.points.drop()
         self.session.end()
         self._for_itself.end()

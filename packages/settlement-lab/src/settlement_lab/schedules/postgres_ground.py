@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOCK_TIMEOUT_SECONDS: Final = 0.002
-PATIENCE_SECONDS: Final = 300.0
+EXTERNAL_TIMEOUT_SECONDS: Final = 300.0
 """How long a session may be idle: as long as the world needs for everything else."""
 
 MOVES_MAX: Final = 10_000
@@ -59,15 +59,17 @@ def calls() -> Mapping[str, str]:
 
 def _keys(group: object) -> list[UUID]:
     """Return the key hashes of the calls that open and fund the schedule's accounts."""
-    openings = [key_hash("house", f"{group}/{number}", "open_account") for number in range(1, 5)]
-    return [*openings, key_hash("house", f"{group}/5", "fund_account")]
+    barrier_store = [
+        key_hash("house", f"{group}/{number}", "open_account") for number in range(1, 5)
+    ]
+    return [*barrier_store, key_hash("house", f"{group}/5", "fund_account")]
 
 
 def _file(name: str) -> str:
     return (resources.files(__package__) / "sql" / name).read_text(encoding="utf-8")
 
 
-class Backroom:
+class OtherSessions:
     """The thread in which the connections live."""
 
     def __init__(self) -> None:
@@ -86,10 +88,10 @@ class Backroom:
         self._loop.close()
 
 
-class Wire:
+class GroundConnection:
     """One connection, as its user sees it: every call is over when it returns."""
 
-    def __init__(self, room: Backroom, connection: Connection) -> None:
+    def __init__(self, room: OtherSessions, connection: Connection) -> None:
         self._room = room
         self._connection = connection
         self.is_begun = False
@@ -140,12 +142,12 @@ class PostgresGround:
         self.settings = DatabaseSettings(
             url=url,
             lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
-            statement_timeout_seconds=PATIENCE_SECONDS,
-            idle_in_transaction_timeout_seconds=PATIENCE_SECONDS,
-            transaction_timeout_seconds=PATIENCE_SECONDS,
+            statement_timeout_seconds=EXTERNAL_TIMEOUT_SECONDS,
+            idle_in_transaction_timeout_seconds=EXTERNAL_TIMEOUT_SECONDS,
+            transaction_timeout_seconds=EXTERNAL_TIMEOUT_SECONDS,
         )
-        self._room = Backroom()
-        self._free: list[Wire] = []
+        self._room = OtherSessions()
+        self._free: list[GroundConnection] = []
         self._connections: list[Connection] = []
         self._clock: Clock | None = None
 
@@ -186,20 +188,20 @@ class PostgresGround:
         assert self._clock is not None, "a schedule has begun"
         return self._clock.now().isoformat()
 
-    def take(self) -> Wire:
+    def take(self) -> GroundConnection:
         """Take a free connection."""
         if self._free:
             return self._free.pop()
         connection = self._room.run(connect(self.settings, _SESSION))
         self._connections.append(connection)
-        return Wire(self._room, connection)
+        return GroundConnection(self._room, connection)
 
-    def give_back(self, wire: Wire) -> None:
+    def give_back(self, wire: GroundConnection) -> None:
         """Give a connection back; an open transaction is rolled back."""
         wire.roll_back()
         self._free.append(wire)
 
-    def end_session(self, wire: Wire) -> None:
+    def end_session(self, wire: GroundConnection) -> None:
         """End a session: its locks are released, and its connection is free."""
         wire.roll_back()
         wire.fetch("", calls()["end_session"])
@@ -216,7 +218,7 @@ class PostgresGround:
         finally:
             self.give_back(wire)
 
-    def lives(self, ids: Iterable[UUID]) -> dict[UUID, Settlement]:
+    def histories(self, ids: Iterable[UUID]) -> dict[UUID, Settlement]:
         """Return settlements as they are committed."""
         return {row["id"]: to_settlement(row) for row in self.look("load", list(ids))}
 

@@ -48,7 +48,7 @@ EXPECTED: Final = (
 
 
 @dataclass(slots=True)
-class Broken:
+class BrokenSchedule:
     """A schedule that violated a guarantee, with the last lines of its history."""
 
     seed: int
@@ -65,8 +65,8 @@ class ScheduleReport:
     wall_seconds: float = 0.0
     ends: Counter[str] = field(default_factory=Counter)
     fired: Counter[str] = field(default_factory=Counter)
-    anomalies: Counter[str] = field(default_factory=Counter)
-    broken: list[Broken] = field(default_factory=list)
+    invariant_warnings: Counter[str] = field(default_factory=Counter)
+    broken: list[BrokenSchedule] = field(default_factory=list)
 
     def note(self, history: History) -> None:
         """Add the result of one schedule."""
@@ -74,10 +74,10 @@ class ScheduleReport:
         self.points += history.turns
         self.ends.update(history.ends)
         self.fired.update(history.fired)
-        self.anomalies.update(history.anomalies)
+        self.invariant_warnings.update(history.invariant_warnings)
         if history.violations:
             told = history.lines[-LINES_TOLD:]
-            self.broken.append(Broken(history.seed, history.violations, told))
+            self.broken.append(BrokenSchedule(history.seed, history.violations, told))
 
     def take(self, other: ScheduleReport) -> None:
         """Add the results of another process."""
@@ -85,7 +85,7 @@ class ScheduleReport:
         self.points += other.points
         self.ends.update(other.ends)
         self.fired.update(other.fired)
-        self.anomalies.update(other.anomalies)
+        self.invariant_warnings.update(other.invariant_warnings)
         self.broken.extend(other.broken)
 
     @property

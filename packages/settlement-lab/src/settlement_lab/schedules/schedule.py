@@ -19,13 +19,13 @@ from settlement_engine.domain.lifecycle import ENDS, HOLDING, Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
 from settlement_lab.schedules.callers import Callers
-from settlement_lab.schedules.engine import LEASE_SECONDS, Engine
+from settlement_lab.schedules.engine import LEASE_SECONDS, ScheduledEngine
 from settlement_lab.worlds import auditor
 from settlement_lab.worlds import loop as virtual
 from settlement_lab.worlds.bank import Bank, draw_rules
 from settlement_lab.worlds.chronicle import Chronicle, History
 from settlement_lab.worlds.faults import Faults
-from settlement_lab.worlds.rail import Road, SimulatedRail
+from settlement_lab.worlds.rail import RailNetwork, SimulatedRail
 from settlement_lab.worlds.silence import silent
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ SESSION_SECONDS: Final = 20.0
 """So long after the loss of a machine the database server holds its sessions."""
 
 CALM_SECONDS: Final = 8.0
-PATIENCE_SECONDS: Final = 90.0
+EXTERNAL_TIMEOUT_SECONDS: Final = 90.0
 """After this long without faults people look at what is left: the rail had its chance."""
 
 END_SECONDS: Final = 900.0
@@ -98,10 +98,10 @@ class Schedule:
         self.bank = Bank(loop, self.clock, self.faults, self.chronicle, rules)
         self.bank.state_of = self._state_of
         self.bank.amount_of = self._amount_of
-        self.road = Road(self.bank)
-        self.road.permitted = self._permitted
-        self.engines: list[Engine] = []
-        self.all_engines: list[Engine] = []
+        self.network = RailNetwork(self.bank)
+        self.network.permitted = self._permitted
+        self.engines: list[ScheduledEngine] = []
+        self.all_engines: list[ScheduledEngine] = []
         self.processes: list[Process] = []
         self.callers = Callers(self.chance, self.faults, self.engines)
         self.head = 0
@@ -121,7 +121,7 @@ class Schedule:
         count = SETTLEMENTS_MIN + int(
             self.chance.random() * (SETTLEMENTS_MAX - SETTLEMENTS_MIN + 1)
         )
-        wanted = [self.callers.want(self._wish(number)) for number in range(count)]
+        wanted = [self.callers.want(self._request(number)) for number in range(count)]
         work = [self.loop.create_task(self.callers.call(each)) for each in wanted]
         work.append(self.loop.create_task(self._nemesis()))
         await asyncio.gather(*work)
@@ -129,13 +129,13 @@ class Schedule:
         self.faults.cease()
         for engine in self.engines:
             self._thaw(engine)
-        self.road.mend()
+        self.network.mend()
         await self._come_to_rest()
 
     def _banks(self) -> tuple[str, str]:
         return f"A{self.seed}", f"B{self.seed}"
 
-    def _wish(self, number: int) -> Instruction:
+    def _request(self, number: int) -> Instruction:
         source, target = self._banks()
         is_same = number > 0 and self.faults.happens("caller_takes_obligation")
         return Instruction(
@@ -151,7 +151,7 @@ class Schedule:
         )
 
     def _start_engine(self) -> None:
-        engine = Engine(f"engine {len(self.all_engines) + 1}", self)
+        engine = ScheduledEngine(f"engine {len(self.all_engines) + 1}", self)
         self.engines.append(engine)
         self.all_engines.append(engine)
         self.processes.append(engine.process)
@@ -173,9 +173,9 @@ class Schedule:
                 self.chronicle.note(f"{engine.process.name} loses its session")
                 engine.books.end_session()
             elif self.faults.happens("road_cut", 2):
-                self.road.cut(self.faults.seconds(CUT_SECONDS))
+                self.network.cut(self.faults.seconds(CUT_SECONDS))
 
-    def kill(self, engine: Engine) -> None:
+    def kill(self, engine: ScheduledEngine) -> None:
         """End a process as ``kill -9`` does; its sessions may outlive it, if the machine went too."""
         if engine not in self.engines:
             return
@@ -192,17 +192,17 @@ class Schedule:
         self.faults.note("restart")
         self._start_engine()
 
-    def _freeze(self, engine: Engine) -> None:
+    def _freeze(self, engine: ScheduledEngine) -> None:
         """Stop a process; a server that waits for it in a transaction lets go of it before long."""
         seconds = self.faults.seconds(FREEZE_SECONDS)
         self.chronicle.note(f"{engine.process.name} is frozen for {seconds:.1f} s")
         engine.process.freeze()
-        engine.books.desk.drop()
+        engine.books.points.drop()
         if seconds > LEASE_SECONDS:
             self.faults.note("zombie")
         self.loop.later(seconds, self._thaw, engine)
 
-    def _thaw(self, engine: Engine) -> None:
+    def _thaw(self, engine: ScheduledEngine) -> None:
         if engine.process.is_frozen:
             self.chronicle.note(f"{engine.process.name} thaws")
             self.loop.thaw(engine.process)
@@ -213,53 +213,55 @@ class Schedule:
         began = self.loop.time()
         while self.loop.time() - began < END_SECONDS and not self._has_failed():
             await asyncio.sleep(CALM_SECONDS)
-            lives = self.lives()
+            histories = self.histories()
             is_worked_off = not self.ground.look("inbound_open_counts")
-            is_ended = is_worked_off and all(life.state in ENDS for life in lives.values())
+            is_ended = is_worked_off and all(
+                history.state in ENDS for history in histories.values()
+            )
             if self.bank.is_at_rest and is_ended:
                 return
-            is_quiet = self.loop.time() - began > PATIENCE_SECONDS and self.bank.is_at_rest
-            for life in lives.values():
-                self._look_after(life, is_quiet=is_quiet)
+            is_quiet = self.loop.time() - began > EXTERNAL_TIMEOUT_SECONDS and self.bank.is_at_rest
+            for history in histories.values():
+                self._look_after(history, is_quiet=is_quiet)
 
     def _has_failed(self) -> bool:
         is_over = any(each.ended is not None for each in self.all_engines)
-        return is_over or bool(self.loop.failures or self.road.violations)
+        return is_over or bool(self.loop.failures or self.network.violations)
 
-    def _look_after(self, life: Settlement, *, is_quiet: bool) -> None:
+    def _look_after(self, history: Settlement, *, is_quiet: bool) -> None:
         """Decide what is parked, and attest what the rail will not tell any more."""
         event = None
-        if life.state is State.HELD:
+        if history.state is State.HELD:
             is_fine = self.chance.random() < 0.5  # noqa: PLR2004 - heads or tails
             event = Event.APPROVED if is_fine else Event.DECLINED
-        elif is_quiet and life.state in (State.IN_DOUBT, State.SENT, State.RECALLING):
-            is_paid = bool(self.bank.debits.get(life.id))
+        elif is_quiet and history.state in (State.IN_DOUBT, State.SENT, State.RECALLING):
+            is_paid = bool(self.bank.debits.get(history.id))
             event = Event.ATTESTED_SETTLED if is_paid else Event.ATTESTED_NOT_SETTLED
             self.faults.note("attested")
-        up = [each for each in self.engines if not each.process.is_stopped and each.owner]
+        up = [each for each in self.engines if not each.process.is_stopped and each.engine_id]
         if event is not None and up:
             engine = up[int(self.chance.random() * len(up))]
-            engine.begin(_wish(engine, life, event))
+            engine.begin(_request(engine, history, event))
 
-    def lives(self) -> dict[UUID, Settlement]:
+    def histories(self) -> dict[UUID, Settlement]:
         """Return the settlements of this schedule, also those whose caller never heard of them."""
         ids = {moved.settlement_id for moved in self.ground.moves(self.head)}
-        return self.ground.lives(sorted(ids))
+        return self.ground.histories(sorted(ids))
 
     def _state_of(self, settlement_id: UUID) -> State | None:
-        life = self.ground.lives([settlement_id]).get(settlement_id)
-        return life.state if life else None
+        history = self.ground.histories([settlement_id]).get(settlement_id)
+        return history.state if history else None
 
     def _amount_of(self, settlement_id: UUID) -> int:
-        life = self.ground.lives([settlement_id]).get(settlement_id)
-        return life.instruction.amount.minor if life else 0
+        history = self.ground.histories([settlement_id]).get(settlement_id)
+        return history.instruction.amount.minor if history else 0
 
     def _permitted(self, question: Question) -> str:
         """Say what is wrong with a sending: nothing leaves that is not recorded, to the byte."""
-        life = self.ground.lives([question.settlement_id]).get(question.settlement_id)
-        if life is None or life.attempt is None or life.state not in HOLDING | ENDS:
+        history = self.ground.histories([question.settlement_id]).get(question.settlement_id)
+        if history is None or history.attempt is None or history.state not in HOLDING | ENDS:
             return "sent before the intent was recorded"
-        recorded = (life.attempt.references, life.attempt.payload)
+        recorded = (history.attempt.references, history.attempt.payload)
         if (question.references, question.payload) != recorded:
             return "sent other bytes than were recorded"
         return ""
@@ -271,11 +273,11 @@ class Schedule:
 
     def audit(self, history: History, *, is_proved: bool) -> None:
         """Compare what the database has with the bank's book."""
-        lives = self.lives()
+        histories = self.histories()
         moves = self.ground.moves(self.head)
         for engine in self.all_engines:
-            history.anomalies.update(engine.meter.anomalies)
-            history.turns += engine.books.desk.points
+            history.invariant_warnings.update(engine.meter.invariant_warnings)
+            history.turns += engine.books.points.points
             if engine.ended is not None:
                 history.violations.append(
                     f"{engine.process.name} ended by itself: {engine.ended!r}"
@@ -285,19 +287,19 @@ class Schedule:
         ]
         history.violations += [
             *(f"in the background: {error!r}" for error in self.loop.failures),
-            *self.road.violations,
-            *auditor.money(self.bank, lives),
-            *auditor.paths(lives, placed),
-            *auditor.engines(history.anomalies),
-            *self.callers.told_wrong(lives),
+            *self.network.violations,
+            *auditor.money(self.bank, histories),
+            *auditor.paths(histories, placed),
+            *auditor.engines(history.invariant_warnings),
+            *self.callers.told_wrong(histories),
             *(self.ground.differences() if is_proved else ()),
         ]
-        history.ends.update(life.state.value for life in lives.values())
+        history.ends.update(history.state.value for history in histories.values())
         history.debits = sum(self.bank.debits.values())
 
 
-async def _wish(engine: Engine, life: Settlement, event: Event) -> None:
-    engine.service._mailbox.request(life, event)  # noqa: SLF001 - as the desk does
+async def _request(engine: ScheduledEngine, history: Settlement, event: Event) -> None:
+    engine.service._mailbox.request(history, event)  # noqa: SLF001 - as the desk does
 
 
 def play(

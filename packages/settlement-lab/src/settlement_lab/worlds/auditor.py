@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.announcement import event_id
-from settlement_engine.domain.lifecycle import ENDS, LIFE, State, is_recorded
+from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, State, is_recorded
 from settlement_engine.events.announce import ID_HEADER
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_lab.worlds.bank import Bank
-    from settlement_lab.worlds.bus import Bus, Consumer
+    from settlement_lab.worlds.bus import Bus, SimulatedConsumer
     from settlement_lab.worlds.people import Caller
 
 NEVER: Final = (
@@ -36,38 +36,38 @@ NEVER: Final = (
 """Counters of the engine that must stay 0, whatever faults occur around it."""
 
 
-def money(bank: Bank, lives: dict[UUID, Settlement]) -> Iterator[str]:
+def money(bank: Bank, histories: dict[UUID, Settlement]) -> Iterator[str]:
     """Compare every settlement with the bank's ledger."""
-    for key, life in lives.items():
+    for key, history in histories.items():
         paid = bank.debits.get(key, 0)
-        is_completed = life.state in (State.COMPLETED, State.RETURNED)
+        is_completed = history.state in (State.COMPLETED, State.RETURNED)
         if paid > 1:
             yield f"{_name(key)}: the bank paid {paid} times"
         if is_completed and paid != 1:
-            yield f"{_name(key)}: {life.state}, and the bank paid {paid} times"
-        if life.state in ENDS and not is_completed and paid:
-            yield f"{_name(key)}: {life.state}, and the bank paid"
-        if life.state not in ENDS:
-            yield f"{_name(key)}: still {life.state}"
+            yield f"{_name(key)}: {history.state}, and the bank paid {paid} times"
+        if history.state in ENDS and not is_completed and paid:
+            yield f"{_name(key)}: {history.state}, and the bank paid"
+        if history.state not in ENDS:
+            yield f"{_name(key)}: still {history.state}"
         if len(bank.arrived.get(key, ())) > 1:
             yield f"{_name(key)}: other bytes or references were sent: {bank.arrived[key]}"
-        if life.is_frozen and key not in bank.contradicted:
+        if history.is_frozen and key not in bank.contradicted:
             yield f"{_name(key)}: frozen, and the bank never contradicted itself"
-        yield from _returns(bank, key, life)
-    for key in bank.debits.keys() - lives.keys():
+        yield from _returns(bank, key, history)
+    for key in bank.debits.keys() - histories.keys():
         yield f"{_name(key)}: the bank paid without an instruction"
 
 
-def _returns(bank: Bank, key: UUID, life: Settlement) -> Iterator[str]:
+def _returns(bank: Bank, key: UUID, history: Settlement) -> Iterator[str]:
     """Compare the recorded returns with what the bank has sent back."""
-    whole, sent_back = life.instruction.amount.minor, bank.returned.get(key, 0)
-    if (life.state is State.RETURNED) != (sent_back == whole):
-        yield f"{_name(key)}: {life.state}; the bank returned {sent_back} of {whole}"
-    if sum(back.part_minor for back in life.returns) != sent_back:
-        yield f"{_name(key)}: {life.returns}; the bank returned {sent_back}"
+    whole, sent_back = history.instruction.amount.minor, bank.returned.get(key, 0)
+    if (history.state is State.RETURNED) != (sent_back == whole):
+        yield f"{_name(key)}: {history.state}; the bank returned {sent_back} of {whole}"
+    if sum(back.part_minor for back in history.returns) != sent_back:
+        yield f"{_name(key)}: {history.returns}; the bank returned {sent_back}"
 
 
-def paths(lives: dict[UUID, Settlement], moves: Sequence[Moved]) -> Iterator[str]:
+def paths(histories: dict[UUID, Settlement], moves: Sequence[Moved]) -> Iterator[str]:
     """Check that each settlement's moves are a gapless path of the state machine; likewise positions."""
     at: dict[UUID, tuple[int, State]] = {}
     last = None
@@ -78,19 +78,19 @@ def paths(lives: dict[UUID, Settlement], moves: Sequence[Moved]) -> Iterator[str
             yield f"position {moved.position} was made before the one before it"
         last = moved.at
         seq, state = at.get(moved.settlement_id, (0, State.PENDING))
-        row = LIFE[state].get(moved.event)
+        row = TRANSITIONS[state].get(moved.event)
         name = _name(moved.settlement_id)
         if (moved.seq, moved.from_state) != (seq + 1, state):
             yield f"{name}: move {moved.seq} from {moved.from_state} follows {seq}, {state}"
         if row is None or row.state is not moved.to_state or not is_recorded(state, row):
             yield f"{name}: {state} + {moved.event} to {moved.to_state} is not a transition"
         at[moved.settlement_id] = (moved.seq, moved.to_state)
-    for key, life in lives.items():
-        if at.get(key) != (life.seq, life.state):
-            yield f"{_name(key)}: its moves end at {at.get(key)}, it has {life.seq}, {life.state}"
+    for key, history in histories.items():
+        if at.get(key) != (history.seq, history.state):
+            yield f"{_name(key)}: its moves end at {at.get(key)}, it has {history.seq}, {history.state}"
 
 
-def announcements(bus: Bus, consumer: Consumer, moves: Sequence[Moved]) -> Iterator[str]:
+def announcements(bus: Bus, consumer: SimulatedConsumer, moves: Sequence[Moved]) -> Iterator[str]:
     """Check that the stream has every move once and in order, and that each had one effect."""
     stored = [headers[ID_HEADER] for headers in bus.log]
     made = [event_id(moved) for moved in moves]
@@ -103,23 +103,23 @@ def announcements(bus: Bus, consumer: Consumer, moves: Sequence[Moved]) -> Itera
         yield f"{len(consumer.effects)} effects of {len(stored)} events, or in another order"
 
 
-def answers(callers: Sequence[Caller], lives: dict[UUID, Settlement]) -> Iterator[str]:
+def answers(callers: Sequence[Caller], histories: dict[UUID, Settlement]) -> Iterator[str]:
     """Check that callers were told the truth, and that no status went back to an earlier one."""
     for caller in callers:
         yield from caller.violations
-        name = caller.wish.idempotency_key
+        name = caller.request.idempotency_key
         if caller.settlement_id is None:
             if not caller.conflict:
                 yield f"{name}: never answered"
             continue
-        life = lives.get(caller.settlement_id)
-        if life is None:
+        history = histories.get(caller.settlement_id)
+        if history is None:
             yield f"{name}: was told of {caller.settlement_id}, which does not exist"
             continue
-        if life.instruction.content() != caller.wish.content():
+        if history.instruction.content() != caller.request.content():
             yield f"{name}: settled with other content"
         reached = (0, State.PENDING)
-        for seen in (*caller.seen, (life.seq, life.state)):
+        for seen in (*caller.seen, (history.seq, history.state)):
             if seen[0] < reached[0]:
                 yield f"{name}: was told {seen} after {reached}"
             if reached[1] in ENDS and seen[1] not in ENDS:
@@ -127,13 +127,13 @@ def answers(callers: Sequence[Caller], lives: dict[UUID, Settlement]) -> Iterato
             reached = max(reached, seen, key=lambda each: each[0])
 
 
-def obligations(lives: dict[UUID, Settlement]) -> Iterator[str]:
+def obligations(histories: dict[UUID, Settlement]) -> Iterator[str]:
     """Check that each obligation was settled at most once and each key belongs to one settlement."""
     completed: set[str] = set()
     keys: set[str] = set()
-    for life in lives.values():
-        name, key = life.instruction.obligation_id, life.instruction.idempotency_key
-        if life.state is State.COMPLETED:
+    for history in histories.values():
+        name, key = history.instruction.obligation_id, history.instruction.idempotency_key
+        if history.state is State.COMPLETED:
             if name in completed:
                 yield f"obligation {name} was settled twice"
             completed.add(name)
@@ -142,11 +142,11 @@ def obligations(lives: dict[UUID, Settlement]) -> Iterator[str]:
         keys.add(key)
 
 
-def engines(anomalies: Counter[str]) -> Iterator[str]:
+def engines(invariant_warnings: Counter[str]) -> Iterator[str]:
     """Check the counters of the engines."""
     for kind in NEVER:
-        if anomalies[kind]:
-            yield f"an engine counted {kind}, {anomalies[kind]} times"
+        if invariant_warnings[kind]:
+            yield f"an engine counted {kind}, {invariant_warnings[kind]} times"
 
 
 def _name(key: UUID) -> str:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 DECISION_SECONDS: Final = (0.0, 0.1, 1.0, 8.0)
 SLOW_DECISION_SECONDS: Final = (20.0, 60.0)
 SECOND_WORD_SECONDS: Final = (0.5, 5.0, 30.0)
-ROAD_SECONDS: Final = (0.01, 0.05, 0.2)
+NETWORK_SECONDS: Final = (0.01, 0.05, 0.2)
 LIE_SECONDS: Final = (1.0, 10.0)
 LIES_MAX: Final = 12
 RETURN_SECONDS: Final = 10.0
@@ -78,7 +78,7 @@ VISIBLE_SECONDS: Final = 15.0
 
 
 @dataclass(slots=True)
-class Payment:
+class SimulatedPayment:
     """What the bank has under one reference."""
 
     reference: str
@@ -99,7 +99,7 @@ class Bank:
     chronicle: Chronicle
     rules: RailCapabilities
     skew: timedelta = timedelta(0)
-    book: dict[str, Payment] = field(default_factory=dict)
+    book: dict[str, SimulatedPayment] = field(default_factory=dict)
     debits: dict[UUID, int] = field(default_factory=dict)
     arrived: dict[UUID, set[tuple[str, bytes]]] = field(default_factory=dict)
     contradicted: set[UUID] = field(default_factory=set)
@@ -126,7 +126,7 @@ class Bank:
         if known is not None and known.state != OPEN:
             self._pay(known)  # a bank that no longer recognises it pays again
             return Event.SETTLED
-        payment = Payment(name, question.settlement_id, question.attempt, self.loop.time())
+        payment = SimulatedPayment(name, question.settlement_id, question.attempt, self.loop.time())
         self.book[name] = payment
         if self._is_expired(question):
             self.faults.note("bank_too_late")
@@ -135,11 +135,11 @@ class Bank:
         self._think(payment)
         return self._word(payment)
 
-    def _is_tombstone(self, payment: Payment) -> bool:
+    def _is_tombstone(self, payment: SimulatedPayment) -> bool:
         """Return whether a payment was blocked by a recall: a later instruction does not revive it."""
         return payment.state in (REJECTED, RECALLED)
 
-    def _remembers(self, payment: Payment) -> bool:
+    def _remembers(self, payment: SimulatedPayment) -> bool:
         """Return whether the bank recognises that it already has this payment."""
         if self.rules.rail_class is RailClass.A:
             return True
@@ -157,7 +157,7 @@ class Bank:
 
     # --- what the bank does -----------------------------------------------------------------------
 
-    def _think(self, payment: Payment) -> None:
+    def _think(self, payment: SimulatedPayment) -> None:
         """Decide at once or later."""
         seconds = self.faults.seconds(DECISION_SECONDS)
         if self.faults.happens("bank_slow", 3):
@@ -168,7 +168,7 @@ class Bank:
         else:
             self._decide(payment)
 
-    def _decide(self, payment: Payment) -> None:
+    def _decide(self, payment: SimulatedPayment) -> None:
         if payment.state != OPEN:
             return
         if self.faults.happens("bank_rejects", 2):
@@ -184,16 +184,16 @@ class Bank:
         if payment.state == SETTLED and self.faults.happens("bank_returns"):
             self.later(RETURN_SECONDS, self._return, payment, RETURN_LOOKS_MAX)
 
-    def _pay(self, payment: Payment) -> None:
+    def _pay(self, payment: SimulatedPayment) -> None:
         """Move the money: this must happen once only."""
         key = payment.settlement_id
         self.debits[key] = self.debits.get(key, 0) + 1
         self.chronicle.note(f"bank pays {payment.reference[:9]}, debit {self.debits[key]}")
 
-    def _speak(self, payment: Payment) -> None:
+    def _speak(self, payment: SimulatedPayment) -> None:
         """Report a decision without being asked; the report may be lost, late or duplicated."""
         message = self._status(payment, WORDS[payment.state])
-        self._say(message, self.faults.seconds(ROAD_SECONDS))
+        self._say(message, self.faults.seconds(NETWORK_SECONDS))
         if self.faults.happens("bank_speaks_twice", 2):
             self._say(message, self.faults.seconds(SECOND_WORD_SECONDS))
 
@@ -219,7 +219,7 @@ class Bank:
         self.later(seconds, self._tell_until_acknowledged, message, tries - 1)
 
     def _status(
-        self, payment: Payment, event: Event, stated: StatedAmount = NOT_STATED
+        self, payment: SimulatedPayment, event: Event, stated: StatedAmount = NOT_STATED
     ) -> InboundMessage:
         """Make a status message about a payment, with an id of its own."""
         self.messages += 1
@@ -236,7 +236,7 @@ class Bank:
             reports=(report,),
         )
 
-    def _lie(self, payment: Payment, tries: int) -> None:
+    def _lie(self, payment: SimulatedPayment, tries: int) -> None:
         """Contradict an earlier report, after the engine has processed it."""
         state = self.state_of(payment.settlement_id)
         event = {State.COMPLETED: Event.REJECTED, State.ROLLED_BACK: Event.SETTLED}.get(
@@ -249,14 +249,14 @@ class Bank:
         elif tries and not self.faults.is_over:
             self.later(self.faults.seconds(LIE_SECONDS), self._lie, payment, tries - 1)
 
-    def _return(self, payment: Payment, tries: int) -> None:
+    def _return(self, payment: SimulatedPayment, tries: int) -> None:
         """Send a completed payment back, and report it until that is acknowledged."""
         if self.state_of(payment.settlement_id) is State.COMPLETED:
             self._send_back(payment, self.amount_of(payment.settlement_id))
         elif tries and not self.faults.is_over:
             self.later(RETURN_SECONDS, self._return, payment, tries - 1)
 
-    def _send_back(self, payment: Payment, whole: int) -> None:
+    def _send_back(self, payment: SimulatedPayment, whole: int) -> None:
         """Send it back: whole, or a part less charges, reported twice, and then usually the rest.
 
         Which of these happens depends only on the payment's reference, so that nothing else in the world
@@ -276,7 +276,7 @@ class Bank:
             rest = StatedAmount(minor=whole - part, reference="R-2")
             self.later(RETURN_SECONDS, self._give_back, payment, whole - part, rest)
 
-    def _give_back(self, payment: Payment, part: int, stated: StatedAmount) -> None:
+    def _give_back(self, payment: SimulatedPayment, part: int, stated: StatedAmount) -> None:
         key = payment.settlement_id
         self.returned[key] = self.returned.get(key, 0) + part
         message = self._status(payment, Event.RETURNED, stated)
@@ -284,7 +284,7 @@ class Bank:
 
     # --- what the bank is asked -------------------------------------------------------------------
 
-    def _word(self, payment: Payment) -> Event | None:
+    def _word(self, payment: SimulatedPayment) -> Event | None:
         """Return what is known about a payment; about an undecided one, nothing or *acknowledged*."""
         if payment.state == OPEN:
             return Event.ACKNOWLEDGED if payment.is_acknowledged else None
@@ -297,7 +297,7 @@ class Bank:
         if payment is None and self._is_expired(question):
             # What has not arrived by now is refused for ever: only then is the answer definite.
             self.faults.note("bank_too_late")
-            self.book[name] = Payment(
+            self.book[name] = SimulatedPayment(
                 name, question.settlement_id, question.attempt, self.loop.time(), state=REJECTED
             )
             return Event.REJECTED
@@ -306,7 +306,7 @@ class Bank:
             return Event.NOT_FOUND
         return self._word(payment) or Event.ACKNOWLEDGED
 
-    def _is_lost(self, payment: Payment) -> bool:
+    def _is_lost(self, payment: SimulatedPayment) -> bool:
         """Return whether the bank does not find a payment that it has."""
         if self.rules.rail_class is RailClass.C:
             return self.loop.time() - payment.at_seconds < VISIBLE_SECONDS
@@ -321,7 +321,9 @@ class Bank:
         if payment is None:
             if self.rules.rail_class is not RailClass.B:
                 return Event.NOT_FOUND
-            payment = Payment(name, question.settlement_id, question.attempt, self.loop.time())
+            payment = SimulatedPayment(
+                name, question.settlement_id, question.attempt, self.loop.time()
+            )
             self.book[name] = payment
         if payment.state == OPEN:
             if self.faults.happens("bank_refuses_recall", 3):

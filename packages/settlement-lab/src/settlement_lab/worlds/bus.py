@@ -19,7 +19,7 @@ from settlement_client import MemoryInbox
 from settlement_engine.errors import Unavailable
 from settlement_engine.events.announce import ID_HEADER
 from settlement_engine.events.publisher import KNOWN_ID, WRONG_LAST_ID, WRONG_LAST_SEQUENCE
-from settlement_lab.worlds.door import finish
+from settlement_lab.worlds.call_boundary import finish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -260,7 +260,7 @@ def _read(frames: bytes) -> list[Frame]:
 
 
 @dataclass(slots=True)
-class Consumer:
+class SimulatedConsumer:
     """Reads the stream; its inbox records an event in the same step in which the event is processed."""
 
     bus: Bus

@@ -44,7 +44,7 @@ class History:
     digest: str = ""
     fired: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
-    anomalies: Counter[str] = field(default_factory=Counter)
+    invariant_warnings: Counter[str] = field(default_factory=Counter)
     debits: int = 0
     seconds: float = 0.0
     turns: int = 0

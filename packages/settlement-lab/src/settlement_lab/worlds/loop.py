@@ -46,7 +46,7 @@ class Endless(AssertionError):
     """The world does not become quiescent."""
 
 
-class Stuck(AssertionError):
+class StuckLoop(AssertionError):
     """Nothing is left to run, and the world has not ended."""
 
 
@@ -132,7 +132,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 break
         else:
             message = "no callback and no timer is left"
-            raise Stuck(message)
+            raise StuckLoop(message)
         while timers and timers[0][0] <= self._now:
             self._waiting.append(heapq.heappop(timers)[2])
 

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.lifecycle import State
     from settlement_engine.domain.settlement import Moved, Settlement
-    from settlement_engine.ports import Admission, Admitted, Clock, Ids, Outcome, Question, Step
+    from settlement_engine.ports import (
+        Admission,
+        Admitted,
+        Clock,
+        Ids,
+        Question,
+        TransitionCommand,
+        TransitionResult,
+    )
 
 CURRENCY: Final = "EUR"
 
@@ -43,16 +51,18 @@ class WatchedSettlements(MemorySettlements):
         self._kept = records
 
     @override
-    async def admit(self, admissions: Sequence[Admission], owner: int) -> list[Admitted]:
+    async def admit(self, admissions: Sequence[Admission], engine_id: int) -> list[Admitted]:
         """Admit, and check."""
-        found = await super().admit(admissions, owner)
+        found = await super().admit(admissions, engine_id)
         check(self._kept)
         return found
 
     @override
-    async def apply(self, steps: Sequence[Step], owner: int) -> list[Outcome]:
+    async def apply(
+        self, steps: Sequence[TransitionCommand], engine_id: int
+    ) -> list[TransitionResult]:
         """Apply, and check."""
-        found = await super().apply(steps, owner)
+        found = await super().apply(steps, engine_id)
         check(self._kept)
         return found
 
@@ -64,7 +74,7 @@ class MemoryBooks:
 
     def __init__(self, records: Records, ids: Ids) -> None:
         self.records = records
-        self.owner = 0
+        self.engine_id = 0
         self.is_closed = False
         self.settlements: Any = WatchedSettlements(records)
         self.accounts: Any = MemoryAccounts(records, ids)
@@ -72,14 +82,14 @@ class MemoryBooks:
         self.inbound: Any = MemoryInbound(records)
         self.registry: Any = _Registry(self)
 
-    def end_session(self, owner: int) -> None:
+    def end_session(self, engine_id: int) -> None:
         """End the session of an engine."""
-        self.records.sessions.kill(owner)
+        self.records.sessions.kill(engine_id)
 
     def close(self) -> None:
         """End the sessions of this process, and those that are still being opened."""
         self.is_closed = True
-        self.end_session(self.owner)
+        self.end_session(self.engine_id)
 
 
 class _Registry(MemoryRegistry):
@@ -92,19 +102,19 @@ class _Registry(MemoryRegistry):
     @override
     async def join(self, lease_seconds: float) -> int:
         """Join; a new connection ends the session of the earlier one."""
-        if self._books.owner:
-            self._books.end_session(self._books.owner)
-        self._books.owner = await super().join(lease_seconds)
+        if self._books.engine_id:
+            self._books.end_session(self._books.engine_id)
+        self._books.engine_id = await super().join(lease_seconds)
         if self._books.is_closed:
-            self._books.end_session(self._books.owner)
-        return self._books.owner
+            self._books.end_session(self._books.engine_id)
+        return self._books.engine_id
 
     @override
-    async def beat(self, owner: int, lease_seconds: float) -> bool:
+    async def renew(self, engine_id: int, lease_seconds: float) -> bool:
         """Renew the lease; a late call of a dead process opens no session."""
-        is_alive = await super().beat(owner, lease_seconds)
+        is_alive = await super().renew(engine_id, lease_seconds)
         if self._books.is_closed:
-            self._books.end_session(owner)
+            self._books.end_session(engine_id)
         return is_alive
 
 
@@ -120,7 +130,7 @@ class _Stream(MemoryStream):
         """Return whether this process publishes."""
         sessions = self._books.records.sessions
         alive = (number for number in self._books.records.engines if sessions.is_held(number))
-        return next(alive, 0) == self._books.owner
+        return next(alive, 0) == self._books.engine_id
 
 
 class MemoryGround:
@@ -142,26 +152,26 @@ class MemoryGround:
 
     def state_of(self, settlement_id: UUID) -> State | None:
         """Return the committed state of a settlement."""
-        life = self.records.lives.get(settlement_id)
-        return life.state if life else None
+        history = self.records.histories.get(settlement_id)
+        return history.state if history else None
 
     def amount_of(self, settlement_id: UUID) -> int:
         """Return a settlement's amount in minor units."""
-        return self.records.lives[settlement_id].instruction.amount.minor
+        return self.records.histories[settlement_id].instruction.amount.minor
 
     def permitted(self, question: Question) -> str:
         """Return what is wrong with a send: only recorded bytes may leave; empty if nothing is wrong."""
-        life = self.records.lives.get(question.settlement_id)
-        if life is None or life.attempt is None or life.state not in HOLDING | ENDS:
+        history = self.records.histories.get(question.settlement_id)
+        if history is None or history.attempt is None or history.state not in HOLDING | ENDS:
             return "sent before the intent was recorded"
-        recorded = (life.attempt.references, life.attempt.payload)
+        recorded = (history.attempt.references, history.attempt.payload)
         if (question.references, question.payload) != recorded:
             return "sent other bytes than were recorded"
         return ""
 
-    async def lives(self) -> dict[UUID, Settlement]:
+    async def histories(self) -> dict[UUID, Settlement]:
         """Return every settlement as it is now."""
-        return {key: self.records.copy(key) for key in self.records.lives}
+        return {key: self.records.copy(key) for key in self.records.histories}
 
     async def moves(self) -> Sequence[Moved]:
         """Return all moves, in order."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from settlement_lab.worlds.faults import Faults
     from settlement_lab.worlds.loop import VirtualLoop
     from settlement_lab.worlds.node import Node
-    from settlement_lab.worlds.rail import Road
+    from settlement_lab.worlds.rail import RailNetwork
 
 STRIKES_MAX: Final = 12
 STRIKE_SECONDS: Final = 5.0
@@ -43,7 +43,7 @@ class Struck(Protocol):
     loop: VirtualLoop
     faults: Faults
     ground: Any
-    road: Road
+    network: RailNetwork
     bus: Bus
     nodes: list[Node]
     is_long_night: bool
@@ -69,7 +69,7 @@ class Nemesis:
         if self._world.is_long_night:
             await asyncio.sleep(self._world.chance.random() * NIGHTFALL_SECONDS)
             self._world.faults.note("road_cut")
-            self._world.road.cut(LONG_NIGHT_SECONDS)
+            self._world.network.cut(LONG_NIGHT_SECONDS)
         for _ in range(int(self._world.chance.random() * (STRIKES_MAX + 1))):
             await asyncio.sleep(self._world.chance.expovariate(1 / STRIKE_SECONDS))
             if self._world.nodes:
@@ -98,7 +98,7 @@ class Nemesis:
         if faults.happens("bus_down", 2):
             self._world.bus.go_down()
         if faults.happens("road_cut", 2):
-            self._world.road.cut(faults.seconds(CUT_SECONDS))
+            self._world.network.cut(faults.seconds(CUT_SECONDS))
         if faults.happens("database_down"):
             for node in self._world.nodes:
                 self._cut(node)
@@ -107,7 +107,7 @@ class Nemesis:
 
     def _cut(self, node: Node) -> None:
         self._world.chronicle.note(f"{node.process.name} is cut off from the database")
-        node.door.cut()
+        node.boundary.cut()
         if self._world.chance.random() < 0.5:  # noqa: PLR2004 - the server notices, or only the lease does
             self._world.end_session(node)
 

@@ -16,7 +16,7 @@ from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.events.connection import NatsAccess
 from settlement_engine.events.relay import Relay, RelaySettings
 from settlement_engine.ports import Answer
-from settlement_lab.worlds.door import Door, Gated
+from settlement_lab.worlds.call_boundary import CallBoundary, Gated
 from settlement_lab.worlds.loop import Process
 from settlement_lab.worlds.rail import SimulatedRail
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from random import Random
 
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.ports import Clock, Ids, LaneReport, Step
+    from settlement_engine.ports import Clock, Ids, LaneReport, TransitionCommand
     from settlement_lab.worlds.bus import Bus
     from settlement_lab.worlds.chronicle import Chronicle
     from settlement_lab.worlds.faults import Faults
     from settlement_lab.worlds.loop import VirtualLoop
-    from settlement_lab.worlds.rail import Road
+    from settlement_lab.worlds.rail import RailNetwork
 
 LEASE_SECONDS: Final = 12.0
 LEADING_SECONDS: Final = 5.0
@@ -51,8 +51,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "watch_interval_seconds": 5.0,
     "screening_timeout_seconds": 5.0,
     "windows_refresh_seconds": 20.0,
-    "admission_patience_seconds": 8.0,
-    "broken_rest_seconds": 10.0,
+    "admission_timeout_seconds": 8.0,
+    "broken_due_seconds": 10.0,
     "inbound_poll_seconds": 5.0,
     "resend": Backoff(first_seconds=1, max_seconds=15),
     "enquiry": Backoff(first_seconds=1, max_seconds=15),
@@ -75,7 +75,7 @@ class Books(Protocol):
     registry: Any
     inbound: Any
 
-    def end_session(self, owner: int) -> None:
+    def end_session(self, engine_id: int) -> None:
         """End the session that shows that this engine is running, as its crash would."""
         ...
 
@@ -96,18 +96,20 @@ class SkewedClock:
         return self._clock.now() + timedelta(seconds=self.skew_seconds)
 
 
-class Tally:
+class WarningTally:
     """A meter that counts what must not happen."""
 
     def __init__(self, faults: Faults | None = None) -> None:
-        self.anomalies: Counter[str] = Counter()
+        self.invariant_warnings: Counter[str] = Counter()
         self._faults = faults
 
-    def anomaly(self, kind: str, count: int = 1) -> None:
+    def invariant_warning(self, kind: str, count: int = 1) -> None:
         """Count it."""
-        self.anomalies[kind] += count
+        self.invariant_warnings[kind] += count
 
-    def moved(self, steps: Sequence[Step], commit_seconds: float | None = None) -> None:
+    def moved(
+        self, steps: Sequence[TransitionCommand], commit_seconds: float | None = None
+    ) -> None:
         """Note settlements that a lane had no capacity for."""
         del commit_seconds
         for step in steps:
@@ -136,7 +138,7 @@ class Tally:
         """Nothing."""
 
 
-class MoodyScreening:
+class UnstableScreening:
     """Clears; sometimes it refuses, parks for a person, answers late, or does not answer."""
 
     def __init__(self, loop: VirtualLoop, faults: Faults) -> None:
@@ -168,9 +170,11 @@ class MoodyScreening:
 class _Leadership:
     """Returns who publishes from a cached value; the store is asked now and then."""
 
-    def __init__(self, loop: VirtualLoop, door: Door, faults: Faults, stream: Any) -> None:
+    def __init__(
+        self, loop: VirtualLoop, boundary: CallBoundary, faults: Faults, stream: Any
+    ) -> None:
         self._loop = loop
-        self._door = door
+        self._boundary = boundary
         self._stream = stream
         self._ends_at = 0.0
         self._is_leader = False
@@ -181,7 +185,7 @@ class _Leadership:
         if self._is_stubborn:
             return True
         if self._loop.time() >= self._ends_at:
-            self._is_leader = await self._door.call("is_leader", self._stream.is_leader)
+            self._is_leader = await self._boundary.call("is_leader", self._stream.is_leader)
             self._ends_at = self._loop.time() + LEADING_SECONDS
         return self._is_leader
 
@@ -195,7 +199,7 @@ class Node:
         loop: VirtualLoop,
         books: Books,
         *,
-        road: Road,
+        network: RailNetwork,
         bus: Bus,
         clock: Clock,
         ids: Ids,
@@ -206,19 +210,19 @@ class Node:
         self.process = Process(name)
         self.books = books
         self.clock = SkewedClock(clock)
-        self.meter = Tally(faults)
+        self.meter = WarningTally(faults)
         self.ended: BaseException | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._loop = loop
         self._chronicle = chronicle
-        self.door = Door(loop, self.process, faults)
-        self.door.is_instant = books.is_instant
-        self.door.reached = self._note_commit
-        rail = SimulatedRail(road, self.process)
-        settlements: Any = Gated(books.settlements, self.door)
+        self.boundary = CallBoundary(loop, self.process, faults)
+        self.boundary.is_instant = books.is_instant
+        self.boundary.reached = self._note_commit
+        rail = SimulatedRail(network, self.process)
+        settlements: Any = Gated(books.settlements, self.boundary)
         self.store = settlements
-        stream: Any = Gated(books.stream, self.door)
-        accounts: Any = Gated(books.accounts, self.door)
+        stream: Any = Gated(books.stream, self.boundary)
+        accounts: Any = Gated(books.accounts, self.boundary)
         self.engine = SettlementService(
             EngineSettings(
                 **SETTINGS,
@@ -230,10 +234,10 @@ class Node:
             store=settlements,
             accounts=accounts,
             stream=stream,
-            registry=cast("Any", Gated(books.registry, self.door)),
+            registry=cast("Any", Gated(books.registry, self.boundary)),
             rails={rail.name: rail},
-            screening=MoodyScreening(loop, faults),
-            inbound=cast("Any", Gated(books.inbound, self.door)),
+            screening=UnstableScreening(loop, faults),
+            inbound=cast("Any", Gated(books.inbound, self.boundary)),
             clock=self.clock,
             ids=ids,
             chance=chance,
@@ -255,8 +259,8 @@ class Node:
                 mark_seconds=4.0,
                 linger_seconds=0.5,
             ),
-            leadership=_Leadership(self._loop, self.door, faults, books.stream),
-            doorbell=self.engine.doorbell,
+            leadership=_Leadership(self._loop, self.boundary, faults, books.stream),
+            notifier=self.engine.notifier,
             open_connection=bus.connector(self.process),
         )
 
@@ -293,11 +297,11 @@ class Node:
             self.ended = error
 
     @property
-    def owner(self) -> int:
+    def engine_id(self) -> int:
         """The engine id of this process."""
-        return self.engine._presence.owner  # noqa: SLF001 - the fault injector may look anywhere
+        return self.engine._lease.engine_id  # noqa: SLF001 - the fault injector may look anywhere
 
     @property
     def is_up(self) -> bool:
         """Return whether the engine accepts calls."""
-        return not self.process.is_stopped and self.owner > 0
+        return not self.process.is_stopped and self.engine_id > 0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BANKS: Final = ("AAA", "BBB")
 AMOUNTS: Final = (100, 300, 500)
 TRIES_MAX: Final = 400
-PATIENCE_SECONDS: Final = (4.0, 15.0)
+EXTERNAL_TIMEOUT_SECONDS: Final = (4.0, 15.0)
 LOOKS_MAX: Final = 4
 THINK_SECONDS: Final = (0.1, 2.0, 15.0)
 WAIT_SECONDS: Final = 5.0
@@ -43,7 +43,7 @@ class Caller:
     """One obligation and its caller. ``seen`` has the answers that it received, in order."""
 
     number: int
-    wish: Instruction
+    request: Instruction
     settlement_id: UUID | None = None
     conflict: str = ""
     seen: list[tuple[int, State]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Caller:
 
     def note(self, settlement: Settlement) -> None:
         """Record an answer."""
-        name = self.wish.idempotency_key
+        name = self.request.idempotency_key
         if self.conflict:
             self.violations.append(f"{name}: was refused as a conflict before")
         if self.settlement_id not in (None, settlement.id):
@@ -60,14 +60,16 @@ class Caller:
         self.seen.append((settlement.seq, settlement.state))
 
 
-def draw_wish(number: int, faults: Faults, before: list[Caller], obligations: int) -> Instruction:
+def draw_request(
+    number: int, faults: Faults, before: list[Caller], obligations: int
+) -> Instruction:
     """Draw an instruction; sometimes for an obligation that another caller already has."""
     chance = faults.chance
     source = BANKS[0] if chance.random() < 0.75 else BANKS[1]  # noqa: PLR2004 - one account is hot
     target = BANKS[1] if source == BANKS[0] else BANKS[0]
     obligation = f"o-{number}"
     if before and (number >= obligations or faults.happens("caller_takes_obligation")):
-        obligation = before[int(chance.random() * len(before))].wish.obligation_id
+        obligation = before[int(chance.random() * len(before))].request.obligation_id
     return Instruction(
         caller="caller",
         idempotency_key=f"k-{number}",
@@ -118,11 +120,11 @@ class People:
 
     async def call(self, caller: Caller) -> None:
         """Submit until it is accepted or finally refused; then perhaps read, cancel or repeat."""
-        name = caller.wish.idempotency_key
+        name = caller.request.idempotency_key
         for _ in range(TRIES_MAX):
-            seconds = self._faults.seconds(PATIENCE_SECONDS)
+            seconds = self._faults.seconds(EXTERNAL_TIMEOUT_SECONDS)
             try:
-                found = await self._ask(lambda node: _settle(node, caller.wish), seconds)
+                found = await self._ask(lambda node: _settle(node, caller.request), seconds)
             except IdempotencyConflict as conflict:
                 caller.conflict = conflict.field
                 self._chronicle.note(f"{name} conflicts in {conflict.field}")
@@ -145,7 +147,7 @@ class People:
         if self._faults.happens("caller_cancels", 3):
             await self._once(caller, lambda node: node.engine.cancel(_known(caller)))
         if self._faults.happens("caller_repeats", 3):
-            await self._once(caller, lambda node: _settle(node, caller.wish))
+            await self._once(caller, lambda node: _settle(node, caller.request))
         if self._faults.happens("caller_changes_content", 2):
             await self._contradict(caller)
         await self._look(caller)
@@ -158,20 +160,22 @@ class People:
     async def _once(self, caller: Caller, call: Callable[[Node], Coroutine[Any, Any, Any]]) -> None:
         await asyncio.sleep(self._faults.seconds(THINK_SECONDS))
         try:
-            caller.note(await self._ask(call, self._faults.seconds(PATIENCE_SECONDS)))
+            caller.note(await self._ask(call, self._faults.seconds(EXTERNAL_TIMEOUT_SECONDS)))
         except Unanswered:
             return
         except (IdempotencyConflict, NotFound) as error:
-            caller.violations.append(f"{caller.wish.idempotency_key}: {error.what}")
+            caller.violations.append(f"{caller.request.idempotency_key}: {error.what}")
 
     async def _contradict(self, caller: Caller) -> None:
         """Use the key for other content: that must be refused."""
-        other = replace(caller.wish, amount=Money(caller.wish.amount.minor + 1, CURRENCY))
+        other = replace(caller.request, amount=Money(caller.request.amount.minor + 1, CURRENCY))
         try:
-            await self._ask(lambda node: _settle(node, other), PATIENCE_SECONDS[-1])
+            await self._ask(lambda node: _settle(node, other), EXTERNAL_TIMEOUT_SECONDS[-1])
         except (Unanswered, IdempotencyConflict):
             return
-        caller.violations.append(f"{caller.wish.idempotency_key}: was accepted for other content")
+        caller.violations.append(
+            f"{caller.request.idempotency_key}: was accepted for other content"
+        )
 
     def look_after(
         self, settlements: dict[UUID, Settlement], truth: Callable[[Settlement], Event | None]
@@ -191,15 +195,15 @@ class People:
                 if event is not None:
                     self._faults.note("attested")
             if event is not None:
-                _ = node.run(_wish(node, settlement, event))
+                _ = node.run(_request(node, settlement, event))
 
 
-async def _wish(node: Node, settlement: Settlement, event: Event) -> None:
+async def _request(node: Node, settlement: Settlement, event: Event) -> None:
     node.engine._mailbox.request(settlement, event)  # noqa: SLF001 - as the case worker does
 
 
-async def _settle(node: Node, wish: Instruction) -> Settlement:
-    return replace((await node.engine.settle(wish, WAIT_SECONDS)).settlement)
+async def _settle(node: Node, request: Instruction) -> Settlement:
+    return replace((await node.engine.settle(request, WAIT_SECONDS)).settlement)
 
 
 async def _load(node: Node, settlement_id: UUID) -> Settlement | None:

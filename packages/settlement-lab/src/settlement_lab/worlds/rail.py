@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     Report = Callable[[Sequence[Answer]], None]
     Visit = Callable[[Question], Event | None]
 
-ROAD_SECONDS: Final = (0.01, 0.05, 0.2)
+NETWORK_SECONDS: Final = (0.01, 0.05, 0.2)
 LINGER_SECONDS: Final = (2.0, 8.0, 20.0)
 LATE_ANSWER_SECONDS: Final = (4.0, 20.0, 60.0)
 CUT_SECONDS: Final = (10.0, 60.0, 200.0)
 RAISE_SECONDS: Final = (0.01, 0.3, 1.0)
 
 
-class Road:
+class RailNetwork:
     """The network to the bank, which all engines of a world share."""
 
     def __init__(self, bank: Bank) -> None:
@@ -89,15 +89,15 @@ class SimulatedRail:
 
     name: Final = RAIL_NAME
 
-    def __init__(self, road: Road, process: Process) -> None:
-        self._road = road
-        self._bank = road.bank
-        self._faults = road.bank.faults
+    def __init__(self, network: RailNetwork, process: Process) -> None:
+        self._network = network
+        self._bank = network.bank
+        self._faults = network.bank.faults
         self._receive: Receive | None = None
         self._deliveries: list[asyncio.Task[None]] = []
         self.process = process
-        self.capabilities = road.bank.rules
-        road.bank.listeners.append(self)
+        self.capabilities = network.bank.rules
+        network.bank.listeners.append(self)
 
     def listen(self, receive: Receive) -> None:
         """Set the function that stores what the bank sends without being asked."""
@@ -105,7 +105,7 @@ class SimulatedRail:
 
     def deliver(self, message: InboundMessage, when_stored: Callable[[], None]) -> None:
         """Deliver a message to the engine, and the acknowledgement back, unless the network is cut."""
-        if self._road.is_cut:
+        if self._network.is_cut:
             self._faults.note("message_not_delivered")
             return
         work = self._hand_over(message, when_stored)
@@ -118,7 +118,7 @@ class SimulatedRail:
             await self._receive([message])
         except (Unavailable, Contention):
             return
-        if self._road.is_cut or self._faults.happens("acknowledgement_lost"):
+        if self._network.is_cut or self._faults.happens("acknowledgement_lost"):
             return
         when_stored()
 
@@ -130,12 +130,12 @@ class SimulatedRail:
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
         """Return the payment's bytes."""
-        wish = settlement.instruction
-        amount = wish.amount
+        request = settlement.instruction
+        amount = request.amount
         words = (
             references.end_to_end_id,
-            wish.from_bank,
-            wish.to_bank,
+            request.from_bank,
+            request.to_bank,
             str(amount),
             amount.currency,
         )
@@ -149,9 +149,9 @@ class SimulatedRail:
     async def send(self, questions: Sequence[Question], report: Report) -> None:
         """Send the instructions, as far as the network allows."""
         for question in questions:
-            why = self._road.permitted(question)
+            why = self._network.permitted(question)
             if why:
-                self._road.violations.append(f"settlement {question.settlement_id.int}: {why}")
+                self._network.violations.append(f"settlement {question.settlement_id.int}: {why}")
         await self._put("send", questions, report, self._bank.receive)
 
     async def enquire(self, questions: Sequence[Question], report: Report) -> None:
@@ -179,14 +179,14 @@ class SimulatedRail:
     def _leave(self, ask: str, question: Question, visit: Visit, call: _Call) -> None:
         """Bring one request to the bank: now, much later, twice, never, or provably not at all."""
         faults, bank = self._faults, self._bank
-        is_refused = self._road.is_cut and faults.chance.random() < 0.3  # noqa: PLR2004
+        is_refused = self._network.is_cut and faults.chance.random() < 0.3  # noqa: PLR2004
         if ask == "send" and (is_refused or faults.happens("undelivered")):
             answer = _reply(question, Event.UNDELIVERED)
-            bank.loop.call_later(faults.seconds(ROAD_SECONDS), call.answer, answer)
+            bank.loop.call_later(faults.seconds(NETWORK_SECONDS), call.answer, answer)
             return
-        if self._road.is_cut or faults.happens("request_lost"):
+        if self._network.is_cut or faults.happens("request_lost"):
             return
-        seconds = faults.seconds(ROAD_SECONDS)
+        seconds = faults.seconds(NETWORK_SECONDS)
         if faults.happens("request_lingers"):
             seconds += faults.seconds(LINGER_SECONDS)
         bank.later(seconds, self._visit, question, visit, call)
@@ -198,10 +198,10 @@ class SimulatedRail:
         """Ask the bank, and go back with its answer."""
         faults = self._faults
         event = visit(question)
-        if event is None or self._road.is_cut or faults.happens("answer_lost"):
+        if event is None or self._network.is_cut or faults.happens("answer_lost"):
             return
         answer = _reply(question, event)
-        seconds = faults.seconds(ROAD_SECONDS)
+        seconds = faults.seconds(NETWORK_SECONDS)
         if faults.happens("answer_late"):
             seconds += faults.seconds(LATE_ANSWER_SECONDS)
         self._bank.later(seconds, self._come_back, call, answer)

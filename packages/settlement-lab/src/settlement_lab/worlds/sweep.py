@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from settlement_lab.mutants.catalogue import MUTANTS
-from settlement_lab.mutants.surgery import without
+from settlement_lab.mutants.patching import without
 from settlement_lab.worlds.faults import FAULTS
 from settlement_lab.worlds.world import play
 

@@ -19,14 +19,14 @@ from settlement_engine.ports import AccountSpec, Funding
 from settlement_lab.worlds import auditor
 from settlement_lab.worlds import loop as virtual
 from settlement_lab.worlds.bank import BANK_SKEW_SECONDS, Bank, draw_rules
-from settlement_lab.worlds.bus import Bus, Consumer
+from settlement_lab.worlds.bus import Bus, SimulatedConsumer
 from settlement_lab.worlds.chronicle import Chronicle, History
 from settlement_lab.worlds.faults import Faults
 from settlement_lab.worlds.memory_books import CURRENCY, MemoryGround
 from settlement_lab.worlds.nemesis import LONG_NIGHT_SECONDS, SKEW_SECONDS, Nemesis
 from settlement_lab.worlds.node import Node
-from settlement_lab.worlds.people import BANKS, Caller, People, draw_wish
-from settlement_lab.worlds.rail import Road
+from settlement_lab.worlds.people import BANKS, Caller, People, draw_request
+from settlement_lab.worlds.rail import RailNetwork
 from settlement_lab.worlds.silence import silent
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ FUNDS: Final = (300, 1_000, 5_000, 5_000)
 CALM_SECONDS: Final = 6.0
 LONG_NIGHT_SHARE: Final = 0.1
 
-PATIENCE_SECONDS: Final = 60.0
+EXTERNAL_TIMEOUT_SECONDS: Final = 60.0
 """After this long without faults people look at what is left: the rails had their chance."""
 
 END_SECONDS: Final = 1_500.0
@@ -101,11 +101,11 @@ class World:
         self.bank.skew = timedelta(seconds=(self.chance.random() * 2 - 1) * BANK_SKEW_SECONDS)
         self.bank.state_of = self.ground.state_of
         self.bank.amount_of = self.ground.amount_of
-        self.road = Road(self.bank)
-        self.road.permitted = self.ground.permitted
+        self.network = RailNetwork(self.bank)
+        self.network.permitted = self.ground.permitted
         is_atomic = self.chance.random() < 0.7  # noqa: PLR2004 - older servers have no batches
         self.bus = Bus(loop, self.faults, self.chronicle, is_atomic)
-        self.consumer = Consumer(self.bus)
+        self.consumer = SimulatedConsumer(self.bus)
         self.nodes: list[Node] = []
         self.all_nodes: list[Node] = []
         self.processes: list[Process] = []
@@ -145,7 +145,7 @@ class World:
     def _has_failed(self) -> bool:
         """Say whether something went wrong that needs no auditor."""
         is_over = any(node.ended is not None for node in self.all_nodes)
-        return is_over or bool(self.loop.failures or self.road.violations)
+        return is_over or bool(self.loop.failures or self.network.violations)
 
     async def _open_accounts(self) -> None:
         accounts = self.ground.books().accounts
@@ -176,7 +176,7 @@ class World:
             f"engine {len(self.all_nodes) + 1}",
             self.loop,
             self.ground.books(),
-            road=self.road,
+            network=self.network,
             bus=self.bus,
             clock=self.clock,
             ids=self.ids,
@@ -184,7 +184,7 @@ class World:
             chance=random.Random(self.chance.random()),
             chronicle=self.chronicle,
         )
-        node.door.dies = lambda: self.kill(node)
+        node.boundary.dies = lambda: self.kill(node)
         if self.faults.happens("clock_wrong", 3):
             node.clock.skew_seconds = (self.chance.random() * 2 - 1) * SKEW_SECONDS
         self.nodes.append(node)
@@ -200,12 +200,12 @@ class World:
         self.nodes.remove(node)
         node.process.kill()
         if self.faults.happens("session_outlives", 2):
-            self.loop.later(SESSION_SECONDS, self._bury, node)
+            self.loop.later(SESSION_SECONDS, self._remove_node, node)
         else:
-            self._bury(node)
+            self._remove_node(node)
         self.loop.later(self.faults.seconds(RESTART_SECONDS), self._restart)
 
-    def _bury(self, node: Node) -> None:
+    def _remove_node(self, node: Node) -> None:
         self.end_session(node)
         node.books.close()
 
@@ -215,19 +215,21 @@ class World:
 
     def end_session(self, node: Node) -> None:
         """Let the database server notice that a process is gone."""
-        if node.owner:
-            node.books.end_session(node.owner)
+        if node.engine_id:
+            node.books.end_session(node.engine_id)
 
     def _callers(self) -> list[Coroutine[Any, Any, None]]:
         count = SETTLEMENTS_MIN + int(
             self.chance.random() * (SETTLEMENTS_MAX - SETTLEMENTS_MIN + 1)
         )
-        lives = []
+        histories = []
         for number in range(count):
-            caller = Caller(number, draw_wish(number, self.faults, self.people.callers, count))
+            caller = Caller(number, draw_request(number, self.faults, self.people.callers, count))
             self.people.callers.append(caller)
-            lives.append(self._call_later(caller, self.chance.random() ** 2 * BEGINNING_SECONDS))
-        return lives
+            histories.append(
+                self._call_later(caller, self.chance.random() ** 2 * BEGINNING_SECONDS)
+            )
+        return histories
 
     async def _call_later(self, caller: Caller, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -241,7 +243,7 @@ class World:
         for node in self.nodes:
             self.nemesis.thaw(node)
         self.bus.come_back()
-        self.road.mend()
+        self.network.mend()
 
     async def _come_to_rest(self) -> None:
         """Wait until nothing is left to happen anywhere; the bank's mind is the last to be made up."""
@@ -251,7 +253,7 @@ class World:
             if self.bank.is_at_rest and await self._is_at_rest():
                 return
             waited = self.loop.time() - began
-            is_quiet = waited > PATIENCE_SECONDS and self.bank.is_at_rest
+            is_quiet = waited > EXTERNAL_TIMEOUT_SECONDS and self.bank.is_at_rest
             self._look_after(self._truth if is_quiet else _nothing_known)
             if waited > END_SECONDS:
                 return  # the auditor says what is missing
@@ -260,12 +262,12 @@ class World:
         _ = self.spawn(self._look_after_all(truth))
 
     async def _look_after_all(self, truth: Callable[[Settlement], Event | None]) -> None:
-        self.people.look_after(await self.ground.lives(), truth)
+        self.people.look_after(await self.ground.histories(), truth)
 
     async def _is_at_rest(self) -> bool:
-        lives = await self.ground.lives()
+        histories = await self.ground.histories()
         moves = len(await self.ground.moves())
-        is_ended = all(life.state in ENDS for life in lives.values())
+        is_ended = all(found_history.state in ENDS for found_history in histories.values())
         if await self.ground.open_reports():
             return False
         return is_ended and len(self.bus.log) == moves == len(self.consumer.effects)
@@ -277,26 +279,26 @@ class World:
 
     async def audit(self, history: History) -> None:
         """Compare everything with the bank's book."""
-        lives = await self.ground.lives()
+        histories = await self.ground.histories()
         moves = await self.ground.moves()
         for node in self.all_nodes:
-            history.anomalies.update(node.meter.anomalies)
+            history.invariant_warnings.update(node.meter.invariant_warnings)
             if node.ended is not None:
                 history.violations.append(f"{node.process.name} ended by itself: {node.ended!r}")
         history.violations += [
             *(f"in the background: {error!r}" for error in self.loop.failures),
-            *self.road.violations,
-            *auditor.money(self.bank, lives),
-            *auditor.paths(lives, moves),
+            *self.network.violations,
+            *auditor.money(self.bank, histories),
+            *auditor.paths(histories, moves),
             *auditor.announcements(self.bus, self.consumer, moves),
-            *auditor.answers(self.people.callers, lives),
-            *auditor.obligations(lives),
-            *auditor.engines(history.anomalies),
+            *auditor.answers(self.people.callers, histories),
+            *auditor.obligations(histories),
+            *auditor.engines(history.invariant_warnings),
             *await self.ground.differences(),
         ]
-        for life in lives.values():
-            history.ends[life.state.value] += 1
-            if life.refusal_code == "INSUFFICIENT_FUNDS":
+        for found_history in histories.values():
+            history.ends[found_history.state.value] += 1
+            if found_history.refusal_code == "INSUFFICIENT_FUNDS":
                 self.faults.note("short_of_funds")
         for moved in moves:
             self.chronicle.note(
@@ -331,7 +333,7 @@ def play(
         world.chronicle.note(f"{loop.turns} turns, {sorted(world.faults.fired.items())}")
         history.digest = world.chronicle.digest
         for node in world.all_nodes:
-            node.door.is_over = True
+            node.boundary.is_over = True
 
     with silent():
         virtual.run(loop, whole(), world.processes)

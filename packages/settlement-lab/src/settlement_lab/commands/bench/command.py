@@ -87,14 +87,14 @@ def bench(  # noqa: PLR0913 -- each option of the command is an argument
     is_json: bool,
 ) -> int:
     """Measure the throughput of the engine on this machine, next to the limit of the database."""
-    from settlement_lab.commands.bench.course import Course, all_scenarios, known_scenarios
+    from settlement_lab.commands.bench.sequence import BenchSequence, all_scenarios, known_scenarios
 
     if is_listing:
         for name, what in known_scenarios():
             say(f"{name:<14} {what}")
         return ExitCode.OK
     _refuse_unknown(scenarios, [name for name, _ in known_scenarios()])
-    course = Course(
+    course = BenchSequence(
         scenarios=all_scenarios() if is_all else scenarios,
         spreads=spreads,
         seconds=seconds or (QUICK_SECONDS if quick else SECONDS),

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from settlement_engine.cli.development.command import with_book
-from settlement_engine.cli.development.world import Plan, World
+from settlement_engine.cli.development.world import DevSetup, InstallationPlan
 from settlement_engine.config import load
 from settlement_lab.bench.processes import Pids
 
@@ -38,7 +38,7 @@ STREAM_BYTES_MAX: Final = "64G"
 class WorldGround:
     """See ``bench.ground.Ground``."""
 
-    def __init__(self, world: World, data_dir: Path) -> None:
+    def __init__(self, world: DevSetup, data_dir: Path) -> None:
         self._world = world
         self.data_dir = data_dir
 
@@ -90,7 +90,7 @@ def started(
     """Start an installation in a directory; it stops at the end of the block."""
     chosen = {**SETTINGS, **(settings or {})}
     config = with_book(load(None, chosen, search=False), data_dir).config
-    plan = Plan(
+    plan = InstallationPlan(
         config=config,
         data_dir=data_dir,
         engines=engines,
@@ -99,5 +99,5 @@ def started(
         tell=tell,
         nats_max_file=STREAM_BYTES_MAX,
     )
-    with World(plan) as world:
+    with DevSetup(plan) as world:
         yield WorldGround(world, data_dir)

@@ -69,7 +69,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class PromiseCheck:
     """A guarantee, whether it held, and the numbers."""
 
     promise: str
@@ -77,7 +77,7 @@ class Check:
     detail: str
 
 
-def check_all(evidence: Evidence) -> list[Check]:
+def check_all(evidence: Evidence) -> list[PromiseCheck]:
     """Run all checks."""
     return [
         _accepted_ended(evidence),
@@ -90,14 +90,16 @@ def check_all(evidence: Evidence) -> list[Check]:
     ]
 
 
-def _check(promise: str, wrong: Sequence[str], detail: str) -> Check:
+def _check(promise: str, wrong: Sequence[str], detail: str) -> PromiseCheck:
     if not wrong:
-        return Check(promise=promise, is_true=True, detail=detail)
+        return PromiseCheck(promise=promise, is_true=True, detail=detail)
     more = f" and {len(wrong) - EXAMPLES_MAX:,} more" if len(wrong) > EXAMPLES_MAX else ""
-    return Check(promise=promise, is_true=False, detail="; ".join(wrong[:EXAMPLES_MAX]) + more)
+    return PromiseCheck(
+        promise=promise, is_true=False, detail="; ".join(wrong[:EXAMPLES_MAX]) + more
+    )
 
 
-def _accepted_ended(evidence: Evidence) -> Check:
+def _accepted_ended(evidence: Evidence) -> PromiseCheck:
     """Every accepted settlement has ended; none is missing and none is unknown."""
     found = Counter(settlement.obligation_id for settlement in evidence.ours)
     wrong = [f"{name} has no settlement" for name in sorted(evidence.obligations - set(found))]
@@ -108,7 +110,7 @@ def _accepted_ended(evidence: Evidence) -> Check:
     return _check("every accepted settlement has ended", wrong, detail)
 
 
-def _never_twice(evidence: Evidence) -> Check:
+def _never_twice(evidence: Evidence) -> PromiseCheck:
     """Check that no obligation is debited twice at the bank."""
     debits: Counter[str] = Counter()
     for entry in evidence.bank:
@@ -122,7 +124,7 @@ def _never_twice(evidence: Evidence) -> Check:
     )
 
 
-def _completed_is_debited(evidence: Evidence) -> Check:
+def _completed_is_debited(evidence: Evidence) -> PromiseCheck:
     """Check that COMPLETED settlements, and no others, have exactly one debit at the bank."""
     debits: Counter[str] = Counter()
     for entry in evidence.bank:
@@ -138,12 +140,12 @@ def _completed_is_debited(evidence: Evidence) -> Check:
     return _check("exactly the completed settlements were debited", wrong, f"{completed:,} of both")
 
 
-def _conserved(evidence: Evidence) -> Check:
+def _conserved(evidence: Evidence) -> PromiseCheck:
     """Money is conserved: every balance matches the transfers, and debits equal credits."""
     return _check("money is conserved", list(evidence.differences), "every balance recomputed")
 
 
-def _nothing_held(evidence: Evidence) -> Check:
+def _nothing_held(evidence: Evidence) -> PromiseCheck:
     """No hold is left after its settlement has ended."""
     wrong = [f"{amount} held on {account}" for account, amount in evidence.held.items()]
     if evidence.open_holds:
@@ -151,7 +153,7 @@ def _nothing_held(evidence: Evidence) -> Check:
     return _check("no funds are left on hold", wrong, "0 holds")
 
 
-def _each_move_once(evidence: Evidence) -> Check:
+def _each_move_once(evidence: Evidence) -> PromiseCheck:
     """Each move was announced exactly once, without a gap and in order per settlement."""
     wrong: list[str] = []
     positions = sorted(event.position for event in evidence.events)
@@ -181,7 +183,7 @@ def _each_move_once(evidence: Evidence) -> Check:
     return _check("each move was announced exactly once, in order", wrong, detail)
 
 
-def _events_end_as_we_do(evidence: Evidence) -> Check:
+def _events_end_as_we_do(evidence: Evidence) -> PromiseCheck:
     """Check that the last event of each settlement has the status of our books."""
     heard: dict[str, tuple[int, str]] = {}
     for event in evidence.events:

@@ -23,7 +23,7 @@ from settlement_engine.cli.output import BAD, GOOD, example, mark, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from settlement_engine.cli.development.world import World
+    from settlement_engine.cli.development.world import DevSetup
     from settlement_engine.config import Config
 
 SETTLEMENTS: Final = 10_000
@@ -70,7 +70,7 @@ settlement-engine demo --settlements 50000 --keep
 """)
 def demo(*, data_dir: Path, settlements: int, quick: bool, seed: int, keep: bool) -> int:
     """Demonstrate the guarantees: settle 10,000 instructions, crash, recover, prove the books."""
-    from settlement_engine.cli.development.world import Plan, World
+    from settlement_engine.cli.development.world import DevSetup, InstallationPlan
     from settlement_engine.config import load
 
     began = time.monotonic()
@@ -78,7 +78,7 @@ def demo(*, data_dir: Path, settlements: int, quick: bool, seed: int, keep: bool
     with termination_interrupts(), _fresh_directory(data_dir.absolute(), keep=keep) as place:
         say(f"settlement {__version__} · demo · data in {place.path}")
         config = with_book(load(None, SETTINGS, search=False), place.path).config
-        plan = Plan(
+        plan = InstallationPlan(
             config=config,
             data_dir=place.path,
             engines=1,
@@ -86,7 +86,7 @@ def demo(*, data_dir: Path, settlements: int, quick: bool, seed: int, keep: bool
             is_loud=False,
             tell=say,
         )
-        with World(plan) as world:
+        with DevSetup(plan) as world:
             place.is_good = _show(world, config, count, seed)
     seconds = time.monotonic() - began
     if not place.is_good:
@@ -97,7 +97,7 @@ def demo(*, data_dir: Path, settlements: int, quick: bool, seed: int, keep: bool
     return ExitCode.OK
 
 
-def _show(world: World, config: Config, count: int, seed: int) -> bool:
+def _show(world: DevSetup, config: Config, count: int, seed: int) -> bool:
     from settlement_engine.cli.development.sample import (
         BANKS,
         CURRENCIES,
@@ -105,19 +105,19 @@ def _show(world: World, config: Config, count: int, seed: int) -> bool:
         open_sample_accounts,
     )
     from settlement_lab.commands.demo.checks import check_all
+    from settlement_lab.commands.demo.payments import POOR_BANK, make_orders
     from settlement_lab.commands.demo.report import print_checks, print_story
     from settlement_lab.commands.demo.story import tell
-    from settlement_lab.commands.demo.wishes import POOR_BANK, make_wishes
 
     began = time.monotonic()
     target = world.addresses().grpc
     opened = open_sample_accounts(target) + open_accounts(target, [POOR_BANK], CURRENCIES)
     banks = f"{opened} accounts, {len(BANKS) + 1} banks, {len(CURRENCIES)} currencies"
     say(f"✓ {banks:<35} {time.monotonic() - began:.2f} s")
-    wishes = list(make_wishes(count, seed, BANKS, CURRENCIES))
+    payments = list(make_orders(count, seed, BANKS, CURRENCIES))
     say(f"sending {count:,} instructions; the engine will be killed in the middle")
-    story, evidence = asyncio.run(tell(world, config, wishes))
-    print_story(story, wishes)
+    story, evidence = asyncio.run(tell(world, config, payments))
+    print_story(story, payments)
     checks = check_all(evidence)
     print_checks(checks)
     return all(check.is_true for check in checks)

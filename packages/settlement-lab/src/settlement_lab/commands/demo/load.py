@@ -21,14 +21,14 @@ from settlement_engine.proto import settlement_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from settlement_lab.commands.demo.wishes import Wish
+    from settlement_lab.commands.demo.payments import DemoOrder
 
 BATCH_ITEMS_MAX: Final = 250
 BATCHES_MIN: Final = 20
 CALLERS: Final = 4
 CALL_SECONDS: Final = 20.0
 RESEND_SECONDS: Final = 0.1
-PATIENCE_SECONDS: Final = 60.0
+EXTERNAL_TIMEOUT_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.1
 PAGE_ITEMS: Final = 1_000
 TAIL_EVENTS: Final = 1_000
@@ -56,7 +56,7 @@ OPEN: Final = (
 )
 
 
-class Callers:
+class DemoCalls:
     """Clients of a running engine."""
 
     def __init__(self, target: str) -> None:
@@ -74,14 +74,14 @@ class Callers:
         """How many instructions were sent more than once."""
         return len(self._resent)
 
-    async def submit(self, wishes: Sequence[Wish], accepted: Callable[[int], None]) -> None:
+    async def submit(self, payments: Sequence[DemoOrder], accepted: Callable[[int], None]) -> None:
         """Submit everything; ``accepted`` gets the number of newly accepted instructions."""
-        size = max(1, min(BATCH_ITEMS_MAX, len(wishes) // BATCHES_MIN))
-        starts = iter(range(0, len(wishes), size))
+        size = max(1, min(BATCH_ITEMS_MAX, len(payments) // BATCHES_MIN))
+        starts = iter(range(0, len(payments), size))
 
         async def caller() -> None:
             for start in starts:
-                batch = [_request(wish) for wish in wishes[start : start + size]]
+                batch = [_request(request) for request in payments[start : start + size]]
                 await self._submit_batch(batch, accepted)
 
         async with asyncio.TaskGroup() as callers:
@@ -90,7 +90,7 @@ class Callers:
 
     async def await_ends(self, note: Callable[[int], None]) -> None:
         """Wait until no settlement is open, or until a time-out; the checks find open ones."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + EXTERNAL_TIMEOUT_SECONDS
         wanted = wire.ListSettlementsRequest(statuses=OPEN, page_size=PAGE_ITEMS)
         while time.monotonic() < deadline:
             try:
@@ -134,7 +134,7 @@ class Callers:
     async def _submit_batch(
         self, requests: list[wire.SettlementRequest], accepted: Callable[[int], None]
     ) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + EXTERNAL_TIMEOUT_SECONDS
         while True:
             before = len(requests)
             requests = await self._submit_once(requests)
@@ -144,7 +144,7 @@ class Callers:
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"{len(requests)} instructions were not accepted",
-                    why=f"the engine did not answer for {PATIENCE_SECONDS:g} s",
+                    why=f"the engine did not answer for {EXTERNAL_TIMEOUT_SECONDS:g} s",
                     todo="Read the engine's log.",
                 )
             self._resent.update(request.idempotency_key for request in requests)
@@ -179,14 +179,14 @@ def _raise_unless_passing(error: grpc.aio.AioRpcError) -> None:
         ) from error
 
 
-def _request(wish: Wish) -> wire.SettlementRequest:
+def _request(request: DemoOrder) -> wire.SettlementRequest:
     return wire.SettlementRequest(
-        obligation_id=wish.obligation_id,
-        from_bank=wish.from_bank,
-        to_bank=wish.to_bank,
-        amount=wish.amount,
-        currency=wish.currency,
-        priority=cast("wire.Priority.ValueType", wish.priority),
-        metadata=wish.metadata,
-        idempotency_key=wish.key,
+        obligation_id=request.obligation_id,
+        from_bank=request.from_bank,
+        to_bank=request.to_bank,
+        amount=request.amount,
+        currency=request.currency,
+        priority=cast("wire.Priority.ValueType", request.priority),
+        metadata=request.metadata,
+        idempotency_key=request.key,
     )

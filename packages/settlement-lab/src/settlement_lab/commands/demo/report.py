@@ -16,33 +16,33 @@ from settlement_engine.proto import settlement_pb2 as wire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from settlement_lab.commands.demo.checks import Check
+    from settlement_lab.commands.demo.checks import PromiseCheck
+    from settlement_lab.commands.demo.payments import DemoOrder
     from settlement_lab.commands.demo.story import Story
-    from settlement_lab.commands.demo.wishes import Wish
 
 PERCENT: Final = 100
 
 
-def print_story(story: Story, wishes: Sequence[Wish]) -> None:
+def print_story(story: Story, payments: Sequence[DemoOrder]) -> None:
     """Print what happened."""
     count = len(story.settlements)
     last = max((_ended(found) for found in story.settlements), default=story.began_at)
     seconds = max(last - story.began_at, 1e-6)
     say(f"  {count:,} settlements in {seconds:.1f} s including the crash: {count / seconds:,.0f}/s")
-    say(f"  {_latencies(story, wishes)}")
+    say(f"  {_latencies(story, payments)}")
     statuses = Counter(status_name(found.status).lower() for found in story.settlements)
     parts = [f"{status.replace('_', ' ')} {number:,}" for status, number in statuses.most_common()]
     say(f"  {' · '.join(parts)}")
     refusals = Counter(found.refusal_code for found in story.settlements if found.refusal_code)
     parts = [f"{code} {number:,}" for code, number in refusals.most_common()]
     say(f"  refusals: {' · '.join(parts) or 'none'}")
-    scripts = Counter(wish.metadata["simulate"] for wish in wishes if wish.metadata)
+    scripts = Counter(request.metadata["simulate"] for request in payments if request.metadata)
     parts = [f"{name.replace('_', ' ')} {number:,}" for name, number in sorted(scripts.items())]
     say(f"  simulated bank faults: {' · '.join(parts) or 'none'}")
     say(f"  {_crash(story)}")
 
 
-def print_checks(checks: Sequence[Check]) -> None:
+def print_checks(checks: Sequence[PromiseCheck]) -> None:
     """Print which guarantees held."""
     for check in checks:
         mark(GOOD if check.is_true else BAD, f"{check.promise} ({check.detail})")
@@ -61,8 +61,8 @@ def _crash(story: Story) -> str:
     )
 
 
-def _latencies(story: Story, wishes: Sequence[Wish]) -> str:
-    odd = {wish.obligation_id for wish in wishes if wish.metadata}
+def _latencies(story: Story, payments: Sequence[DemoOrder]) -> str:
+    odd = {request.obligation_id for request in payments if request.metadata}
     took = [
         _ended(found) - _created(found)
         for found in story.settlements

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.cli.messages import status_name
 from settlement_engine.cli.output import progress
 from settlement_lab.commands.demo.checks import Evidence, OurSettlement
-from settlement_lab.commands.demo.load import TAIL_EVENTS, Callers
+from settlement_lab.commands.demo.load import TAIL_EVENTS, DemoCalls
 from settlement_lab.commands.demo.outside import Consumer, read_bank_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from settlement_engine.cli.development.world import World
+    from settlement_engine.cli.development.world import DevSetup
     from settlement_engine.config import Config
     from settlement_engine.proto import settlement_pb2 as wire
-    from settlement_lab.commands.demo.wishes import Wish
+    from settlement_lab.commands.demo.payments import DemoOrder
 
 WATCH_SECONDS: Final = 0.02
 CRASH_SHARE: Final = 0.5
@@ -44,23 +44,25 @@ class Story:
     seconds: float = 0.0
 
 
-async def tell(world: World, config: Config, wishes: Sequence[Wish]) -> tuple[Story, Evidence]:
+async def tell(
+    world: DevSetup, config: Config, payments: Sequence[DemoOrder]
+) -> tuple[Story, Evidence]:
     """Run the load with the crash, wait for the final states, and collect the data of the checks."""
     story = Story(began_at=time.time())
-    callers = Callers(world.addresses().grpc)
+    callers = DemoCalls(world.addresses().grpc)
     watching = asyncio.create_task(_watch(world, story))
     try:
-        await _load(world, callers, wishes, story)
+        await _load(world, callers, payments, story)
         story.resent = callers.resent
         story.seconds = time.time() - story.began_at
-        evidence = await _collect(world, config, callers, wishes, story)
+        evidence = await _collect(world, config, callers, payments, story)
     finally:
         watching.cancel()
         await callers.close()
     return story, evidence
 
 
-async def _watch(world: World, story: Story) -> None:
+async def _watch(world: DevSetup, story: Story) -> None:
     while True:
         world.watch()
         engine = world.engines[0]
@@ -69,10 +71,12 @@ async def _watch(world: World, story: Story) -> None:
         await asyncio.sleep(WATCH_SECONDS)
 
 
-async def _load(world: World, callers: Callers, wishes: Sequence[Wish], story: Story) -> None:
-    crash_after = int(len(wishes) * CRASH_SHARE)
+async def _load(
+    world: DevSetup, callers: DemoCalls, payments: Sequence[DemoOrder], story: Story
+) -> None:
+    crash_after = int(len(payments) * CRASH_SHARE)
     with progress() as bar:
-        accepting = bar.add_task("accepted ", total=len(wishes), note="")
+        accepting = bar.add_task("accepted ", total=len(payments), note="")
 
         def accepted(count: int) -> None:
             story.accepted += count
@@ -82,15 +86,15 @@ async def _load(world: World, callers: Callers, wishes: Sequence[Wish], story: S
                 world.engines[0].kill()
                 bar.update(accepting, note="engine killed with -9")
 
-        await callers.submit(wishes, accepted)
-        ending = bar.add_task("ended    ", total=len(wishes), note="")
+        await callers.submit(payments, accepted)
+        ending = bar.add_task("ended    ", total=len(payments), note="")
         await callers.await_ends(
-            lambda still_open: bar.update(ending, completed=len(wishes) - still_open)
+            lambda still_open: bar.update(ending, completed=len(payments) - still_open)
         )
 
 
 async def _collect(
-    world: World, config: Config, callers: Callers, wishes: Sequence[Wish], story: Story
+    world: DevSetup, config: Config, callers: DemoCalls, payments: Sequence[DemoOrder], story: Story
 ) -> Evidence:
     from settlement_engine import app
 
@@ -109,7 +113,7 @@ async def _collect(
     story.settlements = await callers.settlements()
     proof = await app.prove(world.addresses().database_url)
     return Evidence(
-        obligations=frozenset(wish.obligation_id for wish in wishes),
+        obligations=frozenset(request.obligation_id for request in payments),
         bank=await read_bank_ledger(world.addresses().http),
         ours=[
             OurSettlement(

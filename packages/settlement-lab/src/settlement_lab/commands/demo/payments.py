@@ -1,0 +1,70 @@
+"""The instructions of the demo: determined by a seed, some of them with a simulated fault.
+
+Pure. The same seed gives the same instructions with the same keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.money import exponent, format_amount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+POOR_BANK: Final = "POORGB2L"
+"""A bank whose accounts are open but not funded."""
+
+OUT_OF_A_THOUSAND: Final[Mapping[str, int]] = {
+    "reject": 20,  # the bank rejects the payment
+    "lost_answer": 10,  # the money moves, and the bank's response is lost
+    "lost_request": 5,  # the payment never arrives at the bank
+    "late_settle": 5,  # the bank responds after the time-out
+}
+"""How many of a thousand instructions get each simulated fault."""
+
+POOR_OUT_OF_A_THOUSAND: Final = 10
+AMOUNT_UNITS_MAX: Final = 5_000
+"""Whole units of the currency; ten thousand such instructions stay far below the funding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOrder:
+    """One instruction."""
+
+    key: str
+    obligation_id: str
+    from_bank: str
+    to_bank: str
+    amount: str
+    currency: str
+    priority: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def make_orders(
+    count: int, seed: int, banks: Sequence[str], currencies: Sequence[str]
+) -> Iterator[DemoOrder]:
+    """Make instructions between the banks."""
+    chance = Random(seed)
+    scripts = [name for name, share in OUT_OF_A_THOUSAND.items() for _ in range(share)]
+    scripts += [POOR_BANK] * POOR_OUT_OF_A_THOUSAND
+    for number in range(1, count + 1):
+        source, target = chance.sample(list(banks), 2)
+        currency = chance.choice(list(currencies))
+        minor = chance.randrange(1, AMOUNT_UNITS_MAX * 10 ** exponent(currency))
+        lot = chance.randrange(1000)
+        script = scripts[lot] if lot < len(scripts) else ""
+        is_poor = script == POOR_BANK
+        yield DemoOrder(
+            key=f"demo-{number}",
+            obligation_id=f"DEMO-{number:06d}",
+            from_bank=POOR_BANK if is_poor else source,
+            to_bank=target,
+            amount=format_amount(minor, currency),
+            currency=currency,
+            priority=chance.choice((0, 0, 0, 1, 2)),
+            metadata={"simulate": script} if script and not is_poor else {},
+        )

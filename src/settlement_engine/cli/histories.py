@@ -1,0 +1,179 @@
+"""``show`` and ``explain``: the history of a settlement.
+
+Promises: a settlement is found by any of its references; its history has one line for each move.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+import grpc
+
+from settlement_engine.cli.commands import lasting
+from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
+from settlement_engine.cli.messages import (
+    ENDED,
+    as_dict,
+    clock_time,
+    day_and_time,
+    instant,
+    status_name,
+    status_sign,
+)
+from settlement_engine.cli.output import (
+    as_json,
+    example,
+    mark,
+    print_json,
+    say,
+)
+from settlement_engine.proto import settlement_pb2 as wire
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from settlement_engine.cli.connection import EngineClient
+
+STATE_WIDTH: Final = 11
+EVENT_WIDTH: Final = 13
+
+
+def by_name(name: str) -> wire.SettlementStatusRequest:
+    """Make the request for a settlement by any of its references."""
+    if not name:
+        raise click.UsageError("ID is empty: give a reference of the settlement")
+    return wire.SettlementStatusRequest(any_id=name)
+
+
+def settlement_id_of(engine: EngineClient, name: str) -> str:
+    """Return the id of the settlement with this reference."""
+    found = engine.settlements.GetSettlementStatus(by_name(name), timeout=CALL_SECONDS)
+    return found.settlement_id
+
+
+def name_subject(engine: EngineClient, request: wire.ProposeResolutionRequest, name: str) -> None:
+    """Set the subject of a resolution: an exception by number, or a settlement by any reference."""
+    if not (name.isascii() and name.isdecimal()):
+        request.settlement_id = settlement_id_of(engine, name)
+        return
+    request.exception_id = name
+    try:
+        named = settlement_id_of(engine, name)
+    except grpc.RpcError as error:
+        if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.NOT_FOUND:
+            return
+        raise
+    message = (
+        f"{name} is an exception and also a reference of settlement {named}:"
+        " give the settlement id instead"
+    )
+    raise click.UsageError(message)
+
+
+@lasting
+@click.command()
+@click.argument("name", metavar="ID")
+@engine_options
+@as_json
+@example("""
+settlement-engine show 0199c2d4-6f0e-7c1a-9d51-1f2a33445566
+settlement-engine show MY-OBLIGATION-7 --json
+""")
+def show(*, name: str, address: EngineAddress, is_json: bool) -> None:
+    """Show a settlement's history.
+
+    ID is any of its references: settlement id, obligation id, UETR, end-to-end id, or the bank's
+    reference.
+    """
+    with reach(address) as engine:
+        found = engine.settlements.GetSettlementStatus(by_name(name), timeout=CALL_SECONDS)
+    if is_json:
+        print_json(as_dict(found))
+        return
+    what = f"{found.amount} {found.currency}  {found.from_bank} → {found.to_bank}"
+    mark(status_sign(found.status), f"{status_name(found.status)}  {what}")
+    for title, text in _facts(found):
+        if text:
+            say(f"  {title:<11} {text}")
+    for back in found.returns:
+        say(f"  {'returned':<11} {_returned(back, found.currency)}")
+    say()
+    before: datetime | None = None
+    for move in found.moves:
+        say(_line(move, before))
+        before = instant(move.at)
+    if found.next_action:
+        by = f", no later than {clock_time(found.next_action_at)}"
+        due = by if found.HasField("next_action_at") else ""
+        say(f"\n  next: {found.next_action}{due}")
+
+
+@lasting
+@click.command()
+@click.argument("name", metavar="ID")
+@engine_options
+@as_json
+@example("""
+settlement-engine explain 0199c2d4-6f0e-7c1a-9d51-1f2a33445566
+settlement-engine explain MY-OBLIGATION-7 --json
+""")
+def explain(*, name: str, address: EngineAddress, is_json: bool) -> None:
+    """Explain a settlement in sentences: what happened, why, what happens next, who may act.
+
+    ID is any of its references, as for `show`.
+    """
+    with reach(address) as engine:
+        told = engine.settlements.ExplainSettlement(by_name(name), timeout=CALL_SECONDS)
+    if is_json:
+        print_json(as_dict(told))
+        return
+    say(told.text.rstrip())
+
+
+def _facts(found: wire.SettlementStatusResponse) -> list[tuple[str, str]]:
+    refused = f"{found.refusal_code}: {found.refusal_detail}" if found.refusal_code else ""
+    rail = f"{found.rail}, payment {found.attempt}, {found.uetr}" if found.rail else ""
+    return [
+        ("settlement", found.settlement_id),
+        ("obligation", found.obligation_id),
+        ("value date", found.value_date),
+        ("priority", wire.Priority.Name(found.priority)),
+        ("accepted", day_and_time(found.created_time)),
+        ("rail", rail),
+        ("reference", found.reference),
+        ("refused", refused),
+        ("attention", _attention(found)),
+    ]
+
+
+def _returned(back: wire.SettlementReturn, currency: str) -> str:
+    """Describe one return: amount, charges, what is left, and the bank's reference."""
+    charged = f" less {back.charges} of charges" if back.charges.strip("0.") else ""
+    named = "".join(f", {text}" for text in (back.reference, back.value_date) if text)
+    return f"{back.amount} {currency}{charged}, {back.left} left{named}"
+
+
+def _attention(found: wire.SettlementStatusResponse) -> str:
+    """Say why a person has to act, if one has to."""
+    if not found.is_frozen:
+        return ""
+    if found.status in ENDED:
+        return (
+            "frozen: conflicting bank status after final settlement, or a record was altered;"
+            " see `settlement-engine exceptions list`"
+        )
+    return (
+        "frozen: the bank reported another amount, or a record was altered;"
+        " see `settlement-engine exceptions list`"
+    )
+
+
+def _line(move: wire.Move, before: datetime | None) -> str:
+    waited = (instant(move.at) - before).total_seconds() if before else 0.0
+    since = f"+{waited:.3f} s" if before else ""
+    told = "".join(f" ✓ {checkpoint}" for checkpoint in move.reached)
+    words = " · ".join(f"{key} {text}" for key, text in sorted(move.detail.items()) if text)
+    place = f"{move.from_state:>{STATE_WIDTH}} ── {move.event:<{EVENT_WIDTH}} →"
+    line = f"  {move.seq:>3}  {clock_time(move.at)} {since:>11}  {place} {move.to_state}{told}"
+    return f"{line}   {words}" if words else line

@@ -1,0 +1,58 @@
+"""What JetStream says was announced last: a witness that no restore of the database makes forget.
+
+It is asked once, at a start, before anything is written. It may be away; then nobody waits for it. What
+cannot be an announcement of ours is passed over: others may be able to publish there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from nats.js.errors import NotFoundError
+
+from settlement_engine.events.connection import TROUBLE, NatsAccess, connect
+from settlement_engine.events.held import announced_in
+
+if TYPE_CHECKING:
+    from nats.js import JetStreamContext
+
+    from settlement_engine.ports import Announced
+
+log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
+
+STREAM_CHECK_SECONDS: Final = 1.5
+"""No start waits longer than that for NATS."""
+
+LOOKED_AT_MAX: Final = 100
+"""So many messages at the stream's end are looked at for one of ours."""
+
+
+class NatsEventStreamCheck:
+    """See ``ports.EventStreamCheck``."""
+
+    def __init__(self, nats: NatsAccess, stream_name: str) -> None:
+        self._nats = nats
+        self._stream_name = stream_name
+
+    async def last_announced(self) -> Announced | None:
+        """Return what the stream holds last; None when it holds nothing of ours, or cannot be asked."""
+        try:
+            async with asyncio.timeout(STREAM_CHECK_SECONDS), connect(self._nats) as connection:
+                return await self._read(connection.jetstream(timeout=STREAM_CHECK_SECONDS))
+        except NotFoundError:
+            return None
+        except TROUBLE as trouble:
+            log.warning("witness.away", trouble=f"{type(trouble).__name__}: {trouble}")
+            return None
+
+    async def _read(self, jetstream: JetStreamContext) -> Announced | None:
+        state = (await jetstream.stream_info(self._stream_name)).state
+        lowest = max(state.first_seq, state.last_seq - LOOKED_AT_MAX + 1, 1)
+        for sequence in range(state.last_seq, lowest - 1, -1):
+            message = await jetstream.get_msg(self._stream_name, seq=sequence)
+            told = announced_in(message.headers or {})
+            if told is not None:
+                return told
+        return None

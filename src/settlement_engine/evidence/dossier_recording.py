@@ -1,0 +1,202 @@
+"""Records of a dossier, made from what the engine has of a settlement.
+
+Every field is copied as it is kept; nothing is computed but the names of announcements.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.announcement import announcement_type, event_id
+from settlement_engine.domain.money import exponent, format_amount
+from settlement_engine.evidence.dossier import (
+    AccountRecord,
+    AttemptRecord,
+    ExceptionRecord,
+    InstructionRecord,
+    MoveRecord,
+    ProposalRecord,
+    StandingRecord,
+    TransferRecord,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from settlement_engine.domain.exceptions import ExceptionCase
+    from settlement_engine.domain.ledger import Account, Transfer
+    from settlement_engine.domain.proposals import Proposal
+    from settlement_engine.domain.settlement import Attempt, Moved, Settlement
+
+
+def instant(at: datetime) -> datetime:
+    """Return the instant in UTC, in which all of a dossier's are written."""
+    return at.astimezone(UTC)
+
+
+def instant_or_none(at: datetime | None) -> datetime | None:
+    """Do the same for what may not have happened."""
+    return at.astimezone(UTC) if at is not None else None
+
+
+def record_instruction(settlement: Settlement) -> InstructionRecord:
+    """Write down what was asked for, with the fingerprint that was kept when it was taken in."""
+    instruction, recorded = settlement.instruction, settlement.recorded
+    content_hash = recorded.content_hash if recorded is not None else instruction.content_hash
+    return InstructionRecord(
+        caller=instruction.caller,
+        idempotency_key=instruction.idempotency_key,
+        obligation_id=instruction.obligation_id,
+        from_bank=instruction.from_bank,
+        to_bank=instruction.to_bank,
+        amount=format_amount(instruction.amount.minor, instruction.amount.currency),
+        amount_minor=instruction.amount.minor,
+        currency=instruction.amount.currency,
+        value_date=instruction.value_date,
+        priority=int(instruction.priority),
+        metadata=dict(instruction.metadata),
+        content_sha256=content_hash.hex(),
+        exponent=exponent(instruction.amount.currency),
+    )
+
+
+def record_standing(settlement: Settlement, owner: int, proposals: int) -> StandingRecord:
+    """Write down where it stands."""
+    due_at = settlement.next_action_at
+    return StandingRecord(
+        settlement_id=settlement.id,
+        state=settlement.state,
+        seq=settlement.seq,
+        created_at=instant(settlement.created_at),
+        ended_at=instant_or_none(settlement.ended_at),
+        value_date=settlement.value_date,
+        owner=owner,
+        proposals=proposals,
+        asked=settlement.asked,
+        next_action_at=None if settlement.is_ended else instant_or_none(due_at),
+        refusal_code=settlement.refusal_code,
+        refusal_detail=dict(settlement.refusal_detail),
+        rail_reference=settlement.rail_reference,
+        confirmation=settlement.confirmation,
+        attestation=settlement.attestation,
+        is_frozen=settlement.is_frozen,
+    )
+
+
+def record_move(moved: Moved) -> MoveRecord:
+    """Write down a move with the name of its announcement."""
+    return MoveRecord(
+        position=moved.position,
+        seq=moved.seq,
+        from_state=moved.from_state,
+        event=moved.event,
+        to_state=moved.to_state,
+        at=instant(moved.at),
+        detail=dict(moved.detail),
+        event_id=event_id(moved),
+        event_type=announcement_type(moved),
+    )
+
+
+def record_attempt(attempt: Attempt, payload_sha256: str) -> AttemptRecord:
+    """Write down an attempt without its bytes."""
+    route, names = attempt.route, attempt.references
+    return AttemptRecord(
+        number=attempt.number,
+        rail=route.rail,
+        source_id=route.source_id,
+        agent_id=route.agent_id,
+        clearing_id=route.clearing_id,
+        target_id=route.target_id,
+        uetr=names.uetr,
+        end_to_end_id=names.end_to_end_id,
+        message_id=names.message_id,
+        payload_sha256=payload_sha256,
+        payload_bytes=len(attempt.payload),
+        recorded_at=instant(attempt.recorded_at),
+        valid_until=instant(attempt.valid_until),
+        sends=attempt.sends,
+        undelivered=attempt.undelivered,
+    )
+
+
+def record_transfers(transfers: Iterable[Transfer]) -> tuple[TransferRecord, ...]:
+    """Write down transfers, in the order of their postings and legs."""
+    return tuple(
+        TransferRecord(
+            leg=transfer.leg.value,
+            debit_id=transfer.debit_id,
+            credit_id=transfer.credit_id,
+            amount_minor=transfer.amount_minor,
+            currency=transfer.currency,
+            reference=transfer.reference,
+            at=instant(transfer.at),
+            posting=transfer.posting,
+        )
+        for transfer in sorted(transfers, key=lambda each: (each.posting, each.leg))
+        if transfer.at is not None
+    )
+
+
+def record_accounts(accounts: Iterable[Account]) -> tuple[AccountRecord, ...]:
+    """Write down whose the accounts are, by number."""
+    return tuple(
+        AccountRecord(
+            id=account.id,
+            kind=account.kind,
+            bank=account.bank,
+            currency=account.currency,
+            account_number=account.account_number,
+        )
+        for account in sorted(accounts, key=lambda each: each.id)
+    )
+
+
+def account_ids(
+    attempts: Iterable[Attempt], transfers: Iterable[Transfer], held_on: int | None
+) -> set[int]:
+    """Name every account that a dossier speaks of."""
+    found = {held_on} if held_on is not None else set()
+    for attempt in attempts:
+        route = attempt.route
+        found |= {route.source_id, route.agent_id, route.clearing_id, route.target_id}
+    for transfer in transfers:
+        found |= {transfer.debit_id, transfer.credit_id}
+    return found
+
+
+def record_exception(case: ExceptionCase) -> ExceptionRecord:
+    """Write down a matter for a person."""
+    return ExceptionRecord(
+        id=case.id,
+        kind=case.kind.value,
+        detail=dict(case.detail),
+        opened_at=instant(case.opened_at),
+        acknowledged_at=instant_or_none(case.acknowledged_at),
+        acknowledged_by=case.acknowledged_by,
+        closed_at=instant_or_none(case.closed_at),
+        closed_by=case.closed_by,
+        close_reason=case.close_reason,
+    )
+
+
+def record_proposal(proposal: Proposal) -> ProposalRecord:
+    """Write down what was proposed, and what became of it."""
+    return ProposalRecord(
+        id=proposal.id,
+        finding=proposal.finding.value,
+        reason=proposal.reason,
+        evidence_name=proposal.evidence_name,
+        evidence_bytes=proposal.evidence_bytes,
+        evidence_sha256=proposal.evidence_sha256.hex(),
+        content_sha256=proposal.content_sha256.hex(),
+        proposed_by=proposal.proposed_by,
+        proposed_at=instant(proposal.proposed_at),
+        expires_at=instant(proposal.expires_at),
+        decision=proposal.decision.value,
+        decided_by=proposal.decided_by,
+        decided_at=instant_or_none(proposal.decided_at),
+        finished_at=instant_or_none(proposal.finished_at),
+        ending=proposal.ending.value,
+    )

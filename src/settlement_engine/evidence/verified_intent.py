@@ -1,0 +1,127 @@
+"""Checks of evidence for the payment itself: instruction, send intent and message agree.
+
+Promises: the bytes of each attempt are compared with the hash in the move that held the funds; its route with
+that move and with the instruction's banks; and, if the rail's messages can be read, the content of the bytes
+with the instruction. Old moves have no hash; for them the other comparisons are made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC
+from typing import TYPE_CHECKING, NamedTuple
+
+from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.identifiers import References
+from settlement_engine.domain.intent import PAYLOAD_SHA256, ROUTE, VALID_UNTIL, PaymentTerms
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import Do
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from settlement_engine.evidence.bundle import TransitionRow
+    from settlement_engine.evidence.dossier import AttemptRecord, Dossier, MoveRecord
+
+    StateMachine = Mapping[tuple[str, str], TransitionRow]
+    Readers = Mapping[str, Callable[[bytes], PaymentTerms | None]]
+
+
+class Sides(NamedTuple):
+    """An account as a route names it."""
+
+    kind: AccountKind
+    bank: str
+    currency: str
+
+
+def lock_faults(dossier: Dossier, state_machine: StateMachine) -> Iterator[str]:
+    """Compare each attempt with the move that locked its funds."""
+    locks = [
+        move
+        for move in dossier.moves
+        if (row := state_machine.get((move.from_state.value, move.event.value)))
+        and row.do == Do.LOCK
+    ]
+    if len(locks) != len(dossier.attempts):
+        yield f"{len(dossier.attempts)} attempts, and {len(locks)} moves that locked funds"
+        return
+    for attempt, lock in zip(dossier.attempts, locks, strict=True):
+        yield from _intent_faults(dossier, attempt, lock)
+
+
+def _intent_faults(dossier: Dossier, attempt: AttemptRecord, lock: MoveRecord) -> Iterator[str]:
+    accounts = (attempt.source_id, attempt.agent_id, attempt.clearing_id, attempt.target_id)
+    payload = dossier.payloads.get(attempt.number, b"")
+    made = {
+        PAYLOAD_SHA256: hashlib.sha256(payload).hexdigest(),
+        ROUTE: " ".join([attempt.rail, *map(str, accounts)]),
+        VALID_UNTIL: attempt.valid_until.astimezone(UTC).isoformat(),
+    }
+    for name, found in made.items():
+        told = lock.detail.get(name, found)
+        if told != found:
+            yield f"attempt {attempt.number} has {name} {found}, and was locked with {told}"
+
+
+def route_faults(dossier: Dossier, _state_machine: StateMachine) -> Iterator[str]:
+    """Compare the accounts of each attempt with the banks of the instruction and the rail."""
+    instruction = dossier.instruction
+    known = {
+        each.id: Sides(each.kind, folded_bank(each.bank), each.currency)
+        for each in dossier.accounts
+    }
+    payer, payee = folded_bank(instruction.from_bank), folded_bank(instruction.to_bank)
+    for attempt in dossier.attempts:
+        expected = {
+            attempt.source_id: Sides(AccountKind.NOSTRO, payer, instruction.currency),
+            attempt.agent_id: Sides(
+                AccountKind.SETTLEMENT, folded_bank(attempt.rail), instruction.currency
+            ),
+            attempt.clearing_id: Sides(AccountKind.CLEARING, payer, instruction.currency),
+            attempt.target_id: Sides(AccountKind.VOSTRO, payee, instruction.currency),
+        }
+        named = (attempt.source_id, attempt.agent_id, attempt.clearing_id, attempt.target_id)
+        if len(set(named)) != len(named):
+            yield f"attempt {attempt.number} names an account twice"
+        for account_id, sides in expected.items():
+            found = known.get(account_id)
+            if found is not None and found != sides:
+                yield (
+                    f"account {account_id} is {found.kind} of {found.bank} in {found.currency},"
+                    f" not {sides.kind} of {sides.bank} in {sides.currency}"
+                )
+
+
+def terms_faults(dossier: Dossier, readers: Readers) -> Iterator[str]:
+    """Compare what the bytes say with the instruction, for rails whose messages can be read."""
+    instruction = dossier.instruction
+    asked = {
+        "from_bank": instruction.from_bank,
+        "to_bank": instruction.to_bank,
+        "amount": instruction.amount,
+        "currency": instruction.currency,
+    }
+    for attempt in dossier.attempts:
+        read = readers.get(attempt.rail)
+        payload = dossier.payloads.get(attempt.number)
+        if read is None or payload is None:
+            continue
+        terms = read(payload)
+        if terms is None:
+            yield f"the bytes of attempt {attempt.number} cannot be read"
+            continue
+        for name, text in asked.items():
+            found = getattr(terms, name)
+            if found != text:
+                yield f"the bytes of attempt {attempt.number} say {name} {found!r}, not {text!r}"
+        names = References(
+            uetr=attempt.uetr, end_to_end_id=attempt.end_to_end_id, message_id=attempt.message_id
+        )
+        if terms.references is not None and terms.references != names:
+            yield f"the bytes of attempt {attempt.number} have other references"
+
+
+def unread_rails(dossier: Dossier, readers: Readers) -> list[str]:
+    """Name the rails whose messages cannot be read here."""
+    return sorted({attempt.rail for attempt in dossier.attempts} - readers.keys())

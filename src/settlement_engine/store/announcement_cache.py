@@ -1,0 +1,95 @@
+"""A cache of the settlement data that announcements carry: it never changes.
+
+A settlement is announced several times within moments, always with the same obligation, banks and amount. The
+data is cached when this process has admitted the settlement, or has read it once. It promises a bounded size,
+and to cache only what was committed, as it was committed. Transitions and their order must never be cached: they
+are always read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from settlement_engine.domain.money import Money
+from settlement_engine.errors import CorruptRecord
+from settlement_engine.ports import Announcement
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+    from uuid import UUID
+
+    import asyncpg
+
+    from settlement_engine.domain.settlement import Moved
+    from settlement_engine.ports import Admission
+
+GENERATION: Final = 10_000
+"""The size of one generation. Two are kept: a few seconds at full load."""
+
+
+class AnnouncedFields(NamedTuple):
+    """The data of a settlement that is announced with each of its transitions."""
+
+    obligation_id: str
+    from_bank: str
+    to_bank: str
+    amount: Money
+    value_date: date
+    priority: int
+
+
+class AnnouncementCache:
+    """A two-generation cache of recent settlements' data, keyed by settlement id."""
+
+    def __init__(self, generation: int = GENERATION) -> None:
+        self._generation = generation
+        self._current: dict[int, AnnouncedFields] = {}
+        self._previous: dict[int, AnnouncedFields] = {}
+
+    def find(self, settlement_id: UUID) -> AnnouncedFields | None:
+        """Return what is cached of a settlement, or None."""
+        key = settlement_id.int
+        return self._current.get(key) or self._previous.get(key)
+
+    def keep(self, settlement_id: UUID, fields: AnnouncedFields) -> None:
+        """Cache a settlement's data; a full generation replaces the previous one."""
+        if len(self._current) >= self._generation:
+            self._previous, self._current = self._current, {}
+        self._current[settlement_id.int] = fields
+
+    def keep_admission(self, admission: Admission, at: datetime) -> None:
+        """Cache what was admitted at this instant (the database's clock, in UTC)."""
+        instruction = admission.instruction
+        fields = AnnouncedFields(
+            instruction.obligation_id,
+            instruction.from_bank,
+            instruction.to_bank,
+            instruction.amount,
+            instruction.value_date or at.date(),
+            int(instruction.priority),
+        )
+        self.keep(admission.settlement_id, fields)
+
+
+def to_announced_fields(row: asyncpg.Record) -> AnnouncedFields:
+    """Build the data from its columns, which follow the settlement id."""
+    _, obligation_id, from_bank, to_bank, amount_minor, currency, value_date, priority = row
+    amount = Money(amount_minor, currency)
+    return AnnouncedFields(obligation_id, from_bank, to_bank, amount, value_date, priority)
+
+
+def to_announcement(moved: Moved, fields: AnnouncedFields | None) -> Announcement:
+    """Combine a transition with the data of its settlement. Raises CorruptRecord without it."""
+    if fields is None:
+        what = "a move belongs to a settlement that does not exist"
+        raise CorruptRecord(what, why=str(moved.settlement_id))
+    obligation_id, from_bank, to_bank, amount, value_date, priority = fields
+    return Announcement(
+        moved=moved,
+        obligation_id=obligation_id,
+        from_bank=from_bank,
+        to_bank=to_bank,
+        amount=amount,
+        value_date=value_date,
+        priority=priority,
+    )

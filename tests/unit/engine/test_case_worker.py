@@ -1,0 +1,482 @@
+"""The desk in the engine: doubts become matters, and people's word is acted on after one more question."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from settlement_engine.domain.exceptions import CaseKind
+from settlement_engine.domain.intent import intent_detail
+from settlement_engine.domain.ledger import AccountKind, Leg
+from settlement_engine.domain.lifecycle import Ask, Event, State
+from settlement_engine.domain.proposals import Decision, Ending, Finding
+from settlement_engine.domain.settlement import Attestation, Settlement
+from settlement_engine.engine import case_worker as desk_module
+from settlement_engine.ports import (
+    AccountFilter,
+    Answer,
+    CaseFilter,
+    DoubtLimit,
+    ProposalSpec,
+    RailCapabilities,
+    RailClass,
+    TransferFilter,
+)
+from tests.unit.engine.engine_world import House, running
+
+AT_ONCE = (DoubtLimit(rail="", in_doubt_seconds=0.0, overdue_seconds=0.0),)
+NEVER = (DoubtLimit(rail="", in_doubt_seconds=9_999.0, overdue_seconds=9_999.0),)
+SILENT = [None] * 10_000
+
+
+async def doubted(house: House, key: str = "k1", amount: int = 100) -> Settlement:
+    """A settlement about which the rail says nothing."""
+    house.rail.sends.append(None)
+    house.rail.enquiries.extend(SILENT)
+    found = await house.settle(key, wait_seconds=0.15, amount=amount)
+    assert found.state is State.IN_DOUBT
+    return found
+
+
+def spec(settlement: Settlement, finding: Finding, who: str = "ada") -> ProposalSpec:
+    return ProposalSpec(
+        settlement_id=settlement.id,
+        finding=finding,
+        reason="the statement of today says so",
+        evidence_name="camt.053.xml",
+        evidence=b"<Document/>",
+        who=who,
+        valid_seconds=60.0,
+    )
+
+
+async def attest(house: House, settlement: Settlement, finding: Finding) -> int:
+    """Two people agree; the engine is not waited for."""
+    resolutions = house.case_management.resolutions
+    proposal = await resolutions.propose(spec(settlement, finding))
+    await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
+    return proposal.id
+
+
+async def resolved(house: House, settlement: Settlement, finding: Finding) -> Settlement:
+    """Two people agree, and the engine has acted."""
+    number = await attest(house, settlement, finding)
+    ended = await house.engine.wait(settlement.id, 5)
+    await house.until(lambda: house.records.resolutions[number].proposal.finished_at)
+    return ended
+
+
+def say(house: House, settlement: Settlement, event: Event, **words: Any) -> None:
+    house.rail.say([Answer(settlement_id=settlement.id, event=event, attempt=1, **words)])
+
+
+def kinds(house: House) -> list[CaseKind]:
+    return [case.kind for case in house.records.cases.values()]
+
+
+async def posted(house: House, kind: AccountKind) -> int:
+    found = await house.accounts.accounts(AccountFilter(kind=kind))
+    return sum(account.posted for account in found)
+
+
+# --- doubts ---------------------------------------------------------------------------------------
+
+
+async def test_what_is_in_doubt_for_too_long_becomes_one_matter_and_the_end_closes_it():
+    async with running(doubt_limits=AT_ONCE) as house:
+        found = await doubted(house)
+        await house.until(lambda: kinds(house))
+        await asyncio.sleep(0.1)
+        assert kinds(house) == [CaseKind.IN_DOUBT]
+        assert "doubt_too_long" in house.meter.invariant_warnings
+        say(house, found, Event.SETTLED)
+        await house.engine.wait(found.id, 5)
+        [case] = house.records.cases.values()
+        await house.until(lambda: all(each.closed_at for each in house.records.cases.values()))
+        [case] = house.records.cases.values()
+        assert (case.closed_by, case.close_reason) == (
+            "engine",
+            "the settlement has ended: completed",
+        )
+
+
+async def test_what_is_young_is_no_matter():
+    async with running(doubt_limits=NEVER) as house:
+        await doubted(house)
+        await asyncio.sleep(0.1)
+        assert kinds(house) == []
+
+
+# --- people ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("finding", "state", "available"),
+    [(Finding.SETTLED, State.COMPLETED, 9_900), (Finding.NOT_SETTLED, State.ROLLED_BACK, 10_000)],
+)
+async def test_what_two_people_attest_is_applied_after_the_bank_was_asked_once_more(
+    finding, state, available
+):
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        asked = [word for word, _, _ in house.rail.asked].count("enquire")
+        ended = await resolved(house, found, finding)
+        assert (ended.state, (await house.nostro()).available) == (state, available)
+        assert [word for word, _, _ in house.rail.asked].count("enquire") == asked + 1
+        move = (await house.store.history(found.id))[-1]
+        assert move.event.value == f"attested_{finding.value}"
+        said = {name: move.detail[name] for name in ("proposed_by", "approved_by", "bank_said")}
+        assert said == {"proposed_by": "ada", "approved_by": "grace", "bank_said": "no_answer"}
+        proposal = house.records.resolutions[1].proposal
+        assert move.detail["evidence_sha256"] == proposal.evidence_sha256.hex()
+        assert proposal.ending is Ending.ATTESTED
+        assert house.records.histories[found.id].attestation is Attestation.STANDS
+
+
+def desk_slow():
+    """Waits so long that only the desk asks while the test lasts."""
+    from settlement_engine.domain.backoff import Backoff
+
+    return Backoff(first_seconds=60, max_seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [(Event.SETTLED, State.COMPLETED), (Event.REJECTED, State.ROLLED_BACK)],
+)
+async def test_a_definite_word_of_the_bank_wins_over_what_people_attest(said, state):
+    finding = Finding.NOT_SETTLED if said is Event.SETTLED else Finding.SETTLED
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        house.rail.enquiries.clear()
+        house.rail.enquiries.append(said)
+        ended = await resolved(house, found, finding)
+        assert ended.state is state
+        assert (await house.store.history(found.id))[-1].event is said
+        assert house.records.resolutions[1].proposal.ending is Ending.OVERTAKEN
+        assert house.records.histories[found.id].attestation is Attestation.NONE
+        assert kinds(house) == []
+
+
+@pytest.mark.parametrize("said", [Event.NOT_FOUND, None])
+async def test_what_the_bank_says_without_being_definite_does_not_win(said):
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        house.rail.enquiries.clear()
+        house.rail.enquiries.append(said)
+        ended = await resolved(house, found, Finding.NOT_SETTLED)
+        assert ended.state is State.ROLLED_BACK
+        assert (await house.store.history(found.id))[-1].event is Event.ATTESTED_NOT_SETTLED
+        assert house.records.histories[found.id].attestation is Attestation.STANDS
+
+
+async def test_nothing_is_released_when_the_bank_asked_once_more_says_that_it_has_the_payment():
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        house.rail.enquiries.clear()
+        house.rail.enquiries.append(Event.ACKNOWLEDGED)
+        house.rail.enquiries.extend(SILENT)
+        number = await attest(house, found, Finding.NOT_SETTLED)
+        await house.until(lambda: house.records.resolutions[number].proposal.finished_at)
+        assert house.records.resolutions[number].proposal.ending is Ending.OVERTAKEN
+        assert house.records.histories[found.id].state is State.SENT
+        assert (await house.nostro()).held == 100
+        # Whoever knows that may still attest it: then the bank's repeating itself is no news.
+        house.rail.enquiries.insert(0, Event.ACKNOWLEDGED)
+        assert (await resolved(house, found, Finding.NOT_SETTLED)).state is State.ROLLED_BACK
+
+
+async def test_what_was_sent_again_while_the_bank_was_asked_is_not_released(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The rail says *not found*, the same bytes go out, are lost, and only then the desk hears nothing."""
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        before = house.records.histories[found.id].seq
+        real = desk_module.CaseWorker._enquire
+
+        async def slow(*words: Any) -> Any:
+            said = await real(*words)
+            house.rail.sends.append(None)
+            unknown = Answer(settlement_id=found.id, event=Event.NOT_FOUND, attempt=1)
+            house.engine._mailbox.hear([unknown])
+            await house.until(lambda: house.records.histories[found.id].seq == before + 2)
+            return said
+
+        monkeypatch.setattr(desk_module.CaseWorker, "_enquire", slow)
+        number = await attest(house, found, Finding.NOT_SETTLED)
+        await house.until(lambda: house.records.resolutions[number].proposal.finished_at)
+        assert house.records.resolutions[number].proposal.ending is Ending.OVERTAKEN
+        history = house.records.histories[found.id]
+        assert history.attempt is not None
+        assert (history.state, history.attempt.sends) == (State.IN_DOUBT, 2)
+        assert (await house.nostro()).held == 100
+
+
+async def test_a_proposal_alone_does_nothing():
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        await house.case_management.resolutions.propose(spec(found, Finding.SETTLED))
+        await asyncio.sleep(0.15)
+        assert house.records.histories[found.id].state is State.IN_DOUBT
+
+
+async def test_an_approved_proposal_is_carried_out_by_whoever_comes_after_a_crash():
+    async with running(enquiry=desk_slow(), resolve_pause_seconds=9_999.0) as house:
+        found = await doubted(house)
+        proposal = await house.case_management.resolutions.propose(spec(found, Finding.SETTLED))
+        await house.crash()
+        await house.case_management.resolutions.approve(
+            proposal.id, "grace", proposal.content_sha256
+        )
+        again = House(house.records, enquiry=desk_slow())
+        again.rail.enquiries.extend(SILENT)
+        await again.start()
+        assert (await again.engine.wait(found.id, 5)).state is State.COMPLETED
+        await again.crash()
+
+
+async def test_a_crash_between_the_question_and_the_writing_costs_a_pause_and_nothing_else():
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        await house.crash()
+        number = await attest(house, found, Finding.SETTLED)
+        # Somebody took it up, asked, and died before anything was written.
+        assert [each.id for each in await house.case_management.resolutions.take_up(0.05, 10)] == [
+            number
+        ]
+        assert await house.case_management.resolutions.take_up(9_999.0, 10) == []
+        again = House(house.records, enquiry=desk_slow())
+        again.rail.enquiries.extend(SILENT)
+        await again.start()
+        assert (await again.engine.wait(found.id, 5)).state is State.COMPLETED
+        await again.crash()
+
+
+async def test_without_its_rail_nothing_is_acted_on():
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        history = house.records.histories[found.id]
+        assert history.attempt is not None
+        route = history.attempt.route
+        import msgspec
+
+        elsewhere = msgspec.structs.replace(route, rail="gone")
+        history.attempt = msgspec.structs.replace(history.attempt, route=elsewhere)
+        [locked] = [each for each in house.records.moves if each.to_state is State.LOCKED]
+        assert isinstance(locked.detail, dict)
+        locked.detail.update(intent_detail(history.attempt))
+        await attest(house, found, Finding.SETTLED)
+        await house.until(lambda: "rail_missing" in house.meter.invariant_warnings)
+        assert house.records.histories[found.id].state is State.IN_DOUBT
+        history.attempt = msgspec.structs.replace(history.attempt, route=route)
+        locked.detail.update(intent_detail(history.attempt))
+
+
+# --- late truth -----------------------------------------------------------------------------------
+
+
+async def test_a_late_yes_after_people_said_no_brings_the_cash_to_suspense_once():
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        await resolved(house, found, Finding.NOT_SETTLED)
+        before = await house.nostro()
+        for number in range(3):
+            say(house, found, Event.SETTLED, text=f"word {number}")
+            await house.until(lambda: house.records.histories[found.id].is_frozen)
+            await asyncio.sleep(0.02)
+        assert kinds(house) == [CaseKind.DISPROVED]
+        assert house.records.histories[found.id].state is State.ROLLED_BACK
+        assert await house.nostro() == before
+        assert await posted(house, AccountKind.SUSPENSE) == 100
+        assert await posted(house, AccountKind.SETTLEMENT) == 100
+        assert await posted(house, AccountKind.VOSTRO) == 0
+        made = await house.accounts.transfers(TransferFilter(group_id=found.id))
+        assert [each.leg for each in made] == [Leg.LATE_CASH]
+        say(house, found, Event.REJECTED)  # now the bank contradicts itself
+        await house.until(lambda: len(kinds(house)) == 2)
+        assert kinds(house) == [CaseKind.DISPROVED, CaseKind.CONTRADICTION]
+        assert await posted(house, AccountKind.SUSPENSE) == 100
+
+
+async def test_a_late_no_after_people_said_yes_takes_the_cash_out_of_suspense_once():
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        await resolved(house, found, Finding.SETTLED)
+        before = await house.nostro()
+        for word in (Event.REJECTED, Event.RECALLED, Event.REJECTED):
+            say(house, found, word)
+            await house.until(lambda: house.records.histories[found.id].is_frozen)
+            await asyncio.sleep(0.02)
+        assert kinds(house) == [CaseKind.DISPROVED]
+        assert house.records.histories[found.id].state is State.COMPLETED
+        assert await house.nostro() == before
+        assert await posted(house, AccountKind.SUSPENSE) == -100
+        assert await posted(house, AccountKind.SETTLEMENT) == 0
+        assert await posted(house, AccountKind.VOSTRO) == 100
+        say(house, found, Event.RETURNED)  # of a payment that was rejected
+        await house.until(lambda: len(kinds(house)) == 2)
+        assert house.records.histories[found.id].state is State.COMPLETED
+
+
+async def test_not_found_proves_nobody_wrong():
+    async with running(enquiry=desk_slow()) as house:
+        found = await doubted(house)
+        await resolved(house, found, Finding.SETTLED)
+        answer = Answer(settlement_id=found.id, event=Event.NOT_FOUND, attempt=1)
+        house.engine._mailbox.hear([answer])
+        await house.until(lambda: kinds(house))
+        assert kinds(house) == [CaseKind.CONTRADICTION]
+        assert await posted(house, AccountKind.SUSPENSE) == 0
+
+
+async def test_a_second_confirmation_is_a_second_debit():
+    async with running() as house:
+        house.rail.sends.append(None)
+        house.rail.enquiries.extend(SILENT)
+        found = await house.settle(wait_seconds=0.1)
+        say(house, found, Event.SETTLED, confirmation="C-1")
+        await house.engine.wait(found.id, 5)
+        say(house, found, Event.SETTLED, confirmation="C-1")
+        say(house, found, Event.SETTLED)
+        await asyncio.sleep(0.05)
+        assert kinds(house) == []
+        say(house, found, Event.SETTLED, confirmation="C-2")
+        await house.until(lambda: kinds(house))
+        assert kinds(house) == [CaseKind.SECOND_DEBIT]
+
+
+# --- returns --------------------------------------------------------------------------------------
+
+
+async def test_a_return_that_is_covered_is_taken_from_the_receivers_account():
+    async with running() as house:
+        found = await house.settle()
+        say(house, found, Event.RETURNED)
+        await house.until(lambda: house.records.histories[found.id].state is State.RETURNED)
+        assert kinds(house) == []
+        assert await posted(house, AccountKind.SUSPENSE) == 0
+
+
+async def test_a_return_that_the_receiver_has_spent_goes_to_suspense_and_to_a_person():
+    async with running() as house:
+        found = await house.settle()
+        spend(house, 60)
+        say(house, found, Event.RETURNED)
+        await house.until(lambda: house.records.histories[found.id].state is State.RETURNED)
+        assert kinds(house) == [CaseKind.UNCOVERED_RETURN]
+        assert "step_broken" not in house.meter.invariant_warnings
+        assert (await house.nostro()).posted == 10_000  # the cash is back
+        assert await posted(house, AccountKind.CLEARING) == 10_000 + 60  # and FROM's debt is open
+        assert await posted(house, AccountKind.VOSTRO) == 40  # TO's account was not touched
+        assert await posted(house, AccountKind.SUSPENSE) == -100  # what TO owes
+        say(house, found, Event.RETURNED)
+        await asyncio.sleep(0.05)
+        assert kinds(house) == [CaseKind.UNCOVERED_RETURN]
+        unspend(house, 60)
+
+
+def unspend(house: House, minor: int) -> None:
+    """Take back what ``spend`` made up: the proof of the books would find it."""
+    [made_up] = [
+        key
+        for key, each in house.records.transfers.items()
+        if each.leg is Leg.FUNDING and each.amount_minor == minor
+    ]
+    transfer = house.records.transfers.pop(made_up)
+    accounts = house.records.accounts
+    debited, credited = accounts[transfer.debit_id], accounts[transfer.credit_id]
+    accounts[debited.id] = replace(debited, debits_posted=debited.debits_posted - minor)
+    accounts[credited.id] = replace(credited, credits_posted=credited.credits_posted - minor)
+
+
+def spend(house: House, minor: int) -> None:
+    """Let the receiver pay money away, by a transfer that is none of the test's matter."""
+    from settlement_engine.domain.ledger import Transfer
+
+    vostro = next(
+        each
+        for each in house.records.accounts.values()
+        if each.kind is AccountKind.VOSTRO and each.bank == "BBB"
+    )
+    clearing = next(
+        each for each in house.records.accounts.values() if each.kind is AccountKind.CLEARING
+    )
+    house.accounts._post(
+        Transfer(
+            group_id=house.ids.new(),
+            leg=Leg.FUNDING,
+            debit_id=vostro.id,
+            credit_id=clearing.id,
+            amount_minor=minor,
+            currency="EUR",
+        )
+    )
+
+
+# --- limits and waits -----------------------------------------------------------------------------
+
+
+async def test_overdue_counts_from_the_attempt_and_not_from_the_instruction():
+    async with running(enquiry=desk_slow()) as house:
+        house.rail.capabilities = RailCapabilities(
+            rail_class=RailClass.A,
+            answer_timeout_seconds=0.05,
+            is_not_found_definite=True,
+            validity_seconds=3600,
+            deduplicates_seconds=3600,
+            overdue_after_seconds=60.0,
+        )
+        house.rail.sends.append(Event.ACKNOWLEDGED)
+        found = await house.settle(wait_seconds=0.1)
+        assert found.state is State.SENT
+        assert found.attempt is not None
+        decider = house.engine._executor._decider
+        now = found.attempt.recorded_at + timedelta(seconds=59)
+        waited = replace(found, created_at=found.created_at - timedelta(days=3))
+        answer = Answer(settlement_id=found.id, event=Event.ACKNOWLEDGED, attempt=1)
+        for at, event in ((now, Event.ACKNOWLEDGED), (now + timedelta(seconds=2), Event.OVERDUE)):
+            step = decider.decide(waited, answer, at)
+            assert step is not None
+            assert step.event is event
+
+
+async def test_a_payment_that_goes_to_and_fro_is_asked_about_ever_more_seldom():
+    async with running() as house:
+        house.rail.sends.append(None)
+        house.rail.enquiries.extend(SILENT)
+        found = await house.settle(wait_seconds=0.05)
+        decider = house.engine._executor._decider
+        schedule = decider._schedule
+        settings = schedule._settings
+        schedule._settings = replace(settings, enquiry=desk_fast())
+        assert found.attempt is not None
+        now = found.attempt.recorded_at
+        waits: list[float] = []
+        history = replace(found, state=State.LOCKED, asked=0)
+        for event in (Event.NO_ANSWER, Event.NOT_FOUND) * 4:
+            answer = Answer(settlement_id=found.id, event=event, attempt=1)
+            step = decider.decide(history, answer, now)
+            assert step is not None
+            if step.transition.ask is Ask.ENQUIRE:
+                assert step.due_seconds is not None
+                waits.append(step.due_seconds)
+            history = replace(history, state=step.transition.state, asked=history.asked + 1)
+        schedule._settings = settings
+        assert all(later > earlier * 2 for earlier, later in pairwise(waits))
+
+
+def desk_fast():
+    from settlement_engine.domain.backoff import Backoff
+
+    return Backoff(first_seconds=1, max_seconds=1_000)
+
+
+def test_what_a_proposal_and_a_list_begin_with():
+    assert Decision.OPEN.value == ""
+    assert CaseFilter().limit == 100
