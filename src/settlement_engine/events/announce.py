@@ -103,7 +103,7 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str
     sequence: int
     event_type: str
-    system_epoch: int
+    system_epoch: int = msgspec.field(name="era")
     last_sequence: int
 
 
