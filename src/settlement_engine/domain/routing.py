@@ -166,7 +166,7 @@ def _objection(offer: RailOffer, instruction: Instruction) -> tuple[RouteReason,
         opening = offer.opens_at.isoformat() if offer.opens_at else "never"
         return RouteReason.WINDOW_CLOSED, f"next opening: {opening}"
     if not offer.has_room:
-        return RouteReason.LANE_FULL, "more payments wait for this bank than may"
+        return RouteReason.LANE_FULL, "the queue of this bank's lane is full"
     if offer.is_breaker_open:
         return RouteReason.BREAKER_OPEN, "this bank has not answered lately"
     return None

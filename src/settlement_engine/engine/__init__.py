@@ -1,1 +1,1 @@
-"""The engine: it interprets the state machine. Intake, mailbox, executor, takeover, presence."""
+"""The engine: it carries out the state machine. Intake, mailbox, executor, takeover, and the engine's lease."""

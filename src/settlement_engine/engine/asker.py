@@ -1,8 +1,8 @@
-"""The asker: it puts questions to screening and to rails, outside any transaction.
+"""The asker: it asks screening and the rails, outside of any transaction.
 
-Promises: every question that is put ends in an answer, and if none comes in time the answer is
-NO_ANSWER. A slow or broken rail holds up nobody but its own questions: they wait in its lanes
-(``engine/dispatch``), and only what has left can be silence.
+Promises: every question that is asked ends with an answer; if none arrives in time, the answer is NO_ANSWER. A slow
+or broken rail delays only its own questions: they wait in its lanes (``engine/dispatch``), and the time-out of an
+answer begins when the question is sent. Must never: take a missing response for a rejection.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     Hear = Callable[[Iterable[Answer]], None]
 
 QUESTIONS_BATCH_MAX: Final = 500
-"""No more questions are put in one call."""
+"""The most questions in one call."""
 
 log = structlog.get_logger(__name__)
 
 
 class Asker:
-    """Groups questions by whom they are for, and makes silence an answer."""
+    """Groups questions by rail, and turns missing responses into NO_ANSWER."""
 
     def __init__(  # noqa: PLR0913 - whom it asks, and what it has to look at before
         self,
@@ -68,12 +68,12 @@ class Asker:
         self._hear: Hear = _nobody
 
     def attach(self, hear: Hear, carried: Callable[[UUID], Settlement | None]) -> None:
-        """Name who hears the answers, and who knows what is carried."""
+        """Set the function that receives the answers, and the one that knows the settlements in memory."""
         self._hear = hear
         self._dispatcher.attach(EngineHooks(hear=hear, carried=carried, put=self._put))
 
     def ask(self, settlements: Sequence[Settlement]) -> None:
-        """Put the open question of each settlement; returns at once."""
+        """Ask the open question of each settlement; returns at once."""
         groups: dict[tuple[Ask, str], list[Settlement]] = {}
         for settlement in settlements:
             question = QUESTION[settlement.state]
@@ -90,10 +90,10 @@ class Asker:
                 self._dispatcher.offer(question, rail, group)
 
     def _ask_screening(self, settlements: list[Settlement]) -> None:
-        """Have them screened, as soon as the gate is open for every rail that each may take.
+        """Have settlements screened, once the gate is open for every rail that each may take.
 
-        A rail that is shut may have the payment from time that was forgotten: it must not go out over
-        another one meanwhile.
+        The bank of a rail whose gate is closed may have the payment from before a restore: the payment must
+        not be sent over another rail meanwhile.
         """
         groups: dict[tuple[str, ...], list[Settlement]] = {}
         if self._gate.is_open:
@@ -107,9 +107,9 @@ class Asker:
                 self._lease.spawn(self._screen(batch, self._gate.turn, rails))
 
     async def _miss(self, question: Ask, rail: str, batch: list[Settlement]) -> None:
-        """Answer for a rail that this engine does not have: with silence, for it may have the payment.
+        """Answer NO_ANSWER for a rail that this engine does not have: it may have the payment.
 
-        The name may have been altered: then that is told, besides.
+        The rail's name may have been altered in the database: that is reported as well.
         """
         self._meter.invariant_warning("rail_missing", len(batch))
         log.error("rail_missing", rail=rail, count=len(batch))
@@ -123,7 +123,7 @@ class Asker:
         self._hear(answers)
 
     async def _answer_untaken(self, question: Ask, rail: str, batch: list[Settlement]) -> None:
-        """Answer a question that the rail does not take: silence stays silence, a recall is refused."""
+        """Answer a question that the rail does not support: NO_ANSWER, or a refused recall."""
         text = f"the rail {rail} takes no {question.value} questions"
         self._hear(
             Answer(
@@ -150,7 +150,7 @@ class Asker:
     async def _waits_at_gate(
         self, batch: list[Settlement], turn: int, rails: tuple[str, ...]
     ) -> bool:
-        """Wait for the gate; False when it was forgotten, or has to rest because too many wait here."""
+        """Wait for the gate; False when the wait was discarded, or too many wait and it is parked."""
         if self._gate.is_open_for_all(rails):
             return turn == self._gate.turn
         waiting = self._at_gate.get(rails, 0)
@@ -164,9 +164,9 @@ class Asker:
             self._at_gate[rails] -= len(batch)
 
     def _leave_out_altered(self, call: LaneCall) -> None:
-        """Leave out what may not be asked about; it is answered with silence.
+        """Leave out altered settlements that must not be asked about; they are answered with NO_ANSWER.
 
-        What may not be recalled is asked about instead: the bank may have settled it.
+        Instead of a recall that is not allowed, an enquiry is sent: the bank may have settled the payment.
         """
         for settlement in call.settlements:
             if settlement.recorded is not None or settlement.is_frozen:
@@ -190,7 +190,7 @@ class Asker:
             self._hear(silence(each) for each in altered)
 
     async def _put(self, call: LaneCall) -> None:
-        """Put a call that leaves its lanes: from now on the time of its answers counts."""
+        """Carry out a call that has left its lanes: the time-out of its answers begins now."""
         self._leave_out_altered(call)
         if not call.settlements:
             return
@@ -216,7 +216,7 @@ class Asker:
         *,
         call: LaneCall | None = None,
     ) -> None:
-        """Put a batch and pass answers on as they come; what is still open at the end is silence."""
+        """Ask a batch and pass on its answers as they arrive; questions still open at the end have none."""
         started_at = self._lease.monotonic()
         asked = len(open_questions)
         try:
@@ -227,7 +227,7 @@ class Asker:
         except Exception as error:  # noqa: BLE001 - whatever goes wrong out there is silence
             log.warning("question_failed", rail=name, ask=question.value, error=repr(error))
         unanswered = dict(open_questions)
-        open_questions.clear()  # what comes from now on is no answer to these any more
+        open_questions.clear()  # later answers no longer belong to these questions
         silent = len(unanswered)
         seconds = self._lease.monotonic() - started_at
         self._meter.rail_answered(name, question.value, seconds, asked - silent, silent)
@@ -242,7 +242,7 @@ class Asker:
             )
 
     def _reporter(self, open_questions: dict[UUID, int], call: LaneCall | None) -> Report:
-        """Make what takes in the answers of one call, whenever they come."""
+        """Return the function that receives the answers of one call."""
 
         def report(answers: Sequence[Answer]) -> None:
             asked_for = [
@@ -264,7 +264,7 @@ def _nobody(_answers: Iterable[Answer]) -> None:
 
 
 def _way(rail: SendRail, question: Ask) -> Callable[[Sequence[Question], Report], Awaitable[None]]:
-    """Return the part of a rail that a question goes to; only what the rail offers is asked for."""
+    """Return the part of a rail that takes a question; the rail must have it."""
     if question is Ask.ENQUIRE:
         assert isinstance(rail, EnquiryRail), "a rail that takes enquiries can be asked"
         return rail.enquire
@@ -280,7 +280,7 @@ def _rail_of(settlement: Settlement) -> str:
 
 
 def question_of(settlement: Settlement, question: Ask) -> Question:
-    """Write a question about the payment that is under way."""
+    """Make the question about a settlement's current attempt."""
     attempt = settlement.attempt
     assert attempt is not None, "beyond the line P there is an attempt"
     return Question(

@@ -1,7 +1,7 @@
-"""What the banks say they have of ours, compared with what this database knows.
+"""Compares the banks' lists of our payments with what this database knows.
 
-It promises to report what a bank has and we do not, once each, as an exception for a person; to pass on what
-contradicts an end of ours; and never to take a bank's silence for a list. It opens nothing and moves no money.
+Promises: each payment that a bank has and we do not is reported once, as a case for a person; what contradicts a
+final state of ours is passed on. Must never: take a missing response for an empty list, open the gate or move money.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ if TYPE_CHECKING:
     )
 
 PAGES_MAX: Final = 1_000_000
-"""A bank whose list does not end is no list."""
+"""The most pages of one list; a longer one counts as not delivered."""
 
 CHECK_PAGES_MAX: Final = 50
-"""A start looks at no more of the bank's list than this."""
+"""The most pages of a bank's list that are read at the start of an engine."""
 
 CHECK_TRIES_MAX: Final = 2
 CHECK_SECONDS: Final = 2.0
-"""A bank that takes longer to answer is not waited for at a start."""
+"""How long the start of an engine waits for a bank's list."""
 
 CHECK_MARGIN: Final = timedelta(seconds=60)
-"""How far the bank's clock may be behind ours at a start."""
+"""How far a bank's clock may be behind ours, in the check at the start of an engine."""
 
 LIST_MARGIN: Final = timedelta(minutes=10)
-"""The same for the list of an opening, which leaves nothing out."""
+"""The same for the list during a recovery, which must be complete."""
 
 LIST_SECONDS: Final = 30.0
-"""A page that takes longer is silence, and asked for again."""
+"""How long one page may take; then it is requested again."""
 
 TROUBLE: Final = (Unavailable, Contention, Broken)
-"""What the database says when it cannot be asked just now."""
+"""The errors of a database that is unreachable at the moment."""
 
 log = structlog.get_logger(__name__)
 
 
 class BankLists:
-    """Asks the banks, and compares."""
+    """Requests the banks' lists, and compares them."""
 
     def __init__(self, barrier_store: BarrierStore, lease: EngineLease, meter: Meter) -> None:
         self._barrier_store = barrier_store
@@ -70,9 +70,9 @@ class BankLists:
         self._hear = hear
 
     async def compare(self, opening: BarrierState, rail: Rail) -> dict[str, str] | str:
-        """Find what this rail's bank has and we do not.
+        """Find the payments that this rail's bank has and we do not.
 
-        Returns what to note of it, or why it could not be found out.
+        Returns the details for the recovery's journal, or why the comparison was not possible.
         """
         assert opening.since is not None, "what was shut says from when on"
         count = 0
@@ -94,9 +94,9 @@ class BankLists:
         return {"rail": rail.name, "unknown_payments": str(count)}
 
     async def _unlisted(self, opening: BarrierState, rail: Rail, why: str) -> dict[str, str] | str:
-        """Go without the list if a person has said so."""
+        """Continue without the list if a person has confirmed it."""
         if await self._barrier_store.is_confirmed(opening.epoch_id):
-            log.warning("opening_confirmed", rail=rail.name, why=why)
+            log.warning("recovery_confirmed", rail=rail.name, why=why)
             return {"rail": rail.name, "without_list": why}
         self._meter.invariant_warning("opening_without_list")
         return f"the rail {rail.name} does not give its payment list: {why}"
@@ -108,7 +108,7 @@ class BankLists:
             return await rail.payments_since(since, after)
 
     async def _compare(self, page: BankPage, rail: str, since: datetime) -> int:
-        """Report what is unknown; pass on what contradicts an end of ours."""
+        """Report unknown payments; pass on what contradicts a final state of ours."""
         by_reference = {payment.reference: payment for payment in page.payments}
         known = await self._barrier_store.known(list(by_reference), since)
         missing = by_reference.keys() - {each.reference for each in known}
@@ -125,9 +125,9 @@ class BankLists:
         return len(unknown)
 
     async def check(self, rails: Iterable[Rail]) -> StaleDatabase | None:
-        """Look whether a bank knows more than this database, which then is an older state of it.
+        """Check whether a bank has a payment that this database lacks, because it is an older state of it.
 
-        A bank that does not answer is not waited for: the check is a net, and the server is known.
+        A bank that does not answer is skipped: this is a second check, and the server is known already.
         """
         written_at = await self._barrier_store.last_written()
         for rail in rails:
@@ -139,8 +139,8 @@ class BankLists:
                 except TROUBLE:
                     raise
                 except Exception as error:  # noqa: BLE001 - the same
-                    self._meter.invariant_warning("opening_unchecked")
-                    log.warning("opening_unchecked", rail=rail.name, error=repr(error))
+                    self._meter.invariant_warning("bank_list_unchecked")
+                    log.warning("bank_list_unchecked", rail=rail.name, error=repr(error))
                     await self._lease.pause()
                     continue
                 if missing is not None:
@@ -149,7 +149,7 @@ class BankLists:
         return None
 
     async def _missing_since(self, rail: PaymentLister, written_at: datetime) -> datetime | None:
-        """Return when the bank received the first payment that we do not know of."""
+        """Return when the bank received the first payment that we do not know."""
         after = ""
         for _ in range(CHECK_PAGES_MAX):
             page = await self._page(rail, written_at - CHECK_MARGIN, after, CHECK_SECONDS)

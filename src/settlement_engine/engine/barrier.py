@@ -1,14 +1,14 @@
-"""The opening: before anything is sent, make sure that this is the database that was written to last.
+"""The failover barrier: before anything is sent, make sure that the database has everything that was committed.
 
-After a failover or a restore it may not be. Then an era begins in the database: no number of before counts
-any more, every payment in flight is doubted and asked about, and every bank is asked what it has that we do
-not. What it has is an exception for a person, and is never sent again. Only then the gate opens, for each
+After a failover or a restore it may not. Then a system epoch begins in the database: all earlier engine ids are
+invalid, every payment in flight is in doubt and is enquired about, and every bank is asked for the payments that it
+has and we do not know. Those become cases for a person and are never sent again. Only then the gate opens, for each
 rail as soon as its own bank has answered.
 
-It promises that nothing is sent while it is not sure, that one engine opens and all wait, and that an
-opening which was interrupted is gone on with. It moves no money, and never takes a bank's silence for a no:
-a bank that gives no list keeps its own rail shut, until it does or a person confirms (``settlement-engine
-recovery``); other rails do not wait for it.
+Promises: nothing is sent while it is not sure; one engine leads the recovery and all others wait; an interrupted
+recovery is continued. Must never: move money, or take a missing response for an empty list. A bank that gives no
+list keeps its own rail closed until it does, or until a person confirms (``settlement-engine recovery``); other rails
+do not wait for it.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ if TYPE_CHECKING:
 
 FIRST: Final = "first"
 NOTED_MAX: Final = 100_000
-"""No more payments of forgotten time are kept in memory to be asked about instead of sent."""
+"""The most payments of the lost time that are kept in memory, to be enquired about instead of sent."""
 
 LOOK_SECONDS: Final = 0.05
 LOOKS_MAX: Final = 200
-"""What others leave is waited for no longer than ten seconds: it is safe without, only less tidy."""
+"""How often it is checked whether other engines have left: ten seconds; continuing without them is safe."""
 
 AJAR_LOOK_SECONDS: Final = 1.0
-"""So often an engine that is open for some rails looks whether it may open for the others."""
+"""How often an engine that is open for some rails checks whether it may open for the others."""
 
 log = structlog.get_logger(__name__)
 
 
 class FailoverBarrier:
-    """Keeps the gate of one engine."""
+    """Opens and closes the gate of one engine."""
 
     def __init__(  # noqa: PLR0913 - the ports that an opening stands on
         self,
@@ -91,16 +91,16 @@ class FailoverBarrier:
         self._changed = asyncio.Event()
         self._told = ""
         self.database_run = 0
-        """Another number whenever the database may be another one than before."""
+        """This number changes whenever the database may be another one than before."""
         barrier_store.when_refused(self.look_again)
 
     def attach(self, hear: Callable[[Iterable[Answer]], None]) -> None:
-        """Name who hears what the banks' lists say of settlements of ours."""
+        """Set the function that receives what the banks' lists say about our settlements."""
         self._lists.attach(hear)
 
     @property
     def state(self) -> str:
-        """Say how things stand, for people."""
+        """Return the state of the barrier as text for people."""
         system_epoch = self._state.system_epoch if self._state else "?"
         if self._gate.is_open:
             return f"sending open (recovery {system_epoch})"
@@ -111,27 +111,27 @@ class FailoverBarrier:
         return f"sending open except for {', '.join(shut)} (recovery {system_epoch}): {why}"
 
     def look_again(self) -> None:
-        """Shut, and look at the record before the gate opens again."""
+        """Close the gate, and read the record before it opens again."""
         self._gate.shut()
         self._changed.set()
 
     def report_stale(self, stale_database: StaleDatabase) -> None:
-        """Shut, and begin an era: somebody knows more than the database does."""
+        """Close the gate, and begin a system epoch: the database may have lost commits."""
         system_epoch = self._state.system_epoch if self._state is not None else 0
         if 0 < stale_database.system_epoch_min <= system_epoch:
-            return  # an era has begun since
+            return  # a system epoch has begun since
         if stale_database.system_epoch_min > min(
             system_epoch + EPOCHS_AHEAD_MAX + 1, SYSTEM_EPOCH_MAX
         ):
             self._meter.invariant_warning("stream_foreign")
             log.error(
-                "opening_hint_refused",
+                "stream_hint_refused",
                 why=stale_database.why,
                 system_epoch_min=stale_database.system_epoch_min,
             )
-            return  # no database has forgotten so many eras
+            return  # no database can have lost so many system epochs
         log.error(
-            "opening_suspicion",
+            "stale_database",
             why=stale_database.why,
             system_epoch_min=stale_database.system_epoch_min,
         )
@@ -143,7 +143,7 @@ class FailoverBarrier:
         return self._state.epoch_id if self._state else None
 
     async def settle(self) -> None:
-        """Look until the database is one that may be written to; an era begins first where it must."""
+        """Check until the database may be written to; if necessary, a system epoch begins first."""
         while True:
             try:
                 if await self._accept():
@@ -153,7 +153,7 @@ class FailoverBarrier:
                 await self._lease.pause()
 
     async def run(self) -> None:
-        """Open, and shut again whenever there is reason to, for ever."""
+        """Open the gate, and close it again whenever there is a reason, for ever."""
         while True:
             while not self._gate.is_open:
                 try:
@@ -164,7 +164,7 @@ class FailoverBarrier:
             await self._changed.wait()
 
     async def _pause(self) -> None:
-        """Wait before the next look; when only some rails wait, not as if all did."""
+        """Wait before the next check; ``AJAR_LOOK_SECONDS`` while the gate is open for some rails."""
         if self._gate.is_open:
             return
         if not self._gate.is_ajar:
@@ -177,12 +177,12 @@ class FailoverBarrier:
     def _tell(self, why: str) -> None:
         if why != self._told:
             self._told = why
-            log.warning("opening_waits", why=why)
+            log.warning("recovery_waits", why=why)
 
     # --- the record -----------------------------------------------------------------------------
 
     async def _accept(self) -> bool:
-        """Look at the server and the record; False when an era had to begin, and to be looked at."""
+        """Check the server and the record; False when a system epoch had to begin: then check again."""
         server, opening = await self._barrier_store.look()
         if server.unsafe:
             what = "this PostgreSQL server is not safe for money"
@@ -194,8 +194,8 @@ class FailoverBarrier:
         if stale_database is not None:
             believed = opening.epoch_id if opening else None
             if stale_database.why != FIRST:
-                self._meter.invariant_warning("opening_shut")
-                log.error("opening_shut", why=stale_database.why, timeline=server.timeline)
+                self._meter.invariant_warning("sending_paused")
+                log.error("sending_paused", why=stale_database.why, timeline=server.timeline)
             await self._barrier_store.shut(believed, stale_database, server)
             return False
         assert opening is not None, "a database without a record is a reason to write one"
@@ -209,16 +209,16 @@ class FailoverBarrier:
         if is_news:
             self._stale_database = None
             self._unlisted.clear()
-            # What waits at the gate is of forgotten time, and may be unknown here: it is dropped now, and
-            # not when the heartbeat, on a line of its own, has heard of the era as well. The number is given
-            # up in any case: a new one may already carry something that was dropped with the rest.
+            # Queued sends predate the restore and may be unknown here. They are discarded now, and not only
+            # when the heartbeat, on a connection of its own, sees the new epoch. The engine id is given up
+            # in any case: a new one may already own a settlement that was discarded with the rest.
             self._gate.forget()
             self._lease.renounce()
             self._lease.renew_now()
         return True
 
     def _why(self, server: Server, opening: BarrierState | None) -> StaleDatabase | None:
-        """Say why an era has to begin; None when the record fits the server and what we know."""
+        """Say why a system epoch has to begin; None if the record fits the server and what we know."""
         if opening is None:
             return StaleDatabase(why=FIRST)
         before = self._state
@@ -233,19 +233,19 @@ class FailoverBarrier:
         return StaleDatabase(why=doubt) if doubt and doubt != RESTARTED else None
 
     async def _ask_stream_check(self, opening: BarrierState) -> StaleDatabase | None:
-        """Look, before the first word is written, whether more was announced than is known here."""
+        """Check, before the first write, whether the stream has announcements that the database lacks."""
         last = await self._stream_check.last_announced() if self._stream_check is not None else None
         if last is None or system_epoch_of(last.position) < opening.system_epoch:
             return None
         if not is_plausible_after(last.position, opening.system_epoch):
             self._meter.invariant_warning("stream_foreign")
-            log.error("opening_hint_refused", why="stream_ahead", position=last.position)
+            log.error("stream_hint_refused", why="stream_ahead", position=last.position)
             return None
         if (
             last.position % POSITIONS_PER_EPOCH == 0
             and system_epoch_of(last.position) == opening.system_epoch
         ):
-            return None  # the marker of this era
+            return None  # the marker of this system epoch
         if await self._barrier_store.announced(last.position) == last:
             return None
         return StaleDatabase(
@@ -255,7 +255,7 @@ class FailoverBarrier:
     # --- the gate -------------------------------------------------------------------------------
 
     async def _try_to_open(self) -> None:
-        """Open for every rail whose bank has been asked; for all at once where nothing was forgotten."""
+        """Open the gate for every rail whose bank has been asked; for all at once if nothing was lost."""
         self._changed.clear()
         if not await self._accept():
             return
@@ -275,7 +275,7 @@ class FailoverBarrier:
             self._checked = opening.epoch_id
         at_bank = frozenset(await self._barrier_store.unknown(NOTED_MAX))
         if self._changed.is_set():
-            return  # there was a reason to shut while we looked: look again
+            return  # there was a reason to close during this check: check again
         self._open_for(names, at_bank)
 
     def _open_for(self, names: Sequence[str], at_bank: frozenset[str]) -> None:
@@ -284,23 +284,23 @@ class FailoverBarrier:
             self._told = ""
             self._unlisted.clear()
             self._gate.open(at_bank)
-            log.info("opening_open", system_epoch=system_epoch)
+            log.info("sending_open", system_epoch=system_epoch)
             return
         for name in names:
             self._unlisted.pop(name, None)
             if not self._gate.is_open_for(name):
                 self._gate.open(at_bank, rail=name)
-                log.info("opening_open", system_epoch=system_epoch, rail=name)
+                log.info("sending_open", system_epoch=system_epoch, rail=name)
 
     async def _lead_or_follow(self, opening: BarrierState) -> list[str]:
-        """Name the rails whose banks have been asked; the engine that leads asks those that have not."""
+        """Return the rails whose banks have been asked; the engine that leads asks the others."""
         is_leading = await self._barrier_store.lead()
         listed = await self._barrier_store.listed(opening.epoch_id)
         names = [name for name in self._rails if name in listed]
         if is_leading and len(names) == len(self._rails):
             if not await self._barrier_store.note(opening.epoch_id, "opened", {}):
                 return []
-            log.warning("opening_done", system_epoch=opening.system_epoch, why=opening.why)
+            log.warning("recovery_done", system_epoch=opening.system_epoch, why=opening.why)
         elif is_leading:
             for name, rail in self._rails.items():
                 if name not in listed and name not in self._listing:
@@ -309,7 +309,7 @@ class FailoverBarrier:
         return names
 
     async def _ask_bank(self, opening: BarrierState, rail: Rail) -> None:
-        """Ask one rail's bank what it has; how long it takes holds up no other rail."""
+        """Ask one rail's bank for its payments; other rails do not wait for it."""
         run = self.database_run
         try:
             await self._until_none(self._barrier_store.others_alive, self._settings.lease_seconds)
@@ -319,9 +319,11 @@ class FailoverBarrier:
                 return
             await self._until_none(self._barrier_store.unclaimed, LOOK_SECONDS * LOOKS_MAX)
             if await self._barrier_store.note(opening.epoch_id, "listed", found):
-                log.warning("opening_listed", system_epoch=opening.system_epoch, **found)
+                log.warning("recovery_listed", system_epoch=opening.system_epoch, **found)
                 if run == self.database_run:
-                    self._checked = opening.epoch_id  # what a start would ask has just been asked
+                    self._checked = (
+                        opening.epoch_id
+                    )  # the check at the start would ask the same again
         except TROUBLE as error:
             self._tell_unlisted(rail.name, error.why or error.what)
         finally:
@@ -330,10 +332,10 @@ class FailoverBarrier:
     def _tell_unlisted(self, rail: str, why: str) -> None:
         if self._unlisted.get(rail) != why:
             self._unlisted[rail] = why
-            log.warning("opening_waits", rail=rail, why=why)
+            log.warning("recovery_waits", rail=rail, why=why)
 
     async def _until_none(self, count: Callable[[], Awaitable[int]], seconds: float) -> None:
-        """Wait until there are none, but not for ever."""
+        """Wait until the count is 0, at most ``LOOKS_MAX`` times."""
         deadline = self._lease.monotonic() + seconds
         while await count() and self._lease.monotonic() < deadline:  # noqa: ASYNC110 - no bell
             await asyncio.sleep(LOOK_SECONDS)

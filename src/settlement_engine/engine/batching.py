@@ -1,12 +1,12 @@
-"""Group commit: whatever has come while the last batch was being written is the next batch.
+"""Group commit: the items that arrive while one batch is written form the next batch.
 
-Promises: who is alone goes at once; in a crowd a batch waits while others keep coming, never longer than
-``LINGERS_MAX`` gaps; nobody is left behind, and whoever offers keeps the queue's bound.
+Promises: a single item is written at once; under load a batch lingers while more items arrive, never longer than
+``LINGERS_MAX`` intervals; every item is written. Must never: bound the queue; the caller of ``offer`` does.
 
-Why a crowd waits at all: a commit costs much and one more in it hardly anything, and callers who wait for
-their ends come back in the batches in which they were answered, so that small batches stay small for ever.
-Whether others come is seen, not guessed: after a gap in which nobody came there is nothing to wait for. When
-the event loop is busy its next turn comes late, and that is when the wait is longest and worth most.
+Why it lingers under load: a commit is expensive, one more item in it is not. Callers who wait for their results come
+back in the batches in which they were answered, so small batches would stay small for ever. It is measured whether
+more items arrive: after an interval without a new item the batch is written. When the event loop is busy, an
+interval takes longer, and then waiting saves most.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LINGERS_MAX: Final = 8
-"""A batch waits no longer than so many gaps, however many keep coming."""
+"""The most intervals that a batch lingers, however many items keep arriving."""
 
 SHARES: Final = 2
-"""When one of so many shares of the crowd is there, it goes: the others are elsewhere, being written."""
+"""A batch with this part (one half) of all items in flight does not linger: the other part is being written."""
 
 
 def _nobody() -> int:
@@ -32,13 +32,13 @@ def _nobody() -> int:
 
 
 class Batcher(Generic[T]):
-    """A bounded queue with a consumer that takes all there is, up to a bound.
+    """A queue whose consumer takes all waiting items, up to ``batch_max``.
 
-    It has two lanes: what finishes begun work goes before what begins new work, so that under a burst
-    settlements end one after the other instead of all together at its end.
+    It has two lanes: items that continue begun work go before those that begin new work, so that in a burst
+    settlements end one after the other instead of all at its end.
 
-    ``in_flight`` counts who is under way and may come here soon, those who wait here included. ``workers`` is how
-    many batches may be worked on at once; beside another one only a full batch is begun.
+    ``in_flight`` counts the items in flight, those in this queue included. ``workers`` is the number of workers; while
+    one works, another one starts only with a full batch. ``batch_linger_seconds`` is the length of a linger interval.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Batcher(Generic[T]):
         self._busy = 0
 
     def __len__(self) -> int:
-        """Count what waits."""
+        """Count the waiting items."""
         return len(self._waiting) + len(self._finishing)
 
     @property
@@ -71,13 +71,13 @@ class Batcher(Generic[T]):
         return not self and not self._busy
 
     def offer(self, items: Iterable[T], *, is_finishing: bool = False) -> None:
-        """Put items at the end of a lane. Whoever offers keeps the queue's bound."""
+        """Append items to a lane. The caller bounds the queue."""
         (self._finishing if is_finishing else self._waiting).extend(items)
         if self:
             self._arrived.set()
 
     def drain(self) -> list[T]:
-        """Take everything out, to give it up."""
+        """Remove and return all waiting items."""
         items = [*self._finishing, *self._waiting]
         self._finishing.clear()
         self._waiting.clear()
@@ -94,7 +94,7 @@ class Batcher(Generic[T]):
             async with self._turn:
                 batch = await self._gather()
             if not batch:
-                continue  # what waited was given up meanwhile
+                continue  # the waiting items were removed meanwhile
             self._busy += 1
             try:
                 await self._work(batch)
@@ -103,7 +103,7 @@ class Batcher(Generic[T]):
                 self._arrived.set()
 
     async def _gather(self) -> list[T]:
-        """Wait for a batch: beside one that is being written only a full one is worth a commit."""
+        """Wait for a batch: while another one is being written, only a full one is worth a commit."""
         while len(self) < (self._batch_max if self._busy else 1):
             self._arrived.clear()
             await self._arrived.wait()
@@ -111,7 +111,7 @@ class Batcher(Generic[T]):
         return self._take()
 
     async def _linger(self) -> None:
-        """In a crowd, let those come who are near; when nobody came in a gap, go."""
+        """Linger under load, until an interval passes without a new item."""
         if not self._batch_linger_seconds:
             return
         enough = min(self._in_flight() // SHARES, self._batch_max)
@@ -132,18 +132,18 @@ class Batcher(Generic[T]):
 
 
 class Notifier:
-    """Wakes everybody who waits for news; rings that nobody waits for are forgotten."""
+    """Wakes all tasks that wait at the moment; a notification without waiting tasks has no effect."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
     def notify(self) -> None:
-        """Wake all who wait now."""
+        """Wake all waiting tasks."""
         self._event.set()
         self._event = asyncio.Event()
 
     async def wait(self, timeout_seconds: float) -> None:
-        """Wait for the next ring, at most that long."""
+        """Wait for the next notification, at most that long."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._event.wait()

@@ -1,7 +1,7 @@
-"""The settlement in memory, brought to where the store has it after a transition was written.
+"""Updates the settlement in memory after a transition was written to the store.
 
-Promises: what is believed is what was written, field by field, and nothing else; it is called once for each
-transition that was applied.
+Promises: the settlement in memory has exactly the fields that were written; it is called once for each applied
+transition. Must never: be called before the commit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def believe(step: TransitionCommand, at: datetime) -> None:
-    """Take over into the settlement what a transition has changed, at the database's time."""
+    """Apply to the settlement in memory what a transition has changed, at the database's time."""
     settlement, transition = step.settlement, step.transition
     if is_recorded(settlement.state, transition):
         settlement.seq += 1
@@ -34,7 +34,7 @@ def believe(step: TransitionCommand, at: datetime) -> None:
     else:
         settlement.asked += 1
     if step.attempt is not None:
-        settlement.recorded = None  # the bytes are ours, and in memory from now on
+        settlement.recorded = None  # this process wrote the bytes and keeps them in memory
     attempt = step.attempt or settlement.attempt
     if attempt is not None and step.event is Event.NOT_FOUND and transition.ask is Ask.SEND:
         attempt = msgspec.structs.replace(attempt, sends=attempt.sends + 1)

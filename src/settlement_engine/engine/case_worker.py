@@ -1,10 +1,10 @@
-"""The desk's side of the engine: it puts matters before people, and acts on what two of them attest.
+"""The engine's part of case management: it opens cases for people, and carries out what two of them attest.
 
-Promises: what is in doubt for too long becomes a matter, once, by the database's clock; nothing that people
-say is acted on before the bank was asked once more, and a definite word of the bank's wins. What people say
-did not move is not applied to a payment that was sent again, or acknowledged, since they said it. An approved
-proposal survives a crash: it is taken up again until its settlement has ended. Like everything else it is
-applied as a row of the page, guarded by state, sequence and epoch; the desk itself moves no money.
+Promises: a payment that is in doubt for too long becomes one case, by the database's clock. Before an attestation is
+applied, the bank is asked once more, and a final status of the bank wins. *Not settled* is not applied to a payment
+that was sent again, or acknowledged, after it was attested. An approved proposal survives a crash: it is processed
+again until its settlement has ended. It is applied as a transition, guarded by state, sequence number and fencing
+token. Must never: move money in any other way.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     )
 
 TAKE_UP_MARGIN_SECONDS: Final = 1.0
-"""A proposal is not taken up by another engine while the bank may still answer this one."""
+"""Another engine takes up a proposal only this long after the bank's answer to this one can arrive."""
 
 log = structlog.get_logger(__name__)
 
 
 class EngineCases:
-    """What people see of the desk (``ports.Desk``), and the engine's own looks at it."""
+    """What the API uses of case management (``ports.Desk``), together with the engine's own worker."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class EngineCases:
 
     @property
     def proposal_valid_seconds(self) -> float:
-        """For how long a proposal may be approved."""
+        """For how many seconds a proposal may be approved."""
         return self._settings.proposal_valid_seconds
 
     def rail_class(self, rail: str) -> str:
@@ -75,7 +75,7 @@ class EngineCases:
 
 
 class CaseWorker:
-    """Looks at the desk again and again."""
+    """Works on cases and approved proposals at regular intervals."""
 
     def __init__(  # noqa: PLR0913 - the parts of the engine that it hands on to
         self,
@@ -104,22 +104,22 @@ class CaseWorker:
         self._pause_seconds = max(settings.resolve_pause_seconds, longest)
 
     async def run(self) -> None:
-        """Look for ever; while an opening is under way nothing is decided, for the rails that it shuts."""
+        """Work for ever; during a recovery nothing is decided for the rails whose gate is closed."""
         while True:
             if self._gate.is_ajar:
                 try:
                     await self.look()
                 except (Unavailable, Contention, Broken) as error:
-                    log.warning("desk_not_looked_at", why=error.why or error.what)
+                    log.warning("cases_not_checked", why=error.why or error.what)
             await asyncio.sleep(self._settings.case_interval_seconds)
 
     async def look(self) -> None:
-        """Open what is new, close what is over, act on what was approved."""
+        """Open new cases, close those of ended settlements, carry out approved proposals."""
         cases, batch_max = self._case_management.cases, self._settings.case_batch_max
         opened = await cases.open_doubts(self._settings.doubt_limits, batch_max)
         if opened:
             self._meter.invariant_warning("doubt_too_long", opened)
-            log.warning("doubts_opened", count=opened)
+            log.warning("cases_opened", count=opened)
         if parked := await cases.open_held(batch_max):
             log.warning("parked_for_people", count=parked)
         await cases.close_ended(batch_max)
@@ -136,7 +136,7 @@ class CaseWorker:
                 settlement is None
                 or ATTESTED[proposal.finding] not in TRANSITIONS[settlement.state]
             ):
-                continue  # it has ended meanwhile, or is being sent again just now: the next look
+                continue  # it has ended meanwhile, or is being sent again at the moment: until the next look
             if is_outdated(proposal, settlement):
                 continue  # it was sent again, or the bank has it: the next look ends the proposal
             if proposal.finding in OF_PARKED:  # nothing was sent, so that no bank has to be asked
@@ -145,7 +145,7 @@ class CaseWorker:
                 continue
             assert settlement.attempt is not None, "what may be attested was sent"
             if not self._gate.is_open_for(settlement.attempt.route.rail):
-                continue  # its bank has not been asked yet what it has: a later look
+                continue  # its bank has not delivered its list yet: until a later look
             if not may_be_put(
                 Ask.ENQUIRE, settlement, self._integrity.of_question(settlement, Ask.ENQUIRE)
             ):
@@ -156,14 +156,16 @@ class CaseWorker:
         async with asyncio.TaskGroup() as group:
             for name, pairs in by_rail.items():
                 rail = self._rails.get(name)
-                if rail is None:  # another engine may have it: unasked, nothing is acted on
+                if (
+                    rail is None
+                ):  # another engine may have this rail: nothing is done without asking the bank
                     self._meter.invariant_warning("rail_missing", len(pairs))
                     log.error("resolution_waits", rail=name, count=len(pairs))
                 else:
                     group.create_task(self._resolve(rail, pairs))
 
     async def _resolve(self, rail: SendRail, pairs: list[tuple[Proposal, Settlement]]) -> None:
-        """Ask once more; what the bank says definitely wins, otherwise the people's word is applied."""
+        """Ask the bank once more; its final status wins, otherwise the attestation is applied."""
         said = await self._enquire(rail, [settlement for _, settlement in pairs])
         heard = []
         for proposal, settlement in pairs:
@@ -188,7 +190,7 @@ class CaseWorker:
         is_over = False
 
         def report(answers: Sequence[Answer]) -> None:
-            if is_over:  # too late for this decision; the rail's own word is never lost
+            if is_over:  # too late for this decision, but the rail's status is still processed
                 self._mailbox.hear([each for each in answers if each.event in DEFINITE])
                 return
             for answer in answers:
@@ -196,7 +198,7 @@ class CaseWorker:
                 found[answer.settlement_id] = more_definite(before, answer)
 
         if Ask.ENQUIRE not in rail.capabilities.asks:
-            return found  # this bank cannot be asked: what two people found stands alone
+            return found  # this bank takes no enquiries: the attestation is applied without asking
         assert isinstance(rail, EnquiryRail), "a rail that takes enquiries can be asked"
         questions = [question_of(settlement, Ask.ENQUIRE) for settlement in settlements]
         try:
@@ -211,7 +213,7 @@ class CaseWorker:
 
 
 def _attest(proposal: Proposal, settlement: Settlement, bank_said: str) -> Answer:
-    """Make the answer of two people, with what it stands on; it counts as long as nothing moves."""
+    """Make the answer of two people, with its evidence; valid only at the current sequence number."""
     attempt = settlement.attempt
     return Answer(
         settlement_id=settlement.id,

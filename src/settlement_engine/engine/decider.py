@@ -1,7 +1,7 @@
-"""From an answer to a step: what the transition needs that ``domain/decisions`` has chosen.
+"""From an answer to a transition: collects the data for the decision, and for the transition that it chose.
 
-Promises: it looks up what a decision stands on (the rail's rules, accounts, windows, room in the lane) and
-what the chosen transition writes. It chooses no event, asks nobody and writes nothing.
+Promises: it reads what a decision depends on (the rail's rules, accounts, windows, room in the lane) and what the
+transition writes. Must never: choose an event (``domain/decisions`` does), ask anybody, or write.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 class Decider:
-    """Turns answers into steps."""
+    """Turns answers into transitions."""
 
     def __init__(
         self,
@@ -69,9 +69,9 @@ class Decider:
     async def prefetch(
         self, settlements: Sequence[Settlement], now: datetime
     ) -> dict[UUID, RouteDecision]:
-        """Decide the routes of what was screened, and look up the accounts that they need.
+        """Decide the routes of screened settlements, and look up the accounts that they need.
 
-        ``decide`` is given the same routes, so that it finds the accounts of the rail that it locks for.
+        ``decide`` gets the same routes, so that it finds the accounts of the rail that the funds are held for.
         """
         routes = {each.id: self._router.route(each, now) for each in settlements}
         wanted = ((each, routes[each.id].rail or None) for each in settlements)
@@ -87,7 +87,7 @@ class Decider:
         await self._directory.prefetch_suspense(settlements)
 
     async def prefetch_fees(self, settlements: Sequence[Settlement]) -> None:
-        """Look up the accounts for charges of the banks that were to pay, opened on first need."""
+        """Look up the fees accounts of the paying banks, opened on first need."""
         await self._directory.prefetch_fees(settlements)
 
     def decide(
@@ -98,10 +98,10 @@ class Decider:
         history: Sequence[Moved] = (),
         route: RouteDecision | None = None,
     ) -> TransitionCommand | None:
-        """Return the step that the answer leads to; None when it says nothing new.
+        """Return the transition that the answer leads to; None when it changes nothing.
 
-        ``history`` are the moves so far, where the answer needs them (``engine/lookups.py``); ``route`` is what
-        was decided with ``prefetch``, for what was screened.
+        ``history`` are the moves so far, if the answer needs them (``engine/lookups.py``); ``route`` is the
+        decision made with ``prefetch``, if the settlement was screened.
         """
         rules = self._rules(settlement.attempt)
         chosen = decide(settlement, answer, rules, self._settings.sends_max, now)
@@ -113,22 +113,22 @@ class Decider:
         return self.step(settlement, chosen, answer, history)
 
     def _rules(self, attempt: Attempt | None) -> RailCapabilities | None:
-        """Return the rules of the rail that has the payment; None for a rail that is gone."""
+        """Return the rules of the payment's rail; None for a rail that was removed."""
         if attempt is None:
             return None
         rail = self._rails.get(attempt.route.rail)
         return rail.capabilities if rail is not None else None
 
     def is_too_late_to_send(self, attempt: Attempt, now: datetime) -> bool:
-        """Say whether a sending that is due now may no longer leave."""
+        """Say whether the bytes may no longer be sent, although a send is due."""
         return is_too_late_to_send(attempt, self._rules(attempt), now)
 
     def may_be_cancelled(self, settlement: Settlement) -> bool:
-        """Say whether a caller's request not to settle can have an effect."""
+        """Say whether a caller's request to cancel can have an effect."""
         return may_be_cancelled(settlement, self._rules(settlement.attempt))
 
     def take_over(self, claim: Claimed, now: datetime) -> TakenOver:
-        """Say how a claimed settlement goes on."""
+        """Choose how a claimed settlement continues."""
         settlement = claim.settlement
         rules = self._rules(settlement.attempt)
         return decide_taken_over(settlement, rules, now, was_asked=claim.was_asked)
@@ -136,7 +136,7 @@ class Decider:
     def _screened(
         self, settlement: Settlement, answer: Answer, now: datetime, route: RouteDecision
     ) -> TransitionCommand:
-        """Apply our own preconditions, in their order of precedence, to what screening said."""
+        """Apply our own preconditions, in their order of precedence, to the answer of screening."""
         refusal = self._refuse_sides(settlement) or self._refuse_route(settlement, route)
         chosen = decide_screened(answer, refusal, may_lock_now=route.waits_for is None)
         if chosen.refusal is not None:
@@ -156,7 +156,7 @@ class Decider:
         )
 
     def _refuse_route(self, settlement: Settlement, route: RouteDecision) -> Refusal | None:
-        """Refuse what no rail carries, and what may not wait until its rail's window opens."""
+        """Refuse a payment that no rail carries, or that may not wait until its rail's window opens."""
         currency = settlement.instruction.amount.currency
         if not route.rail:
             return Refusal(
@@ -180,7 +180,7 @@ class Decider:
         )
 
     def _attempt(self, settlement: Settlement, rail: SendRail, now: datetime) -> Attempt:
-        """Write down what is going to be sent, to the byte."""
+        """Make the attempt with the exact bytes that will be sent."""
         number = (settlement.attempt.number if settlement.attempt else 0) + 1
         instruction = settlement.instruction
         named = references(instruction.caller, instruction.idempotency_key, number)
@@ -200,7 +200,7 @@ class Decider:
         answer: Answer,
         history: Sequence[Moved] = (),
     ) -> TransitionCommand:
-        """Gather what the chosen event's transition needs."""
+        """Make the transition of the chosen event, with the data that it needs."""
         transition = transition_for(settlement.state, chosen.event)
         refusal = chosen.refusal
         if refusal is None and transition.state in WITHOUT_MONEY_MOVED:
@@ -220,7 +220,7 @@ class Decider:
 
 
 def _detail(answer: Answer, refusal: Refusal | None, chosen: ChosenEvent) -> dict[str, str]:
-    """Keep the words of whoever answered, what came back, and the refusal, with the move."""
+    """Return the details of the move: the sender's code and text, the return, and the refusal."""
     words = {
         "code": answer.code,
         "text": answer.text,

@@ -1,10 +1,9 @@
-"""Which accounts a settlement needs: a cache of names, never of balances.
+"""Which accounts a settlement needs: a cache of accounts.
 
-What is known here may be old; whether an account is active is checked again under the row lock, with
-the hold. What is not known is looked up: absence is never remembered.
-
-Several batches are decided at a time. So what one of them has had looked up stays readable until it is
-decided, whatever another one forgets or learns meanwhile: a gap would be a refusal of a good instruction.
+An entry may be old; whether an account is active is checked again under the row lock, with the hold. A missing
+account is never cached. Promises: while several batches are decided at the same time, the entries that one of them
+looked up stay readable until it is decided; otherwise a valid instruction could be refused. Must never: cache a
+balance.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports import AccountStore
 
 GENERATION: Final = 100_000
-"""So many names are a generation. What is known of two is kept; a batch needs a few thousand."""
+"""The number of entries in a cache generation. Two generations are kept; a batch needs a few thousand."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -34,20 +33,20 @@ _ROLES: Final = {AccountKind.NOSTRO: "nostro", AccountKind.VOSTRO: "vostro"}
 
 
 class _Memory(Generic[K, V]):
-    """What was learnt lately. The ``new_generation`` is good; the ``old`` is still readable, and looked up anew."""
+    """A cache of two generations: ``new_generation`` is valid; ``old`` is still readable, but looked up again."""
 
     def __init__(self) -> None:
         self.new_generation: dict[K, V] = {}
         self.old: dict[K, V] = {}
 
     def put(self, key: K, value: V) -> None:
-        """Remember it."""
+        """Store an entry."""
         if len(self.new_generation) >= GENERATION:
             self._pass_on()
         self.new_generation[key] = value
 
     def age(self, key: K) -> None:
-        """Have it looked up again next time."""
+        """Move an entry to the old generation, so that it is looked up again next time."""
         if len(self.old) > GENERATION:
             self._pass_on()
         elif key in self.new_generation:
@@ -57,7 +56,7 @@ class _Memory(Generic[K, V]):
         self.old, self.new_generation = self.new_generation, {}
 
     def get(self, key: K) -> V | None:
-        """Return what is known, of whatever age."""
+        """Return the entry of either generation."""
         found = self.new_generation.get(key)
         return self.old.get(key) if found is None else found
 
@@ -71,9 +70,9 @@ class Directory:
         self._elsewhere: _Memory[tuple[AccountKind, str], tuple[str, ...]] = _Memory()
 
     async def prefetch(self, wanted: Iterable[tuple[Settlement, str | None]]) -> None:
-        """Look up what is missing for these settlements and their rails.
+        """Look up the accounts that are missing for these settlements and their rails.
 
-        Control accounts are opened on first need, once both sides are known to exist.
+        Control accounts are opened on first need, once the accounts of both sides exist.
         """
         missing: dict[_Key, None] = {}
         controls: dict[_Key, tuple[_Key, _Key]] = {}
@@ -86,7 +85,7 @@ class Directory:
                 (AccountKind.NOSTRO, source, currency),
                 (AccountKind.VOSTRO, folded_bank(instruction.to_bank), currency),
             )
-            # What was inactive may be active by now: only what is good is remembered.
+            # An inactive account may be active by now, so only active ones are cached.
             missing.update(
                 (side, None) for side in sides if not new_generation.get(side, (0, False))[1]
             )
@@ -119,7 +118,7 @@ class Directory:
             await self._ensure(missing)
 
     async def prefetch_fees(self, settlements: Iterable[Settlement]) -> None:
-        """Look up, and open on first need, the accounts for what FROM's bank charges."""
+        """Look up, and open on first need, the fees accounts of the paying banks."""
         wanted = {
             (
                 AccountKind.FEES,
@@ -133,7 +132,7 @@ class Directory:
             await self._ensure(missing)
 
     async def _ensure(self, wanted: list[_Key]) -> None:
-        """Look up control accounts, and remember them by the names that they were asked for by."""
+        """Look up control accounts, and cache them by the requested owner names."""
         asked = {
             (kind, folded_bank(owner), code): (kind, owner, code) for kind, owner, code in wanted
         }
@@ -142,11 +141,11 @@ class Directory:
             self._known.put(key, (account.id, account.is_active))
 
     def suspense(self, rail: str, currency: str) -> int:
-        """Name the suspense account of a rail that was prefetched."""
+        """Return the suspense account of a rail; it must have been prefetched."""
         return self._id(AccountKind.SUSPENSE, rail, currency)
 
     def fees(self, bank: str, currency: str) -> int:
-        """Name the account for what a bank charges that was prefetched."""
+        """Return the fees account of a bank; it must have been prefetched."""
         return self._id(AccountKind.FEES, folded_bank(bank), currency)
 
     async def _look_up(self, missing: list[_Key]) -> None:
@@ -164,14 +163,14 @@ class Directory:
                 self._known.put((kind, bank, currency), (first.id, first.is_active))
 
     def forget(self, settlement: Settlement) -> None:
-        """Look this settlement's accounts up again next time."""
+        """Have this settlement's accounts looked up again next time."""
         instruction = settlement.instruction
         currency = instruction.amount.currency
         self._known.age((AccountKind.NOSTRO, folded_bank(instruction.from_bank), currency))
         self._known.age((AccountKind.VOSTRO, folded_bank(instruction.to_bank), currency))
 
     def facts(self, kind: AccountKind, bank: str, currency: str) -> AccountFacts:
-        """Say what is known of one side."""
+        """Return what is known about the account of one side."""
         owner = folded_bank(bank)
         account_id, is_active = self._known.get((kind, owner, currency)) or (None, False)
         return AccountFacts(
@@ -184,7 +183,7 @@ class Directory:
         )
 
     def are_both_active(self, settlement: Settlement) -> bool:
-        """Say whether both sides are known and were active: then there is nothing to refuse."""
+        """Say whether both accounts are cached and were active: then nothing is refused because of them."""
         instruction = settlement.instruction
         currency = instruction.amount.currency
         source = self._known.get((AccountKind.NOSTRO, folded_bank(instruction.from_bank), currency))
@@ -192,7 +191,7 @@ class Directory:
         return source is not None and source[1] and target is not None and target[1]
 
     def route(self, settlement: Settlement, rail: str) -> Route:
-        """Name the four accounts of a settlement that was prefetched and whose sides exist."""
+        """Return the four accounts of a settlement; they must exist and have been prefetched."""
         instruction = settlement.instruction
         currency = instruction.amount.currency
         source, target = folded_bank(instruction.from_bank), folded_bank(instruction.to_bank)

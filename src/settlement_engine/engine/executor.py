@@ -1,11 +1,9 @@
 """The executor: it turns answers into transitions, and writes them.
 
-A batch of answers is decided on, its transitions are one commit, and after the commit the next questions are
-asked. What it cannot write it does not believe: every transition is guarded by state, sequence and fencing
-number, and a stale one is dropped.
-
-It never releases money by itself: a time-out is the event NO_ANSWER, and the state machine knows what that
-means.
+A batch of answers is decided, its transitions are written in one commit, and after the commit the next questions
+are asked. Promises: every transition is guarded by state, sequence number and fencing token; a stale one is dropped,
+and the settlement in memory changes only after the commit. Must never: release money by itself; a time-out is the
+event NO_ANSWER, and the state machine decides what follows.
 """
 
 from __future__ import annotations
@@ -48,14 +46,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 WORKERS: Final = 2
-"""Under a full load the next batch is decided while the database writes the one before."""
+"""The number of workers: under full load one decides the next batch while the other one's is written."""
 
 LONG_BATCH: Final = 100
-"""After so many others have a turn: each call from outside is taken in by a few turns of the loop."""
+"""After so many items other tasks of the event loop may run, so that calls are accepted without delay."""
 
 
 class Executor:
-    """Carries settlements from answer to answer."""
+    """Decides answers, writes their transitions, and asks the next questions."""
 
     def __init__(  # noqa: PLR0913 - the one place where the engine's parts meet
         self,
@@ -96,7 +94,7 @@ class Executor:
         unbookable.attach(mailbox)
 
     async def run(self) -> None:
-        """Write transitions for ever."""
+        """Process answers for ever."""
         await self._queue.run()
 
     async def _write(self, batch: list[PendingTransition]) -> None:
@@ -127,7 +125,7 @@ class Executor:
         self._take_in(pairs, outcomes, seconds)
 
     async def _decide_routes(self, screened: list[PendingTransition]) -> None:
-        """Decide the route of each, once, and look up the accounts that it needs."""
+        """Decide each settlement's route once, and look up the accounts that it needs."""
         settlements = [pending.settlement for pending in screened]
         routes = await self._lease.until_reached(
             lambda: self._decider.prefetch(settlements, self._lease.now())
@@ -138,7 +136,7 @@ class Executor:
     async def _decide_all(
         self, batch: list[PendingTransition]
     ) -> list[tuple[PendingTransition, TransitionCommand]]:
-        """Decide on a batch; each pending of it is paired with its step, or done with."""
+        """Decide a batch; each pending answer gets its transition, or is finished without one."""
         pairs: list[tuple[PendingTransition, TransitionCommand]] = []
         now = self._lease.now()
         for number, pending in enumerate(batch, 1):
@@ -149,7 +147,7 @@ class Executor:
                 if step is not None and pending.settlement.recorded is not None:
                     step = self._unaltered(step, pending, now)
             except Exception as error:
-                # One settlement that cannot be decided must not end the engine, nor its successors.
+                # One settlement that cannot be decided must not stop the engine, or another engine after it.
                 settlement_id = str(pending.settlement.id)
                 log.exception("not_decided", settlement=settlement_id)
                 self._meter.invariant_warning("not_decided")
@@ -178,7 +176,7 @@ class Executor:
     def _unaltered(
         self, step: TransitionCommand, pending: PendingTransition, now: datetime
     ) -> TransitionCommand | None:
-        """Book nothing on what was altered in the database, whatever was answered."""
+        """Leave out settlements that were altered in the database: nothing is booked for them."""
         if self._integrity.of_step(step, pending.answer.event):
             return step
         return self._decider.decide(pending.settlement, silence(pending.settlement), now)
@@ -189,7 +187,7 @@ class Executor:
         outcomes: list[TransitionResult | Broken],
         commit_seconds: float,
     ) -> None:
-        """Believe what was written, and ask what comes next."""
+        """Update the settlements in memory after the commit, and ask the next questions."""
         asking: list[Settlement] = []
         applied: list[TransitionCommand] = []
         again: list[PendingTransition] = []
@@ -217,7 +215,7 @@ class Executor:
         self._queue.offer(again)
 
     def _believe(self, step: TransitionCommand, at: datetime) -> bool:
-        """Bring the settlement in memory to where the store has it; True when it asks now."""
+        """Update the settlement in memory; True when its next question is asked now."""
         settlement = step.settlement
         believe(step, at)
         if step.transition.state in ENDS:
@@ -233,7 +231,7 @@ class Executor:
     def _turned_down(
         self, pending: PendingTransition, outcome: TransitionResult
     ) -> PendingTransition:
-        """Decide anew what the ledger's guards did not let through."""
+        """Decide again after a guard of the ledger failed."""
         settlement, repeats = pending.settlement, pending.repeats
         available = outcome.available_minor
         chosen = decide_turned_down(settlement, pending.answer, outcome.result, available, repeats)
@@ -244,6 +242,6 @@ class Executor:
 
 
 def _needs_no_lookup(pending: PendingTransition) -> bool:
-    """Say whether nothing has to be read besides the accounts: so it is with nearly every answer."""
+    """Say whether only the accounts have to be read, as for nearly every answer."""
     is_plain = pending.chosen is None and pending.answer.event not in DEPENDS_ON_HISTORY
     return is_plain and pending.settlement.state not in ENDS

@@ -1,8 +1,8 @@
-"""Patience with the world outside: with rails, banks' lists and screening.
+"""The time-out for calls outside: to rails, banks' lists and screening.
 
-Promises: what does not answer in time, or was cancelled on its own side (a pool that closes its connections
-cancels whoever waits on them), is a TimeoutError here. Only a cancellation of our own task goes through, so
-that a stranger's never ends one of our loops in silence.
+Promises: a call that does not answer in time, or that was cancelled on its own side (a pool that closes its
+connections cancels its waiters), raises TimeoutError. Must never: let a cancellation from outside end one of our
+loops unnoticed; only a cancellation of our own task is propagated.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def is_cancelled() -> bool:
-    """Say whether it is the task that runs here which somebody wants to end."""
+    """Say whether the current task itself is being cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 @asynccontextmanager
 async def external_timeout(seconds: float) -> AsyncIterator[None]:
-    """Wait for somebody outside; raises TimeoutError."""
+    """Await a call outside, at most that long. Raises TimeoutError."""
     try:
         async with asyncio.timeout(seconds):
             yield

@@ -1,8 +1,8 @@
-"""The gate: whether a question that can move money may leave this process, rail by rail.
+"""The gate: for each rail, whether this process may send questions that can move money.
 
-Promises: while it is shut for a rail nothing is screened for it, sent over it or recalled from it; what
-waits goes out when it opens, unless this engine has forgotten it meanwhile. One rail's being shut holds up
-no other. Asking what became of a payment is always allowed.
+Promises: while the gate is closed for a rail, nothing is screened for it, sent over it or recalled from it; waiting
+questions are sent when it opens, unless this engine has discarded them. A closed gate of one rail never delays
+another rail. Must never: stop enquiries; they are always allowed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NOTHING: frozenset[str] = frozenset()
 
 
 class Gate:
-    """One for each engine. ``turn`` counts how often this engine has forgotten what it carried."""
+    """One for each engine. ``turn`` counts how often this engine has discarded all its settlements."""
 
     def __init__(self, rails: Iterable[str] = (), *, is_open: bool) -> None:
         self._rails = frozenset(rails)
@@ -29,36 +29,36 @@ class Gate:
         self.turn = 0
 
     def when_changed(self, hear: Callable[[], None]) -> None:
-        """Name who hears that questions may leave now, or that what waits was forgotten."""
+        """Set the function to call when questions may be sent, or waiting ones were discarded."""
         self._hear = hear
 
     @property
     def is_open(self) -> bool:
-        """Say whether questions leave for every rail."""
+        """Say whether the gate is open for every rail."""
         return self._is_open
 
     @property
     def is_ajar(self) -> bool:
-        """Say whether questions leave for some rail at least."""
+        """Say whether the gate is open for at least one rail."""
         return self._is_open or bool(self._opened)
 
     def is_open_for(self, rail: str) -> bool:
-        """Say whether questions leave for this rail."""
+        """Say whether the gate is open for this rail."""
         return self._is_open or rail in self._opened
 
     def is_open_for_all(self, rails: Iterable[str]) -> bool:
-        """Say whether questions leave for all these rails; if none is named, for some rail at least."""
+        """Say whether the gate is open for all these rails; without rails, for at least one."""
         return self.is_ajar and (self._is_open or self._opened.issuperset(rails))
 
     def shut(self) -> None:
-        """Hold questions back from now on, for every rail."""
+        """Close the gate for every rail."""
         self._is_open = False
         self._opened.clear()
 
     def open(self, at_bank: frozenset[str] = NOTHING, *, rail: str | None = None) -> None:
-        """Let them go, for one rail or for all.
+        """Open the gate for one rail or for all.
 
-        ``at_bank`` are references that a bank has from time that was forgotten.
+        ``at_bank`` are references of payments that a bank has and this database may have lost.
         """
         self._at_bank = at_bank
         if rail is not None:
@@ -67,7 +67,7 @@ class Gate:
         self._tell()
 
     def forget(self) -> None:
-        """Drop what waits: others carry it on, or this engine under a new number."""
+        """Discard waiting questions: another engine continues them, or this one with a new id."""
         self.turn += 1
         self._tell()
 
@@ -77,9 +77,9 @@ class Gate:
         self._hear()
 
     async def passes(self, turn: int, rails: Iterable[str] = ()) -> bool:
-        """Wait until questions leave for all these rails, or for some rail if none is named.
+        """Wait until the gate is open for all these rails, or for at least one if none is given.
 
-        False when what was to be asked in that turn was forgotten.
+        False when the questions of that turn were discarded.
         """
         while not self.is_open_for_all(rails):
             await self._changed.wait()
@@ -87,13 +87,13 @@ class Gate:
 
     @property
     def knows_at_bank(self) -> bool:
-        """Say whether a bank has anything of ours from time that was forgotten."""
+        """Say whether a bank has any payments that this database may have lost."""
         return bool(self._at_bank)
 
     def is_at_bank(self, reference: str) -> bool:
-        """Say whether the bank has this payment already, so that it is asked about and never sent."""
+        """Say whether the bank has this payment already: then an enquiry is sent, never the payment."""
         return reference in self._at_bank
 
 
 def _nobody() -> None:
-    """Nobody listens yet."""
+    """Do nothing: no function was set."""

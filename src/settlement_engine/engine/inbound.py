@@ -1,10 +1,9 @@
-"""Inbound messages: stored before they are acknowledged, then worked off by whoever owns the payment.
+"""Inbound messages: stored before they are acknowledged, then processed by the engine that owns the payment.
 
-Promises: ``receive`` returns after the commit and not before. Every stored report is handed to the mailbox
-of its settlement in the order of receipt, again and again until it has led to a transition or has been
-found to say nothing new; a process that dies in between only delays it. An unknown payment becomes a case.
-
-It never decides what a report means, and it never closes a report that was not decided on.
+Promises: ``receive`` returns only after the commit. Every stored report is passed to the mailbox of its settlement
+in the order of receipt, and again until it has led to a transition or was found to change nothing; the end of a
+process only delays it. An unknown payment becomes a case. Must never: decide what a report means, or close a report
+that was not decided.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 
 class InboundWorker:
-    """Takes messages in and works their reports off."""
+    """Stores messages and processes their reports."""
 
     def __init__(
         self,
@@ -52,7 +51,7 @@ class InboundWorker:
         self._stale: dict[int, int] = {}
 
     def attach(self, hear: Callable[[Iterable[Answer]], None]) -> None:
-        """Name who takes the reports as answers."""
+        """Set the function that receives the reports as answers."""
         self._hear = hear
 
     async def receive(self, messages: Sequence[InboundMessage]) -> None:
@@ -64,7 +63,7 @@ class InboundWorker:
         self._has_work.set()
 
     async def run(self) -> None:
-        """Work off what is open, for ever."""
+        """Process open reports for ever."""
         while True:
             try:
                 await self._close_decided()
@@ -77,16 +76,16 @@ class InboundWorker:
                 await self._until_work()
 
     async def _until_work(self) -> None:
-        """Wait until something has come in or was decided here, or may have come in elsewhere."""
+        """Wait until a message arrived or a report was decided here, or may have arrived at another engine."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.inbound_poll_seconds):
                 await self._has_work.wait()
         self._has_work.clear()
 
     async def _take_up(self) -> int:
-        """Hand over what may be worked off now; returns how many reports those were.
+        """Pass on the reports that may be processed now; returns how many.
 
-        What a payment has under way is decided before more is handed over, so that order is kept.
+        While a payment has reports in flight, no further ones are passed on, so that the order is kept.
         """
         room = self._settings.inbound_in_flight_max - len(self._in_flight)
         limit = min(self._settings.inbound_batch_max, room)
@@ -103,7 +102,7 @@ class InboundWorker:
         return len(taken)
 
     def _answer(self, found: OpenReport) -> Answer | None:
-        """Turn a report into an answer; one that nobody has to decide on is closed."""
+        """Turn a report into an answer; a report without a decision to make is closed."""
         report = found.report
         if found.settlement_id is None:
             self._meter.invariant_warning("inbound_unknown_payment")
@@ -124,10 +123,10 @@ class InboundWorker:
             report_id=found.id,
         )
 
-    # --- what became of them ------------------------------------------------------------------------
+    # --- results ------------------------------------------------------------------------------------
 
     def decided(self, answer: Answer, *, is_applied: bool) -> None:
-        """Hear that an answer was decided on; the report behind it, if there is one, is closed soon."""
+        """Note that an answer was decided; its report, if there is one, is closed soon."""
         if answer.report_id:
             outcome = ReportOutcome.APPLIED if is_applied else ReportOutcome.NO_NEWS
             self._close_soon(answer.report_id, outcome)
@@ -137,15 +136,15 @@ class InboundWorker:
         self._has_work.set()
 
     def released(self, answers: Iterable[Answer]) -> None:
-        """Hear that answers were dropped undecided: their reports are taken up again."""
+        """Note that answers were dropped undecided: their reports are passed on again."""
         for answer in answers:
             self._in_flight.pop(answer.report_id, None)
 
     def turned_stale(self, answer: Answer, settlement: Settlement) -> None:
-        """Hear that what an answer led to was not written, because the record says otherwise.
+        """Note that the transition of an answer was stale: the record in the store had changed.
 
-        It is decided again on what the record says now. If a settlement that has ended, and is nobody's,
-        turns it down twice in the same state, then what it would have opened exists: it is a repeat.
+        The answer is decided again on the current record. If an ended settlement without owner refuses it
+        twice in the same state, the case that it would have opened exists: it is a repetition.
         """
         report_id = answer.report_id
         if report_id and settlement.is_ended and self._stale.get(report_id) == settlement.seq:
@@ -156,7 +155,7 @@ class InboundWorker:
         self.released([answer])
 
     def forget(self) -> None:
-        """Drop what is under way: another engine carries on, or this one under a new id."""
+        """Discard the reports in flight: another engine continues, or this one with a new id."""
         self._in_flight.clear()
         self._decided.clear()
         self._stale.clear()

@@ -1,8 +1,8 @@
-"""Intake: instructions come in, are written down in batches, and only then are accepted.
+"""Intake: instructions are written to the store in batches, and only then accepted.
 
-Promises: what was accepted is durable; the same key gives the same settlement, however often and however
-many at once; a queue has a bound, and beyond it the caller is told to come back. The caller's going away
-changes nothing: the writing is not his task's.
+Promises: an accepted instruction is durable; the same key always gives the same settlement, also for concurrent
+calls; the queue is bounded, and above the bound the caller gets Overloaded. Must never: write in the caller's task,
+so that a cancelled call changes nothing.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
 
 RETRY_AFTER_SECONDS: Final = 0.5
 UNWRITTEN: Final = Overloaded("not written", retry_after_seconds=RETRY_AFTER_SECONDS)
-"""Stands in a delivery for what has no result yet; nobody ever hears it."""
+"""A placeholder for a result that is still missing; it is never returned to a caller."""
 
 
 @dataclass(slots=True)
 class _Delivery:
-    """One call's instructions, and the future that is done when the last one is written."""
+    """The instructions of one call, and the future that is done when the last one is written."""
 
     results: list[Accepted | Exception]
     missing: int
@@ -74,7 +74,7 @@ class _Entry:
 
 
 class Intake:
-    """Writes instructions down."""
+    """Writes instructions to the store."""
 
     def __init__(
         self,
@@ -102,18 +102,18 @@ class Intake:
 
     @property
     def is_idle(self) -> bool:
-        """Say whether nothing is being written down."""
+        """Say whether no instruction is waiting or being written."""
         return self._batcher.is_idle
 
     def _in_flight(self) -> int:
         return self._mailbox.carried_count + len(self._batcher)
 
     def close(self) -> None:
-        """Take nothing more in."""
+        """Accept no more instructions."""
         self._is_closed = True
 
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
-        """Write instructions down; one result each, in order. Raises Overloaded."""
+        """Write instructions to the store; one result each, in order. Raises Overloaded."""
         self._require_room(len(instructions))
         if not instructions:
             return []
@@ -124,15 +124,16 @@ class Intake:
             )
             for index, instruction in enumerate(instructions)
         )
-        await delivery.done  # a caller who goes cancels his own waiting and nothing else
+        await delivery.done  # a cancelled call cancels only its own wait
         return delivery.results
 
     @contextmanager
     def reading(self, count: int) -> Iterator[NoteRead]:
-        """Keep room for so many while they are being read; see the port. Raises Overloaded.
+        """Reserve capacity for instructions before decoding; see the port. Raises Overloaded.
 
-        Reading a large call takes several turns: without this all would read who come in them, and be refused.
-        A call of nothing but faults keeps nobody out: after a first look no room is kept for it.
+        Decoding a large call takes several turns of the event loop. Without a reservation, calls that arrive
+        meanwhile would be decoded too, and then refused. For a call with invalid instructions only, the
+        reservation is released after the first ones.
         """
         self._require_room(count)
         kept = 0
@@ -160,13 +161,13 @@ class Intake:
         if is_full or waiting + count > self._settings.intake_queue_max:
             what = "the engine has reached its limit of open settlements"
             raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
-        # However many a call brings, it is refused only for those before it: large calls are not starved.
+        # A call is refused only because of earlier ones, whatever its own size: large calls get their turn.
         if self._mailbox.backlog + waiting >= self._settings.backlog_max:
             what = "too many settlements wait for processing"
             raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS)
 
     async def run(self) -> None:
-        """Write for ever."""
+        """Write batches for ever."""
         await self._batcher.run()
 
     async def _write(self, batch: list[_Entry]) -> None:
@@ -175,10 +176,10 @@ class Intake:
             await self._write_down(batch)
 
     async def _without_refused(self, batch: list[_Entry]) -> list[_Entry]:
-        """Answer those that are not taken in today, and return the others.
+        """Answer the instructions that are not accepted today, and return the others.
 
-        A repeated call is recognised first: its date may have been today when it was made, and its
-        currency in use.
+        Repeated calls are recognised first: at the first call the value date and the currency may have been
+        valid.
         """
         today = self._lease.now().astimezone(UTC).date()
         faults = self._faults([entry.admission.instruction for entry in batch], today)
@@ -197,7 +198,7 @@ class Intake:
         return [entry for entry, fault in zip(batch, faults, strict=True) if not fault]
 
     def _faults(self, instructions: list[Instruction], today: date) -> list[tuple[str, str] | None]:
-        """Look at every instruction; ordinary ones cost no call, because every payment passes here."""
+        """Check every instruction; valid ones cost no query, because every payment passes here."""
         ordinary: dict[str, bool] = {}
         faults: list[tuple[str, str] | None] = []
         for instruction in instructions:
@@ -212,7 +213,7 @@ class Intake:
         return faults
 
     def _fault(self, instruction: Instruction, today: date) -> tuple[str, str] | None:
-        """Name the field of a new instruction that is out of date, and say why."""
+        """Return the field of a new instruction that is not valid today, and why."""
         day = instruction.value_date
         if day is not None and (fault := self._settings.value_dates.fault(day, today)):
             return "settlement_date", fault
@@ -242,7 +243,7 @@ class Intake:
             await self._answer_known(known)
 
     async def _write_around_the_broken(self, batch: list[_Entry], error: Broken) -> None:
-        """Halve a batch that the database finds broken, until the culprit is alone and is told."""
+        """Halve a batch that the database refuses as broken, until the broken instruction is found."""
         if len(batch) == 1:
             self._meter.invariant_warning("admission_broken")
             batch[0].put(error)
@@ -252,10 +253,10 @@ class Intake:
         await self._write_down(batch[middle:])
 
     async def _admit(self, admissions: list[Admission]) -> list[Admitted]:
-        """Write the batch; after a lost connection write it again, for admission is idempotent.
+        """Write the batch; after a lost connection write it again, because admission is idempotent.
 
-        When the database stays away the outcome stays unknown. Whatever was written then belongs to a
-        number that nobody works for, so this engine takes a new one and finds it by a sweep.
+        While the database is unreachable the outcome is unknown. The instructions may have been written
+        without being known here, so this engine takes a new id and finds them by a sweep.
         """
         deadline = self._lease.monotonic() + self._settings.admission_timeout_seconds
         while True:
@@ -270,7 +271,7 @@ class Intake:
                 await self._lease.pause()
 
     def _begin(self, pairs: list[tuple[_Entry, Admitted]]) -> None:
-        """Carry what is new, and tell its callers."""
+        """Begin the new settlements, and answer their callers."""
         begun = [
             _new(answer.settlement_id, entry.admission.instruction, answer.at)
             for entry, answer in pairs
@@ -281,13 +282,13 @@ class Intake:
             self._mailbox.begin(begun)
 
     async def _answer_known(self, pairs: list[tuple[_Entry, Admitted]]) -> None:
-        """Tell the callers whose key or obligation was known before.
+        """Answer the callers whose key or obligation was used before.
 
-        What bears the identifier that we had just made is ours: an earlier writing of this batch, whose
-        answer was lost.
+        A settlement with an identifier that was just created here was written by an earlier try of this batch
+        whose response was lost.
         """
         try:
-            # As they are written: what this engine believes may be older than what callers have heard.
+            # Read from the store: this engine's memory may be older than what callers have seen already.
             known = await self._store.load(list({answer.settlement_id for _, answer in pairs}))
         except SettlementEngineError as error:
             for entry, _ in pairs:
@@ -323,7 +324,7 @@ def _new(settlement_id: UUID, instruction: Instruction, at: datetime) -> Settlem
 def _refused(
     instruction: Instruction, known: Settlement | None, fault: tuple[str, str]
 ) -> Accepted | SettlementEngineError:
-    """Answer an instruction that is not taken in today, by what stands under its key."""
+    """Answer an instruction that is not accepted today, by the settlement of its key if there is one."""
     if known is None:
         return InvalidInstruction([fault])
     if known.instruction.content_hash == instruction.content_hash:

@@ -1,10 +1,9 @@
-"""Integrity: what was read back from the database is compared with what was committed, before it counts.
+"""Integrity: what was read back from the database is compared with what was committed, before it is used.
 
-Promises: an altered payment is neither sent nor recalled, an altered instruction is not locked, and nothing
-is posted or released on references, a route or an amount that differ from what was committed. Each
-difference freezes the settlement and opens a critical exception, once; the questions that cannot be put are
-answered with silence, which releases nothing. What this process wrote itself, and holds in memory since,
-is not compared again.
+Promises: each difference freezes the settlement and opens one critical case; questions that must not be asked are
+answered with NO_ANSWER, which releases nothing. What this process wrote itself and keeps in memory is not compared
+again. Must never: send or recall an altered payment, hold funds for an altered instruction, or post or release on
+references, a route or an amount that differ from what was committed.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 ALTERED: Final = "what was recorded of this payment was altered: it is not sent"
-"""The answer to a question that is not put."""
+"""The text of the answer to a question that is not asked."""
 
 _BOOKING: Final = frozenset({AlteredPart.INSTRUCTION, AlteredPart.REFERENCES, AlteredPart.ROUTE})
 _NAMING: Final = frozenset({AlteredPart.INSTRUCTION, AlteredPart.REFERENCES})
@@ -46,12 +45,12 @@ NEEDS: Final[Mapping[Do, frozenset[AlteredPart]]] = {
     Do.SUSPEND: _BOOKING,
     Do.RELEASE: _NAMING,
 }
-"""What must be unaltered for each kind of work. The bytes need not be: once they differ they are never
-sent, so that what the bank says of our references is about the payment that was committed."""
+"""What must be unaltered for each kind of work. The bytes are not included: altered bytes are never sent, so what
+the bank reports on our references is about the payment that was committed."""
 
 
 class Integrity:
-    """Compares, and reports what differs."""
+    """Compares settlements with what was committed, and reports differences."""
 
     def __init__(
         self,
@@ -66,14 +65,14 @@ class Integrity:
         self._cases = cases
 
     def of_question(self, settlement: Settlement, question: Ask) -> tuple[Alteration, ...]:
-        """Return what differs of a settlement about which a question is to be put, and report it."""
+        """Return the differences of a settlement before a question is asked, and report them."""
         found = self._compare(settlement)
         if found:
             self._report(settlement, found, f"before {question.value}")
         return found
 
     def of_step(self, step: TransitionCommand, said: Event) -> bool:
-        """Say whether a step may be written as it is; if not, what differs is reported."""
+        """Say whether a transition may be written; if not, the differences are reported."""
         needed = NEEDS.get(step.transition.do) if step.transition.do is not None else None
         settlement = step.settlement
         if needed is None or settlement.recorded is None:
@@ -81,16 +80,16 @@ class Integrity:
         if step.transition.do is Do.LOCK and settlement.is_frozen:
             return False
         if step.event is Event.ATTESTED_NOT_SETTLED:
-            return True  # two people speak of the settlement, and the hold is what they release
+            return True  # two people attested about the settlement itself, and only its hold is released
         if step.event is Event.ABANDONED:
-            needed = _BOOKING  # given up because it is valid no longer, by what was read back
+            needed = _BOOKING  # given up because its validity ended, by the time that was read back
         found = [each for each in self._compare(settlement) if each.part in needed]
         if found:
             self._report(settlement, found, f"on {said.value}")
         return not found
 
     def _compare(self, settlement: Settlement) -> tuple[Alteration, ...]:
-        """Compare; what cannot be compared differs."""
+        """Compare; data that cannot be compared counts as different."""
         if settlement.recorded is None:
             return ()
         attempt = settlement.attempt
@@ -122,7 +121,7 @@ class Integrity:
         fingerprint: str,
         detail: Mapping[str, str],
     ) -> None:
-        """Freeze and open the exception; whoever looks next finds the same difference again."""
+        """Freeze and open the case; if that fails, the next check finds the same difference again."""
         while True:
             try:
                 await cases.open_altered(settlement_id, fingerprint, detail)
@@ -136,16 +135,16 @@ class Integrity:
 
 
 def silence(settlement: Settlement) -> Answer:
-    """Answer a question that was not put, or a word that nothing is booked on."""
+    """Make the answer NO_ANSWER for a question that was not asked, or a status that is not booked."""
     number = settlement.attempt.number if settlement.attempt is not None else 0
     return Answer(settlement_id=settlement.id, event=Event.NO_ANSWER, attempt=number, text=ALTERED)
 
 
 def may_be_put(question: Ask, settlement: Settlement, found: Iterable[Alteration]) -> bool:
-    """Say whether a question may be put.
+    """Say whether a question may be asked.
 
-    What moves money needs a payment in which nothing differs and never has. An enquiry names our
-    references, and is harmless as long as these are the right ones.
+    A question that can move money needs a payment without any difference, now and earlier. An enquiry only
+    contains our references, and is harmless while these are unaltered.
     """
     if question in (Ask.SEND, Ask.RECALL):
         return not settlement.is_frozen and not list(found)

@@ -1,8 +1,8 @@
-"""The presence of this engine: its number, its clock, its background tasks.
+"""The lease of this engine: its engine id, its clock, its background tasks.
 
-The number (owner) is held by a session of the database and by a lease. When others have declared this
-engine gone, it takes a new number and forgets what it carried: whatever that was is claimed again, by
-itself or by others, and NO_ANSWER is the event.
+The engine id is held by a database session and by a lease. Promises: when another engine has declared this one
+gone, it takes a new id and discards the settlements in memory; they are claimed again, by itself or by others, with
+the event NO_ANSWER. Must never: continue under an id that another engine has declared gone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class EngineLease:
-    """Knows who we are and what time the database says it is."""
+    """Has the engine id and the database's time."""
 
     def __init__(
         self, settings: EngineSettings, registry: EngineRegistry, clock: Clock, meter: Meter
@@ -47,10 +47,10 @@ class EngineLease:
         self.engine_id = 0
 
     async def join(self) -> None:
-        """Take a number; waits for the database as long as it takes.
+        """Take an engine id; waits for the database without a limit.
 
-        Raises Misconfigured at the start when the database is unfit; later that is waited out. Its time is
-        asked for first: what is claimed may have to be decided before anything is written.
+        Raises Misconfigured at the start if the database is unsuitable; later that is waited out. The time is
+        read first: claimed settlements may have to be decided before anything is written.
         """
         while True:
             try:
@@ -60,7 +60,7 @@ class EngineLease:
             except (Unavailable, Contention, Broken, Misconfigured) as error:
                 if isinstance(error, Misconfigured) and not self.engine_id:
                     raise
-                log.warning("database_out_of_reach", why=error.why or error.what)
+                log.warning("database_unreachable", why=error.why or error.what)
                 await self.pause()
                 continue
             self._renewed_at = asked_at
@@ -68,11 +68,11 @@ class EngineLease:
             return
 
     def renounce(self) -> None:
-        """Take a new number at the next beat: the old one may own what nobody here knows of."""
+        """Take a new id at the next heartbeat: the old one may own settlements unknown here."""
         self._is_renounced = True
 
     def renew_now(self) -> None:
-        """Renew the lease at once, to find out whether we were declared gone."""
+        """Renew the lease now, to find out whether this engine was declared gone."""
         self._renew_requested.set()
 
     async def _until_renewal(self) -> None:
@@ -82,7 +82,7 @@ class EngineLease:
         self._renew_requested.clear()
 
     async def run(self, forget: Callable[[], None]) -> None:
-        """Renew the lease for ever; ``forget`` is called when we were declared gone."""
+        """Renew the lease for ever; ``forget`` is called when this engine was declared gone."""
         while True:
             await self._until_renewal()
             asked_at = self.monotonic()
@@ -106,21 +106,22 @@ class EngineLease:
 
     @property
     def holds_lease(self) -> bool:
-        """Say whether nobody can have taken over what this engine carries, unless it has just been frozen.
+        """Say whether no other engine can have claimed this one's settlements.
 
-        What has waited here for a while may be another engine's by now, if it cannot be said.
+        If not, settlements that have waited here may belong to another engine by now. A process that was
+        suspended a moment ago may still be wrong.
         """
         return self.monotonic() - self._renewed_at < self._settings.lease_seconds
 
     async def leave(self) -> None:
-        """Give the number back."""
+        """Give the engine id back."""
         if self.engine_id:
             await self._registry.leave(self.engine_id)
 
     # --- time -----------------------------------------------------------------------------------
 
     def monotonic(self) -> float:
-        """Return seconds for measuring, of no particular beginning."""
+        """Return monotonic seconds for measuring durations."""
         return asyncio.get_running_loop().time()
 
     def saw(self, at: datetime) -> None:
@@ -128,14 +129,14 @@ class EngineLease:
         self._seen = (at, self.monotonic())
 
     def now(self) -> datetime:
-        """Return the database's time as far as it is known: our own clock may be wrong or jump."""
+        """Return the database's time, as estimated: our own clock may be wrong or jump."""
         if self._seen is None:
             return self._clock.now()
         at, then = self._seen
         return at + timedelta(seconds=self.monotonic() - then)
 
     async def pause(self) -> None:
-        """Wait a little before something is tried again."""
+        """Wait a little before a retry."""
         await asyncio.sleep(self._settings.retry_pause_seconds)
 
     async def until_reached(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -149,7 +150,7 @@ class EngineLease:
     # --- background -----------------------------------------------------------------------------
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something beside the loops; its failure is the engine's failure."""
+        """Start a background task; its failure is the engine's failure."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
@@ -165,11 +166,11 @@ class EngineLease:
             self._failure.set_exception(error)
 
     async def watch_tasks(self) -> None:
-        """Raise when a background task has failed: a bug must not be silent."""
+        """Raise when a background task has failed, so that a bug is noticed."""
         self._failure = asyncio.get_running_loop().create_future()
         await self._failure
 
     def cancel_tasks(self) -> None:
-        """End what still runs beside the loops."""
+        """Cancel the background tasks."""
         for task in list(self._tasks):
             task.cancel()

@@ -1,7 +1,7 @@
-"""What has to be read before some answers can be decided: suspense and fees accounts, and histories.
+"""Reads what some answers need before they can be decided: suspense and fees accounts, and histories.
 
-Promises: hardly any answer needs it, and only those that do are looked up. A settlement whose look-up the
-database finds broken is set aside and does not stop the others.
+Promises: only answers that need it cause a query. A settlement whose query the database refuses as broken is set
+aside and does not stop the others. Must never: decide an answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class Lookups:
-    """Reads what is needed, for a batch."""
+    """Reads what the answers of a batch need."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Lookups:
         self._set_aside = set_aside
 
     async def read_histories(self, batch: list[PendingTransition]) -> list[PendingTransition]:
-        """Read the histories on which answers of the batch depend."""
+        """Read the histories that answers of the batch depend on."""
         kept = []
         for pending in batch:
             if not needs_history(pending.settlement, pending.answer):
@@ -63,7 +63,7 @@ class Lookups:
         return tuple(await self._lease.until_reached(lambda: self._store.history(settlement_id)))
 
     async def find_suspense(self, batch: list[PendingTransition]) -> list[PendingTransition]:
-        """Look up where to book what has no other home."""
+        """Look up the suspense accounts that answers of the batch may be booked to."""
         wanted = [
             pending
             for pending in batch
@@ -74,7 +74,7 @@ class Lookups:
         return await self._find(batch, wanted, self._decider.prefetch_suspense)
 
     async def find_fees(self, batch: list[PendingTransition]) -> list[PendingTransition]:
-        """Look up where to book what was charged for a return."""
+        """Look up the fees accounts that charges of returns may be booked to."""
         wanted = [pending for pending in batch if needs_fees(pending.settlement, pending.answer)]
         return await self._find(batch, wanted, self._decider.prefetch_fees) if wanted else batch
 

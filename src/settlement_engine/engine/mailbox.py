@@ -1,11 +1,9 @@
-"""The mailbox: which settlements this engine carries, and one answer at a time for each of them.
+"""The mailbox: the settlements in this engine's memory, and one answer at a time for each of them.
 
-Promises: two transitions of one settlement never stand in one batch; what comes while one is being written
-waits, in order, up to a bound; a stored report that finds no room is handed back and taken up again later,
-so that only what will be asked again anyway can be dropped, and that is counted. An answer about a settlement
-that is parked, has ended, or belongs to another engine is taken up on what the store says of it.
-
-It chooses nothing: what an answer means is decided elsewhere.
+Promises: a batch never contains two transitions of one settlement; answers that arrive while one is being written
+wait in order, up to a bound. A stored report without room is returned and passed on again later; only answers that
+will be asked for again can be dropped, and that is counted. An answer about a settlement that is parked, has ended
+or belongs to another engine is decided on the record in the store. Must never: decide what an answer means.
 """
 
 from __future__ import annotations
@@ -38,29 +36,29 @@ ANSWERS_WAITING_MAX: Final = 8
 """How many answers of one settlement may wait while a transition of it is being written."""
 
 REPORTS_WAITING_MAX: Final = 4
-"""Of these, how many may be inbound reports: they are stored, and leave room for what is not."""
+"""How many of these may be inbound reports: those are stored, so they leave room for other answers."""
 
 
 @dataclass(slots=True)
 class PendingTransition:
-    """An answer that waits to be decided on, or whose transition is being written."""
+    """An answer that waits to be decided, or whose transition is being written."""
 
     settlement: Settlement
     answer: Answer
     is_takeover: bool = False
     chosen: ChosenEvent | None = None
-    """What was decided already, because the ledger's guards had turned the answer's own event down."""
+    """The decided event, if a guard of the ledger refused the transition of the answer's own event."""
     repeats: int = 0
     history: tuple[Moved, ...] = ()
-    """The moves so far, where the answer needs them (``engine/lookups.py``)."""
+    """The moves so far, if the answer needs them (``engine/lookups.py``)."""
     route: RouteDecision | None = None
-    """The route, decided when the accounts were looked up, for what was screened."""
+    """The route, decided when the accounts were looked up; only for screened settlements."""
     waiting: list[Answer] = field(default_factory=list)
-    """What came meanwhile. The list's identity marks the owner of the settlement's slot."""
+    """Answers that arrived meanwhile. The list's identity marks the owner of the settlement's slot."""
 
 
 class Mailbox:
-    """One slot for each settlement that has an answer under way, and the settlements that are carried."""
+    """One slot for each settlement with an answer in flight, and the settlements in memory."""
 
     def __init__(
         self,
@@ -82,59 +80,59 @@ class Mailbox:
         inbound.attach(self.hear)
 
     def attach(self, queue: Batcher[PendingTransition]) -> None:
-        """Name the queue from which transitions are written."""
+        """Set the queue from which transitions are written."""
         self._queue = queue
 
     @property
     def queue(self) -> Batcher[PendingTransition]:
-        """The transitions that wait to be written."""
+        """The queue of transitions that wait to be written."""
         assert self._queue is not None, "the mailbox was not attached to an executor"
         return self._queue
 
-    # --- what is carried ------------------------------------------------------------------------
+    # --- settlements in memory ------------------------------------------------------------------
 
     @property
     def carried_count(self) -> int:
-        """Count the settlements that have a question open here."""
+        """Count the settlements in memory: each has an open question here."""
         return len(self._carried)
 
     @property
     def backlog(self) -> int:
-        """Count what waits to be written: what waits for this engine and for nobody else."""
+        """Count the answers and transitions that wait for this engine itself."""
         return len(self.queue)
 
     @property
     def is_idle(self) -> bool:
-        """Say whether nothing is open here and nothing is being written."""
+        """Say whether no settlement is in memory and nothing is being written."""
         return not self._carried and self.queue.is_idle
 
     def settlement(self, settlement_id: UUID) -> Settlement | None:
-        """Return a settlement that has a question open here."""
+        """Return a settlement in memory; None if it has no open question here."""
         return self._carried.get(settlement_id)
 
     def is_carried(self, settlement_id: UUID) -> bool:
-        """Say whether the settlement is open here, or a transition of it is being written."""
+        """Say whether the settlement is in memory, or a transition of it is being written."""
         return settlement_id in self._carried or settlement_id in self._slots
 
     def carry(self, settlement: Settlement) -> None:
-        """Keep a settlement that this engine owns, as it is now."""
+        """Keep a settlement in memory; this engine must own it."""
         self._carried[settlement.id] = settlement
 
     def begin(self, settlements: Sequence[Settlement]) -> None:
-        """Carry settlements that this engine owns and whose question is still to be put."""
+        """Keep settlements that this engine owns, and ask their questions."""
         for settlement in settlements:
             self._carried[settlement.id] = settlement
         self._asker.ask(settlements)
 
     def let_go(self, settlement: Settlement) -> None:
-        """Carry it no longer, unless it was claimed anew meanwhile: then another object stands for it."""
+        """Remove a settlement from memory, unless it was claimed again and another object represents it."""
         if self._carried.get(settlement.id) is settlement:
             del self._carried[settlement.id]
 
-    # --- coming in ------------------------------------------------------------------------------
+    # --- arriving answers -----------------------------------------------------------------------
 
     def hear(self, answers: Iterable[Answer]) -> None:
-        """Take in answers, asked for or not."""
+        """Receive answers to questions, and unasked ones."""
         beginning: list[PendingTransition] = []
         finishing: list[PendingTransition] = []
         unowned: list[Answer] = []
@@ -156,7 +154,7 @@ class Mailbox:
             self._lease.spawn(self._hear_unowned(unowned))
 
     async def _hear_unowned(self, answers: list[Answer]) -> None:
-        """Take in what is said of settlements that are parked, have ended, or are another engine's."""
+        """Receive answers about settlements that are parked, have ended, or belong to another engine."""
         wanted = [answer.settlement_id for answer in answers]
         try:
             found = await self._lease.until_reached(lambda: self._store.load(wanted))
@@ -175,7 +173,7 @@ class Mailbox:
                 self.queue.offer([pending])
 
     def request(self, settlement: Settlement, event: Event) -> None:
-        """Take in a request from outside (a cancel), about a settlement as it was loaded."""
+        """Receive a caller's request (a cancellation) for a settlement as it was loaded."""
         here = self._carried.get(settlement.id, settlement)
         attempt = here.attempt.number if here.attempt else 0
         answer = Answer(settlement_id=here.id, event=event, attempt=attempt)
@@ -186,7 +184,7 @@ class Mailbox:
     # --- one at a time --------------------------------------------------------------------------
 
     def takes(self, pending: PendingTransition) -> bool:
-        """Give the settlement's slot to this answer, or let it wait."""
+        """Give the settlement's slot to this answer, or queue it."""
         waiting = self._slots.get(pending.settlement.id)
         if waiting is None:
             self._slots[pending.settlement.id] = pending.waiting
@@ -204,28 +202,28 @@ class Mailbox:
         return False
 
     def has_slot(self, pending: PendingTransition) -> bool:
-        """Say whether it is this answer that the settlement is taking.
+        """Say whether this answer has the settlement's slot.
 
-        All may have been forgotten since, and another answer have come.
+        The mailbox may have been cleared meanwhile, and another answer may have the slot.
         """
         return self._slots.get(pending.settlement.id) is pending.waiting
 
     def finish(self, pending: PendingTransition) -> list[PendingTransition]:
-        """Free the slot; the next answer that waits, if there is one, gets it."""
+        """Free the slot; the next waiting answer gets it."""
         settlement, waiting = pending.settlement, pending.waiting
         if self._slots.get(settlement.id) is not waiting:
             return []
         del self._slots[settlement.id]
         if not waiting:
             return []
-        # The settlement as it is carried now may be another object.
+        # The settlement in memory may be another object by now.
         current = self._carried.get(settlement.id, settlement)
         following = PendingTransition(current, waiting[0], waiting=waiting[1:])
         self._slots[settlement.id] = following.waiting
         return [following]
 
     def give_up(self, pending: PendingTransition) -> list[PendingTransition]:
-        """Forget what is no longer ours, but not what was claimed anew, nor the answers to that."""
+        """Remove settlements that this engine lost, but not those it has claimed again."""
         self.let_go(pending.settlement)
         if pending.settlement.id in self._carried:
             return self.finish(pending)
@@ -235,7 +233,7 @@ class Mailbox:
         return []
 
     def drop_all(self) -> None:
-        """Forget everything: this engine was declared gone, and others carry on."""
+        """Clear the mailbox: this engine was declared gone, and others continue."""
         self.queue.drain()
         self._slots.clear()
         self._carried.clear()

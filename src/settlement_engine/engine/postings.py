@@ -1,8 +1,7 @@
-"""From a transition to its postings: which accounts it moves money between.
+"""From a transition to its postings: between which accounts it transfers money.
 
-Promises: what a transition posts follows from the settlement's route, its amount and the return, and from
-nothing else. The accounts for what has no other home, and for charges, were looked up before
-(``engine/lookups.py``).
+Promises: the postings depend only on the settlement's route, its amount and the return. The suspense and fees
+accounts were looked up before (``engine/lookups.py``). Must never: read from the store.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 def transfers_of(
     directory: Directory, settlement: Settlement, transition: Transition, back: Return | None
 ) -> tuple[Transfer, ...]:
-    """Make the transfers that the row's work posts; ``back`` is what has come back, if that is it."""
+    """Return the transfers that the transition's action posts; ``back`` is the return, if it is one."""
     if transition.do not in (Do.POST, Do.REVERSE, Do.SUSPEND):
         return ()
     assert settlement.attempt is not None, "what is posted was locked"

@@ -1,7 +1,7 @@
-"""The router: it gathers what each rail offers for a payment now, and has the route decided once.
+"""The router: it collects what each rail offers for a payment now, and has the route decided once.
 
-Promises: one decision is made before the accounts are looked up, and the same value is what is locked, so
-that what was prepared and what is decided cannot differ. It chooses nothing itself (``domain/routing.py``).
+Promises: the route is decided before the accounts are looked up, and the same value is recorded with the hold, so
+that the two cannot differ. Must never: choose a rail itself (``domain/routing.py`` does).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _yes(_rail: str, _bank: str) -> bool:
 
 
 class Router:
-    """Knows the rails in the order in which they are preferred, their windows and their lanes."""
+    """Has the rails in order of preference, their windows and their lanes."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Router:
         self._is_sending = is_sending
 
     def route(self, settlement: Settlement, now: datetime) -> RouteDecision:
-        """Decide the route of a settlement of which nothing has been sent."""
+        """Decide the route of a settlement that was never sent."""
         return choose_route(settlement.instruction, self._offers(settlement.instruction, now))
 
     def _offers(self, instruction: Instruction, now: datetime) -> Iterator[RailOffer]:
@@ -60,7 +60,7 @@ class Router:
             )
 
     def possible(self, settlement: Settlement) -> tuple[str, ...]:
-        """Name the rails that may carry a settlement, whatever is open or has room now."""
+        """Return the rails that may carry a settlement, whether or not they are open or have room now."""
         instruction = settlement.instruction
         return tuple(
             name

@@ -1,7 +1,7 @@
-"""The schedule: how long nobody asks about a settlement, once an answer was decided on.
+"""The schedule: for how long a settlement is parked until due, after an answer was decided.
 
-Promises: a state that waits for a person rests without end, and a question that is put again is put ever
-more seldom, by the rail's own schedule for the state where it has one. It decides no event.
+Promises: a state that waits for a person is parked without end; a question that is repeated is asked less and less
+often, by the rail's own schedule for the state if it has one. Must never: choose an event.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class EnquirySchedule:
         self._chance = chance
 
     def due_seconds(self, settlement: Settlement, event: Event) -> float | None:
-        """Say how long nobody asks: None means that the question is put at once."""
+        """Return for how many seconds the settlement is parked; None: its question is asked now."""
         transition = transition_for(settlement.state, event)
         spread = self._chance.random()
         if transition.state in ENDS:
@@ -51,7 +51,9 @@ class EnquirySchedule:
         if transition.state is State.HELD:
             return math.inf
         if transition.ask is Ask.ENQUIRE and not self._takes_enquiries(settlement):
-            return math.inf  # nobody can be asked: the bank's own message comes, or people find out
+            return (
+                math.inf
+            )  # the bank takes no enquiries: its own message arrives, or people resolve it
         if transition.state is settlement.state:
             waits = {Ask.SEND: self._settings.resend, Ask.SCREEN: self._settings.screening}
             backoff = waits.get(QUESTION[transition.state]) or self._enquiry(
@@ -63,13 +65,13 @@ class EnquirySchedule:
         return None
 
     def _takes_enquiries(self, settlement: Settlement) -> bool:
-        """Say whether the bank can be asked about the payment; a rail that is gone may come back."""
+        """Say whether the bank takes enquiries; a rail that was removed may come back, so it counts too."""
         attempt = settlement.attempt
         rail = self._rails.get(attempt.route.rail) if attempt is not None else None
         return rail is None or Ask.ENQUIRE in rail.capabilities.asks
 
     def _enquiry(self, settlement: Settlement, state: State) -> Backoff:
-        """Return how often is asked about a payment in this state: the rail's own schedule, or ours."""
+        """Return the enquiry schedule for a state: the rail's own, or the engine's."""
         attempt = settlement.attempt
         rail = self._rails.get(attempt.route.rail) if attempt is not None else None
         own = rail.capabilities.enquiry.get(state) if rail is not None else None
@@ -78,7 +80,7 @@ class EnquirySchedule:
     def until_lane_has_room(
         self, settlement: Settlement, route: RouteDecision
     ) -> TransitionCommand:
-        """Let it wait before its funds are held: more wait for this bank than may."""
+        """Return the transition that parks it, without a hold, because its lane's queue is full."""
         wait = self._settings.full_lane.seconds(settlement.asked + 1, self._chance.random())
         return TransitionCommand(
             settlement=settlement,
@@ -87,7 +89,7 @@ class EnquirySchedule:
             due_seconds=wait,
             detail={
                 "rail": route.rail,
-                "text": "more payments wait for this bank than may",
+                "text": "the queue of this bank's lane is full",
                 **route.words(),
             },
         )
@@ -96,7 +98,7 @@ class EnquirySchedule:
 def until_window_opens(
     settlement: Settlement, route: RouteDecision, now: datetime
 ) -> TransitionCommand:
-    """Let it wait for the window of its rail."""
+    """Return the transition that parks it until the window of its rail opens."""
     assert route.opens_at is not None, "what waits has a time to wait for"
     return TransitionCommand(
         settlement=settlement,

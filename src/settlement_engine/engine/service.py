@@ -1,7 +1,7 @@
-"""The engine as the edge sees it (``ports.Engine``), and its start and stop.
+"""The engine as the API uses it (``ports.Engine``), and its start and stop.
 
-Money work never runs in a caller's task: a call writes its instruction down and waits; when the caller
-goes away, nothing changes.
+Promises: a call writes its instruction to the store and waits; a cancelled call changes nothing. Must never: move
+money in a caller's task.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ log = structlog.get_logger(__name__)
 
 
 class SettlementService:
-    """Built once by ``app.py``; ``run`` carries settlements until it is cancelled."""
+    """Built once by ``app``; ``run`` processes settlements until it is cancelled."""
 
     def __init__(  # noqa: PLR0913 - the ports that the engine stands on
         self,
@@ -192,7 +192,7 @@ class SettlementService:
         rails: Mapping[str, SendRail],
         meter: Meter,
     ) -> FailoverBarrier | None:
-        """Make the keeper of the gate; without a record of openings the gate is always open."""
+        """Make the failover barrier; without a record of system epochs the gate is always open."""
         if barrier_store is None:
             return None
         barrier = FailoverBarrier(
@@ -210,7 +210,7 @@ class SettlementService:
     def _make_case_worker(
         self, case_management: EngineCases | None, rails: Mapping[str, SendRail], meter: Meter
     ) -> CaseWorker | None:
-        """Make whoever looks after the desk, if there is one."""
+        """Make the case worker, if there is case management."""
         if case_management is None:
             return None
         return CaseWorker(
@@ -225,10 +225,10 @@ class SettlementService:
             meter=meter,
         )
 
-    # --- life of the process ----------------------------------------------------------------------
+    # --- start and stop ---------------------------------------------------------------------------
 
     async def join(self) -> None:
-        """Become known, to the right database; windows are read before the first settlement is."""
+        """Register at the right database; windows are read before the first settlement."""
         if self._barrier is not None:
             await self._barrier.settle()
         await self._lease.join()
@@ -241,7 +241,7 @@ class SettlementService:
                 return
 
     async def run(self) -> None:
-        """Carry settlements; ends only by cancellation or by a bug."""
+        """Process settlements; ends only by cancellation or by a bug."""
         try:
             async with asyncio.TaskGroup() as group:
                 for work in (
@@ -269,7 +269,7 @@ class SettlementService:
     async def _unending(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a loop of the engine; one that ends by itself is a bug, and ends the engine.
 
-        A group of tasks says nothing of a member that was cancelled from within, or has just returned.
+        A task group does not report a member that was cancelled from inside, or that has returned.
         """
         try:
             await work()
@@ -281,14 +281,14 @@ class SettlementService:
             raise AssertionError(message)
 
     def _forget(self) -> None:
-        """Carry nothing any more: others have declared this engine gone, or an era has begun."""
+        """Discard all settlements in memory: this engine was declared gone, or a system epoch began."""
         self._mailbox.drop_all()
         self._gate.forget()
         if self._barrier is not None:
             self._barrier.look_again()
 
     def report_stale(self, stale_database: StaleDatabase) -> None:
-        """Hear that somebody knows more than the database: nothing is sent until that is cleared up."""
+        """Note that the database may have lost commits: nothing is sent until that is resolved."""
         if self._barrier is not None:
             self._barrier.report_stale(stale_database)
 
@@ -298,16 +298,16 @@ class SettlementService:
 
     @property
     def opening(self) -> str:
-        """Say whether questions leave this engine, and if not why."""
+        """Return the state of the failover barrier as text for people."""
         return self._barrier.state if self._barrier is not None else "open"
 
     @property
     def is_open(self) -> bool:
-        """Say whether questions leave this engine, for some rail at least."""
+        """Say whether the gate is open for at least one rail."""
         return self._gate.is_ajar
 
     async def drain(self) -> bool:
-        """Take nothing more in and bring what is open to rest; False when the grace was too short."""
+        """Accept nothing more and park or finish all open settlements; False if the time was too short."""
         self.is_draining = True
         self._intake.close()
         self._takeover.close()
@@ -321,7 +321,7 @@ class SettlementService:
         return False
 
     async def leave(self) -> None:
-        """Give everything that is still carried to whoever comes next, at once."""
+        """Release all settlements in memory, so that other engines can claim them at once."""
         await self._lease.leave()
 
     def _is_carried_here(self, settlement_id: UUID) -> bool:
@@ -330,7 +330,7 @@ class SettlementService:
     # --- calls ------------------------------------------------------------------------------------
 
     def reading(self, count: int) -> AbstractContextManager[NoteRead]:
-        """Refuse what would be refused, before anybody works for it; see the port."""
+        """Reserve capacity before decoding; see the port."""
         return self._intake.reading(count)
 
     async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
@@ -338,7 +338,7 @@ class SettlementService:
         return await self._intake.submit(instructions)
 
     async def settle(self, instruction: Instruction, wait_seconds: float) -> Accepted:
-        """Accept one and wait for its end; see the port."""
+        """Accept one and wait for its final state; see the port."""
         [result] = await self._intake.submit([instruction])
         if isinstance(result, Exception):
             raise result
@@ -348,7 +348,7 @@ class SettlementService:
         return Accepted(settlement=ended, is_replay=result.is_replay)
 
     async def wait(self, settlement_id: UUID, wait_seconds: float) -> Settlement:
-        """Wait for the end of one that exists; see the port."""
+        """Wait for the final state of an existing settlement; see the port."""
         settlement = await self._waiting.load(settlement_id)
         return settlement if settlement.is_ended else await self._wait(settlement_id, wait_seconds)
 
@@ -356,12 +356,12 @@ class SettlementService:
         ended = await self._waiting.wait(settlement_id, seconds)
         if ended is not None:
             return ended
-        # As it is written: this engine may have been overtaken, and what it believes be older than what
-        # the same caller has heard elsewhere.
+        # Read from the store: another engine may have continued the settlement, and its state in this
+        # engine's memory may be older than what the same caller has seen elsewhere.
         return await self._waiting.load(settlement_id)
 
     async def cancel(self, settlement_id: UUID) -> Settlement:
-        """Pass on the caller's wish; see the port."""
+        """Request cancellation or recall; see the port."""
         for look in range(CANCEL_LOOKS_MAX):
             settlement = await self._waiting.load(settlement_id)
             if look and _was_cancelled(settlement):
@@ -378,7 +378,7 @@ class SettlementService:
     async def moves(
         self, after: int, settlement_id: UUID | None = None
     ) -> AsyncIterator[Sequence[Announcement]]:
-        """Follow the stream for ever; see the port."""
+        """Yield the stream's announcements without end; see the port."""
         position = after
         while True:
             found = await self._stream.read(position, self._settings.stream_page_max, settlement_id)
@@ -398,6 +398,6 @@ def _why_not_cancelled(settlement: Settlement) -> str:
 
 
 def _was_cancelled(settlement: Settlement) -> bool:
-    """Say whether the wish has had its effect: the end, or the question to the rail."""
+    """Say whether the request has had its effect: a final state, or a recall that is in process."""
     is_refused = settlement.refusal_code == RefusalCode.CANCELLED_BY_CALLER
     return is_refused or settlement.state is State.RECALLING

@@ -1,4 +1,4 @@
-"""The engine's settings: bounds and waits, each with its unit."""
+"""The engine's settings: limits and waits, each with its unit. Values only; ``config`` reads them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """What the engine is told once, at its start.
+    """The settings that the engine gets once, at its start.
 
     ``open_max`` bounds the settlements in memory; beyond it intake answers Overloaded.
-    ``backlog_max`` bounds those that wait for this engine and not for a rail: with as many before him
-    a caller would wait for long, so he too is told to come back.
-    ``batch_linger_seconds`` is how close together others must come for a batch in a crowd to wait for them.
-    ``close_look_seconds`` is how soon an engine looks after its own when it has reason to.
-    ``sends_max`` bounds the sendings of one attempt that are proved undelivered.
-    ``is_queueing`` parks what comes while its window is shut instead of refusing it.
+    ``backlog_max`` bounds those that wait for this engine and not for a rail: with more of them a new caller
+    would wait too long, so intake answers Overloaded as well.
+    ``batch_linger_seconds`` is the interval of the batch linger: under load a batch waits while items keep arriving.
+    ``close_look_seconds`` is how soon an engine looks for its own lost settlements when it has a reason.
+    ``sends_max`` bounds the transmissions of one attempt that are proved undelivered.
+    ``is_queueing`` queues an instruction while its window is closed, instead of refusing it.
     ``windows_by_rail`` are the windows of rails that have their own: the currency's must be open as well.
-    ``value_dates`` are the days for which instructions are taken in.
-    ``inbound_poll_seconds`` is how soon an engine works off what another one has received.
-    ``full_lane`` is how long a payment waits, nothing being held, when the queue of its bank's lane is full.
-    ``gate_waiting_max`` bounds those that wait in memory to be screened while a rail is shut.
-    ``doubt_limits`` say after how long a payment without an end is a matter for a person.
+    ``value_dates`` are the days for which instructions are accepted.
+    ``inbound_poll_seconds`` is how soon an engine processes messages that another one has received.
+    ``full_lane`` is how long a payment waits, without a hold, while the queue of its bank's lane is full.
+    ``gate_waiting_max`` bounds those that wait in memory for screening while the gate of a rail is closed.
+    ``doubt_limits`` say after how long a payment without a final state becomes a case for a person.
     """
 
     open_max: int = 20_000

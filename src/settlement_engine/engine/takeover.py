@@ -1,8 +1,8 @@
-"""Takeover: what is due, and what engines that are gone have left, is claimed and carried on.
+"""Takeover: settlements that are due, and those of engines that are gone, are claimed and continued.
 
-Promises: it claims again and again, from the first moment on. A claim raises the fencing number, so that
-nothing the former owner still writes is believed. Recovery has no path of its own: a question that the former
-owner may have put has got no answer, and that is an event of the state machine.
+Promises: it claims at regular intervals from the start on. A claim raises the fencing token, so later writes of the
+former owner are refused. Must never: recover by a code path of its own; a question that the former owner may have
+asked has no answer, and that is the event NO_ANSWER.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Claimed, Meter, SettlementStore
 
 CLOSE_LOOKS: Final = 3
-"""How often an engine looks closely after its own when the answer to a claim was lost."""
+"""How often an engine looks for its own lost settlements after the response to a claim was lost."""
 
 log = structlog.get_logger(__name__)
 
 
 class Takeover:
-    """Claims what nobody carries, and carries it on."""
+    """Claims settlements without a running engine, and continues them."""
 
     def __init__(  # noqa: PLR0913 - the parts of the engine that it hands on to
         self,
@@ -83,10 +83,10 @@ class Takeover:
             await asyncio.sleep(self._settings.claim_interval_seconds)
 
     async def look_after_own(self) -> None:
-        """Find, for ever, what this engine owns and does not carry, and carry it on.
+        """Find, for ever, settlements that this engine owns and does not have in memory, and continue them.
 
-        There should be no such thing, but for a claim whose answer was lost: after that the looks are
-        close. What is missing at two looks in a row is not just on its way from the store to memory.
+        There should be none, except after a claim whose response was lost; after one, the checks are more
+        frequent. A settlement missing in two checks in a row is not just between store and memory.
         """
         missing: set[UUID] = set()
         looked_at = self._lease.monotonic()
@@ -105,7 +105,7 @@ class Takeover:
                 self._close_looks = max(0, self._close_looks - 1)
 
     async def _carry_on(self, missing_before: set[UUID]) -> set[UUID]:
-        """Take over anew what is missing for the second time; return what is for the first."""
+        """Claim again settlements missing for the second time; return those missing for the first time."""
         engine_id = self._lease.engine_id
         missing = await self._missing()
         lost = list(missing & missing_before)[: self._settings.claim_batch_max]
@@ -114,7 +114,7 @@ class Takeover:
         kind = "claim_answer_lost" if self._close_looks else "lost_from_memory"
         self._meter.invariant_warning(kind, len(lost))
         log.error(kind, count=len(lost))
-        self._close_looks = CLOSE_LOOKS  # this answer may be lost as well
+        self._close_looks = CLOSE_LOOKS  # this response may be lost as well
         found = await self._store.reclaim(engine_id, lost)
         if engine_id == self._lease.engine_id:
             self.resume(found)
@@ -133,14 +133,14 @@ class Takeover:
         engine_id = self._lease.engine_id
         claimed = await self._store.claim(engine_id, limit, is_sweep=is_sweep)
         if engine_id != self._lease.engine_id:
-            return 0  # declared gone meanwhile: the new number will claim them
+            return 0  # declared gone meanwhile: they are claimed again with the new engine id
         if claimed:
             log.info("settlements_claimed", count=len(claimed), engine_id=engine_id)
             self.resume(claimed)
         return len(claimed)
 
     def resume(self, claimed: Sequence[Claimed]) -> None:
-        """Carry on what was claimed: a rest that is over, or a life whose owner is gone."""
+        """Continue claimed settlements: those that were parked until due, or whose engine is gone."""
         now = self._lease.now()
         questions: list[Settlement] = []
         pendings: list[PendingTransition] = []
@@ -153,7 +153,7 @@ class Takeover:
                 questions.append(settlement)
             else:
                 pendings.append(_by_event(settlement, how.event))
-        # What is taken over goes before answers that come meanwhile: all are asked about as soon as may be.
+        # These go before answers that arrive meanwhile, so that all of them are enquired about soon.
         next_ones = [each for each in pendings if self._mailbox.takes(each)]
         released = [each for each in next_ones if each.answer.event is Event.RELEASED]
         begun = [each for each in next_ones if each.answer.event is not Event.RELEASED]

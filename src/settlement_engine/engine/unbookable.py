@@ -1,8 +1,7 @@
-"""What the database turns down for ever: put before people at once, while the engine goes on trying.
+"""Transitions that the database always refuses: a case is opened at once, and the engine keeps trying.
 
-Promises: a step that cannot be written is an exception before it is tried again, and one that is turned
-down again after the exception was closed opens another. It must never release or move anything: what was
-answered stays with the settlement, whose hold stands.
+Promises: a transition that cannot be written becomes a case before the next try; if it is refused again after the
+case was closed, another case is opened. Must never: release or move money; the hold stays as it is.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class Unbookable:
-    """Opens the exceptions. Without a store of exceptions it only logs and counts."""
+    """Opens the cases. Without a store of cases it only logs and counts."""
 
     def __init__(
         self,
@@ -43,11 +42,11 @@ class Unbookable:
         self._mailbox: Mailbox | None = None
 
     def attach(self, mailbox: Mailbox) -> None:
-        """Name where what is tried again is offered."""
+        """Set the function that receives the answers to try again."""
         self._mailbox = mailbox
 
     def set_aside(self, pending: PendingTransition, error: Exception) -> None:
-        """Put what cannot be written before people, and try it again later; the others go on."""
+        """Open a case for a transition that cannot be written, and try it again later; others continue."""
         self._lease.spawn(self._try_later(pending, error))
 
     async def _try_later(self, pending: PendingTransition, error: Exception) -> None:
@@ -58,7 +57,7 @@ class Unbookable:
             self._mailbox.queue.offer([pending])
 
     async def _open_exception(self, settlement: Settlement, event: Event, error: Exception) -> None:
-        """Put a step before people. If that fails too, the next try of the step repeats it."""
+        """Open a case for a transition. If that fails too, the next try repeats it."""
         why = error.why or error.what if isinstance(error, SettlementEngineError) else repr(error)
         detail = unbookable_detail(settlement.state, event, why)
         log.error("cannot_be_booked", settlement=str(settlement.id), **detail)
@@ -67,7 +66,7 @@ class Unbookable:
         try:
             is_new = await self._cases.open_unbookable(settlement.id, detail)
         except SettlementEngineError as failure:
-            log.warning("exception_not_opened", why=failure.why or failure.what)
+            log.warning("case_not_opened", why=failure.why or failure.what)
             return
         if is_new:
             self._meter.invariant_warning("cannot_be_booked")

@@ -1,8 +1,8 @@
-"""The waiting room: callers who want to know how a settlement ends.
+"""Callers that wait for the final state of a settlement.
 
-Whoever waits costs one future. Settlements that are carried elsewhere, or rest, are looked up for all
-who wait together, in batches that go round: however many wait, each is looked up in its turn. A caller
-who goes away changes nothing.
+A waiting caller costs one future. Promises: settlements in another engine's memory, and parked ones, are looked up
+for all waiting callers together, in batches and in turn. A cancelled call changes nothing. Must never: look up each
+settlement for each caller.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 
 class EndWaiters:
-    """Wakes callers at the end of the settlement that they wait for."""
+    """Wakes callers when the settlement that they wait for has ended."""
 
     def __init__(self, settings: EngineSettings, store: SettlementStore) -> None:
         self._settings = settings
         self._store = store
-        # In the order in which they are looked up: whoever was looked at goes to the end.
-        # Those who wait for one settlement are told in the order in which they came, in every run.
+        # In the order of look-up: a settlement that was looked up goes to the end.
+        # The callers of one settlement are answered in the order of their calls, in every run.
         self._futures: dict[UUID, dict[asyncio.Future[Settlement | None], None]] = {}
 
     def ended(self, settlement: Settlement) -> None:
-        """Tell all who wait."""
+        """Answer all callers that wait for an ended settlement."""
         for future in self._futures.pop(settlement.id, ()):
             if not future.done():
                 future.set_result(settlement)
 
     async def wait(self, settlement_id: UUID, seconds: float) -> Settlement | None:
-        """Wait for the end, at most that long; None when it has not come."""
+        """Wait for the final state, at most that long; None if it was not reached."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Settlement | None] = loop.create_future()
         self._futures.setdefault(settlement_id, {})[future] = None
@@ -62,7 +62,7 @@ class EndWaiters:
         return found[settlement_id]
 
     async def run(self, is_carried_here: Callable[[UUID], bool]) -> None:
-        """Look up, again and again, what is waited for and not carried here."""
+        """Look up, for ever, the settlements that callers wait for and that are not in memory here."""
         while True:
             await asyncio.sleep(self._settings.watch_interval_seconds)
             batch = self._next_batch(is_carried_here)
@@ -77,7 +77,7 @@ class EndWaiters:
                     self.ended(settlement)
 
     def _next_batch(self, is_carried_here: Callable[[UUID], bool]) -> list[UUID]:
-        """Choose who is looked up now: those for whom it has been longest, up to the bound."""
+        """Choose the settlements to look up now: those not looked up for longest, up to the bound."""
         batch: list[UUID] = []
         seen: list[UUID] = []
         for settlement_id in self._futures:

@@ -1,6 +1,7 @@
-"""Which session is open for a currency on a rail, remembered until it shuts.
+"""The window calendar: which settlement window is open for a currency on a rail, cached until it closes.
 
-The currency's windows come from the database; a rail may have windows of its own, and then both must be open.
+The currency's windows are read from the database. Promises: if a rail has windows of its own, both must be open.
+Must never: have the last word; the database's clock decides, with the hold.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 OPEN_MAX: Final = 1_000
-"""No more open sessions are remembered: when there are more, all are looked up anew."""
+"""The most open windows in the cache; with more, all are looked up again."""
 
 ROUND_THE_CLOCK: Final = WindowOpening(
     datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 )
-"""The session of development and demonstration, unless real windows are asked for."""
+"""The window for development and demonstration, unless real windows are configured."""
 
 
 class WindowCalendar:
-    """Answers from the windows in force; the database's clock has the last word, with the lock."""
+    """Answers from the current windows; the database's clock decides again, with the hold."""
 
     def __init__(
         self, *, has_real_windows: bool, by_rail: Mapping[str, Sequence[Window]] | None = None
@@ -51,18 +52,18 @@ class WindowCalendar:
 
     @classmethod
     def of(cls, settings: EngineSettings) -> WindowCalendar:
-        """Make the one that the settings ask for."""
+        """Make the calendar for the settings."""
         windows = settings.windows_by_rail
         return cls(has_real_windows=settings.has_real_windows, by_rail=windows)
 
     def replace(self, windows: Sequence[Window]) -> None:
-        """Take the currencies' windows as they are now."""
+        """Replace the currencies' windows by the current ones."""
         if windows != self._windows:
             self._windows = windows
             self._open.clear()
 
     def window_opening(self, currency: str, now: datetime, rail: str = "") -> WindowOpening | None:
-        """Return the session that is open for a currency on a rail, or None."""
+        """Return the window that is open for a currency on a rail, or None."""
         if not self._has_real_windows:
             return ROUND_THE_CLOCK
         known = self._open.get((rail, currency))
@@ -84,7 +85,7 @@ class WindowCalendar:
         return both_open(found, of_rail) if of_rail is not None else None
 
     def next_opening(self, currency: str, now: datetime, rail: str = "") -> datetime | None:
-        """Return when a currency opens next on a rail, or None if it never does."""
+        """Return when the window of a currency on a rail opens next, or None if it never does."""
         own = self._by_rail.get(rail)
         if own is None:
             return next_opening(self._windows, currency, now)
@@ -94,7 +95,7 @@ class WindowCalendar:
 async def keep_window_calendar(
     settings: EngineSettings, accounts: AccountStore, window_calendar: WindowCalendar
 ) -> None:
-    """Read the windows in force again and again; a failed reading leaves the last ones."""
+    """Read the current windows at regular intervals; after a failed read the last ones stay valid."""
     while True:
         try:
             window_calendar.replace(await accounts.windows())

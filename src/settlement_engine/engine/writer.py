@@ -1,8 +1,9 @@
-"""The writer: a batch of steps becomes one commit, whatever happens to the connection.
+"""The writer: a batch of transitions becomes one commit, whatever happens to the connection.
 
-After a failure nobody knows whether the batch was written. The guards make a second writing harmless, so
-the same batch is written again; what the guards then call stale may be our own first writing, and is
-looked up. A step that the database finds broken is found by halving, and does not stop the others.
+After a connection failure it is unknown whether the batch was written. The guards make a second write harmless, so
+the same batch is written again; a transition that is stale then may be our own first write, and is looked up.
+Promises: a transition that the database refuses as broken is found by halving the batch, and does not stop the
+others. Must never: report a transition as written before the commit.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class TransitionWriter:
-    """Writes batches of steps."""
+    """Writes batches of transitions."""
 
     def __init__(self, store: SettlementStore, lease: EngineLease, meter: Meter) -> None:
         self._store = store
@@ -34,9 +35,9 @@ class TransitionWriter:
     async def write(
         self, steps: list[TransitionCommand], *, is_repeat: bool = False
     ) -> list[TransitionResult | Broken]:
-        """Write the steps; one outcome each, in order, and the error of a step that is broken.
+        """Write the transitions; one result each, in order, or the error of a broken one.
 
-        While the database is away, wait for it and write the same batch again.
+        While the database is unreachable, wait and write the same batch again.
         """
         while True:
             try:
@@ -70,7 +71,7 @@ class TransitionWriter:
     async def _recognise(
         self, steps: list[TransitionCommand], outcomes: list[TransitionResult]
     ) -> list[TransitionResult]:
-        """Tell our own earlier writing from somebody else's."""
+        """Distinguish our own earlier write from another engine's."""
         stale = [
             step.settlement.id
             for step, outcome in zip(steps, outcomes, strict=True)
@@ -87,7 +88,7 @@ class TransitionWriter:
                 and now.state is step.transition.state
                 and now.seq == step.settlement.seq + 1
                 and now.fencing_token in (step.settlement.fencing_token, 0)
-                # Another engine may have written the same; then the question is its own to put.
+                # Another engine may have written the same; then that engine asks the question.
                 and (now.is_ended or step.due_seconds is not None or now.id in owned)
             )
             recognised.append(

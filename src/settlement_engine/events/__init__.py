@@ -1,8 +1,7 @@
-"""Events: what happened goes out to JetStream, and clearing's instructions come in from it.
+"""Events: moves are published to JetStream, and clearing's instructions are read from it.
 
-The room promises that each announcement is in the stream exactly once and in order, and that an
-instruction is acknowledged only after it is written down. It must never hold up a settlement: when NATS
-is away, only this room waits. It decides nothing about a settlement's life.
+Promises: each announcement is in the stream exactly once and in order; an instruction is acknowledged only after it
+was stored. Must never: delay a settlement, or decide about one; when NATS is unreachable, only this component waits.
 """
 
 from settlement_engine.events.announce import Announcer, Message

@@ -1,8 +1,8 @@
-"""A move, as the world outside hears it: subject, CloudEvents headers and a JSON body.
+"""A move as it is published: subject, CloudEvents headers and a JSON body.
 
-The module promises that the same move always gives the same bytes, so that a stream that was lost can be
-written anew from the outbox; and that no text of a caller or a bank ever gets into a header or a
-subject. It must never announce more than the move and the facts of its settlement.
+Promises: the same move always gives the same bytes, so that a lost stream can be written again from the outbox.
+Must never: put text of a caller or a bank into a header or a subject, or publish more than the move and the fields
+of its settlement.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 TYPE_PREFIX: Final = "settlement."
 BODY_BYTES_MAX: Final = 64 * 1024
-"""A longer body is written again with shortened details: one odd text must not stop the stream."""
+"""The longest body in bytes; a longer one is written again with shortened details."""
 
 UTF8_BYTES_MAX: Final = 4
-"""A character has no more bytes than that, so that a short body need not be counted."""
+"""The most bytes of a character, so that the bytes of a short body need not be counted."""
 
 GENERATION: Final = 10_000
-"""So many settlements are a generation. The texts of two are kept: a few seconds of a full load."""
+"""The number of settlements in a cache generation. Two generations are kept: a few seconds of full load."""
 
 DETAILS_MAX: Final = 32
 DETAIL_TEXT_MAX: Final = 1_000
@@ -57,7 +57,7 @@ _PRIORITY: Final = {int(priority): priority.name for priority in Priority}
 
 
 class Message(NamedTuple):
-    """What is published for one move. ``headers`` are lines, each ended by carriage return and feed."""
+    """The message published for one move. ``headers`` are lines that end with carriage return and line feed."""
 
     position: int
     event_id: str
@@ -69,8 +69,8 @@ class Message(NamedTuple):
 class Body(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON body. Fields are added at the end and never removed or given another meaning.
 
-    Bodies are put together from texts written once: those of a kind of move, and those of a settlement, which
-    is announced several times within moments. What is put together is what this structure would be, to the byte.
+    Bodies are assembled from cached parts: one for each kind of move, and one for each settlement, which is
+    announced several times within a short time. The result has exactly the bytes of this structure.
     """
 
     event_id: str
@@ -94,10 +94,10 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Marker(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of the marker at the beginning of an era.
+    """The body of the marker at the beginning of a system epoch.
 
-    What was announced after ``last_sequence``, and before this, may be forgotten: it is not in our books
-    any more, and its settlements are being asked about anew.
+    Moves announced after ``last_sequence`` and before this marker may be lost: they are not in our database any
+    more, and the banks are asked about these payments again.
     """
 
     event_id: str
@@ -130,7 +130,7 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Words(NamedTuple):
-    """What depends on the kind of move only, written once for each kind."""
+    """The parts of a message that depend only on the kind of move, built once for each kind."""
 
     subject: str
     headers: str
@@ -138,7 +138,7 @@ class _Words(NamedTuple):
 
 
 class Announcer:
-    """Writes announcements for one subject prefix and one CloudEvents source."""
+    """Builds announcements for one subject prefix and one CloudEvents source."""
 
     def __init__(self, *, prefix: str, source: str) -> None:
         assert _SUBJECT_PREFIX.fullmatch(prefix), "the prefix is made of subject tokens"
@@ -153,12 +153,12 @@ class Announcer:
         self._time = ""
 
     def message(self, announcement: Announcement) -> Message:
-        """Write one announcement."""
+        """Build one announcement."""
         moved = announcement.moved
         words = self._words.get((moved.from_state, moved.event, moved.to_state))
         if words is None:
             words = self._find_words(moved)
-        if moved.at != self._at:  # The moves of one transaction share an instant.
+        if moved.at != self._at:  # The moves of one transaction have the same time.
             self._at = moved.at
             self._time = rfc3339(moved.at)
         settlement_id, facts = self._known(announcement)
@@ -172,7 +172,7 @@ class Announcer:
         return Message(moved.position, name, words.subject, headers, body)
 
     def _body(self, moved: Moved, name: str, settlement_id: str, fields: str) -> str:
-        """Put a body together; one that is too long is written again with shortened details."""
+        """Assemble a body; one that is too long is built again with shortened details."""
         detail = self._encoder.encode(dict(moved.detail)).decode() if moved.detail else "{}"
         before = (
             f'{{"event_id":"{name}","sequence":{moved.position},"settlement_id":"{settlement_id}",'
@@ -186,7 +186,7 @@ class Announcer:
         return f"{before}{self._encoder.encode(short).decode()}}}"
 
     def _known(self, announcement: Announcement) -> tuple[str, str]:
-        """Return the settlement's identifier and its fields of the body, written once for all its moves."""
+        """Return the settlement's id and its part of the body, cached for all its moves."""
         key = announcement.moved.settlement_id.int
         known = self._new_generation.get(key) or self._old_generation.get(key)
         if known is None:
@@ -207,11 +207,11 @@ class Announcer:
         return known
 
     def _fields(self, part: msgspec.Struct) -> str:
-        """Write the fields of a part of the body, without the braces around them."""
+        """Encode a part of the body, without the braces around it."""
         return self._encoder.encode(part)[1:-1].decode()
 
     def marker(self, system_epoch: int, last_position: int) -> Message:
-        """Write the marker of an era; ``last_position`` is the last place of before that still counts."""
+        """Build the marker of a system epoch; ``last_position`` is the last earlier position that is valid."""
         position = system_epoch * POSITIONS_PER_EPOCH
         name = marker_id(system_epoch)
         body = Marker(
@@ -230,7 +230,7 @@ class Announcer:
         return Message(position, name, subject, headers, self._encoder.encode(body).decode())
 
     def messages(self, announcements: Sequence[Announcement], after: int) -> list[Message]:
-        """Write announcements that follow a place, with the marker of each era that begins among them."""
+        """Build the announcements after a position, with the marker of each system epoch among them."""
         found: list[Message] = []
         for announcement in announcements:
             position = announcement.moved.position
@@ -264,9 +264,9 @@ class Announcer:
 
 
 def without_id(message: Message) -> Message:
-    """Leave out the id by which JetStream knows a message again; ``ce-id`` goes on naming it.
+    """Return the message without JetStream's message id; ``ce-id`` still identifies it.
 
-    For one that has to be stored although somebody else has used its id.
+    For a message that must be stored although another message with its id is in the stream.
     """
     return message._replace(
         headers=message.headers.removeprefix(f"{ID_HEADER}: {message.event_id}\r\n")
@@ -274,7 +274,7 @@ def without_id(message: Message) -> Message:
 
 
 def rfc3339(at: datetime) -> str:
-    """Write an instant in UTC with microseconds: ``2026-01-31T09:30:00.000000Z``."""
+    """Format a time in UTC with microseconds: ``2026-01-31T09:30:00.000000Z``."""
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
     return at.isoformat(timespec="microseconds")[:-6] + "Z"

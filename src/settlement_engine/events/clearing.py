@@ -1,9 +1,9 @@
-"""Clearing's instructions: from a JetStream stream into the engine, each settled once.
+"""Clearing's instructions: read from a JetStream stream into the engine, each settled once.
 
-An instruction is acknowledged after the engine has written it down, never before; until then NATS hands
-it out again, which is harmless, because admission is idempotent. What can never be admitted (it cannot be
-parsed, or its key or obligation stands for something else) is buried with the reason, for a person, and
-is not handed out again. Whatever may pass by itself is handed out again later: nothing is lost.
+Until an instruction is acknowledged, NATS delivers it again, which is harmless because admission is idempotent. A
+message that can never be admitted (it cannot be parsed, or its key or obligation was used for something else) becomes
+a dead letter with the reason, and is not delivered again. Promises: after a temporary error the message is delivered
+again later, so nothing is lost. Must never: acknowledge an instruction before it was stored.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name_
 
 DELIVERIES_WITHOUT_END: Final = -1
 YIELD_EVERY_BYTES: Final = 64 * 1024
-"""After so many bytes of a batch others get their turn."""
+"""After parsing so many bytes, other tasks of the event loop may run."""
 
 PASSING: Final = (Overloaded, Unavailable, Contention)
-"""What says nothing about the instruction: it is handed out again, without end."""
+"""Temporary errors that say nothing about the instruction: it is delivered again, without a limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearingSettings:
     """The intake's bounds.
 
-    ``faults_max`` is how often an instruction may meet a fault of ours before it is buried, so that one
-    that always does cannot go round for ever. Of what is buried ``kept_bytes_max`` bytes are kept, and only
-    its description while ``open_dead_letters_max`` wait for a person. ``makes_stream`` is for development:
-    elsewhere the stream belongs to clearing.
+    ``faults_max`` is how often an instruction may cause an internal error before it becomes a dead letter, so
+    that it is not delivered for ever. Of a dead letter ``kept_bytes_max`` bytes are kept, and only its
+    description while ``open_dead_letters_max`` wait for a person. ``makes_stream`` is for development: elsewhere
+    the stream belongs to clearing.
     """
 
     stream: str = "clearing"
@@ -84,14 +84,14 @@ class ClearingSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
-    """An instruction and the message that brought it."""
+    """An instruction and the message that contained it."""
 
     message: Msg
     instruction: Instruction
 
 
 class ClearingIntake:
-    """Takes instructions from clearing. One task runs ``run``; ``stop`` ends it after its batch."""
+    """Reads instructions from clearing. One task runs ``run``; ``stop`` ends it after its batch."""
 
     def __init__(
         self,
@@ -121,11 +121,11 @@ class ClearingIntake:
 
     @property
     def is_connected(self) -> bool:
-        """Whether NATS answers and the stream is there."""
+        """Whether NATS answers and the stream exists."""
         return self._is_connected
 
     async def run(self) -> None:
-        """Take instructions until ``stop``. What is wrong with NATS is waited out, without end."""
+        """Read instructions until ``stop``. Problems with NATS are waited out, without a limit."""
         try:
             while not self._stopping.is_set():
                 heed_cancellation()
@@ -140,7 +140,7 @@ class ClearingIntake:
             self._stopped.set()
 
     async def stop(self) -> None:
-        """Finish the batch in hand and end ``run``; what was not taken stays with NATS."""
+        """Finish the current batch and end ``run``; other messages stay in NATS."""
         self._stopping.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.ack_wait_seconds):
@@ -158,7 +158,9 @@ class ClearingIntake:
             while not self._stopping.is_set():
                 heed_cancellation()
                 messages: list[Msg] = []
-                with contextlib.suppress(TimeoutError):  # There was nothing; nats-py's own is one.
+                with contextlib.suppress(
+                    TimeoutError
+                ):  # There was no message; nats-py's own error is a TimeoutError.
                     messages = await subscription.fetch(
                         self._settings.batch_max, timeout=self._settings.fetch_seconds
                     )
@@ -168,7 +170,7 @@ class ClearingIntake:
                 await self._rest(await self._take(messages))
 
     async def _ensure(self, jetstream: JetStreamContext) -> None:
-        """Find the durable consumer, or make it; make the stream only where we may."""
+        """Find or create the durable consumer; create the stream only if ``makes_stream`` allows it."""
         wanted = self._settings
         if wanted.makes_stream:
             try:
@@ -206,7 +208,7 @@ class ClearingIntake:
             )
 
     async def _take(self, messages: Sequence[Msg]) -> float:
-        """Bring a batch into the engine; return how long to hold back before the next."""
+        """Submit a batch to the engine; return how many seconds to wait before the next."""
         parsed = await self._parse_all(messages)
         if not parsed:
             return 0.0
@@ -220,7 +222,7 @@ class ClearingIntake:
         return max(waits)
 
     async def _parse_all(self, messages: Sequence[Msg]) -> list[_Parsed]:
-        """Read a batch; however large its messages are, others get their turn."""
+        """Parse a batch; other tasks run between large messages."""
         parsed: list[_Parsed] = []
         read_bytes = 0
         for message in messages:
@@ -234,7 +236,7 @@ class ClearingIntake:
         return parsed
 
     async def _parse_one(self, message: Msg) -> _Parsed | None:
-        """Read an instruction; bury what is none."""
+        """Parse an instruction; an invalid message becomes a dead letter."""
         if len(message.data) > self._settings.payload_bytes_max:
             limit = self._settings.payload_bytes_max
             await self._keep_dead_letter(message, f"the message has more than {limit} bytes")
@@ -246,7 +248,7 @@ class ClearingIntake:
         return None
 
     async def _submit(self, parsed: Sequence[_Parsed]) -> Sequence[Accepted | Exception]:
-        """Ask the engine. A fault that takes down a whole batch is looked for one by one."""
+        """Submit to the engine. If a whole batch fails, submit its instructions one by one."""
         try:
             return await self._engine.submit([one.instruction for one in parsed])
         except PASSING as fault:
@@ -257,7 +259,7 @@ class ClearingIntake:
         return [result for one in parsed for result in await self._submit([one])]
 
     async def _answer(self, message: Msg, result: Accepted | Exception) -> float:
-        """Tell NATS what became of a message; return how long to hold back."""
+        """Acknowledge a message or have it delivered again; return how many seconds to wait."""
         if not isinstance(result, Exception):
             await self._tell(message, message.ack_sync(self._settings.ack_timeout_seconds))
             return 0.0
@@ -276,7 +278,7 @@ class ClearingIntake:
         return wait_seconds if isinstance(result, PASSING) else 0.0
 
     async def _keep_dead_letter(self, message: Msg, why: str) -> None:
-        """Keep the message for a person, then tell NATS not to hand it out again."""
+        """Store a dead letter, then tell NATS not to deliver the message again."""
         try:
             await self._dead_letters.add(message, why)
         except Unavailable:
@@ -285,14 +287,14 @@ class ClearingIntake:
         await self._tell(message, message.term())
 
     async def _tell(self, message: Msg, telling: Awaitable[object]) -> None:
-        """Answer NATS. An answer that is lost does no harm: the message is handed out again."""
+        """Answer NATS. A lost answer is harmless: the message is delivered again."""
         try:
             await telling
         except TROUBLE as trouble:
             log.info("clearing.answer_lost", subject=message.subject, trouble=_words(trouble))
 
     async def _rest(self, seconds: float) -> None:
-        """Wait; being stopped ends the wait."""
+        """Wait; ``stop`` ends the wait."""
         if seconds <= 0:
             return
         with contextlib.suppress(TimeoutError):
@@ -315,6 +317,6 @@ class ClearingIntake:
 
 
 def _words(fault: BaseException) -> str:
-    """Say in one line what went wrong."""
+    """Describe an error in one line."""
     why = fault.why if isinstance(fault, SettlementEngineError) else ""
     return " ".join(part for part in (f"{type(fault).__name__}: {fault}", why) if part)

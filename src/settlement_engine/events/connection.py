@@ -1,9 +1,8 @@
-"""The way to NATS: a connection that is there or is over, and never anything in between.
+"""The connection to NATS: it is either up, or it has ended.
 
-nats-py would reconnect by itself: it then keeps what was being published in a buffer of its own, for
-minutes, while nobody knows what the server holds. Here a connection that is lost is over. Whoever had it
-opens a new one, asks the server what it holds, and goes on from there. No address or password is ever
-logged from here: an address may hold a password.
+nats-py would reconnect by itself and keep messages in a buffer of its own for minutes, while it is unknown what the
+server has. Promises: a lost connection has ended; its user opens a new one, asks the server what it has, and continues
+from there. Must never: log an address or a password; an address may contain a password.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 2
 CLOSE_SECONDS: Final = 2.0
-"""A server that is frozen does not even let us say good-bye."""
+"""How long closing may take: a suspended server does not answer."""
 
 PING_SECONDS: Final = 5
 PINGS_UNANSWERED_MAX: Final = 2
@@ -34,15 +33,15 @@ ROUNDS_MAX: Final = 1
 """How often each server is tried again within one attempt; nats-py takes 0 for *without end*."""
 
 RECONNECT: Final = Backoff(first_seconds=0.1, max_seconds=5.0)
-"""Without end: NATS may be away for hours."""
+"""Waits between connection attempts, without a limit of attempts: NATS may be unreachable for hours."""
 
 TROUBLE: Final = (SettlementEngineError, nats.errors.Error, OSError, TimeoutError)
-"""What work with NATS and the store raises when one of them is out of reach."""
+"""The errors of NATS and the store when one of them is unreachable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NatsAccess:
-    """Where NATS is and how to get in. The addresses may hold user and password."""
+    """The addresses of NATS and the credentials. An address may contain user and password."""
 
     servers: tuple[str, ...]
     name: str = "settlement-engine"
@@ -51,10 +50,10 @@ class NatsAccess:
 
 
 def heed_cancellation() -> None:
-    """Raise CancelledError if this task was cancelled and somebody has swallowed it.
+    """Raise CancelledError if this task was cancelled and the cancellation was lost.
 
-    ``asyncio.wait_for``, which nats-py waits with, does so before Python 3.12 when the answer comes in
-    the very moment of the cancellation. A loop without end that does not ask would then never end.
+    Before Python 3.12, ``asyncio.wait_for``, which nats-py uses, loses it if the answer arrives at the same
+    moment. An endless loop that does not check this would never end.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling() > 0:
@@ -71,26 +70,26 @@ class NatsLink(Client):
         self._when_lost: list[Callable[[], None]] = []
 
     async def write(self, frames: bytes) -> None:
-        """Send protocol frames that were built already: a tenth of the cost of ``publish``."""
+        """Send ready-made protocol frames: a tenth of the cost of ``publish``."""
         if not self.is_connected:
             raise self.lost_error()
         await self._send_command(frames)
         await self._flush_pending()
 
     def lost_error(self) -> Unavailable:
-        """Make the error that says so."""
+        """Return the error for a lost connection."""
         return Unavailable("the connection to NATS is lost", why=self.last_trouble)
 
     async def note_trouble(self, error: Exception) -> None:
-        """Keep what nats-py complains of. It complains often; its owner logs once."""
+        """Keep the last error of nats-py. It reports often; the user of the connection logs once."""
         self.last_trouble = f"{type(error).__name__}: {error}"
 
     def call_when_lost(self, call: Callable[[], None]) -> None:
-        """Name a call for the end of the connection, so that nobody waits for an answer in vain."""
+        """Set a function to call at the end of the connection, so that nobody waits for an answer."""
         self._when_lost.append(call)
 
     async def note_end(self) -> None:
-        """Tell whoever waits that the connection is over."""
+        """Note the end of the connection, and wake all waiting tasks."""
         self.lost.set()
         for call in self._when_lost:
             call()
@@ -131,7 +130,7 @@ async def _open(connection: NatsLink, access: NatsAccess) -> None:
         why = connection.last_trouble or type(error).__name__
         raise Unavailable("NATS cannot be reached", why=why) from error
     except ValueError:
-        # The cause is not shown: it may quote the address with its password.
+        # The cause is not shown: it may contain the address with its password.
         raise Misconfigured(
             "the address of NATS cannot be read", todo="write it as nats://host:port"
         ) from None

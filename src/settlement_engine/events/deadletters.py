@@ -1,8 +1,9 @@
-"""What clearing sent and can never be taken in: kept for a person, each message once, within bounds.
+"""The dead-letter queue of clearing's messages: kept for a person, each message once, within bounds.
 
-A message that is handed out again, because its durable consumer was made anew, is recognised by its place in
-its stream. Of a large one the beginning is kept, with size and hash of the whole. While very many wait for a
-person, no payload is kept at all: the letter still says which message of which stream it was.
+Promises: a message that is delivered again after its durable consumer was created again is recognised by its
+sequence number in the stream. Of a large message the beginning is kept, with size and hash of the whole. While very
+many dead letters are open, no payload is kept, but the dead letter still identifies the message and its stream.
+Must never: drop a message without a record.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 COUNT_SECONDS: Final = 5.0
-"""So often, at most, those that wait are counted anew while others come in."""
+"""The shortest time between two counts of the open dead letters, in seconds."""
 
 
 class DeadLetterQueue:
-    """Adds messages to the store. ``open_max`` is how many may wait before payloads are left out."""
+    """Adds messages to the store. With ``open_max`` open dead letters, payloads are no longer kept."""
 
     def __init__(self, store: DeadLetterStore, *, kept_bytes_max: int, open_max: int) -> None:
         self._store = store
@@ -36,17 +37,17 @@ class DeadLetterQueue:
         self._count_due = 0.0
 
     async def add(self, message: Msg, why: str) -> None:
-        """Keep the message with the reason; one that is kept already is left as it is. Raises Unavailable."""
+        """Store the message with the reason; one that is stored already is unchanged. Raises Unavailable."""
         kept_bytes_max = 0 if await self._is_full() else self._kept_bytes_max
         is_new = await self._store.keep_dead_letter(
             message.subject, message.data, why, _origin(message), kept_bytes_max=kept_bytes_max
         )
         if not is_new:
-            log.info("clearing.buried_before", subject=message.subject)
+            log.info("clearing.dead_letter_known", subject=message.subject)
             return
         self._open += 1
         kept_bytes = min(len(message.data), kept_bytes_max)
-        log.warning("clearing.buried", subject=message.subject, why=why, kept_bytes=kept_bytes)
+        log.warning("clearing.dead_letter", subject=message.subject, why=why, kept_bytes=kept_bytes)
 
     async def _is_full(self) -> bool:
         now = asyncio.get_running_loop().time()

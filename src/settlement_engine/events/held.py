@@ -1,9 +1,8 @@
-"""What a JetStream stream holds, compared to the letter with what we would publish there.
+"""The content of a JetStream stream, compared byte by byte with what we would publish.
 
-Whoever may publish can write a message with our headers, and something else in its body. So a message counts
-as an announcement of ours only if subject, CloudEvents attributes and body are those that we would write. What
-its headers say by themselves is a hint: enough to suspect that a database has forgotten something, and never
-enough to call anything published.
+Other publishers can write a message with our headers and another body. Promises: a message counts as one of our
+announcements only if subject, CloudEvents attributes and body are exactly those that we would write. Headers alone
+are a hint that the database may have lost something. Must never: count a position as published because of headers.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from settlement_engine.events.announce import Message
 
 READ_AT_ONCE_MAX: Final = 64
-"""So many messages are asked for at a time, when more than the last few are looked at."""
+"""The most messages that are read at a time."""
 
 POSITION_DIGITS_MAX: Final = len(str(POSITION_MAX))
 
@@ -36,7 +35,7 @@ COMPARED_HEADERS: Final = (
     *(NAME_HEADER, "ce-source", "ce-specversion", "ce-type", "ce-datacontenttype", "ce-subject"),
     *(TIME_HEADER, POSITION_HEADER),
 )
-"""All headers of ours but the id for JetStream: one that was stored under another's id has none."""
+"""All our headers but JetStream's message id: an announcement may have been stored without that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +52,12 @@ class Held:
 
     @property
     def is_there(self) -> bool:
-        """Whether the stream holds a message under that number: it may have been deleted."""
+        """Whether the stream has a message with this number: it may have been deleted."""
         return bool(self.letter)
 
 
 class Tail:
-    """What was read of a stream, from its end backwards."""
+    """The part of a stream that was read, from its end backwards."""
 
     def __init__(self, lowest: int) -> None:
         self.lowest = lowest
@@ -71,27 +70,27 @@ class Tail:
         self._told: dict[int, list[Announced]] = {}
 
     def add(self, held: Held, told: Announced) -> None:
-        """Note a message that says that it announces something."""
+        """Add a message whose headers are those of an announcement."""
         self._dead_letters.setdefault(told.position, set()).add(held.letter)
         self._told.setdefault(told.position, []).append(told)
 
     def holds(self, message: Message) -> bool:
-        """Say whether this announcement is there, to the letter."""
+        """Say whether exactly this announcement is in the stream."""
         dead_letters = self._dead_letters.get(message.position)
         return dead_letters is not None and letter_of(message) in dead_letters
 
     def reaches_beyond(self, position: int) -> bool:
-        """Say whether anything is said to be announced behind a place."""
+        """Say whether any message claims a position after this one."""
         return any(each > position for each in self._dead_letters)
 
     def markers(self, after: int, before: int) -> list[int]:
-        """Return the places of what looks like markers of eras between two places."""
+        """Return the positions between two others at which a message looks like the marker of a system epoch."""
         return sorted(
             p for p in self._dead_letters if p % POSITIONS_PER_EPOCH == 0 and after < p < before
         )
 
     def told_up_to(self, position: int) -> list[Announced]:
-        """Return what is said to be announced, up to a place, lowest place first."""
+        """Return the claimed announcements up to a position, lowest position first."""
         places = sorted(each for each in self._told if each <= position)
         return [told for each in places for told in self._told[each]]
 
@@ -99,7 +98,7 @@ class Tail:
 async def read_back(
     jetstream: JetStreamContext, stream: str, last: int, first: int
 ) -> AsyncGenerator[Held, None]:
-    """Read from a sequence number back to another: the last one alone, then more and more at once."""
+    """Read from a sequence number back to another: the last message alone, then more and more at once."""
     count = 1
     while last >= first:
         numbers = range(last, max(first, last - count + 1) - 1, -1)
@@ -138,7 +137,7 @@ def _letter(subject: str, values: list[str], body: bytes) -> bytes:
 
 
 def position_in(headers: Mapping[str, str]) -> int | None:
-    """Read the position that a message says it has in the outbox; None when none of ours can have it."""
+    """Return the outbox position that a message claims; None if none of our announcements can have it."""
     text = headers.get(POSITION_HEADER, "")
     if len(text) > POSITION_DIGITS_MAX or not (text.isascii() and text.isdigit()):
         return None
@@ -147,7 +146,7 @@ def position_in(headers: Mapping[str, str]) -> int | None:
 
 
 def announced_in(headers: Mapping[str, str]) -> Announced | None:
-    """Read what a message says it announces; None when no announcement of ours can say it."""
+    """Return the announcement that a message claims to be; None if none of ours can be like it."""
     position = position_in(headers)
     name = headers.get(NAME_HEADER) or headers.get(ID_HEADER, "")
     if position is None or not is_name_at(name, position):

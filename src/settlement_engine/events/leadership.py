@@ -1,4 +1,4 @@
-"""Which of several engines publishes. Whoever is asked answers from memory, and waits for nobody."""
+"""Which of several engines publishes. Must never: be needed for correctness; it only saves work."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class Leadership(Protocol):
     """
 
     async def is_leader(self) -> bool:
-        """Say whether this engine leads now. Asked before each batch: answer from memory."""
+        """Say whether this engine leads now. Called before each batch, so it must answer from memory."""
         ...
 
 
 class SoleLeader:
-    """Leads always: for one engine alone."""
+    """The leadership of a single engine: it always leads."""
 
     async def is_leader(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True

@@ -1,18 +1,17 @@
-"""Where the relay stands: what JetStream holds, read from JetStream itself.
+"""The stream position up to which JetStream has all announcements, read from JetStream itself.
 
-The outbox's own note, ``published``, and what this process has had acknowledged are a floor: JetStream held
-everything up to there. From it on the stream is compared with the outbox, announcement by announcement and to
-the letter (``held.py``); the first one that is missing is where the relay goes on. So it does not matter
-whether an acknowledgement was lost, the stream was deleted or a power cut took its tail, or what somebody else
-has written between: nothing is left out. Where it cannot be told, an announcement is written twice rather than
-not at all.
+The recorded position ``published`` and the acknowledgements of this process are a lower bound: JetStream had
+everything up to there. After it the stream is compared with the outbox, byte by byte (``held.py``); the relay
+continues with the first announcement that is missing. Promises: nothing is left out, even if an acknowledgement was
+lost, the stream was deleted, a power cut removed its end, or others have written to it. In case of doubt an
+announcement is written twice.
 
-It may hold what the outbox does not know of its own era. Then the database may be an older state of itself,
-and whoever was named is told; nothing is published before an era has begun (``engine/barrier.py``).
+If the stream has an announcement that the outbox does not know, the database may be an older state of itself. This is
+reported, and nothing is published before a system epoch has begun (``engine/barrier.py``).
 
-Whoever may publish can write a message that looks like ours. What a message says is therefore a hint: it
-counts only if an announcement of ours could say it, within bounds, and only until this stream was found to
-agree with this database. Everything else is foreign: it is counted, left where it is, and followed.
+Other publishers can write messages that look like ours. Such a message is only a hint: it is considered if one of our
+announcements could have its headers, within bounds, and until this stream was found to agree with this database. All
+other messages are foreign: they are counted and left alone. Must never: take a foreign message for an announcement.
 """
 
 from __future__ import annotations
@@ -44,16 +43,16 @@ if TYPE_CHECKING:
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 TAIL_MAX: Final = 1_000
-"""So many messages at the stream's end are looked at one by one, whoever wrote them, for one of ours."""
+"""How many messages at the end of the stream are read one by one to find one of ours."""
 
 BACK_MAX: Final = 20_000
-"""So far the stream is read back to the floor: more than a relay publishes before it notes it."""
+"""How far the stream is read back: more than a relay publishes before it records the position."""
 
 COMPARED_AT_ONCE: Final = 256
 
 
 class StreamPosition(NamedTuple):
-    """Up to which position JetStream holds everything, and the sequence number of its last message."""
+    """The position up to which JetStream has everything, and the sequence number of its last message."""
 
     position: int
     sequence: int
@@ -89,9 +88,9 @@ class OutboxCursor:
     async def find(
         self, jetstream: JetStreamContext, published: int, acknowledged: int = 0
     ) -> StreamPosition:
-        """Return the position at which to go on.
+        """Return the position at which to continue.
 
-        ``published`` is the outbox's own note of it, ``acknowledged`` what JetStream has told this process.
+        ``published`` is the recorded position, ``acknowledged`` the last one acknowledged to this process.
         """
         run = self._database_run() if self._database_run is not None else None
         state = (await jetstream.stream_info(self._stream_name)).state
@@ -105,8 +104,8 @@ class OutboxCursor:
         else:
             self._anchor = self._end, position
         if position is None:
-            # Nothing was ever removed from the front: JetStream never held any of it. Otherwise what it
-            # held has grown old or was purged, and the outbox's own note is what is left to go by.
+            # If nothing was removed from the front, JetStream never had any of it. Otherwise its messages
+            # expired or were purged, and only the recorded position is left.
             is_whole = state.first_seq <= 1
             position = 0 if is_whole else published
         if position < published:
@@ -129,13 +128,13 @@ class OutboxCursor:
             held = await read_held(jetstream, self._stream_name, sequence)
             if held.is_there:
                 return held.letter == letter_of(message)
-            # What was deleted by hand after it was noted as published stays deleted.
+            # A message that was deleted by hand after it was published stays deleted.
             return message.position <= published
 
         return is_held
 
     async def _floor(self, published: int, acknowledged: int) -> int:
-        """Return up to where the stream held everything; what another database announced says nothing."""
+        """Return the position up to which the stream had everything, ignoring another database's messages."""
         if acknowledged <= published or self._is_agreed():
             return max(acknowledged, published)
         if acknowledged % POSITIONS_PER_EPOCH:
@@ -148,9 +147,9 @@ class OutboxCursor:
     async def _last_held(
         self, jetstream: JetStreamContext, first: int, last: int, floor: int
     ) -> int | None:
-        """Find up to where the stream holds everything; None if it holds nothing that we know.
+        """Find the position up to which the stream has everything; None if it has nothing that we know.
 
-        Raises Unavailable when the outbox may have forgotten more.
+        Raises Unavailable when the outbox may have lost announcements.
         """
         system_epoch = system_epoch_of(await self._outbox.head())
         tail, unknown = await self._read_tail(jetstream, first, last, floor, system_epoch)
@@ -168,9 +167,9 @@ class OutboxCursor:
     async def _read_tail(
         self, jetstream: JetStreamContext, first: int, last: int, floor: int, system_epoch: int
     ) -> tuple[Tail, Announced | None]:
-        """Read back to the floor; return also what lies behind all that we know, and may be forgotten.
+        """Read back to the lower bound; return also messages after all known ones, which may be lost here.
 
-        Foreign messages are passed over. Where none of the last ones is known, nothing further is read.
+        Foreign messages are skipped. If none of the last messages is known, no further ones are read.
         """
         tail = Tail(last + 1)
         anchor = self._anchor[0] if self._anchor is not None and self._is_agreed() else None
@@ -202,7 +201,7 @@ class OutboxCursor:
         return tail, unknown
 
     async def _position(self, tail: Tail, floor: int, first: int) -> int | None:
-        """Choose where the comparison begins, and make it."""
+        """Choose where the comparison begins, and compare."""
         if tail.has_anchor and self._anchor is not None:
             return await self._follow(tail, self._anchor[1])
         if tail.has_floor:
@@ -217,7 +216,7 @@ class OutboxCursor:
         return await self._follow(tail, floor)
 
     async def _follow(self, tail: Tail, position: int) -> int:
-        """Return the last place up to which the stream holds, to the letter, all that follows a place."""
+        """Return the last position up to which the stream has exactly all announcements after a position."""
         while tail.reaches_beyond(position):
             head = await self._outbox.head()  # asked first: what was committed before it is read
             batch = await self._outbox.read(position, COMPARED_AT_ONCE)
@@ -234,7 +233,7 @@ class OutboxCursor:
         return position
 
     def _pass_markers(self, tail: Tail, position: int, before: int) -> int:
-        """Go on behind the markers of eras that the stream holds between two places."""
+        """Skip the markers of system epochs that the stream has between two positions."""
         for marker in tail.markers(position, before):
             if tail.holds(self._announcer.marker(system_epoch_of(marker), position)):
                 position = marker
@@ -243,10 +242,10 @@ class OutboxCursor:
     def _weigh(
         self, unknown: Announced | None, system_epoch: int, last: int, known_to: int
     ) -> None:
-        """Raise Unavailable if this may be an announcement that the database has forgotten.
+        """Raise Unavailable if this may be an announcement that the database has lost.
 
-        It may not if this stream and this database were found to agree before: whatever the engines have
-        announced since, the database knows.
+        It cannot be one if this stream and this database were found to agree before: then the database knows
+        everything that was announced since.
         """
         if unknown is None or self._is_agreed():
             self._note_foreign(last)
@@ -274,7 +273,7 @@ class OutboxCursor:
         return run is not None and run == self._agreed_in
 
     def _note_foreign(self, sequence: int) -> None:
-        """Say, once for each, that somebody else publishes on our subjects."""
+        """Report, once for each message, that another publisher uses our subjects."""
         if sequence == self._told_sequence:
             return
         self._told_sequence = sequence
@@ -287,7 +286,7 @@ class OutboxCursor:
         )
 
     async def _search(self, jetstream: JetStreamContext, first: int, last: int) -> int | None:
-        """Go back in doubling steps to a message that we know, then halve the way to the last such one."""
+        """Search back in doubling steps for a message that we know, then by halving for the last one."""
         step = 1
         low = last
         while not await self.is_known_at(jetstream, low):
@@ -305,12 +304,12 @@ class OutboxCursor:
         return low
 
     async def is_known_at(self, jetstream: JetStreamContext, sequence: int) -> bool:
-        """Say whether the outbox holds what a message says it announces."""
+        """Say whether the outbox has the announcement that a message claims to be."""
         told = announced_in((await read_held(jetstream, self._stream_name, sequence)).headers)
         return told is not None and await self._is_known(told)
 
     async def _is_known(self, told: Announced) -> bool:
-        """Say whether the outbox announces the same, by name and time, at that position."""
+        """Say whether the outbox has the same announcement, by id and time, at that position."""
         if told.position % POSITIONS_PER_EPOCH == 0:
             return system_epoch_of(told.position) <= system_epoch_of(await self._outbox.head())
         known = await self._outbox.read(told.position - 1, 1)
@@ -321,5 +320,5 @@ class OutboxCursor:
 
 
 def _may_be_ours(position: int, system_epoch: int) -> bool:
-    """Say whether a database of this era may have announced something there, and forgotten it."""
+    """Say whether a database of this system epoch may have announced something there and lost it."""
     return system_epoch_of(position) < system_epoch or is_plausible_after(position, system_epoch)

@@ -1,17 +1,17 @@
 """Appends messages to a JetStream stream: right after a known sequence number, or not at all.
 
-Every append names the sequence number that it must follow (``Nats-Expected-Last-Sequence``). So two
-relays cannot interleave, a message that was sent twice is stored once, and there is never a gap: whoever
-is wrong about the end of the stream gets a ``Conflict`` and has to look again. Duplicate detection by
-message id, which forgets after a while, is only the second line.
+Every append states the sequence number that it must follow (``Nats-Expected-Last-Sequence``). Promises: two relays
+cannot interleave, a message that was sent twice is stored once, and there is never a gap. A relay that is wrong about
+the end of the stream gets a ``Conflict`` and has to read the stream again. Duplicate detection by message id is only
+a second protection, because it expires.
 
-With a server from 2.12 on a batch is atomic: one acknowledgement for up to a thousand messages. A few
-messages, and all with an older server, are sent one by one without waiting. Then each names its predecessor
-by sequence number and by id (``Nats-Expected-Last-Msg-Id``): a number alone is also that of a message that
-somebody else has stored in the predecessor's place, and the rest would be stored behind a gap.
+With a server from 2.12 on a batch is atomic: one acknowledgement for up to a thousand messages. A few messages, and
+all with an older server, are sent one by one without waiting. Then each states its predecessor by sequence number and
+by id (``Nats-Expected-Last-Msg-Id``): another publisher's message could have the predecessor's number, and the rest
+would be stored after a gap.
 
-A message that the stream takes for a known one was not stored now, and what it knows under that id may be
-somebody else's. It must never count as stored before somebody has looked: it is a ``Conflict``.
+Must never: count a message as stored because the stream knows its id; the known message may be another publisher's.
+That is a ``Conflict``, and the stream has to be read.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ CONFLICTS: Final = frozenset(
 
 
 class Conflict(SettlementEngineError):
-    """The stream does not end where we thought, or holds one of the messages. Nothing was stored.
+    """The stream has another end than expected, or knows the id of a message. Nothing was stored.
 
-    ``is_known_id`` tells the second case: then the messages have to be sent one by one, and what the
-    stream holds under the id, at ``known_sequence``, has to be looked at.
+    ``is_known_id`` marks the second case: then the messages have to be sent one by one, and the stream's message
+    with that id, at ``known_sequence``, has to be read.
     """
 
     reason = "CONFLICT"
@@ -67,7 +67,7 @@ class Conflict(SettlementEngineError):
 
 
 class NotStored(Unavailable):
-    """NATS is there, and did not store what was sent to it, or does not say so."""
+    """NATS is reachable, but did not store what was sent to it, or did not confirm it."""
 
 
 class _Fault(msgspec.Struct):
@@ -113,15 +113,15 @@ class Publisher:
         await self._connection.subscribe(f"{self._inbox}.*.*", cb=self._hear)
 
     def check(self) -> None:
-        """Raise Unavailable when the connection is lost: with nothing to send nobody would notice."""
+        """Raise Unavailable when the connection is lost: without messages to send it would not be noticed."""
         if self._connection.lost.is_set():
             raise self._connection.lost_error()
 
     async def append(self, messages: Sequence[Message], after: int) -> tuple[int, int]:
         """Append after the sequence number; return how many are stored, and the new last number.
 
-        At least one is stored. Raises Conflict when the stream ends elsewhere or knows the first one's id,
-        Unavailable when no acknowledgement came: then it is unknown what was stored.
+        At least one is stored. Raises Conflict when the stream has another end or knows the first one's id,
+        Unavailable when no acknowledgement arrived: then it is unknown what was stored.
         """
         assert 0 < len(messages) <= BATCH_MAX
         self._rounds += 1
@@ -197,7 +197,7 @@ class Publisher:
         return [self._acks[number] for number in range(wanted)]
 
     async def _hear(self, message: Msg) -> None:
-        """Note an acknowledgement. What belongs to an earlier round comes too late to count."""
+        """Note an acknowledgement. One of an earlier round is too late and is ignored."""
         _, round_text, number_text = message.subject.rsplit(".", 2)
         if int(round_text) != self._rounds:
             return
@@ -226,7 +226,7 @@ def _known(ack: _Ack) -> Conflict:
 
 def _frame(message: Message, more: str, reply: str) -> str:
     """Write one HPUB frame of the NATS protocol. A batch of them is turned into bytes at once."""
-    head = f"NATS/1.0\r\n{message.headers}{more}\r\n"  # our own words: a character is a byte
+    head = f"NATS/1.0\r\n{message.headers}{more}\r\n"  # our own ASCII text: a character is a byte
     body = message.body
     size = len(head) + (len(body) if body.isascii() else len(body.encode()))
     return f"HPUB {message.subject} {reply}{len(head)} {size}\r\n{head}{body}\r\n"

@@ -1,12 +1,10 @@
-"""The outbox's way out: everything that happened, published to JetStream once, in one order.
+"""The relay: it publishes the outbox to JetStream, each move once and in order.
 
-The outbox is the stream of moves itself, and the relay's whole memory is one number: the position up to
-which JetStream holds everything. It promises that each announcement is in the stream exactly once, in
-the order of positions, however often the engine, the relay or NATS dies on the way, and whoever else
-runs a relay at the same time. NATS may be away for hours: then the relay waits, and holds up nobody.
-
-It must never skip a position, never write one out of order, and never call published what JetStream has
-not acknowledged. Nothing else publishes on these subjects.
+The outbox is the stream of moves itself; the relay records only the position up to which JetStream has everything.
+Promises: each announcement is in the stream exactly once, in the order of positions, however often the engine, the
+relay or NATS fails, and also with several relays at the same time. While NATS is unreachable, the relay waits and
+delays nothing else. Must never: skip a position, write one out of order, or record a position as published that
+JetStream has not acknowledged.
 """
 
 from __future__ import annotations
@@ -56,14 +54,14 @@ log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name_
 T = TypeVar("T")
 
 NOTHING_AHEAD: Final[tuple[int, list[Announcement]]] = (-1, [])
-"""No position is followed by that."""
+"""The empty read-ahead: it continues at no position."""
 
 
 class RelayNotifier(Protocol):
-    """Rings when there may be something new to publish."""
+    """Notifies when there may be something new to publish."""
 
     async def wait(self, timeout_seconds: float) -> None:
-        """Return when it rings or rang since the last call, at the latest after the timeout."""
+        """Return at the next notification, or at once if there was one since the last call, or at the time-out."""
         ...
 
 
@@ -71,12 +69,11 @@ class RelayNotifier(Protocol):
 class RelaySettings:
     """The relay's bounds.
 
-    From ``batch_min`` messages on they go as one atomic batch, where the server takes those.
-    ``linger_seconds`` is how long an announcement waits for company, unless a batch is full: what one
-    settlement has to say goes together, after its caller has been answered, and a crowd shares its batches.
-    ``mark_seconds`` is how often the outbox is told what is published, ``check_seconds``
-    how often the stream is compared with the outbox while all goes well. ``drain_seconds`` bounds
-    ``stop``.
+    From ``batch_min`` messages on they are sent as one atomic batch, if the server supports it.
+    ``linger_seconds`` is how long an announcement waits for others, unless a batch is full: so the moves of one
+    settlement are published together, after its caller got the answer, and under load batches are shared.
+    ``mark_seconds`` is how often the published position is recorded, ``check_seconds`` how often the stream
+    is compared with the outbox without a reason. ``drain_seconds`` bounds ``stop``.
     """
 
     stream: StreamSpec = field(default_factory=StreamSpec)
@@ -139,7 +136,7 @@ class Relay:
 
     @property
     def backlog(self) -> int:
-        """How many announcements wait to be published, as far as was seen lately."""
+        """How many announcements wait to be published, by the last count."""
         return waiting(self._position, self._head)
 
     @property
@@ -149,12 +146,12 @@ class Relay:
 
     @property
     def refused_seconds(self) -> float:
-        """For how long JetStream has answered, and stored no announcement; 0 while it stores them."""
+        """For how many seconds JetStream has answered without storing; 0 while it stores."""
         return self._refusal.seconds
 
     @property
     def state(self) -> str:
-        """Say in words how NATS is."""
+        """Describe the state of NATS as text."""
         if refusal := self._refusal.text:
             return refusal
         if self._is_connected:
@@ -166,7 +163,7 @@ class Relay:
         )
 
     async def run(self) -> None:
-        """Publish until ``stop``. What is wrong with NATS or the store is waited out, without end."""
+        """Publish until ``stop``. Problems with NATS or the store are waited out, without a limit."""
         try:
             while not self._stopping.is_set():
                 heed_cancellation()
@@ -186,7 +183,7 @@ class Relay:
     async def stop(self) -> None:
         """Publish what is committed, within ``drain_seconds``, and end ``run``.
 
-        What could not be published by then is published after the next start.
+        The rest is published after the next start.
         """
         bound = self._settings.drain_seconds
         self._drain_until = self._now() + bound
@@ -196,7 +193,7 @@ class Relay:
                 await self._stopped.wait()
 
     async def _session(self) -> None:
-        """Publish on one connection until it is lost or the work is done."""
+        """Publish on one connection until it is lost or ``stop`` has finished."""
         async with self._open_connection(self._nats) as connection:
             jetstream = connection.jetstream(timeout=self._settings.ack_timeout_seconds)
             publisher = Publisher(
@@ -254,7 +251,7 @@ class Relay:
         published = await self._outbox.published()
         self._marked = max(self._marked, published)
         position = await self._cursor.find(jetstream, published, self._acknowledged)
-        self._acknowledged = max(self._acknowledged, position.position)  # seen there, to the letter
+        self._acknowledged = max(self._acknowledged, position.position)  # found in the stream
         if refused is not None and refused.sequence == position.sequence:
             # Nothing has come in since: what the stream knew, and was looked at, is behind us.
             return max(position, refused)
@@ -263,9 +260,9 @@ class Relay:
     async def _advance(
         self, publisher: Publisher, position: StreamPosition, looking: JetStreamContext | None
     ) -> StreamPosition:
-        """Publish the next batch; return the place after it, or the same one if there is none.
+        """Publish the next batch; return the position after it, or the same one if there is none.
 
-        With ``looking``, they go one after the other, and what the stream knows already is looked at.
+        With ``looking``, messages are sent one after the other, and known ids are looked up in the stream.
         """
         found = await self._read(position.position)
         self._position = position.position
@@ -300,16 +297,16 @@ class Relay:
         return StreamPosition(self._position, sequence)
 
     async def _find_marker(self, after: int) -> list[Message]:
-        """Return the marker of an era in which nothing has happened yet: it does not wait for a move."""
+        """Return the marker of a system epoch without moves: it is published without waiting for one."""
         head = await self._outbox.head()
         if head % POSITIONS_PER_EPOCH or system_epoch_of(head) <= system_epoch_of(after):
             return []
         if await self._outbox.read(after, 1):
-            return []  # it was committed before the era began, and goes first
+            return []  # it was committed before the epoch began, and is published first
         return [self._announcer.marker(system_epoch_of(head), after)]
 
     async def _read(self, after: int) -> list[Announcement]:
-        """Return the next batch: what was read ahead, filled up with what has come since."""
+        """Return the next batch: the moves read ahead, and those committed since."""
         position, found = self._ahead
         self._ahead = NOTHING_AHEAD
         if position != after:
@@ -320,18 +317,18 @@ class Relay:
         return found
 
     async def _read_ahead(self, after: int, sending: Awaitable[T]) -> T:
-        """Read what follows a full batch while that one is on its way."""
+        """Read the moves after a full batch while that batch is being published."""
         stored, found = await asyncio.gather(
             sending, self._outbox.read(after, self._settings.batch_max), return_exceptions=True
         )
         if isinstance(stored, BaseException):
             raise stored
-        # A store that is away now is noticed when the next batch is read.
+        # An unreachable store is noticed when the next batch is read.
         self._ahead = (after, found) if isinstance(found, list) else NOTHING_AHEAD
         return stored
 
     def _without_gap(self, batch: Sequence[Announcement], after: int) -> Sequence[Announcement]:
-        """Cut the batch before a missing position: it may be on its way, and is never skipped."""
+        """Cut the batch before a missing position: it may become visible later, and is never skipped."""
         before = after
         for number, announcement in enumerate(batch):
             if not follows(announcement.moved.position, before):
@@ -344,27 +341,27 @@ class Relay:
         return batch
 
     async def _mark(self, position: int) -> None:
-        """Tell the outbox what JetStream has acknowledged."""
+        """Record the position that JetStream has acknowledged."""
         self._mark_due = self._now() + self._settings.mark_seconds
         if position > self._marked:
             await self._outbox.mark_published(position)
             self._marked = position
 
     async def _measure(self) -> None:
-        """Keep the backlog true while nothing can be published."""
+        """Update the backlog while nothing can be published."""
         with contextlib.suppress(*TROUBLE):
             self._head = max(self._head, await self._outbox.head())
             self._position = max(self._position, await self._outbox.published())
 
     async def _listen(self) -> None:
-        """Wait for the doorbell, or for the next look in case that it did not ring."""
+        """Wait for a notification, or until the next regular check."""
         if self._notifier is None:
             await self._rest(self._settings.poll_seconds)
         else:
             await self._notifier.wait(self._settings.poll_seconds)
 
     async def _rest(self, seconds: float) -> None:
-        """Wait; being stopped ends the wait."""
+        """Wait; ``stop`` ends the wait."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
@@ -373,7 +370,7 @@ class Relay:
         return self._stopping.is_set() and self._now() >= self._drain_until
 
     def _is_check_due(self) -> bool:
-        """Say whether to look at the stream again: somebody may have deleted it meanwhile."""
+        """Say whether to compare the stream again: it may have been deleted meanwhile."""
         return self._now() >= self._check_due
 
     @staticmethod
@@ -381,7 +378,7 @@ class Relay:
         return asyncio.get_running_loop().time()
 
     def _note_trouble(self, trouble: Exception) -> None:
-        """Count a failure, and log it if it is another one than the last."""
+        """Count a failure, and log it if it differs from the last one."""
         self._failures += 1
         why = trouble.why if isinstance(trouble, SettlementEngineError) else ""
         text = f"{type(trouble).__name__}: {trouble} {why}".rstrip()
@@ -390,7 +387,7 @@ class Relay:
             self._last_trouble = text
 
     def _note_health(self) -> None:
-        """Forget the failures: something was acknowledged, or there is nothing to do."""
+        """Reset the count of failures: something was acknowledged, or there is nothing to do."""
         self._failures = 0
         self._refusal.end()
         if self._last_trouble or not self._was_healthy:

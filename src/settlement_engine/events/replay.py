@@ -1,13 +1,12 @@
 """Writes announcements again from the database's moves: into a stream that lost them, or into a new one.
 
-The relay heals by itself what it can see: a stream that was deleted or has lost its tail. It does not go
-back behind what has grown old or was purged. This does, on a person's word. It promises the same bytes
-under the same ids, in order and without a gap; a consumer with an inbox handles each once.
+The relay repairs by itself a stream that was deleted or lost its end. It does not publish again what expired or was
+purged; a replay does, at a person's request. Promises: the same bytes with the same ids, in order and without a gap; a
+consumer with an inbox handles each once.
 
-It must never break the order of a stream: it appends only to a stream that is empty, or that ends right
-where it goes on (an earlier replay that was cut short, or a relay that has joined in: both append to a
-known end or not at all). Into the middle of a stream, or in front of it, nothing can be put; then another
-stream is the place.
+Must never: break the order of a stream. It appends only to a stream that is empty, or that ends exactly where the
+replay continues (after an interrupted replay, or beside a relay: both append to a known end or not at all). Messages
+cannot be inserted into the middle or at the beginning of a stream; that needs another stream.
 """
 
 from __future__ import annotations
@@ -43,16 +42,16 @@ if TYPE_CHECKING:
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 CONFLICTS_MAX: Final = 100
-"""So often in a row somebody else may have appended first."""
+"""How often in a row another publisher may have appended first."""
 
 CONFLICT_PAUSE_SECONDS: Final = 0.05
 MARGIN_SECONDS: Final = 0.5
-"""So much longer than its window a stream is given to forget the ids that it has seen."""
+"""The time added to the stream's duplicate window before known ids count as expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySettings:
-    """What is written where: the places ``first`` to ``last`` of the stream of moves (0 is its head)."""
+    """What is written where: the positions ``first`` to ``last`` of the stream of moves (0 is its head)."""
 
     stream: StreamSpec
     first: int
@@ -63,7 +62,7 @@ class ReplaySettings:
 
 
 class ReplayPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What would be done: so many announcements, those behind ``after`` up to ``last``."""
+    """What would be done: the announcements after ``after`` up to ``last``, and their count."""
 
     stream: str
     is_made: bool  # the stream does not exist yet
@@ -76,7 +75,7 @@ class ReplayPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replay:
-    """One replay. ``plan`` looks and changes nothing; ``run`` does it and may be run again."""
+    """One replay. ``plan`` changes nothing; ``run`` carries it out and may be repeated."""
 
     def __init__(
         self, *, outbox: Stream, nats: NatsAccess, meter: Meter, settings: ReplaySettings
@@ -90,14 +89,14 @@ class Replay:
         self._cursor = OutboxCursor(self._spec.name, outbox, meter, self._announcer)
 
     async def plan(self) -> ReplayPlan:
-        """Say what would be done. Raises WrongState where the order could not be kept."""
+        """Return what would be done. Raises WrongState if the order could not be kept."""
         async with connect(self._nats) as connection:
             return await self._plan(connection)
 
     async def run(self, tell: Callable[[int], None]) -> ReplayPlan:
-        """Publish; ``tell`` hears each place that is reached. Returns the plan as it was carried out.
+        """Publish; ``tell`` is called with each position reached. Returns the plan as carried out.
 
-        Raises WrongState, Contention, Unavailable; whatever was written by then is right and stays.
+        Raises WrongState, Contention, Unavailable; the messages written by then are correct and stay.
         """
         async with connect(self._nats) as connection:
             plan = await self._plan(connection)
@@ -165,7 +164,7 @@ class Replay:
         return first, last
 
     def _require_order(self, begins: int | None, ends: int, first: int, last: int) -> None:
-        """Raise WrongState unless going on behind the stream's end leaves order and no gap."""
+        """Raise WrongState unless appending at the stream's end keeps the order and leaves no gap."""
         name = self._spec.name
         elsewhere = "Replay into another stream: --stream NAME."
         if begins is None or first < begins:
@@ -180,7 +179,7 @@ class Replay:
             log.info("replay.nothing_to_do", ends=ends, last=last)
 
     async def _end(self, jetstream: JetStreamContext, sequence: int) -> int:
-        """Return the place of the stream's last message; it must be one of ours."""
+        """Return the position of the stream's last message; it must be one of ours."""
         told = await self._position(jetstream, sequence)
         if told is None or not await self._cursor.is_known_at(jetstream, sequence):
             what = f"the stream {self._spec.name} ends with a message that is not in the database"
@@ -196,7 +195,7 @@ class Replay:
         return position_in(message.headers or {})
 
     async def _info(self, connection: NatsLink) -> dict[str, Any]:
-        """Ask the server for the stream; empty when there is none. nats-py leaves out the times."""
+        """Request the stream's data; empty if there is none. nats-py's own call leaves out the times."""
         reply = await connection.request(
             f"$JS.API.STREAM.INFO.{self._spec.name}", timeout=self._settings.ack_timeout_seconds
         )
@@ -208,7 +207,7 @@ class Replay:
     async def _publish(
         self, connection: NatsLink, publisher: Publisher, tell: Callable[[int], None]
     ) -> None:
-        """Append batch after batch, until all is there; somebody else may have written some of it."""
+        """Append batch after batch, until all is written; a relay may have written some of it."""
         before: tuple[int, int] | None = None
         is_held = self._cursor.is_held_in(
             connection.jetstream(timeout=self._settings.ack_timeout_seconds)
@@ -238,7 +237,7 @@ class Replay:
         raise Contention(what)
 
     async def _batch(self, after: int, last: int) -> list[Message]:
-        """Write the next announcements; a place that is missing is never skipped."""
+        """Build the next announcements; a missing position is never skipped."""
         found = await self._outbox.read(after, self._settings.batch_max)
         batch = [each for each in found if each.moved.position <= last]
         before = after
@@ -252,7 +251,7 @@ class Replay:
         return self._announcer.messages(batch, after)[: self._settings.batch_max]
 
     async def _require_whole(self, connection: NatsLink, plan: ReplayPlan) -> None:
-        """Count what the stream holds: a message that it took for a known one would be missing."""
+        """Count the stream's messages: one that was taken for a duplicate would be missing."""
         holds = int((await self._info(connection))["state"]["messages"])
         if holds < plan.holds + plan.count:
             what = f"the stream {plan.stream} has not stored all announcements"
@@ -260,7 +259,7 @@ class Replay:
             raise Contention(what, why=f"it holds {holds} messages", todo=todo)
 
     async def _between(self, after: int, last: int) -> int:
-        """Count the announcements of a range; within an era no place is left out."""
+        """Count the announcements of a range; within a system epoch positions have no gaps."""
         if system_epoch_of(after + 1) == system_epoch_of(last):
             return max(0, last - after)
         count = 0
@@ -275,9 +274,9 @@ class Replay:
 
 
 def _wait_seconds(info: dict[str, Any]) -> float:
-    """Say how long the stream still remembers ids of messages that it no longer holds.
+    """Return for how many seconds the stream still knows ids of messages that it no longer has.
 
-    Both times are the server's own. A replayed message under such an id would be taken for a repeat.
+    Both times are the server's own. A replayed message with such an id would be taken for a duplicate.
     """
     window_seconds = info["config"].get("duplicate_window", 0) / 1e9
     last = info["state"].get("last_ts", "")
@@ -290,6 +289,6 @@ def _wait_seconds(info: dict[str, Any]) -> float:
 
 
 def _instant(text: str) -> datetime:
-    """Read the server's time; it writes more digits than Python reads."""
+    """Parse the server's time; it has more digits than Python accepts."""
     whole, _, rest = text.removesuffix("Z").partition(".")
     return datetime.fromisoformat(f"{whole}.{rest[:6]:0<6}+00:00")

@@ -1,8 +1,8 @@
-"""Messages appended one after the other, where a batch held an id that the stream knows already.
+"""Appends messages one after the other, after a batch contained an id that the stream knows already.
 
-What the stream knows under that id is looked at. If it is the announcement itself, it counts as stored. If it
-is somebody else's message, the announcement is stored without the id: whoever may publish must not be able to
-keep an announcement out of the stream by using its id first.
+Promises: the stream's message with that id is read. If it is the announcement itself, it counts as stored. If it is
+another publisher's message, the announcement is stored without the id. Must never: let another publisher keep an
+announcement out of the stream by using its id first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The JetStream stream of announcements: made if it is absent, never changed if it is there.
+"""The JetStream stream of announcements: created if it does not exist.
 
-A stream that exists belongs to whoever runs NATS (replicas, placement, limits). What differs from the
-configuration is complained of, once per connection, and left as it is: two engines with two
-configurations would otherwise change it to and fro.
+An existing stream belongs to the operators of NATS (replicas, placement, limits). Promises: differences from the
+configuration are logged, once for each connection. Must never: change an existing stream; two engines with different
+configurations would change it back and forth.
 """
 
 from __future__ import annotations
@@ -35,11 +35,10 @@ COMPARED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSpec:
-    """What the stream has to be like.
+    """The settings of the stream.
 
-    ``duplicate_window_seconds`` is convenience only: what keeps announcements single is the expected
-    sequence number. When ``max_bytes`` is reached new announcements wait; old ones are never pushed out.
-    0 means without limit.
+    ``duplicate_window_seconds`` is only a second protection: the expected sequence number prevents duplicates.
+    When ``max_bytes`` is reached, new announcements wait; old ones are never removed. 0 means no limit.
     """
 
     name: str = "settlement-events"
@@ -50,7 +49,7 @@ class StreamSpec:
     replicas: int = 1
 
     def config(self) -> StreamConfig:
-        """Say it in JetStream's words."""
+        """Return the settings as JetStream's configuration."""
         return StreamConfig(
             name=self.name,
             description="What happened to every settlement, in order",
@@ -67,10 +66,10 @@ class StreamSpec:
 
 
 async def ensure_stream(jetstream: JetStreamContext, spec: StreamSpec) -> bool:
-    """Make the stream if it is absent; return whether it takes atomic batches.
+    """Create the stream if it does not exist; return whether it accepts atomic batches.
 
-    A server before 2.12 does not know of batches, would store their parts one by one, and leaves the
-    flag out of its answer.
+    A server before 2.12 does not know batches, would store their messages one by one, and does not return the
+    flag.
     """
     wanted = spec.config()
     try:

@@ -1,7 +1,7 @@
-"""What JetStream says was announced last: a witness that no restore of the database makes forget.
+"""The check of the event stream: which announcement JetStream has last, independent of the database.
 
-It is asked once, at a start, before anything is written. It may be away; then nobody waits for it. What
-cannot be an announcement of ours is passed over: others may be able to publish there.
+It is asked once, at the start, before anything is written; if it is unreachable, the start does not wait. Messages
+that cannot be one of our announcements are skipped, because others may be able to publish there. Must never: raise.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 STREAM_CHECK_SECONDS: Final = 1.5
-"""No start waits longer than that for NATS."""
+"""How long the start of an engine waits for NATS."""
 
 LOOKED_AT_MAX: Final = 100
-"""So many messages at the stream's end are looked at for one of ours."""
+"""How many messages at the end of the stream are read to find one of ours."""
 
 
 class NatsEventStreamCheck:
@@ -37,14 +37,14 @@ class NatsEventStreamCheck:
         self._stream_name = stream_name
 
     async def last_announced(self) -> Announced | None:
-        """Return what the stream holds last; None when it holds nothing of ours, or cannot be asked."""
+        """Return the last announcement of ours in the stream; None if there is none, or it is unreachable."""
         try:
             async with asyncio.timeout(STREAM_CHECK_SECONDS), connect(self._nats) as connection:
                 return await self._read(connection.jetstream(timeout=STREAM_CHECK_SECONDS))
         except NotFoundError:
             return None
         except TROUBLE as trouble:
-            log.warning("witness.away", trouble=f"{type(trouble).__name__}: {trouble}")
+            log.warning("stream_check.unreachable", trouble=f"{type(trouble).__name__}: {trouble}")
             return None
 
     async def _read(self, jetstream: JetStreamContext) -> Announced | None:

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from settlement_engine.domain.exceptions import CaseKind
-from settlement_engine.domain.lifecycle import ENDS, HOLDING, QUESTION, TRANSITIONS, Event, State
+from settlement_engine.domain.lifecycle import (
+    ENDS,
+    HOLDING,
+    QUESTION,
+    TRANSITIONS,
+    Ask,
+    Event,
+    State,
+)
 from settlement_engine.domain.readable import shown
+from settlement_engine.domain.routing import read_rejected
 from settlement_engine.domain.settlement import Attestation
 from settlement_engine.evidence.explanation_history import ExplanationLine, history_lines
 from settlement_engine.evidence.explanation_money import money_sentences
@@ -111,6 +120,7 @@ def _standing(dossier: Dossier) -> Iterator[str]:
         )
     for attempt in dossier.attempts:
         yield _attempt(attempt)
+    yield from _rejected_rails(dossier)
     if standing.rail_reference:
         yield as_sentence(f"the rail's reference is {standing.rail_reference}")
     if standing.confirmation:
@@ -123,6 +133,13 @@ def _standing(dossier: Dossier) -> Iterator[str]:
     opened = [each for each in dossier.exceptions if each.closed_at is None]
     if opened:
         yield as_sentence(f"{counted(len(opened), 'exception')} open: {_kinds(opened)}")
+
+
+def _rejected_rails(dossier: Dossier) -> Iterator[str]:
+    """Say why the other rails of the latest route decision were not chosen."""
+    decisions = (read_rejected(move.detail) for move in reversed(dossier.moves))
+    for each in next((rejected for rejected in decisions if rejected), ()):
+        yield as_sentence(f"rail {each.rail} was not chosen ({each.reason}): {each.text}")
 
 
 def _kinds(opened: Sequence[ExceptionRecord]) -> str:
@@ -160,6 +177,11 @@ def _next(dossier: Dossier) -> Iterator[str]:
         yield as_sentence(f"at {clock(standing.next_action_at)} {what}")
     elif standing.state is State.HELD:
         yield "No time is set: it waits until two people decide."
+    elif asks is Ask.ENQUIRE:
+        yield (
+            "No time is set. If its rail takes no enquiries, it waits for a message of the bank, or until"
+            " two people attest. Otherwise this is a fault: see the alert for stuck settlements."
+        )
     else:
         yield "No next action exists. This is a fault: see the alert for stuck settlements."
     if standing.asked:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from settlement_engine.domain.lifecycle import QUESTION, TRANSITIONS
+from settlement_engine.domain.lifecycle import QUESTION, TRANSITIONS, Ask
 from settlement_engine.domain.proposals import OF_PARKED
 from settlement_engine.evidence.sentences import as_sentence, clock, refusal_sentence
 from settlement_engine.evidence.wording import ASKED, ASKS, DID, HAPPENED, REPLIED
@@ -85,7 +85,9 @@ def tell_move(move: MoveRecord) -> str:
     if move.to_state is not move.from_state:
         told.append(f"The state became {move.to_state.name}.")
     if row is not None and row.ask is not None:
-        told.append(as_sentence(f"next, {ASKS[row.ask]}"))
+        # No record says whether the rail takes enquiries; on one that only sends, nobody is asked.
+        condition = ", if it takes enquiries" if row.ask is Ask.ENQUIRE else ""
+        told.append(as_sentence(f"next, {ASKS[row.ask]}{condition}"))
     return " ".join(told)
 
 

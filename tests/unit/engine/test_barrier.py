@@ -306,7 +306,7 @@ async def test_a_bank_that_does_not_answer_does_not_keep_the_same_server_shut(si
     rail.failures = 10**6
     house = await site.engine(rail=rail)
     assert (await house.settle()).state is State.COMPLETED
-    assert "opening_unchecked" in house.meter.invariant_warnings
+    assert "bank_list_unchecked" in house.meter.invariant_warnings
 
 
 async def test_a_running_engine_notices_that_it_is_elsewhere_and_takes_a_new_number(

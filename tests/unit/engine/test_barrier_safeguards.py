@@ -309,7 +309,8 @@ async def test_a_bank_that_never_gives_its_list_is_waited_for_and_not_for_ever(
         await house.start()
         await opened(house, 0)  # the same server: the bank is a net, and not waited for
         assert (
-            house.meter.invariant_warnings.count("opening_unchecked") == bank_lists.CHECK_TRIES_MAX
+            house.meter.invariant_warnings.count("bank_list_unchecked")
+            == bank_lists.CHECK_TRIES_MAX
         )
         elsewhere(records)
         look_again(house)

@@ -175,6 +175,34 @@ async def test_who_has_the_question_open_is_named():
     assert told.next[0] == "Engine 12 is working on it now: the rail is asked for the status."
 
 
+async def test_the_rails_that_were_not_chosen_are_listed_with_their_reasons():
+    dossier = await dossier_of("sent")
+    assert not any("not chosen" in sentence for sentence in explain(dossier).standing)
+    reasons = {
+        "rail.sepa": "CURRENCY_NOT_CARRIED: it carries EUR, not USD",
+        "rail.swift": "BREAKER_OPEN: its bank does not answer",
+    }
+    moves = tuple(
+        msgspec.structs.replace(move, detail={**move.detail, **reasons})
+        if move.to_state is State.LOCKED
+        else move
+        for move in dossier.moves
+    )
+    told = explain(msgspec.structs.replace(dossier, moves=moves)).standing
+    assert [sentence for sentence in told if "not chosen" in sentence] == [
+        "Rail sepa was not chosen (CURRENCY_NOT_CARRIED): it carries EUR, not USD.",
+        "Rail swift was not chosen (BREAKER_OPEN): its bank does not answer.",
+    ]
+
+
+async def test_an_enquiry_that_nobody_will_send_is_not_announced():
+    """On a rail that only sends, nothing is due: the bank reports by itself, or people attest."""
+    told = explain(await dossier_of("stuck_in_doubt"))
+    assert "If its rail takes no enquiries, it waits for a message of the bank" in told.next[0]
+    [doubt] = [line.text for line in told.story if "became IN_DOUBT" in line.text]
+    assert doubt.endswith("the rail is asked for the status, if it takes enquiries.")
+
+
 async def test_answers_that_were_not_copied_are_mentioned():
     dossier = await dossier_of("in_doubt")
     cut = msgspec.structs.replace(dossier.answers, total=ANSWERS_MAX + 14)

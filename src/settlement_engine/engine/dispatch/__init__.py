@@ -1,1 +1,1 @@
-"""Lanes: how questions leave for rails, each bank's apart from every other's."""
+"""Lanes: how questions are sent to rails, separately for each bank."""

@@ -1,9 +1,8 @@
-"""The breaker of a lane: a bank that does not answer is sent nothing more for a while.
+"""The circuit breaker of a lane: sending to a bank that does not answer stops for a while.
 
-Promises: while it is open nothing is sent, and no answer is made up; after each wait one send is tried; an
-answered one closes it. It counts sends alone: what is under way is asked about whether it is open or not.
-
-It has no clock: whoever asks says what time it is, in seconds of no particular beginning.
+Promises: while it is open nothing is sent; after each wait one send is tried, and if that is answered, the breaker
+closes. It counts only sends; enquiries are never stopped. Must never: invent an answer, or read a clock; the caller
+passes monotonic seconds.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class BreakerState(StrEnum):
-    """Whether sends leave."""
+    """Whether sends are allowed."""
 
-    CLOSED = auto()  # they do
-    OPEN = auto()  # they wait
+    CLOSED = auto()  # allowed
+    OPEN = auto()  # they wait in the queue
     HALF_OPEN = auto()  # one is tried
 
 
@@ -29,7 +28,9 @@ class Breaker:
 
     def __init__(self, limits: BreakerLimits) -> None:
         self._limits = limits
-        self._outcomes: deque[tuple[int, int]] = deque()  # answered and failed, call by call
+        self._outcomes: deque[tuple[int, int]] = (
+            deque()
+        )  # counts of answered and failed sends, for each call
         self._answered = 0
         self._failed = 0
         self._failed_in_a_row = 0
@@ -39,13 +40,13 @@ class Breaker:
         self._tries_at = 0.0
 
     def state(self, now: float) -> BreakerState:
-        """Say whether sends leave."""
+        """Return whether sends are allowed."""
         if not self._is_open:
             return BreakerState.CLOSED
         return BreakerState.HALF_OPEN if now >= self._tries_at else BreakerState.OPEN
 
     def room(self, now: float) -> int | None:
-        """Say how many sends may leave now; None when it sets no bound."""
+        """Return how many sends may begin now; None means no limit."""
         state = self.state(now)
         if state is BreakerState.CLOSED:
             return None
@@ -53,25 +54,25 @@ class Breaker:
 
     @property
     def is_closed(self) -> bool:
-        """Say whether it sets no bound."""
+        """Say whether it is closed, so that it sets no limit."""
         return not self._is_open
 
     @property
     def is_unused(self) -> bool:
-        """Say whether it has nothing to remember."""
+        """Say whether it is closed and has counted nothing."""
         return not self._is_open and not self._failed
 
     def wait_seconds(self, now: float) -> float:
-        """Say how soon it may let a send through by itself."""
+        """Return in how many seconds it may allow a send by itself."""
         return max(self._tries_at - now, 0.0) if self._is_open else 0.0
 
     def began(self) -> bool:
-        """Note that sends leave; True when it is the one that is tried, whose end is to be told."""
+        """Note that sends begin; True for the one that is tried: report its end with ``tried``."""
         self._is_trying = self._is_open
         return self._is_trying
 
     def tried(self, answered: int, failed: int, now: float) -> None:
-        """Note how the send that was tried went; one that never came about is tried again."""
+        """Note the result of the send that was tried; one that never began is tried again."""
         self._is_trying = False
         if answered:
             self._is_open = False
@@ -81,7 +82,7 @@ class Breaker:
             self._open(now)
 
     def ended(self, answered: int, failed: int, now: float) -> None:
-        """Note how the sends of one call went; if it has opened meanwhile, they change nothing."""
+        """Note the results of one call's sends; if the breaker has opened meanwhile, they change nothing."""
         if self._is_open:
             return
         self._count(answered, failed)
@@ -98,7 +99,7 @@ class Breaker:
         self._tries_at = now + self._limits.rest.seconds(self._openings, 0.0)
 
     def _count(self, answered: int, failed: int) -> None:
-        """Keep the outcomes of the last calls, as many as make up the window."""
+        """Count the results of a call, and drop those outside of the window."""
         self._outcomes.append((answered, failed))
         self._answered += answered
         self._failed += failed

@@ -1,8 +1,8 @@
-"""A call: the questions that leave for a rail together, and the room that they hold in their lanes.
+"""A call: the questions that are sent to a rail together, and the capacity that they use in their lanes.
 
-Promises: room is held from the call's beginning until a question is answered (in a lane with a bound on what is
-under way) or the call ends, once; of the sends, those that were answered and those that were not are told to
-their lanes' breakers at the end.
+Promises: capacity is used from the beginning of the call until a question is answered (in a lane with a limit of
+concurrency) or the call ends, and is released once; at the end the lanes' breakers get the counts of answered and
+failed sends. Must never: keep capacity after its end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class LaneCall:
-    """See the module. ``settlements`` are those whose question is put."""
+    """See the module. ``settlements`` are those whose question is asked."""
 
     def __init__(
         self,
@@ -48,14 +48,14 @@ class LaneCall:
         return {each.id: lane for lane, group in self._groups if lane in wanted for each in group}
 
     def leave_out(self, settlements: Sequence[Settlement]) -> None:
-        """Take out what is not put after all."""
+        """Remove settlements whose question is not asked after all."""
         gone = {each.id for each in settlements}
         self.settlements = [each for each in self.settlements if each.id not in gone]
         self._left_out |= gone
         self._free(gone)
 
     def heard(self, answers: Sequence[Answer]) -> None:
-        """Note answers; what is answered again is known."""
+        """Note answers; a second answer to a question changes nothing."""
         self._failed.update(
             [each.settlement_id for each in answers if each.event is Event.UNDELIVERED]
         )
@@ -63,7 +63,7 @@ class LaneCall:
             self._free([each.settlement_id for each in answers])
 
     def silent(self, settlement_ids: Iterable[UUID]) -> None:
-        """Note what was not answered."""
+        """Note the settlements without an answer."""
         self._failed.update(settlement_ids)
 
     def _free(self, settlement_ids: Iterable[UUID]) -> None:
@@ -75,14 +75,14 @@ class LaneCall:
                 self._hear_freed((lane,))
 
     def end(self, now: float, *, is_put: bool) -> bool:
-        """Give back what is still held; True when a breaker has opened or closed with it.
+        """Release the capacity that is still used; True when a breaker has opened or closed.
 
-        A call that was ended by ourselves says nothing about the bank.
+        A call that the engine itself ended says nothing about the bank.
         """
         for lane, count in self._held.items():
             lane.tracks[self.question].end(count)
         self._hear_freed(self._held)
-        self._holding.clear()  # what is answered from now on holds nothing any more
+        self._holding.clear()  # later answers release nothing
         if self.question is not Ask.SEND:
             return False
         failed = self._count(self._failed if is_put else set())
@@ -91,7 +91,7 @@ class LaneCall:
         is_smooth = not (failed or left_out or self._trials)
         for lane, count in self._counts.items():
             if is_smooth and lane.breaker.is_unused:
-                continue  # one more that was answered is nothing to remember
+                continue  # answered sends change nothing in a breaker without failures
             was_closed = lane.breaker.is_closed
             answered = count - failed.get(lane, 0) - left_out.get(lane, 0)
             note = lane.breaker.tried if lane in self._trials else lane.breaker.ended

@@ -1,11 +1,11 @@
-"""The dispatcher: each question waits in the lane of its rail and bank until it is its turn.
+"""The dispatcher: each question waits in the lane of its rail and bank until it can be sent.
 
-Promises: no lane keeps another one waiting; what never left is *undelivered* and never silence, whether it
-waited too long, found its queue full, or was still waiting when the engine was told to stop; what was
-forgotten, or has moved on meanwhile, does not leave; and nothing that can move money leaves while the gate
-is shut for its rail, or while this engine cannot know that what it carries is still its own.
+Promises: no lane delays another one. A send that was never transmitted is *undelivered*, whether it waited too long,
+found its queue full, or still waited when the engine stopped. A question that was discarded, or whose settlement has
+changed meanwhile, is not sent. The time-out of an answer begins with the call, never while the question waits here.
 
-A question leaves in a call. The clock of its answer begins with the call, never while it waits here.
+Must never: send a question that can move money while the gate is closed for its rail, or while this engine's lease
+may have ended.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Meter, SendRail
 
 LANES_MAX: Final = 4_096
-"""Banks beyond so many share one lane for each rail, when no lane is idle."""
+"""The most lanes; further banks share one lane for each rail while no lane is idle."""
 
 SHARED: Final = ""
-"""Stands for the banks that share a lane."""
+"""The name of the lane that several banks share."""
 
 CALL_MAX: Final = 500
-"""No more questions are put in one call."""
+"""The most questions in one call."""
 
 LOOK_SECONDS: Final = 1.0
-"""So often what waits is looked at, whatever it waits for: its validity may end."""
+"""How often waiting questions are checked, in seconds: their validity may end."""
 
 LOOK_SECONDS_MIN: Final = 0.002
 
@@ -54,13 +54,13 @@ HELD_BACK: Final = {
     "late": f"{NOT_PUT}it waited until it was no longer valid",
     "stop": f"{NOT_PUT}the engine stops",
 }
-"""What is said of a question that never left."""
+"""The text of the answer to a question that was never sent."""
 
 log = structlog.get_logger(__name__)
 
 
 class EngineHooks(NamedTuple):
-    """What the dispatcher is told of the engine around it."""
+    """What the dispatcher knows about the rest of the engine."""
 
     hear: Callable[[Iterable[Answer]], None]
     carried: Callable[[UUID], Settlement | None]
@@ -68,7 +68,7 @@ class EngineHooks(NamedTuple):
 
 
 class Dispatcher:
-    """Keeps the lanes of one engine."""
+    """The lanes of one engine."""
 
     def __init__(
         self,
@@ -96,20 +96,20 @@ class Dispatcher:
         gate.when_changed(self._woken.set)
 
     def attach(self, outside: EngineHooks) -> None:
-        """Name who hears the answers, what is carried, and who puts a call."""
+        """Set the functions that receive answers, return a settlement in memory, and carry out a call."""
         self._outside = outside
 
-    # --- looking --------------------------------------------------------------------------------
+    # --- state ----------------------------------------------------------------------------------
 
     def has_room(self, rail: str, bank: str) -> bool:
-        """Say whether one more payment may be locked for this bank: its sending would find room to wait."""
+        """Say whether funds may be held for one more payment: the lane's queue has room for its send."""
         if not self._busy:
             return True
         lane = self._find(rail, bank)
         return lane is None or lane.has_queue_room()
 
     def is_sending(self, rail: str, bank: str) -> bool:
-        """Say whether sends leave for this bank, or one may be tried and none waits to be."""
+        """Say whether sends to this bank are allowed, or one may be tried and none waits."""
         lane = self._find(rail, bank)
         if lane is None or lane.breaker.is_closed:
             return True
@@ -117,7 +117,7 @@ class Dispatcher:
         return is_tried and not lane.queues[Ask.SEND]
 
     def breaker(self, rail: str, bank: str) -> BreakerState:
-        """Say whether sends leave for this bank."""
+        """Return the state of this bank's breaker."""
         lane = self._find(rail, bank)
         return lane.breaker.state(self._now()) if lane else BreakerState.CLOSED
 
@@ -125,16 +125,16 @@ class Dispatcher:
         return self._lanes.get((rail, bank)) or self._lanes.get((rail, SHARED))
 
     def waiting(self, rail: str) -> int:
-        """Count the questions that wait for a rail's banks."""
+        """Count the waiting questions of a rail."""
         return sum(lane.waiting for lane in self._lanes.values() if lane.rail == rail)
 
     def _now(self) -> float:
         return self._lease.monotonic()
 
-    # --- coming in ------------------------------------------------------------------------------
+    # --- arriving questions ---------------------------------------------------------------------
 
     def offer(self, question: Ask, rail: str, settlements: Sequence[Settlement]) -> None:
-        """Put the question of each settlement, or let it wait for its turn; returns at once."""
+        """Ask the question of each settlement, or queue it; returns at once."""
         now = self._now()
         by_bank: dict[str, list[Settlement]] = {}
         for settlement in settlements:
@@ -159,7 +159,7 @@ class Dispatcher:
         self._leave(question, rail, leaving)
 
     def _let_wait(self, lane: Lane, question: Ask, settlements: list[Settlement]) -> None:
-        """Queue what finds no room now; what finds none in the queue either does not leave."""
+        """Queue questions without capacity; those without room in the queue are not sent."""
         queue = lane.queues[question]
         fits = 0 if self._is_closed else max(lane.limits.queue_max - len(queue), 0)
         turn = self._gate.turn
@@ -171,7 +171,7 @@ class Dispatcher:
         self._hold_back(question, settlements[fits:], "stop" if self._is_closed else "full")
 
     def _hold_back(self, question: Ask, settlements: Sequence[Settlement], why: str) -> None:
-        """Answer for what did not leave: no byte of a send did; the others will be put again."""
+        """Answer questions that were not sent: a send is undelivered; others will be asked again."""
         if not settlements:
             return
         self._hear(settlements, when_not_put(question), why)
@@ -190,7 +190,7 @@ class Dispatcher:
         )
 
     def _open_lane(self, key: tuple[str, str], now: float, in_use: Collection[Lane]) -> Lane:
-        """Make a lane on first use; what nobody needs gives way, and beyond the bound banks share one."""
+        """Make a lane on first use; an idle one is removed for it, and above the limit banks share one."""
         if len(self._lanes) >= LANES_MAX and now - self._cleared_at >= LOOK_SECONDS:
             self._cleared_at = now
             idle = [name for name, lane in self._lanes.items() if lane.is_idle]
@@ -205,10 +205,10 @@ class Dispatcher:
         self._lanes[key] = lane
         return lane
 
-    # --- leaving --------------------------------------------------------------------------------
+    # --- calls ----------------------------------------------------------------------------------
 
     def _may_leave(self, question: Ask, rail: str) -> bool:
-        """Say whether such questions leave for this rail now: those that can move money not always do."""
+        """Say whether such questions may be sent to this rail now: those that can move money not always."""
         if question is Ask.ENQUIRE:
             return True
         return self._gate.is_open_for(rail) and self._lease.holds_lease
@@ -216,7 +216,7 @@ class Dispatcher:
     def _leave(
         self, question: Ask, rail: str, leaving: Iterable[tuple[Lane, list[Settlement]]]
     ) -> None:
-        """Begin the calls: those of a lane with a bound of its own apart, all others together."""
+        """Begin the calls: separate ones for lanes with limits, one for all others together."""
         together: list[tuple[Lane, list[Settlement]]] = []
         for lane, group in leaving:
             unknown = self._without_known(group) if question is Ask.SEND else group
@@ -229,7 +229,7 @@ class Dispatcher:
         self._begin_calls(question, rail, together)
 
     def _without_known(self, settlements: list[Settlement]) -> list[Settlement]:
-        """Leave out what the bank has from time that was forgotten: it is doubted, and asked about."""
+        """Leave out payments that the bank has and we may have lost: they are in doubt and enquired about."""
         if not self._gate.knows_at_bank:
             return settlements
         known = [each for each in settlements if self._gate.is_at_bank(_reference(each))]
@@ -242,7 +242,7 @@ class Dispatcher:
     def _begin_calls(
         self, question: Ask, rail: str, groups: Sequence[tuple[Lane, list[Settlement]]]
     ) -> None:
-        """Begin calls of no more than the bound, whichever lanes they are from."""
+        """Begin calls of at most ``CALL_MAX`` questions, from any lanes."""
         batch: list[tuple[Lane, list[Settlement]]] = []
         room = CALL_MAX
         for lane, group in groups:
@@ -264,7 +264,7 @@ class Dispatcher:
         self._lease.spawn(self._carry_out(call))
 
     async def _carry_out(self, call: LaneCall) -> None:
-        """Put a call; whatever becomes of it, its room is free again afterwards."""
+        """Carry out a call; its capacity is released afterwards in any case."""
         assert self._outside is not None, "the dispatcher was not attached"
         is_put = False
         try:
@@ -278,10 +278,10 @@ class Dispatcher:
         if self._busy and any((lane.rail, lane.bank) in self._busy for lane in lanes):
             self._woken.set()
 
-    # --- what waits -----------------------------------------------------------------------------
+    # --- waiting questions ----------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Let what waits leave, as room comes, for ever."""
+        """Send waiting questions when there is capacity, for ever."""
         self._show()
         while True:
             with suppress(TimeoutError):
@@ -321,7 +321,7 @@ class Dispatcher:
             del self._busy[key]
 
     def _take(self, lane: Lane, question: Ask, now: float) -> list[Settlement]:
-        """Take from the head of a queue as many as may leave."""
+        """Take as many questions from the head of a queue as may be sent."""
         queue = lane.queues[question]
         has_room = queue and self._may_leave(question, lane.rail)
         room = lane.room(question, now) if has_room else 0
@@ -337,7 +337,7 @@ class Dispatcher:
         return taken
 
     def _drop_late(self, lane: Lane) -> None:
-        """Look through what waits to be sent: what may leave no more must not wait for ever."""
+        """Remove waiting sends that may no longer be sent, so that they do not wait for ever."""
         queue = lane.queues[Ask.SEND]
         late: list[Settlement] = []
         for waiting in [queue.popleft() for _ in range(len(queue))]:
@@ -350,7 +350,7 @@ class Dispatcher:
         self._hold_back(Ask.SEND, late, "late")
 
     def _is_open(self, waiting: Waiting) -> bool:
-        """Say whether the question is still to be put: neither forgotten, nor answered, nor overtaken."""
+        """Say whether the question is still open: not discarded, not answered, not overtaken."""
         assert self._outside is not None, "the dispatcher was not attached"
         settlement = waiting.settlement
         return (
@@ -365,7 +365,7 @@ class Dispatcher:
         return self._is_too_late(waiting.settlement.attempt)
 
     def close(self) -> None:
-        """Let nothing wait any more: what waits is answered for now, so that it rests in the store."""
+        """Answer all waiting questions now, so that their settlements are parked in the store."""
         self._is_closed = True
         for lane in self._busy.values():
             for question, queue in lane.queues.items():
@@ -376,7 +376,7 @@ class Dispatcher:
         self._woken.set()
 
     def _show(self) -> None:
-        """Tell how the lanes are, when that has changed."""
+        """Report the state of the lanes to the metrics, when it has changed."""
         waiting = dict.fromkeys(self._rails, 0)
         opened = dict.fromkeys(self._rails, 0)
         for lane in self._busy.values():

@@ -1,9 +1,8 @@
-"""A lane: the way to one bank over one rail, with its queues, its room and its breaker.
+"""A lane: the queues to one bank over one rail, with their limits and a circuit breaker.
 
-Promises: no more is under way at once, and no more begins in a second, than the rail's limits say; sends and
-recalls share one track, enquiries have another; recalls go before sends. What waits keeps its order.
-
-It asks nobody and has no clock: whoever asks says what time it is.
+Promises: no more questions are in flight, and no more begin in a second, than the rail's limits allow; sends and
+recalls share one track, enquiries have another; recalls go before sends; a queue keeps its order. Must never: send
+anything itself, or read a clock; the caller passes the time.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ if TYPE_CHECKING:
 NO_BOUND: Final = 1 << 30
 
 IN_ORDER: Final = (Ask.RECALL, Ask.SEND, Ask.ENQUIRE)
-"""Whose turn it is first."""
+"""The order of the queues."""
 
 
 class Waiting(NamedTuple):
-    """A question that waits: as the settlement was when it was to be put."""
+    """A waiting question, with the settlement's position when it was to be asked."""
 
     settlement: Settlement
     state: State
@@ -36,7 +35,7 @@ class Waiting(NamedTuple):
 
 
 class Track:
-    """How much of one kind of question may be under way, and begin."""
+    """The limits of one kind of question: how many are in flight, and how many begin in a second."""
 
     def __init__(
         self, concurrency_max: int | None, rate_per_second_max: float | None, now: float
@@ -49,7 +48,7 @@ class Track:
         self.under_way = 0
 
     def room(self, now: float) -> int:
-        """Say how many may begin now."""
+        """Return how many may begin now."""
         room = self._concurrency_max - self.under_way
         if self._rate is not None:
             self._fill(now)
@@ -57,18 +56,18 @@ class Track:
         return max(room, 0)
 
     def begin(self, count: int) -> None:
-        """Take room."""
+        """Use capacity."""
         self.under_way += count
         if self._rate is not None:
             self._allowance -= count
 
     def end(self, count: int = 1) -> None:
-        """Give room back."""
+        """Release capacity."""
         self.under_way -= count
         assert self.under_way >= 0, "only what has begun ends"
 
     def wait_seconds(self, now: float) -> float:
-        """Say how soon the rate alone lets one more begin."""
+        """Return in how many seconds the rate limit allows one more to begin."""
         if self._rate is None:
             return 0.0
         self._fill(now)
@@ -105,37 +104,37 @@ class Lane:
 
     @property
     def is_apart(self) -> bool:
-        """Say whether its questions go in calls of their own, and not with those of other banks."""
+        """Say whether its questions are sent in calls of their own, separate from other banks."""
         return self.limits.concurrency_max is not None
 
     @property
     def waiting(self) -> int:
-        """Count the questions that wait."""
+        """Count the waiting questions."""
         return sum(map(len, self.queues.values()))
 
     @property
     def is_idle(self) -> bool:
-        """Say whether nothing would be lost with it."""
+        """Say whether the lane can be removed: nothing waits, is in flight or was counted."""
         is_busy = any(track.under_way for track in self.tracks.values())
         return not is_busy and not self.waiting and self.breaker.is_unused
 
     def room(self, question: Ask, now: float) -> int:
-        """Say how many such questions may begin now."""
+        """Return how many such questions may begin now."""
         room = self.tracks[question].room(now)
         bound = None if question is not Ask.SEND else self.breaker.room(now)
         return room if bound is None else min(room, bound)
 
     def begin(self, question: Ask, count: int) -> bool:
-        """Note that so many begin; True when it is the one send that the breaker tries."""
+        """Note that so many questions begin; True for the one send that the breaker tries."""
         self.tracks[question].begin(count)
         return question is Ask.SEND and self.breaker.began()
 
     def has_queue_room(self) -> bool:
-        """Say whether one more payment may wait here to be sent."""
+        """Say whether the queue has room for one more send."""
         return len(self.queues[Ask.SEND]) < self.limits.queue_max
 
     def wait_seconds(self, now: float) -> float:
-        """Say how soon something that waits may begin by itself: by its rate, or by the breaker."""
+        """Return in how many seconds a waiting question may begin: by the rate limit, or by the breaker."""
         waits = [
             max(
                 self.tracks[question].wait_seconds(now),
