@@ -9,6 +9,7 @@ import pytest
 
 from settlement_engine.app.application import SystemClock
 from settlement_engine.app.rails import BuiltRails, built_rails
+from settlement_engine.app.settings import api_settings
 from settlement_engine.cli.evidence.command import READERS
 from settlement_engine.config import load
 from settlement_engine.domain.decisions.resending import RailClass
@@ -16,6 +17,8 @@ from settlement_engine.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from settlement_engine.api.settings import CallbackAccess
 
 SHIPPED = Path(__file__).parents[2] / "src/settlement_engine/rails/swift/profile.toml"
 BANK: Mapping[str, Any] = {"enabled": True, "endpoint": "http://127.0.0.1:8099"}
@@ -113,3 +116,52 @@ def test_https_without_the_banks_authority_is_refused(tmp_path):
 
 def test_evidence_of_every_rail_can_be_read(tmp_path):
     assert set(READERS) == set(built(tmp_path, BANK, banks__mock_enabled=True).registry.rails)
+
+
+# --- call-backs -------------------------------------------------------------------------------------
+
+
+def token_file(tmp_path: Path, text: str = "a-token-nobody-guesses") -> str:
+    path = tmp_path / "token"
+    path.write_text(text + "\n", "utf-8")
+    path.chmod(0o600)
+    return str(path)
+
+
+def accesses(bank: Mapping[str, Any], **changes: object) -> tuple[CallbackAccess, ...]:
+    server = {f"server.{key}": value for key, value in changes.items()}
+    return api_settings(
+        load(None, {"banks.swift": [dict(bank)], **server}, search=False).config
+    ).callbacks
+
+
+def with_authority(tmp_path: Path) -> dict[str, str]:
+    return {
+        "tls_cert_file": "cert.pem",
+        "tls_key_file": token_file(tmp_path),
+        "tls_client_ca_file": "ca.pem",
+    }
+
+
+def test_a_bank_calls_back_under_its_name_or_with_its_token(tmp_path):
+    assert accesses(BANK) == ()
+    (by_token,) = accesses({**BANK, "callback_token_file": token_file(tmp_path)})
+    assert (by_token.rail, by_token.token) == ("swift", "a-token-nobody-guesses")
+    assert "guesses" not in repr(by_token)
+    named = {**BANK, "callback_name": "bank.example"}
+    (by_name,) = accesses(named, **with_authority(tmp_path))
+    assert (by_name.certificate_name, by_name.token) == ("bank.example", "")
+    assert accesses({**named, "enabled": False}) == ()
+
+
+def test_a_bank_that_could_never_be_known_is_refused(tmp_path):
+    named = {**BANK, "callback_name": "bank.example"}
+    files = with_authority(tmp_path)
+    for changes in ({}, {**files, "http_enabled": False}, {**files, "http_socket_file": "x.sock"}):
+        with pytest.raises(Misconfigured, match="callback_name needs"):
+            accesses(named, **changes)
+
+
+def test_a_token_that_can_be_guessed_is_refused(tmp_path):
+    with pytest.raises(Misconfigured, match="fewer than 16"):
+        accesses({**BANK, "callback_token_file": token_file(tmp_path, "short")})

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from settlement_engine.api.bounds import SINGLE
 from settlement_engine.api.call import ACTOR_HEADER, KEY_HEADER, Call, CallLimit
+from settlement_engine.api.callbacks import refuse_banks
 from settlement_engine.api.grammar import one_actor, one_key
 from settlement_engine.api.http_answers import (
     JSON,
@@ -78,6 +79,7 @@ class Gateway:
             if not is_json(request):
                 return not_json()
             call = _call_of(request)
+            refuse_banks(self._settings, call.caller)
             is_stream = service == _SETTLEMENT and method == _STREAM
             unary = None if is_stream else self._find(service, method)
             # A request that is still being sent does not count: a slow sender must not delay others.

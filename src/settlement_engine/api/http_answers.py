@@ -66,6 +66,20 @@ def not_json() -> web.Response:
     return response
 
 
+def not_xml() -> web.Response:
+    """Refuse a call-back whose Content-Type is not XML."""
+    message = "the header Content-Type must be application/xml or text/xml"
+    response = _json(415, _plain(3, "INVALID_ARGUMENT", message, "NOT_XML"))
+    response.force_close()
+    return response
+
+
+def not_readable(fault: str) -> web.Response:
+    """Refuse a call-back in which no message can be read; it was not stored."""
+    message = f"the message cannot be read: {fault}"
+    return _json(400, _plain(3, "INVALID_ARGUMENT", message, "MESSAGE_NOT_READABLE"))
+
+
 def not_post() -> web.Response:
     """Refuse a method other than POST."""
     response = _json(405, _plain(12, "UNIMPLEMENTED", "calls are made by POST", "NOT_POST"))

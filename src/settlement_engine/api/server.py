@@ -23,6 +23,7 @@ from settlement_engine.api.call import (
     Call,
     CallLimit,
 )
+from settlement_engine.api.callbacks import refuse_banks
 from settlement_engine.api.errors import code_of_status, status_of
 from settlement_engine.api.grammar import one_actor, one_key
 from settlement_engine.api.grpc_health import NOT_SERVING, SERVING, Health
@@ -223,7 +224,9 @@ class GrpcServer:
 
     def _call_of(self, context: Context) -> Call:
         """Describe the call; without TLS no caller can prove a name, so gRPC is not asked for one."""
-        return call_of(context, has_names=self._settings.tls is not None)
+        call = call_of(context, has_names=self._settings.tls is not None)
+        refuse_banks(self._settings, call.caller)
+        return call
 
 
 def _as_it_is(event: pb.SettlementEvent) -> pb.SettlementEvent:

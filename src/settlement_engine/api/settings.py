@@ -50,6 +50,15 @@ class HttpBounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackAccess:
+    """How the bank of a rail is known when it calls back: by its certificate's name, by a token, or both ways."""
+
+    rail: str
+    certificate_name: str = ""
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
     """The settings of the API, fixed at the start of the process.
 
@@ -72,6 +81,7 @@ class ApiSettings:
     keep_alive: KeepAlive = field(default_factory=KeepAlive)
     http: HttpBounds = field(default_factory=HttpBounds)
     allowed_hosts: tuple[str, ...] = ()
+    callbacks: tuple[CallbackAccess, ...] = ()
 
     message_bytes_max: int = 4 * MEBIBYTE
     reply_bytes_max: int = 16 * MEBIBYTE

@@ -48,6 +48,7 @@ from settlement_engine.store.stuck import PostgresStuckFinder
 from settlement_engine.store.watch import ServerWatch
 
 if TYPE_CHECKING:
+    from settlement_engine.api.callbacks import Take
     from settlement_engine.config import Config
 
 
@@ -104,9 +105,7 @@ class Application:
         self.cases = PostgresCases(self.watched, self.readers)
         self.resolutions = PostgresResolutions(self.watched, self.readers)
         built = built_rails(config, SystemClock())
-        self.mock = built.mock
-        self.swift = built.swift
-        self.registry = built.registry
+        self.mock, self.swift, self.registry = built.mock, built.swift, built.registry
         self.rails = self.registry.rails
         self.case_management = EngineCases(
             engine_settings(config), self.cases, self.resolutions, self.rails
@@ -132,6 +131,10 @@ class Application:
             settings=self.api,
             stuck_limits=self.stuck_limits,
         )
+
+    def takers(self) -> dict[str, Take]:
+        """Return, for each rail whose bank calls back, who takes its messages in."""
+        return {} if self.swift is None else {self.swift.name: self.swift.take}
 
     def require_known_currencies(self) -> None:
         """Refuse limits in unknown currencies. Call it after registration, when withdrawn ones are loaded."""

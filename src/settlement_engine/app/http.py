@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from settlement_engine import __version__
+from settlement_engine.api.callbacks import CallbackRoutes
 from settlement_engine.api.gateway import Gateway
 from settlement_engine.api.http_server import HttpServer
 from settlement_engine.api.tls import Certificates
@@ -71,6 +72,7 @@ class HttpPorts:
             return 0
         routes = [
             *Gateway(self._application.calls, api).routes(),
+            *CallbackRoutes(api, self._application.takers()).routes(),
             *open_to_all,
             *self._development(),
         ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from settlement_engine.api.settings import ApiSettings, HttpBounds, TlsFiles
+from settlement_engine.api.settings import ApiSettings, CallbackAccess, HttpBounds, TlsFiles
+from settlement_engine.config.secrets import read_secret
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.stuck import StuckLimits
 from settlement_engine.domain.value_dates import ValueDateRange
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from settlement_engine.config import Config
     from settlement_engine.ports import RailCapabilities
+
+TOKEN_CHARACTERS_MIN: Final = 16
+"""A shorter token could be guessed."""
 
 
 def database_settings(config: Config) -> DatabaseSettings:
@@ -178,6 +182,7 @@ def api_settings(config: Config) -> ApiSettings:
             idle_seconds=server.http_idle_seconds,
         ),
         allowed_hosts=(server.host, *server.allowed_hosts),
+        callbacks=_callbacks(config),
         grpc_connections_max=server.max_grpc_connections,
         grpc_handshake_seconds=server.http_header_seconds,
         message_bytes_max=server.max_message_bytes,
@@ -186,3 +191,25 @@ def api_settings(config: Config) -> ApiSettings:
         execute_wait_seconds=server.execute_wait_seconds,
         execute_wait_seconds_max=config.settlement.default_timeout_seconds,
     )
+
+
+def _callbacks(config: Config) -> tuple[CallbackAccess, ...]:
+    """Convert how banks call back. Raises Misconfigured when one could never be known."""
+    server = config.server
+    has_certificates = server.tls_client_ca_file is not None and server.http_socket_file is None
+    found = []
+    for bank in config.banks.swift:
+        if not bank.enabled or not (bank.callback_name or bank.callback_token_file):
+            continue
+        if not server.http_enabled or (bank.callback_name and not has_certificates):
+            what = "banks.swift.callback_name needs an HTTP port that asks for certificates"
+            todo = "Set server.tls_client_ca_file, and neither http_socket_file nor http_enabled = false."
+            raise Misconfigured(what, todo=todo)
+        token = ""
+        if bank.callback_token_file is not None:
+            token = read_secret(bank.callback_token_file, "banks.swift.callback_token_file").strip()
+            if len(token) < TOKEN_CHARACTERS_MIN:
+                what = f"the token of banks.swift.callback_token_file has fewer than {TOKEN_CHARACTERS_MIN} characters"
+                raise Misconfigured(what, todo="Write a longer one that nobody can guess.")
+        found.append(CallbackAccess(rail="swift", certificate_name=bank.callback_name, token=token))
+    return tuple(found)

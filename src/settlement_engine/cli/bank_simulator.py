@@ -14,7 +14,7 @@ from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.output import GOOD, as_json, example, mark, print_json, print_json_line
 
 if TYPE_CHECKING:
-    from settlement_engine.simulator.process import SimulatorSettings
+    from settlement_engine.simulator.process import CallbackTarget, SimulatorSettings
 
 A_FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -36,6 +36,9 @@ A_FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--script", "script_file", type=A_FILE, help="What it does, in YAML or JSON.")
 @click.option("--callback-url", default="", help="Whom it tells what nobody asked for.")
 @click.option("--callback-ca", type=A_FILE, help="By whose certificates it knows them.")
+@click.option(
+    "--callback-token-file", type=A_FILE, help="What it sends as `Authorization: Bearer`."
+)
 @click.option("--cert", "certificate", type=A_FILE, help="Its certificate: then it speaks TLS.")
 @click.option("--key", type=A_FILE, help="The key of its certificate.")
 @click.option("--client-ca", type=A_FILE, help="Whose certificates its customers must show.")
@@ -57,7 +60,7 @@ def bank_simulator(*, is_listing: bool, is_json: bool, **given: Any) -> None:  #
     """
     import asyncio
 
-    from settlement_engine.simulator.process import run
+    from settlement_engine.simulator.process import CallbackTarget, run
     from settlement_engine.simulator.scenarios import SCENARIOS
 
     if is_listing:
@@ -72,7 +75,12 @@ def bank_simulator(*, is_listing: bool, is_json: bool, **given: Any) -> None:  #
         else:
             mark(GOOD, f"ready: {address}")
 
-    asyncio.run(run(_settings(**given), ready))
+    callbacks = CallbackTarget(
+        url=given.pop("callback_url"),
+        authority=given.pop("callback_ca"),
+        token_file=given.pop("callback_token_file"),
+    )
+    asyncio.run(run(_settings(callbacks=callbacks, **given), ready))
 
 
 def _settings(  # noqa: PLR0913 -- each option of the command is an argument
@@ -81,8 +89,7 @@ def _settings(  # noqa: PLR0913 -- each option of the command is an argument
     host: str,
     port: int,
     script_file: Path | None,
-    callback_url: str,
-    callback_ca: Path | None,
+    callbacks: CallbackTarget,
     certificate: Path | None,
     key: Path | None,
     client_ca: Path | None,
@@ -91,7 +98,7 @@ def _settings(  # noqa: PLR0913 -- each option of the command is an argument
 ) -> SimulatorSettings:
     from settlement_engine.simulator.folders import FolderPair
     from settlement_engine.simulator.http import ServerTls
-    from settlement_engine.simulator.process import CallbackTarget, SimulatorSettings
+    from settlement_engine.simulator.process import SimulatorSettings
 
     if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
         message = "--cert and --key go together, and --client-ca needs both"
@@ -110,7 +117,7 @@ def _settings(  # noqa: PLR0913 -- each option of the command is an argument
         host=host,
         port=port,
         tls=tls,
-        callbacks=CallbackTarget(url=callback_url, authority=callback_ca),
+        callbacks=callbacks,
         script_file=script_file,
         folders=pair,
     )

@@ -49,11 +49,15 @@ class Callbacks:
         url: str,
         tls: ssl.SSLContext | None = None,
         folders: Folders | None = None,
+        token: str = "",
     ) -> None:
         self._service = service
         self._folders = folders
         self._url = url
         self._tls = tls
+        self._headers = {"content-type": "application/xml"}
+        if token:
+            self._headers["authorization"] = f"Bearer {token}"
 
     async def run(self) -> None:
         """Deliver for ever."""
@@ -102,7 +106,7 @@ class Callbacks:
             async with session.post(
                 self._url,
                 data=body,
-                headers={"content-type": "application/xml"},
+                headers=self._headers,
                 allow_redirects=False,
                 ssl=True if self._tls is None else self._tls,
             ) as response:

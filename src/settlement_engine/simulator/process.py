@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackTarget:
-    """Whom the bank calls back, and as whom: with the certificate of its own that it is reached by."""
+    """Whom the bank calls back, and as whom: with the certificate that it is reached by, and with a token."""
 
     url: str = ""
     authority: Path | None = None
+    token_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,9 @@ async def run(settings: SimulatorSettings, on_ready: Callable[[str], None]) -> N
         settings.ledger_file, _script(settings), calls_back=bool(settings.callbacks.url)
     )
     folders = None if settings.folders is None else Folders(service, settings.folders)
-    callbacks = Callbacks(service, settings.callbacks.url, _callback_tls(settings), folders)
+    callbacks = Callbacks(
+        service, settings.callbacks.url, _callback_tls(settings), folders, _token(settings)
+    )
     server = BankServer(service, settings.tls)
     asked_to_stop = _stop_signals()
     await service.start()
@@ -99,6 +102,17 @@ def _script(settings: SimulatorSettings) -> ScenarioScript | None:
         return read_script(settings.script_file.read_bytes())
     except OSError as error:
         raise Misconfigured("the script cannot be read", why=str(error)) from error
+
+
+def _token(settings: SimulatorSettings) -> str:
+    file = settings.callbacks.token_file
+    if file is None:
+        return ""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        what = "the token for call-backs cannot be read"
+        raise Misconfigured(what, why=getattr(error, "strerror", "") or "") from error
 
 
 def _callback_tls(settings: SimulatorSettings) -> ssl.SSLContext | None:

@@ -41,6 +41,9 @@ log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name_
 
 RAIL_NAME: Final = "swift"
 PATH: Final = "/messages"
+READ_AT_ONCE_BYTES_MAX: Final = 65_536
+"""A longer message is read beside the event loop."""
+
 HEADERS: Final = {"content-type": "application/xml"}
 FINAL: Final = frozenset(
     {Event.SETTLED, Event.REJECTED, Event.RECALLED, Event.RECALL_REFUSED, Event.NOT_FOUND}
@@ -119,7 +122,8 @@ class SwiftRail:
         assert self.receive is not None, "somebody listens before the bank calls"
         if len(body) > CONTENT_BYTES_MAX:
             raise MessageError("message", f"has more than {CONTENT_BYTES_MAX} bytes")
-        found = unasked(body)
+        is_long = len(body) > READ_AT_ONCE_BYTES_MAX
+        found = await asyncio.to_thread(unasked, body) if is_long else unasked(body)
         if len(found.reports) > REPORTS_MAX:
             raise MessageError("message", f"speaks of more than {REPORTS_MAX} payments")
         for alarm in found.alarms:

@@ -1,0 +1,122 @@
+"""Call-backs of banks: ``POST /rails/{rail}/inbound``, what a bank says without being asked.
+
+Promises: nobody is heard but the bank of that rail, by its certificate or its token, and this is looked at before
+the body is read; what is answered with 200 has been stored before. A repeated message is acknowledged again and
+changes nothing. Must never: read what a message says (its rail does), or accept a bank at any other call.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from aiohttp import web
+
+from settlement_engine.api.call import CallLimit
+from settlement_engine.api.http_answers import (
+    JSON,
+    failed,
+    not_post,
+    not_readable,
+    not_xml,
+)
+from settlement_engine.api.http_body import Bodies, NotRead
+from settlement_engine.api.tls import caller_of_transport
+from settlement_engine.domain.identity import is_same_person
+from settlement_engine.errors import CallerError, NotAuthenticated, NotPermitted
+from settlement_engine.messages.errors import MessageError
+from settlement_engine.ports.inbound import CONTENT_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from settlement_engine.api.settings import ApiSettings, CallbackAccess
+
+    Take: TypeAlias = Callable[[bytes], Awaitable[None]]
+
+ALL_BODIES_BYTES_MAX: Final = 16 * CONTENT_BYTES_MAX
+"""The memory for all call-backs in flight together."""
+
+AT_ONCE_MAX: Final = 256
+"""More call-backs at once are refused, and come again."""
+
+XML: Final = frozenset({"application/xml", "text/xml"})
+_SCHEME: Final = "bearer "
+
+
+class CallbackRoutes:
+    """Hands each call-back to its rail. ``takers`` store a message, or raise MessageError."""
+
+    def __init__(self, settings: ApiSettings, takers: Mapping[str, Take]) -> None:
+        self._accesses = {each.rail: each for each in settings.callbacks if each.rail in takers}
+        self._takers = takers
+        self._bodies = Bodies(replace(settings.http, body_bytes_max=ALL_BODIES_BYTES_MAX))
+        self._in_flight = CallLimit("call-backs", AT_ONCE_MAX)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return a route for each rail whose bank may call back."""
+        return [
+            web.route("*", f"/rails/{{rail:{rail}}}/inbound", self._handle)
+            for rail in self._accesses
+        ]
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        """Answer one call-back; every exception becomes a JSON response."""
+        rail = request.match_info["rail"]
+        try:
+            if request.method != "POST":
+                return not_post()
+            require_bank(self._accesses[rail], request)
+            if request.content_type not in XML:
+                return not_xml()
+            async with self._bodies.read(request, CONTENT_BYTES_MAX) as body:
+                with self._in_flight:
+                    await self._takers[rail](body)
+            return web.Response(body=b"{}", content_type=JSON)
+        except NotRead as refused:
+            return refused.response
+        except MessageError as error:
+            return not_readable(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the bank gets JSON and no 200
+            return _refused(error)
+
+
+def _refused(error: Exception) -> web.Response:
+    """Answer an error. The body may be unread, so that nothing else comes over this connection."""
+    response = failed(error)
+    if isinstance(error, CallerError):
+        response.force_close()
+    return response
+
+
+def require_bank(access: CallbackAccess, request: web.Request) -> None:
+    """Raise NotAuthenticated or NotPermitted unless it is the rail's bank that calls."""
+    caller = caller_of_transport(request.transport)
+    if access.certificate_name and caller == access.certificate_name:
+        return
+    given = request.headers.getall("Authorization", [])
+    if access.token and len(given) == 1 and _is_token(given[0], access.token):
+        return
+    if access.certificate_name and not given:
+        what = "this caller is not the bank of this rail"
+        todo = "Name the certificate of the bank in the rail's callback_name."
+        raise NotPermitted(what, why=f"its certificate names {caller}", todo=todo)
+    raise NotAuthenticated(
+        "the bank of this rail is not known by this call", todo="Send its token."
+    )
+
+
+def _is_token(given: str, token: str) -> bool:
+    """Compare in a time that says nothing of where they differ."""
+    if given[: len(_SCHEME)].lower() != _SCHEME:
+        return False
+    return hmac.compare_digest(given[len(_SCHEME) :].encode(), token.encode())
+
+
+def refuse_banks(settings: ApiSettings, caller: str) -> None:
+    """Raise NotPermitted when a caller of the API is a bank, which may only call back."""
+    for each in settings.callbacks:
+        if each.certificate_name and is_same_person(each.certificate_name, caller):
+            what = f"{caller} is the bank of the rail {each.rail}, which may only call back"
+            raise NotPermitted(what, todo=f"Use POST /rails/{each.rail}/inbound.")
