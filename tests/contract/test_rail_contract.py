@@ -1,8 +1,8 @@
-"""What each class of rail keeps, whichever bank stands behind it. The engine's promises stand on these.
+"""What each class of rail guarantees, whichever bank is behind it. The engine's guarantees depend on these.
 
-A test without ``promised_by`` is kept by every rail. The others name the classes that keep it, or the question
-that a rail has to take for it; ``WORLDS`` are the rails that are tried. What a class promises is written down in
-``docs/guides/add-a-rail.md``.
+A test without ``promised_by`` holds for every rail. The others name the classes for which they hold, or the
+kind of request that a rail must offer for them. ``WORLDS`` lists the rails that are tested. The guarantees of
+the classes are described in ``docs/guides/add-a-rail.md``.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class MockWorld:
 
 
 class MockOfClassB(MockWorld):
-    """The same bank, of which the engine is promised less: its validity is not relied upon."""
+    """The same bank as class B: the engine does not rely on enforced validity."""
 
     rail_class = RailClass.B
 
@@ -167,7 +167,7 @@ class OnceWorld(FileWorld):
 
 
 class DirectedSwift(SwiftRail):
-    """Tells the scripted bank what a test wants to become of a payment: no message would say it."""
+    """Tells the scripted bank what to do with a payment, which no message could say."""
 
     bank: ScriptedBank
 
@@ -179,7 +179,7 @@ class DirectedSwift(SwiftRail):
 
 
 class SwiftWorld:
-    """CBPR+ over HTTP to the scripted bank, which keeps what class B promises."""
+    """CBPR+ over HTTP to the scripted bank, which keeps the guarantees of class B."""
 
     rail_class: ClassVar = RailClass.B
     asks: ClassVar = AT_RAIL
@@ -249,7 +249,7 @@ Test = TypeVar("Test", bound="Callable[..., object]")
 
 
 def promised_by(*classes: RailClass, taking: Ask = Ask.SEND) -> Callable[[Test], Test]:
-    """Try a test with rails of these classes only (of every one if none is named) that take a question."""
+    """Run a test only with rails of these classes (all if none is named) that offer a kind of request."""
 
     def mark(test: Test) -> Test:
         test.promised_by = (classes or tuple(RailClass), taking)  # type: ignore[attr-defined]
@@ -465,7 +465,7 @@ async def test_an_enquiry_about_an_unsent_payment_is_answered_not_found(world: W
 
 
 @promised_by(taking=Ask.ENQUIRE)
-async def test_asking_moves_no_money(world: World) -> None:
+async def test_an_enquiry_moves_no_money(world: World) -> None:
     questions = in_every_situation(world)
     await ask(world.rail, "enquire", *questions)
     assert sum((await world.debits()).values()) == 0
@@ -497,7 +497,7 @@ async def test_a_late_resend_of_a_known_payment_is_not_refused(world: World) -> 
     assert (await ask(world.rail, "send", asked)).events == [Event.SETTLED]
 
 
-# --- class B: a recall bars what has not come ---------------------------------------------------------
+# --- class B: a recall blocks a later arrival ---------------------------------------------------------
 
 
 @promised_by(RailClass.B)
@@ -513,7 +513,7 @@ async def test_a_payment_recalled_before_its_arrival_is_refused_afterwards(
     assert sum((await world.debits()).values()) == 0
 
 
-# --- rails that take recalls --------------------------------------------------------------------------
+# --- rails that offer recalls -------------------------------------------------------------------------
 
 
 @promised_by(taking=Ask.RECALL)

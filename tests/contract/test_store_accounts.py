@@ -270,7 +270,7 @@ async def test_many_fundings_at_once_are_all_posted(scene):
     assert (await scene.source()).posted == before + sum(range(1, 21))
 
 
-# --- looking ----------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------
 
 
 async def test_accounts_are_listed_by_filter(scene):

@@ -189,7 +189,7 @@ async def test_a_batch_that_was_written_may_be_written_again(scene):
     assert await scene.moves() == 20
 
 
-async def test_an_empty_batch_is_no_work(scene):
+async def test_an_empty_batch_does_nothing(scene):
     assert await scene.stores.settlements.admit([], scene.engine_id) == []
     assert await scene.stores.settlements.apply([], scene.engine_id) == []
 

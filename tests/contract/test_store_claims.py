@@ -165,7 +165,7 @@ async def test_a_taken_over_enquiry_does_not_count_as_a_send(scene):
     assert taken.settlement.attempt.sends == 1
 
 
-async def test_an_engine_that_was_declared_gone_cannot_write_and_must_join_anew(scene):
+async def test_an_engine_that_was_declared_gone_cannot_write_and_must_join_again(scene):
     stores = scene.stores.beside()
     engine_id, settlement = await owned_by(scene, stores, lease_seconds=-1.0)
     assert settlement.id in await claim(scene)
@@ -183,7 +183,7 @@ async def test_a_late_heartbeat_before_detection_keeps_the_engine(scene):
     assert await claim(scene, is_sweep=True) == {}
 
 
-async def test_a_beat_renews_the_lease(scene):
+async def test_a_renewal_extends_the_lease(scene):
     stores = scene.stores.beside()
     engine_id, _ = await owned_by(scene, stores, lease_seconds=-1.0)
     assert await stores.registry.renew(engine_id, LEASE_SECONDS)

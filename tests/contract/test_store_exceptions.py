@@ -228,7 +228,7 @@ async def test_only_findings_allowed_in_the_state_can_be_proposed(scene, state):
             await proposing
 
 
-async def test_nobody_approves_their_own_proposal(scene):
+async def test_a_proposer_cannot_approve_their_own_proposal(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     resolutions = scene.stores.resolutions
     proposal = await resolutions.propose(spec(settlement, who="Ada"))
@@ -421,7 +421,7 @@ async def test_proposals_of_a_settlement_ended_by_the_bank_are_overtaken_or_supe
     assert (after.decision, after.decided_by) == (Decision.SUPERSEDED, "engine")
 
 
-# --- late truth and returns -----------------------------------------------------------------------
+# --- late reports and returns ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("finding", HAS_ATTESTED)

@@ -101,7 +101,7 @@ async def test_accounts_of_a_batch_do_not_share_their_funds(stores):
 
 
 @pytest.mark.parametrize("kind", [AccountKind.NOSTRO, AccountKind.VOSTRO])
-async def test_nothing_is_held_for_an_account_that_is_switched_off(scene, kind):
+async def test_nothing_is_held_for_a_deactivated_account(scene, kind):
     settlement = await scene.new()
     account = await scene.account(kind)
     await scene.stores.accounts.set_active(account.id, is_active=False)
@@ -154,7 +154,7 @@ async def test_no_funds_are_held_outside_the_window(scene):
     assert (await scene.load(settlement)).state is State.VALIDATING
 
 
-async def test_inactive_comes_before_shut_and_shut_before_short(stores):
+async def test_inactive_has_precedence_over_closed_and_closed_over_short(stores):
     scene = await Scene.open(stores, funds_minor=1)
     settlement = await scene.new(minor=100)
     account = await scene.account(AccountKind.VOSTRO)
@@ -166,7 +166,7 @@ async def test_inactive_comes_before_shut_and_shut_before_short(stores):
     assert results(await scene.apply(scene.step(settlement, Event.CLEARED))) == [SHORT]
 
 
-async def test_twenty_at_once_never_hold_more_than_there_is(stores):
+async def test_twenty_concurrent_locks_never_hold_more_than_the_funds(stores):
     scene = await Scene.open(stores, funds_minor=100)
     histories = await scene.admit(*(scene.payment_request(minor=100) for _ in range(20)))
     sides = [stores.beside() for _ in range(4)]
@@ -191,7 +191,7 @@ async def watch(scene):
         await asyncio.sleep(0)
 
 
-async def test_random_batches_of_many_processes_never_hold_more_than_there_is(stores):
+async def test_random_batches_of_many_processes_never_hold_more_than_the_funds(stores):
     chance = random.Random(20260731)
     scene = await Scene.open(stores, funds_minor=1000)
     sides = [stores.beside() for _ in range(3)]

@@ -248,7 +248,7 @@ class Machine(RuleBasedStateMachine):
         return self.scene.payment_request(obligation_id=earlier.obligation_id)
 
     def _step(self, data: st.DataObject, believed: Settlement) -> Any:
-        """Return usually a legal transition, and sometimes an illegal one."""
+        """Return a transition that is usually legal, and sometimes illegal."""
         rows = TRANSITIONS[believed.state]
         chance = data.draw(st.integers(0, 19))
         due_seconds = data.draw(RESTS)
@@ -288,7 +288,7 @@ def test_memory_and_postgresql_answer_alike(databases):
 
 
 def _onward(rows: Mapping[Event, Transition]) -> list[Event]:
-    """Return the events that do not end a settlement: without a preference few get past the first state."""
+    """Return the events that do not end a settlement; with all events few would pass the first state."""
     on = {event: row for event, row in rows.items() if row.do in (Do.LOCK, Do.POST)}
     on |= {event: row for event, row in rows.items() if row.state not in ENDS}
     return list(on or rows)

@@ -51,7 +51,7 @@ SUSPENDED_LEGS = {
 MINOR = 100
 
 
-# --- rows -------------------------------------------------------------------------------------------
+# --- transitions ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", FROM)
@@ -171,7 +171,7 @@ async def test_many_settlements_in_one_batch_change_each_account_once_and_by_the
     assert target.posted == sums[0]
 
 
-# --- what is no row ---------------------------------------------------------------------------------
+# --- illegal transitions ----------------------------------------------------------------------------
 
 
 def forgeries(state):
@@ -349,7 +349,7 @@ async def test_requests_sent_at_once_after_transitions_are_counted(scene):
     assert [(await scene.load(each)).asked for each in histories] == [1, 1, 1]
 
 
-# --- sendings ---------------------------------------------------------------------------------------
+# --- sends ------------------------------------------------------------------------------------------
 
 
 async def claim_again(scene, settlement):
@@ -401,7 +401,7 @@ async def test_a_payment_that_was_never_sent_may_be_abandoned(scene):
     assert settlement.state is State.ROLLED_BACK
 
 
-async def test_a_sending_is_proved_undelivered_once(scene):
+async def test_a_send_is_proved_undelivered_once(scene):
     """A repeated report must not count for another send that may have arrived."""
     settlement = await scene.bring(State.LOCKED)
     settlement = await scene.move(settlement, Event.NO_ANSWER)
@@ -536,7 +536,7 @@ async def test_a_return_that_cannot_be_changes_nothing(scene, event, back):
     assert await scene.everything(settlement) == before
 
 
-async def test_another_amount_is_one_exception_however_often_it_is_said(scene):
+async def test_another_amount_is_one_case_however_often_it_is_reported(scene):
     settlement = await scene.bring(State.SENT)
     after = await scene.move(settlement, Event.AMOUNT_DIFFERED)
     assert (after.state, after.is_frozen, after.seq) == (State.SENT, True, settlement.seq + 1)

@@ -1,1 +1,1 @@
-"""What tests of more than one folder share."""
+"""Modules that tests of several directories share."""

@@ -1,4 +1,4 @@
-"""What is sent to a bank: transfers, enquiries and recalls, with one payment each."""
+"""Messages to a bank: transfers, enquiries and recalls, with one payment each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRANSFER = "pacs.009.001.08"
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment by its number: every name of it follows from that."""
+    """A payment by its number: all its references are derived from it."""
 
     number: int
     amount: Money = Money(100_000, "EUR")
@@ -47,7 +47,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def transfer(*sent: Sent, is_possible_duplicate: bool = False) -> bytes:
-    """A pacs.009 with a header."""
+    """Make a pacs.009 with a header."""
     header = TransferHeader(
         message_id=sent[0].message_id,
         created_at=NOW,
@@ -81,7 +81,7 @@ def transfer(*sent: Sent, is_possible_duplicate: bool = False) -> bytes:
 
 
 def customer_transfer(sent: Sent) -> bytes:
-    """A pacs.008 without a header and without a UETR."""
+    """Make a pacs.008 without a header and without a UETR."""
     content = pacs008.CustomerTransfers(
         header=TransferHeader(
             message_id=sent.message_id,
@@ -105,7 +105,7 @@ def customer_transfer(sent: Sent) -> bytes:
 
 
 def enquiry(sent: Sent, question_id: str = "Q1") -> bytes:
-    """A pacs.028."""
+    """Make a pacs.028."""
     content = pacs028.StatusRequest(
         header=pacs002.Notice(message_id=question_id, created_at=NOW),
         questions=(
@@ -118,7 +118,7 @@ def enquiry(sent: Sent, question_id: str = "Q1") -> bytes:
 
 
 def recall(sent: Sent, recall_id: str = "R1") -> bytes:
-    """A camt.056."""
+    """Make a camt.056."""
     cancellation = camt056.Cancellation(
         group=sent.group, end_to_end_id=sent.end_to_end_id, uetr=sent.uetr
     )

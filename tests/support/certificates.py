@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority, and who was certified by it, as files."""
+"""Certificates for tests: an authority and the certificates that it issues, as files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Authority:
         return cls(certificate, key, file)
 
     def issue(self, folder: Path, name: str, *, is_server: bool = False) -> CertificateFiles:
-        """Certify somebody new, and write both files, over what was there."""
+        """Issue a certificate, and write both files over existing ones."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         usage = ExtendedKeyUsageOID.SERVER_AUTH if is_server else ExtendedKeyUsageOID.CLIENT_AUTH

@@ -1,4 +1,4 @@
-"""Where the messages lie that others wrote: beside the checkout, and never in it."""
+"""Where the message corpora of others are: beside the checkout, and never in it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ VARIABLE = "SETTLEMENT_SHARED"
 
 
 def shared_folder(name: str) -> Path:
-    """Find a folder of the shared ones, or skip with the reason.
+    """Return a folder of the shared ones, or skip with the reason.
 
-    A work tree of git may lie elsewhere; its file `.git` says where the checkout itself is.
+    A git work tree may be elsewhere; its file `.git` says where the checkout itself is.
     """
     beside = [ROOT]
     link = ROOT / ".git"

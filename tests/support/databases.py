@@ -1,4 +1,4 @@
-"""A fresh database for each test: a copy of one that was migrated once."""
+"""A new database for each test: a copy of one that was migrated once."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ MAINTENANCE = "postgres"
 
 
 class PostgresServer(Protocol):
-    """A server that tests may make databases on."""
+    """A server on which tests may create databases."""
 
     def url(self, database: str) -> str:
-        """Return the address of one of its databases."""
+        """Return the URL of one of its databases."""
         ...
 
 
 class UsersServer:
-    """The server that the environment names; it is the user's to start and to stop."""
+    """The server that the environment names; the user starts and stops it."""
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
@@ -37,7 +37,7 @@ class UsersServer:
 
 
 class Databases:
-    """Makes and drops databases on one server."""
+    """Creates and drops databases on one server."""
 
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
@@ -57,13 +57,13 @@ class Databases:
             await connection.close()
 
     async def empty(self) -> str:
-        """Make a database with nothing in it and return its address."""
+        """Create an empty database and return its URL."""
         name = self._new_name()
         await self._administer(lambda c: c.execute(f"CREATE DATABASE {name}"))
         return self.server.url(name)
 
     async def migrated(self) -> str:
-        """Make a database of this version and return its address."""
+        """Create a database with the current schema and return its URL."""
         if self._template is None:
             url = await self.empty()
             await migrate(patient_settings(url))
@@ -75,9 +75,9 @@ class Databases:
         return self.server.url(name)
 
     async def drop(self, url: str) -> None:
-        """Drop a database, whoever is still connected."""
+        """Drop a database, even if it has connections."""
         name = urlsplit(url).path.removeprefix("/")
-        assert name.startswith(self._prefix), "only what was made here is dropped"
+        assert name.startswith(self._prefix), "only databases created here are dropped"
         await self._administer(lambda c: c.execute(f"DROP DATABASE {name} WITH (FORCE)"))
 
     async def drop_template(self) -> None:

@@ -1,4 +1,4 @@
-"""Settlements, answers and rules for tests of the decisions, one fact at a time."""
+"""Settlements, answers and rules for tests of the decisions, with one property given at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WITH_ATTEMPT = HOLDING | {State.COMPLETED, State.ROLLED_BACK, State.RETURNED}
 
 
 def rules(**given: Any) -> SendingRules:
-    """Return the rules of a rail that allows everything, but for what is given."""
+    """Return the rules of a rail that allows everything, except what is given."""
     fields: dict[str, Any] = {
         "rail_class": RailClass.A,
         "is_not_found_definite": True,
@@ -46,7 +46,7 @@ def attempt(**given: Any) -> Attempt:
 
 
 def settlement(state: State, **given: Any) -> Settlement:
-    """Return a settlement in a state, with an attempt where the state has one."""
+    """Return a settlement in a state, with an attempt if the state has one."""
     fields: dict[str, Any] = {
         "id": ID,
         "instruction": payment_request(),

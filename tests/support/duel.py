@@ -1,7 +1,7 @@
 """Two engines on one store: one can be frozen at any point, as SIGSTOP would freeze its process.
 
-A frozen engine reaches nobody: every call of its store, its registry, its rail and its screening waits
-until it is thawed. The bank is a book that both engines send to, and that says what it did.
+A frozen engine has no effect outside: all calls of its store, registry, rail and screening wait until it
+is resumed. Both engines send to one bank, whose ledger shows what it has done.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ POINTS = (BEFORE_COMMIT, INSIDE, BEFORE_ASK, BEFORE_ANSWER)
 
 
 class Freezer:
-    """Freezes one engine at a point of a state's life, once, and thaws it when it is told."""
+    """Freezes one engine at a point of a state, once, and resumes it on request."""
 
     def __init__(self) -> None:
         self._armed: tuple[State, str] | None = None
@@ -61,11 +61,11 @@ class Freezer:
         self.was_thawed = False
 
     def arm(self, state: State, point: str) -> None:
-        """Freeze at the next time that this point is reached."""
+        """Freeze the next time this point is reached."""
         self._armed = (state, point)
 
     async def reach(self, point: str, *states: State) -> None:
-        """Note a point that was reached: here the engine may freeze, and stays as long as it is."""
+        """Record a point that was reached; if it is the armed one, the engine freezes here."""
         if self._armed is not None and self._armed[1] == point and self._armed[0] in states:
             self._armed = None
             self._thawed.clear()
@@ -77,13 +77,13 @@ class Freezer:
         await self._thawed.wait()
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume the engine."""
         self.was_thawed = True
         self._thawed.set()
 
 
 class Bank:
-    """A bank that takes each reference once. ``acknowledges`` and ``is_silent`` are about sendings.
+    """A bank that executes each reference once. ``acknowledges`` and ``is_silent`` apply to sends.
 
     While it ``takes_its_time`` nothing settles.
     """
@@ -98,7 +98,7 @@ class Bank:
         self._barred: set[str] = set()
 
     def send(self, question: Question) -> Event | None:
-        """Take a payment in; the second time it is only counted."""
+        """Accept a payment; a second arrival is only counted."""
         reference = question.references.end_to_end_id
         self.received[reference] += 1
         self.payloads.setdefault(reference, set()).add(question.payload)
@@ -109,7 +109,7 @@ class Bank:
         return Event.ACKNOWLEDGED if self.acknowledges else self._settle(reference)
 
     def enquire(self, question: Question) -> Event:
-        """Say what became of it; what has come settles now."""
+        """Return the payment's status; a payment that has arrived settles now."""
         reference = question.references.end_to_end_id
         if reference in self._barred:
             return Event.REJECTED
@@ -118,7 +118,7 @@ class Bank:
         return Event.ACKNOWLEDGED if self.takes_its_time else self._settle(reference)
 
     def recall(self, question: Question) -> Event:
-        """Give back what has not settled, and bar it for ever."""
+        """Give back what has not settled, and block it for ever."""
         reference = question.references.end_to_end_id
         if self.debits[reference]:
             return Event.SETTLED
@@ -132,7 +132,7 @@ class Bank:
 
 
 class DuelRail:
-    """One engine's way to the bank."""
+    """The rail of one engine."""
 
     name = "duel"
 
@@ -148,11 +148,11 @@ class DuelRail:
         self._freezer = freezer
 
     def prepare(self, settlement: Settlement, references: Any) -> bytes:
-        """Write the bytes."""
+        """Return the payment's bytes."""
         return payment_bytes(settlement, references)
 
     def read(self, payload: bytes) -> PaymentTerms | None:
-        """Say what the bytes ask for."""
+        """Return what the bytes request."""
         return payment_terms(payload)
 
     async def _ask(
@@ -182,11 +182,11 @@ class DuelRail:
         await self._ask(questions, report, self._bank.enquire, (State.SENT, State.IN_DOUBT))
 
     async def recall(self, questions: Any, report: Any) -> None:
-        """Ask for it back."""
+        """Request a recall."""
         await self._ask(questions, report, self._bank.recall, (State.RECALLING,))
 
     def listen(self, receive: Any) -> None:
-        """Say nothing unasked."""
+        """Do nothing: this bank sends no messages of its own."""
 
     async def start(self) -> None:
         """Nothing."""
@@ -209,14 +209,14 @@ class DuelScreening:
 
 
 class Frozen:
-    """Whatever an engine calls: every call waits while the engine is frozen."""
+    """A wrapper whose calls wait while the engine is frozen."""
 
     def __init__(self, inner: Any, freezer: Freezer) -> None:
         self._inner = inner
         self._freezer = freezer
 
     def __getattr__(self, name: str) -> Any:
-        """Wrap the call of this name."""
+        """Wrap the method of this name."""
         call = getattr(self._inner, name)
 
         async def wrapped(*arguments: Any, **named: Any) -> Any:
@@ -229,7 +229,7 @@ class Frozen:
 
 
 class FrozenStore(Frozen):
-    """A store with the points around its writing; remembers what was written after a thaw."""
+    """A store with the points around its writes; records what was written after the engine was resumed."""
 
     def __init__(self, inner: Any, freezer: Freezer) -> None:
         super().__init__(inner, freezer)
@@ -248,7 +248,7 @@ class FrozenStore(Frozen):
         moves = [each for each in steps if is_recorded(each.settlement.state, each.row)]
         await self._freezer.reach(BEFORE_COMMIT, *(each.row.state for each in moves))
         found = await self._inner.apply(steps, engine_id)
-        # What was on its way when another task froze is written by an owner, not by a zombie.
+        # What was under way when another task froze is written by the owner, before its lease expired.
         is_after_thaw = self._freezer.was_thawed
         await self._freezer.pass_by()
         if is_after_thaw:
@@ -261,7 +261,7 @@ class FrozenStore(Frozen):
 
 
 class DuelEngine:
-    """One of the two."""
+    """One of the two engines."""
 
     def __init__(self, stores: Stores, bank: Bank, *, heartbeat_seconds: float) -> None:
         self.stores = stores
@@ -290,12 +290,12 @@ class DuelEngine:
 
     @property
     def engine_id(self) -> int:
-        """The number of the engine."""
+        """The engine id."""
         return self.service._lease.engine_id
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run it."""
+        """Run the engine."""
         await self.service.join()
         task = asyncio.get_running_loop().create_task(self.service.run())
         try:
@@ -307,7 +307,7 @@ class DuelEngine:
 
 
 async def end_lease(stores: Stores, engine_id: int) -> None:
-    """Let the lease of an engine run out, as it does while the engine is frozen."""
+    """Let the lease of an engine expire, as it does while the engine is frozen."""
     if isinstance(stores, MemoryStores):
         stores.records.engines[engine_id].lease_until = datetime(2000, 1, 1, tzinfo=UTC)
         return
@@ -319,7 +319,7 @@ async def end_lease(stores: Stores, engine_id: int) -> None:
 
 
 async def open_banks(stores: Stores) -> None:
-    """Open the accounts of two banks, with money."""
+    """Open the accounts of two banks, with funds."""
     for bank in ("AAA", "BBB"):
         for kind in (AccountKind.NOSTRO, AccountKind.VOSTRO):
             await stores.accounts.open_account(
@@ -346,7 +346,7 @@ async def open_banks(stores: Stores) -> None:
 
 
 def payment_request() -> Instruction:
-    """Make the instruction that the duel is about."""
+    """Make the instruction that the two engines work on."""
     return Instruction(
         caller="test",
         idempotency_key="duel",
@@ -361,7 +361,7 @@ def payment_request() -> Instruction:
 
 
 async def until(truth: Callable[[], Any]) -> None:
-    """Wait until something is true."""
+    """Wait until a condition is true."""
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while not truth():  # noqa: ASYNC110 - a predicate cannot be awaited
             await asyncio.sleep(LOOK_SECONDS)
@@ -374,4 +374,4 @@ QUESTIONS = {
     State.SENT: Ask.ENQUIRE,
     State.RECALLING: Ask.RECALL,
 }
-"""The states that a duel is fought in; a test compares them with the page's."""
+"""The states in which the engines are frozen; a test compares them with the state machine's."""

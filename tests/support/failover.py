@@ -1,4 +1,4 @@
-"""A primary with a synchronous standby, one engine on both, and what has to be true after a failover."""
+"""A primary with a synchronous standby, one engine on both, and what must hold after a failover."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def ask(url: str, statement: str, *arguments: object) -> list[asyncpg.Reco
 
 
 def tell(server: EmbeddedPostgres, *statements: str) -> Any:
-    """Run statements; returns the first value of the last."""
+    """Run statements; return the first value of the last."""
     rows: list[asyncpg.Record] = []
     for statement in statements:
         rows = asyncio.run(ask(server.url(), statement))
@@ -52,7 +52,7 @@ def tell(server: EmbeddedPostgres, *statements: str) -> Any:
 
 
 def journal(server: EmbeddedPostgres) -> str:
-    """Say in which era the database is, and which step was noted last."""
+    """Return the current system epoch, and the last recorded step."""
     return str(tell(server, "SELECT era || ' ' || step FROM openings ORDER BY id DESC LIMIT 1"))
 
 
@@ -64,7 +64,7 @@ class Pair:
         self.standby = Replica(folder / "standby")
 
     def start(self, template: Path) -> None:
-        """Start both, and let commits wait for the standby."""
+        """Start both servers, and let commits wait for the standby."""
         self.primary.initialise_from_template(template)
         self.primary.start()
         self.standby.take_from(self.primary, is_standby=True)
@@ -86,12 +86,12 @@ class Pair:
 
     @property
     def url(self) -> str:
-        """Both hosts, the first primary first."""
+        """The URL with both hosts, the first primary first."""
         hosts = f"{self.primary.address},{self.standby.address}"
         return f"postgresql://{SUPERUSER}:{self.primary.password}@{hosts}/settlement"
 
     def kill_primary(self) -> None:
-        """Kill the whole tree with -9."""
+        """Kill all processes of the primary with SIGKILL."""
         pid = self.primary.pid
         assert pid is not None
         family = [pid, *proctable.descendants(pid)]
@@ -103,7 +103,7 @@ class Pair:
         until(lambda: not self.primary.is_running, 10, "the primary to be dead")
 
     def promote(self) -> float:
-        """Make the standby the primary; returns when that was done."""
+        """Promote the standby; return the time when that was done."""
         tell(self.standby, "ALTER SYSTEM SET synchronous_standby_names = ''")
         assert tell(self.standby, "SELECT pg_promote(true, 30)")
         return time.monotonic()
@@ -126,14 +126,14 @@ def pair(folder: Path, template: Path) -> Iterator[Pair]:
 
 
 def options(**settings: Any) -> tuple[str, ...]:
-    """Write settings as options of ``dev``; two underscores stand for the dot."""
+    """Convert settings to options of ``dev``; two underscores stand for the dot."""
     named = SETTINGS | {key.replace("__", "."): value for key, value in settings.items()}
     return tuple(word for key, value in named.items() for word in ("--set", f"{key}={value}"))
 
 
 @contextmanager
 def engine_on(folder: Path, url: str, *more: str, nats_url: str = "") -> Iterator[World]:
-    """Run ``dev`` on a database of ours, with three funded banks."""
+    """Run ``dev`` on a given database, with three funded banks."""
     folder.mkdir(parents=True, exist_ok=True)
     urls = {"SETTLEMENT_DATABASE__URL": url}
     if nats_url:
@@ -145,7 +145,7 @@ def engine_on(folder: Path, url: str, *more: str, nats_url: str = "") -> Iterato
 
 
 def await_quiet(world: World, seconds: float = 60) -> None:
-    """Wait until nothing is open any more."""
+    """Wait until nothing is open."""
     open_ones = pb.ListSettlementsRequest(
         statuses=[pb.VALIDATING, pb.EXECUTING, pb.IN_DOUBT, pb.QUEUED, pb.RECALLING], page_size=10
     )
@@ -160,9 +160,9 @@ def await_quiet(world: World, seconds: float = 60) -> None:
 
 
 def check_everything(world: World, accepted: dict[str, str], seconds: float = 60) -> int:
-    """All accepted are there and ended; one debit each where completed; events once; books proved.
+    """Check: all accepted settlements have ended, one debit for each completed, events once, books proved.
 
-    Returns how many completed.
+    Returns the number of completed settlements.
     """
     await_quiet(world, seconds)
     debits = {row["settlement_id"]: row["times_debited"] for row in world.bank_ledger()}

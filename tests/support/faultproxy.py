@@ -1,9 +1,9 @@
-"""A TCP proxy that spoils the line between two programs, on a free port, in the test's own event loop.
+"""A TCP proxy that disturbs the connections between two programs, on a free port, in the test's event loop.
 
-It promises to do what it was told and nothing else, and to count it: a fault that never came is no test.
-It can be slow, narrow, dumb in one direction or in both while the connections stay up, it can refuse or
-reset, cut the bytes into small slices, and end a connection exactly around a pattern of bytes: the request
-never arrives, or it arrives and the reply is never heard. It must never change a byte.
+It does exactly what the test sets, and counts it, because a fault that never occurred tests nothing. It
+can be slow, have little bandwidth, drop data in one or both directions while connections stay open,
+refuse or reset connections, split the data into small pieces, and end a connection at a pattern of bytes:
+the request never arrives, or it arrives and the reply is lost. It must never change a byte.
 """
 
 from __future__ import annotations
@@ -28,27 +28,29 @@ DUE_STEP_SECONDS: Final = 1e-6
 RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)
 
 IDLE: Final = b"Z\x00\x00\x00\x05I"
-"""How PostgreSQL ends its answer to a statement outside a transaction: what it did is committed."""
+"""The end of PostgreSQL's answer to a statement outside a transaction: its changes are committed."""
 
 
 class Way(StrEnum):
-    """A direction of travel."""
+    """A direction."""
 
     TO_SERVER = auto()
     TO_CLIENT = auto()
 
 
 class Lost(StrEnum):
-    """What a cut takes away."""
+    """What a cut loses."""
 
-    REQUEST = auto()  # the bytes with the pattern, on their way to the server: it never hears them
-    REPLY = auto()  # what the server answers to the bytes with the pattern: it has done its work
+    REQUEST = (
+        auto()
+    )  # the bytes with the pattern, on their way to the server: it never receives them
+    REPLY = auto()  # the server's answer to the bytes with the pattern: it has done the work
     ANSWER = auto()  # the bytes with the pattern, on their way to the client
 
 
 @dataclass(slots=True, kw_only=True)
 class Cut:
-    """End a connection at a pattern. ``until`` ends the reply that is withheld: first all of it is seen."""
+    """Ends a connection at a pattern. ``until`` is the end of the withheld reply, which is read first."""
 
     lost: Lost
     pattern: bytes
@@ -59,11 +61,11 @@ class Cut:
 
     @property
     def way(self) -> Way:
-        """Where the pattern is looked for."""
+        """The direction in which the pattern is searched."""
         return Way.TO_CLIENT if self.lost is Lost.ANSWER else Way.TO_SERVER
 
     def is_met(self, seen: bytes, link: _Link) -> bool:
-        """Say whether this is the place."""
+        """Return whether the pattern is found."""
         is_there = self.client_port in (None, link.client_port)
         return is_there and self.pattern in seen
 
@@ -88,7 +90,7 @@ class _Link:
 
 
 class FaultProxy:
-    """Stands before one server. Its faults are attributes; ``clear`` takes all of them away."""
+    """A proxy before one server. Its faults are attributes; ``clear`` removes all of them."""
 
     def __init__(self, host: str, port: int, chance: random.Random) -> None:
         self._server_at = (host, port)
@@ -106,7 +108,7 @@ class FaultProxy:
         self.clear()
 
     def clear(self) -> None:
-        """Be a good line again."""
+        """Remove all faults."""
         self.latency_seconds = 0.0
         self.jitter_seconds = 0.0
         self.bytes_per_second: float | None = None
@@ -126,14 +128,14 @@ class FaultProxy:
         self.close()
 
     def close(self) -> None:
-        """Take no more connections and reset those that there are."""
+        """Accept no more connections and reset the existing ones."""
         if self._listener is not None:
             self._listener.close()
         self.clear()
         self.reset_all()
 
     def through(self, url: str) -> str:
-        """Return the address with the proxy in the server's place."""
+        """Return the URL with the proxy's address instead of the server's."""
         parts = urlsplit(url)
         login, at, _ = parts.netloc.rpartition("@")
         return urlunsplit(parts._replace(netloc=f"{login}{at}{HOST}:{self.port}"))
@@ -141,7 +143,7 @@ class FaultProxy:
     # --- faults ---------------------------------------------------------------------------------
 
     def black_hole(self, *ways: Way) -> None:
-        """Let nothing through any more, in these directions; the connections stay up."""
+        """Let nothing through in these directions; the connections stay open."""
         for way in ways or tuple(Way):
             self._open[way].clear()
 
@@ -160,11 +162,11 @@ class FaultProxy:
         times: int = 1,
         on_hit: Callable[[], None] = lambda: None,
     ) -> None:
-        """End the connections on which the pattern comes by, so many times.
+        """End connections on which the pattern occurs, a given number of times.
 
-        With a client's port it is this connection alone, and the next bytes of all if there is no pattern.
+        With a client's port only that connection ends; without a pattern, at its next bytes.
         """
-        assert pattern or client_port, "an empty pattern is everywhere"
+        assert pattern or client_port, "an empty pattern would match everywhere"
         self.cuts.append(
             Cut(
                 lost=lost,
@@ -176,7 +178,7 @@ class FaultProxy:
             )
         )
 
-    # --- the line -------------------------------------------------------------------------------
+    # --- the connection ----------------------------------------------------------------------
 
     def _reset(self, link: _Link) -> None:
         self._links.discard(link)
@@ -217,7 +219,7 @@ class FaultProxy:
         self._after_the_last(way, link.writers[way].close, link)
 
     def _passes(self, way: Way, data: bytes, link: _Link) -> bool:
-        """Look for patterns, also across the border of two chunks; False when the link was ended."""
+        """Search for patterns, also across two chunks; False if the connection was ended."""
         if way is Way.TO_CLIENT and link.silenced_by is not None:
             return self._withhold(link.silenced_by, data, link)
         seen = link.tails[way] + data
@@ -234,7 +236,7 @@ class FaultProxy:
         return True
 
     def _withhold(self, cut: Cut, data: bytes, link: _Link) -> bool:
-        """Keep a reply back until it is complete; False when it was."""
+        """Hold a reply back until it is complete; False when it is."""
         link.withheld += data
         if cut.until not in link.withheld:
             return True
@@ -259,7 +261,7 @@ class FaultProxy:
     def _after_the_last(
         self, way: Way, act: Callable[[], None], link: _Link, size: int = 0
     ) -> None:
-        """Do something when its time has come, and never before what was to be done earlier."""
+        """Do something at its time, and never before earlier actions."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         delay = self.latency_seconds + self.jitter_seconds * self._chance.random()

@@ -1,10 +1,10 @@
-"""A bank and a compliance office that say what a test has written down for them, and keep a book.
+"""A bank and a screening provider that answer as a test has set, with a ledger.
 
-Promises: the book is the truth. What it has settled, rejected or given back stays so for ever, a
-reference is debited once however often it comes, and each debit, each sending and its exact bytes are
-kept for the audit. A cue tells what is answered next to one settlement, and how: the question can be
-lost, the answer can be lost, said twice or said late. Without a cue the bank tells the truth and brings
-the payment to its end by itself.
+Promises: the ledger is the truth. What it has settled, rejected or given back never changes. A reference
+is debited once however often it arrives, and each debit, each send and its exact bytes are kept for the
+checks. A cue sets the next answer about one settlement and its manner: the request or the answer can be
+lost, the answer can be duplicated or late. Without a cue the bank answers truthfully and brings the
+payment to its end.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ VALIDITY_SECONDS: Final = 3600.0
 
 
 OTHER_AMOUNT: Final = StatedAmount(minor=1)
-"""What the bank says that it has settled where a cue wants another amount than was sent."""
+"""The amount that the bank reports as settled when a cue asks for a different amount."""
 
 
 class Manner(StrEnum):
-    """How a question is treated."""
+    """How a request is treated."""
 
     PLAIN = auto()
     QUESTION_LOST = auto()  # it never arrives
-    ANSWER_LOST = auto()  # it is dealt with, and nobody hears of it
+    ANSWER_LOST = auto()  # it is processed, and its answer is lost
     TWICE = auto()
-    LATE = auto()  # after the silence was taken for one
+    LATE = auto()  # after the time-out
 
 
 class Cue(NamedTuple):
-    """What is said to the next question of a kind. Without a kind: all is silence until it is taken."""
+    """The answer to the next request of a kind. Without a kind, no request is answered until it is used."""
 
     ask: Ask | None
     event: Event | None
@@ -59,7 +59,7 @@ class Cue(NamedTuple):
 
 
 class Standing(StrEnum):
-    """What the book says of a payment."""
+    """The status of a payment in the ledger."""
 
     UNKNOWN = auto()
     RECEIVED = auto()
@@ -84,7 +84,7 @@ _SAYS: Final = {
 
 
 class FrailBank:
-    """The outside world of all engines of a test."""
+    """The bank and the screening provider of all engines of a test."""
 
     def __init__(self) -> None:
         self.cues: defaultdict[str, deque[Cue]] = defaultdict(deque)
@@ -99,18 +99,18 @@ class FrailBank:
     # --- what the test says ---------------------------------------------------------------------
 
     def spoil_next(self, obligation: str, ask: Ask, manner: Manner) -> None:
-        """Treat the next question of a kind about one obligation in another manner."""
+        """Treat the next request of a kind about one obligation in another manner."""
         self.spoiled[obligation] = ask, manner
 
     def say(self, answer: Answer) -> None:
-        """Say something that nobody asked."""
+        """Report something without a request."""
         names = self.names.get((answer.settlement_id, answer.attempt))
         for ear, unasked in self.listeners:
             if not ear.is_deaf:
                 unasked.deliver([message_of(unasked.rail, answer, names)])
 
     def enter(self, obligation: str, reference: str, standing: Standing) -> None:
-        """Bring a payment to a standing in the book; money moves here and nowhere else."""
+        """Set the status of a payment in the ledger; money moves here and nowhere else."""
         if self.book[reference] not in FINAL:
             self.debits[obligation] += standing is Standing.SETTLED
             self.book[reference] = standing
@@ -118,7 +118,7 @@ class FrailBank:
     # --- what the engine asks -------------------------------------------------------------------
 
     def ask(self, ask: Ask, obligation: str, reference: str) -> tuple[Event | None, Manner]:
-        """Deal with a question; the event is what is to be said, None is silence."""
+        """Process a request; the event is the answer, None is no answer."""
         cues = self.cues[obligation]
         manner = Manner.PLAIN
         if self.spoiled.get(obligation, (None,))[0] is ask:
@@ -141,7 +141,7 @@ class FrailBank:
         return cue.event, manner
 
     def _is_lie(self, reference: str, event: Event | None) -> bool:
-        """Say whether the book is past what the cue wanted to say; one denial of it is allowed."""
+        """Return whether the ledger contradicts the cue's answer; one contradiction is allowed."""
         standing = self.book[reference]
         return standing in FINAL and event is not None and _BECOMES.get(event) is not standing
 
@@ -157,7 +157,7 @@ class FrailBank:
 
 
 class Ear:
-    """What one engine hears with; it hears no more when the engine is dead."""
+    """Receives answers for one engine, and drops them when the engine is dead."""
 
     def __init__(self) -> None:
         self.is_deaf = False
@@ -188,14 +188,14 @@ class Ear:
 
 
 class FrailScreening:
-    """Compliance, as the bank's cues have it. Without a cue it clears."""
+    """Screening with the bank's cues. Without a cue it clears."""
 
     def __init__(self, bank: FrailBank, ear: Ear) -> None:
         self._bank = bank
         self._ear = ear
 
     async def screen(self, settlements: Sequence[Settlement], report: Report) -> None:
-        """Answer as told."""
+        """Answer as the test set."""
         for settlement in settlements:
             obligation = settlement.instruction.obligation_id
             event, manner = self._bank.ask(Ask.SCREEN, obligation, "")
@@ -205,7 +205,7 @@ class FrailScreening:
 
 
 class FrailRail:
-    """One engine's way to the bank."""
+    """The rail of one engine to the bank."""
 
     def __init__(
         self,
@@ -230,15 +230,15 @@ class FrailRail:
         )
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
-        """Name the obligation and the payment."""
+        """Return bytes with obligation and payment."""
         return payment_bytes(settlement, references)
 
     def read(self, payload: bytes) -> PaymentTerms | None:
-        """Say what the bytes ask for."""
+        """Return what the bytes request."""
         return payment_terms(payload)
 
     async def send(self, questions: Sequence[Question], report: Report) -> None:
-        """Take the bytes."""
+        """Send the bytes."""
         for question in questions:
             obligation = _obligation(question)
             sending = question.payload, question.is_possible_duplicate
@@ -246,11 +246,11 @@ class FrailRail:
         await self._ask(Ask.SEND, questions, report)
 
     async def enquire(self, questions: Sequence[Question], report: Report) -> None:
-        """Answer as told."""
+        """Answer as the test set."""
         await self._ask(Ask.ENQUIRE, questions, report)
 
     async def recall(self, questions: Sequence[Question], report: Report) -> None:
-        """Answer as told."""
+        """Answer as the test set."""
         await self._ask(Ask.RECALL, questions, report)
 
     async def _ask(self, ask: Ask, questions: Sequence[Question], report: Report) -> None:
@@ -271,7 +271,7 @@ class FrailRail:
                 self._ear.tell(answer, manner, report)
 
     def listen(self, receive: Receive) -> None:
-        """Remember who stores what nobody asked."""
+        """Set who stores unsolicited messages."""
         unasked = Unasked(self.name)
         unasked.receive = receive
         self.bank.listeners.append((self._ear, unasked))

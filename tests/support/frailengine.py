@@ -1,7 +1,7 @@
-"""Engines that die: each is the real one on the real store, behind a line of its own that can be spoiled.
+"""Engines that crash: each is the real one on the real store, with connections that can be disturbed.
 
-Promises: a death is what ``kill -9`` leaves. The connections end at the level of TCP, nothing is given
-back and nothing more is written, asked or heard. All engines of a town share one database and one bank.
+Promises: a crash is like ``kill -9``. The TCP connections end, nothing is handed back, and nothing more
+is written, sent or received. All engines of a cluster share one database and one bank.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SOON: Final = Backoff(first_seconds=0.004, max_seconds=0.01)
 SETTINGS: Final[dict[str, Any]] = {
     "claim_interval_seconds": 0.004,
     "sweep_interval_seconds": 0.5,
-    "look_interval_seconds": 600.0,  # what gets lost from memory is not to be found again here
+    "look_interval_seconds": 600.0,  # so that a settlement lost from memory is not found again here
     "heartbeat_seconds": 0.5,
     "lease_seconds": 30.0,
     "retry_pause_seconds": 0.004,
@@ -57,25 +57,25 @@ SETTINGS: Final[dict[str, Any]] = {
 
 
 class Watch:
-    """Is told what an engine writes: before it is written, and after it was."""
+    """Is called before an engine writes, and after it has written."""
 
     def before_admission(self, engine: FrailEngine, admissions: Sequence[Admission]) -> None:
-        """Hear what is about to be admitted."""
+        """Called before an admission."""
 
     def before_steps(self, engine: FrailEngine, steps: Sequence[TransitionCommand]) -> None:
-        """Hear what is about to be applied."""
+        """Called before transitions are applied."""
 
     def before_call(self, engine: FrailEngine, line: DatabaseConnection) -> None:
-        """Hear that a line is about to carry a claim or a heartbeat."""
+        """Called before a claim or a lease renewal is sent."""
 
     def after_steps(
         self, steps: Sequence[TransitionCommand], outcomes: Sequence[TransitionResult]
     ) -> None:
-        """Hear what became of it."""
+        """Called after transitions were applied."""
 
 
 class WatchedSettlements(PostgresSettlements):
-    """The real store, with somebody who looks on."""
+    """The real store, with calls to the watch."""
 
     def __init__(
         self, settings: DatabaseSettings, readers: Readers, engine: FrailEngine, watch: Watch
@@ -85,27 +85,27 @@ class WatchedSettlements(PostgresSettlements):
         self._watch = watch
 
     async def admit(self, admissions: Sequence[Admission], engine_id: int) -> list[Admitted]:
-        """Tell, and write."""
+        """Call the watch, and write."""
         self._watch.before_admission(self._engine, admissions)
         return await super().admit(admissions, engine_id)
 
     async def apply(
         self, steps: Sequence[TransitionCommand], engine_id: int
     ) -> list[TransitionResult]:
-        """Tell, write, and tell."""
+        """Call the watch, write, and call it again."""
         self._watch.before_steps(self._engine, steps)
         outcomes = await super().apply(steps, engine_id)
         self._watch.after_steps(steps, outcomes)
         return outcomes
 
     async def claim(self, engine_id: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
-        """Tell, and claim."""
+        """Call the watch, and claim."""
         self._watch.before_call(self._engine, self._claiming)
         return await super().claim(engine_id, limit, is_sweep=is_sweep)
 
 
 class WatchedRegistry(PostgresRegistry):
-    """The real registry, with somebody who looks on."""
+    """The real registry, with calls to the watch."""
 
     def __init__(self, settings: DatabaseSettings, engine: FrailEngine, watch: Watch) -> None:
         super().__init__(settings)
@@ -113,13 +113,13 @@ class WatchedRegistry(PostgresRegistry):
         self._watch = watch
 
     async def renew(self, engine_id: int, lease_seconds: float) -> bool:
-        """Tell, and beat."""
+        """Call the watch, and renew."""
         self._watch.before_call(self._engine, self._lease)
         return await super().renew(engine_id, lease_seconds)
 
 
 class Anomalies:
-    """A Meter that keeps what should not happen."""
+    """A meter that records invariant warnings."""
 
     def __init__(self) -> None:
         self.kinds: list[str] = []
@@ -142,7 +142,7 @@ class Anomalies:
 
 
 class FrailEngine:
-    """One engine on a line of its own."""
+    """One engine with connections of its own."""
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class FrailEngine:
         return self
 
     def die(self) -> None:
-        """Be gone, now: no word is heard or said any more."""
+        """Crash now: nothing more is received or sent."""
         self.is_dead = True
         self._ear.is_deaf = True
         self.proxy.is_refusing = True
@@ -227,7 +227,7 @@ class FrailEngine:
         self.service._mailbox.drop_all()
 
     async def keep_dead_letter(self) -> None:
-        """Let go of what a dead process would have left to the kernel."""
+        """Release what the kernel would release after a process's end."""
         if not self.is_dead:
             self.die()
         assert self._task is not None
@@ -238,13 +238,13 @@ class FrailEngine:
 
     @property
     def is_idle(self) -> bool:
-        """Say whether the engine has nothing in hand, and nothing is on its way to it."""
+        """Return whether the engine has no work, and no answer is on its way to it."""
         if self._ear.late_words:
             return False
         return self.service._mailbox.is_idle and not self.service._lease._tasks
 
     def check_alive(self) -> None:
-        """Raise what has ended the engine, if that was not the test."""
+        """Raise the error that ended the engine, unless the test ended it."""
         if self._task is not None and self._task.done() and not self.is_dead:
             self._task.result()
             message = "the engine ended by itself"

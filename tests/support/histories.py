@@ -1,4 +1,4 @@
-"""Accounts, instructions and steps for tests of the store: lives made by hand, row by row of the page."""
+"""Accounts, instructions and transitions for store tests: histories made one transition at a time."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SHUT = WindowOpening(datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 1, 2, tzin
 VALID_UNTIL = datetime(2100, 1, 1, tzinfo=UTC)
 
 MADE_UP = "made up by the test"
-"""The reference of a transfer that nobody asked for: the proof finds it, and is to find nothing else."""
+"""The reference of a transfer without a call: the proof reports it, and must report nothing else."""
 
 ALL_ACCOUNTS = AccountFilter(limit=1000)
 ALL_TRANSFERS = TransferFilter(limit=10_000)
@@ -78,7 +78,7 @@ _ids = CountedIds()
 
 
 def back_of(settlement: Settlement, event: Event, **changes: Any) -> Return:
-    """The next return: all that is left, or the smallest part of it; each has a reference of its own."""
+    """Return the next return: all that is left, or the smallest part of it; each has its own reference."""
     returns = settlement.returns
     left = left_of(settlement.instruction.amount.minor, returns)
     amount = changes.pop("amount_minor", 1 if event in PARTLY else left)
@@ -94,7 +94,7 @@ def back_of(settlement: Settlement, event: Event, **changes: Any) -> Return:
 
 
 def payment_request(**changes: Any) -> Instruction:
-    """An instruction unlike every other one, but for what is asked for."""
+    """Make an instruction that differs from all others, with the given fields."""
     number = next(_numbers)
     fields: dict[str, Any] = {
         "caller": "tester",
@@ -117,7 +117,7 @@ def admission(instruction: Instruction) -> Admission:
 
 
 def path_to(state: State) -> list[tuple[State, Event]]:
-    """The shortest way from VALIDATING to a state, as rows of the page."""
+    """Return the shortest path from VALIDATING to a state, as transitions."""
     ways: dict[State, list[tuple[State, Event]]] = {State.VALIDATING: []}
     queue = deque([State.VALIDATING])
     while queue:
@@ -130,9 +130,9 @@ def path_to(state: State) -> list[tuple[State, Event]]:
 
 
 class Scene:
-    """Two banks of its own in a store that others may use too, an engine, and settlements between them.
+    """Two banks in a store that others may use too, an engine, and settlements between the banks.
 
-    ``before`` is the head of the stream at the beginning.
+    ``before`` is the stream's last position at the beginning.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class Scene:
         await self.stores.accounts.fund(paid_in)
 
     def payment_request(self, **changes: Any) -> Instruction:
-        """An instruction between the two banks."""
+        """Make an instruction between the two banks."""
         sides = {"from_bank": self.source_bank, "to_bank": self.target_bank}
         return payment_request(**{**sides, **changes})
 
@@ -192,7 +192,7 @@ class Scene:
         return admission(self.payment_request(**changes))
 
     async def moves(self) -> int:
-        """Count what has come onto the stream since the beginning."""
+        """Count the moves since the beginning."""
         return await self.stores.stream.head() - self.before
 
     @property
@@ -218,7 +218,7 @@ class Scene:
     async def admit(
         self, *payment_requests: Instruction, engine_id: int | None = None
     ) -> list[Settlement]:
-        """Write new instructions down and load them."""
+        """Admit new instructions and load them."""
         batch = [admission(each) for each in payment_requests]
         answers = await self.stores.settlements.admit(
             batch, self.engine_id if engine_id is None else engine_id
@@ -263,7 +263,7 @@ class Scene:
         transition: Transition | None = None,
         **changes: Any,
     ) -> TransitionCommand:
-        """Make the step of a row with everything that the row needs."""
+        """Make the command of a transition, with everything that the transition needs."""
         transition = transition or TRANSITIONS[settlement.state][event]
         fields: dict[str, Any] = {
             "settlement": settlement,
@@ -297,7 +297,7 @@ class Scene:
     def _posted(
         self, settlement: Settlement, transition: Transition, back: Return | None
     ) -> tuple[Transfer, ...]:
-        """The transfers of a row."""
+        """Return the transfers of a transition."""
         amount = settlement.instruction.amount
         sides, currency = (settlement.id, self.route), amount.currency
         suspense_id = self._accounts[AccountKind.SUSPENSE].id
@@ -321,15 +321,15 @@ class Scene:
         )
 
     async def move(self, settlement: Settlement, event: Event, **changes: Any) -> Settlement:
-        """Apply a row and load what has become of the settlement."""
+        """Apply a transition and load the settlement."""
         [outcome] = await self.apply(self.step(settlement, event, **changes))
         assert outcome.result is Result.APPLIED, (settlement.state, event)
         return await self.load(settlement)
 
-    # --- looking --------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------
 
     async def everything(self, *settlements: Settlement) -> tuple[object, ...]:
-        """All that a step could change, to be compared before and after."""
+        """Return everything that a transition could change, to be compared before and after."""
         found = await self.stores.settlements.load([each.id for each in settlements])
         histories = [await self.stores.settlements.history(each.id) for each in settlements]
         accounts = await self.stores.accounts.accounts(ALL_ACCOUNTS)
@@ -367,5 +367,5 @@ def results(outcomes: Sequence[TransitionResult]) -> list[Result]:
 
 
 def aged(settlement: Settlement, **changes: Any) -> Settlement:
-    """A settlement as somebody believes it to be who is not up to date."""
+    """Return a settlement as an engine with outdated state has it."""
     return replace(settlement, **changes)

@@ -1,4 +1,4 @@
-"""Other days of ISO 4217: a currency leaves the list, or has another exponent, and a process starts anew."""
+"""Other versions of ISO 4217: a currency leaves the list or has another exponent; a process restarts."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ if TYPE_CHECKING:
     import pytest
 
 LEAVING = "BGN"
-"""The lev left ISO 4217 in 2026; the tests put it there first, whatever the list of today says."""
+"""The lev left ISO 4217 in 2026; the tests add it first, whatever the current list has."""
 
 _LISTED = money._exponents() | {LEAVING: 2}
 
 
 def list_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the lev be a currency like any other, in a process that knows of no book yet."""
+    """Let the lev be an ordinary currency, in a process that has read no database yet."""
     monkeypatch.setattr(money, "_exponents", lambda: _LISTED)
     start_anew(monkeypatch)
 
 
 def list_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let today's list be without the lev."""
+    """Remove the lev from the list."""
     rest = {code: digits for code, digits in _LISTED.items() if code != LEAVING}
     monkeypatch.setattr(money, "_exponents", lambda: rest)
 
 
 def list_changes_it(monkeypatch: pytest.MonkeyPatch, digits: int) -> None:
-    """Let today's list have the lev with another exponent."""
+    """Give the lev another exponent in the list."""
     monkeypatch.setattr(money, "_exponents", lambda: _LISTED | {LEAVING: digits})
 
 
 def start_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process know no more of the book than one that has just begun."""
+    """Let this process forget the database's currencies, as a new process would."""
     monkeypatch.setattr(money, "_BOOKED", {})

@@ -1,7 +1,8 @@
-"""An event loop whose clock jumps to the next timer when nothing is left to do.
+"""An event loop whose clock jumps to the next timer when nothing is ready to run.
 
-What a test waits for costs no time, and a busy machine makes nothing late: how long the processor is away
-does not count. A turn of the loop takes a microsecond, so that whoever never rests does not stop the clock. For tests within one thread; what comes from outside comes at once or is not waited for.
+What a test waits for takes no real time, and a busy machine delays nothing: time without the processor
+does not count. Each turn of the loop takes a microsecond, so that a task that never waits does not stop
+the clock. It is for tests within one thread; results from outside come at once or are not waited for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 TURN_SECONDS = 1e-6
 BEGINNING = datetime(2026, 11, 26, 12, tzinfo=UTC)
-"""When every clock of a ``JumpingLoop`` begins: a Thursday at noon."""
+"""The time at which every clock of a ``JumpingLoop`` begins: a Thursday at noon."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -40,7 +41,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """Return the seconds that were jumped over."""
+        """Return the virtual seconds since the start."""
         return self._jumping.jumped_seconds
 
 
@@ -48,7 +49,7 @@ class LoopClock:
     """The clock of the running loop: that of a ``JumpingLoop``, or the machine's."""
 
     def now(self) -> datetime:
-        """Return the present instant."""
+        """Return the present time."""
         loop = asyncio.get_running_loop()
         if isinstance(loop, JumpingLoop):
             return BEGINNING + timedelta(seconds=loop.time())

@@ -1,8 +1,9 @@
-"""An engine in a process of its own that kills itself with -9 at a row of the page.
+"""An engine in its own process that kills itself with SIGKILL at a transition.
 
-``python -m tests.support.killpoint URL BOOK STATE EVENT WHEN TURN``: the real engine with the mock bank on
-a database; at the TURN-th writing of the row (STATE, EVENT) it sends itself SIGKILL, ``before`` the commit
-or ``after`` it. With WHEN ``never`` it lives until it is ended. Nothing is cleaned up: that is the point.
+``python -m tests.support.killpoint URL BOOK STATE EVENT WHEN TURN``: the real engine with the mock bank
+on a database. At the TURN-th write of the transition (STATE, EVENT) it kills itself, ``before`` the
+commit or ``after`` it. With WHEN ``never`` it runs until it is ended. Nothing is cleaned up, as in a real
+crash.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class DeadlyStore(PostgresSettlements):
     async def apply(
         self, steps: Sequence[TransitionCommand], engine_id: int
     ) -> list[TransitionResult]:
-        """Write, or die of it."""
+        """Write, or end the process."""
         rows = [(step.settlement.state.value, step.event.value) for step in steps]
         self._left -= rows.count((self._point.state, self._point.event))
         if self._left <= 0 and self._point.when == "before":
@@ -70,7 +71,7 @@ class DeadlyStore(PostgresSettlements):
 
 
 async def run(url: str, book: Path, point: KillPoint) -> None:
-    """Carry what the database holds, for ever."""
+    """Run an engine on the database until it is ended."""
     database = DatabaseSettings(url=url, readers_max=1)
     readers = Readers(database)
     clock = WallClock()

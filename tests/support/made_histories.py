@@ -1,4 +1,4 @@
-"""Real lives, made move by move in the store in memory, for what is told of them and exported."""
+"""Histories of settlements, made move by move in the store in memory, for explanations and exports."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 E = Event
 BEGAN = datetime(2026, 1, 31, 9, 30, 0, 125_000, tzinfo=UTC)
 NUMBER = 7
-"""Of the banks, so that their names do not depend on what ran before."""
+"""The number of the banks, so that their names do not depend on earlier tests."""
 
 
 class TickingClock:
-    """Each look at it is a second later than the one before."""
+    """A clock that advances by one second at each reading."""
 
     def __init__(self) -> None:
         self._now = BEGAN
@@ -43,7 +43,7 @@ class TickingClock:
 
 @dataclass(frozen=True)
 class Happens:
-    """An event, with the words of whoever brought it, and how long nobody asks after it."""
+    """An event, with the details that came with it, and how long the settlement is parked after it."""
 
     event: Event
     detail: dict[str, str] = field(default_factory=dict)
@@ -134,11 +134,11 @@ LIVES: dict[str, tuple[Happens, ...]] = {
     ),
     "contradicted": (*COMPLETED, happens(E.CONTRADICTED, said="rejected", code="RJCT")),
 }
-"""Every end and every resting state, and the ways to them that differ in what is told."""
+"""Every final state and every parked state, and the paths to them that are explained differently."""
 
 
 async def live(name: str, **payment_requests: Any) -> tuple[Settlement, MemoryStores]:
-    """Make one of the lives in a store of its own."""
+    """Make one of the histories in a store of its own."""
     stores = MemoryStores(Records(clock=TickingClock()))
     scene = await Scene.open(stores, number=NUMBER)
     wished = {"idempotency_key": f"key-{name}", "obligation_id": f"OBL-{name}", "minor": 500}
@@ -162,7 +162,7 @@ async def live(name: str, **payment_requests: Any) -> tuple[Settlement, MemorySt
 
 
 def _mock_attempt(scene: Scene, settlement: Settlement) -> Attempt:
-    """Make an attempt whose bytes are a message of the mock rail's."""
+    """Make an attempt whose bytes are a message of the mock rail."""
     attempt, payment_request = scene.attempt(settlement), settlement.instruction
     message = MockPayment(
         uetr=attempt.references.uetr,
@@ -180,7 +180,7 @@ def _mock_attempt(scene: Scene, settlement: Settlement) -> Attempt:
 
 
 async def _attest(stores: MemoryStores, settlement: Settlement, event: Event) -> None:
-    """Have two people say what the event says, before the engine applies it."""
+    """Let two people attest what the event says, before the engine applies it."""
     found = [finding for finding, attested in ATTESTED.items() if attested is event]
     for finding in found:
         case_management = MemoryResolutions(stores.records)
@@ -198,7 +198,7 @@ async def _attest(stores: MemoryStores, settlement: Settlement, event: Event) ->
 
 
 async def dossier_of(name: str, **payment_requests: Any) -> Dossier:
-    """Make one of the lives and copy everything about it."""
+    """Make one of the histories and copy everything about it."""
     settlement, stores = await live(name, **payment_requests)
     found = await stores.archive.dossier(settlement.id)
     assert found is not None
@@ -206,7 +206,7 @@ async def dossier_of(name: str, **payment_requests: Any) -> Dossier:
 
 
 def states_told() -> set[State]:
-    """Name the states in which the lives rest or end."""
+    """Return the states in which the histories are parked or ended."""
     return {_state(name) for name in LIVES}
 
 

@@ -1,4 +1,4 @@
-"""Labelled cases of matching: what is ours, what is theirs, what belongs together, and which break is there."""
+"""Labelled cases of matching: entries of both sides, which belong together, and the expected break."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Case:
     ours: list[Ours]
     theirs: list[Theirs]
     together: list[tuple[set[str], set[str]]] = field(default_factory=list)
-    """What belongs together: matched by itself or suggested, never otherwise."""
+    """The pairs that belong together: they are matched automatically or suggested, and no others are."""
     breaks: list[BreakKind] = field(default_factory=list)
     automatic: bool = True
 
 
 class Maker:
-    """Makes cases whose references no other case has; amounts and days are shared by many."""
+    """Makes cases with unique references; many share amounts and days."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
@@ -181,7 +181,7 @@ class Maker:
         return Case("not ours", [], [theirs], [], [kind])
 
     def same_amount_and_day(self) -> Case:
-        """Equal in amount and day, and not the same payment: never matched by itself."""
+        """Equal amount and day, but another payment: never matched automatically."""
         ours = self.ours(-10_000)
         theirs = self.theirs(ours, given=("SOMEBODY-ELSES",), text="another purpose")
         breaks = [BreakKind.UNKNOWN_DEBIT, BreakKind.MISSING_THEIRS]
@@ -196,7 +196,7 @@ class Maker:
         return Case("almost", [ours], [theirs], [], breaks, automatic=False)
 
     def sum_alone(self) -> Case:
-        """Belongs together, and no reference says so: counts against recall, never for precision."""
+        """Belongs together without a common reference: counts for recall, never for precision."""
         ours = [self.ours(-self.chance.randrange(1_000, 9_000)) for _ in range(2)]
         whole = self.theirs(ours[0], minor=sum(each.minor for each in ours))
         return Case("sum alone", ours, [whole], [({each.id for each in ours}, {whole.id})])

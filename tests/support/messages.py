@@ -1,4 +1,4 @@
-"""Messages for tests: seeded values of any form."""
+"""Messages for tests: random values of any form, determined by a seed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LETTERS: Final = "abcXYZ019 /-?:().,'+äöß€&<>\"漢\t\n\r"
 
 
 class Maker:
-    """Makes values of forms by a seed: many fields are absent, the others anything that is allowed."""
+    """Makes values of a form by a seed: many fields are absent, the others have any allowed value."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)

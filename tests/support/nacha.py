@@ -1,4 +1,4 @@
-"""NACHA files that the tests make: small ones, whose hashes and totals are made here by hand or by rule."""
+"""Small NACHA files made by the tests, with hashes and totals computed here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def file(*batches: CreditBatch, **changes) -> CreditFile:
         "destination_name": "ODFI BANK",
         "origin": OUR_ROUTING,
         "origin_name": "FIRST BANK",
-        "created": datetime(2026, 11, 28, 10, 30),  # noqa: DTZ001 - the zone of whom it is for
+        "created": datetime(2026, 11, 28, 10, 30),  # noqa: DTZ001 - the time zone is the receiver's
         "modifier": "A",
         "batches": batches or (batch(),),
     }
@@ -54,7 +54,7 @@ def file(*batches: CreditBatch, **changes) -> CreditFile:
 
 
 def incoming(records: list[str], entry_class: str = "CCD") -> bytes:
-    """Wrap entries and addenda as they come in: one batch, its totals made by the rules."""
+    """Wrap entries and addenda as an incoming file: one batch, with totals computed by the rules."""
     entries = [record for record in records if record[0] == "6"]
     hashed = f"{sum(int(record[3:11]) for record in entries) % 10**10:010d}"
     debits = sum(int(record[29:39]) for record in entries if record[2] in "56789")
@@ -90,7 +90,7 @@ def incoming_entry(code: str = "21", amount: int = 123_456, *, sequence: int = 1
 
 
 def addenda_99(code: str, rest: str = "") -> str:
-    """A return of our entry 1 of the samples; ``rest`` are the columns 36 to 79."""
+    """Make a return of our entry 1; ``rest`` are the columns 36 to 79."""
     return f"799{code}{OURS}0000001{'':6}{THEIR_ROUTING[:8]}{rest:44}231380100000001"
 
 

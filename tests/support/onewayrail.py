@@ -1,6 +1,6 @@
-"""Rails that can only send: a double of class C (files) and one of class D (send once, never again).
+"""Rails that can only send: a test double of class C (files) and one of class D (send once, never again).
 
-Neither can be asked about a payment, and neither takes recalls. The bank's own book says what it carried out.
+Neither offers enquiries or recalls. The bank's ledger shows what was executed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SEND_ONLY = frozenset({Ask.SEND})
 
 
 class OneWayRail:
-    """Takes payments, and says of each that it has it, that it has not, or nothing."""
+    """Accepts payments, and reports for each that it was settled or rejected, or nothing."""
 
     def __init__(self, name: str, rail_class: RailClass, debits: Counter[str]) -> None:
         self.name = name
@@ -43,7 +43,7 @@ class OneWayRail:
         )
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
-        """Write the payment, and what the test wants to become of it."""
+        """Return the payment's bytes, with what the bank shall do with it."""
         payment_request = settlement.instruction
         content = {
             "end_to_end_id": references.end_to_end_id,
@@ -57,7 +57,7 @@ class OneWayRail:
         return json.dumps(content, sort_keys=True).encode()
 
     def read(self, payload: bytes) -> PaymentTerms | None:
-        """Say what the bytes ask for."""
+        """Return what the bytes request."""
         try:
             said = json.loads(payload)
         except ValueError:
@@ -70,7 +70,7 @@ class OneWayRail:
         )
 
     async def send(self, questions: Sequence[Question], report: Report) -> None:
-        """Carry out what arrives, however often it arrives."""
+        """Execute what arrives, however often it arrives."""
         for question in questions:
             event = self._arrive(question.payload)
             if event is not None:
@@ -89,11 +89,11 @@ class OneWayRail:
         return Event.ACKNOWLEDGED if what == "settle" else None
 
     def listen(self, receive: Receive) -> None:
-        """Remember who stores what the bank says."""
+        """Set who stores the bank's messages."""
         self.receive = receive
 
     async def start(self) -> None:
-        """Nothing is needed."""
+        """Do nothing."""
 
     async def stop(self) -> None:
-        """Nothing was opened."""
+        """Do nothing."""

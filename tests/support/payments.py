@@ -1,4 +1,4 @@
-"""The message of rails that exist for tests: one line of words."""
+"""The message format of rails that exist only for tests: one line of words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def payment_bytes(settlement: Settlement, references: References) -> bytes:
-    """Name obligation and payment, and say who pays what to whom."""
+    """Return bytes with obligation, references, banks and amount."""
     payment_request, amount = settlement.instruction, settlement.instruction.amount
     names = f"{payment_request.obligation_id} {references.end_to_end_id} "
     sides = f"{payment_request.from_bank}\t{payment_request.to_bank}"
@@ -21,7 +21,7 @@ def payment_bytes(settlement: Settlement, references: References) -> bytes:
 
 
 def payment_terms(payload: bytes) -> PaymentTerms | None:
-    """Read it back."""
+    """Return the terms in such bytes."""
     try:
         _, from_bank, to_bank, minor, currency = payload.decode().split("\t")
         amount = str(Money(int(minor), currency))

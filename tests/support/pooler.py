@@ -1,8 +1,8 @@
-"""A connection pooler in front of PostgreSQL, as PgBouncer is one: in transaction mode or in session mode.
+"""A connection pooler in front of PostgreSQL, like PgBouncer, in transaction mode or in session mode.
 
-Promises: a client logs in to a server connection of its own, which then belongs to all; in transaction mode a
-client has one only from its first message until the server is idle again. The process number that a client is
-told is the pooler's invention, as with PgBouncer.
+Promises: a client logs in on a server connection, which is then shared. In transaction mode a client has
+a connection only from its first message until the server is idle again. The process number that a client
+gets is invented by the pooler, as with PgBouncer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Backend:
 
 
 class Pooler:
-    """Listens on a port of its own while the block lasts."""
+    """Listens on its own port for the length of the block."""
 
     def __init__(self, host: str, port: int, *, per_transaction: bool) -> None:
         self._address = (host, port)
@@ -85,7 +85,7 @@ class Pooler:
             backend.writer.write(message)
 
     async def _answer(self, backend: Backend, writer: StreamWriter) -> None:
-        """Pass on what the server says; in transaction mode until it is idle again."""
+        """Forward the server's messages; in transaction mode until the server is idle again."""
         while True:
             kind, message = await _typed(backend.reader)
             if self._per_transaction and kind == b"Z" and message[5:6] == b"I":

@@ -1,11 +1,12 @@
-"""A file system that forgets at a power cut what was not forced to the disk.
+"""A file system that loses at a power cut what was not forced to disk.
 
-``python -m tests.support.powercut BACKING MOUNT`` serves BACKING under MOUNT, speaking the FUSE protocol on
-/dev/fuse by itself: no library is needed, only root and the device. What is written lies in memory until
-``fsync`` (or at once, for files opened to be synchronous) and is then in BACKING. SIGUSR1 is the power cut.
+``python -m tests.support.powercut BACKING MOUNT`` serves BACKING under MOUNT. It speaks the FUSE protocol
+on /dev/fuse itself: it needs no library, only root and the device. Written data stays in memory until
+``fsync`` (or is stored at once, for files opened as synchronous) and is then in BACKING. SIGUSR1 is the
+power cut.
 
-It promises that nothing unforced survives a cut and everything forced does. It is kinder than a disk in
-this: names, modes and shortenings are durable at once, and a block of 4 KiB is never torn.
+Promises: a cut loses everything that was not forced, and nothing that was forced. It is simpler than a
+disk: names, modes and truncations are durable at once, and a block of 4 KiB is never half written.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ NO_REPLY: Final = None
 
 @dataclass(slots=True)
 class Volatile:
-    """What of one file is only in memory: blocks, and its length if that has grown."""
+    """The part of one file that is only in memory: blocks, and its length if that has grown."""
 
     blocks: dict[int, bytearray] = field(default_factory=dict)
     size: int | None = None
@@ -57,7 +58,7 @@ def _refuse(_node: int, _body: bytes) -> bytes:
 
 
 class PowerCut:
-    """The file system. Each request is a method; what it raises as OSError is the answer."""
+    """The file system. Each request is a method; an OSError that it raises is the answer."""
 
     def __init__(self, backing: Path) -> None:
         self._paths: dict[int, Path] = {ROOT: backing}
@@ -74,12 +75,12 @@ class PowerCut:
         }  # fmt: skip
 
     def cut(self) -> None:
-        """Lose power: all that was not forced is gone."""
+        """Lose power: everything that was not forced is lost."""
         self._volatile.clear()
         self.cuts += 1
 
     def answer(self, request: bytes) -> bytes | None:
-        """Answer one request of the kernel's; None where it expects nothing."""
+        """Answer one request of the kernel; None if it expects no answer."""
         _, opcode, unique, node, *_ = IN_HEADER.unpack_from(request)
         body, status = b"", 0
         try:
@@ -117,23 +118,23 @@ class PowerCut:
         return INIT_OUT.pack(major, 31, ahead, flags, 12, 10, WRITE_MAX, 1, 32, 0, 0)
 
     def lookup(self, node: int, body: bytes) -> bytes:
-        """Find a name."""
+        """Look up a name."""
         return self._entry(self._child(node, body))
 
     def forget(self, _node: int, _body: bytes) -> None:
-        """Keep it: there are not many."""
+        """Do nothing: there are few nodes."""
 
     def nothing(self, _node: int, _body: bytes) -> bytes:
         """Agree."""
         return b""
 
     def getattr(self, node: int, _body: bytes) -> bytes:
-        """Tell what a file is."""
+        """Return a file's attributes."""
         found = self._paths[node].lstat()
         return struct.pack("<QII", 0, 0, 0) + self._attributes(node, found)
 
     def setattr(self, node: int, body: bytes) -> bytes:
-        """Change what a file is; a shortening is durable at once."""
+        """Change a file's attributes; a truncation is durable at once."""
         valid, _, _, size, *_, mode, _, uid, gid, _ = SETATTR.unpack_from(body)
         path = self._paths[node]
         if valid & SET_MODE:
@@ -146,18 +147,18 @@ class PowerCut:
         return self.getattr(node, b"")
 
     def readlink(self, node: int, _body: bytes) -> bytes:
-        """Tell where a link leads."""
+        """Return the target of a link."""
         return os.fsencode(self._paths[node].readlink())
 
     def symlink(self, node: int, body: bytes) -> bytes:
-        """Make a link by name."""
+        """Make a symbolic link."""
         name, target = body.split(b"\0")[:2]
         path = self._child(node, name)
         path.symlink_to(os.fsdecode(target))
         return self._entry(path)
 
     def link(self, node: int, body: bytes) -> bytes:
-        """Give a file a second name."""
+        """Make a hard link."""
         (old,) = struct.unpack_from("<Q", body)
         path = self._child(node, body[8:])
         path.hardlink_to(self._paths[old])
@@ -178,7 +179,7 @@ class PowerCut:
         return self._entry(path)
 
     def unlink(self, node: int, body: bytes) -> bytes:
-        """Take a name away, and with the last one what was not forced."""
+        """Remove a name, and with the last one the data that was not forced."""
         path = self._child(node, body)
         self._drop_last_name(path)
         path.unlink()
@@ -190,11 +191,11 @@ class PowerCut:
         return b""
 
     def rename(self, node: int, body: bytes) -> bytes:
-        """Give another name."""
+        """Rename a file."""
         return self._rename(node, struct.unpack_from("<Q", body)[0], body[8:])
 
     def rename2(self, node: int, body: bytes) -> bytes:
-        """Give another name; no more than that."""
+        """Rename a file, without other options."""
         target, flags = struct.unpack_from("<QI", body)
         if flags:
             raise OSError(errno.EINVAL, "plain renaming only")
@@ -219,7 +220,7 @@ class PowerCut:
     # --- contents -------------------------------------------------------------------------------
 
     def create(self, node: int, body: bytes) -> bytes:
-        """Make a file and open it."""
+        """Create a file and open it."""
         flags, mode = struct.unpack_from("<II", body)
         path = self._child(node, body[16:])
         made = os.open(path, os.O_CREAT | os.O_RDWR | (flags & os.O_EXCL), stat.S_IMODE(mode))
@@ -236,7 +237,7 @@ class PowerCut:
         return struct.pack("<QII", handle, DIRECT_IO, 0)
 
     def release(self, _node: int, body: bytes) -> bytes:
-        """Close a file: nothing is forced by that."""
+        """Close a file: that forces nothing."""
         (handle,) = struct.unpack_from("<Q", body)
         self._synchronous.discard(handle)
         os.close(handle)
@@ -248,7 +249,7 @@ class PowerCut:
         return found.st_size if held is None or held.size is None else held.size
 
     def read(self, _node: int, body: bytes) -> bytes:
-        """Read, what is only in memory before what is on the disk."""
+        """Read: first what is in memory, then what is on disk."""
         handle, offset, count = struct.unpack_from("<QQI", body)
         count = max(0, min(count, self._size(handle) - offset))
         found = bytearray(os.pread(handle, count, offset).ljust(count, b"\0"))
@@ -261,7 +262,7 @@ class PowerCut:
         return bytes(found)
 
     def write(self, _node: int, body: bytes) -> bytes:
-        """Write into memory, and further only for a file that was opened so."""
+        """Write to memory; a file that was opened as synchronous is also stored."""
         handle, offset, count = struct.unpack_from("<QQI", body)
         data = memoryview(body)[40 : 40 + count]
         held = self._volatile.setdefault(os.fstat(handle).st_ino, Volatile())
@@ -295,7 +296,7 @@ class PowerCut:
             os.ftruncate(handle, held.size)
 
     def _truncate(self, path: Path, size: int) -> None:
-        """Shorten at once; a lengthening waits to be forced."""
+        """Truncate at once; an extension waits until it is forced."""
         found = path.lstat()
         held = self._volatile.setdefault(found.st_ino, Volatile())
         held.blocks = {n: block for n, block in held.blocks.items() if n * BLOCK < size}
@@ -312,7 +313,7 @@ class PowerCut:
         return struct.pack("<QII", 0, 0, 0)
 
     def readdir(self, node: int, body: bytes) -> bytes:
-        """List names, from a place on."""
+        """List names, from an offset on."""
         _, offset, room = struct.unpack_from("<QQI", body)
         names = [".", "..", *sorted(os.listdir(self._paths[node]))]  # noqa: PTH208 - names only
         found = b""
@@ -326,7 +327,7 @@ class PowerCut:
         return found
 
     def statfs(self, _node: int, _body: bytes) -> bytes:
-        """Tell how large the disk is."""
+        """Return the size of the disk."""
         space = os.statvfs(self._paths[ROOT])
         files = (space.f_files, space.f_ffree)
         sizes = (space.f_bsize, space.f_namemax, space.f_frsize, 0)
@@ -334,7 +335,7 @@ class PowerCut:
 
 
 def serve(backing: Path, mount_point: Path) -> None:
-    """Mount, and answer the kernel until it unmounts."""
+    """Mount, and answer the kernel until it is unmounted."""
     device = os.open(DEVICE, os.O_RDWR)
     options = f"fd={device},rootmode=40755,user_id=0,group_id=0,allow_other,default_permissions"
     libc = ctypes.CDLL(None, use_errno=True)
@@ -360,7 +361,7 @@ def serve(backing: Path, mount_point: Path) -> None:
                 continue
             raise
         if answer is not None:
-            with contextlib.suppress(FileNotFoundError):  # the asker was interrupted meanwhile
+            with contextlib.suppress(FileNotFoundError):  # the caller was interrupted meanwhile
                 os.write(device, answer)
 
 

@@ -1,4 +1,4 @@
-"""The plug of a disk whose power can be cut: starts the file system of ``powercut.py`` and pulls the plug."""
+"""Starts the file system of ``powercut.py`` and cuts its power."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ END_SECONDS: Final = 10.0
 
 
 class NoPowerCut(Exception):
-    """The machine has no FUSE for us."""
+    """The machine does not allow us to use FUSE."""
 
 
 class PowerPlug:
@@ -32,7 +32,7 @@ class PowerPlug:
         self._process = process
 
     def pull(self) -> None:
-        """Cut the power: what was not forced to the disk is gone. The programs on it must be dead."""
+        """Cut the power: what was not forced to disk is lost. The programs that use it must be dead."""
         self._process.send_signal(signal.SIGUSR1)
         _await(self._process, "cut")
 
@@ -48,7 +48,7 @@ def _await(process: subprocess.Popen[str], word: str) -> None:
 
 @contextlib.contextmanager
 def power_plug(backing: Path, mount_point: Path) -> Iterator[PowerPlug]:
-    """Serve ``backing`` under ``mount_point`` while the block lasts. Raises NoPowerCut."""
+    """Serve ``backing`` under ``mount_point`` for the length of the block. Raises NoPowerCut."""
     if os.geteuid() != 0 or not DEVICE.exists():
         raise NoPowerCut("it takes root and /dev/fuse")
     backing.mkdir(parents=True, exist_ok=True)

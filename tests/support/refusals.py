@@ -1,4 +1,4 @@
-"""Refusals before the line P, timed from the call to the announcement on JetStream."""
+"""Refusals before the point of no return, timed from the call to the announcement on JetStream."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _numbers = itertools.count(1)
 
 
 class Listener:
-    """Notes when each obligation was announced as failed."""
+    """Records when each obligation was announced as failed."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -36,14 +36,14 @@ class Listener:
         self._connection: Client | None = None
 
     async def __aenter__(self) -> Self:
-        """Listen, from now on."""
+        """Subscribe to the announcements."""
         self._connection = await nats.connect(self._url, allow_reconnect=False)
         await self._connection.subscribe("settlement.failed", cb=self._hear)
         await self._connection.flush()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Listen no more."""
+        """End the subscription."""
         assert self._connection is not None
         await self._connection.close()
 
@@ -53,13 +53,13 @@ class Listener:
             future.set_result(time.monotonic())
 
     def expect(self, obligation_id: str) -> asyncio.Future[float]:
-        """Return what will hold the time of the announcement."""
+        """Return a future with the time of the announcement."""
         future = self._waiting[obligation_id] = asyncio.get_running_loop().create_future()
         return future
 
 
 async def refuse(stub: rpc.SettlementServiceStub, name: str, listener: Listener) -> float:
-    """Ask for more than there is; returns how long it took until everybody could know."""
+    """Request more than the available funds; return the seconds until the refusal was announced."""
     obligation_id = f"refused-{name}-{next(_numbers)}"
     payment_request = pb.SettlementRequest(
         obligation_id=obligation_id,

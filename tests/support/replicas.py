@@ -1,4 +1,4 @@
-"""More than one of each: a standby of PostgreSQL, an older state of it, a cluster of NATS."""
+"""Several servers: a standby of PostgreSQL, a restored backup of it, a cluster of NATS."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ CONTROL: Final = {"max_wal_senders": "8", "wal_level": "replica", "hot_standby":
 
 
 class Replica(EmbeddedPostgres):
-    """A server whose data are those of another one: a standby, or a backup of it."""
+    """A server with the data of another one: a standby, or a backup."""
 
     def take_from(self, primary: EmbeddedPostgres, *, is_standby: bool) -> None:
-        """Copy a running server's data by ``pg_basebackup``."""
+        """Copy a running server's data with ``pg_basebackup``."""
         with self._lock.held():
             files.write_private(self.data_dir / "password", primary.password + "\n")
             cluster.settle_owner(self.data_dir, self._mode)
@@ -44,14 +44,14 @@ class Replica(EmbeddedPostgres):
 
 
 def restore(server: EmbeddedPostgres, backup: Replica) -> None:
-    """Put an older state in the place of a stopped server's data; the log of before is gone."""
+    """Replace a stopped server's data by an older state; the later log is lost."""
     assert not server.is_running
     shutil.rmtree(server.home)
     shutil.copytree(backup.home, server.home, symlinks=True)
 
 
 class ClusteredNats(EmbeddedNats):
-    """One of several NATS servers that keep streams together."""
+    """One of several NATS servers that replicate streams."""
 
     def __init__(self, data_dir: Path, *, name: str, password: str, routes: dict[str, int]) -> None:
         super().__init__(data_dir, port=ports.free_port())
@@ -70,7 +70,7 @@ class ClusteredNats(EmbeddedNats):
 
 
 def nats_cluster(folder: Path, size: int = 3) -> list[ClusteredNats]:
-    """Make the servers of a cluster; they are still to be started."""
+    """Make the servers of a cluster, not yet started."""
     names = [f"nats-{number}" for number in range(size)]
     routes = {name: ports.free_port() for name in names}
     return [

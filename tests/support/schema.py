@@ -1,7 +1,7 @@
-"""What a database is made of, read from its catalogue: as rows to compare, and as SQL to read.
+"""The structure of a database, read from its catalogue: as rows to compare, and as SQL.
 
-``fingerprint`` is for comparing two databases; ``write`` writes the schema that all migrations amount to,
-kept in ``store/sql/schema.sql`` for whoever wants to read it in one piece.
+``fingerprint`` compares two databases. ``write`` writes the schema that all migrations together produce;
+it is stored in ``store/sql/schema.sql`` for readers.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ HEADING = (
 
 
 async def write(connection: asyncpg.Connection) -> str:
-    """Write the schema as SQL that makes an equal database."""
+    """Write SQL that creates an equal database."""
     parts = [HEADING]
     for statement in STATEMENTS:
         lines = [row[0] for row in await connection.fetch(statement)]

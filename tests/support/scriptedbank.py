@@ -1,4 +1,4 @@
-"""The scripted bank in the test's own event loop, with its port, its call-backs and a clock to be put forward."""
+"""The scripted bank in the test's event loop, with its port, call-backs and an adjustable clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ScriptedBank:
-    """One bank, open between ``open`` and ``close``."""
+    """One bank, running between ``open`` and ``close``."""
 
     def __init__(
         self, folder: Path, script: ScenarioScript | None = None, callback_url: str = ""
@@ -49,7 +49,7 @@ class ScriptedBank:
         await self.service.stop()
 
     def treat_at_once(self, reference: str, scenario: str) -> None:
-        """Have a payment of this name treated so, from its first receipt on."""
+        """Give a payment of this name a scenario, from its first receipt on."""
         bank = self.service._bank
         rules = (Rule(scenario=scenario, reference=reference), *bank.script.rules)
         bank.script = msgspec.structs.replace(bank.script, rules=rules)

@@ -1,7 +1,7 @@
-"""A small disk of its own, to be filled to the last byte: a tmpfs mount, where the machine allows one.
+"""A small disk that tests fill completely: a tmpfs mount, if the machine allows one.
 
-Promises: it is unmounted again, whatever happened on it. Where mounting is forbidden (no root, a hardened
-container) it says so, for a skip with a reason.
+Promises: it is always unmounted again. If mounting is forbidden (no root, a hardened container), it
+raises an error, for a skip with a reason.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOUNT_SECONDS: Final = 10.0
 
 
 class CannotMount(Exception):
-    """The machine does not let us mount."""
+    """The machine does not allow mounting."""
 
 
 class SmallDisk:
@@ -31,7 +31,7 @@ class SmallDisk:
         self.path = path
 
     def fill(self) -> None:
-        """Leave not a byte."""
+        """Fill the disk completely."""
         with (self.path / BALLAST).open("ab", buffering=0) as file:
             for size in (len(CHUNK), 4096, 1):
                 with contextlib.suppress(OSError):
@@ -41,7 +41,7 @@ class SmallDisk:
 
     @property
     def is_full(self) -> bool:
-        """Say whether nothing can be written."""
+        """Return whether nothing can be written."""
         try:
             with (self.path / "probe").open("wb", buffering=0) as file:
                 file.write(b"x")
@@ -52,13 +52,13 @@ class SmallDisk:
         return False
 
     def free(self) -> None:
-        """Give the space back."""
+        """Free the space again."""
         (self.path / BALLAST).unlink()
 
 
 @contextlib.contextmanager
 def small_disk(path: Path, megabytes: int) -> Iterator[SmallDisk]:
-    """Mount a disk of that size for as long as the block lasts. Raises CannotMount."""
+    """Mount a disk of that size for the length of the block. Raises CannotMount."""
     path.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "none", str(path)]
     done = _run(command)

@@ -1,7 +1,7 @@
-"""What must be true at the end, whatever happened: the twenty invariants, and the bank's own book.
+"""What must hold at the end of a soak, whatever happened: the twenty invariants, and the bank's ledger.
 
-Each check looks from outside: at the tables, at the bank's file, at JetStream, at what the consumer did
-and at what callers were told. What this version does not have yet is said, not left out.
+Each check uses external sources: the tables, the bank's file, JetStream, the consumer's effects and the
+callers' responses. Invariants that this version does not have yet are listed, not omitted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FETCH = 1_000
 FETCH_SECONDS = 10.0
 ANNOUNCED_SECONDS_MAX = 120.0
 LIES_RARELY = 2_000
-"""Of so many settlements, one may have heard only the second word of a bank that contradicts itself."""
+"""Of so many settlements, for one only the second report of a self-contradicting bank may be recorded."""
 
 LIES = """
     SELECT settlement_id::text AS id FROM moves
@@ -41,7 +41,7 @@ LIES = """
         AND to_state = 'rolled_back' AND event = 'rejected' AND detail->>'text' = $2
 """
 CATCH_UP_SECONDS_MAX = 1_200.0
-"""A consumer that was killed again and again may have much to catch up with; standing still is a failure."""
+"""A consumer that was often killed may have much to catch up with; making no progress is a failure."""
 SHOWN_MAX = 10
 
 PROVED_BY = {
@@ -54,7 +54,7 @@ PROVED_BY = {
     "I9 moves are the page's, ends are ends": ("lives_are_whole", "open_are_open"),
     "I12 the stream of moves is gapless": ("stream_is_whole",),
 }
-"""The checks of ``prove`` that an invariant stands on; some need a look of their own besides."""
+"""The checks of ``prove`` that belong to an invariant; some invariants have a further check."""
 
 LOOKS = {
     "I7 rolled back means evidence": """
@@ -125,7 +125,7 @@ async def until_quiet(installation: Installation, seconds: float = QUIET_SECONDS
 
 
 def bank_book(installation: Installation) -> dict[str, Any]:
-    """Read the bank's own book, by settlement."""
+    """Read the bank's ledger, by settlement."""
     book = MockBook(installation.book_file)
     book.open()
     try:
@@ -140,11 +140,12 @@ def bank_book(installation: Installation) -> dict[str, Any]:
 async def bank_differences(
     installation: Installation, accepted: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Compare the bank's book with our ends (I8): one debit for what completed, none for the rest.
+    """Compare the bank's ledger with our final states (I8): one debit for each completed, none for others.
 
-    The bank that contradicts itself debits, says so, and then says that it rejected. When only its second
-    word was ever written down (the first was on its way to a process that died), nobody can know better
-    than the bank's own no: that is outside the fault model, and is not a difference. Everything else is.
+    A bank that contradicts itself debits, reports it, and then reports a rejection. If only its second
+    report was ever recorded (the first was on its way to a process that crashed), nobody can know better
+    than the bank's own rejection: that is outside the fault model, and no difference. Everything else is
+    one.
     """
     await until_quiet(installation)
     connection = await installation.connect()
@@ -177,7 +178,7 @@ async def bank_differences(
 
 
 async def announced(installation: Installation) -> list[tuple[str, int]]:
-    """Read the whole stream: id and place of every announcement, in the order of the stream."""
+    """Read the whole stream: id and position of every announcement, in the order of the stream."""
     connection = await nats.connect(installation.nats_url, allow_reconnect=False)
     try:
         jetstream = connection.jetstream()
@@ -195,7 +196,7 @@ async def announced(installation: Installation) -> list[tuple[str, int]]:
 
 
 async def until_announced(installation: Installation, consumer: Consumer) -> None:
-    """Wait until JetStream holds every move and the consumer has handled each, while it goes on."""
+    """Wait until JetStream has all moves and the consumer has processed them, while it makes progress."""
     began = progress_at = time.monotonic()
     before = (-1, -1)
     ours, theirs = await installation.connect(), await asyncpg.connect(consumer.url)
@@ -221,7 +222,7 @@ async def until_announced(installation: Installation, consumer: Consumer) -> Non
 async def broken_promises(
     installation: Installation, load: Load, consumer: Consumer
 ) -> dict[str, list[str]]:
-    """Check every invariant; returns what was found against each, nothing where all is well."""
+    """Check every invariant; return the violations of each, empty if there are none."""
     found: dict[str, list[str]] = {}
 
     def add(name: str, more: list[str]) -> None:
@@ -276,7 +277,7 @@ async def _stream(installation: Installation, connection: asyncpg.Connection[Any
 
 
 async def _ends(connection: asyncpg.Connection[Any], load: Load) -> list[str]:
-    """Compare what callers were told with what is written (I20)."""
+    """Compare the callers' responses with the stored states (I20)."""
     rows = await connection.fetch(
         "SELECT id::text AS id, state::text AS state FROM settlement_transactions"
     )
@@ -289,7 +290,7 @@ async def _ends(connection: asyncpg.Connection[Any], load: Load) -> list[str]:
 
 
 async def _effects(consumer: Consumer, settlements: int) -> list[str]:
-    """Look at what the consumer did: each once, and in the order of its settlement (I13)."""
+    """Check the consumer's effects: each once, and in the order of its settlement (I13)."""
     connection = await asyncpg.connect(consumer.url)
     try:
         doubles = await connection.fetch(

@@ -1,8 +1,8 @@
-"""A consumer of the announcements, in a process of its own, that can be killed at any moment.
+"""A consumer of the announcements, in its own process, that can be killed at any moment.
 
-It handles each announcement once, in the order of its settlement: the inbox and the effect are one
-transaction of its own database, and what comes too early is handed back. Run with two addresses in the
-environment; it goes on for ever.
+It processes each announcement once, in the order of its settlement: the inbox and the effect are one
+transaction of its own database, and a message that comes too early is handed back. It gets two URLs in
+the environment and runs until it is killed.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ INTERRUPTED = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 async def handle(
     database: asyncpg.Connection[Any], messages: Sequence[Msg]
 ) -> tuple[list[Msg], list[Msg]]:
-    """Handle a batch in one transaction; returns what was handled, and what came too early."""
+    """Process a batch in one transaction; return what was processed, and what came too early."""
     handled: list[Msg] = []
     early: list[Msg] = []
     effects: list[tuple[str, str, int, int]] = []
@@ -91,7 +91,7 @@ async def handle(
 
 
 async def consume(jetstream: JetStreamContext, database: asyncpg.Connection[Any]) -> None:
-    """Handle what comes, for as long as both servers are there."""
+    """Process messages while both servers are available."""
     wanted = ConsumerConfig(
         durable_name=DURABLE,
         ack_policy=AckPolicy.EXPLICIT,
@@ -106,7 +106,7 @@ async def consume(jetstream: JetStreamContext, database: asyncpg.Connection[Any]
         with suppress(nats.errors.TimeoutError):
             messages = await subscription.fetch(BATCH, timeout=FETCH_SECONDS)
         if not messages:
-            await database.fetchval("SELECT 1")  # it notices that its database is gone
+            await database.fetchval("SELECT 1")  # this fails if the database is gone
             continue
         handled, early = await handle(database, messages)
         for message in handled:
@@ -116,7 +116,7 @@ async def consume(jetstream: JetStreamContext, database: asyncpg.Connection[Any]
 
 
 async def live() -> None:
-    """Come back again and again."""
+    """Connect again after every failure."""
     while True:
         with suppress(*TROUBLE, *INTERRUPTED):
             database = await asyncpg.connect(os.environ[DATABASE_URL], timeout=PAUSE_SECONDS * 10)
@@ -132,7 +132,7 @@ async def live() -> None:
 
 
 class Consumer:
-    """The process, from outside."""
+    """The process, as the test controls it."""
 
     def __init__(self, installation: Installation) -> None:
         parts = urlsplit(installation.database_url)
@@ -143,13 +143,13 @@ class Consumer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Make its database and begin it."""
+        """Create its database and start it."""
         asyncio.run(self._make())
         self.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
+        """Stop it."""
         self.kill()
 
     async def _make(self) -> None:
@@ -162,7 +162,7 @@ class Consumer:
         await connection.close()
 
     def begin(self) -> None:
-        """Begin the process."""
+        """Start the process."""
         environment = os.environ | {
             NATS_URL: self._nats_url,
             DATABASE_URL: self.url,
@@ -177,7 +177,7 @@ class Consumer:
             )
 
     def kill(self) -> None:
-        """Kill -9 it."""
+        """Kill the process with SIGKILL."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
@@ -185,7 +185,7 @@ class Consumer:
 
     @property
     def is_running(self) -> bool:
-        """Say whether it lives: by itself it never ends."""
+        """Return whether the process runs: by itself it never ends."""
         return self._process is not None and self._process.poll() is None
 
 

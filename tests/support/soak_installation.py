@@ -1,7 +1,7 @@
-"""Several engines on one database, each with ports of its own, as on several machines.
+"""Several engines on one database, each with its own ports, as on several machines.
 
-PostgreSQL, NATS and the engines are real processes that begin and end with this object. Whoever uses it
-does them violence by number, and calls ``watch`` often: it brings back what died. Main thread only.
+PostgreSQL, NATS and the engines are real processes that start and end with this object. A test kills and
+freezes engines by number, and calls ``watch`` often, which restarts what died. Main thread only.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SETTINGS: dict[str, str] = {
 END_SECONDS = 20.0
 FREEZES_MAX = 50
 BOOK_FREE_SECONDS = 0.5
-"""The other engines give the book back after milliseconds, if the machine lets them."""
+"""The other engines release the ledger's lock after milliseconds, if the machine is fast enough."""
 
 STOPPED_SECONDS_MAX = 5.0
 RECONNECT = [
@@ -56,7 +56,7 @@ RECONNECT = [
 
 
 class Installation:
-    """Servers and engines for as long as the ``with`` block lasts."""
+    """Servers and engines for the length of the ``with`` block."""
 
     def __init__(
         self, folder: Path, *, engines: int, settings: Mapping[str, str] | None = None
@@ -73,7 +73,7 @@ class Installation:
         self.frozen: set[int] = set()
 
     def __enter__(self) -> Self:
-        """Bring everything up, or leave nothing behind."""
+        """Start everything, or leave nothing behind."""
         with ExitStack() as bring_up:
             self.folder.mkdir(parents=True, exist_ok=True)
             bring_up.enter_context(self.servers)
@@ -119,36 +119,36 @@ class Installation:
 
     @property
     def database_url(self) -> str:
-        """Where PostgreSQL is."""
+        """The URL of PostgreSQL."""
         return self.servers.postgres.url()
 
     @property
     def nats_url(self) -> str:
-        """Where NATS is."""
+        """The URL of NATS."""
         return self.servers.nats.url()
 
     def watch(self) -> tuple[str, ...]:
-        """Bring back what died; returns what was brought back or became ready."""
+        """Restart what died; return what was restarted or became ready."""
         news = list(self.servers.watch())
         for number, engine in enumerate(self.engines, start=1):
             if number - 1 not in self.frozen and engine.watch():
                 news.append(f"engine {number} {'ready' if engine.is_ready else 'begun'}")
         return tuple(news)
 
-    # --- violence -------------------------------------------------------------------------------
+    # --- faults ---------------------------------------------------------------------------------
 
     def kill_engine(self, number: int) -> int:
-        """Kill -9 an engine, frozen or not; returns the number of its process."""
+        """Kill an engine with SIGKILL, frozen or not; return its process id."""
         self.frozen.discard(number)
         pid = self.engines[number].kill()
         assert pid is not None
         return pid
 
     def freeze(self, number: int) -> int:
-        """Stop an engine in the middle of whatever it does, but not with the bank's book in its hands.
+        """Freeze an engine at any point, except while it holds the lock of the bank's ledger.
 
-        The mock bank lives in the engine's process and shares its book with the others' by a lock: whom
-        we froze with it would silence the bank for all, as no real customer of a bank can.
+        The mock bank lives in the engine's process and shares its ledger with the others by a lock. A
+        frozen engine with the lock would stop the bank for all, which no real customer of a bank can do.
         """
         pid = self.engines[number].pid
         assert pid is not None
@@ -171,7 +171,7 @@ class Installation:
             return True
 
     def thaw(self, number: int) -> None:
-        """Let a frozen engine go on, unless it was killed meanwhile."""
+        """Resume a frozen engine, unless it was killed meanwhile."""
         if number not in self.frozen:
             return
         self.frozen.discard(number)
@@ -181,12 +181,12 @@ class Installation:
                 os.kill(pid, signal.SIGCONT)
 
     def thaw_all(self) -> None:
-        """Let every frozen engine go on."""
+        """Resume every frozen engine."""
         for number in list(self.frozen):
             self.thaw(number)
 
     def kill_postgres(self) -> None:
-        """Kill -9 the whole tree of PostgreSQL's processes."""
+        """Kill all PostgreSQL processes with SIGKILL."""
         pid = self.servers.postgres.pid
         assert pid is not None
         children = proctable.descendants(pid)
@@ -195,7 +195,7 @@ class Installation:
                 os.kill(victim, signal.SIGKILL)
 
     def kill_nats(self) -> None:
-        """Kill -9 the NATS server."""
+        """Kill the NATS server with SIGKILL."""
         pid = self.servers.nats.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
@@ -203,7 +203,7 @@ class Installation:
     # --- calls ----------------------------------------------------------------------------------
 
     def channel(self, number: int = 0) -> grpc.Channel:
-        """Open a connection to one engine; it is made again when it is lost."""
+        """Open a connection to one engine; it reconnects when it is lost."""
         return grpc.insecure_channel(self.targets[number], options=RECONNECT)
 
     def _open_banks(self) -> None:
@@ -219,12 +219,12 @@ class Installation:
                 accounts.FundAccount(funding, timeout=10)
 
     async def connect(self) -> asyncpg.Connection[Any]:
-        """Open a connection to the database, to look."""
+        """Open a connection to the database, for reading."""
         return await asyncpg.connect(self.database_url)
 
 
 def _await_stop(pid: int) -> None:
-    """Wait until every thread of a process stands still: the signal reaches them one after the other."""
+    """Wait until every thread of a process is stopped: the signal reaches them one after the other."""
     deadline = time.monotonic() + STOPPED_SECONDS_MAX
     while not all(map(_is_stopped, Path(f"/proc/{pid}/task").iterdir())):
         assert time.monotonic() < deadline, f"process {pid} does not stop"

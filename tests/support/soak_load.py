@@ -1,8 +1,8 @@
-"""Callers of several engines: they send, send again under the same key, wait, cancel and look.
+"""Callers of several engines: they send, send again under the same key, wait, cancel and read.
 
-A caller keeps to an engine until a call fails, then tries the next one with the same request, as any
-careful client does; now and then it changes by itself, so that every engine has work. What the engines promise to callers is noted where it is broken: another settlement
-for the same key (I14), an end that changes afterwards (I20).
+A caller uses one engine until a call fails, then tries the next one with the same request, as any careful
+client does; sometimes it changes by itself, so that every engine has work. Violated guarantees are
+recorded: another settlement for the same key (I14), and a final state that changes afterwards (I20).
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ class Caller:
 
     @property
     def stub(self) -> rpc.SettlementServiceStub:
-        """The engine that this caller keeps to."""
+        """The stub of the engine that this caller uses."""
         return self._stubs[self._at]
 
     def move_on(self, error: grpc.RpcError) -> None:
-        """Take the next engine."""
+        """Change to the next engine."""
         assert isinstance(error, grpc.Call)
         self.failures[error.code().name] += 1
         self._at = (self._at + 1) % len(self._stubs)
 
     def change(self, chance: random.Random) -> None:
-        """Take another engine now and then."""
+        """Change to another engine sometimes."""
         if chance.random() < CHANGE_SHARE:
             self._at = chance.randrange(len(self._stubs))
 
@@ -71,7 +71,7 @@ class Caller:
 
 
 class Load:
-    """Callers in threads of their own, until ``stop``."""
+    """Callers in their own threads, until ``stop``."""
 
     def __init__(
         self,
@@ -91,8 +91,8 @@ class Load:
         self._guard = threading.Lock()
         self.accepted: dict[str, str] = {}  # settlements by obligation
         self.script_of: dict[str, str] = {}  # by settlement
-        self.ends: dict[str, int] = {}  # what a caller has been told
-        self.broken: list[str] = []  # promises to callers
+        self.ends: dict[str, int] = {}  # the final states that callers received
+        self.broken: list[str] = []  # violated guarantees
         self.counts: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.crash: BaseException | None = None
@@ -111,11 +111,11 @@ class Load:
 
     @property
     def is_busy(self) -> bool:
-        """Say whether a caller still waits for an answer."""
+        """Return whether a caller still waits for a response."""
         return any(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
-        """Send no more, finish what was begun, and raise what went wrong in a thread."""
+        """Send nothing more, finish what was started, and raise errors of the threads."""
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout=END_SECONDS)
@@ -172,7 +172,7 @@ class Load:
             waiting = again
 
     def _execute(self, caller: Caller, chance: random.Random) -> None:
-        """Settle one and wait for its end, again and again under one key until it has ended."""
+        """Execute one settlement, repeatedly under one key until it has ended."""
         payment_request = self._request(chance)
         deadline = time.monotonic() + ACCEPT_SECONDS_MAX
         while time.monotonic() < deadline:
@@ -191,7 +191,7 @@ class Load:
         raise AssertionError(message)
 
     def _look(self, caller: Caller, chance: random.Random) -> None:
-        """Look at settlements at any engine; whoever saw an end sees no other state afterwards."""
+        """Read settlements from any engine; after a final state no other state may follow."""
         with self._guard:
             known = list(self.script_of)[-2000:]
         for settlement_id in chance.sample(known, min(5, len(known))):
@@ -206,7 +206,7 @@ class Load:
             self._see(settlement_id, found.status)
 
     def _cancel(self, caller: Caller, obligation_id: str) -> None:
-        """Wish that one were not; what the engine makes of it is its own affair."""
+        """Request a cancellation; the engine decides what follows."""
         wanted = pb.CancelSettlementRequest(settlement_id=self.accepted[obligation_id])
         try:
             caller.stub.CancelSettlement(wanted, timeout=CALL_SECONDS)

@@ -1,4 +1,4 @@
-"""How long after PostgreSQL was killed it answers again, and a new settlement has ended."""
+"""Times after PostgreSQL was killed: until it answers again, and until a new settlement has ended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DOWN = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 
 
 class Probe(threading.Thread):
-    """A caller who begins when it is made. The times stay infinite for what did not happen."""
+    """A caller that starts when it is created. The times stay infinite for what did not happen."""
 
     def __init__(self, installation: Installation, obligation_id: str) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Probe(threading.Thread):
 
     @override
     def run(self) -> None:
-        """Ask the database, then settle one."""
+        """Query the database, then settle one payment."""
         asyncio.run(self._until_answered())
         self._until_settled()
 

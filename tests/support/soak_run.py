@@ -1,6 +1,7 @@
-"""One long run: engines, servers and a consumer are killed and frozen under load, and at the end all is well.
+"""One long run: engines, servers and a consumer are killed and frozen under load, then all is checked.
 
-The plan of violence comes from a seed. Processes are ended by number only, each by whoever began it.
+The plan of faults is determined by a seed. Processes are ended by their id only, each by whoever started
+it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ LOOK_SECONDS = 0.02
 SAMPLE_SECONDS = 2.0
 ENGINES = 3
 CALM_SHARE = 0.05
-"""The last part of the time passes without violence."""
+"""The last part of the time has no faults."""
 
 FROZEN_SECONDS = (2.0, 3.5)
 FINISH_SECONDS_MAX = 120.0
@@ -45,12 +46,12 @@ STUCK = """
     ON s.id = w.settlement_id WHERE w.owner = 0 AND w.due_at = 'infinity' AND s.state <> 'held'
 """
 
-assert FROZEN_SECONDS[0] > LEASE_SECONDS, "a zombie is frozen for longer than its lease"
+assert FROZEN_SECONDS[0] > LEASE_SECONDS, "a frozen engine outlasts its lease"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How long, and how often what is done."""
+    """How long the run lasts, and how often each fault occurs."""
 
     seconds: float
     seed: int
@@ -62,7 +63,7 @@ class Plan:
 
     @classmethod
     def lasting(cls, seconds: float, seed: int) -> Plan:
-        """Make a plan whose violence is that of thirty minutes, in proportion."""
+        """Make a plan with the faults of thirty minutes, in proportion to the time."""
         share = seconds / 1800
 
         def times(count: int) -> int:
@@ -81,7 +82,7 @@ class Plan:
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """What was done, what it cost, and what was found."""
+    """What was done, how long it took, and what was found."""
 
     done: Counter[str] = field(default_factory=Counter)
     killed: list[float] = field(default_factory=list)
@@ -96,7 +97,7 @@ class Findings:
     seconds: float = 0.0
 
     def table(self) -> str:
-        """Write it down for people."""
+        """Write the findings as text."""
         lines = [f"{self.seconds:.0f} s, {ENGINES} engines"]
         lines += [f"  {count:>9,}  {what}" for what, count in self.done.items()]
         lines += [f"  {self.taken_over:>9,}  settlements taken over"]
@@ -133,7 +134,7 @@ class Soak:
         self._owners: dict[int, int] = {}
 
     def run(self) -> Findings:
-        """Do it all; the servers and engines are gone when it returns."""
+        """Do the whole run; the servers and engines are stopped when it returns."""
         with (
             Installation(self._folder, engines=ENGINES) as self._installation,
             Consumer(self._installation) as self._consumer,
@@ -153,14 +154,14 @@ class Soak:
         return self._found
 
     def _watch_the_callers_finish(self) -> None:
-        """Bring back what died while the callers finish: without engines they could not."""
+        """Restart what died while the callers finish: they need the engines."""
         self._load.begin_stop()
         deadline = time.monotonic() + FINISH_SECONDS_MAX
         while self._load.is_busy and time.monotonic() < deadline:
             self._installation.watch()
             time.sleep(LOOK_SECONDS)
 
-    # --- violence -------------------------------------------------------------------------------
+    # --- faults ---------------------------------------------------------------------------------
 
     def _schedule(self) -> list[tuple[float, str]]:
         plan = self._plan
@@ -207,7 +208,7 @@ class Soak:
         self._found.seconds = time.monotonic() - began
 
     def _strike(self, act: str) -> bool:
-        """Do one act of violence; False when there is nothing to do it to just now."""
+        """Inject one fault; False if no process is available for it now."""
         match act:
             case "engine killed":
                 is_done = self._kill_engine()
@@ -226,7 +227,7 @@ class Soak:
         return is_done
 
     def _engines(self) -> list[int]:
-        """Name the engines that are there, and not frozen."""
+        """Return the numbers of the engines that run and are not frozen."""
         there = self._installation
         return [
             number
@@ -266,7 +267,7 @@ class Soak:
         self._probes.append(probe)
         return True
 
-    # --- measures -------------------------------------------------------------------------------
+    # --- measurements ---------------------------------------------------------------------------
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -274,7 +275,7 @@ class Soak:
         task.add_done_callback(self._tasks.discard)
 
     async def _measure(self, pid: int, seconds: list[float], began: float) -> None:
-        """Measure a takeover; when PostgreSQL is killed meanwhile there is nothing to measure."""
+        """Measure a takeover; if PostgreSQL is killed meanwhile there is nothing to measure."""
         with suppress(*DOWN):
             spy = await self._spy()
             engine_id = self._owners.get(pid) or await owner_of(spy, pid)
@@ -291,7 +292,7 @@ class Soak:
             self._found.without_next_action_max = most
 
     async def _spy(self) -> asyncpg.Pool[asyncpg.Record]:
-        """Return connections that are open already: a kill is timed from its first instant."""
+        """Return connections that are already open: a kill is timed from its first instant."""
         if self._pool is None:
             url = self._installation.database_url
             self._pool = await asyncpg.create_pool(url, min_size=SPIES, max_size=SPIES)
@@ -300,7 +301,7 @@ class Soak:
     # --- the end --------------------------------------------------------------------------------
 
     async def _conclude(self) -> None:
-        """Let everything come to its end, then check."""
+        """Wait until everything has ended, then check."""
         load, found = self._load, self._found
         if not self._consumer.is_running:
             self._consumer.begin()

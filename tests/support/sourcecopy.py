@@ -1,6 +1,6 @@
-"""A copy of the source tree in which a recipe of CONTRIBUTING is carried out, and tried with the copy's own code.
+"""A copy of the source tree in which a recipe of CONTRIBUTING is carried out and tested.
 
-Edits name the text that they change: a recipe that no longer fits the source fails where it does not fit.
+An edit names the text that it changes: a recipe that no longer fits the source fails at that edit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SECONDS_MAX = 240
 
 
 class SourceCopy:
-    """The tree, to be edited and run."""
+    """The copy, to be edited and run."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -39,35 +39,35 @@ class SourceCopy:
         }
 
     def uses(self, server: PostgresServer) -> None:
-        """Let the copy's tests make their databases on a server that runs already."""
+        """Let the copy's tests create their databases on a running server."""
         self._environment["SETTLEMENT_TEST_DATABASE_URL"] = server.url("postgres")
 
     def read(self, path: str) -> str:
         return (self.root / path).read_text("utf-8")
 
     def add(self, path: str, text: str) -> None:
-        """Write a file that was not there."""
+        """Write a new file."""
         place = self.root / path
         assert not place.exists(), path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, "utf-8")
 
     def before(self, path: str, anchor: str, text: str) -> None:
-        """Write text before the one place where the anchor stands."""
+        """Insert text before the only occurrence of the anchor."""
         self.change(path, anchor, text + anchor)
 
     def after(self, path: str, anchor: str, text: str) -> None:
-        """Write text after the one place where the anchor stands."""
+        """Insert text after the only occurrence of the anchor."""
         self.change(path, anchor, anchor + text)
 
     def change(self, path: str, old: str, new: str) -> None:
-        """Write a text for another one that stands in one place."""
+        """Replace the only occurrence of a text."""
         text = self.read(path)
         assert text.count(old) == 1, f"{path} has {text.count(old)} times: {old}"
         (self.root / path).write_text(text.replace(old, new), "utf-8")
 
     def run(self, *arguments: str) -> str:
-        """Run Python in the copy; what it prints. Fails when it does."""
+        """Run Python in the copy; return its output. Fails if the program fails."""
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=self.root,
@@ -85,11 +85,11 @@ class SourceCopy:
         self.run("-m", "pytest", "-q", "-n0", *arguments)
 
     def write_docs(self) -> None:
-        """Write the generated parts of the documentation anew."""
+        """Generate the generated parts of the documentation again."""
         self.run("tools/docs.py")
 
     def write_schema(self) -> None:
-        """Write schema.sql anew, as ``make schema`` does."""
+        """Generate schema.sql again, as ``make schema`` does."""
         self._environment["SETTLEMENT_WRITE_SCHEMA"] = "1"
         self.test("tests/migration/test_schema.py")
         del self._environment["SETTLEMENT_WRITE_SCHEMA"]

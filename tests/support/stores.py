@@ -1,4 +1,4 @@
-"""The two stores, each with everything that a process has of it."""
+"""The two stores, each with everything that a process uses."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class WallClock:
 
 
 class CountedIds:
-    """Identifiers that grow, and that tests can read."""
+    """Identifiers that increase, and that tests can read."""
 
     _numbers = itertools.count(1)
 
@@ -68,7 +68,7 @@ class CountedIds:
 
 
 class Stores(ABC):
-    """What one process has of a store."""
+    """The part of a store that one process uses."""
 
     name: str
     settlements: ports.SettlementStore
@@ -87,14 +87,14 @@ class Stores(ABC):
     _owner = 0
 
     async def engine_id(self) -> int:
-        """Return the number of the engine that this process is."""
+        """Return the engine id of this process."""
         if not self._owner:
             self._owner = await self.registry.join(LEASE_SECONDS)
         return self._owner
 
     @abstractmethod
     def beside(self) -> Stores:
-        """Return what another process has of the same data."""
+        """Return the stores of another process on the same data."""
 
     async def differences(self) -> list[ports.Difference]:
         """Prove the books."""
@@ -104,12 +104,12 @@ class Stores(ABC):
     async def end_session(self, engine_id: int) -> None:
         """End the session of an engine as its crash would."""
 
-    async def close_beside(self) -> None:  # noqa: B027 - in memory there is nothing to let go of
-        """Let go of what the other processes had."""
+    async def close_beside(self) -> None:  # noqa: B027 - in memory there is nothing to release
+        """Release what the other processes used."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
 
 
 class MemoryStores(Stores):
@@ -145,7 +145,7 @@ class MemoryStores(Stores):
 
 
 def patient_settings(url: str) -> DatabaseSettings:
-    """A busy machine stalls for seconds now and then; only a wrong answer is a failure."""
+    """Settings with long time-outs: a busy machine may stall for seconds."""
     return DatabaseSettings(
         url=url,
         connect_timeout_seconds=60.0,
@@ -188,7 +188,7 @@ class PostgresStores(Stores):
 
     @override
     async def differences(self) -> list[ports.Difference]:
-        """Prove the books with the auditor's own checks, in one statement: it is done very often."""
+        """Prove the books with the auditor's checks in one statement, because it is done very often."""
         parts = [
             f"SELECT '{name}' AS check, q.subject, q.expected, q.found FROM ({query(name)}) AS q"
             for name in checks()
@@ -206,7 +206,7 @@ class PostgresStores(Stores):
         ]
 
     async def with_currency(self, code: str, digits: int) -> None:
-        """Have a currency as a migration of an older list has left it."""
+        """Add a currency, as a migration of an older list has left it."""
         connection = await asyncpg.connect(self.url)
         await connection.execute(
             "INSERT INTO currencies VALUES ($1, $2) ON CONFLICT DO NOTHING", code, digits

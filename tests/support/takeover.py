@@ -1,4 +1,4 @@
-"""How long it takes until the work of an engine that is gone is others' work, and done."""
+"""How long it takes until other engines have taken over and finished the work of an engine that is gone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.005
 QUIET_SECONDS = 0.5
-"""A transaction that the dead had begun may still come to its end: so long nothing more may appear."""
+"""How long a transaction of the dead engine may still commit: until then its work is checked."""
 
 TAKEOVER_SECONDS_MAX = 60.0
 READY_SECONDS_MAX = 60.0
@@ -38,7 +38,7 @@ ENDED = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takeover:
-    """What happened to the work of one engine. Times are from the blow on."""
+    """What happened to the work of one engine. Times are seconds since the fault."""
 
     settlements: int
     taken_seconds: float
@@ -46,7 +46,7 @@ class Takeover:
 
 
 async def owner_of(connection: Asked, pid: int) -> int:
-    """Return the number under which a process is known."""
+    """Return the engine id of a process."""
     return int(await connection.fetchval(OWNER, pid))
 
 
@@ -59,9 +59,9 @@ async def watch_takeover(
     is_ended_awaited: bool = True,
     tick: Callable[[], object] = lambda: None,
 ) -> Takeover:
-    """Look until nothing is owned by the number any more, and all that was has ended.
+    """Wait until no settlement is owned by this engine id, and all that it owned have ended.
 
-    ``began`` is when the blow fell, on the monotonic clock; ``tick`` is called at every look.
+    ``began`` is the time of the fault on the monotonic clock; ``tick`` is called at every check.
     """
     seen: set[UUID] = set()
     taken_at = began
@@ -69,7 +69,9 @@ async def watch_takeover(
     while True:
         left = {row["settlement_id"] for row in await connection.fetch(OWNED, engine_id)}
         now = time.monotonic()
-        assert now < deadline, f"after {seconds} s {len(left)} settlements are still the dead one's"
+        assert now < deadline, (
+            f"after {seconds} s {len(left)} settlements still belong to the dead engine"
+        )
         seen |= left
         if left:
             taken_at = now
@@ -95,9 +97,9 @@ async def watch_takeover(
 
 
 async def strike(installation: Installation, number: int, *, is_kill: bool) -> Takeover:
-    """Kill or freeze an engine under load, and see how long its work takes to find another owner.
+    """Kill or freeze an engine under load, and measure the takeover of its work.
 
-    A frozen one is thawed when others have all of its work; a killed one is begun again meanwhile.
+    A frozen engine is resumed when others have all of its work; a killed one is restarted meanwhile.
     """
     connection = await installation.connect()
     try:
@@ -118,7 +120,7 @@ async def strike(installation: Installation, number: int, *, is_kill: bool) -> T
 async def until_carrying(
     installation: Installation, number: int, seconds: float = READY_SECONDS_MAX
 ) -> None:
-    """Wait until every engine is there, and this one carries something just now."""
+    """Wait until every engine is ready, and this one owns settlements."""
     connection = await installation.connect()
     deadline = time.monotonic() + seconds
     try:
@@ -135,7 +137,7 @@ async def until_carrying(
 
 
 def percentiles(values: Sequence[float]) -> str:
-    """Say how values are spread, in milliseconds."""
+    """Return the percentiles of the values, in milliseconds."""
     ordered = sorted(values)
     if not ordered:
         return "none"

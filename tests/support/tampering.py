@@ -1,4 +1,4 @@
-"""What is done behind the guards, and every check that must notice it."""
+"""Changes made behind the guards, and the checks that must detect each."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ VOSTRO = "(SELECT min(id) FROM accounts WHERE kind = 'vostro')"
 
 
 def booked(leg: int, debit: str, credit: str, group: str = "gen_random_uuid()") -> str:
-    """Post a transfer of 5 behind the guards, balances and all."""
+    """Post a transfer of 5 minor units behind the guards, including the balances."""
     return (
         f"INSERT INTO transfers SELECT {group}, {leg}, {debit}, {credit}, 5, 'EUR', 'ghost', now();"
         f"UPDATE accounts SET debits_posted = debits_posted + 5 WHERE id = {debit};"

@@ -1,4 +1,4 @@
-"""What a bank says without being asked, as the message by which it arrives."""
+"""Unsolicited reports of a bank, as the messages in which they arrive."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 
 def message_of(rail: str, answer: Answer, names: References | None) -> InboundMessage:
-    """Write what is said of a payment; without names it is of one that is not known here."""
+    """Make the message of a report; without references it is about an unknown payment."""
     references = (
         PaymentReferences(uetr=names.uetr, rail_reference=answer.rail_reference)
         if names is not None
@@ -50,7 +50,7 @@ def message_of(rail: str, answer: Answer, names: References | None) -> InboundMe
 
 
 class Unasked:
-    """The way of a rail's double to the engine for what nobody asked."""
+    """Delivers unsolicited messages from a test rail to the engine."""
 
     def __init__(self, rail: str) -> None:
         self.rail = rail
@@ -59,16 +59,16 @@ class Unasked:
         self._deliveries: set[asyncio.Task[Any]] = set()
 
     def note(self, questions: Iterable[Question]) -> None:
-        """Remember under which names payments were asked about."""
+        """Record the references of the payments that were sent."""
         for question in questions:
             self.names[question.settlement_id, question.attempt] = question.references
 
     def say(self, answers: Iterable[Answer]) -> None:
-        """Say something; whether it is stored is the engine's affair."""
+        """Report something; the engine decides whether it is stored."""
         self.deliver([message_of(self.rail, answer, self._names(answer)) for answer in answers])
 
     def deliver(self, messages: Sequence[InboundMessage]) -> None:
-        """Hand messages over; whether they are stored is the engine's affair."""
+        """Deliver messages; the engine decides whether they are stored."""
         task = asyncio.get_running_loop().create_task(self._deliver(messages))
         self._deliveries.add(task)
         task.add_done_callback(self._deliveries.discard)
@@ -77,7 +77,7 @@ class Unasked:
         return self.names.get((answer.settlement_id, answer.attempt or 1))
 
     async def _deliver(self, messages: Sequence[InboundMessage]) -> None:
-        assert self.receive is not None, "the engine takes in what rails deliver"
+        assert self.receive is not None, "the engine receives what rails deliver"
         try:
             await self.receive(messages)
         except SettlementEngineError:

@@ -1,4 +1,4 @@
-"""An engine on the store in memory, with a rail that says what it is told to say."""
+"""An engine on the store in memory, with a rail whose answers the test sets."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class RealClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        """Return the present instant."""
+        """Return the machine's time."""
         return datetime.now(UTC)
 
 
@@ -96,7 +96,7 @@ class CountedIds:
 
 
 class Tally:
-    """A Meter that remembers anomalies."""
+    """A meter that records invariant warnings."""
 
     def __init__(self) -> None:
         self.invariant_warnings: list[str] = []
@@ -112,7 +112,7 @@ class Tally:
         """Ignore."""
 
     def lanes(self, reports: Any) -> None:
-        """Remember how they are."""
+        """Record the lanes' reports."""
         self.lanes_shown.append(reports)
 
     def batch(self, *_: object) -> None:
@@ -124,7 +124,7 @@ class Tally:
 
 
 class ToldScreening:
-    """Clears, unless it was told another answer."""
+    """Clears, unless the test set another answer."""
 
     def __init__(self) -> None:
         self.told: deque[Event | None] = deque()
@@ -133,7 +133,7 @@ class ToldScreening:
     async def screen(
         self, settlements: Sequence[Settlement], report: Callable[[Sequence[Answer]], None]
     ) -> None:
-        """Say what was told; None is silence."""
+        """Answer as the test set; None is no answer."""
         for settlement in settlements:
             self.asked += 1
             event = self.told.popleft() if self.told else Event.CLEARED
@@ -142,7 +142,7 @@ class ToldScreening:
 
 
 class ToldRail:
-    """Says what it is told, question by question; None is silence. Told nothing, it settles."""
+    """Answers as the test set, request by request; None is no answer. Without an answer set, it settles."""
 
     name = "told"
 
@@ -163,11 +163,11 @@ class ToldRail:
         self.say = self.unasked.say
 
     def prepare(self, settlement: Settlement, references: Any) -> bytes:
-        """Name the payment."""
+        """Return the payment's bytes."""
         return payment_bytes(settlement, references)
 
     def read(self, payload: bytes) -> PaymentTerms | None:
-        """Say what the bytes ask for."""
+        """Return what the bytes request."""
         return payment_terms(payload)
 
     async def _ask(
@@ -195,19 +195,19 @@ class ToldRail:
                 )
 
     async def send(self, questions: Any, report: Any) -> None:
-        """Answer as told."""
+        """Answer as the test set."""
         await self._ask("send", self.sends, questions, report)
 
     async def enquire(self, questions: Any, report: Any) -> None:
-        """Answer as told."""
+        """Answer as the test set."""
         await self._ask("enquire", self.enquiries, questions, report)
 
     async def recall(self, questions: Any, report: Any) -> None:
-        """Answer as told."""
+        """Answer as the test set."""
         await self._ask("recall", self.recalls, questions, report)
 
     def listen(self, receive: Any) -> None:
-        """Remember who stores what nobody asked."""
+        """Set who stores unsolicited messages."""
         self.unasked.receive = receive
 
     async def start(self) -> None:
@@ -218,7 +218,7 @@ class ToldRail:
 
 
 class ShakyStore(MemorySettlements):
-    """A store whose connection is lost when it is told: before the commit, or after it."""
+    """A store that loses its connection when the test says so: before the commit, or after it."""
 
     def __init__(self, records: Records) -> None:
         super().__init__(records)
@@ -232,7 +232,7 @@ class ShakyStore(MemorySettlements):
         return False
 
     async def admit(self, admissions: Any, engine_id: int) -> Any:
-        """Lose the connection around the writing."""
+        """Lose the connection before or after the write."""
         for admission in admissions:
             if admission.instruction.idempotency_key in self.poison:
                 raise InvariantViolated("poison")
@@ -244,7 +244,7 @@ class ShakyStore(MemorySettlements):
         return found
 
     async def apply(self, steps: Any, engine_id: int) -> Any:
-        """Lose the connection around the writing."""
+        """Lose the connection before or after the write."""
         for step in steps:
             if step.settlement.instruction.obligation_id in self.poison:
                 raise InvariantViolated("poison")
@@ -257,7 +257,7 @@ class ShakyStore(MemorySettlements):
 
 
 class House:
-    """One engine and everything around it."""
+    """One engine and everything that it needs."""
 
     def __init__(
         self,
@@ -269,7 +269,7 @@ class House:
         others: Sequence[ToldRail] = (),
         **settings: Any,
     ) -> None:
-        """Build one; ``others`` are rails besides the first."""
+        """Build an engine; ``others`` are further rails."""
         self.records = records or Records(clock=LoopClock())
         self.ids = CountedIds()
         self.rail = rail or ToldRail()
@@ -307,12 +307,12 @@ class House:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Join and run."""
+        """Start the engine."""
         await self.engine.join()
         self._task = asyncio.get_running_loop().create_task(self.engine.run())
 
     async def crash(self) -> None:
-        """Stop without a word: the session ends, nothing is given back."""
+        """Stop as a crash does: the session ends, and nothing is handed back."""
         assert self._task is not None
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -359,7 +359,7 @@ class House:
         return [move.to_state.value for move in await self.store.history(settlement.id)]
 
     async def until(self, truth: Callable[[], Any]) -> None:
-        """Wait until something is true."""
+        """Wait until a condition is true."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not truth():  # noqa: ASYNC110 - a predicate cannot be awaited
                 await asyncio.sleep(0.002)
@@ -382,7 +382,7 @@ def payment_request(key: str = "k1", amount: int | Money = 100, **fields: Any) -
 
 
 def shut_window() -> Window:
-    """Make a window of one minute a week, which is shut now."""
+    """Make a window of one minute a week, which is closed now."""
     now = LoopClock().now()
     far = (now.isoweekday() + 2) % 7 + 1
     return Window(
@@ -396,7 +396,7 @@ def shut_window() -> Window:
 
 @asynccontextmanager
 async def running(funds: int = 10_000, **settings: Any) -> AsyncIterator[House]:
-    """Run a house with two banks; at the end the books are proved."""
+    """Run an engine with two banks; at the end the books are proved."""
     house = House(**settings)
     await house.open_bank("AAA", funds)
     await house.open_bank("BBB", 0)

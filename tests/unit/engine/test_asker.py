@@ -1,4 +1,4 @@
-"""The asker: answers that come too late for their question, and silence."""
+"""The asker: answers that arrive after their time-out, and missing answers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Question
 
 
-async def test_what_means_something_only_as_an_answer_does_not_count_after_the_silence() -> None:
-    """The bank's first "not found" is late; a resend follows from the second one alone."""
+async def test_an_answer_that_is_valid_only_for_its_request_is_ignored_after_the_time_out() -> None:
+    """The bank's first *not found* is late; only the second one leads to a resend."""
     late: list[Callable[[], None]] = []
     async with running() as house:
         house.rail.sends.extend([None, None])
@@ -45,7 +45,7 @@ async def test_what_means_something_only_as_an_answer_does_not_count_after_the_s
         assert (await house.engine.wait(settlement.id, 5.0)).state is State.COMPLETED
 
 
-async def test_a_no_of_screening_without_a_reason_is_a_no() -> None:
+async def test_a_refusal_of_screening_without_a_reason_is_a_refusal() -> None:
     async with running() as house:
         house.screening.told.append(Event.REFUSED)
         found = await house.settle()

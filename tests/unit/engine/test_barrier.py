@@ -1,4 +1,4 @@
-"""The opening: nothing is sent before it is sure that nothing was forgotten, or what was is found."""
+"""The failover barrier: nothing is sent until no payment can be missing from the records unnoticed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TURNS = 10
 
 
 class ListingRail(ToldRail):
-    """A rail whose bank gives a list, two payments a page."""
+    """A rail whose bank lists its payments, two on each page."""
 
     PAGE = 2
 
@@ -48,7 +48,7 @@ class ListingRail(ToldRail):
         self.failures = 0
 
     def holds(self, key: str, event: Event = Event.SETTLED) -> str:
-        """Let the bank have a payment of ours."""
+        """Let the bank have one of our payments."""
         reference = references("test", key, 1).end_to_end_id
         at = LoopClock().now()
         self.has.append(
@@ -60,7 +60,7 @@ class ListingRail(ToldRail):
         self.listed += 1
         if self.failures:
             self.failures -= 1
-            message = "the bank is shut"
+            message = "the bank is closed"
             raise OSError(message)
         found = [payment for payment in self.has if payment.received_at >= since]
         start = int(after or "0")
@@ -69,7 +69,7 @@ class ListingRail(ToldRail):
 
 
 class Site:
-    """Engines, one after the other, on records that may become older or be elsewhere."""
+    """Engines, one after the other, on records that may be restored or moved to another server."""
 
     def __init__(self) -> None:
         self.houses: list[House] = []
@@ -121,7 +121,7 @@ def elsewhere(records: Records, **changes: Any) -> Records:
 
 
 def unknown(house: House) -> list[str]:
-    """The references of payments that the bank has and we have not."""
+    """Return the references of payments that the bank has and we do not."""
     found = house.records.cases
     return [name for _, kind, name in found if kind is CaseKind.UNKNOWN_PAYMENT]
 
@@ -131,12 +131,12 @@ def is_open(house: House) -> Callable[[], bool]:
 
 
 def words(house: House, key: str) -> list[str]:
-    """What was asked of the rail about a payment."""
+    """Return what the rail was asked about a payment."""
     return [word for word, payload, _ in house.rail.asked if f"o-{key} ".encode() in payload]
 
 
 async def locked_behind_the_gate(house: House, key: str) -> UUID:
-    """Let a payment be recorded while the gate is shut: its sending waits there."""
+    """Let a payment be recorded while sending is paused: its send waits."""
     screen = house.screening.screen
 
     async def screen_and_shut(settlements: Any, report: Any) -> None:
@@ -152,14 +152,14 @@ async def locked_behind_the_gate(house: House, key: str) -> UUID:
     return found
 
 
-async def test_a_new_database_is_opened_at_once(site: Site) -> None:
+async def test_sending_starts_at_once_on_a_new_database(site: Site) -> None:
     house = await site.engine()
     assert (await house.settle()).state is State.COMPLETED
     assert house.engine.opening == "sending open (recovery 0)"
     assert [system_epoch.opening.why for system_epoch in house.records.system_epochs] == ["first"]
 
 
-async def test_the_same_server_is_opened_without_a_new_record(site: Site) -> None:
+async def test_sending_resumes_on_the_same_server_without_a_new_epoch(site: Site) -> None:
     first = await site.engine()
     await first.settle()
     await site.crash(first)
@@ -177,7 +177,9 @@ async def test_the_same_server_is_opened_without_a_new_record(site: Site) -> Non
         ({"database_id": 7}, "another_database"),
     ],
 )
-async def test_another_server_begins_an_era(site: Site, change: dict[str, Any], why: str) -> None:
+async def test_another_server_begins_a_system_epoch(
+    site: Site, change: dict[str, Any], why: str
+) -> None:
     first = await site.engine()
     await first.settle()
     await site.crash(first)
@@ -191,7 +193,9 @@ async def test_another_server_begins_an_era(site: Site, change: dict[str, Any], 
     assert {system_epoch_of(move.position) for move in second.records.moves} == {0, 1}
 
 
-async def test_nothing_is_screened_or_sent_while_it_is_shut_and_intake_goes_on(site: Site) -> None:
+async def test_while_sending_is_paused_payments_are_admitted_but_not_screened_or_sent(
+    site: Site,
+) -> None:
     first = await site.engine()
     await first.settle()
     await site.crash(first)
@@ -210,7 +214,7 @@ async def test_nothing_is_screened_or_sent_while_it_is_shut_and_intake_goes_on(s
     assert ended.state is State.COMPLETED
 
 
-async def test_what_is_in_flight_is_asked_about_and_not_sent_again(site: Site) -> None:
+async def test_payments_in_flight_are_enquired_about_and_not_sent_again(site: Site) -> None:
     first = await site.engine()
     first.rail.sends.append(None)
     first.rail.enquiries.extend([None] * 1000)
@@ -223,7 +227,7 @@ async def test_what_is_in_flight_is_asked_about_and_not_sent_again(site: Site) -
     assert words(second, "k1") == ["enquire"]
 
 
-async def test_what_the_bank_has_and_we_have_not_is_one_exception_each(site: Site) -> None:
+async def test_each_payment_that_only_the_bank_has_opens_one_case(site: Site) -> None:
     first = await site.engine()
     await first.settle()
     await site.crash(first)
@@ -237,7 +241,7 @@ async def test_what_the_bank_has_and_we_have_not_is_one_exception_each(site: Sit
     assert second.meter.invariant_warnings.count("unknown_payment") == len(found)
 
 
-async def test_what_the_bank_has_is_asked_about_and_never_sent(site: Site) -> None:
+async def test_payments_that_the_bank_has_are_enquired_about_and_never_sent(site: Site) -> None:
     first = await site.engine()
     await first.settle()
     await site.crash(first)
@@ -250,7 +254,7 @@ async def test_what_the_bank_has_is_asked_about_and_never_sent(site: Site) -> No
     assert words(second, "k3") == ["send"]
 
 
-async def test_an_end_of_ours_that_the_bank_denies_is_an_exception(site: Site) -> None:
+async def test_a_final_state_that_the_bank_contradicts_opens_a_case(site: Site) -> None:
     first = await site.engine()
     first.rail.sends.append(Event.REJECTED)
     ended = await first.settle()
@@ -264,7 +268,9 @@ async def test_an_end_of_ours_that_the_bank_denies_is_an_exception(site: Site) -
     assert unknown(second) == []
 
 
-async def test_a_bank_that_gives_no_list_is_waited_for_until_a_person_confirms(site: Site) -> None:
+async def test_without_a_list_of_the_bank_sending_stays_paused_until_a_person_confirms(
+    site: Site,
+) -> None:
     first = await site.engine()
     await first.settle()
     await site.crash(first)
@@ -278,7 +284,9 @@ async def test_a_bank_that_gives_no_list_is_waited_for_until_a_person_confirms(s
     assert (await second.settle("k2")).state is State.COMPLETED
 
 
-async def test_an_older_state_on_the_same_server_is_learned_from_the_bank(site: Site) -> None:
+async def test_an_older_state_on_the_same_server_is_detected_from_the_banks_list(
+    site: Site,
+) -> None:
     rail = ListingRail()
     first = await site.engine(rail=rail)
     await first.settle()
@@ -298,10 +306,12 @@ async def test_an_older_state_on_the_same_server_is_learned_from_the_bank(site: 
     await site.crash(second)
     third = await site.engine(older, rail)
     await third.until(is_open(third))
-    assert len(older.system_epochs) == 2, "what is on file is no news"
+    assert len(older.system_epochs) == 2, "known payments begin no epoch"
 
 
-async def test_a_bank_that_does_not_answer_does_not_keep_the_same_server_shut(site: Site) -> None:
+async def test_a_bank_that_does_not_answer_does_not_pause_sending_on_the_same_server(
+    site: Site,
+) -> None:
     rail = ListingRail()
     rail.failures = 10**6
     house = await site.engine(rail=rail)
@@ -309,7 +319,7 @@ async def test_a_bank_that_does_not_answer_does_not_keep_the_same_server_shut(si
     assert "bank_list_unchecked" in house.meter.invariant_warnings
 
 
-async def test_a_running_engine_notices_that_it_is_elsewhere_and_takes_a_new_number(
+async def test_a_running_engine_detects_another_server_and_takes_a_new_engine_id(
     site: Site,
 ) -> None:
     house = await site.engine()
@@ -322,7 +332,7 @@ async def test_a_running_engine_notices_that_it_is_elsewhere_and_takes_a_new_num
     await house.until(lambda: house.engine._lease.engine_id > 1_000_000 > engine_id)
 
 
-async def test_a_running_engine_whose_record_became_an_older_one_begins_an_era_of_its_own(
+async def test_a_running_engine_whose_database_was_restored_begins_a_system_epoch(
     site: Site,
 ) -> None:
     house = await site.engine()
@@ -339,7 +349,9 @@ async def test_a_running_engine_whose_record_became_an_older_one_begins_an_era_o
     ]
 
 
-async def test_a_server_that_was_away_is_checked_from_outside_and_begins_no_era(site: Site) -> None:
+async def test_a_server_that_was_unavailable_is_checked_and_begins_no_system_epoch(
+    site: Site,
+) -> None:
     rail = ListingRail()
     house = await site.engine(rail=rail)
     await house.settle()
@@ -359,7 +371,7 @@ async def test_a_server_that_was_away_is_checked_from_outside_and_begins_no_era(
 
 
 class ToldWitness:
-    """Remembers what it is told to."""
+    """Returns the announcement that the test set."""
 
     def __init__(self, last: Announced | None) -> None:
         self.last = last
@@ -368,7 +380,7 @@ class ToldWitness:
         return self.last
 
 
-async def test_a_start_on_less_than_was_announced_begins_an_era_before_anything_is_written(
+async def test_a_start_with_less_than_was_announced_begins_a_system_epoch_before_any_write(
     site: Site,
 ) -> None:
     first = await site.engine()
@@ -397,18 +409,18 @@ async def test_a_start_on_less_than_was_announced_begins_an_era_before_anything_
         await site.crash(again)
 
 
-async def test_whoever_knows_of_later_eras_is_believed(site: Site) -> None:
+async def test_a_later_system_epoch_in_the_stream_is_believed(site: Site) -> None:
     house = await site.engine()
     await house.settle()
     house.engine.report_stale(StaleDatabase(why="stream_ahead", system_epoch_min=4, known_to=1))
     await house.until(lambda: house.engine.opening == "sending open (recovery 4)")
     house.engine.report_stale(StaleDatabase(why="stream_ahead", system_epoch_min=4, known_to=1))
     assert (await house.settle("k2")).state is State.COMPLETED
-    assert house.engine.opening == "sending open (recovery 4)", "told again, it is no news"
+    assert house.engine.opening == "sending open (recovery 4)", "a repeated report changes nothing"
 
 
 @pytest.mark.parametrize("system_epoch", [EPOCHS_AHEAD_MAX + 1, 2300, SYSTEM_EPOCH_MAX])
-async def test_what_no_database_can_have_forgotten_begins_no_era(
+async def test_an_impossible_announcement_begins_no_system_epoch(
     site: Site, system_epoch: int
 ) -> None:
     told = Announced(
@@ -426,7 +438,7 @@ async def test_what_no_database_can_have_forgotten_begins_no_era(
     assert house.meter.invariant_warnings.count("stream_foreign") == 2
 
 
-async def test_the_number_of_the_databases_run_changes_with_every_server_and_era(
+async def test_the_database_run_id_changes_with_every_server_and_system_epoch(
     site: Site,
 ) -> None:
     house = await site.engine()
@@ -444,7 +456,7 @@ async def test_the_number_of_the_databases_run_changes_with_every_server_and_era
     assert house.engine.database_run() not in runs
 
 
-async def test_an_opening_that_was_interrupted_is_gone_on_with(site: Site) -> None:
+async def test_an_interrupted_recovery_is_continued(site: Site) -> None:
     first = await site.engine()
     await first.settle()
     await site.crash(first)
@@ -461,7 +473,7 @@ async def test_an_opening_that_was_interrupted_is_gone_on_with(site: Site) -> No
     assert len(unknown(third)) == 1
 
 
-async def test_what_waited_at_the_gate_and_was_forgotten_is_not_asked(site: Site) -> None:
+async def test_a_waiting_send_that_the_database_lost_is_not_sent(site: Site) -> None:
     house = await site.engine()
     await house.until(is_open(house))
     gate = house.engine._gate
@@ -473,17 +485,17 @@ async def test_what_waited_at_the_gate_and_was_forgotten_is_not_asked(site: Site
     assert await gate.passes(gate.turn)
 
 
-async def test_what_waited_at_the_gate_is_not_sent_in_an_era_that_does_not_know_of_it(
+async def test_a_waiting_send_is_not_sent_in_an_epoch_that_does_not_know_it(
     site: Site,
 ) -> None:
-    """The opener hears of the era first; the heartbeat, which forgets, may be stuck on its own line."""
+    """The barrier learns of the epoch first; the lease renewal, which discards the send, may be stuck."""
     first = await site.engine()
     await first.until(is_open(first))
     gate = first.engine._gate
     key = await locked_behind_the_gate(first, "k1")
 
     async def renew(_owner: int, _lease_seconds: float) -> bool:
-        what = "this line is stuck"
+        what = "this connection is stuck"
         raise Unavailable(what)
 
     first.engine._lease._registry.renew = renew  # type: ignore[assignment,method-assign]
@@ -494,5 +506,5 @@ async def test_what_waited_at_the_gate_is_not_sent_in_an_era_that_does_not_know_
     await first.until(lambda: first.engine.opening == "sending open (recovery 1)")
     assert gate.is_open
     for _ in range(TURNS):
-        await asyncio.sleep(0)  # whoever waited at the gate has his turn
+        await asyncio.sleep(0)  # waiting sends get their turn
     assert "send" not in words(first, "k1")

@@ -1,4 +1,4 @@
-"""What an opening must wait for, hear and look at: each fails when its safeguard is taken out."""
+"""What the failover barrier must wait for and check: each test fails without its safeguard."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     import pytest
 
 PATIENT: dict[str, Any] = {"lease_seconds": 600.0, "heartbeat_seconds": 60.0}
-"""No engine of these tests is missed, and none beats by itself while the test lasts."""
+"""So long that no engine is declared gone and none renews its lease during a test."""
 
 
 class ListingRail(ToldRail):
-    """A rail whose bank gives a list, two payments a page."""
+    """A rail whose bank lists its payments, two on each page."""
 
     PAGE = 2
 
@@ -41,7 +41,7 @@ class ListingRail(ToldRail):
         self.is_stuck = False
 
     def holds(self, reference: str, at: datetime) -> None:
-        """Let the bank have a payment that came in then, by its own clock."""
+        """Let the bank have a payment that it received at that time of its own clock."""
         self.has.append(
             BankPayment(reference=reference, event=Event.SETTLED, received_at=at, facts={})
         )
@@ -57,7 +57,7 @@ class ListingRail(ToldRail):
 
 
 class ToldOpenings(MemoryBarrierStore):
-    """A record that says what it is told of other engines, and lets something happen meanwhile."""
+    """Barrier records that report other engines as the test set, with a hook in between."""
 
     def __init__(self, records: Records) -> None:
         super().__init__(records)
@@ -86,7 +86,7 @@ class ToldOpenings(MemoryBarrierStore):
 
 
 class ToldWitness:
-    """Remembers what it is told to."""
+    """Returns the announcement that the test set."""
 
     def __init__(self, last: Announced) -> None:
         self.last = last
@@ -105,7 +105,7 @@ def elsewhere(records: Records, **changes: Any) -> None:
 async def site(
     records: Records | None = None, **settings: Any
 ) -> AsyncIterator[tuple[House, ToldOpenings, ListingRail]]:
-    """An engine with a record of openings and a bank that gives a list, started by the test."""
+    """An engine with barrier records and a bank that lists its payments; the test starts it."""
     records = records or Records(clock=RealClock())
     barrier_store, rail = ToldOpenings(records), ListingRail()
     house = House(records, barrier_store=barrier_store, rail=rail, **settings)
@@ -121,7 +121,7 @@ async def site(
 
 
 async def settled_once() -> Records:
-    """Records of an engine that settled one payment and died."""
+    """Return the records of an engine that settled one payment and crashed."""
     async with site() as (house, _, _):
         await house.start()
         assert (await house.settle("k0")).state is State.COMPLETED
@@ -140,7 +140,7 @@ def look_again(house: House) -> None:
     house.engine._barrier.look_again()  # type: ignore[union-attr]
 
 
-async def test_a_server_with_less_of_its_log_than_was_seen_begins_an_era() -> None:
+async def test_a_server_with_a_shorter_log_than_seen_before_begins_a_system_epoch() -> None:
     async with site() as (house, _, _):
         await house.start()
         elsewhere(house.records, flushed=1_000)
@@ -152,7 +152,7 @@ async def test_a_server_with_less_of_its_log_than_was_seen_begins_an_era() -> No
         assert whys(house) == ["first", "older_state"]
 
 
-async def test_the_marker_of_an_era_that_has_no_move_yet_is_no_reason_to_begin_another() -> None:
+async def test_an_epochs_marker_without_moves_begins_no_other_system_epoch() -> None:
     records = await settled_once()
     elsewhere(records)
     async with site(records) as (house, _, _):
@@ -166,7 +166,7 @@ async def test_the_marker_of_an_era_that_has_no_move_yet_is_no_reason_to_begin_a
     await again.crash()
 
 
-async def test_an_era_begins_behind_the_last_one_that_was_announced() -> None:
+async def test_a_new_system_epoch_follows_the_last_one_that_was_announced() -> None:
     records = await settled_once()
     ahead = Announced(position=3 * POSITIONS_PER_EPOCH + 7, name="forgotten", at=LoopClock().now())
     house = House(records, barrier_store=ToldOpenings(records), stream_check=ToldWitness(ahead))
@@ -179,7 +179,7 @@ async def test_an_era_begins_behind_the_last_one_that_was_announced() -> None:
     await house.crash()
 
 
-async def test_a_connection_that_was_refused_makes_the_engine_look_again() -> None:
+async def test_a_refused_connection_makes_the_engine_check_the_server_again() -> None:
     async with site(**PATIENT) as (house, barrier_store, _):
         await house.start()
         await opened(house, 0)
@@ -188,7 +188,7 @@ async def test_a_connection_that_was_refused_makes_the_engine_look_again() -> No
         await opened(house, 1)
 
 
-async def test_a_reason_to_shut_that_comes_while_the_gate_opens_is_not_lost() -> None:
+async def test_a_reason_to_pause_during_the_resumption_is_not_lost() -> None:
     records = await settled_once()
     async with site(records) as (house, barrier_store, _):
         barrier_store.moves_while_looking = True
@@ -197,7 +197,7 @@ async def test_a_reason_to_shut_that_comes_while_the_gate_opens_is_not_lost() ->
         assert whys(house) == ["first", "another_timeline"]
 
 
-async def test_an_engine_takes_its_new_number_as_soon_as_an_era_begins() -> None:
+async def test_an_engine_takes_its_new_engine_id_as_soon_as_a_system_epoch_begins() -> None:
     async with site(**PATIENT) as (house, _, _):
         await house.start()
         await house.settle("k1")
@@ -207,7 +207,7 @@ async def test_an_engine_takes_its_new_number_as_soon_as_an_era_begins() -> None
         assert (await house.settle("k2")).state is State.COMPLETED
 
 
-async def test_the_banks_are_asked_only_when_nobody_of_before_may_still_send() -> None:
+async def test_the_banks_are_asked_only_when_no_earlier_engine_may_still_send() -> None:
     records = await settled_once()
     elsewhere(records)
     async with site(records, **PATIENT) as (house, barrier_store, rail):
@@ -219,7 +219,7 @@ async def test_the_banks_are_asked_only_when_nobody_of_before_may_still_send() -
         await opened(house, 1)
 
 
-async def test_engines_of_before_are_waited_for_as_long_as_their_leases_and_no_longer() -> None:
+async def test_earlier_engines_are_waited_for_until_their_leases_expire() -> None:
     records = await settled_once()
     elsewhere(records)
     async with site(records) as (house, barrier_store, _):
@@ -229,7 +229,7 @@ async def test_engines_of_before_are_waited_for_as_long_as_their_leases_and_no_l
         assert barrier_store.asked_of_others > 1
 
 
-async def test_one_engine_opens_and_the_others_wait_for_it() -> None:
+async def test_one_engine_leads_the_recovery_and_the_others_wait() -> None:
     records = await settled_once()
     elsewhere(records)
     async with site(records) as (house, barrier_store, rail):
@@ -243,7 +243,7 @@ async def test_one_engine_opens_and_the_others_wait_for_it() -> None:
         await opened(house, 1)
 
 
-async def test_what_was_left_in_flight_is_taken_up_before_anything_new_is_sent() -> None:
+async def test_payments_left_in_flight_are_claimed_before_anything_new_is_sent() -> None:
     records = await settled_once()
     elsewhere(records)
     async with site(records) as (house, barrier_store, rail):
@@ -256,7 +256,7 @@ async def test_what_was_left_in_flight_is_taken_up_before_anything_new_is_sent()
         await opened(house, 1)
 
 
-async def test_a_bank_whose_clock_is_behind_hides_no_payment_from_an_opening() -> None:
+async def test_a_bank_whose_clock_is_behind_hides_no_payment_from_a_recovery() -> None:
     records = await settled_once()
     elsewhere(records)
     async with site(records) as (house, _, rail):
@@ -275,7 +275,7 @@ async def test_a_bank_whose_clock_is_behind_hides_no_payment_from_a_start() -> N
         assert whys(house) == ["first", "bank_knows_more"]
 
 
-async def test_a_start_looks_at_every_page_of_the_banks_list() -> None:
+async def test_a_start_reads_every_page_of_the_banks_list() -> None:
     records = await settled_once()
     known = references("test", "k0", 1).end_to_end_id
     async with site(records) as (house, _, rail):
@@ -287,7 +287,7 @@ async def test_a_start_looks_at_every_page_of_the_banks_list() -> None:
         assert whys(house) == ["first", "bank_knows_more"]
 
 
-async def test_what_is_missing_is_missing_since_the_first_payment_that_we_do_not_know() -> None:
+async def test_the_loss_is_dated_from_the_first_unknown_payment() -> None:
     records = await settled_once()
     written_at = records.moves[-1].at
     async with site(records) as (house, _, rail):
@@ -298,7 +298,7 @@ async def test_what_is_missing_is_missing_since_the_first_payment_that_we_do_not
         assert records.system_epochs[-1].opening.since == written_at - timedelta(seconds=40)
 
 
-async def test_a_bank_that_never_gives_its_list_is_waited_for_and_not_for_ever(
+async def test_the_wait_for_a_banks_list_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bank_lists, "LIST_SECONDS", 0.05)
@@ -307,7 +307,9 @@ async def test_a_bank_that_never_gives_its_list_is_waited_for_and_not_for_ever(
     async with site(records) as (house, _, rail):
         rail.is_stuck = True
         await house.start()
-        await opened(house, 0)  # the same server: the bank is a net, and not waited for
+        await opened(
+            house, 0
+        )  # on the same server the list is only an extra check, and is not waited for
         assert (
             house.meter.invariant_warnings.count("bank_list_unchecked")
             == bank_lists.CHECK_TRIES_MAX
@@ -322,7 +324,7 @@ async def test_a_bank_that_never_gives_its_list_is_waited_for_and_not_for_ever(
         await opened(house, 1)
 
 
-async def test_a_payment_is_not_called_back_while_the_gate_is_shut() -> None:
+async def test_a_payment_is_not_recalled_while_sending_is_paused() -> None:
     async with running(enquiry=Backoff(first_seconds=60, max_seconds=60)) as house:
         house.rail.sends.append(Event.ACKNOWLEDGED)
         house.rail.enquiries.extend([None] * 10)

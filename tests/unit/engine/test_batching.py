@@ -1,4 +1,4 @@
-"""Batches, on a loop without time: who is alone goes at once, a crowd shares, nobody waits without a bound."""
+"""Batches on a virtual clock: flush when idle, linger under load, and never wait without a bound."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GAP = 0.002
-"""A gap, in seconds."""
+"""The batch linger, in seconds."""
 
 
 def written(
     arrivals: Sequence[float], *, in_flight: int, gap: float = GAP
 ) -> list[tuple[float, int]]:
-    """Let items come at these times; return when each batch went and how many were in it."""
+    """Add items at these times; return when each batch was written and how many items it had."""
     found: list[tuple[float, int]] = []
 
     async def main() -> None:
@@ -45,31 +45,31 @@ def written(
     return found
 
 
-def test_who_is_alone_goes_at_once() -> None:
+def test_a_single_item_is_written_at_once() -> None:
     assert written([0.5], in_flight=1) == [(0.5, 1)]
 
 
-def test_a_few_do_not_wait_for_the_others() -> None:
+def test_few_items_in_flight_do_not_linger() -> None:
     assert written([0.5, 0.6], in_flight=3) == [(0.5, 1), (0.6, 1)]
 
 
-def test_a_crowd_that_keeps_coming_shares_a_batch() -> None:
+def test_items_that_keep_arriving_under_load_share_a_batch() -> None:
     arrivals = [0.5 + 0.001 * number for number in range(8)]
     assert written(arrivals, in_flight=64) == [(0.51, 8)]
 
 
-def test_a_crowd_of_which_nobody_comes_is_waited_for_one_gap() -> None:
+def test_under_load_without_arrivals_a_batch_lingers_once() -> None:
     assert written([0.5], in_flight=10_000) == [(0.5 + GAP, 1)]
 
 
-def test_when_its_share_of_the_crowd_is_there_it_goes() -> None:
+def test_a_batch_is_written_when_its_share_of_those_in_flight_has_arrived() -> None:
     arrivals = [0.5 + 0.0001 * number for number in range(16)]
     [(at, count), *_] = written(arrivals, in_flight=16)
     assert count >= 8
     assert at <= 0.5 + 2 * GAP
 
 
-def test_nobody_waits_longer_than_the_bound_however_many_come() -> None:
+def test_no_item_waits_longer_than_the_bound_however_many_arrive() -> None:
     arrivals = [0.5 + 0.001 * number for number in range(100)]
     batches = written(arrivals, in_flight=10_000)
     assert batches[0][0] == round(0.5 + LINGERS_MAX * GAP, 4)
@@ -77,14 +77,14 @@ def test_nobody_waits_longer_than_the_bound_however_many_come() -> None:
     assert len(batches) < len(arrivals) / 10
 
 
-def test_without_a_gap_nobody_waits() -> None:
+def test_without_linger_no_item_waits() -> None:
     assert written([0.5, 0.501], in_flight=64, gap=0.0) == [
         (0.5, 1),
         (0.501, 1),
     ]
 
 
-def test_what_is_given_up_while_it_waits_is_not_written() -> None:
+def test_an_item_that_is_cancelled_while_it_waits_is_not_written() -> None:
     found: list[list[int]] = []
 
     async def main() -> None:
@@ -105,11 +105,11 @@ def test_what_is_given_up_while_it_waits_is_not_written() -> None:
 
 
 SLOW = 0.01
-"""What a write takes, in seconds."""
+"""How long a write takes, in seconds."""
 
 
 def begun(arrivals: Sequence[tuple[float, int]], *, workers: int) -> list[tuple[float, int]]:
-    """Let so many items come at each of these times to slow writers; return when each batch was begun."""
+    """Add so many items at each of these times to slow writers; return when each batch was begun."""
     found: list[tuple[float, int]] = []
 
     async def main() -> None:
@@ -132,20 +132,20 @@ def begun(arrivals: Sequence[tuple[float, int]], *, workers: int) -> list[tuple[
     return found
 
 
-def test_the_next_full_batch_is_begun_beside_the_one_that_is_written() -> None:
+def test_a_full_batch_starts_while_another_is_written() -> None:
     assert begun([(0.5, 15)], workers=2) == [(0.5, 5), (0.5, 5), (0.51, 5)]
     assert begun([(0.5, 15)], workers=1) == [(0.5, 5), (0.51, 5), (0.52, 5)]
 
 
-def test_a_batch_that_is_not_full_waits_for_the_one_that_is_written() -> None:
+def test_a_batch_that_is_not_full_waits_for_the_one_being_written() -> None:
     assert begun([(0.5, 2), (0.501, 4)], workers=2) == [(0.5, 2), (0.51, 4)]
 
 
-def test_what_fills_a_batch_while_another_is_written_sets_it_going() -> None:
+def test_a_batch_that_becomes_full_while_another_is_written_starts() -> None:
     assert begun([(0.5, 2), (0.501, 4), (0.503, 1)], workers=2) == [(0.5, 2), (0.503, 5)]
 
 
-def test_an_error_of_the_work_ends_all_hands() -> None:
+def test_an_error_of_a_write_ends_all_workers() -> None:
     async def main() -> None:
         async def write(batch: list[int]) -> None:
             raise ZeroDivisionError(batch)

@@ -1,4 +1,4 @@
-"""What is believed of a settlement after a transition was written: every row of the state machine."""
+"""The engine's copy of a settlement after a transition was written, for every transition."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LATER = NOW + timedelta(seconds=9)
 
 
 @pytest.mark.parametrize(("state", "event"), ROWS)
-def test_every_transition_is_believed_as_it_was_written(state: State, event: Event) -> None:
+def test_the_copy_agrees_with_the_store_after_every_transition(state: State, event: Event) -> None:
     transition = TRANSITIONS[state][event]
     believed = settlement(state, asked=2)
     refusal = Refusal(code=RefusalCode.RAIL_REJECTED, detail={"code": "AC04"})
@@ -49,7 +49,7 @@ def test_every_transition_is_believed_as_it_was_written(state: State, event: Eve
         assert sends in (None, 1)
 
 
-def test_what_was_sent_is_ours_and_is_not_compared_again() -> None:
+def test_a_sent_attempt_is_not_compared_again() -> None:
     believed = settlement(State.VALIDATING, rail_reference="R-1")
     transition = TRANSITIONS[State.VALIDATING][Event.CLEARED]
     made = attempt()

@@ -1,4 +1,4 @@
-"""The breaker of a lane: when it opens, what it lets through, and what closes it."""
+"""The circuit breaker of a lane: when it opens, what it lets through, and what closes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def opened() -> Breaker:
     return breaker
 
 
-def test_it_opens_after_failures_in_a_row_and_an_answer_begins_the_row_anew() -> None:
+def test_it_opens_after_consecutive_failures_and_an_answer_resets_the_count() -> None:
     breaker = Breaker(LIMITS)
     breaker.ended(0, 2, 0.0)
     breaker.ended(1, 0, 0.0)
@@ -38,7 +38,7 @@ def test_it_opens_by_the_share_of_failures_once_the_window_is_full() -> None:
     assert not breaker.is_closed
 
 
-def test_after_its_rest_one_send_is_tried_and_an_answer_closes_it() -> None:
+def test_half_open_it_tries_one_send_and_an_answer_closes_it() -> None:
     breaker = opened()
     assert breaker.wait_seconds(0.0) > 0
     assert breaker.state(LATER) is BreakerState.HALF_OPEN
@@ -50,7 +50,7 @@ def test_after_its_rest_one_send_is_tried_and_an_answer_closes_it() -> None:
     assert breaker.is_unused
 
 
-def test_a_try_that_fails_opens_it_for_longer_and_one_that_never_came_about_does_not() -> None:
+def test_a_failed_try_opens_it_for_longer_and_a_cancelled_one_does_not() -> None:
     breaker = opened()
     first = breaker.wait_seconds(0.0)
     breaker.began()

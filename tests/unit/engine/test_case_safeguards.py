@@ -1,4 +1,4 @@
-"""What the desk must never do, and what must never end it: each fails when its safeguard is taken out."""
+"""What the case worker must never do, and what must never end it: each test fails without its safeguard."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PATIENT = RailCapabilities(
 
 
 async def doubted(house: House) -> Settlement:
-    """A settlement about which the rail says nothing, and which nobody asks about but the desk."""
+    """Make a settlement without answers, about which only the case worker enquires."""
     house.rail.sends.append(None)
     house.rail.enquiries.extend(SILENT)
     [accepted] = await house.engine.submit([payment_request()])
@@ -49,7 +49,7 @@ async def doubted(house: House) -> Settlement:
 
 
 async def attest(house: House, settlement: Settlement, finding: Finding) -> None:
-    """Two people agree; the engine is not waited for."""
+    """Let two people agree, without waiting for the engine."""
     resolutions = house.case_management.resolutions
     proposal = await resolutions.propose(
         ProposalSpec(
@@ -70,7 +70,7 @@ def enquiries(*houses: House) -> int:
 
 
 class Answering(ToldRail):
-    """A rail whose answers to an enquiry the test writes."""
+    """A rail whose answers to an enquiry the test sets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ def word(question: Question, event: Event) -> Answer:
     return Answer(settlement_id=question.settlement_id, event=event, attempt=question.attempt)
 
 
-async def test_a_definite_word_wins_whatever_is_said_after_it() -> None:
+async def test_a_definite_status_takes_precedence_over_later_vague_ones() -> None:
     rail = Answering()
     async with running(enquiry=ONLY_THE_DESK_ASKS, rail=rail) as house:
         found = await doubted(house)
@@ -104,7 +104,7 @@ async def test_a_definite_word_wins_whatever_is_said_after_it() -> None:
         assert (await house.store.history(found.id))[-1].event is Event.SETTLED
 
 
-async def test_a_definite_word_that_comes_after_the_decision_is_not_lost() -> None:
+async def test_a_definite_status_after_the_decision_is_not_lost() -> None:
     rail = Answering()
     async with running(enquiry=ONLY_THE_DESK_ASKS, rail=rail) as house:
         found = await doubted(house)
@@ -122,20 +122,20 @@ async def test_a_definite_word_that_comes_after_the_decision_is_not_lost() -> No
         assert case.kind is CaseKind.DISPROVED
 
 
-async def test_nothing_is_acted_on_while_an_opening_is_under_way() -> None:
+async def test_no_proposal_is_applied_during_a_recovery() -> None:
     async with running(enquiry=ONLY_THE_DESK_ASKS) as house:
         found = await doubted(house)
         house.engine._gate.shut()
         asked = enquiries(house)
         await attest(house, found, Finding.SETTLED)
-        await asyncio.sleep(0.2)  # ten looks of the desk
+        await asyncio.sleep(0.2)  # ten intervals of the case worker
         assert house.records.histories[found.id].state is State.IN_DOUBT
         assert enquiries(house) == asked
         house.engine._gate.open()
         assert (await house.engine.wait(found.id, 5)).state is State.COMPLETED
 
 
-async def test_a_resolution_is_one_engines_as_long_as_the_bank_may_answer_it() -> None:
+async def test_a_resolution_belongs_to_one_engine_while_the_bank_may_answer() -> None:
     rail = ToldRail()
     rail.capabilities = PATIENT
     settings: dict[str, Any] = {
@@ -156,7 +156,7 @@ async def test_a_resolution_is_one_engines_as_long_as_the_bank_may_answer_it() -
         await beside.crash()
 
 
-async def test_a_bank_that_never_answers_the_desk_is_silent_after_its_time() -> None:
+async def test_an_enquiry_of_the_case_worker_times_out() -> None:
     async with running(enquiry=ONLY_THE_DESK_ASKS) as house:
         found = await doubted(house)
         house.rail.answer_delay_seconds = 3_600
@@ -165,24 +165,24 @@ async def test_a_bank_that_never_answers_the_desk_is_silent_after_its_time() -> 
         assert house.records.histories[found.id].attestation is Attestation.STANDS
 
 
-async def test_a_bank_that_fails_when_the_desk_asks_has_said_nothing() -> None:
+async def test_an_error_of_the_bank_during_an_enquiry_is_no_answer() -> None:
     rail = Answering()
     async with running(enquiry=ONLY_THE_DESK_ASKS, rail=rail) as house:
         found = await doubted(house)
 
         def fail(_question: Question, _report: Report) -> None:
-            message = "the bank is shut"
+            message = "the bank is closed"
             raise OSError(message)
 
         rail.answer = fail
         await attest(house, found, Finding.NOT_SETTLED)
         assert (await house.engine.wait(found.id, 5)).state is State.ROLLED_BACK
         rail.answer = None
-        assert (await house.settle("k2")).state is State.COMPLETED, "the engine lives"
+        assert (await house.settle("k2")).state is State.COMPLETED, "the engine still runs"
 
 
 class ShakyMatters(MemoryCases):
-    """Matters whose database is away a few times."""
+    """A store of cases whose database is unavailable a few times."""
 
     losses = 3
 
@@ -194,7 +194,7 @@ class ShakyMatters(MemoryCases):
         return await super().open_doubts(limits, count_max)
 
 
-async def test_a_desk_whose_database_was_away_looks_again() -> None:
+async def test_the_case_worker_tries_again_after_a_database_outage() -> None:
     at_once = (DoubtLimit(rail="", in_doubt_seconds=0.0, overdue_seconds=0.0),)
     async with running(enquiry=ONLY_THE_DESK_ASKS, doubt_limits=at_once) as house:
         shaky = ShakyMatters(house.records)
@@ -205,22 +205,22 @@ async def test_a_desk_whose_database_was_away_looks_again() -> None:
 
 
 async def resent(house: House, key: UUID) -> None:
-    """Send the payment once more, as a claim after a rest does: neither state nor sequence change."""
+    """Send the payment once more, as a claim after parking does: state and sequence do not change."""
     house.records.count(key, sends=1)
 
 
 async def received(house: House, key: UUID) -> None:
-    """Let the bank say that it has the payment."""
+    """Let the bank report that it has the payment."""
     house.rail.say([Answer(settlement_id=key, event=Event.ACKNOWLEDGED, attempt=1)])
     await house.until(lambda: house.records.histories[key].state is State.SENT)
     await house.until(lambda: house.records.open[key].engine_id == 0)
 
 
 @pytest.mark.parametrize("change", [resent, received])
-async def test_evidence_that_is_older_than_a_sending_is_not_acted_on(
+async def test_evidence_that_is_older_than_a_send_is_not_applied(
     change: Callable[[House, UUID], Awaitable[None]],
 ) -> None:
-    """It was taken up in time, and what it says is stale when the settlement is read."""
+    """It was taken up in time, and its statement is outdated when the settlement is read."""
     async with running(enquiry=ONLY_THE_DESK_ASKS, case_interval_seconds=1_000.0) as house:
         found = await doubted(house)
         await attest(house, found, Finding.NOT_SETTLED)
@@ -237,7 +237,7 @@ async def test_evidence_that_is_older_than_a_sending_is_not_acted_on(
         assert house.records.histories[found.id].state in (State.IN_DOUBT, State.SENT)
 
 
-async def test_evidence_that_still_holds_is_acted_on() -> None:
+async def test_evidence_that_still_holds_is_applied() -> None:
     async with running(enquiry=ONLY_THE_DESK_ASKS, case_interval_seconds=1_000.0) as house:
         found = await doubted(house)
         await attest(house, found, Finding.NOT_SETTLED)
@@ -250,8 +250,8 @@ async def test_evidence_that_still_holds_is_acted_on() -> None:
 
 
 @pytest.mark.parametrize("finding", [Finding.SETTLED, Finding.NOT_SETTLED])
-async def test_an_attestation_names_the_payment_that_it_is_about(finding: Finding) -> None:
-    """So that it could never be taken for word about another attempt."""
+async def test_an_attestation_names_its_payment(finding: Finding) -> None:
+    """So that it can never be taken for a report about another attempt."""
     async with running(enquiry=ONLY_THE_DESK_ASKS) as house:
         found = await doubted(house)
         heard: list[Answer] = []

@@ -1,4 +1,4 @@
-"""The desk in the engine: doubts become matters, and people's word is acted on after one more question."""
+"""Cases in the engine: doubts become cases, and an approved proposal is applied after one more enquiry."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SILENT = [None] * 10_000
 
 
 async def doubted(house: House, key: str = "k1", amount: int = 100) -> Settlement:
-    """A settlement about which the rail says nothing."""
+    """Make a settlement about which the rail does not answer."""
     house.rail.sends.append(None)
     house.rail.enquiries.extend(SILENT)
     found = await house.settle(key, wait_seconds=0.15, amount=amount)
@@ -56,7 +56,7 @@ def spec(settlement: Settlement, finding: Finding, who: str = "ada") -> Proposal
 
 
 async def attest(house: House, settlement: Settlement, finding: Finding) -> int:
-    """Two people agree; the engine is not waited for."""
+    """Let two people agree, without waiting for the engine."""
     resolutions = house.case_management.resolutions
     proposal = await resolutions.propose(spec(settlement, finding))
     await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
@@ -64,7 +64,7 @@ async def attest(house: House, settlement: Settlement, finding: Finding) -> int:
 
 
 async def resolved(house: House, settlement: Settlement, finding: Finding) -> Settlement:
-    """Two people agree, and the engine has acted."""
+    """Let two people agree, and wait until the engine has acted."""
     number = await attest(house, settlement, finding)
     ended = await house.engine.wait(settlement.id, 5)
     await house.until(lambda: house.records.resolutions[number].proposal.finished_at)
@@ -87,7 +87,7 @@ async def posted(house: House, kind: AccountKind) -> int:
 # --- doubts ---------------------------------------------------------------------------------------
 
 
-async def test_what_is_in_doubt_for_too_long_becomes_one_matter_and_the_end_closes_it():
+async def test_a_payment_in_doubt_for_too_long_becomes_one_case_which_its_end_closes():
     async with running(doubt_limits=AT_ONCE) as house:
         found = await doubted(house)
         await house.until(lambda: kinds(house))
@@ -105,7 +105,7 @@ async def test_what_is_in_doubt_for_too_long_becomes_one_matter_and_the_end_clos
         )
 
 
-async def test_what_is_young_is_no_matter():
+async def test_a_recent_doubt_is_no_case():
     async with running(doubt_limits=NEVER) as house:
         await doubted(house)
         await asyncio.sleep(0.1)
@@ -119,9 +119,7 @@ async def test_what_is_young_is_no_matter():
     ("finding", "state", "available"),
     [(Finding.SETTLED, State.COMPLETED, 9_900), (Finding.NOT_SETTLED, State.ROLLED_BACK, 10_000)],
 )
-async def test_what_two_people_attest_is_applied_after_the_bank_was_asked_once_more(
-    finding, state, available
-):
+async def test_what_two_people_attest_is_applied_after_one_more_enquiry(finding, state, available):
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)
         asked = [word for word, _, _ in house.rail.asked].count("enquire")
@@ -139,7 +137,7 @@ async def test_what_two_people_attest_is_applied_after_the_bank_was_asked_once_m
 
 
 def desk_slow():
-    """Waits so long that only the desk asks while the test lasts."""
+    """Settings with such long waits that only the case worker enquires during the test."""
     from settlement_engine.domain.backoff import Backoff
 
     return Backoff(first_seconds=60, max_seconds=60)
@@ -149,7 +147,7 @@ def desk_slow():
     ("said", "state"),
     [(Event.SETTLED, State.COMPLETED), (Event.REJECTED, State.ROLLED_BACK)],
 )
-async def test_a_definite_word_of_the_bank_wins_over_what_people_attest(said, state):
+async def test_a_definite_status_of_the_bank_takes_precedence_over_an_attestation(said, state):
     finding = Finding.NOT_SETTLED if said is Event.SETTLED else Finding.SETTLED
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)
@@ -164,7 +162,7 @@ async def test_a_definite_word_of_the_bank_wins_over_what_people_attest(said, st
 
 
 @pytest.mark.parametrize("said", [Event.NOT_FOUND, None])
-async def test_what_the_bank_says_without_being_definite_does_not_win(said):
+async def test_an_indefinite_status_of_the_bank_takes_no_precedence(said):
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)
         house.rail.enquiries.clear()
@@ -175,7 +173,7 @@ async def test_what_the_bank_says_without_being_definite_does_not_win(said):
         assert house.records.histories[found.id].attestation is Attestation.STANDS
 
 
-async def test_nothing_is_released_when_the_bank_asked_once_more_says_that_it_has_the_payment():
+async def test_no_hold_is_released_when_the_last_enquiry_finds_the_payment():
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)
         house.rail.enquiries.clear()
@@ -186,15 +184,15 @@ async def test_nothing_is_released_when_the_bank_asked_once_more_says_that_it_ha
         assert house.records.resolutions[number].proposal.ending is Ending.OVERTAKEN
         assert house.records.histories[found.id].state is State.SENT
         assert (await house.nostro()).held == 100
-        # Whoever knows that may still attest it: then the bank's repeating itself is no news.
+        # People may still attest it; a repeated answer of the bank then changes nothing.
         house.rail.enquiries.insert(0, Event.ACKNOWLEDGED)
         assert (await resolved(house, found, Finding.NOT_SETTLED)).state is State.ROLLED_BACK
 
 
-async def test_what_was_sent_again_while_the_bank_was_asked_is_not_released(
+async def test_a_payment_sent_again_during_the_enquiry_is_not_released(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """The rail says *not found*, the same bytes go out, are lost, and only then the desk hears nothing."""
+    """The rail answers *not found*, the bytes are resent and lost, and only then the enquiry times out."""
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)
         before = house.records.histories[found.id].seq
@@ -218,7 +216,7 @@ async def test_what_was_sent_again_while_the_bank_was_asked_is_not_released(
         assert (await house.nostro()).held == 100
 
 
-async def test_a_proposal_alone_does_nothing():
+async def test_a_proposal_without_approval_does_nothing():
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)
         await house.case_management.resolutions.propose(spec(found, Finding.SETTLED))
@@ -226,7 +224,7 @@ async def test_a_proposal_alone_does_nothing():
         assert house.records.histories[found.id].state is State.IN_DOUBT
 
 
-async def test_an_approved_proposal_is_carried_out_by_whoever_comes_after_a_crash():
+async def test_an_approved_proposal_is_carried_out_by_the_next_engine_after_a_crash():
     async with running(enquiry=desk_slow(), resolve_pause_seconds=9_999.0) as house:
         found = await doubted(house)
         proposal = await house.case_management.resolutions.propose(spec(found, Finding.SETTLED))
@@ -241,12 +239,12 @@ async def test_an_approved_proposal_is_carried_out_by_whoever_comes_after_a_cras
         await again.crash()
 
 
-async def test_a_crash_between_the_question_and_the_writing_costs_a_pause_and_nothing_else():
+async def test_a_crash_between_enquiry_and_write_delays_a_proposal_and_nothing_else():
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)
         await house.crash()
         number = await attest(house, found, Finding.SETTLED)
-        # Somebody took it up, asked, and died before anything was written.
+        # An engine took it up, enquired, and crashed before anything was written.
         assert [each.id for each in await house.case_management.resolutions.take_up(0.05, 10)] == [
             number
         ]
@@ -258,7 +256,7 @@ async def test_a_crash_between_the_question_and_the_writing_costs_a_pause_and_no
         await again.crash()
 
 
-async def test_without_its_rail_nothing_is_acted_on():
+async def test_a_proposal_is_not_applied_without_its_rail():
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)
         history = house.records.histories[found.id]
@@ -278,10 +276,10 @@ async def test_without_its_rail_nothing_is_acted_on():
         locked.detail.update(intent_detail(history.attempt))
 
 
-# --- late truth -----------------------------------------------------------------------------------
+# --- late reports ----------------------------------------------------------------------------------
 
 
-async def test_a_late_yes_after_people_said_no_brings_the_cash_to_suspense_once():
+async def test_a_late_settled_report_after_attested_not_settled_books_to_suspense_once():
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)
         await resolved(house, found, Finding.NOT_SETTLED)
@@ -304,7 +302,7 @@ async def test_a_late_yes_after_people_said_no_brings_the_cash_to_suspense_once(
         assert await posted(house, AccountKind.SUSPENSE) == 100
 
 
-async def test_a_late_no_after_people_said_yes_takes_the_cash_out_of_suspense_once():
+async def test_a_late_rejection_after_attested_settled_is_taken_out_of_suspense_once():
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)
         await resolved(house, found, Finding.SETTLED)
@@ -324,7 +322,7 @@ async def test_a_late_no_after_people_said_yes_takes_the_cash_out_of_suspense_on
         assert house.records.histories[found.id].state is State.COMPLETED
 
 
-async def test_not_found_proves_nobody_wrong():
+async def test_not_found_disproves_no_attestation():
     async with running(enquiry=desk_slow()) as house:
         found = await doubted(house)
         await resolved(house, found, Finding.SETTLED)
@@ -354,7 +352,7 @@ async def test_a_second_confirmation_is_a_second_debit():
 # --- returns --------------------------------------------------------------------------------------
 
 
-async def test_a_return_that_is_covered_is_taken_from_the_receivers_account():
+async def test_a_covered_return_is_debited_to_the_receivers_account():
     async with running() as house:
         found = await house.settle()
         say(house, found, Event.RETURNED)
@@ -363,7 +361,7 @@ async def test_a_return_that_is_covered_is_taken_from_the_receivers_account():
         assert await posted(house, AccountKind.SUSPENSE) == 0
 
 
-async def test_a_return_that_the_receiver_has_spent_goes_to_suspense_and_to_a_person():
+async def test_an_uncovered_return_goes_to_suspense_and_opens_a_case():
     async with running() as house:
         found = await house.settle()
         spend(house, 60)
@@ -382,7 +380,7 @@ async def test_a_return_that_the_receiver_has_spent_goes_to_suspense_and_to_a_pe
 
 
 def unspend(house: House, minor: int) -> None:
-    """Take back what ``spend`` made up: the proof of the books would find it."""
+    """Undo the booking of ``spend``, because the proof of the books would find it."""
     [made_up] = [
         key
         for key, each in house.records.transfers.items()
@@ -396,7 +394,7 @@ def unspend(house: House, minor: int) -> None:
 
 
 def spend(house: House, minor: int) -> None:
-    """Let the receiver pay money away, by a transfer that is none of the test's matter."""
+    """Let the receiver spend money, by a transfer outside of the test's subject."""
     from settlement_engine.domain.ledger import Transfer
 
     vostro = next(
@@ -446,7 +444,7 @@ async def test_overdue_counts_from_the_attempt_and_not_from_the_instruction():
             assert step.event is event
 
 
-async def test_a_payment_that_goes_to_and_fro_is_asked_about_ever_more_seldom():
+async def test_a_payment_between_two_states_is_enquired_about_less_and_less_often():
     async with running() as house:
         house.rail.sends.append(None)
         house.rail.enquiries.extend(SILENT)
@@ -477,6 +475,6 @@ def desk_fast():
     return Backoff(first_seconds=1, max_seconds=1_000)
 
 
-def test_what_a_proposal_and_a_list_begin_with():
+def test_defaults_of_a_proposal_and_of_a_list():
     assert Decision.OPEN.value == ""
     assert CaseFilter().limit == 100

@@ -1,4 +1,4 @@
-"""An engine whose open payments are in a currency that has left ISO 4217, or that has another exponent now."""
+"""An engine with open payments in a currency that has left ISO 4217, or whose exponent has changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def open_banks(house: House) -> None:
     await house.open_bank("BBB", 0, LEAVING)
 
 
-async def test_open_payments_are_carried_on_and_new_ones_are_refused(
+async def test_open_payments_continue_and_new_ones_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with running(enquiry=LATER) as house:
@@ -61,7 +61,7 @@ async def test_open_payments_are_carried_on_and_new_ones_are_refused(
 
 
 @pytest.mark.parametrize("state", [Event.CLEARED, None])
-async def test_what_is_not_yet_sent_is_carried_on_too(
+async def test_unsent_payments_continue_too(
     state: Event | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running() as house:
@@ -100,7 +100,7 @@ async def test_a_refusal_for_want_of_funds_tells_the_amounts_as_booked(
         (3, "12.55", ""),
     ],
 )
-async def test_a_new_instruction_obeys_the_exponent_of_today_and_is_booked_with_its_own(
+async def test_a_new_instruction_is_checked_with_todays_exponent_and_booked_with_the_stored_one(
     digits: int, text: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running() as house:
@@ -129,10 +129,10 @@ async def test_a_replay_is_recognised_although_its_amount_has_too_many_decimals_
         assert (again.is_replay, again.settlement.id) == (True, first.settlement.id)
 
 
-async def test_what_the_database_does_not_know_is_not_taken_in(
+async def test_a_currency_that_the_database_does_not_know_is_not_admitted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A newer list than the database's: its migrations have to run first."""
+    """The program's list is newer than the database's: its migrations have to run first."""
     async with running() as house:
         monkeypatch.setattr(money, "_exponents", lambda: {"EUR": 2, LEAVING: 2, "NEW": 2})
         with pytest.raises(InvalidInstruction, match="settlement-engine migrate"):

@@ -1,4 +1,4 @@
-"""The directory: what a batch has had looked up stays known until it is decided."""
+"""The directory: the accounts that a batch has loaded stay known until it is decided."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RAIL = "mock"
 
 
 class Books:
-    """Accounts for whoever is asked for, but for those who have none; remembers who was asked for."""
+    """Accounts for every bank except those without one; records which banks were looked up."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -70,7 +70,7 @@ def directory(books):
     return Directory(books)
 
 
-async def test_what_is_known_is_not_looked_up_again(books, directory):
+async def test_known_accounts_are_not_looked_up_again(books, directory):
     one = settlement("ALPHA", "BETA")
     await directory.prefetch([(one, RAIL)])
     await directory.prefetch([(one, RAIL)])
@@ -79,10 +79,10 @@ async def test_what_is_known_is_not_looked_up_again(books, directory):
     assert directory.route(one, RAIL).source_id == books.numbers[AccountKind.NOSTRO, "ALPHA", "EUR"]
 
 
-async def test_what_is_forgotten_amid_another_batch_stays_known_to_that_one(books, directory):
+async def test_accounts_forgotten_during_another_batch_stay_known_to_it(books, directory):
     one = settlement("ALPHA", "BETA")
     await directory.prefetch([(one, RAIL)])
-    directory.forget(one)  # the guards turned it down, in the batch of the other hand
+    directory.forget(one)  # the guards refused it, in the batch of the other worker
     assert directory.facts(AccountKind.NOSTRO, "ALPHA", "EUR").account_id is not None
     assert directory.are_both_active(one)
     assert directory.route(one, RAIL).target_id == books.numbers[AccountKind.VOSTRO, "BETA", "EUR"]
@@ -92,7 +92,9 @@ async def test_what_is_forgotten_amid_another_batch_stays_known_to_that_one(book
     assert not directory.are_both_active(one)
 
 
-async def test_a_full_directory_keeps_what_the_batch_at_hand_needs(books, directory, monkeypatch):
+async def test_a_full_directory_keeps_the_accounts_of_the_current_batch(
+    books, directory, monkeypatch
+):
     monkeypatch.setattr(room, "GENERATION", 8)
     old = settlement("ALPHA", "BETA")
     await directory.prefetch([(old, RAIL)])
@@ -102,7 +104,7 @@ async def test_a_full_directory_keeps_what_the_batch_at_hand_needs(books, direct
     assert directory.route(old, RAIL).source_id == books.numbers[AccountKind.NOSTRO, "ALPHA", "EUR"]
 
 
-async def test_a_directory_is_bounded_whatever_it_is_asked_for(books, directory, monkeypatch):
+async def test_a_directory_is_bounded_whatever_is_looked_up(books, directory, monkeypatch):
     monkeypatch.setattr(room, "GENERATION", 10)
     for number in range(200):
         books.unowned.add(f"NOBODY{number}")
@@ -120,7 +122,7 @@ async def test_a_directory_is_bounded_whatever_it_is_asked_for(books, directory,
     assert max(sizes) <= 11
 
 
-async def test_what_is_forgotten_is_looked_up_again_however_much_was(books, directory, monkeypatch):
+async def test_forgotten_accounts_are_looked_up_again(books, directory, monkeypatch):
     monkeypatch.setattr(room, "GENERATION", 6)
     for number in range(40):
         one = settlement(f"FROM{number}", f"TO{number}")
@@ -142,7 +144,7 @@ async def test_an_account_in_another_currency_is_named(books, directory):
 
 
 class OldBooks(Books):
-    """Books of before codes were folded: the banks are as somebody spelled them."""
+    """Accounts from before bank codes were normalised: the codes are as they were entered."""
 
     async def accounts_of(self, banks):
         return [self.account(kind, f"{bank.lower()}xxx", "EUR") for kind, bank in banks]

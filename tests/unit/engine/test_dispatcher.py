@@ -1,4 +1,4 @@
-"""Lanes: how much is put to one bank at once, and what becomes of what waits for its turn."""
+"""Lanes: how many requests one bank gets at once, and what happens to those that wait."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ CALM: dict[str, Any] = {
     "lease_seconds": 20.0,
     "watch_interval_seconds": 1.0,
 }
-"""For tests of minutes: an engine that looks around less often."""
+"""For tests of minutes: an engine that polls less often."""
 
 NEVER_OPENS = BreakerLimits(failures_in_a_row=10**6, window=10**6)
 
 
 class SlowRail(ToldRail):
-    """A rail that takes a while for each call, and knows how many payments it has at once."""
+    """A rail that takes some time for each call, and records how many payments it has at once."""
 
     def __init__(self, seconds: float, *, timeout_seconds: float = 1.5, **lane: Any) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def in_state(house: House, keys: Sequence[UUID], state: State) -> Callable[[], b
 
 
 async def histories(house: House, keys: Sequence[UUID]) -> set[str]:
-    """Every state that one of these has passed through."""
+    """Return every state that one of these settlements has passed through."""
     found = [await house.store.history(key) for key in keys]
     return {move.to_state.value for history in found for move in history}
 
@@ -109,12 +109,12 @@ def lanes(house: House) -> Dispatcher:
 
 
 async def all_end(house: House, keys: Sequence[UUID], seconds: float = 600) -> list[State]:
-    """Wait for the end of all; return how they ended."""
+    """Wait until all have ended; return their final states."""
     ended = await asyncio.gather(*(house.engine.wait(key, seconds) for key in keys))
     return [each.state for each in ended]
 
 
-async def test_300_payments_on_two_connections_of_a_second_make_nobody_doubt() -> None:
+async def test_300_payments_on_two_connections_of_one_second_leave_none_in_doubt() -> None:
     rail = SlowRail(1.0, concurrency_max=2)
     async with running(rail=rail, **CALM) as house:
         keys = await submit(house, 300)
@@ -124,8 +124,8 @@ async def test_300_payments_on_two_connections_of_a_second_make_nobody_doubt() -
         assert len(rail.asked) == 300
 
 
-async def test_what_does_answer_too_late_is_in_doubt_and_nothing_else() -> None:
-    """The clock of an answer begins with its own call: it is not that of who waits behind it."""
+async def test_only_a_payment_whose_answer_is_late_is_in_doubt() -> None:
+    """The time-out of an answer starts with its own call, not with an earlier one."""
     rail = SlowRail(1.0, concurrency_max=1, enquiry_concurrency_max=1)
     rail.sends.extend([None, *[Event.SETTLED] * 9])
     async with running(rail=rail, enquiry=LATER) as house:
@@ -150,7 +150,7 @@ async def test_each_bank_has_a_lane_of_its_own() -> None:
         await all_end(house, slow)
 
 
-async def test_no_more_begin_in_a_second_than_the_rail_allows() -> None:
+async def test_no_more_calls_start_per_second_than_the_rail_allows() -> None:
     rail = SlowRail(0.01, rate_per_second_max=5.0)
     async with running(rail=rail) as house:
         keys = await submit(house, 40)
@@ -162,7 +162,7 @@ async def test_no_more_begin_in_a_second_than_the_rail_allows() -> None:
     assert 6.5 <= times[-1] - times[0] <= 8.5
 
 
-async def test_a_full_queue_of_sends_starves_no_enquiry() -> None:
+async def test_a_full_queue_of_sends_does_not_delay_enquiries() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
     rail.sends.append(Event.ACKNOWLEDGED)
     async with running(rail=rail) as house:
@@ -174,7 +174,7 @@ async def test_a_full_queue_of_sends_starves_no_enquiry() -> None:
         await all_end(house, others)
 
 
-async def test_a_recall_goes_before_the_sends_that_wait() -> None:
+async def test_a_recall_goes_before_waiting_sends() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
     rail.sends.append(Event.ACKNOWLEDGED)
     rail.enquiries.extend([None] * 1000)
@@ -189,7 +189,7 @@ async def test_a_recall_goes_before_the_sends_that_wait() -> None:
         await all_end(house, others)
 
 
-async def test_what_finds_no_room_waits_before_its_funds_are_held() -> None:
+async def test_a_payment_without_capacity_waits_before_its_funds_are_held() -> None:
     rail = SlowRail(1.0, concurrency_max=1, queue_max=5)
     soon = Backoff(first_seconds=1, max_seconds=1)
     async with running(rail=rail, full_lane=soon, resend=soon, move_batch_max=10) as house:
@@ -203,7 +203,7 @@ async def test_what_finds_no_room_waits_before_its_funds_are_held() -> None:
         assert "in_doubt" not in await histories(house, [*keys, *late])
 
 
-async def test_what_was_locked_and_finds_no_room_rests_and_is_never_given_up_for_it() -> None:
+async def test_a_locked_payment_without_capacity_is_parked_and_never_given_up_for_it() -> None:
     rail = SlowRail(1.0, concurrency_max=1, queue_max=1)
     soon = Backoff(first_seconds=0.5, max_seconds=1)
     async with running(rail=rail, resend=soon, sends_max=1, full_lane=soon) as house:
@@ -215,7 +215,7 @@ async def test_what_was_locked_and_finds_no_room_rests_and_is_never_given_up_for
         assert len(rail.asked) == 30
 
 
-async def test_what_waits_until_it_is_no_longer_valid_is_given_up_and_never_doubted() -> None:
+async def test_a_waiting_payment_that_expires_is_given_up_and_never_in_doubt() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
     rail.capabilities = replace(rail.capabilities, validity_seconds=4.5)
     async with running(rail=rail) as house:
@@ -229,7 +229,7 @@ async def test_what_waits_until_it_is_no_longer_valid_is_given_up_and_never_doub
         assert (await house.nostro()).held == 0
 
 
-async def test_what_waits_when_the_engine_stops_is_not_in_doubt_for_the_next_one() -> None:
+async def test_a_payment_that_waits_when_the_engine_stops_is_not_in_doubt_for_the_next() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
     async with running(rail=rail, resend=LATER) as house:
         keys = await submit(house, 10)
@@ -248,7 +248,7 @@ async def test_what_waits_when_the_engine_stops_is_not_in_doubt_for_the_next_one
         await following.crash()
 
 
-async def test_what_waits_is_not_sent_by_an_engine_that_was_declared_gone() -> None:
+async def test_an_engine_that_was_declared_gone_sends_nothing_that_waited() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
     async with running(rail=rail) as house:
         keys = await submit(house, 5)
@@ -258,10 +258,10 @@ async def test_what_waits_is_not_sent_by_an_engine_that_was_declared_gone() -> N
         house.records.engines[before].is_gone = True
         await house.until(lambda: house.engine._lease.engine_id != before)
         await all_end(house, keys)
-        assert [word for word, _ in rail.began].count("send") <= 2, "the others were asked about"
+        assert [word for word, _ in rail.began].count("send") <= 2, "the others were enquired about"
 
 
-async def test_nothing_that_waited_leaves_while_the_lease_may_have_run_out() -> None:
+async def test_nothing_that_waited_is_sent_while_the_lease_may_have_expired() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
     async with running(rail=rail, heartbeat_seconds=0.05) as house:
         keys = await submit(house, 5)
@@ -281,7 +281,7 @@ async def test_nothing_that_waited_leaves_while_the_lease_may_have_run_out() -> 
         assert set(await all_end(house, keys)) == {State.COMPLETED}
 
 
-async def test_what_has_moved_on_while_it_waited_is_not_sent() -> None:
+async def test_a_payment_that_changed_state_while_it_waited_is_not_sent() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
     async with running(rail=rail) as house:
         first, second = await submit(house, 2)
@@ -295,8 +295,8 @@ async def test_what_has_moved_on_while_it_waited_is_not_sent() -> None:
         assert [word for word, _ in rail.began] == ["send"]
 
 
-async def test_a_rail_that_makes_payments_wait_tells_which_never_left() -> None:
-    """A rail with a pool of its own, and no bound of its lane: cut off, it names what never left."""
+async def test_a_rail_with_its_own_queue_reports_which_payments_never_left() -> None:
+    """A rail with a connection pool and no lane limit: at its time-out it reports what never left."""
 
     class PoolRail(SlowRail):
         def __init__(self) -> None:
@@ -331,7 +331,7 @@ async def test_a_rail_that_makes_payments_wait_tells_which_never_left() -> None:
         await all_end(house, keys)
 
 
-async def test_an_answer_that_comes_after_its_call_gives_no_room_back_twice() -> None:
+async def test_an_answer_after_its_call_frees_no_capacity_twice() -> None:
     rail = SlowRail(1.0, concurrency_max=1, timeout_seconds=0.5)
     late: list[Callable[[], None]] = []
 
@@ -354,7 +354,7 @@ async def test_an_answer_that_comes_after_its_call_gives_no_room_back_twice() ->
 
 @asynccontextmanager
 async def with_breaker(**settings: Any) -> AsyncIterator[tuple[House, SlowRail]]:
-    """An engine whose lanes stop after three sends without an answer, for ten seconds."""
+    """An engine whose lanes stop for ten seconds after three sends without an answer."""
     breaker = BreakerLimits(failures_in_a_row=3, rest=Backoff(first_seconds=10, max_seconds=10))
     rail = SlowRail(0.01, concurrency_max=1, timeout_seconds=0.5, breaker=breaker)
     soon = Backoff(first_seconds=1, max_seconds=2)
@@ -362,7 +362,7 @@ async def with_breaker(**settings: Any) -> AsyncIterator[tuple[House, SlowRail]]
         yield house, rail
 
 
-async def test_a_bank_that_does_not_answer_is_sent_nothing_more_and_asked_all_the_same() -> None:
+async def test_a_bank_that_does_not_answer_gets_no_sends_but_enquiries() -> None:
     async with with_breaker() as (house, rail):
         rail.sends.extend([None] * 3)
         rail.enquiries.extend([None] * 6)
@@ -374,7 +374,7 @@ async def test_a_bank_that_does_not_answer_is_sent_nothing_more_and_asked_all_th
         words = [word for word, _, _ in rail.asked]
         assert (words.count("send"), words.count("enquire")) == (3, 9)
         waiting = [key for key in keys if house.records.histories[key].state is State.LOCKED]
-        assert len(waiting) == 7, "no answer is made up for what waits"
+        assert len(waiting) == 7, "waiting payments get no invented answer"
         assert house.meter.lanes_shown[-1] == {"told": LaneReport(waiting=7, breakers_open=1)}
         assert set(await all_end(house, keys)) == {State.COMPLETED}
         assert lanes(house).breaker("told", "AAA") is BreakerState.CLOSED
@@ -405,7 +405,7 @@ async def test_the_breaker_of_one_bank_stops_no_other() -> None:
         await all_end(house, keys)
 
 
-async def test_what_was_proved_not_to_have_left_opens_the_breaker_before_it_is_given_up() -> None:
+async def test_undelivered_payments_open_the_breaker_before_they_are_given_up() -> None:
     async with with_breaker(resend=Backoff(first_seconds=0.1, max_seconds=0.1)) as (house, rail):
         rail.sends.extend([Event.UNDELIVERED] * 3)
         keys = await submit(house, 4)
@@ -430,10 +430,10 @@ async def test_there_are_no_more_lanes_than_the_bound_and_the_others_share_one(
         assert rail.most_at_once["send"] == 3, "two lanes of their own, and one for all others"
         keys = await submit(house, 1, 900, from_bank="EEE")
         await all_end(house, keys)
-        assert ("told", "EEE") in lanes(house)._lanes, "what was idle has given way"
+        assert ("told", "EEE") in lanes(house)._lanes, "an idle lane was replaced"
 
 
-async def test_enquiries_that_find_no_room_rest_and_are_asked_again() -> None:
+async def test_enquiries_without_capacity_are_parked_and_sent_later() -> None:
     rail = SlowRail(1.0, concurrency_max=30, enquiry_concurrency_max=1, queue_max=2)
     rail.sends.extend([Event.ACKNOWLEDGED] * 10)
     soon = Backoff(first_seconds=1, max_seconds=3)

@@ -1,4 +1,4 @@
-"""What can move money does not leave while the gate is shut, nor after it was forgotten."""
+"""Requests that can move money are not sent while sending is paused, nor after they were discarded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ShuttingRail(ToldRail):
-    """A rail at whose first sending the gate is shut, and which takes nothing in at that time."""
+    """A rail that pauses sending at its first send and does not accept that payment."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,20 +34,20 @@ def sendings(rail: ToldRail) -> int:
 
 
 async def shut_before_the_second_sending(house: House, rail: ShuttingRail) -> UUID:
-    """Bring a settlement to where its bytes would leave again, had the gate not been shut."""
+    """Bring a settlement to its second send, and pause sending before it."""
     rail.shut = house.engine._gate.shut
     [accepted] = await house.engine.submit([payment_request()])
     assert not isinstance(accepted, Exception)
     key = accepted.settlement.id
     await house.until(lambda: sendings(rail) == 1)
-    await house.until(lambda: house.records.open[key].engine_id == 0)  # it rests
+    await house.until(lambda: house.records.open[key].engine_id == 0)  # it is parked
     await house.until(
         lambda: house.records.open[key].engine_id != 0
-    )  # it is due, and waits at the gate
+    )  # it is due, and waits until sending resumes
     return key
 
 
-async def test_what_is_due_to_be_sent_again_waits_at_a_shut_gate() -> None:
+async def test_a_due_resend_waits_while_sending_is_paused() -> None:
     rail = ShuttingRail()
     async with running(rail=rail) as house:
         key = await shut_before_the_second_sending(house, rail)
@@ -58,9 +58,7 @@ async def test_what_is_due_to_be_sent_again_waits_at_a_shut_gate() -> None:
         assert sendings(rail) == 2
 
 
-async def test_what_waits_at_the_gate_is_forgotten_with_the_number_that_it_was_claimed_under() -> (
-    None
-):
+async def test_a_waiting_send_is_discarded_with_the_engine_id_that_claimed_it() -> None:
     rail = ShuttingRail()
     async with running(rail=rail) as house:
         key = await shut_before_the_second_sending(house, rail)
@@ -74,7 +72,7 @@ async def test_what_waits_at_the_gate_is_forgotten_with_the_number_that_it_was_c
 
 
 class CountedOpenings(MemoryBarrierStore):
-    """A record that counts how often it is looked at."""
+    """A record that counts its readings."""
 
     looks = 0
 
@@ -83,7 +81,7 @@ class CountedOpenings(MemoryBarrierStore):
         return await super().look()
 
 
-async def test_an_engine_that_was_declared_gone_looks_at_the_record_before_it_goes_on() -> None:
+async def test_an_engine_that_was_declared_gone_reads_the_barrier_before_it_continues() -> None:
     records = Records(clock=RealClock())
     barrier_store = CountedOpenings(records)
     house = House(records, barrier_store=barrier_store)

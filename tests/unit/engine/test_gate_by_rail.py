@@ -1,4 +1,4 @@
-"""After a failover each rail opens when its own bank has said what it has: a mute bank stops no other."""
+"""After a failover each rail resumes when its own bank has listed its payments, whatever other banks do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ListingRail(ToldRail):
-    """A rail of one currency, whose bank says what it has unless it is mute."""
+    """A rail of one currency, whose bank lists its payments unless it is mute."""
 
     def __init__(self, name: str, currency: str) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class ListingRail(ToldRail):
 
 
 class Site:
-    """Engines with two rails, on records that are moved to another server between them."""
+    """Engines with two rails, on records that move to another server between them."""
 
     def __init__(self) -> None:
         self.records = Records(clock=LoopClock())
@@ -95,7 +95,7 @@ async def open_accounts(house: House, currency: str) -> None:
 
 @asynccontextmanager
 async def failed_over(**settings: Any) -> AsyncIterator[tuple[Site, House]]:
-    """A site whose engine has just moved to another server, where the second bank is mute."""
+    """A site whose engine has just moved to another server, where the second bank does not answer."""
     site = Site()
     before = await site.engine()
     await before.until(lambda: before.engine.opening == "sending open (recovery 0)")
@@ -125,7 +125,7 @@ async def test_a_mute_bank_stops_its_own_rail_only() -> None:
         assert site.records.histories[stopped].state is State.VALIDATING, "no funds are held for it"
         assert site.second.asked == []
         assert house.engine.is_open
-        await asyncio.sleep(40)  # the mute bank was waited for
+        await asyncio.sleep(40)  # the time-out of the mute bank
         assert house.engine.opening == (
             "sending open except for second (recovery 1): the rail second does not give its payment list: TimeoutError()"
         )
@@ -136,7 +136,7 @@ async def test_a_mute_bank_stops_its_own_rail_only() -> None:
         assert site.records.system_epochs[-1].steps.count("opened") == 1
 
 
-async def test_an_engine_that_does_not_lead_opens_the_rails_that_were_listed() -> None:
+async def test_an_engine_that_does_not_lead_resumes_the_rails_that_were_listed() -> None:
     async with failed_over() as (site, house):
         await house.until(lambda: house.engine.opening.startswith("sending open except for second"))
         barrier_store = MemoryBarrierStore(site.records)
@@ -154,7 +154,7 @@ async def _never() -> bool:
     return False
 
 
-async def test_a_new_suspicion_shuts_the_rails_that_were_open_and_all_are_asked_again() -> None:
+async def test_a_new_sign_of_a_stale_database_pauses_all_rails_and_asks_all_banks_again() -> None:
     async with failed_over() as (site, house):
         await house.until(lambda: house.engine.opening.startswith("sending open except for second"))
         listed = site.first.listed
@@ -166,7 +166,7 @@ async def test_a_new_suspicion_shuts_the_rails_that_were_open_and_all_are_asked_
         assert site.first.listed > listed
 
 
-async def test_a_person_who_confirms_opens_the_rail_of_the_mute_bank() -> None:
+async def test_a_persons_confirmation_resumes_the_rail_of_the_mute_bank() -> None:
     async with failed_over() as (site, house):
         stopped = await submit(house, "k1", "USD")
         await house.until(lambda: house.engine.opening.startswith("sending open except for second"))
@@ -177,7 +177,7 @@ async def test_a_person_who_confirms_opens_the_rail_of_the_mute_bank() -> None:
         assert (await house.engine.wait(stopped, 60)).state is State.COMPLETED
 
 
-async def test_what_waits_for_a_shut_rail_is_bounded_and_rests_beyond_the_bound() -> None:
+async def test_what_waits_for_a_paused_rail_is_bounded_and_parked_above_the_bound() -> None:
     rest = Backoff(first_seconds=20, max_seconds=20)
     async with failed_over(gate_waiting_max=1, screening=rest) as (site, house):
         await house.until(lambda: house.engine.opening.startswith("sending open except for second"))
@@ -188,7 +188,7 @@ async def test_what_waits_for_a_shut_rail_is_bounded_and_rests_beyond_the_bound(
             assert (await house.engine.wait(key, 90)).state is State.COMPLETED
 
 
-async def test_what_is_locked_waits_for_its_own_rail_and_is_asked_about_meanwhile() -> None:
+async def test_a_locked_payment_waits_for_its_own_rail_and_is_enquired_about_meanwhile() -> None:
     async with failed_over(resend=Backoff(first_seconds=1, max_seconds=1)) as (site, house):
         site.second.is_mute = False
         await house.until(lambda: house.engine.opening == "sending open (recovery 1)")

@@ -1,4 +1,4 @@
-"""What rails deliver unasked: stored first, then worked off in order, whatever dies in between."""
+"""Inbound messages: stored first, then processed in order, whatever crashes in between."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def message(settlement: Settlement, *events: Event, content: bytes = b"") -> Inb
 
 
 async def sent(house: House, key: str = "k1") -> Settlement:
-    """Leave a settlement at the bank, which acknowledges and says nothing more."""
+    """Leave a settlement at the bank, which acknowledges it and reports nothing more."""
     house.rail.sends.append(Event.ACKNOWLEDGED)
     house.rail.enquiries.extend([Event.ACKNOWLEDGED] * 10_000)
     return await house.settle(key, wait_seconds=0.05)
@@ -58,8 +58,8 @@ async def worked_off(house: House, count: int) -> None:
     await house.until(lambda: len(house.records.closed_reports) == count)
 
 
-async def test_what_was_acknowledged_is_worked_off_by_the_next_engine() -> None:
-    """SETTLED delivered, the engine killed during the write: COMPLETED afterwards."""
+async def test_an_acknowledged_message_is_processed_by_the_next_engine() -> None:
+    """SETTLED was delivered, and the engine is killed during the write: COMPLETED afterwards."""
     house = House()
     await house.open_bank("AAA", 10_000)
     await house.open_bank("BBB", 0)
@@ -90,7 +90,9 @@ async def test_what_was_acknowledged_is_worked_off_by_the_next_engine() -> None:
         await other.crash()
 
 
-async def test_nothing_is_acknowledged_that_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_message_is_acknowledged_before_it_is_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with running() as house:
         found = await sent(house)
 
@@ -105,7 +107,9 @@ async def test_nothing_is_acknowledged_that_is_not_stored(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("turn", range(13))
-async def test_thirteen_callbacks_in_any_order_are_one_end_and_none_is_dropped(turn: int) -> None:
+async def test_thirteen_callbacks_in_any_order_give_one_final_state_and_none_is_dropped(
+    turn: int,
+) -> None:
     events = [Event.ACKNOWLEDGED] * 6 + [Event.SETTLED] * 7
     async with running() as house:
         found = await sent(house)
@@ -118,7 +122,7 @@ async def test_thirteen_callbacks_in_any_order_are_one_end_and_none_is_dropped(t
         assert "late_answer_dropped" not in house.meter.invariant_warnings
 
 
-async def test_thirteen_at_once_are_all_worked_off() -> None:
+async def test_thirteen_callbacks_at_once_are_all_processed() -> None:
     async with running() as house:
         found = await sent(house)
         events = [Event.ACKNOWLEDGED] * 12 + [Event.SETTLED]
@@ -128,7 +132,7 @@ async def test_thirteen_at_once_are_all_worked_off() -> None:
 
 
 async def test_reports_are_decided_in_the_order_of_receipt() -> None:
-    """Settled and then returned is RETURNED; a return that overtook would be lost."""
+    """Settled and then returned is RETURNED; a return that was decided first would be lost."""
     async with running() as house:
         found = await sent(house)
         house.rail.enquiries.clear()
@@ -164,7 +168,7 @@ async def test_the_same_contradiction_in_two_messages_is_one_case_and_both_are_c
         assert [case.kind for case in cases] == [CaseKind.CONTRADICTION]
 
 
-async def test_what_means_something_only_as_an_answer_is_not_heard() -> None:
+async def test_a_status_that_is_valid_only_as_an_answer_is_ignored() -> None:
     async with running() as house:
         found = await sent(house)
         await house.engine._inbound.receive([message(found, Event.NOT_FOUND, Event.UNDELIVERED)])
@@ -204,7 +208,7 @@ async def test_a_report_about_another_engines_payment_waits_for_its_owner() -> N
         await worked_off(house, 1)
 
 
-async def test_what_was_turned_down_as_stale_is_decided_again() -> None:
+async def test_a_transition_refused_as_stale_is_decided_again() -> None:
     async with running() as house:
         found = await sent(house)
         apply, turned_down = house.store.apply, asyncio.Event()

@@ -1,4 +1,4 @@
-"""What was altered in the database behind the engine: it is not sent, not booked, and told to a person."""
+"""Records altered in the database behind the engine: nothing is sent or booked, and a person is told."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ ALTERED: dict[str, tuple[Alter, str]] = {
     "another end-to-end reference": (_end_to_end, "references"),
     "another account is credited": (_target, "route"),
     "another attempt": (_number, "references"),
-    "a rail that nobody has": (_rail, "route"),
+    "an unknown rail": (_rail, "route"),
 }
 
 
@@ -88,7 +88,7 @@ ALTERED: dict[str, tuple[Alter, str]] = {
 async def taken_over(
     alter: Alter, enquiry: Event | None
 ) -> AsyncIterator[tuple[House, Settlement]]:
-    """A payment was sent and its engine died; its record was altered; another engine takes it over."""
+    """A sent payment whose engine crashed; its record was altered; another engine takes it over."""
     async with running() as house:
         house.rail.sends.append(None)
         house.rail.answer_delay_seconds = NEVER_SECONDS
@@ -128,25 +128,25 @@ async def test_an_altered_payment_is_never_sent_again(what: str) -> None:
         assert (kind, parts in told) == (CaseKind.ALTERED_PAYMENT, True), told
         assert "send" not in words(house)
         assert ("enquire" in words(house)) == (told == "message"), (
-            "under other names nobody is asked"
+            "no enquiry with other references"
         )
         assert (history.state, history.is_frozen) == (State.IN_DOUBT, True)
-        assert house.records.locks[history.id].outcome == "", "nobody's money is released"
+        assert house.records.locks[history.id].outcome == "", "no hold is released"
         assert "altered_payment" in house.meter.invariant_warnings
         told_lives = await house.history(history)
         assert told_lives.count(State.LOCKED) == 1, "it is not even made ready to be sent"
 
 
 @pytest.mark.parametrize("said", [Event.SETTLED, Event.REJECTED])
-async def test_what_the_bank_says_of_the_payment_that_was_committed_counts(said: Event) -> None:
-    """Only the bytes were altered, and they never left: the bank speaks of the others."""
+async def test_a_report_about_the_committed_payment_counts(said: Event) -> None:
+    """Only the bytes were altered, and they never left: the bank reports on the original ones."""
     async with taken_over(_payload, said) as (house, history):
         ended = await house.engine.wait(history.id, 5)
         assert ended.state is (State.COMPLETED if said is Event.SETTLED else State.ROLLED_BACK)
         assert cases(house) == [(CaseKind.ALTERED_PAYMENT, "message")]
 
 
-async def test_nothing_is_posted_between_other_accounts_and_a_restored_record_goes_on() -> None:
+async def test_nothing_is_posted_to_altered_accounts_and_a_restored_record_continues() -> None:
     async with taken_over(_target, Event.SETTLED) as (house, history):
         await house.until(lambda: house.records.cases)
         here = house.records.histories[history.id]
@@ -166,7 +166,7 @@ async def test_nothing_is_posted_between_other_accounts_and_a_restored_record_go
 @pytest.mark.parametrize(
     ("alter", "may_be_sent"), [(lambda attempt: attempt, True), (_payload, False)]
 )
-async def test_of_a_move_that_is_older_than_the_hash_the_fields_are_compared(
+async def test_fields_are_compared_for_a_move_from_before_hashes_were_stored(
     alter: Alter, may_be_sent: bool
 ) -> None:
     async with running() as house:
@@ -200,7 +200,7 @@ async def test_of_a_move_that_is_older_than_the_hash_the_fields_are_compared(
         history.attempt = before if not may_be_sent else history.attempt
 
 
-async def test_an_instruction_that_was_altered_while_it_waited_is_not_locked() -> None:
+async def test_an_instruction_altered_while_it_waited_is_not_locked() -> None:
     async with running() as house:
         house.screening.told.append(None)
         [accepted] = await house.engine.submit([payment_request()])
@@ -221,7 +221,7 @@ async def test_an_instruction_that_was_altered_while_it_waited_is_not_locked() -
 
 
 @pytest.mark.parametrize(("alter", "is_applied"), [(_payload, True), (_uetr, False)])
-async def test_people_are_heard_after_the_bank_could_be_asked(
+async def test_an_attestation_is_applied_only_if_the_bank_could_be_asked(
     alter: Alter, is_applied: bool
 ) -> None:
     async with taken_over(alter, None) as (house, history):
@@ -253,22 +253,22 @@ async def test_a_return_is_not_booked_on_another_route() -> None:
         await house.until(lambda: history.state is State.RETURNED)
 
 
-async def test_what_may_not_be_recalled_is_asked_about() -> None:
+async def test_an_altered_payment_is_enquired_about_instead_of_recalled() -> None:
     async with running() as house:
         house.rail.sends.append(Event.ACKNOWLEDGED)
         house.rail.enquiries.extend([None] * 10_000)
         sent = await house.settle(wait_seconds=0.05)
         history, parked = house.records.histories[sent.id], house.records.open[sent.id]
         await house.until(lambda: history.state is State.SENT and parked.engine_id == 0)
-        parked.due_at = None  # so that nobody has it in memory, from before
+        parked.due_at = None  # so that no engine has it in memory from before
         before = history.attempt
         assert before is not None
-        # Only what nobody carries is read back, and so is found altered.
+        # Only a settlement that no engine carries is read again, and so found to be altered.
         await house.until(lambda: house.records.open[sent.id].engine_id == 0)
         history.attempt = _payload(before)
         house.rail.asked.clear()
-        house.rail.enquiries.clear()  # told nothing, the rail says that it has settled
-        with suppress(WrongState):  # it may have settled before the call has looked
+        house.rail.enquiries.clear()  # without an answer set, the rail reports that it has settled
+        with suppress(WrongState):  # it may have settled before the call has read it
             await house.engine.cancel(sent.id)
         assert (await house.engine.wait(sent.id, 5)).state is State.COMPLETED
         assert words(house) == ["enquire"]

@@ -1,4 +1,4 @@
-"""The lane and its breaker by themselves: numbers in, numbers out."""
+"""A lane and its circuit breaker on their own, without an engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lane(**limits: Any) -> Lane:
 # --- the breaker ----------------------------------------------------------------------------------
 
 
-def test_it_opens_after_so_many_failures_in_a_row() -> None:
+def test_it_opens_after_consecutive_failures() -> None:
     breaker = Breaker(LIMITS)
     breaker.ended(0, 2, 0.0)
     assert breaker.room(0.0) is None
@@ -31,8 +31,8 @@ def test_it_opens_after_so_many_failures_in_a_row() -> None:
     assert (breaker.state(0.0), breaker.room(0.0)) == (BreakerState.OPEN, 0)
 
 
-def test_one_answer_in_a_call_shows_that_the_bank_is_there() -> None:
-    """The silences of a call are told together at its end: they are not in a row."""
+def test_one_answer_in_a_call_shows_that_the_bank_answers() -> None:
+    """The missing answers of a call are reported together at its end: they are not consecutive."""
     breaker = Breaker(BreakerLimits(failures_in_a_row=3, window=10**6, rest=REST))
     for _ in range(10):
         breaker.ended(1, 2, 0.0)
@@ -49,7 +49,7 @@ def test_it_opens_when_most_of_the_last_sends_failed(failed: int, is_closed: boo
     assert breaker.is_closed is is_closed
 
 
-def test_what_lies_before_the_window_counts_no_more() -> None:
+def test_results_before_the_window_do_not_count() -> None:
     breaker = Breaker(BreakerLimits(failures_in_a_row=99, window=4, failure_share=0.8, rest=REST))
     for _ in range(100):
         breaker.ended(1, 0, 0.0)
@@ -60,7 +60,7 @@ def test_what_lies_before_the_window_counts_no_more() -> None:
     assert not breaker.is_closed
 
 
-def test_half_open_lets_one_through_and_waits_ever_longer_while_that_fails() -> None:
+def test_half_open_it_lets_one_through_and_waits_longer_after_each_failure() -> None:
     breaker = Breaker(LIMITS)
     breaker.ended(0, 3, 0.0)
     at = 0.0
@@ -78,7 +78,7 @@ def test_half_open_lets_one_through_and_waits_ever_longer_while_that_fails() -> 
     assert breaker.state(at) is BreakerState.CLOSED
     assert breaker.is_unused
     breaker.ended(0, 3, at)
-    assert breaker.wait_seconds(at) == 10.0, "the first wait again"
+    assert breaker.wait_seconds(at) == 10.0, "the wait starts again at the first value"
 
 
 def test_calls_that_began_before_it_opened_change_nothing() -> None:
@@ -90,7 +90,7 @@ def test_calls_that_began_before_it_opened_change_nothing() -> None:
     assert breaker.state(11.0) is BreakerState.HALF_OPEN
 
 
-def test_a_try_that_never_came_about_is_made_again() -> None:
+def test_a_try_that_was_never_made_is_made_again() -> None:
     breaker = Breaker(LIMITS)
     breaker.ended(0, 3, 0.0)
     assert breaker.began()
@@ -101,7 +101,7 @@ def test_a_try_that_never_came_about_is_made_again() -> None:
 # --- tracks and lanes -----------------------------------------------------------------------------
 
 
-def test_no_more_begin_than_the_track_has_room_for() -> None:
+def test_no_more_calls_start_than_the_track_has_capacity_for() -> None:
     track = Track(2, None, 0.0)
     assert track.room(0.0) == 2
     track.begin(2)
@@ -110,7 +110,7 @@ def test_no_more_begin_than_the_track_has_room_for() -> None:
     assert track.room(100.0) == 1
 
 
-def test_a_rate_saves_up_no_more_than_a_second() -> None:
+def test_a_rate_accumulates_at_most_one_second() -> None:
     track = Track(None, 2.0, 0.0)
     assert track.room(1_000.0) == 2
     track.begin(2)
@@ -119,21 +119,21 @@ def test_a_rate_saves_up_no_more_than_a_second() -> None:
     assert track.room(1_000.5) == 1
 
 
-def test_a_rate_below_one_lets_one_through_now_and_then() -> None:
+def test_a_rate_below_one_per_second_still_lets_calls_through() -> None:
     track = Track(None, 0.1, 0.0)
     track.begin(track.room(0.0))
     assert track.room(9.9) == 0
     assert track.room(10.1) == 1
 
 
-def test_without_limits_there_is_always_room() -> None:
+def test_without_limits_there_is_always_capacity() -> None:
     free = lane()
     free.begin(Ask.SEND, 10_000)
     assert free.room(Ask.SEND, 0.0) == NO_BOUND - 10_000
     assert not free.is_apart
 
 
-def test_sends_and_recalls_share_their_room_and_enquiries_have_their_own() -> None:
+def test_sends_and_recalls_share_capacity_and_enquiries_have_their_own() -> None:
     bounded = lane(concurrency_max=2)
     assert not bounded.begin(Ask.SEND, 1)
     assert bounded.room(Ask.RECALL, 0.0) == 1
@@ -149,7 +149,7 @@ def test_an_open_breaker_stops_sends_and_neither_enquiries_nor_recalls() -> None
     assert stopped.room(Ask.SEND, 10.0) == 1
 
 
-def test_a_lane_is_idle_only_when_nothing_would_be_lost_with_it() -> None:
+def test_a_lane_is_idle_only_if_removing_it_loses_nothing() -> None:
     used = lane()
     assert used.is_idle
     used.begin(Ask.SEND, 1)

@@ -1,4 +1,4 @@
-"""Joining: an unfit database ends a start, but never an engine that was declared gone and joins again."""
+"""The lease: an unfit database ends a start, but not an engine that was declared gone and joins again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.events.fakes import CountingMeter
 
 
 class Registry:
-    """Is unfit so often, then gives numbers; declares everybody gone once."""
+    """Is unfit a number of times, then gives engine ids; declares the engine gone once."""
 
     def __init__(self) -> None:
         self.unfit = 0
@@ -39,7 +39,7 @@ class Registry:
         return engine_id != self.gone
 
     async def leave(self, engine_id: int) -> None:
-        """Nothing to give back."""
+        """Do nothing."""
 
 
 def lease(registry: Registry) -> EngineLease:

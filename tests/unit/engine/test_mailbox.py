@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Fixture:
-    """A mailbox, and everything that it tells others."""
+    """A mailbox, and records of all its calls to others."""
 
     def __init__(self) -> None:
         self.inbound, self.meter, self.asker = Mock(), Mock(), Mock()
@@ -58,7 +58,7 @@ def test_answers_of_one_settlement_are_taken_one_at_a_time_and_in_order(post: Fi
     assert not post.mailbox.finish(third), "a slot is freed once"
 
 
-def test_what_finishes_goes_before_what_begins(post: Fixture) -> None:
+def test_open_settlements_are_processed_before_new_ones(post: Fixture) -> None:
     begun = settlement(State.VALIDATING, id=post.sent.id)
     post.mailbox.carry(begun)
     post.mailbox.hear([answer(Event.CLEARED, attempt=0)])
@@ -68,14 +68,14 @@ def test_what_finishes_goes_before_what_begins(post: Fixture) -> None:
     assert [each.event for each in post.taken()] == [Event.SETTLED, Event.CLEARED]
 
 
-def test_no_more_answers_wait_than_may_and_what_is_dropped_is_counted(post: Fixture) -> None:
+def test_waiting_answers_are_bounded_and_dropped_ones_are_counted(post: Fixture) -> None:
     post.mailbox.hear([answer(Event.NO_ANSWER)] * (ANSWERS_WAITING_MAX + 2))
     [first] = post.queue.drain()
     assert len(first.waiting) == ANSWERS_WAITING_MAX
     post.meter.invariant_warning.assert_called_once_with("late_answer_dropped")
 
 
-def test_a_stored_report_without_room_is_handed_back_and_never_dropped(post: Fixture) -> None:
+def test_a_stored_report_without_capacity_is_handed_back_and_never_dropped(post: Fixture) -> None:
     reports = [answer(Event.SETTLED, report_id=number) for number in range(1, 9)]
     post.mailbox.hear(reports)
     [first] = post.queue.drain()
@@ -85,7 +85,7 @@ def test_a_stored_report_without_room_is_handed_back_and_never_dropped(post: Fix
     post.meter.invariant_warning.assert_not_called()
 
 
-def test_a_request_that_waits_already_is_not_put_twice(post: Fixture) -> None:
+def test_a_waiting_request_is_not_added_twice(post: Fixture) -> None:
     for _ in range(3):
         post.mailbox.request(post.sent, Event.CANCELLED)
     [first] = post.queue.drain()
@@ -93,7 +93,7 @@ def test_a_request_that_waits_already_is_not_put_twice(post: Fixture) -> None:
     post.meter.invariant_warning.assert_not_called()
 
 
-def test_what_is_no_longer_ours_gives_its_waiting_reports_back(post: Fixture) -> None:
+def test_a_settlement_that_is_no_longer_owned_hands_its_waiting_reports_back(post: Fixture) -> None:
     report = answer(Event.SETTLED, report_id=7)
     post.mailbox.hear([answer(Event.ACKNOWLEDGED), report])
     [first] = post.queue.drain()
@@ -102,7 +102,7 @@ def test_what_is_no_longer_ours_gives_its_waiting_reports_back(post: Fixture) ->
     post.inbound.released.assert_called_once_with([report])
 
 
-def test_what_was_claimed_anew_keeps_its_answers(post: Fixture) -> None:
+def test_a_settlement_that_is_claimed_again_keeps_its_answers(post: Fixture) -> None:
     post.mailbox.hear([answer(Event.ACKNOWLEDGED), answer(Event.SETTLED)])
     [first] = post.queue.drain()
     anew = settlement(State.SENT)
@@ -112,7 +112,7 @@ def test_what_was_claimed_anew_keeps_its_answers(post: Fixture) -> None:
     assert post.mailbox.settlement(anew.id) is anew
 
 
-def test_silence_about_what_is_not_carried_is_not_even_looked_up(post: Fixture) -> None:
+def test_a_time_out_of_a_settlement_that_is_not_carried_is_ignored(post: Fixture) -> None:
     post.mailbox.let_go(post.sent)
     post.mailbox.hear([answer(Event.NO_ANSWER)])
     post.spawned.assert_not_called()
@@ -121,7 +121,7 @@ def test_silence_about_what_is_not_carried_is_not_even_looked_up(post: Fixture) 
     cast("Any", post.spawned.call_args.args[0]).close()
 
 
-def test_everything_is_forgotten_together(post: Fixture) -> None:
+def test_clearing_the_mailbox_removes_everything(post: Fixture) -> None:
     post.mailbox.hear([answer(Event.ACKNOWLEDGED), answer(Event.SETTLED)])
     post.mailbox.drop_all()
     assert (post.mailbox.carried_count, post.mailbox.backlog) == (0, 0)

@@ -1,4 +1,4 @@
-"""A rail that can only send: nobody can be asked, and nothing is recalled."""
+"""A rail that can only send: without enquiries and without recalls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class OneWayRail(ToldRail):
-    """Takes payments, and has no other part: what is asked all the same is a mistake of the engine."""
+    """Accepts payments and has no other part: any other request would be an error of the engine."""
 
     def __init__(self, rail_class: RailClass = RailClass.D, **rules: Any) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class OneWayRail(ToldRail):
 
 
 async def sent(house: House, event: Event | None, state: State) -> UUID:
-    """Send one, to which the bank says this or nothing, and wait until it rests."""
+    """Send a payment, which the bank answers with this event or not at all, and wait until it is parked."""
     house.rail.sends.append(event)
     [accepted] = await house.engine.submit([payment_request()])
     assert not isinstance(accepted, Exception)
@@ -52,7 +52,7 @@ async def sent(house: House, event: Event | None, state: State) -> UUID:
     ("said", "state"), [(None, State.IN_DOUBT), (Event.ACKNOWLEDGED, State.SENT)]
 )
 @pytest.mark.parametrize("rail_class", [RailClass.C, RailClass.D])
-async def test_silence_stays_silence_until_the_bank_says_something(
+async def test_a_missing_answer_stays_open_until_the_bank_reports_a_status(
     rail_class: RailClass, said: Event | None, state: State
 ) -> None:
     async with running(rail=OneWayRail(rail_class)) as house:
@@ -67,7 +67,7 @@ async def test_silence_stays_silence_until_the_bank_says_something(
         assert (await house.engine.wait(key, 5)).state is State.COMPLETED
 
 
-async def test_overdue_is_not_raised_where_nothing_can_be_recalled() -> None:
+async def test_overdue_is_not_raised_on_a_rail_without_recalls() -> None:
     async with running(rail=OneWayRail(overdue_after_seconds=0.01)) as house:
         key = await sent(house, Event.ACKNOWLEDGED, State.SENT)
         house.rail.say([Answer(settlement_id=key, event=Event.ACKNOWLEDGED, attempt=1)])
@@ -85,7 +85,7 @@ async def test_a_recall_is_refused_to_the_caller_with_the_reason() -> None:
         assert house.records.histories[key].state is State.SENT
 
 
-async def test_what_is_being_recalled_goes_back_to_sent_when_the_rail_takes_no_recalls_any_more() -> (
+async def test_a_payment_being_recalled_returns_to_sent_if_the_rail_no_longer_offers_recalls() -> (
     None
 ):
     async with running() as house:
@@ -107,7 +107,7 @@ async def test_what_is_being_recalled_goes_back_to_sent_when_the_rail_takes_no_r
         assert refused.detail["text"] == "the rail told takes no recall questions"
 
 
-async def test_one_that_is_taken_over_in_doubt_rests_again() -> None:
+async def test_a_payment_taken_over_in_doubt_is_parked_again() -> None:
     async with running(rail=OneWayRail()) as house:
         key = await sent(house, None, State.IN_DOUBT)
         house.records.open[key].due_at = house.records.clock.now()

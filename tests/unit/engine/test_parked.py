@@ -1,4 +1,4 @@
-"""What screening parks is released or declined by two people; and why a payment was recalled is told truly."""
+"""Payments that screening parks are released or declined by two people; a recall states its true reason."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Parking:
-    """Parks for the reason that it is told, again and again; without one it clears."""
+    """Parks for the reason that the test set, every time; without one it clears."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -42,7 +42,7 @@ def parks(house: House, reason: str) -> Parking:
     return made
 
 
-async def test_what_two_people_release_goes_on_although_screening_says_the_same_again() -> None:
+async def test_a_release_by_two_people_holds_although_screening_parks_for_the_same_reason() -> None:
     async with running() as house:
         parking = parks(house, "as large as that")
         held = await house.settle(wait_seconds=0.1)
@@ -73,7 +73,7 @@ async def test_another_reason_parks_it_again() -> None:
         await house.until(lambda: kinds(house) == [CaseKind.HELD] * 2)
 
 
-async def test_what_two_people_decline_fails() -> None:
+async def test_a_payment_declined_by_two_people_fails() -> None:
     async with running() as house:
         parks(house, "as large as that")
         held = await house.settle(wait_seconds=0.1)
@@ -92,7 +92,7 @@ async def test_the_caller_may_still_cancel_it() -> None:
 
 
 @pytest.mark.parametrize("is_overdue", [True, False])
-async def test_why_it_was_recalled_is_the_reason(is_overdue: bool) -> None:
+async def test_a_recall_states_its_reason(is_overdue: bool) -> None:
     async with running() as house:
         house.rail.capabilities = RailCapabilities(
             rail_class=RailClass.A,

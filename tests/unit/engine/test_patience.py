@@ -1,4 +1,4 @@
-"""Waiting for somebody outside: time-outs, foreign cancellations, and our own."""
+"""Time-outs of external calls: our own, and cancellations of others or of ourselves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def wait(seconds: float) -> None:
         await asyncio.get_running_loop().create_future()
 
 
-async def test_what_does_not_answer_in_time_is_a_time_out() -> None:
+async def test_a_call_without_an_answer_in_time_is_a_time_out() -> None:
     with pytest.raises(TimeoutError):
         await wait(0.5)
 

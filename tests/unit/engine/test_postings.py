@@ -1,4 +1,4 @@
-"""From a transition to its postings: every kind of work, and where the money goes."""
+"""The postings of a transition: every kind of work, and which accounts it changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Returns in parts, with charges, and amounts that differ: what is posted, and what is left to a person."""
+"""Partial returns, charges and different amounts: what is posted, and which cases need a person."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def part(minor: int, reference: str, charges_minor: int = 0) -> StatedAmount:
 
 
 async def test_two_partial_returns_are_two_postings_and_hold_the_obligation_between():
-    """The drill: COMPLETED until returns and charges together make the amount; then RETURNED."""
+    """COMPLETED until returns and charges together equal the amount; then RETURNED."""
     async with running() as house:
         found = await house.settle()
         history = house.records.histories[found.id]
@@ -54,7 +54,7 @@ async def test_two_partial_returns_are_two_postings_and_hold_the_obligation_betw
         assert kinds(house) == []
 
 
-async def test_a_return_that_is_said_again_is_booked_once():
+async def test_a_return_that_is_reported_again_is_booked_once():
     async with running() as house:
         found = await house.settle()
         history = house.records.histories[found.id]
@@ -66,7 +66,7 @@ async def test_a_return_that_is_said_again_is_booked_once():
         assert kinds(house) == []
 
 
-async def test_a_return_of_more_than_is_left_is_for_a_person_and_books_nothing():
+async def test_a_return_of_more_than_is_left_opens_a_case_and_books_nothing():
     async with running() as house:
         found = await house.settle()
         history = house.records.histories[found.id]
@@ -91,7 +91,7 @@ def has_returns(history: Settlement, count: int) -> bool:
     return len(history.returns) == count
 
 
-async def test_parts_that_the_receiver_has_spent_go_to_suspense_each():
+async def test_each_uncovered_partial_return_goes_to_suspense():
     async with running() as house:
         found = await house.settle()
         history = house.records.histories[found.id]
@@ -127,7 +127,7 @@ async def test_another_amount_settled_than_sent_posts_nothing_and_freezes(stated
         assert history.state is State.COMPLETED
 
 
-async def test_another_amount_after_completion_is_for_a_person():
+async def test_another_amount_after_completion_opens_a_case():
     async with running() as house:
         found = await house.settle()
         say(house, found, Event.SETTLED, stated=StatedAmount(minor=99))

@@ -1,4 +1,4 @@
-"""The route of a payment in a running engine: decided once, stored with its reasons, kept for ever."""
+"""The route of a payment in a running engine: decided once, stored with its reasons, and never changed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_the_route_is_stored_with_the_send_intent_and_the_reason_against_e
         )
 
 
-async def test_what_no_rail_carries_is_refused_with_all_reasons() -> None:
+async def test_a_payment_that_no_rail_carries_is_refused_with_all_reasons() -> None:
     first = rail("first", currencies=frozenset({"USD"}))
     second = rail("second", banks=frozenset({"CCC"}))
     async with running(rail=first, others=[second]) as house:
@@ -65,7 +65,7 @@ async def test_what_no_rail_carries_is_refused_with_all_reasons() -> None:
 
 
 async def test_a_route_that_changes_while_accounts_are_looked_up_is_still_the_one_decided() -> None:
-    """The decision is made once: what was prepared for one rail is not locked for another one."""
+    """The decision is made once: a payment prepared for one rail is not locked for another."""
     first, second = rail("first"), rail("second")
     async with running(rail=first, others=[second]) as house:
         ensure = house.accounts.ensure_controls
@@ -117,7 +117,7 @@ async def test_the_windows_of_the_rail_count_beside_those_of_the_currency(
             assert settlement.refusal_code == "SETTLEMENT_WINDOW_CLOSED"
 
 
-async def test_a_rail_that_is_shut_gives_way_to_one_that_is_open() -> None:
+async def test_a_closed_rail_is_replaced_by_an_open_one() -> None:
     shut = {"first": [shut_window()]}
     async with running(
         rail=rail("first"), others=[rail("second")], has_real_windows=True, windows_by_rail=shut
@@ -145,8 +145,8 @@ async def test_a_window_of_the_rail_for_another_currency_fails_closed() -> None:
         assert (await house.settle()).refusal_code == "SETTLEMENT_WINDOW_CLOSED"
 
 
-async def test_what_either_rail_may_carry_waits_until_the_gate_is_open_for_both() -> None:
-    """The rail that is shut may have the payment from time that was forgotten."""
+async def test_a_payment_with_two_possible_rails_waits_until_both_have_resumed() -> None:
+    """The rail that is still paused may have the payment from before the failover."""
     first, second = rail("first"), rail("second")
     async with running(rail=first, others=[second]) as house:
         house.engine._gate.shut()

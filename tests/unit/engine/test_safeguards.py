@@ -1,6 +1,6 @@
-"""Each safeguard of the engine, one by one: taken out, one of these fails.
+"""Each safeguard of the engine, one by one: without it, one of these tests fails.
 
-The simulation finds that money can be lost without them; here is said which one is missing.
+The simulation shows that money can be lost without them; these tests show which one is missing.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def carried(house: House, settlement_id: UUID) -> Settlement:
 
 
 async def sent_and_silent(house: House) -> Settlement:
-    """Bring a settlement to LOCKED, with its question open."""
+    """Bring a settlement to LOCKED, with its request open."""
     house.rail.sends.append(None)
     house.rail.answer_delay_seconds = NEVER_SECONDS
     [accepted] = await house.engine.submit([payment_request()])
@@ -85,7 +85,7 @@ def decide(
         (2, 0, True, Event.NO_ANSWER),  # the first may have left, and no more may be sent
     ],
 )
-async def test_what_was_not_delivered_is_given_up_only_on_proof(
+async def test_an_undelivered_payment_is_given_up_only_on_proof(
     sends: int, undelivered: int, is_late: bool, event: Event
 ) -> None:
     async with running(sends_max=3) as house:
@@ -103,11 +103,15 @@ async def test_what_was_not_delivered_is_given_up_only_on_proof(
 @pytest.mark.parametrize(
     ("sends", "undelivered", "event"),
     [
-        (2, 0, Event.NO_ANSWER),  # the first may have arrived, and would not be recognised any more
-        (2, 1, Event.UNDELIVERED),  # nothing has arrived: nothing needs to be recognised
+        (
+            2,
+            0,
+            Event.NO_ANSWER,
+        ),  # the first may have arrived, and the bank would no longer recognise it
+        (2, 1, Event.UNDELIVERED),  # nothing has arrived, so that nothing needs to be recognised
     ],
 )
-async def test_what_may_have_arrived_is_not_sent_again_when_the_rail_has_forgotten_it(
+async def test_a_payment_that_may_have_arrived_is_not_resent_after_the_rails_memory_ends(
     sends: int, undelivered: int, event: Event
 ) -> None:
     async with running(sends_max=3) as house:
@@ -126,7 +130,7 @@ async def test_what_may_have_arrived_is_not_sent_again_when_the_rail_has_forgott
         assert is_too_late is (event is Event.NO_ANSWER)
 
 
-async def test_a_repeat_after_the_end_says_nothing_new() -> None:
+async def test_a_repeated_status_after_the_final_state_changes_nothing() -> None:
     async with running() as house:
         completed = await house.settle()
         assert decide(house, completed, Event.SETTLED) is None
@@ -149,7 +153,7 @@ async def test_screenings_refusal_is_the_refusal() -> None:
         assert (step.transition.state, step.refusal) == (State.FAILED, refusal)
 
 
-async def test_references_are_the_callers_key_and_the_attempt_for_ever() -> None:
+async def test_references_depend_only_on_the_callers_key_and_the_attempt() -> None:
     async with running() as house:
         settlement = await house.settle("k1")
         assert settlement.attempt is not None
@@ -160,7 +164,7 @@ async def test_references_are_the_callers_key_and_the_attempt_for_ever() -> None
 # --- asking ---------------------------------------------------------------------------------------
 
 
-async def test_a_rail_that_fails_has_said_nothing() -> None:
+async def test_an_error_of_a_rail_is_no_answer() -> None:
     async with running() as house:
 
         async def fail(_questions: Any, _report: Any) -> None:
@@ -172,7 +176,7 @@ async def test_a_rail_that_fails_has_said_nothing() -> None:
         assert await house.history(found) == ["validating", "locked", "in_doubt", "completed"]
 
 
-async def test_a_rail_that_was_cancelled_on_its_own_side_has_said_nothing() -> None:
+async def test_a_cancellation_inside_a_rail_is_no_answer() -> None:
     async with running() as house:
 
         async def send(*_: object) -> None:
@@ -190,7 +194,7 @@ async def run_for(house: House, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("end", [asyncio.CancelledError, None])
-async def test_a_loop_of_the_engine_does_not_end_in_silence(
+async def test_a_loop_of_the_engine_never_ends_unnoticed(
     end: type[BaseException] | None,
 ) -> None:
     house = House()
@@ -207,7 +211,7 @@ async def test_a_loop_of_the_engine_does_not_end_in_silence(
     assert "has stopped unexpectedly" in str(error)
 
 
-async def test_a_rail_that_never_returns_is_silent_after_its_time() -> None:
+async def test_a_rail_that_never_returns_times_out() -> None:
     async with running() as house:
 
         async def hang(_questions: Any, _report: Any) -> None:
@@ -218,7 +222,7 @@ async def test_a_rail_that_never_returns_is_silent_after_its_time() -> None:
         assert await house.history(found) == ["validating", "locked", "in_doubt", "completed"]
 
 
-async def test_undelivered_told_twice_is_one_proof() -> None:
+async def test_undelivered_reported_twice_is_one_proof() -> None:
     async with running(sends_max=2) as house:
         told: list[int] = []
 
@@ -235,10 +239,10 @@ async def test_undelivered_told_twice_is_one_proof() -> None:
         house.rail.send = twice  # type: ignore[method-assign]
         house.rail.enquiries.extend([None] * 1_000)
         found = await house.settle(wait_seconds=0.3)
-        assert found.state is State.IN_DOUBT  # the second sending is silent: it may have arrived
+        assert found.state is State.IN_DOUBT  # the second send has no answer: it may have arrived
 
 
-async def test_what_was_taken_over_for_a_rail_that_is_gone_is_in_doubt_not_forgotten() -> None:
+async def test_a_payment_taken_over_without_its_rail_is_in_doubt() -> None:
     async with running(look_interval_seconds=NEVER_SECONDS) as house:
         house.rail.sends.append(None)
         house.rail.enquiries.extend([None] * 1_000)
@@ -258,7 +262,7 @@ async def test_what_was_taken_over_for_a_rail_that_is_gone_is_in_doubt_not_forgo
 # --- running --------------------------------------------------------------------------------------
 
 
-async def test_two_words_at_once_about_one_settlement_are_two_steps() -> None:
+async def test_two_simultaneous_reports_about_one_settlement_are_two_transitions() -> None:
     async with running() as house:
         settlement = await sent_and_silent(house)
         both = [
@@ -279,7 +283,7 @@ async def test_two_words_at_once_about_one_settlement_are_two_steps() -> None:
         assert batches == [1, 1]
 
 
-async def test_a_step_that_was_too_late_is_not_believed() -> None:
+async def test_a_transition_that_was_too_late_is_not_believed() -> None:
     async with running(look_interval_seconds=NEVER_SECONDS) as house:
         settlement = await sent_and_silent(house)
         taken = house.records.open[settlement.id]
@@ -295,8 +299,8 @@ async def test_a_step_that_was_too_late_is_not_believed() -> None:
         assert house.engine._mailbox.settlement(settlement.id) is None
 
 
-async def test_callers_are_told_what_is_written_and_not_what_an_engine_believes() -> None:
-    """An engine that is cut off does not know that another one has ended what it carries itself."""
+async def test_callers_get_what_is_stored_and_not_the_engines_copy() -> None:
+    """An engine that is cut off does not know that another one has ended its settlement."""
     async with running(look_interval_seconds=NEVER_SECONDS) as house:
         settlement = await sent_and_silent(house)
         before = house.records.histories[settlement.id]
@@ -309,7 +313,7 @@ async def test_callers_are_told_what_is_written_and_not_what_an_engine_believes(
         house.records.histories[settlement.id] = before
 
 
-async def test_a_stale_step_does_not_drop_what_was_claimed_anew() -> None:
+async def test_a_stale_transition_does_not_drop_a_settlement_that_was_claimed_again() -> None:
     async with running() as house:
         before = await sent_and_silent(house)
         mailbox = house.engine._mailbox
@@ -332,7 +336,7 @@ async def test_a_stale_step_does_not_drop_what_was_claimed_anew() -> None:
         (Result.INACTIVE, RefusalCode.INACTIVE_ACCOUNT),
     ],
 )
-async def test_what_the_ledger_turns_down_again_and_again_is_refused(
+async def test_a_payment_that_the_ledger_refuses_repeatedly_is_refused(
     result: Result, code: RefusalCode
 ) -> None:
     async with running() as house:
@@ -350,7 +354,7 @@ async def test_what_the_ledger_turns_down_again_and_again_is_refused(
         assert len(turned_down) == 4
 
 
-async def test_bytes_that_grew_old_while_they_rested_do_not_leave() -> None:
+async def test_bytes_that_expired_while_parked_are_not_sent() -> None:
     async with running(claim_interval_seconds=0.05) as house:
         house.rail.capabilities = replace(house.rail.capabilities, validity_seconds=0)
         settlement = await sent_and_silent(house)
@@ -370,7 +374,7 @@ async def test_bytes_that_grew_old_while_they_rested_do_not_leave() -> None:
         await other.crash()
 
 
-async def test_what_waits_for_its_window_goes_on_when_it_opens() -> None:
+async def test_a_payment_that_waits_for_its_window_continues_when_it_opens() -> None:
     async with running(
         has_real_windows=True, is_queueing=True, windows_refresh_seconds=0.01
     ) as house:
@@ -398,7 +402,7 @@ async def test_what_waits_for_its_window_goes_on_when_it_opens() -> None:
 
 
 class LostAnswer:
-    """A store that wrote, but whose answer was lost; it then says stale, and shows what it has."""
+    """A store that wrote, but whose answer was lost; then it reports stale, and shows its state."""
 
     def __init__(self, now: Settlement, *, is_owned: bool = True) -> None:
         self.now = now
@@ -423,13 +427,19 @@ class LostAnswer:
     [
         (Event.NO_ANSWER, State.IN_DOUBT, 1, 0, Result.APPLIED),
         (Event.NO_ANSWER, State.SENT, 1, 0, Result.STALE),  # another answer was first
-        (Event.NO_ANSWER, State.IN_DOUBT, 3, 0, Result.STALE),  # it has gone round since
+        (
+            Event.NO_ANSWER,
+            State.IN_DOUBT,
+            3,
+            0,
+            Result.STALE,
+        ),  # it has returned to this state since
         (Event.NO_ANSWER, State.IN_DOUBT, 1, 1, Result.STALE),  # another engine has it now
-        (Event.UNDELIVERED, State.LOCKED, 0, 0, Result.STALE),  # no move: nothing to know it by
+        (Event.UNDELIVERED, State.LOCKED, 0, 0, Result.STALE),  # no move to recognise
         (Event.UNDELIVERED, State.LOCKED, 1, 0, Result.STALE),
     ],
 )
-async def test_only_our_own_earlier_writing_is_taken_for_ours(
+async def test_only_our_own_earlier_write_is_recognised(
     event: Event, state: State, seq: int, fencing_token: int, result: Result
 ) -> None:
     async with running() as house:
@@ -447,10 +457,10 @@ async def test_only_our_own_earlier_writing_is_taken_for_ours(
 
 
 @pytest.mark.parametrize(("is_owned", "result"), [(True, Result.APPLIED), (False, Result.STALE)])
-async def test_what_another_engine_wrote_at_the_same_time_is_not_taken_for_ours(
+async def test_a_simultaneous_write_of_another_engine_is_not_recognised_as_ours(
     is_owned: bool, result: Result
 ) -> None:
-    """Both would send, and only one of the sendings would be counted."""
+    """Otherwise both would send, and only one of the sends would be counted."""
     async with running() as house:
         believed = await sent_and_silent(house)
         now = house.records.copy(believed.id)
@@ -467,10 +477,10 @@ async def test_what_another_engine_wrote_at_the_same_time_is_not_taken_for_ours(
         assert outcome.result is result
 
 
-# --- taking in and taking over --------------------------------------------------------------------
+# --- admission and takeover -----------------------------------------------------------------------
 
 
-async def test_an_admission_whose_answer_was_lost_begins_at_once() -> None:
+async def test_a_settlement_admitted_with_a_lost_answer_starts_at_once() -> None:
     async with running(
         look_interval_seconds=NEVER_SECONDS, sweep_interval_seconds=NEVER_SECONDS
     ) as house:
@@ -479,10 +489,10 @@ async def test_an_admission_whose_answer_was_lost_begins_at_once() -> None:
 
 
 @pytest.mark.parametrize("state", [State.VALIDATING, State.COMPLETED])
-async def test_our_own_admission_that_was_taken_up_meanwhile_is_not_begun_again(
+async def test_our_own_admission_that_was_claimed_meanwhile_is_not_started_again(
     state: State,
 ) -> None:
-    """Its answer was lost; before it is written again, the look for what was lost has carried it on."""
+    """Its answer was lost; before it is written again, the search for lost settlements has found it."""
     async with running() as house:
         house.store.losses.append(("admit", "after"))
         mailbox, records, begun = house.engine._mailbox, house.records, []
@@ -517,7 +527,7 @@ async def test_our_own_admission_that_was_taken_up_meanwhile_is_not_begun_again(
             assert [word for word, *_ in house.rail.asked] == ["send"]
 
 
-async def test_an_admission_that_nobody_waited_for_is_found_under_the_old_number() -> None:
+async def test_an_admission_without_a_waiting_caller_is_found_under_the_old_engine_id() -> None:
     async with running(look_interval_seconds=NEVER_SECONDS) as house:
         house.store.losses.extend([("admit", "after"), *[("admit", "before")] * 1_000])
         with pytest.raises(Unavailable):
@@ -527,7 +537,7 @@ async def test_an_admission_that_nobody_waited_for_is_found_under_the_old_number
         assert (await house.engine.wait(settlement_id, 5)).state is State.COMPLETED
 
 
-async def test_a_replay_of_what_rests_asks_nobody() -> None:
+async def test_a_replay_of_a_parked_settlement_sends_no_request() -> None:
     async with running() as house:
         house.screening.told.append(Event.PARKED)
         held = await house.settle(wait_seconds=0.1)
@@ -537,7 +547,7 @@ async def test_a_replay_of_what_rests_asks_nobody() -> None:
         assert house.engine._mailbox.settlement(held.id) is None
 
 
-async def test_what_a_former_number_claimed_is_not_carried_under_the_new_one() -> None:
+async def test_claims_of_the_old_engine_id_are_not_carried_under_the_new_one() -> None:
     async with running(
         look_interval_seconds=NEVER_SECONDS, claim_interval_seconds=NEVER_SECONDS
     ) as house:
@@ -568,7 +578,7 @@ async def test_an_engine_that_carries_all_it_may_claims_nothing() -> None:
         assert limits == []
 
 
-# --- presence -------------------------------------------------------------------------------------
+# --- lease ----------------------------------------------------------------------------------------
 
 
 async def test_an_engine_that_was_declared_gone_forgets_what_it_carried() -> None:
@@ -580,7 +590,7 @@ async def test_an_engine_that_was_declared_gone_forgets_what_it_carried() -> Non
         assert house.engine._mailbox.settlement(settlement.id) is None
 
 
-async def test_a_number_that_was_renounced_is_given_back_and_another_taken() -> None:
+async def test_an_abandoned_engine_id_is_given_back_and_a_new_one_taken() -> None:
     async with running() as house:
         before = house.engine._lease.engine_id
         house.engine._lease.renounce()
@@ -595,7 +605,7 @@ async def test_the_time_is_the_databases_and_not_our_own() -> None:
         assert timedelta(0) <= house.engine._lease.now() - far < timedelta(minutes=1)
 
 
-async def test_an_account_that_was_switched_off_is_looked_up_again() -> None:
+async def test_a_deactivated_account_is_looked_up_again() -> None:
     async with running() as house:
         assert (await house.settle("k1")).state is State.COMPLETED
         first = await house.nostro()
@@ -616,7 +626,7 @@ async def test_an_account_that_was_switched_off_is_looked_up_again() -> None:
         assert found.attempt.route.source_id == second.id
 
 
-async def test_what_the_rail_may_have_cannot_be_cancelled() -> None:
+async def test_a_payment_that_the_rail_may_have_cannot_be_cancelled() -> None:
     async with running() as house:
         settlement = await sent_and_silent(house)
         with pytest.raises(WrongState, match="locked cannot be cancelled"):

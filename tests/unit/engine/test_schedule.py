@@ -1,4 +1,4 @@
-"""The schedule: how long nobody asks, for every transition of the state machine."""
+"""The enquiry schedule: how long the engine waits, for every transition of the state machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def schedule(asks: frozenset[Ask] = frozenset(Ask), **enquiry: Backoff) -> Enqui
 
 
 @pytest.mark.parametrize(("state", "event"), ROWS)
-def test_what_is_asked_again_waits_and_what_is_new_does_not(state: State, event: Event) -> None:
+def test_a_repeated_request_waits_and_a_new_one_does_not(state: State, event: Event) -> None:
     transition = TRANSITIONS[state][event]
     seconds = schedule().due_seconds(settlement(state), event)
     if transition.state in ENDS:
@@ -40,7 +40,7 @@ def test_what_is_asked_again_waits_and_what_is_new_does_not(state: State, event:
         assert seconds is None
 
 
-def test_a_rails_own_schedule_counts_for_its_states_only() -> None:
+def test_a_rails_own_schedule_applies_to_its_states_only() -> None:
     own = schedule(sent=OWN)
     assert own.due_seconds(settlement(State.SENT), Event.NO_ANSWER) == pytest.approx(77, rel=0.5)
     assert own.due_seconds(settlement(State.IN_DOUBT), Event.NO_ANSWER) != pytest.approx(
@@ -48,7 +48,7 @@ def test_a_rails_own_schedule_counts_for_its_states_only() -> None:
     )
 
 
-def test_a_question_is_put_ever_more_seldom() -> None:
+def test_the_waits_between_enquiries_grow() -> None:
     waits = [
         schedule().due_seconds(settlement(State.SENT, asked=asked), Event.NO_ANSWER) or 0.0
         for asked in (0, 3, 9)
@@ -57,6 +57,6 @@ def test_a_question_is_put_ever_more_seldom() -> None:
     assert waits[0] < waits[2]
 
 
-def test_a_rail_that_takes_no_enquiries_is_not_asked() -> None:
+def test_a_rail_without_enquiries_gets_none() -> None:
     asked = schedule(frozenset({Ask.SEND})).due_seconds(settlement(State.LOCKED), Event.NO_ANSWER)
     assert asked == math.inf

@@ -1,4 +1,4 @@
-"""The engine, answer by answer."""
+"""The engine as a whole, for each kind of answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_a_settlement_is_locked_sent_and_posted() -> None:
         assert (account.posted, account.held) == (9_900, 0)
 
 
-async def test_a_rejection_releases_the_hold_and_says_why() -> None:
+async def test_a_rejection_releases_the_hold_and_states_the_reason() -> None:
     async with running() as house:
         house.rail.sends.append(Event.REJECTED)
         found = await house.settle()
@@ -50,7 +50,7 @@ async def test_a_rejection_releases_the_hold_and_says_why() -> None:
         assert (await house.nostro()).available == 10_000
 
 
-async def test_silence_holds_the_money_and_asks_again() -> None:
+async def test_without_an_answer_the_funds_stay_held_and_an_enquiry_follows() -> None:
     async with running() as house:
         house.rail.sends.append(None)
         house.rail.enquiries.extend([None] * 50)
@@ -69,7 +69,7 @@ async def test_a_lost_answer_is_found_by_enquiry_and_never_sent_again() -> None:
         assert [word for word, _, _ in house.rail.asked] == ["send", "enquire"]
 
 
-async def test_what_the_rail_does_not_know_is_sent_again_to_the_byte() -> None:
+async def test_a_payment_that_the_rail_does_not_know_is_resent_byte_for_byte() -> None:
     async with running() as house:
         house.rail.sends.extend([None, Event.SETTLED])
         house.rail.enquiries.append(Event.NOT_FOUND)
@@ -81,7 +81,7 @@ async def test_what_the_rail_does_not_know_is_sent_again_to_the_byte() -> None:
         assert first[1] == again[1]
 
 
-async def test_three_sendings_that_never_left_are_given_up() -> None:
+async def test_a_payment_is_given_up_after_three_sends_that_never_left() -> None:
     async with running(sends_max=3) as house:
         house.rail.sends.extend([Event.UNDELIVERED] * 3)
         found = await house.settle()
@@ -90,7 +90,7 @@ async def test_three_sendings_that_never_left_are_given_up() -> None:
         assert len(house.rail.asked) == 3
 
 
-async def test_after_a_doubt_undelivered_proves_nothing() -> None:
+async def test_undelivered_proves_nothing_after_a_doubt() -> None:
     async with running(sends_max=1) as house:
         house.rail.sends.extend([None, *[Event.UNDELIVERED] * 5, Event.SETTLED])
         house.rail.enquiries.append(Event.NOT_FOUND)
@@ -99,7 +99,7 @@ async def test_after_a_doubt_undelivered_proves_nothing() -> None:
         assert "rolled_back" not in await house.history(found)
 
 
-async def test_an_acknowledged_payment_is_asked_about_until_it_ends() -> None:
+async def test_an_acknowledged_payment_is_enquired_about_until_it_ends() -> None:
     async with running() as house:
         house.rail.sends.append(Event.ACKNOWLEDGED)
         house.rail.enquiries.extend([Event.ACKNOWLEDGED, None, Event.NOT_FOUND, Event.REJECTED])
@@ -108,7 +108,7 @@ async def test_an_acknowledged_payment_is_asked_about_until_it_ends() -> None:
         assert await house.history(found) == ["validating", "locked", "sent", "rolled_back"]
 
 
-async def test_a_cancelled_payment_is_recalled_and_released_only_on_the_rails_word() -> None:
+async def test_a_cancelled_payment_is_recalled_and_released_only_when_the_rail_confirms() -> None:
     async with running() as house:
         house.rail.sends.append(Event.ACKNOWLEDGED)
         house.rail.enquiries.extend([Event.ACKNOWLEDGED] * 1_000)
@@ -121,7 +121,7 @@ async def test_a_cancelled_payment_is_recalled_and_released_only_on_the_rails_wo
         assert (await house.nostro()).available == 10_000
 
 
-async def test_what_has_ended_or_is_in_doubt_cannot_be_cancelled() -> None:
+async def test_a_payment_that_has_ended_or_is_in_doubt_cannot_be_cancelled() -> None:
     async with running() as house:
         done = await house.settle()
         with pytest.raises(WrongState):
@@ -145,7 +145,7 @@ async def test_a_contradiction_opens_one_exception_and_moves_no_money() -> None:
         assert await house.nostro() == before
 
 
-async def test_settled_word_that_comes_unasked_ends_what_rests() -> None:
+async def test_an_unsolicited_settled_report_ends_a_parked_settlement() -> None:
     async with running() as house:
         house.rail.sends.append(Event.ACKNOWLEDGED)
         house.rail.enquiries.extend([Event.ACKNOWLEDGED] * 1_000)
@@ -154,7 +154,7 @@ async def test_settled_word_that_comes_unasked_ends_what_rests() -> None:
         assert (await house.engine.wait(sent.id, 5)).state is State.COMPLETED
 
 
-async def test_undelivered_or_not_found_that_nobody_asked_for_is_not_heard() -> None:
+async def test_unsolicited_undelivered_or_not_found_is_ignored() -> None:
     async with running() as house:
         house.rail.sends.append(None)
         house.rail.enquiries.extend([None] * 1_000)
@@ -165,7 +165,7 @@ async def test_undelivered_or_not_found_that_nobody_asked_for_is_not_heard() -> 
         assert [word for word, _, _ in house.rail.asked].count("send") == 1
 
 
-async def test_an_answer_about_another_attempt_is_not_heard() -> None:
+async def test_an_answer_about_another_attempt_is_ignored() -> None:
     async with running() as house:
         house.rail.sends.append(None)
         house.rail.enquiries.extend([None] * 1_000)
@@ -175,7 +175,7 @@ async def test_an_answer_about_another_attempt_is_not_heard() -> None:
         assert (await house.nostro()).held == 100
 
 
-async def test_twenty_at_once_and_money_for_one() -> None:
+async def test_of_twenty_simultaneous_payments_with_funds_for_one_only_one_settles() -> None:
     async with running(funds=100) as house:
         found = await asyncio.gather(*(house.settle(f"k{n}") for n in range(20)))
         states = [each.state for each in found]
@@ -187,7 +187,9 @@ async def test_twenty_at_once_and_money_for_one() -> None:
         assert all(each.refusal_detail == detail for each in refused)
 
 
-async def test_the_same_key_at_once_is_one_settlement_and_other_content_a_conflict() -> None:
+async def test_simultaneous_calls_with_one_key_are_one_settlement_and_other_content_conflicts() -> (
+    None
+):
     async with running() as house:
         found = await asyncio.gather(
             *(house.engine.settle(payment_request(), 5) for _ in range(20))
@@ -202,7 +204,7 @@ async def test_the_same_key_at_once_is_one_settlement_and_other_content_a_confli
         assert caught.value.field == "obligation_id"
 
 
-async def test_refusals_come_in_their_order() -> None:
+async def test_refusals_have_their_documented_precedence() -> None:
     async with running() as house:
         house.screening.told.append(Event.REFUSED)
         unknown = await house.settle("k1", to_bank="NOBODY")
@@ -212,7 +214,7 @@ async def test_refusals_come_in_their_order() -> None:
         assert (await house.settle("k2", amount=10**9)).refusal_code == "INACTIVE_ACCOUNT"
 
 
-async def test_screening_that_is_silent_is_asked_again() -> None:
+async def test_screening_without_an_answer_is_repeated() -> None:
     async with running() as house:
         house.screening.told.extend([None, None])
         assert (await house.settle()).state is State.COMPLETED
@@ -254,7 +256,7 @@ async def test_a_lost_connection_around_a_commit_changes_nothing(call: str, when
         assert len(house.rail.asked) == 1
 
 
-async def test_a_database_that_stays_away_is_told_and_what_was_written_still_ends() -> None:
+async def test_a_long_database_outage_is_reported_and_written_settlements_still_end() -> None:
     async with running() as house:
         house.store.losses.extend([("admit", "after"), *[("admit", "before")] * 1_000])
         with pytest.raises(Unavailable):
@@ -265,7 +267,7 @@ async def test_a_database_that_stays_away_is_told_and_what_was_written_still_end
 
 
 @pytest.mark.parametrize("state", [State.VALIDATING, State.LOCKED, State.IN_DOUBT, State.SENT])
-async def test_what_a_crashed_engine_left_is_carried_on_by_the_next(state: State) -> None:
+async def test_settlements_of_a_crashed_engine_are_continued_by_the_next(state: State) -> None:
     async with running() as first:
         if state is State.VALIDATING:
             first.screening.told.extend([None] * 1_000)
@@ -284,7 +286,7 @@ async def test_what_a_crashed_engine_left_is_carried_on_by_the_next(state: State
         await second.crash()
 
 
-async def test_all_that_the_dead_left_is_asked_about_before_the_first_answer_is_written(
+async def test_all_settlements_of_a_crashed_engine_are_enquired_about_before_the_first_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with running() as first:
@@ -300,7 +302,7 @@ async def test_all_that_the_dead_left_is_asked_about_before_the_first_answer_is_
         apply = second.store.apply
 
         async def slow(steps: Any, engine_id: int) -> Any:
-            await asyncio.sleep(0.02)  # as long as a commit: answers come meanwhile
+            await asyncio.sleep(0.02)  # as long as a commit: answers arrive meanwhile
             return await apply(steps, engine_id)
 
         monkeypatch.setattr(second.store, "apply", slow)
@@ -311,7 +313,7 @@ async def test_all_that_the_dead_left_is_asked_about_before_the_first_answer_is_
         await second.crash()
 
 
-async def test_an_engine_that_was_declared_gone_takes_a_new_number() -> None:
+async def test_an_engine_that_was_declared_gone_takes_a_new_engine_id() -> None:
     async with running() as house:
         before = house.engine._lease.engine_id
         house.records.engines[before].is_gone = True
@@ -319,14 +321,14 @@ async def test_an_engine_that_was_declared_gone_takes_a_new_number() -> None:
         assert (await house.settle()).state is State.COMPLETED
 
 
-async def test_beyond_the_bound_callers_are_told_to_come_back() -> None:
+async def test_calls_above_the_bound_are_refused_with_a_retry_delay() -> None:
     async with running(open_max=2) as house:
         with pytest.raises(Overloaded) as caught:
             await house.engine.submit([payment_request(f"k{n}") for n in range(3)])
         assert caught.value.retry_after_seconds > 0
 
 
-async def test_with_many_before_him_a_caller_is_told_to_come_back(
+async def test_a_call_with_too_many_waiting_before_it_is_refused_with_a_retry_delay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun, written = asyncio.Event(), asyncio.Event()
@@ -343,7 +345,7 @@ async def test_with_many_before_him_a_caller_is_told_to_come_back(
         await house.until(begun.is_set)
         await house.engine.submit(
             [payment_request(f"k{n}") for n in range(9)]
-        )  # a large call has its turn
+        )  # a large call is admitted once
         await house.until(lambda: house.engine._mailbox.backlog == 9)
         with pytest.raises(Overloaded) as caught:
             await house.engine.submit([payment_request("late")])
@@ -353,11 +355,11 @@ async def test_with_many_before_him_a_caller_is_told_to_come_back(
         assert (await house.settle("late")).state is State.COMPLETED
 
 
-async def test_room_is_kept_for_those_who_are_being_read() -> None:
+async def test_capacity_is_reserved_for_requests_that_are_being_read() -> None:
     async with running(backlog_max=4) as house:
-        with house.engine.reading(9):  # a large call has its turn
+        with house.engine.reading(9):  # a large call is admitted once
             with pytest.raises(Overloaded), house.engine.reading(1):
-                pytest.fail("there is no room to read another one")
+                pytest.fail("there is no capacity to read another one")
             with pytest.raises(Overloaded):
                 await house.engine.submit([payment_request("late")])
         assert (await house.settle("late")).state is State.COMPLETED
@@ -367,7 +369,7 @@ async def test_room_is_kept_for_those_who_are_being_read() -> None:
             pass
 
 
-async def test_room_is_kept_for_no_more_than_are_good_so_far() -> None:
+async def test_capacity_is_reserved_only_for_instructions_that_were_valid_so_far() -> None:
     async with running(backlog_max=4, open_max=100) as house:
 
         def takes(count: int) -> bool:
@@ -380,7 +382,7 @@ async def test_room_is_kept_for_no_more_than_are_good_so_far() -> None:
         with house.engine.reading(60) as note:
             assert not takes(1)
             note(10, 0)
-            assert takes(1), "of nothing but faults nothing is expected"
+            assert takes(1), "nothing is reserved if all were invalid"
             note(20, 1)
             assert takes(1), "three of sixty are not yet as many as may wait"
             note(30, 2)
@@ -392,7 +394,7 @@ async def test_room_is_kept_for_no_more_than_are_good_so_far() -> None:
         assert takes(1)
 
 
-async def test_amid_the_work_on_a_long_batch_others_have_their_turn(
+async def test_other_tasks_run_during_a_long_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     turns = 0
@@ -420,7 +422,7 @@ async def test_amid_the_work_on_a_long_batch_others_have_their_turn(
     assert decided[0] < decided[LONG_BATCH] < decided[2 * LONG_BATCH - 1]
 
 
-async def test_those_who_wait_for_a_rail_keep_nobody_out() -> None:
+async def test_settlements_that_wait_for_a_rail_do_not_block_admission() -> None:
     async with running(backlog_max=4) as house:
         house.rail.answer_delay_seconds = TIMEOUT_SECONDS
         house.rail.capabilities = replace(
@@ -443,7 +445,7 @@ async def test_a_caller_that_disconnects_changes_nothing() -> None:
         assert (await house.engine.wait(settlement_id, 5)).state is State.COMPLETED
 
 
-async def test_draining_takes_nothing_in_and_brings_what_is_open_to_rest() -> None:
+async def test_draining_admits_nothing_and_parks_what_is_open() -> None:
     async with running() as house:
         house.rail.sends.append(None)
         house.rail.enquiries.extend([None] * 1_000)
@@ -454,7 +456,7 @@ async def test_draining_takes_nothing_in_and_brings_what_is_open_to_rest() -> No
             await house.engine.submit([payment_request("k2")])
 
 
-async def test_the_stream_is_followed_from_anywhere() -> None:
+async def test_the_stream_can_be_followed_from_any_position() -> None:
     async with running() as house:
         await house.settle("k1")
         found: list[int] = []
@@ -481,14 +483,14 @@ async def test_one_broken_settlement_does_not_stop_the_others() -> None:
         assert (await house.engine.wait(settled[3], 5)).state is State.COMPLETED
 
 
-async def test_one_broken_admission_is_told_to_its_caller_alone() -> None:
+async def test_one_broken_admission_fails_only_its_own_call() -> None:
     async with running() as house:
         house.store.poison.add("k3")
         found = await house.engine.submit([payment_request(f"k{n}") for n in range(8)])
         assert [isinstance(each, Exception) for each in found] == [n == 3 for n in range(8)]
 
 
-async def test_a_banks_words_are_kept_plain_and_short() -> None:
+async def test_a_banks_text_is_stored_cleaned_and_shortened() -> None:
     async with running() as house:
         house.rail.sends.append(None)
         house.rail.enquiries.extend([None] * 1_000)
@@ -500,7 +502,7 @@ async def test_a_banks_words_are_kept_plain_and_short() -> None:
         assert ended.refusal_detail["text"] == "no??" + "x" * 496
 
 
-async def test_what_is_owned_and_lost_from_memory_is_found_again() -> None:
+async def test_an_owned_settlement_lost_from_memory_is_found_again() -> None:
     async with running() as house:
         house.rail.sends.append(None)
         house.rail.answer_delay_seconds = 10.0
@@ -545,7 +547,7 @@ async def test_bytes_that_are_no_longer_valid_are_not_sent() -> None:
         assert len(house.rail.asked) < 10
 
 
-async def test_late_word_against_a_failed_settlement_is_not_dropped() -> None:
+async def test_a_late_report_about_a_failed_settlement_is_not_dropped() -> None:
     async with running() as house:
         found = await house.settle(to_bank="NOBODY")
         house.rail.say([Answer(settlement_id=found.id, event=Event.SETTLED)])
@@ -572,7 +574,7 @@ async def test_one_instruction_that_cannot_be_prepared_does_not_end_the_engine()
         assert (await house.engine.wait(ids[0], 5)).state is State.COMPLETED
 
 
-async def test_a_cancel_that_comes_too_late_raises_no_doubt() -> None:
+async def test_a_cancellation_that_comes_too_late_causes_no_doubt() -> None:
     async with running() as house:
         house.rail.answer_delay_seconds = 0.1
         house.rail.capabilities = replace(house.rail.capabilities, answer_timeout_seconds=5.0)
@@ -585,7 +587,7 @@ async def test_a_cancel_that_comes_too_late_raises_no_doubt() -> None:
         assert await house.history(ended) == ["validating", "locked", "completed"]
 
 
-async def test_an_account_that_is_active_again_is_seen_to_be() -> None:
+async def test_an_account_that_is_active_again_is_used_again() -> None:
     async with running() as house:
         account = await house.nostro()
         await house.accounts.set_active(account.id, is_active=False)
@@ -594,7 +596,7 @@ async def test_an_account_that_is_active_again_is_seen_to_be() -> None:
         assert (await house.settle("k2")).state is State.COMPLETED
 
 
-async def test_two_words_at_once_about_what_has_ended_are_both_heard() -> None:
+async def test_two_simultaneous_reports_after_the_final_state_are_both_recorded() -> None:
     async with running() as house:
         found = await house.settle()
         words = [

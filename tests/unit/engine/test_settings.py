@@ -1,4 +1,4 @@
-"""The engine's settings: every bound and every wait is positive and has its unit."""
+"""The engine's settings: every bound and every time is positive, and times name their unit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FIELDS = {each.name: each.type for each in dataclasses.fields(EngineSettings)}
 
 
 @pytest.mark.parametrize("name", [name for name, kind in FIELDS.items() if kind == "float"])
-def test_a_time_says_its_unit_and_is_positive(name: str) -> None:
+def test_a_time_names_its_unit_and_is_positive(name: str) -> None:
     assert name.endswith("_seconds")
     assert getattr(EngineSettings(), name) > 0
 
@@ -23,6 +23,6 @@ def test_a_count_is_a_bound_and_is_positive(name: str) -> None:
     assert getattr(EngineSettings(), name) > 0
 
 
-def test_an_engine_beats_more_often_than_its_lease_runs_out() -> None:
+def test_an_engine_renews_its_lease_before_it_expires() -> None:
     settings = EngineSettings()
     assert settings.heartbeat_seconds * 3 < settings.lease_seconds

@@ -1,4 +1,4 @@
-"""The takeover: what is claimed goes on by an event, by its question, or not at all."""
+"""The takeover: a claimed settlement continues with an event, with its request, or not at all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from settlement_engine.ports import Claimed
 from tests.unit.engine.engine_world import House, running
 
 
-async def test_a_claim_that_was_overtaken_by_the_end_is_not_carried_for_ever() -> None:
-    """The claim's reading came after a step had ended the settlement: nothing is open then."""
+async def test_a_claim_of_a_settlement_that_has_ended_is_dropped() -> None:
+    """The claim was read after a transition had ended the settlement: nothing is open then."""
     async with running() as house:
         ended = await house.settle()
         house.engine._takeover.resume([Claimed(settlement=ended, was_asked=True)])
@@ -21,11 +21,15 @@ async def test_a_claim_that_was_overtaken_by_the_end_is_not_carried_for_ever() -
 @pytest.mark.parametrize(
     ("sends", "state", "asked"),
     [
-        ([None], State.LOCKED, ["send", "enquire"]),  # the send got no answer: it is asked about
+        (
+            [None],
+            State.LOCKED,
+            ["send", "enquire"],
+        ),  # the send got no answer, so that an enquiry follows
         ([Event.ACKNOWLEDGED], State.SENT, ["send", "enquire", "enquire"]),
     ],
 )
-async def test_what_a_dead_engine_carried_is_asked_about_and_never_sent_anew(
+async def test_settlements_of_a_dead_engine_are_enquired_about_and_never_sent_again(
     sends: list[Event | None], state: State, asked: list[str]
 ) -> None:
     async with running(look_interval_seconds=1_000.0) as house:
@@ -48,7 +52,7 @@ async def test_what_a_dead_engine_carried_is_asked_about_and_never_sent_anew(
         assert "enquire" in words
 
 
-async def test_no_more_is_claimed_than_may_be_carried() -> None:
+async def test_no_more_settlements_are_claimed_than_the_bound_allows() -> None:
     async with running(open_max=1) as house:
         house.rail.answer_delay_seconds = 1_000.0
         await house.settle(wait_seconds=0.0)

@@ -1,4 +1,4 @@
-"""An engine goes by the database's time from its first moment on; its own clock may be hours off."""
+"""An engine uses the database's time from its start on; its own clock may be wrong by hours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FixedClock:
 
 @pytest.mark.parametrize("skew", [-2 * HOUR, 2 * HOUR])
 async def test_an_engine_knows_the_databases_time_before_it_decides_anything(skew):
-    # Found by the simulation: what a fresh engine claimed was decided by its own clock (world 91).
+    # Found by the simulation (world 91): a new engine decided about its first claims by its own clock.
     time = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
     registry = MemoryRegistry(Records(clock=FixedClock(time)))
     lease = EngineLease(EngineSettings(), registry, FixedClock(time + skew), Tally())

@@ -1,4 +1,4 @@
-"""What cannot be written is put before people at once, and tried again; what has no room is refused before."""
+"""Transitions that cannot be booked: a case is opened at once, and the write is retried."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-async def test_what_cannot_be_booked_is_put_before_people_at_once() -> None:
+async def test_a_transition_that_cannot_be_booked_opens_a_case_at_once() -> None:
     later = Backoff(first_seconds=60, max_seconds=60)
     async with running(broken_due_seconds=1_000.0, enquiry=later) as house:
         house.rail.sends.append(Event.ACKNOWLEDGED)
@@ -46,7 +46,7 @@ async def test_what_cannot_be_booked_is_put_before_people_at_once() -> None:
         assert (await house.nostro()).held == 100
 
 
-async def test_what_cannot_be_booked_is_tried_again_and_its_exception_ends_with_it() -> None:
+async def test_a_transition_that_cannot_be_booked_is_retried_and_success_closes_its_case() -> None:
     async with running() as house:
         house.store.poison.add("o-k1")
         [accepted] = await house.engine.submit([payment_request("k1")])
@@ -61,7 +61,7 @@ async def test_what_cannot_be_booked_is_tried_again_and_its_exception_ends_with_
         assert [each.kind for each in cases] == [CaseKind.CANNOT_BE_BOOKED]
 
 
-async def test_what_cannot_be_decided_is_put_before_people_too(
+async def test_an_error_while_deciding_opens_a_case_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with running() as house:
@@ -78,7 +78,7 @@ async def test_what_cannot_be_decided_is_put_before_people_too(
         assert case.detail["why"] == "ValueError('no such field')"
 
 
-async def test_an_exception_that_could_not_be_opened_is_opened_at_the_next_try() -> None:
+async def test_a_case_that_could_not_be_opened_is_opened_at_the_next_try() -> None:
     async with running() as house:
         cases = house.case_management.cases
         lost = [Unavailable("lost"), InvariantViolated("broken")]
@@ -97,7 +97,7 @@ async def test_an_exception_that_could_not_be_opened_is_opened_at_the_next_try()
         assert len(await cases.cases(CaseFilter())) == 1
 
 
-async def test_an_account_without_room_refuses_before_anything_is_held() -> None:
+async def test_a_payment_to_an_account_at_its_maximum_is_refused_before_funds_are_held() -> None:
     async with running() as house:
         nostro = await house.nostro()
         full = replace(

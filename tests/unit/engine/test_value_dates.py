@@ -1,4 +1,4 @@
-"""Instructions for another day are turned down; a repeated call is recognised first."""
+"""Instructions for another day are refused; a repeated call is recognised first."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_the_range_is_the_configured_one() -> None:
             await house.settle("k9", value_date=today(house) + 3 * DAY)
 
 
-async def test_the_same_call_on_another_day_is_a_replay_and_another_content_a_conflict() -> None:
+async def test_the_same_call_on_another_day_is_a_replay_and_other_content_a_conflict() -> None:
     async with running() as house:
         day = today(house)
         first = await house.settle(value_date=day)
@@ -73,7 +73,7 @@ async def test_one_for_another_day_does_not_stop_the_rest_of_its_batch() -> None
         await house.until(lambda: len(house.records.histories) == 3)
 
 
-async def test_a_database_that_is_away_is_told_to_him_alone(monkeypatch) -> None:
+async def test_a_database_outage_fails_only_the_affected_call(monkeypatch) -> None:
     async with running() as house:
 
         async def away(_: object) -> None:

@@ -26,7 +26,7 @@ A_WHILE_SECONDS = 30.0
 
 
 class Store:
-    """Settlements that live until a test ends them; what was asked for is kept."""
+    """Settlements that are open until a test ends them; records which were loaded."""
 
     def __init__(self, example: Settlement) -> None:
         self.example = example
@@ -56,7 +56,7 @@ def room_over(store: Any) -> EndWaiters:
     return EndWaiters(SETTINGS, store)
 
 
-async def test_however_many_wait_each_is_looked_up_in_its_turn(store: Store) -> None:
+async def test_each_waiting_settlement_is_looked_up_in_turn(store: Store) -> None:
     room = room_over(store)
     ids = [UUID(int=number) for number in range(1, 12)]
     store.ended = {ids[-1]}
@@ -75,16 +75,16 @@ async def test_however_many_wait_each_is_looked_up_in_its_turn(store: Store) -> 
         looking.cancel()
     assert all(len(batch) <= BATCH_MAX for batch in store.asked)
     first_round = [one for batch in store.asked[:asked] for one in batch]
-    assert len(first_round) == len(set(first_round)), "nobody comes twice before all have come"
+    assert len(first_round) == len(set(first_round)), "none is read twice before all were read"
     assert not CARRIED.intersection(first_round)
 
 
-async def test_a_store_that_is_away_is_asked_again(store: Store) -> None:
+async def test_an_unavailable_store_is_read_again(store: Store) -> None:
     room = room_over(store)
     store.is_away = True
     waiting = asyncio.gather(room.wait(UUID(int=1), A_WHILE_SECONDS))
     looking = asyncio.create_task(room.run(CARRIED.__contains__))
-    await fakes.until(lambda: len(store.asked) > 1, "it is asked again")
+    await fakes.until(lambda: len(store.asked) > 1, "it is read again")
     store.is_away, store.ended = False, {UUID(int=1)}
     assert (await waiting)[0] is not None
     looking.cancel()

@@ -1,4 +1,4 @@
-"""The writer: a batch that fails is written again, and one broken transition does not stop the others."""
+"""The writer: a failed batch is written again, and one broken transition does not stop the others."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_a_batch_that_did_not_reach_the_database_is_written_again(
     meter.invariant_warning.assert_called_once_with(kind)
 
 
-async def test_our_own_first_writing_is_recognised_and_another_engines_is_not() -> None:
+async def test_our_own_first_write_is_recognised_and_another_engines_is_not() -> None:
     ours, theirs = step(1), step(2)
     after = {
         ours.settlement.id: settlement(
@@ -68,7 +68,7 @@ async def test_our_own_first_writing_is_recognised_and_another_engines_is_not() 
     ]
 
 
-async def test_what_the_database_finds_broken_is_found_by_halving() -> None:
+async def test_a_transition_that_the_database_refuses_is_isolated_by_halving() -> None:
     steps = [step(number) for number in range(5)]
 
     async def apply(batch: list[TransitionCommand], _owner: int) -> list[TransitionResult]:

@@ -1,4 +1,4 @@
-"""Exceptions in memory (``ports.CaseStore``)."""
+"""Cases in memory (``ports.CaseStore``)."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class MemoryCases:
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    # --- the engine's looks ---------------------------------------------------------------------
+    # --- checks of the engine -------------------------------------------------------------------
 
     async def open_doubts(self, limits: Sequence[DoubtLimit], count_max: int) -> int:
-        """Open a matter for each payment that is past a limit, the oldest first."""
+        """Open a case for each payment that is past a limit, the oldest first."""
         by_rail = {limit.rail: limit for limit in limits}
         now = self._records.clock.now()
         found: list[tuple[datetime, UUID, CaseKind, Attempt]] = []
@@ -83,7 +83,7 @@ class MemoryCases:
     async def open_altered(
         self, settlement_id: UUID, fingerprint: str, detail: Mapping[str, str]
     ) -> bool:
-        """Freeze a settlement of which something was altered; see the port."""
+        """Freeze a settlement whose record was altered; see the port."""
         if settlement_id not in self._records.histories:
             return False
         self._records.histories[settlement_id].is_frozen = True
@@ -96,7 +96,7 @@ class MemoryCases:
         )
 
     async def open_unbookable(self, settlement_id: UUID, detail: Mapping[str, str]) -> bool:
-        """Open an exception for a step that cannot be written; see the port."""
+        """Open a case for a transition that cannot be written; see the port."""
         kind, known = CaseKind.CANNOT_BE_BOOKED, self._records.cases
         own = [each for (key, of, _), each in known.items() if (key, of) == (settlement_id, kind)]
         if any(each.closed_at is None for each in own):
@@ -105,7 +105,7 @@ class MemoryCases:
         return self._records.open_case(kind, settlement_id, str(len(own)), detail, now)
 
     async def open_held(self, count_max: int) -> int:
-        """Open a matter for each settlement that is parked; see the port."""
+        """Open a case for each settlement that is parked for a person; see the port."""
         records, now = self._records, self._records.clock.now()
         over = [
             (place, case, records.histories[case.settlement_id])
@@ -130,7 +130,7 @@ class MemoryCases:
         return len(new[:count_max])
 
     async def close_ended(self, count_max: int) -> int:
-        """Close the doubts of settlements that have ended; see the port."""
+        """Close the in-doubt cases of settlements that have ended; see the port."""
         records, now = self._records, self._records.clock.now()
         over = [
             (filed, records.histories[filed.proposal.settlement_id])
@@ -167,7 +167,7 @@ class MemoryCases:
     # --- reading --------------------------------------------------------------------------------
 
     async def cases(self, wanted: CaseFilter) -> list[ExceptionCase]:
-        """Return matters, newest first; see the port."""
+        """Return cases, newest first; see the port."""
         found = [
             self._seen(case)
             for case in reversed(self._records.cases.values())
@@ -179,7 +179,7 @@ class MemoryCases:
         return found[: wanted.limit]
 
     async def case(self, case_id: int) -> CaseFile | None:
-        """Return a matter with everything that a person needs; see the port."""
+        """Return a case with everything that a person needs; see the port."""
         place = self._place(case_id)
         if place is None:
             return None
@@ -222,7 +222,7 @@ class MemoryCases:
     # --- people ---------------------------------------------------------------------------------
 
     async def acknowledge(self, case_id: int, who: str) -> ExceptionCase:
-        """Note that somebody is looking; see the port."""
+        """Record that a person is working on the case; see the port."""
         place, before = self._known(case_id)
         if before.closed_at is not None:
             what = f"the exception was closed by {before.closed_by}"
@@ -234,7 +234,7 @@ class MemoryCases:
         return self._seen(self._records.cases[place])
 
     async def close_case(self, case_id: int, who: str, reason: str) -> ExceptionCase:
-        """Close a matter; see the port."""
+        """Close a case; see the port."""
         place, before = self._known(case_id)
         is_replay = is_same_person(before.closed_by, who) and before.close_reason == reason
         if before.closed_at is None or not is_replay:
@@ -252,7 +252,7 @@ class MemoryCases:
 
 
 def _is_over(case: ExceptionCase, history: Settlement) -> bool:
-    """Say whether the settlement's end closes the matter."""
+    """Return whether the settlement's final state closes the case."""
     if case.kind is CaseKind.CANNOT_BE_BOOKED:
         return history.ended_at is not None and history.ended_at >= case.opened_at
     return case.kind in DOUBTS and history.is_ended
@@ -263,7 +263,7 @@ def _is_parked(history: Settlement, fingerprint: str) -> bool:
 
 
 def _is_applied(proposal: Proposal, history: Settlement, moves: Sequence[Moved]) -> bool:
-    """Say whether what people approved has become a move."""
+    """Return whether an approved proposal has become a move."""
     if proposal.finding in OF_PARKED:
         event = ATTESTED[proposal.finding]
         return any(each.seq == proposal.sends + 1 and each.event is event for each in moves)

@@ -41,7 +41,7 @@ class MemoryResolutions:
         self._records = records
 
     async def propose(self, spec: ProposalSpec) -> Proposal:
-        """Write a proposal down; see the port."""
+        """Record a proposal; see the port."""
         if not 1 <= len(spec.evidence) <= EVIDENCE_BYTES_MAX:
             what = "the store refused a write that violates a rule of the books"
             raise InvariantViolated(what, why="the evidence's size")
@@ -146,7 +146,7 @@ class MemoryResolutions:
     # --- the engine -----------------------------------------------------------------------------
 
     async def take_up(self, pause_seconds: float, count_max: int) -> list[Proposal]:
-        """Return approved proposals to be acted on; see the port."""
+        """Return approved proposals to be applied; see the port."""
         now = self._records.clock.now()
         pause = timedelta(seconds=pause_seconds)
         due = [
@@ -162,5 +162,5 @@ class MemoryResolutions:
 
 
 def change(filed: Filed, **fields: Any) -> None:  # noqa: ANN401 - the fields of a proposal
-    """Give a filed proposal new values in these fields."""
+    """Change these fields of a stored proposal."""
     filed.proposal = msgspec.structs.replace(filed.proposal, **fields)

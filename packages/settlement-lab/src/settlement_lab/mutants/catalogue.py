@@ -1,15 +1,17 @@
-"""Safeguards, taken out one at a time: the same worlds, without one law.
+"""The catalogue of mutants: safeguards that are removed one at a time, in the same worlds.
 
-A green simulation says something only because it turns red without any one of these. A mutant changes the
-text of a real function, or a row of the page, while worlds are played; ``seed`` names a world that catches
-it, and the tests play them all. ``emphasis`` are faults that this world has more of than chance would give
-it. When the text is no longer found, the mutant fails: it has to be kept true.
+A simulation without violations proves something only because it reports one without any of these
+safeguards. A mutant changes the text of a real function, or a transition of the state machine, while
+worlds run; ``seed`` names a world that detects it, and the tests run them all. ``emphasis`` raises the
+rates of some faults in this world. If the text is not found, the mutant fails, because mutants must
+follow the program's changes.
 
-Some guards are second fences, and no world can tell that one of them is missing: the number of the attempt
-(a payment has one in this version), owner and epoch (state and sequence turn the same steps down), and that
-an old "not found" is no answer to a new question (the bank knows the same bytes again), and that what waited in a
-lane is looked at again before it leaves. The unit, contract and model tests hold these: ``test_safeguards.py``,
-``test_dispatcher.py``, ``test_store_claims.py``, ``model_mutations.py``.
+Some safeguards are redundant in a simulation, and no world can detect their removal: the attempt number
+(a payment has one attempt in this version); owner and fencing token (state and sequence refuse the same
+transitions); that an old *not found* does not answer a new request (the bank recognises the same bytes);
+and that a request which waited in a lane is checked again before it leaves. Unit, contract and model
+tests cover these: ``test_safeguards.py``, ``test_dispatcher.py``, ``test_store_claims.py``,
+``model/mutations.py``.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ EVENTS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=1,
     ),
     "published_anywhere": Mutant(
-        "an announcement is written wherever the stream ends, known or not",
+        "an announcement is published without the expected last sequence",
         (
             Cut(
                 "settlement_engine.events.publisher:Publisher._batch_frames",
@@ -34,7 +34,7 @@ EVENTS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=40,
     ),
     "published_unacknowledged": Mutant(
-        "what got no acknowledgement counts as published",
+        "an unacknowledged announcement counts as published",
         (
             Cut(
                 "settlement_engine.events.publisher:Publisher._append_batch",
@@ -46,7 +46,7 @@ EVENTS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=7,
     ),
     "consumer_without_inbox": Mutant(
-        "a consumer acts each time it is told",
+        "a consumer processes every redelivery",
         (
             Cut(
                 "settlement_client.inbox:MemoryInbox.take", "if event_id in self._ids:", "if False:"

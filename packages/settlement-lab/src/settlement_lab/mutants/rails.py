@@ -1,4 +1,4 @@
-"""Mutants of the way to the rails: what is sent, asked, heard, stored and let wait."""
+"""Mutants of the path to the rails: sending, enquiring, receiving, storing and queueing."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
                 "    is_new = [True]\n",
             ),
         ),
-        seed=5,
+        seed=6,
         emphasis={"bank_returns": 0.8, "crash": 0.6, "commit_never_came": 0.4},
     ),
     "report_closed_before_decided": Mutant(
-        "a report is closed when it is taken up, and not when it was decided on",
+        "a report is closed when it is read, not when it was decided on",
         (
             Cut(
                 "settlement_engine.engine.inbound:InboundWorker._answer",
@@ -39,9 +39,9 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=24,
         emphasis={"bank_returns": 0.8, "crash": 0.6, "commit_never_came": 0.4},
     ),
-    # --- what is asked, and what is heard ------------------------------------------------------
+    # --- requests and answers --------------------------------------------------------------------
     "failure_is_a_no": Mutant(
-        "a rail whose client fails counts as a rail that refused",
+        "an error of the rail's client counts as a rejection",
         (
             Cut(
                 "settlement_engine.engine.asker:Asker._listen_for",
@@ -68,7 +68,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=0,
     ),
     "new_reference_on_resend": Mutant(
-        "what is sent again gets a name of its own",
+        "a resend gets a new reference",
         (
             Cut(
                 "settlement_engine.engine.asker:question_of",
@@ -80,7 +80,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=1,
     ),
     "new_bytes_on_resend": Mutant(
-        "what is sent again is not the same to the byte",
+        "a resend has other bytes",
         (
             Cut(
                 "settlement_engine.engine.asker:question_of",
@@ -91,13 +91,13 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=0,
     ),
     "validity_ignored": Mutant(
-        "bytes that are no longer valid are sent again",
+        "expired bytes are sent again",
         (Cut(_MAY, "and now < attempt.valid_until", "and True"),),
         emphasis=_FORGETTING,
         seed=127,
     ),
     "window_of_recognition_ignored": Mutant(
-        "what the bank no longer recognises is sent again",
+        "a payment that the bank no longer recognises is sent again",
         (Cut(_MAY, "and _is_recognised(attempt, rules, now)", "and True"),),
         emphasis=_FORGETTING,
         seed=183,
@@ -114,7 +114,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=3,
     ),
     "takeover_sends_again": Mutant(
-        "what a dead engine may have sent is sent anew instead of asked about",
+        "a dead engine's payment is sent again instead of enquired about",
         (
             Cut(
                 "settlement_engine.domain.decisions.taken_over:decide_taken_over",
@@ -125,7 +125,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=62,
     ),
     "abandoned_without_proof": Mutant(
-        "a sending that may have left is given up",
+        "a payment whose send may have left is given up",
         (
             Cut(
                 "settlement_engine.domain.decisions.before_the_end:_undelivered",
@@ -142,7 +142,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=16,
     ),
     "clock_of_its_own": Mutant(
-        "an engine believes its own clock",
+        "an engine uses its own clock",
         (
             Cut(
                 "settlement_engine.engine.lease:EngineLease.now",
@@ -154,7 +154,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
     ),
     # --- lanes ---------------------------------------------------------------------------------
     "held_back_without_proof": Mutant(
-        "what waits in a lane counts as never sent, whatever was sent before",
+        "a payment that waits in a lane counts as never sent, whatever was sent before",
         (
             Cut(
                 "settlement_engine.domain.decisions.before_the_end:_undelivered",

@@ -1,4 +1,4 @@
-"""Mutants of what the store promises: guards, money and admission."""
+"""Mutants of the store's guarantees: guards, money and admission."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WRITE: Final = "settlement_lab.memory.settlements:MemorySettlements._write"
 STORE_MUTANTS: Final[dict[str, Mutant]] = {
     # --- guards --------------------------------------------------------------------------------
     "state_guard": Mutant(
-        "a step is written whatever the state is by now",
+        "a transition is written whatever the present state is",
         (
             Cut(
                 _JUDGE,
@@ -23,7 +23,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
         seed=0,
     ),
     "two_answers_at_once": Mutant(
-        "a settlement takes two answers in one batch",
+        "a settlement processes two answers in one batch",
         (Cut("settlement_engine.engine.mailbox:Mailbox.takes", "if waiting is None:", "if True:"),),
         seed=3,
     ),
@@ -39,7 +39,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
         seed=3,
     ),
     "own_writing_not_recognised": Mutant(
-        "after a lost answer our own writing is taken for somebody else's, and nobody looks after it",
+        "after a lost answer our own write is not recognised, and the settlement is lost from memory",
         (
             Cut(
                 "settlement_engine.engine.writer:TransitionWriter.write",
@@ -55,7 +55,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
         seed=0,
     ),
     "the_dead_are_not_missed": Mutant(
-        "what a dead engine carried is never taken over",
+        "settlements of a dead engine are never taken over",
         (
             Cut(
                 "settlement_lab.memory.settlements:MemorySettlements._notice_the_dead",
@@ -67,7 +67,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
     ),
     # --- money ---------------------------------------------------------------------------------
     "hold_without_cover": Mutant(
-        "funds are locked that are not there",
+        "more funds are held than are available",
         (
             Cut(
                 "settlement_lab.memory.applying:Applying._grant_holds",
@@ -83,7 +83,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
         seed=1,
     ),
     "hold_not_atomic": Mutant(
-        "what is available is read once for the batch, and not under the lock",
+        "available funds are read once for the batch, not under the lock",
         (
             Cut(
                 "settlement_lab.memory.applying:Applying._grant_holds",
@@ -99,7 +99,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
         seed=183,
     ),
     "hold_is_kept": Mutant(
-        "an ended settlement's hold stays",
+        "the hold of an ended settlement stays",
         (
             Cut(
                 "settlement_lab.memory.applying:Applying._changes",

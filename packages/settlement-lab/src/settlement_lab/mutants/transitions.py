@@ -1,4 +1,4 @@
-"""Mutants of the transition table: a row that leads elsewhere."""
+"""Mutants of the transition table: a transition to another state."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _RELEASED: Final = Transition(State.ROLLED_BACK, Do.RELEASE)
 
 TRANSITIONS_MUTANTS: Final[dict[str, Mutant]] = {
     "silence_is_a_no": Mutant(
-        "silence after sending releases the money",
+        "no answer to a send releases the hold",
         (Turn(State.LOCKED, Event.NO_ANSWER, _RELEASED),),
         seed=1,
     ),
     "doubt_ends_by_itself": Mutant(
-        "silence after an enquiry releases the money",
+        "no answer to an enquiry releases the hold",
         (Turn(State.IN_DOUBT, Event.NO_ANSWER, _RELEASED),),
         seed=3,
     ),
     "not_found_is_a_no": Mutant(
-        "a bank that does not know it yet counts as a bank that refused",
+        "*not found* counts as a rejection",
         (Turn(State.IN_DOUBT, Event.NOT_FOUND, _RELEASED),),
         seed=29,
     ),
     "cancel_is_a_no": Mutant(
-        "the caller's wish releases what is on its way",
+        "a caller's cancellation releases the hold of a sent payment",
         (
             Turn(State.LOCKED, Event.CANCELLED, _RELEASED),
             Turn(State.IN_DOUBT, Event.CANCELLED, _RELEASED),
@@ -35,27 +35,27 @@ TRANSITIONS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=14,
     ),
     "recall_silence_is_a_no": Mutant(
-        "a recall that is not answered counts as granted",
+        "an unanswered recall counts as granted",
         (Turn(State.RECALLING, Event.NO_ANSWER, _RELEASED),),
         seed=30,
     ),
     "refused_recall_is_a_no": Mutant(
-        "a recall that is refused releases the money",
+        "a refused recall releases the hold",
         (Turn(State.RECALLING, Event.RECALL_REFUSED, _RELEASED),),
         seed=39,
     ),
     "acknowledged_is_settled": Mutant(
-        "what the bank has received counts as paid",
+        "an acknowledged payment counts as paid",
         (Turn(State.LOCKED, Event.ACKNOWLEDGED, Transition(State.COMPLETED, Do.POST)),),
         seed=2,
     ),
     "doubt_sends_again": Mutant(
-        "what got no answer is sent once more instead of asked about",
+        "a payment without an answer is sent again instead of enquired about",
         (Turn(State.LOCKED, Event.NO_ANSWER, Transition(State.LOCKED, ask=Ask.SEND)),),
         seed=28,
     ),
     "late_answer_posts_again": Mutant(
-        "the same good news twice posts twice",
+        "the same settled report twice posts twice",
         (
             Turn(State.COMPLETED, Event.SETTLED, Transition(State.COMPLETED, Do.POST)),
             Cut(
@@ -69,7 +69,7 @@ TRANSITIONS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=0,
     ),
     "ends_do_not_absorb": Mutant(
-        "late word moves what has ended",
+        "a late report moves an ended settlement",
         (
             Cut(
                 "settlement_engine.domain.decisions.before_the_end:decide",

@@ -1,7 +1,7 @@
 """The callers of a schedule: each submits until it is answered, and perhaps cancels or submits again.
 
-Promises: a call that was not answered is made again; what a caller was told is compared at the end with what the
-database has.
+Promises: an unanswered call is repeated. The answers that a caller got are compared with the database at
+the end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ANSWER_SECONDS: Final = 8.0
 
 @dataclass(slots=True)
 class Wanted:
-    """What a caller wants settled, and what he was told."""
+    """What a caller wants settled, and the answers that it got."""
 
     request: Instruction
     settlement_id: UUID | None = None
@@ -37,7 +37,7 @@ class Wanted:
 
 
 class Callers:
-    """See the module. ``engines`` are those that are up, as the schedule changes them."""
+    """See the module. ``engines`` are those that run; the schedule changes them."""
 
     def __init__(
         self, chance: random.Random, faults: Faults, engines: list[ScheduledEngine]
@@ -46,13 +46,13 @@ class Callers:
         self._wanted: list[Wanted] = []
 
     def want(self, request: Instruction) -> Wanted:
-        """Note what a caller wants."""
+        """Record what a caller wants."""
         wanted = Wanted(request)
         self._wanted.append(wanted)
         return wanted
 
     async def call(self, wanted: Wanted) -> None:
-        """Submit until there is an answer; perhaps cancel, or send it once more, after that."""
+        """Submit until there is an answer; then perhaps cancel or submit again."""
         await asyncio.sleep(self._chance.random() * BEGINNING_SECONDS)
         is_first = True
         for _ in range(TRIES_MAX):
@@ -66,7 +66,7 @@ class Callers:
         assert isinstance(found, list)
         [result] = found
         if isinstance(result, IdempotencyConflict):
-            # A call that was never answered may still be taken in, once the obligation is free again.
+            # An unanswered call may still be admitted later, when the obligation is free again.
             is_passing = result.field == "obligation_id" and not is_first
             wanted.conflict = "" if is_passing else result.field
             return
@@ -81,7 +81,7 @@ class Callers:
                 assert again[0].is_replay
 
     async def _ask(self, call: Callable[[ScheduledEngine], Coroutine[Any, Any, Any]]) -> object:
-        """Ask an engine; None if it does not answer in time, or cannot."""
+        """Call an engine; None if it does not answer in time, or cannot."""
         up = [each for each in self._engines if not each.process.is_stopped and each.engine_id]
         if not up:
             await asyncio.sleep(1.0)
@@ -95,7 +95,7 @@ class Callers:
         return None if isinstance(found, SettlementEngineError) else found
 
     def told_wrong(self, histories: dict[UUID, Settlement]) -> list[str]:
-        """Check that callers were told the truth, and each obligation was settled once at most."""
+        """Check that callers were told the truth, and that each obligation was settled at most once."""
         wrong = []
         by_key = {history.instruction.idempotency_key: history for history in histories.values()}
         for wanted in self._wanted:
@@ -103,11 +103,15 @@ class Callers:
             if wanted.settlement_id is not None and (
                 history is None or history.id != wanted.settlement_id
             ):
-                wrong.append(f"{wanted.request.idempotency_key}: is not what its caller was told")
+                wrong.append(
+                    f"{wanted.request.idempotency_key}: differs from what its caller was told"
+                )
             if wanted.conflict and history is not None:
-                wrong.append(f"{wanted.request.idempotency_key}: conflicts, and lives all the same")
+                wrong.append(
+                    f"{wanted.request.idempotency_key}: conflicts, and was admitted nevertheless"
+                )
         if len(by_key) != len(histories):
-            wrong.append("a key stands for two settlements")
+            wrong.append("a key belongs to two settlements")
         completed = [
             history.instruction.obligation_id
             for history in histories.values()
@@ -119,14 +123,14 @@ class Callers:
 
 
 def _is_answer(found: object) -> bool:
-    """Say whether a call to submit was answered for good; else it is to be made again."""
+    """Return whether the answer to a submission is final; otherwise it is repeated."""
     if not isinstance(found, list):
         return False
     return isinstance(found[0], IdempotencyConflict) or not isinstance(found[0], Exception)
 
 
 async def _caught(call: Coroutine[Any, Any, Any]) -> object:
-    """Return what came, or why nothing did."""
+    """Return the result, or the error of the call."""
     try:
         return await call
     except SettlementEngineError as error:

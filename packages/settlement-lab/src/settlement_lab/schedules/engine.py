@@ -49,7 +49,7 @@ SETTINGS: Final[dict[str, Any]] = {
 
 
 class Surroundings(Protocol):
-    """What an engine of a schedule stands in: one database, one bank, one loop, one chance."""
+    """The surroundings of an engine: one database, one bank, one event loop, one random generator."""
 
     chance: random.Random
     loop: VirtualLoop
@@ -64,7 +64,7 @@ class Surroundings(Protocol):
 
     @property
     def ids(self) -> Ids:
-        """Identifiers that no other schedule gives."""
+        """Identifiers that no other schedule uses."""
 
     def kill(self, engine: ScheduledEngine) -> None:
         """End the process of this engine; another one is started later."""

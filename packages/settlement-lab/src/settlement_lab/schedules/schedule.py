@@ -1,8 +1,8 @@
-"""Seeded schedules on real PostgreSQL: two real engines, a few settlements, every step a scheduling point.
+"""Seeded schedules on real PostgreSQL: two real engines, with a scheduling point at every statement.
 
-Promises: the statements, functions, constraints and row locks are PostgreSQL's own; who goes on, who dies and
-what gets lost is drawn from the seed, so that a seed is a history. After it, what the database has is
-compared with the bank's book.
+Promises: the statements, functions, constraints and row locks are PostgreSQL's own. Which engine runs,
+which one crashes and what gets lost is drawn from the seed, so that a seed gives one history. At the end
+the content of the database is compared with the bank's ledger.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ FREEZE_SECONDS: Final = (2.0, 25.0)
 CUT_SECONDS: Final = (5.0, 30.0)
 RESTART_SECONDS: Final = (0.5, 5.0)
 SESSION_SECONDS: Final = 20.0
-"""So long after the loss of a machine the database server holds its sessions."""
+"""How long the database server holds the sessions of a machine that was lost."""
 
 CALM_SECONDS: Final = 8.0
 EXTERNAL_TIMEOUT_SECONDS: Final = 90.0
-"""After this long without faults people look at what is left: the rail had its chance."""
+"""After this long without faults people decide what is left, because the rail had enough time."""
 
 END_SECONDS: Final = 900.0
 
@@ -64,12 +64,12 @@ class ScheduleClock:
         self._loop = loop
 
     def now(self) -> datetime:
-        """Return the present instant."""
+        """Return the present time."""
         return START + timedelta(seconds=self._loop.time())
 
 
 class ScheduleIds:
-    """Identifiers that no other schedule gives."""
+    """Identifiers that no other schedule uses."""
 
     def __init__(self, seed: int) -> None:
         self._last = seed << 32
@@ -109,7 +109,7 @@ class Schedule:
     # --- the course of a schedule -----------------------------------------------------------------
 
     async def live(self) -> None:
-        """From the first account to the last decision of the bank."""
+        """Run the schedule, from the first account to the last decision of the bank."""
         funds = int(self.faults.pick(FUNDS))
         self.ground.begin(
             self.clock, (*self._banks(), SimulatedRail.name, CURRENCY, funds, self.ids.new())
@@ -157,7 +157,7 @@ class Schedule:
         self.processes.append(engine.process)
         engine.begin(engine.live())
 
-    # --- the nemesis ------------------------------------------------------------------------------
+    # --- fault injection --------------------------------------------------------------------------
 
     async def _nemesis(self) -> None:
         for _ in range(int(self.chance.random() * (STRIKES_MAX + 1))):
@@ -176,7 +176,7 @@ class Schedule:
                 self.network.cut(self.faults.seconds(CUT_SECONDS))
 
     def kill(self, engine: ScheduledEngine) -> None:
-        """End a process as ``kill -9`` does; its sessions may outlive it, if the machine went too."""
+        """End a process as ``kill -9`` does; its sessions may stay open if its machine was lost too."""
         if engine not in self.engines:
             return
         self.chronicle.note(f"{engine.process.name} is killed")
@@ -193,7 +193,7 @@ class Schedule:
         self._start_engine()
 
     def _freeze(self, engine: ScheduledEngine) -> None:
-        """Stop a process; a server that waits for it in a transaction lets go of it before long."""
+        """Stop a process; a server that waits for it in a transaction ends its session before long."""
         seconds = self.faults.seconds(FREEZE_SECONDS)
         self.chronicle.note(f"{engine.process.name} is frozen for {seconds:.1f} s")
         engine.process.freeze()
@@ -204,7 +204,7 @@ class Schedule:
 
     def _thaw(self, engine: ScheduledEngine) -> None:
         if engine.process.is_frozen:
-            self.chronicle.note(f"{engine.process.name} thaws")
+            self.chronicle.note(f"{engine.process.name} is resumed")
             self.loop.thaw(engine.process)
 
     # --- the end ----------------------------------------------------------------------------------
@@ -229,10 +229,10 @@ class Schedule:
         return is_over or bool(self.loop.failures or self.network.violations)
 
     def _look_after(self, history: Settlement, *, is_quiet: bool) -> None:
-        """Decide what is parked, and attest what the rail will not tell any more."""
+        """Decide what is parked, and attest what the rail will no longer report."""
         event = None
         if history.state is State.HELD:
-            is_fine = self.chance.random() < 0.5  # noqa: PLR2004 - heads or tails
+            is_fine = self.chance.random() < 0.5  # noqa: PLR2004 - with probability one half
             event = Event.APPROVED if is_fine else Event.DECLINED
         elif is_quiet and history.state in (State.IN_DOUBT, State.SENT, State.RECALLING):
             is_paid = bool(self.bank.debits.get(history.id))
@@ -244,7 +244,7 @@ class Schedule:
             engine.begin(_request(engine, history, event))
 
     def histories(self) -> dict[UUID, Settlement]:
-        """Return the settlements of this schedule, also those whose caller never heard of them."""
+        """Return the settlements of this schedule, also those whose caller got no answer."""
         ids = {moved.settlement_id for moved in self.ground.moves(self.head)}
         return self.ground.histories(sorted(ids))
 
@@ -257,7 +257,7 @@ class Schedule:
         return history.instruction.amount.minor if history else 0
 
     def _permitted(self, question: Question) -> str:
-        """Say what is wrong with a sending: nothing leaves that is not recorded, to the byte."""
+        """Return what is wrong with a send: only recorded bytes may leave; empty if nothing is wrong."""
         history = self.ground.histories([question.settlement_id]).get(question.settlement_id)
         if history is None or history.attempt is None or history.state not in HOLDING | ENDS:
             return "sent before the intent was recorded"
@@ -267,12 +267,12 @@ class Schedule:
         return ""
 
     def close(self) -> None:
-        """Give back what the engines have of the database."""
+        """Release the engines' connections to the database."""
         for engine in self.all_engines:
             engine.books.close()
 
     def audit(self, history: History, *, is_proved: bool) -> None:
-        """Compare what the database has with the bank's book."""
+        """Compare the content of the database with the bank's ledger."""
         histories = self.histories()
         moves = self.ground.moves(self.head)
         for engine in self.all_engines:
@@ -299,7 +299,7 @@ class Schedule:
 
 
 async def _request(engine: ScheduledEngine, history: Settlement, event: Event) -> None:
-    engine.service._mailbox.request(history, event)  # noqa: SLF001 - as the desk does
+    engine.service._mailbox.request(history, event)  # noqa: SLF001 - as the case worker does
 
 
 def play(
@@ -309,7 +309,7 @@ def play(
     *,
     is_proved: bool = False,
 ) -> History:
-    """Live through one schedule and tell what became of it; proves the whole database on demand."""
+    """Run one schedule and return its history; prove the whole database if requested."""
     loop = virtual.VirtualLoop(random.Random(f"{seed} turns"))
     schedule = Schedule(seed, loop, ground, emphasis or {})
     history = History(seed)
@@ -317,11 +317,11 @@ def play(
     async def whole() -> None:
         try:
             await schedule.live()
-        except Exception as error:  # noqa: BLE001 - whatever went wrong is a finding
+        except Exception as error:  # noqa: BLE001 - any error is a finding
             history.violations.append(f"{type(error).__name__}: {error}")
         try:
             schedule.audit(history, is_proved=is_proved)
-        except Exception as error:  # noqa: BLE001 - and so is what cannot be looked at
+        except Exception as error:  # noqa: BLE001 - an error of the audit is a finding too
             history.violations.append(f"not audited: {type(error).__name__}: {error}")
         history.seconds = loop.time()
 

@@ -1,6 +1,6 @@
-"""The nemesis of a world: what it kills, freezes, cuts and switches off, drawn from the world's seed.
+"""The fault injector of a world: what it kills, freezes, disconnects and deactivates, drawn from the seed.
 
-Promises: it uses the world's own chance and nothing else; every strike is noted.
+Promises: it uses the world's own random generator and nothing else; every fault is noted.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SWITCHED_OFF_SECONDS: Final = 15.0
 SKEW_SECONDS: Final = 7_200.0
 NIGHTFALL_SECONDS: Final = 20.0
 LONG_NIGHT_SECONDS: Final = 150.0
-"""In some worlds what is broken stays broken until banks have forgotten, and bytes are too old."""
+"""In some worlds a fault lasts until banks have forgotten payments, and messages have expired."""
 
 
 class Struck(Protocol):
-    """What the nemesis strikes, and how it is done."""
+    """What the fault injector acts on, and how."""
 
     chance: random.Random
     chronicle: Chronicle
@@ -55,7 +55,7 @@ class Struck(Protocol):
         """Let the database server notice that a process is gone."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Begin something that nobody waits for."""
+        """Start a task that nobody waits for."""
 
 
 class Nemesis:
@@ -65,7 +65,7 @@ class Nemesis:
         self._world = world
 
     async def run(self) -> None:
-        """Strike now and then, at whoever stands there."""
+        """Inject a fault from time to time, at a random engine or around it."""
         if self._world.is_long_night:
             await asyncio.sleep(self._world.chance.random() * NIGHTFALL_SECONDS)
             self._world.faults.note("road_cut")
@@ -108,24 +108,24 @@ class Nemesis:
     def _cut(self, node: Node) -> None:
         self._world.chronicle.note(f"{node.process.name} is cut off from the database")
         node.boundary.cut()
-        if self._world.chance.random() < 0.5:  # noqa: PLR2004 - the server notices, or only the lease does
+        if self._world.chance.random() < 0.5:  # noqa: PLR2004 - or only the lease expires
             self._world.end_session(node)
 
     def _freeze(self, node: Node) -> None:
-        """Stop a process; if it stands for longer than its lease, it wakes as a zombie."""
+        """Stop a process; after longer than its lease it resumes with an expired lease."""
         seconds = self._world.faults.seconds(FREEZE_SECONDS)
         self._world.chronicle.note(f"{node.process.name} is frozen for {seconds:.1f} s")
         node.process.freeze()
         if seconds > LEASE_SECONDS:
             self._world.faults.note("zombie")
-            if self._world.chance.random() < 0.5:  # noqa: PLR2004 - see above
+            if self._world.chance.random() < 0.5:  # noqa: PLR2004 - as above
                 self._world.end_session(node)
         self._world.loop.later(seconds, self.thaw, node)
 
     def thaw(self, node: Node) -> None:
-        """Let a frozen process go on."""
+        """Resume a frozen process."""
         if node.process.is_frozen:
-            self._world.chronicle.note(f"{node.process.name} thaws")
+            self._world.chronicle.note(f"{node.process.name} is resumed")
             self._world.loop.thaw(node.process)
 
     async def _switch_off(self) -> None:

@@ -1,7 +1,7 @@
-"""A world: engines, a bank, a bus, callers, and a nemesis; one seed, one history.
+"""A world: engines, a bank, a bus, callers and a fault injector; one seed gives one history.
 
-Promises: everything that happens is drawn from the seed; after the faults have ceased, all that was
-accepted has to come to its end by itself, or by the people whose task it is; then the auditor compares.
+Promises: everything that happens is drawn from the seed. After the faults have ceased, every accepted
+settlement must reach its end by itself, or by the people who decide about it. Then the auditor compares.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ ENGINES_MAX: Final = 3
 BEGINNING_SECONDS: Final = 25.0
 RESTART_SECONDS: Final = (0.5, 4.0, 15.0)
 SESSION_SECONDS: Final = 25.0
-"""So long after the loss of a machine the database server holds its sessions."""
+"""How long the database server holds the sessions of a machine that was lost."""
 
 FUNDS: Final = (300, 1_000, 5_000, 5_000)
 CALM_SECONDS: Final = 6.0
 LONG_NIGHT_SHARE: Final = 0.1
 
 EXTERNAL_TIMEOUT_SECONDS: Final = 60.0
-"""After this long without faults people look at what is left: the rails had their chance."""
+"""After this long without faults people decide what is left, because the rails had enough time."""
 
 END_SECONDS: Final = 1_500.0
 
@@ -62,12 +62,12 @@ class WorldClock:
         self._loop = loop
 
     def now(self) -> datetime:
-        """Return the present instant."""
+        """Return the present time."""
         return START + timedelta(seconds=self._loop.time())
 
 
 class CountedIds:
-    """Identifiers in order."""
+    """Identifiers in increasing order."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -113,10 +113,10 @@ class World:
         self.is_long_night = self.chance.random() < LONG_NIGHT_SHARE
         self.nemesis = Nemesis(self)
 
-    # --- the course of the world ------------------------------------------------------------------
+    # --- the sequence of the world ----------------------------------------------------------------
 
     async def live(self) -> None:
-        """From the first account to the last decision of the bank."""
+        """Run the world, from the first account to the last decision of the bank."""
         await self._open_accounts()
         self.chronicle.note(f"a rail of class {self.bank.rules.rail_class}")
         engines = ENGINES_MIN + int(self.chance.random() * (ENGINES_MAX - ENGINES_MIN + 1))
@@ -137,13 +137,13 @@ class World:
                 task.cancel()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Begin something that nobody waits for."""
+        """Start a task that nobody waits for."""
         task = self.loop.create_task(work)
-        self._tasks.append(task)  # a loop knows its tasks only weakly
+        self._tasks.append(task)  # an event loop has only weak references to its tasks
         return task
 
     def _has_failed(self) -> bool:
-        """Say whether something went wrong that needs no auditor."""
+        """Return whether a failure was found that needs no auditor."""
         is_over = any(node.ended is not None for node in self.all_nodes)
         return is_over or bool(self.loop.failures or self.network.violations)
 
@@ -193,7 +193,7 @@ class World:
         node.start()
 
     def kill(self, node: Node) -> None:
-        """End a process as ``kill -9`` does; the machine may go with it, and say nothing."""
+        """End a process as ``kill -9`` does; its machine may be lost too, with its connections open."""
         if node not in self.nodes:
             return
         self.chronicle.note(f"{node.process.name} is killed")
@@ -246,7 +246,7 @@ class World:
         self.network.mend()
 
     async def _come_to_rest(self) -> None:
-        """Wait until nothing is left to happen anywhere; the bank's mind is the last to be made up."""
+        """Wait until nothing is left to happen anywhere; the bank's decisions are the last."""
         began = self.loop.time()
         while not self._has_failed():
             await asyncio.sleep(CALM_SECONDS)
@@ -256,7 +256,7 @@ class World:
             is_quiet = waited > EXTERNAL_TIMEOUT_SECONDS and self.bank.is_at_rest
             self._look_after(self._truth if is_quiet else _nothing_known)
             if waited > END_SECONDS:
-                return  # the auditor says what is missing
+                return  # the auditor reports what is missing
 
     def _look_after(self, truth: Callable[[Settlement], Event | None]) -> None:
         _ = self.spawn(self._look_after_all(truth))
@@ -273,12 +273,12 @@ class World:
         return is_ended and len(self.bus.log) == moves == len(self.consumer.effects)
 
     def _truth(self, settlement: Settlement) -> Event:
-        """Say what two people find out at the bank, with evidence."""
+        """Return what two people find out at the bank, with evidence."""
         is_paid = bool(self.bank.debits.get(settlement.id))
         return Event.ATTESTED_SETTLED if is_paid else Event.ATTESTED_NOT_SETTLED
 
     async def audit(self, history: History) -> None:
-        """Compare everything with the bank's book."""
+        """Compare everything with the bank's ledger."""
         histories = await self.ground.histories()
         moves = await self.ground.moves()
         for node in self.all_nodes:
@@ -318,7 +318,7 @@ def play(
     ground: Callable[[WorldClock, CountedIds], Any] = MemoryGround,
     emphasis: Mapping[str, float] | None = None,
 ) -> History:
-    """Live through one world and tell what became of it."""
+    """Run one world and return its history."""
     loop = virtual.VirtualLoop(random.Random(f"{seed} turns"))
     world = World(seed, loop, ground, emphasis or {})
     history = History(seed)
@@ -326,7 +326,7 @@ def play(
     async def whole() -> None:
         try:
             await world.live()
-        except Exception as error:  # noqa: BLE001 - whatever went wrong is a finding
+        except Exception as error:  # noqa: BLE001 - any error is a finding
             history.violations.append(f"{type(error).__name__}: {error}")
         await world.audit(history)
         history.seconds, history.turns = loop.time(), loop.turns
