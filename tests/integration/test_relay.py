@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import time
+from typing import Any
 
 import asyncpg
 import nats
@@ -21,7 +22,7 @@ from settlement_engine.embedded import EmbeddedNats, EmbeddedPostgres
 from settlement_engine.errors import Unavailable
 from settlement_engine.events import NatsAccess, Relay, RelaySettings, StreamSpec
 from settlement_engine.events.announce import Announcer
-from settlement_engine.events.connection import connect
+from settlement_engine.events.connection import NatsLink, connect
 from settlement_engine.events.publisher import Conflict, Publisher
 from settlement_engine.events.singly import append_each
 from tests.unit.events.fakes import CountingMeter, MemoryOutbox
@@ -754,6 +755,31 @@ async def test_ten_thousand_announcements_are_published_in_seconds(
     cpu = time.process_time() - cpu
     print(f"atomic={is_atomic}: {10_000 / seconds:,.0f}/s, {cpu * 100:.1f} us of CPU each")
     assert seconds < 60
+
+
+async def test_a_connection_whose_closing_is_cancelled_leaves_no_socket_open(server, monkeypatch):
+    closing = asyncio.Event()
+    opened: list[NatsLink] = []
+
+    async def close(connection):
+        closing.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(NatsLink, "close", close)
+
+    async def use():
+        async with connect(NatsAccess(servers=(server.url(),))) as connection:
+            opened.append(connection)
+
+    task = asyncio.create_task(use())
+    await closing.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    transport: Any = opened[0]._transport
+    assert transport._io_writer.is_closing()
+    monkeypatch.undo()
+    await opened[0].close()
 
 
 class ConsumerDied(Exception):

@@ -21,8 +21,10 @@ from settlement_engine.domain.iban import without_checked_references
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_SEPARATORS: Final = " \t\r\n.,;_/\\\\|*+'-"
-_SEPARATOR: Final = rf"[{_SEPARATORS}]{{1,3}}"
+_SEPARATORS: Final = " \t\r\n._/\\\\|*+'-"
+_SEPARATOR: Final = rf"(?:[{_SEPARATORS}]{{1,3}}|[,;])"
+"""A comma or semicolon with a space beside it is none: it stands between the items of a list of references."""
+
 _ENOUGH_DIGITS: Final = re.compile(rf"[2-6](?:(?:{_SEPARATOR})?[0-9]){{11}}", re.ASCII)
 """What every number has at least; few ordinary references do, and only those are looked at closely."""
 
@@ -55,7 +57,7 @@ _SHORT_YEAR: Final = re.compile(
 )
 """Days of 1900 to 2199, and minutes of 2000 to 2033. A day with the year first is in no issuer's range."""
 
-_WITHOUT_SEPARATORS: Final = dict.fromkeys(map(ord, _SEPARATORS))
+_WITHOUT_SEPARATORS: Final = dict.fromkeys(map(ord, _SEPARATORS + ",;"))
 _VALUES: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 _DOUBLED: Final = bytes.maketrans(bytes(range(10)), bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
 

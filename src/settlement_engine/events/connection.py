@@ -76,6 +76,11 @@ class NatsLink(Client):
         await self._send_command(frames)
         await self._flush_pending()
 
+    def cut(self) -> None:
+        """Close the socket without waiting: ``close`` leaves it open if it is cancelled, or takes too long."""
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call] # nats-py's
+
     def lost_error(self) -> Unavailable:
         """Return the error for a lost connection."""
         return Unavailable("the connection to NATS is lost", why=self.last_trouble)
@@ -103,9 +108,12 @@ async def connect(access: NatsAccess) -> AsyncIterator[NatsLink]:
         await _open(connection, access)
         yield connection
     finally:
-        with contextlib.suppress(*TROUBLE):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await connection.close()
+        try:
+            with contextlib.suppress(*TROUBLE):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await connection.close()
+        finally:
+            connection.cut()
 
 
 async def _open(connection: NatsLink, access: NatsAccess) -> None:

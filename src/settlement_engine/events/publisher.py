@@ -38,6 +38,9 @@ BATCH_MIN: Final = 9
 """Fewer messages go one by one. For each batch the server makes a store of its own in files and forces
 them to disk eight to nine times; a message by itself is forced once."""
 
+WINDOW_MAX: Final = 250
+"""So many single messages are under way at a time."""
+
 NO_RESPONDERS: Final = "503"
 KNOWN_ID: Final = 10201
 ATOMIC_DISABLED: Final = 10174
@@ -124,12 +127,12 @@ class Publisher:
         Unavailable when no acknowledgement arrived: then it is unknown what was stored.
         """
         assert 0 < len(messages) <= BATCH_MAX
-        self._rounds += 1
         if self.is_atomic and len(messages) >= self._batch_min:
             return await self._append_batch(messages, after)
         return await self._append_singles(messages, after)
 
     async def _append_batch(self, messages: Sequence[Message], after: int) -> tuple[int, int]:
+        self._rounds += 1
         (ack,) = await self._exchange(self._batch_frames(messages, after), wanted=1)
         if ack.error is not None:
             if ack.error.err_code == ATOMIC_DISABLED:
@@ -138,6 +141,24 @@ class Publisher:
         return len(messages), ack.seq
 
     async def _append_singles(self, messages: Sequence[Message], after: int) -> tuple[int, int]:
+        """Send them in windows, so that a slow server acknowledges some within the time for an answer."""
+        count = 0
+        last = after
+        while count < len(messages):
+            window = messages[count : count + WINDOW_MAX]
+            try:
+                stored, last = await self._append_window(window, last)
+            except (Conflict, Unavailable):
+                if count == 0:
+                    raise
+                break  # what was acknowledged before counts; the next append meets the same again
+            count += stored
+            if stored < len(window):
+                break
+        return count, last
+
+    async def _append_window(self, messages: Sequence[Message], after: int) -> tuple[int, int]:
+        self._rounds += 1
         acks = await self._exchange(self._single_frames(messages, after), wanted=len(messages))
         count = 0
         last = after

@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from settlement_engine.errors import Unavailable
 from settlement_engine.events.announce import Announcer
 from settlement_engine.events.connection import NatsLink
-from settlement_engine.events.publisher import BATCH_MIN, Conflict, Publisher
+from settlement_engine.events.publisher import BATCH_MIN, WINDOW_MAX, Conflict, Publisher
 from tests.unit.events.fakes import announcement
 
 if TYPE_CHECKING:
@@ -180,3 +180,20 @@ async def test_a_lost_connection_ends_the_wait_at_once():
         await publisher.append(MESSAGES, 7)
     with pytest.raises(Unavailable, match="lost"):
         await publisher.append(MESSAGES, 7)
+
+
+async def test_of_many_single_messages_what_was_acknowledged_in_time_counts():
+    """A slow server acknowledges the first window; the second one's answer never comes."""
+    sizes = []
+
+    async def answer(wire, replies):
+        sizes.append(len(replies))
+        for number, reply in enumerate(replies if len(sizes) == 1 else []):
+            await wire.reply(reply, {"stream": "s", "seq": 8 + number})
+
+    publisher, _ = await make_publisher(answer, is_atomic=False, ack_timeout_seconds=0.05)
+    messages = [ANNOUNCER.message(announcement(number)) for number in range(1, WINDOW_MAX + 8)]
+    assert await publisher.append(messages, 7) == (WINDOW_MAX, 7 + WINDOW_MAX)
+    assert sizes == [WINDOW_MAX, 7]
+    with pytest.raises(Unavailable):
+        await publisher.append(messages[WINDOW_MAX:], 7 + WINDOW_MAX)
