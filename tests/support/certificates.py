@@ -19,6 +19,8 @@ LOCAL_NAMES = [
     x509.DNSName("localhost"),
     x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
 ]
+SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
+CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 VALID_FOR = timedelta(hours=1)
 
 
@@ -46,16 +48,23 @@ class Authority:
         file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return cls(certificate, key, file)
 
-    def issue(self, folder: Path, name: str, *, is_server: bool = False) -> CertificateFiles:
-        """Issue a certificate, and write both files over existing ones."""
+    def issue(
+        self, folder: Path, name: str, *, is_server: bool = False, uri: str = ""
+    ) -> CertificateFiles:
+        """Issue a certificate, and write both files over existing ones; with ``uri`` a server calls as well."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        usage = ExtendedKeyUsageOID.SERVER_AUTH if is_server else ExtendedKeyUsageOID.CLIENT_AUTH
-        names = LOCAL_NAMES if is_server else [x509.DNSName(f"{name}.example")]
+        usages = [SERVER_AUTH if is_server else CLIENT_AUTH]
+        names: list[x509.GeneralName] = [*LOCAL_NAMES]
+        if uri:
+            usages = [SERVER_AUTH, CLIENT_AUTH]
+            names.append(x509.UniformResourceIdentifier(uri))
+        elif not is_server:
+            names = [x509.DNSName(f"{name}.example")]
         certificate = (
             _builder(subject, self.certificate.subject, key, is_authority=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         folder.mkdir(parents=True, exist_ok=True)
