@@ -281,7 +281,15 @@ class Scene:
         is_late = transition.do in (Do.EXCEPT, Do.SUSPEND)
         if transition.state in ENDS and transition.state is not State.COMPLETED and not is_late:
             fields["refusal"] = Refusal(code=RefusalCode.RAIL_REJECTED, detail={"code": "AC04"})
+        stated = {
+            name: changes.get(name, fields.get(name, ""))
+            for name in ("rail_reference", "confirmation")
+        }
         fields["detail"] = {"text": f'{event} "quoted", {{braced}} and \\ back', **intent}
+        told = {name: text for name, text in stated.items() if text}
+        fields["detail"] |= told
+        if "detail" in changes:
+            changes["detail"] = {**told, **changes["detail"]}
         if event in EXCEPTIONS:
             fields["detail"]["exception"] = EXCEPTIONS[event].value
         if back is not None:

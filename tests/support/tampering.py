@@ -134,7 +134,7 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
             f"UPDATE moves SET event = 'refused', to_state = 'failed'"
             f" WHERE settlement_id = {SENT} AND from_state = 'validating'"
         ),
-        {"attempts_follow_moves", "lives_are_whole"},
+        {"attempts_follow_moves", "ends_follow_moves", "lives_are_whole"},
     ),
     "moves were numbered anew": (
         f"UPDATE moves SET seq = seq + 1 WHERE settlement_id = {SENT} AND seq = 3",

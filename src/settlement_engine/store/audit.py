@@ -1,7 +1,8 @@
 """The proof of the ledger: everything that can be recomputed is, in one snapshot (``ports.Auditor``).
 
-Each check is a statement of ``sql/queries/proof.sql`` that returns rows only where something is wrong, or, where
-the database cannot compute the expected value, a function here that reads rows in batches.
+Each check is a statement of ``sql/queries/proof.sql`` or ``proof_history.sql`` that returns rows only where
+something is wrong, or, where the database cannot compute the expected value, a function here that reads rows in
+batches.
 """
 
 from __future__ import annotations

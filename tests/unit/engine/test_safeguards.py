@@ -29,6 +29,7 @@ from settlement_engine.ports import (
     TransitionCommand,
     TransitionResult,
 )
+from settlement_lab.memory.records import Quiet
 from tests.support.jumpingloop import LoopClock
 from tests.unit.engine.engine_world import (
     TIMEOUT_SECONDS,
@@ -364,6 +365,12 @@ async def test_bytes_that_expired_while_parked_are_not_sent() -> None:
         house.records.histories[settlement.id].attempt = msgspec.structs.replace(
             attempt, sends=1, undelivered=1
         )
+        at = house.records.clock.now()
+        house.records.answers[settlement.id] = {
+            (settlement.seq, 1, State.LOCKED, Event.UNDELIVERED, ""): Quiet(
+                attempt=1, state=State.LOCKED, event=Event.UNDELIVERED, asked=1, at=at, last_at=at
+            )
+        }
         parked = house.records.open[settlement.id]
         parked.engine_id, parked.due_at = 0, LoopClock().now()
         other = House(house.records)

@@ -266,6 +266,27 @@ async def test_a_long_database_outage_is_reported_and_written_settlements_still_
         assert (await house.engine.wait(settlement_id, 5)).state is State.COMPLETED
 
 
+async def test_what_a_takeover_carries_already_is_not_begun_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a lost answer, what intake reads may be older than a claim that comes before it is heard."""
+    async with running() as house:
+        load = house.store.load
+
+        async def slow(settlement_ids: Any) -> Any:
+            found = await load(settlement_ids)
+            await house.until(lambda: house.engine._mailbox.carried_count == 1)
+            return found
+
+        monkeypatch.setattr(house.store, "load", slow)
+        house.rail.answer_delay_seconds = 2 * TIMEOUT_SECONDS
+        house.store.losses.append(("admit", "after"))
+        left = await house.settle(wait_seconds=0.0)
+        carried = house.engine._mailbox.settlement(left.id)
+        assert carried is not None
+        assert carried.fencing_token == house.records.open[left.id].fencing_token > 1
+
+
 @pytest.mark.parametrize("state", [State.VALIDATING, State.LOCKED, State.IN_DOUBT, State.SENT])
 async def test_settlements_of_a_crashed_engine_are_continued_by_the_next(state: State) -> None:
     async with running() as first:

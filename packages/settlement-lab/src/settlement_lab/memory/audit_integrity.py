@@ -12,6 +12,7 @@ from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.store.accounts import CONTROL_NUMBER
+from settlement_lab.memory import audit_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -248,6 +249,7 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "payloads_are_as_locked": _payloads_are_as_locked,
     "routes_are_as_locked": _routes_are_as_locked,
     "routes_name_their_accounts": _routes_name_their_accounts,
+    **audit_history.CHECKS,
     "instructions_are_as_received": _instructions_are_as_received,
     "keys_have_their_hash": _keys_have_their_hash,
     "references_follow_from_keys": _references_follow_from_keys,

@@ -1,0 +1,71 @@
+"""The proof of what is kept beside the history, in memory: the checks of ``sql/queries/proof_history.sql``, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.lifecycle import ENDS, Event, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from settlement_lab.memory.records import Records
+
+    Found = Iterator[tuple[object, object, object]]
+
+STATED: Final = ("rail_reference", "confirmation")
+
+
+def _rail_references_follow_moves(records: Records) -> Found:
+    """Compare reference and confirmation with what the moves say that the rail gave last."""
+    for history in records.histories.values():
+        stated: dict[str, str] = {}
+        for moved in records.moves_of.get(history.id, []):
+            stated |= {name: moved.detail[name] for name in STATED if name in moved.detail}
+        expected = tuple(stated.get(name, "") for name in STATED)
+        if expected != (history.rail_reference, history.confirmation):
+            yield history.id, expected, (history.rail_reference, history.confirmation)
+
+
+def _ends_follow_moves(records: Records) -> Found:
+    """Compare when a settlement ended with the move that brought it to its first final state."""
+    for history in records.histories.values():
+        moves = records.moves_of.get(history.id, [])
+        expected = next((moved.at for moved in moves if moved.to_state in ENDS), None)
+        if expected != history.ended_at:
+            yield history.id, expected, history.ended_at
+
+
+def _sends_follow_history(records: Records) -> Found:
+    """Compare how often an attempt was sent, and proved undelivered, with moves, answers and recoveries."""
+    recoveries = sum(each.opening.system_epoch > 0 for each in records.system_epochs)
+    for history in records.histories.values():
+        attempt = history.attempt
+        if attempt is None:
+            continue
+        resends = sum(
+            moved.event is Event.NOT_FOUND and moved.to_state is State.LOCKED
+            for moved in records.moves_of.get(history.id, [])
+        )
+        proofs = sum(
+            each.times
+            for each in records.answers_of(history.id)
+            if each.event is Event.UNDELIVERED and each.state is State.LOCKED
+        )
+        sends = range(1 + resends, 2 + resends + proofs + recoveries)
+        if attempt.sends not in sends or attempt.undelivered != proofs:
+            yield history.id, (sends, proofs), (attempt.sends, attempt.undelivered)
+
+
+def _calls_are_dated_as_what_they_did(_records: Records) -> Found:
+    """No call has another time than what it did: here calls have none."""
+    yield from ()
+
+
+CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
+    "rail_references_follow_moves": _rail_references_follow_moves,
+    "ends_follow_moves": _ends_follow_moves,
+    "sends_follow_history": _sends_follow_history,
+    "calls_are_dated_as_what_they_did": _calls_are_dated_as_what_they_did,
+}
+"""Each yields subject, expected and found where something is wrong."""
