@@ -30,6 +30,8 @@ class RunningAddresses:
     engine_pids: tuple[int, ...]
     postgres_pid: int | None = None
     nats_pid: int | None = None
+    simulator: str = ""
+    simulator_pid: int | None = None
 
 
 def write_addresses(path: Path, addresses: RunningAddresses) -> None:
@@ -38,7 +40,10 @@ def write_addresses(path: Path, addresses: RunningAddresses) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(asdict(addresses), file, indent=2)
+            values = asdict(addresses)
+            if not addresses.simulator:
+                del values["simulator"], values["simulator_pid"]
+            json.dump(values, file, indent=2)
             file.write("\n")
         Path(name).replace(path)
     except BaseException:

@@ -5,6 +5,7 @@ Promises: where it listens is the first line, as an address; it ends with 0 on S
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.output import GOOD, as_json, example, mark, print_json, print_json_line
+from settlement_engine.cli.serve import PARENT, die_with_parent
 
 if TYPE_CHECKING:
     from settlement_engine.simulator.process import CallbackTarget, SimulatorSettings
@@ -63,6 +65,8 @@ def bank_simulator(*, is_listing: bool, is_json: bool, **given: Any) -> None:  #
     from settlement_engine.simulator.process import CallbackTarget, run
     from settlement_engine.simulator.scenarios import SCENARIOS
 
+    if PARENT in os.environ:
+        die_with_parent()
     if is_listing:
         import msgspec
 

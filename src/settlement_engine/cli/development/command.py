@@ -16,6 +16,8 @@ from settlement_engine.cli.output import example, say
 from settlement_engine.cli.settings import config_options, load_config, url_option, warn_unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from settlement_engine.cli.development.world import DevSetup
     from settlement_engine.config import Loaded
 
@@ -50,6 +52,9 @@ WARNING: Final = """\
     help="Write all addresses to this file, as JSON, when everything is ready.",
 )
 @click.option("--sample-data", is_flag=True, help="Open and fund accounts of eight banks.")
+@click.option(
+    "--simulator", is_flag=True, help="Pay over the rail swift to a scripted bank, not to the mock."
+)
 @click.option("--real-windows", is_flag=True, help="Enforce the settlement windows.")
 @click.option(
     "--engines",
@@ -73,6 +78,7 @@ WARNING: Final = """\
 settlement-engine dev --sample-data
 settlement-engine dev --grpc-port 0 --http-port 0 --metrics-port 0 --address-file here.json
 settlement-engine dev --set banks.mock_latency_ms=0 --engines 2
+settlement-engine dev --simulator --sample-data
 """)
 def dev(  # noqa: PLR0913 -- each option of the command is an argument
     *,
@@ -84,6 +90,7 @@ def dev(  # noqa: PLR0913 -- each option of the command is an argument
     metrics_port: int | None,
     address_file: Path | None,
     sample_data: bool,
+    simulator: bool,
     real_windows: bool,
     engines: int,
     database_url: str | None,
@@ -113,6 +120,7 @@ def dev(  # noqa: PLR0913 -- each option of the command is an argument
         address_files=(own_file, *([address_file.absolute()] if address_file else [])),
         is_loud=logs,
         tell=say,
+        has_simulator=simulator,
     )
     say(f"settlement {__version__} · dev · data in {data_dir}")
     with termination_interrupts(), DevSetup(plan) as world:
@@ -121,12 +129,17 @@ def dev(  # noqa: PLR0913 -- each option of the command is an argument
         stopped = collect_stop_signals()  # from here on SIGTERM ends with exit code 0
         world.publish_addresses()
         _print_addresses(world, is_loud=logs)
-        while not stopped:
-            for news in world.watch():
-                say(f"! {news}")
-            time.sleep(WATCH_SECONDS)
+        _watch(world, stopped)
         say("stopping: engines drain, then the servers stop")
     say("✓ stopped")
+
+
+def _watch(world: DevSetup, stopped: Sequence[object]) -> None:
+    """Restart what dies, until somebody asks to stop."""
+    while not stopped:
+        for news in world.watch():
+            say(f"! {news}")
+        time.sleep(WATCH_SECONDS)
 
 
 def with_book(loaded: Loaded, data_dir: Path) -> Loaded:
@@ -149,6 +162,8 @@ def _print_addresses(world: DevSetup, *, is_loud: bool) -> None:
         "NATS": _host(at.nats_url) if at.nats_url else "switched off",
         "logs": "here" if is_loud else ", ".join(str(path) for path in world.log_paths),
     }
+    if at.simulator:
+        block["scripted bank"] = f"{at.simulator}/ledger"
     ways_in = world.servers.ways_in()
     say()
     for name, value in block.items():

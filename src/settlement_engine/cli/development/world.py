@@ -17,6 +17,7 @@ from settlement_engine.cli.development.data_dir import make_data_dir, told_of
 from settlement_engine.cli.development.engines import DevelopmentEngine
 from settlement_engine.cli.development.held_ports import HOST, HeldPorts
 from settlement_engine.cli.development.servers import Servers
+from settlement_engine.cli.development.simulator import DevelopmentBank
 from settlement_engine.config import env_name, to_environment
 from settlement_engine.embedded import MAX_FILE_DEFAULT
 from settlement_engine.errors import Misconfigured
@@ -43,6 +44,7 @@ class InstallationPlan:
     is_loud: bool
     tell: Callable[[str], None]
     nats_max_file: str = MAX_FILE_DEFAULT
+    has_simulator: bool = False
 
 
 class DevSetup:
@@ -54,6 +56,8 @@ class DevSetup:
         self._ports = HeldPorts()
         self.servers = Servers(plan.config, plan.data_dir, nats_max_file=plan.nats_max_file)
         self.engines: tuple[DevelopmentEngine, ...] = ()
+        self._config = plan.config
+        self.bank: DevelopmentBank | None = None
         self.grpc_port = 0
         self.http_port = 0
         self.metrics_port = 0
@@ -69,6 +73,8 @@ class DevSetup:
             for line in self.servers.lines():
                 self._plan.tell(line)
             self._migrate()
+            if self._plan.has_simulator:
+                bring_up.callback(self._start_bank().stop)
             bring_up.callback(self._stop_engines)
             self._start_engines()
             self._running = bring_up.pop_all()
@@ -103,11 +109,15 @@ class DevSetup:
             engine_pids=tuple(engine.pid for engine in self.engines if engine.pid is not None),
             postgres_pid=self.servers.postgres_pid,
             nats_pid=self.servers.nats_pid,
+            simulator=self.bank.url if self.bank else "",
+            simulator_pid=self.bank.pid if self.bank else None,
         )
 
     def watch(self) -> tuple[str, ...]:
         """Restart what died, and return what changed. Call it many times a second."""
         news = list(self.servers.watch())
+        if self.bank is not None and self.bank.watch():
+            news.append("the scripted bank was restarted")
         has_changed = bool(news)
         for number, engine in enumerate(self.engines, start=1):
             if engine.watch():
@@ -148,6 +158,16 @@ class DevSetup:
         metrics = self._plan.config.monitoring.metrics_port
         self.metrics_port = self._ports.hold(metrics, "--metrics-port")
 
+    def _start_bank(self) -> DevelopmentBank:
+        """Start the scripted bank; engines that start afterwards send to it and to nobody else."""
+        url = f"http://{HOST}:{self.http_port}/rails/swift/inbound"
+        self.bank = bank = DevelopmentBank(self._plan.data_dir, url)
+        bank.start()
+        self._config = bank.in_place_of_the_mock(self._plan.config)
+        address = bank.url.removeprefix("http://")
+        self._plan.tell(f"✓ {'scripted bank':<17} {address:<17} {bank.ready_seconds:.2f} s")
+        return bank
+
     def _start_engines(self) -> None:
         began = time.monotonic()
         paths = self.log_paths
@@ -172,7 +192,7 @@ class DevSetup:
             "database.url": self.servers.database_url,
             "nats.url": self.servers.nats_url,
         }
-        settings = to_environment(self._plan.config)
+        settings = to_environment(self._config)
         return settings | {env_name(key): value for key, value in ours.items()}
 
     def _stop_engines(self) -> None:
