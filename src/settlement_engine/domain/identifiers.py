@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _DOMAIN: Final = b"settlement-engine/1"
 _WRITTEN_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
+_encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 _INSTANT_SHIFT: Final = 80
 _INSTANT_MAX: Final = 2**48 - 1
 _UUID_V4_MASK: Final = ~((0xF << 76) | (0x3 << 62))
@@ -47,21 +49,27 @@ _PAYMENT: Final = _DOMAIN + _framed(b"end-to-end")
 _MESSAGE: Final = _DOMAIN + _framed(b"message")
 
 
-def _framed_texts(*texts: str) -> bytes:
+CALLERS_KEPT_MAX: Final = 1_000
+"""So many callers, and numbers of attempts, are framed once and then known: each settlement has them again."""
+
+
+@lru_cache(maxsize=CALLERS_KEPT_MAX)
+def _framed_often(*texts: str) -> bytes:
     return b"".join([_framed(text.encode()) for text in texts])
 
 
 def key_hash(caller: str, idempotency_key: str, call: str = "settle") -> UUID:
     """Return the 128-bit hash of a caller and its idempotency key."""
-    framed = _framed_texts(call, caller, idempotency_key)
-    return UUID(bytes=hashlib.sha256(_KEY + framed).digest()[:16])
+    framed = _framed_often(call, caller) + _framed(idempotency_key.encode())
+    digest = hashlib.sha256(_KEY + framed).digest()
+    return UUID(int=int.from_bytes(digest[:16], "big"))
 
 
 def references(caller: str, idempotency_key: str, attempt: int) -> References:
     """Derive the references of an attempt; attempt 1 is the first."""
-    framed = _framed_texts(caller, idempotency_key)
+    framed = _framed_often(caller) + _framed(idempotency_key.encode())
     payment = hashlib.sha256(_PAYMENT + framed).hexdigest()
-    message = hashlib.sha256(_MESSAGE + framed + _framed_texts(str(attempt))).digest()
+    message = hashlib.sha256(_MESSAGE + framed + _framed_often(str(attempt))).digest()
     number = int.from_bytes(message[:16], "big") & _UUID_V4_MASK | _UUID_V4_BITS
     return References(
         uetr=UUID(int=number),
@@ -82,4 +90,4 @@ def first_id_at(milliseconds: int) -> UUID:
 
 def content_hash(fields: Mapping[str, object]) -> bytes:
     """Hash the content of an instruction, so that a reused key with other content is detected."""
-    return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).digest()
+    return hashlib.sha256(_encode_sorted(fields)).digest()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC
 from enum import StrEnum, auto
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -21,12 +22,16 @@ from settlement_engine.domain.identifiers import References, references
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from settlement_engine.domain.settlement import Attempt, Instruction, Settlement
 
 PAYLOAD_SHA256: Final = "payload_sha256"
 ROUTE: Final = "route"
 VALID_UNTIL: Final = "valid_until"
+
+INSTANTS_KEPT_MAX: Final = 16
+"""So many instants are written once and then known: what one batch locks is valid until the same one."""
 
 INTENT: Final = (PAYLOAD_SHA256, ROUTE, VALID_UNTIL)
 """The details of the move into LOCKED that keep the send intent."""
@@ -63,15 +68,19 @@ def intent_detail(attempt: Attempt) -> dict[str, str]:
 
     The route is the rail and the four accounts: source, agent, clearing, target.
     """
-    route, until = attempt.route, attempt.valid_until
-    if until.tzinfo is not UTC:
-        until = until.astimezone(UTC)
+    route = attempt.route
     ours = f"{route.rail} {route.source_id} {route.agent_id}"
     return {
         PAYLOAD_SHA256: hashlib.sha256(attempt.payload).hexdigest(),
         ROUTE: f"{ours} {route.clearing_id} {route.target_id}",
-        VALID_UNTIL: until.isoformat(),
+        VALID_UNTIL: _in_utc(attempt.valid_until),
     }
+
+
+@lru_cache(maxsize=INSTANTS_KEPT_MAX)
+def _in_utc(until: datetime) -> str:
+    """Write an instant in UTC; equal instants have one text, in whichever zone they are given."""
+    return until.astimezone(UTC).isoformat()
 
 
 def alterations(

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
     from random import Random
-    from uuid import UUID
 
     from settlement_engine.domain.decisions.chosen import ChosenEvent
     from settlement_engine.domain.decisions.taken_over import TakenOver
@@ -68,14 +67,14 @@ class Decider:
 
     async def prefetch(
         self, settlements: Sequence[Settlement], now: datetime
-    ) -> dict[UUID, RouteDecision]:
-        """Decide the routes of screened settlements, and look up the accounts that they need.
+    ) -> list[RouteDecision]:
+        """Decide the routes of screened settlements, one each in order, and look up their accounts.
 
         ``decide`` gets the same routes, so that it finds the accounts of the rail that the funds are held for.
         """
-        routes = {each.id: self._router.route(each, now) for each in settlements}
-        wanted = ((each, routes[each.id].rail or None) for each in settlements)
-        await self._directory.prefetch(wanted)
+        routes = self._router.routes(settlements, now)
+        rails = [route.rail or None for route in routes]
+        await self._directory.prefetch(zip(settlements, rails, strict=True))
         return routes
 
     def forget_accounts(self, settlement: Settlement) -> None:

@@ -29,6 +29,9 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _Key = tuple[AccountKind, str, str]
+_NOSTRO, _VOSTRO = AccountKind.NOSTRO, AccountKind.VOSTRO
+_SETTLEMENT, _CLEARING = AccountKind.SETTLEMENT, AccountKind.CLEARING
+_UNKNOWN: Final = (0, False)
 _ROLES: Final = {AccountKind.NOSTRO: "nostro", AccountKind.VOSTRO: "vostro"}
 
 
@@ -81,21 +84,21 @@ class Directory:
             instruction = settlement.instruction
             currency = instruction.amount.currency
             source = folded_bank(instruction.from_bank)
-            sides = (
-                (AccountKind.NOSTRO, source, currency),
-                (AccountKind.VOSTRO, folded_bank(instruction.to_bank), currency),
-            )
+            nostro: _Key = (_NOSTRO, source, currency)
+            vostro: _Key = (_VOSTRO, folded_bank(instruction.to_bank), currency)
             # An inactive account may be active by now, so only active ones are cached.
-            missing.update(
-                (side, None) for side in sides if not new_generation.get(side, (0, False))[1]
-            )
-            if rail is not None:
-                for control in (
-                    (AccountKind.SETTLEMENT, rail, currency),
-                    (AccountKind.CLEARING, source, currency),
-                ):
-                    if control not in new_generation:
-                        controls[control] = sides
+            if not new_generation.get(nostro, _UNKNOWN)[1]:
+                missing[nostro] = None
+            if not new_generation.get(vostro, _UNKNOWN)[1]:
+                missing[vostro] = None
+            if rail is None:
+                continue
+            agent: _Key = (_SETTLEMENT, rail, currency)
+            clearing: _Key = (_CLEARING, source, currency)
+            if agent not in new_generation:
+                controls[agent] = (nostro, vostro)
+            if clearing not in new_generation:
+                controls[clearing] = (nostro, vostro)
         if missing:
             await self._look_up(list(missing))
         wanted_controls = [
@@ -186,21 +189,29 @@ class Directory:
         """Say whether both accounts are cached and were active: then nothing is refused because of them."""
         instruction = settlement.instruction
         currency = instruction.amount.currency
-        source = self._known.get((AccountKind.NOSTRO, folded_bank(instruction.from_bank), currency))
-        target = self._known.get((AccountKind.VOSTRO, folded_bank(instruction.to_bank), currency))
-        return source is not None and source[1] and target is not None and target[1]
+        new_generation, old = self._known.new_generation, self._known.old
+        nostro = (_NOSTRO, folded_bank(instruction.from_bank), currency)
+        vostro = (_VOSTRO, folded_bank(instruction.to_bank), currency)
+        source = new_generation.get(nostro) or old.get(nostro, _UNKNOWN)
+        target = new_generation.get(vostro) or old.get(vostro, _UNKNOWN)
+        return source[1] and target[1]
 
     def route(self, settlement: Settlement, rail: str) -> Route:
         """Return the four accounts of a settlement; they must exist and have been prefetched."""
         instruction = settlement.instruction
         currency = instruction.amount.currency
         source, target = folded_bank(instruction.from_bank), folded_bank(instruction.to_bank)
+        new_generation, old = self._known.new_generation, self._known.old
+        nostro = (_NOSTRO, source, currency)
+        agent = (_SETTLEMENT, rail, currency)
+        clearing = (_CLEARING, source, currency)
+        vostro = (_VOSTRO, target, currency)
         return Route(
             rail=rail,
-            source_id=self._id(AccountKind.NOSTRO, source, currency),
-            agent_id=self._id(AccountKind.SETTLEMENT, rail, currency),
-            clearing_id=self._id(AccountKind.CLEARING, source, currency),
-            target_id=self._id(AccountKind.VOSTRO, target, currency),
+            source_id=(new_generation.get(nostro) or old[nostro])[0],
+            agent_id=(new_generation.get(agent) or old[agent])[0],
+            clearing_id=(new_generation.get(clearing) or old[clearing])[0],
+            target_id=(new_generation.get(vostro) or old[vostro])[0],
         )
 
     def _id(self, kind: AccountKind, bank: str, currency: str) -> int:

@@ -130,8 +130,8 @@ class Executor:
         routes = await self._lease.until_reached(
             lambda: self._decider.prefetch(settlements, self._lease.now())
         )
-        for pending in screened:
-            pending.route = routes[pending.settlement.id]
+        for pending, route in zip(screened, routes, strict=True):
+            pending.route = route
 
     async def _decide_all(
         self, batch: list[PendingTransition]

@@ -126,8 +126,9 @@ class Mailbox:
 
     def let_go(self, settlement: Settlement) -> None:
         """Remove a settlement from memory, unless it was claimed again and another object represents it."""
-        if self._carried.get(settlement.id) is settlement:
-            del self._carried[settlement.id]
+        carried = self._carried.pop(settlement.id, None)
+        if carried is not None and carried is not settlement:
+            self._carried[settlement.id] = carried
 
     # --- arriving answers -----------------------------------------------------------------------
 
@@ -211,9 +212,12 @@ class Mailbox:
     def finish(self, pending: PendingTransition) -> list[PendingTransition]:
         """Free the slot; the next waiting answer gets it."""
         settlement, waiting = pending.settlement, pending.waiting
-        if self._slots.get(settlement.id) is not waiting:
+        # One look-up, for this runs with every answer: an identifier's hash is computed anew each time.
+        freed = self._slots.pop(settlement.id, None)
+        if freed is not waiting:
+            if freed is not None:
+                self._slots[settlement.id] = freed
             return []
-        del self._slots[settlement.id]
         if not waiting:
             return []
         # The settlement in memory may be another object by now.

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from settlement_engine.domain.routing import RailOffer, choose_route, lasting_objection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Instruction, Settlement
+    from settlement_engine.domain.windows import WindowOpening
     from settlement_engine.engine.window_calendar import WindowCalendar
-    from settlement_engine.ports import SendRail
+    from settlement_engine.ports import RailCapabilities, SendRail
 
 
 def _yes(_rail: str, _bank: str) -> bool:
@@ -39,15 +40,24 @@ class Router:
         self._window_calendar = window_calendar
         self._has_room = has_room
         self._is_sending = is_sending
+        self._usual: dict[str, RailOffer] = {}
 
     def route(self, settlement: Settlement, now: datetime) -> RouteDecision:
         """Decide the route of a settlement that was never sent."""
         return choose_route(settlement.instruction, self._offers(settlement.instruction, now))
 
+    def routes(self, settlements: Iterable[Settlement], now: datetime) -> list[RouteDecision]:
+        """Decide the routes of several settlements; one each, in order."""
+        return [self.route(each, now) for each in settlements]
+
     def _offers(self, instruction: Instruction, now: datetime) -> Iterator[RailOffer]:
         currency, bank = instruction.amount.currency, instruction.from_bank
         for name, rail in self._rails.items():
             window_opening = self._window_calendar.window_opening(currency, now, name)
+            has_room, is_sending = self._has_room(name, bank), self._is_sending(name, bank)
+            if window_opening is not None and has_room and is_sending:
+                yield self._usual_offer(name, rail.capabilities, window_opening)
+                continue
             yield RailOffer(
                 name=name,
                 rules=rail.capabilities,
@@ -55,9 +65,20 @@ class Router:
                 opens_at=None
                 if window_opening
                 else self._window_calendar.next_opening(currency, now, name),
-                has_room=self._has_room(name, bank),
-                is_breaker_open=not self._is_sending(name, bank),
+                has_room=has_room,
+                is_breaker_open=not is_sending,
             )
+
+    def _usual_offer(
+        self, name: str, rules: RailCapabilities, window_opening: WindowOpening
+    ) -> RailOffer:
+        """Return the offer of a rail that takes payments now: nearly all payments have the same one."""
+        known = self._usual.get(name)
+        if known is None or known.window_opening is not window_opening or known.rules is not rules:
+            known = self._usual[name] = RailOffer(
+                name=name, rules=rules, window_opening=window_opening
+            )
+        return known
 
     def possible(self, settlement: Settlement) -> tuple[str, ...]:
         """Return the rails that may carry a settlement, whether or not they are open or have room now."""

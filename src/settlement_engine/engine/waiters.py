@@ -33,6 +33,8 @@ class EndWaiters:
 
     def ended(self, settlement: Settlement) -> None:
         """Answer all callers that wait for an ended settlement."""
+        if not self._futures:
+            return
         for future in self._futures.pop(settlement.id, ()):
             if not future.done():
                 future.set_result(settlement)

@@ -1,0 +1,94 @@
+"""The look-ups: only what needs one is looked up, and what cannot be is set aside alone."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import AsyncMock, Mock
+from uuid import UUID
+
+import pytest
+
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.returns import StatedAmount
+from settlement_engine.engine.lookups import Lookups
+from settlement_engine.engine.mailbox import PendingTransition
+from settlement_engine.errors import InvariantViolated
+from tests.support.decided import answer, moved, settlement
+
+
+class Fixture:
+    """Look-ups over a store and accounts that are made up."""
+
+    def __init__(self) -> None:
+        self.store, self.decider, self.set_aside = Mock(), Mock(), Mock()
+        self.store.history = AsyncMock(return_value=[])
+        self.decider.prefetch_suspense = AsyncMock()
+        self.decider.prefetch_fees = AsyncMock()
+
+        async def reach(call: Any) -> Any:
+            return await call()
+
+        lease = Mock(until_reached=reach)
+        self.lookups = Lookups(self.store, self.decider, lease, self.set_aside)
+
+
+@pytest.fixture
+def made() -> Fixture:
+    return Fixture()
+
+
+def pending(state: State, event: Event, number: int = 1, **said: Any) -> PendingTransition:
+    return PendingTransition(settlement(state, id=UUID(int=number)), answer(event, **said))
+
+
+async def test_an_ordinary_answer_needs_nothing(made: Fixture) -> None:
+    batch = [pending(State.LOCKED, Event.SETTLED)]
+    for look_up in (
+        made.lookups.read_histories,
+        made.lookups.find_suspense,
+        made.lookups.find_fees,
+    ):
+        assert await look_up(batch) == batch
+    made.store.history.assert_not_called()
+    made.decider.prefetch_suspense.assert_not_called()
+    made.decider.prefetch_fees.assert_not_called()
+
+
+async def test_what_two_people_have_released_is_cleared_and_keeps_its_history(
+    made: Fixture,
+) -> None:
+    history = [
+        moved(State.VALIDATING, Event.PARKED, State.HELD, code="REVIEW"),
+        moved(State.HELD, Event.APPROVED, State.VALIDATING),
+    ]
+    made.store.history.return_value = history
+    parked = pending(State.VALIDATING, Event.PARKED, attempt=0, code="REVIEW")
+    [kept] = await made.lookups.read_histories([parked])
+    assert kept.answer.event is Event.CLEARED
+    assert kept.history == tuple(history)
+
+
+async def test_a_history_that_cannot_be_read_stops_only_its_own_settlement(made: Fixture) -> None:
+    broken = InvariantViolated("broken")
+    made.store.history.side_effect = broken
+    recalled = pending(State.RECALLING, Event.RECALLED)
+    other = pending(State.LOCKED, Event.SETTLED, 2)
+    assert await made.lookups.read_histories([recalled, other]) == [other]
+    made.set_aside.assert_called_once_with(recalled, broken)
+
+
+async def test_charges_of_a_return_need_their_account_and_only_they(made: Fixture) -> None:
+    stated = StatedAmount(charges_minor=5)
+    charged = pending(State.COMPLETED, Event.RETURNED, stated=stated)
+    whole = pending(State.COMPLETED, Event.RETURNED, 2)
+    assert await made.lookups.find_fees([charged, whole]) == [charged, whole]
+    made.decider.prefetch_fees.assert_awaited_once_with([charged.settlement])
+
+
+async def test_an_account_that_cannot_be_found_stops_only_what_needs_it(made: Fixture) -> None:
+    broken = InvariantViolated("broken")
+    made.decider.prefetch_fees.side_effect = broken
+    charged = pending(State.COMPLETED, Event.RETURNED, stated=StatedAmount(charges_minor=5))
+    other = pending(State.LOCKED, Event.SETTLED, 2)
+    assert await made.lookups.find_fees([charged, other]) == [other]
+    made.set_aside.assert_called_once_with(charged, broken)
