@@ -53,7 +53,7 @@ ENGINE_CALLS_MAX = 222.0
 Of these, nine compute the hash of the bytes and write it into the move that records the send intent.
 """
 
-STORE = "settlement_engine/store/"
+STORE = "settlement_lab/memory/"
 QUIET: dict[str, Any] = {
     "claim_interval_seconds": 60.0,
     "sweep_interval_seconds": 60.0,
@@ -230,7 +230,7 @@ async def test_a_settlement_is_a_bounded_number_of_calls_in_the_engine():
     async with running(rail=PromptRail(), **QUIET) as house:
         await settle_many(house, "first")
         calls = await calls_of(settle_many(house, "second"))
-    assert calls / ENGINE_ITEMS <= ENGINE_CALLS_MAX
+    assert calls / ENGINE_ITEMS <= ENGINE_CALLS_MAX, calls / ENGINE_ITEMS
 
 
 def noted(asked: list[str], name: str, method: Callable[..., Awaitable[Any]]) -> Any:
