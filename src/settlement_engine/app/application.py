@@ -104,7 +104,7 @@ class Application:
         self.finder = PostgresStuckFinder(self.readers)
         self.cases = PostgresCases(self.watched, self.readers)
         self.resolutions = PostgresResolutions(self.watched, self.readers)
-        built = built_rails(config, SystemClock())
+        built = built_rails(config, SystemClock(), self.metrics.rail_alarm)
         self.mock, self.swift, self.registry = built.mock, built.swift, built.registry
         self.rails = self.registry.rails
         self.case_management = EngineCases(

@@ -24,6 +24,8 @@ from settlement_engine.rails.transport.certificates import BankCertificateFiles
 from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from settlement_engine.config import Config, SwiftBank
     from settlement_engine.ports import Clock
     from settlement_engine.rails.swift.profile import SwiftProfile
@@ -42,10 +44,12 @@ class BuiltRails:
     swift: SwiftRail | None
 
 
-def built_rails(config: Config, clock: Clock) -> BuiltRails:
+def built_rails(
+    config: Config, clock: Clock, count_alarm: Callable[[str, str], None] | None = None
+) -> BuiltRails:
     """Build what the configuration switches on. Raises Misconfigured."""
     mock = MockRail(mock_settings(config), clock) if config.banks.mock_enabled else None
-    swift = _swift(config, clock)
+    swift = _swift(config, clock, count_alarm)
     registry = RailRegistry(
         (
             RailEntry("mock", "banks", lambda: mock),
@@ -58,7 +62,9 @@ def built_rails(config: Config, clock: Clock) -> BuiltRails:
     return BuiltRails(registry=registry, mock=mock, swift=swift)
 
 
-def _swift(config: Config, clock: Clock) -> SwiftRail | None:
+def _swift(
+    config: Config, clock: Clock, count_alarm: Callable[[str, str], None] | None
+) -> SwiftRail | None:
     bank = next((bank for bank in config.banks.swift if bank.enabled), None)
     if bank is None:
         return None
@@ -73,7 +79,7 @@ def _swift(config: Config, clock: Clock) -> SwiftRail | None:
         banks=frozenset(map(folded_bank, bank.banks)) or None,
         currencies=frozenset(bank.currencies) or None,
     )
-    return SwiftRail(settings, HttpTransport(_http(bank, profile)), clock)
+    return SwiftRail(settings, HttpTransport(_http(bank, profile)), clock, count_alarm)
 
 
 def _http(bank: SwiftBank, profile: SwiftProfile) -> HttpSettings:

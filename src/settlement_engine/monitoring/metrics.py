@@ -151,6 +151,12 @@ class Metrics:
             "rail",
             "ask",
         )
+        self._rail_alarms = families.counter(
+            "rail_alarms_total",
+            "Responses and messages of banks that prove nothing, and that a person should look at.",
+            "rail",
+            "alarm",
+        )
 
         self._lane_waiting = families.gauge(
             "rail_lane_waiting", "Questions that wait in the queues of a rail's lanes.", "rail"
@@ -293,6 +299,10 @@ class Metrics:
             self._rail_answers(rail, ask).inc(answered)
         if silent:
             self._rail_timeouts(rail, ask).inc(silent)
+
+    def rail_alarm(self, rail: str, alarm: str) -> None:
+        """Count what a bank said that a person should look at; ``alarm`` is one of a fixed list."""
+        self._rail_alarms(rail, alarm).inc()
 
     def lanes(self, reports: Mapping[str, LaneReport]) -> None:
         """Show the state of each rail's lanes."""

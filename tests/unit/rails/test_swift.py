@@ -10,6 +10,7 @@ from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Ask, Event
 from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
+from settlement_engine.monitoring.metrics import Metrics
 from settlement_engine.ports import PaymentReferences, StatusReport
 from settlement_engine.rails.swift.dialect import Dialect, institution, read_terms
 from settlement_engine.rails.swift.profile import shipped_profile
@@ -163,3 +164,20 @@ async def test_what_nobody_asked_for_is_stored_before_it_is_acknowledged(dialect
         with pytest.raises(MessageError):
             await made.take(bad)
     assert len(stored) == 1
+
+
+async def test_what_a_person_has_to_hear_of_is_counted_by_name(dialect) -> None:
+    counted = []
+    settings = SwiftSettings(our_code="SETTGB2L", profile=shipped_profile())
+    transport = HttpTransport(HttpSettings(endpoint="http://127.0.0.1:1"))
+    made = SwiftRail(settings, transport, HandClock(), lambda *each: counted.append(each))
+
+    async def receive(_messages) -> None:
+        return
+
+    made.listen(receive)
+    await made.take(message_reject("M1", "X", "no", 0))
+    assert counted == [("swift", "unexpected_message")]
+    metrics = Metrics("0")
+    metrics.rail_alarm(*counted[0])
+    assert b'rail_alarms_total{alarm="unexpected_message",rail="swift"} 1.0' in metrics.text()

@@ -41,6 +41,9 @@ log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name_
 
 RAIL_NAME: Final = "swift"
 PATH: Final = "/messages"
+CONTRADICTION: Final = "CONTRADICTION"
+"""The alarm of one response that says two different ends of its payment."""
+
 READ_AT_ONCE_BYTES_MAX: Final = 65_536
 """A longer message is read beside the event loop."""
 
@@ -68,10 +71,17 @@ class SwiftRail:
 
     name: Final = RAIL_NAME
 
-    def __init__(self, settings: SwiftSettings, transport: HttpTransport, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: SwiftSettings,
+        transport: HttpTransport,
+        clock: Clock,
+        count_alarm: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._dialect = Dialect(settings.our_code, settings.profile)
         self._transport = transport
         self._clock = clock
+        self._count_alarm = count_alarm
         self._capabilities = replace(
             settings.profile.capabilities(), banks=settings.banks, currencies=settings.currencies
         )
@@ -127,7 +137,7 @@ class SwiftRail:
         if len(found.reports) > REPORTS_MAX:
             raise MessageError("message", f"speaks of more than {REPORTS_MAX} payments")
         for alarm in found.alarms:
-            log.warning("rail.alarm", rail=self.name, alarm=alarm.name)
+            self._raise_alarm(alarm.name)
         message = InboundMessage(
             rail=self.name,
             source=MessageSource.CALLBACK,
@@ -191,14 +201,18 @@ class SwiftRail:
     ) -> None:
         classified = classify(asked, result)
         for alarm in classified.alarms:
-            log.warning(
-                "rail.alarm", rail=self.name, alarm=alarm.name, id=str(question.settlement_id)
-            )
+            self._raise_alarm(alarm.name, str(question.settlement_id))
         said = one_of(classified.reports)
         if said is not None:
             report([_answer(question, said)])
         elif classified.reports:
-            log.warning("rail.contradiction", rail=self.name, id=str(question.settlement_id))
+            self._raise_alarm(CONTRADICTION, str(question.settlement_id))
+
+    def _raise_alarm(self, alarm: str, settlement_id: str = "") -> None:
+        """Tell a person, and count it."""
+        log.warning("rail.alarm", rail=self.name, alarm=alarm, id=settlement_id)
+        if self._count_alarm is not None:
+            self._count_alarm(self.name, alarm.lower())
 
 
 def one_of(reports: Sequence[StatusReport]) -> StatusReport | None:
