@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
-from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.engine.asker import Asker
 from settlement_engine.engine.barrier import FailoverBarrier
 from settlement_engine.engine.batching import Notifier
+from settlement_engine.engine.cancelling import Canceller
 from settlement_engine.engine.case_worker import CaseWorker, EngineCases
 from settlement_engine.engine.decider import Decider
 from settlement_engine.engine.directory import Directory
@@ -34,7 +33,7 @@ from settlement_engine.engine.takeover import Takeover
 from settlement_engine.engine.unbookable import Unbookable
 from settlement_engine.engine.waiters import EndWaiters
 from settlement_engine.engine.window_calendar import WindowCalendar, keep_window_calendar
-from settlement_engine.errors import Contention, Unavailable, WrongState
+from settlement_engine.errors import Contention, Unavailable
 from settlement_engine.ports import Accepted
 
 if TYPE_CHECKING:
@@ -63,8 +62,6 @@ if TYPE_CHECKING:
         Stream,
     )
 
-CANCEL_LOOKS_MAX: Final = 40
-CANCEL_LOOK_SECONDS: Final = 0.05
 DRAIN_LOOK_SECONDS: Final = 0.02
 
 log = structlog.get_logger(__name__)
@@ -92,16 +89,15 @@ class SettlementService:
         stream_check: EventStreamCheck | None = None,
         case_management: EngineCases | None = None,
     ) -> None:
-        self._settings, self._store = settings, store
-        self._accounts, self._stream = accounts, stream
+        self._settings, self._window_calendar = settings, WindowCalendar.of(settings)
+        self._store, self._accounts, self._stream = store, accounts, stream
         self.notifier, self.is_draining = Notifier(), False
-        self._window_calendar = WindowCalendar.of(settings)
         self._lease = EngineLease(settings, registry, clock, meter)
         self._gate = Gate(rails, is_open=barrier_store is None)
         self._waiting, self._directory = EndWaiters(settings, store), Directory(accounts)
-        cases, lease = case_management.cases if case_management else None, self._lease
-        self._unbookable = Unbookable(settings, cases, lease, meter)
-        self._integrity = Integrity(rails, lease, meter, cases)
+        cases = case_management.cases if case_management else None
+        self._unbookable = Unbookable(settings, cases, self._lease, meter)
+        self._integrity = Integrity(rails, self._lease, meter, cases)
         self._dispatcher = self._make_dispatcher(rails, meter)
         self._router = self._make_router(rails)
         self._decider = self._make_decider(rails, chance)
@@ -109,6 +105,7 @@ class SettlementService:
         self._asker = self._make_asker(rails, screening, meter)
         self._mailbox = Mailbox(store, self._asker, self._inbound, self._lease, meter)
         self._executor = self._make_executor(meter)
+        self._canceller = Canceller(self._waiting, self._decider, self._mailbox)
         self._intake = Intake(settings, store, self._mailbox, self._lease, ids, meter)
         self._takeover = self._make_takeover(meter)
         self._barrier = self._make_barrier(barrier_store, stream_check, rails, meter)
@@ -362,18 +359,7 @@ class SettlementService:
 
     async def cancel(self, settlement_id: UUID) -> Settlement:
         """Request cancellation or recall; see the port."""
-        for look in range(CANCEL_LOOKS_MAX):
-            settlement = await self._waiting.load(settlement_id)
-            if look and _was_cancelled(settlement):
-                return settlement
-            if not self._decider.may_be_cancelled(settlement):
-                what = f"a settlement that is {settlement.state.value} cannot be cancelled"
-                why = _why_not_cancelled(settlement)
-                raise WrongState(what, why=why, todo="Ask GetSettlementStatus for its state.")
-            self._mailbox.request(settlement, Event.CANCELLED)
-            await asyncio.sleep(CANCEL_LOOK_SECONDS)
-        what = "another engine is changing the settlement"
-        raise Contention(what, todo="Try again.")
+        return await self._canceller.cancel(settlement_id)
 
     async def moves(
         self, after: int, settlement_id: UUID | None = None
@@ -387,17 +373,3 @@ class SettlementService:
                 yield found
             else:
                 await self.notifier.wait(self._settings.stream_poll_seconds)
-
-
-def _why_not_cancelled(settlement: Settlement) -> str:
-    if settlement.is_ended:
-        return "it has ended"
-    if Event.CANCELLED in TRANSITIONS[settlement.state] and settlement.attempt is not None:
-        return f"the rail {settlement.attempt.route.rail} has the payment, and does not support recalls"
-    return "the rail may have the payment, and only its response can decide this"
-
-
-def _was_cancelled(settlement: Settlement) -> bool:
-    """Say whether the request has had its effect: a final state, or a recall that is in process."""
-    is_refused = settlement.refusal_code == RefusalCode.CANCELLED_BY_CALLER
-    return is_refused or settlement.state is State.RECALLING

@@ -123,8 +123,7 @@ class Relay:
         self._drain_until = 0.0
         self._marked = 0
         self._mark_due = self._check_due = 0.0
-        self._head = 0
-        self._position = 0
+        self._head = self._position = 0
         self._acknowledged = 0
         self._ahead: tuple[int, list[Announcement]] = NOTHING_AHEAD
         self._gap = 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.lifecycle import Ask, Event, State
 from settlement_engine.domain.preconditions import RefusalCode
-from settlement_engine.engine.dispatch import dispatcher as dispatch_module
+from settlement_engine.engine.dispatch import lanes as lanes_module
 from settlement_engine.engine.dispatch.breaker import BreakerState
 from settlement_engine.engine.dispatch.dispatcher import NOT_PUT
 from settlement_engine.ports import Answer, BreakerLimits, LaneLimits, LaneReport
@@ -345,7 +345,7 @@ async def test_an_answer_after_its_call_frees_no_capacity_twice() -> None:
         await house.until(in_state(house, [key], State.IN_DOUBT))
         late[0]()
         assert await all_end(house, [key], 5) == [State.COMPLETED]
-        track = lanes(house)._lanes["told", "AAA"].tracks[Ask.SEND]
+        track = lanes(house)._lanes.opened["told", "AAA"].tracks[Ask.SEND]
         assert track.under_way == 0
 
 
@@ -419,7 +419,7 @@ async def test_undelivered_payments_open_the_breaker_before_they_are_given_up() 
 async def test_there_are_no_more_lanes_than_the_bound_and_the_others_share_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(dispatch_module, "LANES_MAX", 2)
+    monkeypatch.setattr(lanes_module, "LANES_MAX", 2)
     rail = SlowRail(1.0, concurrency_max=1)
     async with running(rail=rail) as house:
         keys = []
@@ -430,7 +430,7 @@ async def test_there_are_no_more_lanes_than_the_bound_and_the_others_share_one(
         assert rail.most_at_once["send"] == 3, "two lanes of their own, and one for all others"
         keys = await submit(house, 1, 900, from_bank="EEE")
         await all_end(house, keys)
-        assert ("told", "EEE") in lanes(house)._lanes, "an idle lane was replaced"
+        assert ("told", "EEE") in lanes(house)._lanes.opened, "an idle lane was replaced"
 
 
 async def test_enquiries_without_capacity_are_parked_and_sent_later() -> None:

@@ -20,25 +20,21 @@ from settlement_engine.domain.decisions.before_the_end import when_not_put
 from settlement_engine.domain.lifecycle import Ask, Event
 from settlement_engine.engine.dispatch.breaker import BreakerState
 from settlement_engine.engine.dispatch.call import LaneCall
-from settlement_engine.engine.dispatch.lane import IN_ORDER, Lane, Waiting
+from settlement_engine.engine.dispatch.lane import IN_ORDER, Waiting
+from settlement_engine.engine.dispatch.lanes import Lanes
 from settlement_engine.ports import Answer, LaneReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from typing import Any
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Attempt, Settlement
+    from settlement_engine.engine.dispatch.lane import Lane
     from settlement_engine.engine.gate import Gate
     from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Meter, SendRail
-
-LANES_MAX: Final = 4_096
-"""The most lanes; further banks share one lane for each rail while no lane is idle."""
-
-SHARED: Final = ""
-"""The name of the lane that several banks share."""
 
 CALL_MAX: Final = 500
 """The most questions in one call."""
@@ -87,9 +83,8 @@ class Dispatcher:
         self._meter = meter
         self._is_too_late = is_too_late
         self._outside: EngineHooks | None = None
-        self._lanes: dict[tuple[str, str], Lane] = {}
-        self._busy: dict[tuple[str, str], Lane] = {}
-        self._looked_at = self._cleared_at = float("-inf")
+        self._lanes = Lanes(rails)
+        self._looked_at = float("-inf")
         self._shown: dict[str, LaneReport] = {}
         self._woken = asyncio.Event()
         self._is_closed = False
@@ -103,14 +98,14 @@ class Dispatcher:
 
     def has_room(self, rail: str, bank: str) -> bool:
         """Say whether funds may be held for one more payment: the lane's queue has room for its send."""
-        if not self._busy:
+        if not self._lanes.busy:
             return True
-        lane = self._find(rail, bank)
+        lane = self._lanes.find(rail, bank)
         return lane is None or lane.has_queue_room()
 
     def is_sending(self, rail: str, bank: str) -> bool:
         """Say whether sends to this bank are allowed, or one may be tried and none waits."""
-        lane = self._find(rail, bank)
+        lane = self._lanes.find(rail, bank)
         if lane is None or lane.breaker.is_closed:
             return True
         is_tried = lane.breaker.room(self._now()) != 0
@@ -118,15 +113,12 @@ class Dispatcher:
 
     def breaker(self, rail: str, bank: str) -> BreakerState:
         """Return the state of this bank's breaker."""
-        lane = self._find(rail, bank)
+        lane = self._lanes.find(rail, bank)
         return lane.breaker.state(self._now()) if lane else BreakerState.CLOSED
-
-    def _find(self, rail: str, bank: str) -> Lane | None:
-        return self._lanes.get((rail, bank)) or self._lanes.get((rail, SHARED))
 
     def waiting(self, rail: str) -> int:
         """Count the waiting questions of a rail."""
-        return sum(lane.waiting for lane in self._lanes.values() if lane.rail == rail)
+        return self._lanes.waiting(rail)
 
     def _now(self) -> float:
         return self._lease.monotonic()
@@ -145,8 +137,7 @@ class Dispatcher:
                 by_bank[bank] = [settlement]
         by_lane: dict[Lane, list[Settlement]] = {}
         for bank, group in by_bank.items():
-            key = (rail, bank)
-            lane = self._lanes.get(key) or self._open_lane(key, now, by_lane)
+            lane = self._lanes.of(rail, bank, now, by_lane)
             by_lane[lane] = by_lane[lane] + group if lane in by_lane else group
         leaving: list[tuple[Lane, list[Settlement]]] = []
         may_leave = self._may_leave(question, rail)
@@ -166,7 +157,7 @@ class Dispatcher:
         for each in settlements[:fits]:
             queue.append(Waiting(each, each.state, each.seq, _number(each), turn))
         if queue:
-            self._busy[lane.rail, lane.bank] = lane
+            self._lanes.busy[lane.rail, lane.bank] = lane
             self._woken.set()
         self._hold_back(question, settlements[fits:], "stop" if self._is_closed else "full")
 
@@ -188,22 +179,6 @@ class Dispatcher:
             )
             for each in settlements
         )
-
-    def _open_lane(self, key: tuple[str, str], now: float, in_use: Collection[Lane]) -> Lane:
-        """Make a lane on first use; an idle one is removed for it, and above the limit banks share one."""
-        if len(self._lanes) >= LANES_MAX and now - self._cleared_at >= LOOK_SECONDS:
-            self._cleared_at = now
-            idle = [name for name, lane in self._lanes.items() if lane.is_idle]
-            for name in idle:
-                if self._lanes[name] not in in_use:
-                    del self._lanes[name]
-        if len(self._lanes) >= LANES_MAX:
-            key = (key[0], SHARED)
-            if key in self._lanes:
-                return self._lanes[key]
-        lane = Lane(*key, self._rails[key[0]].capabilities.lane, now)
-        self._lanes[key] = lane
-        return lane
 
     # --- calls ----------------------------------------------------------------------------------
 
@@ -275,7 +250,7 @@ class Dispatcher:
                 self._woken.set()
 
     def _freed(self, lanes: Iterable[Lane]) -> None:
-        if self._busy and any((lane.rail, lane.bank) in self._busy for lane in lanes):
+        if self._lanes.busy and any((lane.rail, lane.bank) in self._lanes.busy for lane in lanes):
             self._woken.set()
 
     # --- waiting questions ----------------------------------------------------------------------
@@ -292,12 +267,12 @@ class Dispatcher:
             self._show()
 
     def _pause_seconds(self) -> float | None:
-        if not self._busy:
+        if not self._lanes.busy:
             return (
                 LOOK_SECONDS if any(each.breakers_open for each in self._shown.values()) else None
             )
         now = self._now()
-        soonest = min(lane.wait_seconds(now) for lane in self._busy.values())
+        soonest = min(lane.wait_seconds(now) for lane in self._lanes.busy.values())
         if not self._lease.holds_lease:
             soonest = min(soonest, self._settings.heartbeat_seconds)
         return min(max(soonest, LOOK_SECONDS_MIN), LOOK_SECONDS)
@@ -309,7 +284,7 @@ class Dispatcher:
             self._looked_at = now
         for question in IN_ORDER:
             by_rail: dict[str, list[tuple[Lane, list[Settlement]]]] = {}
-            for lane in self._busy.values():
+            for lane in self._lanes.busy.values():
                 if is_look and question is Ask.SEND:
                     self._drop_late(lane)
                 group = self._take(lane, question, now)
@@ -317,8 +292,8 @@ class Dispatcher:
                     by_rail.setdefault(lane.rail, []).append((lane, group))
             for rail, leaving in by_rail.items():
                 self._leave(question, rail, leaving)
-        for key in [key for key, lane in self._busy.items() if not lane.waiting]:
-            del self._busy[key]
+        for key in [key for key, lane in self._lanes.busy.items() if not lane.waiting]:
+            del self._lanes.busy[key]
 
     def _take(self, lane: Lane, question: Ask, now: float) -> list[Settlement]:
         """Take as many questions from the head of a queue as may be sent."""
@@ -367,26 +342,17 @@ class Dispatcher:
     def close(self) -> None:
         """Answer all waiting questions now, so that their settlements are parked in the store."""
         self._is_closed = True
-        for lane in self._busy.values():
+        for lane in self._lanes.busy.values():
             for question, queue in lane.queues.items():
                 left = [each.settlement for each in queue if self._is_open(each)]
                 queue.clear()
                 self._hold_back(question, left, "stop")
-        self._busy.clear()
+        self._lanes.busy.clear()
         self._woken.set()
 
     def _show(self) -> None:
         """Report the state of the lanes to the metrics, when it has changed."""
-        waiting = dict.fromkeys(self._rails, 0)
-        opened = dict.fromkeys(self._rails, 0)
-        for lane in self._busy.values():
-            waiting[lane.rail] += lane.waiting
-        for lane in self._lanes.values():
-            opened[lane.rail] += not lane.breaker.is_closed
-        reports = {
-            name: LaneReport(waiting=waiting[name], breakers_open=opened[name])
-            for name in self._rails
-        }
+        reports = self._lanes.reports()
         if reports != self._shown:
             self._shown = reports
             self._meter.lanes(reports)

@@ -29,7 +29,7 @@ PASSED_ON = {
     # What two people found: each finding is one event.
     "domain/proposals.py": {"ATTESTED_SETTLED", "ATTESTED_NOT_SETTLED", "APPROVED", "DECLINED"},
     # What a caller asked for.
-    "engine/service.py": {"CANCELLED"},
+    "engine/cancelling.py": {"CANCELLED"},
     # Nobody said anything.
     "engine/asker.py": {"NO_ANSWER"},
     "engine/integrity.py": {"NO_ANSWER"},

@@ -7,7 +7,6 @@ covered. The real decider decides for an engine. The guards of the store are the
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import ENDS, QUESTION, Ask, Do, Event, State
@@ -20,6 +19,7 @@ from settlement_lab.model.parts import (
     SPEAKS_OF_ANOTHER_AMOUNT,
     WORDS,
     Attest,
+    Effect,
     Hold,
     ModelBankRecord,
     ModelRecord,
@@ -54,14 +54,6 @@ ZOMBIES: Final = frozenset({State.LOCKED})
 
 A late enquiry changes nothing, and a late recall is the same as one that took long on the network.
 """
-
-
-class Effect(IntEnum):
-    """What an action of one engine means for what the other one believes."""
-
-    NONE = 0
-    MOVED = 1  # the row has moved: the other belief is one more move behind
-    CLAIMED = 2  # the row has another fencing token
 
 
 Parts = tuple[ModelRecord, ModelWorld, Worker]

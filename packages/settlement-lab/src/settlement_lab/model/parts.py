@@ -158,6 +158,15 @@ _BELONGS: Final = {
     **dict.fromkeys(HOLDING, Hold.HELD),
 }
 
+
+class Effect(IntEnum):
+    """What an action of one engine means for what the other one believes."""
+
+    NONE = 0
+    MOVED = 1  # the row has moved: the other belief is one more move behind
+    CLAIMED = 2  # the row has another fencing token
+
+
 WORDS: Final = {
     ModelBankRecord.NONE: (),
     ModelBankRecord.PENDING: (Event.ACKNOWLEDGED,),

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
     from settlement_lab.model.bank import ModelSurroundings
-    from settlement_lab.model.engines import Effect, Engines
+    from settlement_lab.model.engines import Engines
+    from settlement_lab.model.parts import Effect
 
 T = TypeVar("T", bound="Hashable")
 

@@ -1,0 +1,61 @@
+"""A caller's request to cancel a settlement, until it has had its effect or cannot have one.
+
+Promises: the request is an event like any other, and the transition table decides its effect; the caller gets what is
+committed. Must never: report as cancelled a payment that the rail may have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
+from settlement_engine.domain.preconditions import RefusalCode
+from settlement_engine.errors import Contention, WrongState
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.decider import Decider
+    from settlement_engine.engine.mailbox import Mailbox
+    from settlement_engine.engine.waiters import EndWaiters
+
+CANCEL_LOOKS_MAX: Final = 40
+CANCEL_LOOK_SECONDS: Final = 0.05
+
+
+class Canceller:
+    """Carries out the requests of one engine's callers."""
+
+    def __init__(self, waiting: EndWaiters, decider: Decider, mailbox: Mailbox) -> None:
+        self._waiting, self._decider, self._mailbox = waiting, decider, mailbox
+
+    async def cancel(self, settlement_id: UUID) -> Settlement:
+        """Pass the request on, and wait until it has had its effect. Raises WrongState, Contention."""
+        for look in range(CANCEL_LOOKS_MAX):
+            settlement = await self._waiting.load(settlement_id)
+            if look and _was_cancelled(settlement):
+                return settlement
+            if not self._decider.may_be_cancelled(settlement):
+                what = f"a settlement that is {settlement.state.value} cannot be cancelled"
+                why = _why_not_cancelled(settlement)
+                raise WrongState(what, why=why, todo="Ask GetSettlementStatus for its state.")
+            self._mailbox.request(settlement, Event.CANCELLED)
+            await asyncio.sleep(CANCEL_LOOK_SECONDS)
+        what = "another engine is changing the settlement"
+        raise Contention(what, todo="Try again.")
+
+
+def _why_not_cancelled(settlement: Settlement) -> str:
+    if settlement.is_ended:
+        return "it has ended"
+    if Event.CANCELLED in TRANSITIONS[settlement.state] and settlement.attempt is not None:
+        return f"the rail {settlement.attempt.route.rail} has the payment, and does not support recalls"
+    return "the rail may have the payment, and only its response can decide this"
+
+
+def _was_cancelled(settlement: Settlement) -> bool:
+    """Say whether the request has had its effect: a final state, or a recall that is in process."""
+    is_refused = settlement.refusal_code == RefusalCode.CANCELLED_BY_CALLER
+    return is_refused or settlement.state is State.RECALLING
