@@ -51,9 +51,9 @@ class EnquirySchedule:
         if transition.state is State.HELD:
             return math.inf
         if transition.ask is Ask.ENQUIRE and not self._takes_enquiries(settlement):
-            return (
-                math.inf
-            )  # the bank takes no enquiries: its own message arrives, or people resolve it
+            # The bank takes no enquiries: its own message arrives, or people resolve it. A due time is set
+            # all the same, because a settlement without one counts as forgotten.
+            return self._settings.no_enquiry_due_seconds
         if transition.state is settlement.state:
             waits = {Ask.SEND: self._settings.resend, Ask.SCREEN: self._settings.screening}
             backoff = waits.get(QUESTION[transition.state]) or self._enquiry(

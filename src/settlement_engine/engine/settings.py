@@ -29,6 +29,7 @@ class EngineSettings:
     ``windows_by_rail`` are the windows of rails that have their own: the currency's must be open as well.
     ``value_dates`` are the days for which instructions are accepted.
     ``inbound_poll_seconds`` is how soon an engine processes messages that another one has received.
+    ``no_enquiry_due_seconds``: how long a payment of a rail without enquiries is parked at a time.
     ``full_lane`` is how long a payment waits, without a hold, while the queue of its bank's lane is full.
     ``gate_waiting_max`` bounds those that wait in memory for screening while the gate of a rail is closed.
     ``doubt_limits`` say after how long a payment without a final state becomes a case for a person.
@@ -62,6 +63,7 @@ class EngineSettings:
     admission_timeout_seconds: float = 10.0
     retry_pause_seconds: float = 0.1
     broken_due_seconds: float = 30.0
+    no_enquiry_due_seconds: float = 86_400.0
     inbound_batch_max: int = 500
     inbound_in_flight_max: int = 2_000
     inbound_poll_seconds: float = 0.5
