@@ -22,7 +22,7 @@ from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Do, Event, Sta
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Attempt, Settlement
 from settlement_engine.errors import SettlementEngineError
-from settlement_engine.ports import SettlementFilter
+from settlement_engine.ports import Claimed, SettlementFilter
 from tests.support.histories import ALL_ACCOUNTS, OPEN, SHUT, Scene, admission, funding
 from tests.support.stores import LEASE_SECONDS, MemoryStores, PostgresStores
 
@@ -226,7 +226,9 @@ class Machine(RuleBasedStateMachine):
 
     async def _claim(self, stores: Stores, engine_id: int, *, is_sweep: bool) -> Any:
         claimed = await stores.settlements.claim(engine_id, LIMIT, is_sweep=is_sweep)
-        return {each.settlement.id: (each.was_asked, each.settlement) for each in claimed}
+        readable = [each for each in claimed if isinstance(each, Claimed)]
+        assert len(readable) == len(claimed)
+        return {each.settlement.id: (each.was_asked, each.settlement) for each in readable}
 
     def _look(self, keys: list[Any]) -> None:
         found = self.pair.ask(lambda stores: stores.settlements.load(keys))

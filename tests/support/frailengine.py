@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         SendRail,
         TransitionCommand,
         TransitionResult,
+        Unreadable,
     )
     from settlement_engine.store.database import DatabaseConnection
 
@@ -98,7 +99,9 @@ class WatchedSettlements(PostgresSettlements):
         self._watch.after_steps(steps, outcomes)
         return outcomes
 
-    async def claim(self, engine_id: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
+    async def claim(
+        self, engine_id: int, limit: int, *, is_sweep: bool = False
+    ) -> list[Claimed | Unreadable]:
         """Call the watch, and claim."""
         self._watch.before_call(self._engine, self._claiming)
         return await super().claim(engine_id, limit, is_sweep=is_sweep)

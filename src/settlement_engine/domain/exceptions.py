@@ -141,6 +141,12 @@ class CaseFile(msgspec.Struct, frozen=True, kw_only=True):
     proposals: tuple[Proposal, ...]
 
 
+def unreadable_detail(why: str) -> dict[str, str]:
+    """Say why a record cannot be read; nobody knows its state then."""
+    told = "".join(letter if letter.isprintable() else " " for letter in why[:WHY_MAX])
+    return {"why": f"the record cannot be read: {told}"}
+
+
 def unbookable_detail(state: State, event: Event, why: str) -> dict[str, str]:
     """Say which step the database turned down, and in which words; they are kept for people to read."""
     told = "".join(letter if letter.isprintable() else " " for letter in why[:WHY_MAX])

@@ -128,7 +128,20 @@ class CaseWorker:
             await self._act(proposals)
 
     async def _act(self, proposals: Sequence[Proposal]) -> None:
-        found = await self._store.load([proposal.settlement_id for proposal in proposals])
+        try:
+            found = await self._store.load([proposal.settlement_id for proposal in proposals])
+        except Broken as error:
+            if len(proposals) == 1:
+                log.warning("proposal_not_read", why=error.why or error.what)
+                return
+            for proposal in proposals:  # one record that cannot be read costs no other's proposal
+                await self._act([proposal])
+            return
+        await self._act_on(proposals, found)
+
+    async def _act_on(
+        self, proposals: Sequence[Proposal], found: Mapping[UUID, Settlement]
+    ) -> None:
         by_rail: dict[str, list[tuple[Proposal, Settlement]]] = {}
         for proposal in proposals:
             settlement = found.get(proposal.settlement_id)

@@ -291,6 +291,10 @@ class Intake:
             # Read from the store: this engine's memory may be older than what callers have seen already.
             known = await self._store.load(list({answer.settlement_id for _, answer in pairs}))
         except SettlementEngineError as error:
+            if isinstance(error, Broken) and len(pairs) > 1:
+                for pair in pairs:  # one record that cannot be read costs no other's caller
+                    await self._answer_known([pair])
+                return
             for entry, _ in pairs:
                 entry.put(error)
             return

@@ -160,6 +160,10 @@ class Mailbox:
         try:
             found = await self._lease.until_reached(lambda: self._store.load(wanted))
         except Broken as error:
+            if len(answers) > 1:  # one record that cannot be read costs no other's answer
+                for answer in answers:
+                    await self._hear_unowned([answer])
+                return
             log.exception("unowned_not_read", why=error.why or error.what)
             self._inbound.released(answers)
             return

@@ -180,6 +180,7 @@ class SettlementService:
             asker=self._asker,
             lease=self._lease,
             meter=meter,
+            unbookable=self._unbookable,
         )
 
     def _make_barrier(
@@ -353,8 +354,7 @@ class SettlementService:
         ended = await self._waiting.wait(settlement_id, seconds)
         if ended is not None:
             return ended
-        # Read from the store: another engine may have continued the settlement, and its state in this
-        # engine's memory may be older than what the same caller has seen elsewhere.
+        # This engine's memory may be older than what the same caller has seen at another engine.
         return await self._waiting.load(settlement_id)
 
     async def cancel(self, settlement_id: UUID) -> Settlement:

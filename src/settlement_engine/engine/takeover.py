@@ -15,7 +15,7 @@ import structlog
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.engine.mailbox import PendingTransition
 from settlement_engine.errors import Broken, Contention, Unavailable
-from settlement_engine.ports import Answer
+from settlement_engine.ports import Answer, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.mailbox import Mailbox
     from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.engine.unbookable import Unbookable
     from settlement_engine.ports import Claimed, Meter, SettlementStore
 
 CLOSE_LOOKS: Final = 3
@@ -48,6 +49,7 @@ class Takeover:
         asker: Asker,
         lease: EngineLease,
         meter: Meter,
+        unbookable: Unbookable,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -56,6 +58,9 @@ class Takeover:
         self._asker = asker
         self._lease = lease
         self._meter = meter
+        self._unbookable = unbookable
+        self._unreadable: dict[UUID, float] = {}
+        """Records of this engine that could not be read, and when each is read again."""
         self._is_closed = False
         self._close_looks = 0
 
@@ -111,10 +116,11 @@ class Takeover:
         lost = list(missing & missing_before)[: self._settings.claim_batch_max]
         if not lost:
             return missing
-        kind = "claim_answer_lost" if self._close_looks else "lost_from_memory"
-        self._meter.invariant_warning(kind, len(lost))
-        log.error(kind, count=len(lost))
-        self._close_looks = CLOSE_LOOKS  # this response may be lost as well
+        if unexpected := [key for key in lost if key not in self._unreadable]:
+            kind = "claim_answer_lost" if self._close_looks else "lost_from_memory"
+            self._meter.invariant_warning(kind, len(unexpected))
+            log.error(kind, count=len(unexpected))
+            self._close_looks = CLOSE_LOOKS  # this response may be lost as well
         found = await self._store.reclaim(engine_id, lost)
         if engine_id == self._lease.engine_id:
             self.resume(found)
@@ -122,7 +128,10 @@ class Takeover:
 
     async def _missing(self) -> set[UUID]:
         owned = await self._store.owned(self._lease.engine_id)
-        return {key for key in owned if not self._mailbox.is_carried(key)}
+        now = self._lease.monotonic()
+        self._unreadable = {key: at for key, at in self._unreadable.items() if key in owned}
+        parked = {key for key, at in self._unreadable.items() if at > now}
+        return {key for key in owned - parked if not self._mailbox.is_carried(key)}
 
     async def claim(self, *, is_sweep: bool) -> int:
         """Claim once; returns how many settlements were taken."""
@@ -139,12 +148,16 @@ class Takeover:
             self.resume(claimed)
         return len(claimed)
 
-    def resume(self, claimed: Sequence[Claimed]) -> None:
+    def resume(self, claimed: Sequence[Claimed | Unreadable]) -> None:
         """Continue claimed settlements: those that were parked until due, or whose engine is gone."""
         now = self._lease.now()
         questions: list[Settlement] = []
         pendings: list[PendingTransition] = []
         for claim in claimed:
+            if isinstance(claim, Unreadable):
+                self._set_aside(claim)
+                continue
+            self._unreadable.pop(claim.settlement.id, None)
             settlement, how = claim.settlement, self._decider.take_over(claim, now)
             if how.event is None and not how.asks:
                 continue
@@ -161,6 +174,12 @@ class Takeover:
         self._mailbox.queue.offer(released)
         if questions:
             self._asker.ask(questions)
+
+    def _set_aside(self, claim: Unreadable) -> None:
+        """Open a case for a record that cannot be read, and read it again later; others continue."""
+        again_at = self._lease.monotonic() + self._settings.broken_due_seconds
+        self._unreadable[claim.settlement_id] = again_at
+        self._unbookable.report(claim)
 
 
 def _by_event(settlement: Settlement, event: Event) -> PendingTransition:

@@ -71,12 +71,22 @@ class EndWaiters:
             if not batch:
                 continue
             try:
-                found = await self._store.load(batch)
-            except (Unavailable, Contention, Broken):
+                await self._look_up(batch)
+            except (Unavailable, Contention):
                 continue
-            for settlement in found.values():
-                if settlement.is_ended:
-                    self.ended(settlement)
+
+    async def _look_up(self, batch: list[UUID]) -> None:
+        """Tell who waits for those that have ended; a record that cannot be read costs no other."""
+        try:
+            found = await self._store.load(batch)
+        except Broken:
+            if len(batch) > 1:
+                for settlement_id in batch:
+                    await self._look_up([settlement_id])
+            return
+        for settlement in found.values():
+            if settlement.is_ended:
+                self.ended(settlement)
 
     def _next_batch(self, is_carried_here: Callable[[UUID], bool]) -> list[UUID]:
         """Choose the settlements to look up now: those not looked up for longest, up to the bound."""

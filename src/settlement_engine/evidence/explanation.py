@@ -162,10 +162,9 @@ def _attempt(attempt: AttemptRecord) -> str:
 def _next(dossier: Dossier) -> Iterator[str]:
     standing = dossier.standing
     for each in _unbookable(dossier):
-        happened, why = each.detail.get("happened", ""), each.detail.get("why", "")
-        yield as_sentence(
-            f"somebody has to act: the event {happened} cannot be booked until this is repaired: {why}"
-        )
+        happened, why = each.detail.get("happened"), each.detail.get("why", "")
+        what = f"the event {happened} cannot be booked" if happened else "nothing can be booked"
+        yield as_sentence(f"somebody has to act: {what} until this is repaired: {why}")
     if standing.state in ENDS:
         yield "Nothing: it has ended."
         return

@@ -86,6 +86,7 @@ from settlement_engine.ports.settlements import (
     SettlementStore,
     TransitionCommand,
     TransitionResult,
+    Unreadable,
     Verdict,
 )
 from settlement_engine.ports.stream import Announcement, Stream
@@ -170,5 +171,6 @@ __all__ = [
     "TransferFilter",
     "TransitionCommand",
     "TransitionResult",
+    "Unreadable",
     "Verdict",
 ]

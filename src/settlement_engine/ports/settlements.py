@@ -93,6 +93,13 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     was_asked: bool
 
 
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """A settlement that this engine owns from now on, and whose record cannot be read: somebody altered it."""
+
+    settlement_id: UUID
+    why: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlementFilter:
     """Which settlements to list, newest first. Empty fields do not filter."""
@@ -149,10 +156,13 @@ class SettlementStore(Protocol):
         """
         ...
 
-    async def claim(self, engine_id: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
+    async def claim(
+        self, engine_id: int, limit: int, *, is_sweep: bool = False
+    ) -> Sequence[Claimed | Unreadable]:
         """Claim settlements that are due and not owned, and those of engines that are gone.
 
         Without a sweep only engines that went recently are noticed; a sweep checks every owner.
+        A record that cannot be read is claimed too, and costs no other one of the batch.
         """
         ...
 
@@ -160,12 +170,14 @@ class SettlementStore(Protocol):
         """Return the ids of the open settlements that an engine owns."""
         ...
 
-    async def reclaim(self, engine_id: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
+    async def reclaim(
+        self, engine_id: int, settlement_ids: Sequence[UUID]
+    ) -> Sequence[Claimed | Unreadable]:
         """Claim again settlements that the engine owns but does not have in memory."""
         ...
 
     async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
-        """Return the settlements that exist."""
+        """Return the settlements that exist. Raises CorruptRecord if one of them cannot be read."""
         ...
 
     async def find_by_obligation(self, obligation_id: str) -> Settlement | None:

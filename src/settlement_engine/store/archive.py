@@ -10,14 +10,13 @@ import msgspec
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.evidence import dossier as records
 from settlement_engine.evidence import dossier_recording as recording
-from settlement_engine.store.currencies import learn_currencies
+from settlement_engine.store.loading import load_one
 from settlement_engine.store.queries import query
 from settlement_engine.store.resolutions import to_proposal
 from settlement_engine.store.rows import (
     to_account,
     to_attempt,
     to_moved,
-    to_settlement,
     to_transfer,
 )
 
@@ -51,12 +50,10 @@ class PostgresArchive:
 
 
 async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier | None:
-    loaded = await connection.fetchrow(query("load"), [settlement_id])
-    await learn_currencies(connection, (loaded,))
+    settlement = await load_one(connection, settlement_id)
     owned = await connection.fetchrow(query("dossier_owner"), settlement_id)
-    if loaded is None or owned is None:
+    if settlement is None or owned is None:
         return None
-    settlement = to_settlement(loaded)
     rows = await connection.fetch(query("dossier_attempts"), settlement_id)
     attempts = [_attempt(row) for row in rows]
     hold = await _hold(connection, settlement_id)

@@ -19,12 +19,12 @@ from settlement_engine.domain.exceptions import (
 )
 from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.errors import WrongState
-from settlement_engine.store.currencies import learn_currencies
+from settlement_engine.errors import CorruptRecord, WrongState
 from settlement_engine.store.database import DatabaseConnection
+from settlement_engine.store.loading import load_each, load_one
 from settlement_engine.store.queries import query
 from settlement_engine.store.resolutions import to_proposal
-from settlement_engine.store.rows import to_moved, to_settlement
+from settlement_engine.store.rows import to_moved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,8 +101,10 @@ class PostgresCases:
             wanted.limit,
         )
         keys = [row["settlement_id"] for row in rows if row["settlement_id"] is not None]
-        found = await self._readers.fetch("load", keys) if keys else []
-        settlements = {row["id"]: to_settlement(row) for row in found}
+        if not keys:
+            return [_case(row, None) for row in rows]
+        # A case about a record that cannot be read is listed without it.
+        settlements, _ = await load_each(lambda some: self._readers.fetch("load", some), keys)
         return [_case(row, settlements.get(row["settlement_id"])) for row in rows]
 
     async def case(self, case_id: int) -> CaseFile | None:
@@ -142,10 +144,15 @@ async def _locked(connection: Connection, case_id: int) -> ExceptionCase:
     row = await connection.fetchrow(query("lock_matter"), case_id)
     if row is None:
         raise unknown(case_id)
-    key = row["settlement_id"]
-    loaded = await connection.fetchrow(query("load"), [key]) if key is not None else None
-    await learn_currencies(connection, (loaded,))
-    return _case(row, to_settlement(loaded) if loaded is not None else None)
+    return _case(row, await _readable(connection, row["settlement_id"]))
+
+
+async def _readable(connection: Connection, key: UUID | None) -> Settlement | None:
+    """Return the settlement of a case; None if it has none, or if its record cannot be read."""
+    try:
+        return await load_one(connection, key) if key is not None else None
+    except CorruptRecord:
+        return None
 
 
 async def _file(connection: Connection, case_id: int) -> CaseFile | None:
@@ -153,9 +160,8 @@ async def _file(connection: Connection, case_id: int) -> CaseFile | None:
     if row is None:
         return None
     key = row["settlement_id"]
-    loaded = await connection.fetchrow(query("load"), [key]) if key is not None else None
-    await learn_currencies(connection, (loaded,))
-    if loaded is None:
+    settlement = await _readable(connection, key)
+    if settlement is None:
         return CaseFile(
             case=_case(row, None),
             believed=None,
@@ -163,7 +169,6 @@ async def _file(connection: Connection, case_id: int) -> CaseFile | None:
             is_asked_now=False,
             proposals=(),
         )
-    settlement = to_settlement(loaded)
     moves = [to_moved(each) for each in await connection.fetch(query("life"), key)]
     answered = await connection.fetchrow(query("last_answer"), key)
     assert answered is not None, "a loaded settlement exists"

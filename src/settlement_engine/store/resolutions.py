@@ -27,8 +27,8 @@ from settlement_engine.domain.proposals import (
 )
 from settlement_engine.errors import NotFound
 from settlement_engine.store.database import DatabaseConnection
+from settlement_engine.store.loading import load_one
 from settlement_engine.store.queries import query
-from settlement_engine.store.rows import to_settlement
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -158,11 +158,11 @@ async def _propose(connection: Connection, spec: ProposalSpec, content: bytes) -
 async def _locked_settlement(connection: Connection, settlement_id: UUID) -> Settlement:
     """Lock the settlement's row, so that concurrent decisions are serialised."""
     held = await connection.fetchrow(query("lock_settlement"), settlement_id)
-    row = await connection.fetchrow(query("load"), [settlement_id]) if held is not None else None
-    if row is None:
+    settlement = await load_one(connection, settlement_id) if held is not None else None
+    if settlement is None:
         what = "there is no settlement with this id"
         raise NotFound(what, listed_by="list")
-    return to_settlement(row)
+    return settlement
 
 
 async def _proposal(connection: Connection, proposal_id: int) -> Proposal:

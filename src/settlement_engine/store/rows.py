@@ -23,12 +23,18 @@ from settlement_engine.domain.settlement import (
     Settlement,
 )
 from settlement_engine.domain.windows import Window
+from settlement_engine.errors import CorruptRecord
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     import asyncpg
 
 _returns: Final = msgspec.json.Decoder(tuple[Return, ...]).decode
 _decode: Final = msgspec.json.Decoder(dict[str, str]).decode
+UNREADABLE: Final = (ArithmeticError, LookupError, TypeError, ValueError, msgspec.MsgspecError)
+"""What reading a record raises that somebody has altered."""
+
 _STATES: Final = {state.value: state for state in State}
 _EVENTS: Final = {event.value: event for event in Event}
 
@@ -73,7 +79,23 @@ def to_attempt(row: asyncpg.Record) -> Attempt | None:
 
 
 def to_settlement(row: asyncpg.Record) -> Settlement:
-    """Build a settlement."""
+    """Build a settlement. Raises CorruptRecord if its record cannot be read."""
+    try:
+        return _settlement(row)
+    except UNREADABLE as error:
+        raise corrupt(row["id"], error) from error
+
+
+def corrupt(settlement_id: UUID, error: Exception) -> CorruptRecord:
+    """Say that a record cannot be read, and why; whoever altered it did so outside the engine."""
+    return CorruptRecord(
+        f"the record of settlement {settlement_id} cannot be read",
+        why=f"{type(error).__name__}: {error}",
+        todo="Restore the record; `settlement-engine prove` names every other one that differs.",
+    )
+
+
+def _settlement(row: asyncpg.Record) -> Settlement:
     due_at = row["due_at"]
     # PostgreSQL's infinity arrives as the greatest datetime and means that the settlement is never due.
     is_timed = due_at is not None and due_at.year < MAXYEAR

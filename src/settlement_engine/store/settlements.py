@@ -23,12 +23,14 @@ from settlement_engine.ports import (
     NamedBy,
     Result,
     TransitionResult,
+    Unreadable,
     Verdict,
 )
 from settlement_engine.store import arrays
 from settlement_engine.store.announcement_cache import AnnouncementCache
 from settlement_engine.store.database import WRITERS_PLAN, DatabaseConnection, DatabaseConnections
-from settlement_engine.store.rows import to_moved, to_settlement
+from settlement_engine.store.loading import load_all, load_each
+from settlement_engine.store.rows import to_moved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -147,31 +149,38 @@ class PostgresSettlements:
             for index, result in enumerate(results)
         ]
 
-    async def claim(self, engine_id: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
+    async def claim(
+        self, engine_id: int, limit: int, *, is_sweep: bool = False
+    ) -> list[Claimed | Unreadable]:
         """Claim settlements that are due, and those of engines that have failed; see the port."""
         rows = await self._claiming.fetch("claim", engine_id, limit, is_sweep)
         if not rows:
             return []
         return await self._claimed({row["settlement_id"]: row["was_asked"] for row in rows})
 
-    async def _claimed(self, was_asked: Mapping[UUID, bool]) -> list[Claimed]:
-        found = await self._claiming.fetch("load", list(was_asked))
-        settlements = [to_settlement(row) for row in found]
-        return [Claimed(settlement=each, was_asked=was_asked[each.id]) for each in settlements]
+    async def _claimed(self, was_asked: Mapping[UUID, bool]) -> list[Claimed | Unreadable]:
+        found, unreadable = await load_each(
+            lambda keys: self._claiming.fetch("load", keys), list(was_asked)
+        )
+        return [
+            *(Claimed(settlement=each, was_asked=was_asked[key]) for key, each in found.items()),
+            *(Unreadable(settlement_id=key, why=error.why) for key, error in unreadable.items()),
+        ]
 
     async def owned(self, engine_id: int) -> set[UUID]:
         """Return the open settlements that an engine owns."""
         return {row["settlement_id"] for row in await self._claiming.fetch("owned", engine_id)}
 
-    async def reclaim(self, engine_id: int, settlement_ids: Sequence[UUID]) -> list[Claimed]:
+    async def reclaim(
+        self, engine_id: int, settlement_ids: Sequence[UUID]
+    ) -> list[Claimed | Unreadable]:
         """Claim again what the engine no longer has in memory; see the port."""
         rows = await self._claiming.fetch("reclaim", engine_id, list(settlement_ids))
         return await self._claimed({row["settlement_id"]: True for row in rows})
 
     async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
-        """Return the settlements that exist."""
-        rows = await self._readers.fetch("load", list(settlement_ids))
-        return {row["id"]: to_settlement(row) for row in rows}
+        """Return the settlements that exist. Raises CorruptRecord if one cannot be read."""
+        return await load_all(lambda keys: self._readers.fetch("load", keys), list(settlement_ids))
 
     async def find_by_obligation(self, obligation_id: str) -> Settlement | None:
         """Return the live or completed settlement of an obligation, else its latest."""

@@ -10,7 +10,7 @@ import pytest
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.engine.waiters import EndWaiters
-from settlement_engine.errors import Unavailable
+from settlement_engine.errors import CorruptRecord, Unavailable
 from tests.support.histories import payment_request
 from tests.unit.api import fakes
 
@@ -33,11 +33,14 @@ class Store:
         self.ended: set[UUID] = set()
         self.asked: list[list[UUID]] = []
         self.is_away = False
+        self.unreadable: set[UUID] = set()
 
     async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
         self.asked.append(list(settlement_ids))
         if self.is_away:
             raise Unavailable("PostgreSQL cannot be reached")
+        if self.unreadable.intersection(settlement_ids):
+            raise CorruptRecord("the record cannot be read")
         return {one: self._settlement(one) for one in settlement_ids}
 
     def _settlement(self, settlement_id: UUID) -> Settlement:
@@ -88,6 +91,18 @@ async def test_an_unavailable_store_is_read_again(store: Store) -> None:
     store.is_away, store.ended = False, {UUID(int=1)}
     assert (await waiting)[0] is not None
     looking.cancel()
+
+
+async def test_a_record_that_cannot_be_read_delays_no_other_waiter(store: Store) -> None:
+    room = room_over(store)
+    store.unreadable, store.ended = {UUID(int=1)}, {UUID(int=3)}
+    unreadable = asyncio.create_task(room.wait(UUID(int=1), A_WHILE_SECONDS))
+    looking = asyncio.create_task(room.run(CARRIED.__contains__))
+    ended = await room.wait(UUID(int=3), A_WHILE_SECONDS)
+    assert ended is not None
+    assert not unreadable.done()
+    for task in (looking, unreadable):
+        task.cancel()
 
 
 async def test_many_may_wait_for_the_same_and_leave_one_by_one(store: Store) -> None:
