@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC)
 DAY = date(2026, 1, 31)
 POLL_SECONDS = 0.005
-POLLS_MAX = 1_000
+POLLS_MAX = 10_000
 
 
 class FakeDesk:

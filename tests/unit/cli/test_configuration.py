@@ -118,4 +118,4 @@ def test_a_screening_provider_that_nobody_has_is_told_whatever_is_checked(
     for options in ((), ("--production",)):
         said = command("config", "check", *options)
         assert said.code == ExitCode.MISCONFIGURED
-        assert "Name one of these: builtin" in said.out
+        assert "Choose one of: builtin" in said.out

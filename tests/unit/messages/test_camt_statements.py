@@ -143,7 +143,7 @@ def test_a_faulty_statement_does_not_affect_the_others():
     ("text", "reason"),
     [
         (document(statement(*BOTH, entry(amount="1.005"))), "decimals"),
-        (document(statement(*BOTH, entry(amount="-1.00"))), "plain decimal"),
+        (document(statement(*BOTH, entry(amount="-1.00"))), "must be a decimal number"),
         (document(statement(*BOTH, entry(indicator="CREDIT"))), "neither CRDT nor DBIT"),
         (document(statement(*BOTH, entry(early="<CdtDbtInd>DBIT</CdtDbtInd>"))), "more than once"),
         (document(statement(balance("OPBD", "1.00", day="2026-02-30"))), "is no date"),
