@@ -276,9 +276,9 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def ask(rail: SendRail, way: str, *questions: Question) -> Heard:
-    heard = Heard()
-    await getattr(rail, way)(questions, heard)
-    return heard
+    answered = Heard()
+    await getattr(rail, way)(questions, answered)
+    return answered
 
 
 def in_every_situation(world: World) -> list[Question]:
@@ -349,9 +349,11 @@ async def test_a_rail_reports_only_answers_and_never_a_timeout(
     questions = in_every_situation(world)
     for way in ways_of(world):
         for _ in range(3):
-            heard = await ask(world.rail, way, *questions)
-            assert set(heard.events) <= ANSWERS[way]
-            assert len({answer.settlement_id for answer in heard.answers}) == len(heard.answers)
+            answered = await ask(world.rail, way, *questions)
+            assert set(answered.events) <= ANSWERS[way]
+            assert len({answer.settlement_id for answer in answered.answers}) == len(
+                answered.answers
+            )
 
 
 @pytest.mark.parametrize("attempt", [1, 7])
@@ -366,22 +368,22 @@ async def test_every_answer_of_a_rail_is_a_known_event(world: World) -> None:
     questions = in_every_situation(world)
     states = {"send": State.LOCKED, "enquire": State.IN_DOUBT, "recall": State.RECALLING}
     for way in ways_of(world):
-        heard = await ask(world.rail, way, *questions)
-        assert set(heard.events) <= TRANSITIONS[states[way]].keys()
+        answered = await ask(world.rail, way, *questions)
+        assert set(answered.events) <= TRANSITIONS[states[way]].keys()
 
 
 async def test_sent_once_is_debited_at_most_once_and_what_was_refused_or_never_left_is_not(
     world: World,
 ) -> None:
     questions = in_every_situation(world)
-    heard = await ask(world.rail, "send", *questions)
+    answered = await ask(world.rail, "send", *questions)
     world.later(3)
     debits = await world.debits()
     assert set(debits.values()) <= {0, 1}
     assert debits["OB-settle"] == 1
-    told = {answer.settlement_id: answer.event for answer in heard.answers}
+    reported = {answer.settlement_id: answer.event for answer in answered.answers}
     for word, asked in zip(world.situations, questions, strict=True):
-        if told.get(asked.settlement_id) in {Event.REJECTED, Event.UNDELIVERED}:
+        if reported.get(asked.settlement_id) in {Event.REJECTED, Event.UNDELIVERED}:
             assert not debits.get(f"OB-{word}"), word
 
 
@@ -394,10 +396,10 @@ async def test_one_unreadable_message_does_not_affect_others(world: World) -> No
         payload=b"\xff\x00 not a message",
         valid_until=bad.valid_until,
     )
-    heard = await ask(world.rail, "send", good, broken)
-    told = {answer.settlement_id: answer.event for answer in heard.answers}
-    assert told[good.settlement_id] in {Event.SETTLED, Event.ACKNOWLEDGED}
-    assert told.get(bad.settlement_id, Event.REJECTED) is Event.REJECTED
+    answered = await ask(world.rail, "send", good, broken)
+    reported = {answer.settlement_id: answer.event for answer in answered.answers}
+    assert reported[good.settlement_id] in {Event.SETTLED, Event.ACKNOWLEDGED}
+    assert reported.get(bad.settlement_id, Event.REJECTED) is Event.REJECTED
 
 
 async def test_an_empty_batch_has_no_answers(world: World) -> None:
@@ -423,9 +425,9 @@ async def test_a_final_answer_stays_whatever_is_asked_and_however_late(world: Wo
     seen = 0
     for way in ("send", "enquire", "send", "enquire", "recall", "enquire", "send"):
         for answer in (await ask(world.rail, way, *questions)).answers:
-            told = (answer.event, answer.code, answer.rail_reference, answer.confirmation)
+            reported = (answer.event, answer.code, answer.rail_reference, answer.confirmation)
             if answer.event in FINAL:
-                assert final.setdefault(answer.settlement_id, told) == told
+                assert final.setdefault(answer.settlement_id, reported) == reported
                 seen += 1
         world.later(3)
         await world.reopen()
@@ -519,8 +521,8 @@ async def test_a_payment_recalled_before_its_arrival_is_refused_afterwards(
 @promised_by(taking=Ask.RECALL)
 async def test_a_recalled_payment_is_never_executed(world: World) -> None:
     questions = in_every_situation(world)
-    heard = await ask(world.rail, "recall", *questions)
-    given_back = {each.settlement_id for each in heard.answers if each.event is Event.RECALLED}
+    answered = await ask(world.rail, "recall", *questions)
+    given_back = {each.settlement_id for each in answered.answers if each.event is Event.RECALLED}
     await ask(world.rail, "send", *questions)
     world.later(3)
     debits = await world.debits()

@@ -24,7 +24,7 @@ KEY_TAKEN, OBLIGATION_TAKEN = Verdict.KEY_TAKEN, Verdict.OBLIGATION_TAKEN
 
 async def test_an_instruction_is_kept_as_it_came(scene):
     metadata = {"simulate": "settle", 'quote"d': "back\\slash {brace} , comma", "ü": "日本 ' NULL"}
-    told = scene.payment_request(
+    reported = scene.payment_request(
         caller='some caller, "quoted"',
         obligation_id="NULL",
         minor=10**18 - 1,
@@ -33,8 +33,8 @@ async def test_an_instruction_is_kept_as_it_came(scene):
         priority=Priority.URGENT,
         metadata=metadata,
     )
-    [found] = await scene.admit(told)
-    assert found.instruction == told
+    [found] = await scene.admit(reported)
+    assert found.instruction == reported
     assert (found.state, found.seq, found.fencing_token, found.asked) == (State.VALIDATING, 1, 1, 0)
     assert found.value_date == date(2026, 2, 28)
     assert (found.attempt, found.ended_at, found.is_frozen) == (None, None, False)

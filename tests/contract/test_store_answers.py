@@ -37,9 +37,9 @@ async def test_a_thousand_enquiries_without_an_answer_are_one_row(stores, scene)
     assert (answer.at, answer.last_at) == (first_at, last_at)
     checks = verify(bundle.write(dossier, VERSION), VERSION).checks
     assert [fault for check in checks for fault in check.faults] == []
-    told = as_text(explain(dossier))
-    assert "1000 times between" in told
-    assert "not copied here" not in told
+    reported = as_text(explain(dossier))
+    assert "1000 times between" in reported
+    assert "not copied here" not in reported
 
 
 async def test_alternating_answers_are_counted_separately(stores, scene):

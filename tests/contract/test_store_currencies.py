@@ -78,9 +78,9 @@ async def test_announcements_have_the_recorded_data(stores, leaving):
     leaving()
     stores = stores.beside()
     announcer = Announcer(prefix="settlement", source="/test")
-    told = [announcer.message(each) for each in await stores.stream.read(scene.before, 100)]
-    assert len(told) == 3
-    assert all('"amount":"12.50","currency":"BGN"' in message.body for message in told)
+    reported = [announcer.message(each) for each in await stores.stream.read(scene.before, 100)]
+    assert len(reported) == 3
+    assert all('"amount":"12.50","currency":"BGN"' in message.body for message in reported)
 
 
 async def test_the_dossier_is_explained_and_its_package_verifies_anywhere(

@@ -128,14 +128,14 @@ async def test_reports_come_in_the_order_of_receipt_and_one_message_may_have_man
 
 async def test_open_reports_are_processed_by_the_owner_or_if_unowned_by_any_engine(scene):
     settlement = await scene.bring(State.SENT)
-    stranger = scene.engine_id + 1_000_000
+    other_engine = scene.engine_id + 1_000_000
     await record(scene, message(status(uetr=settlement.attempt.references.uetr)))
     assert await of(scene, settlement)
-    assert not await of(scene, settlement, engine_id=stranger)
+    assert not await of(scene, settlement, engine_id=other_engine)
     parked = await scene.move(settlement, Event.NO_ANSWER, due_seconds=600.0)
-    assert await of(scene, parked, engine_id=stranger)
+    assert await of(scene, parked, engine_id=other_engine)
     ended = await scene.move(parked, Event.SETTLED)
-    assert await of(scene, ended, engine_id=stranger)
+    assert await of(scene, ended, engine_id=other_engine)
     await close(scene, ReportOutcome.APPLIED, *await of(scene, ended))
 
 

@@ -76,8 +76,8 @@ async def test_the_last_epoch_fits_all_numbers_and_has_no_successor(scene, begin
     assert is_name_at(event_id(announcement.moved), head)
     await stream.mark_published(head)
     assert await stream.published() == head
-    told = await scene.stores.barrier_store.announced(head)
-    assert told.name == event_id(announcement.moved)
+    reported = await scene.stores.barrier_store.announced(head)
+    assert reported.name == event_id(announcement.moved)
     assert settlement.state is State.VALIDATING
     server, opening = await scene.stores.barrier_store.look()
     with pytest.raises(InvariantViolated):

@@ -49,7 +49,7 @@ STEPS = settings(
     phases=[Phase.generate, Phase.shrink],  # An explanation takes longer than the test may.
     suppress_health_check=list(HealthCheck),
 )
-RESTS = st.sampled_from([None, None, 0.0, 3600.0, math.inf])
+DUE_SECONDS = st.sampled_from([None, None, 0.0, 3600.0, math.inf])
 LOOKS = (True, True, True, False)
 EVENTS = st.sampled_from(list(Event))
 
@@ -253,7 +253,7 @@ class Machine(RuleBasedStateMachine):
         """Return a transition that is usually legal, and sometimes illegal."""
         rows = TRANSITIONS[believed.state]
         chance = data.draw(st.integers(0, 19))
-        due_seconds = data.draw(RESTS)
+        due_seconds = data.draw(DUE_SECONDS)
         changes: dict[str, Any]
         if not rows or chance == 0:
             row = Transition(data.draw(st.sampled_from(list(State))), None, None, ())

@@ -68,11 +68,17 @@ async def test_an_announcement_carries_its_settlements_data(rich):
     settlement = await rich.new(
         amount=Money(1005, "KWD"), priority=Priority.URGENT, obligation_id=f"O {rich.source_bank}"
     )
-    [told] = await rich.stores.stream.read(0, ALL, settlement.id)
-    assert (told.obligation_id, told.from_bank) == (f"O {rich.source_bank}", rich.source_bank)
-    assert (told.to_bank, told.amount) == (rich.target_bank, Money(1005, "KWD"))
-    assert (told.value_date, told.priority) == (settlement.value_date, 2)
-    assert (told.moved.settlement_id, told.moved.to_state) == (settlement.id, State.VALIDATING)
+    [reported] = await rich.stores.stream.read(0, ALL, settlement.id)
+    assert (reported.obligation_id, reported.from_bank) == (
+        f"O {rich.source_bank}",
+        rich.source_bank,
+    )
+    assert (reported.to_bank, reported.amount) == (rich.target_bank, Money(1005, "KWD"))
+    assert (reported.value_date, reported.priority) == (settlement.value_date, 2)
+    assert (reported.moved.settlement_id, reported.moved.to_state) == (
+        settlement.id,
+        State.VALIDATING,
+    )
 
 
 @pytest.mark.parametrize("value_date", [None, date(2030, 1, 31)])

@@ -421,22 +421,22 @@ async def test_a_send_is_proved_undelivered_once(scene):
 async def test_a_contradiction_is_recorded_once_and_freezes(scene, state):
     settlement = await scene.bring(state)
     detail = {"said": "rejected", "code": "AC04"}
-    told = await scene.move(settlement, Event.CONTRADICTED, detail=detail)
-    assert (told.is_frozen, told.state, told.seq) == (True, state, settlement.seq + 1)
+    reported = await scene.move(settlement, Event.CONTRADICTED, detail=detail)
+    assert (reported.is_frozen, reported.state, reported.seq) == (True, state, settlement.seq + 1)
     before = await scene.everything(settlement)
     again = dict(reversed(detail.items()))
-    step = scene.step(told, Event.CONTRADICTED, detail=again)
+    step = scene.step(reported, Event.CONTRADICTED, detail=again)
     assert results(await scene.apply(step)) == [STALE]
     assert await scene.everything(settlement) == before
-    other = await scene.move(told, Event.CONTRADICTED, detail={"said": "recalled"})
-    assert other.seq == told.seq + 1
+    other = await scene.move(reported, Event.CONTRADICTED, detail={"said": "recalled"})
+    assert other.seq == reported.seq + 1
 
 
 async def test_a_contradiction_without_text_also_freezes(scene):
     settlement = await scene.bring(State.COMPLETED)
-    told = await scene.move(settlement, Event.CONTRADICTED, detail={})
-    assert told.is_frozen
-    step = scene.step(told, Event.CONTRADICTED, detail={})
+    reported = await scene.move(settlement, Event.CONTRADICTED, detail={})
+    assert reported.is_frozen
+    step = scene.step(reported, Event.CONTRADICTED, detail={})
     assert results(await scene.apply(step)) == [STALE]
 
 

@@ -70,7 +70,7 @@ def test_every_diagram_says_something():
 
 
 def test_a_diagram_of_states_has_one_colon_a_line():
-    """A second colon or a semicolon in a label ends Mermaid's patience."""
+    """A second colon or a semicolon in a label breaks Mermaid's grammar."""
     for block in blocks("mermaid"):
         if block.text.startswith("stateDiagram"):
             for line in block.text.strip().splitlines()[1:]:

@@ -61,8 +61,10 @@ def test_commands_find_a_settlement_by_any_of_its_identifiers(world: World, tmp_
         assert answer["obligationId"] in run(world, "explain", name).out
         transfers = run(world, "accounts", "transfers", "--settlement", name, "--json").json
         assert len(transfers["transfers"]) == 2
-        told = run(world, "tail", "--settlement", name, "--no-follow", "--json").out.splitlines()
-        assert len(told) == len(shown["moves"])
+        announced = run(
+            world, "tail", "--settlement", name, "--no-follow", "--json"
+        ).out.splitlines()
+        assert len(announced) == len(shown["moves"])
         file = str(tmp_path / f"{number}.zip")
         assert run(world, "evidence", name, "-o", file).code == ExitCode.OK
         too_late = run(world, "cancel", name, "--json")

@@ -57,7 +57,7 @@ def cli(world: World, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def told(world: World, *words: str) -> Any:
+def run_json(world: World, *words: str) -> Any:
     done = cli(world, *words, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
@@ -81,10 +81,10 @@ def test_a_completed_settlement_is_explained_exported_and_verified(world: World)
     assert "It has ended: the money moved." in explained
     assert "Moved (cash): 1.00 EUR" in explained
     file = world.folder / "done.zip"
-    exported = told(world, "evidence", "OBL-DONE", "-o", str(file))
+    exported = run_json(world, "evidence", "OBL-DONE", "-o", str(file))
     again = world.folder / "again.zip"
-    told(world, "evidence", "export", settled.settlement_id, "-o", str(again))
-    verified = told(world, "evidence", "verify", str(file), "--root", exported["rootSha256"])
+    run_json(world, "evidence", "export", settled.settlement_id, "-o", str(again))
+    verified = run_json(world, "evidence", "verify", str(file), "--root", exported["rootSha256"])
     assert verified["isGood"]
     assert verified["settlementId"] == settled.settlement_id
     assert [each["faults"] for each in verified["checks"]] == [[]] * len(verified["checks"])
@@ -100,7 +100,7 @@ def test_evidence_of_rejected_and_in_doubt_settlements_verifies(world: World) ->
         name = f"OBL-ODD-{number}"
         world.execute(obligation_id=name, simulate=simulate)
         file = world.folder / f"odd-{number}.zip"
-        told(world, "evidence", name, "-o", str(file))
+        run_json(world, "evidence", name, "-o", str(file))
         done = cli(world, "evidence", "verify", str(file))
         assert done.returncode == 0, done.stdout
 
@@ -127,7 +127,7 @@ def test_a_stuck_settlement_is_reported_everywhere(world: World) -> None:
         WHERE w.settlement_id = planted.id RETURNING w.settlement_id
     """
     planted = until(lambda: ask(world, plant), TIMEOUT_SECONDS, "it to rest in doubt")
-    [found] = told(world, "list", "--stuck")["settlements"]
+    [found] = run_json(world, "list", "--stuck")["settlements"]
     assert (found["settlementId"], found["reason"]) == (str(planted), "NO_NEXT_ACTION")
     explained = cli(world, "explain", "OBL-STUCK").stdout
     assert "Nothing will move it by itself" in explained
@@ -149,18 +149,18 @@ def test_a_stuck_settlement_is_reported_everywhere(world: World) -> None:
 def test_dead_letters_are_listed_retried_and_dropped(world: World) -> None:
     publish(world, "clearing.instructions", b"rubbish", b'{"obligation_id": "OBL-HALF"}')
     listed = ("intake", "dead-letters", "list")
-    until(lambda: len(told(world, *listed)["letters"]) == 2, TIMEOUT_SECONDS, "two letters")
-    second, first = told(world, *listed)["letters"]
+    until(lambda: len(run_json(world, *listed)["letters"]) == 2, TIMEOUT_SECONDS, "two letters")
+    second, first = run_json(world, *listed)["letters"]
     shown = cli(world, "intake", "dead-letters", "show", first["id"])
     assert "rubbish" in shown.stdout
     retried = cli(world, "intake", "dead-letters", "retry", second["id"], "--as", "mara")
     assert retried.returncode == 1
     assert "REFUSED by mara (local)" in retried.stdout
     why = ("--reason", "a test of ours")
-    dropped = told(world, "intake", "dead-letters", "drop", first["id"], *why)
+    dropped = run_json(world, "intake", "dead-letters", "drop", first["id"], *why)
     assert not dropped["isOpen"]
-    assert [each["id"] for each in told(world, *listed)["letters"]] == [second["id"]]
-    assert len(told(world, *listed, "--all")["letters"]) == 2
+    assert [each["id"] for each in run_json(world, *listed)["letters"]] == [second["id"]]
+    assert len(run_json(world, *listed, "--all")["letters"]) == 2
 
 
 def test_a_purged_stream_is_replayed_while_an_engine_runs(world: World) -> None:
@@ -175,16 +175,16 @@ def test_a_purged_stream_is_replayed_while_an_engine_runs(world: World) -> None:
         await connection.close()
 
     asyncio.run(purge())
-    plan = told(world, "outbox", "replay", "--from", "1", "--dry-run")
+    plan = run_json(world, "outbox", "replay", "--from", "1", "--dry-run")
     assert (plan["count"], plan["isDryRun"]) == (head, True)
     assert read_stream(world) == []
-    assert told(world, "outbox", "replay", "--from", "1")["count"] == head
+    assert run_json(world, "outbox", "replay", "--from", "1")["count"] == head
     assert read_stream(world) == before
     refused = cli(world, "outbox", "replay", "--from", "99999")
     assert refused.returncode == 1
     assert "there is no announcement 99999" in refused.stderr
     other = ("--to", "3", "--stream", "again")
-    assert told(world, "outbox", "replay", "--from", "2", *other)["count"] == 2
+    assert run_json(world, "outbox", "replay", "--from", "2", *other)["count"] == 2
     assert read_stream(world, "again") == before[1:3]
     world.execute(obligation_id="OBL-AFTER")
     last = ask(world, "SELECT position FROM stream_head")

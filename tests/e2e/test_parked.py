@@ -42,9 +42,9 @@ def evidence_root(world: World, settlement_id: str, file: Path) -> str:
         timeout=60,
         check=True,
     )
-    told = json.loads(verified.stdout)
-    assert told["isGood"], told
-    return str(told["rootSha256"])
+    said = json.loads(verified.stdout)
+    assert said["isGood"], said
+    return str(said["rootSha256"])
 
 
 def test_two_people_release_a_parked_settlement(world: World, tmp_path: Path) -> None:
@@ -52,8 +52,8 @@ def test_two_people_release_a_parked_settlement(world: World, tmp_path: Path) ->
     found = exception_of(world, parked)
     assert (found["kind"], found["state"]) == ("EXCEPTION_KIND_HELD", "HELD")
     assert "amounts from 500.00 EUR on are reviewed" in found["said"]["text"]
-    told = run(world, "explain", parked)[1]
-    assert "settlement-engine resolve ID --release" in told
+    said = run(world, "explain", parked)[1]
+    assert "settlement-engine resolve ID --release" in said
     words = ("resolve", parked, "--release", "--reason", "the customer called", "--as", "ada")
     code, text = run(world, *words, "--dry-run")
     assert (code, "ada would propose: it may go on" in text) == (0, True), text

@@ -56,8 +56,8 @@ def test_readiness_follows_the_disk_becoming_full_and_free(tmp_path: Path, disk:
                 settle_until_refused(world)
             assert caught.value.code() in REFUSED
             until(lambda: not is_ready(world), TIMEOUT_SECONDS, "the engine not to be ready")
-            told = readiness(world)[1]["checks"]["writes"]
-            assert "disk is full" in told["text"]
+            shown = readiness(world)[1]["checks"]["writes"]
+            assert "disk is full" in shown["text"]
             disk.free()
             until(lambda: is_ready(world), TIMEOUT_SECONDS, "the engine to be ready again")
             assert world.execute(amount="1.00").status == pb.COMPLETED

@@ -80,8 +80,8 @@ def settle(world: World) -> None:
 
     def is_announced() -> bool:
         ended = ("settlement.completed", done.settlement_id)
-        told = asyncio.run(headers(world))
-        return ended in [(each.get("ce-type"), each.get("ce-subject")) for each in told]
+        shown = asyncio.run(headers(world))
+        return ended in [(each.get("ce-type"), each.get("ce-subject")) for each in shown]
 
     until(is_announced, TIMEOUT_SECONDS, "its end to be announced")
 
@@ -125,12 +125,12 @@ def test_a_full_stream_is_reported_and_payments_continue(
     assert world.execute().status == pb.COMPLETED
     refused = "outbox_refused_seconds"
     until(lambda: metric(world, refused) > REFUSED_SECONDS, TIMEOUT_SECONDS, "it to be measured")
-    told = until(
+    shown = until(
         lambda: "has stored no announcement" in check(world, "events")["text"],
         TIMEOUT_SECONDS,
         "it to be told",
     )
-    assert told
+    assert shown
     assert "maximum bytes exceeded" in check(world, "events")["text"]
     assert check(world, "events")["ok"], "payments do not depend on it"
     asyncio.run(bound(10_000_000))

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from settlement_engine.domain.settlement import Moved, Settlement
-    from tests.failure.cluster import Town
+    from tests.failure.cluster import Cluster
 
 STREAM_PAGE: Final = 10_000
 NOT_FOUND_ONCE: Final = {Event.NOT_FOUND: 1, Event.UNDELIVERED: 1, Event.ABANDONED: 1}
 """How often a payment may be treated as missing when the bank reports that late."""
 
 
-async def audit(cluster: Town, trial: Trial, settlement: Settlement, after: int) -> None:
+async def audit(cluster: Cluster, trial: Trial, settlement: Settlement, after: int) -> None:
     """Compare state machine, ledger, bank and stream."""
     history = await cluster.stores.settlements.history(settlement.id)
     check_legal(history, settlement)
@@ -46,7 +46,7 @@ def check_legal(history: Sequence[Moved], settlement: Settlement) -> None:
     assert state is settlement.state
 
 
-async def _check_money(cluster: Town, trial: Trial, settlement: Settlement) -> None:
+async def _check_money(cluster: Cluster, trial: Trial, settlement: Settlement) -> None:
     obligation = trial.instruction.obligation_id
     sendings = cluster.bank.sendings[obligation]
     assert len({payload for payload, _ in sendings}) <= 1, "a resend is identical to the byte"
@@ -87,10 +87,10 @@ def _legs(move: Moved) -> int:
 
 
 async def _check_stream(
-    cluster: Town, settlement: Settlement, history: Sequence[Moved], after: int
+    cluster: Cluster, settlement: Settlement, history: Sequence[Moved], after: int
 ) -> None:
     found = await cluster.stores.stream.read(after, STREAM_PAGE)
     positions = [each.moved.position for each in found]
     assert positions == list(range(after + 1, after + 1 + len(found))), "gapless"
-    told = [each.moved.seq for each in found if each.moved.settlement_id == settlement.id]
-    assert told == [move.seq for move in history], "each move is announced once"
+    announced = [each.moved.seq for each in found if each.moved.settlement_id == settlement.id]
+    assert announced == [move.seq for move in history], "each move is announced once"

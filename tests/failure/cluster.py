@@ -50,7 +50,7 @@ FROM paid AS p WHERE a.id IN (p.debit_id, p.credit_id)
 """
 
 
-class Town:
+class Cluster:
     """One database, one bank, stores that bypass the engines, and one engine at a time."""
 
     def __init__(self, url: str) -> None:
@@ -62,7 +62,7 @@ class Town:
         self._engine: FrailEngine | None = None
         self._sql: asyncpg.Connection[asyncpg.Record] | None = None
 
-    async def open(self) -> Town:
+    async def open(self) -> Cluster:
         """Open the accounts and start the first engine."""
         self._sql = await asyncpg.connect(self._url)
         await self.execute(
@@ -153,7 +153,7 @@ class Town:
 class _Relayed(Watch):
     """Forwards to the current trial, because engines outlive trials."""
 
-    def __init__(self, cluster: Town) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
     def before_admission(self, engine: FrailEngine, admissions: Sequence[Admission]) -> None:

@@ -143,11 +143,11 @@ class LoadTown:
             except (TimeoutError, SettlementEngineError):
                 continue
             again = []
-            for wished, result in zip(rest, results, strict=True):
+            for instruction, result in zip(rest, results, strict=True):
                 if isinstance(result, Exception):
-                    again.append(wished)
+                    again.append(instruction)
                 else:
-                    self.accepted[wished.obligation_id] = result.settlement.id
+                    self.accepted[instruction.obligation_id] = result.settlement.id
             rest = again
 
     async def _until_answered(
@@ -194,11 +194,11 @@ class LoadTown:
 
     async def check_stream(self) -> list[Announcement]:
         """Read all announcements: each transition once, and no position without one."""
-        told: list[Announcement] = []
-        while page := await self.stores.stream.read(len(told), STREAM_PAGE):
-            told += page
-        positions = [each.moved.position for each in told]
-        assert positions == list(range(1, len(told) + 1)), "gapless"
-        each_once = {(each.moved.settlement_id, each.moved.seq) for each in told}
-        assert len(each_once) == len(told)
-        return told
+        announced: list[Announcement] = []
+        while page := await self.stores.stream.read(len(announced), STREAM_PAGE):
+            announced += page
+        positions = [each.moved.position for each in announced]
+        assert positions == list(range(1, len(announced) + 1)), "gapless"
+        each_once = {(each.moved.settlement_id, each.moved.seq) for each in announced}
+        assert len(each_once) == len(announced)
+        return announced

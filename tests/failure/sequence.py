@@ -22,7 +22,7 @@ from tests.failure.trials import (
 
 if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
-    from tests.failure.cluster import Town
+    from tests.failure.cluster import Cluster
     from tests.support.frailbank import Cue
 
 TIMEOUT_SECONDS: Final = 20.0
@@ -30,7 +30,7 @@ LOOK_SECONDS: Final = 0.004
 REPEAT_SECONDS: Final = 0.05
 
 
-async def run(cluster: Town, trial: Trial) -> Settlement:
+async def run(cluster: Cluster, trial: Trial) -> Settlement:
     """Submit, act where somebody has to, and return the ended settlement."""
     is_waiting = trial.instruction.amount.currency == WAITING_CURRENCY
     if is_waiting:
@@ -53,7 +53,7 @@ async def run(cluster: Town, trial: Trial) -> Settlement:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _submit(cluster: Town, trial: Trial) -> Any:
+async def _submit(cluster: Cluster, trial: Trial) -> Any:
     """Submit until an engine has accepted; twice where the trial wants that."""
     while True:
         engine = await cluster.engine(trial)
@@ -80,7 +80,7 @@ def _next_stop(trial: Trial) -> tuple[Cue, State, Event] | None:
 
 
 async def _act(
-    cluster: Town, trial: Trial, settlement: Settlement, stop: tuple[Cue, State, Event]
+    cluster: Cluster, trial: Trial, settlement: Settlement, stop: tuple[Cue, State, Event]
 ) -> None:
     """Cause the event for which the state machine waits, until it was applied."""
     _, state, event = stop
@@ -110,7 +110,7 @@ async def _act(
                 await _report(cluster, trial, answer)
 
 
-async def _report(cluster: Town, trial: Trial, answer: Answer) -> None:
+async def _report(cluster: Cluster, trial: Trial, answer: Answer) -> None:
     """Report as the bank does; about a payment that was never sent, only a bank's list at a failover reports."""
     if answer.attempt:
         trial.bank.say(answer)
@@ -119,8 +119,8 @@ async def _report(cluster: Town, trial: Trial, answer: Answer) -> None:
 
 
 def _reference(trial: Trial) -> str:
-    wished = trial.instruction
-    return references(wished.caller, wished.idempotency_key, 1).end_to_end_id
+    instruction = trial.instruction
+    return references(instruction.caller, instruction.idempotency_key, 1).end_to_end_id
 
 
 def _may_repeat(trial: Trial) -> bool:
@@ -131,7 +131,7 @@ def _may_repeat(trial: Trial) -> bool:
     return True
 
 
-async def _request(cluster: Town, trial: Trial, settlement: Settlement, event: Event) -> None:
+async def _request(cluster: Cluster, trial: Trial, settlement: Settlement, event: Event) -> None:
     """Request the event repeatedly, like a person who gets no answer."""
     engine = await cluster.engine(trial)
     if not _may_repeat(trial):
@@ -145,7 +145,7 @@ async def _request(cluster: Town, trial: Trial, settlement: Settlement, event: E
         engine.service._mailbox.request(settlement, event)
 
 
-async def _release(cluster: Town, trial: Trial) -> None:
+async def _release(cluster: Cluster, trial: Trial) -> None:
     """Open the window and make the settlement due."""
     await cluster.set_window(trial, is_open=True)
     await cluster.execute(

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
 from tests.failure.audit import audit
-from tests.failure.cluster import Town
+from tests.failure.cluster import Cluster
 from tests.failure.sequence import run
 from tests.failure.trials import ROWS, SOURCES, Fault, can_occur, prepare
 
@@ -50,7 +50,7 @@ CANNOT_BE_REACHED: dict[tuple[State, Event], str] = {}
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def cluster(databases):
     url = await databases.migrated()
-    made = await Town(url).open()
+    made = await Cluster(url).open()
     yield made
     await made.close()
     await databases.drop(url)

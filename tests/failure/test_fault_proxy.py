@@ -18,12 +18,12 @@ class Echo:
     """A server that records what it received, and answers each line with ``did`` and the line."""
 
     def __init__(self) -> None:
-        self.heard = b""
+        self.received = b""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.readline():
-                self.heard += data
+                self.received += data
                 writer.write(b"did " + data)
                 await writer.drain()
         writer.close()
@@ -108,7 +108,7 @@ async def test_data_sent_in_slices_arrives_complete(proxy, echo):
     proxy.slice_bytes = 3
     async with connected(proxy) as client:
         assert await client.say(b"abcdefghij") == b"did abcdefghij\n"
-    assert echo.heard == b"abcdefghij\n"
+    assert echo.received == b"abcdefghij\n"
 
 
 async def test_a_black_hole_drops_one_direction_and_keeps_the_connection(proxy, echo):
@@ -116,13 +116,13 @@ async def test_a_black_hole_drops_one_direction_and_keeps_the_connection(proxy, 
         proxy.black_hole(Way.TO_CLIENT)
         with pytest.raises(TimeoutError):
             await client.say(b"one", SHORT_SECONDS)
-        assert echo.heard == b"one\n", "the other direction is open"
+        assert echo.received == b"one\n", "the other direction is open"
         proxy.clear()
         assert await client.reader.readline() == b"did one\n", "nothing was lost, only kept"
         proxy.black_hole(Way.TO_SERVER)
         with pytest.raises(TimeoutError):
             await client.say(b"two", SHORT_SECONDS)
-        assert echo.heard == b"one\n"
+        assert echo.received == b"one\n"
 
 
 async def test_a_reset_is_seen_as_a_reset(proxy):
@@ -149,7 +149,7 @@ async def test_a_lost_request_never_arrives(proxy, echo):
         await client.say(b"one")
         with pytest.raises(ConnectionResetError):
             await client.say(b"pay 5")
-    assert echo.heard == b"one\n"
+    assert echo.received == b"one\n"
     assert proxy.hits == 1
     async with connected(proxy) as client:
         assert await client.say(b"pay 5") == b"did pay 5\n", "once only"
@@ -157,7 +157,7 @@ async def test_a_lost_request_never_arrives(proxy, echo):
 
 async def test_a_lost_reply_loses_the_answer_but_not_the_work(proxy, echo):
     calls = []
-    proxy.cut(Lost.REPLY, b"pay", until=b"\n", on_hit=lambda: calls.append(echo.heard))
+    proxy.cut(Lost.REPLY, b"pay", until=b"\n", on_hit=lambda: calls.append(echo.received))
     async with connected(proxy) as client:
         with pytest.raises(ConnectionResetError):
             await client.say(b"pay 5")
@@ -186,7 +186,7 @@ async def test_a_reply_is_lost_by_its_content(proxy, echo):
             with pytest.raises(ConnectionResetError):
                 await client.say(b"pay 5")
     assert proxy.hits == 2
-    assert echo.heard.count(b"pay 5") == 2
+    assert echo.received.count(b"pay 5") == 2
 
 
 async def test_a_pattern_is_found_across_two_chunks(proxy, echo):
@@ -197,7 +197,7 @@ async def test_a_pattern_is_found_across_two_chunks(proxy, echo):
         with pytest.raises(ConnectionResetError):
             await client.say(b"dle")
     assert proxy.hits == 1
-    assert echo.heard == b""
+    assert echo.received == b""
 
 
 async def test_an_address_keeps_its_login_and_path(proxy):

@@ -41,7 +41,7 @@ def disk(tmp_path, request):
 
 
 def move_to_disk(folder, disk):
-    """Move a folder onto the small disk, and leave a symbolic link in its place."""
+    """Move a folder onto the small disk, and leave a symbolic link there."""
     target = disk.path / folder.name
     shutil.move(folder, target)
     folder.symlink_to(target)
@@ -91,8 +91,8 @@ async def until_the_log_is_full(server):
         async with asyncio.timeout(TIMEOUT_SECONDS):
             connection = await asyncpg.connect(server.url())
             while True:
-                await connection.execute("CREATE TABLE IF NOT EXISTS room (x int)")
-                await connection.execute("INSERT INTO room VALUES (1); SELECT pg_switch_wal()")
+                await connection.execute("CREATE TABLE IF NOT EXISTS filler (x int)")
+                await connection.execute("INSERT INTO filler VALUES (1); SELECT pg_switch_wal()")
 
 
 async def until_the_tables_are_full(server):
@@ -149,7 +149,7 @@ async def test_jetstreams_disk_fills_up(disk, tmp_path, waiting):
             assert "has stored no announcement" in relay.state
             assert outbox.marked < len(outbox.announcements)
             assert relay.backlog > 0, "it knows what waits"
-            assert not server.restart_if_dead(), "there is no room yet"
+            assert not server.restart_if_dead(), "the disk is still full"
             disk.free()
             await until(server.restart_if_dead)
             await until_published(outbox)

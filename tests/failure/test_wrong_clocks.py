@@ -48,9 +48,9 @@ async def test_wrong_and_jumping_clocks_change_nothing(database_url):
     finally:
         for engine in engines:
             await engine.keep_dead_letter()
-    told = await cluster.check(bank, COUNT)
+    announced = await cluster.check(bank, COUNT)
     now = datetime.now(UTC)
-    assert all(abs(now - each.moved.at) < timedelta(hours=1) for each in told), (
+    assert all(abs(now - each.moved.at) < timedelta(hours=1) for each in announced), (
         "the database's time"
     )
     await cluster.close()

@@ -25,9 +25,9 @@ from tests.support.stores import CountedIds, PostgresStores
 from tests.unit.engine.engine_world import (
     SETTINGS,
     RealClock,
+    ScriptedRail,
+    ScriptedScreening,
     Tally,
-    ToldRail,
-    ToldScreening,
     payment_request,
 )
 
@@ -64,28 +64,28 @@ ALTERED = {
 }
 
 
-def engine(stores: PostgresStores, rail: ToldRail) -> SettlementService:
-    told = EngineSettings(**(SETTINGS | {"lease_seconds": 5.0}))
-    rails: dict[str, Any] = {"told": rail}
+def engine(stores: PostgresStores, rail: ScriptedRail) -> SettlementService:
+    settings = EngineSettings(**(SETTINGS | {"lease_seconds": 5.0}))
+    rails: dict[str, Any] = {"scripted": rail}
     return SettlementService(
-        told,
+        settings,
         store=stores.settlements,
         accounts=stores.accounts,
         stream=stores.stream,
         registry=stores.registry,
         rails=rails,
-        screening=ToldScreening(),
+        screening=ScriptedScreening(),
         inbound=stores.inbound,
         clock=RealClock(),
         ids=CountedIds(),
         chance=random.Random(1),
         meter=Tally(),
-        case_management=EngineCases(told, stores.cases, stores.resolutions, rails),
+        case_management=EngineCases(settings, stores.cases, stores.resolutions, rails),
     )
 
 
 @asynccontextmanager
-async def running(stores: PostgresStores, rail: ToldRail) -> AsyncIterator[SettlementService]:
+async def running(stores: PostgresStores, rail: ScriptedRail) -> AsyncIterator[SettlementService]:
     made = engine(stores, rail)
     await made.join()
     task = asyncio.get_running_loop().create_task(made.run())
@@ -101,7 +101,7 @@ async def sent_and_left(stores: PostgresStores) -> Any:
     for kind, bank in ((AccountKind.NOSTRO, "AAA"), (AccountKind.VOSTRO, "BBB")):
         await stores.accounts.open_account(spec(kind, bank))
     await stores.accounts.fund(funding(10_000, bank="AAA"))
-    rail = ToldRail()
+    rail = ScriptedRail()
     rail.answer_delay_seconds = TIMEOUT_SECONDS
     async with running(stores, rail) as first:
         [accepted] = await first.submit([payment_request()])
@@ -121,7 +121,7 @@ async def test_an_altered_payment_is_not_sent_after_a_takeover(database_url, wha
     for table in ("attempts", "settlement_transactions"):
         await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
     await connection.execute(ALTERED[what])
-    rail = ToldRail()
+    rail = ScriptedRail()
     rail.enquiries.extend([Event.NOT_FOUND] * 10_000)
     wanted = CaseFilter(kinds=frozenset({CaseKind.ALTERED_PAYMENT}))
     async with running(others, rail), asyncio.timeout(TIMEOUT_SECONDS):
@@ -143,7 +143,7 @@ async def test_an_unaltered_payment_is_sent_again(database_url):
     stores, others = PostgresStores(database_url), PostgresStores(database_url)
     settlement_id = await sent_and_left(stores)
     await stores.close()
-    rail = ToldRail()
+    rail = ScriptedRail()
     rail.enquiries.append(Event.NOT_FOUND)
     async with running(others, rail) as second:
         ended = await second.wait(settlement_id, TIMEOUT_SECONDS)

@@ -56,10 +56,10 @@ def traced() -> Iterator[dict[str, None]]:
 
 
 async def carry_only(engine: SettlementService) -> None:
-    """Carry settlements, and do nothing by itself: no heartbeat, no claim, no look at the desk."""
+    """Carry settlements, and do nothing by itself: no heartbeat, no claim, no work on cases."""
     assert engine._barrier is not None
     opening = asyncio.get_running_loop().create_task(engine._barrier.run())
-    while not engine.is_open:  # noqa: ASYNC110 - the gate rings no bell for a test
+    while not engine.is_open:  # noqa: ASYNC110 - the gate has no notifier for a test
         await asyncio.sleep(POLL_SECONDS)
     opening.cancel()
     engine._lease._renewed_at = math.inf  # nothing renews the lease here, and nobody else is there

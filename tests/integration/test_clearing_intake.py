@@ -1,4 +1,4 @@
-"""Clearing's intake against a real NATS server: each instruction once, nothing lost, poison buried."""
+"""Clearing's intake against a real NATS server: each instruction once, nothing lost, and what cannot be processed is a dead letter."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def engine():
-    return Clerk()
+    return RecordingEngine()
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def dead_letter_queue():
     return Graveyard()
 
 
-class Clerk:
+class RecordingEngine:
     """The engine's ``submit`` in memory. ``say`` maps obligations to what is answered for them."""
 
     def __init__(self):
@@ -406,7 +406,7 @@ async def test_nats_killed_and_restarted_loses_no_instruction(server, engine, de
 
 
 async def test_two_engines_share_the_work(server, dead_letter_queue):
-    first, second = Clerk(), Clerk()
+    first, second = RecordingEngine(), RecordingEngine()
     async with (
         running(make_intake(server.url(), first, dead_letter_queue, batch_max=5)),
         running(make_intake(server.url(), second, dead_letter_queue, batch_max=5)),
@@ -462,7 +462,7 @@ async def test_a_consumer_that_would_lose_instructions_is_not_used(
     assert "explicit acknowledgement" in capsys.readouterr().out
 
 
-class SwallowingClerk(Clerk):
+class SwallowingEngine(RecordingEngine):
     """Answers in the very moment in which the intake is cancelled, and so swallows the cancellation.
 
     ``asyncio.wait_for`` does that to nats-py's waits, before Python 3.12.
@@ -484,7 +484,7 @@ class SwallowingClerk(Clerk):
 
 
 async def test_an_intake_ends_although_its_cancellation_was_swallowed(server, dead_letter_queue):
-    engine = SwallowingClerk()
+    engine = SwallowingEngine()
     task = asyncio.create_task(make_intake(server.url(), engine, dead_letter_queue).run())
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while not task.done():

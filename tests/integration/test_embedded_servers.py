@@ -224,5 +224,5 @@ def test_the_way_in_names_the_place_and_not_the_password(data_dir, server):
         assert str(found.port) in found.way_in()
         assert found.password not in found.way_in()
         words = f"printf %s {found.password_word()}"
-        told = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=True)
-        assert told.stdout == found.password
+        reported = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=True)
+        assert reported.stdout == found.password

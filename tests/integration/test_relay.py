@@ -647,7 +647,7 @@ async def test_stop_does_not_wait_for_a_server_that_is_away(outbox, meter):
     assert time.monotonic() - begun < 2
 
 
-class Bell:
+class PollNotifier:
     def __init__(self):
         self._rung = asyncio.Event()
 
@@ -662,21 +662,21 @@ class Bell:
 
 
 async def test_the_doorbell_wakes_the_relay_at_once(server, outbox, meter):
-    bell = Bell()
-    relay = make_relay(server.url(), outbox, meter, notifier=bell, poll_seconds=60.0)
+    notifier = PollNotifier()
+    relay = make_relay(server.url(), outbox, meter, notifier=notifier, poll_seconds=60.0)
     async with running(relay):
         outbox.add(1)
         await until_published(outbox)
         for _ in range(5):
             outbox.add(1)
-            bell.notify()
+            notifier.notify()
             await until_published(outbox, seconds=5)
 
 
 async def test_announcements_linger_and_are_published_together(server, outbox, meter, monkeypatch):
-    bell = Bell()
+    notifier = PollNotifier()
     relay = make_relay(
-        server.url(), outbox, meter, notifier=bell, poll_seconds=60.0, linger_seconds=7.0
+        server.url(), outbox, meter, notifier=notifier, poll_seconds=60.0, linger_seconds=7.0
     )
     sizes: list[int] = []
     read = outbox.read
@@ -696,7 +696,7 @@ async def test_announcements_linger_and_are_published_together(server, outbox, m
     async with running(relay):
         await until(lambda: sizes == [0])
         outbox.add(1)
-        bell.notify()
+        notifier.notify()
         await until_published(outbox, 3)
     assert [size for size in sizes if size] == [3]
     await check_exact(server.url(), outbox)
@@ -734,9 +734,9 @@ async def test_a_wrong_password_is_reported_without_the_password(server, outbox,
     relay = make_relay(f"nats://settlement:not-it@{server.address}", outbox, meter)
     async with running(relay):
         await until(lambda: relay._failures > 3)
-    told = capsys.readouterr().out
-    assert told.count("relay.waiting") == 1
-    assert "not-it" not in told
+    reported = capsys.readouterr().out
+    assert reported.count("relay.waiting") == 1
+    assert "not-it" not in reported
 
 
 @pytest.mark.parametrize("is_atomic", [True, False])

@@ -1,4 +1,4 @@
-"""Eras in the stream: what was announced in forgotten time stays, and is never written over."""
+"""System epochs in the stream: what was announced before a restore stays, and is never overwritten."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class EraOutbox(MemoryOutbox):
-    """An outbox whose places may begin anew in a later era."""
+    """An outbox whose positions may start again in a later epoch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,13 +67,13 @@ def outbox():
     return EraOutbox()
 
 
-def make_relay(server, outbox, suspicions, meter=None, database_run=None, **changes):
+def make_relay(server, outbox, stale_reports, meter=None, database_run=None, **changes):
     return Relay(
         outbox=outbox,
         nats=NatsAccess(servers=(server.url(),)),
         meter=CountingMeter() if meter is None else meter,
         settings=settings(**changes),
-        report_stale=suspicions.append,
+        report_stale=stale_reports.append,
         database_run=database_run,
     )
 
@@ -86,21 +86,21 @@ def wanted(outbox, start=0):
     return [event_id(one.moved) for one in outbox.announcements[start:]]
 
 
-async def publish_all(server, outbox, suspicions, **changes):
-    async with running(make_relay(server, outbox, suspicions, **changes)):
+async def publish_all(server, outbox, stale_reports, **changes):
+    async with running(make_relay(server, outbox, stale_reports, **changes)):
         last = outbox.announcements[-1].moved.position
         await until(lambda: outbox.marked >= last)
 
 
 async def test_a_new_epoch_follows_its_marker(server, outbox):
-    suspicions: list[StaleDatabase] = []
+    stale_reports: list[StaleDatabase] = []
     outbox.add(30)
-    await publish_all(server, outbox, suspicions)
+    await publish_all(server, outbox, stale_reports)
     outbox.begin(1)
     outbox.add(30)
-    await publish_all(server, outbox, suspicions)
+    await publish_all(server, outbox, stale_reports)
     assert await names(server) == [*wanted(outbox)[:30], "reopened.1", *wanted(outbox, 30)]
-    assert suspicions == []
+    assert stale_reports == []
     marker = (await stored(server.url()))[30]
     assert marker.subject == "settlement.reopened"
     assert json.loads(marker.data) == {
@@ -182,18 +182,18 @@ async def test_a_relay_that_dies_behind_the_marker_goes_on_from_it(server, outbo
 
 
 async def test_a_stream_ahead_of_its_epoch_stops_the_relay_until_a_new_epoch(server, outbox):
-    suspicions: list[StaleDatabase] = []
+    stale_reports: list[StaleDatabase] = []
     outbox.add(100)
-    await publish_all(server, outbox, suspicions)
+    await publish_all(server, outbox, stale_reports)
     before = await names(server)
     outbox.restore(61)
     outbox.add(10, timeline=1)
     meter = CountingMeter()
-    async with running(make_relay(server, outbox, suspicions, meter)):
-        await until(lambda: len(suspicions) > 2)
-        assert await names(server) == before, "nothing is published before an era has begun"
-        assert {each.why for each in suspicions} == {"stream_ahead"}
-        assert {each.system_epoch_min for each in suspicions} == {1}
+    async with running(make_relay(server, outbox, stale_reports, meter)):
+        await until(lambda: len(stale_reports) > 2)
+        assert await names(server) == before, "nothing is published before an epoch has begun"
+        assert {each.why for each in stale_reports} == {"stream_ahead"}
+        assert {each.system_epoch_min for each in stale_reports} == {1}
         assert meter.invariant_warnings["stream_disagrees"] > 0
         outbox.begin(1)
         outbox.add(5)
@@ -205,18 +205,18 @@ async def test_a_stream_ahead_of_its_epoch_stops_the_relay_until_a_new_epoch(ser
 
 
 async def test_lost_announcements_of_an_earlier_epoch_are_not_overwritten(server, outbox):
-    suspicions: list[StaleDatabase] = []
+    stale_reports: list[StaleDatabase] = []
     outbox.add(100)
-    await publish_all(server, outbox, suspicions)
+    await publish_all(server, outbox, stale_reports)
     before = await names(server)
     outbox.restore(61)
     outbox.begin(1)
     outbox.add(39)
-    await publish_all(server, outbox, suspicions)
+    await publish_all(server, outbox, stale_reports)
     found = await names(server)
     assert found == [*before, "reopened.1", *wanted(outbox, 61)]
     assert len(set(found)) == len(found), "the same move of another time has another name"
-    assert suspicions == []
+    assert stale_reports == []
     marker = (await stored(server.url()))[100]
     assert json.loads(marker.data)["last_sequence"] == 61, (
         "what follows it in the stream is forgotten"
@@ -224,18 +224,18 @@ async def test_lost_announcements_of_an_earlier_epoch_are_not_overwritten(server
 
 
 async def test_a_second_restore_of_the_same_backup_skips_the_epoch_of_the_first(server, outbox):
-    suspicions: list[StaleDatabase] = []
+    stale_reports: list[StaleDatabase] = []
     outbox.add(10)
-    await publish_all(server, outbox, suspicions)
+    await publish_all(server, outbox, stale_reports)
     outbox.begin(1)
     outbox.add(10)
-    await publish_all(server, outbox, suspicions)
-    outbox.restore(10)  # an engine that has never heard of era 1 begins it again
+    await publish_all(server, outbox, stale_reports)
+    outbox.restore(10)  # an engine that has does not know epoch 1 begins it again
     outbox.add(4, timeline=2)
-    async with running(make_relay(server, outbox, suspicions)):
-        await until(lambda: suspicions)
-    assert suspicions[-1].system_epoch_min == 2
-    assert suspicions[-1].known_to == POSITIONS_PER_EPOCH, "the marker of the era is the same"
+    async with running(make_relay(server, outbox, stale_reports)):
+        await until(lambda: stale_reports)
+    assert stale_reports[-1].system_epoch_min == 2
+    assert stale_reports[-1].known_to == POSITIONS_PER_EPOCH, "the marker of the epoch is the same"
 
 
 FOREIGN = {
@@ -247,7 +247,7 @@ FOREIGN = {
     },
     "more than 64 bits": {"ce-sequence": "9" * 30, "Nats-Msg-Id": "reopened.9"},
     "more digits than Python reads": {"ce-sequence": "1" * 5_000},
-    "of our era, under a name that no announcement has": {
+    "of our epoch, under a name that no announcement has": {
         "ce-sequence": "31",
         "Nats-Msg-Id": "something",
         "ce-time": "2026-01-31T09:30:00.000000Z",
@@ -279,13 +279,13 @@ async def publish(server, *headers):
 async def test_a_foreign_message_begins_no_epoch_and_stops_nothing(
     server, outbox, headers, is_running
 ):
-    suspicions: list[StaleDatabase] = []
+    stale_reports: list[StaleDatabase] = []
     meter = CountingMeter()
     outbox.add(30)
     if not is_running:
-        await publish_all(server, outbox, suspicions)
+        await publish_all(server, outbox, stale_reports)
         await publish(server, headers)
-    async with running(make_relay(server, outbox, suspicions, meter)):
+    async with running(make_relay(server, outbox, stale_reports, meter)):
         await until(lambda: outbox.marked >= 30)
         if is_running:
             await publish(server, headers)
@@ -293,11 +293,13 @@ async def test_a_foreign_message_begins_no_epoch_and_stops_nothing(
         await until(lambda: outbox.marked >= 60)
     ours = [name for name in await raw_names(server) if name in set(wanted(outbox))]
     assert ours == wanted(outbox)
-    assert suspicions == []
+    assert stale_reports == []
     assert meter.invariant_warnings["stream_foreign"] == 1
-    told = await NatsEventStreamCheck(NatsAccess(servers=(server.url(),)), STREAM).last_announced()
-    assert told is not None
-    assert told.name == ours[-1]
+    reported = await NatsEventStreamCheck(
+        NatsAccess(servers=(server.url(),)), STREAM
+    ).last_announced()
+    assert reported is not None
+    assert reported.name == ours[-1]
 
 
 async def raw_names(server):
@@ -307,40 +309,40 @@ async def raw_names(server):
 async def test_a_forged_announcement_does_not_mislead_an_engine_that_verified_the_stream(
     server, outbox
 ):
-    suspicions: list[StaleDatabase] = []
+    stale_reports: list[StaleDatabase] = []
     outbox.add(30)
     runs = [1]
-    relay = make_relay(server, outbox, suspicions, database_run=lambda: runs[-1])
+    relay = make_relay(server, outbox, stale_reports, database_run=lambda: runs[-1])
     async with running(relay):
         await until(lambda: outbox.marked >= 30)
         await publish(server, FORGED)
         outbox.add(30)
         await until(lambda: outbox.marked >= 60)
-        assert suspicions == []
+        assert stale_reports == []
         runs.append(2)  # the database may be another one since
         await publish(server, {**FORGED, "Nats-Msg-Id": FORGED["Nats-Msg-Id"] + "0"})
         outbox.add(1)
-        await until(lambda: suspicions)
-    assert {each.system_epoch_min for each in suspicions} == {1}
+        await until(lambda: stale_reports)
+    assert {each.system_epoch_min for each in stale_reports} == {1}
 
 
 async def test_lost_transitions_are_detected_behind_foreign_messages(server, outbox):
-    suspicions: list[StaleDatabase] = []
+    stale_reports: list[StaleDatabase] = []
     outbox.add(100)
-    await publish_all(server, outbox, suspicions)
+    await publish_all(server, outbox, stale_reports)
     await publish(server, *FOREIGN.values())
     outbox.restore(61)
-    async with running(make_relay(server, outbox, suspicions)):
-        await until(lambda: suspicions)
-    assert suspicions[0].system_epoch_min == 1
-    assert suspicions[0].known_to == 61
+    async with running(make_relay(server, outbox, stale_reports)):
+        await until(lambda: stale_reports)
+    assert stale_reports[0].system_epoch_min == 1
+    assert stale_reports[0].known_to == 61
 
 
 async def test_nothing_is_written_twice_because_of_foreign_messages_between(server, outbox):
     """Every second message is somebody else's, and the last but one is a copy of our first."""
-    suspicions: list[StaleDatabase] = []
+    stale_reports: list[StaleDatabase] = []
     spec = StreamSpec(name=STREAM, duplicate_window_seconds=0.1)
-    relay = make_relay(server, outbox, suspicions, stream=spec, database_run=lambda: 1)
+    relay = make_relay(server, outbox, stale_reports, stream=spec, database_run=lambda: 1)
     async with running(relay):
         for number in range(1, 13):
             outbox.add(1)
@@ -351,8 +353,8 @@ async def test_nothing_is_written_twice_because_of_foreign_messages_between(serv
     copied = {key: first.headers[key] for key in ("ce-sequence", "Nats-Msg-Id", "ce-id", "ce-time")}
     await publish(server, copied, FOREIGN["beyond every bound"])
     outbox.add(5)
-    async with running(make_relay(server, outbox, suspicions, stream=spec)):
+    async with running(make_relay(server, outbox, stale_reports, stream=spec)):
         await until(lambda: outbox.marked >= 17)
     ours = [name for name in await raw_names(server) if name in set(wanted(outbox))]
     assert ours == [*wanted(outbox)[:12], wanted(outbox)[0], *wanted(outbox)[12:]]
-    assert suspicions == []
+    assert stale_reports == []

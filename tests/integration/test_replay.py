@@ -141,12 +141,12 @@ def ignore(_position):
 async def test_a_purged_stream_gets_back_what_is_asked_for(server, outbox):
     await published(server, outbox)
     await purge(server)
-    told: list[int] = []
-    plan = await replay(server, outbox, first=101).run(told.append)
+    reported: list[int] = []
+    plan = await replay(server, outbox, first=101).run(reported.append)
     assert (plan.first, plan.last, plan.count, plan.is_made) == (101, 1234, 1134, False)
     assert await ids(server) == wanted(outbox, 101)
-    assert told[-1] == 1234
-    assert told == sorted(told)
+    assert reported[-1] == 1234
+    assert reported == sorted(reported)
 
 
 async def test_a_stream_that_still_remembers_purged_ids_is_waited_for(server, outbox):

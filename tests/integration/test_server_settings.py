@@ -98,18 +98,18 @@ async def test_only_writing_connections_stop_while_the_server_is_unsafe(database
     found, _ = await stores.barrier_store.look()
     await stores.close()
     watch.accept(found)
-    told: list[str] = []
-    watch.when_refused(lambda: told.append("told"))
+    reported: list[str] = []
+    watch.when_refused(lambda: reported.append("told"))
     settings = DatabaseSettings(url=database_url, watch=watch)
     writing, reading = DatabaseConnection(settings, is_writing=True), DatabaseConnection(settings)
     await writing.fetchrow("probe_write")
-    watch.heard("fsync is off")
-    watch.heard("fsync is off")
-    assert told == ["told"], "what has become unsafe is told once"
+    watch.checked("fsync is off")
+    watch.checked("fsync is off")
+    assert reported == ["told"], "what has become unsafe is told once"
     with pytest.raises(Unavailable, match="fsync is off"):
         await writing.fetchrow("probe_write")
     assert await reading.fetchrow("server") is not None
-    watch.heard("")
+    watch.checked("")
     await writing.fetchrow("probe_write")
     await writing.close()
     await reading.close()

@@ -66,7 +66,7 @@ LETTER = (
     " payload_hash bytea, stream text, stream_sequence int8, stored_at timestamptz"
 )
 
-MATTER = (
+CASE = (
     "id int8, kind text, settlement_id uuid, detail text, opened_at timestamptz,"
     " acknowledged_at timestamptz, acknowledged_by text, closed_at timestamptz, closed_by text,"
     " close_reason text, seen_at timestamptz"
@@ -88,15 +88,15 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "evidence_of_proposal": ("int8", "evidence bytea"),
     "finish_resolutions": ("int8", "id int8"),
     "last_answer": ("uuid", "state text, event text, at timestamptz, owner int8"),
-    "list_matters": ("text[] uuid bool int8 int8", MATTER),
+    "list_cases": ("text[] uuid bool int8 int8", CASE),
     "live_proposal": ("uuid", PROPOSAL),
-    "lock_matter": ("int8", MATTER),
+    "lock_case": ("int8", CASE),
     "lock_settlement": ("uuid", "id uuid"),
-    "matter_by_id": ("int8", MATTER),
+    "case_by_id": ("int8", CASE),
     "open_altered": ("uuid text text", "id int8"),
     "open_doubts": ("text[] float8[] float8[] int8", "id int8"),
     "open_unbookable": ("uuid text", "id int8"),
-    "open_matters": ("", "kind text, matters int8, oldest_seconds float8"),
+    "open_cases": ("", "kind text, cases int8, oldest_seconds float8"),
     "list_proposals": ("uuid bool int8 int8", PROPOSAL),
     "proposal_by_id": ("int8", PROPOSAL),
     "proposals_of_settlement": ("uuid int8", PROPOSAL),
@@ -157,7 +157,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "close_held": ("text int8", "id int8"),
     "open_held": ("int8", "id int8"),
     "beat": ("int8 float8", "id int8, flushed int8, unsafe text"),
-    "bury": ("text bytea text int8 bytea text int8 timestamptz", "id int8"),
+    "add_dead_letter": ("text bytea text int8 bytea text int8 timestamptz", "id int8"),
     "claim": ("int8 int4 bool", "settlement_id uuid, was_asked bool"),
     "create_migrations": ("", ""),
     "dead_letter": ("int8", LETTER),
@@ -169,7 +169,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "latest_open_dead_letters": ("int8 int8 bool", LETTER),
     "open_dead_letters": ("int8 int8 text timestamptz timestamptz bool bool", LETTER),
     "remove_dead_letters": ("int4 int8", "id int8"),
-    "waiting_dead_letters": ("int8", "letters int8, oldest_seconds float8"),
+    "waiting_dead_letters": ("int8", "dead_letters int8, oldest_seconds float8"),
     "dossier_accounts": ("int8[]", ACCOUNT),
     "dossier_answers": (
         "uuid int8",
@@ -230,7 +230,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "hold_session": ("int8", "hold_engine_lock bool"),
     "join_engine": ("int8 text int4 float8", ""),
     "leave_engine": ("int8", ""),
-    "life": ("uuid", MOVE),
+    "history": ("uuid", MOVE),
     "list_accounts": ("text text text text int8 int8", ACCOUNT),
     "list_settlements": LISTED,
     "list_settlements_in_states": LISTED,
@@ -389,7 +389,7 @@ async def test_lookups_use_indices(connection, name, indices):
     assert "Seq Scan" not in plan
 
 
-# --- the page ---------------------------------------------------------------------------------------
+# --- state machine ----------------------------------------------------------------------------------
 
 
 async def allowed(connection, constraint, columns):
@@ -632,9 +632,9 @@ REFUSED_BY_A_CONSTRAINT = {
     " '', now()",
     "a transfer to itself": "INSERT INTO transfers SELECT gen_random_uuid(), 1, 1, 1, 5, 'EUR',"
     " '', now()",
-    "an ended life without an end": "UPDATE settlement_transactions SET state = 'failed'"
+    "an ended settlement without an end": "UPDATE settlement_transactions SET state = 'failed'"
     " WHERE id = $1",
-    "an open life with an end": "UPDATE settlement_transactions SET ended_at = now() WHERE id = $1",
+    "an open settlement with an end": "UPDATE settlement_transactions SET ended_at = now() WHERE id = $1",
     "a freed obligation that is held": "UPDATE settlement_transactions SET state = 'failed',"
     " ended_at = now() WHERE id = $1",
     "a live obligation that is not": "UPDATE settlement_transactions SET holds_obligation = false"
@@ -642,11 +642,11 @@ REFUSED_BY_A_CONSTRAINT = {
     "more proofs than sendings": "UPDATE attempts SET undelivered = sends + 1 WHERE settlement_id = $1",
     "a resolution without an outcome": "UPDATE fund_locks SET resolved_at = now() WHERE settlement_id = $1",
     "a second head of the stream": "INSERT INTO stream_head (is_only, position) VALUES (false, 1)",
-    "a move that is not on the page": "INSERT INTO moves SELECT 1000, settlement_id, 99, 'locked',"
+    "a move that is not in the state machine": "INSERT INTO moves SELECT 1000, settlement_id, 99, 'locked',"
     " 'cancelled', 'failed', now(), 1, 1 FROM moves LIMIT 1",
     "the same move twice": "INSERT INTO moves SELECT position + 1000, settlement_id, seq,"
     " from_state, event, to_state, at, epoch, attempt FROM moves LIMIT 1",
-    "an answer that is not on the page": "INSERT INTO answers (settlement_id, attempt, state, event,"
+    "an answer that is not in the state machine": "INSERT INTO answers (settlement_id, attempt, state, event,"
     " asked, at) SELECT settlement_id, 1, 'queued', 'no_answer', 1, now() FROM moves LIMIT 1",
     "an answer that came less than once": "INSERT INTO answers (settlement_id, attempt, state, event,"
     " asked, at, times) SELECT settlement_id, 1, 'sent', 'no_answer', 1, now(), 0 FROM moves LIMIT 1",

@@ -31,7 +31,7 @@ from settlement_lab.bench.workload import LoadSpread, Workload
 from settlement_lab.commands.bench.ground import started
 from tests.support.histories import Scene
 from tests.support.stores import PostgresStores
-from tests.unit.engine.engine_world import House, ToldRail, payment_request, running
+from tests.unit.engine.engine_world import EngineWorld, ScriptedRail, payment_request, running
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -215,21 +215,21 @@ def counted_trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_the_engine_calls_its_store_three_times_for_a_batch_of_any_size(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    async with running(rail=PromptRail(), **QUIET) as house:
-        await settle_many(house, "first")  # loads the accounts
+    async with running(rail=PromptRail(), **QUIET) as world:
+        await settle_many(world, "first")  # loads the accounts
         asked: list[str] = []
-        for part in (house.store, house.accounts):
+        for part in (world.store, world.accounts):
             for name, method in inspect.getmembers(part, inspect.iscoroutinefunction):
                 monkeypatch.setattr(part, name, noted(asked, name, method))
-        await settle_many(house, "second")
+        await settle_many(world, "second")
         assert asked == ["admit", "apply", "apply"]
 
 
 async def test_a_settlement_is_a_bounded_number_of_calls_in_the_engine():
     """A log line, a metric look-up, an await: whatever is done for each settlement is counted here."""
-    async with running(rail=PromptRail(), **QUIET) as house:
-        await settle_many(house, "first")
-        calls = await calls_of(settle_many(house, "second"))
+    async with running(rail=PromptRail(), **QUIET) as world:
+        await settle_many(world, "first")
+        calls = await calls_of(settle_many(world, "second"))
     assert calls / ENGINE_ITEMS <= ENGINE_CALLS_MAX, calls / ENGINE_ITEMS
 
 
@@ -241,14 +241,14 @@ def noted(asked: list[str], name: str, method: Callable[..., Awaitable[Any]]) ->
     return noting
 
 
-async def settle_many(house: House, name: str) -> None:
+async def settle_many(world: EngineWorld, name: str) -> None:
     """Settle a batch to its end."""
-    results = await house.engine.submit(
+    results = await world.engine.submit(
         [payment_request(f"{name}-{n}", 1) for n in range(ENGINE_ITEMS)]
     )
     for result in results:
         assert isinstance(result, Accepted)
-    await house.until(lambda: not house.engine._mailbox.carried_count)
+    await world.until(lambda: not world.engine._mailbox.carried_count)
 
 
 async def calls_of(work: Coroutine[Any, Any, None]) -> int:
@@ -272,7 +272,7 @@ async def calls_of(work: Coroutine[Any, Any, None]) -> int:
     return count
 
 
-class PromptRail(ToldRail):
+class PromptRail(ScriptedRail):
     """Settles each payment that it is asked to send, all at once."""
 
     @override

@@ -119,7 +119,9 @@ async def test_settlements_in_a_currency_are_counted(scene):
 
 
 def test_add_a_query(copy, postgres_server):
-    copy.before("src/settlement_engine/store/sql/queries/settlements.sql", "-- name: life\n", QUERY)
+    copy.before(
+        "src/settlement_engine/store/sql/queries/settlements.sql", "-- name: history\n", QUERY
+    )
     copy.before("src/settlement_engine/ports/settlements.py", LIFE, PORT + "        ...\n\n")
     copy.before("src/settlement_engine/store/settlements.py", LIFE, PORT + IN_POSTGRES)
     copy.before(f"{LAB}/memory/settlements.py", LIFE, PORT + IN_MEMORY)

@@ -46,9 +46,9 @@ def test_an_empty_screening_provider_is_refused():
 
 def test_the_configured_screening_provider_is_used(monkeypatch, tmp_path):
     asked = object()
-    monkeypatch.setattr(screening, "PROVIDERS", {**PROVIDERS, "house": lambda _config: asked})
+    monkeypatch.setattr(screening, "PROVIDERS", {**PROVIDERS, "own": lambda _config: asked})
     book = str(tmp_path / "book")
-    named = {"screening.provider": "house", "banks.mock_book_file": book}
+    named = {"screening.provider": "own", "banks.mock_book_file": book}
     engine = Application(configured(**named)).engine
     assert any(asked is value for value in _reached(engine))
 

@@ -69,7 +69,7 @@ Service: TypeAlias = Mapping[str, Unary]
 
 
 class Drain:
-    """Ends streams and waits that have no end of their own when the engine is told to stop."""
+    """Ends streams and waits that have no end of their own when the engine has to stop."""
 
     def __init__(self) -> None:
         self._scopes: set[asyncio.Timeout] = set()

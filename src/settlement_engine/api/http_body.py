@@ -41,7 +41,7 @@ class Bodies:
 
     def __init__(self, bounds: HttpBounds) -> None:
         self._bounds = bounds
-        self._room = BodyBudget(bounds.body_bytes_max)
+        self._budget = BodyBudget(bounds.body_bytes_max)
 
     @asynccontextmanager
     async def read(self, request: web.Request, limit: int) -> AsyncIterator[bytes]:
@@ -49,7 +49,7 @@ class Bodies:
 
         Raises NotRead; Overloaded when not enough memory became free in time.
         """
-        share = Share(self._room)
+        share = Share(self._budget)
         try:
             body = await self._arrived(request, limit, share)
             share.keep(len(body) if len(body) > FREE_BYTES else 0)
@@ -136,15 +136,15 @@ class BodyBudget:
 class Share:
     """The bytes that one request has reserved."""
 
-    def __init__(self, room: BodyBudget) -> None:
-        self._room = room
+    def __init__(self, budget: BodyBudget) -> None:
+        self._budget = budget
         self.count = 0
 
     async def take(self, count: int, seconds: float) -> None:
         """Reserve bytes, or raise Overloaded when they did not become free within ``seconds``."""
         try:
             async with asyncio.timeout(seconds):
-                self.count = await self._room.take(count)
+                self.count = await self._budget.take(count)
         except TimeoutError:
             what = "too many large requests are being read at once"
             raise Overloaded(what, retry_after_seconds=RETRY_AFTER_SECONDS) from None
@@ -153,4 +153,4 @@ class Share:
         """Return all reserved bytes except ``count``."""
         given = max(self.count - count, 0)
         self.count -= given
-        self._room.give(given)
+        self._budget.give(given)

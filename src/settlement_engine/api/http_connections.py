@@ -116,7 +116,7 @@ class HttpConnection:
         if not self._is_open:
             transport.abort()
 
-    def heard(self) -> None:
+    def received(self) -> None:
         """Record that bytes have arrived: an idle caller starts a request, which has its own deadline."""
         if self._is_idle:
             self._is_idle = False
@@ -192,7 +192,7 @@ class BoundedHandler(web.RequestHandler):
     @override
     def data_received(self, data: bytes) -> None:
         if data:  # aiohttp calls with no data to have its buffer parsed again
-            self.connection.heard()
+            self.connection.received()
         super().data_received(data)
 
     @override

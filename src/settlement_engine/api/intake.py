@@ -67,9 +67,11 @@ _TAKEN_IN: Final = frozenset({DeadLetterOutcome.ACCEPTED, DeadLetterOutcome.REPL
 class IntakeCalls:
     """Serves the calls."""
 
-    def __init__(self, engine: Engine, letters: DeadLetterStore, undisturbed: Undisturbed) -> None:
+    def __init__(
+        self, engine: Engine, dead_letters: DeadLetterStore, undisturbed: Undisturbed
+    ) -> None:
         self._engine = engine
-        self._dead_letters = letters
+        self._dead_letters = dead_letters
         self._undisturbed = undisturbed
 
     def unary(self) -> Service:
@@ -94,14 +96,14 @@ class IntakeCalls:
         position = read_token(request.page_token, filters, found)
         before_id = check_number("page_token", position, found) if position else None
         refuse(found)
-        letters = await self._dead_letters.dead_letters(
+        dead_letters = await self._dead_letters.dead_letters(
             size + 1,
             before_id=before_id,
             is_open_only=not request.with_ended,
             has_payload=False,
         )
-        page = letters[:size]
-        has_more = len(letters) > size
+        page = dead_letters[:size]
+        has_more = len(dead_letters) > size
         return pb.ListDeadLettersResponse(
             letters=await in_parts(page, partial(_dead_letter, has_payload=False)),
             next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
@@ -171,7 +173,7 @@ class IntakeCalls:
     ) -> pb.DeadLettersResponse:
         """Act on one after the other; a temporary error ends the call but keeps what was already done."""
         limit, wanted = _read_many(request)
-        letters = await self._dead_letters.open_dead_letters(
+        dead_letters = await self._dead_letters.open_dead_letters(
             limit + 1,
             after_id=request.filter.after_id,
             wanted=wanted,
@@ -179,7 +181,7 @@ class IntakeCalls:
             has_payload=is_whole_only and not request.is_dry_run,
         )
         answer = pb.DeadLettersResponse()
-        for dead_letter in letters[:limit]:
+        for dead_letter in dead_letters[:limit]:
             after: DeadLetter | None = dead_letter
             if not request.is_dry_run:
                 try:
@@ -192,7 +194,7 @@ class IntakeCalls:
             if after is not None:
                 answer.letters.append(_dead_letter(after, has_payload=False))
             answer.next_after_id = dead_letter.id
-        if len(letters) <= limit:
+        if len(dead_letters) <= limit:
             answer.next_after_id = 0
         return answer
 

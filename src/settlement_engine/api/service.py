@@ -200,7 +200,7 @@ class SettlementCalls:
 
 
 def _filter(request: pb.ListSettlementsRequest, found: Found) -> SettlementFilter:
-    """Read the filter of a list, without the page's position."""
+    """Read the filter of a list, without the position of the page."""
     statuses = _statuses(request, found)
     check_filter(request.bank, request.currency, found)
     if request.obligation_id:

@@ -149,7 +149,7 @@ class _Answers:
         self._send = send
         self._waiting: asyncio.Queue[pb.SettlementResponse | None] = asyncio.Queue()
 
-    async def room(self) -> None:
+    async def wait_for_capacity(self) -> None:
         """Wait until one more may be in flight; ``write`` frees its slot."""
         await self._free.acquire()
 
@@ -199,7 +199,7 @@ class ManySettlements:
                 try:
                     async with self._drain.until_drained():
                         async for request in requests:
-                            await answers.room()
+                            await answers.wait_for_capacity()
                             group.create_task(one(request))
                 except Unavailable as error:
                     drained = error

@@ -45,7 +45,7 @@ __all__ = [
 
 
 def run(config: Config, *, on_ready: Callable[[Addresses], None]) -> None:
-    """Run one engine on uvloop until it is told to stop; see ``run_engine``."""
+    """Run one engine on uvloop until it has to stop; see ``run_engine``."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_engine(config, on_ready=on_ready))
 

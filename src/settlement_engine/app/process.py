@@ -1,6 +1,6 @@
 """The lifecycle of one engine process: start, run, drain, end.
 
-Promises: the engine registers and recovers open settlements before it listens; when told to stop it drains
+Promises: the engine registers and recovers open settlements before it listens; at a stop signal it drains
 before it exits; a background task that ends by itself ends the process, so that no half of it keeps running.
 """
 

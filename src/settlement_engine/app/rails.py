@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS_MAX = 5.0
 MARGIN_SECONDS = 1
-"""How much longer the engine waits than the connection: so it hears how an exchange ended."""
+"""How much longer the engine waits than the connection, so that it learns how an exchange ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What a person does about a failover barrier: show it, raise one after a restore, confirm one.
 
-The engines need not run, and need not be told: they read the record in the database. It must never send to a
+The engines need not run: they read the record in the database. It must never send to a
 bank or move money.
 """
 

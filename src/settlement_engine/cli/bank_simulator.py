@@ -36,7 +36,7 @@ A_FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where it listens.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="0 takes a free one.")
 @click.option("--script", "script_file", type=A_FILE, help="What it does, in YAML or JSON.")
-@click.option("--callback-url", default="", help="Whom it tells what nobody asked for.")
+@click.option("--callback-url", default="", help="Where it sends reports without being asked.")
 @click.option("--callback-ca", type=A_FILE, help="By whose certificates it knows them.")
 @click.option(
     "--callback-token-file", type=A_FILE, help="What it sends as `Authorization: Bearer`."
@@ -57,7 +57,7 @@ def bank_simulator(*, is_listing: bool, is_json: bool, **given: Any) -> None:  #
     """Run a bank that speaks ISO 20022 over HTTP, with a ledger of its own.
 
     It takes pacs.008, pacs.009, pacs.028 and camt.056 by POST /messages, and does with each payment what
-    its script says. GET /ledger tells what it received and debited, as JSON lines. With --orders and --reports
+    its script says. GET /ledger lists what it received and debited, as JSON lines. With --orders and --reports
     it is an operator of the ACH as well: it takes NACHA files, acknowledges them, and returns entries.
     """
     import asyncio

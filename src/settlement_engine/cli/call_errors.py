@@ -79,13 +79,13 @@ def _without_details(code: grpc.StatusCode, detail: str, target: str) -> Settlem
 
 def from_status(status: Status) -> SettlementEngineError:
     """Turn the engine's error for a call, or for one item of a batch, into an exception."""
-    told = _told(status)
+    details = _details(status)
     if status.code == code_pb2.INVALID_ARGUMENT:
         invalid = InvalidInstruction(_violations(status) or [("the call", status.message)])
         invalid.why = REFUSED
         return invalid
     reason = _reason(status)
-    why, todo = told.get("why") or reason, told.get("todo") or _advice(status)
+    why, todo = details.get("why") or reason, details.get("todo") or _advice(status)
     kind = _CLASSES.get(reason)
     if kind is not None:
         why = why if why != NotFound.reason else "the engine has no record with this reference"
@@ -118,7 +118,7 @@ def _reason(status: Status) -> str:
     return str(found.reason) if found else ""
 
 
-def _told(status: Status) -> dict[str, str]:
+def _details(status: Status) -> dict[str, str]:
     """Return the engine's explanation of an error: ``why`` and ``todo``."""
     found = _unpack(status, error_details_pb2.ErrorInfo)
     return dict(found.metadata) if found else {}

@@ -275,8 +275,8 @@ def _print_many(
     found: list[wire.DeadLetter], many: _Many, stopped: str, *, has_more: bool, is_json: bool
 ) -> None:
     if is_json:
-        letters = [as_dict(dead_letter) for dead_letter in found]
-        print_json({"letters": letters, "has_more": has_more, "stopped_because": stopped})
+        shown = [as_dict(dead_letter) for dead_letter in found]
+        print_json({"letters": shown, "has_more": has_more, "stopped_because": stopped})
         return
     if found:
         columns = ("NUMBER", "RECEIVED", "BYTES", "STATE", "WHY")

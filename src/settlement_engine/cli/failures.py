@@ -58,7 +58,7 @@ def code_for(error: Exception) -> ExitCode:
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return code
-    is_embedded = _is_told(error) and not isinstance(error, SettlementEngineError)
+    is_embedded = _is_ours(error) and not isinstance(error, SettlementEngineError)
     return ExitCode.UNAVAILABLE if is_embedded else ExitCode.FAILED
 
 
@@ -72,16 +72,16 @@ def as_failure(error: Exception) -> dict[str, Any]:
     """Write an error for JSON, with its stable reason."""
     what, why, todo = _three(error)
     reason = getattr(error, "told_reason", "") or getattr(error, "reason", "") or "FAILED"
-    told: dict[str, Any] = {"what": what, "why": why, "do": todo, "reason": reason}
+    shown: dict[str, Any] = {"what": what, "why": why, "do": todo, "reason": reason}
     if isinstance(error, InvalidInstruction):
-        told["violations"] = [
+        shown["violations"] = [
             {"field": field, "description": description} for field, description in error.violations
         ]
-    return {"error": {**told, "exitCode": int(code_for(error))}}
+    return {"error": {**shown, "exitCode": int(code_for(error))}}
 
 
 def _three(error: Exception) -> tuple[str, str, str]:
-    if _is_told(error):
+    if _is_ours(error):
         what, why, todo = (str(getattr(error, name)) for name in ("what", "why", "todo"))
     else:
         what, why, todo = (
@@ -103,8 +103,8 @@ def explain_usage(error: click.ClickException) -> str:
 def usage_as_failure(error: click.ClickException) -> dict[str, Any]:
     """Write wrong usage of a command for JSON."""
     what, why, todo = _three_of_usage(error)
-    told = {"what": what, "why": why, "do": todo, "reason": "USAGE"}
-    return {"error": {**told, "exitCode": error.exit_code}}
+    shown = {"what": what, "why": why, "do": todo, "reason": "USAGE"}
+    return {"error": {**shown, "exitCode": error.exit_code}}
 
 
 def _three_of_usage(error: click.ClickException) -> tuple[str, str, str]:
@@ -115,5 +115,5 @@ def _three_of_usage(error: click.ClickException) -> tuple[str, str, str]:
     return what, f"usage: {usage}", f"Read the help: {path} --help"
 
 
-def _is_told(error: Exception) -> bool:
+def _is_ours(error: Exception) -> bool:
     return all(isinstance(getattr(error, name, None), str) for name in ("what", "why", "todo"))

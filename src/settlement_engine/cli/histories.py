@@ -124,11 +124,11 @@ def explain(*, name: str, address: EngineAddress, is_json: bool) -> None:
     ID is any of its references, as for `show`.
     """
     with reach(address) as engine:
-        told = engine.settlements.ExplainSettlement(by_name(name), timeout=CALL_SECONDS)
+        explanation = engine.settlements.ExplainSettlement(by_name(name), timeout=CALL_SECONDS)
     if is_json:
-        print_json(as_dict(told))
+        print_json(as_dict(explanation))
         return
-    say(told.text.rstrip())
+    say(explanation.text.rstrip())
 
 
 def _facts(found: wire.SettlementStatusResponse) -> list[tuple[str, str]]:
@@ -172,8 +172,8 @@ def _attention(found: wire.SettlementStatusResponse) -> str:
 def _line(move: wire.Move, before: datetime | None) -> str:
     waited = (instant(move.at) - before).total_seconds() if before else 0.0
     since = f"+{waited:.3f} s" if before else ""
-    told = "".join(f" ✓ {checkpoint}" for checkpoint in move.reached)
+    reached = "".join(f" ✓ {checkpoint}" for checkpoint in move.reached)
     words = " · ".join(f"{key} {text}" for key, text in sorted(move.detail.items()) if text)
     place = f"{move.from_state:>{STATE_WIDTH}} ── {move.event:<{EVENT_WIDTH}} →"
-    line = f"  {move.seq:>3}  {clock_time(move.at)} {since:>11}  {place} {move.to_state}{told}"
+    line = f"  {move.seq:>3}  {clock_time(move.at)} {since:>11}  {place} {move.to_state}{reached}"
     return f"{line}   {words}" if words else line

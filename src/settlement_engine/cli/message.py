@@ -100,8 +100,8 @@ def _validate(data: bytes, xsd_dir: Path) -> None:
 
 def _tell_fault(file: Path, error: MessageError, *, is_json: bool) -> int:
     if is_json:
-        told = {"place": error.place, "reason": error.reason, "exitCode": int(ExitCode.FAILED)}
-        print_json({"file": str(file), "error": told})
+        shown = {"place": error.place, "reason": error.reason, "exitCode": int(ExitCode.FAILED)}
+        print_json({"file": str(file), "error": shown})
     else:
         mark(BAD, f"{file}: cannot be read as a message")
         say(f"  place   {error.place}")
@@ -113,12 +113,12 @@ def _tell(file: Path, found: Recognised, *, is_json: bool) -> None:
     from settlement_engine.messages.plain import plain
 
     if is_json:
-        told: dict[str, Any] = {"file": str(file), "kind": found.kind, "version": found.version}
-        told["says"] = list(found.says)
-        told["warnings"] = [{"place": each.place, "text": each.text} for each in found.odd]
-        told["unread"] = [{"place": each.place, "reason": each.text} for each in found.unread]
-        told["head"] = None if found.head is None else plain(found.head)
-        print_json({**told, "content": plain(found.content)})
+        shown: dict[str, Any] = {"file": str(file), "kind": found.kind, "version": found.version}
+        shown["says"] = list(found.says)
+        shown["warnings"] = [{"place": each.place, "text": each.text} for each in found.odd]
+        shown["unread"] = [{"place": each.place, "reason": each.text} for each in found.unread]
+        shown["head"] = None if found.head is None else plain(found.head)
+        print_json({**shown, "content": plain(found.content)})
         return
     mark(GOOD, f"{file}: {found.kind} version {found.version}")
     for sentence in found.says:

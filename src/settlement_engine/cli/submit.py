@@ -2,7 +2,7 @@
 
 Promises: it prints the references before it sends anything, and the settlement id as soon as the engine has
 accepted it. The same command again is the same payment, never a second one, unless ``--another`` is given.
-Whoever stops waiting is told how to continue. Exit code 1 if no money moved, 6 if it is not final yet.
+Whoever stops waiting sees how to continue. Exit code 1 if no money moved, 6 if it is not final yet.
 """
 
 from __future__ import annotations
@@ -127,17 +127,17 @@ def submit(  # noqa: PLR0913 -- each option of the command is an argument
         metadata=_pairs(metadata),
     )
     _name(request, obligation_id, idempotency_key, is_new=another)
-    told = _Told(request, is_json=is_json, is_named=bool(obligation_id or idempotency_key))
-    told.names()
+    shown = _Shown(request, is_json=is_json, is_named=bool(obligation_id or idempotency_key))
+    shown.names()
     began = time.monotonic()
-    with told.going_on(), reach(address) as engine:
+    with shown.going_on(), reach(address) as engine:
         answer = first = _accept(engine, request, timeout_seconds)
-        told.accepted(first)
+        shown.accepted(first)
         if wait:
             left = max(timeout_seconds - (time.monotonic() - began), POLL_SECONDS)
             answer = _await_end(engine, request, first, left, is_json=is_json)
             answer.replayed = first.replayed
-    return told.answer(answer, time.monotonic() - began, has_waited=wait)
+    return shown.answer(answer, time.monotonic() - began, has_waited=wait)
 
 
 def _name(
@@ -240,7 +240,7 @@ def _show(engine: EngineClient, waiting: Any, accepted: wire.SettlementResponse)
             )
 
 
-class _Told:
+class _Shown:
     """Prints what becomes known about one settlement, in order."""
 
     def __init__(self, request: wire.SettlementRequest, *, is_json: bool, is_named: bool) -> None:

@@ -154,11 +154,11 @@ class _Following:
                 f"resume with: settlement-engine tail --after {self._request.after_sequence}"
             )
 
-    def _tell(self, news: str) -> None:
+    def _tell(self, text: str) -> None:
         if self._is_json:
-            note_json({"news": news})
+            note_json({"news": text})
         else:
-            note(f"! {news}")
+            note(f"! {text}")
 
 
 def _event_line(event: wire.SettlementEvent) -> str:

@@ -88,7 +88,7 @@ class Taken(Record, frozen=True, kw_only=True):
 
 
 class TransitionRow(Record, frozen=True, kw_only=True):
-    """A row of the page."""
+    """A transition of the state machine."""
 
     state: str
     event: str
@@ -121,7 +121,7 @@ def canonical(value: object) -> bytes:
 
 
 def transition_rows() -> tuple[TransitionRow, ...]:
-    """Return the page as data."""
+    """Return the state machine as data."""
     return tuple(
         TransitionRow(
             state=state.value,
@@ -137,7 +137,7 @@ def transition_rows() -> tuple[TransitionRow, ...]:
 
 
 def state_machine_version() -> str:
-    """Name the page: the hash of its rows."""
+    """Return the name of the state machine: the hash of its transitions."""
     return hashlib.sha256(canonical(transition_rows())).hexdigest()
 
 

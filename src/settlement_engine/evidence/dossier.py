@@ -1,6 +1,6 @@
 """Everything that is kept about one settlement, in shapes that can be written down and read back.
 
-A dossier is a copy made in one snapshot: what explains a life to a person (``explanation.py``) and what
+A dossier is a copy made in one snapshot: what explains the history to a person (``explanation.py``) and what
 is exported as evidence (``evidence.py``) both stand on it and on nothing else. It holds facts only; it
 must never hold a secret, and nothing in it is computed but the names of announcements.
 """
@@ -25,8 +25,8 @@ EXCEPTIONS_MAX: Final = 1_000
 """No more of these are copied of one settlement."""
 
 PROPOSALS_MAX: Final = 8
-"""No more of what people proposed is copied, because each has a file beside it: what was approved before
-all else, then the latest ones. How many there were in all is told."""
+"""At most this many proposals are copied, because each has a file beside it: the approved ones first,
+then the latest ones. The total number is recorded."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +34,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class InstructionRecord(Record, frozen=True, kw_only=True):
-    """What the caller asked for. ``content_sha256`` is the fingerprint that tells a replay.
+    """What the caller asked for. ``content_sha256`` is the fingerprint by which a replay is recognised.
 
     ``exponent`` is how many decimals the currency has in the book; older versions did not write it.
     """
@@ -96,7 +96,7 @@ class AnswerRecord(Record, frozen=True, kw_only=True):
     """An answer that changed no state, and how many ``times`` it came between two moves.
 
     ``at`` is the first time and ``last_at`` the last one; None, as older versions wrote it, is the same.
-    ``asked`` counts the enquiries without news up to the last one.
+    ``asked`` counts the enquiries without a response up to the last one.
     """
 
     at: datetime
@@ -170,7 +170,7 @@ class AccountRecord(Record, frozen=True, kw_only=True):
 
 
 class ExceptionRecord(Record, frozen=True, kw_only=True):
-    """A matter for a person. ``detail`` is what was written down with it."""
+    """An exception that needs a person. ``detail`` is what was recorded with it."""
 
     id: int
     kind: str

@@ -167,7 +167,7 @@ def account_ids(
 
 
 def record_exception(case: ExceptionCase) -> ExceptionRecord:
-    """Write down a matter for a person."""
+    """Record an exception that needs a person."""
     return ExceptionRecord(
         id=case.id,
         kind=case.kind.value,

@@ -52,7 +52,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 def explain(dossier: Dossier) -> Explanation:
     """Explain a settlement."""
     instruction, standing = dossier.instruction, dossier.standing
-    told = Explanation(
+    explanation = Explanation(
         headline=(
             f"{instruction.amount} {instruction.currency} from {instruction.from_bank} to {instruction.to_bank}"
             f" for obligation {instruction.obligation_id}: {standing.state.name}"
@@ -63,30 +63,30 @@ def explain(dossier: Dossier) -> Explanation:
         money=tuple(money_sentences(dossier)),
         who=tuple(_who(dossier)),
     )
-    return _readable(told)
+    return _readable(explanation)
 
 
-def _readable(told: Explanation) -> Explanation:
+def _readable(explanation: Explanation) -> Explanation:
     """Show invisible characters, which others may have written, as their codes."""
     return Explanation(
-        headline=shown(told.headline),
-        story=tuple(ExplanationLine(line.at, shown(line.text)) for line in told.story),
-        standing=tuple(map(shown, told.standing)),
-        next=tuple(map(shown, told.next)),
-        money=tuple(map(shown, told.money)),
-        who=tuple(map(shown, told.who)),
+        headline=shown(explanation.headline),
+        story=tuple(ExplanationLine(line.at, shown(line.text)) for line in explanation.story),
+        standing=tuple(map(shown, explanation.standing)),
+        next=tuple(map(shown, explanation.next)),
+        money=tuple(map(shown, explanation.money)),
+        who=tuple(map(shown, explanation.who)),
     )
 
 
-def as_text(told: Explanation) -> str:
+def as_text(explanation: Explanation) -> str:
     """Write an explanation as plain text."""
-    lines = [as_sentence(told.headline), "", "What happened:"]
-    lines += [f"  {clock(line.at)}  {line.text}" for line in told.story]
+    lines = [as_sentence(explanation.headline), "", "What happened:"]
+    lines += [f"  {clock(line.at)}  {line.text}" for line in explanation.story]
     parts = {
-        "Why it is in this state": told.standing,
-        "What happens next": told.next,
-        "The money": told.money,
-        "Who may act": told.who,
+        "Why it is in this state": explanation.standing,
+        "What happens next": explanation.next,
+        "The money": explanation.money,
+        "Who may act": explanation.who,
     }
     for title, sentences in parts.items():
         lines += ["", f"{title}:", *(f"  {sentence}" for sentence in sentences)]
@@ -184,8 +184,8 @@ def _next(dossier: Dossier) -> Iterator[str]:
     else:
         yield "No next action exists. This is a fault: see the alert for stuck settlements."
     if standing.asked:
-        heard = [each.last_at or each.at for each in dossier.answers.latest]
-        last = f" (last at {clock(max(heard))})" if heard else ""
+        received_at = [each.last_at or each.at for each in dossier.answers.latest]
+        last = f" (last at {clock(max(received_at))})" if received_at else ""
         enquiries = f"{standing.asked} status enquir{'y' if standing.asked == 1 else 'ies'}"
         is_silent = all(each.event is Event.NO_ANSWER for each in dossier.answers.latest)
         yield f"{enquiries}, no {'response' if is_silent else 'final status'} yet{last}."
@@ -199,13 +199,13 @@ def _unbookable(dossier: Dossier) -> list[ExceptionRecord]:
 
 def _who(dossier: Dossier) -> Iterator[str]:
     state = dossier.standing.state
-    told = [MAY_ACT[event] for event in MAY_ACT if event in TRANSITIONS[state]]
+    lines = [MAY_ACT[event] for event in MAY_ACT if event in TRANSITIONS[state]]
     if any(each.closed_at is None for each in dossier.exceptions):
-        told.append("A person has to work on its exceptions: `settlement-engine exceptions list`.")
+        lines.append("A person has to work on its exceptions: `settlement-engine exceptions list`.")
     if _unbookable(dossier):
-        told.append(
+        lines.append(
             "Somebody who can repair the database has to act: the engine cannot continue alone."
         )
-    yield from told or ["Nobody has to act."]
+    yield from lines or ["Nobody has to act."]
     if state in HOLDING and Event.CANCELLED not in TRANSITIONS[state]:
         yield "The caller cannot cancel in this state: the rail may have the payment."

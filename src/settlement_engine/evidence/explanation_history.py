@@ -79,16 +79,16 @@ def tell_move(move: MoveRecord) -> str:
     words = _words(move)
     if words:
         text += f" ({words})"
-    told = [as_sentence(text)]
+    sentences = [as_sentence(text)]
     if row is not None and row.do is not None:
-        told.append(as_sentence(DID[row.do]))
+        sentences.append(as_sentence(DID[row.do]))
     if move.to_state is not move.from_state:
-        told.append(f"The state became {move.to_state.name}.")
+        sentences.append(f"The state became {move.to_state.name}.")
     if row is not None and row.ask is not None:
         # No record says whether the rail takes enquiries; on one that only sends, nobody is asked.
         condition = ", if it takes enquiries" if row.ask is Ask.ENQUIRE else ""
-        told.append(as_sentence(f"next, {ASKS[row.ask]}{condition}"))
-    return " ".join(told)
+        sentences.append(as_sentence(f"next, {ASKS[row.ask]}{condition}"))
+    return " ".join(sentences)
 
 
 def _words(move: MoveRecord) -> str:

@@ -111,7 +111,7 @@ def verify(
         checks.append(Check(title=title, faults=found[:FAULTS_MAX]))
     checks.append(_terms(dossier, readers))
     checks.append(_names(dossier, about, files))
-    if all(check.is_good for check in checks):  # what does not hold together cannot be told
+    if all(check.is_good for check in checks):  # an inconsistent dossier cannot be explained
         checks.append(_explanation(dossier, about, files, engine_version))
     return Verified(
         checks=tuple(checks),
@@ -122,16 +122,16 @@ def verify(
 
 def _manifest(files: Mapping[str, bytes], made: bundle.Manifest) -> Iterator[str]:
     try:
-        told = bundle.read_file(files, bundle.MANIFEST, bundle.Manifest)
+        manifest = bundle.read_file(files, bundle.MANIFEST, bundle.Manifest)
     except CorruptRecord as fault:
         yield str(fault)
         return
-    if told.format != bundle.FORMAT:
-        yield f"the format is {told.format!r}, not {bundle.FORMAT!r}"
-    names = [each.name for each in told.files]
+    if manifest.format != bundle.FORMAT:
+        yield f"the format is {manifest.format!r}, not {bundle.FORMAT!r}"
+    names = [each.name for each in manifest.files]
     if names != sorted(set(names)):
         yield "the manifest does not list each file once, in order"
-    listed = {each.name: each for each in told.files}
+    listed = {each.name: each for each in manifest.files}
     found = {each.name: each for each in made.files}
     for name in sorted(listed.keys() | found.keys()):
         if name not in found:
@@ -140,7 +140,7 @@ def _manifest(files: Mapping[str, bytes], made: bundle.Manifest) -> Iterator[str
             yield f"{name} is not in the manifest"
         elif listed[name] != found[name]:
             yield f"{name} was changed: its hash is {found[name].sha256}"
-    if told.root_sha256 != bundle.root_of(told.files):
+    if manifest.root_sha256 != bundle.root_of(manifest.files):
         yield "the root hash is not that of the files that the manifest lists"
 
 
@@ -148,7 +148,8 @@ def _state_machine_check(about: About, data: bytes) -> Check:
     version = hashlib.sha256(data).hexdigest()
     if version != about.state_machine_sha256:
         return Check(
-            title="state machine", faults=("the page is not the one that about.json names",)
+            title="state machine",
+            faults=("the state machine is not the one that about.json names",),
         )
     is_ours = version == bundle.state_machine_version()
     return Check(
@@ -182,7 +183,9 @@ def _explanation(
     title = "explanation follows from the records"
     is_ours = about.engine_version == engine_version
     if not is_ours or about.state_machine_sha256 != bundle.state_machine_version():
-        return Check(title=title, note=f"not compared: it was told by {about.engine_version}")
+        return Check(
+            title=title, note=f"not compared: the explanation was written by {about.engine_version}"
+        )
     is_same = as_text(explain(dossier)).encode() == files.get(bundle.EXPLANATION)
     return Check(title=title, faults=() if is_same else ("it is another text",))
 
@@ -228,7 +231,7 @@ def _moves(dossier: Dossier, state_machine: StateMachine) -> Iterator[str]:
     for move in moves:
         row = state_machine.get((move.from_state.value, move.event.value))
         if row is None or row.to_state != move.to_state.value:
-            yield f"move {move.seq} is not on the page: {move.event} in {move.from_state}"
+            yield f"move {move.seq} is no transition of the state machine: {move.event} in {move.from_state}"
     yield from _ends_where_it_stands(dossier)
 
 
@@ -254,7 +257,7 @@ def _answers(dossier: Dossier, state_machine: StateMachine) -> Iterator[str]:
             return
         row = state_machine.get((answer.state.value, answer.event.value))
         if row is None or row.to_state != answer.state.value:
-            yield f"{answer.event} in {answer.state} is not on the page as an answer that stays"
+            yield f"{answer.event} in {answer.state} is no answer that keeps the state"
             return
 
 
@@ -381,7 +384,7 @@ def _announcements(dossier: Dossier, _state_machine: StateMachine) -> Iterator[s
 
 _CHECKS: Final[Mapping[str, Callable[[Dossier, StateMachine], Iterator[str]]]] = {
     "instruction and its fingerprint": _instruction,
-    "moves follow the page without a gap": _moves,
+    "moves follow the state machine without a gap": _moves,
     "answers that changed nothing": _answers,
     "references follow from caller and key": _references,
     "payment bytes are those that were recorded": _payloads,

@@ -59,9 +59,9 @@ def _intent_faults(dossier: Dossier, attempt: AttemptRecord, lock: MoveRecord) -
         VALID_UNTIL: attempt.valid_until.astimezone(UTC).isoformat(),
     }
     for name, found in made.items():
-        told = lock.detail.get(name, found)
-        if told != found:
-            yield f"attempt {attempt.number} has {name} {found}, and was locked with {told}"
+        recorded = lock.detail.get(name, found)
+        if recorded != found:
+            yield f"attempt {attempt.number} has {name} {found}, and was locked with {recorded}"
 
 
 def route_faults(dossier: Dossier, _state_machine: StateMachine) -> Iterator[str]:

@@ -41,7 +41,7 @@ class AchOperator:
     def receive(
         self, name: str, content: bytes, script: ScenarioScript, now_ms: int
     ) -> bytes | None:
-        """Take a file in; returns its acknowledgement, or None where it is lost, or nothing is heard of it."""
+        """Take a file in; returns its acknowledgement, or None where the file or its acknowledgement is lost."""
         digest = hashlib.sha256(content).hexdigest()
         try:
             file = read_file(content)

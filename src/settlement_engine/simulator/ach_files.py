@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from settlement_engine.messages.nacha.model import Batch, FileHeader, NachaEntry
+    from settlement_engine.simulator.events import Coming
     from settlement_engine.simulator.ledger import Payment
-    from settlement_engine.simulator.scenarios import Coming, ScenarioStep
+    from settlement_engine.simulator.scenarios import ScenarioStep
 
 RECORDS_IN_BLOCK: Final = 10
 FILLER: Final = "9" * 94
@@ -116,7 +117,7 @@ def refusal(file: str, sha256: str, reason: str) -> bytes:
 
 
 class AchAnswers:
-    """What is told of entries after the acknowledgement of their file."""
+    """What is reported about entries after the acknowledgement of their file."""
 
     def status(self, payment: Payment, step: ScenarioStep, name: str, _told_at_ms: int) -> bytes:
         """Advise that an entry settled, or that it did not."""

@@ -25,8 +25,9 @@ from settlement_engine.messages.references import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from settlement_engine.simulator.events import Coming
     from settlement_engine.simulator.ledger import Payment
-    from settlement_engine.simulator.scenarios import Coming, ScenarioStep
+    from settlement_engine.simulator.scenarios import ScenarioStep
 
 STATUS_REPORT: Final = "pacs.002.001.10"
 RETURN: Final = "pacs.004.001.09"
@@ -178,7 +179,7 @@ def resolution(
 
 
 class IsoAnswers:
-    """What is told of payments by call-back."""
+    """What is reported about payments by call-back."""
 
     def status(self, payment: Payment, step: ScenarioStep, name: str, told_at_ms: int) -> bytes:
         """Tell a status."""

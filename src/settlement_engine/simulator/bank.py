@@ -68,8 +68,8 @@ SILENT: Final = BankResponse(manner=Manner.SILENT)
 FAILED: Final = BankResponse(status=SERVER_ERROR)
 
 
-class _Told(NamedTuple):
-    """A payment, and what is told of it: a status with its reason."""
+class _Reported(NamedTuple):
+    """A payment, and what is reported about it: a status with its reason."""
 
     payment: Payment
     status: str
@@ -92,7 +92,7 @@ class ScriptedBank:
         self._events.work(now_ms)
 
     def receive_file(self, name: str, content: bytes, now_ms: int) -> bytes | None:
-        """Deal with a file of the ACH; returns its acknowledgement, if one is heard."""
+        """Deal with a file of the ACH; returns its acknowledgement, if the sender receives one."""
         self.work(now_ms)
         return self._operator.receive(name, content, self.script, now_ms)
 
@@ -129,21 +129,21 @@ class ScriptedBank:
         if len(transfers) > TRANSFERS_MAX:
             return BankResponse(status=UNPROCESSABLE)
         received = [self._payment(message, transfer, now_ms) for transfer in transfers]
-        unheard = next((each for each in received if isinstance(each, BankResponse)), None)
-        if unheard is not None:
-            return unheard
-        told = [each for each in received if isinstance(each, _Told)]
+        other = next((each for each in received if isinstance(each, BankResponse)), None)
+        if other is not None:
+            return other
+        reported = [each for each in received if isinstance(each, _Reported)]
         statuses = [
             answers.transaction_status(self._named(each.payment), each.status, each.code)
-            for each in told
+            for each in reported
         ]
-        first = told[0].payment
+        first = reported[0].payment
         name = f"RSP{first.id}-{first.times_received}"
         body = answers.status_report(name, now_ms, statuses)
-        if not told[0].is_known:
+        if not reported[0].is_known:
             return _in_its_manner(first.treatment, body)
         is_marked = bool(message.head and message.head.is_possible_duplicate)
-        is_resend = is_marked and all(each.is_same for each in told)
+        is_resend = is_marked and all(each.is_same for each in reported)
         return BankResponse(status=OK if is_resend else CONFLICT, body=body)
 
     def _payment(
@@ -151,8 +151,8 @@ class ScriptedBank:
         message: Opened,
         transfer: Any,  # noqa: ANN401 -- of pacs.008 or pacs.009
         now_ms: int,
-    ) -> BankResponse | _Told:
-        """Take one payment in, or recognise it; a response in its place says that nobody hears of it."""
+    ) -> BankResponse | _Reported:
+        """Take one payment in, or recognise it; a response instead of it says that the sender receives no status."""
         values = _values(message, transfer)
         names = {name: values[name] for name in ("uetr", "end_to_end_id", "message_id")}
         known = self._ledger.find(Names(**names))
@@ -162,7 +162,7 @@ class ScriptedBank:
                 return SILENT
             payment = self._ledger.payment(known[0].id)
             is_same = payment.content_hash == values["content_hash"]
-            return _Told(payment, payment.status, payment.code, is_known=True, is_same=is_same)
+            return _Reported(payment, payment.status, payment.code, is_known=True, is_same=is_same)
         chosen = self.script.choose(*_criteria(values, transfer))
         if self._ledger.is_barred(_reference(Names(**names))):
             chosen = BARRED
@@ -176,10 +176,10 @@ class ScriptedBank:
             return LOST
         values |= {"scenario": chosen, "plan": msgspec.json.encode(scenario).decode()}
         payment = self._ledger.enter({**values, "received_at_ms": now_ms})
-        return _Told(*self._events.begin(payment, scenario, now_ms))
+        return _Reported(*self._events.begin(payment, scenario, now_ms))
 
     def _named(self, payment: Payment) -> Payment:
-        """Return the payment, or another one in its place where the bank confuses them."""
+        """Return the payment, or another one instead where the bank confuses them."""
         if not payment.treatment.names_another_payment:
             return payment
         other = self._ledger.any_other(payment)

@@ -1,7 +1,7 @@
 """What happens to a payment at the bank, now and later: statuses, debits, returns, late answers to recalls.
 
-Promises: a debit is made where a payment settles, once; a final state stays; what is told by call-back is written
-down, with its bytes, in the transaction of what it tells.
+Promises: a debit is made where a payment settles, once; a final state stays; a report by call-back is recorded,
+with its bytes, in the transaction of what it reports.
 """
 
 from __future__ import annotations
@@ -13,14 +13,7 @@ import msgspec
 
 from settlement_engine.simulator import answers
 from settlement_engine.simulator.ach_files import AchAnswers
-from settlement_engine.simulator.scenarios import (
-    Coming,
-    MoneyBack,
-    Reply,
-    Scenario,
-    ScenarioStep,
-    parts_of,
-)
+from settlement_engine.simulator.scenarios import MoneyBack, Reply, Scenario, ScenarioStep, parts_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -63,6 +56,15 @@ class SimulatorEventKind(StrEnum):
     RECALL = auto()
 
 
+class Coming(msgspec.Struct, frozen=True, kw_only=True):
+    """A return that is to come: which part of the money, and whether it is the last one."""
+
+    amount_minor: int
+    charges_minor: int
+    code: str
+    is_last: bool
+
+
 class Events:
     """Lets things happen in the ledger. Everything but ``work`` is inside the caller's transaction."""
 
@@ -73,19 +75,19 @@ class Events:
         self._ach = AchAnswers()
 
     def begin(self, payment: Payment, scenario: Scenario, now_ms: int) -> tuple[Payment, str, str]:
-        """Do what happens at the receipt and plan the rest; returns the status that is told at once."""
+        """Do what happens at the receipt and plan the rest; returns the status that is reported at once."""
         for step in scenario.steps:
             if step.after_ms > 0:
                 self._ledger.plan_step(
                     payment.id, SimulatorEventKind.STATUS, step, now_ms + step.after_ms
                 )
-        told = payment.status, payment.code
+        reported = payment.status, payment.code
         for number, step in enumerate(scenario.steps):
             if step.after_ms > 0:
                 continue
             payment = self._come_to(payment, step, now_ms, name=f"CB{payment.id}-{number}")
-            told = step.status, step.code
-        return payment, *told
+            reported = step.status, step.code
+        return payment, *reported
 
     def work(self, now_ms: int) -> None:
         """Let happen what has fallen due, in order; what follows from it at once happens in another round."""
@@ -141,7 +143,7 @@ class Events:
     # --- statuses -----------------------------------------------------------------------------------
 
     def _come_to(self, payment: Payment, step: ScenarioStep, now_ms: int, *, name: str) -> Payment:
-        """Bring a payment to a status, and have it told where the response does not tell it."""
+        """Bring a payment to a status, and have it reported where the response does not report it."""
         if step.is_true:
             if payment.state in FINAL:
                 return payment

@@ -1,6 +1,6 @@
-"""The bank's HTTP port: messages come in, the ledger is told, and whoever directs the scene sets it.
+"""The bank's HTTP port: it receives messages, lists the ledger, and lets a test control the bank.
 
-``POST /messages`` takes ISO 20022 messages. ``GET /ledger`` tells the ledger as JSON lines. ``/admin`` is for
+``POST /messages`` takes ISO 20022 messages. ``GET /ledger`` lists the ledger as JSON lines. ``/admin`` is for
 whoever tests: scripts and rules, call-backs, the clock, and outages of the connections. The port is for tests: it
 trusts whoever reaches it, or shows a certificate where certificates are asked for.
 """

@@ -1,6 +1,6 @@
-"""The ledger as the bank tells it to whoever compares books: one JSON object for each payment.
+"""The ledger as the bank lists it for whoever compares books: one JSON object for each payment.
 
-The fields of ``/dev/bank-ledger`` come first, with the same meaning; what the bank was not told is empty.
+The fields of ``/dev/bank-ledger`` come first, with the same meaning; what the bank does not know is empty.
 """
 
 from __future__ import annotations

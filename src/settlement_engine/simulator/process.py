@@ -72,7 +72,7 @@ async def run(settings: SimulatorSettings, on_ready: Callable[[str], None]) -> N
 
 
 def _stop_signals() -> asyncio.Event:
-    """Hear SIGTERM and SIGINT from now on."""
+    """Handle SIGTERM and SIGINT from now on."""
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)

@@ -1,6 +1,6 @@
 """How the bank treats a payment: scenarios by name, and the rules by which one is chosen. Pure.
 
-A scenario is data: which statuses come, when, and how they are told; what is lost on the way; what comes back
+A scenario is data: which statuses come, when, and how they are reported; what is lost on the way; what comes back
 later. It is stored with the payment at its first receipt, so that no restart and no new script changes its fate.
 """
 
@@ -26,7 +26,7 @@ DAY_MS: Final = 86_400_000
 
 
 class Reply(StrEnum):
-    """How the sender of a payment hears of its first status."""
+    """How the sender of a payment learns its first status."""
 
     RESPONSE = auto()  # in the response; later statuses by call-back
     CALLBACK = auto()  # the response says only that the message was taken
@@ -46,7 +46,7 @@ class RecallReply(StrEnum):
 class ScenarioStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A status that the payment comes to.
 
-    ``told_after_ms`` counts from the receipt as well; the status is told when it comes about if it is absent.
+    ``told_after_ms`` counts from the receipt as well; without it the status is reported when it comes about.
     ``is_true`` false: the bank only says so, and its ledger does not follow.
     """
 
@@ -66,21 +66,12 @@ class MoneyBack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     charges_minor: int = 0
 
 
-class Coming(msgspec.Struct, frozen=True, kw_only=True):
-    """A return that is to come: which part of the money, and whether it is the last one."""
-
-    amount_minor: int
-    charges_minor: int
-    code: str
-    is_last: bool
-
-
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one payment is treated. Times count from its first receipt.
 
     The first ``lost_requests`` arrivals are never received. Until ``errors_for_ms`` all that concerns the payment
-    is answered with a server's error, and nothing is received. Until ``visible_after_ms`` an enquiry is told that
-    there is no such payment; until ``silent_for_ms`` it is told nothing.
+    is answered with a server's error, and nothing is received. Until ``visible_after_ms`` the response to an
+    enquiry is that there is no such payment; until ``silent_for_ms`` an enquiry gets no response.
     """
 
     steps: tuple[ScenarioStep, ...] = (ScenarioStep(status="ACSC"),)

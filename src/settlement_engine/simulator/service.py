@@ -56,7 +56,7 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class BankService:
-    """The bank for whoever lives in an event loop."""
+    """The bank for callers in an event loop."""
 
     def __init__(self, file: Path, script: ScenarioScript | None, *, calls_back: bool) -> None:
         """Take ``script`` for the stored one, if there is one given."""
@@ -126,7 +126,7 @@ class BankService:
             bodies = [body for body, _ in batch]
             try:
                 responses = await self._in_thread(self._bank.receive_all, bodies, self.now_ms())
-            except Exception as error:  # noqa: BLE001 -- whoever waits has to hear of it
+            except Exception as error:  # noqa: BLE001 -- whoever waits has to get it
                 for _, answered in batch:
                     if not answered.done():
                         answered.set_exception(error)
@@ -137,7 +137,7 @@ class BankService:
             self.is_woken.set()
 
     async def receive_file(self, name: str, content: bytes) -> bytes | None:
-        """Deal with a file; returns its acknowledgement, if one is heard."""
+        """Deal with a file; returns its acknowledgement, if the sender receives one."""
         now_ms = self.now_ms()
         said = await self._in_thread(self._bank.receive_file, name, content, now_ms)
         self.is_woken.set()

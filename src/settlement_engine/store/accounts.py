@@ -250,7 +250,7 @@ async def _replay(
     content: Mapping[str, object],
     spec: AccountSpec | None = None,
 ) -> Account:
-    """Return the account of the earlier call, or raise naming the field that differs; ``spec`` is an opening's."""
+    """Return the account of the earlier call, or raise naming the field that differs; ``spec`` opens one."""
     known = await connection.fetchrow(query("recall_call"), hashed)
     if known is None:
         assert spec is not None, "only the number of an account is taken without its key"

@@ -61,7 +61,7 @@ async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier 
     transfers = [to_transfer(row) for row in rows]
     named = recording.account_ids(attempts, transfers, hold.account_id if hold else None)
     accounts = await connection.fetch(query("dossier_accounts"), sorted(named))
-    moves = await connection.fetch(query("life"), settlement_id)
+    moves = await connection.fetch(query("history"), settlement_id)
     rows = await connection.fetch(query("dossier_proposals"), settlement_id, records.PROPOSALS_MAX)
     proposals = sorted(rows, key=lambda row: row["id"])
     return records.Dossier(
@@ -127,7 +127,7 @@ async def _exceptions(
     connection: Connection, settlement_id: UUID
 ) -> tuple[records.ExceptionRecord, ...]:
     wanted = (None, settlement_id, HAS_CLOSED, None, records.EXCEPTIONS_MAX)
-    rows: Sequence[asyncpg.Record] = await connection.fetch(query("list_matters"), *wanted)
+    rows: Sequence[asyncpg.Record] = await connection.fetch(query("list_cases"), *wanted)
     return tuple(
         records.ExceptionRecord(
             id=row["id"],

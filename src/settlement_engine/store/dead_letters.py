@@ -55,7 +55,9 @@ class PostgresDeadLetters:
         message = (origin.stream, origin.sequence, origin.stored_at) if origin else (None,) * 3
         digest = sha256(payload).digest()
         kept = payload[:kept_bytes_max]
-        rows = await self._writing.fetch("bury", subject, kept, why, len(payload), digest, *message)
+        rows = await self._writing.fetch(
+            "add_dead_letter", subject, kept, why, len(payload), digest, *message
+        )
         return bool(rows)
 
     async def open_dead_letters(
@@ -78,7 +80,7 @@ class PostgresDeadLetters:
         """Count the open ones, up to the limit."""
         row = await self._readers.fetchrow("waiting_dead_letters", limit)
         assert row is not None, "a count always returns a row"
-        return int(row["letters"])
+        return int(row["dead_letters"])
 
     async def remove_dead_letters(self, days: int, limit: int) -> int:
         """Delete dead letters closed at least so many days ago; see the port."""

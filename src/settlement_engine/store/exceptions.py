@@ -93,7 +93,7 @@ class PostgresCases:
     async def cases(self, wanted: CaseFilter) -> list[ExceptionCase]:
         """Return cases, newest first; see the port."""
         rows = await self._readers.fetch(
-            "list_matters",
+            "list_cases",
             sorted(wanted.kinds) or None,
             wanted.settlement_id,
             wanted.has_closed,
@@ -141,7 +141,7 @@ class PostgresCases:
 
 
 async def _locked(connection: Connection, case_id: int) -> ExceptionCase:
-    row = await connection.fetchrow(query("lock_matter"), case_id)
+    row = await connection.fetchrow(query("lock_case"), case_id)
     if row is None:
         raise unknown(case_id)
     return _case(row, await _readable(connection, row["settlement_id"]))
@@ -156,7 +156,7 @@ async def _readable(connection: Connection, key: UUID | None) -> Settlement | No
 
 
 async def _file(connection: Connection, case_id: int) -> CaseFile | None:
-    row = await connection.fetchrow(query("matter_by_id"), case_id)
+    row = await connection.fetchrow(query("case_by_id"), case_id)
     if row is None:
         return None
     key = row["settlement_id"]
@@ -169,7 +169,7 @@ async def _file(connection: Connection, case_id: int) -> CaseFile | None:
             is_asked_now=False,
             proposals=(),
         )
-    moves = [to_moved(each) for each in await connection.fetch(query("life"), key)]
+    moves = [to_moved(each) for each in await connection.fetch(query("history"), key)]
     answered = await connection.fetchrow(query("last_answer"), key)
     assert answered is not None, "a loaded settlement exists"
     quiet = None

@@ -195,7 +195,7 @@ class PostgresSettlements:
 
     async def history(self, settlement_id: UUID) -> list[Moved]:
         """Return all transitions of a settlement, oldest first."""
-        return [to_moved(row) for row in await self._readers.fetch("life", settlement_id)]
+        return [to_moved(row) for row in await self._readers.fetch("history", settlement_id)]
 
     async def list_settlements(self, wanted: SettlementFilter) -> list[Settlement]:
         """Return settlements, newest first."""

@@ -144,7 +144,7 @@ class PostgresRegistry:
         async with self._lease.session() as connection:
             engine_id = int(await connection.fetchval(query("next_engine")))
             held = await connection.fetchval(query("hold_session"), engine_id)
-            assert held, "no other engine has a new number"
+            assert held, "no other engine has this new id"
             await connection.execute(
                 query("join_engine"), engine_id, socket.gethostname(), os.getpid(), lease_seconds
             )
@@ -158,7 +158,7 @@ class PostgresRegistry:
             row = await connection.fetchrow(query("beat"), engine_id, lease_seconds)
         if row is not None and self._settings.watch is not None:
             self._settings.watch.saw(row["flushed"])
-            self._settings.watch.heard(row["unsafe"])
+            self._settings.watch.checked(row["unsafe"])
         return row is not None
 
     async def leave(self, engine_id: int) -> None:
@@ -200,7 +200,7 @@ class PostgresGauges:
         assert head is not None
         stuck = await self._readers.fetchrow("without_next_action")
         assert stuck is not None
-        cases = await self._readers.fetch("open_matters")
+        cases = await self._readers.fetch("open_cases")
         dead_letters = await self._readers.fetchrow("waiting_dead_letters", COUNTED_MAX)
         assert dead_letters is not None
         reports = await self._readers.fetchrow("waiting_inbound_reports", COUNTED_MAX)
@@ -215,9 +215,9 @@ class PostgresGauges:
             without_next_action=stuck["settlements"],
             balances=balances,
             accounts_left_out=left_out,
-            open_cases={row["kind"]: row["matters"] for row in cases},
+            open_cases={row["kind"]: row["cases"] for row in cases},
             oldest_cases_seconds={row["kind"]: float(row["oldest_seconds"]) for row in cases},
-            open_dead_letters=dead_letters["letters"],
+            open_dead_letters=dead_letters["dead_letters"],
             oldest_dead_letter_seconds=dead_letters["oldest_seconds"],
             open_inbound_reports=reports["reports"],
             oldest_inbound_report_seconds=reports["oldest_seconds"],

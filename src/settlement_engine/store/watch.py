@@ -45,7 +45,7 @@ class ServerWatch:
         self._flushed = server.flushed
         self.unsafe = server.unsafe
 
-    def heard(self, unsafe: str) -> None:
+    def checked(self, unsafe: str) -> None:
         """Record which settings are unsafe; a change to unsafe is reported, so that nothing is sent."""
         was_safe, self.unsafe = not self.unsafe, unsafe
         if unsafe and was_safe:
@@ -109,7 +109,7 @@ class ServerWatch:
         doubt = self.doubt(server, seen_before)
         if self._accepted is not None and not doubt:
             self.saw(server.flushed)
-            self.heard(server.unsafe)
+            self.checked(server.unsafe)
             return
         what = "the database has to be checked first"
         raise Unavailable(what, why=doubt or "nothing was accepted yet")

@@ -9,7 +9,7 @@ from typing_extensions import override
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.errors import Unavailable
 from settlement_lab.memory import MemorySettlements
-from tests.unit.engine.engine_world import House
+from tests.unit.engine.engine_world import EngineWorld
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,34 +46,34 @@ class Claims(MemorySettlements):
         return found
 
 
-async def settle_with(*, claims_lost: int, reclaims_lost: int) -> House:
+async def settle_with(*, claims_lost: int, reclaims_lost: int) -> EngineWorld:
     """Settle one whose payment is parked once, so that it must be claimed."""
-    house = House(close_look_seconds=CLOSE_SECONDS, look_interval_seconds=NEVER_SECONDS)
-    store = Claims(house.records)
+    world = EngineWorld(close_look_seconds=CLOSE_SECONDS, look_interval_seconds=NEVER_SECONDS)
+    store = Claims(world.records)
     store.claims_lost, store.reclaims_lost = claims_lost, reclaims_lost
-    for holder in (house.engine._takeover, house.engine._mailbox):
+    for holder in (world.engine._takeover, world.engine._mailbox):
         holder._store = store
-    await house.open_bank("AAA", 1_000)
-    await house.open_bank("BBB", 0)
-    house.rail.sends.append(None)
-    house.rail.enquiries.append(None)
-    await house.start()
+    await world.open_bank("AAA", 1_000)
+    await world.open_bank("BBB", 0)
+    world.rail.sends.append(None)
+    world.rail.enquiries.append(None)
+    await world.start()
     try:
-        found = await house.settle()
+        found = await world.settle()
         assert found.state is State.COMPLETED
     finally:
-        await house.crash()
+        await world.crash()
     assert (store.claims_lost, store.reclaims_lost) == (0, 0)
-    return house
+    return world
 
 
 async def test_settlements_of_a_claim_with_a_lost_answer_are_found_soon() -> None:
     """The regular sweep would take ten minutes here."""
-    house = await settle_with(claims_lost=1, reclaims_lost=0)
-    assert "claim_answer_lost" in house.meter.invariant_warnings
+    world = await settle_with(claims_lost=1, reclaims_lost=0)
+    assert "claim_answer_lost" in world.meter.invariant_warnings
 
 
 async def test_a_reclaim_with_a_lost_answer_is_repeated() -> None:
     """Then another attempt follows."""
-    house = await settle_with(claims_lost=1, reclaims_lost=2)
-    assert house.meter.invariant_warnings.count("claim_answer_lost") == 3
+    world = await settle_with(claims_lost=1, reclaims_lost=2)
+    assert world.meter.invariant_warnings.count("claim_answer_lost") == 3

@@ -34,7 +34,7 @@ from settlement_engine.store.settlements import PostgresSettlements
 from tests.support.databases import Databases
 from tests.support.failover import Pair, pair
 from tests.support.stores import CountedIds, PostgresStores, WallClock
-from tests.unit.engine.engine_world import SETTINGS, Tally, ToldRail, payment_request
+from tests.unit.engine.engine_world import SETTINGS, ScriptedRail, Tally, payment_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -220,7 +220,7 @@ class LateScreening:
 
 @asynccontextmanager
 async def running(
-    stores: PostgresStores, rail: ToldRail, screening: LateScreening
+    stores: PostgresStores, rail: ScriptedRail, screening: LateScreening
 ) -> AsyncIterator[SettlementService]:
     """Run an engine; it is stopped and its connections closed whatever happens in the test."""
     engine = SettlementService(
@@ -229,7 +229,7 @@ async def running(
         accounts=stores.accounts,
         stream=stores.stream,
         registry=stores.registry,
-        rails={"told": rail},
+        rails={"scripted": rail},
         screening=screening,
         inbound=stores.inbound,
         clock=WallClock(),
@@ -250,7 +250,7 @@ async def running(
 
 async def test_no_payment_is_sent_before_its_lock_is_replicated(servers: Pair, url: str) -> None:
     stores = PostgresStores(url)
-    rail, screening = ToldRail(), LateScreening()
+    rail, screening = ScriptedRail(), LateScreening()
     rail.capabilities = replace(rail.capabilities, answer_timeout_seconds=TIMEOUT_SECONDS)
     async with running(stores, rail, screening) as engine:
         screening.may_answer.set()

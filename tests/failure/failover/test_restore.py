@@ -117,7 +117,7 @@ def check_stream(world: World, before: list[tuple[str, int]]) -> None:
     new = [each for each in wanted if system_epoch_of(each[1]) == 1]
     assert new
     found = until(
-        lambda: (stored := read_stream(world))[-1] == new[-1] and stored, 30, "the new era"
+        lambda: (stored := read_stream(world))[-1] == new[-1] and stored, 30, "the new epoch"
     )
     assert found == [*before, ("reopened.1", POSITIONS_PER_EPOCH), *new]
     assert len({name for name, _ in found}) == len(found)

@@ -15,7 +15,7 @@ from settlement_engine.rails.swift.profile import shipped_profile
 from settlement_engine.rails.swift.rail import SwiftRail, SwiftSettings
 from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
 from tests.support.scriptedbank import ScriptedBank
-from tests.unit.engine.engine_world import House, RealClock
+from tests.unit.engine.engine_world import EngineWorld, RealClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,14 +28,14 @@ FUNDS = 100_000
 class World:
     """An engine, its rail, and the bank."""
 
-    def __init__(self, bank: ScriptedBank, house: House, rail: SwiftRail) -> None:
-        self.bank, self.house, self.rail = bank, house, rail
+    def __init__(self, bank: ScriptedBank, engine_world: EngineWorld, rail: SwiftRail) -> None:
+        self.bank, self.engine_world, self.rail = bank, engine_world, rail
 
     async def settle(self, scenario: str, wait_seconds: float = 20):
         """Settle a payment that the bank treats so; the amount names the scenario."""
         bank = self.bank.service._bank
         bank.script = msgspec.structs.replace(bank.script, default=scenario)
-        return await self.house.settle(
+        return await self.engine_world.settle(
             scenario, wait_seconds=wait_seconds, from_bank=FROM, to_bank=TO
         )
 
@@ -43,13 +43,13 @@ class World:
         """Wait until a settlement has come to one of these states."""
         async with asyncio.timeout(20):
             while True:
-                history = await self.house.history(settlement)
+                history = await self.engine_world.history(settlement)
                 if history[-1] in states:
                     return history[-1]
                 await asyncio.sleep(0.02)
 
     async def held(self) -> int:
-        return (await self.house.nostro(FROM)).held
+        return (await self.engine_world.nostro(FROM)).held
 
 
 @asynccontextmanager
@@ -101,15 +101,15 @@ async def world(tmp_path: Path):
         await bank.open()
         rail = rail_to(bank.endpoint)
         rails.append(rail)
-        house = House(
+        engine_world = EngineWorld(
             rail=cast("Any", rail), lease_seconds=5.0, heartbeat_seconds=0.5, sends_max=100_000
         )
-        await house.open_bank(FROM, FUNDS)
-        await house.open_bank(TO, 0)
+        await engine_world.open_bank(FROM, FUNDS)
+        await engine_world.open_bank(TO, 0)
         await rail.start()
-        await house.start()
-        yield World(bank, house, rail)
-        await house.crash()
+        await engine_world.start()
+        yield World(bank, engine_world, rail)
+        await engine_world.crash()
         await rail.stop()
         await bank.close()
 
@@ -170,7 +170,7 @@ async def test_nothing_that_never_left_is_in_doubt(world) -> None:
     """The bank's port is shut: every sending is proved undelivered, and is tried again."""
     await world.bank._server.stop()
     settlement = await world.settle("settle", wait_seconds=0.5)
-    assert set(await world.house.history(settlement)) <= {"pending", "validating", "locked"}
+    assert set(await world.engine_world.history(settlement)) <= {"pending", "validating", "locked"}
     assert await world.held() == 100
     port = int(world.bank.endpoint.rpartition(":")[2])
     await world.bank._server.listen("127.0.0.1", port)

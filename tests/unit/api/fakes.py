@@ -70,7 +70,7 @@ class World:
         self.failure: Exception | None = None
         self.failures: dict[str, Exception] = {}
         self.ends = True
-        self.room = 1_000_000
+        self.capacity = 1_000_000
         self.changed = asyncio.Condition()
         self.holding: asyncio.Event | None = None
         self.waiting = 0
@@ -83,7 +83,7 @@ class World:
 
     @contextmanager
     def reading(self, count: int) -> Iterator[NoteRead]:
-        if count > self.room:
+        if count > self.capacity:
             raise Overloaded("no room", retry_after_seconds=0.25)
         yield lambda read, good: self.noted.append((read, good))
 

@@ -30,18 +30,18 @@ async def test_the_explanation_is_that_of_the_domain(edge):
     settlement = await bring(edge.world, "in_doubt")
     request = pb.SettlementStatusRequest(settlement_id=str(settlement.id))
     answer = await edge.settlements.ExplainSettlement(request, timeout=10)
-    told = explain(await edge.world.dossier(settlement.id))
+    shown = explain(await edge.world.dossier(settlement.id))
     assert (answer.state, answer.status) == ("IN_DOUBT", pb.IN_DOUBT)
-    assert answer.headline == told.headline
-    assert [line.text for line in answer.story] == [line.text for line in told.story]
+    assert answer.headline == shown.headline
+    assert [line.text for line in answer.story] == [line.text for line in shown.story]
     assert [each.at.seconds for each in answer.story] == [
-        int(line.at.timestamp()) for line in told.story
+        int(line.at.timestamp()) for line in shown.story
     ]
-    assert tuple(answer.standing) == told.standing
-    assert tuple(answer.next)[1:] == told.next[1:]
-    assert tuple(answer.money) == told.money
-    assert tuple(answer.who) == told.who
-    assert answer.text.splitlines()[:6] == as_text(told).splitlines()[:6]
+    assert tuple(answer.standing) == shown.standing
+    assert tuple(answer.next)[1:] == shown.next[1:]
+    assert tuple(answer.money) == shown.money
+    assert tuple(answer.who) == shown.who
+    assert answer.text.splitlines()[:6] == as_text(shown).splitlines()[:6]
 
 
 async def test_the_gateway_serves_the_explanation(edge):

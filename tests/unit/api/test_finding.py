@@ -77,9 +77,9 @@ async def test_an_unknown_identifier_is_not_found_and_names_the_list_command(edg
     assert error.code() is grpc.StatusCode.NOT_FOUND
     status, body, _ = await edge.post("GetSettlementStatus", {"anyId": str(FIRST)})
     assert status == 404
-    told = body["details"][0]["metadata"]
-    assert told["todo"] == "List them with: settlement-engine list."
-    assert "UETR" in told["why"]
+    shown = body["details"][0]["metadata"]
+    assert shown["todo"] == "List them with: settlement-engine list."
+    assert "UETR" in shown["why"]
 
 
 @pytest.mark.parametrize(

@@ -174,14 +174,14 @@ async def test_each_engine_error_has_its_status(edge, failure, code) -> None:
 
 
 async def test_a_full_engine_refuses_a_batch_before_decoding_it(edge) -> None:
-    edge.world.room = 1
+    edge.world.capacity = 1
     batch = pb.SubmitSettlementsRequest(
         settlements=[payment_request(1), payment_request(2, amount="no amount")]
     )
     error = await failed(edge.settlements.SubmitSettlements(batch, timeout=5))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert edge.world.submitted == []
-    edge.world.room = 2
+    edge.world.capacity = 2
     answer = await edge.settlements.SubmitSettlements(batch, timeout=5)
     assert [result.HasField("error") for result in answer.results] == [False, True]
 

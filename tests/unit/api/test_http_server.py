@@ -44,7 +44,7 @@ class Caller:
     def say(self, data: bytes) -> None:
         self.writer.write(data)
 
-    async def heard(self) -> bytes:
+    async def received(self) -> bytes:
         """Return everything that is received until the server closes."""
         try:
             return await self.reader.read()
@@ -85,7 +85,7 @@ async def execute(edge, number: int = 1) -> int:
 async def test_a_connection_without_headers_times_out(make_edge, said: bytes) -> None:
     edge = await make_edge(http=replace(CALM, header_seconds=SHORT))
     async with calling(edge, said) as [caller]:
-        assert await caller.heard() == b""
+        assert await caller.received() == b""
     assert await execute(edge) == 200
 
 
@@ -99,7 +99,7 @@ async def test_idle_and_half_sent_headers_have_their_own_timeouts(make_edge):
             assert await caller.status() == 404
             if bounds.header_seconds == SHORT:
                 caller.say(b"GET")
-            await caller.heard()
+            await caller.received()
         await fakes.until(lambda edge=edge: counted(edge) == 0, "the connection is gone")
 
 
@@ -107,8 +107,8 @@ async def test_a_body_that_does_not_arrive_times_out(make_edge) -> None:
     edge = await make_edge(http=replace(CALM, body_seconds=SHORT))
     async with calling(edge, HALF) as [caller]:
         assert await caller.status() == 408
-        told = await caller.reader.readuntil(b"violations")
-        assert b"BODY_TOO_SLOW" in told
+        shown = await caller.reader.readuntil(b"violations")
+        assert b"BODY_TOO_SLOW" in shown
     assert not edge.world.settlements
 
 
@@ -146,7 +146,7 @@ async def test_a_refused_bodys_memory_is_freed_at_once(
             async with calling(edge, head(len(sent) + (not is_whole), BATCH) + sent) as [caller]:
                 await caller.writer.drain()
                 caller.writer.write_eof()
-                await caller.heard()
+                await caller.received()
             await fakes.until(lambda: counted(edge) == 0, "it is gone")
         assert tracemalloc.get_traced_memory()[0] - before < len(sent)
     finally:
@@ -170,11 +170,11 @@ async def test_invalid_http_is_answered_as_json_and_not_logged_as_an_error(
     """Otherwise anybody who reaches the port could fill the log with tracebacks."""
     edge = await make_edge(http=CALM)
     async with calling(edge, said) as [caller]:
-        heads, _, body = (await caller.heard()).partition(b"\r\n\r\n")
+        heads, _, body = (await caller.received()).partition(b"\r\n\r\n")
     assert int(heads.split()[1]) == 400
-    told = json.loads(body)
-    assert told["reason"] == "NOT_HTTP"
-    assert "\n" not in told["message"]
+    shown = json.loads(body)
+    assert shown["reason"] == "NOT_HTTP"
+    assert "\n" not in shown["message"]
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert "Traceback" not in "".join(capsys.readouterr())
 
@@ -194,7 +194,7 @@ async def test_a_body_that_contradicts_its_headers_is_not_logged_as_an_error(
     edge = await make_edge(http=CALM)
     async with calling(edge, said) as [caller]:
         assert await caller.status() == 400
-        assert b"INVALID_ARGUMENT" in await caller.heard()
+        assert b"INVALID_ARGUMENT" in await caller.received()
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert "Traceback" not in "".join(capsys.readouterr())
 
@@ -221,7 +221,7 @@ async def test_idle_connections_do_not_lock_out_other_callers(make_edge, caplog,
             for number in range(3):
                 assert await execute(edge, number) == 200
             assert counted(edge) <= 5
-            gone = [caller.heard() for caller in callers[:27]]
+            gone = [caller.received() for caller in callers[:27]]
             assert set(await asyncio.gather(*gone)) == {b""}
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert "rror" not in "".join(capsys.readouterr())
@@ -234,7 +234,7 @@ async def test_a_request_in_progress_is_never_closed_for_a_new_connection(make_e
     async with calling(edge, head(len(body)) + body) as [served]:
         await fakes.until(lambda: edge.world.waiting == 1, "it is being served")
         async with calling(edge, HALF) as [refused]:
-            assert await refused.heard() == b""
+            assert await refused.received() == b""
         edge.world.holding.set()
         assert await served.status() == 200
 
@@ -246,12 +246,12 @@ async def test_large_bodies_wait_for_memory_and_small_ones_do_not(make_edge) -> 
     """The memory suffices for one large body; four incomplete ones do not delay a small one."""
     large = head(400_000, BATCH) + b" " * 4 * FREE_BYTES
     edge = await make_edge(http=replace(CALM, body_bytes_max=500_000))
-    room = edge.gateway._bodies._room
+    budget = edge.gateway._bodies._budget
     async with calling(edge, *[large] * 4):
-        await fakes.until(lambda: len(room._queue) == 3, "one is read, three wait")
-        assert room._left == 100_000
+        await fakes.until(lambda: len(budget._queue) == 3, "one is read, three wait")
+        assert budget._left == 100_000
         assert await execute(edge) == 200
-    await fakes.until(lambda: room._left == 500_000, "all of it has been given back")
+    await fakes.until(lambda: budget._left == 500_000, "all of it has been given back")
 
 
 async def test_a_large_body_without_memory_is_told_to_retry(make_edge) -> None:
@@ -259,7 +259,7 @@ async def test_a_large_body_without_memory_is_told_to_retry(make_edge) -> None:
     bounds = replace(CALM, body_bytes_max=500_000)
     edge = await make_edge(http=bounds)
     async with calling(edge, large) as [first]:
-        await fakes.until(lambda: edge.gateway._bodies._room._left == 100_000, "it is being read")
+        await fakes.until(lambda: edge.gateway._bodies._budget._left == 100_000, "it is being read")
         edge.gateway._bodies._bounds = replace(bounds, body_seconds=SHORT)
         async with calling(edge, large) as [second]:
             assert await second.status() == 429
@@ -269,7 +269,7 @@ async def test_a_large_body_without_memory_is_told_to_retry(make_edge) -> None:
 
 async def test_a_small_body_of_unknown_length_needs_no_reservation(make_edge) -> None:
     edge = await make_edge(http=replace(CALM, body_bytes_max=65_536))
-    edge.gateway._bodies._room._left = 0
+    edge.gateway._bodies._budget._left = 0
 
     async def parts():
         yield b'{"obligationId":"OBL-1","fromBank":"DEUTDEFF",'
@@ -281,22 +281,22 @@ async def test_a_small_body_of_unknown_length_needs_no_reservation(make_edge) ->
 
 
 async def test_memory_is_reserved_in_order_and_cancelled_waits_release_theirs() -> None:
-    room = BodyBudget(10)
-    assert await room.take(8) == 8
-    second = asyncio.create_task(room.take(5))
-    third = asyncio.create_task(room.take(1))
+    budget = BodyBudget(10)
+    assert await budget.take(8) == 8
+    second = asyncio.create_task(budget.take(5))
+    third = asyncio.create_task(budget.take(1))
     await asyncio.sleep(0)
     assert not third.done()  # although it would fit: otherwise large ones would never get memory
     second.cancel()
     await asyncio.gather(second, return_exceptions=True)
     assert await third == 1
-    room.give(8)
-    fourth = asyncio.create_task(room.take(99))
+    budget.give(8)
+    fourth = asyncio.create_task(budget.take(99))
     await asyncio.sleep(0)
-    room.give(1)
+    budget.give(1)
     fourth.cancel()  # its reservation was granted, and it is cancelled before it resumes
     await asyncio.gather(fourth, return_exceptions=True)
-    assert room._left == 10
+    assert budget._left == 10
 
 
 # --- the end --------------------------------------------------------------------------------------
@@ -307,7 +307,7 @@ async def test_draining_closes_connections_without_a_complete_request(make_edge)
     async with calling(edge, b"", b"GET", *[HALF] * 5) as callers:
         await fakes.until(lambda: counted(edge) == 7, "all have been accepted")
         await edge.http_server.drain()
-        assert set(await asyncio.gather(*(each.heard() for each in callers))) == {b""}
+        assert set(await asyncio.gather(*(each.received() for each in callers))) == {b""}
         with pytest.raises(OSError, match="onnect"):
             await asyncio.open_connection("127.0.0.1", edge.http_port)
 

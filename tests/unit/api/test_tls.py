@@ -198,9 +198,9 @@ def named(authority: Pair, *names: x509.GeneralName, **options) -> str:
     """Return the caller's name from a certificate, and check that gRPC and HTTP agree."""
     certificate = issue("client", *names, by=authority, **options).certificate
     pem = certificate.public_bytes(serialization.Encoding.PEM)
-    told = caller_of({"transport_security_type": [b"ssl"], "x509_pem_cert": [pem]})
-    assert told == caller_of_certificate(certificate.public_bytes(serialization.Encoding.DER))
-    return told
+    shown = caller_of({"transport_security_type": [b"ssl"], "x509_pem_cert": [pem]})
+    assert shown == caller_of_certificate(certificate.public_bytes(serialization.Encoding.DER))
+    return shown
 
 
 @pytest.mark.parametrize(

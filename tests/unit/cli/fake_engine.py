@@ -1,4 +1,4 @@
-"""An engine that remembers what it was asked and answers what it was told to."""
+"""An engine that remembers what it was asked and gives the scripted answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DRAINING = error_details_pb2.ErrorInfo(reason="UNAVAILABLE", domain="settlement-engine")
 BEGAN = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 ID = "0199c2d4-6f0e-7c1a-9d51-1f2a33445566"
-LIFE = (
+HISTORY = (
     ("PENDING", "ADMITTED", "VALIDATING", ()),
     ("VALIDATING", "CLEARED", "LOCKED", ("validation_complete", "funds_locked")),
     ("LOCKED", "NO_ANSWER", "IN_DOUBT", ()),
@@ -51,7 +51,7 @@ def history() -> wire.SettlementStatusResponse:
         uetr="u-1",
     )
     found.created_time.FromDatetime(BEGAN)
-    for number, (before, event, after, reached) in enumerate(LIFE, start=1):
+    for number, (before, event, after, reached) in enumerate(HISTORY, start=1):
         move = found.moves.add(
             sequence=40 + number,
             seq=number,

@@ -121,7 +121,7 @@ def test_a_day_is_the_day_of_this_machine(command: Run, engine: FakeEngine) -> N
     assert engine.asked[0].since == int(datetime(2026, 1, 31).astimezone().timestamp())
 
 
-def test_cancel_says_what_became_of_the_wish(command: Run, engine: FakeEngine) -> None:
+def test_cancel_says_what_became_of_the_request(command: Run, engine: FakeEngine) -> None:
     said = command("cancel", ID)
     assert said.code == ExitCode.OPEN
     assert "RECALLING" in said.out
@@ -253,16 +253,16 @@ def test_a_list_that_is_cut_off_says_so(command: Run, engine: FakeEngine) -> Non
 def test_a_terminal_is_told_how_far_a_long_list_is(
     command: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
+    shown: list[str] = []
 
     @contextmanager
     def watched(text: str) -> Iterator[Callable[[str], None]]:
-        told.append(text)
-        yield told.append
+        shown.append(text)
+        yield shown.append
 
     monkeypatch.setattr("settlement_engine.cli.pages.busy", watched)
     command("accounts", "list")  # the pretended engine gives two at a time
-    assert told == ["reading accounts", "reading accounts: 2 so far"]
+    assert shown == ["reading accounts", "reading accounts: 2 so far"]
 
 
 def test_where_there_is_no_terminal_nothing_is_told_in_between(

@@ -139,9 +139,9 @@ def test_problems_and_warnings_are_counted_by_their_signs(
     warnings = sum(line.startswith("! ") for line in lines)
     assert problems >= 1
     assert warnings >= 1
-    told = [f"{problems} problem{'' if problems == 1 else 's'}"]
-    told += [f"{warnings} warning{'' if warnings == 1 else 's'}"]
-    assert lines[-1] == ", ".join(told)
+    shown = [f"{problems} problem{'' if problems == 1 else 's'}"]
+    shown += [f"{warnings} warning{'' if warnings == 1 else 's'}"]
+    assert lines[-1] == ", ".join(shown)
 
 
 def test_a_nats_that_is_away_is_found() -> None:

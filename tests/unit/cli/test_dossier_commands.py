@@ -182,9 +182,9 @@ def test_evidence_is_written_and_found_good(
     assert good.code == ExitCode.OK
     assert good.out.count("✓") >= 16
     assert "✗" not in good.out
-    told = json.loads(command("evidence", "verify", str(file), "--json").out)
-    assert told["isGood"]
-    assert told["rootSha256"] == root
+    shown = json.loads(command("evidence", "verify", str(file), "--json").out)
+    assert shown["isGood"]
+    assert shown["rootSha256"] == root
     part = command("evidence", "verify", str(file), "--root", root[:8])
     assert part.code == ExitCode.USAGE
     assert "64 hexadecimal digits" in part.err
@@ -379,9 +379,9 @@ def test_many_that_are_stopped_on_the_way_say_so(command: Run, engine: FakeArchi
     engine.busy_from = 3
     said = command("intake", "dead-letters", "drop", "--all", "--reason", "tests", "--json")
     assert said.code == ExitCode.FAILED
-    told = json.loads(said.out)
-    assert told["stopped_because"] == "Overloaded: too much at once"
-    assert [int(each["id"]) for each in told["letters"]] == [1, 2]
+    shown = json.loads(said.out)
+    assert shown["stopped_because"] == "Overloaded: too much at once"
+    assert [int(each["id"]) for each in shown["letters"]] == [1, 2]
     assert engine.asked[0].reason == "tests"
 
 

@@ -83,9 +83,9 @@ class FakeDesk(settlement_pb2_grpc.ExceptionServiceServicer):
     def _refuse_mallory(self, who: str, context: Any) -> None:
         if who == "mallory":
             status = status_pb2.Status(code=7, message="mallory proposed this")
-            told = {"why": "two different people are required", "todo": "Ask somebody else."}
+            shown = {"why": "two different people are required", "todo": "Ask somebody else."}
             status.details.add().Pack(
-                error_details_pb2.ErrorInfo(reason="NOT_PERMITTED", domain="x", metadata=told)
+                error_details_pb2.ErrorInfo(reason="NOT_PERMITTED", domain="x", metadata=shown)
             )
             context.abort_with_status(rpc_status.to_status(status))
 

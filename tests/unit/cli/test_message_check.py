@@ -38,13 +38,13 @@ def test_a_message_is_told(command: Run, tmp_path: Path):
 def test_a_message_is_told_as_json(command: Run, tmp_path: Path):
     data = built("pacs.002.001.10", REPORT, Maker(1).head("02"))
     said = command("message", "check", written(tmp_path, data), "--json")
-    told = json.loads(said.out)
+    shown = json.loads(said.out)
     assert said.code == ExitCode.OK
-    assert (told["kind"], told["version"]) == ("pacs.002", "10")
-    assert told["content"]["transactions"] == [{"end_to_end_id": "E1", "status": "ACSC"}]
-    assert told["head"]["message_id"]
-    assert told["says"] == ["payment E1: ACSC (settled)"]
-    assert any(each["place"] == "head.definition" for each in told["warnings"])
+    assert (shown["kind"], shown["version"]) == ("pacs.002", "10")
+    assert shown["content"]["transactions"] == [{"end_to_end_id": "E1", "status": "ACSC"}]
+    assert shown["head"]["message_id"]
+    assert shown["says"] == ["payment E1: ACSC (settled)"]
+    assert any(each["place"] == "head.definition" for each in shown["warnings"])
 
 
 def test_a_fault_is_told_with_its_place(command: Run, tmp_path: Path):

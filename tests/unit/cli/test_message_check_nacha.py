@@ -31,16 +31,16 @@ def test_what_a_file_says_as_json(command, tmp_path):
     path = tmp_path / "credits.ach"
     path.write_bytes(build_file(file()).data)
     said = command("message", "check", str(path), "--json")
-    told = json.loads(said.out)
-    assert (said.code, told["kind"], told["warnings"]) == (0, "nacha", [])
-    assert told["content"]["totals"]["credit_cents"] == 246_912
-    assert [entry["kind"] for entry in told["content"]["batches"][0]["entries"]] == ["payment"] * 2
+    shown = json.loads(said.out)
+    assert (said.code, shown["kind"], shown["warnings"]) == (0, "nacha", [])
+    assert shown["content"]["totals"]["credit_cents"] == 246_912
+    assert [entry["kind"] for entry in shown["content"]["batches"][0]["entries"]] == ["payment"] * 2
 
 
 def test_where_a_file_is_wrong(command, returned):
     returned.write_bytes(returned.read_bytes().replace(b"0000123456", b"0000123457", 1))
     said = command("message", "check", str(returned), "--json")
     assert said.code == 1
-    told = json.loads(said.out)["error"]
-    assert told["place"] == "line 5, columns 33-44"
-    assert told["reason"].endswith("is 123456, and what stands before it makes 123457")
+    shown = json.loads(said.out)["error"]
+    assert shown["place"] == "line 5, columns 33-44"
+    assert shown["reason"].endswith("is 123456, and what stands before it makes 123457")

@@ -37,10 +37,10 @@ def test_what_cannot_be_read_in_the_same_file_fails_the_check(command, tmp_path)
     assert said.code == ExitCode.FAILED
     assert said.out.count("MT940 STMT1") == 2
     assert "statement 2 (line 7): names no currency" in said.out
-    told = json.loads(command("message", "check", file, "--json").out)
-    assert told["kind"] == "MT940"
-    assert len(told["content"]["statements"]) == 2
-    assert [each["reason"] for each in told["unread"]] == ["names no currency"]
+    shown = json.loads(command("message", "check", file, "--json").out)
+    assert shown["kind"] == "MT940"
+    assert len(shown["content"]["statements"]) == 2
+    assert [each["reason"] for each in shown["unread"]] == ["names no currency"]
 
 
 def test_a_csv_is_told_with_a_mapping(command, tmp_path):

@@ -123,11 +123,11 @@ class Tally:
         self.invariant_warnings += [kind] * count
 
 
-class ToldScreening:
+class ScriptedScreening:
     """Clears, unless the test set another answer."""
 
     def __init__(self) -> None:
-        self.told: deque[Event | None] = deque()
+        self.answers: deque[Event | None] = deque()
         self.asked = 0
 
     async def screen(
@@ -136,15 +136,15 @@ class ToldScreening:
         """Answer as the test set; None is no answer."""
         for settlement in settlements:
             self.asked += 1
-            event = self.told.popleft() if self.told else Event.CLEARED
+            event = self.answers.popleft() if self.answers else Event.CLEARED
             if event is not None:
                 report([Answer(settlement_id=settlement.id, event=event)])
 
 
-class ToldRail:
+class ScriptedRail:
     """Answers as the test set, request by request; None is no answer. Without an answer set, it settles."""
 
-    name = "told"
+    name = "scripted"
 
     def __init__(self) -> None:
         self.capabilities = RailCapabilities(
@@ -173,14 +173,14 @@ class ToldRail:
     async def _ask(
         self,
         word: str,
-        told: deque[Event | None],
+        scripted: deque[Event | None],
         questions: Sequence[Question],
         report: Callable[[Sequence[Answer]], None],
     ) -> None:
         self.unasked.note(questions)
         for question in questions:
             self.asked.append((word, question.payload, question.is_possible_duplicate))
-            event = told.popleft() if told else Event.SETTLED
+            event = scripted.popleft() if scripted else Event.SETTLED
             await asyncio.sleep(self.answer_delay_seconds)
             if event is not None:
                 report(
@@ -256,7 +256,7 @@ class ShakyStore(MemorySettlements):
         return found
 
 
-class House:
+class EngineWorld:
     """One engine and everything that it needs."""
 
     def __init__(
@@ -265,30 +265,30 @@ class House:
         *,
         barrier_store: BarrierStore | None = None,
         stream_check: EventStreamCheck | None = None,
-        rail: ToldRail | None = None,
-        others: Sequence[ToldRail] = (),
+        rail: ScriptedRail | None = None,
+        others: Sequence[ScriptedRail] = (),
         **settings: Any,
     ) -> None:
         """Build an engine; ``others`` are further rails."""
         self.records = records or Records(clock=LoopClock())
         self.ids = CountedIds()
-        self.rail = rail or ToldRail()
+        self.rail = rail or ScriptedRail()
         rails = {each.name: each for each in (self.rail, *others)}
-        self.screening = ToldScreening()
+        self.screening = ScriptedScreening()
         self.meter = Tally()
         self.store = ShakyStore(self.records)
         self.accounts = MemoryAccounts(self.records, self.ids)
         self.stream = MemoryStream(self.records)
         self.inbound = MemoryInbound(self.records)
-        told = EngineSettings(**(SETTINGS | settings))
+        engine_settings = EngineSettings(**(SETTINGS | settings))
         self.case_management = EngineCases(
-            told,
+            engine_settings,
             MemoryCases(self.records),
             MemoryResolutions(self.records),
             rails,
         )
         self.engine = SettlementService(
-            told,
+            engine_settings,
             store=self.store,
             accounts=self.accounts,
             stream=self.stream,
@@ -381,7 +381,7 @@ def payment_request(key: str = "k1", amount: int | Money = 100, **fields: Any) -
     return Instruction(**(ordinary | fields))
 
 
-def shut_window() -> Window:
+def closed_window() -> Window:
     """Make a window of one minute a week, which is closed now."""
     now = LoopClock().now()
     far = (now.isoweekday() + 2) % 7 + 1
@@ -395,15 +395,15 @@ def shut_window() -> Window:
 
 
 @asynccontextmanager
-async def running(funds: int = 10_000, **settings: Any) -> AsyncIterator[House]:
+async def running(funds: int = 10_000, **settings: Any) -> AsyncIterator[EngineWorld]:
     """Run an engine with two banks; at the end the books are proved."""
-    house = House(**settings)
-    await house.open_bank("AAA", funds)
-    await house.open_bank("BBB", 0)
-    await house.start()
+    world = EngineWorld(**settings)
+    await world.open_bank("AAA", funds)
+    await world.open_bank("BBB", 0)
+    await world.start()
     try:
-        yield house
+        yield world
     finally:
-        await house.crash()
-        proof = await MemoryAuditor(house.records).prove()
+        await world.crash()
+        proof = await MemoryAuditor(world.records).prove()
         assert not proof.differences

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 async def test_an_answer_that_is_valid_only_for_its_request_is_ignored_after_the_time_out() -> None:
     """The bank's first *not found* is late; only the second one leads to a resend."""
     late: list[Callable[[], None]] = []
-    async with running() as house:
-        house.rail.sends.extend([None, None])
-        house.rail.enquiries.extend([Event.NOT_FOUND, *[None] * 500])
-        enquire = house.rail.enquire
+    async with running() as world:
+        world.rail.sends.extend([None, None])
+        world.rail.enquiries.extend([Event.NOT_FOUND, *[None] * 500])
+        enquire = world.rail.enquire
 
         async def first_is_late(
             questions: Sequence[Question], report: Callable[[Sequence[Answer]], None]
@@ -34,21 +34,21 @@ async def test_an_answer_that_is_valid_only_for_its_request_is_ignored_after_the
             )
             late.append(lambda: report([answer]))
 
-        house.rail.enquire = first_is_late  # type: ignore[method-assign]
-        settlement = await house.settle(wait_seconds=0.1)
-        await house.until(lambda: len([w for w, _, _ in house.rail.asked if w == "send"]) == 2)
-        asked = len(house.rail.asked)
+        world.rail.enquire = first_is_late  # type: ignore[method-assign]
+        settlement = await world.settle(wait_seconds=0.1)
+        await world.until(lambda: len([w for w, _, _ in world.rail.asked if w == "send"]) == 2)
+        asked = len(world.rail.asked)
         late[0]()
-        await house.until(lambda: len(house.rail.asked) > asked + 2)
-        assert [word for word, _, _ in house.rail.asked].count("send") == 2
-        house.rail.enquiries.clear()
-        assert (await house.engine.wait(settlement.id, 5.0)).state is State.COMPLETED
+        await world.until(lambda: len(world.rail.asked) > asked + 2)
+        assert [word for word, _, _ in world.rail.asked].count("send") == 2
+        world.rail.enquiries.clear()
+        assert (await world.engine.wait(settlement.id, 5.0)).state is State.COMPLETED
 
 
 async def test_a_refusal_of_screening_without_a_reason_is_a_refusal() -> None:
-    async with running() as house:
-        house.screening.told.append(Event.REFUSED)
-        found = await house.settle()
+    async with running() as world:
+        world.screening.answers.append(Event.REFUSED)
+        found = await world.settle()
         assert found.state is State.FAILED
         assert found.refusal_code == RefusalCode.COMPLIANCE_BLOCKED
-        assert house.rail.asked == []
+        assert world.rail.asked == []

@@ -46,7 +46,7 @@ class Fixture:
 
     def __init__(self, *known: KnownPayment, is_confirmed: bool = False) -> None:
         self.barrier_store, self.meter = Mock(), Mock()
-        self.heard: list[Answer] = []
+        self.answered: list[Answer] = []
         by_reference = {each.reference: each for each in known}
 
         async def know(references: Any, _since: Any) -> list[KnownPayment]:
@@ -57,7 +57,7 @@ class Fixture:
         self.barrier_store.last_written = AsyncMock(return_value=NOW)
         self.barrier_store.is_confirmed = AsyncMock(return_value=is_confirmed)
         self.lists = BankLists(self.barrier_store, Mock(pause=AsyncMock()), self.meter)
-        self.lists.attach(self.heard.extend)
+        self.lists.attach(self.answered.extend)
         self.opening: Any = Mock(since=NOW)
 
 
@@ -79,7 +79,7 @@ async def test_what_contradicts_an_end_is_passed_on_and_nothing_else() -> None:
     made = Fixture(ended, agreed)
     rail: Any = ListingRail([paid("A"), paid("B")])
     await made.lists.compare(made.opening, rail)
-    [said] = made.heard
+    [said] = made.answered
     assert (said.settlement_id, said.event, said.attempt) == (UUID(int=7), Event.SETTLED, 2)
 
 

@@ -25,7 +25,7 @@ from settlement_engine.errors import Unavailable
 from settlement_engine.ports import Announced, BankPage, BankPayment, StaleDatabase
 from settlement_lab.memory import MemoryAuditor, MemoryBarrierStore
 from tests.support.jumpingloop import LoopClock
-from tests.unit.engine.engine_world import House, ToldRail, payment_request
+from tests.unit.engine.engine_world import EngineWorld, ScriptedRail, payment_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 TURNS = 10
 
 
-class ListingRail(ToldRail):
+class ListingRail(ScriptedRail):
     """A rail whose bank lists its payments, two on each page."""
 
     PAGE = 2
@@ -72,34 +72,34 @@ class Site:
     """Engines, one after the other, on records that may be restored or moved to another server."""
 
     def __init__(self) -> None:
-        self.houses: list[House] = []
+        self.worlds: list[EngineWorld] = []
         self._begun = 0
 
     async def engine(
         self,
         records: Records | None = None,
-        rail: ToldRail | None = None,
-        stream_check: ToldWitness | None = None,
-    ) -> House:
+        rail: ScriptedRail | None = None,
+        stream_check: ScriptedStreamCheck | None = None,
+    ) -> EngineWorld:
         """Start an engine."""
-        house = House(records, rail=rail or ListingRail(), barrier_store=None)
-        barrier_store = MemoryBarrierStore(house.records)
-        house = House(
-            house.records, rail=house.rail, barrier_store=barrier_store, stream_check=stream_check
+        world = EngineWorld(records, rail=rail or ListingRail(), barrier_store=None)
+        barrier_store = MemoryBarrierStore(world.records)
+        world = EngineWorld(
+            world.records, rail=world.rail, barrier_store=barrier_store, stream_check=stream_check
         )
         self._begun += 1
-        house.ids._last = 1000 * self._begun  # no two engines make the same identifier
-        if not house.records.accounts:
-            await house.open_bank("AAA", 10_000)
-            await house.open_bank("BBB", 0)
-        self.houses.append(house)
-        await house.start()
-        return house
+        world.ids._last = 1000 * self._begun  # no two engines make the same identifier
+        if not world.records.accounts:
+            await world.open_bank("AAA", 10_000)
+            await world.open_bank("BBB", 0)
+        self.worlds.append(world)
+        await world.start()
+        return world
 
-    async def crash(self, house: House) -> None:
+    async def crash(self, world: EngineWorld) -> None:
         """Kill an engine."""
-        self.houses.remove(house)
-        await house.crash()
+        self.worlds.remove(world)
+        await world.crash()
 
 
 @pytest.fixture
@@ -107,9 +107,9 @@ async def site() -> AsyncIterator[Site]:
     """A site whose books are proved at the end."""
     made = Site()
     yield made
-    records = [house.records for house in made.houses]
-    for house in list(made.houses):
-        await made.crash(house)
+    records = [world.records for world in made.worlds]
+    for world in list(made.worlds):
+        await made.crash(world)
     for each in records:
         assert not (await MemoryAuditor(each).prove()).differences
 
@@ -120,43 +120,43 @@ def elsewhere(records: Records, **changes: Any) -> Records:
     return records
 
 
-def unknown(house: House) -> list[str]:
+def unknown(world: EngineWorld) -> list[str]:
     """Return the references of payments that the bank has and we do not."""
-    found = house.records.cases
+    found = world.records.cases
     return [name for _, kind, name in found if kind is CaseKind.UNKNOWN_PAYMENT]
 
 
-def is_open(house: House) -> Callable[[], bool]:
-    return lambda: house.engine.opening.startswith("sending open (")
+def is_open(world: EngineWorld) -> Callable[[], bool]:
+    return lambda: world.engine.opening.startswith("sending open (")
 
 
-def words(house: House, key: str) -> list[str]:
+def words(world: EngineWorld, key: str) -> list[str]:
     """Return what the rail was asked about a payment."""
-    return [word for word, payload, _ in house.rail.asked if f"o-{key} ".encode() in payload]
+    return [word for word, payload, _ in world.rail.asked if f"o-{key} ".encode() in payload]
 
 
-async def locked_behind_the_gate(house: House, key: str) -> UUID:
+async def locked_behind_the_gate(world: EngineWorld, key: str) -> UUID:
     """Let a payment be recorded while sending is paused: its send waits."""
-    screen = house.screening.screen
+    screen = world.screening.screen
 
     async def screen_and_shut(settlements: Any, report: Any) -> None:
-        house.engine._gate.shut()
+        world.engine._gate.shut()
         await screen(settlements, report)
 
-    house.screening.screen = screen_and_shut  # type: ignore[method-assign]
-    [accepted] = await house.engine.submit([payment_request(key)])
+    world.screening.screen = screen_and_shut  # type: ignore[method-assign]
+    [accepted] = await world.engine.submit([payment_request(key)])
     assert not isinstance(accepted, Exception)
     found = accepted.settlement.id
-    await house.until(lambda: house.records.histories[found].state is State.LOCKED)
-    assert words(house, key) == []
+    await world.until(lambda: world.records.histories[found].state is State.LOCKED)
+    assert words(world, key) == []
     return found
 
 
 async def test_sending_starts_at_once_on_a_new_database(site: Site) -> None:
-    house = await site.engine()
-    assert (await house.settle()).state is State.COMPLETED
-    assert house.engine.opening == "sending open (recovery 0)"
-    assert [system_epoch.opening.why for system_epoch in house.records.system_epochs] == ["first"]
+    world = await site.engine()
+    assert (await world.settle()).state is State.COMPLETED
+    assert world.engine.opening == "sending open (recovery 0)"
+    assert [system_epoch.opening.why for system_epoch in world.records.system_epochs] == ["first"]
 
 
 async def test_sending_resumes_on_the_same_server_without_a_new_epoch(site: Site) -> None:
@@ -206,7 +206,7 @@ async def test_while_sending_is_paused_payments_are_admitted_but_not_screened_or
     assert not isinstance(accepted, Exception)
     await second.until(lambda: rail.listed > 2)
     assert second.engine.opening.startswith(
-        "sending paused (recovery 1): the rail told does not give"
+        "sending paused (recovery 1): the rail scripted does not give"
     )
     assert (second.screening.asked, rail.asked) == (0, [])
     rail.failures = 0
@@ -274,7 +274,7 @@ async def test_without_a_list_of_the_bank_sending_stays_paused_until_a_person_co
     first = await site.engine()
     await first.settle()
     await site.crash(first)
-    second = await site.engine(elsewhere(first.records, timeline=2), ToldRail())
+    second = await site.engine(elsewhere(first.records, timeline=2), ScriptedRail())
     await second.until(lambda: "gives no list" in second.engine.opening)
     assert not is_open(second)()
     barrier_store = MemoryBarrierStore(second.records)
@@ -314,36 +314,36 @@ async def test_a_bank_that_does_not_answer_does_not_pause_sending_on_the_same_se
 ) -> None:
     rail = ListingRail()
     rail.failures = 10**6
-    house = await site.engine(rail=rail)
-    assert (await house.settle()).state is State.COMPLETED
-    assert "bank_list_unchecked" in house.meter.invariant_warnings
+    world = await site.engine(rail=rail)
+    assert (await world.settle()).state is State.COMPLETED
+    assert "bank_list_unchecked" in world.meter.invariant_warnings
 
 
 async def test_a_running_engine_detects_another_server_and_takes_a_new_engine_id(
     site: Site,
 ) -> None:
-    house = await site.engine()
-    await house.settle()
-    engine_id = house.engine._lease.engine_id
-    elsewhere(house.records, timeline=2)
-    house.engine._barrier.look_again()  # type: ignore[union-attr]
-    assert (await house.settle("k2")).state is State.COMPLETED
-    assert house.engine.opening == "sending open (recovery 1)"
-    await house.until(lambda: house.engine._lease.engine_id > 1_000_000 > engine_id)
+    world = await site.engine()
+    await world.settle()
+    engine_id = world.engine._lease.engine_id
+    elsewhere(world.records, timeline=2)
+    world.engine._barrier.look_again()  # type: ignore[union-attr]
+    assert (await world.settle("k2")).state is State.COMPLETED
+    assert world.engine.opening == "sending open (recovery 1)"
+    await world.until(lambda: world.engine._lease.engine_id > 1_000_000 > engine_id)
 
 
 async def test_a_running_engine_whose_database_was_restored_begins_a_system_epoch(
     site: Site,
 ) -> None:
-    house = await site.engine()
-    older = copy.deepcopy(house.records.system_epochs)
-    elsewhere(house.records, timeline=2)
-    house.engine._barrier.look_again()  # type: ignore[union-attr]
-    await house.until(lambda: house.engine.opening == "sending open (recovery 1)")
-    house.records.system_epochs[:] = older
-    house.engine._barrier.look_again()  # type: ignore[union-attr]
-    await house.until(lambda: house.engine.opening == "sending open (recovery 2)")
-    assert [system_epoch.opening.why for system_epoch in house.records.system_epochs] == [
+    world = await site.engine()
+    older = copy.deepcopy(world.records.system_epochs)
+    elsewhere(world.records, timeline=2)
+    world.engine._barrier.look_again()  # type: ignore[union-attr]
+    await world.until(lambda: world.engine.opening == "sending open (recovery 1)")
+    world.records.system_epochs[:] = older
+    world.engine._barrier.look_again()  # type: ignore[union-attr]
+    await world.until(lambda: world.engine.opening == "sending open (recovery 2)")
+    assert [system_epoch.opening.why for system_epoch in world.records.system_epochs] == [
         "first",
         "older_record",
     ]
@@ -353,24 +353,24 @@ async def test_a_server_that_was_unavailable_is_checked_and_begins_no_system_epo
     site: Site,
 ) -> None:
     rail = ListingRail()
-    house = await site.engine(rail=rail)
-    await house.settle()
+    world = await site.engine(rail=rail)
+    await world.settle()
     listed = rail.listed
-    elsewhere(house.records, started_at=datetime(2026, 1, 1, tzinfo=UTC))
-    house.engine._barrier.look_again()  # type: ignore[union-attr]
-    await house.until(is_open(house))
-    assert (house.engine.opening, rail.listed) == ("sending open (recovery 0)", listed + 1)
+    elsewhere(world.records, started_at=datetime(2026, 1, 1, tzinfo=UTC))
+    world.engine._barrier.look_again()  # type: ignore[union-attr]
+    await world.until(is_open(world))
+    assert (world.engine.opening, rail.listed) == ("sending open (recovery 0)", listed + 1)
     rail.holds("lost")
-    elsewhere(house.records, started_at=datetime(2026, 1, 2, tzinfo=UTC))
-    house.engine._barrier.look_again()  # type: ignore[union-attr]
-    await house.until(lambda: house.engine.opening == "sending open (recovery 1)")
-    assert [system_epoch.opening.why for system_epoch in house.records.system_epochs] == [
+    elsewhere(world.records, started_at=datetime(2026, 1, 2, tzinfo=UTC))
+    world.engine._barrier.look_again()  # type: ignore[union-attr]
+    await world.until(lambda: world.engine.opening == "sending open (recovery 1)")
+    assert [system_epoch.opening.why for system_epoch in world.records.system_epochs] == [
         "first",
         "bank_knows_more",
     ]
 
 
-class ToldWitness:
+class ScriptedStreamCheck:
     """Returns the announcement that the test set."""
 
     def __init__(self, last: Announced | None) -> None:
@@ -391,7 +391,7 @@ async def test_a_start_with_less_than_was_announced_begins_a_system_epoch_before
     await site.crash(first)
     older.engines.clear()
     told = Announced(position=last.position, name=event_id(last), at=last.at)
-    second = await site.engine(older, stream_check=ToldWitness(told))
+    second = await site.engine(older, stream_check=ScriptedStreamCheck(told))
     await second.until(is_open(second))
     assert [system_epoch.opening.why for system_epoch in older.system_epochs] == [
         "first",
@@ -403,20 +403,20 @@ async def test_a_start_with_less_than_was_announced_begins_a_system_epoch_before
     known = older.moves[-1]
     for at, count in ((known.at, 2), (known.at + timedelta(seconds=1), 3)):
         told = Announced(position=known.position, name=event_id(known), at=at)
-        again = await site.engine(older, stream_check=ToldWitness(told))
+        again = await site.engine(older, stream_check=ScriptedStreamCheck(told))
         await again.until(is_open(again))
         assert len(older.system_epochs) == count
         await site.crash(again)
 
 
 async def test_a_later_system_epoch_in_the_stream_is_believed(site: Site) -> None:
-    house = await site.engine()
-    await house.settle()
-    house.engine.report_stale(StaleDatabase(why="stream_ahead", system_epoch_min=4, known_to=1))
-    await house.until(lambda: house.engine.opening == "sending open (recovery 4)")
-    house.engine.report_stale(StaleDatabase(why="stream_ahead", system_epoch_min=4, known_to=1))
-    assert (await house.settle("k2")).state is State.COMPLETED
-    assert house.engine.opening == "sending open (recovery 4)", "a repeated report changes nothing"
+    world = await site.engine()
+    await world.settle()
+    world.engine.report_stale(StaleDatabase(why="stream_ahead", system_epoch_min=4, known_to=1))
+    await world.until(lambda: world.engine.opening == "sending open (recovery 4)")
+    world.engine.report_stale(StaleDatabase(why="stream_ahead", system_epoch_min=4, known_to=1))
+    assert (await world.settle("k2")).state is State.COMPLETED
+    assert world.engine.opening == "sending open (recovery 4)", "a repeated report changes nothing"
 
 
 @pytest.mark.parametrize("system_epoch", [EPOCHS_AHEAD_MAX + 1, 2300, SYSTEM_EPOCH_MAX])
@@ -428,32 +428,32 @@ async def test_an_impossible_announcement_begins_no_system_epoch(
         name=f"{UUID(int=1)}.1.{system_epoch}",
         at=None,
     )
-    house = await site.engine(stream_check=ToldWitness(told))
-    await house.until(is_open(house))
-    house.engine.report_stale(
+    world = await site.engine(stream_check=ScriptedStreamCheck(told))
+    await world.until(is_open(world))
+    world.engine.report_stale(
         StaleDatabase(why="stream_ahead", system_epoch_min=system_epoch + 1, known_to=1)
     )
-    assert (await house.settle()).state is State.COMPLETED
-    assert house.engine.opening == "sending open (recovery 0)"
-    assert house.meter.invariant_warnings.count("stream_foreign") == 2
+    assert (await world.settle()).state is State.COMPLETED
+    assert world.engine.opening == "sending open (recovery 0)"
+    assert world.meter.invariant_warnings.count("stream_foreign") == 2
 
 
 async def test_the_database_run_id_changes_with_every_server_and_system_epoch(
     site: Site,
 ) -> None:
-    house = await site.engine()
-    await house.until(is_open(house))
-    runs = [house.engine.database_run()]
-    house.engine._barrier.look_again()  # type: ignore[union-attr]
-    await house.until(is_open(house))
-    assert house.engine.database_run() == runs[0], "the same server, looked at again"
-    elsewhere(house.records, started_at=datetime(2026, 1, 1, tzinfo=UTC))
-    house.engine._barrier.look_again()  # type: ignore[union-attr]
-    await house.until(lambda: house.engine.database_run() != runs[-1])
-    runs.append(house.engine.database_run())
-    house.engine.report_stale(StaleDatabase(why="stream_ahead", system_epoch_min=1, known_to=1))
-    await house.until(lambda: house.engine.opening == "sending open (recovery 1)")
-    assert house.engine.database_run() not in runs
+    world = await site.engine()
+    await world.until(is_open(world))
+    runs = [world.engine.database_run()]
+    world.engine._barrier.look_again()  # type: ignore[union-attr]
+    await world.until(is_open(world))
+    assert world.engine.database_run() == runs[0], "the same server, looked at again"
+    elsewhere(world.records, started_at=datetime(2026, 1, 1, tzinfo=UTC))
+    world.engine._barrier.look_again()  # type: ignore[union-attr]
+    await world.until(lambda: world.engine.database_run() != runs[-1])
+    runs.append(world.engine.database_run())
+    world.engine.report_stale(StaleDatabase(why="stream_ahead", system_epoch_min=1, known_to=1))
+    await world.until(lambda: world.engine.opening == "sending open (recovery 1)")
+    assert world.engine.database_run() not in runs
 
 
 async def test_an_interrupted_recovery_is_continued(site: Site) -> None:
@@ -474,9 +474,9 @@ async def test_an_interrupted_recovery_is_continued(site: Site) -> None:
 
 
 async def test_a_waiting_send_that_the_database_lost_is_not_sent(site: Site) -> None:
-    house = await site.engine()
-    await house.until(is_open(house))
-    gate = house.engine._gate
+    world = await site.engine()
+    await world.until(is_open(world))
+    gate = world.engine._gate
     gate.shut()
     turn = gate.turn
     gate.forget()

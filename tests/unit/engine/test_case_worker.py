@@ -27,18 +27,18 @@ from settlement_engine.ports import (
     RailClass,
     TransferFilter,
 )
-from tests.unit.engine.engine_world import House, running
+from tests.unit.engine.engine_world import EngineWorld, running
 
 AT_ONCE = (DoubtLimit(rail="", in_doubt_seconds=0.0, overdue_seconds=0.0),)
 NEVER = (DoubtLimit(rail="", in_doubt_seconds=9_999.0, overdue_seconds=9_999.0),)
 SILENT = [None] * 10_000
 
 
-async def doubted(house: House, key: str = "k1", amount: int = 100) -> Settlement:
+async def doubted(world: EngineWorld, key: str = "k1", amount: int = 100) -> Settlement:
     """Make a settlement about which the rail does not answer."""
-    house.rail.sends.append(None)
-    house.rail.enquiries.extend(SILENT)
-    found = await house.settle(key, wait_seconds=0.15, amount=amount)
+    world.rail.sends.append(None)
+    world.rail.enquiries.extend(SILENT)
+    found = await world.settle(key, wait_seconds=0.15, amount=amount)
     assert found.state is State.IN_DOUBT
     return found
 
@@ -55,32 +55,32 @@ def spec(settlement: Settlement, finding: Finding, who: str = "ada") -> Proposal
     )
 
 
-async def attest(house: House, settlement: Settlement, finding: Finding) -> int:
+async def attest(world: EngineWorld, settlement: Settlement, finding: Finding) -> int:
     """Let two people agree, without waiting for the engine."""
-    resolutions = house.case_management.resolutions
+    resolutions = world.case_management.resolutions
     proposal = await resolutions.propose(spec(settlement, finding))
     await resolutions.approve(proposal.id, "grace", proposal.content_sha256)
     return proposal.id
 
 
-async def resolved(house: House, settlement: Settlement, finding: Finding) -> Settlement:
+async def resolved(world: EngineWorld, settlement: Settlement, finding: Finding) -> Settlement:
     """Let two people agree, and wait until the engine has acted."""
-    number = await attest(house, settlement, finding)
-    ended = await house.engine.wait(settlement.id, 5)
-    await house.until(lambda: house.records.resolutions[number].proposal.finished_at)
+    number = await attest(world, settlement, finding)
+    ended = await world.engine.wait(settlement.id, 5)
+    await world.until(lambda: world.records.resolutions[number].proposal.finished_at)
     return ended
 
 
-def say(house: House, settlement: Settlement, event: Event, **words: Any) -> None:
-    house.rail.say([Answer(settlement_id=settlement.id, event=event, attempt=1, **words)])
+def say(world: EngineWorld, settlement: Settlement, event: Event, **words: Any) -> None:
+    world.rail.say([Answer(settlement_id=settlement.id, event=event, attempt=1, **words)])
 
 
-def kinds(house: House) -> list[CaseKind]:
-    return [case.kind for case in house.records.cases.values()]
+def kinds(world: EngineWorld) -> list[CaseKind]:
+    return [case.kind for case in world.records.cases.values()]
 
 
-async def posted(house: House, kind: AccountKind) -> int:
-    found = await house.accounts.accounts(AccountFilter(kind=kind))
+async def posted(world: EngineWorld, kind: AccountKind) -> int:
+    found = await world.accounts.accounts(AccountFilter(kind=kind))
     return sum(account.posted for account in found)
 
 
@@ -88,17 +88,17 @@ async def posted(house: House, kind: AccountKind) -> int:
 
 
 async def test_a_payment_in_doubt_for_too_long_becomes_one_case_which_its_end_closes():
-    async with running(doubt_limits=AT_ONCE) as house:
-        found = await doubted(house)
-        await house.until(lambda: kinds(house))
+    async with running(doubt_limits=AT_ONCE) as world:
+        found = await doubted(world)
+        await world.until(lambda: kinds(world))
         await asyncio.sleep(0.1)
-        assert kinds(house) == [CaseKind.IN_DOUBT]
-        assert "doubt_too_long" in house.meter.invariant_warnings
-        say(house, found, Event.SETTLED)
-        await house.engine.wait(found.id, 5)
-        [case] = house.records.cases.values()
-        await house.until(lambda: all(each.closed_at for each in house.records.cases.values()))
-        [case] = house.records.cases.values()
+        assert kinds(world) == [CaseKind.IN_DOUBT]
+        assert "doubt_too_long" in world.meter.invariant_warnings
+        say(world, found, Event.SETTLED)
+        await world.engine.wait(found.id, 5)
+        [case] = world.records.cases.values()
+        await world.until(lambda: all(each.closed_at for each in world.records.cases.values()))
+        [case] = world.records.cases.values()
         assert (case.closed_by, case.close_reason) == (
             "engine",
             "the settlement has ended: completed",
@@ -106,10 +106,10 @@ async def test_a_payment_in_doubt_for_too_long_becomes_one_case_which_its_end_cl
 
 
 async def test_a_recent_doubt_is_no_case():
-    async with running(doubt_limits=NEVER) as house:
-        await doubted(house)
+    async with running(doubt_limits=NEVER) as world:
+        await doubted(world)
         await asyncio.sleep(0.1)
-        assert kinds(house) == []
+        assert kinds(world) == []
 
 
 # --- people ---------------------------------------------------------------------------------------
@@ -120,20 +120,20 @@ async def test_a_recent_doubt_is_no_case():
     [(Finding.SETTLED, State.COMPLETED, 9_900), (Finding.NOT_SETTLED, State.ROLLED_BACK, 10_000)],
 )
 async def test_what_two_people_attest_is_applied_after_one_more_enquiry(finding, state, available):
-    async with running(enquiry=desk_slow()) as house:
-        found = await doubted(house)
-        asked = [word for word, _, _ in house.rail.asked].count("enquire")
-        ended = await resolved(house, found, finding)
-        assert (ended.state, (await house.nostro()).available) == (state, available)
-        assert [word for word, _, _ in house.rail.asked].count("enquire") == asked + 1
-        move = (await house.store.history(found.id))[-1]
+    async with running(enquiry=desk_slow()) as world:
+        found = await doubted(world)
+        asked = [word for word, _, _ in world.rail.asked].count("enquire")
+        ended = await resolved(world, found, finding)
+        assert (ended.state, (await world.nostro()).available) == (state, available)
+        assert [word for word, _, _ in world.rail.asked].count("enquire") == asked + 1
+        move = (await world.store.history(found.id))[-1]
         assert move.event.value == f"attested_{finding.value}"
         said = {name: move.detail[name] for name in ("proposed_by", "approved_by", "bank_said")}
         assert said == {"proposed_by": "ada", "approved_by": "grace", "bank_said": "no_answer"}
-        proposal = house.records.resolutions[1].proposal
+        proposal = world.records.resolutions[1].proposal
         assert move.detail["evidence_sha256"] == proposal.evidence_sha256.hex()
         assert proposal.ending is Ending.ATTESTED
-        assert house.records.histories[found.id].attestation is Attestation.STANDS
+        assert world.records.histories[found.id].attestation is Attestation.STANDS
 
 
 def desk_slow():
@@ -149,90 +149,90 @@ def desk_slow():
 )
 async def test_a_definite_status_of_the_bank_takes_precedence_over_an_attestation(said, state):
     finding = Finding.NOT_SETTLED if said is Event.SETTLED else Finding.SETTLED
-    async with running(enquiry=desk_slow()) as house:
-        found = await doubted(house)
-        house.rail.enquiries.clear()
-        house.rail.enquiries.append(said)
-        ended = await resolved(house, found, finding)
+    async with running(enquiry=desk_slow()) as world:
+        found = await doubted(world)
+        world.rail.enquiries.clear()
+        world.rail.enquiries.append(said)
+        ended = await resolved(world, found, finding)
         assert ended.state is state
-        assert (await house.store.history(found.id))[-1].event is said
-        assert house.records.resolutions[1].proposal.ending is Ending.OVERTAKEN
-        assert house.records.histories[found.id].attestation is Attestation.NONE
-        assert kinds(house) == []
+        assert (await world.store.history(found.id))[-1].event is said
+        assert world.records.resolutions[1].proposal.ending is Ending.OVERTAKEN
+        assert world.records.histories[found.id].attestation is Attestation.NONE
+        assert kinds(world) == []
 
 
 @pytest.mark.parametrize("said", [Event.NOT_FOUND, None])
 async def test_an_indefinite_status_of_the_bank_takes_no_precedence(said):
-    async with running(enquiry=desk_slow()) as house:
-        found = await doubted(house)
-        house.rail.enquiries.clear()
-        house.rail.enquiries.append(said)
-        ended = await resolved(house, found, Finding.NOT_SETTLED)
+    async with running(enquiry=desk_slow()) as world:
+        found = await doubted(world)
+        world.rail.enquiries.clear()
+        world.rail.enquiries.append(said)
+        ended = await resolved(world, found, Finding.NOT_SETTLED)
         assert ended.state is State.ROLLED_BACK
-        assert (await house.store.history(found.id))[-1].event is Event.ATTESTED_NOT_SETTLED
-        assert house.records.histories[found.id].attestation is Attestation.STANDS
+        assert (await world.store.history(found.id))[-1].event is Event.ATTESTED_NOT_SETTLED
+        assert world.records.histories[found.id].attestation is Attestation.STANDS
 
 
 async def test_no_hold_is_released_when_the_last_enquiry_finds_the_payment():
-    async with running(enquiry=desk_slow()) as house:
-        found = await doubted(house)
-        house.rail.enquiries.clear()
-        house.rail.enquiries.append(Event.ACKNOWLEDGED)
-        house.rail.enquiries.extend(SILENT)
-        number = await attest(house, found, Finding.NOT_SETTLED)
-        await house.until(lambda: house.records.resolutions[number].proposal.finished_at)
-        assert house.records.resolutions[number].proposal.ending is Ending.OVERTAKEN
-        assert house.records.histories[found.id].state is State.SENT
-        assert (await house.nostro()).held == 100
+    async with running(enquiry=desk_slow()) as world:
+        found = await doubted(world)
+        world.rail.enquiries.clear()
+        world.rail.enquiries.append(Event.ACKNOWLEDGED)
+        world.rail.enquiries.extend(SILENT)
+        number = await attest(world, found, Finding.NOT_SETTLED)
+        await world.until(lambda: world.records.resolutions[number].proposal.finished_at)
+        assert world.records.resolutions[number].proposal.ending is Ending.OVERTAKEN
+        assert world.records.histories[found.id].state is State.SENT
+        assert (await world.nostro()).held == 100
         # People may still attest it; a repeated answer of the bank then changes nothing.
-        house.rail.enquiries.insert(0, Event.ACKNOWLEDGED)
-        assert (await resolved(house, found, Finding.NOT_SETTLED)).state is State.ROLLED_BACK
+        world.rail.enquiries.insert(0, Event.ACKNOWLEDGED)
+        assert (await resolved(world, found, Finding.NOT_SETTLED)).state is State.ROLLED_BACK
 
 
 async def test_a_payment_sent_again_during_the_enquiry_is_not_released(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """The rail answers *not found*, the bytes are resent and lost, and only then the enquiry times out."""
-    async with running(enquiry=desk_slow()) as house:
-        found = await doubted(house)
-        before = house.records.histories[found.id].seq
+    async with running(enquiry=desk_slow()) as world:
+        found = await doubted(world)
+        before = world.records.histories[found.id].seq
         real = desk_module.CaseWorker._enquire
 
         async def slow(*words: Any) -> Any:
             said = await real(*words)
-            house.rail.sends.append(None)
+            world.rail.sends.append(None)
             unknown = Answer(settlement_id=found.id, event=Event.NOT_FOUND, attempt=1)
-            house.engine._mailbox.hear([unknown])
-            await house.until(lambda: house.records.histories[found.id].seq == before + 2)
+            world.engine._mailbox.hear([unknown])
+            await world.until(lambda: world.records.histories[found.id].seq == before + 2)
             return said
 
         monkeypatch.setattr(desk_module.CaseWorker, "_enquire", slow)
-        number = await attest(house, found, Finding.NOT_SETTLED)
-        await house.until(lambda: house.records.resolutions[number].proposal.finished_at)
-        assert house.records.resolutions[number].proposal.ending is Ending.OVERTAKEN
-        history = house.records.histories[found.id]
+        number = await attest(world, found, Finding.NOT_SETTLED)
+        await world.until(lambda: world.records.resolutions[number].proposal.finished_at)
+        assert world.records.resolutions[number].proposal.ending is Ending.OVERTAKEN
+        history = world.records.histories[found.id]
         assert history.attempt is not None
         assert (history.state, history.attempt.sends) == (State.IN_DOUBT, 2)
-        assert (await house.nostro()).held == 100
+        assert (await world.nostro()).held == 100
 
 
 async def test_a_proposal_without_approval_does_nothing():
-    async with running(enquiry=desk_slow()) as house:
-        found = await doubted(house)
-        await house.case_management.resolutions.propose(spec(found, Finding.SETTLED))
+    async with running(enquiry=desk_slow()) as world:
+        found = await doubted(world)
+        await world.case_management.resolutions.propose(spec(found, Finding.SETTLED))
         await asyncio.sleep(0.15)
-        assert house.records.histories[found.id].state is State.IN_DOUBT
+        assert world.records.histories[found.id].state is State.IN_DOUBT
 
 
 async def test_an_approved_proposal_is_carried_out_by_the_next_engine_after_a_crash():
-    async with running(enquiry=desk_slow(), resolve_pause_seconds=9_999.0) as house:
-        found = await doubted(house)
-        proposal = await house.case_management.resolutions.propose(spec(found, Finding.SETTLED))
-        await house.crash()
-        await house.case_management.resolutions.approve(
+    async with running(enquiry=desk_slow(), resolve_pause_seconds=9_999.0) as world:
+        found = await doubted(world)
+        proposal = await world.case_management.resolutions.propose(spec(found, Finding.SETTLED))
+        await world.crash()
+        await world.case_management.resolutions.approve(
             proposal.id, "grace", proposal.content_sha256
         )
-        again = House(house.records, enquiry=desk_slow())
+        again = EngineWorld(world.records, enquiry=desk_slow())
         again.rail.enquiries.extend(SILENT)
         await again.start()
         assert (await again.engine.wait(found.id, 5)).state is State.COMPLETED
@@ -240,16 +240,16 @@ async def test_an_approved_proposal_is_carried_out_by_the_next_engine_after_a_cr
 
 
 async def test_a_crash_between_enquiry_and_write_delays_a_proposal_and_nothing_else():
-    async with running(enquiry=desk_slow()) as house:
-        found = await doubted(house)
-        await house.crash()
-        number = await attest(house, found, Finding.SETTLED)
+    async with running(enquiry=desk_slow()) as world:
+        found = await doubted(world)
+        await world.crash()
+        number = await attest(world, found, Finding.SETTLED)
         # An engine took it up, enquired, and crashed before anything was written.
-        assert [each.id for each in await house.case_management.resolutions.take_up(0.05, 10)] == [
+        assert [each.id for each in await world.case_management.resolutions.take_up(0.05, 10)] == [
             number
         ]
-        assert await house.case_management.resolutions.take_up(9_999.0, 10) == []
-        again = House(house.records, enquiry=desk_slow())
+        assert await world.case_management.resolutions.take_up(9_999.0, 10) == []
+        again = EngineWorld(world.records, enquiry=desk_slow())
         again.rail.enquiries.extend(SILENT)
         await again.start()
         assert (await again.engine.wait(found.id, 5)).state is State.COMPLETED
@@ -257,21 +257,21 @@ async def test_a_crash_between_enquiry_and_write_delays_a_proposal_and_nothing_e
 
 
 async def test_a_proposal_is_not_applied_without_its_rail():
-    async with running(enquiry=desk_slow()) as house:
-        found = await doubted(house)
-        history = house.records.histories[found.id]
+    async with running(enquiry=desk_slow()) as world:
+        found = await doubted(world)
+        history = world.records.histories[found.id]
         assert history.attempt is not None
         route = history.attempt.route
         import msgspec
 
         elsewhere = msgspec.structs.replace(route, rail="gone")
         history.attempt = msgspec.structs.replace(history.attempt, route=elsewhere)
-        [locked] = [each for each in house.records.moves if each.to_state is State.LOCKED]
+        [locked] = [each for each in world.records.moves if each.to_state is State.LOCKED]
         assert isinstance(locked.detail, dict)
         locked.detail.update(intent_detail(history.attempt))
-        await attest(house, found, Finding.SETTLED)
-        await house.until(lambda: "rail_missing" in house.meter.invariant_warnings)
-        assert house.records.histories[found.id].state is State.IN_DOUBT
+        await attest(world, found, Finding.SETTLED)
+        await world.until(lambda: "rail_missing" in world.meter.invariant_warnings)
+        assert world.records.histories[found.id].state is State.IN_DOUBT
         history.attempt = msgspec.structs.replace(history.attempt, route=route)
         locked.detail.update(intent_detail(history.attempt))
 
@@ -280,134 +280,134 @@ async def test_a_proposal_is_not_applied_without_its_rail():
 
 
 async def test_a_late_settled_report_after_attested_not_settled_books_to_suspense_once():
-    async with running(enquiry=desk_slow()) as house:
-        found = await doubted(house)
-        await resolved(house, found, Finding.NOT_SETTLED)
-        before = await house.nostro()
+    async with running(enquiry=desk_slow()) as world:
+        found = await doubted(world)
+        await resolved(world, found, Finding.NOT_SETTLED)
+        before = await world.nostro()
         for number in range(3):
-            say(house, found, Event.SETTLED, text=f"word {number}")
-            await house.until(lambda: house.records.histories[found.id].is_frozen)
+            say(world, found, Event.SETTLED, text=f"word {number}")
+            await world.until(lambda: world.records.histories[found.id].is_frozen)
             await asyncio.sleep(0.02)
-        assert kinds(house) == [CaseKind.DISPROVED]
-        assert house.records.histories[found.id].state is State.ROLLED_BACK
-        assert await house.nostro() == before
-        assert await posted(house, AccountKind.SUSPENSE) == 100
-        assert await posted(house, AccountKind.SETTLEMENT) == 100
-        assert await posted(house, AccountKind.VOSTRO) == 0
-        made = await house.accounts.transfers(TransferFilter(group_id=found.id))
+        assert kinds(world) == [CaseKind.DISPROVED]
+        assert world.records.histories[found.id].state is State.ROLLED_BACK
+        assert await world.nostro() == before
+        assert await posted(world, AccountKind.SUSPENSE) == 100
+        assert await posted(world, AccountKind.SETTLEMENT) == 100
+        assert await posted(world, AccountKind.VOSTRO) == 0
+        made = await world.accounts.transfers(TransferFilter(group_id=found.id))
         assert [each.leg for each in made] == [Leg.LATE_CASH]
-        say(house, found, Event.REJECTED)  # now the bank contradicts itself
-        await house.until(lambda: len(kinds(house)) == 2)
-        assert kinds(house) == [CaseKind.DISPROVED, CaseKind.CONTRADICTION]
-        assert await posted(house, AccountKind.SUSPENSE) == 100
+        say(world, found, Event.REJECTED)  # now the bank contradicts itself
+        await world.until(lambda: len(kinds(world)) == 2)
+        assert kinds(world) == [CaseKind.DISPROVED, CaseKind.CONTRADICTION]
+        assert await posted(world, AccountKind.SUSPENSE) == 100
 
 
 async def test_a_late_rejection_after_attested_settled_is_taken_out_of_suspense_once():
-    async with running(enquiry=desk_slow()) as house:
-        found = await doubted(house)
-        await resolved(house, found, Finding.SETTLED)
-        before = await house.nostro()
+    async with running(enquiry=desk_slow()) as world:
+        found = await doubted(world)
+        await resolved(world, found, Finding.SETTLED)
+        before = await world.nostro()
         for word in (Event.REJECTED, Event.RECALLED, Event.REJECTED):
-            say(house, found, word)
-            await house.until(lambda: house.records.histories[found.id].is_frozen)
+            say(world, found, word)
+            await world.until(lambda: world.records.histories[found.id].is_frozen)
             await asyncio.sleep(0.02)
-        assert kinds(house) == [CaseKind.DISPROVED]
-        assert house.records.histories[found.id].state is State.COMPLETED
-        assert await house.nostro() == before
-        assert await posted(house, AccountKind.SUSPENSE) == -100
-        assert await posted(house, AccountKind.SETTLEMENT) == 0
-        assert await posted(house, AccountKind.VOSTRO) == 100
-        say(house, found, Event.RETURNED)  # of a payment that was rejected
-        await house.until(lambda: len(kinds(house)) == 2)
-        assert house.records.histories[found.id].state is State.COMPLETED
+        assert kinds(world) == [CaseKind.DISPROVED]
+        assert world.records.histories[found.id].state is State.COMPLETED
+        assert await world.nostro() == before
+        assert await posted(world, AccountKind.SUSPENSE) == -100
+        assert await posted(world, AccountKind.SETTLEMENT) == 0
+        assert await posted(world, AccountKind.VOSTRO) == 100
+        say(world, found, Event.RETURNED)  # of a payment that was rejected
+        await world.until(lambda: len(kinds(world)) == 2)
+        assert world.records.histories[found.id].state is State.COMPLETED
 
 
 async def test_not_found_disproves_no_attestation():
-    async with running(enquiry=desk_slow()) as house:
-        found = await doubted(house)
-        await resolved(house, found, Finding.SETTLED)
+    async with running(enquiry=desk_slow()) as world:
+        found = await doubted(world)
+        await resolved(world, found, Finding.SETTLED)
         answer = Answer(settlement_id=found.id, event=Event.NOT_FOUND, attempt=1)
-        house.engine._mailbox.hear([answer])
-        await house.until(lambda: kinds(house))
-        assert kinds(house) == [CaseKind.CONTRADICTION]
-        assert await posted(house, AccountKind.SUSPENSE) == 0
+        world.engine._mailbox.hear([answer])
+        await world.until(lambda: kinds(world))
+        assert kinds(world) == [CaseKind.CONTRADICTION]
+        assert await posted(world, AccountKind.SUSPENSE) == 0
 
 
 async def test_a_second_confirmation_is_a_second_debit():
-    async with running() as house:
-        house.rail.sends.append(None)
-        house.rail.enquiries.extend(SILENT)
-        found = await house.settle(wait_seconds=0.1)
-        say(house, found, Event.SETTLED, confirmation="C-1")
-        await house.engine.wait(found.id, 5)
-        say(house, found, Event.SETTLED, confirmation="C-1")
-        say(house, found, Event.SETTLED)
+    async with running() as world:
+        world.rail.sends.append(None)
+        world.rail.enquiries.extend(SILENT)
+        found = await world.settle(wait_seconds=0.1)
+        say(world, found, Event.SETTLED, confirmation="C-1")
+        await world.engine.wait(found.id, 5)
+        say(world, found, Event.SETTLED, confirmation="C-1")
+        say(world, found, Event.SETTLED)
         await asyncio.sleep(0.05)
-        assert kinds(house) == []
-        say(house, found, Event.SETTLED, confirmation="C-2")
-        await house.until(lambda: kinds(house))
-        assert kinds(house) == [CaseKind.SECOND_DEBIT]
+        assert kinds(world) == []
+        say(world, found, Event.SETTLED, confirmation="C-2")
+        await world.until(lambda: kinds(world))
+        assert kinds(world) == [CaseKind.SECOND_DEBIT]
 
 
 # --- returns --------------------------------------------------------------------------------------
 
 
 async def test_a_covered_return_is_debited_to_the_receivers_account():
-    async with running() as house:
-        found = await house.settle()
-        say(house, found, Event.RETURNED)
-        await house.until(lambda: house.records.histories[found.id].state is State.RETURNED)
-        assert kinds(house) == []
-        assert await posted(house, AccountKind.SUSPENSE) == 0
+    async with running() as world:
+        found = await world.settle()
+        say(world, found, Event.RETURNED)
+        await world.until(lambda: world.records.histories[found.id].state is State.RETURNED)
+        assert kinds(world) == []
+        assert await posted(world, AccountKind.SUSPENSE) == 0
 
 
 async def test_an_uncovered_return_goes_to_suspense_and_opens_a_case():
-    async with running() as house:
-        found = await house.settle()
-        spend(house, 60)
-        say(house, found, Event.RETURNED)
-        await house.until(lambda: house.records.histories[found.id].state is State.RETURNED)
-        assert kinds(house) == [CaseKind.UNCOVERED_RETURN]
-        assert "step_broken" not in house.meter.invariant_warnings
-        assert (await house.nostro()).posted == 10_000  # the cash is back
-        assert await posted(house, AccountKind.CLEARING) == 10_000 + 60  # and FROM's debt is open
-        assert await posted(house, AccountKind.VOSTRO) == 40  # TO's account was not touched
-        assert await posted(house, AccountKind.SUSPENSE) == -100  # what TO owes
-        say(house, found, Event.RETURNED)
+    async with running() as world:
+        found = await world.settle()
+        spend(world, 60)
+        say(world, found, Event.RETURNED)
+        await world.until(lambda: world.records.histories[found.id].state is State.RETURNED)
+        assert kinds(world) == [CaseKind.UNCOVERED_RETURN]
+        assert "step_broken" not in world.meter.invariant_warnings
+        assert (await world.nostro()).posted == 10_000  # the cash is back
+        assert await posted(world, AccountKind.CLEARING) == 10_000 + 60  # and FROM's debt is open
+        assert await posted(world, AccountKind.VOSTRO) == 40  # TO's account was not touched
+        assert await posted(world, AccountKind.SUSPENSE) == -100  # what TO owes
+        say(world, found, Event.RETURNED)
         await asyncio.sleep(0.05)
-        assert kinds(house) == [CaseKind.UNCOVERED_RETURN]
-        unspend(house, 60)
+        assert kinds(world) == [CaseKind.UNCOVERED_RETURN]
+        unspend(world, 60)
 
 
-def unspend(house: House, minor: int) -> None:
+def unspend(world: EngineWorld, minor: int) -> None:
     """Undo the booking of ``spend``, because the proof of the books would find it."""
     [made_up] = [
         key
-        for key, each in house.records.transfers.items()
+        for key, each in world.records.transfers.items()
         if each.leg is Leg.FUNDING and each.amount_minor == minor
     ]
-    transfer = house.records.transfers.pop(made_up)
-    accounts = house.records.accounts
+    transfer = world.records.transfers.pop(made_up)
+    accounts = world.records.accounts
     debited, credited = accounts[transfer.debit_id], accounts[transfer.credit_id]
     accounts[debited.id] = replace(debited, debits_posted=debited.debits_posted - minor)
     accounts[credited.id] = replace(credited, credits_posted=credited.credits_posted - minor)
 
 
-def spend(house: House, minor: int) -> None:
+def spend(world: EngineWorld, minor: int) -> None:
     """Let the receiver spend money, by a transfer outside of the test's subject."""
     from settlement_engine.domain.ledger import Transfer
 
     vostro = next(
         each
-        for each in house.records.accounts.values()
+        for each in world.records.accounts.values()
         if each.kind is AccountKind.VOSTRO and each.bank == "BBB"
     )
     clearing = next(
-        each for each in house.records.accounts.values() if each.kind is AccountKind.CLEARING
+        each for each in world.records.accounts.values() if each.kind is AccountKind.CLEARING
     )
-    house.accounts._post(
+    world.accounts._post(
         Transfer(
-            group_id=house.ids.new(),
+            group_id=world.ids.new(),
             leg=Leg.FUNDING,
             debit_id=vostro.id,
             credit_id=clearing.id,
@@ -421,8 +421,8 @@ def spend(house: House, minor: int) -> None:
 
 
 async def test_overdue_counts_from_the_attempt_and_not_from_the_instruction():
-    async with running(enquiry=desk_slow()) as house:
-        house.rail.capabilities = RailCapabilities(
+    async with running(enquiry=desk_slow()) as world:
+        world.rail.capabilities = RailCapabilities(
             rail_class=RailClass.A,
             answer_timeout_seconds=0.05,
             is_not_found_definite=True,
@@ -430,11 +430,11 @@ async def test_overdue_counts_from_the_attempt_and_not_from_the_instruction():
             deduplicates_seconds=3600,
             overdue_after_seconds=60.0,
         )
-        house.rail.sends.append(Event.ACKNOWLEDGED)
-        found = await house.settle(wait_seconds=0.1)
+        world.rail.sends.append(Event.ACKNOWLEDGED)
+        found = await world.settle(wait_seconds=0.1)
         assert found.state is State.SENT
         assert found.attempt is not None
-        decider = house.engine._executor._decider
+        decider = world.engine._executor._decider
         now = found.attempt.recorded_at + timedelta(seconds=59)
         waited = replace(found, created_at=found.created_at - timedelta(days=3))
         answer = Answer(settlement_id=found.id, event=Event.ACKNOWLEDGED, attempt=1)
@@ -445,11 +445,11 @@ async def test_overdue_counts_from_the_attempt_and_not_from_the_instruction():
 
 
 async def test_a_payment_between_two_states_is_enquired_about_less_and_less_often():
-    async with running() as house:
-        house.rail.sends.append(None)
-        house.rail.enquiries.extend(SILENT)
-        found = await house.settle(wait_seconds=0.05)
-        decider = house.engine._executor._decider
+    async with running() as world:
+        world.rail.sends.append(None)
+        world.rail.enquiries.extend(SILENT)
+        found = await world.settle(wait_seconds=0.05)
+        decider = world.engine._executor._decider
         schedule = decider._schedule
         settings = schedule._settings
         schedule._settings = replace(settings, enquiry=desk_fast())

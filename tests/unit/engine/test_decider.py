@@ -16,11 +16,11 @@ from settlement_engine.domain.windows import WindowOpening
 from settlement_engine.engine.decider import Decider
 from settlement_engine.engine.settings import EngineSettings
 from tests.support.decided import NOW, answer, attempt, settlement
-from tests.unit.engine.engine_world import ToldRail
+from tests.unit.engine.engine_world import ScriptedRail
 
-ROUTE = Route(rail="told", source_id=1, agent_id=2, clearing_id=3, target_id=4)
+ROUTE = Route(rail="scripted", source_id=1, agent_id=2, clearing_id=3, target_id=4)
 SESSION = WindowOpening(NOW, NOW + timedelta(hours=6))
-OPEN = RouteDecision(rail="told", window_opening=SESSION)
+OPEN = RouteDecision(rail="scripted", window_opening=SESSION)
 DEAR = RejectedRail("dear", RouteReason.AMOUNT_BELOW_MINIMUM, "it carries no less")
 CLEARED = answer(Event.CLEARED, attempt=0)
 
@@ -29,11 +29,11 @@ class Fixture:
     """A decider over accounts that are made up."""
 
     def __init__(self, **settings: Any) -> None:
-        self.rail, self.directory = ToldRail(), Mock()
+        self.rail, self.directory = ScriptedRail(), Mock()
         self.directory.are_both_active.return_value = True
         self.directory.route.return_value = ROUTE
         told = EngineSettings(has_real_windows=False, **settings)
-        rails: Any = {"told": self.rail}
+        rails: Any = {"scripted": self.rail}
         self.decider = Decider(told, rails, self.directory, Mock(), random.Random(1))
 
     def cleared(self, route: RouteDecision, now: datetime = NOW) -> Any:
@@ -43,7 +43,7 @@ class Fixture:
 
 def test_what_is_cleared_is_locked_with_the_bytes_and_the_reasons_against_other_rails() -> None:
     made = Fixture()
-    step = made.cleared(RouteDecision(rail="told", window_opening=SESSION, rejected=(DEAR,)))
+    step = made.cleared(RouteDecision(rail="scripted", window_opening=SESSION, rejected=(DEAR,)))
     assert (step.event, step.transition.do, step.window_opening) == (
         Event.CLEARED,
         Do.LOCK,
@@ -90,7 +90,7 @@ def test_what_no_rail_carries_is_refused_with_the_reasons() -> None:
 
 def test_a_shut_window_is_waited_for_or_refused_as_configured() -> None:
     shut = RouteDecision(
-        rail="told", waits_for=RouteReason.WINDOW_CLOSED, opens_at=NOW + timedelta(seconds=90)
+        rail="scripted", waits_for=RouteReason.WINDOW_CLOSED, opens_at=NOW + timedelta(seconds=90)
     )
     waits = Fixture(is_queueing=True).cleared(shut)
     assert (waits.event, waits.due_seconds) == (Event.POSTPONED, 90.0)
@@ -98,7 +98,7 @@ def test_a_shut_window_is_waited_for_or_refused_as_configured() -> None:
 
 
 def test_a_full_lane_is_waited_for_before_funds_are_held() -> None:
-    step = Fixture().cleared(RouteDecision(rail="told", waits_for=RouteReason.LANE_FULL))
+    step = Fixture().cleared(RouteDecision(rail="scripted", waits_for=RouteReason.LANE_FULL))
     assert (step.event, step.attempt) == (Event.POSTPONED, None)
     assert step.due_seconds > 0
 

@@ -14,7 +14,7 @@ from settlement_engine.engine.dispatch import lanes as lanes_module
 from settlement_engine.engine.dispatch.breaker import BreakerState
 from settlement_engine.engine.dispatch.dispatcher import NOT_PUT
 from settlement_engine.ports import Answer, BreakerLimits, LaneLimits, LaneReport
-from tests.unit.engine.engine_world import House, ToldRail, payment_request, running
+from tests.unit.engine.engine_world import EngineWorld, ScriptedRail, payment_request, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -41,7 +41,7 @@ CALM: dict[str, Any] = {
 NEVER_OPENS = BreakerLimits(failures_in_a_row=10**6, window=10**6)
 
 
-class SlowRail(ToldRail):
+class SlowRail(ScriptedRail):
     """A rail that takes some time for each call, and records how many payments it has at once."""
 
     def __init__(self, seconds: float, *, timeout_seconds: float = 1.5, **lane: Any) -> None:
@@ -81,46 +81,46 @@ def word_of(question: Question, event: Event) -> Answer:
     return Answer(settlement_id=question.settlement_id, event=event, attempt=question.attempt)
 
 
-async def submit(house: House, count: int, first: int = 0, **fields: Any) -> list[UUID]:
+async def submit(world: EngineWorld, count: int, first: int = 0, **fields: Any) -> list[UUID]:
     payment_requests = [
         payment_request(f"k{number}", 1, **fields) for number in range(first, first + count)
     ]
-    found = await house.engine.submit(payment_requests)
+    found = await world.engine.submit(payment_requests)
     assert not [each for each in found if isinstance(each, Exception)]
     return [each.settlement.id for each in found if not isinstance(each, Exception)]
 
 
-def states(house: House, keys: Sequence[UUID]) -> list[State]:
-    return [house.records.histories[key].state for key in keys]
+def states(world: EngineWorld, keys: Sequence[UUID]) -> list[State]:
+    return [world.records.histories[key].state for key in keys]
 
 
-def in_state(house: House, keys: Sequence[UUID], state: State) -> Callable[[], bool]:
-    return lambda: all(each is state for each in states(house, keys))
+def in_state(world: EngineWorld, keys: Sequence[UUID], state: State) -> Callable[[], bool]:
+    return lambda: all(each is state for each in states(world, keys))
 
 
-async def histories(house: House, keys: Sequence[UUID]) -> set[str]:
+async def histories(world: EngineWorld, keys: Sequence[UUID]) -> set[str]:
     """Return every state that one of these settlements has passed through."""
-    found = [await house.store.history(key) for key in keys]
+    found = [await world.store.history(key) for key in keys]
     return {move.to_state.value for history in found for move in history}
 
 
-def lanes(house: House) -> Dispatcher:
-    return house.engine._dispatcher
+def lanes(world: EngineWorld) -> Dispatcher:
+    return world.engine._dispatcher
 
 
-async def all_end(house: House, keys: Sequence[UUID], seconds: float = 600) -> list[State]:
+async def all_end(world: EngineWorld, keys: Sequence[UUID], seconds: float = 600) -> list[State]:
     """Wait until all have ended; return their final states."""
-    ended = await asyncio.gather(*(house.engine.wait(key, seconds) for key in keys))
+    ended = await asyncio.gather(*(world.engine.wait(key, seconds) for key in keys))
     return [each.state for each in ended]
 
 
 async def test_300_payments_on_two_connections_of_one_second_leave_none_in_doubt() -> None:
     rail = SlowRail(1.0, concurrency_max=2)
-    async with running(rail=rail, **CALM) as house:
-        keys = await submit(house, 300)
-        assert set(await all_end(house, keys)) == {State.COMPLETED}
+    async with running(rail=rail, **CALM) as world:
+        keys = await submit(world, 300)
+        assert set(await all_end(world, keys)) == {State.COMPLETED}
         assert rail.most_at_once == {"send": 2, "enquire": 0, "recall": 0}
-        assert await histories(house, keys) == {"validating", "locked", "completed"}
+        assert await histories(world, keys) == {"validating", "locked", "completed"}
         assert len(rail.asked) == 300
 
 
@@ -128,33 +128,33 @@ async def test_only_a_payment_whose_answer_is_late_is_in_doubt() -> None:
     """The time-out of an answer starts with its own call, not with an earlier one."""
     rail = SlowRail(1.0, concurrency_max=1, enquiry_concurrency_max=1)
     rail.sends.extend([None, *[Event.SETTLED] * 9])
-    async with running(rail=rail, enquiry=LATER) as house:
-        keys = await submit(house, 10)
-        first = house.records.histories[keys[0]]
-        assert set(await all_end(house, keys)) == {State.COMPLETED}
-        doubted = [key for key in keys if "in_doubt" in await histories(house, [key])]
+    async with running(rail=rail, enquiry=LATER) as world:
+        keys = await submit(world, 10)
+        first = world.records.histories[keys[0]]
+        assert set(await all_end(world, keys)) == {State.COMPLETED}
+        doubted = [key for key in keys if "in_doubt" in await histories(world, [key])]
         assert doubted == [first.id]
 
 
 async def test_each_bank_has_a_lane_of_its_own() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
-    async with running(rail=rail) as house:
-        await house.open_bank("CCC", 1_000)
-        slow = await submit(house, 40)
-        quick = await submit(house, 2, 100, from_bank="CCC")
+    async with running(rail=rail) as world:
+        await world.open_bank("CCC", 1_000)
+        slow = await submit(world, 40)
+        quick = await submit(world, 2, 100, from_bank="CCC")
         began = asyncio.get_running_loop().time()
-        assert set(await all_end(house, quick)) == {State.COMPLETED}
+        assert set(await all_end(world, quick)) == {State.COMPLETED}
         assert asyncio.get_running_loop().time() - began < 5
-        assert states(house, slow).count(State.LOCKED) > 30
+        assert states(world, slow).count(State.LOCKED) > 30
         assert rail.most_at_once["send"] == 2
-        await all_end(house, slow)
+        await all_end(world, slow)
 
 
 async def test_no_more_calls_start_per_second_than_the_rail_allows() -> None:
     rail = SlowRail(0.01, rate_per_second_max=5.0)
-    async with running(rail=rail) as house:
-        keys = await submit(house, 40)
-        assert set(await all_end(house, keys)) == {State.COMPLETED}
+    async with running(rail=rail) as world:
+        keys = await submit(world, 40)
+        assert set(await all_end(world, keys)) == {State.COMPLETED}
     times = [at for _, at in rail.began]
     for start in times:
         in_a_second = sum(start <= at < start + 1 for at in times)
@@ -165,13 +165,13 @@ async def test_no_more_calls_start_per_second_than_the_rail_allows() -> None:
 async def test_a_full_queue_of_sends_does_not_delay_enquiries() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
     rail.sends.append(Event.ACKNOWLEDGED)
-    async with running(rail=rail) as house:
-        [first] = await submit(house, 1)
-        others = await submit(house, 50, 1)
-        assert await all_end(house, [first]) == [State.COMPLETED]
-        assert states(house, others).count(State.LOCKED) > 40
+    async with running(rail=rail) as world:
+        [first] = await submit(world, 1)
+        others = await submit(world, 50, 1)
+        assert await all_end(world, [first]) == [State.COMPLETED]
+        assert states(world, others).count(State.LOCKED) > 40
         assert rail.most_at_once == {"send": 1, "enquire": 1, "recall": 0}
-        await all_end(house, others)
+        await all_end(world, others)
 
 
 async def test_a_recall_goes_before_waiting_sends() -> None:
@@ -179,95 +179,95 @@ async def test_a_recall_goes_before_waiting_sends() -> None:
     rail.sends.append(Event.ACKNOWLEDGED)
     rail.enquiries.extend([None] * 1000)
     rail.recalls.append(Event.RECALLED)
-    async with running(rail=rail, enquiry=LATER) as house:
-        [first] = await submit(house, 1)
-        others = await submit(house, 20, 1)
-        await house.until(in_state(house, [first], State.SENT))
-        await house.engine.cancel(first)
-        assert await all_end(house, [first], 5) == [State.ROLLED_BACK]
-        assert states(house, others).count(State.LOCKED) > 15
-        await all_end(house, others)
+    async with running(rail=rail, enquiry=LATER) as world:
+        [first] = await submit(world, 1)
+        others = await submit(world, 20, 1)
+        await world.until(in_state(world, [first], State.SENT))
+        await world.engine.cancel(first)
+        assert await all_end(world, [first], 5) == [State.ROLLED_BACK]
+        assert states(world, others).count(State.LOCKED) > 15
+        await all_end(world, others)
 
 
 async def test_a_payment_without_capacity_waits_before_its_funds_are_held() -> None:
     rail = SlowRail(1.0, concurrency_max=1, queue_max=5)
     soon = Backoff(first_seconds=1, max_seconds=1)
-    async with running(rail=rail, full_lane=soon, resend=soon, move_batch_max=10) as house:
-        keys = await submit(house, 6)
-        await house.until(in_state(house, keys, State.LOCKED))
-        late = await submit(house, 20, 100)
-        await house.until(in_state(house, late, State.QUEUED))
-        assert (await house.nostro()).held == 6
-        assert lanes(house).waiting("told") == 5
-        assert set(await all_end(house, [*keys, *late])) == {State.COMPLETED}
-        assert "in_doubt" not in await histories(house, [*keys, *late])
+    async with running(rail=rail, full_lane=soon, resend=soon, move_batch_max=10) as world:
+        keys = await submit(world, 6)
+        await world.until(in_state(world, keys, State.LOCKED))
+        late = await submit(world, 20, 100)
+        await world.until(in_state(world, late, State.QUEUED))
+        assert (await world.nostro()).held == 6
+        assert lanes(world).waiting("scripted") == 5
+        assert set(await all_end(world, [*keys, *late])) == {State.COMPLETED}
+        assert "in_doubt" not in await histories(world, [*keys, *late])
 
 
 async def test_a_locked_payment_without_capacity_is_parked_and_never_given_up_for_it() -> None:
     rail = SlowRail(1.0, concurrency_max=1, queue_max=1)
     soon = Backoff(first_seconds=0.5, max_seconds=1)
-    async with running(rail=rail, resend=soon, sends_max=1, full_lane=soon) as house:
-        keys = await submit(house, 30)
-        assert set(await all_end(house, keys)) == {State.COMPLETED}
-        counts = [house.records.histories[key].attempt.undelivered for key in keys]  # type: ignore[union-attr]
+    async with running(rail=rail, resend=soon, sends_max=1, full_lane=soon) as world:
+        keys = await submit(world, 30)
+        assert set(await all_end(world, keys)) == {State.COMPLETED}
+        counts = [world.records.histories[key].attempt.undelivered for key in keys]  # type: ignore[union-attr]
         assert max(counts) >= 1, "decided in one batch, more were locked than fit"
-        assert await histories(house, keys) <= {"validating", "queued", "locked", "completed"}
+        assert await histories(world, keys) <= {"validating", "queued", "locked", "completed"}
         assert len(rail.asked) == 30
 
 
 async def test_a_waiting_payment_that_expires_is_given_up_and_never_in_doubt() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
     rail.capabilities = replace(rail.capabilities, validity_seconds=4.5)
-    async with running(rail=rail) as house:
-        keys = await submit(house, 10)
-        ended = await all_end(house, keys)
+    async with running(rail=rail) as world:
+        keys = await submit(world, 10)
+        ended = await all_end(world, keys)
         assert ended.count(State.ROLLED_BACK) == 10 - len(rail.asked)
         assert 3 <= len(rail.asked) <= 5
-        assert await histories(house, keys) == {"validating", "locked", "completed", "rolled_back"}
-        codes = {house.records.histories[key].refusal_code for key in keys}
+        assert await histories(world, keys) == {"validating", "locked", "completed", "rolled_back"}
+        codes = {world.records.histories[key].refusal_code for key in keys}
         assert codes - {"", None} == {RefusalCode.UNDELIVERED.value}
-        assert (await house.nostro()).held == 0
+        assert (await world.nostro()).held == 0
 
 
 async def test_a_payment_that_waits_when_the_engine_stops_is_not_in_doubt_for_the_next() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
-    async with running(rail=rail, resend=LATER) as house:
-        keys = await submit(house, 10)
-        await house.until(in_state(house, keys, State.LOCKED))
-        assert await house.engine.drain()
-        await house.engine.leave()
-        rests = [key for key in keys if key in house.records.open]
-        assert len(rests) >= 8
-        assert {house.records.open[key].engine_id for key in rests} == {0}
-        assert set(states(house, rests)) == {State.LOCKED}
-        following = House(house.records, rail=SlowRail(0.1, concurrency_max=2))
+    async with running(rail=rail, resend=LATER) as world:
+        keys = await submit(world, 10)
+        await world.until(in_state(world, keys, State.LOCKED))
+        assert await world.engine.drain()
+        await world.engine.leave()
+        parked = [key for key in keys if key in world.records.open]
+        assert len(parked) >= 8
+        assert {world.records.open[key].engine_id for key in parked} == {0}
+        assert set(states(world, parked)) == {State.LOCKED}
+        following = EngineWorld(world.records, rail=SlowRail(0.1, concurrency_max=2))
         following.ids._last = 10_000
         await following.start()
         assert set(await all_end(following, keys)) == {State.COMPLETED}
-        assert "in_doubt" not in await histories(house, keys)
+        assert "in_doubt" not in await histories(world, keys)
         await following.crash()
 
 
 async def test_an_engine_that_was_declared_gone_sends_nothing_that_waited() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
-    async with running(rail=rail) as house:
-        keys = await submit(house, 5)
-        await house.until(in_state(house, keys, State.LOCKED))
-        await house.until(lambda: rail.began)
-        before = house.engine._lease.engine_id
-        house.records.engines[before].is_gone = True
-        await house.until(lambda: house.engine._lease.engine_id != before)
-        await all_end(house, keys)
+    async with running(rail=rail) as world:
+        keys = await submit(world, 5)
+        await world.until(in_state(world, keys, State.LOCKED))
+        await world.until(lambda: rail.began)
+        before = world.engine._lease.engine_id
+        world.records.engines[before].is_gone = True
+        await world.until(lambda: world.engine._lease.engine_id != before)
+        await all_end(world, keys)
         assert [word for word, _ in rail.began].count("send") <= 2, "the others were enquired about"
 
 
 async def test_nothing_that_waited_is_sent_while_the_lease_may_have_expired() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
-    async with running(rail=rail, heartbeat_seconds=0.05) as house:
-        keys = await submit(house, 5)
-        await house.until(in_state(house, keys, State.LOCKED))
-        await house.until(lambda: rail.began)
-        registry = house.engine._lease._registry
+    async with running(rail=rail, heartbeat_seconds=0.05) as world:
+        keys = await submit(world, 5)
+        await world.until(in_state(world, keys, State.LOCKED))
+        await world.until(lambda: rail.began)
+        registry = world.engine._lease._registry
         renew = registry.renew
 
         async def stuck(_owner: int, _lease_seconds: float) -> bool:
@@ -278,19 +278,19 @@ async def test_nothing_that_waited_is_sent_while_the_lease_may_have_expired() ->
         await asyncio.sleep(2.5)
         assert [word for word, _ in rail.began].count("send") == 1
         registry.renew = renew  # type: ignore[method-assign]
-        assert set(await all_end(house, keys)) == {State.COMPLETED}
+        assert set(await all_end(world, keys)) == {State.COMPLETED}
 
 
 async def test_a_payment_that_changed_state_while_it_waited_is_not_sent() -> None:
     rail = SlowRail(1.0, concurrency_max=1)
-    async with running(rail=rail) as house:
-        first, second = await submit(house, 2)
-        await house.until(in_state(house, [first, second], State.LOCKED))
-        await house.until(lambda: rail.began)
-        assert lanes(house).waiting("told") == 1
+    async with running(rail=rail) as world:
+        first, second = await submit(world, 2)
+        await world.until(in_state(world, [first, second], State.LOCKED))
+        await world.until(lambda: rail.began)
+        assert lanes(world).waiting("scripted") == 1
         word = Answer(settlement_id=second, event=Event.REJECTED, attempt=1, code="X")
-        house.engine._mailbox.hear([word])
-        assert set(await all_end(house, [first, second])) == {State.COMPLETED, State.ROLLED_BACK}
+        world.engine._mailbox.hear([word])
+        assert set(await all_end(world, [first, second])) == {State.COMPLETED, State.ROLLED_BACK}
         await asyncio.sleep(3)
         assert [word for word, _ in rail.began] == ["send"]
 
@@ -322,13 +322,13 @@ async def test_a_rail_with_its_own_queue_reports_which_payments_never_left() -> 
                 raise
 
     rail = PoolRail()
-    async with running(rail=rail, resend=LATER, enquiry=LATER, sends_max=9) as house:
-        keys = await submit(house, 20)
-        await house.until(lambda: states(house, keys).count(State.COMPLETED) == 6)
+    async with running(rail=rail, resend=LATER, enquiry=LATER, sends_max=9) as world:
+        keys = await submit(world, 20)
+        await world.until(lambda: states(world, keys).count(State.COMPLETED) == 6)
         await asyncio.sleep(2)
-        assert states(house, keys).count(State.IN_DOUBT) <= 2, "those whose bytes were under way"
-        assert states(house, keys).count(State.LOCKED) == 12
-        await all_end(house, keys)
+        assert states(world, keys).count(State.IN_DOUBT) <= 2, "those whose bytes were under way"
+        assert states(world, keys).count(State.LOCKED) == 12
+        await all_end(world, keys)
 
 
 async def test_an_answer_after_its_call_frees_no_capacity_twice() -> None:
@@ -340,12 +340,12 @@ async def test_an_answer_after_its_call_frees_no_capacity_twice() -> None:
         await asyncio.sleep(10)
 
     rail.send = send  # type: ignore[method-assign]
-    async with running(rail=rail, enquiry=LATER) as house:
-        [key] = await submit(house, 1)
-        await house.until(in_state(house, [key], State.IN_DOUBT))
+    async with running(rail=rail, enquiry=LATER) as world:
+        [key] = await submit(world, 1)
+        await world.until(in_state(world, [key], State.IN_DOUBT))
         late[0]()
-        assert await all_end(house, [key], 5) == [State.COMPLETED]
-        track = lanes(house)._lanes.opened["told", "AAA"].tracks[Ask.SEND]
+        assert await all_end(world, [key], 5) == [State.COMPLETED]
+        track = lanes(world)._lanes.opened["scripted", "AAA"].tracks[Ask.SEND]
         assert track.under_way == 0
 
 
@@ -353,64 +353,64 @@ async def test_an_answer_after_its_call_frees_no_capacity_twice() -> None:
 
 
 @asynccontextmanager
-async def with_breaker(**settings: Any) -> AsyncIterator[tuple[House, SlowRail]]:
+async def with_breaker(**settings: Any) -> AsyncIterator[tuple[EngineWorld, SlowRail]]:
     """An engine whose lanes stop for ten seconds after three sends without an answer."""
     breaker = BreakerLimits(failures_in_a_row=3, rest=Backoff(first_seconds=10, max_seconds=10))
     rail = SlowRail(0.01, concurrency_max=1, timeout_seconds=0.5, breaker=breaker)
     soon = Backoff(first_seconds=1, max_seconds=2)
-    async with running(rail=rail, enquiry=soon, **settings) as house:
-        yield house, rail
+    async with running(rail=rail, enquiry=soon, **settings) as world:
+        yield world, rail
 
 
 async def test_a_bank_that_does_not_answer_gets_no_sends_but_enquiries() -> None:
-    async with with_breaker() as (house, rail):
+    async with with_breaker() as (world, rail):
         rail.sends.extend([None] * 3)
         rail.enquiries.extend([None] * 6)
-        keys = await submit(house, 10)
-        await house.until(lambda: lanes(house).breaker("told", "AAA") is BreakerState.OPEN)
+        keys = await submit(world, 10)
+        await world.until(lambda: lanes(world).breaker("scripted", "AAA") is BreakerState.OPEN)
         await asyncio.sleep(1)
-        assert states(house, keys).count(State.IN_DOUBT) == 3
+        assert states(world, keys).count(State.IN_DOUBT) == 3
         await asyncio.sleep(4)
         words = [word for word, _, _ in rail.asked]
         assert (words.count("send"), words.count("enquire")) == (3, 9)
-        waiting = [key for key in keys if house.records.histories[key].state is State.LOCKED]
+        waiting = [key for key in keys if world.records.histories[key].state is State.LOCKED]
         assert len(waiting) == 7, "waiting payments get no invented answer"
-        assert house.meter.lanes_shown[-1] == {"told": LaneReport(waiting=7, breakers_open=1)}
-        assert set(await all_end(house, keys)) == {State.COMPLETED}
-        assert lanes(house).breaker("told", "AAA") is BreakerState.CLOSED
+        assert world.meter.lanes_shown[-1] == {"scripted": LaneReport(waiting=7, breakers_open=1)}
+        assert set(await all_end(world, keys)) == {State.COMPLETED}
+        assert lanes(world).breaker("scripted", "AAA") is BreakerState.CLOSED
         await asyncio.sleep(2)
-        assert house.meter.lanes_shown[-1] == {"told": LaneReport(waiting=0, breakers_open=0)}
+        assert world.meter.lanes_shown[-1] == {"scripted": LaneReport(waiting=0, breakers_open=0)}
 
 
 async def test_half_open_it_tries_one_and_waits_again_if_that_is_not_answered() -> None:
-    async with with_breaker() as (house, rail):
+    async with with_breaker() as (world, rail):
         rail.sends.extend([None] * 4)
-        keys = await submit(house, 10)
-        await house.until(lambda: lanes(house).breaker("told", "AAA") is BreakerState.OPEN)
+        keys = await submit(world, 10)
+        await world.until(lambda: lanes(world).breaker("scripted", "AAA") is BreakerState.OPEN)
         await asyncio.sleep(12)
         assert [word for word, _, _ in rail.asked].count("send") == 4
-        assert lanes(house).breaker("told", "AAA") is BreakerState.OPEN
-        assert set(await all_end(house, keys)) == {State.COMPLETED}
+        assert lanes(world).breaker("scripted", "AAA") is BreakerState.OPEN
+        assert set(await all_end(world, keys)) == {State.COMPLETED}
 
 
 async def test_the_breaker_of_one_bank_stops_no_other() -> None:
-    async with with_breaker() as (house, rail):
-        await house.open_bank("CCC", 1_000)
+    async with with_breaker() as (world, rail):
+        await world.open_bank("CCC", 1_000)
         rail.sends.extend([None] * 3)
-        keys = await submit(house, 5)
-        await house.until(lambda: lanes(house).breaker("told", "AAA") is BreakerState.OPEN)
-        others = await submit(house, 5, 100, from_bank="CCC")
-        assert set(await all_end(house, others, 5)) == {State.COMPLETED}
-        assert states(house, keys).count(State.LOCKED) == 2
-        await all_end(house, keys)
+        keys = await submit(world, 5)
+        await world.until(lambda: lanes(world).breaker("scripted", "AAA") is BreakerState.OPEN)
+        others = await submit(world, 5, 100, from_bank="CCC")
+        assert set(await all_end(world, others, 5)) == {State.COMPLETED}
+        assert states(world, keys).count(State.LOCKED) == 2
+        await all_end(world, keys)
 
 
 async def test_undelivered_payments_open_the_breaker_before_they_are_given_up() -> None:
-    async with with_breaker(resend=Backoff(first_seconds=0.1, max_seconds=0.1)) as (house, rail):
+    async with with_breaker(resend=Backoff(first_seconds=0.1, max_seconds=0.1)) as (world, rail):
         rail.sends.extend([Event.UNDELIVERED] * 3)
-        keys = await submit(house, 4)
-        assert set(await all_end(house, keys)) == {State.COMPLETED}
-        assert await histories(house, keys) == {"validating", "locked", "completed"}
+        keys = await submit(world, 4)
+        assert set(await all_end(world, keys)) == {State.COMPLETED}
+        assert await histories(world, keys) == {"validating", "locked", "completed"}
 
 
 # --- bounds ---------------------------------------------------------------------------------------
@@ -421,27 +421,27 @@ async def test_there_are_no_more_lanes_than_the_bound_and_the_others_share_one(
 ) -> None:
     monkeypatch.setattr(lanes_module, "LANES_MAX", 2)
     rail = SlowRail(1.0, concurrency_max=1)
-    async with running(rail=rail) as house:
+    async with running(rail=rail) as world:
         keys = []
         for number, bank in enumerate(("CCC", "DDD", "EEE", "FFF")):
-            await house.open_bank(bank, 1_000)
-            keys += await submit(house, 3, 100 * number, from_bank=bank)
-        assert set(await all_end(house, keys)) == {State.COMPLETED}
+            await world.open_bank(bank, 1_000)
+            keys += await submit(world, 3, 100 * number, from_bank=bank)
+        assert set(await all_end(world, keys)) == {State.COMPLETED}
         assert rail.most_at_once["send"] == 3, "two lanes of their own, and one for all others"
-        keys = await submit(house, 1, 900, from_bank="EEE")
-        await all_end(house, keys)
-        assert ("told", "EEE") in lanes(house)._lanes.opened, "an idle lane was replaced"
+        keys = await submit(world, 1, 900, from_bank="EEE")
+        await all_end(world, keys)
+        assert ("scripted", "EEE") in lanes(world)._lanes.opened, "an idle lane was replaced"
 
 
 async def test_enquiries_without_capacity_are_parked_and_sent_later() -> None:
     rail = SlowRail(1.0, concurrency_max=30, enquiry_concurrency_max=1, queue_max=2)
     rail.sends.extend([Event.ACKNOWLEDGED] * 10)
     soon = Backoff(first_seconds=1, max_seconds=3)
-    async with running(rail=rail, enquiry=soon) as house:
-        keys = await submit(house, 10)
-        assert set(await all_end(house, keys)) == {State.COMPLETED}
+    async with running(rail=rail, enquiry=soon) as world:
+        keys = await submit(world, 10)
+        assert set(await all_end(world, keys)) == {State.COMPLETED}
         assert rail.most_at_once["enquire"] == 1
-        said = [str(key) for found in house.records.answers.values() for key in found]
+        said = [str(key) for found in world.records.answers.values() for key in found]
         assert any(NOT_PUT in text for text in said)
 
 
@@ -449,14 +449,14 @@ async def test_enquiries_without_capacity_are_parked_and_sent_later() -> None:
 
 
 async def test_a_rail_has_an_enquiry_schedule_for_each_state() -> None:
-    rail = ToldRail()
+    rail = ScriptedRail()
     seldom = Backoff(first_seconds=60, max_seconds=60)
     rail.capabilities = replace(rail.capabilities, enquiry={State.SENT: seldom})
     rail.sends.extend([Event.ACKNOWLEDGED, None])
     soon = Backoff(first_seconds=1, max_seconds=1)
-    async with running(rail=rail, enquiry=soon) as house:
-        await submit(house, 1)
+    async with running(rail=rail, enquiry=soon) as world:
+        await submit(world, 1)
         await asyncio.sleep(40)
         assert [word for word, _, _ in rail.asked] == ["send"], "sent: once a minute"
-        [doubted] = await submit(house, 1, 1)
-        assert await all_end(house, [doubted], 10) == [State.COMPLETED], "in doubt: every second"
+        [doubted] = await submit(world, 1, 1)
+        assert await all_end(world, [doubted], 10) == [State.COMPLETED], "in doubt: every second"

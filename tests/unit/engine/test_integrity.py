@@ -18,7 +18,7 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.proposals import Finding
 from settlement_engine.errors import WrongState
-from tests.unit.engine.engine_world import House, payment_request, running
+from tests.unit.engine.engine_world import EngineWorld, payment_request, running
 from tests.unit.engine.test_case_worker import attest
 
 if TYPE_CHECKING:
@@ -87,20 +87,20 @@ ALTERED: dict[str, tuple[Alter, str]] = {
 @asynccontextmanager
 async def taken_over(
     alter: Alter, enquiry: Event | None
-) -> AsyncIterator[tuple[House, Settlement]]:
+) -> AsyncIterator[tuple[EngineWorld, Settlement]]:
     """A sent payment whose engine crashed; its record was altered; another engine takes it over."""
-    async with running() as house:
-        house.rail.sends.append(None)
-        house.rail.answer_delay_seconds = NEVER_SECONDS
-        [accepted] = await house.engine.submit([payment_request()])
+    async with running() as world:
+        world.rail.sends.append(None)
+        world.rail.answer_delay_seconds = NEVER_SECONDS
+        [accepted] = await world.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
-        await house.until(lambda: house.rail.asked)
-        history = house.records.histories[accepted.settlement.id]
-        await house.crash()
+        await world.until(lambda: world.rail.asked)
+        history = world.records.histories[accepted.settlement.id]
+        await world.crash()
         before = history.attempt
         assert before is not None
         history.attempt = alter(before)
-        other = House(house.records)
+        other = EngineWorld(world.records)
         other.rail.enquiries.extend([enquiry] * 10_000)
         await other.start()
         try:
@@ -110,57 +110,57 @@ async def taken_over(
             history.attempt = before if history.attempt == alter(before) else history.attempt
 
 
-def cases(house: House) -> list[tuple[CaseKind, str]]:
-    return [(kind, found.detail["altered"]) for (_, kind, _), found in house.records.cases.items()]
+def cases(world: EngineWorld) -> list[tuple[CaseKind, str]]:
+    return [(kind, found.detail["altered"]) for (_, kind, _), found in world.records.cases.items()]
 
 
-def words(house: House) -> list[str]:
-    return [word for word, _, _ in house.rail.asked]
+def words(world: EngineWorld) -> list[str]:
+    return [word for word, _, _ in world.rail.asked]
 
 
 @pytest.mark.parametrize("what", ALTERED)
 async def test_an_altered_payment_is_never_sent_again(what: str) -> None:
     alter, parts = ALTERED[what]
-    async with taken_over(alter, Event.NOT_FOUND) as (house, history):
-        await house.until(lambda: house.records.cases)
+    async with taken_over(alter, Event.NOT_FOUND) as (world, history):
+        await world.until(lambda: world.records.cases)
         await asyncio.sleep(A_WHILE_SECONDS)
-        [(kind, told)] = cases(house)
+        [(kind, told)] = cases(world)
         assert (kind, parts in told) == (CaseKind.ALTERED_PAYMENT, True), told
-        assert "send" not in words(house)
-        assert ("enquire" in words(house)) == (told == "message"), (
+        assert "send" not in words(world)
+        assert ("enquire" in words(world)) == (told == "message"), (
             "no enquiry with other references"
         )
         assert (history.state, history.is_frozen) == (State.IN_DOUBT, True)
-        assert house.records.locks[history.id].outcome == "", "no hold is released"
-        assert "altered_payment" in house.meter.invariant_warnings
-        told_lives = await house.history(history)
-        assert told_lives.count(State.LOCKED) == 1, "it is not even made ready to be sent"
+        assert world.records.locks[history.id].outcome == "", "no hold is released"
+        assert "altered_payment" in world.meter.invariant_warnings
+        states = await world.history(history)
+        assert states.count(State.LOCKED) == 1, "it is not even made ready to be sent"
 
 
 @pytest.mark.parametrize("said", [Event.SETTLED, Event.REJECTED])
 async def test_a_report_about_the_committed_payment_counts(said: Event) -> None:
     """Only the bytes were altered, and they never left: the bank reports on the original ones."""
-    async with taken_over(_payload, said) as (house, history):
-        ended = await house.engine.wait(history.id, 5)
+    async with taken_over(_payload, said) as (world, history):
+        ended = await world.engine.wait(history.id, 5)
         assert ended.state is (State.COMPLETED if said is Event.SETTLED else State.ROLLED_BACK)
-        assert cases(house) == [(CaseKind.ALTERED_PAYMENT, "message")]
+        assert cases(world) == [(CaseKind.ALTERED_PAYMENT, "message")]
 
 
 async def test_nothing_is_posted_to_altered_accounts_and_a_restored_record_continues() -> None:
-    async with taken_over(_target, Event.SETTLED) as (house, history):
-        await house.until(lambda: house.records.cases)
-        here = house.records.histories[history.id]
-        house.rail.say([_answer(history, Event.SETTLED)])
+    async with taken_over(_target, Event.SETTLED) as (world, history):
+        await world.until(lambda: world.records.cases)
+        here = world.records.histories[history.id]
+        world.rail.say([_answer(history, Event.SETTLED)])
         await asyncio.sleep(A_WHILE_SECONDS)
         assert here.state is State.IN_DOUBT
-        assert not [key for key in house.records.transfers if key[0] == history.id]
+        assert not [key for key in world.records.transfers if key[0] == history.id]
         assert here.attempt is not None
-        vostro = await house.accounts.accounts(_vostro())
+        vostro = await world.accounts.accounts(_vostro())
         route = msgspec.structs.replace(here.attempt.route, target_id=vostro[-1].id)
         here.attempt = msgspec.structs.replace(here.attempt, route=route)
-        ended = await house.engine.wait(history.id, 5)
+        ended = await world.engine.wait(history.id, 5)
         assert ended.state is State.COMPLETED
-        assert "send" not in words(house)
+        assert "send" not in words(world)
 
 
 @pytest.mark.parametrize(
@@ -169,15 +169,15 @@ async def test_nothing_is_posted_to_altered_accounts_and_a_restored_record_conti
 async def test_fields_are_compared_for_a_move_from_before_hashes_were_stored(
     alter: Alter, may_be_sent: bool
 ) -> None:
-    async with running() as house:
-        house.rail.sends.append(None)
-        house.rail.answer_delay_seconds = NEVER_SECONDS
-        [accepted] = await house.engine.submit([payment_request()])
+    async with running() as world:
+        world.rail.sends.append(None)
+        world.rail.answer_delay_seconds = NEVER_SECONDS
+        [accepted] = await world.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
-        await house.until(lambda: house.rail.asked)
-        await house.crash()
-        history = house.records.histories[accepted.settlement.id]
-        [locked] = [each for each in house.records.moves if each.to_state is State.LOCKED]
+        await world.until(lambda: world.rail.asked)
+        await world.crash()
+        history = world.records.histories[accepted.settlement.id]
+        [locked] = [each for each in world.records.moves if each.to_state is State.LOCKED]
         assert isinstance(locked.detail, dict)
         told = dict(locked.detail)
         assert told, "the move keeps the hash"
@@ -185,7 +185,7 @@ async def test_fields_are_compared_for_a_move_from_before_hashes_were_stored(
         before = history.attempt
         assert before is not None
         history.attempt = alter(before)
-        other = House(house.records)
+        other = EngineWorld(world.records)
         other.rail.enquiries.extend([Event.NOT_FOUND] * 10_000)
         other.rail.sends.append(Event.SETTLED)
         await other.start()
@@ -201,15 +201,15 @@ async def test_fields_are_compared_for_a_move_from_before_hashes_were_stored(
 
 
 async def test_an_instruction_altered_while_it_waited_is_not_locked() -> None:
-    async with running() as house:
-        house.screening.told.append(None)
-        [accepted] = await house.engine.submit([payment_request()])
+    async with running() as world:
+        world.screening.answers.append(None)
+        [accepted] = await world.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
-        await house.crash()
-        history = house.records.histories[accepted.settlement.id]
+        await world.crash()
+        history = world.records.histories[accepted.settlement.id]
         before = history.instruction
         history.instruction = replace(before, amount=Money(9_900, "EUR"))
-        other = House(house.records)
+        other = EngineWorld(world.records)
         await other.start()
         await other.until(lambda: other.records.cases)
         await asyncio.sleep(A_WHILE_SECONDS)
@@ -224,55 +224,55 @@ async def test_an_instruction_altered_while_it_waited_is_not_locked() -> None:
 async def test_an_attestation_is_applied_only_if_the_bank_could_be_asked(
     alter: Alter, is_applied: bool
 ) -> None:
-    async with taken_over(alter, None) as (house, history):
-        house.rail.answer_delay_seconds = 0.0
-        await house.until(lambda: history.state is State.IN_DOUBT and house.records.cases)
-        found = house.records.copy(history.id)
-        await attest(house, found, Finding.NOT_SETTLED)
+    async with taken_over(alter, None) as (world, history):
+        world.rail.answer_delay_seconds = 0.0
+        await world.until(lambda: history.state is State.IN_DOUBT and world.records.cases)
+        found = world.records.copy(history.id)
+        await attest(world, found, Finding.NOT_SETTLED)
         if is_applied:
-            assert (await house.engine.wait(history.id, 5)).state is State.ROLLED_BACK
+            assert (await world.engine.wait(history.id, 5)).state is State.ROLLED_BACK
         else:
             await asyncio.sleep(A_WHILE_SECONDS)
             assert history.state is State.IN_DOUBT
-            assert house.records.locks[history.id].outcome == ""
+            assert world.records.locks[history.id].outcome == ""
 
 
 async def test_a_return_is_not_booked_on_another_route() -> None:
-    async with running() as house:
-        ended = await house.settle()
-        history = house.records.histories[ended.id]
+    async with running() as world:
+        ended = await world.settle()
+        history = world.records.histories[ended.id]
         before = history.attempt
         assert before is not None
         history.attempt = _target(before)
-        house.rail.say([_answer(history, Event.RETURNED)])
-        await house.until(lambda: house.records.cases)
-        assert cases(house) == [(CaseKind.ALTERED_PAYMENT, "route")]
+        world.rail.say([_answer(history, Event.RETURNED)])
+        await world.until(lambda: world.records.cases)
+        assert cases(world) == [(CaseKind.ALTERED_PAYMENT, "route")]
         assert history.state is State.COMPLETED
         history.attempt = before
-        house.rail.say([_answer(history, Event.RETURNED)])
-        await house.until(lambda: history.state is State.RETURNED)
+        world.rail.say([_answer(history, Event.RETURNED)])
+        await world.until(lambda: history.state is State.RETURNED)
 
 
 async def test_an_altered_payment_is_enquired_about_instead_of_recalled() -> None:
-    async with running() as house:
-        house.rail.sends.append(Event.ACKNOWLEDGED)
-        house.rail.enquiries.extend([None] * 10_000)
-        sent = await house.settle(wait_seconds=0.05)
-        history, parked = house.records.histories[sent.id], house.records.open[sent.id]
-        await house.until(lambda: history.state is State.SENT and parked.engine_id == 0)
+    async with running() as world:
+        world.rail.sends.append(Event.ACKNOWLEDGED)
+        world.rail.enquiries.extend([None] * 10_000)
+        sent = await world.settle(wait_seconds=0.05)
+        history, parked = world.records.histories[sent.id], world.records.open[sent.id]
+        await world.until(lambda: history.state is State.SENT and parked.engine_id == 0)
         parked.due_at = None  # so that no engine has it in memory from before
         before = history.attempt
         assert before is not None
         # Only a settlement that no engine carries is read again, and so found to be altered.
-        await house.until(lambda: house.records.open[sent.id].engine_id == 0)
+        await world.until(lambda: world.records.open[sent.id].engine_id == 0)
         history.attempt = _payload(before)
-        house.rail.asked.clear()
-        house.rail.enquiries.clear()  # without an answer set, the rail reports that it has settled
+        world.rail.asked.clear()
+        world.rail.enquiries.clear()  # without an answer set, the rail reports that it has settled
         with suppress(WrongState):  # it may have settled before the call has read it
-            await house.engine.cancel(sent.id)
-        assert (await house.engine.wait(sent.id, 5)).state is State.COMPLETED
-        assert words(house) == ["enquire"]
-        assert State.RECALLING in await house.history(sent)
+            await world.engine.cancel(sent.id)
+        assert (await world.engine.wait(sent.id, 5)).state is State.COMPLETED
+        assert words(world) == ["enquire"]
+        assert State.RECALLING in await world.history(sent)
         history.attempt = before
 
 

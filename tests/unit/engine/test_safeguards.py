@@ -33,10 +33,10 @@ from settlement_lab.memory.records import Quiet
 from tests.support.jumpingloop import LoopClock
 from tests.unit.engine.engine_world import (
     TIMEOUT_SECONDS,
-    House,
+    EngineWorld,
+    closed_window,
     payment_request,
     running,
-    shut_window,
 )
 
 if TYPE_CHECKING:
@@ -47,30 +47,30 @@ if TYPE_CHECKING:
 NEVER_SECONDS = 1_000.0
 
 
-def carried(house: House, settlement_id: UUID) -> Settlement:
-    found = house.engine._mailbox.settlement(settlement_id)
+def carried(world: EngineWorld, settlement_id: UUID) -> Settlement:
+    found = world.engine._mailbox.settlement(settlement_id)
     assert found is not None
     return found
 
 
-async def sent_and_silent(house: House) -> Settlement:
+async def sent_and_silent(world: EngineWorld) -> Settlement:
     """Bring a settlement to LOCKED, with its request open."""
-    house.rail.sends.append(None)
-    house.rail.answer_delay_seconds = NEVER_SECONDS
-    [accepted] = await house.engine.submit([payment_request()])
+    world.rail.sends.append(None)
+    world.rail.answer_delay_seconds = NEVER_SECONDS
+    [accepted] = await world.engine.submit([payment_request()])
     assert not isinstance(accepted, Exception)
-    await house.until(lambda: house.rail.asked)
-    return carried(house, accepted.settlement.id)
+    await world.until(lambda: world.rail.asked)
+    return carried(world, accepted.settlement.id)
 
 
 def decide(
-    house: House, settlement: Settlement, event: Event, **answer: Any
+    world: EngineWorld, settlement: Settlement, event: Event, **answer: Any
 ) -> TransitionCommand | None:
     number = settlement.attempt.number if settlement.attempt else 0
     said = Answer(settlement_id=settlement.id, event=event, attempt=number, **answer)
     now = LoopClock().now()
-    route = house.engine._router.route(settlement, now)
-    return house.engine._executor._decider.decide(settlement, said, now, route=route)
+    route = world.engine._router.route(settlement, now)
+    return world.engine._executor._decider.decide(settlement, said, now, route=route)
 
 
 # --- deciding -------------------------------------------------------------------------------------
@@ -89,14 +89,14 @@ def decide(
 async def test_an_undelivered_payment_is_given_up_only_on_proof(
     sends: int, undelivered: int, is_late: bool, event: Event
 ) -> None:
-    async with running(sends_max=3) as house:
-        settlement = await sent_and_silent(house)
+    async with running(sends_max=3) as world:
+        settlement = await sent_and_silent(world)
         assert settlement.attempt is not None
         late = LoopClock().now() + timedelta(seconds=-1 if is_late else 60)
         settlement.attempt = msgspec.structs.replace(
             settlement.attempt, sends=sends, undelivered=undelivered, valid_until=late
         )
-        step = decide(house, settlement, Event.UNDELIVERED)
+        step = decide(world, settlement, Event.UNDELIVERED)
         assert step is not None
         assert step.event is event
 
@@ -115,116 +115,116 @@ async def test_an_undelivered_payment_is_given_up_only_on_proof(
 async def test_a_payment_that_may_have_arrived_is_not_resent_after_the_rails_memory_ends(
     sends: int, undelivered: int, event: Event
 ) -> None:
-    async with running(sends_max=3) as house:
-        settlement = await sent_and_silent(house)
+    async with running(sends_max=3) as world:
+        settlement = await sent_and_silent(world)
         assert settlement.attempt is not None
-        house.rail.capabilities = replace(house.rail.capabilities, deduplicates_seconds=0)
+        world.rail.capabilities = replace(world.rail.capabilities, deduplicates_seconds=0)
         settlement.attempt = msgspec.structs.replace(
             settlement.attempt, sends=sends, undelivered=undelivered
         )
-        step = decide(house, settlement, Event.UNDELIVERED)
+        step = decide(world, settlement, Event.UNDELIVERED)
         assert step is not None
         assert step.event is event
-        is_too_late = house.engine._decider.is_too_late_to_send(
+        is_too_late = world.engine._decider.is_too_late_to_send(
             settlement.attempt, LoopClock().now()
         )
         assert is_too_late is (event is Event.NO_ANSWER)
 
 
 async def test_a_repeated_status_after_the_final_state_changes_nothing() -> None:
-    async with running() as house:
-        completed = await house.settle()
-        assert decide(house, completed, Event.SETTLED) is None
-        house.rail.sends.append(Event.REJECTED)
-        released = await house.settle("k2")
-        assert decide(house, released, Event.REJECTED) is None
-        assert decide(house, released, Event.NO_ANSWER) is None
+    async with running() as world:
+        completed = await world.settle()
+        assert decide(world, completed, Event.SETTLED) is None
+        world.rail.sends.append(Event.REJECTED)
+        released = await world.settle("k2")
+        assert decide(world, released, Event.REJECTED) is None
+        assert decide(world, released, Event.NO_ANSWER) is None
 
 
 async def test_screenings_refusal_is_the_refusal() -> None:
-    async with running() as house:
-        house.screening.told.append(None)
-        [accepted] = await house.engine.submit([payment_request()])
+    async with running() as world:
+        world.screening.answers.append(None)
+        [accepted] = await world.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
-        settlement = carried(house, accepted.settlement.id)
-        await house.engine._executor._decider.prefetch([settlement], LoopClock().now())
+        settlement = carried(world, accepted.settlement.id)
+        await world.engine._executor._decider.prefetch([settlement], LoopClock().now())
         refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)
-        step = decide(house, settlement, Event.REFUSED, refusal=refusal)
+        step = decide(world, settlement, Event.REFUSED, refusal=refusal)
         assert step is not None
         assert (step.transition.state, step.refusal) == (State.FAILED, refusal)
 
 
 async def test_references_depend_only_on_the_callers_key_and_the_attempt() -> None:
-    async with running() as house:
-        settlement = await house.settle("k1")
+    async with running() as world:
+        settlement = await world.settle("k1")
         assert settlement.attempt is not None
         assert settlement.attempt.references == references("test", "k1", 1)
-        assert house.rail.asked[0][1] == house.rail.prepare(settlement, references("test", "k1", 1))
+        assert world.rail.asked[0][1] == world.rail.prepare(settlement, references("test", "k1", 1))
 
 
 # --- asking ---------------------------------------------------------------------------------------
 
 
 async def test_an_error_of_a_rail_is_no_answer() -> None:
-    async with running() as house:
+    async with running() as world:
 
         async def fail(_questions: Any, _report: Any) -> None:
             raise ConnectionError("reset by peer")
 
-        house.rail.send = fail  # type: ignore[method-assign, assignment]
-        found = await house.settle()
+        world.rail.send = fail  # type: ignore[method-assign, assignment]
+        found = await world.settle()
         assert found.state is State.COMPLETED
-        assert await house.history(found) == ["validating", "locked", "in_doubt", "completed"]
+        assert await world.history(found) == ["validating", "locked", "in_doubt", "completed"]
 
 
 async def test_a_cancellation_inside_a_rail_is_no_answer() -> None:
-    async with running() as house:
+    async with running() as world:
 
         async def send(*_: object) -> None:
             raise asyncio.CancelledError  # as from a pool that closes its connections
 
-        house.rail.send = send  # type: ignore[method-assign, assignment]
-        ended = await house.settle()
+        world.rail.send = send  # type: ignore[method-assign, assignment]
+        ended = await world.settle()
         assert ended.state is State.COMPLETED
-        assert [word for word, _, _ in house.rail.asked] == ["enquire"]
+        assert [word for word, _, _ in world.rail.asked] == ["enquire"]
 
 
-async def run_for(house: House, seconds: float) -> None:
+async def run_for(world: EngineWorld, seconds: float) -> None:
     async with asyncio.timeout(seconds):
-        await house.engine.run()
+        await world.engine.run()
 
 
 @pytest.mark.parametrize("end", [asyncio.CancelledError, None])
 async def test_a_loop_of_the_engine_never_ends_unnoticed(
     end: type[BaseException] | None,
 ) -> None:
-    house = House()
+    world = EngineWorld()
 
     async def look() -> None:
         if end is not None:
             raise end
 
-    house.engine._takeover.look_after_own = look  # type: ignore[method-assign]
-    await house.engine.join()
+    world.engine._takeover.look_after_own = look  # type: ignore[method-assign]
+    await world.engine.join()
     with pytest.raises(ExceptionGroup, match="TaskGroup") as raised:
-        await run_for(house, TIMEOUT_SECONDS)
+        await run_for(world, TIMEOUT_SECONDS)
     [error] = raised.value.exceptions
     assert "has stopped unexpectedly" in str(error)
 
 
 async def test_a_rail_that_never_returns_times_out() -> None:
-    async with running() as house:
+    async with running() as world:
 
         async def hang(_questions: Any, _report: Any) -> None:
             await asyncio.sleep(NEVER_SECONDS)
 
-        house.rail.send = hang  # type: ignore[method-assign, assignment]
-        found = await house.settle()
-        assert await house.history(found) == ["validating", "locked", "in_doubt", "completed"]
+        world.rail.send = hang  # type: ignore[method-assign, assignment]
+        found = await world.settle()
+        assert await world.history(found) == ["validating", "locked", "in_doubt", "completed"]
 
 
 async def test_undelivered_reported_twice_is_one_proof() -> None:
-    async with running(sends_max=2) as house:
+    async with running(sends_max=2) as world:
         told: list[int] = []
 
         async def twice(questions: Any, report: Any) -> None:
@@ -237,26 +237,26 @@ async def test_undelivered_reported_twice_is_one_proof() -> None:
             report([word])
             report([word])
 
-        house.rail.send = twice  # type: ignore[method-assign]
-        house.rail.enquiries.extend([None] * 1_000)
-        found = await house.settle(wait_seconds=0.3)
+        world.rail.send = twice  # type: ignore[method-assign]
+        world.rail.enquiries.extend([None] * 1_000)
+        found = await world.settle(wait_seconds=0.3)
         assert found.state is State.IN_DOUBT  # the second send has no answer: it may have arrived
 
 
 async def test_a_payment_taken_over_without_its_rail_is_in_doubt() -> None:
-    async with running(look_interval_seconds=NEVER_SECONDS) as house:
-        house.rail.sends.append(None)
-        house.rail.enquiries.extend([None] * 1_000)
-        found = await house.settle(wait_seconds=0.2)
+    async with running(look_interval_seconds=NEVER_SECONDS) as world:
+        world.rail.sends.append(None)
+        world.rail.enquiries.extend([None] * 1_000)
+        found = await world.settle(wait_seconds=0.2)
         assert found.state is State.IN_DOUBT
-        await house.crash()
-        other = House(house.records)
+        await world.crash()
+        other = EngineWorld(world.records)
         other.engine._executor._asker._rails = {}
         other.engine._executor._decider._rails = {}
         await other.start()
-        await house.until(lambda: "rail_missing" in other.meter.invariant_warnings)
-        asked = house.records.open[found.id].asked
-        await house.until(lambda: house.records.open[found.id].asked > asked)
+        await world.until(lambda: "rail_missing" in other.meter.invariant_warnings)
+        asked = world.records.open[found.id].asked
+        await world.until(lambda: world.records.open[found.id].asked > asked)
         await other.crash()
 
 
@@ -264,61 +264,61 @@ async def test_a_payment_taken_over_without_its_rail_is_in_doubt() -> None:
 
 
 async def test_two_simultaneous_reports_about_one_settlement_are_two_transitions() -> None:
-    async with running() as house:
-        settlement = await sent_and_silent(house)
+    async with running() as world:
+        settlement = await sent_and_silent(world)
         both = [
             Answer(settlement_id=settlement.id, event=event, attempt=1)
             for event in (Event.SETTLED, Event.REJECTED)
         ]
         batches: list[int] = []
-        write = house.engine._executor._writer.write
+        write = world.engine._executor._writer.write
 
         async def counted(steps: list[TransitionCommand], *, is_repeat: bool = False) -> Any:
             batches.append(len(steps))
             return await write(steps, is_repeat=is_repeat)
 
-        house.engine._executor._writer.write = counted  # type: ignore[method-assign]
-        house.rail.say(both)
-        await house.until(lambda: house.records.histories[settlement.id].is_frozen)
-        assert house.records.histories[settlement.id].state is State.COMPLETED
+        world.engine._executor._writer.write = counted  # type: ignore[method-assign]
+        world.rail.say(both)
+        await world.until(lambda: world.records.histories[settlement.id].is_frozen)
+        assert world.records.histories[settlement.id].state is State.COMPLETED
         assert batches == [1, 1]
 
 
 async def test_a_transition_that_was_too_late_is_not_believed() -> None:
-    async with running(look_interval_seconds=NEVER_SECONDS) as house:
-        settlement = await sent_and_silent(house)
-        taken = house.records.open[settlement.id]
+    async with running(look_interval_seconds=NEVER_SECONDS) as world:
+        settlement = await sent_and_silent(world)
+        taken = world.records.open[settlement.id]
         taken.engine_id, taken.fencing_token = 99, taken.fencing_token + 1
-        house.records.engines[99] = type(house.records.engines[1])(
+        world.records.engines[99] = type(world.records.engines[1])(
             lease_until=LoopClock().now() + timedelta(hours=1)
         )
-        house.records.sessions.hold(99)
-        house.rail.say([Answer(settlement_id=settlement.id, event=Event.SETTLED, attempt=1)])
-        await house.until(lambda: "stale_step" in house.meter.invariant_warnings)
-        found = await house.engine.wait(settlement.id, 0.05)
+        world.records.sessions.hold(99)
+        world.rail.say([Answer(settlement_id=settlement.id, event=Event.SETTLED, attempt=1)])
+        await world.until(lambda: "stale_step" in world.meter.invariant_warnings)
+        found = await world.engine.wait(settlement.id, 0.05)
         assert found.state is State.LOCKED
-        assert house.engine._mailbox.settlement(settlement.id) is None
+        assert world.engine._mailbox.settlement(settlement.id) is None
 
 
 async def test_callers_get_what_is_stored_and_not_the_engines_copy() -> None:
     """An engine that is cut off does not know that another one has ended its settlement."""
-    async with running(look_interval_seconds=NEVER_SECONDS) as house:
-        settlement = await sent_and_silent(house)
-        before = house.records.histories[settlement.id]
-        house.records.histories[settlement.id] = replace(before, state=State.COMPLETED, seq=9)
-        assert carried(house, settlement.id).state is State.LOCKED
-        again = await house.engine.settle(payment_request(), 0.0)
+    async with running(look_interval_seconds=NEVER_SECONDS) as world:
+        settlement = await sent_and_silent(world)
+        before = world.records.histories[settlement.id]
+        world.records.histories[settlement.id] = replace(before, state=State.COMPLETED, seq=9)
+        assert carried(world, settlement.id).state is State.LOCKED
+        again = await world.engine.settle(payment_request(), 0.0)
         assert (again.is_replay, again.settlement.state) == (True, State.COMPLETED)
-        waited = await house.engine._wait(settlement.id, 0.0)
+        waited = await world.engine._wait(settlement.id, 0.0)
         assert waited.state is State.COMPLETED
-        house.records.histories[settlement.id] = before
+        world.records.histories[settlement.id] = before
 
 
 async def test_a_stale_transition_does_not_drop_a_settlement_that_was_claimed_again() -> None:
-    async with running() as house:
-        before = await sent_and_silent(house)
-        mailbox = house.engine._mailbox
-        anew = house.records.copy(before.id)
+    async with running() as world:
+        before = await sent_and_silent(world)
+        mailbox = world.engine._mailbox
+        anew = world.records.copy(before.id)
         written = PendingTransition(
             before, Answer(settlement_id=before.id, event=Event.NO_ANSWER, attempt=1)
         )
@@ -340,8 +340,8 @@ async def test_a_stale_transition_does_not_drop_a_settlement_that_was_claimed_ag
 async def test_a_payment_that_the_ledger_refuses_repeatedly_is_refused(
     result: Result, code: RefusalCode
 ) -> None:
-    async with running() as house:
-        apply, turned_down = house.store.apply, []
+    async with running() as world:
+        apply, turned_down = world.store.apply, []
 
         async def turn_down(steps: Any, engine_id: int) -> Any:
             if steps[0].event is Event.CLEARED:
@@ -349,31 +349,31 @@ async def test_a_payment_that_the_ledger_refuses_repeatedly_is_refused(
                 return [TransitionResult(result=result, at=LoopClock().now())]
             return await apply(steps, engine_id)
 
-        house.store.apply = turn_down  # type: ignore[method-assign]
-        found = await house.settle()
+        world.store.apply = turn_down  # type: ignore[method-assign]
+        found = await world.settle()
         assert (found.state, found.refusal_code) == (State.FAILED, code)
         assert len(turned_down) == 4
 
 
 async def test_bytes_that_expired_while_parked_are_not_sent() -> None:
-    async with running(claim_interval_seconds=0.05) as house:
-        house.rail.capabilities = replace(house.rail.capabilities, validity_seconds=0)
-        settlement = await sent_and_silent(house)
-        attempt = house.records.histories[settlement.id].attempt
+    async with running(claim_interval_seconds=0.05) as world:
+        world.rail.capabilities = replace(world.rail.capabilities, validity_seconds=0)
+        settlement = await sent_and_silent(world)
+        attempt = world.records.histories[settlement.id].attempt
         assert attempt is not None
-        await house.crash()
-        house.records.histories[settlement.id].attempt = msgspec.structs.replace(
+        await world.crash()
+        world.records.histories[settlement.id].attempt = msgspec.structs.replace(
             attempt, sends=1, undelivered=1
         )
-        at = house.records.clock.now()
-        house.records.answers[settlement.id] = {
+        at = world.records.clock.now()
+        world.records.answers[settlement.id] = {
             (settlement.seq, 1, State.LOCKED, Event.UNDELIVERED, ""): Quiet(
                 attempt=1, state=State.LOCKED, event=Event.UNDELIVERED, asked=1, at=at, last_at=at
             )
         }
-        parked = house.records.open[settlement.id]
+        parked = world.records.open[settlement.id]
         parked.engine_id, parked.due_at = 0, LoopClock().now()
-        other = House(house.records)
+        other = EngineWorld(world.records)
         await other.start()
         ended = await other.engine.wait(settlement.id, 5)
         assert (ended.state, ended.refusal_code) == (State.ROLLED_BACK, "UNDELIVERED")
@@ -384,10 +384,10 @@ async def test_bytes_that_expired_while_parked_are_not_sent() -> None:
 async def test_a_payment_that_waits_for_its_window_continues_when_it_opens() -> None:
     async with running(
         has_real_windows=True, is_queueing=True, windows_refresh_seconds=0.01
-    ) as house:
-        house.records.windows[:] = [shut_window()]
-        house.engine._window_calendar.replace([shut_window()])
-        queued = await house.settle(wait_seconds=0.1)
+    ) as world:
+        world.records.windows[:] = [closed_window()]
+        world.engine._window_calendar.replace([closed_window()])
+        queued = await world.settle(wait_seconds=0.1)
         assert queued.state is State.QUEUED
         always = Window(
             currency="EUR",
@@ -396,12 +396,12 @@ async def test_a_payment_that_waits_for_its_window_continues_when_it_opens() -> 
             closes=time(0, 0),
             weekdays=frozenset(range(1, 8)),
         )
-        house.records.windows[:] = [always]
-        await house.until(
-            lambda: house.engine._window_calendar.window_opening("EUR", LoopClock().now())
+        world.records.windows[:] = [always]
+        await world.until(
+            lambda: world.engine._window_calendar.window_opening("EUR", LoopClock().now())
         )
-        house.records.open[queued.id].due_at = LoopClock().now()
-        ended = await house.engine.wait(queued.id, 5)
+        world.records.open[queued.id].due_at = LoopClock().now()
+        ended = await world.engine.wait(queued.id, 5)
         assert ended.state is State.COMPLETED
 
 
@@ -449,15 +449,15 @@ class LostAnswer:
 async def test_only_our_own_earlier_write_is_recognised(
     event: Event, state: State, seq: int, fencing_token: int, result: Result
 ) -> None:
-    async with running() as house:
-        believed = await sent_and_silent(house)
-        now = house.records.copy(believed.id)
+    async with running() as world:
+        believed = await sent_and_silent(world)
+        now = world.records.copy(believed.id)
         now.state, now.seq = state, believed.seq + seq
         now.fencing_token = believed.fencing_token + fencing_token
         step = TransitionCommand(
             settlement=believed, event=event, transition=transition_for(State.LOCKED, event)
         )
-        writer = TransitionWriter(LostAnswer(now), house.engine._lease, house.meter)  # type: ignore[arg-type]
+        writer = TransitionWriter(LostAnswer(now), world.engine._lease, world.meter)  # type: ignore[arg-type]
         [outcome] = await writer.write([step])
         assert isinstance(outcome, TransitionResult)
         assert outcome.result is result
@@ -468,9 +468,9 @@ async def test_a_simultaneous_write_of_another_engine_is_not_recognised_as_ours(
     is_owned: bool, result: Result
 ) -> None:
     """Otherwise both would send, and only one of the sends would be counted."""
-    async with running() as house:
-        believed = await sent_and_silent(house)
-        now = house.records.copy(believed.id)
+    async with running() as world:
+        believed = await sent_and_silent(world)
+        now = world.records.copy(believed.id)
         now.state, now.seq = State.IN_DOUBT, believed.seq + 1
         step = TransitionCommand(
             settlement=believed,
@@ -478,7 +478,7 @@ async def test_a_simultaneous_write_of_another_engine_is_not_recognised_as_ours(
             transition=transition_for(State.LOCKED, Event.NO_ANSWER),
         )
         store = LostAnswer(now, is_owned=is_owned)
-        writer = TransitionWriter(store, house.engine._lease, house.meter)  # type: ignore[arg-type]
+        writer = TransitionWriter(store, world.engine._lease, world.meter)  # type: ignore[arg-type]
         [outcome] = await writer.write([step])
         assert isinstance(outcome, TransitionResult)
         assert outcome.result is result
@@ -490,9 +490,9 @@ async def test_a_simultaneous_write_of_another_engine_is_not_recognised_as_ours(
 async def test_a_settlement_admitted_with_a_lost_answer_starts_at_once() -> None:
     async with running(
         look_interval_seconds=NEVER_SECONDS, sweep_interval_seconds=NEVER_SECONDS
-    ) as house:
-        house.store.losses.append(("admit", "after"))
-        assert (await house.settle(wait_seconds=2)).state is State.COMPLETED
+    ) as world:
+        world.store.losses.append(("admit", "after"))
+        assert (await world.settle(wait_seconds=2)).state is State.COMPLETED
 
 
 @pytest.mark.parametrize("state", [State.VALIDATING, State.COMPLETED])
@@ -500,21 +500,21 @@ async def test_our_own_admission_that_was_claimed_meanwhile_is_not_started_again
     state: State,
 ) -> None:
     """Its answer was lost; before it is written again, the search for lost settlements has found it."""
-    async with running() as house:
-        house.store.losses.append(("admit", "after"))
-        mailbox, records, begun = house.engine._mailbox, house.records, []
-        begin, admit = mailbox.begin, house.store.admit
+    async with running() as world:
+        world.store.losses.append(("admit", "after"))
+        mailbox, records, begun = world.engine._mailbox, world.records, []
+        begin, admit = mailbox.begin, world.store.admit
         calls = 0
         if state is State.VALIDATING:
-            house.screening.told.extend([None] * 10_000)
+            world.screening.answers.extend([None] * 10_000)
 
         async def late(admissions: Any, engine_id: int) -> Any:
             nonlocal calls
             calls += 1
             if calls > 1:
                 [key] = records.histories
-                await house.until(lambda: records.histories[key].state is state)
-                await house.until(lambda: state is State.COMPLETED or house.screening.asked)
+                await world.until(lambda: records.histories[key].state is state)
+                await world.until(lambda: state is State.COMPLETED or world.screening.asked)
             return await admit(admissions, engine_id)
 
         def noted(settlements: Any) -> None:
@@ -522,66 +522,66 @@ async def test_our_own_admission_that_was_claimed_meanwhile_is_not_started_again
             begin(settlements)
 
         mailbox.begin = noted  # type: ignore[method-assign]
-        house.store.admit = late  # type: ignore[method-assign]
-        [accepted] = await house.engine.submit([payment_request()])
+        world.store.admit = late  # type: ignore[method-assign]
+        [accepted] = await world.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         assert (calls, accepted.is_replay) == (2, False)
         assert accepted.settlement.state is state
         assert begun == []
-        assert house.screening.asked == 1 or state is State.VALIDATING
+        assert world.screening.asked == 1 or state is State.VALIDATING
         if state is State.COMPLETED:
             assert mailbox.carried_count == 0
-            assert [word for word, *_ in house.rail.asked] == ["send"]
+            assert [word for word, *_ in world.rail.asked] == ["send"]
 
 
 async def test_an_admission_without_a_waiting_caller_is_found_under_the_old_engine_id() -> None:
-    async with running(look_interval_seconds=NEVER_SECONDS) as house:
-        house.store.losses.extend([("admit", "after"), *[("admit", "before")] * 1_000])
+    async with running(look_interval_seconds=NEVER_SECONDS) as world:
+        world.store.losses.extend([("admit", "after"), *[("admit", "before")] * 1_000])
         with pytest.raises(Unavailable):
-            await house.engine.settle(payment_request(), 5)
-        house.store.losses.clear()
-        [settlement_id] = house.records.histories
-        assert (await house.engine.wait(settlement_id, 5)).state is State.COMPLETED
+            await world.engine.settle(payment_request(), 5)
+        world.store.losses.clear()
+        [settlement_id] = world.records.histories
+        assert (await world.engine.wait(settlement_id, 5)).state is State.COMPLETED
 
 
 async def test_a_replay_of_a_parked_settlement_sends_no_request() -> None:
-    async with running() as house:
-        house.screening.told.append(Event.PARKED)
-        held = await house.settle(wait_seconds=0.1)
-        again = await house.settle(wait_seconds=0.1)
+    async with running() as world:
+        world.screening.answers.append(Event.PARKED)
+        held = await world.settle(wait_seconds=0.1)
+        again = await world.settle(wait_seconds=0.1)
         assert (held.state, again.state, again.id) == (State.HELD, State.HELD, held.id)
-        assert house.screening.asked == 1
-        assert house.engine._mailbox.settlement(held.id) is None
+        assert world.screening.asked == 1
+        assert world.engine._mailbox.settlement(held.id) is None
 
 
 async def test_claims_of_the_old_engine_id_are_not_carried_under_the_new_one() -> None:
     async with running(
         look_interval_seconds=NEVER_SECONDS, claim_interval_seconds=NEVER_SECONDS
-    ) as house:
-        settlement = await sent_and_silent(house)
-        house.engine._mailbox.drop_all()
-        claim = Claimed(settlement=house.records.copy(settlement.id), was_asked=True)
+    ) as world:
+        settlement = await sent_and_silent(world)
+        world.engine._mailbox.drop_all()
+        claim = Claimed(settlement=world.records.copy(settlement.id), was_asked=True)
 
         async def renumbered(_owner: int, _limit: int, *, is_sweep: bool = False) -> list[Claimed]:
-            house.engine._lease.engine_id += 1
+            world.engine._lease.engine_id += 1
             return [claim]
 
-        house.store.claim = renumbered  # type: ignore[method-assign, assignment]
-        assert await house.engine._takeover.claim(is_sweep=True) == 0
-        assert house.engine._mailbox.settlement(settlement.id) is None
+        world.store.claim = renumbered  # type: ignore[method-assign, assignment]
+        assert await world.engine._takeover.claim(is_sweep=True) == 0
+        assert world.engine._mailbox.settlement(settlement.id) is None
 
 
 async def test_an_engine_that_carries_all_it_may_claims_nothing() -> None:
-    async with running(open_max=1, claim_interval_seconds=NEVER_SECONDS) as house:
-        await sent_and_silent(house)
+    async with running(open_max=1, claim_interval_seconds=NEVER_SECONDS) as world:
+        await sent_and_silent(world)
         limits: list[int] = []
 
         async def claim(_owner: int, limit: int, *, is_sweep: bool = False) -> list[Claimed]:
             limits.append(limit)
             return []
 
-        house.store.claim = claim  # type: ignore[method-assign, assignment]
-        assert await house.engine._takeover.claim(is_sweep=True) == 0
+        world.store.claim = claim  # type: ignore[method-assign, assignment]
+        assert await world.engine._takeover.claim(is_sweep=True) == 0
         assert limits == []
 
 
@@ -589,33 +589,33 @@ async def test_an_engine_that_carries_all_it_may_claims_nothing() -> None:
 
 
 async def test_an_engine_that_was_declared_gone_forgets_what_it_carried() -> None:
-    async with running(claim_interval_seconds=NEVER_SECONDS) as house:
-        settlement = await sent_and_silent(house)
-        before = house.engine._lease.engine_id
-        house.records.engines[before].is_gone = True
-        await house.until(lambda: house.engine._lease.engine_id != before)
-        assert house.engine._mailbox.settlement(settlement.id) is None
+    async with running(claim_interval_seconds=NEVER_SECONDS) as world:
+        settlement = await sent_and_silent(world)
+        before = world.engine._lease.engine_id
+        world.records.engines[before].is_gone = True
+        await world.until(lambda: world.engine._lease.engine_id != before)
+        assert world.engine._mailbox.settlement(settlement.id) is None
 
 
 async def test_an_abandoned_engine_id_is_given_back_and_a_new_one_taken() -> None:
-    async with running() as house:
-        before = house.engine._lease.engine_id
-        house.engine._lease.renounce()
-        await house.until(lambda: house.engine._lease.engine_id != before)
-        assert house.records.engines[before].is_gone
+    async with running() as world:
+        before = world.engine._lease.engine_id
+        world.engine._lease.renounce()
+        await world.until(lambda: world.engine._lease.engine_id != before)
+        assert world.records.engines[before].is_gone
 
 
 async def test_the_time_is_the_databases_and_not_our_own() -> None:
-    async with running() as house:
+    async with running() as world:
         far = datetime(2040, 1, 1, tzinfo=UTC)
-        house.engine._lease.saw(far)
-        assert timedelta(0) <= house.engine._lease.now() - far < timedelta(minutes=1)
+        world.engine._lease.saw(far)
+        assert timedelta(0) <= world.engine._lease.now() - far < timedelta(minutes=1)
 
 
 async def test_a_deactivated_account_is_looked_up_again() -> None:
-    async with running() as house:
-        assert (await house.settle("k1")).state is State.COMPLETED
-        first = await house.nostro()
+    async with running() as world:
+        assert (await world.settle("k1")).state is State.COMPLETED
+        first = await world.nostro()
         spec = AccountSpec(
             kind=AccountKind.NOSTRO,
             bank="AAA",
@@ -625,16 +625,16 @@ async def test_a_deactivated_account_is_looked_up_again() -> None:
             caller="test",
             idempotency_key="",
         )
-        second = await house.accounts.open_account(spec)
-        await house.accounts.set_active(first.id, is_active=False)
-        found = await house.settle("k2")
+        second = await world.accounts.open_account(spec)
+        await world.accounts.set_active(first.id, is_active=False)
+        found = await world.settle("k2")
         assert found.state is State.COMPLETED
         assert found.attempt is not None
         assert found.attempt.route.source_id == second.id
 
 
 async def test_a_payment_that_the_rail_may_have_cannot_be_cancelled() -> None:
-    async with running() as house:
-        settlement = await sent_and_silent(house)
+    async with running() as world:
+        settlement = await sent_and_silent(world)
         with pytest.raises(WrongState, match="locked cannot be cancelled"):
-            await house.engine.cancel(settlement.id)
+            await world.engine.cancel(settlement.id)

@@ -122,8 +122,8 @@ async def test_no_file_can_be_added(name):
 
 async def test_the_manifest_lists_each_file_once_and_in_order():
     files = await files_of("completed")
-    told = msgspec.json.decode(files[MANIFEST], type=bundle.Manifest)
-    for listed in (told.files[::-1], (*told.files, told.files[0]), told.files[1:]):
+    shown = msgspec.json.decode(files[MANIFEST], type=bundle.Manifest)
+    for listed in (shown.files[::-1], (*shown.files, shown.files[0]), shown.files[1:]):
         other = bundle.Manifest(format=FORMAT, files=listed, root_sha256=root_of(listed))
         assert faults(files | {MANIFEST: canonical(other)})
 

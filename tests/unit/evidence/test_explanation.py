@@ -82,12 +82,12 @@ def test_every_event_that_moves_or_releases_money_is_told_as_a_condition():
 
 
 def test_every_event_that_a_person_brings_about_says_who_may_act():
-    told = "\n".join(MAY_ACT.values())
+    shown = "\n".join(MAY_ACT.values())
     assert BROUGHT_BY_PEOPLE - MAY_ACT.keys() == {Event.ATTESTED_NOT_SETTLED}  # beside the other
     for state, rows in TRANSITIONS.items():
         both = {Event.ATTESTED_SETTLED, Event.ATTESTED_NOT_SETTLED} & rows.keys()
         assert len(both) != 1, state
-    assert "resolve" in told
+    assert "resolve" in shown
 
 
 @pytest.mark.parametrize(
@@ -115,15 +115,15 @@ def test_every_row_of_the_page_is_told(state, event, transition):
         event_id="x.1",
         event_type=announcement_type(moved),
     )
-    told = tell_move(move)
-    assert HAPPENED[event][1:] in told
-    assert transition.do is None or DID[transition.do][1:] in told
-    assert transition.state is state or f"The state became {transition.state.name}." in told
-    assert transition.ask is None or ASKS[transition.ask] in told
-    assert re.fullmatch(r"[A-Z].*\.", told)
+    shown = tell_move(move)
+    assert HAPPENED[event][1:] in shown
+    assert transition.do is None or DID[transition.do][1:] in shown
+    assert transition.state is state or f"The state became {transition.state.name}." in shown
+    assert transition.ask is None or ASKS[transition.ask] in shown
+    assert re.fullmatch(r"[A-Z].*\.", shown)
 
 
-# --- real lives -------------------------------------------------------------------------------------
+# --- real histories --------------------------------------------------------------------------------
 
 
 def test_every_end_and_every_resting_state_has_a_life():
@@ -133,12 +133,12 @@ def test_every_end_and_every_resting_state_has_a_life():
 
 @pytest.mark.parametrize("name", LIVES)
 async def test_a_life_is_told_as_it_was(name):
-    told = as_text(explain(await dossier_of(name)))
-    told = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\)", "NUMBER)", told)
+    shown = as_text(explain(await dossier_of(name)))
+    shown = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\)", "NUMBER)", shown)
     path = GOLDEN / f"{name}.txt"
     if os.environ.get(WRITES):
-        path.write_text(told, "utf-8")
-    assert path.read_text("utf-8") == told
+        path.write_text(shown, "utf-8")
+    assert path.read_text("utf-8") == shown
 
 
 def test_no_golden_text_is_left_over():
@@ -156,10 +156,10 @@ async def test_silence_is_told_in_one_line_however_often_it_was_met():
 async def test_silence_is_never_told_as_a_no():
     for name in LIVES:
         dossier = await dossier_of(name)
-        told = explain(dossier)
+        shown = explain(dossier)
         if dossier.standing.state in HOLDING:
-            assert any("never releases the funds" in sentence for sentence in told.money), name
-            assert not any("released at" in sentence for sentence in told.money), name
+            assert any("never releases the funds" in sentence for sentence in shown.money), name
+            assert not any("released at" in sentence for sentence in shown.money), name
 
 
 async def test_the_same_dossier_gives_the_same_words():
@@ -171,8 +171,8 @@ async def test_the_same_dossier_gives_the_same_words():
 async def test_who_has_the_question_open_is_named():
     dossier = await dossier_of("sent")
     owned = msgspec.structs.replace(dossier.standing, owner=12)
-    told = explain(msgspec.structs.replace(dossier, standing=owned))
-    assert told.next[0] == "Engine 12 is working on it now: the rail is asked for the status."
+    shown = explain(msgspec.structs.replace(dossier, standing=owned))
+    assert shown.next[0] == "Engine 12 is working on it now: the rail is asked for the status."
 
 
 async def test_the_rails_that_were_not_chosen_are_listed_with_their_reasons():
@@ -188,8 +188,8 @@ async def test_the_rails_that_were_not_chosen_are_listed_with_their_reasons():
         else move
         for move in dossier.moves
     )
-    told = explain(msgspec.structs.replace(dossier, moves=moves)).standing
-    assert [sentence for sentence in told if "not chosen" in sentence] == [
+    shown = explain(msgspec.structs.replace(dossier, moves=moves)).standing
+    assert [sentence for sentence in shown if "not chosen" in sentence] == [
         "Rail sepa was not chosen (CURRENCY_NOT_CARRIED): it carries EUR, not USD.",
         "Rail swift was not chosen (BREAKER_OPEN): its bank does not answer.",
     ]
@@ -197,18 +197,18 @@ async def test_the_rails_that_were_not_chosen_are_listed_with_their_reasons():
 
 async def test_an_enquiry_that_nobody_will_send_is_not_announced():
     """On a rail that only sends, nothing is due: the bank reports by itself, or people attest."""
-    told = explain(await dossier_of("stuck_in_doubt"))
-    assert "If its rail takes no enquiries, it waits for a message of the bank" in told.next[0]
-    [doubt] = [line.text for line in told.story if "became IN_DOUBT" in line.text]
+    shown = explain(await dossier_of("stuck_in_doubt"))
+    assert "If its rail takes no enquiries, it waits for a message of the bank" in shown.next[0]
+    [doubt] = [line.text for line in shown.story if "became IN_DOUBT" in line.text]
     assert doubt.endswith("the rail is asked for the status, if it takes enquiries.")
 
 
 async def test_answers_that_were_not_copied_are_mentioned():
     dossier = await dossier_of("in_doubt")
     cut = msgspec.structs.replace(dossier.answers, total=ANSWERS_MAX + 14)
-    told = explain(msgspec.structs.replace(dossier, answers=cut))
+    shown = explain(msgspec.structs.replace(dossier, answers=cut))
     left_out = f"{ANSWERS_MAX} earlier responses changed no state and are not listed here."
-    assert left_out in [line.text for line in told.story]
+    assert left_out in [line.text for line in shown.story]
 
 
 async def test_a_very_long_story_is_cut_in_the_middle_and_says_so():

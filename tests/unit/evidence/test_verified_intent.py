@@ -46,7 +46,7 @@ def with_payload(dossier, payload):
     return replace(altered, payloads={1: payload})
 
 
-def with_wish(dossier, **changes):
+def with_instruction(dossier, **changes):
     payment_request = replace(dossier.instruction, **changes)
     content = {
         "obligation_id": payment_request.obligation_id,
@@ -91,8 +91,8 @@ async def test_bytes_that_were_not_locked_are_noticed():
 async def test_what_the_bytes_say_is_compared_with_the_instruction():
     dossier = aged(await dossier_of("completed"))
     for change in ({"to_bank": "EVIL"}, {"from_bank": "EVIL"}, {"amount": "99.00"}):
-        told = replace(ASKED, **change)
-        assert faults(dossier, {"mock": lambda _, told=told: told}) == {TERMS}
+        shown = replace(ASKED, **change)
+        assert faults(dossier, {"mock": lambda _, shown=shown: shown}) == {TERMS}
     assert faults(dossier, {"mock": lambda _: None}) == {TERMS}
     other = replace(dossier.attempts[0], uetr=dossier.standing.settlement_id)
     names = References(
@@ -124,9 +124,11 @@ async def test_a_route_that_was_not_locked_is_noticed():
 
 async def test_banks_that_were_not_paid_are_noticed():
     dossier = await dossier_of("completed")
-    assert faults(with_wish(dossier, to_bank="EVIL")) == {ROUTE, TERMS}
-    assert faults(with_wish(dossier, from_bank="EVIL")) == {ROUTE, TERMS}
-    assert faults(with_wish(dossier, to_bank="beta7")) == {TERMS}, "one bank, and other bytes"
+    assert faults(with_instruction(dossier, to_bank="EVIL")) == {ROUTE, TERMS}
+    assert faults(with_instruction(dossier, from_bank="EVIL")) == {ROUTE, TERMS}
+    assert faults(with_instruction(dossier, to_bank="beta7")) == {TERMS}, (
+        "one bank, and other bytes"
+    )
 
 
 async def test_a_lock_without_its_attempt_is_noticed():

@@ -35,7 +35,7 @@ class ColumnForm(Enum):
     NUMBER = "a number, filled with zeros from the left"
     DATE = "year, month and day with two digits each, or nothing"
     FIXED = "always the same text"
-    RESERVED = "blanks; what a stranger put there is not looked at"
+    RESERVED = "blanks; what a sender put there is not looked at"
 
 
 class Column(NamedTuple):

@@ -1,4 +1,4 @@
--- name: bury
+-- name: add_dead_letter
 -- Store a message that could not be accepted: each one once, however often it is delivered.
 INSERT INTO dead_letters (
     subject, payload, why, payload_bytes, payload_hash, stream, stream_sequence, stored_at
@@ -35,7 +35,7 @@ ORDER BY w.dead_letter_id LIMIT $1;
 
 -- name: waiting_dead_letters
 -- The number of open dead letters, counted up to a limit, and the age of the oldest.
-SELECT count(*) AS letters,
+SELECT count(*) AS dead_letters,
     coalesce(extract(epoch FROM clock_timestamp() - min(q.received_at)), 0)::double precision
         AS oldest_seconds
 FROM (
@@ -57,7 +57,7 @@ SELECT id, subject, payload, octet_length(payload) AS kept_bytes, why, received_
 FROM dead_letters WHERE id = $1;
 
 -- name: dead_letter_acts
--- The actions on these dead letters, in order; of each letter the latest ones.
+-- The actions on these dead letters, in order; of each dead letter the latest ones.
 SELECT q.dead_letter_id, q.at, q.who, q.outcome, q.words, q.settlement_id FROM (
     SELECT a.*, row_number() OVER (PARTITION BY a.dead_letter_id ORDER BY a.id DESC) AS place
     FROM dead_letter_acts AS a WHERE a.dead_letter_id = ANY ($1::bigint[])

@@ -103,7 +103,7 @@ FROM (
 ) AS d
 WHERE r.id = d.id RETURNING r.id;
 
--- name: list_matters
+-- name: list_cases
 -- Newest first. A null filter does not filter.
 SELECT e.id, e.kind, e.settlement_id, e.detail::text AS detail, e.opened_at, e.acknowledged_at,
     e.acknowledged_by, e.closed_at, e.closed_by, e.close_reason, clock_timestamp() AS seen_at
@@ -114,13 +114,13 @@ WHERE ($1::text[] IS NULL OR e.kind = ANY ($1::text[]))
     AND ($4::bigint IS NULL OR e.id < $4)
 ORDER BY e.id DESC LIMIT $5;
 
--- name: matter_by_id
+-- name: case_by_id
 -- Return one case.
 SELECT e.id, e.kind, e.settlement_id, e.detail::text AS detail, e.opened_at, e.acknowledged_at,
     e.acknowledged_by, e.closed_at, e.closed_by, e.close_reason, clock_timestamp() AS seen_at
 FROM exceptions AS e WHERE e.id = $1;
 
--- name: lock_matter
+-- name: lock_case
 -- Return one case and lock it.
 SELECT e.id, e.kind, e.settlement_id, e.detail::text AS detail, e.opened_at, e.acknowledged_at,
     e.acknowledged_by, e.closed_at, e.closed_by, e.close_reason, clock_timestamp() AS seen_at
@@ -261,8 +261,8 @@ FROM (
 ) AS d
 WHERE r.id = d.id RETURNING r.id;
 
--- name: open_matters
+-- name: open_cases
 -- The number of open cases of each kind, and the age of the oldest.
-SELECT e.kind, count(*) AS matters,
+SELECT e.kind, count(*) AS cases,
     extract(epoch FROM clock_timestamp() - min(e.opened_at))::double precision AS oldest_seconds
 FROM exceptions AS e WHERE e.closed_at IS NULL GROUP BY e.kind;

@@ -174,7 +174,7 @@ SELECT found.id FROM (
     ) AS ended
 ) AS found ORDER BY found.id DESC LIMIT $9;
 
--- name: life
+-- name: history
 -- All transitions of a settlement, oldest first.
 SELECT position, settlement_id, seq, from_state::text AS from_state, event::text AS event,
     to_state::text AS to_state, at, detail::text AS detail
