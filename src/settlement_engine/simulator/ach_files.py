@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from settlement_engine.messages.nacha.model import Batch, FileHeader, NachaEntry
-    from settlement_engine.simulator.events import Coming
     from settlement_engine.simulator.ledger import Payment
-    from settlement_engine.simulator.scenarios import ScenarioStep
+    from settlement_engine.simulator.scenarios import Coming, ScenarioStep
 
 RECORDS_IN_BLOCK: Final = 10
 FILLER: Final = "9" * 94

@@ -25,9 +25,8 @@ from settlement_engine.messages.references import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from settlement_engine.simulator.events import Coming
     from settlement_engine.simulator.ledger import Payment
-    from settlement_engine.simulator.scenarios import ScenarioStep
+    from settlement_engine.simulator.scenarios import Coming, ScenarioStep
 
 STATUS_REPORT: Final = "pacs.002.001.10"
 RETURN: Final = "pacs.004.001.09"

@@ -13,7 +13,14 @@ import msgspec
 
 from settlement_engine.simulator import answers
 from settlement_engine.simulator.ach_files import AchAnswers
-from settlement_engine.simulator.scenarios import MoneyBack, Reply, Scenario, ScenarioStep, parts_of
+from settlement_engine.simulator.scenarios import (
+    Coming,
+    MoneyBack,
+    Reply,
+    Scenario,
+    ScenarioStep,
+    parts_of,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -54,15 +61,6 @@ class SimulatorEventKind(StrEnum):
     STATUS = auto()
     RETURN = auto()
     RECALL = auto()
-
-
-class Coming(msgspec.Struct, frozen=True, kw_only=True):
-    """A return that is to come: which part of the money, and whether it is the last one."""
-
-    amount_minor: int
-    charges_minor: int
-    code: str
-    is_last: bool
 
 
 class Events:

@@ -66,6 +66,15 @@ class MoneyBack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     charges_minor: int = 0
 
 
+class Coming(msgspec.Struct, frozen=True, kw_only=True):
+    """A return that is to come: which part of the money, and whether it is the last one."""
+
+    amount_minor: int
+    charges_minor: int
+    code: str
+    is_last: bool
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one payment is treated. Times count from its first receipt.
 

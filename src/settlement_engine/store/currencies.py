@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from settlement_engine.store.database import Connection
 
-
-async def learn_currencies(connection: Connection, rows: Sequence[asyncpg.Record | None]) -> None:
+async def learn_currencies(
+    connection: asyncpg.Connection[asyncpg.Record], rows: Sequence[asyncpg.Record | None]
+) -> None:
     """Load the table if the rows are in a currency that this process does not know."""
     first = rows[0] if rows else None
     if first is None or "currency" not in first:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.decisions.resending import AT_RAIL
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Clock, Question
     from settlement_lab.worlds.chronicle import Chronicle
     from settlement_lab.worlds.faults import Faults
-    from settlement_lab.worlds.loop import VirtualLoop
-    from settlement_lab.worlds.rail import SimulatedRail
+    from settlement_lab.worlds.loop import Process, VirtualLoop
 
 DECISION_SECONDS: Final = (0.0, 0.1, 1.0, 8.0)
 SLOW_DECISION_SECONDS: Final = (20.0, 60.0)
@@ -77,6 +76,16 @@ VISIBLE_SECONDS: Final = 15.0
 """For so long a bank that works with files does not find a payment that it has."""
 
 
+class BankListener(Protocol):
+    """The rail of an engine, as the bank knows it: it takes what nobody has asked for."""
+
+    process: Process
+
+    def deliver(self, message: InboundMessage, when_stored: Callable[[], None]) -> None:
+        """Deliver a message, and the acknowledgement back."""
+        ...
+
+
 @dataclass(slots=True)
 class SimulatedPayment:
     """What the bank has under one reference."""
@@ -105,7 +114,7 @@ class Bank:
     contradicted: set[UUID] = field(default_factory=set)
     returned: dict[UUID, int] = field(default_factory=dict)
     acknowledged: set[bytes] = field(default_factory=set)
-    listeners: list[SimulatedRail] = field(default_factory=list)
+    listeners: list[BankListener] = field(default_factory=list)
     state_of: Callable[[UUID], State | None] = lambda _: None
     amount_of: Callable[[UUID], int] = lambda _: 0
     under_way: int = 0
