@@ -89,6 +89,7 @@ def test_a_wheel_holds_its_package_whole_and_nothing_else(built, package):
     info = f"{package}-{__version__}.dist-info/"
     assert {name for name in files(built, package) if not name.startswith(info)} == ours
     assert f"{package}/py.typed" in ours
+    assert f"{info}licenses/LICENSE" in files(built, package)
 
 
 def test_no_line_of_the_lab_is_in_what_a_bank_installs(built):
