@@ -245,8 +245,8 @@ class FrozenStore(Frozen):
 
     async def apply(self, steps: Any, engine_id: int) -> Any:
         """Apply, unless frozen before or in the middle of it."""
-        moves = [each for each in steps if is_recorded(each.settlement.state, each.row)]
-        await self._freezer.reach(BEFORE_COMMIT, *(each.row.state for each in moves))
+        moves = [each for each in steps if is_recorded(each.settlement.state, each.transition)]
+        await self._freezer.reach(BEFORE_COMMIT, *(each.transition.state for each in moves))
         found = await self._inner.apply(steps, engine_id)
         # What was under way when another task froze is written by the owner, before its lease expired.
         is_after_thaw = self._freezer.was_thawed

@@ -87,7 +87,7 @@ def allow_freezing_inside(engine: DuelEngine, url: str) -> None:
     apply = settlements.apply
 
     async def apply_known(steps: Any, engine_id: int) -> Any:
-        applying.states = tuple(step.row.state for step in steps)
+        applying.states = tuple(step.transition.state for step in steps)
         return await apply(steps, engine_id)
 
     settlements.apply = apply_known
