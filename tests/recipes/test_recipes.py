@@ -422,7 +422,7 @@ async def test_the_engine_has_the_rail(tmp_path):
     config = load(None, {**wanted, "banks.mock_book_file": str(tmp_path / "book")}).config
     application = Application(config)
     assert list(application.rails) == ["mock", "paper"]
-    assert "paper" in application.desk._rails
+    assert "paper" in application.case_management._rails
     await application.rails["paper"].start()
     await application.close()
 '''
@@ -430,24 +430,25 @@ async def test_the_engine_has_the_rail(tmp_path):
 
 def test_add_a_rail(copy):
     copy.add("src/settlement_engine/rails/paper.py", RAIL)
-    application = "src/settlement_engine/app/application.py"
+    rails = "src/settlement_engine/app/rails.py"
     copy.after(
-        application,
+        rails,
         "import MockRail\n",
         "from settlement_engine.rails.paper import PaperRail\n",
     )
     copy.before(
-        application,
-        "    def _rails(self) -> RailRegistry:\n",
-        "    def _paper(self) -> PaperRail:\n"
-        "        settings = mock_settings(self.config)\n"
-        "        book = settings.book_file.with_suffix('.paper')\n"
-        "        return PaperRail(replace(settings, book_file=book), SystemClock())\n\n",
+        rails,
+        "def _swift(\n",
+        "def _paper(config: Config, clock: Clock) -> PaperRail:\n"
+        "    settings = mock_settings(config)\n"
+        "    book = settings.book_file.with_suffix('.paper')\n"
+        "    return PaperRail(replace(settings, book_file=book), clock)\n\n\n",
     )
+    copy.after(rails, "from dataclasses import dataclass", ", replace")
     copy.after(
-        application,
-        'RailEntry("mock", "banks", lambda: self.mock),',
-        ' RailEntry("paper", "banks", self._paper)',
+        rails,
+        'RailEntry("mock", "banks", lambda: mock),',
+        ' RailEntry("paper", "banks", lambda: _paper(config, clock)),',
     )
     contract = "tests/contract/test_rail_contract.py"
     copy.after(
