@@ -56,7 +56,7 @@ def test_two_people_release_a_parked_settlement(world: World, tmp_path: Path) ->
     assert "settlement-engine resolve ID --release" in said
     words = ("resolve", parked, "--release", "--reason", "the customer called", "--as", "ada")
     code, text = run(world, *words, "--dry-run")
-    assert (code, "ada would propose: it may go on" in text) == (0, True), text
+    assert (code, "ada would propose: it may continue" in text) == (0, True), text
     assert read(world, "exceptions", "show", found["id"]).get("proposals", []) == []
     proposal = read(world, *words)
     code, text = run(world, "approve", proposal["id"], "--as", "ada")
