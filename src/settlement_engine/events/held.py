@@ -40,20 +40,20 @@ COMPARED_HEADERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One message of the stream: its sequence number, headers and letter. Its text is not kept.
+    """One message of the stream: its sequence number, headers and fingerprint (SHA-256 of all that is compared).
 
-    ``at`` is when the server stored it: no other message has the same letter, number and time.
+    ``at`` is when the server stored it: no other message has the same fingerprint, number and time.
     """
 
     sequence: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    letter: bytes = b""
+    fingerprint: bytes = b""
     at: datetime | None = None
 
     @property
     def is_there(self) -> bool:
         """Whether the stream has a message with this number: it may have been deleted."""
-        return bool(self.letter)
+        return bool(self.fingerprint)
 
 
 class Tail:
@@ -66,27 +66,27 @@ class Tail:
         self.has_floor = False
         self.is_known = False
         self.is_end_known = False
-        self._dead_letters: dict[int, set[bytes]] = {}
+        self._fingerprints: dict[int, set[bytes]] = {}
         self._told: dict[int, list[Announced]] = {}
 
     def add(self, held: Held, told: Announced) -> None:
         """Add a message whose headers are those of an announcement."""
-        self._dead_letters.setdefault(told.position, set()).add(held.letter)
+        self._fingerprints.setdefault(told.position, set()).add(held.fingerprint)
         self._told.setdefault(told.position, []).append(told)
 
     def holds(self, message: Message) -> bool:
         """Say whether exactly this announcement is in the stream."""
-        dead_letters = self._dead_letters.get(message.position)
-        return dead_letters is not None and letter_of(message) in dead_letters
+        fingerprints = self._fingerprints.get(message.position)
+        return fingerprints is not None and fingerprint_of(message) in fingerprints
 
     def reaches_beyond(self, position: int) -> bool:
         """Say whether any message claims a position after this one."""
-        return any(each > position for each in self._dead_letters)
+        return any(each > position for each in self._fingerprints)
 
     def markers(self, after: int, before: int) -> list[int]:
         """Return the positions between two others at which a message looks like the marker of a system epoch."""
         return sorted(
-            p for p in self._dead_letters if p % POSITIONS_PER_EPOCH == 0 and after < p < before
+            p for p in self._fingerprints if p % POSITIONS_PER_EPOCH == 0 and after < p < before
         )
 
     def told_up_to(self, position: int) -> list[Announced]:
@@ -116,18 +116,18 @@ async def read_held(jetstream: JetStreamContext, stream: str, sequence: int) -> 
         return Held(sequence)
     headers = message.headers or {}
     values = [headers.get(name, "") for name in COMPARED_HEADERS]
-    letter = _letter(message.subject or "", values, message.data or b"")
-    return Held(sequence, headers, letter, message.time)
+    fingerprint = _fingerprint(message.subject or "", values, message.data or b"")
+    return Held(sequence, headers, fingerprint, message.time)
 
 
-def letter_of(message: Message) -> bytes:
-    """Return the letter of an announcement as we would publish it."""
+def fingerprint_of(message: Message) -> bytes:
+    """Return the fingerprint of an announcement as we would publish it."""
     headers = dict(line.split(": ", 1) for line in message.headers.split("\r\n") if line)
     values = [headers.get(name, "") for name in COMPARED_HEADERS]
-    return _letter(message.subject, values, message.body.encode())
+    return _fingerprint(message.subject, values, message.body.encode())
 
 
-def _letter(subject: str, values: list[str], body: bytes) -> bytes:
+def _fingerprint(subject: str, values: list[str], body: bytes) -> bytes:
     digest = sha256()
     for part in (subject, *values):
         text = part.encode(errors="surrogateescape")

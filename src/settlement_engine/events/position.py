@@ -29,7 +29,14 @@ from settlement_engine.domain.announcement import (
     system_epoch_of,
 )
 from settlement_engine.errors import Unavailable
-from settlement_engine.events.held import Held, Tail, announced_in, letter_of, read_back, read_held
+from settlement_engine.events.held import (
+    Held,
+    Tail,
+    announced_in,
+    fingerprint_of,
+    read_back,
+    read_held,
+)
 from settlement_engine.ports import StaleDatabase
 
 if TYPE_CHECKING:
@@ -127,7 +134,7 @@ class OutboxCursor:
         async def is_held(sequence: int, message: Message) -> bool:
             held = await read_held(jetstream, self._stream_name, sequence)
             if held.is_there:
-                return held.letter == letter_of(message)
+                return held.fingerprint == fingerprint_of(message)
             # A message that was deleted by hand after it was published stays deleted.
             return message.position <= published
 
