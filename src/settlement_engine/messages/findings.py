@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from settlement_engine.messages.charsets import character_sets, fault_of_characters
-from settlement_engine.messages.codes import code_set
-from settlement_engine.messages.errors import MessageError
-from settlement_engine.messages.identifiers import (
+from settlement_engine.domain.check_digits import (
     fault_of_bic,
     fault_of_creditor_reference,
     fault_of_iban,
     fault_of_lei,
     warning_of_bic,
 )
+from settlement_engine.messages.charsets import character_sets, fault_of_characters
+from settlement_engine.messages.codes import code_set
+from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.pacs002 import GroupStatus, TransactionStatus
 from settlement_engine.messages.pacs004 import ReturnedGroup, ReturnedTransaction
 from settlement_engine.messages.parties import Address, Agent, Party, PartyAccount

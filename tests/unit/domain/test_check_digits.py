@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from settlement_engine.messages import identifiers
+from settlement_engine.domain import check_digits
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from settlement_engine.messages import identifiers
     ],
 )
 def test_a_right_iban(text):
-    assert identifiers.fault_of_iban(text) == ""
+    assert check_digits.fault_of_iban(text) == ""
 
 
 @pytest.mark.parametrize(
@@ -32,33 +32,33 @@ def test_a_right_iban(text):
     ],
 )
 def test_a_wrong_iban(text):
-    assert identifiers.fault_of_iban(text) != ""
+    assert check_digits.fault_of_iban(text) != ""
 
 
 @pytest.mark.parametrize("text", ["DEUTDEFF", "DEUTDEFF500", "CHASUS33", "CHASUS33XXX"])
 def test_a_right_bic(text):
-    assert identifiers.fault_of_bic(text) == ""
+    assert check_digits.fault_of_bic(text) == ""
 
 
 @pytest.mark.parametrize(
     "text", ["DEUTXXFF", "DEUTDEF", "DEUTDEFF5", "", "12345678", "DEUTDEFF ", "deutdeff", "💶" * 8]
 )
 def test_a_wrong_bic(text):
-    assert identifiers.fault_of_bic(text) != ""
+    assert check_digits.fault_of_bic(text) != ""
 
 
 def test_a_bic_in_no_directory_is_a_warning_and_no_fault():
-    assert identifiers.warning_of_bic("CHASUS33") != ""
-    assert identifiers.fault_of_bic("CHASUS33") == ""
-    assert identifiers.warning_of_bic("DEUTDEFF") == ""
+    assert check_digits.warning_of_bic("CHASUS33") != ""
+    assert check_digits.fault_of_bic("CHASUS33") == ""
+    assert check_digits.warning_of_bic("DEUTDEFF") == ""
 
 
 @pytest.mark.parametrize(
     ("check", "right", "wrong"),
     [
-        (identifiers.fault_of_lei, "213800KUD8LAJWSQ9D15", "213800KUD8LAJWSQ9D16"),
-        (identifiers.fault_of_creditor_reference, "RF18539007547034", "RF19539007547034"),
-        (identifiers.fault_of_routing_number, "111000025", "111000026"),
+        (check_digits.fault_of_lei, "213800KUD8LAJWSQ9D15", "213800KUD8LAJWSQ9D16"),
+        (check_digits.fault_of_creditor_reference, "RF18539007547034", "RF19539007547034"),
+        (check_digits.fault_of_routing_number, "111000025", "111000026"),
     ],
 )
 def test_check_digits(check, right, wrong):
@@ -67,5 +67,5 @@ def test_check_digits(check, right, wrong):
 
 
 def test_a_fault_of_an_identifier_does_not_repeat_it():
-    said = identifiers.fault_of_iban("DE89370400440532013001")
+    said = check_digits.fault_of_iban("DE89370400440532013001")
     assert said == "is not an IBAN: its check digits are wrong"
