@@ -4,8 +4,10 @@ ARGS ?=
 PG ?=
 # Processes for pytest, each with servers of its own; 0 runs a few tests sooner, in one process.
 WORKERS ?= 2
-# A file stays together, for what its tests share; the long ones, end to end, begin early.
-SPREAD = $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
+# A file stays together, for what its tests share; the long ones, end to end, begin early. A process of
+# pytest that dies ends the run: with another in its place the run would wait for ever.
+SPREAD = $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	--max-worker-restart=0)
 
 # How long the soak lasts, and which long tests run.
 SECONDS ?= 1800

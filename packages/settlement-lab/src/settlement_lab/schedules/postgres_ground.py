@@ -16,8 +16,6 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import uvloop
-
 from settlement_engine.domain.identifiers import key_hash
 from settlement_engine.store.audit import PostgresAuditor
 from settlement_engine.store.database import WRITERS_PLAN, DatabaseSettings, connect
@@ -70,10 +68,14 @@ def _file(name: str) -> str:
 
 
 class OtherSessions:
-    """The thread in which the connections live."""
+    """The thread in which the connections live.
+
+    Its loop is asyncio's own: uvloop ends the process with a segmentation fault when a failed schedule's
+    traceback, collected in another thread, holds the last reference to one of its objects.
+    """
 
     def __init__(self) -> None:
-        self._loop = uvloop.new_event_loop()
+        self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
